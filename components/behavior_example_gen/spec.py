@@ -1,0 +1,125 @@
+"""What to read, how to cut it into windows, and which window goes to which split."""
+
+import datetime
+from typing import Dict, Literal, Optional, Tuple, Union
+
+import pydantic
+
+from schemas import settings
+
+
+class Columns(settings.Settings):
+    """Which column of the log holds what.
+
+    Attributes:
+      user_id, item_id, timestamp: names of the columns that every log must have.
+      behavior, scene: names of the columns with the kind of event (view, cart, buy)
+        and the part of the app it happened in.
+      item, user, label: further columns, by the name that the feature gets after its
+        prefix: `item: {color: colour}` makes feature `item_color` of column `colour`.
+    """
+
+    user_id: str = "user_id"
+    item_id: str = "item_id"
+    timestamp: str = "timestamp"
+    behavior: Optional[str] = None
+    scene: Optional[str] = None
+    item: Dict[str, str] = {}
+    user: Dict[str, str] = {}
+    label: Dict[str, str] = {}
+
+
+class LogSpec(settings.Settings):
+    """Where the log is and how its rows are to be read.
+
+    Attributes:
+      path: a file, a folder or a pattern, on any Beam filesystem. `{SPAN}` and
+        `{VERSION}` are those of TFX ExampleGen: the newest span is taken.
+        `dataset:NAME` is a data set of `footfall data fetch`.
+      format: by the file's ending where None.
+      column_names: names of the columns of a CSV or TSV file without a header.
+      timestamp_unit: of numeric times; `iso8601` for text.
+      spans: with `{SPAN}`, how many spans up to the newest one are read; None is all.
+      max_rejected_share: a run stops when more than this share of the rows is bad.
+      max_id_bytes: a longer id makes a row bad.
+    """
+
+    path: str
+    format: Optional[Literal["csv", "tsv", "jsonl", "parquet"]] = None
+    columns: Columns = Columns()
+    column_names: Optional[Tuple[str, ...]] = None
+    timestamp_unit: Literal["s", "ms", "us", "ns", "iso8601"] = "s"
+    spans: Optional[int] = pydantic.Field(default=None, ge=1)
+    max_rejected_share: float = pydantic.Field(default=0.01, ge=0, le=1)
+    max_id_bytes: int = pydantic.Field(default=256, ge=1)
+
+
+class WindowSpec(settings.Settings):
+    """How a user's events become examples.
+
+    Attributes:
+      kind: `next`: up to `length` events before a target event, and the target.
+      length: L, the largest number of history events in a window.
+      train: `sliding` makes a training window end every `stride` events, counted back
+        from the last one, so that with the default stride (L) each event but a user's
+        first is the target of exactly one position; `last` makes one window per user.
+      stride: see `train`; None is `length`.
+      min_history: a window with fewer history events is dropped (and counted).
+      shards: how many groups the users are hashed to. Memory is bounded by a shard.
+    """
+
+    kind: Literal["next"] = "next"
+    length: int = pydantic.Field(default=50, ge=1, le=10_000)
+    train: Literal["sliding", "last"] = "sliding"
+    stride: Optional[int] = pydantic.Field(default=None, ge=1)
+    min_history: int = pydantic.Field(default=1, ge=1)
+    shards: int = pydantic.Field(default=16, ge=1, le=100_000)
+
+    @pydantic.model_validator(mode="after")
+    def _check(self) -> "WindowSpec":
+        if self.stride is not None and self.train == "last":
+            raise ValueError("stride goes with train: sliding, found train: last")
+        if self.stride is not None and self.stride > self.length:
+            raise ValueError(
+                f"stride must be at most length ({self.length}), else targets are lost; found {self.stride}"
+            )
+        if self.min_history > self.length:
+            raise ValueError(f"min_history must be at most length ({self.length}), found {self.min_history}")
+        return self
+
+
+# A share of the log's events in time order, or a moment (ISO 8601; UTC where it names no zone).
+Cut = Union[pydantic.confloat(gt=0, lt=1), datetime.datetime]
+
+
+class SplitSpec(settings.Settings):
+    """Which events are targets of training, of early stopping (`eval`) and of the gate (`test`).
+
+    Attributes:
+      by: one rule, or two together.
+        `time`: events before the cut `eval_from` train; targets between `eval_from` and
+        `test_from` are for `eval`, later ones for `test`. Nothing leaks backwards in time.
+        `leave_one_out`: a user's last event is for `test`, the one before for `eval`.
+        `held_out_users`: `held_out_share` of the users (by a hash of their id) train
+        nothing; alone, their last two events are targets as in `leave_one_out`.
+        `time` with `leave_one_out`: the last event of each user in each period.
+      targets: with `time`, which events of a user in a period are targets.
+    """
+
+    by: Tuple[Literal["time", "leave_one_out", "held_out_users"], ...] = ("time",)
+    eval_from: Cut = 0.8
+    test_from: Cut = 0.9
+    targets: Literal["first", "last", "all"] = "all"
+    held_out_share: float = pydantic.Field(default=0.2, gt=0, lt=1)
+
+    @pydantic.model_validator(mode="after")
+    def _check(self) -> "SplitSpec":
+        if not 1 <= len(self.by) <= 2 or len(set(self.by)) != len(self.by):
+            raise ValueError(f"by takes one rule or two different ones, found {list(self.by)}")
+        if isinstance(self.eval_from, float) != isinstance(self.test_from, float):
+            raise ValueError("eval_from and test_from must be both shares or both moments")
+        if self.eval_from >= self.test_from:
+            raise ValueError(
+                f"eval_from must come before test_from, found {self.eval_from} and {self.test_from}"
+            )
+        return self

@@ -1,0 +1,24 @@
+"""How a candidate is tried in a server before it is pushed."""
+
+from typing import Literal
+
+import pydantic
+
+from schemas import settings
+
+
+class InfraSpec(settings.Settings):
+    """Attributes:
+    server: `auto` takes a `tensorflow_model_server` binary where one is on PATH, else
+      TensorFlow Serving in Docker where a daemon answers, else the embedded server.
+    requests: timed `recommend` requests, after as many that are not timed.
+    max_p50_ms: bound on their median latency.
+    load_seconds: how long the model may take to load.
+    image: TensorFlow Serving's image, for Docker.
+    """
+
+    server: Literal["auto", "embedded", "binary", "docker"] = "auto"
+    requests: int = pydantic.Field(default=50, ge=1)
+    max_p50_ms: float = pydantic.Field(default=50.0, gt=0)
+    load_seconds: float = pydantic.Field(default=120.0, gt=0)
+    image: str = "tensorflow/serving:2.16.1"

@@ -1,0 +1,64 @@
+"""Feature, split and slice names, and the reserved ids, used by more than one package."""
+
+# Splits of the windowed examples.
+TRAIN = "train"
+EVAL = "eval"
+TEST = "test"
+SPLITS = (TRAIN, EVAL, TEST)
+
+# Features of a `next` window (tf.Example). `[n]` is a list of the n <= L events of the
+# history, oldest first; the rest are scalars. Times are int64 milliseconds since the epoch.
+USER_ID = "user_id"
+ITEM_ID = "item_id"  # [n]
+BEHAVIOR = "behavior"  # [n], present if the log has behaviours
+SCENE = "scene"  # [n], present if the log has scenes
+TIMESTAMP = "timestamp"  # [n]
+TARGET_ITEM_ID = "target_item_id"
+TARGET_BEHAVIOR = "target_behavior"
+TARGET_SCENE = "target_scene"
+TARGET_TIMESTAMP = "target_timestamp"
+# Distinct items the user met before the target, also beyond the window; empty in `train`.
+SEEN_ITEM_ID = "seen_item_id"  # [m]
+# Prefixes of attributes: `item_color` is one value per event, `user_country` a scalar.
+ITEM_PREFIX = "item_"
+USER_PREFIX = "user_"
+LABEL_PREFIX = "label_"
+
+# Slicing features: bytes scalars of every example.
+USER_FREQUENCY = "user_frequency"  # head | tail: the top 20 % of users by number of events
+ITEM_FREQUENCY = "item_frequency"  # head | tail | new: of the target, counted in training
+HISTORY_LENGTH = "history_length"  # 1-4 | 5-9 | 10-19 | 20-49 | 50+
+USER_STATUS = "user_status"  # existing | new: whether the user has training events
+SLICES = (USER_FREQUENCY, ITEM_FREQUENCY, HISTORY_LENGTH, USER_STATUS)
+HEAD = "head"
+TAIL = "tail"
+NEW = "new"
+EXISTING = "existing"
+HEAD_SHARE = 0.2
+
+# Features after Transform: int64 `[L]`, left-padded with PADDING_INDEX unless said otherwise.
+ITEM_INDEX = "item_index"
+BEHAVIOR_INDEX = "behavior_index"
+SCENE_INDEX = "scene_index"
+HOUR_OF_DAY = "hour_of_day"  # 0 padding, 1..24 (UTC)
+DAY_OF_WEEK = "day_of_week"  # 0 padding, 1..7 (Monday is 1)
+LOG_GAP = "log_gap"  # float32: log(1 + seconds since the previous event), 0 for the first
+TARGET_ITEM_INDEX = "target_item_index"  # scalar
+TARGET_BEHAVIOR_INDEX = "target_behavior_index"  # scalar
+TARGET_SCENE_INDEX = "target_scene_index"  # scalar
+SEEN_ITEM_INDEX = "seen_item_index"  # [m], sparse
+
+# Reserved ids of every vocabulary; the most frequent known value has id FIRST_INDEX.
+PADDING_INDEX = 0
+OOV_INDEX = 1
+FIRST_INDEX = 2
+
+# Names of the vocabularies in the transform graph; the item vocabulary carries the
+# number of training targets of each item.
+ITEM_VOCABULARY = "items"
+BEHAVIOR_VOCABULARY = "behaviors"
+SCENE_VOCABULARY = "scenes"
+
+# Outputs of the `evaluate` signature, each `[B]`.
+RANK = "rank"  # int64, 1 is best; ties count against the model
+POPULARITY_RANK = "popularity_rank"  # int64: the same, for a model that ranks by training count

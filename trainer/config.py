@@ -1,0 +1,113 @@
+"""Settings of models, losses and training. Free of TensorFlow, so that a file is checked at once."""
+
+from typing import Literal, Optional, Union
+
+import pydantic
+from typing_extensions import Annotated
+
+from schemas import settings
+
+
+class PopularitySettings(settings.Settings):
+    """Ranks items by their number of training targets; the floor of every gate."""
+
+    name: Literal["popularity"]
+
+
+class SASRecSettings(settings.Settings):
+    """SASRec (Kang and McAuley, ICDM 2018).
+
+    Attributes:
+      dim: D, width of the embeddings and of every block.
+      blocks, heads: number of self-attention blocks, and of heads in each.
+      dropout: rate on embeddings, attention weights and the point-wise layers.
+      activation: of the point-wise feed-forward layer.
+      ffn_ratio: inner width of the point-wise layer over `dim`.
+    """
+
+    name: Literal["sasrec"]
+    dim: int = pydantic.Field(default=64, ge=1)
+    blocks: int = pydantic.Field(default=2, ge=1)
+    heads: int = pydantic.Field(default=2, ge=1)
+    dropout: float = pydantic.Field(default=0.2, ge=0, lt=1)
+    activation: Literal["relu", "gelu"] = "relu"
+    ffn_ratio: int = pydantic.Field(default=1, ge=1)
+
+    @pydantic.model_validator(mode="after")
+    def _check(self) -> "SASRecSettings":
+        if self.dim % self.heads:
+            raise ValueError(f"dim must be a multiple of heads ({self.heads}), found {self.dim}")
+        return self
+
+
+ModelSettings = Annotated[
+    Union[PopularitySettings, SASRecSettings], pydantic.Field(discriminator="name")
+]
+
+
+class SoftmaxSettings(settings.Settings):
+    """Cross-entropy over the whole catalogue."""
+
+    name: Literal["softmax"]
+
+
+class SampledSoftmaxSettings(settings.Settings):
+    """Cross-entropy over the target and `negatives` sampled items."""
+
+    name: Literal["sampled_softmax"]
+    negatives: int = pydantic.Field(default=256, ge=1)
+
+
+class BCESettings(settings.Settings):
+    """Binary cross-entropy of the target against `negatives` items drawn uniformly."""
+
+    name: Literal["bce"]
+    negatives: int = pydantic.Field(default=1, ge=1)
+
+
+class GBCESettings(settings.Settings):
+    """Generalised binary cross-entropy (gSASRec, RecSys 2023); `calibration` is the paper's t."""
+
+    name: Literal["gbce"]
+    negatives: int = pydantic.Field(default=256, ge=1)
+    calibration: float = pydantic.Field(default=0.75, ge=0, le=1)
+
+
+LossSettings = Annotated[
+    Union[SoftmaxSettings, SampledSoftmaxSettings, BCESettings, GBCESettings],
+    pydantic.Field(discriminator="name"),
+]
+
+
+class TrainingSettings(settings.Settings):
+    """The training run.
+
+    Attributes:
+      epochs: at most this many passes over the training windows; 0 exports the
+        initial weights (for testing a gate).
+      batch_size: windows per step, over all replicas.
+      learning_rate, weight_decay, clip_norm: of AdamW (Adam where `weight_decay` is 0).
+      warmup_steps: steps of linear growth of the learning rate.
+      patience: epochs without a better full-ranking NDCG@10 on `eval` before it stops.
+      evaluate_every: epochs between two evaluations.
+      max_seconds: stop after this much training time.
+      seed: two runs with the same seed, data and machine are equal.
+      mixed_precision: bfloat16 on CPU and TPU, float16 with loss scaling on GPU.
+      xla: compile the training step.
+      checkpoint_seconds: time between two checkpoints within an epoch; each epoch's end
+        has one.
+    """
+
+    epochs: int = pydantic.Field(default=50, ge=0)
+    batch_size: int = pydantic.Field(default=128, ge=1)
+    learning_rate: float = pydantic.Field(default=1e-3, gt=0)
+    weight_decay: float = pydantic.Field(default=0.0, ge=0)
+    clip_norm: Optional[float] = pydantic.Field(default=None, gt=0)
+    warmup_steps: int = pydantic.Field(default=0, ge=0)
+    patience: int = pydantic.Field(default=5, ge=1)
+    evaluate_every: int = pydantic.Field(default=1, ge=1)
+    max_seconds: Optional[float] = pydantic.Field(default=None, gt=0)
+    seed: int = pydantic.Field(default=1, ge=0)
+    mixed_precision: bool = False
+    xla: bool = False
+    checkpoint_seconds: float = pydantic.Field(default=300.0, gt=0)
