@@ -22,7 +22,6 @@ SEEN_ITEM_ID = "seen_item_id"  # [m]
 # Prefixes of attributes: `item_color` is one value per event, `user_country` a scalar.
 ITEM_PREFIX = "item_"
 USER_PREFIX = "user_"
-LABEL_PREFIX = "label_"
 
 # Slicing features: bytes scalars of every example.
 USER_FREQUENCY = "user_frequency"  # head | tail: the top 20 % of users by number of events

@@ -4,8 +4,9 @@ import datetime
 from typing import Dict, Literal, Optional, Tuple, Union
 
 import pydantic
+from typing_extensions import Annotated
 
-from schemas import settings
+from schemas import names, settings
 
 
 class Columns(settings.Settings):
@@ -15,8 +16,8 @@ class Columns(settings.Settings):
       user_id, item_id, timestamp: names of the columns that every log must have.
       behavior, scene: names of the columns with the kind of event (view, cart, buy)
         and the part of the app it happened in.
-      item, user, label: further columns, by the name that the feature gets after its
-        prefix: `item: {color: colour}` makes feature `item_color` of column `colour`.
+      item, user: attribute columns, by the name that the feature gets after its prefix:
+        `item: {color: colour}` makes feature `item_color` of column `colour`.
     """
 
     user_id: str = "user_id"
@@ -26,7 +27,27 @@ class Columns(settings.Settings):
     scene: Optional[str] = None
     item: Dict[str, str] = {}
     user: Dict[str, str] = {}
-    label: Dict[str, str] = {}
+
+    def wanted(self) -> Dict[str, str]:
+        """The column of each feature that a window is made of, by the feature's name."""
+        columns = {names.USER_ID: self.user_id, names.ITEM_ID: self.item_id, names.TIMESTAMP: self.timestamp}
+        if self.behavior:
+            columns[names.BEHAVIOR] = self.behavior
+        if self.scene:
+            columns[names.SCENE] = self.scene
+        columns.update((names.ITEM_PREFIX + name, column) for name, column in self.item.items())
+        columns.update((names.USER_PREFIX + name, column) for name, column in self.user.items())
+        return columns
+
+    @pydantic.model_validator(mode="after")
+    def _check(self) -> "Columns":
+        for name in self.item:
+            if name in ("id", "index", "frequency"):
+                raise ValueError(f"item attribute cannot be called {name!r}: item_{name} is Footfall's own")
+        for name in self.user:
+            if name in ("id", "frequency", "status"):
+                raise ValueError(f"user attribute cannot be called {name!r}: user_{name} is Footfall's own")
+        return self
 
 
 class LogSpec(settings.Settings):
@@ -88,8 +109,24 @@ class WindowSpec(settings.Settings):
         return self
 
 
+def _moment(value: object) -> datetime.datetime:
+    try:
+        moment = datetime.datetime.fromisoformat(str(value).strip().replace("Z", "+00:00"))
+    except ValueError:
+        raise ValueError(f"takes a share between 0 and 1 or an ISO 8601 moment, found {value!r}") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=datetime.timezone.utc)
+
+
+def _cut(value: object) -> Union[float, datetime.datetime]:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if not 0 < value < 1:
+            raise ValueError(f"a share lies between 0 and 1, found {value}")
+        return float(value)
+    return _moment(value)
+
+
 # A share of the log's events in time order, or a moment (ISO 8601; UTC where it names no zone).
-Cut = Union[pydantic.confloat(gt=0, lt=1), datetime.datetime]
+Cut = Annotated[Union[float, datetime.datetime], pydantic.PlainValidator(_cut)]
 
 
 class SplitSpec(settings.Settings):

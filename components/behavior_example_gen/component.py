@@ -1,0 +1,89 @@
+"""BehaviorExampleGen: from a behaviour log to windowed examples."""
+
+import re
+from typing import Tuple
+
+from tfx import types
+from tfx.components.example_gen import component as example_gen
+from tfx.components.example_gen import driver
+from tfx.dsl.components.base import executor_spec
+from tfx.proto import example_gen_pb2
+from tfx.types import component_spec
+from tfx.types import standard_artifacts
+from tfx.types import standard_component_specs
+
+from components.behavior_example_gen import artifacts, executor, spec
+from schemas import names
+
+
+class BehaviorExampleGenSpec(component_spec.ComponentSpec):
+    """FileBasedExampleGen's spec, with Footfall's settings and two more outputs."""
+
+    PARAMETERS = {
+        **standard_component_specs.FileBasedExampleGenSpec.PARAMETERS,
+        "log": component_spec.ExecutionParameter(type=str),
+        "window": component_spec.ExecutionParameter(type=str),
+        "split": component_spec.ExecutionParameter(type=str),
+    }
+    INPUTS = {}
+    OUTPUTS = {
+        standard_component_specs.EXAMPLES_KEY: component_spec.ChannelParameter(type=standard_artifacts.Examples),
+        "rejected": component_spec.ChannelParameter(type=artifacts.RejectedRows),
+        "profile": component_spec.ChannelParameter(type=artifacts.LogProfile),
+    }
+
+
+class BehaviorExampleGen(example_gen.FileBasedExampleGen):
+    """Reads a behaviour log, and cuts it into the windows of `train`, `eval` and `test`.
+
+    A path with `{SPAN}` (and `{VERSION}`) is resolved by TFX's driver to the newest span;
+    the executor reads that span and the `log.spans - 1` before it, since a window of today
+    needs the events of yesterday.
+
+    Outputs:
+      examples: gzip TFRecords of tf.Examples (see `schemas.names`), a file a shard.
+      rejected: `RejectedRows`: the bad rows, with file, row and reason.
+      profile: `LogProfile`: what the log holds.
+    """
+
+    SPEC_CLASS = BehaviorExampleGenSpec
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
+    DRIVER_CLASS = driver.FileBasedDriver
+
+    def __init__(self, log: spec.LogSpec, window: spec.WindowSpec, split: spec.SplitSpec):
+        base, pattern = split_path(log.path)
+        component_specification = BehaviorExampleGenSpec(
+            input_base=base,
+            input_config=example_gen_pb2.Input(
+                splits=[example_gen_pb2.Input.Split(name="log", pattern=pattern)]
+            ),
+            # The executor makes its own splits; the driver wants to see some.
+            output_config=example_gen_pb2.Output(
+                split_config=example_gen_pb2.SplitConfig(
+                    splits=[example_gen_pb2.SplitConfig.Split(name=n, hash_buckets=1) for n in names.SPLITS]
+                )
+            ),
+            output_data_format=example_gen_pb2.FORMAT_TF_EXAMPLE,
+            output_file_format=example_gen_pb2.FORMAT_TFRECORDS_GZIP,
+            log=log.to_json(),
+            window=window.to_json(),
+            split=split.to_json(),
+            examples=types.Channel(type=standard_artifacts.Examples),
+            rejected=types.Channel(type=artifacts.RejectedRows),
+            profile=types.Channel(type=artifacts.LogProfile),
+        )
+        # FileBasedExampleGen's own __init__ would build its own spec.
+        super(example_gen.FileBasedExampleGen, self).__init__(spec=component_specification)
+
+
+def split_path(path: str) -> Tuple[str, str]:
+    """A path as a folder without patterns and a pattern below it; `dir/` means all its files.
+
+    >>> split_path("logs/day-{SPAN}/*.csv")
+    ('logs', 'day-{SPAN}/*.csv')
+    """
+    if path.endswith("/"):
+        path += "*"
+    parts = path.split("/")
+    first = next((i for i, part in enumerate(parts) if re.search(r"[*?\[{]", part)), len(parts) - 1)
+    return "/".join(parts[:first]) or ("/" if path.startswith("/") else "."), "/".join(parts[first:])

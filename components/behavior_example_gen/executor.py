@@ -1,0 +1,526 @@
+"""From the files of a log to windowed examples: two Beam pipelines over Arrow files.
+
+The first reads blocks, sets bad rows aside and scatters the good ones to shards of users:
+one Arrow file a block, one record batch a shard in it. The second brings a shard together,
+sorts it, counts, and cuts its windows. Data move through files of the component's temporary
+folder, so memory is bounded by a block and a shard, whatever the runner holds in memory.
+"""
+
+import collections
+import dataclasses
+import json
+import logging
+import posixpath
+import re
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
+
+import apache_beam as beam
+from apache_beam.io import filesystems
+from apache_beam.transforms import window as beam_window
+from apache_beam.utils import windowed_value
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import tensorflow as tf
+from tfx.components.example_gen import utils as example_gen_utils
+from tfx.components.util import examples_utils
+from tfx.dsl.components.base import base_beam_executor
+from tfx.dsl.io import fileio
+from tfx.types import artifact_utils
+from tfx.types import standard_component_specs
+from tfx_bsl.coders import example_coder
+
+from components.behavior_example_gen import profile, readers, spec, splits, windows
+from schemas import errors, names
+
+_SCATTER_ROWS = 1 << 19
+_HISTOGRAM_BINS = 1 << 18
+_REJECT_EXAMPLES = 20
+_PROGRESS = logging.getLogger("footfall.progress")
+
+
+@dataclasses.dataclass
+class TimeHistogram:
+    """How many events fall in each bin of `2 ** shift` ms; exact while there are few distinct times.
+
+    The width depends on the times alone, not on the order in which parts are merged.
+    """
+
+    bins: np.ndarray
+    counts: np.ndarray
+    shift: int = 0
+
+    @classmethod
+    def of(cls, times: np.ndarray) -> "TimeHistogram":
+        bins, counts = np.unique(times, return_counts=True)
+        return cls(bins, counts)._narrowed()
+
+    @classmethod
+    def merged(cls, parts: Iterable["TimeHistogram"]) -> "TimeHistogram":
+        parts = list(parts) or [cls(np.empty(0, np.int64), np.empty(0, np.int64))]
+        shift = max(p.shift for p in parts)
+        bins = np.concatenate([p.bins >> (shift - p.shift) for p in parts])
+        counts = np.concatenate([p.counts for p in parts])
+        return cls(*_summed(bins, counts), shift)._narrowed()
+
+    def _narrowed(self) -> "TimeHistogram":
+        while len(self.bins) > _HISTOGRAM_BINS:
+            self.bins, self.counts = _summed(self.bins >> 1, self.counts)
+            self.shift += 1
+        return self
+
+    def quantile(self, share: float) -> int:
+        """The first bin's start (ms) before which at least `share` of the events lie."""
+        before = np.cumsum(self.counts)
+        at = int(np.searchsorted(before, share * before[-1]))
+        return int(self.bins[min(at + 1, len(self.bins) - 1)]) << self.shift
+
+
+def _summed(bins: np.ndarray, counts: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+    distinct, inverse = np.unique(bins, return_inverse=True)
+    return distinct, np.bincount(inverse, counts, minlength=len(distinct)).astype(np.int64)
+
+
+@dataclasses.dataclass
+class _ReadReport:
+    """What a bundle of the first pipeline did."""
+
+    scattered: List[str] = dataclasses.field(default_factory=list)
+    histogram: Optional[TimeHistogram] = None
+    rows: Dict[str, int] = dataclasses.field(default_factory=dict)
+    rejected: Dict[str, int] = dataclasses.field(default_factory=dict)
+    reasons: Dict[str, int] = dataclasses.field(default_factory=dict)
+    examples: List[readers.Reject] = dataclasses.field(default_factory=list)
+
+    @classmethod
+    def merged(cls, reports: Iterable["_ReadReport"]) -> "_ReadReport":
+        total, histograms = cls(), []
+        for report in reports:
+            total.scattered.extend(report.scattered)
+            if report.histogram is not None:
+                histograms.append(report.histogram)
+            for mine, other in (
+                (total.rows, report.rows),
+                (total.rejected, report.rejected),
+                (total.reasons, report.reasons),
+            ):
+                for key, value in other.items():
+                    mine[key] = mine.get(key, 0) + value
+            total.examples.extend(report.examples)
+        if histograms:
+            total.histogram = TimeHistogram.merged(histograms)
+        total.scattered.sort()
+        total.examples = sorted(total.examples, key=lambda r: (r.file, r.row))[:_REJECT_EXAMPLES]
+        return total
+
+
+class _ReadAndScatter(beam.DoFn):
+    """Reads sources, and writes their good rows to one Arrow file with a record batch a shard."""
+
+    def __init__(self, log: spec.LogSpec, shards: int, scratch: str, rejected: str):
+        self._log, self._shards, self._scratch, self._rejected = log, shards, scratch, rejected
+
+    def start_bundle(self) -> None:
+        self._tables: List[pa.Table] = []
+        self._rows = 0
+        self._report = _ReadReport()
+        self._histograms: List[TimeHistogram] = []
+        self._name = ""
+
+    def process(self, source: readers.Source) -> Iterator[Any]:
+        # A bundle that is tried again writes the same names: nothing is there twice.
+        self._name = self._name or f"{source.index:06d}-{source.row_group or 0:06d}"
+        self._report.rows.setdefault(source.path, 0)
+        rejects: List[readers.Reject] = []
+        for block in readers.read(source, self._log):
+            self._report.rows[source.path] += block.rows
+            rejects.extend(block.rejects)
+            if not block.batch.num_rows:
+                continue
+            table = pa.Table.from_batches([block.batch])
+            file = pa.array(np.full(table.num_rows, source.index, np.int32))
+            self._tables.append(table.append_column(readers.FILE, file))
+            self._rows += table.num_rows
+            self._histograms.append(TimeHistogram.of(table.column(names.TIMESTAMP).to_numpy()))
+            if self._rows >= _SCATTER_ROWS:
+                self._flush()
+        if rejects:
+            self._reject(source, rejects)
+        return iter(())
+
+    def _reject(self, source: readers.Source, rejects: List[readers.Reject]) -> None:
+        report = self._report
+        report.rejected[source.path] = report.rejected.get(source.path, 0) + len(rejects)
+        for reject in rejects:
+            # The counts in a "wrong column count" reason would make a reason of each row.
+            reason = reject.reason.split(":")[0]
+            report.reasons[reason] = report.reasons.get(reason, 0) + 1
+        report.examples.extend(rejects[:_REJECT_EXAMPLES])
+        path = posixpath.join(self._rejected, f"rejected-{source.index:06d}-{source.row_group or 0:06d}.jsonl")
+        _write(path, "".join(r.to_json() + "\n" for r in rejects))
+
+    def _flush(self) -> None:
+        if not self._tables:
+            return
+        table = pa.concat_tables(self._tables).combine_chunks()
+        ids = table.column(names.USER_ID).combine_chunks()
+        if isinstance(ids, pa.ChunkedArray):
+            ids = pa.concat_arrays(ids.chunks)
+        shard = windows.hash_ids(ids) % np.uint64(self._shards)
+        order = np.argsort(shard, kind="stable")
+        bounds = np.searchsorted(shard[order], np.arange(self._shards + 1, dtype=np.uint64))
+        table = table.take(pa.array(order)).combine_chunks()
+        path = posixpath.join(self._scratch, f"scatter-{self._name}-{len(self._report.scattered):06d}.arrow")
+        _write_batches(
+            path,
+            table.schema,
+            (table.slice(bounds[s], bounds[s + 1] - bounds[s]) for s in range(self._shards)),
+        )
+        self._report.scattered.append(path)
+        self._tables, self._rows = [], 0
+
+    def finish_bundle(self) -> Iterator[windowed_value.WindowedValue]:
+        self._flush()
+        if self._histograms:
+            self._report.histogram = TimeHistogram.merged(self._histograms)
+        yield windowed_value.WindowedValue(
+            self._report, beam_window.GlobalWindow().max_timestamp(), [beam_window.GlobalWindow()]
+        )
+
+
+class _SortShard(beam.DoFn):
+    """Brings a shard together, sorts it, gives every event its role, and counts."""
+
+    COUNTS = "counts"
+
+    def __init__(self, scattered: Sequence[str], split: spec.SplitSpec, cuts: Optional[splits.Cuts], scratch: str):
+        self._scattered, self._split, self._cuts, self._scratch = scattered, split, cuts, scratch
+
+    def process(self, shard: int) -> Iterator[Any]:
+        table = pa.concat_tables([_read_batch(path, shard) for path in self._scattered])
+        if not table.num_rows:
+            return
+        events = windows.sort_events(table, self._split, self._cuts)
+        yield beam.pvalue.TaggedOutput(self.COUNTS, profile.count(events))
+        path = posixpath.join(self._scratch, f"sorted-{shard:06d}.arrow")
+        _write_batches(path, events.table.schema, [pa.Table.from_batches([events.table])])
+        yield shard, path
+
+
+class _CutShard(beam.DoFn):
+    """Cuts a shard's windows and writes them, a file a split; tells how many."""
+
+    def __init__(self, window: spec.WindowSpec, examples_uri: str):
+        self._window, self._examples_uri = window, examples_uri
+
+    def process(self, shard_and_path: Tuple[int, str], popularity: windows.Popularity) -> Iterator[Dict[str, int]]:
+        shard, path = shard_and_path
+        batch = _read_batch(path, 0).combine_chunks().to_batches()[0]
+        users = batch.column(batch.schema.get_field_index(names.USER_ID))
+        changes = np.flatnonzero(pc.not_equal(users[1:], users[:-1]).to_numpy(zero_copy_only=False)) + 1
+        events = windows.Events(batch, np.concatenate([[0], changes, [len(users)]]).astype(np.int64))
+        written: collections.Counter = collections.Counter()
+        writers: Dict[str, tf.io.TFRecordWriter] = {}
+        encoder = None
+        try:
+            for split, windowed, dropped in windows.cut(events, self._window, popularity):
+                written["dropped"] += dropped
+                if windowed is None:
+                    continue
+                if split not in writers:
+                    writers[split] = tf.io.TFRecordWriter(self._path(split, shard) + ".partial", "GZIP")
+                encoder = encoder or example_coder.RecordBatchToExamplesEncoder(None)
+                for example in encoder.encode(windowed):
+                    writers[split].write(example)
+                written[split] += windowed.num_rows
+        finally:
+            for writer in writers.values():
+                writer.close()
+        for split in writers:
+            tf.io.gfile.rename(self._path(split, shard) + ".partial", self._path(split, shard), overwrite=True)
+        yield dict(written)
+
+    def _path(self, split: str, shard: int) -> str:
+        folder = _split_uri(self._examples_uri, split)
+        return posixpath.join(folder, f"windows-{shard:06d}.gz")
+
+
+def _split_uri(examples_uri: str, split: str) -> str:
+    """The folder that TFX gives to a split of an Examples artifact."""
+    return posixpath.join(examples_uri, f"Split-{split}")
+
+
+def _write(path: str, text: str) -> None:
+    with fileio.open(path, "w") as stream:
+        stream.write(text)
+
+
+def _write_batches(path: str, schema: pa.Schema, tables: Iterable[pa.Table]) -> None:
+    options = pa.ipc.IpcWriteOptions(compression="lz4")
+    with filesystems.FileSystems.create(path) as stream:
+        with pa.ipc.new_file(stream, schema, options=options) as writer:
+            for table in tables:
+                table = table.combine_chunks()
+                batches = table.to_batches() or [
+                    pa.RecordBatch.from_arrays([pa.array([], f.type) for f in schema], schema=schema)
+                ]
+                writer.write_batch(batches[0])
+
+
+def _read_batch(path: str, index: int) -> pa.Table:
+    with filesystems.FileSystems.open(path) as stream:
+        return pa.Table.from_batches([pa.ipc.open_file(stream).get_batch(index)])
+
+
+def span_patterns(log: spec.LogSpec, span: Optional[int]) -> List[str]:
+    """The files of the newest spans up to `span`, each in its newest version, oldest first.
+
+    Raises:
+      errors.InputError: if no file of a span is there.
+    """
+    if "{SPAN" not in log.path:
+        return [log.path]
+    marks = re.compile(r"\\\{(SPAN|VERSION)(?::\d+)?\\\}")
+    glob = re.sub(r"\{(SPAN|VERSION)(:\d+)?\}", "*", log.path)
+    expression = re.escape(log.path).replace(r"\*", "[^/]*").replace(r"\?", "[^/]")
+    expression = re.compile(marks.sub(lambda m: rf"(?P<{m.group(1)}>\d+)", expression) + "$")
+    newest: Dict[int, Tuple[int, List[str]]] = {}
+    for metadata in filesystems.FileSystems.match([glob])[0].metadata_list:
+        match = expression.search(metadata.path)
+        if not match or (span is not None and int(match.group("SPAN")) > span):
+            continue
+        at = int(match.group("SPAN"))
+        version = int(match.groupdict().get("VERSION") or 0)
+        held = newest.get(at, (-1, []))
+        if version > held[0]:
+            newest[at] = (version, [metadata.path])
+        elif version == held[0]:
+            held[1].append(metadata.path)
+    if not newest:
+        raise errors.InputError(f"log.path: no file matches {log.path}")
+    chosen = sorted(newest)[-log.spans :] if log.spans else sorted(newest)
+    return [path for at in chosen for path in sorted(newest[at][1])]
+
+
+class Executor(base_beam_executor.BaseBeamExecutor):
+    """Executor of BehaviorExampleGen."""
+
+    def Do(
+        self,
+        input_dict: Dict[str, List[Any]],
+        output_dict: Dict[str, List[Any]],
+        exec_properties: Dict[str, Any],
+    ) -> None:
+        """Windows a log; see `component.BehaviorExampleGen` for inputs and outputs.
+
+        Raises:
+          errors.InputError: if the log does not fit its spec, more rows than allowed are
+            bad, or a split would be empty.
+        """
+        examples = artifact_utils.get_single_instance(output_dict[standard_component_specs.EXAMPLES_KEY])
+        rejected = artifact_utils.get_single_instance(output_dict["rejected"])
+        profiled = artifact_utils.get_single_instance(output_dict["profile"])
+        run(
+            log=spec.LogSpec.from_json(exec_properties["log"]),
+            window=spec.WindowSpec.from_json(exec_properties["window"]),
+            split=spec.SplitSpec.from_json(exec_properties["split"]),
+            span=exec_properties.get(example_gen_utils.SPAN_PROPERTY_NAME),
+            examples_uri=examples.uri,
+            rejected_uri=rejected.uri,
+            profile_uri=profiled.uri,
+            scratch=posixpath.join(self._get_tmp_dir(), "windowing"),
+            make_pipeline=self._make_beam_pipeline,
+        )
+        examples.split_names = artifact_utils.encode_split_names(list(names.SPLITS))
+        examples_utils.set_payload_format(examples, exec_properties[standard_component_specs.OUTPUT_DATA_FORMAT_KEY])
+        examples_utils.set_file_format(examples, "tfrecords_gzip")
+
+
+def run(
+    *,
+    log: spec.LogSpec,
+    window: spec.WindowSpec,
+    split: spec.SplitSpec,
+    span: Optional[int],
+    examples_uri: str,
+    rejected_uri: str,
+    profile_uri: str,
+    scratch: str,
+    make_pipeline: Any,
+) -> Dict[str, Any]:
+    """Reads a log and writes its windows, its bad rows and its profile; returns the profile.
+
+    Args:
+      span: the newest span to read, where the path has `{SPAN}`.
+      scratch: a folder for the files between the pipelines; removed at the end.
+      make_pipeline: makes a Beam pipeline.
+
+    Raises:
+      errors.InputError: see `Executor.Do`.
+    """
+    for folder in [rejected_uri, profile_uri, scratch, *(_split_uri(examples_uri, s) for s in names.SPLITS)]:
+        fileio.makedirs(folder)
+    try:
+        report = _read(log, window, span, scratch, rejected_uri, make_pipeline)
+        summary = _check_rejects(report, log, rejected_uri)
+        cuts = _cuts(split, report.histogram)
+        counts, written = _window(report.scattered, window, split, cuts, examples_uri, scratch, make_pipeline)
+    finally:
+        if fileio.exists(scratch):
+            fileio.rmtree(scratch)
+    _check_splits(written, split, cuts, counts)
+    result = profile.summary(counts)
+    result.update(
+        rows=summary["rows"],
+        rejected=summary["rejected"],
+        windows={name: written.get(name, 0) for name in (*names.SPLITS, "dropped")},
+        split={"eval_from": profile.moment(cuts.eval_from), "test_from": profile.moment(cuts.test_from)}
+        if cuts
+        else None,
+    )
+    _write(posixpath.join(profile_uri, "profile.json"), json.dumps(result, indent=1, ensure_ascii=False))
+    _PROGRESS.info(
+        "%s events of %s users on %s items; windows: %s",
+        f"{result['events']:,}",
+        f"{result['users']:,}",
+        f"{result['items']:,}",
+        ", ".join(f"{name} {written.get(name, 0):,}" for name in names.SPLITS),
+    )
+    return result
+
+
+def _read(
+    log: spec.LogSpec, window: spec.WindowSpec, span: Optional[int], scratch: str, rejected: str, make_pipeline: Any
+) -> _ReadReport:
+    sources = readers.find_sources(span_patterns(log, span), log)
+    _PROGRESS.info("reading %d file(s)", len({s.path for s in sources}))
+    return _gather(
+        make_pipeline,
+        scratch,
+        lambda pipeline: (
+            pipeline
+            | "Sources" >> beam.Create(sources)
+            | "Spread" >> beam.Reshuffle()
+            | "ReadAndScatter" >> beam.ParDo(_ReadAndScatter(log, window.shards, scratch, rejected))
+        ),
+        _ReadReport.merged,
+    )
+
+
+def _gather(make_pipeline: Any, scratch: str, build: Any, merge: Any) -> Any:
+    """Runs a pipeline and brings its merged (small) output back, on any runner."""
+    import pickle
+
+    path = posixpath.join(scratch, "gathered")
+
+    def store(values: List[Any]) -> None:
+        with fileio.open(path, "wb") as stream:
+            stream.write(pickle.dumps(merge(values)))
+
+    with make_pipeline() as pipeline:
+        build(pipeline) | "Gather" >> beam.CombineGlobally(beam.combiners.ToListCombineFn()) | "Store" >> beam.Map(store)
+    with fileio.open(path, "rb") as stream:
+        return pickle.loads(stream.read())
+
+
+def _check_rejects(report: _ReadReport, log: spec.LogSpec, rejected_uri: str) -> Dict[str, Any]:
+    rows, rejected = sum(report.rows.values()), sum(report.rejected.values())
+    summary = {
+        "rows": rows,
+        "rejected": rejected,
+        "share": rejected / rows if rows else 0.0,
+        "by_reason": dict(sorted(report.reasons.items(), key=lambda kv: -kv[1])),
+        "by_file": report.rejected,
+        "empty_files": sorted(path for path, count in report.rows.items() if not count),
+        "examples": [dataclasses.asdict(r) for r in report.examples],
+    }
+    _write(posixpath.join(rejected_uri, "summary.json"), json.dumps(summary, indent=1, ensure_ascii=False))
+    for path in summary["empty_files"]:
+        _PROGRESS.warning("%s has no rows", path)
+    if not rows:
+        raise errors.InputError(f"{log.path}: no rows in {len(report.rows)} file(s)")
+    if rejected:
+        reasons = "; ".join(f"{count} x {reason}" for reason, count in summary["by_reason"].items())
+        shown = "; ".join(f"{r.file} row {r.row}: {r.reason} ({r.value!r})" for r in report.examples[:3])
+        if summary["share"] > log.max_rejected_share:
+            raise errors.InputError(
+                f"{log.path}: {rejected:,} of {rows:,} rows ({summary['share']:.1%}) are bad, log.max_rejected_share "
+                f"allows {log.max_rejected_share:.1%}: {reasons}. For example {shown}"
+            )
+        _PROGRESS.warning("%s of %s rows set aside: %s", f"{rejected:,}", f"{rows:,}", reasons)
+    return summary
+
+
+def _cuts(split: spec.SplitSpec, histogram: Optional[TimeHistogram]) -> Optional[splits.Cuts]:
+    if "time" not in split.by:
+        return None
+    if isinstance(split.eval_from, float):
+        cuts = splits.Cuts(histogram.quantile(split.eval_from), histogram.quantile(split.test_from))
+        if len(histogram.bins) < 3 or not int(histogram.bins[0]) << histogram.shift < cuts.eval_from < cuts.test_from:
+            raise errors.InputError(
+                f"split: a cut in time at {split.eval_from:g} and {split.test_from:g} of the events is impossible: "
+                f"the log has {len(histogram.bins)} distinct time(s) and both cuts fall on "
+                f"{profile.moment(cuts.test_from)}; use by: [leave_one_out] or name moments"
+            )
+        return cuts
+    return splits.Cuts(int(split.eval_from.timestamp() * 1000), int(split.test_from.timestamp() * 1000))
+
+
+def _window(
+    scattered: Sequence[str],
+    window: spec.WindowSpec,
+    split: spec.SplitSpec,
+    cuts: Optional[splits.Cuts],
+    examples_uri: str,
+    scratch: str,
+    make_pipeline: Any,
+) -> Tuple[profile.Counts, Dict[str, int]]:
+    def build(pipeline: beam.Pipeline) -> beam.PCollection:
+        shards = (
+            pipeline
+            | "Shards" >> beam.Create(list(range(window.shards)))
+            | "Spread" >> beam.Reshuffle()
+            | "SortShard"
+            >> beam.ParDo(_SortShard(scattered, split, cuts, scratch)).with_outputs(_SortShard.COUNTS, main="sorted")
+        )
+        counts = (
+            shards[_SortShard.COUNTS]
+            | "CountsOfAll" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
+            | "MergeCounts" >> beam.Map(profile.merge)
+        )
+        popularity = counts | "Popularity" >> beam.Map(profile.popularity)
+        written = shards["sorted"] | "CutShard" >> beam.ParDo(
+            _CutShard(window, examples_uri), beam.pvalue.AsSingleton(popularity)
+        )
+        return (counts, written) | "Both" >> beam.Flatten()
+
+    def merge(values: List[Any]) -> Tuple[profile.Counts, Dict[str, int]]:
+        total: collections.Counter = collections.Counter()
+        counts = None
+        for value in values:
+            if isinstance(value, profile.Counts):
+                counts = value
+            else:
+                total.update(value)
+        return counts, dict(total)
+
+    return _gather(make_pipeline, scratch, build, merge)
+
+
+def _check_splits(
+    written: Dict[str, int], split: spec.SplitSpec, cuts: Optional[splits.Cuts], counts: profile.Counts
+) -> None:
+    for name in names.SPLITS:
+        if written.get(name):
+            continue
+        users = sum(counts.user_events.values())
+        found = (
+            f"{counts.events:,} events of {users:,} user(s) between {profile.moment(counts.start)} and "
+            f"{profile.moment(counts.end)}"
+        )
+        if cuts:
+            found += f", cuts at {profile.moment(cuts.eval_from)} and {profile.moment(cuts.test_from)}"
+        raise errors.InputError(
+            f"split: no window for {name!r} by {', '.join(split.by)}; the log has {found}; a window needs a target "
+            f"and at least window.min_history events of the same user before it"
+        )

@@ -1,0 +1,520 @@
+"""Reads logs into Arrow record batches, and sets bad rows aside with their reason.
+
+A block is read, checked and converted as columns; Python touches single rows only where a
+row is bad. Files are opened through Beam's filesystems, so a bucket works like a folder.
+"""
+
+import dataclasses
+import io
+import json
+import posixpath
+from typing import Any, BinaryIO, Dict, Iterator, List, Optional, Sequence, Tuple
+
+from apache_beam.io import filesystem, filesystems
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.json
+import pyarrow.parquet
+
+from components.behavior_example_gen import spec
+from schemas import errors, names
+
+# Rows are counted from 1 within a file, a header not counted; NO_ROW where it cannot be known.
+ROW = "row"
+FILE = "file"
+TICKS = "ticks"  # the time at the log's own resolution, for sorting
+NO_ROW = -1
+
+_BLOCK_BYTES = 32 << 20
+_BLOCK_ROWS = 1 << 19
+_SAMPLE_CHARACTERS = 120
+_MISSING = ("", "NaN", "nan", "NULL", "null")
+_TICKS_PER_MS = {"s": (1000, 1), "ms": (1, 1), "us": (1, 1000), "ns": (1, 1_000_000)}
+_ENDINGS = {"csv": "csv", "tsv": "tsv", "inter": "tsv", "jsonl": "jsonl", "ndjson": "jsonl", "json": "jsonl",
+            "parquet": "parquet", "pq": "parquet"}
+_COMPRESSED = ("gz", "gzip", "zst", "bz2")
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A file, or one row group of a Parquet file; `index` orders the files of a log."""
+
+    path: str
+    index: int
+    format: str
+    row_group: Optional[int] = None
+    first_row: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Reject:
+    """A bad row: where it stands, what is wrong with it, and how it starts."""
+
+    file: str
+    row: int
+    reason: str
+    value: str
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), ensure_ascii=False)
+
+
+@dataclasses.dataclass
+class Block:
+    """A piece of a log: the good rows as columns, and the bad ones.
+
+    `batch` has `user_id item_id` (and behaviour, scene, attributes) as binary, `timestamp`
+    in ms, `ticks` and `row` as int64. `rows` counts good and bad rows.
+    """
+
+    source: Source
+    batch: pa.RecordBatch
+    rejects: List[Reject]
+    rows: int
+
+
+def format_of(path: str, log: spec.LogSpec) -> str:
+    """The format of a file, from `log.format` or the file's ending.
+
+    Raises:
+      errors.InputError: if neither tells.
+    """
+    if log.format:
+        return log.format
+    parts = posixpath.basename(path).lower().split(".")
+    if parts[-1] in _COMPRESSED:
+        parts.pop()
+    found = _ENDINGS.get(parts[-1]) if len(parts) > 1 else None
+    if found is None:
+        raise errors.InputError(
+            f"{path}: log.format is not set and the ending tells none of csv, tsv, jsonl, parquet"
+        )
+    return found
+
+
+def find_sources(patterns: Sequence[str], log: spec.LogSpec) -> List[Source]:
+    """The files that match, in the order of `patterns` and then of their names; Parquet by row group.
+
+    Raises:
+      errors.InputError: if no file matches, or the first block of one lacks a column.
+    """
+    paths = []
+    for pattern in patterns:
+        if pattern.endswith("/"):
+            pattern += "*"
+        matched = filesystems.FileSystems.match([pattern])[0].metadata_list
+        paths.extend(sorted(m.path for m in matched if not posixpath.basename(m.path).startswith((".", "_"))))
+    if not paths:
+        raise errors.InputError(f"log.path: no file matches {', '.join(patterns)}")
+    sources = []
+    for index, path in enumerate(paths):
+        kind = format_of(path, log)
+        if kind != "parquet":
+            sources.append(Source(path, index, kind))
+            continue
+        with _open(path, compressed=False) as stream:
+            if not stream.read(1):
+                sources.append(Source(path, index, kind))
+                continue
+            stream.seek(0)
+            try:
+                parquet = pyarrow.parquet.ParquetFile(stream)
+            except pa.ArrowInvalid as error:
+                raise errors.InputError(f"{path}: not a Parquet file ({error})") from error
+            _check_columns(parquet.schema_arrow.names, log, path)
+            row = 1
+            for group in range(parquet.num_row_groups):
+                sources.append(Source(path, index, kind, group, row))
+                row += parquet.metadata.row_group(group).num_rows
+    return sources
+
+
+def header(path: str, log: spec.LogSpec) -> List[str]:
+    """The columns of a file; empty for a file without rows.
+
+    Raises:
+      errors.InputError: if the file cannot be read as its format.
+    """
+    kind = format_of(path, log)
+    if kind == "parquet":
+        with _open(path, compressed=False) as stream:
+            if not stream.read(1):
+                return []
+            stream.seek(0)
+            return list(pyarrow.parquet.ParquetFile(stream).schema_arrow.names)
+    with _open(path) as stream:
+        if kind == "jsonl":
+            for line in io.BufferedReader(stream) if isinstance(stream, io.RawIOBase) else stream:
+                if line.strip():
+                    try:
+                        first = json.loads(line)
+                    except ValueError:
+                        continue
+                    if isinstance(first, dict):
+                        return list(first)
+            return []
+        if log.column_names:
+            return list(log.column_names)
+        try:
+            return list(_open_csv(stream, kind, log, None).schema.names)
+        except pa.ArrowInvalid as error:
+            if "Empty CSV file" in str(error):
+                return []
+            raise errors.InputError(f"{path}: not readable as {kind} ({error})") from error
+
+
+def read(source: Source, log: spec.LogSpec) -> Iterator[Block]:
+    """Reads one source block by block.
+
+    Raises:
+      errors.InputError: if a column is missing or the file is not of its format.
+    """
+    reader = {"csv": _read_csv, "tsv": _read_csv, "jsonl": _read_jsonl, "parquet": _read_parquet}[source.format]
+    for table, rows, rejects in reader(source, log):
+        yield _normalise(source, table, rows, rejects, log)
+
+
+def _open(path: str, compressed: bool = True) -> BinaryIO:
+    kind = filesystem.CompressionTypes.AUTO if compressed else filesystem.CompressionTypes.UNCOMPRESSED
+    return filesystems.FileSystems.open(path, compression_type=kind)
+
+
+def _check_columns(found: Sequence[str], log: spec.LogSpec, path: str) -> None:
+    for feature, column in log.columns.wanted().items():
+        if column not in found:
+            key = {names.USER_ID: "user_id", names.ITEM_ID: "item_id"}.get(feature, feature)
+            raise errors.InputError(
+                f"{path}: column {column!r} (log.columns.{key}) is missing; the file has {', '.join(found)}"
+            )
+
+
+def _open_csv(
+    stream: BinaryIO, kind: str, log: spec.LogSpec, invalid: Optional[List[Any]]
+) -> pyarrow.csv.CSVStreamingReader:
+    def skip(row: Any) -> str:
+        if invalid is not None:
+            invalid.append(row)
+        return "skip"
+
+    wanted = list(dict.fromkeys(log.columns.wanted().values()))
+    return pyarrow.csv.open_csv(
+        stream,
+        # One thread, so that Arrow knows the number of a row that it skips.
+        read_options=pyarrow.csv.ReadOptions(
+            use_threads=False,
+            block_size=_BLOCK_BYTES,
+            column_names=list(log.column_names) if log.column_names else None,
+        ),
+        parse_options=pyarrow.csv.ParseOptions(
+            delimiter="\t" if kind == "tsv" else ",", invalid_row_handler=skip
+        ),
+        convert_options=pyarrow.csv.ConvertOptions(
+            check_utf8=False,
+            column_types={name: pa.binary() for name in wanted},
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+            null_values=list(_MISSING),
+        ),
+    )
+
+
+def _read_csv(source: Source, log: spec.LogSpec) -> Iterator[Tuple[pa.Table, np.ndarray, List[Reject]]]:
+    invalid: List[Any] = []
+    with _open(source.path) as stream:
+        try:
+            reader = _open_csv(stream, source.format, log, invalid)
+        except pa.ArrowInvalid as error:
+            if "Empty CSV file" in str(error):
+                return
+            raise errors.InputError(f"{source.path}: not readable as {source.format} ({error})") from error
+        _check_columns(reader.schema.names, log, source.path)
+        header_rows = 0 if log.column_names else 1
+        reported, next_row, batches = 0, 1, iter(reader)
+        while True:
+            try:
+                batch = next(batches, None)
+            except pa.ArrowInvalid as error:
+                raise errors.InputError(f"{source.path}: not readable as {source.format} ({error})") from error
+            fresh, reported = invalid[reported:], len(invalid)
+            rejects = [
+                Reject(
+                    source.path,
+                    NO_ROW if row.number is None else row.number - header_rows,
+                    f"wrong column count: {row.actual_columns} instead of {row.expected_columns}",
+                    _sample(row.text),
+                )
+                for row in fresh
+            ]
+            if batch is None:
+                if rejects:
+                    yield reader.schema.empty_table(), np.empty(0, np.int64), rejects
+                return
+            # Arrow gives no numbers to the rows it keeps: they are the ones it did not skip.
+            skipped = {r.row for r in rejects}
+            numbers = np.arange(next_row, next_row + batch.num_rows + len(rejects), dtype=np.int64)
+            numbers = numbers[~np.isin(numbers, list(skipped))][: batch.num_rows]
+            next_row += batch.num_rows + len(rejects)
+            yield pa.Table.from_batches([batch]), numbers, rejects
+
+
+def _read_parquet(source: Source, log: spec.LogSpec) -> Iterator[Tuple[pa.Table, np.ndarray, List[Reject]]]:
+    if source.row_group is None:
+        return
+    row = source.first_row
+    with _open(source.path, compressed=False) as stream:
+        parquet = pyarrow.parquet.ParquetFile(stream)
+        columns = list(dict.fromkeys(log.columns.wanted().values()))
+        for batch in parquet.iter_batches(_BLOCK_ROWS, [source.row_group], columns, use_threads=False):
+            yield pa.Table.from_batches([batch]), np.arange(row, row + batch.num_rows, dtype=np.int64), []
+            row += batch.num_rows
+
+
+def _read_jsonl(source: Source, log: spec.LogSpec) -> Iterator[Tuple[pa.Table, np.ndarray, List[Reject]]]:
+    row = 1
+    with _open(source.path) as stream:
+        rest = b""
+        while True:
+            data = stream.read(_BLOCK_BYTES)
+            text, rest = rest + data, b""
+            if not text:
+                return
+            if data:
+                cut = text.rfind(b"\n") + 1
+                if not cut:
+                    rest = text
+                    continue
+                text, rest = text[:cut], text[cut:]
+            lines = text.count(b"\n") + (not text.endswith(b"\n"))
+            try:
+                table = pyarrow.json.read_json(
+                    pa.BufferReader(text),
+                    read_options=pyarrow.json.ReadOptions(use_threads=False, block_size=len(text) + 1),
+                )
+                # Arrow leaves empty lines out, which would shift the numbers of the rows.
+                whole = table.num_rows == lines
+            except pa.ArrowInvalid:
+                whole = False
+            if whole:
+                _check_columns(table.column_names, log, source.path)
+                yield table, np.arange(row, row + lines, dtype=np.int64), []
+            else:
+                yield _parse_lines(source, text, row, log)
+            row += lines
+
+
+def _parse_lines(
+    source: Source, text: bytes, row: int, log: spec.LogSpec
+) -> Tuple[pa.Table, np.ndarray, List[Reject]]:
+    """The slow way, for a block of JSON lines that Arrow refuses as a whole."""
+    wanted = list(dict.fromkeys(log.columns.wanted().values()))
+    values: Dict[str, List[Optional[str]]] = {name: [] for name in wanted}
+    rows, rejects, found = [], [], {}
+    for number, line in enumerate(text.splitlines(), row):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            reason = "invalid UTF-8" if isinstance(error, UnicodeDecodeError) else "not JSON"
+            rejects.append(Reject(source.path, number, reason, _sample(line)))
+            continue
+        if not isinstance(record, dict):
+            rejects.append(Reject(source.path, number, "not a JSON object", _sample(line)))
+            continue
+        found.update(dict.fromkeys(record))
+        rows.append(number)
+        for name in wanted:
+            value = record.get(name)
+            values[name].append(None if value is None else str(value))
+    if rows:
+        _check_columns(list(found), log, source.path)
+    table = pa.table({name: pa.array(column, pa.string()) for name, column in values.items()})
+    return table, np.asarray(rows, np.int64), rejects
+
+
+def _sample(value: Any) -> str:
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    return str(value)[:_SAMPLE_CHARACTERS]
+
+
+def _as_binary(column: pa.ChunkedArray) -> pa.Array:
+    """Any column as bytes; numbers become their decimal text, as they would stand in a CSV file."""
+    array = column.combine_chunks()
+    if isinstance(array, pa.ChunkedArray):
+        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    if pa.types.is_binary(array.type):
+        return array
+    if pa.types.is_floating(array.type):
+        # An id column with gaps is float in pandas: 17.0 stands for 17.
+        values = array.to_numpy(zero_copy_only=False)
+        finite = np.isfinite(values)
+        if np.all(values[finite] == np.floor(values[finite])) and np.all(np.abs(values[finite]) < 2**53):
+            array = pa.array(np.where(finite, values, 0).astype(np.int64), mask=~finite)
+        else:
+            array = pa.array(values, mask=~finite)
+    if not pa.types.is_string(array.type):
+        array = array.cast(pa.string())
+    return array.cast(pa.binary())
+
+
+def _valid_utf8(array: pa.Array) -> np.ndarray:
+    try:
+        array.cast(pa.string())
+        return np.ones(len(array), bool)
+    except pa.ArrowInvalid:
+        pass
+    # Only a block with a bad value comes here, and only its distinct values are tried.
+    encoded = array.dictionary_encode()
+    fine = np.empty(len(encoded.dictionary) + 1, bool)
+    for index, value in enumerate(encoded.dictionary):
+        try:
+            value.as_py().decode("utf-8")
+            fine[index] = True
+        except UnicodeDecodeError:
+            fine[index] = False
+    fine[-1] = True
+    return fine[encoded.indices.fill_null(len(encoded.dictionary)).to_numpy(zero_copy_only=False)]
+
+
+def _parse_ticks(column: pa.ChunkedArray, unit: str) -> Tuple[np.ndarray, np.ndarray, str]:
+    """The times as int64 at the log's resolution, which of them are valid, and their unit."""
+    array = column.combine_chunks()
+    if isinstance(array, pa.ChunkedArray):
+        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    if pa.types.is_date(array.type):
+        array = array.cast(pa.timestamp("ms"))
+    if pa.types.is_timestamp(array.type):
+        valid = array.is_valid().to_numpy(zero_copy_only=False)
+        ticks = array.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
+        return ticks, valid, array.type.unit
+    if pa.types.is_integer(array.type):
+        valid = array.is_valid().to_numpy(zero_copy_only=False)
+        return array.fill_null(0).cast(pa.int64()).to_numpy(zero_copy_only=False), valid, unit
+    if pa.types.is_floating(array.type):
+        return _float_ticks(array.to_numpy(zero_copy_only=False).astype(np.float64), unit)
+    text = array if pa.types.is_string(array.type) else array.cast(pa.binary())
+    if unit == "iso8601":
+        return _iso_ticks(text)
+    try:
+        whole = text.cast(pa.string()).cast(pa.int64())
+        valid = whole.is_valid().to_numpy(zero_copy_only=False)
+        return whole.fill_null(0).to_numpy(zero_copy_only=False), valid, unit
+    except pa.ArrowInvalid:
+        # Fractions, or a value that is no number at all.
+        numbers = _coerce(text, float, np.nan)
+        return _float_ticks(numbers, unit)
+
+
+def _float_ticks(values: np.ndarray, unit: str) -> Tuple[np.ndarray, np.ndarray, str]:
+    factor, divisor = _TICKS_PER_MS["ms" if unit == "iso8601" else unit]
+    ms = values * factor / divisor
+    valid = np.isfinite(ms) & (np.abs(ms) < 2**53)
+    return np.where(valid, np.round(np.where(valid, ms, 0)), 0).astype(np.int64), valid, "ms"
+
+
+def _iso_ticks(text: pa.Array) -> Tuple[np.ndarray, np.ndarray, str]:
+    import pandas as pd
+
+    strings = text.cast(pa.binary()).dictionary_encode()
+    distinct = [v.as_py().decode("utf-8", "replace").strip() for v in strings.dictionary]
+    parsed = pd.to_datetime(pd.Series(distinct + [None], dtype=object), errors="coerce", utc=True)
+    micros = parsed.to_numpy(dtype="datetime64[us]")
+    index = strings.indices.fill_null(len(distinct)).to_numpy(zero_copy_only=False)
+    valid = ~np.isnat(micros)
+    return np.where(valid, micros.astype(np.int64), 0)[index], valid[index], "us"
+
+
+def _coerce(text: pa.Array, convert: Any, missing: float) -> np.ndarray:
+    encoded = text.cast(pa.binary()).dictionary_encode()
+    values = np.full(len(encoded.dictionary) + 1, missing)
+    for index, value in enumerate(encoded.dictionary):
+        try:
+            values[index] = convert(value.as_py())
+        except ValueError:
+            continue
+    return values[encoded.indices.fill_null(len(encoded.dictionary)).to_numpy(zero_copy_only=False)]
+
+
+def _to_ms(ticks: np.ndarray, unit: str) -> np.ndarray:
+    factor, divisor = _TICKS_PER_MS[unit]
+    return ticks // divisor if factor == 1 else ticks * factor
+
+
+def _normalise(
+    source: Source, table: pa.Table, rows: np.ndarray, rejects: List[Reject], log: spec.LogSpec
+) -> Block:
+    columns = log.columns.wanted()
+    # A JSON file may lack a column in one block only: its values are missing there.
+    def column(name: str) -> pa.ChunkedArray:
+        if name in table.column_names:
+            return table.column(name)
+        return pa.chunked_array([pa.nulls(table.num_rows, pa.string())])
+
+    count = table.num_rows
+    reason = np.zeros(count, np.int8)
+    reasons = [""]
+
+    def mark(bad: np.ndarray, text: str) -> None:
+        if bad.any():
+            reasons.append(text)
+            reason[bad & (reason == 0)] = len(reasons) - 1
+
+    arrays: Dict[str, pa.Array] = {}
+    for feature, name in columns.items():
+        if feature == names.TIMESTAMP:
+            continue
+        arrays[feature] = _as_binary(column(name))
+    for feature in (names.USER_ID, names.ITEM_ID):
+        array = arrays[feature]
+        missing = ~array.is_valid().to_numpy(zero_copy_only=False)
+        length = pc.binary_length(array).fill_null(0).to_numpy(zero_copy_only=False)
+        missing |= length == 0
+        if source.format in ("jsonl", "parquet"):
+            missing |= pc.is_in(array, value_set=pa.array(_MISSING[1:]).cast(pa.binary())).to_numpy(zero_copy_only=False)
+        mark(missing, f"missing {feature} (column {columns[feature]!r})")
+        mark(length > log.max_id_bytes, f"{feature} longer than {log.max_id_bytes} bytes")
+        mark(_has_newline(array), f"line break in {feature}")
+    for feature, array in arrays.items():
+        mark(~_valid_utf8(array), f"invalid UTF-8 in column {columns[feature]!r}")
+    ticks, valid, unit = _parse_ticks(column(columns[names.TIMESTAMP]), log.timestamp_unit)
+    mark(~valid, f"unparsable time (column {columns[names.TIMESTAMP]!r}, log.timestamp_unit {log.timestamp_unit})")
+
+    bad = np.flatnonzero(reason)
+    for index in bad:
+        sample = ",".join(
+            _sample(table.column(name)[int(index)].as_py()) for name in columns.values() if name in table.column_names
+        )
+        rejects.append(Reject(source.path, int(rows[index]), reasons[reason[index]], _sample(sample)))
+    batch = {
+        feature: (array if array.null_count == 0 else array.fill_null(b"")) for feature, array in arrays.items()
+    }
+    batch[names.TIMESTAMP] = pa.array(_to_ms(ticks, unit))
+    batch[TICKS] = pa.array(ticks)
+    batch[ROW] = pa.array(rows)
+    record_batch = pa.RecordBatch.from_arrays(list(batch.values()), list(batch))
+    if len(bad):
+        record_batch = record_batch.filter(pa.array(reason == 0))
+    return Block(source, record_batch, rejects, record_batch.num_rows + len(rejects))
+
+
+def _has_newline(array: pa.Array) -> np.ndarray:
+    """Vocabulary files hold one value a line."""
+    return pc.match_substring_regex(array, r"[\r\n]").fill_null(False).to_numpy(zero_copy_only=False)
+
+
+def read_all(patterns: Sequence[str], log: spec.LogSpec, max_rows: Optional[int] = None) -> Iterator[Block]:
+    """The blocks of a whole log in its order, at most about `max_rows` rows of it."""
+    total = 0
+    for source in find_sources(patterns, log):
+        for block in read(source, log):
+            yield block
+            total += block.rows
+            if max_rows is not None and total >= max_rows:
+                return
