@@ -1,0 +1,55 @@
+"""The vocabularies that Transform made."""
+
+import dataclasses
+from typing import List
+
+import numpy as np
+import tensorflow_transform as tft
+
+from components.transform import preprocessing
+from schemas import names
+
+
+@dataclasses.dataclass(frozen=True)
+class Vocabulary:
+    """The catalogue: row r of it has the index `r + FIRST_INDEX`.
+
+    Attributes:
+      items: ids by falling count.
+      counts: `[size]` int64, how often each is a training target.
+      behaviors, scenes: the known values, by falling count; empty where the log has none.
+    """
+
+    items: List[bytes]
+    counts: np.ndarray
+    behaviors: List[bytes]
+    scenes: List[bytes]
+
+    @property
+    def size(self) -> int:
+        """N, the number of real items."""
+        return len(self.items)
+
+    @property
+    def table_size(self) -> int:
+        """Rows of an embedding table, with the reserved ones."""
+        return self.size + names.FIRST_INDEX
+
+    @classmethod
+    def load(cls, transform_output: tft.TFTransformOutput) -> "Vocabulary":
+        """Reads the vocabularies of a transform graph."""
+        pairs = [line.split(b" ", 1) for line in _read(transform_output, preprocessing.ITEM_COUNTS_VOCABULARY)]
+        by_id = {item: int(count) for count, item in pairs}
+        items = _read(transform_output, names.ITEM_VOCABULARY)
+        return cls(
+            items=items,
+            counts=np.asarray([by_id[item] for item in items], np.int64),
+            behaviors=_read(transform_output, names.BEHAVIOR_VOCABULARY),
+            scenes=_read(transform_output, names.SCENE_VOCABULARY),
+        )
+
+
+def _read(transform_output: tft.TFTransformOutput, name: str) -> List[bytes]:
+    if not transform_output.vocabulary_file_by_name(name):
+        return []
+    return list(transform_output.vocabulary_by_name(name))

@@ -1,0 +1,167 @@
+"""The signatures of an exported next-item model: a client sends what the log holds.
+
+The transform graph is inside, so the server's features are those of training. Only core
+TensorFlow operations are used: TensorFlow Serving answers from the same folder.
+"""
+
+from typing import Any, Dict, List
+
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from schemas import names
+from serving import ranking
+
+EXAMPLES = "examples"
+EXCLUDE = "exclude"
+K = "k"
+CANDIDATES = "candidates"
+SCORE = "score"
+EMBEDDING = "embedding"
+CATALOGUE_SIZE = "catalogue_size"
+DEFAULT_K = 10
+_HISTORY = (names.ITEM_ID, names.BEHAVIOR, names.SCENE, names.TIMESTAMP)
+
+
+class ServingModule(tf.Module):
+    """A model with its transform graph and the ids of its catalogue.
+
+    Args:
+      model: has `encode(features) -> [B, D]` and `scores([B, D]) -> [B, N]`.
+      transform_output: of TFX Transform.
+      exclude_seen: leave the items of the history out of what is recommended, and those
+        that the user has seen out of evaluation.
+    """
+
+    def __init__(self, model: Any, transform_output: tft.TFTransformOutput, exclude_seen: bool):
+        super().__init__()
+        self._model = model
+        self._transform = transform_output.transform_features_layer()
+        self._raw_spec = transform_output.raw_feature_spec()
+        self._exclude_seen = exclude_seen
+        path = transform_output.vocabulary_file_by_name(names.ITEM_VOCABULARY)
+        self._size = transform_output.vocabulary_size_by_name(names.ITEM_VOCABULARY)
+        line, number = tf.lookup.TextFileIndex.WHOLE_LINE, tf.lookup.TextFileIndex.LINE_NUMBER
+        self._row_of_id = tf.lookup.StaticHashTable(
+            tf.lookup.TextFileInitializer(path, tf.string, line, tf.int64, number), default_value=-1
+        )
+        self._id_of_row = tf.lookup.StaticHashTable(
+            tf.lookup.TextFileInitializer(path, tf.int64, number, tf.string, line), default_value=""
+        )
+
+    @property
+    def history(self) -> List[str]:
+        """The raw features that make a history."""
+        return [name for name in _HISTORY if name in self._raw_spec]
+
+    def signatures(self) -> Dict[str, Any]:
+        """All signatures as concrete functions, by name."""
+        histories = {
+            name: tf.TensorSpec([None, None], self._raw_spec[name].dtype, name=name) for name in self.history
+        }
+        examples = tf.TensorSpec([None], tf.string, name=EXAMPLES)
+        exclude = tf.TensorSpec([None, None], tf.string, name=EXCLUDE)
+        k = tf.TensorSpec([], tf.int32, name=K)
+        candidates = tf.TensorSpec([None, None], tf.string, name=CANDIDATES)
+        # Signatures take keyword tensors, and a function's arguments must be known by name:
+        # the specs of the histories depend on what the log has.
+        return {
+            "serving_default": tf.function(self.recommend_examples).get_concrete_function(examples),
+            "recommend": _of_inputs(self.recommend, {**histories, EXCLUDE: exclude, K: k}),
+            "embed": _of_inputs(self.embed, histories),
+            "rank": _of_inputs(self.rank, {**histories, CANDIDATES: candidates}),
+            "transform_features": tf.function(self.transform_features).get_concrete_function(examples),
+            "evaluate": tf.function(self.evaluate).get_concrete_function(examples),
+        }
+
+    def recommend(self, inputs: Dict[str, tf.Tensor]) -> Dict[str, tf.Tensor]:
+        """The `k` best items for each history.
+
+        Args:
+          inputs: histories `[B, T]`, oldest first, rows padded with empty item ids at either
+            end; `exclude` `[B, E]` more ids to leave out; `k` scalar.
+
+        Returns:
+          `item_id` and `score`, `[B, min(k, N)]`; where fewer items are left, the id is empty
+          and the score the lowest float.
+        """
+        histories = {name: inputs[name] for name in self.history}
+        return self._best(self._encode(_to_sparse(histories)), inputs[names.ITEM_ID], inputs[EXCLUDE], inputs[K])
+
+    def recommend_examples(self, examples: tf.Tensor) -> Dict[str, tf.Tensor]:
+        """As `recommend`, for serialized tf.Examples `[B]` with the features of a history, and k = 10."""
+        parsed = self._parse(examples, self.history)
+        seen = tf.sparse.to_dense(parsed[names.ITEM_ID], default_value="")
+        nothing = tf.fill([tf.shape(examples)[0], 0], "")
+        return self._best(self._encode(parsed), seen, nothing, tf.constant(DEFAULT_K))
+
+    def embed(self, inputs: Dict[str, tf.Tensor]) -> Dict[str, tf.Tensor]:
+        """The sequence embedding of each history: `embedding` `[B, D]`."""
+        return {EMBEDDING: self._encode(_to_sparse(inputs))}
+
+    def rank(self, inputs: Dict[str, tf.Tensor]) -> Dict[str, tf.Tensor]:
+        """Scores given candidates `[B, C]`.
+
+        Returns:
+          `score` `[B, C]` in the order of the candidates (the lowest float for an unknown
+          one), and `rank` `[B, C]` int64 among them, 1 is best; ties keep their order.
+        """
+        histories = {name: inputs[name] for name in self.history}
+        rows = self._row_of_id.lookup(inputs[CANDIDATES])
+        scores = tf.cast(self._model.scores(self._encode(_to_sparse(histories))), tf.float32)
+        found = tf.gather(scores, tf.maximum(rows, 0), axis=1, batch_dims=1)
+        found = tf.where(rows >= 0, found, scores.dtype.min)
+        order = tf.argsort(found, axis=1, direction="DESCENDING", stable=True)
+        return {SCORE: found, names.RANK: tf.cast(tf.argsort(order, axis=1), tf.int64) + 1}
+
+    def transform_features(self, examples: tf.Tensor) -> Dict[str, tf.Tensor]:
+        """The features after Transform of serialized tf.Examples `[B]` with a history."""
+        return self._transform(self._parse(examples, self.history))
+
+    def evaluate(self, examples: tf.Tensor) -> Dict[str, tf.Tensor]:
+        """Where the targets of serialized windows `[B]` stand in the whole catalogue.
+
+        Returns:
+          `rank` and `popularity_rank`, `[B]` int64; see `serving.ranking`.
+        """
+        parsed = self._parse(examples, [*self.history, names.TARGET_ITEM_ID, names.SEEN_ITEM_ID])
+        features = self._transform(parsed)
+        scores = tf.cast(self._model.scores(self._model.encode(features, training=False)), tf.float32)
+        target = tf.maximum(features[names.TARGET_ITEM_INDEX] - names.FIRST_INDEX, -1)
+        excluded = None
+        if self._exclude_seen:
+            excluded = tf.sparse.to_dense(features[names.SEEN_ITEM_INDEX]) - names.FIRST_INDEX
+        return {
+            names.RANK: ranking.rank_of_target(scores, target, excluded),
+            names.POPULARITY_RANK: ranking.popularity_rank(self._size, target, excluded),
+            CATALOGUE_SIZE: tf.fill(tf.shape(target), tf.constant(self._size, tf.int64)),
+        }
+
+    def _parse(self, examples: tf.Tensor, features: List[str]) -> Dict[str, Any]:
+        return tf.io.parse_example(examples, {name: self._raw_spec[name] for name in features})
+
+    def _encode(self, raw: Dict[str, tf.SparseTensor]) -> tf.Tensor:
+        return tf.cast(self._model.encode(self._transform(raw), training=False), tf.float32)
+
+    def _best(
+        self, embedding: tf.Tensor, seen: tf.Tensor, exclude: tf.Tensor, k: tf.Tensor
+    ) -> Dict[str, tf.Tensor]:
+        scores = tf.cast(self._model.scores(embedding), tf.float32)
+        without = tf.concat([seen, exclude], axis=1) if self._exclude_seen else exclude
+        scores = ranking.leave_out(scores, self._row_of_id.lookup(without))
+        best, rows = tf.math.top_k(scores, tf.clip_by_value(k, 0, self._size))
+        left = best > float("-inf")
+        return {
+            names.ITEM_ID: tf.where(left, self._id_of_row.lookup(tf.cast(rows, tf.int64)), ""),
+            SCORE: tf.where(left, best, best.dtype.min),
+        }
+
+
+def _of_inputs(function: Any, specs: Dict[str, tf.TensorSpec]) -> Any:
+    return tf.function(lambda **inputs: function(inputs)).get_concrete_function(**specs)
+
+
+def _to_sparse(histories: Dict[str, tf.Tensor]) -> Dict[str, tf.SparseTensor]:
+    """Padded rows to sparse ones, without the padding, wherever it stands."""
+    event = histories[names.ITEM_ID] != ""
+    return {name: tf.ragged.boolean_mask(values, event).to_sparse() for name, values in histories.items()}

@@ -1,0 +1,121 @@
+"""Small real artifacts for tests: windows, a transform graph, an exported model.
+
+`build_transform_output` runs TFT on examples in memory; `export_toy_model` exports a model
+that is cheap to make, with every signature of a real one.
+"""
+
+import os
+from typing import Any, Dict, List, Optional, Sequence
+
+import schemas  # noqa: F401  selects Keras 2
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_transform as tft
+import tensorflow_transform.beam as tft_beam
+from tensorflow_transform.tf_metadata import dataset_metadata
+from tensorflow_transform.tf_metadata import metadata_io
+
+from components.behavior_example_gen import spec
+from components.transform import preprocessing
+from schemas import load, names
+from serving import export
+
+LENGTH = 8
+_START = 1_600_000_000_000
+
+
+def window(
+    items: Sequence[str],
+    target: str,
+    behaviors: Optional[Sequence[str]] = None,
+    seen: Sequence[str] = (),
+    user: str = "u",
+) -> Dict[str, Any]:
+    """A `next` window as plain values, an hour between two events."""
+    count = len(items)
+    values: Dict[str, Any] = {
+        names.USER_ID: user,
+        names.ITEM_ID: list(items),
+        names.TIMESTAMP: [_START + 3_600_000 * i for i in range(count)],
+        names.TARGET_ITEM_ID: target,
+        names.TARGET_TIMESTAMP: _START + 3_600_000 * count,
+        names.SEEN_ITEM_ID: list(seen),
+        names.USER_FREQUENCY: names.TAIL,
+        names.ITEM_FREQUENCY: names.TAIL,
+        names.HISTORY_LENGTH: "1-4",
+        names.USER_STATUS: names.EXISTING,
+    }
+    if behaviors is not None:
+        values[names.BEHAVIOR] = list(behaviors)
+        values[names.TARGET_BEHAVIOR] = "view"
+    return values
+
+
+def serialize(values: Dict[str, Any]) -> bytes:
+    """A window as a serialized tf.Example."""
+    features = {}
+    for name, value in values.items():
+        value = value if isinstance(value, list) else [value]
+        if name in (names.TIMESTAMP, names.TARGET_TIMESTAMP):
+            features[name] = tf.train.Feature(int64_list=tf.train.Int64List(value=value))
+        else:
+            data = [v if isinstance(v, bytes) else v.encode() for v in value]
+            features[name] = tf.train.Feature(bytes_list=tf.train.BytesList(value=data))
+    return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
+
+
+def random_windows(count: int, catalogue: int, seed: int = 0, behaviors: bool = False) -> List[Dict[str, Any]]:
+    """Windows of random items `i0`, `i1`, …; together they have every item as a target."""
+    rng = np.random.default_rng(seed)
+    result = []
+    for index in range(count):
+        items = [f"i{v}" for v in rng.integers(0, catalogue, rng.integers(1, LENGTH + 1))]
+        kinds = [str(k) for k in rng.choice(["view", "buy"], len(items))] if behaviors else None
+        result.append(window(items, f"i{index % catalogue}", kinds, seen=sorted(set(items)), user=f"u{index}"))
+    return result
+
+
+def build_transform_output(
+    folder: str, windows: Sequence[Dict[str, Any]], length: int = LENGTH, behaviors: bool = False
+) -> tft.TFTransformOutput:
+    """Analyses windows with the real `preprocessing_fn` and writes the transform graph to `folder`."""
+    schema = load.next_window_schema(behaviors, False)
+    metadata = dataset_metadata.DatasetMetadata(schema)
+    config = {"window": spec.WindowSpec(length=length).to_json()}
+    with tft_beam.Context(temp_dir=os.path.join(folder, "tmp"), force_tf_compat_v1=False):
+        transform_fn = (list(windows), metadata) | tft_beam.AnalyzeDataset(
+            lambda inputs: preprocessing.preprocessing_fn(inputs, config)
+        )
+        transform_fn | tft_beam.WriteTransformFn(os.path.join(folder, "transform"))
+    # TFX Transform writes the raw schema beside the graph.
+    metadata_io.write_metadata(metadata, os.path.join(folder, "transform", tft.TFTransformOutput.RAW_METADATA_DIR))
+    return tft.TFTransformOutput(os.path.join(folder, "transform"))
+
+
+class ToyModel(tf.Module):
+    """Scores an item by the mean embedding of the history; has the interface of a real model."""
+
+    def __init__(self, catalogue: int, dim: int = 4, seed: int = 0):
+        super().__init__()
+        rng = np.random.default_rng(seed)
+        self.table = tf.Variable(rng.normal(size=(catalogue + names.FIRST_INDEX, dim)).astype(np.float32))
+
+    def encode(self, features: Dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
+        del training
+        index = features[names.ITEM_INDEX]
+        present = tf.cast(index != names.PADDING_INDEX, tf.float32)[:, :, tf.newaxis]
+        return tf.reduce_sum(tf.gather(self.table, index) * present, axis=1)
+
+    def scores(self, embedding: tf.Tensor) -> tf.Tensor:
+        return tf.matmul(embedding, self.table[names.FIRST_INDEX :], transpose_b=True)
+
+
+def export_toy_model(folder: str, catalogue: int = 20, behaviors: bool = False, seed: int = 0) -> str:
+    """Exports a toy model below `folder` and returns the SavedModel's folder, `<folder>/model`."""
+    windows = random_windows(max(60, catalogue), catalogue, seed, behaviors)
+    output = build_transform_output(folder, windows, behaviors=behaviors)
+    size = output.vocabulary_size_by_name(names.ITEM_VOCABULARY)
+    target = os.path.join(folder, "model")
+    export.export_model(ToyModel(size, seed=seed), output, target, exclude_seen=True)
+    return target
