@@ -15,7 +15,7 @@ class EvaluationSpec(settings.Settings):
       ranking (the target itself always stays in).
     cutoffs: the K of HR@K and NDCG@K.
     slices: features by whose values every metric is given as well.
-    confidence_intervals: 95 % intervals by Poisson bootstrap over examples.
+    confidence_intervals: 95 % intervals by Poisson bootstrap over users.
     """
 
     exclude_seen: bool = True

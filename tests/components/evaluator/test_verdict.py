@@ -1,0 +1,173 @@
+"""The standard Evaluator with our metrics and gate: what is blessed, and the reasons given."""
+
+import numpy as np
+import pytest
+import tensorflow_model_analysis as tfma
+
+from components.evaluator import config, spec, verdict
+from schemas import names
+from tests.components.evaluator import harness
+
+_EVALUATION = spec.EvaluationSpec(cutoffs=(10,), slices=("user_frequency",))
+
+
+@pytest.fixture(scope="module")
+def data():
+    return harness.windows(size=400, users=80, better=0.7)
+
+
+@pytest.fixture(scope="module")
+def examples(data, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("examples")
+    harness.write_examples(data, directory)
+    return directory
+
+
+def _judge(tmp_path, examples, candidate, baseline=None, evaluation=_EVALUATION, **gate):
+    eval_config = config.eval_config(evaluation, spec.GateSpec(**gate))
+    result = harness.evaluate(tmp_path, examples, eval_config, candidate, baseline)
+    found = verdict.read(result.evaluation_uri, result.blessing_uri)
+    assert found.blessed == result.blessed
+    return found
+
+
+def _ndcg(ranks):
+    return float(np.mean(np.where(ranks <= 10, 1 / np.log2(1 + ranks), 0)))
+
+
+def test_better_than_popularity_is_blessed(tmp_path, examples, data):
+    found = _judge(tmp_path, examples, "good", min={"ndcg@10": 0.05})
+    assert found.blessed and not found.has_baseline
+    good, popularity = _ndcg(data.ranks["good"]), _ndcg(data.popularity)
+    assert found.reasons == (
+        f"ndcg@10 is {good:.4f}, {good - popularity:.4f} above popularity's {popularity:.4f} (asked: not below)",
+        f"ndcg@10 is {good:.4f} (asked: at least 0.05)",
+    )
+    assert found.overall.examples == 400
+    estimate = found.overall.candidate["ndcg@10"]
+    assert estimate.value == pytest.approx(good)
+    assert estimate.low < estimate.value < estimate.high
+    assert found.overall.popularity["ndcg@10"].value == pytest.approx(popularity)
+    assert found.overall.baseline is None and found.overall.change is None
+    assert [verdict.slice_name(result.slice) for result in found.slices] == [
+        "all",
+        "user_frequency head",
+        "user_frequency tail",
+    ]
+    tail = data.frequency == names.TAIL
+    assert found.slices[2].examples == tail.sum()
+    assert found.slices[2].candidate["ndcg@10"].value == pytest.approx(_ndcg(data.ranks["good"][tail]))
+
+
+def test_random_ranks_are_not_blessed(tmp_path, examples, data):
+    found = _judge(tmp_path, examples, "random", min={"hr@10": 0.5})
+    assert found.blessed is False
+    random, popularity = _ndcg(data.ranks["random"]), _ndcg(data.popularity)
+    hits = np.mean(data.ranks["random"] <= 10)
+    assert set(found.reasons) == {
+        f"hr@10 is {hits:.4f} (asked: at least 0.5)",
+        f"ndcg@10 is {random:.4f}, {popularity - random:.4f} below popularity's {popularity:.4f} (asked: not below)",
+    }
+
+
+def test_worse_than_the_last_blessed_model(tmp_path, examples, data):
+    found = _judge(tmp_path, examples, "worse", "good", min_lift_over_popularity=None, max_drop=0.01)
+    assert found.blessed is False and found.has_baseline
+    worse, good = _ndcg(data.ranks["worse"]), _ndcg(data.ranks["good"])
+    assert found.reasons == (
+        f"ndcg@10 is {worse:.4f}, {good - worse:.4f} below the last blessed model's {good:.4f} "
+        "(asked: at most 0.01 below)",
+    )
+    assert found.overall.baseline["ndcg@10"].value == pytest.approx(good)
+    change = found.overall.change["ndcg@10"]
+    assert change.value == pytest.approx(worse - good) and change.low < change.value < change.high < 0
+
+
+def test_within_the_margin_of_the_last_blessed_model(tmp_path, examples, data):
+    drop = _ndcg(data.ranks["good"]) - _ndcg(data.ranks["close"])
+    assert drop >= 0
+    found = _judge(tmp_path, examples, "close", "good", max_drop=drop + 0.001, slices=("user_frequency",))
+    assert found.blessed, found.reasons
+    assert len(found.conditions) == 6 and all(condition.outcome == "passed" for condition in found.conditions)
+
+
+@pytest.fixture(scope="module")
+def uneven(tmp_path_factory):
+    """Windows where the model is good, except for the 40 of tail users."""
+    data = harness.windows(size=400, users=80, better=0.7)
+    tail = np.arange(400) < 40
+    data.frequency[:] = np.where(tail, names.TAIL, names.HEAD)
+    data.ranks["good"][tail] = 1000
+    directory = tmp_path_factory.mktemp("uneven")
+    harness.write_examples(data, directory)
+    return directory
+
+
+def test_a_bad_slice_blocks(tmp_path, uneven):
+    found = _judge(tmp_path, uneven, "good", slices=("user_frequency",), min_slice_examples=40)
+    assert found.blessed is False
+    (reason,) = found.reasons
+    assert reason.startswith("ndcg@10 for user_frequency tail is 0.0000, 0.0")
+    assert reason.endswith("(asked: not below)")
+    assert {condition.slice for condition in found.conditions if condition.outcome == "passed"} == {
+        (),
+        (("user_frequency", "head"),),
+    }
+
+
+def test_a_small_slice_decides_nothing(tmp_path, uneven):
+    found = _judge(tmp_path, uneven, "good", "good", slices=("user_frequency",), min_slice_examples=41)
+    assert found.blessed
+    undecided = [condition for condition in found.conditions if condition.outcome == "undecided"]
+    assert {condition.slice for condition in undecided} == {(("user_frequency", "tail"),)}
+    assert undecided[0].sentence == (
+        "ndcg@10 for user_frequency tail decides nothing: 40 examples (asked: at least 41)"
+    )
+
+
+def test_a_gate_without_conditions_is_open(tmp_path, examples):
+    evaluation = spec.EvaluationSpec(cutoffs=(10,), slices=(), confidence_intervals=False)
+    found = _judge(tmp_path, examples, "random", evaluation=evaluation, min_lift_over_popularity=None, max_drop=None)
+    assert found.blessed and found.reasons == ()
+    assert found.overall.candidate["mrr"].low is None
+
+
+def test_no_examples(tmp_path, data):
+    harness.write_examples(harness.windows(size=0, users=1, better=0.5), tmp_path / "examples")
+    found = _judge(tmp_path, tmp_path / "examples", "good")
+    assert found.blessed is False
+    assert found.reasons == ("the test split has no examples",)
+    assert found.overall is None
+
+
+@pytest.mark.parametrize("method", ["POISSON_BOOTSTRAP", "JACKKNIFE"])
+def test_tfma_intervals_agree_with_ours(tmp_path, method):
+    """With one example per user both resample the same things."""
+    data = harness.windows(size=600, users=1, better=0.7)
+    data.users[:] = [f"u{i}" for i in range(600)]
+    harness.write_examples(data, tmp_path / "examples")
+    ours = _judge(tmp_path / "ours", tmp_path / "examples", "good", "worse", slices=("user_frequency",))
+    evaluation = spec.EvaluationSpec(cutoffs=(10,), slices=(), confidence_intervals=False)
+    eval_config = config.eval_config(evaluation, spec.GateSpec())
+    eval_config.options.compute_confidence_intervals.value = True
+    eval_config.options.confidence_intervals.method = tfma.ConfidenceIntervalOptions.ConfidenceIntervalMethod.Value(
+        method
+    )
+    result = harness.evaluate(tmp_path / "theirs", tmp_path / "examples", eval_config, "good", "worse")
+    theirs = verdict.read(result.evaluation_uri, result.blessing_uri)
+    assert theirs.blessed and ours.blessed
+    for part in ("candidate", "popularity", "baseline", "lift", "change"):
+        one, other = getattr(ours.overall, part)["ndcg@10"], getattr(theirs.overall, part)["ndcg@10"]
+        assert one.value == pytest.approx(other.value, abs=1e-9)
+        # Theirs has 20 resamples without a seed: its width has a standard deviation of a sixth.
+        assert 0.4 < (one.high - one.low) / (other.high - other.low) < 2.5
+
+
+def test_reading_what_is_not_there(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no evaluation at"):
+        verdict.read(str(tmp_path))
+
+
+def test_slices_are_in_natural_order():
+    values = ["1-4", "10-19", "20-49", "5-9", "50+"]
+    assert sorted(values, key=verdict._order) == ["1-4", "5-9", "10-19", "20-49", "50+"]
