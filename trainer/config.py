@@ -1,6 +1,7 @@
 """Settings of models, losses and training. Free of TensorFlow, so that a file is checked at once."""
 
-from typing import Literal, Optional, Union
+import json
+from typing import Dict, Literal, Optional, Union
 
 import pydantic
 from typing_extensions import Annotated
@@ -111,3 +112,20 @@ class TrainingSettings(settings.Settings):
     mixed_precision: bool = False
     xla: bool = False
     checkpoint_seconds: float = pydantic.Field(default=300.0, gt=0)
+
+
+class TrainerSettings(settings.Settings):
+    """All that decides a training besides the data."""
+
+    model: ModelSettings
+    loss: LossSettings = SoftmaxSettings(name="softmax")
+    training: TrainingSettings = TrainingSettings()
+
+    def to_custom_config(self) -> Dict[str, str]:
+        """For TFX Trainer's `custom_config`: JSON text by name."""
+        return {name: getattr(self, name).to_json() for name in ("model", "loss", "training")}
+
+    @classmethod
+    def from_custom_config(cls, custom: Dict[str, str]) -> "TrainerSettings":
+        """Reads what `to_custom_config` wrote; other keys are left alone."""
+        return cls.from_values({name: json.loads(custom[name]) for name in ("model", "loss", "training")})

@@ -1,0 +1,82 @@
+"""Reads transformed windows into batches."""
+
+from typing import List, Sequence
+
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from schemas import names
+
+_PARSE = 1024
+_SHUFFLE_BUFFER = 200_000
+# Seeds of two runs never meet as long as a run has fewer epochs than this.
+_EPOCHS = 1_000_003
+
+
+def files(patterns: Sequence[str]) -> List[str]:
+    """The files that match, sorted.
+
+    Raises:
+      ValueError: if there are none.
+    """
+    found = sorted(path for pattern in patterns for path in tf.io.gfile.glob(pattern))
+    if not found:
+        raise ValueError(f"no transformed examples match {', '.join(patterns)}")
+    return found
+
+
+def read(
+    patterns: Sequence[str], transform_output: tft.TFTransformOutput, features: Sequence[str]
+) -> tf.data.Dataset:
+    """Windows in the order of the files, parsed many at a time, kept in memory after the first pass.
+
+    Args:
+      patterns: of gzip TFRecord files.
+      features: which features to parse; others cost nothing.
+
+    Returns:
+      Elements are blocks of windows: dense features `[b, ...]`, sparse ones as SparseTensors.
+    """
+    spec = transform_output.transformed_feature_spec()
+    wanted = {name: spec[name] for name in features}
+    # One file at a time: the order of the windows must not depend on how fast a file is read.
+    records = tf.data.TFRecordDataset(files(patterns), compression_type="GZIP")
+    blocks = records.batch(_PARSE).map(
+        lambda serialized: tf.io.parse_example(serialized, wanted), num_parallel_calls=tf.data.AUTOTUNE
+    )
+    return blocks.cache()
+
+
+def training_batches(blocks: tf.data.Dataset, windows: int, batch_size: int, seed: int, epoch: int) -> tf.data.Dataset:
+    """The batches of one epoch in an order that `seed` and `epoch` alone decide.
+
+    Args:
+      blocks: of `read`, with dense features only.
+      windows: how many there are.
+      batch_size: over all replicas; the last batch is smaller.
+
+    Returns:
+      Elements are dicts of `[b, ...]`.
+    """
+    shuffled = blocks.unbatch().shuffle(
+        min(windows, _SHUFFLE_BUFFER), seed=seed * _EPOCHS + epoch, reshuffle_each_iteration=False
+    )
+    options = tf.data.Options()
+    options.deterministic = True
+    return shuffled.batch(batch_size).prefetch(tf.data.AUTOTUNE).with_options(options)
+
+
+def count(blocks: tf.data.Dataset, feature: str = names.TARGET_ITEM_INDEX) -> int:
+    """How many windows there are (the first pass, which fills the cache)."""
+    total = blocks.reduce(tf.constant(0, tf.int64), lambda n, block: n + tf.shape(block[feature], tf.int64)[0])
+    return int(total)
+
+
+def evaluation_features(model_features: Sequence[str]) -> List[str]:
+    """What full-ranking evaluation reads besides the model's own features."""
+    return [*model_features, names.TARGET_ITEM_INDEX, names.SEEN_ITEM_INDEX]
+
+
+def training_features(model_features: Sequence[str]) -> List[str]:
+    """What the loss reads besides the model's own features."""
+    return list(dict.fromkeys([*model_features, names.ITEM_INDEX, names.TARGET_ITEM_INDEX]))

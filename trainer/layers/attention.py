@@ -1,0 +1,54 @@
+"""Multi-head self-attention over left-padded sequences."""
+
+import tensorflow as tf
+
+import schemas  # noqa: F401  selects Keras 2
+from trainer.layers import dropout
+
+# Finite, since a query of padding has no key at all; in float32 its exponential is exactly 0.
+_MASKED = -1e9
+
+
+def causal_bias(present: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
+    """What to add to attention logits so that a position sees only real ones up to itself.
+
+    Args:
+      present: `[B, L]` bool, False for padding.
+
+    Returns:
+      `[B, 1, L, L]`.
+    """
+    length = tf.shape(present)[1]
+    position = tf.range(length)
+    causal = position[:, tf.newaxis] >= position[tf.newaxis, :]
+    seen = causal[tf.newaxis, tf.newaxis] & present[:, tf.newaxis, tf.newaxis, :]
+    masked = tf.constant(_MASKED if dtype != tf.float16 else dtype.min, dtype)
+    return tf.where(seen, tf.zeros([], dtype), masked)
+
+
+class SelfAttention(tf.keras.layers.Layer):
+    """Scaled dot-product attention (Vaswani et al. 2017) with one projection for Q, K and V.
+
+    Args:
+      dim: D, a multiple of `heads`.
+      heads: H.
+      rate: dropout on the attention weights.
+      generator: of the dropout.
+    """
+
+    def __init__(self, dim: int, heads: int, rate: float, generator: tf.random.Generator):
+        super().__init__()
+        self._heads, self._width = heads, dim // heads
+        self._project = tf.keras.layers.Dense(3 * dim, name="qkv")
+        self._output = tf.keras.layers.Dense(dim, name="output")
+        self._dropout = dropout.Dropout(rate, generator)
+
+    def call(self, inputs: tf.Tensor, bias: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """`[B, L, D]` and a bias `[B, 1, L, L]` to `[B, L, D]`."""
+        batch, length = tf.shape(inputs)[0], tf.shape(inputs)[1]
+        heads = tf.reshape(self._project(inputs), [batch, length, 3, self._heads, self._width])
+        query, key, value = tf.unstack(tf.transpose(heads, [2, 0, 3, 1, 4]))
+        logits = tf.matmul(query * self._width**-0.5, key, transpose_b=True)
+        weights = self._dropout(tf.nn.softmax(logits + bias), training=training)
+        mixed = tf.transpose(tf.matmul(weights, value), [0, 2, 1, 3])
+        return self._output(tf.reshape(mixed, [batch, length, self._heads * self._width]))

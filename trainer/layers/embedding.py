@@ -1,0 +1,44 @@
+"""Embedding tables with the reserved ids of `schemas.names`."""
+
+import tensorflow as tf
+
+import schemas  # noqa: F401  selects Keras 2
+from schemas import names
+
+
+class ItemEmbedding(tf.keras.layers.Layer):
+    """The table of the items: looked up for inputs, and scored against (tied weights).
+
+    Args:
+      size: N, the number of real items.
+      dim: D.
+      stddev: of the normal initial values.
+    """
+
+    def __init__(self, size: int, dim: int, stddev: float = 0.02):
+        super().__init__()
+        self.size = size
+        self.table = self.add_weight(
+            name="table",
+            shape=[size + names.FIRST_INDEX, dim],
+            dtype=tf.float32,
+            initializer=tf.keras.initializers.RandomNormal(stddev=stddev),
+        )
+
+    def call(self, index: tf.Tensor) -> tf.Tensor:
+        """`[...]` int64 indices to `[..., D]`; padding becomes zero."""
+        present = tf.cast(index != names.PADDING_INDEX, self.compute_dtype)
+        return tf.cast(tf.gather(self.table, index), self.compute_dtype) * present[..., tf.newaxis]
+
+    def items(self) -> tf.Tensor:
+        """The rows of the real items, `[N, D]`."""
+        return self.table[names.FIRST_INDEX :]
+
+    def scores(self, embedding: tf.Tensor) -> tf.Tensor:
+        """Dot products `[B, D] -> [B, N]`; the reserved rows are cut off the (small) result."""
+        table = tf.cast(self.table, embedding.dtype)
+        return tf.matmul(embedding, table, transpose_b=True)[:, names.FIRST_INDEX :]
+
+    def vectors(self, rows: tf.Tensor) -> tf.Tensor:
+        """The vectors of catalogue rows `[...]` (0-based): `[..., D]`."""
+        return tf.gather(self.table, rows + names.FIRST_INDEX)

@@ -1,0 +1,273 @@
+"""The plain training loop: epochs, early stopping, checkpoints, resumption."""
+
+import json
+import logging
+import math
+import os
+import time
+from typing import Any, Callable, Dict, List, Optional
+
+import tensorflow as tf
+
+import schemas  # noqa: F401  selects Keras 2
+from trainer import config
+from trainer import input as input_lib
+from trainer import ranking
+
+_PROGRESS = logging.getLogger("footfall.progress")
+# Steps in one call of the compiled loop: long enough to hide the call, short enough to
+# stop and to save in time.
+_STEPS_PER_CALL = 64
+_METRIC = "ndcg@10"
+
+
+class _Warmup(tf.keras.optimizers.schedules.LearningRateSchedule):
+    """Linear growth over `steps`, then constant."""
+
+    def __init__(self, rate: float, steps: int):
+        self._rate, self._steps = rate, steps
+
+    def __call__(self, step: tf.Tensor) -> tf.Tensor:
+        return self._rate * tf.minimum(1.0, (tf.cast(step, tf.float32) + 1.0) / self._steps)
+
+    def get_config(self) -> Dict[str, Any]:
+        return {"rate": self._rate, "steps": self._steps}
+
+
+def build_optimizer(settings: config.TrainingSettings) -> tf.keras.optimizers.Optimizer:
+    """Adam, or AdamW where there is weight decay; with loss scaling for float16."""
+    rate: Any = settings.learning_rate
+    if settings.warmup_steps:
+        rate = _Warmup(settings.learning_rate, settings.warmup_steps)
+    arguments = {"learning_rate": rate, "global_clipnorm": settings.clip_norm, "jit_compile": False}
+    if settings.weight_decay:
+        optimizer: Any = tf.keras.optimizers.AdamW(weight_decay=settings.weight_decay, **arguments)
+    else:
+        optimizer = tf.keras.optimizers.Adam(**arguments)
+    if tf.keras.mixed_precision.global_policy().compute_dtype == "float16":
+        optimizer = tf.keras.mixed_precision.LossScaleOptimizer(optimizer)
+    return optimizer
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; nothing is exported."""
+
+
+class Fit:
+    """Trains a model until `eval` stops improving, and leaves it with its best weights.
+
+    Every random draw comes from checkpointed state and every order from the seed, so a run
+    that is killed and started again ends with the weights of one that was not.
+
+    Args:
+      build: makes the model, with its `training_loss`; called in the strategy's scope.
+      settings: of the training.
+      strategy: `MirroredStrategy`, for any number of devices.
+      train: blocks of `input.read` with `input.training_features`.
+      evaluate: makes the full-ranking evaluation of the model.
+      checkpoint_dir: a folder that a second run of the same training finds again.
+      log_dir: of TensorBoard; None writes none.
+    """
+
+    def __init__(
+        self,
+        build: Callable[[], Any],
+        settings: config.TrainingSettings,
+        strategy: tf.distribute.Strategy,
+        train: tf.data.Dataset,
+        evaluate: Callable[[Any], ranking.FullRanking],
+        checkpoint_dir: str,
+        log_dir: Optional[str] = None,
+    ):
+        self._settings, self._strategy, self._train = settings, strategy, train
+        with strategy.scope():
+            tf.keras.utils.set_random_seed(settings.seed)
+            self.model = build()
+            self.model.static_shapes = settings.xla
+            self._optimizer = build_optimizer(settings)
+            self._make_variables()
+            self._optimizer.build(self.model.trainable_variables)
+        self._epoch = tf.Variable(0, dtype=tf.int64)
+        self._step = tf.Variable(0, dtype=tf.int64)
+        # The history is part of the checkpoint, so that both are always of the same moment.
+        self._state = tf.Variable("[]", dtype=tf.string)
+        self._running = tf.Variable([0.0, 0.0])
+        self._history: List[Dict[str, float]] = []
+        self._evaluation = evaluate(self.model)
+        self._windows = input_lib.count(train)
+        self._checkpoint = tf.train.Checkpoint(
+            model=self.model,
+            optimizer=self._optimizer,
+            epoch=self._epoch,
+            step=self._step,
+            state=self._state,
+            running=self._running,
+        )
+        self._manager = tf.train.CheckpointManager(self._checkpoint, checkpoint_dir, max_to_keep=2)
+        self._best = tf.train.Checkpoint(model=self.model)
+        self._best_prefix = os.path.join(checkpoint_dir, "best")
+        self._writer = tf.summary.create_file_writer(log_dir) if log_dir else None
+        self._steps = tf.function(self._run_steps)
+        self._resumed: Optional[int] = None
+
+    def _make_variables(self) -> None:
+        """Makes the model's variables, by one call in the strategy's scope."""
+        specs = self._train.element_spec.items()
+        batch = {name: tf.zeros([1, *spec.shape[1:]], spec.dtype) for name, spec in specs}
+        self.model(batch, training=False)
+
+    def _one_step(self, batch: Dict[str, tf.Tensor]) -> Any:
+        def gradients() -> Any:
+            with tf.GradientTape() as tape:
+                total, count = self.model.summed_loss(batch, training=True)
+                # The mean over the targets of all replicas: each adds its share of the gradient.
+                everywhere = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, count)
+                loss = tf.math.divide_no_nan(total, everywhere)
+                if isinstance(self._optimizer, tf.keras.mixed_precision.LossScaleOptimizer):
+                    loss = self._optimizer.get_scaled_loss(loss)
+            grads = tape.gradient(loss, self.model.trainable_variables)
+            if isinstance(self._optimizer, tf.keras.mixed_precision.LossScaleOptimizer):
+                grads = self._optimizer.get_unscaled_gradients(grads)
+            return total, count, grads
+
+        compute = tf.function(gradients, jit_compile=True) if self._settings.xla else gradients
+        total, count, grads = compute()
+        self._optimizer.apply_gradients(zip(grads, self.model.trainable_variables))
+        return total, count
+
+    def _run_steps(self, iterator: Any, steps: tf.Tensor) -> tf.Tensor:
+        sums = tf.zeros([2])
+        for _ in tf.range(steps):
+            total, count = self._strategy.run(self._one_step, args=(next(iterator),))
+            total = self._strategy.reduce(tf.distribute.ReduceOp.SUM, total, axis=None)
+            count = self._strategy.reduce(tf.distribute.ReduceOp.SUM, count, axis=None)
+            sums += tf.stack([total, count])
+        return sums
+
+    def run(self) -> Dict[str, Any]:
+        """Trains (or goes on training) to the end.
+
+        Returns:
+          What `history.json` holds: `epochs`, `best_epoch`, `stopped` and more.
+
+        Raises:
+          TrainingError: if the loss is not a number.
+        """
+        self._restore()
+        if not self._history and not (self._settings.epochs and self.model.trainable_variables):
+            self._history.append({"epoch": 0, **self._evaluation.evaluate(), "seconds": 0.0})
+            return self._result("nothing to train")
+        spent = sum(epoch["seconds"] for epoch in self._history)
+        stopped = self._stop_reason(spent)
+        while stopped is None:
+            self._train_epoch()
+            spent = sum(epoch["seconds"] for epoch in self._history)
+            stopped = self._stop_reason(spent)
+        best = self._best_epoch()
+        if best:
+            self._best.restore(self._best_prefix).expect_partial()
+        return self._result(stopped)
+
+    def _result(self, stopped: str) -> Dict[str, Any]:
+        return {
+            "epochs": self._history,
+            "best_epoch": self._best_epoch(),
+            "stopped": stopped,
+            "parameters": int(sum(math.prod(v.shape) for v in self.model.trainable_variables)),
+            "replicas": self._strategy.num_replicas_in_sync,
+            "resumed_from_epoch": self._resumed,
+            "seed": self._settings.seed,
+        }
+
+    def _restore(self) -> None:
+        if not self._manager.latest_checkpoint:
+            return
+        self._checkpoint.restore(self._manager.latest_checkpoint).assert_existing_objects_matched()
+        self._history = json.loads(self._state.numpy().decode())
+        self._resumed = int(self._epoch)
+        _PROGRESS.info("going on from epoch %d, step %d", int(self._epoch), int(self._step))
+
+    def _save(self) -> None:
+        self._state.assign(json.dumps(self._history))
+        self._manager.save()
+
+    def _best_epoch(self) -> int:
+        measured = [epoch for epoch in self._history if _METRIC in epoch]
+        # The first of equal ones: more training did not help.
+        return max(measured, key=lambda e: (e[_METRIC], -e["epoch"]))["epoch"] if measured else 0
+
+    def _stop_reason(self, spent: float) -> Optional[str]:
+        if int(self._epoch) >= self._settings.epochs:
+            return "epochs"
+        if self._settings.max_seconds is not None and spent >= self._settings.max_seconds:
+            return "max_seconds"
+        waited = int(self._epoch) - self._best_epoch()
+        if self._history and waited >= self._settings.patience:
+            return "patience"
+        return None
+
+    def _train_epoch(self) -> None:
+        settings, epoch = self._settings, int(self._epoch)
+        batches = input_lib.training_batches(self._train, self._windows, settings.batch_size, settings.seed, epoch)
+        steps = -(-self._windows // settings.batch_size)
+        done = int(self._step)
+        iterator = iter(self._strategy.experimental_distribute_dataset(batches.skip(done)))
+        start = saved = time.monotonic()
+        while done < steps:
+            now = min(_STEPS_PER_CALL, steps - done)
+            self._running.assign_add(self._steps(iterator, tf.constant(now)))
+            done += now
+            if not math.isfinite(float(self._running[0])):
+                raise TrainingError(
+                    f"the loss is {float(self._running[0])} in epoch {epoch + 1}: lower training.learning_rate "
+                    f"({settings.learning_rate:g}) or set training.clip_norm"
+                )
+            if done < steps and time.monotonic() - saved > settings.checkpoint_seconds:
+                self._step.assign(done)
+                self._save()
+                saved = time.monotonic()
+        seconds = time.monotonic() - start
+        total, targets = self._running.numpy().tolist()
+        if not targets:
+            raise TrainingError("no window has a target within the catalogue")
+        record = {
+            "epoch": epoch + 1,
+            "loss": total / targets,
+            "seconds": seconds,
+            "targets_per_s": targets / seconds,
+            "learning_rate": float(self._current_rate()),
+        }
+        last = epoch + 1 >= settings.epochs
+        if (epoch + 1) % settings.evaluate_every == 0 or last:
+            evaluated = time.monotonic()
+            record.update(self._evaluation.evaluate())
+            record["evaluation_seconds"] = time.monotonic() - evaluated
+        self._history.append(record)
+        if self._best_epoch() == epoch + 1:
+            self._best.write(self._best_prefix)
+        self._epoch.assign(epoch + 1)
+        self._step.assign(0)
+        self._running.assign([0.0, 0.0])
+        self._save()
+        self._report(record)
+
+    def _current_rate(self) -> Any:
+        rate = self._optimizer.learning_rate
+        return rate(self._optimizer.iterations) if callable(rate) else rate
+
+    def _report(self, record: Dict[str, float]) -> None:
+        measured = f" {_METRIC} {record[_METRIC]:.4f}" if _METRIC in record else ""
+        _PROGRESS.info(
+            "epoch %d/%d loss %.4f%s %s targets/s",
+            record["epoch"],
+            self._settings.epochs,
+            record["loss"],
+            measured,
+            f"{record['targets_per_s']:,.0f}",
+        )
+        if self._writer:
+            with self._writer.as_default(step=int(record["epoch"])):
+                for name, value in record.items():
+                    if name != "epoch":
+                        tf.summary.scalar(name, value)
+            self._writer.flush()

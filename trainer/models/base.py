@@ -1,0 +1,107 @@
+"""What all next-item models have in common."""
+
+import dataclasses
+from typing import Any, Dict, Optional, Tuple
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_recommenders as tfrs
+
+import schemas  # noqa: F401  selects Keras 2
+from schemas import names
+
+Features = Dict[str, tf.Tensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class Catalogue:
+    """What a model has to know of the data.
+
+    Attributes:
+      counts: `[N]` int64, training targets of each item, in the order of the vocabulary.
+      window_length: L.
+      behaviors, scenes: how many known values, without the reserved ids; 0 for none.
+    """
+
+    counts: np.ndarray
+    window_length: int
+    behaviors: int = 0
+    scenes: int = 0
+
+    @property
+    def size(self) -> int:
+        """N, the number of real items."""
+        return len(self.counts)
+
+
+class SequenceModel(tfrs.Model):
+    """A model that embeds a history and scores items by the dot product with theirs.
+
+    A subclass implements `encode_positions`; features are those after Transform. Training
+    computes a loss at every position in one pass: position t predicts the item at t + 1.
+
+    Args:
+      settings: of the model; see `trainer.config`.
+      catalogue: of the data.
+      seed: of everything random in training.
+    """
+
+    # The features that `encode` reads.
+    inputs_read: Tuple[str, ...] = (names.ITEM_INDEX,)
+
+    def __init__(self, settings: Any, catalogue: Catalogue, seed: int = 0):
+        super().__init__()
+        self.settings = settings
+        self.catalogue = catalogue
+        self.generator = tf.random.Generator.from_seed(seed)
+        self.training_loss: Optional[Any] = None
+        # With XLA shapes must be known, so padded positions are weighted, not left out.
+        self.static_shapes = False
+
+    def encode_positions(self, features: Features, training: bool = False) -> tf.Tensor:
+        """The state after each position: `[B, L, D]`, from this position and earlier ones only."""
+        raise NotImplementedError
+
+    def encode(self, features: Features, training: bool = False) -> tf.Tensor:
+        """The embedding of each history: `[B, D]`, the state after its last event."""
+        return self.encode_positions(features, training=training)[:, -1]
+
+    def item_table(self) -> tf.Tensor:
+        """The vectors of the real items, `[N, D]`."""
+        raise NotImplementedError
+
+    def item_vectors(self, rows: tf.Tensor) -> tf.Tensor:
+        """The vectors of catalogue rows `[...]`: `[..., D]`."""
+        return tf.gather(self.item_table(), rows)
+
+    def scores(self, embedding: tf.Tensor) -> tf.Tensor:
+        """`[B, D]` to the score of every item, `[B, N]`."""
+        return tf.matmul(embedding, tf.cast(self.item_table(), embedding.dtype), transpose_b=True)
+
+    def call(self, features: Features, training: bool = False) -> tf.Tensor:
+        """As `encode`."""
+        return self.encode(features, training=training)
+
+    def summed_loss(self, features: Features, training: bool = True) -> Any:
+        """The sum of the loss over all targets of a batch, and their number, both scalars.
+
+        Targets that are padding or out of vocabulary do not count.
+        """
+        states = self.encode_positions(features, training=training)
+        history = features[names.ITEM_INDEX]
+        target = tf.reshape(features[names.TARGET_ITEM_INDEX], [-1, 1])
+        labels = tf.concat([history[:, 1:], target], axis=1) - names.FIRST_INDEX
+        counted = (history != names.PADDING_INDEX) & (labels >= 0)
+        if self.static_shapes:
+            states = tf.reshape(states, [-1, states.shape[-1]])
+            labels, weights = tf.reshape(labels, [-1]), tf.cast(tf.reshape(counted, [-1]), tf.float32)
+            losses = self.training_loss(self, states, tf.maximum(labels, 0)) * weights
+            return tf.reduce_sum(losses), tf.reduce_sum(weights)
+        where = tf.where(counted)
+        losses = self.training_loss(self, tf.gather_nd(states, where), tf.gather_nd(labels, where))
+        return tf.reduce_sum(losses), tf.cast(tf.shape(where)[0], tf.float32)
+
+    def compute_loss(self, inputs: Features, training: bool = False) -> tf.Tensor:
+        """The mean loss, for `compile` and `fit` of Keras."""
+        total, count = self.summed_loss(inputs, training)
+        return tf.math.divide_no_nan(total, count)

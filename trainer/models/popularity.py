@@ -1,0 +1,23 @@
+"""The floor: everybody gets what is met most often."""
+
+import tensorflow as tf
+
+from trainer.models import base
+
+
+class Popularity(base.SequenceModel):
+    """Ranks the catalogue by the number of training targets; nothing is trained."""
+
+    def __init__(self, settings, catalogue: base.Catalogue, seed: int = 0):
+        super().__init__(settings, catalogue, seed)
+        size = catalogue.size
+        # By rank rather than by count, so that equal counts keep the vocabulary's order.
+        self._table = tf.Variable((size - tf.range(size, dtype=tf.float32))[:, tf.newaxis] / size, trainable=False)
+
+    def encode_positions(self, features: base.Features, training: bool = False) -> tf.Tensor:
+        """Ones, `[B, L, 1]`."""
+        return tf.ones_like(features[base.names.ITEM_INDEX], tf.float32)[:, :, tf.newaxis]
+
+    def item_table(self) -> tf.Tensor:
+        """Scores that fall with the rank, `[N, 1]`."""
+        return tf.convert_to_tensor(self._table)

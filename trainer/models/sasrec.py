@@ -1,0 +1,62 @@
+"""SASRec: self-attentive sequential recommendation (Kang and McAuley, ICDM 2018)."""
+
+import tensorflow as tf
+
+from schemas import names
+from trainer import config
+from trainer.layers import attention
+from trainer.layers import dropout
+from trainer.layers import embedding
+from trainer.layers import transformer
+from trainer.models import base
+
+
+class SASRec(base.SequenceModel):
+    """Causal self-attention over the item history; item embeddings serve input and output.
+
+    Args:
+      settings: see `config.SASRecSettings`.
+      catalogue, seed: see `base.SequenceModel`.
+    """
+
+    def __init__(self, settings: config.SASRecSettings, catalogue: base.Catalogue, seed: int = 0):
+        super().__init__(settings, catalogue, seed)
+        dim = settings.dim
+        self._items = embedding.ItemEmbedding(catalogue.size, dim)
+        self._positions = self.add_weight(
+            name="positions",
+            shape=[catalogue.window_length, dim],
+            initializer=tf.keras.initializers.RandomNormal(stddev=0.02),
+        )
+        self._dropout = dropout.Dropout(settings.dropout, self.generator)
+        self._blocks = [
+            transformer.TransformerBlock(
+                dim, settings.heads, settings.ffn_ratio * dim, settings.activation, settings.dropout, self.generator
+            )
+            for _ in range(settings.blocks)
+        ]
+        self._norm = tf.keras.layers.LayerNormalization(epsilon=1e-8)
+
+    def encode_positions(self, features: base.Features, training: bool = False) -> tf.Tensor:
+        """The state after each position: `[B, L, D]`."""
+        index = features[names.ITEM_INDEX]
+        # Section III-A: item plus position; scaled as in the authors' code.
+        items = self._items(index)
+        hidden = items * self.settings.dim**0.5 + tf.cast(self._positions, items.dtype)
+        hidden = self._dropout(hidden, training=training)
+        bias = attention.causal_bias(index != names.PADDING_INDEX, hidden.dtype)
+        for block in self._blocks:
+            hidden = block(hidden, bias, training=training)
+        return self._norm(hidden)
+
+    def item_table(self) -> tf.Tensor:
+        """The item embeddings, `[N, D]`; eq. (6) scores with the input's own table."""
+        return self._items.items()
+
+    def item_vectors(self, rows: tf.Tensor) -> tf.Tensor:
+        """The embeddings of catalogue rows `[...]`: `[..., D]`."""
+        return self._items.vectors(rows)
+
+    def scores(self, embeddings: tf.Tensor) -> tf.Tensor:
+        """`[B, D]` to `[B, N]`."""
+        return self._items.scores(embeddings)

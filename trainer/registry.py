@@ -1,0 +1,49 @@
+"""The models by name; free of TensorFlow, so that listing them is quick."""
+
+import dataclasses
+import importlib
+from typing import Any, Dict, Type
+
+from schemas import settings
+from trainer import config
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelEntry:
+    """What there is to know of a model before it is built."""
+
+    name: str
+    settings: Type[settings.Settings]
+    dotted_class: str
+    paper: str
+    window_kind: str
+    summary: str
+
+
+MODELS: Dict[str, ModelEntry] = {
+    entry.name: entry
+    for entry in (
+        ModelEntry(
+            "popularity",
+            config.PopularitySettings,
+            "trainer.models.popularity.Popularity",
+            "",
+            "next",
+            "ranks items by their number of training targets; the floor of every gate",
+        ),
+        ModelEntry(
+            "sasrec",
+            config.SASRecSettings,
+            "trainer.models.sasrec.SASRec",
+            "Kang and McAuley, Self-Attentive Sequential Recommendation, ICDM 2018",
+            "next",
+            "causal self-attention over the item history",
+        ),
+    )
+}
+
+
+def load(name: str) -> Type[Any]:
+    """Imports the class of a model (and TensorFlow with it)."""
+    module, _, attribute = MODELS[name].dotted_class.rpartition(".")
+    return getattr(importlib.import_module(module), attribute)
