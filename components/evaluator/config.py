@@ -4,6 +4,7 @@ import json
 from typing import Dict, List, Optional
 
 import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.proto import config_pb2
 
 from components.evaluator import metrics, spec
 from schemas import errors
@@ -15,7 +16,7 @@ SIGNATURE = "evaluate"
 _OPEN = 0.0
 
 
-def eval_config(evaluation: spec.EvaluationSpec, gate: spec.GateSpec) -> tfma.EvalConfig:
+def eval_config(evaluation: spec.EvaluationSpec, gate: spec.GateSpec) -> config_pb2.EvalConfig:
     """The configuration of the standard Evaluator.
 
     Both models answer through their `evaluate` signature from serialised examples, and no label
@@ -36,7 +37,7 @@ def eval_config(evaluation: spec.EvaluationSpec, gate: spec.GateSpec) -> tfma.Ev
         "gate_metric": gate.metric,
         "min_slice_examples": gate.min_slice_examples,
     }
-    overall = [tfma.SlicingSpec()]
+    overall = [config_pb2.SlicingSpec()]
     conditions = _Conditions()
     conditions.add(metrics.EXAMPLE_COUNT, overall, at_least=_OPEN)
     for name, floor in sorted(gate.min.items()):
@@ -44,22 +45,27 @@ def eval_config(evaluation: spec.EvaluationSpec, gate: spec.GateSpec) -> tfma.Ev
     lift = metrics.LIFT_PREFIX + gate.metric
     conditions.add(lift, overall, at_least=gate.min_lift_over_popularity)
     conditions.add(gate.metric, overall, drop_at_most=gate.max_drop)
-    slices = [tfma.SlicingSpec(feature_keys=[feature]) for feature in gate.slices]
+    slices = [config_pb2.SlicingSpec(feature_keys=[feature]) for feature in gate.slices]
     if slices:
         conditions.add(metrics.GATE_PREFIX + lift, slices, at_least=gate.min_lift_over_popularity)
         conditions.add(metrics.GATE_PREFIX + gate.metric, slices, drop_at_most=gate.max_drop)
 
-    return tfma.EvalConfig(
+    return config_pb2.EvalConfig(
         model_specs=[
             # The generic loader runs the signature as TensorFlow Serving does, without Keras.
-            tfma.ModelSpec(name=name, signature_name=SIGNATURE, model_type=tfma.TF_GENERIC, is_baseline=baseline)
+            config_pb2.ModelSpec(
+                name=name, signature_name=SIGNATURE, model_type=tfma.TF_GENERIC, is_baseline=baseline
+            )
             for name, baseline in ((tfma.CANDIDATE_KEY, False), (tfma.BASELINE_KEY, True))
         ],
-        slicing_specs=[tfma.SlicingSpec(), *(tfma.SlicingSpec(feature_keys=[name]) for name in evaluation.slices)],
+        slicing_specs=[
+            config_pb2.SlicingSpec(),
+            *(config_pb2.SlicingSpec(feature_keys=[name]) for name in evaluation.slices),
+        ],
         metrics_specs=[
-            tfma.MetricsSpec(
+            config_pb2.MetricsSpec(
                 metrics=[
-                    tfma.MetricConfig(
+                    config_pb2.MetricConfig(
                         class_name=metrics.RankingMetrics.__name__,
                         module=metrics.__name__,
                         config=json.dumps(settings, sort_keys=True),
@@ -69,7 +75,7 @@ def eval_config(evaluation: spec.EvaluationSpec, gate: spec.GateSpec) -> tfma.Ev
             )
         ],
         # Intervals come from our metric: see RankingMetrics.
-        options=tfma.Options(
+        options=config_pb2.Options(
             include_default_metrics={"value": False}, compute_confidence_intervals={"value": False}
         ),
     )
@@ -99,30 +105,30 @@ class _Conditions:
     """Thresholds by metric."""
 
     def __init__(self) -> None:
-        self._by_metric: Dict[str, List[tfma.PerSliceMetricThreshold]] = {}
+        self._by_metric: Dict[str, List[config_pb2.PerSliceMetricThreshold]] = {}
 
     def add(
         self,
         name: str,
-        slices: List[tfma.SlicingSpec],
+        slices: List[config_pb2.SlicingSpec],
         at_least: Optional[float] = None,
         drop_at_most: Optional[float] = None,
     ) -> None:
         """Adds a condition on a metric's value or on its change; None asks for nothing."""
-        threshold = tfma.MetricThreshold()
+        threshold = config_pb2.MetricThreshold()
         if at_least is not None:
             threshold.value_threshold.lower_bound.value = at_least
         if drop_at_most is not None:
-            threshold.change_threshold.direction = tfma.MetricDirection.HIGHER_IS_BETTER
+            threshold.change_threshold.direction = config_pb2.MetricDirection.HIGHER_IS_BETTER
             threshold.change_threshold.absolute.value = -drop_at_most
         if at_least is None and drop_at_most is None:
             return
         self._by_metric.setdefault(name, []).append(
-            tfma.PerSliceMetricThreshold(slicing_specs=slices, threshold=threshold)
+            config_pb2.PerSliceMetricThreshold(slicing_specs=slices, threshold=threshold)
         )
 
-    def thresholds(self) -> Dict[str, tfma.PerSliceMetricThresholds]:
+    def thresholds(self) -> Dict[str, config_pb2.PerSliceMetricThresholds]:
         return {
-            name: tfma.PerSliceMetricThresholds(thresholds=thresholds)
+            name: config_pb2.PerSliceMetricThresholds(thresholds=thresholds)
             for name, thresholds in self._by_metric.items()
         }

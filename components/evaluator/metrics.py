@@ -15,6 +15,7 @@ from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Se
 import apache_beam as beam
 import numpy as np
 import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.proto import config_pb2
 
 from schemas import names
 
@@ -124,7 +125,11 @@ class _Columns:
     """
 
     def __init__(
-        self, model_names: Sequence[str], baseline: Optional[str], cutoffs: Sequence[int], gate: Optional[_Gate]
+        self,
+        model_names: Sequence[str],
+        baseline: Optional[str],
+        cutoffs: Sequence[int],
+        gate: Optional[_Gate],
     ):
         self._model_names = tuple(model_names)
         self._baseline = baseline if baseline in self._model_names else None
@@ -297,7 +302,7 @@ def _computations(
     gate_metric: Optional[str],
     min_slice_examples: int,
     name: str,
-    eval_config: Optional[tfma.EvalConfig] = None,
+    eval_config: Optional[config_pb2.EvalConfig] = None,
     model_names: Sequence[str] = ("",),
 ) -> List[tfma.metrics.MetricComputation]:
     del name

@@ -8,6 +8,7 @@ from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 import tensorflow as tf
 import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.proto import config_pb2
 from tensorflow_model_analysis.writers import eval_config_writer
 from tfx.components.evaluator import constants
 
@@ -197,7 +198,9 @@ def _slice(key) -> Slice:
     for single in key.single_slice_keys:
         kind = single.WhichOneof("kind")
         value = getattr(single, kind) if kind else b""
-        pairs.append((single.column, value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)))
+        pairs.append(
+            (single.column, value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value))
+        )
     return tuple(pairs)
 
 
@@ -212,7 +215,9 @@ def _failures(validation) -> Dict[Tuple[Slice, str, bool], float]:
 
 
 def _conditions(
-    eval_config: tfma.EvalConfig, slices: Sequence[SliceResult], failures: Mapping[Tuple[Slice, str, bool], float]
+    eval_config: config_pb2.EvalConfig,
+    slices: Sequence[SliceResult],
+    failures: Mapping[Tuple[Slice, str, bool], float],
 ) -> List[Condition]:
     conditions = []
     minimum = _min_slice_examples(eval_config)
@@ -235,7 +240,7 @@ def _conditions(
     return conditions
 
 
-def _min_slice_examples(eval_config: tfma.EvalConfig) -> int:
+def _min_slice_examples(eval_config: config_pb2.EvalConfig) -> int:
     for metrics_spec in eval_config.metrics_specs:
         for metric in metrics_spec.metrics:
             if metric.class_name == metrics.RankingMetrics.__name__:
@@ -243,12 +248,12 @@ def _min_slice_examples(eval_config: tfma.EvalConfig) -> int:
     return 1
 
 
-def _matches(wanted: tfma.SlicingSpec, value: Slice) -> bool:
+def _matches(wanted: config_pb2.SlicingSpec, value: Slice) -> bool:
     return tuple(wanted.feature_keys) == tuple(feature for feature, _ in value)
 
 
 def _sentence(
-    name: str, threshold: tfma.MetricThreshold, result: SliceResult, outcome: str, minimum: int
+    name: str, threshold: config_pb2.MetricThreshold, result: SliceResult, outcome: str, minimum: int
 ) -> str:
     where = f" for {slice_name(result.slice)}" if result.slice else ""
     name = name[len(metrics.GATE_PREFIX) :] if name.startswith(metrics.GATE_PREFIX) else name

@@ -6,7 +6,7 @@ from typing import Dict, List, NamedTuple, Optional, Sequence
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.proto import config_pb2
 from tfx import types
 from tfx.components.evaluator import executor
 from tfx.dsl.components.base import base_beam_executor
@@ -97,7 +97,7 @@ class Evaluated(NamedTuple):
 def evaluate(
     directory: pathlib.Path,
     examples: pathlib.Path,
-    config: tfma.EvalConfig,
+    config: config_pb2.EvalConfig,
     candidate: str,
     baseline: Optional[str] = None,
     splits: Sequence[str] = (names.TEST,),
@@ -106,7 +106,10 @@ def evaluate(
     artifact = standard_artifacts.Examples()
     artifact.uri = str(examples)
     artifact.split_names = str(list(splits)).replace("'", '"')
-    inputs: Dict[str, List[types.Artifact]] = {"examples": [artifact], "model": [write_model(candidate, directory)]}
+    inputs: Dict[str, List[types.Artifact]] = {
+        "examples": [artifact],
+        "model": [write_model(candidate, directory)],
+    }
     if baseline is not None:
         inputs["baseline_model"] = [write_model(baseline, directory)]
     evaluation, blessing = standard_artifacts.ModelEvaluation(), standard_artifacts.ModelBlessing()

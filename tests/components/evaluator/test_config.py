@@ -1,7 +1,7 @@
 """From the settings to TFMA's configuration."""
 
 import pytest
-import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.proto import config_pb2
 from tfx.utils import proto_utils
 
 from components.evaluator import config, spec
@@ -21,7 +21,11 @@ def _thresholds(eval_config):
 
 def test_conditions_become_thresholds():
     gate = spec.GateSpec(
-        min={"hr@5": 0.1}, min_lift_over_popularity=0.02, max_drop=0.003, metric="ndcg@20", slices=("user_status",)
+        min={"hr@5": 0.1},
+        min_lift_over_popularity=0.02,
+        max_drop=0.003,
+        metric="ndcg@20",
+        slices=("user_status",),
     )
     thresholds = _thresholds(config.eval_config(spec.EvaluationSpec(), gate))
     assert thresholds["hr@5", None].value_threshold.lower_bound.value == 0.1
@@ -29,7 +33,10 @@ def test_conditions_become_thresholds():
         assert thresholds[name, feature].value_threshold.lower_bound.value == 0.02
     for name, feature in (("ndcg@20", None), ("gate/ndcg@20", "user_status")):
         assert thresholds[name, feature].change_threshold.absolute.value == -0.003
-        assert thresholds[name, feature].change_threshold.direction == tfma.MetricDirection.HIGHER_IS_BETTER
+        assert (
+            thresholds[name, feature].change_threshold.direction
+            == config_pb2.MetricDirection.HIGHER_IS_BETTER
+        )
 
 
 def test_a_gate_without_conditions_is_still_checked():
@@ -51,7 +58,9 @@ def test_equal_settings_give_equal_text():
     """The orchestrator caches by the text of the configuration."""
     texts = {
         proto_utils.proto_to_json(
-            config.eval_config(spec.EvaluationSpec(cutoffs=cutoffs), spec.GateSpec(min={"mrr": 0.1, "hr@5": 0.2}))
+            config.eval_config(
+                spec.EvaluationSpec(cutoffs=cutoffs), spec.GateSpec(min={"mrr": 0.1, "hr@5": 0.2})
+            )
         )
         for cutoffs in ((5, 10), (10, 5, 10))
     }
@@ -61,10 +70,16 @@ def test_equal_settings_give_equal_text():
 @pytest.mark.parametrize(
     "gate, message",
     [
-        ({"min": {"ndcg@7": 0.1}}, r"gate.min: ndcg@7 is not measured; allowed: hr@5, .*ndcg@10.*evaluation.cutoffs"),
+        (
+            {"min": {"ndcg@7": 0.1}},
+            r"gate.min: ndcg@7 is not measured; allowed: hr@5, .*ndcg@10.*evaluation.cutoffs",
+        ),
         ({"min": {"auc": 0.1}}, "gate.min: auc is not measured"),
         ({"metric": "hr@50"}, "gate.metric: hr@50 is not measured"),
-        ({"slices": ("item_frequency",)}, r"gate.slices: item_frequency is not in evaluation.slices \(user_status\)"),
+        (
+            {"slices": ("item_frequency",)},
+            r"gate.slices: item_frequency is not in evaluation.slices \(user_status\)",
+        ),
     ],
 )
 def test_conditions_on_what_is_not_measured(gate, message):

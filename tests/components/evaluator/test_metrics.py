@@ -6,19 +6,20 @@ import numpy as np
 import pytest
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.metrics import metric_specs
+from tensorflow_model_analysis.proto import config_pb2
 
 from components.evaluator import metrics
 from schemas import names
 
 
 def _config(model_names=("",), baseline=None, **settings):
-    return tfma.EvalConfig(
-        model_specs=[tfma.ModelSpec(name=name, is_baseline=name == baseline) for name in model_names],
+    return config_pb2.EvalConfig(
+        model_specs=[config_pb2.ModelSpec(name=name, is_baseline=name == baseline) for name in model_names],
         metrics_specs=[
-            tfma.MetricsSpec(
+            config_pb2.MetricsSpec(
                 model_names=list(model_names),
                 metrics=[
-                    tfma.MetricConfig(
+                    config_pb2.MetricConfig(
                         class_name="RankingMetrics",
                         module="components.evaluator.metrics",
                         config=json.dumps(settings),
@@ -91,7 +92,9 @@ def test_values_equal_numpy(ranks):
     assert {model for model, _, _ in result} == {""}
 
 
-@pytest.mark.parametrize("rank, hr, ndcg", [(1, 1, 1), (2, 1, 1 / np.log2(3)), (5, 1, 1 / np.log2(6)), (6, 0, 0)])
+@pytest.mark.parametrize(
+    "rank, hr, ndcg", [(1, 1, 1), (2, 1, 1 / np.log2(3)), (5, 1, 1 / np.log2(6)), (6, 0, 0)]
+)
 def test_one_example(rank, hr, ndcg):
     result = _run(_config(cutoffs=[5]), _extracts(["u"], {"": ([rank], [3])}))
     assert result["", "hr@5", False] == hr
@@ -132,7 +135,9 @@ def test_standard_error_with_one_example_per_user(ranks):
     assert estimate.sample_standard_deviation == pytest.approx(_ndcg(own, 10).std() / np.sqrt(500), rel=0.2)
     assert estimate.sample_degrees_of_freedom == 199
     lift = result["", "lift/mrr", False]
-    assert lift.sample_standard_deviation == pytest.approx((1 / own - 1 / popularity).std() / np.sqrt(500), rel=0.2)
+    assert lift.sample_standard_deviation == pytest.approx(
+        (1 / own - 1 / popularity).std() / np.sqrt(500), rel=0.2
+    )
 
 
 def test_repeating_a_users_examples_does_not_narrow_the_interval(ranks):
@@ -178,7 +183,9 @@ def test_folding_in_parts_changes_nothing(ranks, monkeypatch):
 
 
 def test_no_interval_for_one_user():
-    result = _run(_config(cutoffs=[10], intervals=True), _extracts(["u"] * 5, {"": ([1, 2, 3, 4, 5], [9] * 5)}))
+    result = _run(
+        _config(cutoffs=[10], intervals=True), _extracts(["u"] * 5, {"": ([1, 2, 3, 4, 5], [9] * 5)})
+    )
     assert isinstance(result["", "ndcg@10", False], float)
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.proto import config_pb2
 
 from components.evaluator import config, spec, verdict
 from schemas import names
@@ -40,7 +40,8 @@ def test_better_than_popularity_is_blessed(tmp_path, examples, data):
     assert found.blessed and not found.has_baseline
     good, popularity = _ndcg(data.ranks["good"]), _ndcg(data.popularity)
     assert found.reasons == (
-        f"ndcg@10 is {good:.4f}, {good - popularity:.4f} above popularity's {popularity:.4f} (asked: not below)",
+        f"ndcg@10 is {good:.4f}, {good - popularity:.4f} above popularity's {popularity:.4f} "
+        "(asked: not below)",
         f"ndcg@10 is {good:.4f} (asked: at least 0.05)",
     )
     assert found.overall.examples == 400
@@ -66,7 +67,8 @@ def test_random_ranks_are_not_blessed(tmp_path, examples, data):
     hits = np.mean(data.ranks["random"] <= 10)
     assert set(found.reasons) == {
         f"hr@10 is {hits:.4f} (asked: at least 0.5)",
-        f"ndcg@10 is {random:.4f}, {popularity - random:.4f} below popularity's {popularity:.4f} (asked: not below)",
+        f"ndcg@10 is {random:.4f}, {popularity - random:.4f} below popularity's {popularity:.4f} "
+        "(asked: not below)",
     }
 
 
@@ -127,7 +129,9 @@ def test_a_small_slice_decides_nothing(tmp_path, uneven):
 
 def test_a_gate_without_conditions_is_open(tmp_path, examples):
     evaluation = spec.EvaluationSpec(cutoffs=(10,), slices=(), confidence_intervals=False)
-    found = _judge(tmp_path, examples, "random", evaluation=evaluation, min_lift_over_popularity=None, max_drop=None)
+    found = _judge(
+        tmp_path, examples, "random", evaluation=evaluation, min_lift_over_popularity=None, max_drop=None
+    )
     assert found.blessed and found.reasons == ()
     assert found.overall.candidate["mrr"].low is None
 
@@ -150,8 +154,8 @@ def test_tfma_intervals_agree_with_ours(tmp_path, method):
     evaluation = spec.EvaluationSpec(cutoffs=(10,), slices=(), confidence_intervals=False)
     eval_config = config.eval_config(evaluation, spec.GateSpec())
     eval_config.options.compute_confidence_intervals.value = True
-    eval_config.options.confidence_intervals.method = tfma.ConfidenceIntervalOptions.ConfidenceIntervalMethod.Value(
-        method
+    eval_config.options.confidence_intervals.method = (
+        config_pb2.ConfidenceIntervalOptions.ConfidenceIntervalMethod.Value(method)
     )
     result = harness.evaluate(tmp_path / "theirs", tmp_path / "examples", eval_config, "good", "worse")
     theirs = verdict.read(result.evaluation_uri, result.blessing_uri)
