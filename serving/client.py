@@ -1,0 +1,190 @@
+"""A gRPC client for the embedded server and for TensorFlow Serving: histories in, items out."""
+
+import dataclasses
+import random
+import time
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence
+
+import grpc
+import numpy as np
+import tensorflow as tf
+from tensorflow_serving.apis import (
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+)
+
+from schemas import names
+from serving import signatures
+
+History = Sequence[Mapping[str, Any]]
+_RETRIED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
+_FIRST_WAIT_S = 0.05
+_LONGEST_WAIT_S = 2.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Recommendation:
+    """Items of one history, best first, and their scores."""
+
+    item_ids: List[str]
+    scores: List[float]
+
+
+class Client:
+    """Asks one model.
+
+    A history is a list of events, oldest first: `{"item_id": "242", "timestamp": 881250949000}`
+    with `behavior` and `scene` where the log has them; times are ms since the epoch.
+
+    Args:
+      address: `host:port` of the gRPC interface.
+      name: of the model.
+      timeout_s: for a call with all its retries.
+      max_batch: histories in one request; more are sent one batch after the other.
+      max_message_bytes: of a request or an answer.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        name: str = "model",
+        timeout_s: float = 5.0,
+        max_batch: int = 256,
+        max_message_bytes: int = 16 << 20,
+    ):
+        self._name, self._timeout_s, self._max_batch = name, timeout_s, max_batch
+        self._channel = grpc.insecure_channel(
+            address,
+            options=[
+                ("grpc.max_receive_message_length", max_message_bytes),
+                ("grpc.max_send_message_length", max_message_bytes),
+            ],
+        )
+        self._prediction = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
+        self._models = model_service_pb2_grpc.ModelServiceStub(self._channel)
+        self._signatures: Optional[Dict[str, Any]] = None
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._channel.close()
+
+    def versions(self) -> Dict[int, str]:
+        """The loaded versions and their state, as in `{1700000000: "AVAILABLE"}`."""
+        request = get_model_status_pb2.GetModelStatusRequest()
+        request.model_spec.name = self._name
+        response = self._call(self._models.GetModelStatus, request)
+        states = get_model_status_pb2.ModelVersionStatus.State
+        return {status.version: states.Name(status.state) for status in response.model_version_status}
+
+    def metadata(self) -> Dict[str, Any]:
+        """The signatures: name to `SignatureDef`; asked once."""
+        if self._signatures is None:
+            request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
+            request.model_spec.name = self._name
+            response = self._call(self._prediction.GetModelMetadata, request)
+            found = get_model_metadata_pb2.SignatureDefMap()
+            response.metadata["signature_def"].Unpack(found)
+            self._signatures = dict(found.signature_def)
+        return self._signatures
+
+    def predict(self, signature: str, inputs: Mapping[str, np.ndarray]) -> Dict[str, np.ndarray]:
+        """Asks any signature with raw tensors.
+
+        Raises:
+          grpc.RpcError: as the server answers, after retries where these can help.
+        """
+        request = predict_pb2.PredictRequest()
+        request.model_spec.name = self._name
+        request.model_spec.signature_name = signature
+        for name, value in inputs.items():
+            request.inputs[name].CopyFrom(_to_proto(value))
+        response = self._call(self._prediction.Predict, request)
+        return {name: tf.make_ndarray(value) for name, value in response.outputs.items()}
+
+    def recommend(
+        self, histories: Sequence[History], k: int = signatures.DEFAULT_K, exclude: Iterable[str] = ()
+    ) -> List[Recommendation]:
+        """The `k` best items for each history, without those in `exclude`."""
+        left_out = list(exclude)
+        result = []
+        for batch in self._batches(histories):
+            outputs = self.predict(
+                "recommend",
+                {
+                    **self._inputs("recommend", batch),
+                    signatures.EXCLUDE: np.asarray([left_out] * len(batch), object).reshape(len(batch), -1),
+                    signatures.K: np.asarray(k, np.int32),
+                },
+            )
+            for items, scores in zip(outputs[names.ITEM_ID], outputs[signatures.SCORE]):
+                kept = [(item.decode("utf-8"), float(score)) for item, score in zip(items, scores) if item]
+                result.append(Recommendation([item for item, _ in kept], [score for _, score in kept]))
+        return result
+
+    def rank(self, histories: Sequence[History], candidates: Sequence[str]) -> List[Dict[str, float]]:
+        """The score of each candidate for each history."""
+        result = []
+        for batch in self._batches(histories):
+            offered = np.asarray([list(candidates)] * len(batch), object)
+            outputs = self.predict("rank", {**self._inputs("rank", batch), signatures.CANDIDATES: offered})
+            result.extend(dict(zip(candidates, map(float, row))) for row in outputs[signatures.SCORE])
+        return result
+
+    def embed(self, histories: Sequence[History]) -> np.ndarray:
+        """The embedding of each history, `[B, D]`."""
+        parts = [
+            self.predict("embed", self._inputs("embed", batch))[signatures.EMBEDDING]
+            for batch in self._batches(histories)
+        ]
+        return np.concatenate(parts)
+
+    def _batches(self, histories: Sequence[History]) -> Iterable[Sequence[History]]:
+        return (histories[i : i + self._max_batch] for i in range(0, len(histories), self._max_batch))
+
+    def _inputs(self, signature: str, histories: Sequence[History]) -> Dict[str, np.ndarray]:
+        """Histories as padded tensors of what the signature takes."""
+        takes = self.metadata()[signature].inputs
+        longest = max((len(history) for history in histories), default=0)
+        inputs = {}
+        for name in (names.ITEM_ID, names.BEHAVIOR, names.SCENE, names.TIMESTAMP):
+            if name not in takes:
+                continue
+            text = name != names.TIMESTAMP
+            values = np.full([len(histories), longest], "" if text else 0, object if text else np.int64)
+            for row, history in enumerate(histories):
+                for column, event in enumerate(history):
+                    if name not in event:
+                        raise ValueError(f"history {row}, event {column}: {name} is missing; found {', '.join(event)}")
+                    values[row, column] = event[name]
+            inputs[name] = values
+        return inputs
+
+    def _call(self, method: Any, request: Any) -> Any:
+        deadline = time.monotonic() + self._timeout_s
+        wait = _FIRST_WAIT_S
+        while True:
+            try:
+                return method(request, timeout=max(0.001, deadline - time.monotonic()))
+            except grpc.RpcError as error:
+                # With jitter, so that refused clients do not come back all at once.
+                pause = wait * (0.5 + random.random())
+                if error.code() not in _RETRIED or time.monotonic() + pause >= deadline:
+                    raise
+                time.sleep(pause)
+                wait = min(2 * wait, _LONGEST_WAIT_S)
+
+
+def _to_proto(value: np.ndarray) -> Any:
+    value = np.asarray(value)
+    if value.dtype == object or value.dtype.kind in "US":
+        return tf.make_tensor_proto(value, dtype=tf.string, shape=value.shape)
+    return tf.make_tensor_proto(value)
