@@ -22,13 +22,19 @@ def read(name: str) -> schema_pb2.Schema:
 
 
 def next_window_schema(
-    has_behavior: bool, has_scene: bool, item_features: Sequence[str] = (), user_features: Sequence[str] = ()
+    has_behavior: bool,
+    has_scene: bool,
+    item_features: Sequence[str] = (),
+    user_features: Sequence[str] = (),
+    max_skew: float = 0.2,
+    max_drift: float = 0.2,
 ) -> schema_pb2.Schema:
     """The schema of `next` windows of a log.
 
     Args:
       has_behavior, has_scene: whether the log has these columns.
       item_features, user_features: attributes, by their name without the prefix.
+      max_skew, max_drift: the thresholds of the comparators.
     """
     schema = read("next_window")
     absent = set()
@@ -39,6 +45,11 @@ def next_window_schema(
     kept = [feature for feature in schema.feature if feature.name not in absent]
     del schema.feature[:]
     schema.feature.extend(kept)
+    for feature in schema.feature:
+        if feature.HasField("skew_comparator"):
+            feature.skew_comparator.infinity_norm.threshold = max_skew
+        if feature.HasField("drift_comparator"):
+            feature.drift_comparator.infinity_norm.threshold = max_drift
     for name in item_features:
         feature = schema.feature.add(name=names.ITEM_PREFIX + name, type=schema_pb2.BYTES)
         feature.presence.min_fraction = 1.0

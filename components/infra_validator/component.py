@@ -1,0 +1,52 @@
+"""ServerValidator: the candidate answers from a server before it is pushed."""
+
+from typing import Optional
+
+from tfx import types
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.types import component_spec, standard_artifacts
+
+from components.infra_validator import executor, spec
+
+
+class ServerValidatorSpec(component_spec.ComponentSpec):
+    """Inputs, outputs and settings of ServerValidator."""
+
+    PARAMETERS = {"infra": component_spec.ExecutionParameter(type=str)}
+    INPUTS = {
+        "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
+        "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
+        "model_blessing": component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing, optional=True),
+    }
+    OUTPUTS = {"blessing": component_spec.ChannelParameter(type=standard_artifacts.InfraBlessing)}
+
+
+class ServerValidator(base_component.BaseComponent):
+    """Loads the candidate in a server of its own, asks every signature, and times `recommend`.
+
+    TensorFlow Serving is used where its binary or Docker is there, the embedded server
+    elsewhere (`InfraSpec.server`).
+
+    Outputs:
+      blessing: `InfraBlessing`, as the standard Pusher reads it, with `latency.json`.
+    """
+
+    SPEC_CLASS = ServerValidatorSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
+
+    def __init__(
+        self,
+        model: types.BaseChannel,
+        examples: types.BaseChannel,
+        infra: spec.InfraSpec,
+        model_blessing: Optional[types.BaseChannel] = None,
+    ):
+        super().__init__(
+            ServerValidatorSpec(
+                model=model,
+                examples=examples,
+                model_blessing=model_blessing,
+                infra=infra.to_json(),
+                blessing=types.Channel(type=standard_artifacts.InfraBlessing),
+            )
+        )

@@ -1,0 +1,267 @@
+"""Tries a candidate in a model server and writes down how it did."""
+
+import contextlib
+import json
+import logging
+import os
+import posixpath
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any, Dict, Iterator, List, Mapping, Tuple
+
+import grpc
+import numpy as np
+import tensorflow as tf
+from tfx.dsl.components.base import base_executor
+from tfx.dsl.io import fileio
+from tfx.types import artifact_utils
+from tfx.utils import io_utils, path_utils
+
+from components.infra_validator import spec
+from schemas import names
+from serving import client as client_lib
+from serving import signatures
+
+LATENCY = "latency.json"
+_MODEL = "candidate"
+_BINARY = "tensorflow_model_server"
+_EXAMPLES = 8
+_TAIL_CHARACTERS = 2000
+_PROGRESS = logging.getLogger("footfall.progress")
+
+
+class Executor(base_executor.BaseExecutor):
+    """Executor of ServerValidator."""
+
+    def Do(
+        self, input_dict: Dict[str, List[Any]], output_dict: Dict[str, List[Any]], exec_properties: Dict[str, Any]
+    ) -> None:
+        """Validates; a bad model is not blessed, with the reasons in `latency.json`."""
+        infra = spec.InfraSpec.from_json(exec_properties["infra"])
+        model = artifact_utils.get_single_instance(input_dict["model"])
+        examples = artifact_utils.get_single_instance(input_dict["examples"])
+        blessing = artifact_utils.get_single_instance(output_dict["blessing"])
+        pattern = posixpath.join(examples.uri, f"Split-{names.TEST}", "*")
+        result = validate(path_utils.serving_model_path(model.uri), read_examples(pattern, _EXAMPLES), infra)
+        with fileio.open(os.path.join(blessing.uri, LATENCY), "w") as stream:
+            stream.write(json.dumps(result, indent=1))
+        with fileio.open(os.path.join(blessing.uri, "INFRA_BLESSED" if result["blessed"] else "INFRA_NOT_BLESSED"), "w") as stream:
+            stream.write("")
+        # What TFX's Pusher looks at.
+        blessing.set_int_custom_property("blessed", int(result["blessed"]))
+        if result["blessed"]:
+            _PROGRESS.info(
+                "%s server: recommend p50 %.1f ms, p99 %.1f ms", result["server"], result["p50_ms"], result["p99_ms"]
+            )
+        else:
+            _PROGRESS.warning("not servable: %s", "; ".join(result["reasons"]))
+
+
+def read_examples(pattern: str, count: int) -> List[bytes]:
+    """The first `count` serialized examples of some gzip TFRecords."""
+    files = sorted(tf.io.gfile.glob(pattern))
+    return list(tf.data.TFRecordDataset(files, compression_type="GZIP").take(count).as_numpy_iterator())
+
+
+def validate(model_path: str, examples: List[bytes], infra: spec.InfraSpec) -> Dict[str, Any]:
+    """Serves a SavedModel, asks it, and tells whether it may be pushed and why not.
+
+    Args:
+      model_path: the SavedModel, on any filesystem.
+      examples: serialized windows to make requests of.
+      infra: the server and the bounds.
+    """
+    server = infra.server if infra.server != "auto" else _available_server()
+    result: Dict[str, Any] = {
+        "server": server,
+        "requests": infra.requests,
+        "p50_ms": None,
+        "p99_ms": None,
+        "max_p50_ms": infra.max_p50_ms,
+        "signatures": {},
+        "reasons": [],
+    }
+    start = {"embedded": _embedded, "binary": _binary, "docker": _docker}[server]
+    with tempfile.TemporaryDirectory() as folder:
+        # A folder with versions, as a server wants it, and local, as a container needs it.
+        io_utils.copy_dir(model_path, os.path.join(folder, _MODEL, "1"))
+        with open(os.path.join(folder, "server.log"), "w+b") as log:
+            try:
+                with start(os.path.join(folder, _MODEL), infra, log) as address:
+                    _ask(address, examples, infra, result)
+            except _NotServed as error:
+                log.seek(0)
+                tail = log.read().decode("utf-8", "replace")[-_TAIL_CHARACTERS:]
+                result["reasons"].append(f"{error}; the server said: {tail.strip() or 'nothing'}")
+    result["blessed"] = not result["reasons"]
+    return result
+
+
+class _NotServed(Exception):
+    """The server did not come up with the model."""
+
+
+def _available_server() -> str:
+    if shutil.which(_BINARY):
+        return "binary"
+    if shutil.which("docker"):
+        try:
+            answer = subprocess.run(["docker", "info"], capture_output=True, timeout=10, check=False)
+        except subprocess.TimeoutExpired:
+            return "embedded"
+        if answer.returncode == 0:
+            return "docker"
+    return "embedded"
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+@contextlib.contextmanager
+def _process(command: List[str], address: str, infra: spec.InfraSpec, log: Any, env: Mapping[str, str]) -> Iterator[str]:
+    process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=dict(env))
+    try:
+        _wait(process, address, infra)
+        yield address
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait(process: subprocess.Popen, address: str, infra: spec.InfraSpec) -> None:
+    deadline = time.monotonic() + infra.load_seconds
+    with client_lib.Client(address, _MODEL, timeout_s=1.0) as client:
+        while time.monotonic() < deadline:
+            if process.poll() is not None:
+                raise _NotServed(f"the server ended with code {process.returncode}")
+            try:
+                if "AVAILABLE" in client.versions().values():
+                    return
+            except grpc.RpcError:
+                pass
+            time.sleep(0.2)
+    raise _NotServed(f"the model was not loaded within {infra.load_seconds:g} s (infra.load_seconds)")
+
+
+def _embedded(base: str, infra: spec.InfraSpec, log: Any) -> Any:
+    port = _free_port()
+    # The fresh process finds this package as this one does, and nothing else is shared.
+    root = os.path.dirname(os.path.dirname(os.path.abspath(client_lib.__file__)))
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, "-m", "serving.server", base, "--name", _MODEL]
+    command += ["--grpc-port", str(port), "--rest-port", "0"]
+    return _process(command, f"127.0.0.1:{port}", infra, log, env)
+
+
+def _binary(base: str, infra: spec.InfraSpec, log: Any) -> Any:
+    port = _free_port()
+    command = [_BINARY, f"--port={port}", f"--model_name={_MODEL}", f"--model_base_path={base}"]
+    return _process(command, f"127.0.0.1:{port}", infra, log, os.environ)
+
+
+def _docker(base: str, infra: spec.InfraSpec, log: Any) -> Any:
+    port = _free_port()
+    command = ["docker", "run", "--rm", "--init", "-p", f"127.0.0.1:{port}:8500"]
+    command += ["-v", f"{base}:/models/{_MODEL}:ro", "-e", f"MODEL_NAME={_MODEL}", infra.image]
+    return _process(command, f"127.0.0.1:{port}", infra, log, os.environ)
+
+
+def _ask(address: str, examples: List[bytes], infra: spec.InfraSpec, result: Dict[str, Any]) -> None:
+    with client_lib.Client(address, _MODEL, timeout_s=30.0) as client:
+        try:
+            known = client.metadata()
+        except grpc.RpcError as error:
+            result["reasons"].append(f"no metadata: {error.details()}")
+            return
+        requests = _requests(known, examples)
+        for name in sorted(known):
+            if name not in requests:
+                continue
+            result["signatures"][name] = _check(client, name, requests[name])
+        for name in sorted(set(requests) - set(known)):
+            result["signatures"][name] = "missing"
+        failed = {name: said for name, said in result["signatures"].items() if said != "ok"}
+        result["reasons"].extend(f"signature {name}: {said}" for name, said in sorted(failed.items()))
+        if "recommend" in failed:
+            return
+        result["p50_ms"], result["p99_ms"] = _time(client, requests["recommend"], infra.requests)
+        if result["p50_ms"] > infra.max_p50_ms:
+            result["reasons"].append(
+                f"recommend takes {result['p50_ms']:.1f} ms at the median, infra.max_p50_ms allows {infra.max_p50_ms:g}"
+            )
+
+
+def _requests(known: Mapping[str, Any], examples: List[bytes]) -> Dict[str, Dict[str, np.ndarray]]:
+    """A real request for each signature."""
+    takes = known["recommend"].inputs if "recommend" in known else {}
+    parsed = [tf.train.Example.FromString(example).features.feature for example in examples]
+    longest = max(len(p[names.ITEM_ID].bytes_list.value) for p in parsed)
+    histories: Dict[str, np.ndarray] = {}
+    for name in (names.ITEM_ID, names.BEHAVIOR, names.SCENE, names.TIMESTAMP):
+        if name not in takes:
+            continue
+        is_time = name == names.TIMESTAMP
+        values = np.full([len(parsed), longest], 0 if is_time else b"", np.int64 if is_time else object)
+        for row, features in enumerate(parsed):
+            kind = features[name].int64_list if is_time else features[name].bytes_list
+            values[row, : len(kind.value)] = list(kind.value)
+        histories[name] = values
+    serialized = np.asarray(examples, object)
+    items = sorted({item for p in parsed for item in p[names.ITEM_ID].bytes_list.value})[:longest]
+    candidates = np.asarray([items] * len(parsed), object)
+    excluded = np.asarray([items[:1]] * len(parsed), object)
+    return {
+        "serving_default": {signatures.EXAMPLES: serialized},
+        "transform_features": {signatures.EXAMPLES: serialized},
+        "evaluate": {signatures.EXAMPLES: serialized},
+        "embed": histories,
+        "rank": {**histories, signatures.CANDIDATES: candidates},
+        "recommend": {**histories, signatures.EXCLUDE: excluded, signatures.K: np.asarray(signatures.DEFAULT_K, np.int32)},
+    }
+
+
+def _check(client: client_lib.Client, name: str, request: Dict[str, np.ndarray]) -> str:
+    """`ok`, or what is wrong with the answer."""
+    try:
+        outputs = client.predict(name, request)
+    except grpc.RpcError as error:
+        return f"{error.code().name}: {error.details()}"
+    rows = len(next(iter(request.values())))
+    for key, value in outputs.items():
+        if value.shape[:1] != (rows,) and name != "transform_features":
+            return f"{key} has shape {list(value.shape)} for {rows} rows"
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            return f"{key} has values that are not finite"
+    if name in ("recommend", "serving_default"):
+        for row, items in enumerate(outputs[names.ITEM_ID]):
+            found = [item for item in items if item]
+            if len(set(found)) != len(found):
+                return f"row {row} recommends an item twice"
+            if name == "recommend" and set(found) & set(request[signatures.EXCLUDE][row]):
+                return f"row {row} recommends an excluded item"
+    if name == "evaluate" and not (outputs[names.RANK] >= 1).all():
+        return "a rank is below 1"
+    return "ok"
+
+
+def _time(client: client_lib.Client, request: Dict[str, np.ndarray], count: int) -> Tuple[float, float]:
+    """Median and 99th percentile (ms) of `recommend` for one history."""
+    single = {name: value if np.ndim(value) == 0 else value[:1] for name, value in request.items()}
+    taken = []
+    for number in range(2 * count):
+        start = time.perf_counter()
+        client.predict("recommend", single)
+        if number >= count:
+            taken.append(1000 * (time.perf_counter() - start))
+    return float(np.percentile(taken, 50)), float(np.percentile(taken, 99))

@@ -1,0 +1,186 @@
+"""An experiment: the settings of all rooms in one YAML file, checked before anything starts."""
+
+import difflib
+import json
+import os
+import re
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+import pydantic
+import yaml
+
+from components.behavior_example_gen import spec as window_spec
+from components.evaluator import spec as evaluator_spec
+from components.infra_validator import spec as infra_spec
+from schemas import errors, settings
+from trainer import config as trainer_config
+
+EXPERIMENTS = os.path.join(os.path.dirname(__file__), "experiments")
+
+
+class PushSpec(settings.Settings):
+    """Attributes:
+    destination: the folder that a server watches; None is `serving/NAME` in the run's folder.
+    """
+
+    destination: Optional[str] = None
+
+
+class ValidationSpec(settings.Settings):
+    """Attributes:
+    max_skew: the largest allowed difference of a value's share (L-infinity) between the
+      training windows and those of another split.
+    max_drift: the same between the training windows of two spans.
+    """
+
+    max_skew: float = pydantic.Field(default=0.2, gt=0, le=1)
+    max_drift: float = pydantic.Field(default=0.2, gt=0, le=1)
+
+
+class BeamSpec(settings.Settings):
+    """Attributes:
+    args: of Beam's runner, as `--runner=DataflowRunner`; by default the embedded one.
+    """
+
+    args: Tuple[str, ...] = ("--runner=DirectRunner", "--direct_running_mode=in_memory", "--direct_num_workers=1")
+
+
+class Experiment(settings.Settings):
+    """A run's settings; see the classes of its parts."""
+
+    name: str = pydantic.Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
+    log: window_spec.LogSpec
+    window: window_spec.WindowSpec = window_spec.WindowSpec()
+    split: window_spec.SplitSpec = window_spec.SplitSpec()
+    validation: ValidationSpec = ValidationSpec()
+    model: trainer_config.ModelSettings
+    loss: trainer_config.LossSettings = trainer_config.SoftmaxSettings(name="softmax")
+    training: trainer_config.TrainingSettings = trainer_config.TrainingSettings()
+    evaluation: evaluator_spec.EvaluationSpec = evaluator_spec.EvaluationSpec()
+    gate: evaluator_spec.GateSpec = evaluator_spec.GateSpec()
+    infra: infra_spec.InfraSpec = infra_spec.InfraSpec()
+    push: PushSpec = PushSpec()
+    beam: BeamSpec = BeamSpec()
+
+    @property
+    def trainer(self) -> trainer_config.TrainerSettings:
+        """What the Trainer needs."""
+        return trainer_config.TrainerSettings(model=self.model, loss=self.loss, training=self.training)
+
+    def to_yaml(self) -> str:
+        """The experiment with every default written out."""
+        return yaml.safe_dump(json.loads(self.to_json()), sort_keys=False)
+
+
+def find(name: str) -> str:
+    """The path of an experiment file, from a path or the name of one that comes with Footfall.
+
+    Raises:
+      errors.InputError: if there is neither.
+    """
+    if os.path.isfile(name):
+        return name
+    shipped = os.path.join(EXPERIMENTS, f"{name}.yaml")
+    if os.path.isfile(shipped):
+        return shipped
+    raise errors.InputError(f"{name}: no such file, and no experiment of that name; there are {', '.join(shipped_names())}")
+
+
+def shipped_names() -> List[str]:
+    """The experiments that come with Footfall."""
+    return sorted(name[: -len(".yaml")] for name in os.listdir(EXPERIMENTS) if name.endswith(".yaml"))
+
+
+def load(path: str, overrides: Sequence[str] = ()) -> Experiment:
+    """Reads and checks an experiment file.
+
+    Args:
+      path: of the YAML file.
+      overrides: `a.b=value`, with the value as in YAML.
+
+    Raises:
+      errors.InputError: one line with the file, the key, what was found and what is allowed.
+    """
+    with open(path, encoding="utf-8") as stream:
+        try:
+            values = yaml.safe_load(stream)
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            where = f" line {mark.line + 1}" if mark else ""
+            raise errors.InputError(f"{path}{where}: not YAML: {getattr(error, 'problem', error)}") from error
+    if not isinstance(values, dict):
+        raise errors.InputError(f"{path}: an experiment is a mapping of keys, found {type(values).__name__}")
+    for override in overrides:
+        _override(values, override)
+    try:
+        return Experiment.from_values(values)
+    except pydantic.ValidationError as error:
+        raise errors.InputError(f"{path}: " + "; ".join(_explain(error))) from error
+
+
+def _override(values: Dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not re.fullmatch(r"[A-Za-z_][\w@.-]*", key):
+        raise errors.InputError(f"--set takes KEY=VALUE, as training.epochs=5; found {override!r}")
+    *parents, last = key.split(".")
+    for parent in parents:
+        if values.get(parent) is None:
+            values[parent] = {}
+        values = values[parent]
+        if not isinstance(values, dict):
+            raise errors.InputError(f"--set {override}: {parent} holds no keys")
+    try:
+        values[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise errors.InputError(f"--set {override}: the value is not YAML") from error
+
+
+def _explain(error: pydantic.ValidationError) -> List[str]:
+    """Pydantic's findings, a line each, with the key as it stands in the file."""
+    lines = []
+    for found in error.errors(include_url=False):
+        location = [part for part in found["loc"] if not _is_tag(part, found["loc"])]
+        key = ".".join(str(part) for part in location) or "(file)"
+        value = json.dumps(found["input"], default=str)
+        if len(value) > 80:
+            value = value[:77] + "..."
+        if found["type"] == "extra_forbidden":
+            allowed = _keys_at(found["loc"][:-1])
+            near = difflib.get_close_matches(str(location[-1]), allowed, 1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            lines.append(f"{key}: unknown key; {hint}allowed: {', '.join(allowed)}")
+        elif found["type"] == "missing":
+            lines.append(f"{key}: missing")
+        else:
+            message = found["msg"].removeprefix("Value error, ")
+            message = message[0].lower() + message[1:]
+            shown = "" if "found" in message else f"; found {value}"
+            lines.append(f"{key}: {message}{shown}")
+    return lines
+
+
+def _is_tag(part: Any, location: Tuple[Any, ...]) -> bool:
+    """Whether a part of a location is the name of a model or loss rather than a key."""
+    return location.index(part) == 1 and location[0] in ("model", "loss")
+
+
+def _keys_at(location: Sequence[Any]) -> List[str]:
+    """The keys that a place of the file may have."""
+    current: Any = Experiment
+    for index, part in enumerate(location):
+        if index == 1 and location[0] in ("model", "loss"):
+            current = next(
+                option
+                for option in _options(Experiment.model_fields[location[0]])
+                if option.model_fields["name"].annotation.__args__[0] == part
+            )
+            continue
+        field = getattr(current, "model_fields", {}).get(part)
+        if field is None:
+            return []
+        current = field.annotation
+    return list(getattr(current, "model_fields", {}))
+
+
+def _options(field: Any) -> Tuple[Any, ...]:
+    return field.annotation.__args__

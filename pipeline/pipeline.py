@@ -1,0 +1,132 @@
+"""The pipeline of an experiment. Pure: no file, clock or environment is read here."""
+
+import posixpath
+from typing import List, Optional
+
+from tfx import v1 as tfx
+from tfx.dsl.components.base import base_node, executor_spec
+from tfx.proto import transform_pb2
+
+from components.anomaly_gate import component as anomaly_gate
+from components.behavior_example_gen import component as behavior_example_gen
+from components.evaluator import config as evaluator_config
+from components.infra_validator import component as infra_validator
+from components.pusher import executor as pusher_executor
+from pipeline import config
+from schemas import names
+
+
+def create_pipeline(
+    experiment: config.Experiment,
+    *,
+    pipeline_root: str,
+    schema_path: str,
+    checkpoint_root: str,
+    serving_dir: str,
+    metadata_path: Optional[str] = None,
+) -> tfx.dsl.Pipeline:
+    """Wires the components, from the log to the pushed model.
+
+    Args:
+      experiment: all settings.
+      pipeline_root: where artifacts go, on any filesystem.
+      schema_path: of the windows' schema, as text; see `schemas.load`.
+      checkpoint_root: where the Trainer finds what an interrupted one has left.
+      serving_dir: where a blessed model is pushed, if the experiment names no other place.
+      metadata_path: of the SQLite metadata store of local runs.
+    """
+    example_gen = behavior_example_gen.BehaviorExampleGen(experiment.log, experiment.window, experiment.split)
+    examples = example_gen.outputs["examples"]
+    statistics_gen = tfx.components.StatisticsGen(examples=examples)
+    schema_gen = tfx.components.ImportSchemaGen(schema_file=schema_path)
+    schema = schema_gen.outputs["schema"]
+    example_validator = tfx.components.ExampleValidator(
+        statistics=statistics_gen.outputs["statistics"], schema=schema
+    )
+    components: List[base_node.BaseNode] = []
+    previous = None
+    if "{SPAN" in experiment.log.path:
+        # Only where there are spans: elsewhere a second run would compare a log with itself.
+        previous = tfx.dsl.Resolver(
+            strategy_class=tfx.dsl.experimental.LatestArtifactStrategy,
+            statistics=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ExampleStatistics),
+        ).with_id("PreviousStatistics")
+        statistics_gen.add_upstream_node(previous)
+        components.append(previous)
+    gate = anomaly_gate.AnomalyGate(
+        anomalies=example_validator.outputs["anomalies"],
+        statistics=statistics_gen.outputs["statistics"],
+        schema=schema,
+        previous_statistics=previous.outputs["statistics"] if previous else None,
+    )
+    transform = tfx.components.Transform(
+        examples=examples,
+        schema=schema,
+        preprocessing_fn="components.transform.preprocessing.preprocessing_fn",
+        splits_config=transform_pb2.SplitsConfig(analyze=[names.TRAIN], transform=list(names.SPLITS)),
+        custom_config={"window": experiment.window.to_json()},
+        disable_statistics=True,
+    )
+    transform.add_upstream_node(gate)
+    trainer = tfx.components.Trainer(
+        run_fn="trainer.task.run_fn",
+        examples=transform.outputs["transformed_examples"],
+        transform_graph=transform.outputs["transform_graph"],
+        train_args=tfx.proto.TrainArgs(splits=[names.TRAIN]),
+        eval_args=tfx.proto.EvalArgs(splits=[names.EVAL]),
+        custom_config={
+            **experiment.trainer.to_custom_config(),
+            "window": experiment.window.to_json(),
+            "evaluation": experiment.evaluation.to_json(),
+            "checkpoint_root": checkpoint_root,
+        },
+    )
+    model = trainer.outputs["model"]
+    latest_blessed = tfx.dsl.Resolver(
+        strategy_class=tfx.dsl.experimental.LatestBlessedModelStrategy,
+        model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
+        model_blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
+    ).with_id("LatestBlessedModel")
+    evaluator = tfx.components.Evaluator(
+        examples=examples,
+        example_splits=[names.TEST],
+        model=model,
+        baseline_model=latest_blessed.outputs["model"],
+        eval_config=evaluator_config.eval_config(experiment.evaluation, experiment.gate),
+    )
+    server_validator = infra_validator.ServerValidator(model=model, examples=examples, infra=experiment.infra)
+    pusher = tfx.components.Pusher(
+        model=model,
+        model_blessing=evaluator.outputs["blessing"],
+        infra_blessing=server_validator.outputs["blessing"],
+        push_destination=tfx.proto.PushDestination(
+            filesystem=tfx.proto.PushDestination.Filesystem(
+                base_directory=experiment.push.destination or posixpath.join(serving_dir, experiment.name)
+            )
+        ),
+        custom_executor_spec=executor_spec.ExecutorClassSpec(pusher_executor.Executor),
+    )
+    components += [
+        example_gen,
+        statistics_gen,
+        schema_gen,
+        example_validator,
+        gate,
+        transform,
+        trainer,
+        latest_blessed,
+        evaluator,
+        server_validator,
+        pusher,
+    ]
+    return tfx.dsl.Pipeline(
+        pipeline_name=experiment.name,
+        pipeline_root=pipeline_root,
+        components=components,
+        enable_cache=True,
+        metadata_connection_config=(
+            tfx.orchestration.metadata.sqlite_metadata_connection_config(metadata_path) if metadata_path else None
+        ),
+        beam_pipeline_args=list(experiment.beam.args),
+    )
+

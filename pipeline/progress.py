@@ -1,0 +1,129 @@
+"""Shows how a run goes: a live table on a terminal, plain lines elsewhere; the noise goes to a file."""
+
+import contextlib
+import dataclasses
+import logging
+import os
+import sys
+import time
+import warnings
+from typing import Any, Iterator, List, Optional, Sequence, TextIO
+
+from rich import console as rich_console
+from rich import live, table
+
+LOGGER = "footfall.progress"
+WAITING, RUNNING, DONE, CACHED, FAILED = "not run", "running", "done", "cached", "failed"
+_MARKS = {WAITING: "·", RUNNING: "▸", DONE: "✓", CACHED: "↺", FAILED: "✗"}
+_STYLES = {WAITING: "dim", RUNNING: "bold", DONE: "green", CACHED: "cyan", FAILED: "bold red"}
+
+
+@dataclasses.dataclass
+class Component:
+    """The state of one component of a run."""
+
+    id: str
+    state: str = WAITING
+    seconds: float = 0.0
+    message: str = ""
+    started: float = 0.0
+
+
+class Progress(logging.Handler):
+    """The components of a run and what they say through the logger `footfall.progress`.
+
+    Args:
+      ids: of the components, in their order.
+      screen: the stream that a person (or a log) reads.
+    """
+
+    def __init__(self, ids: Sequence[str], screen: TextIO):
+        super().__init__(logging.INFO)
+        self.components: List[Component] = [Component(name) for name in ids]
+        self._console = rich_console.Console(file=screen, highlight=False, soft_wrap=True)
+        self._live: Optional[live.Live] = None
+        self._current: Optional[Component] = None
+
+    def __enter__(self) -> "Progress":
+        if self._console.is_terminal:
+            self._live = live.Live(get_renderable=self._table, console=self._console, refresh_per_second=4)
+            self._live.start()
+        logger = logging.getLogger(LOGGER)
+        logger.addHandler(self)
+        logger.setLevel(logging.INFO)
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        logging.getLogger(LOGGER).removeHandler(self)
+        if self._live:
+            self._live.stop()
+
+    def start(self, name: str) -> None:
+        """A component begins."""
+        self._current = next(c for c in self.components if c.id == name)
+        self._current.state, self._current.started = RUNNING, time.monotonic()
+
+    def finish(self, state: str, message: str = "") -> None:
+        """The component that runs has ended."""
+        component = self._current
+        component.state = state
+        component.seconds = time.monotonic() - component.started
+        component.message = message or component.message
+        if not self._live:
+            done = sum(c.state in (DONE, CACHED, FAILED) for c in self.components)
+            words = f"[{done:2d}/{len(self.components)}] {_MARKS[state]} {component.id}: {state}"
+            self._line(f"{words} in {component.seconds:.0f} s" if state != CACHED else words)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Takes a line that a component says."""
+        text = record.getMessage()
+        if self._current:
+            self._current.message = text
+        if not self._live:
+            self._line(f"        {self._current.id + ': ' if self._current else ''}{text}")
+
+    def _line(self, text: str) -> None:
+        self._console.print(text, markup=False)
+        self._console.file.flush()
+
+    def _table(self) -> table.Table:
+        grid = table.Table.grid(padding=(0, 2))
+        for component in self.components:
+            seconds = component.seconds
+            if component.state == RUNNING:
+                seconds = time.monotonic() - component.started
+            style = _STYLES[component.state]
+            grid.add_row(
+                f"[{style}]{_MARKS[component.state]} {component.id}[/]",
+                f"{seconds:4.0f} s" if seconds >= 0.5 else "",
+                component.message.replace("[", r"\["),
+            )
+        return grid
+
+
+@contextlib.contextmanager
+def quiet(log_path: str) -> Iterator[TextIO]:
+    """Sends all that libraries write to stdout and stderr to a file, at the level of descriptors.
+
+    Yields:
+      A stream to the real stdout.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    saved = [os.dup(1), os.dup(2)]
+    log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    screen = os.fdopen(os.dup(saved[0]), "w", encoding="utf-8", errors="replace", buffering=1)
+    try:
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")
+            yield screen
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os.dup2(saved[0], 1)
+        os.dup2(saved[1], 2)
+        for descriptor in (*saved, log):
+            os.close(descriptor)
+        screen.close()
