@@ -253,7 +253,9 @@ class Fit:
 
     def _current_rate(self) -> Any:
         rate = self._optimizer.learning_rate
-        return rate(self._optimizer.iterations) if callable(rate) else rate
+        if isinstance(rate, tf.keras.optimizers.schedules.LearningRateSchedule):
+            return rate(self._optimizer.iterations)
+        return rate.numpy()
 
     def _report(self, record: Dict[str, float]) -> None:
         measured = f" {_METRIC} {record[_METRIC]:.4f}" if _METRIC in record else ""
