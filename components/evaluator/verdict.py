@@ -72,7 +72,7 @@ class Verdict:
 
     Attributes:
       blessed: what the blessing artifact says; None where there is none.
-      conditions: every condition of the gate, the failed ones first.
+      conditions: every condition of the gate, the failed ones first, the whole split before slices.
       slices: results by slice, the whole split first.
       has_baseline: whether a blessed model was there to compare with.
     """
@@ -126,7 +126,7 @@ def read(evaluation_uri: str, blessing_uri: Optional[str] = None) -> Verdict:
     order = (_FAILED, _PASSED, _UNDECIDED)
     return Verdict(
         blessed=_blessed(blessing_uri),
-        conditions=tuple(sorted(conditions, key=lambda condition: order.index(condition.outcome))),
+        conditions=tuple(sorted(conditions, key=lambda c: (order.index(c.outcome), len(c.slice)))),
         slices=tuple(slices),
         has_baseline=has_baseline,
     )

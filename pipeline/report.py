@@ -1,0 +1,655 @@
+"""One self-contained HTML page about a run: what went in, what was learnt, what was decided and why."""
+
+import dataclasses
+import datetime
+import json
+import math
+import os
+import re
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+
+import jinja2
+from apache_beam.io import filesystem, filesystems
+from ml_metadata.metadata_store import metadata_store
+from ml_metadata.proto import metadata_store_pb2
+from tensorflow_metadata.proto.v0 import anomalies_pb2
+
+from schemas import names
+
+FILE = "report.html"
+
+_MAIN_METRIC = "ndcg@10"
+_REJECTED_SHOWN = 20
+_STATES = {
+    "complete": "done",
+    "completed": "done",
+    "succeeded": "done",
+    "success": "done",
+    "done": "done",
+    "cached": "cached",
+    "failed": "failed",
+    "error": "failed",
+    "running": "interrupted",
+    "new": "interrupted",
+    "canceled": "interrupted",
+    "interrupted": "interrupted",
+}
+_WAITING = "not reached"
+
+
+@dataclasses.dataclass(frozen=True)
+class Artifact:
+    """An artifact of the run, as the metadata store knows it."""
+
+    id: int
+    key: str
+    type: str
+    uri: str
+    properties: Mapping[str, Any]
+
+
+@dataclasses.dataclass
+class Component:
+    """A component of the pipeline in this run.
+
+    Attributes:
+      id: its name in the pipeline.
+      state: `done`, `cached`, `failed`, `interrupted` or `not reached`.
+      type: of the execution in the metadata store.
+      seconds: wall time, where known.
+      message: the error's, where it failed.
+      inputs, outputs: its artifacts; those of an earlier run where it is `cached`.
+    """
+
+    id: str
+    state: str
+    type: str = ""
+    seconds: Optional[float] = None
+    message: str = ""
+    inputs: List[Artifact] = dataclasses.field(default_factory=list)
+    outputs: List[Artifact] = dataclasses.field(default_factory=list)
+
+    @property
+    def resolves(self) -> bool:
+        """Whether it only looks up what earlier runs made."""
+        return self.type.endswith("Resolver")
+
+
+def build(run_dir: str) -> str:
+    """Writes the report of a run's newest attempt.
+
+    Whatever the run did not reach is left out, so that a run that failed early has a report too.
+
+    Args:
+      run_dir: `runs/<name>`, with any of `run.json`, `experiment.yaml`, `metadata.sqlite`.
+
+    Returns:
+      The path of the page, in the run's folder.
+
+    Raises:
+      FileNotFoundError: if there is no such run.
+    """
+    if not filesystems.FileSystems.exists(run_dir):
+        raise FileNotFoundError(f"no run at {run_dir}")
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(os.path.dirname(os.path.abspath(__file__))),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        # Artifacts of an older version may lack a key: its value reads as a dash, the rest stays.
+        undefined=jinja2.ChainableUndefined,
+    )
+    environment.filters.update(
+        count=_count, metric=_metric, signed=_signed, seconds=_seconds, percent=_percent, moment=_moment
+    )
+    environment.filters["below"] = lambda uri: _below(run_dir, uri)
+    page = environment.get_template("report_template.html").render(**_facts(run_dir))
+    path = filesystems.FileSystems.join(run_dir, FILE)
+    with filesystems.FileSystems.create(
+        path, compression_type=filesystem.CompressionTypes.UNCOMPRESSED
+    ) as stream:
+        stream.write(page.encode("utf-8"))
+    return path
+
+
+def _facts(run_dir: str) -> Dict[str, Any]:
+    run = _json(filesystems.FileSystems.join(run_dir, "run.json")) or {}
+    components = _components(run_dir, run)
+    artifacts = {a.type: a for component in components if not component.resolves for a in component.outputs}
+
+    def of(kind: str, name: str) -> Optional[Any]:
+        return _json(filesystems.FileSystems.join(artifacts[kind].uri, name)) if kind in artifacts else None
+
+    evaluation = _evaluation(artifacts)
+    training = _training(of("ModelRun", "history.json"))
+    latency = of("InfraBlessing", "latency.json")
+    return {
+        "run_dir": os.path.abspath(run_dir) if "://" not in run_dir else run_dir,
+        "name": run.get("name") or os.path.basename(os.path.normpath(run_dir)),
+        "command": run.get("command"),
+        "started": _parse_time(run.get("started")),
+        "finished": _parse_time(run.get("finished")),
+        "status": {"destination": None, **_status(components, artifacts, evaluation, latency)},
+        "components": components,
+        "graph": _graph(components),
+        "profile": of("LogProfile", "profile.json"),
+        "rejected": of("RejectedRows", "summary.json"),
+        "rejected_shown": _REJECTED_SHOWN,
+        "splits": names.SPLITS,
+        "anomalies": _anomalies(artifacts),
+        "training": training,
+        "evaluation": evaluation,
+        "latency": latency,
+        "experiment": _text(filesystems.FileSystems.join(run_dir, "experiment.yaml")),
+        "written": datetime.datetime.now(datetime.timezone.utc),
+    }
+
+
+# Lineage.
+
+
+def _components(run_dir: str, run: Mapping[str, Any]) -> List[Component]:
+    """Components in pipeline order: of the metadata store, completed by what run.json says."""
+    found = {component.id: component for component in _lineage(os.path.join(run_dir, "metadata.sqlite"))}
+    order: List[str] = []
+    for item in run.get("components") or ():
+        state = _STATES.get(str(item.get("state", "")).lower(), _WAITING)
+        component = found.setdefault(item["id"], Component(item["id"], state))
+        if state != _WAITING:
+            component.state = state
+        if item.get("seconds") is not None:
+            component.seconds = float(item["seconds"])
+        component.message = item.get("message") or component.message
+        order.append(item["id"])
+    order.extend(name for name in found if name not in order)
+    return [found[name] for name in order]
+
+
+def _lineage(database: str) -> List[Component]:
+    if not os.path.exists(database):
+        return []
+    config = metadata_store_pb2.ConnectionConfig()
+    config.sqlite.filename_uri = database
+    config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READONLY
+    store = metadata_store.MetadataStore(config)
+    runs = store.get_contexts_by_type("pipeline_run")
+    if not runs:
+        return []
+    newest = max(runs, key=lambda context: (context.create_time_since_epoch, context.id))
+    executions = sorted(store.get_executions_by_context(newest.id), key=lambda execution: execution.id)
+    events = (
+        store.get_events_by_execution_ids([execution.id for execution in executions]) if executions else []
+    )
+    wanted = sorted({event.artifact_id for event in events})
+    artifacts = {artifact.id: artifact for artifact in (store.get_artifacts_by_id(wanted) if wanted else ())}
+    types = {kind.id: kind.name for kind in store.get_artifact_types()}
+
+    components: Dict[str, Component] = {}
+    for execution in executions:  # by id, so that a second attempt replaces the first
+        component = Component(
+            id=_node_id(store, execution),
+            state=_STATES[metadata_store_pb2.Execution.State.Name(execution.last_known_state).lower()]
+            if execution.last_known_state
+            else "interrupted",
+            type=execution.type,
+            seconds=(execution.last_update_time_since_epoch - execution.create_time_since_epoch) / 1000,
+        )
+        for event in events:
+            if event.execution_id != execution.id:
+                continue
+            raw = artifacts[event.artifact_id]
+            artifact = Artifact(
+                id=raw.id,
+                key=next((step.key for step in event.path.steps if step.HasField("key")), ""),
+                type=types[raw.type_id],
+                uri=raw.uri,
+                properties={**_properties(raw.properties), **_properties(raw.custom_properties)},
+            )
+            is_output = event.type in (
+                metadata_store_pb2.Event.OUTPUT,
+                metadata_store_pb2.Event.DECLARED_OUTPUT,
+            )
+            (component.outputs if is_output else component.inputs).append(artifact)
+        components[component.id] = component
+    return list(components.values())
+
+
+def _node_id(store: metadata_store.MetadataStore, execution: metadata_store_pb2.Execution) -> str:
+    for context in store.get_contexts_by_execution(execution.id):
+        if context.type == "node":
+            return context.name.rsplit(".", 1)[-1]
+    return execution.type.rsplit(".", 1)[-1]
+
+
+def _properties(values: Mapping[str, metadata_store_pb2.Value]) -> Dict[str, Any]:
+    return {
+        key: getattr(value, value.WhichOneof("value"))
+        for key, value in values.items()
+        if value.WhichOneof("value")
+    }
+
+
+def _graph(components: Sequence[Component]) -> Optional[Dict[str, Any]]:
+    """Places of the components in the drawing: a column is the longest way from the log."""
+    by_lookup_first = sorted(components, key=lambda component: not component.resolves)
+    made_by = {artifact.id: component.id for component in by_lookup_first for artifact in component.outputs}
+    before = {
+        component.id: sorted(
+            {made_by[a.id] for a in component.inputs if made_by.get(a.id, component.id) != component.id}
+        )
+        for component in components
+    }
+    if not any(before.values()):
+        return None
+    column: Dict[str, int] = {}
+
+    def place(name: str, seen: Tuple[str, ...] = ()) -> int:
+        if name not in column:
+            earlier = [place(other, seen + (name,)) for other in before[name] if other not in seen]
+            column[name] = 1 + max(earlier, default=-1)
+        return column[name]
+
+    for component in components:
+        place(component.id)
+    # A component that feeds only a late one stands next to it, not at the start.
+    for component in components:
+        after = [column[name] for name, sources in before.items() if component.id in sources]
+        if not before[component.id] and after:
+            column[component.id] = min(after) - 1
+    drawn = _without_shortcuts(before)
+    width, height, gap_x, gap_y = 104, 42, 22, 16
+    rows: Dict[int, int] = {}
+    nodes = {}
+    for component in components:
+        row = rows.get(column[component.id], 0)
+        rows[column[component.id]] = row + 1
+        nodes[component.id] = {
+            "x": column[component.id] * (width + gap_x),
+            "row": row,
+            "state": component.state,
+            "lines": _two_lines(component.id),
+            "seconds": component.seconds,
+        }
+    tallest = max(rows.values())
+    for component in components:
+        node = nodes[component.id]
+        empty = (tallest - rows[column[component.id]]) / 2
+        node["y"] = (node["row"] + empty) * (height + gap_y)
+    edges = [
+        (
+            nodes[source]["x"] + width,
+            nodes[source]["y"] + height / 2,
+            nodes[name]["x"],
+            nodes[name]["y"] + height / 2,
+        )
+        for name, sources in drawn.items()
+        for source in sources
+    ]
+    return {
+        "nodes": list(nodes.values()),
+        "edges": edges,
+        "node_width": width,
+        "node_height": height,
+        "width": (max(column.values()) + 1) * (width + gap_x) - gap_x,
+        "height": tallest * (height + gap_y) - gap_y,
+    }
+
+
+def _without_shortcuts(before: Mapping[str, Sequence[str]]) -> Dict[str, List[str]]:
+    """Drops what follows from the rest: C waits for A where C waits for B and B waits for A."""
+    reached: Dict[str, set] = {}
+
+    def ancestors(name: str) -> set:
+        if name not in reached:
+            reached[name] = set()
+            reached[name] = set(before[name]).union(*(ancestors(other) for other in before[name]))
+        return reached[name]
+
+    return {
+        name: [s for s in sources if not any(s in ancestors(other) for other in sources if other != s)]
+        for name, sources in before.items()
+    }
+
+
+def _two_lines(name: str) -> List[str]:
+    words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[^A-Z]+", name)
+    if len(name) <= 13 or len(words) < 2:
+        return [name]
+    split = min(range(1, len(words)), key=lambda at: abs(len("".join(words[:at])) - len("".join(words[at:]))))
+    return ["".join(words[:split]), "".join(words[split:])]
+
+
+# What the components found.
+
+
+def _anomalies(artifacts: Mapping[str, Artifact]) -> Optional[List[Dict[str, Any]]]:
+    if "ExampleAnomalies" not in artifacts:
+        return None
+    rows = []
+    for path in _files(artifacts["ExampleAnomalies"].uri, "SchemaDiff.pb"):
+        message = anomalies_pb2.Anomalies()
+        message.ParseFromString(_bytes(path) or b"")
+        split = os.path.basename(os.path.dirname(path)).replace("Split-", "")
+        for feature, info in sorted(message.anomaly_info.items()):
+            rows.append(
+                {
+                    "split": split,
+                    "feature": feature or "(data set)",
+                    "severity": anomalies_pb2.AnomalyInfo.Severity.Name(info.severity).lower(),
+                    "what": info.short_description,
+                    "description": info.description,
+                }
+            )
+        if message.HasField("dataset_anomaly_info"):
+            info = message.dataset_anomaly_info
+            rows.append(
+                {
+                    "split": split,
+                    "feature": "(data set)",
+                    "severity": anomalies_pb2.AnomalyInfo.Severity.Name(info.severity).lower(),
+                    "what": info.short_description,
+                    "description": info.description,
+                }
+            )
+    return sorted(rows, key=lambda row: (row["severity"] != "error", row["split"], row["feature"]))
+
+
+def _training(history: Optional[Mapping[str, Any]]) -> Optional[Dict[str, Any]]:
+    if not history:
+        return None
+    epochs = history.get("epochs") or []
+    best = history.get("best_epoch")
+    plots = []
+    for key, title in (("loss", "Training loss"), (_MAIN_METRIC, "NDCG@10 on eval, whole catalogue")):
+        points = [(e["epoch"], e[key]) for e in epochs if _is_number(e.get(key))]
+        if points:
+            plots.append(_curve(title, points, best))
+    speeds = [e["targets_per_s"] for e in epochs if _is_number(e.get("targets_per_s"))]
+    return {
+        "history": history,
+        "epochs": epochs,
+        "best": next((e for e in epochs if e.get("epoch") == best), None),
+        "plots": plots,
+        "seconds": sum(e["seconds"] for e in epochs if _is_number(e.get("seconds"))),
+        "targets_per_s": sorted(speeds)[len(speeds) // 2] if speeds else None,
+    }
+
+
+def _curve(title: str, points: Sequence[Tuple[float, float]], best: Optional[float]) -> Dict[str, Any]:
+    """Geometry of a line chart, 480 by 220."""
+    left, right, top, bottom = 52.0, 468.0, 14.0, 184.0
+    x_ticks = _ticks(points[0][0], points[-1][0], 6, whole=True)
+    values = [value for _, value in points]
+    y_ticks = _ticks(min(values), max(values), 5)
+    x_low, x_high = points[0][0], max(points[-1][0], points[0][0] + 1)
+    y_low, y_high = min(y_ticks[0], min(values)), max(y_ticks[-1], max(values))
+
+    def x(value: float) -> float:
+        return round(left + (value - x_low) / (x_high - x_low) * (right - left), 1)
+
+    def y(value: float) -> float:
+        return round(bottom - (value - y_low) / ((y_high - y_low) or 1.0) * (bottom - top), 1)
+
+    chosen = next(((epoch, value) for epoch, value in points if epoch == best), None)
+    return {
+        "title": title,
+        "path": " ".join(f"{x(epoch)},{y(value)}" for epoch, value in points),
+        "dots": [(x(epoch), y(value), epoch, value) for epoch, value in points],
+        "x_ticks": [(x(tick), f"{tick:g}") for tick in x_ticks if x_low <= tick <= x_high],
+        "y_ticks": [(y(tick), f"{tick:g}") for tick in y_ticks],
+        "best": None if chosen is None else (x(chosen[0]), y(chosen[1]), chosen[0], chosen[1]),
+        "frame": (left, right, top, bottom),
+    }
+
+
+def _ticks(low: float, high: float, most: int, whole: bool = False) -> List[float]:
+    """Round numbers that cover [low, high]."""
+    span = (high - low) or abs(high) or 1.0
+    raw = span / max(most - 1, 1)
+    size = 10.0 ** math.floor(math.log10(raw))
+    step = next(size * factor for factor in (1, 2, 2.5, 5, 10) if size * factor >= raw * 0.999)
+    if whole:
+        step = max(1.0, round(step))
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [round(index * step, 10) for index in range(first, max(last, first + 1) + 1)]
+
+
+def _evaluation(artifacts: Mapping[str, Artifact]) -> Optional[Dict[str, Any]]:
+    if "ModelEvaluation" not in artifacts:
+        return None
+    # TFMA takes seconds to import; a run that failed before has no need of it.
+    from components.evaluator import verdict
+
+    blessing = artifacts.get("ModelBlessing")
+    try:
+        found = verdict.read(artifacts["ModelEvaluation"].uri, blessing.uri if blessing else None)
+    except FileNotFoundError:
+        return None
+    metrics = list(found.overall.candidate) if found.overall else []
+    return {
+        "verdict": found,
+        "main": _MAIN_METRIC if _MAIN_METRIC in metrics else next(iter(metrics), None),
+        "panels": [_panel(name, found, verdict.slice_name) for name in metrics],
+    }
+
+
+def _panel(name: str, found: Any, slice_name: Any) -> Dict[str, Any]:
+    """One metric by slice: a table, and the geometry of a dot-and-interval plot, 960 wide."""
+    left, right, top, row_height = 250.0, 930.0, 16.0, 40.0
+    series = [("candidate", "This model"), ("popularity", "Popularity")]
+    if found.has_baseline:
+        series.append(("baseline", "Last blessed"))
+    rows = []
+    for index, result in enumerate(found.slices):
+        if name not in result.candidate:
+            continue
+        rows.append(
+            {"name": slice_name(result.slice), "result": result, "y": top + row_height * (index + 0.5)}
+        )
+    bounds = [
+        bound
+        for row in rows
+        for part, _ in series
+        for estimate in [getattr(row["result"], part)[name]]
+        for bound in (estimate.value, estimate.high)
+        if bound is not None
+    ]
+    ticks = _ticks(0.0, max(bounds) or 1.0, 6)
+    scale = (right - left) / ticks[-1]
+    for row in rows:
+        row["marks"] = []
+        for offset, (part, title) in enumerate(series):
+            estimate = getattr(row["result"], part)[name]
+            row["marks"].append(
+                {
+                    "kind": part,
+                    "title": title,
+                    "estimate": estimate,
+                    "x": round(left + estimate.value * scale, 1),
+                    "low": None if estimate.low is None else round(left + estimate.low * scale, 1),
+                    "high": None if estimate.high is None else round(left + estimate.high * scale, 1),
+                    "y": round(row["y"] + (offset - (len(series) - 1) / 2) * 10, 1),
+                }
+            )
+    return {
+        "metric": name,
+        "title": name.upper(),
+        "series": series,
+        "rows": rows,
+        "ticks": [(round(left + tick * scale, 1), f"{tick:g}") for tick in ticks],
+        "bottom": top + row_height * len(found.slices),
+        "height": top + row_height * len(found.slices) + 30,
+        "top": top,
+        "row_height": row_height,
+    }
+
+
+def _reasons(found: Optional[Any]) -> List[str]:
+    """The reasons of a verdict; of a blessed model those of the whole split (the gate's table has all)."""
+    if found is None:
+        return []
+    if not found.blessed:
+        return list(found.reasons)
+    return [c.sentence for c in found.conditions if not c.slice and c.outcome == "passed"]
+
+
+def _status(
+    components: Sequence[Component],
+    artifacts: Mapping[str, Artifact],
+    evaluation: Optional[Mapping[str, Any]],
+    latency: Optional[Mapping[str, Any]],
+) -> Dict[str, Any]:
+    """What became of the run: `kind` is good, bad or open; reasons are plain sentences."""
+    failed = next((component for component in components if component.state == "failed"), None)
+    if failed:
+        return {
+            "kind": "bad",
+            "label": "Failed",
+            "title": f"{failed.id} stopped the run",
+            "reasons": [failed.message] if failed.message else [],
+        }
+    if not components:
+        return {"kind": "open", "label": "Not started", "title": "Nothing has run yet", "reasons": []}
+    stopped = next(
+        (component for component in components if component.state in ("interrupted", _WAITING)), None
+    )
+    if stopped:
+        where = "was interrupted" if stopped.state == "interrupted" else "was not reached"
+        return {
+            "kind": "open",
+            "label": "Unfinished",
+            "title": f"{stopped.id} {where}",
+            "reasons": ["The same command goes on from where it stopped."],
+        }
+    found = evaluation["verdict"] if evaluation else None
+    pushed = artifacts.get("PushedModel")
+    reasons = _reasons(found)
+    if pushed is not None and pushed.properties.get("pushed"):
+        version = pushed.properties.get("pushed_version") or os.path.basename(
+            str(pushed.properties.get("pushed_destination", ""))
+        )
+        return {
+            "kind": "good",
+            "label": "Pushed",
+            "title": f"Version {version} is live" if version else "The model is live",
+            "reasons": reasons,
+            "destination": pushed.properties.get("pushed_destination"),
+        }
+    if found is not None and not found.blessed:
+        return {
+            "kind": "bad",
+            "label": "Not pushed",
+            "title": "The model did not pass the gate",
+            "reasons": reasons,
+        }
+    if latency is not None and not latency.get("blessed", True):
+        return {
+            "kind": "bad",
+            "label": "Not pushed",
+            "title": "The model passed the gate, but not the server",
+            "reasons": list(latency.get("reasons") or ()),
+        }
+    if found is not None:
+        return {
+            "kind": "good",
+            "label": "Blessed",
+            "title": "The model passed the gate; no push was asked",
+            "reasons": reasons,
+        }
+    return {"kind": "open", "label": "Done", "title": "The run made no evaluation", "reasons": []}
+
+
+# Files.
+
+
+def _bytes(path: str) -> Optional[bytes]:
+    if not filesystems.FileSystems.exists(path):
+        return None
+    with filesystems.FileSystems.open(
+        path, compression_type=filesystem.CompressionTypes.UNCOMPRESSED
+    ) as stream:
+        return stream.read()
+
+
+def _text(path: str) -> Optional[str]:
+    data = _bytes(path)
+    return None if data is None else data.decode("utf-8", "replace")
+
+
+def _json(path: str) -> Optional[Any]:
+    text = _text(path)
+    return None if text is None else json.loads(text)
+
+
+def _files(folder: str, name: str) -> List[str]:
+    (match,) = filesystems.FileSystems.match([filesystems.FileSystems.join(folder, "*", name)])
+    return sorted(metadata.path for metadata in match.metadata_list)
+
+
+# Text.
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _count(value: Any) -> str:
+    return f"{value:,.0f}" if _is_number(value) else "–"
+
+
+def _metric(value: Any) -> str:
+    return f"{value:.4f}" if _is_number(value) else "–"
+
+
+def _below(run_dir: str, uri: str) -> str:
+    """A path in the run's folder without the folder."""
+    for folder in (run_dir, os.path.abspath(run_dir)):
+        if uri.startswith(folder.rstrip("/") + "/"):
+            return uri[len(folder.rstrip("/")) + 1 :]
+    return uri
+
+
+def _signed(value: Any) -> str:
+    if not _is_number(value):
+        return "–"
+    text = f"{abs(value):.4f}"
+    return text if float(text) == 0 else ("+" if value > 0 else "\u2212") + text
+
+
+def _percent(value: Any) -> str:
+    if not _is_number(value):
+        return "–"
+    return f"{value:.1%}" if value == 0 or value >= 0.001 else f"{value:.2%}"
+
+
+def _seconds(value: Any) -> str:
+    if not _is_number(value):
+        return "–"
+    if value < 10:
+        return f"{value:.1f} s"
+    if value < 60:
+        return f"{value:.0f} s"
+    minutes, rest = divmod(round(value), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _parse_time(value: Any) -> Optional[datetime.datetime]:
+    if _is_number(value):
+        return datetime.datetime.fromtimestamp(value, datetime.timezone.utc)
+    if not value:
+        return None
+    try:
+        moment = datetime.datetime.fromisoformat(str(value).replace("Z", "+00:00"))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=datetime.timezone.utc)
+
+
+def _moment(value: Any) -> str:
+    moment = value if isinstance(value, datetime.datetime) else _parse_time(value)
+    if moment is None:
+        return str(value) if value else "–"
+    moment = moment.astimezone(datetime.timezone.utc)
+    return f"{moment.day} {moment:%b %Y, %H:%M} UTC"

@@ -1,0 +1,306 @@
+"""The report of a run, read from its folder."""
+
+import html.parser
+import pathlib
+import re
+import sqlite3
+
+import pytest
+from ml_metadata.proto import metadata_store_pb2
+
+from components.evaluator import config, spec
+from pipeline import report
+from tests.components.evaluator import harness
+from tests.pipeline import recorded_run
+
+_STATE = metadata_store_pb2.Execution
+
+
+class _Page(html.parser.HTMLParser):
+    """Text of a page, by the section it stands in, and the tags used."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.source = pathlib.Path(path).read_text()
+        self.tags, self.attributes, self.sections, self.rows = [], [], {}, []
+        self._section = "verdict"
+        self._open = []
+        self.feed(self.source)
+        self.close()
+        assert not self._open, f"never closed: {self._open}"
+
+    def handle_starttag(self, tag, attrs):
+        attributes = dict(attrs)
+        self.tags.append(tag)
+        self.attributes.append(attributes)
+        if tag == "section":
+            self._section = attributes["id"]
+        if tag == "tr":
+            self.rows.append((self._section, []))
+        if tag not in ("meta", "input", "br"):
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes.append(dict(attrs))
+
+    def handle_endtag(self, tag):
+        assert self._open.pop() == tag, f"{tag} closed out of order at {self.getpos()}"
+
+    def handle_data(self, data):
+        if not self._open or self._open[-1] in ("style", "script") or not data.strip():
+            return
+        text = " ".join(data.split())
+        self.sections[self._section] = f"{self.sections.get(self._section, '')} {text}"
+        if "tr" in self._open:
+            self.rows[-1][1].append(text)
+
+    def row(self, section, first):
+        """Texts of the first row of a section that starts with `first`."""
+        return next(cells for where, cells in self.rows if where == section and cells[:1] == [first])
+
+
+@pytest.fixture(scope="module")
+def evaluations(tmp_path_factory):
+    """URIs of real evaluations: `good` (against a live model) passes the gate, `random` does not."""
+    directory = tmp_path_factory.mktemp("evaluations")
+    harness.write_examples(harness.windows(size=300, users=60, better=0.7), directory / "examples")
+    evaluation = spec.EvaluationSpec(cutoffs=(5, 10), slices=("user_frequency",))
+    eval_config = config.eval_config(evaluation, spec.GateSpec(slices=("user_frequency",)))
+    found = {}
+    for candidate, baseline in (("good", "worse"), ("random", None)):
+        found[candidate] = harness.evaluate(
+            directory / candidate, directory / "examples", eval_config, candidate, baseline
+        )
+    return found
+
+
+def _run(tmp_path, evaluated, **others):
+    recorder = recorded_run.Recorder(tmp_path / "runs" / "demo")
+    recorded_run.record(
+        recorder,
+        "first",
+        evaluated.evaluation_uri,
+        evaluated.blessing_uri,
+        pushed=evaluated.blessed,
+        **others,
+    )
+    return recorder
+
+
+def _read(recorder):
+    return _Page(report.build(str(recorder.run_dir)))
+
+
+def test_a_pushed_run(tmp_path, evaluations):
+    recorder = _run(tmp_path, evaluations["good"], cached=("BehaviorExampleGen",))
+    page = _read(recorder)
+    top = page.sections["verdict"]
+    assert "Pushed Version 1795240497 is live" in top
+    assert re.search(r"ndcg@10 is 0\.\d{4}, 0\.\d{4} above popularity's 0\.\d{4} \(asked: not below\)", top)
+    assert "above the last blessed model's" in top
+
+    number, intervals = r"\d\.\d{4}", r"\d\.\d{4}–\d\.\d{4}"
+    for panel, metric in enumerate(("HR@5", "HR@10", "NDCG@5", "NDCG@10", "MRR")):
+        assert metric in page.sections["metrics"]
+        cells = [c for where, c in page.rows if where == "metrics" and c[:1] == ["all"]][panel]
+        assert cells[1] == "300"
+        assert all(re.fullmatch(number, cells[i]) for i in (2, 4, 8)), cells
+        assert all(re.fullmatch(intervals, cells[i]) for i in (3, 5, 9)), cells
+    assert page.row("metrics", "user_frequency tail")
+    assert page.sections["gate"].count("passed") == 6
+
+    assert "epoch 11: 0.0584" in page.sections["training"]
+    assert "14 until no progress" in page.sections["training"] and "162,304" in page.sections["training"]
+    assert "4.3 ms of 50 ms allowed" in page.sections["server"]
+    assert page.row("server", "recommend") == ["recommend", "passed"]
+
+    data = page.sections["data"]
+    assert "943" in data and "1,682" in data and "100,000" in data
+    assert (
+        "12 of 100,012 rows (0.01%) could not be read: timestamp is not a number (7), no item_id (5)." in data
+    )
+    assert page.row("data", "events/part-3.csv")[1:] == [
+        "1,042",
+        "timestamp is not a number",
+        "<script>alert(1)</script>",
+    ]
+    assert page.row("data", "warning")[1:3] == ["test", "item_frequency"]
+    assert "train: 2,132 windows" in data and "test: 9,990 windows" in data
+    assert "8 Mar 1998, 10:12 UTC" in data
+
+    assert page.row("lineage", "BehaviorExampleGen")[1] == "cached"
+    trainer = page.row("lineage", "Trainer")
+    assert trainer[1:3] == ["done", "1 min 28 s"]
+    assert "pipeline_root/first/model_run" in trainer
+    assert "footfall run demo.yaml --set training.epochs=14" in page.sections["again"]
+    assert "name: sasrec" in page.sections["again"]
+
+
+def test_the_page_asks_nobody_for_anything(tmp_path, evaluations):
+    page = _read(_run(tmp_path, evaluations["good"]))
+    assert not {"link", "img", "iframe", "object", "base"} & set(page.tags)
+    assert page.tags.count("script") == 1, "a value of the log became a script"
+    for attributes in page.attributes:
+        assert "src" not in attributes
+        assert attributes.get("href", "#").startswith("#")
+    assert not re.search(r"url\(|@import|https?://(?!www\.w3\.org)", page.source)
+    ids = [attributes["id"] for attributes in page.attributes if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    targets = [attributes["href"][1:] for attributes in page.attributes if "href" in attributes]
+    assert set(targets) <= set(ids)
+
+
+def test_a_run_that_did_not_pass_the_gate(tmp_path, evaluations):
+    page = _read(_run(tmp_path, evaluations["random"]))
+    assert "Not pushed The model did not pass the gate" in page.sections["verdict"]
+    assert re.search(r"ndcg@10 is 0\.\d{4}, 0\.\d{4} below popularity's", page.sections["verdict"])
+    assert "The model is not blessed." in page.sections["gate"]
+    assert "no blessed model to compare it with" in page.sections["gate"]
+    assert page.sections["gate"].count("failed") >= 1
+    assert "Last blessed" not in page.sections["metrics"]
+
+
+def test_a_run_that_was_too_slow(tmp_path, evaluations):
+    slow = {
+        **recorded_run.LATENCY,
+        "blessed": False,
+        "p50_ms": 81.0,
+        "reasons": ["the median latency is 81.0 ms (asked: at most 50)"],
+    }
+    recorder = _run(tmp_path, evaluations["good"], latency=slow)
+    recorder.artifact("PushedModel", "later")  # belongs to no run
+    recorder.start("second")
+    recorded_run.record(
+        recorder,
+        "second",
+        evaluations["good"].evaluation_uri,
+        evaluations["good"].blessing_uri,
+        pushed=False,
+        latency=slow,
+    )
+    page = _read(recorder)
+    assert "Not pushed The model passed the gate, but not the server" in page.sections["verdict"]
+    assert "the median latency is 81.0 ms (asked: at most 50)" in page.sections["verdict"]
+
+
+def test_a_run_that_failed_at_once(tmp_path):
+    recorder = recorded_run.Recorder(tmp_path / "demo")
+    recorder.start("first")
+    message = "log.path: 10 of 12 rows are bad: events.csv row 2: no item_id ('<b>u1</b>')"
+    recorder.execution("BehaviorExampleGen", state=_STATE.FAILED, seconds=2.2, message=message)
+    recorder.finish(waiting=["StatisticsGen", "Trainer"])
+    page = _read(recorder)
+    assert "Failed BehaviorExampleGen stopped the run " + message in page.sections["verdict"]
+    assert page.row("lineage", "BehaviorExampleGen")[1:] == ["failed", "2.2 s", message]
+    assert page.row("lineage", "Trainer")[1] == "not reached"
+    assert set(page.sections) == {"verdict", "lineage", "again"}
+
+
+def test_only_the_newest_attempt_counts(tmp_path, evaluations):
+    recorder = _run(tmp_path, evaluations["good"])
+    recorder.start("second")
+    recorder.execution("BehaviorExampleGen", state=_STATE.CACHED)
+    recorder.execution("StatisticsGen", state=_STATE.FAILED, message="no space left")
+    recorder.finish(waiting=["Trainer"])
+    page = _read(recorder)
+    assert "StatisticsGen stopped the run no space left" in page.sections["verdict"]
+    assert "metrics" not in page.sections and "training" not in page.sections
+
+
+def test_a_killed_run(tmp_path):
+    """Nothing is left but the metadata store."""
+    recorder = recorded_run.Recorder(tmp_path / "demo")
+    recorder.start("first")
+    recorder.execution("BehaviorExampleGen")
+    recorder.execution("Trainer")
+    with sqlite3.connect(recorder.run_dir / "metadata.sqlite") as database:
+        database.execute("UPDATE Execution SET last_known_state = ? WHERE id = 2", (_STATE.RUNNING,))
+    page = _read(recorder)
+    assert "Unfinished Trainer was interrupted" in page.sections["verdict"]
+    assert "The command was not recorded." in page.sections["again"]
+
+
+def test_an_empty_folder_and_no_folder(tmp_path):
+    page = _Page(report.build(str(tmp_path)))
+    assert "Nothing has run yet" in page.sections["verdict"]
+    with pytest.raises(FileNotFoundError, match="no run at .*missing"):
+        report.build(str(tmp_path / "missing"))
+
+
+@pytest.mark.parametrize(
+    "low, high, expected",
+    [
+        (0, 0.0654, [0, 0.02, 0.04, 0.06, 0.08]),
+        (1, 14, [0, 5, 10, 15]),
+        (3, 3, [2, 4]),
+        (4.1, 6.8, [4, 5, 6, 7]),
+    ],
+)
+def test_ticks_are_round_and_cover_the_range(low, high, expected):
+    ticks = report._ticks(low, high, 5)
+    assert ticks[0] <= low and ticks[-1] >= high
+    if low != high:
+        assert ticks == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    "seconds, text",
+    [
+        (0.04, "0.0 s"),
+        (9.94, "9.9 s"),
+        (41.2, "41 s"),
+        (88.4, "1 min 28 s"),
+        (3725, "1 h 02 min"),
+        (None, "–"),
+    ],
+)
+def test_durations(seconds, text):
+    assert report._seconds(seconds) == text
+
+
+def test_differences_have_a_sign():
+    assert [report._signed(value) for value in (0.01234, -0.5, 0.0, 1e-7, float("nan"))] == [
+        "+0.0123",
+        "\u22120.5000",
+        "0.0000",
+        "0.0000",
+        "–",
+    ]
+
+
+def test_graph_without_shortcuts():
+    before = {"a": [], "b": ["a"], "c": ["a", "b"], "d": ["a", "c"]}
+    assert report._without_shortcuts(before) == {"a": [], "b": ["a"], "c": ["b"], "d": ["c"]}
+
+
+@pytest.mark.parametrize(
+    "name, lines",
+    [
+        ("Trainer", ["Trainer"]),
+        ("BehaviorExampleGen", ["Behavior", "ExampleGen"]),
+        ("latest_blessed_model", ["latest_blessed_model"]),
+    ],
+)
+def test_long_names_take_two_lines(name, lines):
+    assert report._two_lines(name) == lines
+
+
+def test_artifacts_that_lack_keys(tmp_path):
+    recorder = recorded_run.Recorder(tmp_path / "demo")
+    recorder.start("first")
+    outputs = [
+        ("profile", recorder.artifact("LogProfile", recorder.folder("profile", profile={"users": 3}))),
+        ("rejected", recorder.artifact("RejectedRows", recorder.folder("rejected", summary={"rows": 9}))),
+        ("model_run", recorder.artifact("ModelRun", recorder.folder("model_run", history={"epochs": [{}]}))),
+        (
+            "blessing",
+            recorder.artifact("InfraBlessing", recorder.folder("infra", latency={"blessed": False})),
+        ),
+        ("evaluation", recorder.artifact("ModelEvaluation", str(tmp_path / "missing"))),
+    ]
+    recorder.execution("Everything", outputs=outputs)
+    recorder.finish()
+    page = _read(recorder)
+    assert "Users 3 Items –" in page.sections["data"]
+    assert "Median latency –" in page.sections["server"]
