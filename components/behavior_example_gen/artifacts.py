@@ -1,4 +1,4 @@
-"""The artifacts beside the examples."""
+"""The artifacts beside the examples; Kubeflow Pipelines asks for a namespace in their type names."""
 
 from tfx.types import artifact
 
@@ -6,10 +6,10 @@ from tfx.types import artifact
 class RejectedRows(artifact.Artifact):
     """Bad rows: `rejected-*.jsonl` (file, row, reason, value) and `summary.json`."""
 
-    TYPE_NAME = "RejectedRows"
+    TYPE_NAME = "footfall.RejectedRows"
 
 
 class LogProfile(artifact.Artifact):
     """What the log holds and how it was split: `profile.json`."""
 
-    TYPE_NAME = "LogProfile"
+    TYPE_NAME = "footfall.LogProfile"

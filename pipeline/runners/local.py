@@ -237,3 +237,33 @@ def _root_cause(error: BaseException) -> str:
 
 def _now() -> str:
     return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+
+
+def outcome(run_dir: str) -> List[str]:
+    """What came of the newest run in a folder, in a few lines for a person."""
+    from pipeline import results
+
+    found = results.newest(run_dir)
+    lines = []
+    if found.verdict is not None and found.verdict.overall is not None:
+        overall = found.verdict.overall
+        for metric in ("ndcg@10", "hr@10"):
+            if metric in overall.candidate:
+                lines.append(
+                    f"{metric}: {_estimate(overall.candidate[metric])}, popularity {_estimate(overall.popularity[metric])}"
+                    f" on {overall.examples:,} test windows"
+                )
+        lines.append("Blessed by the gate." if found.verdict.blessed else "Not blessed by the gate:")
+        if not found.verdict.blessed:
+            lines.extend(f"  {reason}" for reason in found.verdict.reasons)
+    if found.pushed_to:
+        lines.append(f"Pushed to {found.pushed_to}")
+    else:
+        lines.append("Not pushed." + "".join(f" {reason}." for reason in found.infra_reasons))
+    return lines
+
+
+def _estimate(estimate: Any) -> str:
+    if estimate.low is None:
+        return f"{estimate.value:.4f}"
+    return f"{estimate.value:.4f} [{estimate.low:.4f}, {estimate.high:.4f}]"

@@ -1,0 +1,365 @@
+"""The `footfall` command. TensorFlow and TFX are imported only by what needs them."""
+
+import argparse
+import json
+import os
+import shlex
+import sys
+import warnings
+from typing import Any, Dict, List, Optional, Sequence
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+# What libraries say about Python's age is not for our users.
+warnings.simplefilter("ignore")
+
+from schemas import errors
+
+_DEMO = "ml100k-sasrec"
+_DEMO_DATA = "ml-100k"
+_DEMO_SHOWN = 10
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> None:
+    """Runs a command and exits: 0 done, 1 a run failed, 2 the input does not fit."""
+    options = _parser().parse_args(arguments)
+    try:
+        code = options.run(options)
+    except errors.InputError as error:
+        print(f"footfall: {error}", file=sys.stderr)
+        code = 2
+    except BrokenPipeError:
+        code = 1
+    except KeyboardInterrupt:
+        print("footfall: stopped; the same command goes on from here", file=sys.stderr)
+        code = 130
+    if "tensorflow" in sys.modules:
+        # TensorFlow's functions complain on their way out of a dying interpreter.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code or 0)
+    sys.exit(code)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="footfall", description="From a log of what users do to a served model of what they do next."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, function: Any, text: str, parent: Any = commands) -> argparse.ArgumentParser:
+        added = parent.add_parser(name, help=text, description=text)
+        added.set_defaults(run=function)
+        return added
+
+    data = commands.add_parser("data", help="get a public data set, or look into a log").add_subparsers(
+        required=True, metavar="COMMAND"
+    )
+    fetch = command("fetch", _fetch, "get a public data set and keep it", data)
+    fetch.add_argument("name", help="as ml-100k")
+    fetch.add_argument("--to", help="the folder to put it in; the user's cache by default")
+    describe = command("describe", _describe, "profile a log, and suggest an experiment for it", data)
+    describe.add_argument("file", help="a file, a folder with / at its end, or a pattern")
+    describe.add_argument("--json", action="store_true", help="as one JSON object")
+
+    run = command("run", _run, "run an experiment, or what is left of it")
+    _experiment_argument(run)
+    run.add_argument("--runs", default="runs", help="where runs have their folders (default: %(default)s)")
+
+    report = command("report", _report, "write the report of a run again")
+    report.add_argument("run_dir", metavar="RUN", help="the folder of a run")
+
+    serve = command("serve", _serve, "serve a pushed model on this machine (for laptops and tests)")
+    serve.add_argument("model_dir", metavar="DIR", help="a folder with versions, or the folder of a run")
+    serve.add_argument("--name", default="model", help="of the model in requests (default: %(default)s)")
+    serve.add_argument("--grpc-port", type=int, default=8500)
+    serve.add_argument("--rest-port", type=int, default=8501)
+    serve.add_argument("--host", default="127.0.0.1")
+
+    predict = command("predict", _predict, "ask a model for the next items of a history")
+    predict.add_argument("model", metavar="DIR_OR_ADDRESS", help="host:port of a server, or a folder to load")
+    given = predict.add_mutually_exclusive_group(required=True)
+    given.add_argument("--items", help="the ids of a history, oldest first: 242,302,377")
+    given.add_argument("--history", help="a file with a JSON list of events a line; - is stdin")
+    predict.add_argument("--behavior", default="view", help="of each of --items, where the log has behaviours")
+    predict.add_argument("--scene", default="", help="of each of --items, where the log has scenes")
+    predict.add_argument("--name", default="model", help="of the model on a server (default: %(default)s)")
+    predict.add_argument("-k", type=int, default=10, help="how many items (default: %(default)s)")
+    predict.add_argument("--exclude", default="", help="ids to leave out: 1,2,3")
+    predict.add_argument("--json", action="store_true", help="a JSON object a history")
+
+    compiled = command("compile", _compile, "write an experiment as a Kubeflow Pipelines v2 spec")
+    _experiment_argument(compiled)
+    compiled.add_argument("--target", choices=("kubeflow", "vertex"), default="kubeflow")
+    compiled.add_argument("-o", "--output", required=True, help="of the spec; .yaml or .json")
+    compiled.add_argument("--root", default="gs://BUCKET/footfall", help="of all the pipeline keeps (default: %(default)s)")
+    compiled.add_argument("--image", default="footfall:latest", help="with Footfall in it (default: %(default)s)")
+
+    for name, function, text in (
+        ("models", _models, "list the models"),
+        ("experiments", _experiments, "list the experiments that come with Footfall"),
+    ):
+        command(name, function, text).add_argument("--json", action="store_true")
+
+    demo = command("demo", _demo, "run SASRec on MovieLens-100K, serve it and ask it")
+    demo.add_argument("--runs", default="runs", help=argparse.SUPPRESS)
+    return parser
+
+
+def _experiment_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("experiment", metavar="EXPERIMENT", help="a YAML file, or a name of `footfall experiments`")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="another value, as training.epochs=5"
+    )
+
+
+def _fetch(options: argparse.Namespace) -> int:
+    from pipeline import datasets
+
+    print(datasets.fetch(options.name, options.to, lambda text: print(text, file=sys.stderr)))
+    return 0
+
+
+def _describe(options: argparse.Namespace) -> int:
+    from components.behavior_example_gen import profile
+    from pipeline import datasets
+
+    found = profile.describe(datasets.resolve(options.file))
+    suggestion = profile.suggest_experiment(found)
+    if options.json:
+        print(json.dumps({**found, "experiment": suggestion}, ensure_ascii=False))
+        return 0
+    print(f"{found['path']}")
+    print(f"  {found['events']:,} events, {found['users']:,} users, {found['items']:,} items")
+    print(f"  {found['start']} to {found['end']}; {found['tie_share']:.1%} of the events tie with the one before")
+    sizes = ", ".join(f"{name[1:]} %: {value:,.0f}" for name, value in found["history"].items())
+    print(f"  events of a user, by percentile: {sizes}")
+    print(f"  {found['tail_share']:.1%} of the events are of the 80 % of users with the fewest")
+    for name in ("behaviors", "scenes"):
+        if found[name]:
+            values = ", ".join(f"{value} {count:,}" for value, count in list(found[name].items())[:10])
+            print(f"  {name}: {values}")
+    print(f"  bad rows: {found['rejected']:,} of {found['rows_read']:,}")
+    for reject in found["rejected_examples"]:
+        print(f"    row {reject['row']}: {reject['reason']} ({reject['value']})")
+    print("\nAn experiment to start from:\n")
+    print(suggestion, end="")
+    return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    from pipeline import config
+
+    path = config.find(options.experiment)
+    experiment = config.load(path, options.set)
+    command = ["footfall", "run", options.experiment, *(part for s in options.set for part in ("--set", s))]
+    if options.runs != "runs":
+        command += ["--runs", options.runs]
+    return _run_experiment(experiment, path, os.path.join(options.runs, experiment.name), command)
+
+
+def _run_experiment(experiment: Any, path: str, run_dir: str, command: List[str]) -> int:
+    from pipeline.runners import local
+
+    try:
+        state = local.run(experiment, run_dir, path, command)
+    except local.RunFailed as error:
+        print(f"footfall: {error}", file=sys.stderr)
+        print(f"After mending it, go on with: {shlex.join(command)}", file=sys.stderr)
+        return 1
+    for line in local.outcome(run_dir):
+        print(line)
+    if "report" in state:
+        print(f"Report: {state['report']}")
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    from pipeline import report
+
+    if not os.path.exists(os.path.join(options.run_dir, "run.json")):
+        raise errors.InputError(f"{options.run_dir}: not the folder of a run: it has no run.json")
+    print(report.build(options.run_dir))
+    return 0
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from serving import server
+
+    model_dir = _model_dir(options.model_dir)
+    print(f"Serving {model_dir} as {options.name!r}; Ctrl-C stops it.", flush=True)
+    server.serve_forever(model_dir, options.name, options.grpc_port, options.rest_port, host=options.host)
+    return 0
+
+
+def _model_dir(path: str) -> str:
+    """A folder with versions: the path itself, or what a run has pushed."""
+    if any(name.isdigit() for name in (os.listdir(path) if os.path.isdir(path) else ())):
+        return path
+    pushed = os.path.join(path, "serving")
+    found = [os.path.join(pushed, name) for name in (sorted(os.listdir(pushed)) if os.path.isdir(pushed) else ())]
+    if len(found) == 1:
+        return found[0]
+    raise errors.InputError(f"{path}: no version of a model there; a run pushes to serving/NAME when its model is blessed")
+
+
+def _predict(options: argparse.Namespace) -> int:
+    if options.k < 1:
+        raise errors.InputError(f"-k takes a positive number, found {options.k}")
+    histories = _histories(options)
+    excluded = [item for item in options.exclude.split(",") if item]
+    if ":" in os.path.basename(options.model) and not os.path.exists(options.model):
+        return _ask(options.model, options, histories, excluded)
+    from serving import server
+
+    with server.Server(_model_dir(options.model), options.name) as embedded:
+        return _ask(f"127.0.0.1:{embedded.grpc_port}", options, histories, excluded)
+
+
+def _ask(address: str, options: argparse.Namespace, histories: List[Any], excluded: List[str]) -> int:
+    import grpc
+
+    from serving import client as client_lib
+
+    with client_lib.Client(address, options.name, timeout_s=10.0) as client:
+        try:
+            answers = client.recommend(histories, options.k, excluded)
+        except grpc.RpcError as error:
+            raise errors.InputError(f"{address}: {error.code().name}: {error.details()}") from error
+        except ValueError as error:
+            raise errors.InputError(str(error)) from error
+    for answer in answers:
+        if options.json:
+            print(json.dumps({"item_id": answer.item_ids, "score": answer.scores}, ensure_ascii=False))
+        else:
+            print("  ".join(f"{item} ({score:.3f})" for item, score in zip(answer.item_ids, answer.scores)))
+    return 0
+
+
+def _histories(options: argparse.Namespace) -> List[List[Dict[str, Any]]]:
+    if options.items is not None:
+        items = [item for item in options.items.split(",") if item]
+        return [
+            [
+                {"item_id": item, "timestamp": number, "behavior": options.behavior, "scene": options.scene}
+                for number, item in enumerate(items)
+            ]
+        ]
+    stream = sys.stdin if options.history == "-" else open(options.history, encoding="utf-8")
+    histories = []
+    with stream:
+        for number, line in enumerate(stream, 1):
+            if not line.strip():
+                continue
+            try:
+                history = json.loads(line)
+            except ValueError as error:
+                raise errors.InputError(f"{options.history} line {number}: not JSON: {error}") from error
+            if not isinstance(history, list) or not all(isinstance(e, dict) and "item_id" in e for e in history):
+                raise errors.InputError(
+                    f"{options.history} line {number}: a history is a list of events with item_id and timestamp"
+                )
+            histories.append(history)
+    return histories
+
+
+def _compile(options: argparse.Namespace) -> int:
+    from pipeline import config
+    from pipeline.runners import kubeflow
+
+    if not options.output.endswith((".yaml", ".yml", ".json")):
+        raise errors.InputError(f"--output: a spec ends with .yaml or .json, found {options.output}")
+    experiment = config.load(config.find(options.experiment), options.set)
+    # Vertex AI Pipelines takes the same spec.
+    print(kubeflow.compile_pipeline(experiment, options.output, options.root, options.image))
+    return 0
+
+
+def _models(options: argparse.Namespace) -> int:
+    from trainer import registry
+
+    entries = [
+        {
+            "name": entry.name,
+            "summary": entry.summary,
+            "paper": entry.paper,
+            "window_kind": entry.window_kind,
+            "settings": {name: field.default for name, field in entry.settings.model_fields.items() if name != "name"},
+        }
+        for entry in registry.MODELS.values()
+    ]
+    return _list(entries, options.json)
+
+
+def _experiments(options: argparse.Namespace) -> int:
+    from pipeline import config
+
+    entries = []
+    for name in config.shipped_names():
+        path = config.find(name)
+        with open(path, encoding="utf-8") as stream:
+            summary = stream.readline().lstrip("# ").strip()
+        entries.append({"name": name, "summary": summary, "model": config.load(path).model.name, "path": path})
+    return _list(entries, options.json)
+
+
+def _list(entries: List[Dict[str, Any]], as_json: bool) -> int:
+    if as_json:
+        print(json.dumps(entries, ensure_ascii=False))
+        return 0
+    width = max(len(entry["name"]) for entry in entries)
+    for entry in entries:
+        print(f"{entry['name']:<{width}}  {entry['summary']}")
+    return 0
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from pipeline import config, datasets
+
+    path = config.find(_DEMO)
+    experiment = config.load(path)
+    run_dir = os.path.join(options.runs, experiment.name)
+    code = _run_experiment(experiment, path, run_dir, ["footfall", "run", _DEMO])
+    if code:
+        return code
+    from serving import client as client_lib
+    from serving import server
+
+    folder = datasets.path_of(_DEMO_DATA)
+    titles = datasets.titles(folder)
+    user, events = _a_user(os.path.join(folder, datasets.EVENTS))
+    *history, last = events
+    with server.Server(_model_dir(run_dir)) as embedded:
+        with client_lib.Client(f"127.0.0.1:{embedded.grpc_port}") as client:
+            (answer,) = client.recommend([history], k=_DEMO_SHOWN)
+            versions = ", ".join(map(str, client.versions()))
+    print(f"\nUser {user} had rated {len(history)} films; the latest were")
+    for event in history[-5:]:
+        print(f"    {titles[event['item_id']]}")
+    print(f"The served model (version {versions}) expects next; the film rated next is marked:")
+    for place, item in enumerate(answer.item_ids, 1):
+        print(f"{place:4d} {'->' if item == last['item_id'] else '  '} {titles[item]}")
+    if last["item_id"] not in answer.item_ids:
+        print(f"In fact it was {titles[last['item_id']]}, not among the first {_DEMO_SHOWN}.")
+    print(f"\nReport: {os.path.abspath(os.path.join(run_dir, 'report.html'))}")
+    print(f"Serve it: footfall serve {run_dir}")
+    return 0
+
+
+def _a_user(path: str) -> Any:
+    """The user of the log's newest event, and the events in time; ties keep the log's order."""
+    import csv
+
+    by_user: Dict[str, List[Dict[str, Any]]] = {}
+    with open(path, encoding="utf-8", newline="") as stream:
+        for row in csv.DictReader(stream):
+            event = {"item_id": row["item_id"], "timestamp": 1000 * int(row["timestamp"])}
+            by_user.setdefault(row["user_id"], []).append(event)
+    for events in by_user.values():
+        events.sort(key=lambda event: event["timestamp"])
+    user = max(by_user, key=lambda u: by_user[u][-1]["timestamp"])
+    return user, by_user[user]
+
+
+if __name__ == "__main__":
+    main()
