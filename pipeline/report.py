@@ -136,7 +136,7 @@ def _facts(run_dir: str) -> Dict[str, Any]:
         "rejected": of("RejectedRows", "summary.json"),
         "rejected_shown": _REJECTED_SHOWN,
         "splits": names.SPLITS,
-        "anomalies": _anomalies(artifacts),
+        "anomalies": _anomalies([a for c in components for a in c.outputs if a.type == "ExampleAnomalies"]),
         "training": training,
         "evaluation": evaluation,
         "latency": latency,
@@ -201,7 +201,7 @@ def _lineage(database: str) -> List[Component]:
             artifact = Artifact(
                 id=raw.id,
                 key=next((step.key for step in event.path.steps if step.HasField("key")), ""),
-                type=types[raw.type_id],
+                type=types[raw.type_id].rsplit(".", 1)[-1],
                 uri=raw.uri,
                 properties={**_properties(raw.properties), **_properties(raw.custom_properties)},
             )
@@ -322,30 +322,22 @@ def _two_lines(name: str) -> List[str]:
 # What the components found.
 
 
-def _anomalies(artifacts: Mapping[str, Artifact]) -> Optional[List[Dict[str, Any]]]:
-    if "ExampleAnomalies" not in artifacts:
+def _anomalies(artifacts: Sequence[Artifact]) -> Optional[List[Dict[str, Any]]]:
+    """Anomalies by split; those that stop a run first. None where nothing was looked at."""
+    if not artifacts:
         return None
     rows = []
-    for path in _files(artifacts["ExampleAnomalies"].uri, "SchemaDiff.pb"):
-        message = anomalies_pb2.Anomalies()
-        message.ParseFromString(_bytes(path) or b"")
-        split = os.path.basename(os.path.dirname(path)).replace("Split-", "")
-        for feature, info in sorted(message.anomaly_info.items()):
+    for path in [path for artifact in artifacts for path in _files(artifact.uri, "SchemaDiff.pb")]:
+        message = anomalies_pb2.Anomalies.FromString(_bytes(path) or b"")
+        split = os.path.basename(os.path.dirname(path)).replace("Split-", "").replace("-", " ")
+        found = sorted(message.anomaly_info.items())
+        if message.HasField("dataset_anomaly_info"):
+            found.append(("", message.dataset_anomaly_info))
+        for feature, info in found:
             rows.append(
                 {
                     "split": split,
                     "feature": feature or "(data set)",
-                    "severity": anomalies_pb2.AnomalyInfo.Severity.Name(info.severity).lower(),
-                    "what": info.short_description,
-                    "description": info.description,
-                }
-            )
-        if message.HasField("dataset_anomaly_info"):
-            info = message.dataset_anomaly_info
-            rows.append(
-                {
-                    "split": split,
-                    "feature": "(data set)",
                     "severity": anomalies_pb2.AnomalyInfo.Severity.Name(info.severity).lower(),
                     "what": info.short_description,
                     "description": info.description,

@@ -338,7 +338,8 @@ class RankingMetrics(tfma.metrics.Metric):
 
     Args:
       cutoffs: K of HR@K and NDCG@K.
-      intervals: give 95 % intervals by a Poisson bootstrap over users. For TFMA's own
+      intervals: give 95 % intervals by a Poisson bootstrap over users (none for a slice of
+        one user). For TFMA's own
         methods (`Options.confidence_intervals`), which resample examples, leave it False.
       gate_metric: metric for the `gate/` results.
       min_slice_examples: size below which a slice passes the `gate/` thresholds.

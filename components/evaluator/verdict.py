@@ -22,7 +22,7 @@ _PASSED, _FAILED, _UNDECIDED = "passed", "failed", "undecided"
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """A mean over examples; `low` and `high` bound its 95 % interval where one was computed."""
+    """A mean over examples; `low` and `high` bound its 95 % interval, where the values have a spread."""
 
     value: float
     low: Optional[float] = None
@@ -187,6 +187,9 @@ def _estimate(item) -> Estimate:
         return Estimate(value)
     interval = item.confidence_interval
     low, high = interval.lower_bound.double_value.value, interval.upper_bound.double_value.value
+    if low >= high:
+        # Equal values (no hit at all, say) tell nothing about their spread.
+        return Estimate(value)
     if not item.key.is_diff and not item.key.name.startswith((metrics.LIFT_PREFIX, metrics.GATE_PREFIX)):
         # The t interval is symmetric; the metrics themselves lie between 0 and 1.
         low, high = max(low, 0.0), min(high, 1.0)

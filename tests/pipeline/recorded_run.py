@@ -207,8 +207,8 @@ def record(
 
     artifact = recorder.artifact
     examples = artifact("Examples", folder(f"{run_id}/examples"))
-    rejected = artifact("RejectedRows", folder(f"{run_id}/rejected", summary=REJECTED))
-    profile = artifact("LogProfile", folder(f"{run_id}/profile", profile=PROFILE))
+    rejected = artifact("footfall.RejectedRows", folder(f"{run_id}/rejected", summary=REJECTED))
+    profile = artifact("footfall.LogProfile", folder(f"{run_id}/profile", profile=PROFILE))
     recorder.execution(
         "BehaviorExampleGen",
         outputs=[("examples", examples), ("rejected", rejected), ("profile", profile)],

@@ -290,8 +290,8 @@ def test_artifacts_that_lack_keys(tmp_path):
     recorder = recorded_run.Recorder(tmp_path / "demo")
     recorder.start("first")
     outputs = [
-        ("profile", recorder.artifact("LogProfile", recorder.folder("profile", profile={"users": 3}))),
-        ("rejected", recorder.artifact("RejectedRows", recorder.folder("rejected", summary={"rows": 9}))),
+        ("profile", recorder.artifact("footfall.LogProfile", recorder.folder("profile", profile={"users": 3}))),
+        ("rejected", recorder.artifact("footfall.RejectedRows", recorder.folder("rejected", summary={"rows": 9}))),
         ("model_run", recorder.artifact("ModelRun", recorder.folder("model_run", history={"epochs": [{}]}))),
         (
             "blessing",

@@ -111,6 +111,9 @@ def test_a_bad_slice_blocks(tmp_path, uneven):
     (reason,) = found.reasons
     assert reason.startswith("ndcg@10 for user_frequency tail is 0.0000, 0.0")
     assert reason.endswith("(asked: not below)")
+    # That none of 40 examples is a hit does not show that none ever is: no interval.
+    tail = next(result for result in found.slices if result.slice == (("user_frequency", "tail"),))
+    assert tail.candidate["ndcg@10"] == verdict.Estimate(0.0)
     assert {condition.slice for condition in found.conditions if condition.outcome == "passed"} == {
         (),
         (("user_frequency", "head"),),
