@@ -4,11 +4,11 @@ A block is read, checked and converted as columns; Python touches single rows on
 row is bad. Files are opened through Beam's filesystems, so a bucket works like a folder.
 """
 
+import contextlib
 import dataclasses
-import io
 import json
 import posixpath
-from typing import Any, BinaryIO, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from apache_beam.io import filesystem, filesystems
 import numpy as np
@@ -29,12 +29,13 @@ NO_ROW = -1
 
 _BLOCK_BYTES = 32 << 20
 _BLOCK_ROWS = 1 << 19
+_HEADER_BYTES = 1 << 20
 _SAMPLE_CHARACTERS = 120
 _MISSING = ("", "NaN", "nan", "NULL", "null")
 _TICKS_PER_MS = {"s": (1000, 1), "ms": (1, 1), "us": (1, 1000), "ns": (1, 1_000_000)}
 _ENDINGS = {"csv": "csv", "tsv": "tsv", "inter": "tsv", "jsonl": "jsonl", "ndjson": "jsonl", "json": "jsonl",
             "parquet": "parquet", "pq": "parquet"}
-_COMPRESSED = ("gz", "gzip", "zst", "bz2")
+_CODECS = {"gz": "gzip", "gzip": "gzip", "zst": "zstd", "bz2": "bz2"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +85,7 @@ def format_of(path: str, log: spec.LogSpec) -> str:
     if log.format:
         return log.format
     parts = posixpath.basename(path).lower().split(".")
-    if parts[-1] in _COMPRESSED:
+    if parts[-1] in _CODECS:
         parts.pop()
     found = _ENDINGS.get(parts[-1]) if len(parts) > 1 else None
     if found is None:
@@ -114,7 +115,7 @@ def find_sources(patterns: Sequence[str], log: spec.LogSpec) -> List[Source]:
         if kind != "parquet":
             sources.append(Source(path, index, kind))
             continue
-        with _open(path, compressed=False) as stream:
+        with _open(path) as stream:
             if not stream.read(1):
                 sources.append(Source(path, index, kind))
                 continue
@@ -139,21 +140,20 @@ def header(path: str, log: spec.LogSpec) -> List[str]:
     """
     kind = format_of(path, log)
     if kind == "parquet":
-        with _open(path, compressed=False) as stream:
+        with _open(path) as stream:
             if not stream.read(1):
                 return []
             stream.seek(0)
             return list(pyarrow.parquet.ParquetFile(stream).schema_arrow.names)
     with _open(path) as stream:
         if kind == "jsonl":
-            for line in io.BufferedReader(stream) if isinstance(stream, io.RawIOBase) else stream:
-                if line.strip():
-                    try:
-                        first = json.loads(line)
-                    except ValueError:
-                        continue
-                    if isinstance(first, dict):
-                        return list(first)
+            for line in stream.read(_HEADER_BYTES).splitlines():
+                try:
+                    first = json.loads(line)
+                except ValueError:
+                    continue
+                if isinstance(first, dict):
+                    return list(first)
             return []
         if log.column_names:
             return list(log.column_names)
@@ -176,9 +176,14 @@ def read(source: Source, log: spec.LogSpec) -> Iterator[Block]:
         yield _normalise(source, table, rows, rejects, log)
 
 
-def _open(path: str, compressed: bool = True) -> BinaryIO:
-    kind = filesystem.CompressionTypes.AUTO if compressed else filesystem.CompressionTypes.UNCOMPRESSED
-    return filesystems.FileSystems.open(path, compression_type=kind)
+@contextlib.contextmanager
+def _open(path: str) -> Iterator[pa.NativeFile]:
+    """The bytes of a file, decompressed by its ending."""
+    # Arrow decompresses, since it does not take Beam's own decompressing files for open ones.
+    with filesystems.FileSystems.open(path, compression_type=filesystem.CompressionTypes.UNCOMPRESSED) as raw:
+        codec = _CODECS.get(path.rsplit(".", 1)[-1].lower())
+        stream = pa.PythonFile(raw, mode="r")
+        yield pa.CompressedInputStream(stream, codec) if codec else stream
 
 
 def _check_columns(found: Sequence[str], log: spec.LogSpec, path: str) -> None:
@@ -191,7 +196,7 @@ def _check_columns(found: Sequence[str], log: spec.LogSpec, path: str) -> None:
 
 
 def _open_csv(
-    stream: BinaryIO, kind: str, log: spec.LogSpec, invalid: Optional[List[Any]]
+    stream: pa.NativeFile, kind: str, log: spec.LogSpec, invalid: Optional[List[Any]]
 ) -> pyarrow.csv.CSVStreamingReader:
     def skip(row: Any) -> str:
         if invalid is not None:
@@ -263,7 +268,7 @@ def _read_parquet(source: Source, log: spec.LogSpec) -> Iterator[Tuple[pa.Table,
     if source.row_group is None:
         return
     row = source.first_row
-    with _open(source.path, compressed=False) as stream:
+    with _open(source.path) as stream:
         parquet = pyarrow.parquet.ParquetFile(stream)
         columns = list(dict.fromkeys(log.columns.wanted().values()))
         for batch in parquet.iter_batches(_BLOCK_ROWS, [source.row_group], columns, use_threads=False):

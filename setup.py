@@ -1,0 +1,43 @@
+"""Footfall: from a log of what users do to a served model."""
+
+import setuptools
+
+_PACKAGES = ("components", "pipeline", "schemas", "serving", "trainer")
+
+setuptools.setup(
+    name="footfall",
+    version="0.1.0",
+    description="A production training stack for models of user behaviour, on TensorFlow and TFX",
+    long_description=open("README.md", encoding="utf-8").read(),
+    long_description_content_type="text/markdown",
+    python_requires=">=3.10,<3.14",
+    packages=[
+        package
+        for root in _PACKAGES
+        for package in (root, *(f"{root}.{name}" for name in setuptools.find_packages(root)))
+    ],
+    package_data={
+        "pipeline": ["report_template.html", "experiments/*.yaml"],
+        "schemas": ["*.pbtxt"],
+        "serving": ["deploy/*"],
+    },
+    # Ranges; what is tested is locked in requirements/.
+    install_requires=[
+        "apache-beam>=2.60",
+        # tensorflow-transform imports it, and newer Beam no longer brings it.
+        "dill",
+        "grpcio-health-checking",
+        "jinja2>=3",
+        "pyarrow>=10",
+        "pydantic>=2",
+        "PyYAML",
+        "rich",
+        "tensorflow>=2.16,<2.22",
+        "tensorflow-recommenders>=0.7.3",
+        "tensorflow-serving-api>=2.16",
+        "tf-keras>=2.16,<2.22",
+        "tfx>=1.16,<1.22",
+    ],
+    extras_require={"kubeflow": ["kfp>=2"], "test": ["kfp>=2", "pytest"]},
+    entry_points={"console_scripts": ["footfall=pipeline.cli:main"]},
+)

@@ -1,0 +1,72 @@
+"""Runs the real windowing on rows and reads its examples back."""
+
+import glob
+import json
+import os
+
+import apache_beam as beam
+import tensorflow as tf
+
+from components.behavior_example_gen import executor, spec
+from schemas import names
+
+ARGS = ["--runner=DirectRunner", "--direct_running_mode=in_memory", "--direct_num_workers=1"]
+_NUMBERS = (names.TIMESTAMP, names.TARGET_TIMESTAMP)
+
+
+def write_csv(path, rows, header="user_id,item_id,timestamp"):
+    """Writes rows of text as they are."""
+    path.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    return str(path)
+
+
+def run(folder, log, window=None, split=None, span=None):
+    """Windows a log.
+
+    Returns:
+      The windows by split as plain values, the profile, and the summary of rejected rows.
+    """
+    log = log if isinstance(log, spec.LogSpec) else spec.LogSpec(path=log, timestamp_unit="ms")
+    out = str(folder / "out")
+    profile = executor.run(
+        log=log,
+        window=window or spec.WindowSpec(shards=2),
+        split=split or spec.SplitSpec(by=("leave_one_out",)),
+        span=span,
+        examples_uri=f"{out}/examples",
+        rejected_uri=f"{out}/rejected",
+        profile_uri=f"{out}/profile",
+        scratch=f"{out}/scratch",
+        make_pipeline=lambda: beam.Pipeline(argv=ARGS),
+    )
+    assert not os.path.exists(f"{out}/scratch")
+    with open(f"{out}/rejected/summary.json", encoding="utf-8") as stream:
+        summary = json.load(stream)
+    return {name: read(f"{out}/examples/Split-{name}") for name in names.SPLITS}, profile, summary
+
+
+def read(folder):
+    """The examples of a split's folder as plain values."""
+    files = sorted(glob.glob(f"{folder}/*"))
+    assert not any(name.endswith(".partial") for name in files)
+    records = tf.data.TFRecordDataset(files, compression_type="GZIP").as_numpy_iterator()
+    return [plain(tf.train.Example.FromString(record)) for record in records]
+
+
+def plain(example):
+    """A tf.Example as lists and scalars of Python."""
+    values = {}
+    for name, feature in example.features.feature.items():
+        if name in _NUMBERS:
+            value = list(feature.int64_list.value)
+        else:
+            value = [v.decode() for v in feature.bytes_list.value]
+        is_list = name in (names.ITEM_ID, names.TIMESTAMP, names.BEHAVIOR, names.SCENE, names.SEEN_ITEM_ID)
+        is_list = is_list or (name.startswith(names.ITEM_PREFIX) and name != names.ITEM_FREQUENCY)
+        values[name] = value if is_list else value[0]
+    return values
+
+
+def key(window):
+    """For comparing windows regardless of their order."""
+    return json.dumps(window, sort_keys=True)

@@ -1,0 +1,106 @@
+"""Windows the slow way: plain Python over one event after the other, to check the kernels against."""
+
+import collections
+import math
+
+
+def head_threshold(counts):
+    """The least count that at most a fifth have or exceed."""
+    best = max(counts, default=0) + 1
+    for count in sorted(set(counts), reverse=True):
+        if sum(c >= count for c in counts) <= 0.2 * len(counts):
+            best = count
+    return best
+
+
+def length_group(size):
+    return "50+" if size >= 50 else "20-49" if size >= 20 else "10-19" if size >= 10 else "5-9" if size >= 5 else "1-4"
+
+
+def roles(times, out, by, targets, cuts):
+    """The role of each event of one user."""
+    count = len(times)
+    if "time" in by:
+        period = ["train" if t < cuts[0] else "eval" if t < cuts[1] else "test" for t in times]
+        wanted = "last" if "leave_one_out" in by else targets
+        result = []
+        for i, p in enumerate(period):
+            if p == "train":
+                result.append(None if out else "train")
+                continue
+            same = [j for j, q in enumerate(period) if q == p]
+            chosen = wanted == "all" or i == (same[0] if wanted == "first" else same[-1])
+            result.append(p if chosen else None)
+        return result
+    leaves = "leave_one_out" in by or out
+    result = ["train" if not out else None] * count
+    if leaves and (count >= 3 or out):
+        if count >= 2:
+            result[-2] = "eval"
+        result[-1] = "test"
+    return result
+
+
+def windows(events, *, length, train, stride, min_history, by, targets, cuts, held_out):
+    """All windows of a log as a list of dicts.
+
+    Args:
+      events: dicts with user, item, time, in the order of the log.
+      held_out: users that train nothing.
+    """
+    users = collections.defaultdict(list)
+    for event in events:
+        users[event["user"]].append(event)
+    for sequence in users.values():
+        sequence.sort(key=lambda e: e["time"])
+    role = {
+        u: roles([e["time"] for e in s], u in held_out, by, targets, cuts) for u, s in users.items()
+    }
+    trained = {u: role[u].count("train") for u in users}
+    items = collections.Counter(
+        e["item"] for u, s in users.items() for e, r in zip(s, role[u]) if r == "train"
+    )
+    item_threshold = head_threshold(list(items.values()))
+    user_threshold = head_threshold([n for n in trained.values() if n])
+
+    result = []
+    for user, sequence in users.items():
+        ends = {"train": [], "eval": [], "test": []}
+        for i, r in enumerate(role[user]):
+            if r in ("eval", "test"):
+                ends[r].append(i)
+        last = trained[user] - 1
+        if trained[user]:
+            if train == "last":
+                ends["train"] = [last]
+            else:
+                ends["train"] = [last - k * stride for k in range(max(1, math.ceil(last / stride)))]
+        for split, positions in ends.items():
+            for i in positions:
+                if i < min_history:
+                    continue
+                size = trained[user] or i
+                history = sequence[max(0, i - length) : i]
+                target = sequence[i]
+                result.append(
+                    {
+                        "split": split,
+                        "user_id": user,
+                        "item_id": [e["item"] for e in history],
+                        "timestamp": [e["time"] for e in history],
+                        "target_item_id": target["item"],
+                        "target_timestamp": target["time"],
+                        "seen_item_id": []
+                        if split == "train"
+                        else list(dict.fromkeys(e["item"] for e in sequence[:i])),
+                        "user_frequency": "head" if size >= user_threshold else "tail",
+                        "item_frequency": "new"
+                        if not items[target["item"]]
+                        else "head"
+                        if items[target["item"]] >= item_threshold
+                        else "tail",
+                        "history_length": length_group(i),
+                        "user_status": "existing" if trained[user] else "new",
+                    }
+                )
+    return result

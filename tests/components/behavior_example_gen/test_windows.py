@@ -1,0 +1,169 @@
+"""The kernels against plain Python, and what must hold of any window."""
+
+import itertools
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from components.behavior_example_gen import profile, readers, spec, splits, windows
+from schemas import names
+from tests.components.behavior_example_gen import reference
+
+CUTS = splits.Cuts(600, 800)
+
+
+def make_log(seed, users=23, events=400, times=1000, items=30):
+    """Random rows in the order of a log; many times tie."""
+    rng = np.random.default_rng(seed)
+    return [
+        {"user": f"u{u}", "item": f"i{i}", "time": int(t)}
+        for u, i, t in zip(
+            rng.zipf(1.4, events) % users, rng.zipf(1.3, events) % items, rng.integers(0, times, events)
+        )
+    ]
+
+
+def table(events):
+    return pa.table(
+        {
+            names.USER_ID: pa.array([e["user"].encode() for e in events], pa.binary()),
+            names.ITEM_ID: pa.array([e["item"].encode() for e in events], pa.binary()),
+            names.TIMESTAMP: pa.array([e["time"] for e in events], pa.int64()),
+            readers.TICKS: pa.array([e["time"] for e in events], pa.int64()),
+            readers.ROW: pa.array(range(1, len(events) + 1), pa.int64()),
+            readers.FILE: pa.array([0] * len(events), pa.int32()),
+        }
+    )
+
+
+def cut(events, window, split, cuts=CUTS):
+    """All windows by the kernels, as plain values."""
+    sorted_events = windows.sort_events(table(events), split, cuts)
+    popularity = profile.popularity(profile.count(sorted_events))
+    result = []
+    for name, batch, _ in windows.cut(sorted_events, window, popularity):
+        for row in batch.to_pylist() if batch is not None else ():
+            values = {"split": name}
+            for key, value in row.items():
+                value = [v.decode() if isinstance(v, bytes) else v for v in value]
+                is_list = key in (names.ITEM_ID, names.TIMESTAMP, names.SEEN_ITEM_ID)
+                values[key] = value if is_list else value[0]
+            result.append(values)
+    return result
+
+
+def held_out_users(events, split):
+    if "held_out_users" not in split.by:
+        return set()
+    users = sorted({e["user"] for e in events})
+    hashed = windows.hash_ids(pa.array([u.encode() for u in users], pa.binary()))
+    return {u for u, out in zip(users, splits.held_out(hashed, split.held_out_share)) if out}
+
+
+def same(found, expected):
+    order = lambda w: sorted((repr(sorted(x.items())) for x in w))  # noqa: E731
+    assert order(found) == order(expected)
+
+
+RULES = [("time",), ("leave_one_out",), ("held_out_users",)]
+RULES += [a + b for a, b in itertools.combinations(RULES, 2)]
+
+
+@pytest.mark.parametrize("by", RULES, ids="+".join)
+@pytest.mark.parametrize("train,stride", [("sliding", None), ("sliding", 2), ("last", None)])
+def test_windows_equal_plain_python(by, train, stride):
+    for seed, targets in enumerate(("first", "last", "all")):
+        events = make_log(seed)
+        split = spec.SplitSpec(by=by, targets=targets, held_out_share=0.3)
+        window = spec.WindowSpec(length=5, train=train, stride=stride, min_history=1 + seed % 2)
+        expected = reference.windows(
+            events,
+            length=5,
+            train=train,
+            stride=stride or 5,
+            min_history=window.min_history,
+            by=by,
+            targets=targets,
+            cuts=(CUTS.eval_from, CUTS.test_from),
+            held_out=held_out_users(events, split),
+        )
+        assert {w["split"] for w in expected} == set(names.SPLITS)
+        same(cut(events, window, split), expected)
+
+
+def test_every_training_event_but_the_first_is_a_target_once():
+    """With the default stride the windows tile a user's training events."""
+    events = [{"user": "u", "item": f"i{n}", "time": n} for n in range(103)]
+    found = [w for w in cut(events, spec.WindowSpec(length=10), spec.SplitSpec(by=("leave_one_out",))) if w["split"] == "train"]
+    targets = [i for w in found for i in (*w["item_id"][1:], w["target_item_id"])]
+    assert sorted(targets) == sorted(f"i{n}" for n in range(1, 101))
+
+
+def test_the_future_changes_nothing_before_it():
+    """Windows of targets before a moment are the same whatever comes after it."""
+    events = make_log(5)
+    moment = 850
+    split, window = spec.SplitSpec(by=("time",), targets="all"), spec.WindowSpec(length=5)
+    before = [w for w in cut(events, window, split) if w["target_timestamp"] < moment]
+    rng = np.random.default_rng(0)
+    future = [
+        {**e, "item": f"i{rng.integers(99)}", "time": int(rng.integers(moment, 2000))} if e["time"] >= moment else e
+        for e in events
+    ]
+    assert future != events and any(w["split"] == "test" for w in before)
+    same([w for w in cut(future, window, split) if w["target_timestamp"] < moment], before)
+
+
+def test_ties_in_time_keep_the_order_of_the_log():
+    items = ["z", "a", "m", "b", "y"]
+    events = [{"user": "u", "item": item, "time": 7} for item in items]
+    test = [w for w in cut(events, spec.WindowSpec(length=9), spec.SplitSpec(by=("leave_one_out",))) if w["split"] == "test"]
+    assert test[0]["item_id"] == items[:-1] and test[0]["target_item_id"] == "y"
+
+
+def test_order_of_rows_does_not_matter_where_times_differ():
+    events = make_log(2)
+    for number, event in enumerate(events):
+        event["time"] = number
+    shuffled = [events[i] for i in np.random.default_rng(1).permutation(len(events))]
+    split, window = spec.SplitSpec(by=("leave_one_out",)), spec.WindowSpec(length=5)
+    same(cut(shuffled, window, split), cut(events, window, split))
+
+
+def test_hash_is_stable_and_spreads():
+    """The value is pinned: a different hash would move users between releases."""
+    ids = pa.array([f"user-{n}".encode() for n in range(20_000)], pa.binary())
+    hashed = windows.hash_ids(ids)
+    assert hashed[0] == 11586870969449410424
+    assert np.array_equal(hashed[100:200], windows.hash_ids(ids[100:200]))
+    assert len(np.unique(hashed)) == len(hashed)
+    counts = np.bincount((hashed % np.uint64(16)).astype(int), minlength=16)
+    assert counts.min() > 1100 and counts.max() < 1400
+    assert 0.18 < splits.held_out(hashed, 0.2).mean() < 0.22
+    # Held-out users must not all sit in a few shards.
+    out = hashed[splits.held_out(hashed, 0.2)]
+    assert np.bincount((out % np.uint64(16)).astype(int), minlength=16).min() > 180
+
+
+def test_head_is_at_most_a_fifth():
+    counts = np.array([1, 2, 3, 10])
+    assert windows.head_threshold(counts, np.array([8, 1, 0, 1])) == 2
+    assert windows.head_threshold(counts, np.array([8, 2, 1, 1])) == 3
+    # Where all are equal, none is in the head.
+    assert windows.head_threshold(np.array([4]), np.array([10])) == 5
+
+
+def test_attributes_of_users_are_those_before_the_target():
+    base = table([{"user": "u", "item": f"i{n}", "time": n} for n in range(4)])
+    base = base.append_column("user_plan", pa.array([b"free", b"free", b"paid", b"gone"], pa.binary()))
+    base = base.append_column("item_color", pa.array([b"r", b"g", b"b", b"y"], pa.binary()))
+    events = windows.sort_events(base, spec.SplitSpec(by=("leave_one_out",)), None)
+    popularity = profile.popularity(profile.count(events))
+    (test,) = [
+        row
+        for name, batch, _ in windows.cut(events, spec.WindowSpec(length=9), popularity)
+        if name == "test"
+        for row in batch.to_pylist()
+    ]
+    assert test["user_plan"] == [b"paid"] and test["item_color"] == [b"r", b"g", b"b"]
