@@ -205,7 +205,8 @@ def _lineage(database: str) -> List[Component]:
                 uri=raw.uri,
                 properties={**_properties(raw.properties), **_properties(raw.custom_properties)},
             )
-            is_output = event.type in (
+            # A resolver's finds are recorded as its inputs; to the run they are what it gives.
+            is_output = component.resolves or event.type in (
                 metadata_store_pb2.Event.OUTPUT,
                 metadata_store_pb2.Event.DECLARED_OUTPUT,
             )
@@ -354,12 +355,12 @@ def _training(history: Optional[Mapping[str, Any]]) -> Optional[Dict[str, Any]]:
     plots = []
     for key, title in (("loss", "Training loss"), (_MAIN_METRIC, "NDCG@10 on eval, whole catalogue")):
         points = [(e["epoch"], e[key]) for e in epochs if _is_number(e.get(key))]
-        if points:
+        if len(points) > 1:
             plots.append(_curve(title, points, best))
     speeds = [e["targets_per_s"] for e in epochs if _is_number(e.get("targets_per_s"))]
     return {
         "history": history,
-        "epochs": epochs,
+        "epochs": sum(1 for e in epochs if e.get("epoch", 0) > 0),
         "best": next((e for e in epochs if e.get("epoch") == best), None),
         "plots": plots,
         "seconds": sum(e["seconds"] for e in epochs if _is_number(e.get("seconds"))),

@@ -239,7 +239,7 @@ def record(
     old_blessing = artifact("ModelBlessing", "earlier/blessing")
     recorder.execution(
         "Resolver",
-        outputs=[("model", old_model), ("model_blessing", old_blessing)],
+        inputs=[("model", old_model), ("model_blessing", old_blessing)],  # as TFX records it
         kind="tfx.dsl.components.Resolver",
     )
     model = artifact("Model", folder(f"{run_id}/model"))

@@ -111,7 +111,7 @@ def test_a_pushed_run(tmp_path, evaluations):
     assert page.sections["gate"].count("passed") == 6
 
     assert "epoch 11: 0.0584" in page.sections["training"]
-    assert "14 until no progress" in page.sections["training"] and "162,304" in page.sections["training"]
+    assert "14 until no better" in page.sections["training"] and "162,304" in page.sections["training"]
     assert "4.3 ms of 50 ms allowed" in page.sections["server"]
     assert page.row("server", "recommend") == ["recommend", "passed"]
 
@@ -133,6 +133,10 @@ def test_a_pushed_run(tmp_path, evaluations):
     trainer = page.row("lineage", "Trainer")
     assert trainer[1:3] == ["done", "1 min 28 s"]
     assert "pipeline_root/first/model_run" in trainer
+    assert "earlier/model" in page.row("lineage", "Resolver")
+    assert page.source.count('class="edge"') == 11, (
+        "the components' waiting for each other, without shortcuts"
+    )
     assert "footfall run demo.yaml --set training.epochs=14" in page.sections["again"]
     assert "name: sasrec" in page.sections["again"]
 
@@ -290,8 +294,14 @@ def test_artifacts_that_lack_keys(tmp_path):
     recorder = recorded_run.Recorder(tmp_path / "demo")
     recorder.start("first")
     outputs = [
-        ("profile", recorder.artifact("footfall.LogProfile", recorder.folder("profile", profile={"users": 3}))),
-        ("rejected", recorder.artifact("footfall.RejectedRows", recorder.folder("rejected", summary={"rows": 9}))),
+        (
+            "profile",
+            recorder.artifact("footfall.LogProfile", recorder.folder("profile", profile={"users": 3})),
+        ),
+        (
+            "rejected",
+            recorder.artifact("footfall.RejectedRows", recorder.folder("rejected", summary={"rows": 9})),
+        ),
         ("model_run", recorder.artifact("ModelRun", recorder.folder("model_run", history={"epochs": [{}]}))),
         (
             "blessing",
