@@ -73,7 +73,7 @@ if ! .venv/bin/uv pip install --quiet --python .venv/bin/python -r "$lock"; then
     say "uv could not install; trying pip"
     .venv/bin/python -m pip install --quiet -r "$lock"
 fi
-.venv/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+.venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
 # Written last: an installation that was interrupted is made again.
 printf '%s' "$stamp" > .venv/.stamp
 say "Done: .venv/bin/footfall"

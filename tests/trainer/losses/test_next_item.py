@@ -1,0 +1,121 @@
+"""Losses against formulas in NumPy."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from trainer.losses import next_item
+
+SIZE, DIM, TARGETS = 9, 4, 6
+
+
+class Model:
+    """A table of vectors with a generator that gives set draws."""
+
+    def __init__(self, drawn=None, size=SIZE):
+        rng = np.random.default_rng(0)
+        self.table = rng.normal(size=(size, DIM)).astype(np.float32)
+        self.catalogue = type("Catalogue", (), {"size": size})
+        self.generator = tf.random.Generator.from_seed(1) if drawn is None else self
+        self._drawn = drawn
+
+    def uniform(self, shape, maxval, dtype):
+        assert maxval == self.catalogue.size - 1
+        return tf.constant(self._drawn, dtype)
+
+    def item_vectors(self, rows):
+        return tf.gather(self.table, rows)
+
+    def scores(self, states):
+        return tf.matmul(states, self.table, transpose_b=True)
+
+
+@pytest.fixture
+def case():
+    rng = np.random.default_rng(1)
+    states = rng.normal(size=(TARGETS, DIM)).astype(np.float32)
+    labels = rng.integers(0, SIZE, TARGETS)
+    raw = rng.integers(0, SIZE - 1, [TARGETS, 3])
+    negatives = np.array([[v + (v >= label) for v in row] for row, label in zip(raw, labels)])
+    return Model(raw), states, labels, negatives
+
+
+def logits(model, states, labels, negatives):
+    table = model.table.astype(np.float64)
+    positive = np.array([s @ table[label] for s, label in zip(states, labels)])
+    negative = np.array([[s @ table[n] for n in row] for s, row in zip(states, negatives)])
+    return positive, negative
+
+
+def log_sigmoid(x):
+    return -np.log1p(np.exp(-x))
+
+
+def test_softmax(case):
+    model, states, labels, _ = case
+    found = next_item.Softmax()(model, tf.constant(states), tf.constant(labels))
+    scores = states.astype(np.float64) @ model.table.T
+    expected = np.log(np.exp(scores).sum(1)) - scores[np.arange(TARGETS), labels]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_bce(case):
+    model, states, labels, negatives = case
+    found = next_item.BCE(3)(model, tf.constant(states), tf.constant(labels))
+    positive, negative = logits(*case)
+    np.testing.assert_allclose(found, -log_sigmoid(positive) - log_sigmoid(-negative).sum(1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("calibration", [0.0, 0.4, 1.0])
+def test_gbce(case, calibration):
+    """The paper's form, with the probability raised to beta."""
+    model, states, labels, _ = case
+    found = next_item.GBCE(3, calibration)(model, tf.constant(states), tf.constant(labels))
+    positive, negative = logits(*case)
+    alpha = 3 / (SIZE - 1)
+    beta = alpha * (calibration * (1 - 1 / alpha) + 1 / alpha)
+    probability = 1 / (1 + np.exp(-positive))
+    expected = -np.log(probability**beta) - np.log(1 - 1 / (1 + np.exp(-negative))).sum(1)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_gbce_ends():
+    assert next_item.GBCE(3, 0.0).beta(SIZE) == pytest.approx(1.0)
+    assert next_item.GBCE(3, 1.0).beta(SIZE) == pytest.approx(3 / (SIZE - 1))
+
+
+def test_sampled_softmax_with_all_items_is_the_whole(case):
+    """With each other item drawn once, the sampled loss is the full one."""
+    _, states, labels, _ = case
+    model = Model(np.tile(np.arange(SIZE - 1), [TARGETS, 1]))
+    found = next_item.SampledSoftmax(SIZE - 1)(model, tf.constant(states), tf.constant(labels))
+    full = next_item.Softmax()(model, tf.constant(states), tf.constant(labels))
+    np.testing.assert_allclose(found, full, rtol=1e-5)
+
+
+def test_sampled_partition_function_is_unbiased():
+    """exp(loss + positive) estimates the partition function of the whole catalogue."""
+    model = Model(size=50)
+    states = np.tile(np.random.default_rng(2).normal(size=(1, DIM)), [4000, 1]).astype(np.float32)
+    labels = np.zeros(4000, np.int64)
+    loss = next_item.SampledSoftmax(5)(model, tf.constant(states), tf.constant(labels)).numpy()
+    scores = states[0].astype(np.float64) @ model.table.T
+    assert np.exp(loss + scores[0]).mean() == pytest.approx(np.exp(scores).sum(), rel=0.03)
+
+
+def test_negatives_are_uniform_and_never_the_target():
+    model = Model(size=5)
+    labels = np.repeat(np.arange(5), 2000)
+    seen = []
+    model.item_vectors = lambda rows: (seen.append(rows), tf.zeros([*rows.shape, DIM]))[1]
+    next_item.BCE(2)(model, tf.zeros([10_000, DIM]), tf.constant(labels))
+    drawn = next(rows.numpy() for rows in seen if len(rows.shape) == 2)
+    assert not (drawn == labels[:, None]).any()
+    for label in range(5):
+        counts = np.bincount(drawn[labels == label].ravel(), minlength=5)
+        assert np.all(np.abs(np.delete(counts, label) - 1000) < 150)
+
+
+def test_one_item_has_no_negatives():
+    with pytest.raises(ValueError, match="at least two items, found 1"):
+        next_item.BCE(1)(Model(size=1), tf.zeros([1, DIM]), tf.zeros([1], tf.int64))

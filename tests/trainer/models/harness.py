@@ -1,0 +1,214 @@
+"""What every next-item model has to pass; a model's test is one call of `run_model_test`."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from typing import Any, Dict
+
+import numpy as np
+import tensorflow as tf
+
+import schemas  # noqa: F401  selects Keras 2
+from schemas import names
+from trainer import config, registry
+from trainer.losses import next_item
+from trainer.models import base
+
+LENGTH = 6
+SIZE = 11
+
+
+def catalogue() -> base.Catalogue:
+    """Of 11 items with falling counts."""
+    return base.Catalogue(np.arange(SIZE, 0, -1), LENGTH, behaviors=2, scenes=2)
+
+
+def batch(seed: int = 0, rows: int = 5) -> Dict[str, tf.Tensor]:
+    """Left-padded random histories of 1 to L events; what a model does not read does no harm."""
+    rng = np.random.default_rng(seed)
+    item = rng.integers(names.FIRST_INDEX, names.FIRST_INDEX + SIZE, [rows, LENGTH])
+    present = np.arange(LENGTH)[None, :] >= LENGTH - rng.integers(1, LENGTH + 1, [rows, 1])
+    kinds = rng.integers(names.FIRST_INDEX, names.FIRST_INDEX + 2, [rows, LENGTH])
+    return {
+        names.ITEM_INDEX: tf.constant(np.where(present, item, names.PADDING_INDEX)),
+        names.BEHAVIOR_INDEX: tf.constant(np.where(present, kinds, names.PADDING_INDEX)),
+        names.SCENE_INDEX: tf.constant(np.where(present, kinds, names.PADDING_INDEX)),
+        names.TARGET_ITEM_INDEX: tf.constant(rng.integers(names.FIRST_INDEX, names.FIRST_INDEX + SIZE, [rows])),
+        names.TARGET_BEHAVIOR_INDEX: tf.constant(rng.integers(names.FIRST_INDEX, names.FIRST_INDEX + 2, [rows])),
+        names.TARGET_SCENE_INDEX: tf.constant(rng.integers(names.FIRST_INDEX, names.FIRST_INDEX + 2, [rows])),
+    }
+
+
+def build(values: Dict[str, Any], seed: int = 3) -> base.SequenceModel:
+    """A model with its variables made, and the full softmax as its loss."""
+    settings = config.TrainerSettings.from_values({"model": values}).model
+    tf.keras.utils.set_random_seed(seed)
+    model = registry.load(settings.name)(settings, catalogue(), seed=seed)
+    model.training_loss = next_item.Softmax()
+    model(batch(), training=False)
+    return model
+
+
+def run_model_test(values: Dict[str, Any], folder: Any, causal: bool = True, trains: bool = True) -> None:
+    """Checks shapes, padding, causality, gradients, overfitting, saving, export and two replicas.
+
+    Args:
+      values: the `model` part of an experiment, with a small model.
+      folder: an empty one.
+      causal: whether a position must not see later ones.
+      trains: whether there is anything to train.
+    """
+    model, features = build(values), batch()
+    states = model.encode_positions(features, training=False)
+    embedding = model.encode(features, training=False)
+    scores = model.scores(embedding)
+    assert states.shape[:2] == (5, LENGTH) and embedding.shape == (5, states.shape[-1])
+    assert scores.shape == (5, SIZE) and model.item_table().shape == (SIZE, states.shape[-1])
+    np.testing.assert_allclose(scores, embedding @ tf.transpose(model.item_table()), rtol=1e-5, atol=1e-6)
+    rows = tf.constant([[0, 3], [10, 1]], tf.int64)
+    np.testing.assert_allclose(model.item_vectors(rows), tf.gather(model.item_table(), rows))
+    np.testing.assert_array_equal(model(features), embedding)
+    _check_padding(model)
+    if causal:
+        _check_causality(model)
+    if trains:
+        _check_gradients(model, features)
+        _check_overfitting(values)
+        _check_precision(values)
+        _check_replicas(values, folder)
+    _check_saving(values, model, features, folder)
+
+
+def _check_padding(model: base.SequenceModel) -> None:
+    """What stands beside the padding, in padded places of other features, must not matter."""
+    features = batch(1)
+    noisy = dict(features)
+    padded = features[names.ITEM_INDEX] == names.PADDING_INDEX
+    for name in (names.BEHAVIOR_INDEX, names.SCENE_INDEX):
+        noisy[name] = tf.where(padded, tf.constant(3, tf.int64), features[name])
+    np.testing.assert_allclose(model.encode(noisy), model.encode(features), rtol=1e-6, atol=1e-7)
+    # A row alone gives what it gives among others.
+    alone = {name: value[2:3] for name, value in features.items()}
+    np.testing.assert_allclose(model.encode(alone)[0], model.encode(features)[2], rtol=1e-4, atol=1e-5)
+
+
+def _check_causality(model: base.SequenceModel) -> None:
+    features = batch(2)
+    before = model.encode_positions(features, training=False).numpy()
+    for changed in range(1, LENGTH):
+        other = dict(features)
+        for name in (names.ITEM_INDEX, names.BEHAVIOR_INDEX, names.SCENE_INDEX):
+            value = features[name].numpy().copy()
+            value[:, changed:] = names.FIRST_INDEX + (value[:, changed:] + 1) % 2
+            other[name] = tf.constant(value)
+        after = model.encode_positions(other, training=False).numpy()
+        real = features[names.ITEM_INDEX].numpy()[:, :changed] != names.PADDING_INDEX
+        np.testing.assert_array_equal(after[:, :changed][real], before[:, :changed][real])
+
+
+def _check_gradients(model: base.SequenceModel, features: Dict[str, tf.Tensor]) -> None:
+    with tf.GradientTape() as tape:
+        total, count = model.summed_loss(features, training=False)
+    assert count > 0
+    for variable, gradient in zip(model.trainable_variables, tape.gradient(total, model.trainable_variables)):
+        assert gradient is not None, f"no gradient reaches {variable.name}"
+        assert float(tf.norm(tf.convert_to_tensor(gradient))) > 0 or "qkv/bias" in variable.name, variable.name
+
+
+def _check_overfitting(values: Dict[str, Any]) -> None:
+    """One batch is learnt by heart, so the loss can be reached and the optimiser finds it."""
+    model, features = build({**values, "dropout": 0.0} if "dropout" in values else values), batch(4, rows=3)
+    optimizer = tf.keras.optimizers.Adam(0.02)
+
+    @tf.function
+    def step() -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            loss = model.compute_loss(features, training=True)
+        optimizer.apply_gradients(zip(tape.gradient(loss, model.trainable_variables), model.trainable_variables))
+        return loss
+
+    first = float(step())
+    last = [float(step()) for _ in range(150)][-1]
+    assert last < 0.15 * first, (first, last)
+
+
+def _check_precision(values: Dict[str, Any]) -> None:
+    exact = build(values).scores(build(values).encode(batch()))
+    tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        model = build(values)
+        rough = tf.cast(model.scores(model.encode(batch())), tf.float32)
+        total, _ = model.summed_loss(batch(), training=True)
+    finally:
+        tf.keras.mixed_precision.set_global_policy("float32")
+    assert np.isfinite(float(total))
+    np.testing.assert_allclose(rough, exact, atol=0.1 * float(tf.reduce_max(tf.abs(exact))))
+
+
+def _check_saving(values: Dict[str, Any], model: base.SequenceModel, features: Dict[str, tf.Tensor], folder: Any) -> None:
+    path = tf.train.Checkpoint(model=model).write(str(folder / "checkpoint"))
+    other = build(values, seed=99)
+    tf.train.Checkpoint(model=other).read(path).assert_existing_objects_matched()
+    np.testing.assert_array_equal(other.encode(features), model.encode(features))
+
+    read = {name: features[name] for name in model.inputs_read}
+    spec = {name: tf.TensorSpec([None, *value.shape[1:]], value.dtype, name=name) for name, value in read.items()}
+    function = tf.function(lambda **kw: {"scores": model.scores(model.encode(kw))}).get_concrete_function(**spec)
+    tf.saved_model.save(model, str(folder / "saved"), signatures={"score": function})
+    loaded = tf.saved_model.load(str(folder / "saved")).signatures["score"](**read)["scores"]
+    np.testing.assert_allclose(loaded, model.scores(model.encode(features)), rtol=1e-5, atol=1e-6)
+
+
+_REPLICAS = """
+import sys, json
+import schemas
+import tensorflow as tf
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
+import numpy as np
+from tests.trainer.models import harness
+
+values = json.loads(sys.argv[1])
+features = harness.batch(7, rows=6)
+# Of uneven lengths, so that a mean of the replicas' means would be a different gradient.
+results = []
+for devices in (["CPU:0"], ["CPU:0", "CPU:1"]):
+    strategy = tf.distribute.MirroredStrategy(devices)
+    with strategy.scope():
+        model = harness.build(values)
+        optimizer = tf.keras.optimizers.SGD(1.0)
+    data = strategy.experimental_distribute_dataset(tf.data.Dataset.from_tensors(features).unbatch().batch(6))
+
+    def step(batch):
+        with tf.GradientTape() as tape:
+            total, count = model.summed_loss(batch, training=False)
+            count = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, count)
+            loss = total / count
+        optimizer.apply_gradients(zip(tape.gradient(loss, model.trainable_variables), model.trainable_variables))
+
+    tf.function(lambda batch: strategy.run(step, args=(batch,)))(next(iter(data)))
+    assert strategy.num_replicas_in_sync == len(devices)
+    results.append([variable.numpy() for variable in model.trainable_variables])
+for one, two in zip(*results):
+    np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-6)
+print("equal", len(results[0]))
+"""
+
+
+def _check_replicas(values: Dict[str, Any], folder: Any) -> None:
+    """A step on two logical devices equals one on a single device; in a process of its own,
+    since devices are split before TensorFlow starts."""
+    import json
+
+    script = folder / "replicas.py"
+    script.write_text(textwrap.dedent(_REPLICAS))
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+    done = subprocess.run(
+        [sys.executable, str(script), json.dumps(values)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": root},
+        check=False,
+    )
+    assert done.returncode == 0 and done.stdout.startswith("equal"), done.stderr[-3000:]

@@ -1,0 +1,24 @@
+"""The registry of models."""
+
+import subprocess
+import sys
+
+import pytest
+
+from pipeline import config
+from trainer import registry
+
+
+@pytest.mark.parametrize("name", registry.MODELS)
+def test_every_model_loads_has_a_test_and_an_experiment(name, request):
+    entry = registry.MODELS[name]
+    assert registry.load(name).__module__.startswith("trainer.models.")
+    assert entry.settings.model_fields["name"].annotation.__args__ == (name,)
+    assert (request.path.parent / f"test_{name}.py").exists()
+    assert name in {config.load(config.find(shipped)).model.name for shipped in config.shipped_names()}
+
+
+def test_listing_models_does_not_start_tensorflow():
+    code = "import sys, trainer.registry, pipeline.cli; print('tensorflow' in sys.modules, 'tfx' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
