@@ -10,6 +10,7 @@ from typing import Any, Callable, Dict, List, Optional
 import tensorflow as tf
 
 import schemas  # noqa: F401  selects Keras 2
+from schemas import names
 from trainer import config
 from trainer import input as input_lib
 from trainer import ranking
@@ -47,6 +48,12 @@ def build_optimizer(settings: config.TrainingSettings) -> tf.keras.optimizers.Op
     if tf.keras.mixed_precision.global_policy().compute_dtype == "float16":
         optimizer = tf.keras.mixed_precision.LossScaleOptimizer(optimizer)
     return optimizer
+
+
+def _times(gradient: Any, factor: tf.Tensor) -> Any:
+    if isinstance(gradient, tf.IndexedSlices):
+        return tf.IndexedSlices(gradient.values * factor, gradient.indices, gradient.dense_shape)
+    return gradient * factor
 
 
 class TrainingError(RuntimeError):
@@ -117,21 +124,25 @@ class Fit:
         self.model(batch, training=False)
 
     def _one_step(self, batch: Dict[str, tf.Tensor]) -> Any:
+        scales = isinstance(self._optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
+        # Near the number of targets, so that the loss has the size of a mean (float16 needs it).
+        places = tf.cast(tf.size(batch[names.ITEM_INDEX]), tf.float32)
+
         def gradients() -> Any:
             with tf.GradientTape() as tape:
                 total, count = self.model.summed_loss(batch, training=True)
-                # The mean over the targets of all replicas: each adds its share of the gradient.
-                everywhere = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, count)
-                loss = tf.math.divide_no_nan(total, everywhere)
-                if isinstance(self._optimizer, tf.keras.mixed_precision.LossScaleOptimizer):
-                    loss = self._optimizer.get_scaled_loss(loss)
-            grads = tape.gradient(loss, self.model.trainable_variables)
-            if isinstance(self._optimizer, tf.keras.mixed_precision.LossScaleOptimizer):
-                grads = self._optimizer.get_unscaled_gradients(grads)
-            return total, count, grads
+                loss = tf.math.divide_no_nan(total, places)
+                loss = self._optimizer.get_scaled_loss(loss) if scales else loss
+            return total, count, tape.gradient(loss, self.model.trainable_variables)
 
         compute = tf.function(gradients, jit_compile=True) if self._settings.xla else gradients
         total, count, grads = compute()
+        if scales:
+            grads = self._optimizer.get_unscaled_gradients(grads)
+        # The mean over the targets of all replicas: each adds its share of the gradient.
+        everywhere = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, count)
+        share = tf.math.divide_no_nan(places, everywhere)
+        grads = [_times(gradient, share) for gradient in grads]
         self._optimizer.apply_gradients(zip(grads, self.model.trainable_variables))
         return total, count
 

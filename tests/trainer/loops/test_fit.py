@@ -1,0 +1,157 @@
+"""The training loop: equal runs, resumption, early stopping, and what stops it."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from schemas import names
+from tests.trainer.models import harness
+from trainer import config, ranking, registry
+from trainer.loops import fit
+from trainer.losses import next_item
+
+
+def blocks(rows=90, seed=0, evaluation=False):
+    """Windows in which the next item follows from the last one."""
+    rng = np.random.default_rng(seed)
+    start = rng.integers(0, harness.SIZE, [rows, 1])
+    walk = names.FIRST_INDEX + (start + np.arange(harness.LENGTH + 1)) % harness.SIZE
+    features = {names.ITEM_INDEX: walk[:, :-1], names.TARGET_ITEM_INDEX: walk[:, -1]}
+    data = tf.data.Dataset.from_tensor_slices(features)
+    if evaluation:
+        nothing = tf.SparseTensor(tf.zeros([0, 1], tf.int64), tf.zeros([0], tf.int64), [0])
+        data = data.map(lambda window: {**window, names.SEEN_ITEM_INDEX: nothing})
+    return data.batch(32).cache()
+
+
+def loop(folder, training=None, loss=None):
+    settings = config.TrainerSettings.from_values(
+        {
+            "model": {"name": "sasrec", "dim": 8, "blocks": 1, "heads": 2, "dropout": 0.3},
+            "loss": loss or {"name": "bce", "negatives": 2},
+            "training": {"epochs": 4, "batch_size": 16, "learning_rate": 0.01, **(training or {})},
+        }
+    )
+
+    def build():
+        model = registry.load("sasrec")(settings.model, harness.catalogue(), seed=settings.training.seed)
+        model.training_loss = next_item.build(settings.loss)
+        return model
+
+    return fit.Fit(
+        build,
+        settings.training,
+        tf.distribute.MirroredStrategy(["CPU:0"]),
+        blocks(),
+        lambda model: ranking.FullRanking(model, blocks(20, 1, evaluation=True), exclude_seen=False),
+        str(folder / "checkpoints"),
+        str(folder / "tensorboard"),
+    )
+
+
+def weights(one):
+    return [variable.numpy() for variable in one.model.trainable_variables]
+
+
+def assert_equal(one, two):
+    for a, b in zip(weights(one), weights(two)):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_two_runs_with_a_seed_are_equal_and_another_seed_is_not(tmp_path):
+    runs = [loop(tmp_path / str(n), {"epochs": 2, "seed": seed}) for n, seed in enumerate((5, 5, 6))]
+    histories = [one.run() for one in runs]
+    assert_equal(runs[0], runs[1])
+    losses = [[epoch["loss"] for epoch in history["epochs"]] for history in histories]
+    assert losses[0] == losses[1] != losses[2]
+
+
+class Killed(Exception):
+    """Stands for a process that dies."""
+
+
+@pytest.mark.parametrize("where", ["between epochs", "within an epoch"])
+def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(tmp_path, where, monkeypatch):
+    monkeypatch.setattr(fit, "_STEPS_PER_CALL", 2)
+    whole = loop(tmp_path / "whole")
+    expected = whole.run()
+
+    settings = {"checkpoint_seconds": 1e-9}
+    killed = loop(tmp_path / "killed", settings)
+    save, saves = killed._save, []
+
+    def save_and_die():
+        save()
+        saves.append(int(killed._step))
+        # Six steps an epoch in calls of two: saved after steps 2 and 4, and at the end.
+        if len(saves) == (3 if where == "between epochs" else 5):
+            raise Killed
+
+    monkeypatch.setattr(killed, "_save", save_and_die)
+    with pytest.raises(Killed):
+        killed.run()
+    assert (saves[-1] == 0) == (where == "between epochs")
+
+    resumed = loop(tmp_path / "killed", settings)
+    found = resumed.run()
+    assert found["resumed_from_epoch"] == 1
+    assert_equal(resumed, whole)
+    assert [e["loss"] for e in found["epochs"]] == [e["loss"] for e in expected["epochs"]]
+    assert found["best_epoch"] == expected["best_epoch"]
+
+
+def test_it_learns_and_ends_with_its_best_weights(tmp_path):
+    one = loop(tmp_path, {"epochs": 40, "patience": 3}, {"name": "softmax"})
+    history = one.run()
+    measured = [epoch["ndcg@10"] for epoch in history["epochs"]]
+    assert history["stopped"] == "patience"
+    assert len(measured) == history["best_epoch"] + 3
+    assert max(measured) == measured[history["best_epoch"] - 1] > 0.95
+    again = ranking.FullRanking(one.model, blocks(20, 1, evaluation=True), exclude_seen=False).evaluate()
+    assert again["ndcg@10"] == pytest.approx(max(measured), abs=1e-6)
+    assert list((tmp_path / "tensorboard").iterdir())
+
+
+def test_no_epochs_measures_the_initial_weights(tmp_path):
+    history = loop(tmp_path, {"epochs": 0}).run()
+    assert history["stopped"] == "nothing to train" and history["best_epoch"] == 0
+    assert 0 <= history["epochs"][0]["ndcg@10"] < 0.9
+
+
+def test_time_limit(tmp_path):
+    history = loop(tmp_path, {"epochs": 500, "patience": 500, "max_seconds": 0.01}).run()
+    assert history["stopped"] == "max_seconds" and len(history["epochs"]) == 1
+
+
+def test_a_loss_that_is_no_number_stops_with_advice(tmp_path):
+    with pytest.raises(fit.TrainingError, match="lower training.learning_rate"):
+        loop(tmp_path, {"learning_rate": 1e30, "epochs": 5}).run()
+
+
+@pytest.mark.parametrize("extra", [{"xla": True}, {"weight_decay": 0.1, "clip_norm": 1.0, "warmup_steps": 5}], ids=["xla", "all"])
+def test_settings_of_training(tmp_path, extra):
+    """XLA changes the speed, not the mathematics; the others are really used."""
+    plain = loop(tmp_path / "plain", {"epochs": 2}, {"name": "softmax"}).run()
+    other = loop(tmp_path / "other", {"epochs": 2, **extra}, {"name": "softmax"}).run()
+    first, second = plain["epochs"][0]["loss"], other["epochs"][0]["loss"]
+    if "xla" in extra:
+        # The draws of dropout differ between compilers; the loss is close all the same.
+        assert second == pytest.approx(first, rel=0.05)
+    else:
+        assert second > first and other["epochs"][0]["learning_rate"] == pytest.approx(0.01)
+
+
+def test_mean_loss_counts_only_real_targets():
+    """Padding and targets out of vocabulary are worth nothing, in either form of the loss."""
+    model = harness.build({"name": "sasrec", "dim": 8, "blocks": 1, "heads": 2, "dropout": 0.0})
+    features = harness.batch(3)
+    target = features[names.TARGET_ITEM_INDEX].numpy().copy()
+    target[0] = names.OOV_INDEX
+    features[names.TARGET_ITEM_INDEX] = tf.constant(target)
+    total, count = model.summed_loss(features, training=False)
+    history = features[names.ITEM_INDEX].numpy()
+    assert float(count) == (history != names.PADDING_INDEX).sum() - 1
+    model.static_shapes = True
+    static_total, static_count = model.summed_loss(features, training=False)
+    assert float(static_count) == float(count)
+    assert float(static_total) == pytest.approx(float(total), rel=1e-5)
