@@ -1,0 +1,95 @@
+"""The transform graph: indices, padding, vocabulary, time."""
+
+import collections
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from components.transform import preprocessing, vocabulary
+from schemas import names
+from tests import fixtures
+
+ODD = ["a b", "", "ü漢", "tab\there", '"q",', "0012", "12"]
+
+
+@pytest.fixture(scope="module")
+def windows():
+    made = fixtures.random_windows(80, 15, behaviors=True)
+    made += [fixtures.window([item or "i1", "i2"], item or "i3", ["view", "rare"]) for item in ODD]
+    return made
+
+
+@pytest.fixture(scope="module")
+def output(windows, tmp_path_factory):
+    return fixtures.build_transform_output(str(tmp_path_factory.mktemp("transform")), windows, behaviors=True)
+
+
+def transform(output, windows):
+    spec = output.raw_feature_spec()
+    parsed = tf.io.parse_example([fixtures.serialize(w) for w in windows], spec)
+    return output.transform_features_layer()(parsed)
+
+
+def test_vocabulary_counts_training_targets(output, windows):
+    counts = collections.Counter()
+    for window in windows:
+        counts.update([*window[names.ITEM_ID][1:], window[names.TARGET_ITEM_ID]])
+    known = vocabulary.Vocabulary.load(output)
+    found = {item.decode(): count for item, count in zip(known.items, known.counts)}
+    assert found == dict(counts)
+    assert list(known.counts) == sorted(known.counts, reverse=True)
+    assert known.table_size == known.size + names.FIRST_INDEX
+    assert set(known.behaviors) == {b"view", b"buy", b"rare"} and known.scenes == []
+
+
+def test_indices_are_places_in_the_vocabulary(output, windows):
+    known = vocabulary.Vocabulary.load(output)
+    index = {item.decode(): names.FIRST_INDEX + place for place, item in enumerate(known.items)}
+    found = transform(output, windows)
+    for row, window in enumerate(windows):
+        items = [index.get(item, names.OOV_INDEX) for item in window[names.ITEM_ID]]
+        expected = [names.PADDING_INDEX] * (fixtures.LENGTH - len(items)) + items
+        np.testing.assert_array_equal(found[names.ITEM_INDEX][row], expected)
+        assert found[names.TARGET_ITEM_INDEX][row] == index[window[names.TARGET_ITEM_ID]]
+    seen = tf.sparse.to_dense(found[names.SEEN_ITEM_INDEX]).numpy()
+    first = [index.get(item, names.OOV_INDEX) for item in windows[0][names.SEEN_ITEM_ID]]
+    np.testing.assert_array_equal(seen[0][: len(first)], first)
+
+
+def test_long_unknown_and_empty_histories(output):
+    long = [f"i{n % 15}" for n in range(3 * fixtures.LENGTH)]
+    found = transform(
+        output,
+        [
+            fixtures.window(long, "i1", ["view"] * len(long)),
+            fixtures.window(long[-fixtures.LENGTH :], "i1", ["view"] * fixtures.LENGTH),
+            fixtures.window(["never met"], "never met either", ["never seen"]),
+        ],
+    )
+    items = found[names.ITEM_INDEX].numpy()
+    np.testing.assert_array_equal(items[0], items[1])
+    assert items[2].tolist() == [names.PADDING_INDEX] * (fixtures.LENGTH - 1) + [names.OOV_INDEX]
+    assert found[names.BEHAVIOR_INDEX][2, -1] == names.OOV_INDEX
+    assert found[names.TARGET_ITEM_INDEX][2] == names.OOV_INDEX
+    layer = output.transform_features_layer()
+    spec = {name: output.raw_feature_spec()[name] for name in (names.ITEM_ID, names.BEHAVIOR, names.TIMESTAMP)}
+    empty = layer(tf.io.parse_example([tf.train.Example().SerializeToString()], spec))
+    assert empty[names.ITEM_INDEX].numpy().tolist() == [[names.PADDING_INDEX] * fixtures.LENGTH]
+
+
+def test_time_features(output):
+    # Thursday 1970-01-01 23:30, half an hour later, and Monday 1970-01-05 12:00 (UTC).
+    minute = 60_000
+    times = [23 * 60 * minute + 30 * minute, 24 * 60 * minute, (4 * 24 + 12) * 60 * minute]
+    window = {**fixtures.window(["i1", "i2", "i3"], "i4", ["view"] * 3), names.TIMESTAMP: times}
+    found = {name: value[0].numpy().tolist()[-4:] for name, value in transform(output, [window]).items() if name in (names.HOUR_OF_DAY, names.DAY_OF_WEEK)}
+    assert found[names.HOUR_OF_DAY] == [0, 24, 1, 13]
+    assert found[names.DAY_OF_WEEK] == [0, 4, 5, 1]
+    gaps = transform(output, [window])[names.LOG_GAP][0].numpy()[-4:]
+    np.testing.assert_allclose(gaps, [0, 0, np.log1p(1800), np.log1p(84 * 3600)], rtol=1e-6)
+
+
+def test_left_pad():
+    ragged = tf.ragged.constant([[1, 2], [], [3, 4, 5]])
+    np.testing.assert_array_equal(preprocessing.left_pad(ragged, 3, 9), [[9, 1, 2], [9, 9, 9], [3, 4, 5]])

@@ -1,0 +1,173 @@
+"""Signatures: what is served equals what is computed offline, for any way to ask."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_transform as tft
+from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow_serving.apis import prediction_log_pb2
+
+from components.transform import vocabulary
+from schemas import names
+from tests import fixtures
+
+
+@pytest.fixture(scope="module")
+def served(toy):
+    return tf.saved_model.load(str(toy / "model"))
+
+
+@pytest.fixture(scope="module")
+def output(toy):
+    return tft.TFTransformOutput(str(toy / "transform"))
+
+
+@pytest.fixture(scope="module")
+def items(output):
+    return vocabulary.Vocabulary.load(output).items
+
+
+WINDOWS = fixtures.random_windows(12, 20, seed=5, behaviors=True) + [
+    fixtures.window(["i1"], "unknown target", ["view"], seen=["i1"]),
+    fixtures.window(["unknown", "i2"], "i3", ["view", "odd"], seen=["unknown", "i2", "i4", "i5"]),
+]
+SERIALIZED = tf.constant([fixtures.serialize(w) for w in WINDOWS])
+
+
+@pytest.fixture(scope="module")
+def offline(output):
+    """Scores by the transform graph and the model, outside of any export."""
+    parsed = tf.io.parse_example(SERIALIZED, output.raw_feature_spec())
+    features = output.transform_features_layer()(parsed)
+    model = fixtures.ToyModel(output.vocabulary_size_by_name(names.ITEM_VOCABULARY))
+    return model.scores(model.encode(features)).numpy()
+
+
+def histories(windows=WINDOWS, left=0, right=0):
+    """Raw tensors padded at the right, with more padding on either side where asked."""
+    longest = max(len(w[names.ITEM_ID]) for w in windows)
+    result = {}
+    for name, blank in ((names.ITEM_ID, ""), (names.BEHAVIOR, ""), (names.TIMESTAMP, 0)):
+        rows = [[blank] * left + w[name] + [blank] * (longest - len(w[name]) + right) for w in windows]
+        result[name] = tf.constant(rows, tf.int64 if name == names.TIMESTAMP else tf.string)
+    return result
+
+
+def recommend(served, k=5, exclude=None, **inputs):
+    rows = len(inputs[names.ITEM_ID])
+    exclude = tf.fill([rows, 0], "") if exclude is None else tf.constant(exclude)
+    return served.signatures["recommend"](**inputs, exclude=exclude, k=tf.constant(k))
+
+
+def expected(offline, items, row, excluded, k):
+    left = [(score, item) for score, item in zip(offline[row], items) if item.decode() not in excluded]
+    return [item for _, item in sorted(left, key=lambda pair: -pair[0])][:k]
+
+
+def test_recommend_equals_offline_scores(served, offline, items):
+    found = recommend(served, **histories())
+    for row, window in enumerate(WINDOWS):
+        assert found[names.ITEM_ID][row].numpy().tolist() == expected(offline, items, row, window[names.ITEM_ID], 5)
+    best = sorted((s for s, i in zip(offline[0], items) if i.decode() not in WINDOWS[0][names.ITEM_ID]), reverse=True)
+    np.testing.assert_allclose(found["score"][0], best[:5], rtol=1e-5)
+
+
+def test_padding_may_stand_anywhere(served):
+    plain = recommend(served, **histories())
+    for sides in ({"left": 3}, {"right": 4}, {"left": 2, "right": 1}):
+        other = recommend(served, **histories(**sides))
+        np.testing.assert_array_equal(other[names.ITEM_ID], plain[names.ITEM_ID])
+    single = recommend(served, **histories(WINDOWS[3:4]))
+    np.testing.assert_array_equal(single[names.ITEM_ID][0], plain[names.ITEM_ID][3])
+    holes = histories(WINDOWS[:1])
+    length = holes[names.ITEM_ID].shape[1]
+    spread = {
+        name: tf.reshape(tf.stack([value, tf.zeros_like(value)], axis=2), [1, 2 * length])
+        for name, value in holes.items()
+    }
+    np.testing.assert_array_equal(recommend(served, **spread)[names.ITEM_ID][0], plain[names.ITEM_ID][0])
+
+
+def test_serving_default_equals_recommend(served):
+    found = served.signatures["serving_default"](examples=SERIALIZED)
+    asked = recommend(served, k=10, **histories())
+    np.testing.assert_array_equal(found[names.ITEM_ID], asked[names.ITEM_ID])
+    np.testing.assert_allclose(found["score"], asked["score"], rtol=1e-6)
+
+
+def test_a_request_needs_no_target(served):
+    """A client has a history only: neither targets nor slices are in its example."""
+    bare = [{name: w[name] for name in (names.ITEM_ID, names.BEHAVIOR, names.TIMESTAMP)} for w in WINDOWS]
+    serialized = tf.constant([fixtures.serialize(w) for w in bare])
+    for signature in ("serving_default", "transform_features"):
+        full, partial = (served.signatures[signature](examples=e) for e in (SERIALIZED, serialized))
+        for name in full:
+            np.testing.assert_array_equal(full[name], partial[name])
+
+
+def test_exclusion_and_size(served, items):
+    first = recommend(served, k=3, **histories(WINDOWS[:1]))[names.ITEM_ID][0].numpy().tolist()
+    second = recommend(served, k=3, exclude=[[first[0].decode(), ""]], **histories(WINDOWS[:1]))
+    assert second[names.ITEM_ID][0].numpy().tolist()[:2] == first[1:]
+    # More than there are: the catalogue, then empty ids at the lowest score.
+    everything = recommend(served, k=1000, **histories(WINDOWS[:1]))
+    ids = [i for i in everything[names.ITEM_ID][0].numpy() if i]
+    assert everything[names.ITEM_ID].shape == (1, len(items))
+    assert set(ids) == {i for i in items if i.decode() not in WINDOWS[0][names.ITEM_ID]}
+    rest = everything["score"][0].numpy()[len(ids) :]
+    assert len(rest) and (rest == np.finfo(np.float32).min).all()
+    assert recommend(served, k=0, **histories(WINDOWS[:1]))[names.ITEM_ID].shape == (1, 0)
+
+
+def test_an_empty_history_is_answered(served):
+    nothing = {names.ITEM_ID: tf.fill([2, 0], ""), names.BEHAVIOR: tf.fill([2, 0], ""), names.TIMESTAMP: tf.zeros([2, 0], tf.int64)}
+    found = recommend(served, k=4, **nothing)
+    assert found[names.ITEM_ID].shape == (2, 4) and np.isfinite(found["score"]).all()
+
+
+def test_evaluate_equals_offline_ranks(served, offline, items):
+    found = served.signatures["evaluate"](examples=SERIALIZED)
+    known = [item.decode() for item in items]
+    for row, window in enumerate(WINDOWS):
+        target = window[names.TARGET_ITEM_ID]
+        if target not in known:
+            assert found[names.RANK][row] == found[names.POPULARITY_RANK][row] == len(known) + 1
+            continue
+        place = known.index(target)
+        rivals = [n for n, item in enumerate(known) if item != target and item not in window[names.SEEN_ITEM_ID]]
+        assert found[names.RANK][row] == 1 + sum(offline[row][n] >= offline[row][place] for n in rivals)
+        assert found[names.POPULARITY_RANK][row] == 1 + sum(n < place for n in rivals)
+    assert found["catalogue_size"].numpy().tolist() == [len(known)] * len(WINDOWS)
+
+
+def test_rank_and_embed(served, offline, items):
+    known = [item.decode() for item in items]
+    candidates = [known[4], "unknown", known[0], known[9]]
+    found = served.signatures["rank"](**histories(), candidates=tf.constant([candidates] * len(WINDOWS)))
+    for row in range(len(WINDOWS)):
+        scores = [offline[row][4], np.finfo(np.float32).min, offline[row][0], offline[row][9]]
+        np.testing.assert_allclose(found["score"][row], scores, rtol=1e-5)
+        np.testing.assert_array_equal(found["rank"][row], 1 + np.argsort(np.argsort(-np.array(scores), kind="stable")))
+    embedding = served.signatures["embed"](**histories())["embedding"]
+    table = fixtures.ToyModel(len(known)).table.numpy()[names.FIRST_INDEX :]
+    np.testing.assert_allclose(embedding.numpy() @ table.T, offline, rtol=1e-4, atol=1e-5)
+
+
+def test_only_core_operations(toy):
+    """What TensorFlow Serving has without any extension."""
+    model = saved_model_pb2.SavedModel.FromString((toy / "model" / "saved_model.pb").read_bytes())
+    graph = model.meta_graphs[0].graph_def
+    used = {node.op for node in graph.node} | {n.op for f in graph.library.function for n in f.node_def}
+    functions = {f.signature.name for f in graph.library.function}
+    core = set(dir(tf.raw_ops))
+    assert "StatefulPartitionedCall" in used
+    assert not {op for op in used - functions if op not in core}
+
+
+def test_warmup_request_is_answered(toy, served):
+    path = toy / "model" / "assets.extra" / "tf_serving_warmup_requests"
+    (record,) = tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
+    request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+    assert request.model_spec.signature_name == "recommend"
+    inputs = {name: tf.constant(tf.make_ndarray(value)) for name, value in request.inputs.items()}
+    assert served.signatures["recommend"](**inputs)[names.ITEM_ID].shape == (1, 10)
