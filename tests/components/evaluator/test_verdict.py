@@ -151,7 +151,7 @@ def test_no_examples(tmp_path, data):
 def test_tfma_intervals_agree_with_ours(tmp_path, method):
     """With one example per user both resample the same things."""
     data = harness.windows(size=600, users=1, better=0.7)
-    data.users[:] = [f"u{i}" for i in range(600)]
+    data = data._replace(users=np.array([f"u{i}" for i in range(600)]))
     harness.write_examples(data, tmp_path / "examples")
     ours = _judge(tmp_path / "ours", tmp_path / "examples", "good", "worse", slices=("user_frequency",))
     evaluation = spec.EvaluationSpec(cutoffs=(10,), slices=(), confidence_intervals=False)
@@ -167,7 +167,7 @@ def test_tfma_intervals_agree_with_ours(tmp_path, method):
         one, other = getattr(ours.overall, part)["ndcg@10"], getattr(theirs.overall, part)["ndcg@10"]
         assert one.value == pytest.approx(other.value, abs=1e-9)
         # Theirs has 20 resamples without a seed: its width has a standard deviation of a sixth.
-        assert 0.4 < (one.high - one.low) / (other.high - other.low) < 2.5
+        assert 0.5 < (one.high - one.low) / (other.high - other.low) < 2.0
 
 
 def test_reading_what_is_not_there(tmp_path):
