@@ -61,7 +61,7 @@ class LoadedModel:
                 "INVALID_ARGUMENT", f"unknown input {unknown[0]!r}; {name} takes {', '.join(sorted(specs))}"
             )
         feed = {}
-        for key, spec in specs.items():
+        for key, spec in sorted(specs.items()):
             value = inputs[key] if key in inputs else _default(key, specs, inputs)
             if value is None:
                 raise RequestError("INVALID_ARGUMENT", f"input {key!r} is missing; {name} takes {', '.join(sorted(specs))}")

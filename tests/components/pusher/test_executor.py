@@ -1,0 +1,70 @@
+"""Pushes that are whole or not there."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from components.pusher import executor
+
+
+@pytest.fixture
+def model(tmp_path):
+    folder = tmp_path / "model"
+    (folder / "variables").mkdir(parents=True)
+    (folder / "saved_model.pb").write_bytes(b"graph")
+    for number in range(50):
+        (folder / "variables" / f"v{number}").write_bytes(b"x" * 1000)
+    return str(folder)
+
+
+def test_versions_grow_and_hold_the_whole_model(model, tmp_path):
+    base = str(tmp_path / "serving")
+    first, second = executor.push(model, base), executor.push(model, base)
+    assert first < second and abs(first - time.time()) < 100
+    assert executor.versions(base) == [first, second]
+    for version in (first, second):
+        folder = os.path.join(base, str(version))
+        assert len(os.listdir(os.path.join(folder, "variables"))) == 50
+        assert os.path.exists(os.path.join(folder, "saved_model.pb"))
+    os.makedirs(os.path.join(base, "99999999999"))
+    assert executor.push(model, base) == 100000000000
+
+
+def test_a_killed_push_leaves_no_version(model, tmp_path):
+    """The process is killed at a file in the middle of the copy, again and again."""
+    base = tmp_path / "serving"
+    code = """
+import os, signal, sys
+from components.pusher import executor
+from tfx.utils import io_utils
+copy = io_utils.fileio.copy
+left = int(sys.argv[3])
+def die_later(*args, **kwargs):
+    global left
+    left -= 1
+    if left < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return copy(*args, **kwargs)
+io_utils.fileio.copy = die_later
+executor.push(sys.argv[1], sys.argv[2])
+"""
+    for files in (0, 20):
+        done = subprocess.run([sys.executable, "-c", code, model, str(base), str(files)], check=False)
+        assert done.returncode == -signal.SIGKILL
+        assert executor.versions(str(base)) == []
+    assert any(name.startswith(".pushing-") for name in os.listdir(base))
+    version = executor.push(model, str(base))
+    assert os.listdir(base) == [str(version)]
+
+
+def test_the_graph_is_copied_last(model, tmp_path, monkeypatch):
+    """On a bucket nothing can be renamed: the file that a server looks for comes at the end."""
+    order = []
+    copy = executor.io_utils.fileio.copy
+    monkeypatch.setattr(executor.io_utils.fileio, "copy", lambda s, *a, **k: (order.append(s), copy(s, *a, **k))[1])
+    executor._copy(model, str(tmp_path / "target"))
+    assert order[-1].endswith("saved_model.pb") and len(order) == 51

@@ -1,0 +1,301 @@
+"""The embedded server and the client, over real sockets."""
+
+import base64
+import concurrent.futures
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+
+import grpc
+import numpy as np
+import pytest
+import tensorflow as tf
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+from schemas import names
+from serving import client as client_lib
+from serving import server as server_lib
+from tests import fixtures
+from tests.serving import test_signatures
+
+HISTORY = [
+    {"item_id": "i1", "behavior": "view", "timestamp": 1_600_000_000_000},
+    {"item_id": "i2", "behavior": "buy", "timestamp": 1_600_003_600_000},
+]
+
+
+@pytest.fixture
+def base(toy, tmp_path):
+    """A folder with version 1."""
+    shutil.copytree(toy / "model", tmp_path / "models" / "1")
+    return tmp_path / "models"
+
+
+@pytest.fixture(scope="module")
+def running(toy, tmp_path_factory):
+    """A server that the tests that change nothing share."""
+    folder = tmp_path_factory.mktemp("base")
+    shutil.copytree(toy / "model", folder / "7")
+    with server_lib.Server(str(folder), "toy", max_message_bytes=1 << 20) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def client(running):
+    with client_lib.Client(f"127.0.0.1:{running.grpc_port}", "toy") as connected:
+        yield connected
+
+
+def rest(server, path, body=None):
+    data = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+    request = urllib.request.Request(f"http://127.0.0.1:{server.rest_port}{path}", data)
+    try:
+        with urllib.request.urlopen(request, timeout=10) as response:
+            return response.status, json.loads(response.read())
+    except urllib.error.HTTPError as error:
+        return error.code, json.loads(error.read())
+
+
+def test_answers_are_those_of_the_saved_model(client, toy):
+    served = tf.saved_model.load(str(toy / "model"))
+    for window in test_signatures.WINDOWS[:4]:
+        history = [
+            {"item_id": i, "behavior": b, "timestamp": t}
+            for i, b, t in zip(window[names.ITEM_ID], window[names.BEHAVIOR], window[names.TIMESTAMP])
+        ]
+        (answer,) = client.recommend([history], k=4, exclude=["i3"])
+        direct = test_signatures.recommend(
+            served, k=4, exclude=[["i3"]], **test_signatures.histories([window])
+        )
+        assert answer.item_ids == [i.decode() for i in direct[names.ITEM_ID][0].numpy()]
+        np.testing.assert_allclose(answer.scores, direct["score"][0], rtol=1e-6)
+
+
+def test_batches_of_different_lengths(running):
+    histories = [HISTORY * n for n in (1, 3, 2, 1, 1)]
+    with client_lib.Client(f"127.0.0.1:{running.grpc_port}", "toy", max_batch=2) as small:
+        answers = small.recommend(histories, k=3)
+        alone = [small.recommend([history], k=3)[0] for history in histories]
+    assert [a.item_ids for a in answers] == [a.item_ids for a in alone]
+    assert len(answers) == 5
+
+
+def test_rank_embed_metadata_and_status(client):
+    (scores,) = client.rank([HISTORY], ["i5", "i6", "unknown"])
+    assert scores["unknown"] == np.finfo(np.float32).min < min(scores["i5"], scores["i6"])
+    assert client.embed([HISTORY, HISTORY[:1]]).shape == (2, 4)
+    definition = client.metadata()["recommend"]
+    assert set(definition.inputs) == {"item_id", "behavior", "timestamp", "exclude", "k"}
+    assert definition.inputs["timestamp"].dtype == tf.int64.as_datatype_enum
+    assert client.versions() == {7: "AVAILABLE"}
+
+
+def test_inputs_that_may_be_left_out(client):
+    inputs = {
+        "item_id": np.array([["i1", "i2"]], object),
+        "behavior": np.array([["view", "buy"]], object),
+        "timestamp": np.array([[1, 2]]),
+    }
+    assert client.predict("recommend", inputs)["item_id"].shape == (1, 10)
+
+
+@pytest.mark.parametrize(
+    "name,signature,inputs,code,words",
+    [
+        ("other", "recommend", {}, "NOT_FOUND", "no model 'other'; this server has 'toy'"),
+        ("toy", "nonsense", {}, "NOT_FOUND", "no signature 'nonsense'"),
+        ("toy", "embed", {"item_id": np.array([["a"]], object)}, "INVALID_ARGUMENT", "'behavior' is missing"),
+        ("toy", "serving_default", {"wrong": np.zeros(1)}, "INVALID_ARGUMENT", "unknown input 'wrong'"),
+        ("toy", "serving_default", {"examples": np.zeros(1)}, "INVALID_ARGUMENT", "'examples' wants string"),
+        ("toy", "serving_default", {"examples": np.array([["a"]], object)}, "INVALID_ARGUMENT", "wants shape (None,), found (1, 1)"),
+        ("toy", "serving_default", {"examples": np.array(["\x01broken"], object)}, "INVALID_ARGUMENT", "Could not parse example"),
+    ],
+)
+def test_errors_name_what_was_wrong(running, name, signature, inputs, code, words):
+    with client_lib.Client(f"127.0.0.1:{running.grpc_port}", name) as other:
+        with pytest.raises(grpc.RpcError) as caught:
+            other.predict(signature, inputs)
+    assert caught.value.code().name == code and words in caught.value.details()
+
+
+def test_history_without_a_feature_is_named(client):
+    with pytest.raises(ValueError, match="history 1, event 0: behavior is missing"):
+        client.recommend([HISTORY, [{"item_id": "i1", "timestamp": 1}]])
+
+
+def test_version_in_the_request(running):
+    with grpc.insecure_channel(f"127.0.0.1:{running.grpc_port}") as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        request = predict_pb2.PredictRequest()
+        request.model_spec.name, request.model_spec.signature_name = "toy", "serving_default"
+        request.inputs["examples"].CopyFrom(tf.make_tensor_proto([fixtures.serialize(test_signatures.WINDOWS[0])]))
+        request.model_spec.version.value = 7
+        assert stub.Predict(request, timeout=10).model_spec.version.value == 7
+        request.output_filter.append("score")
+        assert list(stub.Predict(request, timeout=10).outputs) == ["score"]
+        request.model_spec.version.value = 8
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.Predict(request, timeout=10)
+        assert caught.value.code() == grpc.StatusCode.NOT_FOUND
+
+
+def test_health(running):
+    with grpc.insecure_channel(f"127.0.0.1:{running.grpc_port}") as channel:
+        answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5)
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
+    assert rest(running, "/healthz") == (200, {"status": "ok"})
+
+
+def test_rest_as_tensorflow_serving(running, client):
+    (expected,) = client.recommend([HISTORY], k=2)
+    columns = {name: [[event[name] for event in HISTORY]] for name in ("item_id", "behavior", "timestamp")}
+    body = {"signature_name": "recommend", "inputs": {**columns, "exclude": [[]], "k": 2}}
+    status, found = rest(running, "/v1/models/toy:predict", body)
+    assert status == 200 and found["outputs"]["item_id"] == [expected.item_ids]
+    serialized = base64.b64encode(fixtures.serialize(test_signatures.WINDOWS[0])).decode()
+    for instances in ([{"b64": serialized}], [{"examples": {"b64": serialized}}]):
+        status, found = rest(running, "/v1/models/toy/versions/7:predict", {"instances": instances})
+        assert status == 200 and set(found["predictions"][0]) == {"item_id", "score"}
+    row = {name: value[0] for name, value in columns.items()}
+    status, found = rest(running, "/v1/models/toy:predict", {"signature_name": "embed", "instances": [row]})
+    # One output needs no name.
+    assert status == 200 and np.shape(found["predictions"]) == (1, 4)
+    status, found = rest(running, "/v1/models/toy")
+    assert found["model_version_status"][0]["version"] == "7"
+    status, found = rest(running, "/v1/models/toy/metadata")
+    assert "recommend" in found["metadata"]["signature_def"]["signature_def"]
+
+
+@pytest.mark.parametrize(
+    "path,body,status,words",
+    [
+        ("/v1/models/toy:predict", b"{", 400, "not JSON"),
+        ("/v1/models/toy:predict", {}, 400, "either 'instances' or 'inputs'"),
+        ("/v1/models/toy:predict", {"instances": []}, 400, "at least one row"),
+        ("/v1/models/other:predict", {"instances": ["x"]}, 404, "no model 'other'"),
+        ("/v1/models/toy/versions/9:predict", {"instances": ["x"]}, 404, "version 9 is not loaded"),
+        ("/v1/models/toy:predict", {"signature_name": "x", "instances": ["x"]}, 404, "no signature"),
+        ("/v1/models/toy:classify", {}, 404, "nothing at"),
+        ("/v1/models/toy:predict", b" " * (1 << 21), 413, "at most 1048576 bytes"),
+    ],
+)
+def test_rest_errors(running, path, body, status, words):
+    found, answer = rest(running, path, body)
+    assert found == status and words in answer["error"]
+
+
+def test_a_request_over_the_size_is_refused(running):
+    with client_lib.Client(f"127.0.0.1:{running.grpc_port}", "toy") as big:
+        with pytest.raises(grpc.RpcError) as caught:
+            big.predict("serving_default", {"examples": np.array(["x" * (2 << 20)], object)})
+    assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_new_versions_come_without_a_dropped_request(base, tmp_path):
+    """Eight clients ask without pause while versions come, one of them broken."""
+    fixtures.export_toy_model(str(tmp_path / "second"), 20, behaviors=True, seed=1)
+    with server_lib.Server(str(base), "toy", poll_seconds=0.05) as server:
+        address = f"127.0.0.1:{server.grpc_port}"
+        stop, answers, failures = threading.Event(), [], []
+
+        def ask():
+            # No retries: each request has to be answered at once.
+            with client_lib.Client(address, "toy") as one:
+                while not stop.is_set():
+                    try:
+                        answers.append(one.recommend([HISTORY], k=3)[0].item_ids)
+                    except grpc.RpcError as error:
+                        failures.append(error)
+
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            for _ in range(8):
+                pool.submit(ask)
+            time.sleep(0.5)
+            (base / "2").mkdir()
+            (base / "2" / "saved_model.pb").write_bytes(b"broken")
+            time.sleep(0.5)
+            assert server.store.model.version == 1
+            shutil.copytree(tmp_path / "second" / "model", base / ".pushing")
+            os.rename(base / ".pushing", base / "3")
+            deadline = time.monotonic() + 60
+            while server.store.model.version != 3 and time.monotonic() < deadline:
+                time.sleep(0.05)
+            time.sleep(0.5)
+            stop.set()
+        assert server.store.model.version == 3
+    assert not failures and len(answers) > 50
+    assert answers[0] != answers[-1] and len({tuple(a) for a in answers}) == 2
+
+
+def test_a_full_queue_refuses_at_once_and_the_client_comes_back(base):
+    with server_lib.Server(str(base), "toy", workers=1, max_pending=2) as server:
+        model = server.store.model
+        release, entered = threading.Event(), threading.Event()
+
+        class Slow:
+            version, functions = model.version, model.functions
+
+            def predict(self, name, inputs):
+                entered.set()
+                release.wait(20)
+                return model.predict(name, inputs)
+
+        server.store._model = Slow()
+        address = f"127.0.0.1:{server.grpc_port}"
+        example = {"examples": np.array([fixtures.serialize(test_signatures.WINDOWS[0])], object)}
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            with client_lib.Client(address, "toy", timeout_s=30) as patient:
+                waiting = [pool.submit(patient.predict, "serving_default", example) for _ in range(2)]
+                assert entered.wait(10)
+                time.sleep(0.3)
+                with client_lib.Client(address, "toy", timeout_s=0.3) as hasty:
+                    with pytest.raises(grpc.RpcError) as caught:
+                        hasty.predict("serving_default", example)
+                assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+                retried = pool.submit(patient.predict, "serving_default", example)
+                time.sleep(0.3)
+                release.set()
+                assert all("score" in f.result(20) for f in (*waiting, retried))
+
+
+def test_no_version_is_unavailable_until_one_comes(toy, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with server_lib.Server(str(tmp_path / "empty"), "toy", poll_seconds=0.05) as server:
+        assert rest(server, "/healthz")[0] == 503
+        with client_lib.Client(f"127.0.0.1:{server.grpc_port}", "toy", timeout_s=0.3) as one:
+            with pytest.raises(grpc.RpcError) as caught:
+                one.versions()
+        assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
+        shutil.copytree(toy / "model", tmp_path / "empty" / "5")
+        with client_lib.Client(f"127.0.0.1:{server.grpc_port}", "toy", timeout_s=20) as one:
+            # The client's own retries wait for it.
+            assert one.versions() == {5: "AVAILABLE"}
+
+
+def test_a_process_of_its_own_stops_when_asked(base):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "serving.server", str(base), "--grpc-port", "0", "--rest-port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.path.dirname(os.path.dirname(os.path.abspath(server_lib.__file__)))},
+    )
+    try:
+        line = process.stdout.readline()
+        ready = json.loads(line.removeprefix(server_lib.READY))
+        assert ready["version"] == 1
+        with client_lib.Client(f"127.0.0.1:{ready['grpc_port']}") as one:
+            assert one.recommend([HISTORY], k=2)[0].item_ids
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()
