@@ -1,6 +1,5 @@
 """One self-contained HTML page about a run: what went in, what was learnt, what was decided and why."""
 
-import dataclasses
 import datetime
 import json
 import math
@@ -10,69 +9,15 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import jinja2
 from apache_beam.io import filesystem, filesystems
-from ml_metadata.metadata_store import metadata_store
-from ml_metadata.proto import metadata_store_pb2
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 
+from pipeline import lineage
 from schemas import names
 
 FILE = "report.html"
 
 _MAIN_METRIC = "ndcg@10"
 _REJECTED_SHOWN = 20
-_STATES = {
-    "complete": "done",
-    "completed": "done",
-    "succeeded": "done",
-    "success": "done",
-    "done": "done",
-    "cached": "cached",
-    "failed": "failed",
-    "error": "failed",
-    "running": "interrupted",
-    "new": "interrupted",
-    "canceled": "interrupted",
-    "interrupted": "interrupted",
-}
-_WAITING = "not reached"
-
-
-@dataclasses.dataclass(frozen=True)
-class Artifact:
-    """An artifact of the run, as the metadata store knows it."""
-
-    id: int
-    key: str
-    type: str
-    uri: str
-    properties: Mapping[str, Any]
-
-
-@dataclasses.dataclass
-class Component:
-    """A component of the pipeline in this run.
-
-    Attributes:
-      id: its name in the pipeline.
-      state: `done`, `cached`, `failed`, `interrupted` or `not reached`.
-      type: of the execution in the metadata store.
-      seconds: wall time, where known.
-      message: the error's, where it failed.
-      inputs, outputs: its artifacts; those of an earlier run where it is `cached`.
-    """
-
-    id: str
-    state: str
-    type: str = ""
-    seconds: Optional[float] = None
-    message: str = ""
-    inputs: List[Artifact] = dataclasses.field(default_factory=list)
-    outputs: List[Artifact] = dataclasses.field(default_factory=list)
-
-    @property
-    def resolves(self) -> bool:
-        """Whether it only looks up what earlier runs made."""
-        return self.type.endswith("Resolver")
 
 
 def build(run_dir: str) -> str:
@@ -114,8 +59,8 @@ def build(run_dir: str) -> str:
 
 def _facts(run_dir: str) -> Dict[str, Any]:
     run = _json(filesystems.FileSystems.join(run_dir, "run.json")) or {}
-    components = _components(run_dir, run)
-    artifacts = {a.type: a for component in components if not component.resolves for a in component.outputs}
+    components = lineage.components(run_dir, run)
+    artifacts = lineage.outputs(components)
 
     def of(kind: str, name: str) -> Optional[Any]:
         return _json(filesystems.FileSystems.join(artifacts[kind].uri, name)) if kind in artifacts else None
@@ -148,89 +93,7 @@ def _facts(run_dir: str) -> Dict[str, Any]:
 # Lineage.
 
 
-def _components(run_dir: str, run: Mapping[str, Any]) -> List[Component]:
-    """Components in pipeline order: of the metadata store, completed by what run.json says."""
-    found = {component.id: component for component in _lineage(os.path.join(run_dir, "metadata.sqlite"))}
-    order: List[str] = []
-    for item in run.get("components") or ():
-        state = _STATES.get(str(item.get("state", "")).lower(), _WAITING)
-        component = found.setdefault(item["id"], Component(item["id"], state))
-        if state != _WAITING:
-            component.state = state
-        if item.get("seconds") is not None:
-            component.seconds = float(item["seconds"])
-        component.message = item.get("message") or component.message
-        order.append(item["id"])
-    order.extend(name for name in found if name not in order)
-    return [found[name] for name in order]
-
-
-def _lineage(database: str) -> List[Component]:
-    if not os.path.exists(database):
-        return []
-    config = metadata_store_pb2.ConnectionConfig()
-    config.sqlite.filename_uri = database
-    config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READONLY
-    store = metadata_store.MetadataStore(config)
-    runs = store.get_contexts_by_type("pipeline_run")
-    if not runs:
-        return []
-    newest = max(runs, key=lambda context: (context.create_time_since_epoch, context.id))
-    executions = sorted(store.get_executions_by_context(newest.id), key=lambda execution: execution.id)
-    events = (
-        store.get_events_by_execution_ids([execution.id for execution in executions]) if executions else []
-    )
-    wanted = sorted({event.artifact_id for event in events})
-    artifacts = {artifact.id: artifact for artifact in (store.get_artifacts_by_id(wanted) if wanted else ())}
-    types = {kind.id: kind.name for kind in store.get_artifact_types()}
-
-    components: Dict[str, Component] = {}
-    for execution in executions:  # by id, so that a second attempt replaces the first
-        component = Component(
-            id=_node_id(store, execution),
-            state=_STATES[metadata_store_pb2.Execution.State.Name(execution.last_known_state).lower()]
-            if execution.last_known_state
-            else "interrupted",
-            type=execution.type,
-            seconds=(execution.last_update_time_since_epoch - execution.create_time_since_epoch) / 1000,
-        )
-        for event in events:
-            if event.execution_id != execution.id:
-                continue
-            raw = artifacts[event.artifact_id]
-            artifact = Artifact(
-                id=raw.id,
-                key=next((step.key for step in event.path.steps if step.HasField("key")), ""),
-                type=types[raw.type_id].rsplit(".", 1)[-1],
-                uri=raw.uri,
-                properties={**_properties(raw.properties), **_properties(raw.custom_properties)},
-            )
-            # A resolver's finds are recorded as its inputs; to the run they are what it gives.
-            is_output = component.resolves or event.type in (
-                metadata_store_pb2.Event.OUTPUT,
-                metadata_store_pb2.Event.DECLARED_OUTPUT,
-            )
-            (component.outputs if is_output else component.inputs).append(artifact)
-        components[component.id] = component
-    return list(components.values())
-
-
-def _node_id(store: metadata_store.MetadataStore, execution: metadata_store_pb2.Execution) -> str:
-    for context in store.get_contexts_by_execution(execution.id):
-        if context.type == "node":
-            return context.name.rsplit(".", 1)[-1]
-    return execution.type.rsplit(".", 1)[-1]
-
-
-def _properties(values: Mapping[str, metadata_store_pb2.Value]) -> Dict[str, Any]:
-    return {
-        key: getattr(value, value.WhichOneof("value"))
-        for key, value in values.items()
-        if value.WhichOneof("value")
-    }
-
-
-def _graph(components: Sequence[Component]) -> Optional[Dict[str, Any]]:
+def _graph(components: Sequence[lineage.Component]) -> Optional[Dict[str, Any]]:
     """Places of the components in the drawing: a column is the longest way from the log."""
     by_lookup_first = sorted(components, key=lambda component: not component.resolves)
     made_by = {artifact.id: component.id for component in by_lookup_first for artifact in component.outputs}
@@ -323,7 +186,7 @@ def _two_lines(name: str) -> List[str]:
 # What the components found.
 
 
-def _anomalies(artifacts: Sequence[Artifact]) -> Optional[List[Dict[str, Any]]]:
+def _anomalies(artifacts: Sequence[lineage.Artifact]) -> Optional[List[Dict[str, Any]]]:
     """Anomalies by split; those that stop a run first. None where nothing was looked at."""
     if not artifacts:
         return None
@@ -407,7 +270,7 @@ def _ticks(low: float, high: float, most: int, whole: bool = False) -> List[floa
     return [round(index * step, 10) for index in range(first, max(last, first + 1) + 1)]
 
 
-def _evaluation(artifacts: Mapping[str, Artifact]) -> Optional[Dict[str, Any]]:
+def _evaluation(artifacts: Mapping[str, lineage.Artifact]) -> Optional[Dict[str, Any]]:
     if "ModelEvaluation" not in artifacts:
         return None
     # TFMA takes seconds to import; a run that failed before has no need of it.
@@ -487,8 +350,8 @@ def _reasons(found: Optional[Any]) -> List[str]:
 
 
 def _status(
-    components: Sequence[Component],
-    artifacts: Mapping[str, Artifact],
+    components: Sequence[lineage.Component],
+    artifacts: Mapping[str, lineage.Artifact],
     evaluation: Optional[Mapping[str, Any]],
     latency: Optional[Mapping[str, Any]],
 ) -> Dict[str, Any]:
@@ -504,7 +367,7 @@ def _status(
     if not components:
         return {"kind": "open", "label": "Not started", "title": "Nothing has run yet", "reasons": []}
     stopped = next(
-        (component for component in components if component.state in ("interrupted", _WAITING)), None
+        (component for component in components if component.state in ("interrupted", lineage.WAITING)), None
     )
     if stopped:
         where = "was interrupted" if stopped.state == "interrupted" else "was not reached"

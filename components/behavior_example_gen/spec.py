@@ -126,7 +126,11 @@ def _cut(value: object) -> Union[float, datetime.datetime]:
 
 
 # A share of the log's events in time order, or a moment (ISO 8601; UTC where it names no zone).
-Cut = Annotated[Union[float, datetime.datetime], pydantic.PlainValidator(_cut)]
+Cut = Annotated[
+    Union[float, datetime.datetime],
+    pydantic.PlainValidator(_cut),
+    pydantic.PlainSerializer(lambda cut: cut if isinstance(cut, float) else cut.isoformat(), when_used="json"),
+]
 
 
 class SplitSpec(settings.Settings):

@@ -1,0 +1,88 @@
+"""AnomalyGate on real statistics: what stops a run, and that it says why."""
+
+import tensorflow_data_validation as tfdv
+import pandas as pd
+import pytest
+from tfx.types import artifact_utils, standard_artifacts
+from tfx.utils import io_utils
+
+from components.anomaly_gate import executor
+from schemas import errors, load, names
+from tensorflow_metadata.proto.v0 import schema_pb2
+
+SCHEMA = schema_pb2.Schema()
+SCHEMA.feature.extend(
+    f for f in load.next_window_schema(True, False).feature if f.name in (names.TARGET_ITEM_ID, names.TARGET_BEHAVIOR)
+)
+
+
+def frame(view_share, rows=200, items=20):
+    views = int(rows * view_share)
+    return pd.DataFrame(
+        {
+            names.TARGET_ITEM_ID: [f"i{n % items}" for n in range(rows)],
+            names.TARGET_BEHAVIOR: ["view"] * views + ["buy"] * (rows - views),
+        }
+    )
+
+
+def statistics(folder, frames, number):
+    artifact = standard_artifacts.ExampleStatistics()
+    artifact.uri, artifact.id = str(folder), number
+    artifact.split_names = artifact_utils.encode_split_names(list(frames))
+    for split, data in frames.items():
+        (folder / f"Split-{split}").mkdir(parents=True)
+        stats = tfdv.generate_statistics_from_dataframe(data)
+        (folder / f"Split-{split}" / "FeatureStats.pb").write_bytes(stats.SerializeToString())
+    return artifact
+
+
+def run(tmp_path, splits, previous=None):
+    stats = statistics(tmp_path / "stats", splits, 2)
+    anomalies = standard_artifacts.ExampleAnomalies()
+    anomalies.uri = str(tmp_path / "anomalies")
+    anomalies.split_names = stats.split_names
+    for split, data in splits.items():
+        found = tfdv.validate_statistics(tfdv.generate_statistics_from_dataframe(data), SCHEMA)
+        (tmp_path / "anomalies" / f"Split-{split}").mkdir(parents=True)
+        (tmp_path / "anomalies" / f"Split-{split}" / "SchemaDiff.pb").write_bytes(found.SerializeToString())
+    schema = standard_artifacts.Schema()
+    schema.uri = str(tmp_path / "schema")
+    io_utils.write_pbtxt_file(str(tmp_path / "schema" / "schema.pbtxt"), SCHEMA)
+    output = standard_artifacts.ExampleAnomalies()
+    output.uri = str(tmp_path / "output")
+    inputs = {"statistics": [stats], "anomalies": [anomalies], "schema": [schema]}
+    if previous is not None:
+        inputs["previous_statistics"] = [statistics(tmp_path / "previous", {"train": previous}, 1)]
+    executor.Executor().Do(inputs, {"comparisons": [output]}, {})
+    return artifact_utils.decode_split_names(output.split_names)
+
+
+def alike():
+    return {split: frame(0.8) for split in names.SPLITS}
+
+
+def test_data_like_the_schema_pass(tmp_path):
+    assert run(tmp_path, alike(), previous=frame(0.75)) == ["skew-of-eval", "skew-of-test", "drift"]
+    assert (tmp_path / "output" / "Split-drift" / "SchemaDiff.pb").exists()
+
+
+def test_a_missing_feature_stops_and_is_named(tmp_path):
+    splits = alike()
+    splits["eval"] = splits["eval"].drop(columns=names.TARGET_BEHAVIOR)
+    with pytest.raises(errors.InputError) as caught:
+        run(tmp_path, splits)
+    message = str(caught.value)
+    assert "feature 'target_behavior' (split eval)" in message and "Column dropped" in message
+    assert "\n" not in message
+
+
+def test_skew_between_splits_stops(tmp_path):
+    """A deliberately skewed split: in training most targets are views, in test most are buys."""
+    with pytest.raises(errors.InputError, match=r"feature 'target_behavior' \(skew of test\): High Linfty distance"):
+        run(tmp_path, {**alike(), "test": frame(0.2)})
+
+
+def test_drift_between_spans_stops(tmp_path):
+    with pytest.raises(errors.InputError, match=r"feature 'target_behavior' \(drift\)"):
+        run(tmp_path, alike(), previous=frame(0.3))

@@ -1,0 +1,94 @@
+"""The command line: quick, quiet, and clear about what does not fit."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import kfp.components
+import pytest
+
+from pipeline import cli, config
+
+
+ROOT = pathlib.Path(cli.__file__).parents[1]
+
+
+def footfall(*arguments, cwd=None):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "pipeline.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, env=environment)
+
+
+def test_help_does_not_wait_for_tensorflow():
+    """Not timed: it is enough that nothing heavy is imported."""
+    code = "import sys\ntry:\n import pipeline.cli; pipeline.cli.main(['--help'])\nexcept SystemExit: pass\n"
+    code += "print([m for m in ('tensorflow', 'tfx', 'apache_beam', 'pyarrow') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]" and "experiments" in done.stdout
+
+
+@pytest.mark.parametrize("what", ["models", "experiments"])
+def test_lists_are_json_objects_with_names(what):
+    found = json.loads(footfall(what, "--json").stdout)
+    names = {entry["name"] for entry in found}
+    assert names >= ({"sasrec", "popularity"} if what == "models" else {"ml100k-sasrec"})
+    assert all(name in footfall(what).stdout for name in names)
+
+
+def test_errors_are_one_line_and_exit_2(tmp_path):
+    (tmp_path / "bad.yaml").write_text("name: x\nlog: {path: a.csv}\nmodel: {name: sasrec, dim: many}\n")
+    (tmp_path / "log.csv").write_text("uid,item_id,timestamp\nu,i,1\n")
+    (tmp_path / "column.yaml").write_text(f"name: x\nlog: {{path: {tmp_path}/log.csv}}\nmodel: {{name: sasrec}}\n")
+    cases = (
+        (("run", "nothing"), "nothing: no such file"),
+        (("run", str(tmp_path / "bad.yaml")), "model.dim: input should be a valid integer"),
+        (("run", str(tmp_path / "column.yaml")), "column 'user_id' (for user_id) is not in"),
+        (("report", str(tmp_path)), "it has no run.json"),
+        (("predict", str(tmp_path), "--items", "a"), "no version of a model there"),
+        (("data", "fetch", "nothing"), "there are ml-100k"),
+    )
+    for arguments, words in cases:
+        done = footfall(*arguments, cwd=tmp_path)
+        assert done.returncode == 2 and words in done.stderr, (arguments, done.stderr)
+        assert done.stderr.startswith("footfall: ") and len(done.stderr.strip().splitlines()) == 1
+    # Nothing was started.
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("name", config.shipped_names())
+def test_every_shipped_experiment_compiles_to_a_spec_that_kfp_loads(name, tmp_path):
+    target = tmp_path / "spec.yaml"
+    with pytest.raises(SystemExit) as ended:
+        run = cli._parser().parse_args(["compile", name, "-o", str(target), "--root", "gs://bucket/root"])
+        sys.exit(run.run(run))
+    assert ended.value.code == 0
+    loaded = kfp.components.load_component_from_file(str(target))
+    tasks = loaded.pipeline_spec.root.dag.tasks
+    assert {"BehaviorExampleGen", "Transform", "Trainer", "Evaluator", "ServerValidator", "Pusher"} <= set(tasks)
+    assert "AnomalyGate" in tasks["Transform"].dependent_tasks
+    text = target.read_text()
+    assert "gs://bucket/root" in text and str(tmp_path) not in text
+
+
+def test_spans_bring_a_resolver_of_the_statistics_before(tmp_path):
+    from pipeline.runners import kubeflow
+
+    experiment = config.load(config.find("ml100k-sasrec"), ["log.path=gs://bucket/day-{SPAN}/*.csv"])
+    path = kubeflow.compile_pipeline(experiment, str(tmp_path / "spec.yaml"))
+    tasks = kfp.components.load_component_from_file(path).pipeline_spec.root.dag.tasks
+    assert "PreviousStatistics" in tasks["AnomalyGate"].dependent_tasks
+
+
+def test_describe_prints_an_experiment_that_loads(tmp_path):
+    rows = "".join(f"u{n % 9},i{n % 5},{1_600_000_000 + 60 * n}\n" for n in range(200))
+    (tmp_path / "clicks.csv").write_text("userId,productId,time\n" + rows)
+    done = footfall("data", "describe", str(tmp_path / "clicks.csv"), "--json")
+    found = json.loads(done.stdout)
+    assert (found["users"], found["items"], found["events"]) == (9, 5, 200)
+    (tmp_path / "mine.yaml").write_text(found["experiment"])
+    experiment = config.load(str(tmp_path / "mine.yaml"))
+    assert experiment.name == "clicks" and experiment.log.columns.user_id == "userId"
+    assert experiment.log.columns.item_id == "productId" and experiment.log.columns.timestamp == "time"
+    assert "200 events, 9 users" in footfall("data", "describe", str(tmp_path / "clicks.csv")).stdout

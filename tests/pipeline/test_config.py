@@ -1,0 +1,83 @@
+"""Experiment files: what is wrong with one is said in one line, before anything starts."""
+
+import pytest
+import yaml
+
+from components.behavior_example_gen import spec
+from pipeline import config
+from schemas import errors
+
+GOOD = {"name": "mine", "log": {"path": "log.csv"}, "model": {"name": "sasrec"}}
+
+
+def load(tmp_path, values, overrides=()):
+    path = tmp_path / "experiment.yaml"
+    path.write_text(values if isinstance(values, str) else yaml.safe_dump(values))
+    return config.load(str(path), overrides)
+
+
+def with_values(**parts):
+    return {**GOOD, **parts}
+
+
+@pytest.mark.parametrize(
+    "values,words",
+    [
+        (with_values(modle={}), ["modle: unknown key; did you mean model?"]),
+        (with_values(model={"name": "sasrec", "dims": 8}), ["model.dims: unknown key; did you mean dim?", "dropout"]),
+        (with_values(log={"path": "x", "columns": {"user": "u", "usr_id": "x"}}), ["log.columns.usr_id: unknown key"]),
+        (with_values(model={"name": "sasrec", "dim": "64"}), ["model.dim: input should be a valid integer", 'found "64"']),
+        (with_values(model={"name": "sasrec", "dim": 10, "heads": 3}), ["model: dim must be a multiple of heads (3), found 10"]),
+        (with_values(model={"name": "sasrek"}), ["model:", "sasrek", "'popularity'", "'sasrec'"]),
+        (with_values(window={"length": 0}), ["window.length: input should be greater than or equal to 1; found 0"]),
+        (with_values(window={"length": 5, "stride": 6}), ["window: stride must be at most length (5)", "found 6"]),
+        (with_values(window={"length": 5, "min_history": 6}), ["window: min_history must be at most length (5)"]),
+        (with_values(window={"kind": "next", "train": "last", "stride": 2}), ["window: stride goes with train: sliding"]),
+        (with_values(split={"by": ["time"], "eval_from": 0.9, "test_from": 0.8}), ["split: eval_from must come before test_from"]),
+        (with_values(split={"by": ["time"], "eval_from": 0.5, "test_from": "2020-01-01"}), ["split:", "both shares or both moments"]),
+        (with_values(split={"by": ["time"], "eval_from": "soon", "test_from": "2020-01-01"}), ["split.eval_from:", "found 'soon'"]),
+        (with_values(split={"by": ["time", "time"]}), ["split: by takes one rule or two different ones"]),
+        (with_values(name="My Experiment"), ["name:", 'found "My Experiment"']),
+        (with_values(gate={"metric": "auc"}), ["gate.metric:", 'found "auc"']),
+        (with_values(training={"epochs": -1, "batch_size": 0}), ["training.epochs:", "training.batch_size:"]),
+        ({"name": "mine", "model": {"name": "sasrec"}}, ["log: missing"]),
+        ("- a\n- b\n", ["an experiment is a mapping of keys, found list"]),
+        ("name: [\n", ["line 2: not YAML"]),
+    ],
+)
+def test_one_line_with_the_file_the_key_and_what_is_allowed(tmp_path, values, words):
+    with pytest.raises(errors.InputError) as caught:
+        load(tmp_path, values)
+    message = str(caught.value)
+    assert "experiment.yaml" in message and "\n" not in message
+    for word in words:
+        assert word in message, message
+
+
+def test_overrides(tmp_path):
+    found = load(tmp_path, GOOD, ["training.epochs=3", "split.by=[leave_one_out]", "gate.max_drop=null", "gate.min.ndcg@10=0.1"])
+    assert found.training.epochs == 3 and found.split.by == ("leave_one_out",)
+    assert found.gate.max_drop is None
+    for bad, words in (("training.epochs", "KEY=VALUE"), ("name.x=1", "holds no keys"), ("training.epochs=[", "not YAML")):
+        with pytest.raises(errors.InputError, match=words):
+            load(tmp_path, GOOD, [bad])
+
+
+def test_moments_are_utc_unless_they_say_otherwise():
+    split = spec.SplitSpec.from_values({"eval_from": "2020-01-01", "test_from": "2020-01-01T01:30:00+01:00"})
+    assert split.test_from.timestamp() - split.eval_from.timestamp() == 1800
+    assert spec.SplitSpec.from_json(split.to_json()) == split
+
+
+@pytest.mark.parametrize("name", config.shipped_names())
+def test_shipped_experiments_load_and_survive_being_written_out(name, tmp_path):
+    found = config.load(config.find(name))
+    assert found.name == name
+    with open(config.find(name), encoding="utf-8") as stream:
+        assert stream.readline().startswith("# ")
+    assert load(tmp_path, found.to_yaml()) == found
+
+
+def test_an_unknown_experiment_lists_those_that_are_there():
+    with pytest.raises(errors.InputError, match="there are ml100k-popularity, ml100k-sasrec"):
+        config.find("nothing")
