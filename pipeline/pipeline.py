@@ -22,6 +22,7 @@ def create_pipeline(
     pipeline_root: str,
     schema_path: str,
     checkpoint_root: str,
+    accepted_root: str,
     serving_dir: str,
     metadata_path: Optional[str] = None,
 ) -> tfx.dsl.Pipeline:
@@ -32,6 +33,7 @@ def create_pipeline(
       pipeline_root: where artifacts go, on any filesystem.
       schema_path: of the windows' schema, as text; see `schemas.load`.
       checkpoint_root: where the Trainer finds what an interrupted one has left.
+      accepted_root: where the AnomalyGate keeps the statistics of the spans it let pass.
       serving_dir: where a blessed model is pushed, if the experiment names no other place.
       metadata_path: of the SQLite metadata store of local runs.
     """
@@ -43,21 +45,12 @@ def create_pipeline(
     example_validator = tfx.components.ExampleValidator(
         statistics=statistics_gen.outputs["statistics"], schema=schema
     )
-    components: List[base_node.BaseNode] = []
-    previous = None
-    if "{SPAN" in experiment.log.path:
-        # Only where there are spans: elsewhere a second run would compare a log with itself.
-        previous = tfx.dsl.Resolver(
-            strategy_class=tfx.dsl.experimental.LatestArtifactStrategy,
-            statistics=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ExampleStatistics),
-        ).with_id("PreviousStatistics")
-        statistics_gen.add_upstream_node(previous)
-        components.append(previous)
     gate = anomaly_gate.AnomalyGate(
         anomalies=example_validator.outputs["anomalies"],
         statistics=statistics_gen.outputs["statistics"],
         schema=schema,
-        previous_statistics=previous.outputs["statistics"] if previous else None,
+        # Without spans a second run would compare a log with itself.
+        accepted_root=accepted_root if "{SPAN" in experiment.log.path else None,
     )
     transform = tfx.components.Transform(
         examples=examples,
@@ -106,7 +99,7 @@ def create_pipeline(
         ),
         custom_executor_spec=executor_spec.ExecutorClassSpec(pusher_executor.Executor),
     )
-    components += [
+    components: List[base_node.BaseNode] = [
         example_gen,
         statistics_gen,
         schema_gen,

@@ -12,14 +12,11 @@ from components.anomaly_gate import executor
 class AnomalyGateSpec(component_spec.ComponentSpec):
     """Inputs and outputs of AnomalyGate."""
 
-    PARAMETERS = {}
+    PARAMETERS = {"accepted_root": component_spec.ExecutionParameter(type=str, optional=True)}
     INPUTS = {
         "anomalies": component_spec.ChannelParameter(type=standard_artifacts.ExampleAnomalies),
         "statistics": component_spec.ChannelParameter(type=standard_artifacts.ExampleStatistics),
         "schema": component_spec.ChannelParameter(type=standard_artifacts.Schema),
-        "previous_statistics": component_spec.ChannelParameter(
-            type=standard_artifacts.ExampleStatistics, optional=True
-        ),
     }
     OUTPUTS = {"comparisons": component_spec.ChannelParameter(type=standard_artifacts.ExampleAnomalies)}
 
@@ -30,6 +27,16 @@ class AnomalyGate(base_component.BaseComponent):
     It reads ExampleValidator's anomalies, and compares distributions as the schema's
     comparators ask: training windows against those of the other splits (skew), and against
     those of the span before (drift). Downstream nodes wait for it with `add_upstream_node`.
+
+    Args:
+      anomalies: of ExampleValidator.
+      statistics: of StatisticsGen.
+      schema: with the comparators.
+      accepted_root: a folder that all runs of the pipeline share: the gate keeps there the
+        statistics of each span that it lets pass, and finds those of the one before. A
+        Resolver would not do: the newest statistics are those of the span itself as soon as
+        it is tried a second time, and a span that was stopped would then pass. None, for a
+        log without spans, measures no drift.
 
     Outputs:
       comparisons: anomalies of skew and drift, a folder a split.
@@ -43,14 +50,14 @@ class AnomalyGate(base_component.BaseComponent):
         anomalies: types.BaseChannel,
         statistics: types.BaseChannel,
         schema: types.BaseChannel,
-        previous_statistics: Optional[types.BaseChannel] = None,
+        accepted_root: Optional[str] = None,
     ):
         super().__init__(
             AnomalyGateSpec(
                 anomalies=anomalies,
                 statistics=statistics,
                 schema=schema,
-                previous_statistics=previous_statistics,
+                accepted_root=accepted_root,
                 comparisons=types.Channel(type=standard_artifacts.ExampleAnomalies),
             )
         )

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import tensorflow_data_validation as tfdv
@@ -30,12 +31,12 @@ class Executor(base_executor.BaseExecutor):
         Raises:
           errors.InputError: naming the split, the feature and the anomaly.
         """
-        del exec_properties
         statistics = artifact_utils.get_single_instance(input_dict["statistics"])
         anomalies = artifact_utils.get_single_instance(input_dict["anomalies"])
         schema = _schema(artifact_utils.get_single_instance(input_dict["schema"]).uri)
         output = artifact_utils.get_single_instance(output_dict["comparisons"])
-        previous = input_dict.get("previous_statistics") or []
+        accepted = _Accepted(exec_properties["accepted_root"]) if exec_properties.get("accepted_root") else None
+        before = accepted.before(statistics.span) if accepted else None
 
         found: List[Tuple[str, str, anomalies_pb2.AnomalyInfo]] = []
         for split in artifact_utils.decode_split_names(anomalies.split_names):
@@ -44,7 +45,7 @@ class Executor(base_executor.BaseExecutor):
             found.extend((f"split {split}", name, info) for name, info in read.anomaly_info.items())
 
         train = _statistics(statistics, names.TRAIN)
-        compared = dict(_comparisons(train, statistics, previous[0] if previous else None, schema))
+        compared = dict(_comparisons(train, statistics, before, schema))
         for label, result in compared.items():
             folder = os.path.join(output.uri, f"Split-{label.replace(' ', '-')}")
             fileio.makedirs(folder)
@@ -62,12 +63,41 @@ class Executor(base_executor.BaseExecutor):
                 _PROGRESS.warning("anomaly of %s", text)
         if stopping:
             raise errors.InputError(f"{len(stopping)} anomaly(ies) stop the run before training: " + "; ".join(stopping))
+        if accepted:
+            accepted.add(statistics.span, train)
+
+
+class _Accepted:
+    """Statistics of the training windows of the spans that passed, a file a span."""
+
+    def __init__(self, root: str):
+        self._root = root
+
+    def _path(self, span: int) -> str:
+        return os.path.join(self._root, f"span-{span}.pb")
+
+    def before(self, span: int) -> Optional[statistics_pb2.DatasetFeatureStatisticsList]:
+        """Those of the newest span before `span`; None where there is none."""
+        listed = fileio.listdir(self._root) if fileio.exists(self._root) else []
+        spans = [int(match[1]) for match in (re.fullmatch(r"span-(\d+)\.pb", name) for name in listed) if match]
+        earlier = [found for found in spans if found < span]
+        if not earlier:
+            return None
+        return statistics_pb2.DatasetFeatureStatisticsList.FromString(_read_bytes(self._path(max(earlier))))
+
+    def add(self, span: int, train: statistics_pb2.DatasetFeatureStatisticsList) -> None:
+        """Keeps those of a span, whole or not at all."""
+        fileio.makedirs(self._root)
+        written = f"{self._path(span)}.{os.getpid()}.tmp"
+        with fileio.open(written, "wb") as stream:
+            stream.write(train.SerializeToString())
+        fileio.rename(written, self._path(span), overwrite=True)
 
 
 def _comparisons(
     train: statistics_pb2.DatasetFeatureStatisticsList,
     statistics: Any,
-    previous: Optional[Any],
+    before: Optional[statistics_pb2.DatasetFeatureStatisticsList],
     schema: schema_pb2.Schema,
 ) -> Iterator[Tuple[str, anomalies_pb2.Anomalies]]:
     for split in (names.EVAL, names.TEST):
@@ -75,8 +105,7 @@ def _comparisons(
         yield f"skew of {split}", _only_comparators(
             tfdv.validate_statistics(train, schema, serving_statistics=other)
         )
-    if previous is not None and previous.id != statistics.id:
-        before = _statistics(previous, names.TRAIN)
+    if before is not None:
         yield "drift", _only_comparators(tfdv.validate_statistics(train, schema, previous_statistics=before))
 
 

@@ -14,6 +14,8 @@ from tfx.utils import io_utils, proto_utils
 
 _PARTIAL = ".pushing-"
 _SAVED_MODEL = "saved_model.pb"
+# Written by TensorFlow with every SavedModel: checksums of its graph and its variables.
+_FINGERPRINT = "fingerprint.pb"
 
 
 class Executor(pusher.Executor):
@@ -49,12 +51,16 @@ def push(model_path: str, base: str) -> int:
 
     On a local disk the version appears with one rename. A bucket has no rename of folders:
     there `saved_model.pb`, by which a server tells that a version is there, is copied last.
+    The model that is the newest version already is not pushed again.
 
     Returns:
       The version: the time in seconds, or one above the newest where that is not larger.
     """
     fileio.makedirs(base)
-    version = max(int(time.time()), *(v + 1 for v in versions(base)[-1:]), 1)
+    newest = versions(base)[-1:]
+    if newest and _same(model_path, posixpath.join(base, str(newest[0]))):
+        return newest[0]
+    version = max(int(time.time()), *(v + 1 for v in newest), 1)
     final = posixpath.join(base, str(version))
     if "://" in base:
         _copy(model_path, final)
@@ -69,6 +75,17 @@ def push(model_path: str, base: str) -> int:
     os.rename(partial, final)
     _sync_folder(base)
     return version
+
+
+def _same(model_path: str, version: str) -> bool:
+    paths = [posixpath.join(folder, _FINGERPRINT) for folder in (model_path, version)]
+    if not all(fileio.exists(path) for path in paths) or not fileio.exists(posixpath.join(version, _SAVED_MODEL)):
+        return False
+    contents = []
+    for path in paths:
+        with fileio.open(path, "rb") as stream:
+            contents.append(stream.read())
+    return contents[0] == contents[1]
 
 
 def _copy(source: str, target: str) -> None:

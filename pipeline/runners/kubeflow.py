@@ -33,6 +33,7 @@ def compile_pipeline(experiment: config.Experiment, output: str, root: str = _SP
         pipeline_root=posixpath.join(base, "pipeline_root"),
         schema_path=posixpath.join(base, "schema", "schema.pbtxt"),
         checkpoint_root=posixpath.join(base, "checkpoints"),
+        accepted_root=posixpath.join(base, "accepted_statistics"),
         serving_dir=posixpath.join(base, "serving"),
     )
     runner = tfx.orchestration.experimental.KubeflowV2DagRunner(

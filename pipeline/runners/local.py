@@ -28,6 +28,7 @@ def folders(run_dir: str) -> Dict[str, str]:
         "metadata_path": os.path.join(run_dir, "metadata.sqlite"),
         "schema_path": os.path.join(run_dir, "schema", "schema.pbtxt"),
         "checkpoint_root": os.path.join(run_dir, "checkpoints"),
+        "accepted_root": os.path.join(run_dir, "accepted_statistics"),
         "serving_dir": os.path.join(run_dir, "serving"),
     }
 

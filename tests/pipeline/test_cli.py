@@ -72,13 +72,15 @@ def test_every_shipped_experiment_compiles_to_a_spec_that_kfp_loads(name, tmp_pa
     assert "gs://bucket/root" in text and str(tmp_path) not in text
 
 
-def test_spans_bring_a_resolver_of_the_statistics_before(tmp_path):
+def test_only_spans_have_drift_measured(tmp_path):
     from pipeline.runners import kubeflow
 
-    experiment = config.load(config.find("ml100k-sasrec"), ["log.path=gs://bucket/day-{SPAN}/*.csv"])
-    path = kubeflow.compile_pipeline(experiment, str(tmp_path / "spec.yaml"))
-    tasks = kfp.components.load_component_from_file(path).pipeline_spec.root.dag.tasks
-    assert "PreviousStatistics" in tasks["AnomalyGate"].dependent_tasks
+    for path, measured in (("gs://bucket/day-{SPAN}/*.csv", True), ("gs://bucket/*.csv", False)):
+        experiment = config.load(config.find("ml100k-sasrec"), [f"log.path={path}"])
+        spec = kubeflow.compile_pipeline(experiment, str(tmp_path / "spec.yaml"), root="gs://bucket/root")
+        loaded = kfp.components.load_component_from_file(spec)
+        parameters = loaded.pipeline_spec.root.dag.tasks["AnomalyGate"].inputs.parameters
+        assert ("accepted_root" in parameters) == measured
 
 
 def test_describe_prints_an_experiment_that_loads(tmp_path):

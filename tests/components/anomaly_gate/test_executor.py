@@ -26,9 +26,9 @@ def frame(view_share, rows=200, items=20):
     )
 
 
-def statistics(folder, frames, number):
+def statistics(folder, frames, span):
     artifact = standard_artifacts.ExampleStatistics()
-    artifact.uri, artifact.id = str(folder), number
+    artifact.uri, artifact.span = str(folder), span
     artifact.split_names = artifact_utils.encode_split_names(list(frames))
     for split, data in frames.items():
         (folder / f"Split-{split}").mkdir(parents=True)
@@ -37,8 +37,8 @@ def statistics(folder, frames, number):
     return artifact
 
 
-def run(tmp_path, splits, previous=None):
-    stats = statistics(tmp_path / "stats", splits, 2)
+def run(tmp_path, splits, span=0, accepted_root=None):
+    stats = statistics(tmp_path / "stats", splits, span)
     anomalies = standard_artifacts.ExampleAnomalies()
     anomalies.uri = str(tmp_path / "anomalies")
     anomalies.split_names = stats.split_names
@@ -52,9 +52,8 @@ def run(tmp_path, splits, previous=None):
     output = standard_artifacts.ExampleAnomalies()
     output.uri = str(tmp_path / "output")
     inputs = {"statistics": [stats], "anomalies": [anomalies], "schema": [schema]}
-    if previous is not None:
-        inputs["previous_statistics"] = [statistics(tmp_path / "previous", {"train": previous}, 1)]
-    executor.Executor().Do(inputs, {"comparisons": [output]}, {})
+    properties = {"accepted_root": str(accepted_root)} if accepted_root else {}
+    executor.Executor().Do(inputs, {"comparisons": [output]}, properties)
     return artifact_utils.decode_split_names(output.split_names)
 
 
@@ -63,8 +62,8 @@ def alike():
 
 
 def test_data_like_the_schema_pass(tmp_path):
-    assert run(tmp_path, alike(), previous=frame(0.75)) == ["skew-of-eval", "skew-of-test", "drift"]
-    assert (tmp_path / "output" / "Split-drift" / "SchemaDiff.pb").exists()
+    assert run(tmp_path, alike()) == ["skew-of-eval", "skew-of-test"]
+    assert (tmp_path / "output" / "Split-skew-of-test" / "SchemaDiff.pb").exists()
 
 
 def test_a_missing_feature_stops_and_is_named(tmp_path):
@@ -83,6 +82,17 @@ def test_skew_between_splits_stops(tmp_path):
         run(tmp_path, {**alike(), "test": frame(0.2)})
 
 
-def test_drift_between_spans_stops(tmp_path):
-    with pytest.raises(errors.InputError, match=r"feature 'target_behavior' \(drift\)"):
-        run(tmp_path, alike(), previous=frame(0.3))
+def test_drift_between_spans_stops_however_often_it_is_tried(tmp_path):
+    accepted = tmp_path / "accepted"
+    drifted = {split: frame(0.3) for split in names.SPLITS}
+    assert "drift" not in run(tmp_path / "1", alike(), span=4, accepted_root=accepted)
+    for attempt in "23":
+        with pytest.raises(errors.InputError, match=r"feature 'target_behavior' \(drift\)"):
+            run(tmp_path / attempt, drifted, span=5, accepted_root=accepted)
+    # Back to the day before, which was accepted and has nothing before it.
+    assert "drift" not in run(tmp_path / "4", alike(), span=4, accepted_root=accepted)
+    near = {split: frame(0.7) for split in names.SPLITS}
+    assert "drift" in run(tmp_path / "5", near, span=6, accepted_root=accepted)
+    # Measured against span 6 from now on, not against the first.
+    assert "drift" in run(tmp_path / "6", {split: frame(0.55) for split in names.SPLITS}, 7, accepted)
+    assert sorted(path.name for path in accepted.iterdir()) == ["span-4.pb", "span-6.pb", "span-7.pb"]

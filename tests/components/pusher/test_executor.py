@@ -34,6 +34,15 @@ def test_versions_grow_and_hold_the_whole_model(model, tmp_path):
     assert executor.push(model, base) == 100000000000
 
 
+def test_the_newest_version_is_not_pushed_again(model, tmp_path):
+    base, fingerprint = str(tmp_path / "serving"), os.path.join(model, "fingerprint.pb")
+    for content, number in ((b"one", 1), (b"one", 1), (b"two", 2), (b"one", 3)):
+        with open(fingerprint, "wb") as stream:
+            stream.write(content)
+        version = executor.push(model, base)
+        assert len(executor.versions(base)) == number and version == executor.versions(base)[-1]
+
+
 def test_a_killed_push_leaves_no_version(model, tmp_path):
     """The process is killed at a file in the middle of the copy, again and again."""
     base = tmp_path / "serving"
