@@ -320,11 +320,12 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         examples = artifact_utils.get_single_instance(output_dict[standard_component_specs.EXAMPLES_KEY])
         rejected = artifact_utils.get_single_instance(output_dict["rejected"])
         profiled = artifact_utils.get_single_instance(output_dict["profile"])
+        span = exec_properties.get(example_gen_utils.SPAN_PROPERTY_NAME)
         run(
             log=spec.LogSpec.from_json(exec_properties["log"]),
             window=spec.WindowSpec.from_json(exec_properties["window"]),
             split=spec.SplitSpec.from_json(exec_properties["split"]),
-            span=exec_properties.get(example_gen_utils.SPAN_PROPERTY_NAME),
+            span=span,
             examples_uri=examples.uri,
             rejected_uri=rejected.uri,
             profile_uri=profiled.uri,
@@ -332,6 +333,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             make_pipeline=self._make_beam_pipeline,
         )
         examples.split_names = artifact_utils.encode_split_names(list(names.SPLITS))
+        # TFX's driver sets a custom property; what is made of the examples asks for the plain one.
+        examples.span = int(span or 0)
         examples_utils.set_payload_format(examples, exec_properties[standard_component_specs.OUTPUT_DATA_FORMAT_KEY])
         examples_utils.set_file_format(examples, "tfrecords_gzip")
 

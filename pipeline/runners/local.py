@@ -179,6 +179,7 @@ def _run(
             failure = error
         finally:
             launcher.Launcher.launch = original
+            absl_logging.set_verbosity(absl_logging.WARNING)
             state["finished"] = _now()
             state["components"] = [
                 {"id": c.id, "state": c.state, "seconds": round(c.seconds, 1), "message": c.message}

@@ -25,8 +25,8 @@ DAY = 86_400
 
 
 def successor(item: int) -> int:
-    """What a user of the log nearly always does next."""
-    return (7 * item + 3) % ITEMS
+    """What a user of the log nearly always does next; all items are on one round."""
+    return (21 * item + 3) % ITEMS
 
 
 def write_day(folder: pathlib.Path, day: int, seed: int) -> None:
@@ -145,7 +145,7 @@ def test_the_third_start_finishes_and_pushes(deployment):
     assert epochs == list(range(1, len(epochs) + 1))
     # What the interrupted training had left is cleared away once there is a model.
     assert not any((deployment.run_dir / "checkpoints").glob("*/ckpt-*"))
-    assert len(deployment.versions()) == 1 and "blessed" in printed
+    assert len(deployment.versions()) == 1 and "Blessed by the gate." in printed
     # Libraries write to the log, not to the screen.
     assert "absl" not in printed and "WARNING" not in printed and "Traceback" not in printed
 
@@ -162,7 +162,6 @@ def test_the_pushed_model_has_learnt_the_walk(deployment):
     (deployment.folder / "histories.jsonl").write_text("\n".join(lines))
     done = deployment.finish("predict", "runs/walk", "--history", "histories.jsonl", "-k", "1", "--json")
     answers = [json.loads(line)["item_id"][0] for line in done.stdout.splitlines() if line.startswith("{")]
-    # Not all: one step in twenty of the log is a jump, and an item may have been seen.
     assert len(answers) == len(wanted)
     assert np.mean([a == w for a, w in zip(answers, wanted)]) >= 0.8, (answers, wanted)
 
@@ -171,7 +170,7 @@ def test_a_worse_model_is_not_pushed_and_the_report_says_why(deployment):
     before = deployment.versions()
     printed = deployment.run("--set", "training.epochs=0")
     assert deployment.states()["Transform"] == "cached" and deployment.states()["Trainer"] == "done"
-    assert deployment.versions() == before and "not blessed" in printed.lower()
+    assert deployment.versions() == before and "Not pushed." in printed
     report = (deployment.run_dir / "report.html").read_text()
     for reason in ("hr@1", "popularity", "last blessed model"):
         assert reason in report and reason in printed

@@ -1,0 +1,121 @@
+"""What the benchmark and its workers say to each other: a line of JSON each, command and answer.
+
+A worker is a process of one system. It trains only between a `train` command and its
+answer, so that workers can wait in memory while another one is measured.
+"""
+
+import json
+import os
+import sys
+import time
+from typing import Any, Dict, List, Optional, Tuple
+
+import numpy as np
+
+LENGTH = 50
+DIM = 64
+BLOCKS = 2
+HEADS = 2
+DROPOUT = 0.2
+LEARNING_RATE = 1e-3
+BATCH_SIZE = 64
+TOP = 10
+# Of the prepared data; both hold `users`, `items`, in time order within a user.
+TRAIN = "train.npz"
+HISTORY = "history.npz"
+META = "meta.json"
+
+
+class Worker:
+    """A worker's end. Whatever the system prints goes to standard error."""
+
+    def __init__(self) -> None:
+        self._answers = os.fdopen(os.dup(1), "w")
+        os.dup2(2, 1)
+        self.arguments = json.loads(sys.argv[1])
+        with open(os.path.join(self.arguments["data"], META), encoding="utf-8") as stream:
+            self.meta: Dict[str, Any] = json.load(stream)
+        self._pieces: List[Tuple[int, float, float]] = []
+        self._left = 0.0
+        self._resumed = 0.0
+
+    def table(self, name: str) -> Tuple[np.ndarray, np.ndarray]:
+        """The users and items of a table of the prepared data."""
+        with np.load(os.path.join(self.arguments["data"], name)) as arrays:
+            return arrays["users"], arrays["items"]
+
+    def sequences(self, name: str) -> List[np.ndarray]:
+        """The items of each user of a table, oldest first."""
+        users, items = self.table(name)
+        return np.split(items, np.searchsorted(users, np.arange(1, self.meta["users"])))
+
+    def answer(self, **values: Any) -> None:
+        """Answers a command."""
+        self._answers.write(json.dumps(values) + "\n")
+        self._answers.flush()
+
+    def command(self) -> Dict[str, Any]:
+        """Waits for the next command; the end of the input means `exit`."""
+        line = sys.stdin.readline()
+        return json.loads(line) if line else {"do": "exit"}
+
+    def start(self) -> bool:
+        """Says that training can start, and waits for it.
+
+        Returns:
+          Whether to train at all.
+        """
+        self.answer(ready=True)
+        return self._wait()
+
+    def piece(self, targets: int, stepping: Optional[float] = None) -> bool:
+        """Counts a piece of training that has just ended; waits when the time given is over.
+
+        Args:
+          targets: learnt in it.
+          stepping: the seconds of it that were spent in steps and in getting their batches; all
+            if not given.
+
+        Returns:
+          Whether to train on.
+        """
+        seconds = time.perf_counter() - self._resumed
+        self._resumed += seconds
+        self._pieces.append((int(targets), seconds if stepping is None else stepping, seconds))
+        self._left -= seconds
+        # As near to the time given as whole pieces allow; a first piece says little of the next.
+        if self._left > (seconds / 2 if len(self._pieces) > 1 else 0):
+            return True
+        self.answer(pieces=self._pieces)
+        return self._wait()
+
+    def _wait(self) -> bool:
+        command = self.command()
+        if command["do"] != "train":
+            self.answer(finished=True)
+            return False
+        self._pieces, self._left, self._resumed = [], command["seconds"], time.perf_counter()
+        return True
+
+    def serve(self, scores: Any, evaluate: Any) -> None:
+        """Answers what is asked after the training.
+
+        Args:
+          scores: returns `[users, items]`; called once.
+          evaluate: ranks the items of all users, once.
+        """
+        while True:
+            command = self.command()
+            if command["do"] == "scores":
+                np.save(command["path"], np.asarray(scores(), np.float32))
+                self.answer(saved=True)
+            elif command["do"] == "evaluate":
+                evaluate()
+                calls, start = 0, time.perf_counter()
+                while not calls or time.perf_counter() - start < command["seconds"]:
+                    evaluate()
+                    calls += 1
+                seconds = time.perf_counter() - start
+                self.answer(users=calls * self.meta["users"], seconds=seconds)
+            else:
+                return

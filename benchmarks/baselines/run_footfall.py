@@ -1,0 +1,138 @@
+"""Footfall's SASRec under the protocol of the benchmark: its own training loop and evaluation."""
+
+import os
+import tempfile
+from typing import Any, Dict, List
+
+import numpy as np
+
+import schemas  # noqa: F401  selects Keras 2, before TensorFlow is imported
+import tensorflow as tf
+
+from benchmarks.baselines import protocol
+from schemas import names
+from trainer import config
+from trainer import ranking
+from trainer import registry
+from trainer.loops import fit
+from trainer.losses import next_item
+from trainer.models import base
+
+_ENDLESS = 1_000_000
+_BLOCK = 1024
+
+
+class _Finished(Exception):
+    """The benchmark wants no more training."""
+
+
+class _Paced(fit.Fit):
+    """Stops at the ends of epochs, when the benchmark says so."""
+
+    worker: protocol.Worker
+    targets: int
+
+    def _report(self, record: Dict[str, float]) -> None:
+        super()._report(record)
+        if not self.worker.piece(self.targets, record["seconds"]):
+            raise _Finished
+
+
+def _padded(sequences: List[np.ndarray]) -> np.ndarray:
+    padded = np.full([len(sequences), protocol.LENGTH], names.PADDING_INDEX, np.int64)
+    for row, items in zip(padded, sequences):
+        kept = items[-protocol.LENGTH :]
+        row[len(row) - len(kept) :] = kept + names.FIRST_INDEX
+    return padded
+
+
+def _training(worker: protocol.Worker) -> tf.data.Dataset:
+    sequences = worker.sequences(protocol.TRAIN)
+    features = {
+        names.ITEM_INDEX: _padded([items[:-1] for items in sequences]),
+        names.TARGET_ITEM_INDEX: np.array([items[-1] + names.FIRST_INDEX for items in sequences], np.int64),
+    }
+    return tf.data.Dataset.from_tensor_slices(features).batch(_BLOCK).cache()
+
+
+def _evaluation(worker: protocol.Worker, histories: np.ndarray) -> tf.data.Dataset:
+    users, items = worker.table(protocol.HISTORY)
+    # The distinct items of each user, as Transform's seen items are.
+    users, items = np.unique(np.stack([users, items]), axis=1)
+    first = np.searchsorted(users, users)
+    seen = tf.SparseTensor(
+        np.stack([users, np.arange(len(users)) - first], axis=1),
+        items + names.FIRST_INDEX,
+        [worker.meta["users"], int(np.bincount(users).max())],
+    )
+    # An item outside of the catalogue is out of vocabulary.
+    held_out = [names.OOV_INDEX if item < 0 else item + names.FIRST_INDEX for item in worker.meta["held_out"]]
+    features = {
+        names.ITEM_INDEX: histories,
+        names.TARGET_ITEM_INDEX: np.array(held_out, np.int64),
+        names.SEEN_ITEM_INDEX: seen,
+    }
+    return tf.data.Dataset.from_tensor_slices(features).batch(_BLOCK).cache()
+
+
+def main() -> None:
+    """Trains and answers as the benchmark commands."""
+    worker = protocol.Worker()
+    settings = config.TrainerSettings.from_values(
+        {
+            "model": {
+                "name": "sasrec",
+                "dim": protocol.DIM,
+                "blocks": protocol.BLOCKS,
+                "heads": protocol.HEADS,
+                "dropout": protocol.DROPOUT,
+            },
+            "loss": {"name": "softmax"},
+            "training": {
+                "epochs": _ENDLESS,
+                "evaluate_every": _ENDLESS,
+                "patience": _ENDLESS,
+                "batch_size": protocol.BATCH_SIZE,
+                "learning_rate": protocol.LEARNING_RATE,
+                "seed": worker.arguments["seed"],
+                **worker.arguments.get("training", {}),
+            },
+        }
+    )
+    catalogue = base.Catalogue(np.array(worker.meta["counts"], np.int64), protocol.LENGTH)
+
+    def build() -> base.SequenceModel:
+        model = registry.load(settings.model.name)(settings.model, catalogue, seed=settings.training.seed)
+        model.training_loss = next_item.build(settings.loss)
+        return model
+
+    histories = _padded(worker.sequences(protocol.HISTORY))
+    evaluated = _evaluation(worker, histories)
+    with tempfile.TemporaryDirectory() as folder:
+        _Paced.worker, _Paced.targets = worker, sum(worker.meta["counts"])
+        loop = _Paced(
+            build,
+            settings.training,
+            tf.distribute.MirroredStrategy(),
+            _training(worker),
+            lambda model: ranking.FullRanking(model, evaluated, exclude_seen=True),
+            os.path.join(folder, "checkpoints"),
+        )
+        try:
+            if worker.start():
+                loop.run()
+        except _Finished:
+            pass
+    full = ranking.FullRanking(loop.model, evaluated, exclude_seen=True)
+
+    def scores() -> np.ndarray:
+        return loop.model.scores(loop.model.encode({names.ITEM_INDEX: tf.constant(histories)})).numpy()
+
+    def evaluate() -> Any:
+        return full.evaluate()
+
+    worker.serve(scores, evaluate)
+
+
+if __name__ == "__main__":
+    main()

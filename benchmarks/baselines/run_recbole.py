@@ -1,0 +1,124 @@
+"""SASRec of RecBole under the protocol of the benchmark."""
+
+import logging
+import os
+import sys
+import tempfile
+from typing import Any, Iterator
+
+import numpy as np
+import protocol
+import torch
+from recbole.config import Config
+from recbole.data.dataloader.general_dataloader import TrainDataLoader
+from recbole.data.dataset import SequentialDataset
+from recbole.data.interaction import Interaction
+from recbole.model.sequential_recommender.sasrec import SASRec
+from recbole.trainer import Trainer
+from recbole.utils import init_seed
+
+_NAME = "events"
+_ROWS = 256
+
+
+class _Finished(Exception):
+    """The benchmark wants no more training."""
+
+
+class _Paced:
+    """The batches of an epoch. An epoch is long, so a piece of training is a batch."""
+
+    def __init__(self, batches: TrainDataLoader, worker: protocol.Worker):
+        self._batches, self._worker = batches, worker
+
+    def __iter__(self) -> Iterator[Any]:
+        for batch in self._batches:
+            yield batch
+            if not self._worker.piece(len(batch)):
+                raise _Finished
+
+
+def _write(worker: protocol.Worker, folder: str) -> None:
+    users, items = worker.table(protocol.TRAIN)
+    os.makedirs(os.path.join(folder, _NAME))
+    with open(os.path.join(folder, _NAME, f"{_NAME}.inter"), "w", encoding="ascii") as stream:
+        stream.write("user_id:token\titem_id:token\ttimestamp:float\n")
+        # The rows are in time order; equal times of the source must not be sorted anew.
+        stream.writelines(f"{user}\t{item}\t{time}\n" for time, (user, item) in enumerate(zip(users, items)))
+
+
+def _config(worker: protocol.Worker, folder: str) -> Config:
+    values = {
+        "data_path": folder,
+        "checkpoint_dir": folder,
+        "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
+        "MAX_ITEM_LIST_LENGTH": protocol.LENGTH,
+        # The held-out events are not in the file, so all of it is for training.
+        "eval_args": {"split": {"RS": [1.0, 0.0, 0.0]}, "order": "TO", "group_by": "user", "mode": "full"},
+        "n_layers": protocol.BLOCKS,
+        "n_heads": protocol.HEADS,
+        "hidden_size": protocol.DIM,
+        "inner_size": protocol.DIM,
+        "hidden_act": "relu",
+        "hidden_dropout_prob": protocol.DROPOUT,
+        "attn_dropout_prob": protocol.DROPOUT,
+        "loss_type": "CE",
+        "train_neg_sample_args": None,
+        "learning_rate": protocol.LEARNING_RATE,
+        "train_batch_size": worker.arguments["batch_targets"],
+        "use_gpu": False,
+        "show_progress": False,
+        "seed": worker.arguments["seed"],
+    }
+    return Config(model="SASRec", dataset=_NAME, config_dict=values)
+
+
+def _scores(worker: protocol.Worker, dataset: SequentialDataset, model: SASRec) -> np.ndarray:
+    sequences = worker.sequences(protocol.HISTORY)
+    items = len(worker.meta["counts"])
+    ids = dataset.token2id("item_id", [str(item) for item in range(items)])
+    histories = np.zeros([len(sequences), protocol.LENGTH], np.int64)
+    lengths = np.array([min(len(sequence), protocol.LENGTH) for sequence in sequences])
+    for row, length, sequence in zip(histories, lengths, sequences):
+        row[:length] = ids[sequence[-length:]]
+    model.eval()
+    scores = []
+    with torch.no_grad():
+        for start in range(0, len(sequences), _ROWS):
+            rows = slice(start, start + _ROWS)
+            batch = {"item_id_list": torch.tensor(histories[rows]), "item_length": torch.tensor(lengths[rows])}
+            scores.append(model.full_sort_predict(Interaction(batch)).numpy()[:, ids])
+    return np.concatenate(scores)
+
+
+def main() -> None:
+    """Trains and answers as the benchmark commands."""
+    worker = protocol.Worker()
+    # RecBole reads the command line for settings.
+    del sys.argv[1:]
+    logging.getLogger().setLevel(logging.ERROR)
+    with tempfile.TemporaryDirectory() as folder:
+        _write(worker, folder)
+        # It leaves a folder of logs where it runs.
+        os.chdir(folder)
+        config = _config(worker, folder)
+        init_seed(config["seed"], config["reproducibility"])
+        dataset = SequentialDataset(config)
+        train = TrainDataLoader(config, dataset.build()[0], None, shuffle=True)
+        model = SASRec(config, train.dataset).to(config["device"])
+        trainer = Trainer(config, model)
+        batches = _Paced(train, worker)
+        try:
+            epoch = 0
+            training = worker.start()
+            while training:
+                trainer._train_epoch(batches, epoch)
+                epoch += 1
+        except _Finished:
+            pass
+        worker.serve(lambda: _scores(worker, dataset, model), lambda: _scores(worker, dataset, model))
+        os.chdir(os.path.dirname(folder))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,543 @@
+"""Training speed and quality of Footfall's SASRec beside those of RecTools and RecBole.
+
+    python -m benchmarks.training [--quick] [--seeds N] [--seconds S]
+
+All three train SASRec (64 wide, 2 blocks, 2 heads, 50 events, dropout 0.2, softmax over the
+whole catalogue, Adam at 1e-3) on the same events of MovieLens-100K, each in a process of its
+own with all cores, one at a time, in turns. The last line is one JSON object.
+
+Speed is the number of targets (places of the sequences that have a label) learnt in a second
+of the steps and of getting their batches, without the first epoch (RecBole: the first batch),
+which warms up; `wall` is the same with all that happens between epochs (Footfall writes a
+checkpoint). The full run trains each system for the same wall time per seed, warm-up included,
+and measures the ranking of each user's last event, held out from training, in the whole
+catalogue without the items seen before. No system chooses its best epoch. Evaluation is what
+each has: Footfall ranks the held-out events, RecTools recommends ten items.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import select
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from benchmarks.baselines import protocol
+from pipeline import datasets
+
+FOOTFALL, RECTOOLS, RECBOLE = "footfall", "rectools", "recbole"
+SYSTEMS = (FOOTFALL, RECTOOLS, RECBOLE)
+POPULARITY = "popularity"
+_DATA_SET = "ml-100k"
+_CACHE = os.path.join(".footfall", "benchmarks")
+_SCRIPTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "baselines")
+# What RecBole's dependencies have wheels for.
+_PYTHONS = ("3.11", "3.10")
+_DONE = "complete"
+_QUICK_SECONDS = 60.0
+# What the quick run keeps for measuring when an environment is still to be made.
+_QUICK_RESERVE = 45.0
+_QUICK_BURST = 4.0
+# Of a core: more by other processes is worth a warning.
+_BUSY = 0.1
+_SETUP_SECONDS = 1800.0
+_START_SECONDS = 180.0
+
+
+class Unavailable(RuntimeError):
+    """A system cannot be measured; the message says why."""
+
+
+def prepare(events: str, folder: str) -> Dict[str, Any]:
+    """Writes what all systems train on and rank from.
+
+    The last event of each user is held out; the 51 before it are for training. The catalogue
+    is the items of those, the most frequent target first.
+
+    Args:
+      events: path of `events.csv`.
+      folder: where to write.
+
+    Returns:
+      `users`, `counts` (training targets of each item) and `held_out` (each user's item, -1 if
+      it is not in the catalogue).
+    """
+    log = pd.read_csv(events, usecols=["user_id", "item_id", "timestamp"])
+    log = log.sort_values(["user_id", "timestamp"], kind="stable").reset_index(drop=True)
+    back = log.groupby("user_id").cumcount(ascending=False)
+    log["user"] = log["user_id"].rank(method="dense").astype(int) - 1
+    train = log[(back >= 1) & (back <= protocol.LENGTH + 1)]
+    targets = train[train["user"].duplicated()]
+    counts = targets["item_id"].value_counts().reindex(np.sort(train["item_id"].unique()), fill_value=0)
+    counts = counts.sort_values(ascending=False, kind="stable")
+    row = pd.Series(np.arange(len(counts)), index=counts.index)
+    log["item"] = log["item_id"].map(row).fillna(-1).astype(int)
+    train = log.loc[train.index]
+    history = log[(back >= 1) & (log["item"] >= 0)]
+    for name, part in ((protocol.TRAIN, train), (protocol.HISTORY, history)):
+        np.savez(os.path.join(folder, name), users=part["user"].to_numpy(), items=part["item"].to_numpy())
+    meta = {
+        "users": int(log["user"].max()) + 1,
+        "counts": counts.tolist(),
+        "held_out": log.loc[back == 0, "item"].tolist(),
+    }
+    with open(os.path.join(folder, protocol.META), "w", encoding="utf-8") as stream:
+        json.dump(meta, stream)
+    return meta
+
+
+def quality(scores: np.ndarray, meta: Dict[str, Any], users: np.ndarray, items: np.ndarray) -> Dict[str, float]:
+    """`ndcg@10` and `hr@10` over the whole catalogue without seen items; ties count against the model.
+
+    Args:
+      scores: `[users, items]`.
+      meta: of `prepare`.
+      users, items: the events that users have seen.
+    """
+    scores = scores.astype(np.float64)
+    held_out = np.array(meta["held_out"])
+    everyone = np.arange(len(held_out))
+    own = scores[everyone, held_out]
+    scores[users, items] = -np.inf
+    scores[everyone, held_out] = own
+    rank = (~(scores < own[:, np.newaxis])).sum(axis=1)
+    rank[held_out < 0] = scores.shape[1] + 1
+    hit = rank <= protocol.TOP
+    return {"ndcg@10": float((hit / np.log2(1.0 + rank)).mean()), "hr@10": float(hit.mean())}
+
+
+def interval(values: Sequence[float]) -> Dict[str, Any]:
+    """The mean and its 95 % interval by Student's t; without bounds for a single value."""
+    mean, low, high = statistics.fmean(values), None, None
+    if len(values) > 1:
+        half = stats.t.ppf(0.975, len(values) - 1) * statistics.stdev(values) / len(values) ** 0.5
+        low, high = mean - half, mean + half
+    return {"mean": mean, "low": low, "high": high, "values": list(values)}
+
+
+def _runs(python: str, version: str) -> bool:
+    code = "import sys, venv; print('%d.%d' % sys.version_info[:2])"
+    try:
+        done = subprocess.run([python, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return done.stdout.strip() == version
+
+
+def _interpreter(uv: Optional[str]) -> str:
+    """A Python that the baselines have wheels for; this one if no other is found."""
+    for version in _PYTHONS:
+        root = os.path.join(os.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv"), "versions")
+        found = [shutil.which(f"python{version}")]
+        if os.path.isdir(root):
+            folders = sorted(name for name in os.listdir(root) if name.startswith(version + "."))
+            found += [os.path.join(root, name, "bin", "python") for name in folders]
+        if uv:
+            command = [uv, "python", "find", "--no-python-downloads", version]
+            found.append(subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip())
+        for python in found:
+            if python and _runs(python, version):
+                return python
+    return sys.executable
+
+
+def _install_commands(folder: str, requirements: str, settings: Dict[str, str]) -> List[List[List[str]]]:
+    """Ways to make an environment, the best first; each is a list of commands."""
+    uv = shutil.which("uv")
+    python, inside = _interpreter(uv), os.path.join(folder, "bin", "python")
+    venv = [python, "-m", "venv", "--clear", folder]
+    ways = [[venv, [inside, "-m", "pip", "install", "--quiet", "-r", requirements]]]
+    if uv:
+        venv = [uv, "venv", "--quiet", "--clear", "--python", python, folder]
+        install = [uv, "pip", "install", "--quiet", "--python", inside, "-r", requirements]
+        for_cpu = [*install, "--torch-backend", "cpu"]
+        # Torch for the CPU is a tenth of the size. Who names places of wheels may have it there;
+        # elsewhere uv knows where it is; if that is out of reach, the index's own serves.
+        first, second = (install, for_cpu) if "UV_FIND_LINKS" in settings else (for_cpu, install)
+        ways = [[venv, first], [venv, second], *ways]
+    return ways
+
+
+def environment(name: str, seconds: float) -> str:
+    """The interpreter of a baseline's environment, which is made if need be.
+
+    Args:
+      name: of the baseline.
+      seconds: it may take.
+
+    Raises:
+      Unavailable: if it cannot be made in that time.
+    """
+    requirements = os.path.join(_SCRIPTS, f"{name}.txt")
+    with open(requirements, "rb") as stream:
+        digest = hashlib.sha256(stream.read()).hexdigest()[:12]
+    folder = os.path.abspath(os.path.join(_CACHE, f"{name}-{digest}"))
+    inside = os.path.join(folder, "bin", "python")
+    if os.path.exists(os.path.join(folder, _DONE)):
+        return inside
+    os.makedirs(os.path.dirname(folder), exist_ok=True)
+    deadline = time.monotonic() + seconds
+    _say(f"{name}: making its environment")
+    settings = {"UV_HTTP_RETRIES": "0", **os.environ}
+    if "PIP_FIND_LINKS" in settings:
+        settings.setdefault("UV_FIND_LINKS", settings["PIP_FIND_LINKS"])
+    settings.pop("PYTHONPATH", None)
+    reason = ""
+    for way in _install_commands(folder, requirements, settings):
+        for command in way:
+            try:
+                limit = max(0.1, deadline - time.monotonic())
+                done = subprocess.run(
+                    command, env=settings, capture_output=True, text=True, timeout=limit, check=False
+                )
+            except subprocess.TimeoutExpired as error:
+                raise Unavailable(f"no environment within {seconds:.0f} s") from error
+            if done.returncode:
+                reason = (done.stderr.strip().splitlines() or ["it cannot be installed"])[-1]
+                break
+        else:
+            with open(os.path.join(folder, _DONE), "w", encoding="utf-8"):
+                return inside
+    raise Unavailable(f"no environment: {reason}")
+
+
+class Process:
+    """A worker: a system in a process of its own.
+
+    Args:
+      system: which one.
+      python: its interpreter.
+      arguments: see `protocol.Worker`.
+      log: what it writes besides answers.
+    """
+
+    def __init__(self, system: str, python: str, arguments: Dict[str, Any], log: str):
+        self.system, self._log = system, log
+        cores = str(len(os.sched_getaffinity(0)))
+        threads = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+        settings = {**os.environ, **dict.fromkeys(threads, cores), "TF_CPP_MIN_LOG_LEVEL": "2"}
+        settings.pop("PYTHONPATH", None)
+        if system == FOOTFALL:
+            settings["PYTHONPATH"] = os.path.dirname(os.path.dirname(_SCRIPTS))
+        with open(log, "w", encoding="utf-8") as stream:
+            self._process = subprocess.Popen(
+                [python, os.path.join(_SCRIPTS, f"run_{system}.py"), json.dumps(arguments)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stream,
+                env=settings,
+                text=True,
+            )
+
+    def answer(self, timeout: float) -> Dict[str, Any]:
+        """The next answer.
+
+        Raises:
+          Unavailable: if the worker has died or does not answer in time.
+        """
+        if not select.select([self._process.stdout], [], [], max(0.1, timeout))[0]:
+            raise Unavailable(f"no answer within {timeout:.0f} s")
+        line = self._process.stdout.readline()
+        if not line:
+            with open(self._log, encoding="utf-8") as stream:
+                last = (stream.read().strip().splitlines() or ["no message"])[-1]
+            raise Unavailable(f"it stopped: {last}")
+        return json.loads(line)
+
+    def train(self, timeout: float, seconds: float) -> Dict[str, Any]:
+        """Lets it train; the answer has also `others`, the cores that other processes used."""
+        before = self._used()
+        answer = self.ask(timeout, do="train", seconds=seconds)
+        wall, machine, own = (now - then for now, then in zip(self._used(), before))
+        return {**answer, "others": max(0.0, (machine - own) / wall)}
+
+    def _used(self) -> Tuple[float, float, float]:
+        """Seconds until now: of wall time, of all cores' work, and of this worker's."""
+        tick = os.sysconf("SC_CLK_TCK")
+        try:
+            with open("/proc/stat", encoding="ascii") as stream:
+                fields = [int(field) for field in stream.readline().split()[1:9]]
+            with open(f"/proc/{self._process.pid}/stat", encoding="utf-8") as stream:
+                own = stream.read().rpartition(")")[2].split()[11:13]
+        except (OSError, ValueError):
+            return time.monotonic(), 0.0, 0.0
+        # Without the times of idling and of waiting for a disk.
+        return time.monotonic(), (sum(fields) - sum(fields[3:5])) / tick, sum(map(int, own)) / tick
+
+    def ask(self, timeout: float, **command: Any) -> Dict[str, Any]:
+        """Sends a command and returns its answer."""
+        try:
+            self._process.stdin.write(json.dumps(command) + "\n")
+            self._process.stdin.flush()
+        except OSError:
+            pass  # It has died: the answer says how.
+        return self.answer(timeout)
+
+    def close(self) -> None:
+        """Ends the worker."""
+        self._process.kill()
+        self._process.communicate()
+
+
+class Measurements:
+    """What has been measured.
+
+    Attributes:
+      speeds: targets per second of each round, by system.
+      walls: the same with all between epochs.
+      rankings: evaluated users per second of each round.
+      qualities: of each seed.
+      trained: seconds and targets of each seed.
+      others: cores that other processes used in each round of any system.
+      missing: why a system was not measured.
+    """
+
+    def __init__(self) -> None:
+        self.speeds: Dict[str, List[float]] = {system: [] for system in SYSTEMS}
+        self.walls: Dict[str, List[float]] = {system: [] for system in SYSTEMS}
+        self.rankings: Dict[str, List[float]] = {system: [] for system in SYSTEMS}
+        self.qualities: Dict[str, List[Dict[str, float]]] = {system: [] for system in SYSTEMS}
+        self.trained: Dict[str, List[Tuple[float, int]]] = {system: [] for system in SYSTEMS}
+        self.others: List[float] = []
+        self.missing: Dict[str, str] = {}
+
+    def add_training(self, system: str, answer: Dict[str, Any], skip: int = 0) -> None:
+        """Counts a round of training, without its first `skip` pieces."""
+        pieces = answer["pieces"][skip:]
+        self.others.append(answer["others"])
+        if pieces:
+            targets, stepping, wall = (sum(column) for column in zip(*pieces))
+            self.speeds[system].append(targets / stepping)
+            self.walls[system].append(targets / wall)
+
+    def add_ranking(self, system: str, answer: Dict[str, Any]) -> None:
+        """Counts a round of evaluation."""
+        self.rankings[system].append(answer["users"] / answer["seconds"])
+
+    def leave_out(self, system: str, reason: str) -> None:
+        """Notes why a system is not measured (any more)."""
+        self.missing.setdefault(system, reason)
+        _say(f"{system}: {reason}")
+
+    def ratio(self, values: Dict[str, List[float]], system: str) -> Optional[float]:
+        """Footfall over another system: the median over rounds, in each of which both were measured."""
+        pairs = list(zip(values[FOOTFALL], values[system]))
+        return statistics.median(one / other for one, other in pairs) if pairs else None
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _arguments(data: str, meta: Dict[str, Any], seed: int) -> Dict[str, Any]:
+    # As many targets in a step of RecBole, which makes a sequence of each, as in one of the others.
+    per_step = round(protocol.BATCH_SIZE * sum(meta["counts"]) / meta["users"])
+    return {"data": data, "seed": seed, "batch_targets": per_step}
+
+
+def _pythons(seconds: float, found: Measurements) -> Dict[str, str]:
+    pythons, deadline = {FOOTFALL: sys.executable}, time.monotonic() + seconds
+    for system in (RECTOOLS, RECBOLE):
+        try:
+            pythons[system] = environment(system, deadline - time.monotonic())
+        except Unavailable as error:
+            found.leave_out(system, str(error))
+    return pythons
+
+
+def run_quick(data: str, meta: Dict[str, Any], deadline: float) -> Measurements:
+    """Short bursts in turns until the time is over; no quality."""
+    found = Measurements()
+    pythons = _pythons(deadline - time.monotonic() - _QUICK_RESERVE, found)
+    workers: Dict[str, Process] = {}
+
+    def left() -> float:
+        return deadline - time.monotonic()
+
+    def attempt(system: str, *steps: Any) -> None:
+        try:
+            for step in steps:
+                step(workers[system])
+        except Unavailable as error:
+            found.leave_out(system, str(error))
+            workers.pop(system).close()
+
+    def burst(worker: Process) -> None:
+        found.add_training(worker.system, worker.train(left(), _QUICK_BURST))
+
+    try:
+        # Loading is not measured, so it need not be in turns.
+        for system, python in pythons.items():
+            log = os.path.join(data, f"{system}.log")
+            workers[system] = Process(system, python, _arguments(data, meta, 1), log)
+        for system in pythons:
+            attempt(system, lambda worker: worker.answer(left()))
+        for system in list(workers):
+            attempt(system, lambda worker: worker.train(left(), 0))
+        took, reserve = 0.0, 8.0
+        while workers and left() > took + reserve:
+            start = time.monotonic()
+            for system in list(workers):
+                attempt(system, burst)
+            took = time.monotonic() - start
+        for system in (FOOTFALL, RECTOOLS):
+            if system in workers:
+                attempt(
+                    system,
+                    lambda worker: worker.ask(left(), do="finish"),
+                    lambda worker: found.add_ranking(
+                        worker.system, worker.ask(left(), do="evaluate", seconds=1.0)
+                    ),
+                )
+    finally:
+        for worker in workers.values():
+            worker.close()
+    return found
+
+
+def run_full(data: str, meta: Dict[str, Any], seeds: int, seconds: float) -> Measurements:
+    """Each system is trained for `seconds` from each seed."""
+    found = Measurements()
+    pythons = _pythons(_SETUP_SECONDS, found)
+    with np.load(os.path.join(data, protocol.HISTORY)) as history:
+        users, items = history["users"], history["items"]
+    for seed in range(1, seeds + 1):
+        for system in [system for system in pythons if system not in found.missing]:
+            _say(f"seed {seed} of {seeds}: {system}")
+            log = os.path.join(data, f"{system}.log")
+            worker = Process(system, pythons[system], _arguments(data, meta, seed), log)
+            try:
+                worker.answer(_START_SECONDS)
+                trained = worker.train(seconds + _START_SECONDS, seconds)
+                worker.ask(_START_SECONDS, do="finish")
+                path = os.path.join(data, "scores.npy")
+                worker.ask(_START_SECONDS, do="scores", path=path)
+                ranked = worker.ask(_START_SECONDS, do="evaluate", seconds=2.0) if system != RECBOLE else None
+            except Unavailable as error:
+                found.leave_out(system, str(error))
+                continue
+            finally:
+                worker.close()
+            found.add_training(system, trained, skip=1)
+            targets, _, wall = (sum(column) for column in zip(*trained["pieces"]))
+            found.trained[system].append((wall, targets))
+            found.qualities[system].append(quality(np.load(path), meta, users, items))
+            if ranked:
+                found.add_ranking(system, ranked)
+    return found
+
+
+def summary(found: Measurements, popularity: Dict[str, float]) -> Dict[str, Any]:
+    """The measurements as one JSON object; null where there is none."""
+
+    def middle(values: List[float]) -> Optional[float]:
+        return statistics.median(values) if values else None
+
+    result: Dict[str, Any] = {
+        "targets_per_s": middle(found.speeds[FOOTFALL]),
+        "ratio_vs_rectools": found.ratio(found.speeds, RECTOOLS),
+        "ratio_vs_recbole": found.ratio(found.speeds, RECBOLE),
+        "eval_users_per_s": middle(found.rankings[FOOTFALL]),
+        "eval_ratio_vs_rectools": found.ratio(found.rankings, RECTOOLS),
+    }
+    result["wall_ratio_vs_rectools"] = found.ratio(found.walls, RECTOOLS)
+    result["other_cores_busy"] = statistics.fmean(found.others) if found.others else None
+    for metric in ("ndcg@10", "hr@10"):
+        result[metric] = {
+            system: interval([one[metric] for one in found.qualities[system]]) if found.qualities[system] else None
+            for system in SYSTEMS
+        }
+        result[metric][POPULARITY] = popularity[metric]
+    result["systems"] = {
+        system: {
+            "targets_per_s": middle(found.speeds[system]),
+            "rounds": found.speeds[system],
+            "wall_targets_per_s": middle(found.walls[system]),
+            "eval_users_per_s": middle(found.rankings[system]),
+            "trained": [{"seconds": s, "targets": n} for s, n in found.trained[system]],
+        }
+        for system in SYSTEMS
+    }
+    result["missing"] = found.missing
+    return result
+
+
+def _number(value: Optional[float], digits: int = 0) -> str:
+    return "-" if value is None else f"{value:,.{digits}f}"
+
+
+def _ranged(value: Any) -> str:
+    if not isinstance(value, dict):
+        return "-" if value is None else f"{value:.4f}"
+    if value["low"] is None:
+        return f"{value['mean']:.4f}"
+    return f"{value['mean']:.4f} [{value['low']:.4f}, {value['high']:.4f}]"
+
+
+def table(result: Dict[str, Any]) -> str:
+    """The same to read."""
+    head = ("system", "targets/s", "Footfall's is", "wall", "evaluated users/s", "NDCG@10 [95 %]", "HR@10 [95 %]")
+    lines = [head]
+    for system in (*SYSTEMS, POPULARITY):
+        one = result["systems"].get(system, {})
+        ratio = result.get(f"ratio_vs_{system}")
+        lines.append(
+            (
+                system,
+                _number(one.get("targets_per_s")),
+                "-" if ratio is None else f"{ratio:.2f} times",
+                _number(one.get("wall_targets_per_s")),
+                _number(one.get("eval_users_per_s")),
+                _ranged(result["ndcg@10"][system]),
+                _ranged(result["hr@10"][system]),
+            )
+        )
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines]
+    if (result["other_cores_busy"] or 0) > _BUSY:
+        text.append(f"Not a quiet machine: other processes used {result['other_cores_busy']:.2f} cores meanwhile.")
+    text += [f"{system} is missing: {reason}" for system, reason in result["missing"].items()]
+    return "\n".join(text)
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    """Runs the benchmark; 1 if Footfall itself could not be measured."""
+    deadline = time.monotonic() + _QUICK_SECONDS - 2.0
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="bursts of seconds, no quality; ends within a minute")
+    parser.add_argument("--seeds", type=int, default=3, help="trainings of each system in the full run")
+    parser.add_argument("--seconds", type=float, default=30.0, help="of each training in the full run")
+    options = parser.parse_args(arguments)
+    events = os.path.join(datasets.fetch(_DATA_SET, say=_say), datasets.EVENTS)
+    with tempfile.TemporaryDirectory() as data:
+        meta = prepare(events, data)
+        print(
+            f"MovieLens-100K: {meta['users']} users, {len(meta['counts'])} items, {sum(meta['counts'])} targets in an "
+            f"epoch; {len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.2f} before",
+            flush=True,
+        )
+        if options.quick:
+            found = run_quick(data, meta, deadline)
+        else:
+            found = run_full(data, meta, options.seeds, options.seconds)
+        with np.load(os.path.join(data, protocol.HISTORY)) as history:
+            constant = np.tile(-np.arange(len(meta["counts"]), dtype=float), [meta["users"], 1])
+            popularity = quality(constant, meta, history["users"], history["items"])
+    result = summary(found, popularity)
+    print(table(result))
+    print(json.dumps(result))
+    return 1 if FOOTFALL in found.missing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
