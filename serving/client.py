@@ -122,7 +122,7 @@ class Client:
                 {
                     **self._inputs("recommend", batch),
                     signatures.EXCLUDE: np.asarray([left_out] * len(batch), object).reshape(len(batch), -1),
-                    signatures.K: np.asarray(k, np.int32),
+                    signatures.K: np.full(len(batch), k, np.int32),
                 },
             )
             for items, scores in zip(outputs[names.ITEM_ID], outputs[signatures.SCORE]):

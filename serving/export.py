@@ -46,5 +46,5 @@ def _example_inputs(module: signatures.ServingModule, items: Any) -> Dict[str, t
     }
     inputs[names.ITEM_ID] = tf.constant([list(items)])
     inputs[signatures.EXCLUDE] = tf.fill([1, 0], "")
-    inputs[signatures.K] = tf.constant(signatures.DEFAULT_K)
+    inputs[signatures.K] = tf.constant([signatures.DEFAULT_K])
     return inputs

@@ -74,12 +74,10 @@ class LoadedModel:
 
 
 def _default(key: str, specs: Mapping[str, tf.TensorSpec], inputs: Mapping[str, np.ndarray]) -> Optional[np.ndarray]:
-    if key == signatures.K:
-        return np.asarray(signatures.DEFAULT_K, np.int32)
-    if key == signatures.EXCLUDE:
-        rows = next((np.shape(value)[0] for other, value in inputs.items() if specs[other].shape.rank == 2 and np.ndim(value)), 0)
-        return np.empty([rows, 0], object)
-    return None
+    if key not in (signatures.K, signatures.EXCLUDE):
+        return None
+    rows = next((np.shape(value)[0] for value in inputs.values() if np.ndim(value)), 0)
+    return np.full(rows, signatures.DEFAULT_K, np.int32) if key == signatures.K else np.empty([rows, 0], object)
 
 
 def _checked(key: str, spec: tf.TensorSpec, value: np.ndarray) -> tf.Tensor:

@@ -43,6 +43,8 @@ _HTTP_STATUS = {
     "DEADLINE_EXCEEDED": 504,
 }
 _SERVING_STATE_OK = get_model_status_pb2.ModelVersionStatus.AVAILABLE
+# How many times the allowed size of a request is read before the connection is closed on it.
+_DISCARDED = 4
 _LOG = logging.getLogger("footfall.serving")
 
 
@@ -230,6 +232,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         length = int(self.headers.get("Content-Length") or 0)
         if length > self.server.owner.max_message_bytes:
             self.close_connection = True
+            # A client that is still sending when the connection closes never sees the answer.
+            self._discard(min(length, _DISCARDED * self.server.owner.max_message_bytes))
             self._answer(413, {"error": f"a request has at most {self.server.owner.max_message_bytes} bytes, found {length}"})
             return
         body = self.rfile.read(length)
@@ -240,6 +244,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._respond(match, lambda model, _: self._predict(model, body))
         finally:
             self.server.owner.pending.release()
+
+    def _discard(self, length: int) -> None:
+        while length > 0:
+            read = len(self.rfile.read(min(length, 1 << 16)))
+            length = length - read if read else 0
 
     def _respond(self, match: Optional["re.Match[str]"], answer: Any) -> None:
         if match is None:

@@ -61,7 +61,7 @@ class ServingModule(tf.Module):
         }
         examples = tf.TensorSpec([None], tf.string, name=EXAMPLES)
         exclude = tf.TensorSpec([None, None], tf.string, name=EXCLUDE)
-        k = tf.TensorSpec([], tf.int32, name=K)
+        k = tf.TensorSpec([None], tf.int32, name=K)
         candidates = tf.TensorSpec([None, None], tf.string, name=CANDIDATES)
         # Signatures take keyword tensors, and a function's arguments must be known by name:
         # the specs of the histories depend on what the log has.
@@ -79,11 +79,12 @@ class ServingModule(tf.Module):
 
         Args:
           inputs: histories `[B, T]`, oldest first, rows padded with empty item ids at either
-            end; `exclude` `[B, E]` more ids to leave out; `k` scalar.
+            end; `exclude` `[B, E]` more ids to leave out; `k` `[B]`, for each history: every
+            input has a row a history, so that a server may put requests together.
 
         Returns:
-          `item_id` and `score`, `[B, min(k, N)]`; where fewer items are left, the id is empty
-          and the score the lowest float.
+          `item_id` and `score`, `[B, min(max(k), N)]`; beyond a history's own k, and where
+          fewer items are left, the id is empty and the score the lowest float.
         """
         histories = {name: inputs[name] for name in self.history}
         return self._best(self._encode(_to_sparse(histories)), inputs[names.ITEM_ID], inputs[EXCLUDE], inputs[K])
@@ -93,7 +94,7 @@ class ServingModule(tf.Module):
         parsed = self._parse(examples, self.history)
         seen = tf.sparse.to_dense(parsed[names.ITEM_ID], default_value="")
         nothing = tf.fill([tf.shape(examples)[0], 0], "")
-        return self._best(self._encode(parsed), seen, nothing, tf.constant(DEFAULT_K))
+        return self._best(self._encode(parsed), seen, nothing, tf.fill(tf.shape(examples), DEFAULT_K))
 
     def embed(self, inputs: Dict[str, tf.Tensor]) -> Dict[str, tf.Tensor]:
         """The sequence embedding of each history: `embedding` `[B, D]`."""
@@ -149,8 +150,9 @@ class ServingModule(tf.Module):
         scores = tf.cast(self._model.scores(embedding), tf.float32)
         without = tf.concat([seen, exclude], axis=1) if self._exclude_seen else exclude
         scores = ranking.leave_out(scores, self._row_of_id.lookup(without))
-        best, rows = tf.math.top_k(scores, tf.clip_by_value(k, 0, self._size))
-        left = best > float("-inf")
+        best, rows = tf.math.top_k(scores, tf.clip_by_value(tf.reduce_max(k), 0, self._size))
+        wanted = tf.range(tf.shape(best)[1])[tf.newaxis, :] < k[:, tf.newaxis]
+        left = wanted & (best > float("-inf"))
         return {
             names.ITEM_ID: tf.where(left, self._id_of_row.lookup(tf.cast(rows, tf.int64)), ""),
             SCORE: tf.where(left, best, best.dtype.min),

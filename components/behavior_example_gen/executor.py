@@ -117,8 +117,9 @@ class _ReadReport:
 class _ReadAndScatter(beam.DoFn):
     """Reads sources, and writes their good rows to one Arrow file with a record batch a shard."""
 
-    def __init__(self, log: spec.LogSpec, shards: int, scratch: str, rejected: str):
+    def __init__(self, log: spec.LogSpec, shards: int, scratch: str, rejected: str, counts_times: bool):
         self._log, self._shards, self._scratch, self._rejected = log, shards, scratch, rejected
+        self._counts_times = counts_times
 
     def start_bundle(self) -> None:
         self._tables: List[pa.Table] = []
@@ -141,7 +142,8 @@ class _ReadAndScatter(beam.DoFn):
             file = pa.array(np.full(table.num_rows, source.index, np.int32))
             self._tables.append(table.append_column(readers.FILE, file))
             self._rows += table.num_rows
-            self._histograms.append(TimeHistogram.of(table.column(names.TIMESTAMP).to_numpy()))
+            if self._counts_times:
+                self._histograms.append(TimeHistogram.of(table.column(names.TIMESTAMP).to_numpy()))
             if self._rows >= _SCATTER_ROWS:
                 self._flush()
         if rejects:
@@ -364,7 +366,7 @@ def run(
     for folder in [rejected_uri, profile_uri, scratch, *(_split_uri(examples_uri, s) for s in names.SPLITS)]:
         fileio.makedirs(folder)
     try:
-        report = _read(log, window, span, scratch, rejected_uri, make_pipeline)
+        report = _read(log, window, split, span, scratch, rejected_uri, make_pipeline)
         summary = _check_rejects(report, log, rejected_uri)
         cuts = _cuts(split, report.histogram)
         counts, written = _window(report.scattered, window, split, cuts, examples_uri, scratch, make_pipeline)
@@ -393,8 +395,15 @@ def run(
 
 
 def _read(
-    log: spec.LogSpec, window: spec.WindowSpec, span: Optional[int], scratch: str, rejected: str, make_pipeline: Any
+    log: spec.LogSpec,
+    window: spec.WindowSpec,
+    split: spec.SplitSpec,
+    span: Optional[int],
+    scratch: str,
+    rejected: str,
+    make_pipeline: Any,
 ) -> _ReadReport:
+    cuts_by_share = "time" in split.by and isinstance(split.eval_from, float)
     sources = readers.find_sources(span_patterns(log, span), log)
     _PROGRESS.info("reading %d file(s)", len({s.path for s in sources}))
     return _gather(
@@ -404,7 +413,7 @@ def _read(
             pipeline
             | "Sources" >> beam.Create(sources)
             | "Spread" >> beam.Reshuffle()
-            | "ReadAndScatter" >> beam.ParDo(_ReadAndScatter(log, window.shards, scratch, rejected))
+            | "ReadAndScatter" >> beam.ParDo(_ReadAndScatter(log, window.shards, scratch, rejected, cuts_by_share))
         ),
         _ReadReport.merged,
     )

@@ -227,7 +227,7 @@ def _requests(known: Mapping[str, Any], examples: List[bytes]) -> Dict[str, Dict
         "evaluate": {signatures.EXAMPLES: serialized},
         "embed": histories,
         "rank": {**histories, signatures.CANDIDATES: candidates},
-        "recommend": {**histories, signatures.EXCLUDE: excluded, signatures.K: np.asarray(signatures.DEFAULT_K, np.int32)},
+        "recommend": {**histories, signatures.EXCLUDE: excluded, signatures.K: np.full(len(parsed), signatures.DEFAULT_K, np.int32)},
     }
 
 
@@ -257,7 +257,7 @@ def _check(client: client_lib.Client, name: str, request: Dict[str, np.ndarray])
 
 def _time(client: client_lib.Client, request: Dict[str, np.ndarray], count: int) -> Tuple[float, float]:
     """Median and 99th percentile (ms) of `recommend` for one history."""
-    single = {name: value if np.ndim(value) == 0 else value[:1] for name, value in request.items()}
+    single = {name: value[:1] for name, value in request.items()}
     taken = []
     for number in range(2 * count):
         start = time.perf_counter()

@@ -157,7 +157,7 @@ def test_health(running):
 def test_rest_as_tensorflow_serving(running, client):
     (expected,) = client.recommend([HISTORY], k=2)
     columns = {name: [[event[name] for event in HISTORY]] for name in ("item_id", "behavior", "timestamp")}
-    body = {"signature_name": "recommend", "inputs": {**columns, "exclude": [[]], "k": 2}}
+    body = {"signature_name": "recommend", "inputs": {**columns, "exclude": [[]], "k": [2]}}
     status, found = rest(running, "/v1/models/toy:predict", body)
     assert status == 200 and found["outputs"]["item_id"] == [expected.item_ids]
     serialized = base64.b64encode(fixtures.serialize(test_signatures.WINDOWS[0])).decode()

@@ -56,7 +56,7 @@ def histories(windows=WINDOWS, left=0, right=0):
 def recommend(served, k=5, exclude=None, **inputs):
     rows = len(inputs[names.ITEM_ID])
     exclude = tf.fill([rows, 0], "") if exclude is None else tf.constant(exclude)
-    return served.signatures["recommend"](**inputs, exclude=exclude, k=tf.constant(k))
+    return served.signatures["recommend"](**inputs, exclude=exclude, k=tf.fill([rows], k))
 
 
 def expected(offline, items, row, excluded, k):
@@ -117,6 +117,17 @@ def test_exclusion_and_size(served, items):
     rest = everything["score"][0].numpy()[len(ids) :]
     assert len(rest) and (rest == np.finfo(np.float32).min).all()
     assert recommend(served, k=0, **histories(WINDOWS[:1]))[names.ITEM_ID].shape == (1, 0)
+
+
+def test_each_history_has_its_own_k(served):
+    """So that a server may put the requests of several clients together."""
+    inputs = {**histories(WINDOWS[:2]), "exclude": tf.fill([2, 0], "")}
+    both = served.signatures["recommend"](**inputs, k=tf.constant([2, 4]))
+    whole = recommend(served, k=4, **histories(WINDOWS[:2]))
+    assert both[names.ITEM_ID].shape == (2, 4)
+    np.testing.assert_array_equal(both[names.ITEM_ID][1], whole[names.ITEM_ID][1])
+    first = both[names.ITEM_ID][0].numpy().tolist()
+    assert first == [*whole[names.ITEM_ID][0].numpy().tolist()[:2], b"", b""]
 
 
 def test_an_empty_history_is_answered(served):

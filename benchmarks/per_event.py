@@ -1,0 +1,120 @@
+"""Windowing as Beam pipelines are mostly written: a dict an event, a Python call for each.
+
+Kept to measure `components.behavior_example_gen` against. It makes the same examples, for
+splits of `leave_one_out` and sliding windows without a stride of its own.
+"""
+
+import bisect
+from typing import Any, Dict, Iterator, List, Sequence, Tuple
+
+import apache_beam as beam
+import tensorflow as tf
+
+from components.behavior_example_gen import spec
+from schemas import names
+
+_HEAD_SHARE = 0.2
+_LENGTH_GROUPS = ((50, "50+"), (20, "20-49"), (10, "10-19"), (5, "5-9"), (1, "1-4"))
+
+
+def run(path: str, window: spec.WindowSpec, output: str, arguments: Sequence[str]) -> None:
+    """Reads a Parquet log with `user_id`, `item_id` and `timestamp` (s), and writes windows.
+
+    Args:
+      path: of the log.
+      window: its `length` is used.
+      output: a folder; gzip TFRecords of tf.Examples go to `Split-<split>` below it.
+      arguments: of Beam.
+    """
+    with beam.Pipeline(argv=list(arguments)) as pipeline:
+        users = (
+            pipeline
+            | beam.io.ReadFromParquet(path, columns=[names.USER_ID, names.ITEM_ID, names.TIMESTAMP])
+            | "KeyByUser" >> beam.Map(lambda row: (row[names.USER_ID], (row[names.TIMESTAMP], row[names.ITEM_ID])))
+            | beam.GroupByKey()
+            | "Sort" >> beam.MapTuple(lambda user, events: (user, sorted(events, key=lambda event: event[0])))
+        )
+        item_counts = (
+            users
+            | "Trained" >> beam.FlatMapTuple(lambda _, events: [item for _, item in events[: _trained(events)]])
+            | "CountItems" >> beam.combiners.Count.PerElement()
+        )
+        user_threshold = (
+            users
+            | "History" >> beam.MapTuple(lambda _, events: _trained(events))
+            | "UserCounts" >> beam.combiners.ToList()
+            | "UserThreshold" >> beam.Map(_threshold)
+        )
+        item_threshold = (
+            item_counts | beam.Values() | "ItemCounts" >> beam.combiners.ToList() | "ItemThreshold" >> beam.Map(_threshold)
+        )
+        cut = users | beam.ParDo(
+            _Cut(window.length),
+            beam.pvalue.AsDict(item_counts),
+            beam.pvalue.AsSingleton(item_threshold),
+            beam.pvalue.AsSingleton(user_threshold),
+        ).with_outputs(*names.SPLITS)
+        for split in names.SPLITS:
+            cut[split] | f"Write-{split}" >> beam.io.WriteToTFRecord(
+                f"{output}/Split-{split}/windows", file_name_suffix=".gz"
+            )
+
+
+def _trained(events: Sequence[Any]) -> int:
+    return len(events) - 2 if len(events) >= 3 else len(events)
+
+
+def _threshold(counts: List[int]) -> int:
+    """The least count that at most a fifth of all have or exceed."""
+    ordered = sorted(counts)
+    best = (ordered[-1] if ordered else 0) + 1
+    for count in sorted(set(ordered), reverse=True):
+        if len(ordered) - bisect.bisect_left(ordered, count) > _HEAD_SHARE * len(ordered):
+            break
+        best = count
+    return best
+
+
+class _Cut(beam.DoFn):
+    """Cuts the windows of one user."""
+
+    def __init__(self, length: int):
+        self._length = length
+
+    def process(
+        self, user_and_events: Tuple[str, List[Any]], item_counts: Dict[str, int], item_threshold: int, user_threshold: int
+    ) -> Iterator[Any]:
+        user, events = user_and_events
+        trained = _trained(events)
+        ends = [(names.TRAIN, end) for end in range(trained - 1, 0, -self._length)]
+        if trained < len(events):
+            ends += [(names.EVAL, trained), (names.TEST, trained + 1)]
+        for split, end in ends:
+            history, (time, item) = events[max(0, end - self._length) : end], events[end]
+            count = item_counts.get(item, 0)
+            values = {
+                names.USER_ID: [user],
+                names.ITEM_ID: [i for _, i in history],
+                names.TIMESTAMP: [1000 * t for t, _ in history],
+                names.TARGET_ITEM_ID: [item],
+                names.TARGET_TIMESTAMP: [1000 * time],
+                names.SEEN_ITEM_ID: [] if split == names.TRAIN else list(dict.fromkeys(i for _, i in events[:end])),
+                names.USER_FREQUENCY: [names.HEAD if trained >= user_threshold else names.TAIL],
+                names.ITEM_FREQUENCY: [
+                    names.NEW if not count else names.HEAD if count >= item_threshold else names.TAIL
+                ],
+                names.HISTORY_LENGTH: [next(name for least, name in _LENGTH_GROUPS if end >= least)],
+                names.USER_STATUS: [names.EXISTING],
+            }
+            yield beam.pvalue.TaggedOutput(split, _example(values).SerializeToString())
+
+
+def _example(values: Dict[str, List[Any]]) -> tf.train.Example:
+    example = tf.train.Example()
+    for name, value in values.items():
+        feature = example.features.feature[name]
+        if name in (names.TIMESTAMP, names.TARGET_TIMESTAMP):
+            feature.int64_list.value.extend(value)
+        else:
+            feature.bytes_list.value.extend(v.encode() for v in value)
+    return example

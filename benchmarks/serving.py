@@ -1,0 +1,182 @@
+"""The embedded server: latency and throughput of `recommend`, beside a call in the process.
+
+    python -m benchmarks.serving [--quick] [--rounds N] [--clients N]
+
+A SASRec (64 wide, 2 blocks, 2 heads, 50 events) over 1,000 items answers requests of one
+history of 50 events, k = 10. The server is a process of its own, the clients are threads of
+another, and both share the machine; the call in the process is that of the same signature of
+the same SavedModel, with the same tensors, in turns with one client. The last line is a JSON
+object of the figures.
+"""
+
+import argparse
+import concurrent.futures
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any, Callable, Dict, List, Sequence
+
+# Before TensorFlow is imported, here or in the server.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+
+_ITEMS = 1_000
+_LENGTH = 50
+_K = 10
+_WARMUP = 100
+
+
+def export_model(folder: str) -> str:
+    """A SASRec with initial weights, with its transform graph; returns the versions' folder."""
+    import numpy as np
+
+    from serving import export
+    from tests import fixtures
+    from trainer import config
+    from trainer.models import base, sasrec
+
+    output = fixtures.build_transform_output(folder, fixtures.random_windows(2 * _ITEMS, _ITEMS), length=_LENGTH)
+    model = sasrec.SASRec(config.SASRecSettings(name="sasrec"), base.Catalogue(np.ones(_ITEMS, np.int64), _LENGTH))
+    versions = os.path.join(folder, "versions")
+    export.export_model(model, output, os.path.join(versions, "1"), exclude_seen=True)
+    return versions
+
+
+def histories(count: int, seed: int = 0) -> List[List[Dict[str, Any]]]:
+    """Histories of 50 events."""
+    import numpy as np
+
+    items = np.random.default_rng(seed).integers(0, _ITEMS, [count, _LENGTH])
+    return [
+        [{"item_id": f"i{item}", "timestamp": 1_600_000_000_000 + 60_000 * n} for n, item in enumerate(row)]
+        for row in items
+    ]
+
+
+def _timed(call: Callable[[int], Any], requests: int) -> List[float]:
+    times = []
+    for number in range(requests):
+        start = time.perf_counter()
+        call(number)
+        times.append(1000 * (time.perf_counter() - start))
+    return times
+
+
+def _percentile(times: Sequence[float], share: float) -> float:
+    ordered = sorted(times)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def _many(address: str, asked: Sequence[Any], clients: int, requests: int) -> Dict[str, Any]:
+    """`clients` threads, each with a connection of its own, ask as fast as they are answered."""
+    from serving import client as client_lib
+
+    def ask(number: int) -> List[float]:
+        with client_lib.Client(address, timeout_s=30.0) as client:
+            client.recommend([asked[number]], _K)
+            return _timed(lambda n: client.recommend([asked[(n + number) % len(asked)]], _K), requests)
+
+    with concurrent.futures.ThreadPoolExecutor(clients) as pool:
+        start = time.perf_counter()
+        times = [t for found in pool.map(ask, range(clients)) for t in found]
+        seconds = time.perf_counter() - start
+    return {"times": times, "requests_per_s": len(times) / seconds}
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="fewer requests: at most a minute")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--clients", type=int, default=32)
+    options = parser.parse_args()
+    rounds, requests = (2, 200) if options.quick else (options.rounds, 1000)
+
+    import numpy as np
+
+    from schemas import names
+    from serving import client as client_lib
+    from serving import model_store, signatures
+    from serving import server as server_lib
+
+    with tempfile.TemporaryDirectory() as folder:
+        versions = export_model(folder)
+        asked = histories(64)
+        store = model_store.ModelStore(versions)
+        model = store.model
+        tensors = [
+            {
+                names.ITEM_ID: np.asarray([[event["item_id"] for event in history]], object),
+                names.TIMESTAMP: np.asarray([[event["timestamp"] for event in history]], np.int64),
+                signatures.EXCLUDE: np.empty([1, 0], object),
+                signatures.K: np.full(1, _K, np.int32),
+            }
+            for history in asked
+        ]
+        server = subprocess.Popen(
+            [sys.executable, "-m", "serving.server", versions, "--grpc-port", "0", "--rest-port", "0"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        try:
+            line = server.stdout.readline()
+            if not line.startswith(server_lib.READY):
+                raise RuntimeError(f"the server said {line!r}")
+            address = f"127.0.0.1:{json.loads(line[len(server_lib.READY) :])['grpc_port']}"
+            inside: List[float] = []
+            one: List[float] = []
+            many: List[Dict[str, Any]] = []
+            differences: List[float] = []
+            with client_lib.Client(address) as client:
+
+                def call(number: int) -> Any:
+                    return model.predict("recommend", tensors[number % len(tensors)])
+
+                def request(number: int) -> Any:
+                    return client.recommend([asked[number % len(asked)]], _K)
+
+                same = [i.decode() for i in call(3)[names.ITEM_ID][0]] == request(3)[0].item_ids
+                _timed(call, _WARMUP), _timed(request, _WARMUP)
+                for _ in range(rounds):
+                    calls, answers = _timed(call, requests), _timed(request, requests)
+                    inside += calls
+                    one += answers
+                    differences.append(statistics.median(answers) - statistics.median(calls))
+                    many.append(_many(address, asked, options.clients, max(10, requests // 10)))
+        finally:
+            server.terminate()
+            server.wait()
+            store.close()
+    if not same:
+        raise AssertionError("the server does not answer what the model does")
+    under_load = [t for found in many for t in found["times"]]
+    rows = (
+        ("in the process", inside, 1000 * len(inside) / sum(inside)),
+        ("1 client", one, 1000 * len(one) / sum(one)),
+        (f"{options.clients} clients", under_load, statistics.median(m["requests_per_s"] for m in many)),
+    )
+    print(f"{'':16s} {'p50 ms':>8s} {'p99 ms':>8s} {'requests/s':>11s}")
+    for name, times, rate in rows:
+        print(f"{name:16s} {_percentile(times, 0.5):8.2f} {_percentile(times, 0.99):8.2f} {rate:11.0f}")
+    figures = {
+        "p50_ms": round(_percentile(one, 0.5), 3),
+        "p99_ms": round(_percentile(one, 0.99), 3),
+        "overhead_p50_ms": round(statistics.median(differences), 3),
+        "requests_per_s": round(rows[2][2]),
+        "in_process_p50_ms": round(_percentile(inside, 0.5), 3),
+        "requests_per_s_1_client": round(rows[1][2]),
+        "p50_ms_loaded": round(_percentile(under_load, 0.5), 3),
+        "p99_ms_loaded": round(_percentile(under_load, 0.99), 3),
+        "clients": options.clients,
+        "rounds": rounds,
+    }
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()
