@@ -32,6 +32,8 @@ setuptools.setup(
         "pydantic>=2",
         "PyYAML",
         "rich",
+        # What a TensorFlow without it cannot do: write summaries.
+        "tensorboard",
         "tensorflow>=2.16,<2.22",
         "tensorflow-recommenders>=0.7.3",
         "tensorflow-serving-api>=2.16",

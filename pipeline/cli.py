@@ -121,6 +121,7 @@ def _fetch(options: argparse.Namespace) -> int:
 
 
 def _describe(options: argparse.Namespace) -> int:
+    _import_tensorflow()
     from components.behavior_example_gen import profile
     from pipeline import datasets
 
@@ -175,21 +176,29 @@ def _run_experiment(experiment: Any, path: str, run_dir: str, command: List[str]
 
 
 def _report(options: argparse.Namespace) -> int:
-    from pipeline import report
-
     if not os.path.exists(os.path.join(options.run_dir, "run.json")):
         raise errors.InputError(f"{options.run_dir}: not the folder of a run: it has no run.json")
+    _import_tensorflow()
+    from pipeline import report
+
     print(report.build(options.run_dir))
     return 0
 
 
 def _serve(options: argparse.Namespace) -> int:
+    model_dir = _model_dir(options.model_dir)
+    _import_tensorflow()
     from serving import server
 
-    model_dir = _model_dir(options.model_dir)
     print(f"Serving {model_dir} as {options.name!r}; Ctrl-C stops it.", flush=True)
     server.serve_forever(model_dir, options.name, options.grpc_port, options.rest_port, host=options.host)
     return 0
+
+
+def _import_tensorflow() -> None:
+    from pipeline import progress
+
+    progress.import_tensorflow()
 
 
 def _model_dir(path: str) -> str:
@@ -210,13 +219,16 @@ def _predict(options: argparse.Namespace) -> int:
     excluded = [item for item in options.exclude.split(",") if item]
     if ":" in os.path.basename(options.model) and not os.path.exists(options.model):
         return _ask(options.model, options, histories, excluded)
+    model_dir = _model_dir(options.model)
+    _import_tensorflow()
     from serving import server
 
-    with server.Server(_model_dir(options.model), options.name) as embedded:
+    with server.Server(model_dir, options.name) as embedded:
         return _ask(f"127.0.0.1:{embedded.grpc_port}", options, histories, excluded)
 
 
 def _ask(address: str, options: argparse.Namespace, histories: List[Any], excluded: List[str]) -> int:
+    _import_tensorflow()
     import grpc
 
     from serving import client as client_lib

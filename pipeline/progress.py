@@ -101,6 +101,21 @@ class Progress(logging.Handler):
         return grid
 
 
+def import_tensorflow() -> None:
+    """Imports TensorFlow without what it says of the machine, which its log level does not stop."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        import schemas  # noqa: F401  selects Keras 2
+        import tensorflow  # noqa: F401
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(nowhere)
+
+
 @contextlib.contextmanager
 def quiet(log_path: str) -> Iterator[TextIO]:
     """Sends all that libraries write to stdout and stderr to a file, at the level of descriptors.
