@@ -96,7 +96,9 @@ def prepare(events: str, folder: str) -> Dict[str, Any]:
     return meta
 
 
-def quality(scores: np.ndarray, meta: Dict[str, Any], users: np.ndarray, items: np.ndarray) -> Dict[str, float]:
+def quality(
+    scores: np.ndarray, meta: Dict[str, Any], users: np.ndarray, items: np.ndarray
+) -> Dict[str, float]:
     """`ndcg@10` and `hr@10` over the whole catalogue without seen items; ties count against the model.
 
     Args:
@@ -453,10 +455,8 @@ def summary(found: Measurements, popularity: Dict[str, float]) -> Dict[str, Any]
     result["wall_ratio_vs_rectools"] = found.ratio(found.walls, RECTOOLS)
     result["other_cores_busy"] = statistics.fmean(found.others) if found.others else None
     for metric in ("ndcg@10", "hr@10"):
-        result[metric] = {
-            system: interval([one[metric] for one in found.qualities[system]]) if found.qualities[system] else None
-            for system in SYSTEMS
-        }
+        values = {system: [one[metric] for one in found.qualities[system]] for system in SYSTEMS}
+        result[metric] = {system: interval(one) if one else None for system, one in values.items()}
         result[metric][POPULARITY] = popularity[metric]
     result["systems"] = {
         system: {
@@ -486,8 +486,8 @@ def _ranged(value: Any) -> str:
 
 def table(result: Dict[str, Any]) -> str:
     """The same to read."""
-    head = ("system", "targets/s", "Footfall's is", "wall", "evaluated users/s", "NDCG@10 [95 %]", "HR@10 [95 %]")
-    lines = [head]
+    head = ("system", "targets/s", "Footfall's is", "wall", "evaluated users/s")
+    lines = [(*head, "NDCG@10 [95 %]", "HR@10 [95 %]")]
     for system in (*SYSTEMS, POPULARITY):
         one = result["systems"].get(system, {})
         ratio = result.get(f"ratio_vs_{system}")
@@ -505,7 +505,8 @@ def table(result: Dict[str, Any]) -> str:
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines]
     if (result["other_cores_busy"] or 0) > _BUSY:
-        text.append(f"Not a quiet machine: other processes used {result['other_cores_busy']:.2f} cores meanwhile.")
+        busy = f"{result['other_cores_busy']:.2f} cores"
+        text.append(f"Not a quiet machine: other processes used {busy} meanwhile.")
     text += [f"{system} is missing: {reason}" for system, reason in result["missing"].items()]
     return "\n".join(text)
 
@@ -513,8 +514,8 @@ def table(result: Dict[str, Any]) -> str:
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Runs the benchmark; 1 if Footfall itself could not be measured."""
     deadline = time.monotonic() + _QUICK_SECONDS - 2.0
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="bursts of seconds, no quality; ends within a minute")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=__doc__.split("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="short bursts, no quality; ends within a minute")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each system in the full run")
     parser.add_argument("--seconds", type=float, default=30.0, help="of each training in the full run")
     options = parser.parse_args(arguments)
@@ -522,8 +523,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     with tempfile.TemporaryDirectory() as data:
         meta = prepare(events, data)
         print(
-            f"MovieLens-100K: {meta['users']} users, {len(meta['counts'])} items, {sum(meta['counts'])} targets in an "
-            f"epoch; {len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.2f} before",
+            f"MovieLens-100K: {meta['users']} users, {len(meta['counts'])} items, {sum(meta['counts'])} targets "
+            f"in an epoch; {len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.2f} before",
             flush=True,
         )
         if options.quick:

@@ -283,7 +283,8 @@ def _compile(options: argparse.Namespace) -> int:
         raise errors.InputError(f"--output: a spec ends with .yaml or .json, found {options.output}")
     experiment = config.load(config.find(options.experiment), options.set)
     # Vertex AI Pipelines takes the same spec.
-    print(kubeflow.compile_pipeline(experiment, options.output, options.root, options.image))
+    spec, schema = kubeflow.compile_pipeline(experiment, options.output, options.root, options.image)
+    print(f"{spec}\n{schema}: copy it to {kubeflow.schema_place(experiment, options.root)} before the first run")
     return 0
 
 

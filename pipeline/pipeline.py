@@ -4,14 +4,14 @@ import posixpath
 from typing import List, Optional
 
 from tfx import v1 as tfx
-from tfx.dsl.components.base import base_node, executor_spec
+from tfx.dsl.components.base import base_node
 from tfx.proto import transform_pb2
 
 from components.anomaly_gate import component as anomaly_gate
 from components.behavior_example_gen import component as behavior_example_gen
 from components.evaluator import config as evaluator_config
 from components.infra_validator import component as infra_validator
-from components.pusher import executor as pusher_executor
+from components.pusher import component as pusher_component
 from pipeline import config
 from schemas import names
 
@@ -88,7 +88,7 @@ def create_pipeline(
         eval_config=evaluator_config.eval_config(experiment.evaluation, experiment.gate),
     )
     server_validator = infra_validator.ServerValidator(model=model, examples=examples, infra=experiment.infra)
-    pusher = tfx.components.Pusher(
+    pusher = pusher_component.Pusher(
         model=model,
         model_blessing=evaluator.outputs["blessing"],
         infra_blessing=server_validator.outputs["blessing"],
@@ -97,7 +97,6 @@ def create_pipeline(
                 base_directory=experiment.push.destination or posixpath.join(serving_dir, experiment.name)
             )
         ),
-        custom_executor_spec=executor_spec.ExecutorClassSpec(pusher_executor.Executor),
     )
     components: List[base_node.BaseNode] = [
         example_gen,

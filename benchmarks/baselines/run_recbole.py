@@ -86,8 +86,8 @@ def _scores(worker: protocol.Worker, dataset: SequentialDataset, model: SASRec) 
     with torch.no_grad():
         for start in range(0, len(sequences), _ROWS):
             rows = slice(start, start + _ROWS)
-            batch = {"item_id_list": torch.tensor(histories[rows]), "item_length": torch.tensor(lengths[rows])}
-            scores.append(model.full_sort_predict(Interaction(batch)).numpy()[:, ids])
+            batch = Interaction({"item_id_list": histories[rows], "item_length": lengths[rows]})
+            scores.append(model.full_sort_predict(batch).numpy()[:, ids])
     return np.concatenate(scores)
 
 

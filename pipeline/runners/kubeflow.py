@@ -1,6 +1,8 @@
 """Compiles an experiment to a Kubeflow Pipelines v2 spec, which Vertex AI takes too."""
 
+import os
 import posixpath
+from typing import Tuple
 
 import schemas  # noqa: F401  selects Keras 2
 from pipeline import config, datasets
@@ -9,29 +11,37 @@ IMAGE = "footfall:latest"
 _SPEC_EXAMPLE_ROOT = "gs://BUCKET/footfall"
 
 
-def compile_pipeline(experiment: config.Experiment, output: str, root: str = _SPEC_EXAMPLE_ROOT, image: str = IMAGE) -> str:
-    """Writes the spec of an experiment; nothing is run or read.
+def schema_place(experiment: config.Experiment, root: str) -> str:
+    """Where a compiled pipeline reads the schema of its windows."""
+    return posixpath.join(root, experiment.name, "schema", "schema.pbtxt")
+
+
+def compile_pipeline(
+    experiment: config.Experiment, output: str, root: str = _SPEC_EXAMPLE_ROOT, image: str = IMAGE
+) -> Tuple[str, str]:
+    """Writes the spec of an experiment, and the schema of its windows beside it; nothing is run or read.
 
     Args:
       experiment: of `config.load`; its log's path should be one that the cluster can read.
       output: the spec's path, `.yaml` or `.json`.
       root: of everything the pipeline keeps: artifacts, schema, checkpoints, pushed models.
-        The schema is expected at `<root>/<name>/schema/schema.pbtxt`.
+        The schema is expected at `schema_place`.
       image: with Footfall and its locked environment.
 
     Returns:
-      `output`.
+      The paths of the spec and of the schema.
     """
     from tfx import v1 as tfx
 
-    from pipeline import pipeline
+    from pipeline import pipeline, window_schema
 
+    os.makedirs(os.path.dirname(os.path.abspath(output)), exist_ok=True)
     base = posixpath.join(root, experiment.name)
     log = experiment.log.model_copy(update={"path": datasets.resolve(experiment.log.path)})
     dag = pipeline.create_pipeline(
         experiment.model_copy(update={"log": log}),
         pipeline_root=posixpath.join(base, "pipeline_root"),
-        schema_path=posixpath.join(base, "schema", "schema.pbtxt"),
+        schema_path=schema_place(experiment, root),
         checkpoint_root=posixpath.join(base, "checkpoints"),
         accepted_root=posixpath.join(base, "accepted_statistics"),
         serving_dir=posixpath.join(base, "serving"),
@@ -43,4 +53,6 @@ def compile_pipeline(experiment: config.Experiment, output: str, root: str = _SP
         output_filename=output,
     )
     runner.run(dag, write_out=True)
-    return output
+    schema = f"{os.path.splitext(output)[0]}.schema.pbtxt"
+    window_schema.write(experiment, schema)
+    return output, schema

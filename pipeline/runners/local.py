@@ -33,30 +33,6 @@ def folders(run_dir: str) -> Dict[str, str]:
     }
 
 
-def write_schema(experiment: config.Experiment, path: str) -> None:
-    """Writes the schema of the experiment's windows, with its bounds on skew and drift."""
-    from schemas import load
-
-    columns = experiment.log.columns
-    schema = load.next_window_schema(
-        bool(columns.behavior),
-        bool(columns.scene),
-        sorted(columns.item),
-        sorted(columns.user),
-        max_skew=experiment.validation.max_skew,
-        max_drift=experiment.validation.max_drift,
-    )
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    text = load.to_text(schema)
-    if os.path.exists(path):
-        with open(path, encoding="utf-8") as stream:
-            if stream.read() == text:
-                # An untouched file keeps what depends on it cached.
-                return
-    with open(path, "w", encoding="utf-8") as stream:
-        stream.write(text)
-
-
 def check_log(experiment: config.Experiment, path: str) -> None:
     """Checks that the first file of the log has the columns, before anything starts.
 
@@ -124,7 +100,6 @@ def run(
         with open(os.path.join(run_dir, "experiment.yaml"), "w", encoding="utf-8") as stream:
             stream.write(experiment.to_yaml())
         places = folders(run_dir)
-        write_schema(experiment, places["schema_path"])
         log_path = os.path.join(run_dir, "log.txt")
         with progress.quiet(log_path) as screen:
             return _run(experiment, run_dir, places, screen, log_path, list(command or sys.argv))
@@ -144,8 +119,9 @@ def _run(
     from tfx.orchestration.local import local_dag_runner
     from tfx.orchestration.portable import launcher
 
-    from pipeline import pipeline
+    from pipeline import pipeline, window_schema
 
+    window_schema.write(experiment, places["schema_path"])
     absl_logging.set_verbosity(absl_logging.INFO)
     dag = pipeline.create_pipeline(experiment, **places)
     state: Dict[str, Any] = {

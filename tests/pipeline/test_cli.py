@@ -68,6 +68,7 @@ def test_every_shipped_experiment_compiles_to_a_spec_that_kfp_loads(name, tmp_pa
     tasks = loaded.pipeline_spec.root.dag.tasks
     assert {"BehaviorExampleGen", "Transform", "Trainer", "Evaluator", "ServerValidator", "Pusher"} <= set(tasks)
     assert "AnomalyGate" in tasks["Transform"].dependent_tasks
+    assert "target_item_id" in (tmp_path / "spec.schema.pbtxt").read_text()
     text = target.read_text()
     assert "gs://bucket/root" in text and str(tmp_path) not in text
 
@@ -77,7 +78,7 @@ def test_only_spans_have_drift_measured(tmp_path):
 
     for path, measured in (("gs://bucket/day-{SPAN}/*.csv", True), ("gs://bucket/*.csv", False)):
         experiment = config.load(config.find("ml100k-sasrec"), [f"log.path={path}"])
-        spec = kubeflow.compile_pipeline(experiment, str(tmp_path / "spec.yaml"), root="gs://bucket/root")
+        spec, _ = kubeflow.compile_pipeline(experiment, str(tmp_path / "spec.yaml"), root="gs://bucket/root")
         loaded = kfp.components.load_component_from_file(spec)
         parameters = loaded.pipeline_spec.root.dag.tasks["AnomalyGate"].inputs.parameters
         assert ("accepted_root" in parameters) == measured
