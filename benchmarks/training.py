@@ -291,6 +291,11 @@ class Process:
         self._process.communicate()
 
 
+def _middle(values: Sequence[Optional[float]]) -> Optional[float]:
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None
+
+
 class Measurements:
     """What has been measured.
 
@@ -305,9 +310,9 @@ class Measurements:
     """
 
     def __init__(self) -> None:
-        self.speeds: Dict[str, List[float]] = {system: [] for system in SYSTEMS}
-        self.walls: Dict[str, List[float]] = {system: [] for system in SYSTEMS}
-        self.rankings: Dict[str, List[float]] = {system: [] for system in SYSTEMS}
+        self.speeds: Dict[str, List[Optional[float]]] = {system: [] for system in SYSTEMS}
+        self.walls: Dict[str, List[Optional[float]]] = {system: [] for system in SYSTEMS}
+        self.rankings: Dict[str, List[Optional[float]]] = {system: [] for system in SYSTEMS}
         self.qualities: Dict[str, List[Dict[str, float]]] = {system: [] for system in SYSTEMS}
         self.trained: Dict[str, List[Tuple[float, int]]] = {system: [] for system in SYSTEMS}
         self.others: List[float] = []
@@ -317,10 +322,10 @@ class Measurements:
         """Counts a round of training, without its first `skip` pieces."""
         pieces = answer["pieces"][skip:]
         self.others.append(answer["others"])
-        if pieces:
-            targets, stepping, wall = (sum(column) for column in zip(*pieces))
-            self.speeds[system].append(targets / stepping)
-            self.walls[system].append(targets / wall)
+        # None keeps the rounds of the systems side by side.
+        targets, stepping, wall = (sum(column) for column in zip(*pieces)) if pieces else (0, 1.0, 1.0)
+        self.speeds[system].append(targets / stepping or None)
+        self.walls[system].append(targets / wall or None)
 
     def add_ranking(self, system: str, answer: Dict[str, Any]) -> None:
         """Counts a round of evaluation."""
@@ -331,10 +336,10 @@ class Measurements:
         self.missing.setdefault(system, reason)
         _say(f"{system}: {reason}")
 
-    def ratio(self, values: Dict[str, List[float]], system: str) -> Optional[float]:
-        """Footfall over another system: the median over rounds, in each of which both were measured."""
-        pairs = list(zip(values[FOOTFALL], values[system]))
-        return statistics.median(one / other for one, other in pairs) if pairs else None
+    def ratio(self, values: Dict[str, List[Optional[float]]], system: str) -> Optional[float]:
+        """Footfall over another system: the median over the rounds in which both were measured."""
+        pairs = zip(values[FOOTFALL], values[system])
+        return _middle([one / other for one, other in pairs if one and other])
 
 
 def _say(text: str) -> None:
@@ -441,15 +446,11 @@ def run_full(data: str, meta: Dict[str, Any], seeds: int, seconds: float) -> Mea
 
 def summary(found: Measurements, popularity: Dict[str, float]) -> Dict[str, Any]:
     """The measurements as one JSON object; null where there is none."""
-
-    def middle(values: List[float]) -> Optional[float]:
-        return statistics.median(values) if values else None
-
     result: Dict[str, Any] = {
-        "targets_per_s": middle(found.speeds[FOOTFALL]),
+        "targets_per_s": _middle(found.speeds[FOOTFALL]),
         "ratio_vs_rectools": found.ratio(found.speeds, RECTOOLS),
         "ratio_vs_recbole": found.ratio(found.speeds, RECBOLE),
-        "eval_users_per_s": middle(found.rankings[FOOTFALL]),
+        "eval_users_per_s": _middle(found.rankings[FOOTFALL]),
         "eval_ratio_vs_rectools": found.ratio(found.rankings, RECTOOLS),
     }
     result["wall_ratio_vs_rectools"] = found.ratio(found.walls, RECTOOLS)
@@ -460,10 +461,10 @@ def summary(found: Measurements, popularity: Dict[str, float]) -> Dict[str, Any]
         result[metric][POPULARITY] = popularity[metric]
     result["systems"] = {
         system: {
-            "targets_per_s": middle(found.speeds[system]),
+            "targets_per_s": _middle(found.speeds[system]),
             "rounds": found.speeds[system],
-            "wall_targets_per_s": middle(found.walls[system]),
-            "eval_users_per_s": middle(found.rankings[system]),
+            "wall_targets_per_s": _middle(found.walls[system]),
+            "eval_users_per_s": _middle(found.rankings[system]),
             "trained": [{"seconds": s, "targets": n} for s, n in found.trained[system]],
         }
         for system in SYSTEMS
@@ -523,8 +524,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     with tempfile.TemporaryDirectory() as data:
         meta = prepare(events, data)
         print(
-            f"MovieLens-100K: {meta['users']} users, {len(meta['counts'])} items, {sum(meta['counts'])} targets "
-            f"in an epoch; {len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.2f} before",
+            f"MovieLens-100K: {meta['users']} users, {len(meta['counts'])} items, "
+            f"{sum(meta['counts'])} targets in an epoch; {len(os.sched_getaffinity(0))} cores, "
+            f"load {os.getloadavg()[0]:.2f} before",
             flush=True,
         )
         if options.quick:

@@ -156,22 +156,29 @@ def _run(options: argparse.Namespace) -> int:
     command = ["footfall", "run", options.experiment, *(part for s in options.set for part in ("--set", s))]
     if options.runs != "runs":
         command += ["--runs", options.runs]
-    return _run_experiment(experiment, path, os.path.join(options.runs, experiment.name), command)
+    run_dir = os.path.join(options.runs, experiment.name)
+    code = _run_experiment(experiment, path, run_dir, command)
+    _say_report(run_dir)
+    return code
+
+
+def _say_report(run_dir: str) -> None:
+    path = os.path.abspath(os.path.join(run_dir, "report.html"))
+    if os.path.exists(path):
+        print(f"Report: {path}")
 
 
 def _run_experiment(experiment: Any, path: str, run_dir: str, command: List[str]) -> int:
     from pipeline.runners import local
 
     try:
-        state = local.run(experiment, run_dir, path, command)
+        local.run(experiment, run_dir, path, command)
     except local.RunFailed as error:
         print(f"footfall: {error}", file=sys.stderr)
         print(f"After mending it, go on with: {shlex.join(command)}", file=sys.stderr)
         return 1
     for line in local.outcome(run_dir):
         print(line)
-    if "report" in state:
-        print(f"Report: {state['report']}")
     return 0
 
 
@@ -334,6 +341,7 @@ def _demo(options: argparse.Namespace) -> int:
     run_dir = os.path.join(options.runs, experiment.name)
     code = _run_experiment(experiment, path, run_dir, ["footfall", "run", _DEMO])
     if code:
+        _say_report(run_dir)
         return code
     from serving import client as client_lib
     from serving import server
@@ -354,7 +362,8 @@ def _demo(options: argparse.Namespace) -> int:
         print(f"{place:4d} {'->' if item == last['item_id'] else '  '} {titles[item]}")
     if last["item_id"] not in answer.item_ids:
         print(f"In fact it was {titles[last['item_id']]}, not among the first {_DEMO_SHOWN}.")
-    print(f"\nReport: {os.path.abspath(os.path.join(run_dir, 'report.html'))}")
+    print()
+    _say_report(run_dir)
     print(f"Serve it: footfall serve {run_dir}")
     return 0
 

@@ -46,7 +46,14 @@ class Progress(logging.Handler):
 
     def __enter__(self) -> "Progress":
         if self._console.is_terminal:
-            self._live = live.Live(get_renderable=self._table, console=self._console, refresh_per_second=4)
+            # What is written to stdout and stderr belongs to the log (see `quiet`), not above the table.
+            self._live = live.Live(
+                get_renderable=self._table,
+                console=self._console,
+                refresh_per_second=4,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
             self._live.start()
         logger = logging.getLogger(LOGGER)
         logger.addHandler(self)

@@ -14,7 +14,6 @@ from pipeline import config, datasets, progress
 from schemas import errors
 
 RUN = "run.json"
-REPORT = "report.html"
 
 
 class RunFailed(Exception):
