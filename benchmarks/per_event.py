@@ -1,10 +1,13 @@
 """Windowing as Beam pipelines are mostly written: a dict an event, a Python call for each.
 
-Kept to measure `components.behavior_example_gen` against. It makes the same examples, for
-splits of `leave_one_out` and sliding windows without a stride of its own.
+Kept to measure `components.behavior_example_gen` against. It sets the same bad rows aside, counts
+the same and makes the same examples, for splits of `leave_one_out` and sliding windows without
+a stride of its own.
 """
 
 import bisect
+import json
+import math
 from typing import Any, Dict, Iterator, List, Sequence, Tuple
 
 import apache_beam as beam
@@ -14,6 +17,8 @@ from components.behavior_example_gen import spec
 from schemas import names
 
 _HEAD_SHARE = 0.2
+_MAX_ID_BYTES = 256
+_LAST_TIME = 253_402_300_799  # in s: the end of the year 9999
 _LENGTH_GROUPS = ((50, "50+"), (20, "20-49"), (10, "10-19"), (5, "5-9"), (1, "1-4"))
 
 
@@ -30,10 +35,30 @@ def run(path: str, window: spec.WindowSpec, output: str, arguments: Sequence[str
         users = (
             pipeline
             | beam.io.ReadFromParquet(path, columns=[names.USER_ID, names.ITEM_ID, names.TIMESTAMP])
-            | "KeyByUser" >> beam.Map(lambda row: (row[names.USER_ID], (row[names.TIMESTAMP], row[names.ITEM_ID])))
+            | "Check" >> beam.ParDo(_Check()).with_outputs(_Check.REJECTED, main="good")
+        )
+        events, rejected = users["good"], users[_Check.REJECTED]
+        rejected | "WriteRejected" >> beam.io.WriteToText(f"{output}/rejected", file_name_suffix=".jsonl")
+        users = (
+            events
             | beam.GroupByKey()
             | "Sort" >> beam.MapTuple(lambda user, events: (user, sorted(events, key=lambda event: event[0])))
         )
+        times = users | "Times" >> beam.FlatMapTuple(lambda _, events: [time for time, _ in events])
+        ties = users | "Ties" >> beam.MapTuple(
+            lambda _, events: sum(after[0] == before[0] for before, after in zip(events, events[1:]))
+        )
+        profile = {
+            "events": times | "CountEvents" >> beam.combiners.Count.Globally(),
+            "users": users | "CountUsers" >> beam.combiners.Count.Globally(),
+            "items": events | beam.MapTuple(lambda _, event: event[1]) | beam.Distinct() | beam.combiners.Count.Globally(),
+            "start": times | "Start" >> beam.CombineGlobally(lambda found: min(found, default=0)),
+            "end": times | "End" >> beam.CombineGlobally(lambda found: max(found, default=0)),
+            "ties": ties | "SumTies" >> beam.CombineGlobally(sum),
+        }
+        for name, found in profile.items():
+            lines = found | f"Line-{name}" >> beam.Map(lambda value, name=name: json.dumps({name: value}))
+            lines | f"Profile-{name}" >> beam.io.WriteToText(f"{output}/profile-{name}")
         item_counts = (
             users
             | "Trained" >> beam.FlatMapTuple(lambda _, events: [item for _, item in events[: _trained(events)]])
@@ -73,6 +98,30 @@ def _threshold(counts: List[int]) -> int:
             break
         best = count
     return best
+
+
+class _Check(beam.DoFn):
+    """Rows to `(user, (time, item))`; bad ones to an output of their own, with the reason."""
+
+    REJECTED = "rejected"
+
+    def process(self, row: Dict[str, Any]) -> Iterator[Any]:
+        reason = None
+        for name in (names.USER_ID, names.ITEM_ID):
+            value = row[name]
+            if value is None or not value:
+                reason = f"{name} is missing"
+            elif len(value.encode()) > _MAX_ID_BYTES:
+                reason = f"{name} is too long"
+        time = row[names.TIMESTAMP]
+        if time is None or not math.isfinite(time):
+            reason = "timestamp is missing"
+        elif not 0 <= time <= _LAST_TIME:
+            reason = "timestamp is out of range"
+        if reason:
+            yield beam.pvalue.TaggedOutput(self.REJECTED, json.dumps({"reason": reason, "row": str(row)}))
+        else:
+            yield row[names.USER_ID], (time, row[names.ITEM_ID])
 
 
 class _Cut(beam.DoFn):
