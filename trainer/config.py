@@ -41,8 +41,28 @@ class SASRecSettings(settings.Settings):
         return self
 
 
+class GRU4RecSettings(settings.Settings):
+    """GRU4Rec (Hidasi et al., ICLR 2016).
+
+    Attributes:
+      dim: D, width of the item embeddings.
+      hidden: units of each GRU layer.
+      layers: number of GRU layers.
+      dropout: rate on the embeddings and on the output of each GRU layer.
+      tied: score with the input's embeddings (CIKM 2018) rather than with a second table.
+    """
+
+    name: Literal["gru4rec"]
+    dim: int = pydantic.Field(default=64, ge=1)
+    hidden: int = pydantic.Field(default=128, ge=1)
+    layers: int = pydantic.Field(default=1, ge=1)
+    dropout: float = pydantic.Field(default=0.2, ge=0, lt=1)
+    tied: bool = True
+
+
 ModelSettings = Annotated[
-    Union[PopularitySettings, SASRecSettings], pydantic.Field(discriminator="name")
+    Union[PopularitySettings, SASRecSettings, GRU4RecSettings],
+    pydantic.Field(discriminator="name"),
 ]
 
 

@@ -39,6 +39,14 @@ MODELS: Dict[str, ModelEntry] = {
             "next",
             "causal self-attention over the item history",
         ),
+        ModelEntry(
+            "gru4rec",
+            config.GRU4RecSettings,
+            "trainer.models.gru4rec.GRU4Rec",
+            "Hidasi et al., Session-based Recommendations with Recurrent Neural Networks, ICLR 2016",
+            "next",
+            "gated recurrent units over the item history",
+        ),
     )
 }
 
