@@ -47,6 +47,14 @@ MODELS: Dict[str, ModelEntry] = {
             "next",
             "gated recurrent units over the item history",
         ),
+        ModelEntry(
+            "casm",
+            config.CASMSettings,
+            "trainer.models.casm.CASM",
+            "Elsayed et al., Context-Aware Sequential Model for Multi-Behaviour Recommendation, arXiv 2312.09684",
+            "next",
+            "self-attention over items with their behaviours, whose weights in the loss are set or learnt",
+        ),
     )
 }
 
