@@ -55,6 +55,14 @@ MODELS: Dict[str, ModelEntry] = {
             "next",
             "self-attention over items with their behaviours, whose weights in the loss are set or learnt",
         ),
+        ModelEntry(
+            "bert4rec",
+            config.BERT4RecSettings,
+            "trainer.models.bert4rec.BERT4Rec",
+            "Sun et al., BERT4Rec: Sequential Recommendation with Bidirectional Encoder Representations, CIKM 2019",
+            "next",
+            "bidirectional self-attention that fills in masked items",
+        ),
     )
 }
 
