@@ -63,6 +63,14 @@ MODELS: Dict[str, ModelEntry] = {
             "next",
             "bidirectional self-attention that fills in masked items",
         ),
+        ModelEntry(
+            "caser",
+            config.CaserSettings,
+            "trainer.models.caser.Caser",
+            "Tang and Wang, Personalized Top-N Sequential Recommendation via Convolutional Sequence Embedding, WSDM 2018",
+            "next",
+            "horizontal and vertical convolutions over the last items",
+        ),
     )
 }
 
