@@ -130,7 +130,7 @@ class SequenceModel(tfrs.Model):
             states = tf.reshape(states, [-1, states.shape[-1]])
             labels, real = tf.reshape(labels, [-1]), tf.reshape(counted, [-1])
             number = tf.cast(real, tf.float32)
-            losses = self.training_loss(self, states, tf.where(real, labels, 0)) * number
+            losses = self.training_loss(self, states, tf.where(real, labels, 0), real) * number
             if weights is not None:
                 losses *= tf.reshape(weights, [-1])
             return tf.reduce_sum(losses), tf.reduce_sum(number)
