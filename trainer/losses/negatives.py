@@ -104,12 +104,31 @@ class Popularity:
         # The target's interval is cut out of [0, 1), and what lies above it moves down.
         point = model.generator.uniform([tf.shape(labels)[0], negatives], dtype=tf.float64) * (1.0 - (end - start))
         point += tf.where(point >= start, end - start, tf.zeros([], tf.float64))
-        drawn = tf.searchsorted(tf.constant(ends), tf.reshape(point, [-1]), side="right", out_type=tf.int64)
+        if counted is None:
+            drawn = tf.searchsorted(tf.constant(ends), tf.reshape(point, [-1]), side="right", out_type=tf.int64)
+            drawn = tf.reshape(drawn, tf.shape(point))
+        else:
+            drawn = _search(ends, point)
         # The last end may be a rounding error below 1.
-        drawn = tf.reshape(tf.minimum(drawn, size - 1), tf.shape(point))
+        drawn = tf.minimum(drawn, size - 1)
         small = tf.constant(q, tf.float32)
         positive, negative = _of_drawn(model, states, labels, drawn)
         return Sample(positive, negative, tf.gather(small, labels), tf.gather(small, drawn))
+
+
+def _search(ends: np.ndarray, points: tf.Tensor) -> tf.Tensor:
+    """How many of the rising `ends` `[N]` are at most each point: int64 of the points' shape.
+
+    As `tf.searchsorted`, for static shapes, which XLA compiles: there that compares each point with
+    all N. This halves, with a gather for each binary digit of N.
+    """
+    digits = int(len(ends)).bit_length()
+    padded = tf.constant(np.concatenate([ends, np.full(2**digits - len(ends), np.inf)]))
+    found = tf.zeros(tf.shape(points), tf.int64)
+    for digit in reversed(range(digits)):
+        further = found + 2**digit
+        found = tf.where(tf.gather(padded, further - 1) <= points, further, found)
+    return found
 
 
 class InBatch:

@@ -50,6 +50,14 @@ def test_popular_items_are_drawn_as_often_as_the_exponent_says_and_the_target_ne
         assert ((found - expected)[others] ** 2 / expected[others]).sum() < 23.5
 
 
+@pytest.mark.parametrize("size", [1, 2, 7, 8, 9, 1000])
+def test_search_equals_numpy(size):
+    rng = np.random.default_rng(size)
+    ends = np.sort(rng.uniform(size=size))
+    points = np.concatenate([rng.uniform(size=500), ends, [0.0, 1.0]])
+    np.testing.assert_array_equal(negatives._search(ends, tf.constant(points)), np.searchsorted(ends, points, "right"))
+
+
 @pytest.mark.parametrize("counted", [None, "half"])
 def test_in_batch_negatives_are_targets_of_the_batch(counted):
     labels = np.array([0, 1, 1, 2, 5, 5, 5, 3])
