@@ -138,7 +138,9 @@ class CASMSettings(_ModelSettings):
         # Here rather than by the types, whose message would have a line for each of the two forms.
         weights = value.values() if isinstance(value, dict) else None
         if weights is None and value != LEARNED:
-            raise ValueError(f"takes a weight for each behaviour, as {{view: 0.2, buy: 1}}, or {LEARNED}; found {value!r}")
+            raise ValueError(
+                f"takes a weight for each behaviour, as {{view: 0.2, buy: 1}}, or {LEARNED}; found {value!r}"
+            )
         for weight in weights or ():
             fine = isinstance(weight, (int, float)) and not isinstance(weight, bool)
             if not (fine and 0 <= weight < float("inf")):
@@ -271,8 +273,8 @@ class GBCESettings(settings.Settings):
     def _check(self) -> "GBCESettings":
         if self.negative_sampling != UNIFORM:
             raise ValueError(
-                f"gbce calibrates for negatives drawn uniformly, found negative_sampling: {self.negative_sampling}; "
-                "bce and sampled_softmax take others"
+                "gbce calibrates for negatives drawn uniformly, found negative_sampling: "
+                f"{self.negative_sampling}; bce and sampled_softmax take others"
             )
         return self
 

@@ -51,7 +51,8 @@ MODELS: Dict[str, ModelEntry] = {
             "casm",
             config.CASMSettings,
             "trainer.models.casm.CASM",
-            "Elsayed et al., Context-Aware Sequential Model for Multi-Behaviour Recommendation, arXiv 2312.09684",
+            "Elsayed et al., Context-Aware Sequential Model for Multi-Behaviour Recommendation, "
+            "arXiv 2312.09684",
             "next",
             "self-attention over items with their behaviours, whose weights in the loss are set or learnt",
         ),
@@ -59,7 +60,8 @@ MODELS: Dict[str, ModelEntry] = {
             "bert4rec",
             config.BERT4RecSettings,
             "trainer.models.bert4rec.BERT4Rec",
-            "Sun et al., BERT4Rec: Sequential Recommendation with Bidirectional Encoder Representations, CIKM 2019",
+            "Sun et al., BERT4Rec: Sequential Recommendation with Bidirectional Encoder Representations "
+            "from Transformer, CIKM 2019",
             "next",
             "bidirectional self-attention that fills in masked items",
         ),
@@ -67,7 +69,8 @@ MODELS: Dict[str, ModelEntry] = {
             "caser",
             config.CaserSettings,
             "trainer.models.caser.Caser",
-            "Tang and Wang, Personalized Top-N Sequential Recommendation via Convolutional Sequence Embedding, WSDM 2018",
+            "Tang and Wang, Personalized Top-N Sequential Recommendation via Convolutional Sequence "
+            "Embedding, WSDM 2018",
             "next",
             "horizontal and vertical convolutions over the last items",
         ),

@@ -38,7 +38,9 @@ def _positive(model: Any, states: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(states * tf.cast(model.item_vectors(labels), tf.float32), axis=-1)
 
 
-def _of_drawn(model: Any, states: tf.Tensor, labels: tf.Tensor, drawn: tf.Tensor) -> Tuple[tf.Tensor, tf.Tensor]:
+def _of_drawn(
+    model: Any, states: tf.Tensor, labels: tf.Tensor, drawn: tf.Tensor
+) -> Tuple[tf.Tensor, tf.Tensor]:
     """Logits `[T]` of the targets and `[T, n]` of the drawn rows `[T, n]`."""
     states = tf.cast(states, tf.float32)
     vectors = tf.cast(model.item_vectors(drawn), tf.float32)
@@ -54,7 +56,12 @@ class Uniform:
     """All items but the target, with equal probability."""
 
     def draw(
-        self, model: Any, states: tf.Tensor, labels: tf.Tensor, negatives: int, counted: Optional[tf.Tensor] = None
+        self,
+        model: Any,
+        states: tf.Tensor,
+        labels: tf.Tensor,
+        negatives: int,
+        counted: Optional[tf.Tensor] = None,
     ) -> Sample:
         """Draws for states `[T, D]` with labels `[T]`, catalogue rows.
 
@@ -91,7 +98,12 @@ class Popularity:
         self._exponent = exponent
 
     def draw(
-        self, model: Any, states: tf.Tensor, labels: tf.Tensor, negatives: int, counted: Optional[tf.Tensor] = None
+        self,
+        model: Any,
+        states: tf.Tensor,
+        labels: tf.Tensor,
+        negatives: int,
+        counted: Optional[tf.Tensor] = None,
     ) -> Sample:
         """As `Uniform.draw`."""
         size = model.catalogue.size
@@ -102,10 +114,14 @@ class Popularity:
         starts = np.concatenate([[0.0], ends[:-1]])
         start, end = tf.gather(starts, labels)[:, tf.newaxis], tf.gather(ends, labels)[:, tf.newaxis]
         # The target's interval is cut out of [0, 1), and what lies above it moves down.
-        point = model.generator.uniform([tf.shape(labels)[0], negatives], dtype=tf.float64) * (1.0 - (end - start))
+        point = model.generator.uniform([tf.shape(labels)[0], negatives], dtype=tf.float64) * (
+            1.0 - (end - start)
+        )
         point += tf.where(point >= start, end - start, tf.zeros([], tf.float64))
         if counted is None:
-            drawn = tf.searchsorted(tf.constant(ends), tf.reshape(point, [-1]), side="right", out_type=tf.int64)
+            drawn = tf.searchsorted(
+                tf.constant(ends), tf.reshape(point, [-1]), side="right", out_type=tf.int64
+            )
             drawn = tf.reshape(drawn, tf.shape(point))
         else:
             drawn = _search(ends, point)
@@ -144,7 +160,12 @@ class InBatch:
     """
 
     def draw(
-        self, model: Any, states: tf.Tensor, labels: tf.Tensor, negatives: int, counted: Optional[tf.Tensor] = None
+        self,
+        model: Any,
+        states: tf.Tensor,
+        labels: tf.Tensor,
+        negatives: int,
+        counted: Optional[tf.Tensor] = None,
     ) -> Sample:
         """As `Uniform.draw`; targets that are not real are not drawn."""
         _check(model.catalogue.size)

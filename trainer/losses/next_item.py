@@ -75,8 +75,8 @@ class BCE(_Sampled):
     SASRec (ICDM 2018), eq. (7), for n = 1; TP (KDD 2020), eq. (2). Where negatives are not
     drawn uniformly, all logits are lowered by log(N q) (noise-contrastive estimation:
     Gutmann and Hyvarinen, AISTATS 2010), so that the scores come to what uniform draws make
-    of them (up to the target's being left out), with another variance. Without the correction they come to the logarithm of how
-    much likelier an item is than q says.
+    of them (but for the target's being left out), with another variance. Without the
+    correction they come to the logarithm of how much likelier an item is than q says.
     """
 
     def __call__(
@@ -116,7 +116,8 @@ class GBCE(_Sampled):
         sample = self._sampler.draw(model, states, labels, self._negatives, counted)
         # -log(sigmoid(s) ** beta) = beta softplus(-s): no power is ever computed.
         beta = self.beta(model.catalogue.size)
-        return beta * tf.nn.softplus(-sample.positive) + tf.reduce_sum(tf.nn.softplus(sample.negative), axis=1)
+        against = tf.reduce_sum(tf.nn.softplus(sample.negative), axis=1)
+        return beta * tf.nn.softplus(-sample.positive) + against
 
 
 def build(settings: Any) -> Any:

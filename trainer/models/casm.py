@@ -83,13 +83,17 @@ class CASM(base.EmbeddingModel):
         """alpha_b of each index of a behaviour, the reserved ones first."""
         known, settings = self.catalogue.behavior_names, self.settings
         if not known:
-            raise errors.InputError("model casm needs a log with behaviours: name their column in log.columns.behavior")
+            raise errors.InputError(
+                "model casm needs a log with behaviours: name their column in log.columns.behavior"
+            )
         weights = {} if self._learned else dict(settings.behavior_weights)
         targets = [] if settings.target_behavior is None else [settings.target_behavior]
         for key, named in (("behavior_weights", list(weights)), ("target_behavior", targets)):
             for name in named:
                 if name not in known:
-                    raise errors.InputError(f"model.{key}: the log has no behaviour {name!r}; it has {', '.join(known)}")
+                    raise errors.InputError(
+                        f"model.{key}: the log has no behaviour {name!r}; it has {', '.join(known)}"
+                    )
         others = 0.0 if targets else 1.0
         weights.update((name, 1.0) for name in targets if name not in weights)
         values = [weights.get(name, others) for name in known]

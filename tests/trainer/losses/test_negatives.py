@@ -55,7 +55,9 @@ def test_search_equals_numpy(size):
     rng = np.random.default_rng(size)
     ends = np.sort(rng.uniform(size=size))
     points = np.concatenate([rng.uniform(size=500), ends, [0.0, 1.0]])
-    np.testing.assert_array_equal(negatives._search(ends, tf.constant(points)), np.searchsorted(ends, points, "right"))
+    np.testing.assert_array_equal(
+        negatives._search(ends, tf.constant(points)), np.searchsorted(ends, points, "right")
+    )
 
 
 @pytest.mark.parametrize("counted", [None, "half"])
@@ -87,7 +89,9 @@ def test_an_empty_share_of_a_batch_has_no_loss():
 def test_a_batch_of_one_item_has_no_negatives():
     labels = tf.constant([2, 2, 2], tf.int64)
     states = tf.ones([3, DIM])
-    np.testing.assert_allclose(next_item.SampledSoftmax(4, negatives.InBatch())(Model(), states, labels), 0, atol=1e-6)
+    np.testing.assert_allclose(
+        next_item.SampledSoftmax(4, negatives.InBatch())(Model(), states, labels), 0, atol=1e-6
+    )
     # Of binary cross-entropy the target's own term is left.
     found = next_item.BCE(4, negatives.InBatch())(Model(), states, labels)
     logit = Model().table[2].sum() - np.log(SIZE * COUNTS[2] / 80)
@@ -95,7 +99,11 @@ def test_a_batch_of_one_item_has_no_negatives():
 
 
 def sampler(name):
-    return {"uniform": negatives.Uniform(), "popularity": negatives.Popularity(0.75), "in_batch": negatives.InBatch()}[name]
+    return {
+        "uniform": negatives.Uniform(),
+        "popularity": negatives.Popularity(0.75),
+        "in_batch": negatives.InBatch(),
+    }[name]
 
 
 @pytest.mark.parametrize("name", ["uniform", "popularity", "in_batch"])
@@ -107,7 +115,9 @@ def test_the_corrected_partition_function_is_unbiased(name):
     labels = np.repeat(np.arange(SIZE), COUNTS)
     states = tf.constant(np.tile(state, [len(labels), 1]), tf.float32)
     loss = next_item.SampledSoftmax(20, sampler(name))
-    estimates = np.mean([np.exp(loss(model, states, tf.constant(labels)).numpy()) for _ in range(400)], axis=0)
+    estimates = np.mean(
+        [np.exp(loss(model, states, tf.constant(labels)).numpy()) for _ in range(400)], axis=0
+    )
     scores = model.table @ state
     whole = np.exp(scores).sum()
     for label in range(SIZE):
@@ -184,7 +194,9 @@ def test_static_shapes_give_the_same_loss_on_average(name, sampling):
     """Places that only fill the shape are no negatives; and XLA compiles the draws."""
     model = harness.build({"name": "sasrec", "dim": 8, "blocks": 1, "heads": 2, "dropout": 0.0})
     values = {"name": name, "negatives": 500, "negative_sampling": sampling}
-    model.training_loss = next_item.build(config.TrainerSettings.from_values({"model": {"name": "popularity"}, "loss": values}).loss)
+    model.training_loss = next_item.build(
+        config.TrainerSettings.from_values({"model": {"name": "popularity"}, "loss": values}).loss
+    )
     features = harness.batch(3)
     means = []
     for static in (False, True):
@@ -197,7 +209,9 @@ def test_static_shapes_give_the_same_loss_on_average(name, sampling):
 def test_every_sampler_is_built_from_its_settings():
     def built(**values):
         loss = {"name": "bce", **values}
-        return next_item.build(config.TrainerSettings.from_values({"model": {"name": "popularity"}, "loss": loss}).loss)
+        return next_item.build(
+            config.TrainerSettings.from_values({"model": {"name": "popularity"}, "loss": loss}).loss
+        )
 
     assert isinstance(built()._sampler, negatives.Uniform)
     assert isinstance(built(negative_sampling="in_batch")._sampler, negatives.InBatch)
@@ -209,7 +223,10 @@ def test_every_sampler_is_built_from_its_settings():
 @pytest.mark.parametrize(
     "values, message",
     [
-        ({"name": "gbce", "negative_sampling": "popularity"}, "gbce calibrates for negatives drawn uniformly, found"),
+        (
+            {"name": "gbce", "negative_sampling": "popularity"},
+            "gbce calibrates for negatives drawn uniformly, found",
+        ),
         ({"name": "bce", "popularity_exponent": 1.0}, "found negative_sampling: uniform"),
         ({"name": "bce", "negative_sampling": "hard"}, "'uniform', 'popularity' or 'in_batch'"),
     ],

@@ -21,7 +21,8 @@ SIZE = 11
 
 def catalogue() -> base.Catalogue:
     """Of 11 items with falling counts."""
-    return base.Catalogue(np.arange(SIZE, 0, -1), LENGTH, behaviors=2, scenes=2, behavior_names=("view", "buy"))
+    counts = np.arange(SIZE, 0, -1)
+    return base.Catalogue(counts, LENGTH, behaviors=2, scenes=2, behavior_names=("view", "buy"))
 
 
 def batch(seed: int = 0, rows: int = 5) -> Dict[str, tf.Tensor]:

@@ -27,7 +27,10 @@ def test_a_weight_multiplies_the_loss_of_its_target_alone(static):
 
     labels, counted = labels_of(features)
     logits = model.encode_positions(features).numpy().astype(np.float64) @ model.item_table().numpy().T
-    losses = np.log(np.exp(logits).sum(-1)) - np.take_along_axis(logits, np.maximum(labels, 0)[..., None], -1)[..., 0]
+    losses = (
+        np.log(np.exp(logits).sum(-1))
+        - np.take_along_axis(logits, np.maximum(labels, 0)[..., None], -1)[..., 0]
+    )
     assert float(total) == pytest.approx((losses * weights)[counted].sum(), rel=1e-4)
     # The number of targets, whatever they weigh: twice the weights are twice the mean loss.
     assert float(count) == counted.sum()

@@ -78,12 +78,16 @@ def test_nothing_leaks_from_under_a_mask(monkeypatch):
     model, features = harness.build({**SMALL, "dropout": 0.0}), harness.batch(6)
     monkeypatch.setattr(model, "masks", lambda known, training: known & (tf.range(harness.LENGTH) % 2 == 1))
     seen = []
-    monkeypatch.setattr(model, "training_loss", lambda model, states, labels: (seen.append(states), states[:, 0])[1])
+    monkeypatch.setattr(
+        model, "training_loss", lambda model, states, labels: (seen.append(states), states[:, 0])[1]
+    )
     model.summed_loss(features)
     # Positions 1, 3, 5 of the sequence are positions 2 and 4 of the history, and the target.
     items = features[names.ITEM_INDEX].numpy().copy()
     hidden = items[:, [2, 4]]
-    items[:, [2, 4]] = np.where(hidden >= names.FIRST_INDEX, names.FIRST_INDEX + (hidden + 3) % harness.SIZE, hidden)
+    items[:, [2, 4]] = np.where(
+        hidden >= names.FIRST_INDEX, names.FIRST_INDEX + (hidden + 3) % harness.SIZE, hidden
+    )
     target = names.FIRST_INDEX + (features[names.TARGET_ITEM_INDEX] + 5) % harness.SIZE
     model.summed_loss({**features, names.ITEM_INDEX: tf.constant(items), names.TARGET_ITEM_INDEX: target})
     np.testing.assert_array_equal(seen[0], seen[1])
@@ -102,7 +106,9 @@ def test_static_and_dynamic_losses_are_equal():
 
 def test_post_norm_block_equals_numpy():
     """BERT4Rec's eq. (5), with the attention layer's own output (tested with SASRec)."""
-    layer = transformer.TransformerBlock(6, 2, 24, "relu", 0.0, tf.random.Generator.from_seed(0), post_norm=True)
+    layer = transformer.TransformerBlock(
+        6, 2, 24, "relu", 0.0, tf.random.Generator.from_seed(0), post_norm=True
+    )
     inputs = np.random.default_rng(0).normal(size=(2, 4, 6)).astype(np.float32)
     bias = attention.key_bias(tf.constant([[False, True, True, True], [True] * 4]))
     assert bias.shape == (2, 1, 1, 4)
@@ -114,4 +120,6 @@ def test_post_norm_block_equals_numpy():
         return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-8)
 
     hidden = norm(inputs + layer._attention(inputs, bias).numpy())
-    np.testing.assert_allclose(found, norm(hidden + np.maximum(hidden @ inner, 0) @ outer), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(
+        found, norm(hidden + np.maximum(hidden @ inner, 0) @ outer), rtol=1e-3, atol=1e-4
+    )

@@ -15,7 +15,10 @@ SMALL = {"name": "caser", "dim": 8, "markov": 3, "horizontal": 4, "vertical": 2,
 @pytest.mark.parametrize(
     "extra",
     # A window shorter than M is filled with zeros.
-    [{}, {"markov": harness.LENGTH + 2, "max_height": 2, "vertical": 0, "tied": True, "activation": "linear"}],
+    [
+        {},
+        {"markov": harness.LENGTH + 2, "max_height": 2, "vertical": 0, "tied": True, "activation": "linear"},
+    ],
     ids=["paper", "tied"],
 )
 def test_caser(tmp_path, extra):
@@ -28,7 +31,9 @@ def test_states_equal_numpy():
     rng = np.random.default_rng(0)
     for variable in model.trainable_variables:
         variable.assign(rng.normal(size=variable.shape))
-    values = {v.name.split(":")[0].split("/")[-1]: v.numpy().astype(np.float64) for v in model.trainable_variables}
+    values = {
+        v.name.split(":")[0].split("/")[-1]: v.numpy().astype(np.float64) for v in model.trainable_variables
+    }
     table = model._items.table.numpy()
     states = model.encode_positions(features).numpy()
     for row, items in enumerate(features[names.ITEM_INDEX].numpy()):

@@ -17,7 +17,11 @@ SMALL = {"name": "casm", "dim": 8, "behavior_dim": 4, "blocks": 2, "heads": 2, "
 
 @pytest.mark.parametrize(
     "extra",
-    [{"behavior_weights": {"view": 0.5, "buy": 2.0}}, {"context": False, "heads": 1}, {"behavior_weights": "learned"}],
+    [
+        {"behavior_weights": {"view": 0.5, "buy": 2.0}},
+        {"context": False, "heads": 1},
+        {"behavior_weights": "learned"},
+    ],
     ids=["weights", "ablated", "learned"],
 )
 def test_casm(tmp_path, extra):
@@ -105,7 +109,10 @@ def build(catalogue, **extra):
 @pytest.mark.parametrize(
     "extra, message",
     [
-        ({"behavior_weights": {"cart": 1.0}}, "behavior_weights: the log has no behaviour 'cart'; it has view, buy"),
+        (
+            {"behavior_weights": {"cart": 1.0}},
+            "behavior_weights: the log has no behaviour 'cart'; it has view, buy",
+        ),
         ({"target_behavior": "cart"}, "target_behavior: the log has no behaviour 'cart'; it has view, buy"),
         ({"behavior_weights": {"view": 0, "buy": 0}}, r"each behaviour \(view, buy\) weighs 0"),
     ],

@@ -24,7 +24,9 @@ def test_states_equal_numpy():
     model, features = harness.build({**SMALL, "layers": 1}), harness.batch(5)
     values = {v.name: v.numpy().astype(np.float64) for v in model.trainable_variables}
     table = next(v for name, v in values.items() if v.shape == (harness.SIZE + names.FIRST_INDEX, 8))
-    kernel, recurrent = (next(v for v in values.values() if v.shape == shape) for shape in ((8, 36), (12, 36)))
+    kernel, recurrent = (
+        next(v for v in values.values() if v.shape == shape) for shape in ((8, 36), (12, 36))
+    )
     bias = np.random.default_rng(0).normal(size=36)
     next(v for v in model.trainable_variables if v.shape == (36,)).assign(bias)
     dense = next(v for v in values.values() if v.shape == (12, 8))
