@@ -59,7 +59,7 @@ def run_model_test(
     learning_rate: float = 0.02,
     steps: int = 150,
 ) -> None:
-    """Checks shapes, padding, causality, gradients, overfitting, saving, export and two replicas.
+    """Checks shapes, padding, causality, gradients, overfitting, XLA, saving, export and two replicas.
 
     Args:
       values: the `model` part of an experiment, with a small model.
@@ -85,6 +85,7 @@ def run_model_test(
         _check_gradients(model, features)
         _check_overfitting(values, learning_rate, steps)
         _check_precision(values)
+        _check_static_shapes(values)
         _check_replicas(values, folder)
     _check_saving(values, model, features, folder)
 
@@ -141,6 +142,25 @@ def _check_overfitting(values: Dict[str, Any], learning_rate: float, steps: int)
     # The mean of some steps, since a loss over random targets jumps.
     last = np.mean([float(step()) for _ in range(steps)][-10:])
     assert last < 0.15 * first, (first, last)
+
+
+def _check_static_shapes(values: Dict[str, Any]) -> None:
+    """XLA compiles the loss of known shapes with its gradient, and it is the same loss."""
+    model, features = build(values), batch(3)
+    total, count = model.summed_loss(features, training=False)
+    model.static_shapes = True
+
+    @tf.function(jit_compile=True)
+    def compiled(training: bool) -> Any:
+        with tf.GradientTape() as tape:
+            found = model.summed_loss(features, training=training)
+        gradients = tape.gradient(found[0], model.trainable_variables)
+        return found, [tf.convert_to_tensor(gradient) for gradient in gradients]
+
+    found, _ = compiled(training=False)
+    np.testing.assert_allclose(found, (total, count), rtol=1e-4)
+    _, gradients = compiled(training=True)
+    assert all(np.isfinite(gradient).all() for gradient in gradients)
 
 
 def _check_precision(values: Dict[str, Any]) -> None:
