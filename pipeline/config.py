@@ -62,6 +62,13 @@ class Experiment(settings.Settings):
     push: PushSpec = PushSpec()
     beam: BeamSpec = BeamSpec()
 
+    @pydantic.model_validator(mode="after")
+    def _check(self) -> "Experiment":
+        for column in self.model.needs_columns:
+            if getattr(self.log.columns, column) is None:
+                raise ValueError(f"model {self.model.name} needs log.columns.{column}, found none")
+        return self
+
     @property
     def trainer(self) -> trainer_config.TrainerSettings:
         """What the Trainer needs."""

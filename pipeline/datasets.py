@@ -18,8 +18,10 @@ ITEMS = "items.csv"
 _ML_100K_URL = "https://files.grouplens.org/datasets/movielens/ml-100k.zip"
 _ML_100K_WHEEL = "recbole==1.2.1"
 # Of events.csv, whichever source it is made from.
-_ML_100K_SHA256 = "010fac14271cf92527353173e77ddb19b9168a476d99c55c2f4bd55d93d4c205"
+_ML_100K_SHA256 = "65eb67736961d69ca7865b494f5183a635f644c99a672fc7d4c80c0cfb5c989b"
 _TIMEOUT_S = 20
+# The rating in the middle, of 1 to 5 stars.
+_NEUTRAL = 3
 _Files = Dict[str, bytes]
 
 
@@ -55,8 +57,9 @@ def resolve(path: str) -> str:
 def fetch(name: str, to: Optional[str] = None, say: Callable[[str], None] = lambda text: None) -> str:
     """Gets a data set, unless it is there: its public source first, then a published copy.
 
-    Writes `events.csv` (user_id, item_id, rating, timestamp in s, in the order of the
-    source) and `items.csv` (item_id, title).
+    Writes `events.csv` (user_id, item_id, rating, timestamp in s, behavior, in the order of
+    the source) and `items.csv` (item_id, title). The behaviour is what the rating says:
+    `dislike` (1 and 2), `neutral` (3) or `like` (4 and 5).
 
     Args:
       name: of the data set.
@@ -147,9 +150,17 @@ def _table(data: bytes) -> List[List[str]]:
 def _canonical(rows: List[List[str]], items: List[Tuple[str, str]]) -> _Files:
     import csv
 
-    events = "user_id,item_id,rating,timestamp\n" + "".join(",".join(row[:4]).strip() + "\n" for row in rows)
+    events = "user_id,item_id,rating,timestamp,behavior\n" + "".join(
+        f"{','.join(row[:4]).strip()},{_behavior(float(row[2]))}\n" for row in rows
+    )
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("item_id", "title"))
     writer.writerows(items)
     return {EVENTS: events.encode("ascii"), ITEMS: text.getvalue().encode("utf-8")}
+
+
+def _behavior(rating: float) -> str:
+    if rating == _NEUTRAL:
+        return "neutral"
+    return "like" if rating > _NEUTRAL else "dislike"

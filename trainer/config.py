@@ -1,21 +1,38 @@
 """Settings of models, losses and training. Free of TensorFlow, so that a file is checked at once."""
 
 import json
-from typing import Dict, Literal, Optional, Union
+from typing import ClassVar, Dict, Literal, Optional, Tuple, Union
 
 import pydantic
 from typing_extensions import Annotated
 
 from schemas import settings
 
+# The weights of behaviours are trained rather than set.
+LEARNED = "learned"
+# Where negatives come from.
+UNIFORM, POPULARITY, IN_BATCH = "uniform", "popularity", "in_batch"
+# Of popularity, as in word2vec.
+_EXPONENT = 0.75
 
-class PopularitySettings(settings.Settings):
+
+class _ModelSettings(settings.Settings):
+    """What models' settings have in common.
+
+    Attributes:
+      needs_columns: optional columns of the log that the model cannot do without.
+    """
+
+    needs_columns: ClassVar[Tuple[str, ...]] = ()
+
+
+class PopularitySettings(_ModelSettings):
     """Ranks items by their number of training targets; the floor of every gate."""
 
     name: Literal["popularity"]
 
 
-class SASRecSettings(settings.Settings):
+class SASRecSettings(_ModelSettings):
     """SASRec (Kang and McAuley, ICDM 2018).
 
     Attributes:
@@ -41,8 +58,148 @@ class SASRecSettings(settings.Settings):
         return self
 
 
+class GRU4RecSettings(_ModelSettings):
+    """GRU4Rec (Hidasi et al., ICLR 2016).
+
+    Attributes:
+      dim: D, width of the item embeddings.
+      hidden: units of each GRU layer.
+      layers: number of GRU layers.
+      dropout: rate on the embeddings and on the output of each GRU layer.
+      tied: score with the input's embeddings (CIKM 2018) rather than with a second table.
+    """
+
+    name: Literal["gru4rec"]
+    dim: int = pydantic.Field(default=64, ge=1)
+    hidden: int = pydantic.Field(default=128, ge=1)
+    layers: int = pydantic.Field(default=1, ge=1)
+    dropout: float = pydantic.Field(default=0.2, ge=0, lt=1)
+    tied: bool = True
+
+
+class BERT4RecSettings(_ModelSettings):
+    """BERT4Rec (Sun et al., CIKM 2019).
+
+    Attributes:
+      dim, blocks, heads, dropout, activation, ffn_ratio: as of SASRec.
+      mask_ratio: share of a window's items that are masked in training (the paper's rho).
+      last_share: share of the training windows of which only the last item is masked.
+    """
+
+    name: Literal["bert4rec"]
+    dim: int = pydantic.Field(default=64, ge=1)
+    blocks: int = pydantic.Field(default=2, ge=1)
+    heads: int = pydantic.Field(default=2, ge=1)
+    dropout: float = pydantic.Field(default=0.2, ge=0, lt=1)
+    activation: Literal["relu", "gelu"] = "gelu"
+    ffn_ratio: int = pydantic.Field(default=4, ge=1)
+    mask_ratio: float = pydantic.Field(default=0.2, gt=0, lt=1)
+    last_share: float = pydantic.Field(default=0.1, ge=0, le=1)
+
+    @pydantic.model_validator(mode="after")
+    def _check(self) -> "BERT4RecSettings":
+        if self.dim % self.heads:
+            raise ValueError(f"dim must be a multiple of heads ({self.heads}), found {self.dim}")
+        return self
+
+
+class CASMSettings(_ModelSettings):
+    """CASM (arXiv 2312.09684).
+
+    Attributes:
+      dim: D, width of the item embeddings.
+      behavior_dim: width of the behaviour embeddings; the blocks are as wide as both.
+      blocks, heads: number of self-attention blocks, and of heads in each.
+      dropout, activation, ffn_ratio: as of SASRec; `ffn_ratio` is over the blocks' width.
+      context: False leaves the behaviours out of the input (an ablation), not out of the loss.
+      behavior_weights: what the loss of a target counts for, by its behaviour; 1 where
+        nothing is said. `learned` trains the weights instead.
+      target_behavior: the behaviour that is to be predicted: its weight is 1 and that of
+        the others 0, unless `behavior_weights` says otherwise.
+    """
+
+    needs_columns: ClassVar[Tuple[str, ...]] = ("behavior",)
+
+    name: Literal["casm"]
+    dim: int = pydantic.Field(default=64, ge=1)
+    behavior_dim: int = pydantic.Field(default=16, ge=1)
+    blocks: int = pydantic.Field(default=2, ge=1)
+    heads: int = pydantic.Field(default=2, ge=1)
+    dropout: float = pydantic.Field(default=0.2, ge=0, lt=1)
+    activation: Literal["relu", "gelu"] = "relu"
+    ffn_ratio: int = pydantic.Field(default=1, ge=1)
+    context: bool = True
+    behavior_weights: Union[Literal["learned"], Dict[str, float]] = {}
+    target_behavior: Optional[str] = None
+
+    @pydantic.field_validator("behavior_weights", mode="before")
+    @classmethod
+    def _check_weights(cls, value: object) -> object:
+        # Here rather than by the types, whose message would have a line for each of the two forms.
+        weights = value.values() if isinstance(value, dict) else None
+        if weights is None and value != LEARNED:
+            raise ValueError(
+                f"takes a weight for each behaviour, as {{view: 0.2, buy: 1}}, or {LEARNED}; found {value!r}"
+            )
+        for weight in weights or ():
+            fine = isinstance(weight, (int, float)) and not isinstance(weight, bool)
+            if not (fine and 0 <= weight < float("inf")):
+                raise ValueError(f"a weight is a number of at least 0, found {weight!r}")
+        return value
+
+    @pydantic.model_validator(mode="after")
+    def _check(self) -> "CASMSettings":
+        width = self.dim + (self.behavior_dim if self.context else 0)
+        if width % self.heads:
+            parts = "dim + behavior_dim" if self.context else "dim"
+            raise ValueError(f"{parts} must be a multiple of heads ({self.heads}), found {width}")
+        if self.behavior_weights == LEARNED and self.target_behavior is not None:
+            raise ValueError(
+                f"target_behavior sets weights, which behavior_weights: {LEARNED} trains; "
+                f"found target_behavior: {self.target_behavior}"
+            )
+        return self
+
+
+class CaserSettings(_ModelSettings):
+    """Caser (Tang and Wang, WSDM 2018).
+
+    Attributes:
+      dim: D, width of the embeddings.
+      markov: M, how many of the last items are looked at.
+      max_height: horizontal filters have heights 1 to this; None is `markov`.
+      horizontal: number of horizontal filters of each height.
+      vertical: number of vertical filters; 0 leaves them out (an ablation).
+      activation: of the fully connected layer.
+      dropout: rate on the input of the fully connected layer.
+      tied: score with the input's embeddings rather than with a second table.
+    """
+
+    name: Literal["caser"]
+    dim: int = pydantic.Field(default=64, ge=1)
+    markov: int = pydantic.Field(default=5, ge=1)
+    max_height: Optional[int] = pydantic.Field(default=None, ge=1)
+    horizontal: int = pydantic.Field(default=16, ge=1)
+    vertical: int = pydantic.Field(default=4, ge=0)
+    activation: Literal["relu", "gelu", "tanh", "linear"] = "relu"
+    dropout: float = pydantic.Field(default=0.3, ge=0, lt=1)
+    tied: bool = False
+
+    @pydantic.model_validator(mode="after")
+    def _check(self) -> "CaserSettings":
+        if self.max_height is not None and self.max_height > self.markov:
+            raise ValueError(f"max_height must be at most markov ({self.markov}), found {self.max_height}")
+        return self
+
+    @property
+    def heights(self) -> int:
+        """The largest height of a filter."""
+        return self.max_height or self.markov
+
+
 ModelSettings = Annotated[
-    Union[PopularitySettings, SASRecSettings], pydantic.Field(discriminator="name")
+    Union[PopularitySettings, GRU4RecSettings, CaserSettings, SASRecSettings, BERT4RecSettings, CASMSettings],
+    pydantic.Field(discriminator="name"),
 ]
 
 
@@ -52,26 +209,74 @@ class SoftmaxSettings(settings.Settings):
     name: Literal["softmax"]
 
 
-class SampledSoftmaxSettings(settings.Settings):
+class NegativeSettings(settings.Settings):
+    """How the negatives of a sampled loss are drawn.
+
+    Attributes:
+      negatives: how many for each target.
+      negative_sampling: `uniform` over the catalogue; by `popularity`, the number of training
+        targets to the power of `popularity_exponent`; or `in_batch`: targets of the same
+        batch, the same ones for all (the cheapest, since one product makes all logits).
+      popularity_exponent: with `popularity`; None is 0.75.
+      logq_correction: correct the logits for items that are drawn more often than others.
+    """
+
+    negatives: int = pydantic.Field(ge=1)
+    negative_sampling: Literal["uniform", "popularity", "in_batch"] = UNIFORM
+    popularity_exponent: Optional[float] = pydantic.Field(default=None, ge=0, le=2)
+    logq_correction: bool = True
+
+    @pydantic.model_validator(mode="after")
+    def _check_sampling(self) -> "NegativeSettings":
+        if self.popularity_exponent is not None and self.negative_sampling != POPULARITY:
+            raise ValueError(
+                f"popularity_exponent goes with negative_sampling: {POPULARITY}, "
+                f"found negative_sampling: {self.negative_sampling}"
+            )
+        return self
+
+    @property
+    def exponent(self) -> float:
+        """The power that counts are raised to."""
+        return _EXPONENT if self.popularity_exponent is None else self.popularity_exponent
+
+
+class SampledSoftmaxSettings(NegativeSettings):
     """Cross-entropy over the target and `negatives` sampled items."""
 
     name: Literal["sampled_softmax"]
     negatives: int = pydantic.Field(default=256, ge=1)
 
 
-class BCESettings(settings.Settings):
-    """Binary cross-entropy of the target against `negatives` items drawn uniformly."""
+class BCESettings(NegativeSettings):
+    """Binary cross-entropy of the target against `negatives` sampled items."""
 
     name: Literal["bce"]
     negatives: int = pydantic.Field(default=1, ge=1)
 
 
 class GBCESettings(settings.Settings):
-    """Generalised binary cross-entropy (gSASRec, RecSys 2023); `calibration` is the paper's t."""
+    """Generalised binary cross-entropy (gSASRec, RecSys 2023).
+
+    Attributes:
+      negatives: how many for each target.
+      calibration: the paper's t.
+      negative_sampling: `uniform`; the calibration rests on each item being drawn as often.
+    """
 
     name: Literal["gbce"]
     negatives: int = pydantic.Field(default=256, ge=1)
     calibration: float = pydantic.Field(default=0.75, ge=0, le=1)
+    negative_sampling: Literal["uniform", "popularity", "in_batch"] = UNIFORM
+
+    @pydantic.model_validator(mode="after")
+    def _check(self) -> "GBCESettings":
+        if self.negative_sampling != UNIFORM:
+            raise ValueError(
+                "gbce calibrates for negatives drawn uniformly, found negative_sampling: "
+                f"{self.negative_sampling}; bce and sampled_softmax take others"
+            )
+        return self
 
 
 LossSettings = Annotated[

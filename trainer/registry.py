@@ -39,6 +39,41 @@ MODELS: Dict[str, ModelEntry] = {
             "next",
             "causal self-attention over the item history",
         ),
+        ModelEntry(
+            "gru4rec",
+            config.GRU4RecSettings,
+            "trainer.models.gru4rec.GRU4Rec",
+            "Hidasi et al., Session-based Recommendations with Recurrent Neural Networks, ICLR 2016",
+            "next",
+            "gated recurrent units over the item history",
+        ),
+        ModelEntry(
+            "casm",
+            config.CASMSettings,
+            "trainer.models.casm.CASM",
+            "Elsayed et al., Context-Aware Sequential Model for Multi-Behaviour Recommendation, "
+            "arXiv 2312.09684",
+            "next",
+            "self-attention over items with their behaviours, whose weights in the loss are set or learnt",
+        ),
+        ModelEntry(
+            "bert4rec",
+            config.BERT4RecSettings,
+            "trainer.models.bert4rec.BERT4Rec",
+            "Sun et al., BERT4Rec: Sequential Recommendation with Bidirectional Encoder Representations "
+            "from Transformer, CIKM 2019",
+            "next",
+            "bidirectional self-attention that fills in masked items",
+        ),
+        ModelEntry(
+            "caser",
+            config.CaserSettings,
+            "trainer.models.caser.Caser",
+            "Tang and Wang, Personalized Top-N Sequential Recommendation via Convolutional Sequence "
+            "Embedding, WSDM 2018",
+            "next",
+            "horizontal and vertical convolutions over the last items",
+        ),
     )
 }
 

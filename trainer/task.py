@@ -46,7 +46,13 @@ def run_fn(fn_args: Any) -> None:
 
     transform_output = tft.TFTransformOutput(fn_args.transform_graph_path)
     known = vocabulary.Vocabulary.load(transform_output)
-    catalogue = base.Catalogue(known.counts, window.length, len(known.behaviors), len(known.scenes))
+    catalogue = base.Catalogue(
+        known.counts,
+        window.length,
+        behaviors=len(known.behaviors),
+        scenes=len(known.scenes),
+        behavior_names=tuple(name.decode("utf-8", "replace") for name in known.behaviors),
+    )
     model_class = registry.load(settings.model.name)
     if settings.training.mixed_precision:
         on_gpu = bool(tf.config.list_physical_devices("GPU"))
@@ -58,7 +64,8 @@ def run_fn(fn_args: Any) -> None:
         return model
 
     reads = model_class.inputs_read
-    train = input_lib.read(fn_args.train_files, transform_output, input_lib.training_features(reads))
+    trained_on = input_lib.training_features([*reads, *model_class.loss_inputs_read])
+    train = input_lib.read(fn_args.train_files, transform_output, trained_on)
     evaluated = input_lib.read(fn_args.eval_files, transform_output, input_lib.evaluation_features(reads))
     checkpoint_dir = os.path.join(custom["checkpoint_root"], _fingerprint(fn_args))
     try:

@@ -79,5 +79,5 @@ def test_shipped_experiments_load_and_survive_being_written_out(name, tmp_path):
 
 
 def test_an_unknown_experiment_lists_those_that_are_there():
-    with pytest.raises(errors.InputError, match="there are ml100k-popularity, ml100k-sasrec"):
+    with pytest.raises(errors.InputError, match="ml100k-popularity, ml100k-sasrec"):
         config.find("nothing")

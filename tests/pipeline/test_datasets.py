@@ -9,7 +9,15 @@ import pytest
 from pipeline import datasets
 from schemas import errors
 
-ROWS = [("196", "242", "3", "881250949"), ("186", "302", "3", "891717742")]
+ROWS = [
+    ("196", "242", "3", "881250949"),
+    ("186", "302", "4", "891717742"),
+    ("22", "377", "1", "878887116"),
+    ("244", "51", "2", "880606923"),
+    ("166", "346", "5", "886397596"),
+]
+BEHAVIORS = ("neutral", "like", "dislike", "dislike", "like")
+LINES = [",".join((*row, behavior)) for row, behavior in zip(ROWS, BEHAVIORS)]
 
 
 def grouplens():
@@ -46,7 +54,7 @@ def source(monkeypatch):
 def test_fetch_keeps_the_order_and_the_titles(source, tmp_path):
     folder = datasets.fetch("ml-100k", str(tmp_path))
     text = (tmp_path / "ml-100k" / "events.csv").read_text()
-    assert text == "user_id,item_id,rating,timestamp\n" + "".join(",".join(row) + "\n" for row in ROWS)
+    assert text == "user_id,item_id,rating,timestamp,behavior\n" + "".join(line + "\n" for line in LINES)
     assert datasets.titles(folder) == {"242": "Kolya (1996)", "302": 'Café, "Le" (1997)'}
     datasets.fetch("ml-100k", str(tmp_path))
     assert source["asked"] == 1
@@ -83,4 +91,4 @@ def test_both_sources_have_one_form():
         "\t".join(row).encode() + b"\r\n" for row in ROWS
     )
     rows = datasets._table(inter)
-    assert datasets._canonical(rows, [])[datasets.EVENTS].decode().splitlines()[1:] == [",".join(row) for row in ROWS]
+    assert datasets._canonical(rows, [])[datasets.EVENTS].decode().splitlines()[1:] == LINES

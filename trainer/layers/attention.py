@@ -21,7 +21,22 @@ def causal_bias(present: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
     length = tf.shape(present)[1]
     position = tf.range(length)
     causal = position[:, tf.newaxis] >= position[tf.newaxis, :]
-    seen = causal[tf.newaxis, tf.newaxis] & present[:, tf.newaxis, tf.newaxis, :]
+    return _bias(causal[tf.newaxis, tf.newaxis] & present[:, tf.newaxis, tf.newaxis, :], dtype)
+
+
+def key_bias(present: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
+    """What to add to attention logits so that a position sees all real ones, also later ones.
+
+    Args:
+      present: `[B, L]` bool, False for padding.
+
+    Returns:
+      `[B, 1, 1, L]`.
+    """
+    return _bias(present[:, tf.newaxis, tf.newaxis, :], dtype)
+
+
+def _bias(seen: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
     masked = tf.constant(_MASKED if dtype != tf.float16 else dtype.min, dtype)
     return tf.where(seen, tf.zeros([], dtype), masked)
 
@@ -44,7 +59,7 @@ class SelfAttention(tf.keras.layers.Layer):
         self._dropout = dropout.Dropout(rate, generator)
 
     def call(self, inputs: tf.Tensor, bias: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """`[B, L, D]` and a bias `[B, 1, L, L]` to `[B, L, D]`."""
+        """`[B, L, D]` and a bias `[B, 1, L or 1, L]` to `[B, L, D]`."""
         batch, length = tf.shape(inputs)[0], tf.shape(inputs)[1]
         heads = tf.reshape(self._project(inputs), [batch, length, 3, self._heads, self._width])
         query, key, value = tf.unstack(tf.transpose(heads, [2, 0, 3, 1, 4]))

@@ -1,82 +1,104 @@
 """Losses of next-item models, on the states of all supervised positions of a batch.
 
-A loss is called with the model, the states `[T, D]` and the labels `[T]` (catalogue rows),
-and returns a value for each target, `[T]` float32.
+A loss is called with the model, the states `[T, D]`, the labels `[T]` (catalogue rows) and,
+where some are only there to fill a static shape, which of them are real (`[T]` bool). It
+returns a value for each target, `[T]` float32; that of one that is not real has no meaning.
 """
 
 import math
-from typing import Any
+from typing import Any, Optional
 
 import tensorflow as tf
 
 import schemas  # noqa: F401  selects Keras 2
 from trainer import config
+from trainer.losses import negatives as sampling
+
+# Of a negative that is not used; finite, so that its gradient is 0 and not undefined.
+_MASKED = -1e9
 
 
 class Softmax:
     """Cross-entropy over the whole catalogue."""
 
-    def __call__(self, model: Any, states: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    def __call__(
+        self, model: Any, states: tf.Tensor, labels: tf.Tensor, counted: Optional[tf.Tensor] = None
+    ) -> tf.Tensor:
         logits = tf.cast(model.scores(states), tf.float32)
         return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
 
 
-class _Negatives:
-    """Draws items uniformly from the catalogue without the target.
+class _Sampled:
+    """A loss over the target and some drawn items.
 
     Args:
-      negatives: how many for each target.
+      negatives: n, how many for each target.
+      sampler: of `trainer.losses.negatives`; None draws uniformly.
+      logq_correction: make up for items being drawn more often than others.
     """
 
-    def __init__(self, negatives: int):
+    def __init__(self, negatives: int, sampler: Optional[Any] = None, logq_correction: bool = True):
         self._negatives = negatives
-
-    def _logits(self, model: Any, states: tf.Tensor, labels: tf.Tensor) -> Any:
-        """Logits of the target `[T]` and of negatives `[T, n]`; other items are not computed on."""
-        size = model.catalogue.size
-        if size < 2:
-            raise ValueError(f"a loss with negatives needs at least two items, found {size}")
-        shape = [tf.shape(labels)[0], self._negatives]
-        drawn = model.generator.uniform(shape, maxval=size - 1, dtype=tf.int64)
-        # Stepping over the target keeps the draw uniform over all others.
-        drawn += tf.cast(drawn >= labels[:, tf.newaxis], tf.int64)
-        states = tf.cast(states, tf.float32)
-        positive = tf.reduce_sum(states * tf.cast(model.item_vectors(labels), tf.float32), axis=-1)
-        negative = tf.einsum("td,tnd->tn", states, tf.cast(model.item_vectors(drawn), tf.float32))
-        return positive, negative
+        self._sampler = sampler or sampling.Uniform()
+        self._corrects = logq_correction
 
 
-class SampledSoftmax(_Negatives):
+class SampledSoftmax(_Sampled):
     """Cross-entropy over the target and sampled negatives.
 
-    The negatives' logits are raised by log((N - 1) / n), so that the sampled partition
-    function estimates the whole one without bias and the loss is comparable with `Softmax`.
+    A negative's logit is lowered by log(n q'), where q' is its probability in a draw that is
+    not the target. So the sampled partition function estimates the whole one without bias,
+    and the loss is comparable with `Softmax`. Without the correction q' is 1 / (N - 1).
     """
 
-    def __call__(self, model: Any, states: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        positive, negative = self._logits(model, states, labels)
-        negative += math.log((model.catalogue.size - 1) / self._negatives)
-        logits = tf.concat([positive[:, tf.newaxis], negative], axis=1)
-        return tf.reduce_logsumexp(logits, axis=1) - positive
+    def __call__(
+        self, model: Any, states: tf.Tensor, labels: tf.Tensor, counted: Optional[tf.Tensor] = None
+    ) -> tf.Tensor:
+        sample = self._sampler.draw(model, states, labels, self._negatives, counted)
+        size, negative = model.catalogue.size, sample.negative
+        if self._corrects and sample.negative_q is not None:
+            negative -= tf.math.log(sample.negative_q) - tf.math.log1p(-sample.positive_q)[:, tf.newaxis]
+        else:
+            negative += math.log(size - 1)
+        if sample.used is None:
+            negative -= math.log(self._negatives)
+        else:
+            used = tf.reduce_sum(tf.cast(sample.used, tf.float32), axis=1, keepdims=True)
+            negative = tf.where(sample.used, negative - tf.math.log(tf.maximum(used, 1.0)), _MASKED)
+        logits = tf.concat([sample.positive[:, tf.newaxis], negative], axis=1)
+        return tf.reduce_logsumexp(logits, axis=1) - sample.positive
 
 
-class BCE(_Negatives):
+class BCE(_Sampled):
     """Binary cross-entropy of the target plus that of each of its negatives.
 
-    SASRec (ICDM 2018), eq. (7), for n = 1; TP (KDD 2020), eq. (2).
+    SASRec (ICDM 2018), eq. (7), for n = 1; TP (KDD 2020), eq. (2). Where negatives are not
+    drawn uniformly, all logits are lowered by log(N q) (noise-contrastive estimation:
+    Gutmann and Hyvarinen, AISTATS 2010), so that the scores come to what uniform draws make
+    of them (but for the target's being left out), with another variance. Without the
+    correction they come to the logarithm of how much likelier an item is than q says.
     """
 
-    def __call__(self, model: Any, states: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        positive, negative = self._logits(model, states, labels)
+    def __call__(
+        self, model: Any, states: tf.Tensor, labels: tf.Tensor, counted: Optional[tf.Tensor] = None
+    ) -> tf.Tensor:
+        sample = self._sampler.draw(model, states, labels, self._negatives, counted)
+        positive, negative = sample.positive, sample.negative
+        if self._corrects and sample.negative_q is not None:
+            positive -= tf.math.log(model.catalogue.size * sample.positive_q)
+            negative -= tf.math.log(model.catalogue.size * sample.negative_q)
+        if sample.used is not None:
+            negative = tf.where(sample.used, negative, _MASKED)
         return tf.nn.softplus(-positive) + tf.reduce_sum(tf.nn.softplus(negative), axis=1)
 
 
-class GBCE(_Negatives):
+class GBCE(_Sampled):
     """Generalised binary cross-entropy: the target's probability is raised to the power beta.
 
     gSASRec (Petrov and Macdonald, RecSys 2023), eq. (9): with the sampling rate
     alpha = n / (N - 1), beta = alpha (t (1 - 1 / alpha) + 1 / alpha). t = 0 is BCE with n
-    negatives; t = 1 is calibrated to the whole catalogue.
+    negatives; t = 1 is calibrated to the whole catalogue. Negatives are drawn uniformly, as
+    the calibration assumes.
     """
 
     def __init__(self, negatives: int, calibration: float):
@@ -88,11 +110,14 @@ class GBCE(_Negatives):
         alpha = min(1.0, self._negatives / (size - 1))
         return alpha * (self._calibration * (1 - 1 / alpha) + 1 / alpha)
 
-    def __call__(self, model: Any, states: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        positive, negative = self._logits(model, states, labels)
+    def __call__(
+        self, model: Any, states: tf.Tensor, labels: tf.Tensor, counted: Optional[tf.Tensor] = None
+    ) -> tf.Tensor:
+        sample = self._sampler.draw(model, states, labels, self._negatives, counted)
         # -log(sigmoid(s) ** beta) = beta softplus(-s): no power is ever computed.
         beta = self.beta(model.catalogue.size)
-        return beta * tf.nn.softplus(-positive) + tf.reduce_sum(tf.nn.softplus(negative), axis=1)
+        against = tf.reduce_sum(tf.nn.softplus(sample.negative), axis=1)
+        return beta * tf.nn.softplus(-sample.positive) + against
 
 
 def build(settings: Any) -> Any:
@@ -100,9 +125,9 @@ def build(settings: Any) -> Any:
     if isinstance(settings, config.SoftmaxSettings):
         return Softmax()
     if isinstance(settings, config.SampledSoftmaxSettings):
-        return SampledSoftmax(settings.negatives)
+        return SampledSoftmax(settings.negatives, sampling.build(settings), settings.logq_correction)
     if isinstance(settings, config.BCESettings):
-        return BCE(settings.negatives)
+        return BCE(settings.negatives, sampling.build(settings), settings.logq_correction)
     if isinstance(settings, config.GBCESettings):
         return GBCE(settings.negatives, settings.calibration)
     raise TypeError(f"no loss for {type(settings).__name__}")

@@ -9,6 +9,7 @@ import tensorflow_recommenders as tfrs
 
 import schemas  # noqa: F401  selects Keras 2
 from schemas import names
+from trainer.layers import embedding
 
 Features = Dict[str, tf.Tensor]
 
@@ -21,12 +22,14 @@ class Catalogue:
       counts: `[N]` int64, training targets of each item, in the order of the vocabulary.
       window_length: L.
       behaviors, scenes: how many known values, without the reserved ids; 0 for none.
+      behavior_names: the known behaviours, in the order of the vocabulary.
     """
 
     counts: np.ndarray
     window_length: int
     behaviors: int = 0
     scenes: int = 0
+    behavior_names: Tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
@@ -48,6 +51,8 @@ class SequenceModel(tfrs.Model):
 
     # The features that `encode` reads.
     inputs_read: Tuple[str, ...] = (names.ITEM_INDEX,)
+    # What the loss reads besides those and the target item.
+    loss_inputs_read: Tuple[str, ...] = ()
 
     def __init__(self, settings: Any, catalogue: Catalogue, seed: int = 0):
         super().__init__()
@@ -82,26 +87,86 @@ class SequenceModel(tfrs.Model):
         """As `encode`."""
         return self.encode(features, training=training)
 
-    def summed_loss(self, features: Features, training: bool = True) -> Any:
-        """The sum of the loss over all targets of a batch, and their number, both scalars.
+    def targets(self, features: Features) -> Tuple[tf.Tensor, tf.Tensor]:
+        """The item that follows each position.
 
-        Targets that are padding or out of vocabulary do not count.
+        Returns:
+          Catalogue rows `[B, L]` (negative where the item is not in the catalogue), and which
+          of them count, `[B, L]` bool: those of real positions, with a known item.
         """
-        states = self.encode_positions(features, training=training)
         history = features[names.ITEM_INDEX]
         target = tf.reshape(features[names.TARGET_ITEM_INDEX], [-1, 1])
         labels = tf.concat([history[:, 1:], target], axis=1) - names.FIRST_INDEX
-        counted = (history != names.PADDING_INDEX) & (labels >= 0)
+        return labels, (history != names.PADDING_INDEX) & (labels >= 0)
+
+    def target_weights(self, features: Features) -> Optional[tf.Tensor]:
+        """What the loss of each target is multiplied by, `[B, L]` float32; None: all weigh 1."""
+        return None
+
+    def summed_loss(self, features: Features, training: bool = True) -> Any:
+        """The sum of the (weighted) loss over all targets of a batch, and their number, both scalars.
+
+        Targets that are padding or out of vocabulary do not count; see `sum_losses`.
+        """
+        states = self.encode_positions(features, training=training)
+        labels, counted = self.targets(features)
+        return self.sum_losses(states, labels, counted, self.target_weights(features))
+
+    def sum_losses(
+        self, states: tf.Tensor, labels: tf.Tensor, counted: tf.Tensor, weights: Optional[tf.Tensor] = None
+    ) -> Tuple[tf.Tensor, tf.Tensor]:
+        """The sum of `training_loss` times the weights, and the number of targets, both float32 scalars.
+
+        The number does not depend on the weights: the loss is a sum of weighted terms, as
+        papers write it, and a mean over it stays one when the weights are trained.
+
+        Args:
+          states: `[B, L, D]`.
+          labels: catalogue rows `[B, L]`.
+          counted: which of them count, `[B, L]` bool; the others' labels may be anything.
+          weights: `[B, L]` float32, or None.
+        """
         if self.static_shapes:
             states = tf.reshape(states, [-1, states.shape[-1]])
-            labels, weights = tf.reshape(labels, [-1]), tf.cast(tf.reshape(counted, [-1]), tf.float32)
-            losses = self.training_loss(self, states, tf.maximum(labels, 0)) * weights
-            return tf.reduce_sum(losses), tf.reduce_sum(weights)
+            labels, real = tf.reshape(labels, [-1]), tf.reshape(counted, [-1])
+            number = tf.cast(real, tf.float32)
+            losses = self.training_loss(self, states, tf.where(real, labels, 0), real) * number
+            if weights is not None:
+                losses *= tf.reshape(weights, [-1])
+            return tf.reduce_sum(losses), tf.reduce_sum(number)
         where = tf.where(counted)
         losses = self.training_loss(self, tf.gather_nd(states, where), tf.gather_nd(labels, where))
+        if weights is not None:
+            losses *= tf.gather_nd(weights, where)
         return tf.reduce_sum(losses), tf.cast(tf.shape(where)[0], tf.float32)
 
     def compute_loss(self, inputs: Features, training: bool = False) -> tf.Tensor:
         """The mean loss, for `compile` and `fit` of Keras."""
         total, count = self.summed_loss(inputs, training)
         return tf.math.divide_no_nan(total, count)
+
+
+class EmbeddingModel(SequenceModel):
+    """A sequence model with a table of item embeddings, and the same or a second one to score with.
+
+    Args:
+      settings, catalogue, seed: see `SequenceModel`; `settings.dim` is D.
+      tied: whether the input's table is the output's too.
+    """
+
+    def __init__(self, settings: Any, catalogue: Catalogue, seed: int = 0, tied: bool = True):
+        super().__init__(settings, catalogue, seed)
+        self._items = embedding.ItemEmbedding(catalogue.size, settings.dim)
+        self._outputs = self._items if tied else embedding.ItemEmbedding(catalogue.size, settings.dim)
+
+    def item_table(self) -> tf.Tensor:
+        """The vectors that are scored with, `[N, D]`."""
+        return self._outputs.items()
+
+    def item_vectors(self, rows: tf.Tensor) -> tf.Tensor:
+        """Those of catalogue rows `[...]`: `[..., D]`; other rows are not touched."""
+        return self._outputs.vectors(rows)
+
+    def scores(self, embedding: tf.Tensor) -> tf.Tensor:
+        """`[B, D]` to the score of every item, `[B, N]`."""
+        return self._outputs.scores(embedding)

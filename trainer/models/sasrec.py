@@ -6,13 +6,12 @@ from schemas import names
 from trainer import config
 from trainer.layers import attention
 from trainer.layers import dropout
-from trainer.layers import embedding
 from trainer.layers import transformer
 from trainer.models import base
 
 
-class SASRec(base.SequenceModel):
-    """Causal self-attention over the item history; item embeddings serve input and output.
+class SASRec(base.EmbeddingModel):
+    """Causal self-attention over the item history; item embeddings serve input and output, eq. (6).
 
     Args:
       settings: see `config.SASRecSettings`.
@@ -22,7 +21,6 @@ class SASRec(base.SequenceModel):
     def __init__(self, settings: config.SASRecSettings, catalogue: base.Catalogue, seed: int = 0):
         super().__init__(settings, catalogue, seed)
         dim = settings.dim
-        self._items = embedding.ItemEmbedding(catalogue.size, dim)
         self._positions = self.add_weight(
             name="positions",
             shape=[catalogue.window_length, dim],
@@ -48,15 +46,3 @@ class SASRec(base.SequenceModel):
         for block in self._blocks:
             hidden = block(hidden, bias, training=training)
         return self._norm(hidden)
-
-    def item_table(self) -> tf.Tensor:
-        """The item embeddings, `[N, D]`; eq. (6) scores with the input's own table."""
-        return self._items.items()
-
-    def item_vectors(self, rows: tf.Tensor) -> tf.Tensor:
-        """The embeddings of catalogue rows `[...]`: `[..., D]`."""
-        return self._items.vectors(rows)
-
-    def scores(self, embeddings: tf.Tensor) -> tf.Tensor:
-        """`[B, D]` to `[B, N]`."""
-        return self._items.scores(embeddings)

@@ -1,0 +1,143 @@
+"""CASM."""
+
+import dataclasses
+
+import numpy as np
+import pydantic
+import pytest
+import tensorflow as tf
+
+from schemas import errors, names
+from tests.trainer.models import harness
+from tests.trainer.models.test_base import labels_of
+from trainer import config, registry
+
+SMALL = {"name": "casm", "dim": 8, "behavior_dim": 4, "blocks": 2, "heads": 2, "dropout": 0.1}
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"behavior_weights": {"view": 0.5, "buy": 2.0}},
+        {"context": False, "heads": 1},
+        {"behavior_weights": "learned"},
+    ],
+    ids=["weights", "ablated", "learned"],
+)
+def test_casm(tmp_path, extra):
+    harness.run_model_test({**SMALL, **extra}, tmp_path)
+
+
+def target_behaviors(features):
+    history, target = features[names.BEHAVIOR_INDEX].numpy(), features[names.TARGET_BEHAVIOR_INDEX].numpy()
+    return np.concatenate([history[:, 1:], target[:, None]], axis=1)
+
+
+def losses_of(model, features):
+    """Cross-entropy of each target in NumPy, `[B, L]`."""
+    labels, _ = labels_of(features)
+    logits = model.encode_positions(features).numpy().astype(np.float64) @ model.item_table().numpy().T
+    true = np.take_along_axis(logits, np.maximum(labels, 0)[..., None], -1)[..., 0]
+    return np.log(np.exp(logits).sum(-1)) - true
+
+
+@pytest.mark.parametrize("static", [False, True], ids=["dynamic", "static"])
+@pytest.mark.parametrize(
+    "extra, view, buy",
+    [
+        ({}, 1.0, 1.0),
+        ({"behavior_weights": {"view": 0.25}}, 0.25, 1.0),
+        ({"target_behavior": "buy"}, 0.0, 1.0),
+        ({"target_behavior": "buy", "behavior_weights": {"view": 0.5, "buy": 3.0}}, 0.5, 3.0),
+    ],
+)
+def test_each_target_weighs_what_its_own_behaviour_does(extra, view, buy, static):
+    model, features = harness.build({**SMALL, **extra}), harness.batch(6)
+    model.static_shapes = static
+    behaviors = target_behaviors(features)
+    _, counted = labels_of(features)
+    # "view" is the first of the vocabulary, "buy" the second.
+    weights = np.where(behaviors == names.FIRST_INDEX, view, buy)
+    total, count = model.summed_loss(features, training=False)
+    assert float(total) == pytest.approx((weights * losses_of(model, features))[counted].sum(), rel=1e-4)
+    assert float(count) == counted.sum()
+
+
+@pytest.mark.parametrize("static", [False, True], ids=["dynamic", "static"])
+def test_learned_weights(static):
+    """The value, and where it settles: exp(s) is the mean loss of the behaviour."""
+    model, features = harness.build({**SMALL, "behavior_weights": "learned"}), harness.batch(6)
+    model.static_shapes = static
+    log_variances = next(v for v in model.trainable_variables if "log_variances" in v.name)
+    log_variances.assign([0.7, -0.4])
+    behaviors, losses = target_behaviors(features), losses_of(model, features)
+    _, counted = labels_of(features)
+    s = np.where(behaviors == names.FIRST_INDEX, 0.7, -0.4)
+    with tf.GradientTape() as tape:
+        total, count = model.summed_loss(features, training=False)
+    assert float(total) == pytest.approx((np.exp(-s) * losses + s)[counted].sum(), rel=1e-4)
+    assert float(count) == counted.sum()
+    expected = [
+        (1 - np.exp(-value) * losses[counted & (behaviors == names.FIRST_INDEX + n)]).sum()
+        for n, value in enumerate((0.7, -0.4))
+    ]
+    np.testing.assert_allclose(tf.convert_to_tensor(tape.gradient(total, log_variances)), expected, rtol=1e-3)
+
+
+def test_an_unknown_behaviour_has_weight_one_and_learns_nothing():
+    model, features = harness.build({**SMALL, "behavior_weights": "learned"}), harness.batch(6)
+    features[names.TARGET_BEHAVIOR_INDEX] = tf.constant([names.OOV_INDEX] * 5, tf.int64)
+    np.testing.assert_array_equal(model.target_weights(features)[:, -1], np.ones(5))
+    assert np.isfinite(float(model.summed_loss(features, training=False)[0]))
+
+
+def test_behaviours_of_the_history_matter_only_with_context():
+    features = harness.batch(6)
+    other = dict(features)
+    swapped = features[names.BEHAVIOR_INDEX].numpy()
+    other[names.BEHAVIOR_INDEX] = tf.constant(np.where(swapped > 0, 5 - swapped, 0))
+    with_context, without = harness.build(SMALL), harness.build({**SMALL, "context": False})
+    assert np.abs(with_context.encode(other) - with_context.encode(features)).max() > 1e-4
+    np.testing.assert_array_equal(without.encode(other), without.encode(features))
+
+
+def build(catalogue, **extra):
+    settings = config.TrainerSettings.from_values({"model": {**SMALL, **extra}}).model
+    return registry.load("casm")(settings, catalogue)
+
+
+@pytest.mark.parametrize(
+    "extra, message",
+    [
+        (
+            {"behavior_weights": {"cart": 1.0}},
+            "behavior_weights: the log has no behaviour 'cart'; it has view, buy",
+        ),
+        ({"target_behavior": "cart"}, "target_behavior: the log has no behaviour 'cart'; it has view, buy"),
+        ({"behavior_weights": {"view": 0, "buy": 0}}, r"each behaviour \(view, buy\) weighs 0"),
+    ],
+)
+def test_names_that_the_log_does_not_have(extra, message):
+    with pytest.raises(errors.InputError, match=message):
+        build(harness.catalogue(), **extra)
+
+
+def test_a_log_without_behaviours():
+    catalogue = dataclasses.replace(harness.catalogue(), behaviors=0, behavior_names=())
+    with pytest.raises(errors.InputError, match="log.columns.behavior"):
+        build(catalogue)
+
+
+@pytest.mark.parametrize(
+    "extra, message",
+    [
+        ({"heads": 5}, r"dim \+ behavior_dim must be a multiple of heads \(5\), found 12"),
+        ({"heads": 3, "context": False}, r"dim must be a multiple of heads \(3\), found 8"),
+        ({"behavior_weights": "sum"}, "or learned; found 'sum'"),
+        ({"behavior_weights": {"buy": -1}}, "at least 0, found -1"),
+        ({"behavior_weights": "learned", "target_behavior": "buy"}, "found target_behavior: buy"),
+    ],
+)
+def test_settings_that_do_not_fit(extra, message):
+    with pytest.raises(pydantic.ValidationError, match=message):
+        config.TrainerSettings.from_values({"model": {**SMALL, **extra}})

@@ -1,0 +1,199 @@
+"""Where the negatives of a sampled loss come from.
+
+A sampler draws `n` items for each target `[T]` and computes on no other items. All draws come
+from the model's generator. q is the probability of an item in one draw, N the size of the
+catalogue; corrections are relative to uniform draws, log(N q), so they are 0 for those.
+"""
+
+import dataclasses
+from typing import Any, Optional, Tuple
+
+import numpy as np
+import tensorflow as tf
+
+import schemas  # noqa: F401  selects Keras 2
+from trainer import config
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """Logits of targets and of what was drawn for them.
+
+    Attributes:
+      positive: `[T]` float32, of the targets.
+      negative: `[T, n]` float32.
+      positive_q: `[T]` float32, q of the targets; None if all items have the same.
+      negative_q: `[T, n]` or `[1, n]` float32, q of the negatives; None likewise.
+      used: `[T, n]` bool, False where the target itself was drawn; None: that cannot be.
+    """
+
+    positive: tf.Tensor
+    negative: tf.Tensor
+    positive_q: Optional[tf.Tensor] = None
+    negative_q: Optional[tf.Tensor] = None
+    used: Optional[tf.Tensor] = None
+
+
+def _positive(model: Any, states: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_sum(states * tf.cast(model.item_vectors(labels), tf.float32), axis=-1)
+
+
+def _of_drawn(
+    model: Any, states: tf.Tensor, labels: tf.Tensor, drawn: tf.Tensor
+) -> Tuple[tf.Tensor, tf.Tensor]:
+    """Logits `[T]` of the targets and `[T, n]` of the drawn rows `[T, n]`."""
+    states = tf.cast(states, tf.float32)
+    vectors = tf.cast(model.item_vectors(drawn), tf.float32)
+    return _positive(model, states, labels), tf.einsum("td,tnd->tn", states, vectors)
+
+
+def _check(size: int) -> None:
+    if size < 2:
+        raise ValueError(f"a loss with negatives needs at least two items, found {size}")
+
+
+class Uniform:
+    """All items but the target, with equal probability."""
+
+    def draw(
+        self,
+        model: Any,
+        states: tf.Tensor,
+        labels: tf.Tensor,
+        negatives: int,
+        counted: Optional[tf.Tensor] = None,
+    ) -> Sample:
+        """Draws for states `[T, D]` with labels `[T]`, catalogue rows.
+
+        Args:
+          negatives: n.
+          counted: `[T]` bool, which of the targets are real; None: all.
+
+        Raises:
+          ValueError: if the catalogue has one item.
+        """
+        size = model.catalogue.size
+        _check(size)
+        shape = [tf.shape(labels)[0], negatives]
+        drawn = model.generator.uniform(shape, maxval=size - 1, dtype=tf.int64)
+        # Stepping over the target keeps the draw uniform over all others.
+        drawn += tf.cast(drawn >= labels[:, tf.newaxis], tf.int64)
+        return Sample(*_of_drawn(model, states, labels, drawn))
+
+
+def probabilities(counts: np.ndarray, exponent: float) -> np.ndarray:
+    """q, proportional to the counts (at least 1) to the power of `exponent`: `[N]` float64."""
+    weights = np.maximum(counts, 1).astype(np.float64) ** exponent
+    return weights / weights.sum()
+
+
+class Popularity:
+    """All items but the target, with probabilities that grow with their number of training targets.
+
+    Args:
+      exponent: see `probabilities`.
+    """
+
+    def __init__(self, exponent: float):
+        self._exponent = exponent
+
+    def draw(
+        self,
+        model: Any,
+        states: tf.Tensor,
+        labels: tf.Tensor,
+        negatives: int,
+        counted: Optional[tf.Tensor] = None,
+    ) -> Sample:
+        """As `Uniform.draw`."""
+        size = model.catalogue.size
+        _check(size)
+        q = probabilities(model.catalogue.counts, self._exponent)
+        # In float64: the steps of float32 near 1 are as large as the q of a rare item.
+        ends = np.cumsum(q)
+        starts = np.concatenate([[0.0], ends[:-1]])
+        start, end = tf.gather(starts, labels)[:, tf.newaxis], tf.gather(ends, labels)[:, tf.newaxis]
+        # The target's interval is cut out of [0, 1), and what lies above it moves down.
+        point = model.generator.uniform([tf.shape(labels)[0], negatives], dtype=tf.float64) * (
+            1.0 - (end - start)
+        )
+        point += tf.where(point >= start, end - start, tf.zeros([], tf.float64))
+        if counted is None:
+            drawn = tf.searchsorted(
+                tf.constant(ends), tf.reshape(point, [-1]), side="right", out_type=tf.int64
+            )
+            drawn = tf.reshape(drawn, tf.shape(point))
+        else:
+            drawn = _search(ends, point)
+        # The last end may be a rounding error below 1.
+        drawn = tf.minimum(drawn, size - 1)
+        small = tf.constant(q, tf.float32)
+        positive, negative = _of_drawn(model, states, labels, drawn)
+        return Sample(positive, negative, tf.gather(small, labels), tf.gather(small, drawn))
+
+
+def _search(ends: np.ndarray, points: tf.Tensor) -> tf.Tensor:
+    """How many of the rising `ends` `[N]` are at most each point: int64 of the points' shape.
+
+    As `tf.searchsorted`, for static shapes, which XLA compiles: there that compares each point with
+    all N. This halves, with a gather for each binary digit of N.
+    """
+    digits = int(len(ends)).bit_length()
+    padded = tf.constant(np.concatenate([ends, np.full(2**digits - len(ends), np.inf)]))
+    found = tf.zeros(tf.shape(points), tf.int64)
+    for digit in reversed(range(digits)):
+        further = found + 2**digit
+        found = tf.where(tf.gather(padded, further - 1) <= points, further, found)
+    return found
+
+
+class InBatch:
+    """`n` targets of the same batch, the same for all its targets: one product for all logits.
+
+    Since an item is a target as often as training counts it, q is its share of the counts
+    (Yi et al., RecSys 2019). Draws that are the target itself are left out.
+
+    `tfrs.tasks.Retrieval` is not used: it subtracts log q from the target's logit too, which
+    is there in any case and not by chance, so that its negatives weigh q(target) instead of
+    1 / n and a rare target learns next to nothing. It also needs T x T logits, where all
+    positions of all sequences are targets, and clips q at 1e-6.
+    """
+
+    def draw(
+        self,
+        model: Any,
+        states: tf.Tensor,
+        labels: tf.Tensor,
+        negatives: int,
+        counted: Optional[tf.Tensor] = None,
+    ) -> Sample:
+        """As `Uniform.draw`; targets that are not real are not drawn."""
+        _check(model.catalogue.size)
+        states = tf.cast(states, tf.float32)
+        # One more, for a replica whose share of a small batch is empty.
+        rows = tf.concat([labels, tf.zeros([1], labels.dtype)], axis=0)
+        if counted is None:
+            number = tf.maximum(tf.shape(labels)[0], 1)
+            places = model.generator.uniform([negatives], maxval=number, dtype=tf.int32)
+        else:
+            order = tf.cumsum(tf.cast(counted, tf.int32))
+            number = tf.maximum(order[-1], 1)
+            nth = model.generator.uniform([negatives], maxval=number, dtype=tf.int32) + 1
+            places = tf.searchsorted(order, nth, side="left")
+        drawn = tf.gather(rows, places)
+        q = tf.constant(probabilities(model.catalogue.counts, 1.0), tf.float32)
+        vectors = tf.cast(model.item_vectors(drawn), tf.float32)
+        return Sample(
+            _positive(model, states, labels),
+            tf.matmul(states, vectors, transpose_b=True),
+            tf.gather(q, labels),
+            tf.gather(q, drawn)[tf.newaxis, :],
+            labels[:, tf.newaxis] != drawn[tf.newaxis, :],
+        )
+
+
+def build(settings: Any) -> Any:
+    """The sampler of a loss's settings; see `config.NegativeSettings`."""
+    if settings.negative_sampling == config.POPULARITY:
+        return Popularity(settings.exponent)
+    return InBatch() if settings.negative_sampling == config.IN_BATCH else Uniform()

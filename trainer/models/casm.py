@@ -1,0 +1,141 @@
+"""CASM: context-aware sequential model for multi-behaviour recommendation (Elsayed, Rashed and
+Schmidt-Thieme, arXiv 2312.09684)."""
+
+from typing import List, Tuple
+
+import tensorflow as tf
+
+from schemas import errors
+from schemas import names
+from trainer import config
+from trainer.layers import attention
+from trainer.layers import dropout
+from trainer.layers import embedding
+from trainer.layers import transformer
+from trainer.models import base
+
+
+class CASM(base.EmbeddingModel):
+    """Causal self-attention over one sequence of all behaviours; each target weighs what its behaviour does.
+
+    Section 4.1: an event is the embedding of its item beside that of its behaviour, plus its
+    position. Section 4.2: multi-head self-attention and feed-forward layers, here the pre-norm
+    blocks that SASRec has too. A score is a dot product with the item's embedding. The state
+    is as wide as item and behaviour together, so a linear layer takes it to the item's width;
+    that leaves the table of items as the only one, which the alternative (dot products with
+    items that have a behaviour beside them) would not, and needs no behaviour to be assumed of
+    an event that has not happened. Section 4.4.1: the loss of each target is multiplied by the
+    weight alpha_b of its behaviour. Any loss of `trainer.losses` can be weighted; the paper's
+    is `bce`.
+
+    With `behavior_weights: learned` the loss of a target of behaviour b is
+    exp(-s_b) loss + s_b with a trained s_b, 0 at first: homoscedastic uncertainty (Kendall, Gal
+    and Cipolla, CVPR 2018) with s_b for log sigma_b^2, but s_b where they have s_b / 2, so that
+    exp(s_b) settles at the mean loss of the behaviour.
+
+    Args:
+      settings: see `config.CASMSettings`.
+      catalogue, seed: see `base.SequenceModel`.
+
+    Raises:
+      errors.InputError: if the data has no behaviours, or not those that the settings name, or if
+        nothing would be trained.
+    """
+
+    inputs_read: Tuple[str, ...] = (names.ITEM_INDEX, names.BEHAVIOR_INDEX)
+    loss_inputs_read: Tuple[str, ...] = (names.TARGET_BEHAVIOR_INDEX,)
+
+    def __init__(self, settings: config.CASMSettings, catalogue: base.Catalogue, seed: int = 0):
+        super().__init__(settings, catalogue, seed)
+        self._learned = settings.behavior_weights == config.LEARNED
+        self._weights = tf.constant(self._fixed_weights(), tf.float32)
+        if self._learned:
+            self._log_variances = self.add_weight(
+                name="log_variances", shape=[catalogue.behaviors], dtype=tf.float32, initializer="zeros"
+            )
+        width = settings.dim
+        self._behaviors = self._project = None
+        if settings.context:
+            width += settings.behavior_dim
+            self._behaviors = embedding.ItemEmbedding(catalogue.behaviors, settings.behavior_dim)
+            self._project = tf.keras.layers.Dense(settings.dim)
+        self._width = width
+        self._positions = self.add_weight(
+            name="positions",
+            shape=[catalogue.window_length, width],
+            initializer=tf.keras.initializers.RandomNormal(stddev=0.02),
+        )
+        self._dropout = dropout.Dropout(settings.dropout, self.generator)
+        self._blocks = [
+            transformer.TransformerBlock(
+                width,
+                settings.heads,
+                settings.ffn_ratio * width,
+                settings.activation,
+                settings.dropout,
+                self.generator,
+            )
+            for _ in range(settings.blocks)
+        ]
+        self._norm = tf.keras.layers.LayerNormalization(epsilon=1e-8)
+
+    def _fixed_weights(self) -> List[float]:
+        """alpha_b of each index of a behaviour, the reserved ones first."""
+        known, settings = self.catalogue.behavior_names, self.settings
+        if not known:
+            raise errors.InputError(
+                "model casm needs a log with behaviours: name their column in log.columns.behavior"
+            )
+        weights = {} if self._learned else dict(settings.behavior_weights)
+        targets = [] if settings.target_behavior is None else [settings.target_behavior]
+        for key, named in (("behavior_weights", list(weights)), ("target_behavior", targets)):
+            for name in named:
+                if name not in known:
+                    raise errors.InputError(
+                        f"model.{key}: the log has no behaviour {name!r}; it has {', '.join(known)}"
+                    )
+        others = 0.0 if targets else 1.0
+        weights.update((name, 1.0) for name in targets if name not in weights)
+        values = [weights.get(name, others) for name in known]
+        if not any(values):
+            raise errors.InputError(f"model.behavior_weights: each behaviour ({', '.join(known)}) weighs 0")
+        # A behaviour that training has not seen is none that anything was said of.
+        return [others] * names.FIRST_INDEX + values
+
+    def encode_positions(self, features: base.Features, training: bool = False) -> tf.Tensor:
+        """The state after each position: `[B, L, D]`."""
+        index = features[names.ITEM_INDEX]
+        hidden = self._items(index)
+        if self._behaviors is not None:
+            hidden = tf.concat([hidden, self._behaviors(features[names.BEHAVIOR_INDEX])], axis=2)
+        hidden = hidden * self._width**0.5 + tf.cast(self._positions, hidden.dtype)
+        hidden = self._dropout(hidden, training=training)
+        bias = attention.causal_bias(index != names.PADDING_INDEX, hidden.dtype)
+        for block in self._blocks:
+            hidden = block(hidden, bias, training=training)
+        hidden = self._norm(hidden)
+        return self._project(hidden) if self._project is not None else hidden
+
+    def _target_behaviors(self, features: base.Features) -> tf.Tensor:
+        """The index of the behaviour of each position's target, `[B, L]`."""
+        target = tf.reshape(features[names.TARGET_BEHAVIOR_INDEX], [-1, 1])
+        return tf.concat([features[names.BEHAVIOR_INDEX][:, 1:], target], axis=1)
+
+    def _log_variance(self, features: base.Features) -> tf.Tensor:
+        """s_b of each target, `[B, L]`; 0 for an unknown behaviour, whose weight is not learnt."""
+        reserved = tf.zeros([names.FIRST_INDEX])
+        return tf.gather(tf.concat([reserved, self._log_variances], axis=0), self._target_behaviors(features))
+
+    def target_weights(self, features: base.Features) -> tf.Tensor:
+        """alpha_b (or exp(-s_b)) of the behaviour of each target, `[B, L]`."""
+        if self._learned:
+            return tf.exp(-self._log_variance(features))
+        return tf.gather(self._weights, self._target_behaviors(features))
+
+    def summed_loss(self, features: base.Features, training: bool = True) -> Tuple[tf.Tensor, tf.Tensor]:
+        """As `base.SequenceModel.summed_loss`; with learned weights, s_b is added for each target."""
+        total, count = super().summed_loss(features, training)
+        if self._learned:
+            _, counted = self.targets(features)
+            total += tf.reduce_sum(self._log_variance(features) * tf.cast(counted, tf.float32))
+        return total, count

@@ -1,0 +1,40 @@
+"""GRU4Rec: session-based recommendation with recurrent networks (Hidasi et al., ICLR 2016)."""
+
+import tensorflow as tf
+
+from schemas import names
+from trainer import config
+from trainer.layers import dropout
+from trainer.layers import recurrent
+from trainer.models import base
+
+
+class GRU4Rec(base.EmbeddingModel):
+    """Layers of GRUs over the item history, section 3.1; the last state scores the items.
+
+    Of "Recurrent Neural Networks with Top-k Gains" (Hidasi and Karatzoglou, CIKM 2018) it has
+    the embedding that input and output share ("constrained embedding") and the loss over
+    sampled items, which is `loss: {name: sampled_softmax, negative_sampling: in_batch}`; other
+    losses of `trainer.losses` do as well. Where `hidden` is not `dim`, a linear layer takes
+    the state to the width of the items.
+
+    Args:
+      settings: see `config.GRU4RecSettings`.
+      catalogue, seed: see `base.SequenceModel`.
+    """
+
+    def __init__(self, settings: config.GRU4RecSettings, catalogue: base.Catalogue, seed: int = 0):
+        super().__init__(settings, catalogue, seed, tied=settings.tied)
+        self._dropout = dropout.Dropout(settings.dropout, self.generator)
+        self._layers = [recurrent.GRU(settings.hidden) for _ in range(settings.layers)]
+        self._project = tf.keras.layers.Dense(settings.dim) if settings.hidden != settings.dim else None
+
+    def encode_positions(self, features: base.Features, training: bool = False) -> tf.Tensor:
+        """The state after each position: `[B, L, D]`."""
+        index = features[names.ITEM_INDEX]
+        present = index != names.PADDING_INDEX
+        hidden = self._dropout(self._items(index), training=training)
+        for layer in self._layers:
+            hidden = layer(hidden, present, unroll=not self.static_shapes)
+            hidden = self._dropout(hidden, training=training)
+        return self._project(hidden) if self._project else hidden
