@@ -8,7 +8,7 @@ own with all cores, one at a time, in turns. The last line is one JSON object.
 
 Speed is the number of targets (places of the sequences that have a label) learnt in a second
 of the steps and of getting their batches, without the first epoch (RecBole: the first batch),
-which warms up; `wall` is the same with all that happens between epochs (Footfall writes a
+which warms up; rounds disturbed by other processes do not count if there are others. `wall` is the same with all that happens between epochs (Footfall writes a
 checkpoint). The full run trains each system for the same wall time per seed, warm-up included,
 and measures the ranking of each user's last event, held out from training, in the whole
 catalogue without the items seen before. No system chooses its best epoch. Evaluation is what
@@ -47,7 +47,7 @@ _DONE = "complete"
 _QUICK_SECONDS = 60.0
 # What the quick run keeps for measuring when an environment is still to be made.
 _QUICK_RESERVE = 45.0
-_QUICK_BURST = 4.0
+_QUICK_BURST = 3.0
 # Of a core: more by other processes is worth a warning.
 _BUSY = 0.1
 _SETUP_SECONDS = 1800.0
@@ -291,11 +291,6 @@ class Process:
         self._process.communicate()
 
 
-def _middle(values: Sequence[Optional[float]]) -> Optional[float]:
-    known = [value for value in values if value is not None]
-    return statistics.median(known) if known else None
-
-
 class Measurements:
     """What has been measured.
 
@@ -305,7 +300,7 @@ class Measurements:
       rankings: evaluated users per second of each round.
       qualities: of each seed.
       trained: seconds and targets of each seed.
-      others: cores that other processes used in each round of any system.
+      others: cores that other processes used in each round of training.
       missing: why a system was not measured.
     """
 
@@ -315,13 +310,13 @@ class Measurements:
         self.rankings: Dict[str, List[Optional[float]]] = {system: [] for system in SYSTEMS}
         self.qualities: Dict[str, List[Dict[str, float]]] = {system: [] for system in SYSTEMS}
         self.trained: Dict[str, List[Tuple[float, int]]] = {system: [] for system in SYSTEMS}
-        self.others: List[float] = []
+        self.others: Dict[str, List[float]] = {system: [] for system in SYSTEMS}
         self.missing: Dict[str, str] = {}
 
     def add_training(self, system: str, answer: Dict[str, Any], skip: int = 0) -> None:
         """Counts a round of training, without its first `skip` pieces."""
         pieces = answer["pieces"][skip:]
-        self.others.append(answer["others"])
+        self.others[system].append(answer["others"])
         # None keeps the rounds of the systems side by side.
         targets, stepping, wall = (sum(column) for column in zip(*pieces)) if pieces else (0, 1.0, 1.0)
         self.speeds[system].append(targets / stepping or None)
@@ -336,10 +331,25 @@ class Measurements:
         self.missing.setdefault(system, reason)
         _say(f"{system}: {reason}")
 
+    def undisturbed(self, values: Dict[str, List[Optional[float]]], *systems: str) -> List[List[float]]:
+        """The values of rounds in which all of `systems` were measured.
+
+        Rounds in which other processes were busy are left out, unless all are such.
+        """
+        rounds = zip(*([*zip(values[system], self.others[system])] for system in systems))
+        known = [one for one in rounds if all(value for value, _ in one)]
+        quiet = [one for one in known if all(others <= _BUSY for _, others in one)]
+        return [[value for value, _ in one] for one in quiet or known]
+
+    def middle(self, values: Dict[str, List[Optional[float]]], system: str) -> Optional[float]:
+        """The median over rounds."""
+        found = self.undisturbed(values, system)
+        return statistics.median(value for (value,) in found) if found else None
+
     def ratio(self, values: Dict[str, List[Optional[float]]], system: str) -> Optional[float]:
-        """Footfall over another system: the median over the rounds in which both were measured."""
-        pairs = zip(values[FOOTFALL], values[system])
-        return _middle([one / other for one, other in pairs if one and other])
+        """Footfall over another system: the median over rounds."""
+        found = self.undisturbed(values, FOOTFALL, system)
+        return statistics.median(one / other for one, other in found) if found else None
 
 
 def _say(text: str) -> None:
@@ -391,7 +401,7 @@ def run_quick(data: str, meta: Dict[str, Any], deadline: float) -> Measurements:
             attempt(system, lambda worker: worker.answer(left()))
         for system in list(workers):
             attempt(system, lambda worker: worker.train(left(), 0))
-        took, reserve = 0.0, 8.0
+        took, reserve = 0.0, 6.0
         while workers and left() > took + reserve:
             start = time.monotonic()
             for system in list(workers):
@@ -403,7 +413,7 @@ def run_quick(data: str, meta: Dict[str, Any], deadline: float) -> Measurements:
                     system,
                     lambda worker: worker.ask(left(), do="finish"),
                     lambda worker: found.add_ranking(
-                        worker.system, worker.ask(left(), do="evaluate", seconds=1.0)
+                        worker.system, worker.ask(left(), do="evaluate", seconds=0.7)
                     ),
                 )
     finally:
@@ -447,24 +457,27 @@ def run_full(data: str, meta: Dict[str, Any], seeds: int, seconds: float) -> Mea
 def summary(found: Measurements, popularity: Dict[str, float]) -> Dict[str, Any]:
     """The measurements as one JSON object; null where there is none."""
     result: Dict[str, Any] = {
-        "targets_per_s": _middle(found.speeds[FOOTFALL]),
+        "targets_per_s": found.middle(found.speeds, FOOTFALL),
         "ratio_vs_rectools": found.ratio(found.speeds, RECTOOLS),
         "ratio_vs_recbole": found.ratio(found.speeds, RECBOLE),
-        "eval_users_per_s": _middle(found.rankings[FOOTFALL]),
+        "eval_users_per_s": found.middle(found.rankings, FOOTFALL),
         "eval_ratio_vs_rectools": found.ratio(found.rankings, RECTOOLS),
     }
     result["wall_ratio_vs_rectools"] = found.ratio(found.walls, RECTOOLS)
-    result["other_cores_busy"] = statistics.fmean(found.others) if found.others else None
+    # Of the quietest round, which is what counts.
+    rounds = [max(one) for one in zip(*(found.others[system] for system in SYSTEMS if found.others[system]))]
+    result["other_cores_busy"] = min(rounds, default=None)
     for metric in ("ndcg@10", "hr@10"):
         values = {system: [one[metric] for one in found.qualities[system]] for system in SYSTEMS}
         result[metric] = {system: interval(one) if one else None for system, one in values.items()}
         result[metric][POPULARITY] = popularity[metric]
     result["systems"] = {
         system: {
-            "targets_per_s": _middle(found.speeds[system]),
+            "targets_per_s": found.middle(found.speeds, system),
             "rounds": found.speeds[system],
-            "wall_targets_per_s": _middle(found.walls[system]),
-            "eval_users_per_s": _middle(found.rankings[system]),
+            "other_cores_busy": found.others[system],
+            "wall_targets_per_s": found.middle(found.walls, system),
+            "eval_users_per_s": found.middle(found.rankings, system),
             "trained": [{"seconds": s, "targets": n} for s, n in found.trained[system]],
         }
         for system in SYSTEMS

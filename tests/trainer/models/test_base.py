@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from schemas import names
 from tests.trainer.models import harness
+from trainer.models import base
 
 SMALL = {"name": "sasrec", "dim": 8, "blocks": 1, "heads": 2, "dropout": 0.0}
 
