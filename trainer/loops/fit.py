@@ -222,7 +222,12 @@ class Fit:
         batches = input_lib.training_batches(self._train, self._windows, settings.batch_size, settings.seed, epoch)
         steps = -(-self._windows // settings.batch_size)
         done = int(self._step)
-        iterator = iter(self._strategy.experimental_distribute_dataset(batches.skip(done)))
+        batches = batches.skip(done)
+        if self._strategy.num_replicas_in_sync > 1:
+            batches = self._strategy.experimental_distribute_dataset(batches)
+        # One replica takes the batches themselves: to let go of a distributed iterator lasts up to
+        # a second and a half, as long as a short epoch.
+        iterator = iter(batches)
         start = saved = time.monotonic()
         while done < steps:
             now = min(_STEPS_PER_CALL, steps - done)
