@@ -8,11 +8,12 @@ own with all cores, one at a time, in turns. The last line is one JSON object.
 
 Speed is the number of targets (places of the sequences that have a label) learnt in a second
 of the steps and of getting their batches, without the first epoch (RecBole: the first batch),
-which warms up; rounds disturbed by other processes do not count if there are others. `wall` is the same with all that happens between epochs (Footfall writes a
-checkpoint). The full run trains each system for the same wall time per seed, warm-up included,
-and measures the ranking of each user's last event, held out from training, in the whole
-catalogue without the items seen before. No system chooses its best epoch. Evaluation is what
-each has: Footfall ranks the held-out events, RecTools recommends ten items.
+which warms up; `wall` is the same with all that happens between epochs (Footfall writes a
+checkpoint). Rounds in which other processes were busy count only if all are such. The full run
+trains each system for the same wall time per seed, warm-up included, and measures the ranking
+of each user's last event, held out from training, in the whole catalogue without the items
+seen before. No system chooses its best epoch. Evaluation is what each has: Footfall ranks the
+held-out events, RecTools recommends ten items.
 """
 
 import argparse
@@ -256,13 +257,6 @@ class Process:
             raise Unavailable(f"it stopped: {last}")
         return json.loads(line)
 
-    def train(self, timeout: float, seconds: float) -> Dict[str, Any]:
-        """Lets it train; the answer has also `others`, the cores that other processes used."""
-        before = self._used()
-        answer = self.ask(timeout, do="train", seconds=seconds)
-        wall, machine, own = (now - then for now, then in zip(self._used(), before))
-        return {**answer, "others": max(0.0, (machine - own) / wall)}
-
     def _used(self) -> Tuple[float, float, float]:
         """Seconds until now: of wall time, of all cores' work, and of this worker's."""
         tick = os.sysconf("SC_CLK_TCK")
@@ -277,13 +271,16 @@ class Process:
         return time.monotonic(), (sum(fields) - sum(fields[3:5])) / tick, sum(map(int, own)) / tick
 
     def ask(self, timeout: float, **command: Any) -> Dict[str, Any]:
-        """Sends a command and returns its answer."""
+        """Sends a command and returns its answer, with `others`: the cores that other processes used."""
+        before = self._used()
         try:
             self._process.stdin.write(json.dumps(command) + "\n")
             self._process.stdin.flush()
         except OSError:
             pass  # It has died: the answer says how.
-        return self.answer(timeout)
+        answer = self.answer(timeout)
+        wall, machine, own = (now - then for now, then in zip(self._used(), before))
+        return {**answer, "others": max(0.0, (machine - own) / wall)}
 
     def close(self) -> None:
         """Ends the worker."""
@@ -291,65 +288,66 @@ class Process:
         self._process.communicate()
 
 
+Round = Tuple[Optional[float], float]
+
+
+def _undisturbed(*systems: List[Round]) -> List[List[float]]:
+    """The values of the rounds in which all of `systems` were measured; if possible, of quiet ones."""
+    known = [one for one in zip(*systems) if all(value for value, _ in one)]
+    quiet = [one for one in known if all(others <= _BUSY for _, others in one)]
+    return [[value for value, _ in one] for one in quiet or known]
+
+
+def middle(rounds: List[Round]) -> Optional[float]:
+    """The median over rounds."""
+    found = _undisturbed(rounds)
+    return statistics.median(value for (value,) in found) if found else None
+
+
+def ratio(rounds: List[Round], others: List[Round]) -> Optional[float]:
+    """The median over rounds of one system over another."""
+    found = _undisturbed(rounds, others)
+    return statistics.median(one / other for one, other in found) if found else None
+
+
 class Measurements:
     """What has been measured.
 
     Attributes:
-      speeds: targets per second of each round, by system.
+      speeds: targets per second of each round, by system, each with the cores that other
+        processes used meanwhile.
       walls: the same with all between epochs.
       rankings: evaluated users per second of each round.
       qualities: of each seed.
       trained: seconds and targets of each seed.
-      others: cores that other processes used in each round of training.
       missing: why a system was not measured.
     """
 
     def __init__(self) -> None:
-        self.speeds: Dict[str, List[Optional[float]]] = {system: [] for system in SYSTEMS}
-        self.walls: Dict[str, List[Optional[float]]] = {system: [] for system in SYSTEMS}
-        self.rankings: Dict[str, List[Optional[float]]] = {system: [] for system in SYSTEMS}
+        self.speeds: Dict[str, List[Round]] = {system: [] for system in SYSTEMS}
+        self.walls: Dict[str, List[Round]] = {system: [] for system in SYSTEMS}
+        self.rankings: Dict[str, List[Round]] = {system: [] for system in SYSTEMS}
         self.qualities: Dict[str, List[Dict[str, float]]] = {system: [] for system in SYSTEMS}
         self.trained: Dict[str, List[Tuple[float, int]]] = {system: [] for system in SYSTEMS}
-        self.others: Dict[str, List[float]] = {system: [] for system in SYSTEMS}
         self.missing: Dict[str, str] = {}
 
     def add_training(self, system: str, answer: Dict[str, Any], skip: int = 0) -> None:
         """Counts a round of training, without its first `skip` pieces."""
         pieces = answer["pieces"][skip:]
-        self.others[system].append(answer["others"])
         # None keeps the rounds of the systems side by side.
         targets, stepping, wall = (sum(column) for column in zip(*pieces)) if pieces else (0, 1.0, 1.0)
-        self.speeds[system].append(targets / stepping or None)
-        self.walls[system].append(targets / wall or None)
+        self.speeds[system].append((targets / stepping or None, answer["others"]))
+        self.walls[system].append((targets / wall or None, answer["others"]))
 
     def add_ranking(self, system: str, answer: Dict[str, Any]) -> None:
         """Counts a round of evaluation."""
-        self.rankings[system].append(answer["users"] / answer["seconds"])
+        self.rankings[system].append((answer["users"] / answer["seconds"], answer["others"]))
 
     def leave_out(self, system: str, reason: str) -> None:
         """Notes why a system is not measured (any more)."""
         self.missing.setdefault(system, reason)
         _say(f"{system}: {reason}")
 
-    def undisturbed(self, values: Dict[str, List[Optional[float]]], *systems: str) -> List[List[float]]:
-        """The values of rounds in which all of `systems` were measured.
-
-        Rounds in which other processes were busy are left out, unless all are such.
-        """
-        rounds = zip(*([*zip(values[system], self.others[system])] for system in systems))
-        known = [one for one in rounds if all(value for value, _ in one)]
-        quiet = [one for one in known if all(others <= _BUSY for _, others in one)]
-        return [[value for value, _ in one] for one in quiet or known]
-
-    def middle(self, values: Dict[str, List[Optional[float]]], system: str) -> Optional[float]:
-        """The median over rounds."""
-        found = self.undisturbed(values, system)
-        return statistics.median(value for (value,) in found) if found else None
-
-    def ratio(self, values: Dict[str, List[Optional[float]]], system: str) -> Optional[float]:
-        """Footfall over another system: the median over rounds."""
-        found = self.undisturbed(values, FOOTFALL, system)
-        return statistics.median(one / other for one, other in found) if found else None
 
 
 def _say(text: str) -> None:
@@ -390,7 +388,7 @@ def run_quick(data: str, meta: Dict[str, Any], deadline: float) -> Measurements:
             workers.pop(system).close()
 
     def burst(worker: Process) -> None:
-        found.add_training(worker.system, worker.train(left(), _QUICK_BURST))
+        found.add_training(worker.system, worker.ask(left(), do="train", seconds=_QUICK_BURST))
 
     try:
         # Loading is not measured, so it need not be in turns.
@@ -400,7 +398,7 @@ def run_quick(data: str, meta: Dict[str, Any], deadline: float) -> Measurements:
         for system in pythons:
             attempt(system, lambda worker: worker.answer(left()))
         for system in list(workers):
-            attempt(system, lambda worker: worker.train(left(), 0))
+            attempt(system, lambda worker: worker.ask(left(), do="train", seconds=0))
         took, reserve = 0.0, 6.0
         while workers and left() > took + reserve:
             start = time.monotonic()
@@ -435,7 +433,7 @@ def run_full(data: str, meta: Dict[str, Any], seeds: int, seconds: float) -> Mea
             worker = Process(system, pythons[system], _arguments(data, meta, seed), log)
             try:
                 worker.answer(_START_SECONDS)
-                trained = worker.train(seconds + _START_SECONDS, seconds)
+                trained = worker.ask(seconds + _START_SECONDS, do="train", seconds=seconds)
                 worker.ask(_START_SECONDS, do="finish")
                 path = os.path.join(data, "scores.npy")
                 worker.ask(_START_SECONDS, do="scores", path=path)
@@ -457,27 +455,27 @@ def run_full(data: str, meta: Dict[str, Any], seeds: int, seconds: float) -> Mea
 def summary(found: Measurements, popularity: Dict[str, float]) -> Dict[str, Any]:
     """The measurements as one JSON object; null where there is none."""
     result: Dict[str, Any] = {
-        "targets_per_s": found.middle(found.speeds, FOOTFALL),
-        "ratio_vs_rectools": found.ratio(found.speeds, RECTOOLS),
-        "ratio_vs_recbole": found.ratio(found.speeds, RECBOLE),
-        "eval_users_per_s": found.middle(found.rankings, FOOTFALL),
-        "eval_ratio_vs_rectools": found.ratio(found.rankings, RECTOOLS),
+        "targets_per_s": middle(found.speeds[FOOTFALL]),
+        "ratio_vs_rectools": ratio(found.speeds[FOOTFALL], found.speeds[RECTOOLS]),
+        "ratio_vs_recbole": ratio(found.speeds[FOOTFALL], found.speeds[RECBOLE]),
+        "eval_users_per_s": middle(found.rankings[FOOTFALL]),
+        "eval_ratio_vs_rectools": ratio(found.rankings[FOOTFALL], found.rankings[RECTOOLS]),
     }
-    result["wall_ratio_vs_rectools"] = found.ratio(found.walls, RECTOOLS)
+    result["wall_ratio_vs_rectools"] = ratio(found.walls[FOOTFALL], found.walls[RECTOOLS])
     # Of the quietest round, which is what counts.
-    rounds = [max(one) for one in zip(*(found.others[system] for system in SYSTEMS if found.others[system]))]
-    result["other_cores_busy"] = min(rounds, default=None)
+    rounds = zip(*(found.speeds[system] for system in SYSTEMS if found.speeds[system]))
+    result["other_cores_busy"] = min((max(others for _, others in one) for one in rounds), default=None)
     for metric in ("ndcg@10", "hr@10"):
         values = {system: [one[metric] for one in found.qualities[system]] for system in SYSTEMS}
         result[metric] = {system: interval(one) if one else None for system, one in values.items()}
         result[metric][POPULARITY] = popularity[metric]
     result["systems"] = {
         system: {
-            "targets_per_s": found.middle(found.speeds, system),
-            "rounds": found.speeds[system],
-            "other_cores_busy": found.others[system],
-            "wall_targets_per_s": found.middle(found.walls, system),
-            "eval_users_per_s": found.middle(found.rankings, system),
+            "targets_per_s": middle(found.speeds[system]),
+            "rounds": [value for value, _ in found.speeds[system]],
+            "other_cores_busy": [others for _, others in found.speeds[system]],
+            "wall_targets_per_s": middle(found.walls[system]),
+            "eval_users_per_s": middle(found.rankings[system]),
             "trained": [{"seconds": s, "targets": n} for s, n in found.trained[system]],
         }
         for system in SYSTEMS
@@ -504,12 +502,12 @@ def table(result: Dict[str, Any]) -> str:
     lines = [(*head, "NDCG@10 [95 %]", "HR@10 [95 %]")]
     for system in (*SYSTEMS, POPULARITY):
         one = result["systems"].get(system, {})
-        ratio = result.get(f"ratio_vs_{system}")
+        times = result.get(f"ratio_vs_{system}")
         lines.append(
             (
                 system,
                 _number(one.get("targets_per_s")),
-                "-" if ratio is None else f"{ratio:.2f} times",
+                "-" if times is None else f"{times:.2f} times",
                 _number(one.get("wall_targets_per_s")),
                 _number(one.get("eval_users_per_s")),
                 _ranged(result["ndcg@10"][system]),

@@ -10,11 +10,13 @@ from trainer import registry
 
 
 @pytest.mark.parametrize("name", registry.MODELS)
-def test_every_model_loads_has_a_test_and_an_experiment(name, request):
+def test_every_model_loads_and_has_a_test_an_experiment_and_a_row_in_the_readme(name, request):
     entry = registry.MODELS[name]
     assert registry.load(name).__module__.startswith("trainer.models.")
     assert entry.settings.model_fields["name"].annotation.__args__ == (name,)
     assert (request.path.parent / f"test_{name}.py").exists()
+    readme = (request.config.rootpath / "README.md").read_text(encoding="utf-8")
+    assert f"\n| `{name}` |" in readme
     assert name in {config.load(config.find(shipped)).model.name for shipped in config.shipped_names()}
 
 
