@@ -130,22 +130,29 @@ def _describe(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps({**found, "experiment": suggestion}, ensure_ascii=False))
         return 0
-    print(f"{found['path']}")
-    print(f"  {found['events']:,} events, {found['users']:,} users, {found['items']:,} items")
-    print(f"  {found['start']} to {found['end']}; {found['tie_share']:.1%} of the events tie with the one before")
+    # Comments, so that all of it is an experiment file.
+    print("\n".join(f"# {line}" for line in _description(found)))
+    print(suggestion, end="")
+    return 0
+
+
+def _description(found: Dict[str, Any]) -> List[str]:
     sizes = ", ".join(f"{name[1:]} %: {value:,.0f}" for name, value in found["history"].items())
-    print(f"  events of a user, by percentile: {sizes}")
-    print(f"  {found['tail_share']:.1%} of the events are of the 80 % of users with the fewest")
+    lines = [
+        found["path"],
+        f"  {found['events']:,} events, {found['users']:,} users, {found['items']:,} items",
+        f"  {found['start']} to {found['end']}; {found['tie_share']:.1%} of the events tie with the one before",
+        f"  events of a user, by percentile: {sizes}",
+        f"  {found['tail_share']:.1%} of the events are of the 80 % of users with the fewest",
+    ]
     for name in ("behaviors", "scenes"):
         if found[name]:
             values = ", ".join(f"{value} {count:,}" for value, count in list(found[name].items())[:10])
-            print(f"  {name}: {values}")
-    print(f"  bad rows: {found['rejected']:,} of {found['rows_read']:,}")
+            lines.append(f"  {name}: {values}")
+    lines.append(f"  bad rows: {found['rejected']:,} of {found['rows_read']:,}")
     for reject in found["rejected_examples"]:
-        print(f"    row {reject['row']}: {reject['reason']} ({reject['value']})")
-    print("\nAn experiment to start from:\n")
-    print(suggestion, end="")
-    return 0
+        lines.append(f"    row {reject['row']}: {reject['reason']} ({reject['value']!r})")
+    return lines
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -276,9 +276,9 @@ def suggest_experiment(description: Dict[str, Any]) -> str:
         "loss": {"name": "softmax"} if description["items"] <= 20_000 else {"name": "sampled_softmax"},
         "training": {"epochs": 50, "batch_size": 128},
     }
-    notes = [f"# {description['events']:,} events of {description['users']:,} users on {description['items']:,} items"]
+    notes = []
     if median < 5:
         notes.append(f"# Half of the users have at most {median:.0f} events: expect little from long windows.")
     if description["tie_share"] > 0.2:
         notes.append(f"# {description['tie_share']:.0%} of the times tie: keep the rows in the order they happened.")
-    return "\n".join(notes) + "\n" + yaml.safe_dump(experiment, sort_keys=False)
+    return "".join(f"{note}\n" for note in notes) + yaml.safe_dump(experiment, sort_keys=False)

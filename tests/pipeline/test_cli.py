@@ -94,4 +94,7 @@ def test_describe_prints_an_experiment_that_loads(tmp_path):
     experiment = config.load(str(tmp_path / "mine.yaml"))
     assert experiment.name == "clicks" and experiment.log.columns.user_id == "userId"
     assert experiment.log.columns.item_id == "productId" and experiment.log.columns.timestamp == "time"
-    assert "200 events, 9 users" in footfall("data", "describe", str(tmp_path / "clicks.csv")).stdout
+    printed = footfall("data", "describe", str(tmp_path / "clicks.csv")).stdout
+    assert "200 events, 9 users" in printed
+    (tmp_path / "all.yaml").write_text(printed)
+    assert config.load(str(tmp_path / "all.yaml")) == experiment
