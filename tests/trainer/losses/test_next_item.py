@@ -26,8 +26,8 @@ class Model:
     def item_vectors(self, rows):
         return tf.gather(self.table, rows)
 
-    def scores(self, states):
-        return tf.matmul(states, self.table, transpose_b=True)
+    def item_table(self):
+        return self.table
 
 
 @pytest.fixture
@@ -57,6 +57,27 @@ def test_softmax(case):
     scores = states.astype(np.float64) @ model.table.T
     expected = np.log(np.exp(scores).sum(1)) - scores[np.arange(TARGETS), labels]
     np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("shift", [0.0, 200.0])
+def test_gradients_of_softmax_are_those_of_its_formula(case, shift):
+    """Against p_n - [n = label] in float64, with weighted losses and logits beyond exp's range."""
+    model, states, labels, _ = case
+    states = states + np.float32(shift)
+    weights = np.linspace(-1, 2, TARGETS)
+    x, table = tf.constant(states), tf.constant(model.table)
+    with tf.GradientTape() as tape:
+        tape.watch([x, table])
+        losses = next_item.softmax_losses(x, table, tf.constant(labels))
+        total = tf.reduce_sum(losses * weights.astype(np.float32))
+    scores = states.astype(np.float64) @ model.table.T.astype(np.float64)
+    p = np.exp(scores - scores.max(1, keepdims=True))
+    p /= p.sum(1, keepdims=True)
+    p[np.arange(TARGETS), labels] -= 1
+    p *= weights[:, None]
+    found = tape.gradient(total, [x, table])
+    np.testing.assert_allclose(found[0], p @ model.table, rtol=1e-3, atol=2e-5)
+    np.testing.assert_allclose(found[1], p.T @ states, rtol=1e-3, atol=2e-5 * (1 + shift))
 
 
 def test_bce(case):
