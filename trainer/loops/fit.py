@@ -1,11 +1,11 @@
-"""The plain training loop: epochs, early stopping, checkpoints, resumption."""
+"""The plain training loop, and what all loops share: epochs, early stopping, checkpoints, resumption."""
 
 import json
 import logging
 import math
 import os
 import time
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import tensorflow as tf
 
@@ -50,7 +50,8 @@ def build_optimizer(settings: config.TrainingSettings) -> tf.keras.optimizers.Op
     return optimizer
 
 
-def _times(gradient: Any, factor: tf.Tensor) -> Any:
+def times(gradient: Any, factor: Any) -> Any:
+    """A gradient, dense or sparse, times a scalar."""
     if isinstance(gradient, tf.IndexedSlices):
         return tf.IndexedSlices(gradient.values * factor, gradient.indices, gradient.dense_shape)
     return gradient * factor
@@ -60,11 +61,14 @@ class TrainingError(RuntimeError):
     """Training cannot go on; nothing is exported."""
 
 
-class Fit:
+class Loop:
     """Trains a model until `eval` stops improving, and leaves it with its best weights.
 
     Every random draw comes from checkpointed state and every order from the seed, so a run
     that is killed and started again ends with the weights of one that was not.
+
+    A subclass says what a step does (`_one_step`) and on what (`_batches`); what else it has to
+    keep is made in `_prepare` and named in `_kept`.
 
     Args:
       build: makes the model, with its `training_loss`; called in the strategy's scope.
@@ -75,6 +79,9 @@ class Fit:
       checkpoint_dir: a folder that a second run of the same training finds again.
       log_dir: of TensorBoard; None writes none.
     """
+
+    # What a step adds up, each a scalar; the first two are the loss and the number of targets.
+    sums: Tuple[str, ...] = ("loss", "targets")
 
     def __init__(
         self,
@@ -94,14 +101,14 @@ class Fit:
             self._optimizer = build_optimizer(settings)
             self._make_variables()
             self._optimizer.build(self.model.trainable_variables)
+            self._prepare()
         self._epoch = tf.Variable(0, dtype=tf.int64)
         self._step = tf.Variable(0, dtype=tf.int64)
         # The history is part of the checkpoint, so that both are always of the same moment.
         self._state = tf.Variable("[]", dtype=tf.string)
-        self._running = tf.Variable([0.0, 0.0])
+        self._running = tf.Variable(tf.zeros([len(self.sums)]))
         self._history: List[Dict[str, float]] = []
         self._evaluation = evaluate(self.model)
-        self._windows = input_lib.count(train)
         self._checkpoint = tf.train.Checkpoint(
             model=self.model,
             optimizer=self._optimizer,
@@ -109,6 +116,7 @@ class Fit:
             step=self._step,
             state=self._state,
             running=self._running,
+            **self._kept(),
         )
         self._manager = tf.train.CheckpointManager(self._checkpoint, checkpoint_dir, max_to_keep=2)
         self._best = tf.train.Checkpoint(model=self.model)
@@ -123,36 +131,43 @@ class Fit:
         batch = {name: tf.zeros([1, *spec.shape[1:]], spec.dtype) for name, spec in specs}
         self.model(batch, training=False)
 
-    def _one_step(self, batch: Dict[str, tf.Tensor]) -> Any:
-        scales = isinstance(self._optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
-        # Near the number of targets, so that the loss has the size of a mean (float16 needs it).
-        places = tf.cast(tf.size(batch[names.ITEM_INDEX]), tf.float32)
+    def _prepare(self) -> None:
+        """Makes what a step needs besides the model and its optimiser; in the strategy's scope."""
 
-        def gradients() -> Any:
-            with tf.GradientTape() as tape:
-                total, count = self.model.summed_loss(batch, training=True)
-                loss = tf.math.divide_no_nan(total, places)
-                loss = self._optimizer.get_scaled_loss(loss) if scales else loss
-            return total, count, tape.gradient(loss, self.model.trainable_variables)
+    def _kept(self) -> Dict[str, Any]:
+        """What of that belongs in a checkpoint, by name."""
+        return {}
 
-        compute = tf.function(gradients, jit_compile=True) if self._settings.xla else gradients
-        total, count, grads = compute()
-        if scales:
-            grads = self._optimizer.get_unscaled_gradients(grads)
-        # The mean over the targets of all replicas: each adds its share of the gradient.
-        everywhere = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, count)
-        share = tf.math.divide_no_nan(places, everywhere)
-        grads = [_times(gradient, share) for gradient in grads]
-        self._optimizer.apply_gradients(zip(grads, self.model.trainable_variables))
-        return total, count
+    def _batches(self, epoch: int, done: int) -> Tuple[Any, int]:
+        """What the steps of an epoch are given, in an order that the seed and the epoch alone decide.
+
+        Args:
+          epoch: from 0.
+          done: how many steps of it to leave out, since they have been taken.
+
+        Returns:
+          A distributed dataset, and how many steps the whole epoch has.
+        """
+        raise NotImplementedError
+
+    def _one_step(self, batch: Dict[str, tf.Tensor]) -> tf.Tensor:
+        """Trains on one replica's share of a batch, in its replica context.
+
+        Returns:
+          What `sums` names, over that share: `[len(sums)]` float32.
+        """
+        raise NotImplementedError
+
+    def _measured(self, sums: Dict[str, float]) -> Dict[str, float]:
+        """What the history of an epoch says of the sums besides the mean loss."""
+        del sums
+        return {}
 
     def _run_steps(self, iterator: Any, steps: tf.Tensor) -> tf.Tensor:
-        sums = tf.zeros([2])
+        sums = tf.zeros([len(self.sums)])
         for _ in tf.range(steps):
-            total, count = self._strategy.run(self._one_step, args=(next(iterator),))
-            total = self._strategy.reduce(tf.distribute.ReduceOp.SUM, total, axis=None)
-            count = self._strategy.reduce(tf.distribute.ReduceOp.SUM, count, axis=None)
-            sums += tf.stack([total, count])
+            added = self._strategy.run(self._one_step, args=(next(iterator),))
+            sums += self._strategy.reduce(tf.distribute.ReduceOp.SUM, added, axis=None)
         return sums
 
     def run(self) -> Dict[str, Any]:
@@ -219,10 +234,9 @@ class Fit:
 
     def _train_epoch(self) -> None:
         settings, epoch = self._settings, int(self._epoch)
-        batches = input_lib.training_batches(self._train, self._windows, settings.batch_size, settings.seed, epoch)
-        steps = -(-self._windows // settings.batch_size)
         done = int(self._step)
-        iterator = iter(self._strategy.experimental_distribute_dataset(batches.skip(done)))
+        batches, steps = self._batches(epoch, done)
+        iterator = iter(batches)
         start = saved = time.monotonic()
         while done < steps:
             now = min(_STEPS_PER_CALL, steps - done)
@@ -238,15 +252,17 @@ class Fit:
                 self._save()
                 saved = time.monotonic()
         seconds = time.monotonic() - start
-        total, targets = self._running.numpy().tolist()
+        sums = dict(zip(self.sums, self._running.numpy().tolist()))
+        targets = sums["targets"]
         if not targets:
             raise TrainingError("no window has a target within the catalogue")
         record = {
             "epoch": epoch + 1,
-            "loss": total / targets,
+            "loss": sums["loss"] / targets,
             "seconds": seconds,
             "targets_per_s": targets / seconds,
             "learning_rate": float(self._current_rate()),
+            **self._measured(sums),
         }
         last = epoch + 1 >= settings.epochs
         if (epoch + 1) % settings.evaluate_every == 0 or last:
@@ -258,7 +274,7 @@ class Fit:
             self._best.write(self._best_prefix)
         self._epoch.assign(epoch + 1)
         self._step.assign(0)
-        self._running.assign([0.0, 0.0])
+        self._running.assign(tf.zeros_like(self._running))
         self._save()
         self._report(record)
 
@@ -284,3 +300,39 @@ class Fit:
                     if name != "epoch":
                         tf.summary.scalar(name, value)
             self._writer.flush()
+
+
+class Fit(Loop):
+    """One optimiser step on each batch of `batch_size` windows; see `Loop`."""
+
+    def _batches(self, epoch: int, done: int) -> Tuple[Any, int]:
+        settings = self._settings
+        batches = input_lib.training_batches(self._train, self._windows, settings.batch_size, settings.seed, epoch)
+        steps = -(-self._windows // settings.batch_size)
+        return self._strategy.experimental_distribute_dataset(batches.skip(done)), steps
+
+    def _prepare(self) -> None:
+        self._windows = input_lib.count(self._train)
+
+    def _one_step(self, batch: Dict[str, tf.Tensor]) -> tf.Tensor:
+        scales = isinstance(self._optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
+        # Near the number of targets, so that the loss has the size of a mean (float16 needs it).
+        places = tf.cast(tf.size(batch[names.ITEM_INDEX]), tf.float32)
+
+        def gradients() -> Any:
+            with tf.GradientTape() as tape:
+                total, count = self.model.summed_loss(batch, training=True)
+                loss = tf.math.divide_no_nan(total, places)
+                loss = self._optimizer.get_scaled_loss(loss) if scales else loss
+            return total, count, tape.gradient(loss, self.model.trainable_variables)
+
+        compute = tf.function(gradients, jit_compile=True) if self._settings.xla else gradients
+        total, count, grads = compute()
+        if scales:
+            grads = self._optimizer.get_unscaled_gradients(grads)
+        # The mean over the targets of all replicas: each adds its share of the gradient.
+        everywhere = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, count)
+        share = tf.math.divide_no_nan(places, everywhere)
+        grads = [times(gradient, share) for gradient in grads]
+        self._optimizer.apply_gradients(zip(grads, self.model.trainable_variables))
+        return tf.stack([total, count])
