@@ -57,6 +57,19 @@ def times(gradient: Any, factor: Any) -> Any:
     return gradient * factor
 
 
+def sum_over_replicas(values: Any) -> Any:
+    """The sum over replicas of a tensor, or of each of a list of gradients; in a replica context.
+
+    Sparse gradients become dense where there are several replicas: TensorFlow's gather fails
+    ("Shape mismatch in the collective instance") as soon as two steps of one call have different
+    numbers of slices, as a smaller last batch has. Adam moves all rows in any case.
+    """
+    context = tf.distribute.get_replica_context()
+    if context.num_replicas_in_sync == 1:
+        return values
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.nest.map_structure(tf.convert_to_tensor, values))
+
+
 class TrainingError(RuntimeError):
     """Training cannot go on; nothing is exported."""
 
@@ -127,9 +140,12 @@ class Loop:
 
     def _make_variables(self) -> None:
         """Makes the model's variables, by one call in the strategy's scope."""
+        self.model(self._nothing(), training=False)
+
+    def _nothing(self) -> Dict[str, tf.Tensor]:
+        """A batch of one window that is all padding."""
         specs = self._train.element_spec.items()
-        batch = {name: tf.zeros([1, *spec.shape[1:]], spec.dtype) for name, spec in specs}
-        self.model(batch, training=False)
+        return {name: tf.zeros([1, *spec.shape[1:]], spec.dtype) for name, spec in specs}
 
     def _prepare(self) -> None:
         """Makes what a step needs besides the model and its optimiser; in the strategy's scope."""
@@ -307,7 +323,9 @@ class Fit(Loop):
 
     def _batches(self, epoch: int, done: int) -> Tuple[Any, int]:
         settings = self._settings
-        batches = input_lib.training_batches(self._train, self._windows, settings.batch_size, settings.seed, epoch)
+        batches = input_lib.training_batches(
+            self._train, self._windows, settings.batch_size, settings.seed, epoch
+        )
         steps = -(-self._windows // settings.batch_size)
         return self._strategy.experimental_distribute_dataset(batches.skip(done)), steps
 
@@ -331,8 +349,9 @@ class Fit(Loop):
         if scales:
             grads = self._optimizer.get_unscaled_gradients(grads)
         # The mean over the targets of all replicas: each adds its share of the gradient.
-        everywhere = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, count)
-        share = tf.math.divide_no_nan(places, everywhere)
-        grads = [times(gradient, share) for gradient in grads]
-        self._optimizer.apply_gradients(zip(grads, self.model.trainable_variables))
+        share = tf.math.divide_no_nan(places, sum_over_replicas(count))
+        grads = sum_over_replicas([times(gradient, share) for gradient in grads])
+        self._optimizer.apply_gradients(
+            zip(grads, self.model.trainable_variables), skip_gradients_aggregation=True
+        )
         return tf.stack([total, count])
