@@ -40,6 +40,6 @@ setuptools.setup(
         "tf-keras>=2.16,<2.22",
         "tfx>=1.16,<1.22",
     ],
-    extras_require={"kubeflow": ["kfp>=2"], "test": ["kfp>=2", "pytest"]},
+    extras_require={"kubeflow": ["kfp>=2"], "test": ["kfp>=2", "pytest", "pytest-xdist"]},
     entry_points={"console_scripts": ["footfall=pipeline.cli:main"]},
 )

@@ -17,6 +17,9 @@ from trainer import config as trainer_config
 
 EXPERIMENTS = os.path.join(os.path.dirname(__file__), "experiments")
 
+# Parts of which there are several kinds, told apart by `name`.
+_NAMED = ("model", "loss", "loop")
+
 
 class PushSpec(settings.Settings):
     """Attributes:
@@ -55,6 +58,7 @@ class Experiment(settings.Settings):
     validation: ValidationSpec = ValidationSpec()
     model: trainer_config.ModelSettings
     loss: trainer_config.LossSettings = trainer_config.SoftmaxSettings(name="softmax")
+    loop: trainer_config.LoopSettings = trainer_config.FitSettings(name="fit")
     training: trainer_config.TrainingSettings = trainer_config.TrainingSettings()
     evaluation: evaluator_spec.EvaluationSpec = evaluator_spec.EvaluationSpec()
     gate: evaluator_spec.GateSpec = evaluator_spec.GateSpec()
@@ -67,12 +71,15 @@ class Experiment(settings.Settings):
         for column in self.model.needs_columns:
             if getattr(self.log.columns, column) is None:
                 raise ValueError(f"model {self.model.name} needs log.columns.{column}, found none")
+        trainer_config.check_loop(self.loop, self.training)
         return self
 
     @property
     def trainer(self) -> trainer_config.TrainerSettings:
         """What the Trainer needs."""
-        return trainer_config.TrainerSettings(model=self.model, loss=self.loss, training=self.training)
+        return trainer_config.TrainerSettings(
+            model=self.model, loss=self.loss, loop=self.loop, training=self.training
+        )
 
     def to_yaml(self) -> str:
         """The experiment with every default written out."""
@@ -167,15 +174,15 @@ def _explain(error: pydantic.ValidationError) -> List[str]:
 
 
 def _is_tag(part: Any, location: Tuple[Any, ...]) -> bool:
-    """Whether a part of a location is the name of a model or loss rather than a key."""
-    return location.index(part) == 1 and location[0] in ("model", "loss")
+    """Whether a part of a location is the name of a model, loss or loop rather than a key."""
+    return location.index(part) == 1 and location[0] in _NAMED
 
 
 def _keys_at(location: Sequence[Any]) -> List[str]:
     """The keys that a place of the file may have."""
     current: Any = Experiment
     for index, part in enumerate(location):
-        if index == 1 and location[0] in ("model", "loss"):
+        if index == 1 and location[0] in _NAMED:
             current = next(
                 option
                 for option in _options(Experiment.model_fields[location[0]])

@@ -46,6 +46,8 @@ TARGET_ITEM_INDEX = "target_item_index"  # scalar
 TARGET_BEHAVIOR_INDEX = "target_behavior_index"  # scalar
 TARGET_SCENE_INDEX = "target_scene_index"  # scalar
 SEEN_ITEM_INDEX = "seen_item_index"  # [m], sparse
+USER_HASH = "user_hash"  # scalar, equal for equal users; tells users apart, is no index of a table
+USER_HEAD = "user_head"  # scalar: 1 for a user of the head, 0 for one of the tail
 
 # Reserved ids of every vocabulary; the most frequent known value has id FIRST_INDEX.
 PADDING_INDEX = 0

@@ -21,6 +21,7 @@ from serving import signatures
 
 History = Sequence[Mapping[str, Any]]
 _RETRIED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
+_TOO_LARGE = "larger than max"
 _FIRST_WAIT_S = 0.05
 _LONGEST_WAIT_S = 2.0
 
@@ -177,7 +178,9 @@ class Client:
             except grpc.RpcError as error:
                 # With jitter, so that refused clients do not come back all at once.
                 pause = wait * (0.5 + random.random())
-                if error.code() not in _RETRIED or time.monotonic() + pause >= deadline:
+                # gRPC has one code for a full queue and for a message that will be too large again.
+                hopeless = error.code() not in _RETRIED or _TOO_LARGE in (error.details() or "")
+                if hopeless or time.monotonic() + pause >= deadline:
                     raise
                 time.sleep(pause)
                 wait = min(2 * wait, _LONGEST_WAIT_S)

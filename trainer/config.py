@@ -12,6 +12,8 @@ from schemas import settings
 LEARNED = "learned"
 # Where negatives come from.
 UNIFORM, POPULARITY, IN_BATCH = "uniform", "popularity", "in_batch"
+# The parts of an experiment that the Trainer gets.
+_PARTS = ("model", "loss", "loop", "training")
 # Of popularity, as in word2vec.
 _EXPONENT = 0.75
 
@@ -285,13 +287,48 @@ LossSettings = Annotated[
 ]
 
 
+class FitSettings(settings.Settings):
+    """Plain training: an optimiser step on each batch of windows."""
+
+    name: Literal["fit"]
+
+
+class TPSettings(settings.Settings):
+    """TP: gradient alignment and an adversary of user frequency (Yin et al., KDD 2020).
+
+    A step of it is `inner_steps` mini-batches, each of at most `users_per_step * user_batch`
+    windows over all replicas, and then one update by the training's optimiser, whose
+    learning rate is the paper's beta. `training.batch_size` has no place here.
+
+    Attributes:
+      inner_steps: the paper's k; 1 aligns nothing.
+      inner_learning_rate: the paper's alpha, of plain gradient descent on the mean loss.
+      adversary: the paper's lambda; 0 leaves the adversary out.
+      user_batch: the paper's K, at most so many windows of one user in a mini-batch.
+      users_per_step: so many such parts, all of head users or all of tail users, share a
+        mini-batch; 1 is the paper's, more make larger steps.
+      discriminator_hidden: widths of the adversary's hidden layers; none is logistic regression.
+    """
+
+    name: Literal["tp"]
+    inner_steps: int = pydantic.Field(default=2, ge=1)
+    inner_learning_rate: float = pydantic.Field(default=0.01, gt=0)
+    adversary: float = pydantic.Field(default=0.1, ge=0)
+    user_batch: int = pydantic.Field(default=8, ge=1)
+    users_per_step: int = pydantic.Field(default=1, ge=1)
+    discriminator_hidden: Tuple[Annotated[int, pydantic.Field(ge=1)], ...] = (64,)
+
+
+LoopSettings = Annotated[Union[FitSettings, TPSettings], pydantic.Field(discriminator="name")]
+
+
 class TrainingSettings(settings.Settings):
     """The training run.
 
     Attributes:
       epochs: at most this many passes over the training windows; 0 exports the
         initial weights (for testing a gate).
-      batch_size: windows per step, over all replicas.
+      batch_size: windows per step, over all replicas; of `loop: {name: fit}`.
       learning_rate, weight_decay, clip_norm: of AdamW (Adam where `weight_decay` is 0).
       warmup_steps: steps of linear growth of the learning rate.
       patience: epochs without a better full-ranking NDCG@10 on `eval` before it stops.
@@ -319,18 +356,38 @@ class TrainingSettings(settings.Settings):
     checkpoint_seconds: float = pydantic.Field(default=300.0, gt=0)
 
 
+def check_loop(loop: LoopSettings, training: TrainingSettings) -> None:
+    """Refuses a setting that would not be read.
+
+    Raises:
+      ValueError: in one line, with what to do.
+    """
+    default = TrainingSettings.model_fields["batch_size"].default
+    if isinstance(loop, TPSettings) and training.batch_size != default:
+        raise ValueError(
+            f"training.batch_size goes with loop: {{name: fit}}; with tp it is users_per_step * user_batch "
+            f"({loop.users_per_step} * {loop.user_batch}): leave it out, found {training.batch_size}"
+        )
+
+
 class TrainerSettings(settings.Settings):
     """All that decides a training besides the data."""
 
     model: ModelSettings
     loss: LossSettings = SoftmaxSettings(name="softmax")
+    loop: LoopSettings = FitSettings(name="fit")
     training: TrainingSettings = TrainingSettings()
+
+    @pydantic.model_validator(mode="after")
+    def _check(self) -> "TrainerSettings":
+        check_loop(self.loop, self.training)
+        return self
 
     def to_custom_config(self) -> Dict[str, str]:
         """For TFX Trainer's `custom_config`: JSON text by name."""
-        return {name: getattr(self, name).to_json() for name in ("model", "loss", "training")}
+        return {name: getattr(self, name).to_json() for name in _PARTS}
 
     @classmethod
     def from_custom_config(cls, custom: Dict[str, str]) -> "TrainerSettings":
         """Reads what `to_custom_config` wrote; other keys are left alone."""
-        return cls.from_values({name: json.loads(custom[name]) for name in ("model", "loss", "training")})
+        return cls.from_values({name: json.loads(custom[name]) for name in _PARTS})

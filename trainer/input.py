@@ -1,6 +1,6 @@
 """Reads transformed windows into batches."""
 
-from typing import List, Sequence
+from typing import Dict, List, Sequence
 
 import tensorflow as tf
 import tensorflow_transform as tft
@@ -26,13 +26,17 @@ def files(patterns: Sequence[str]) -> List[str]:
 
 
 def read(
-    patterns: Sequence[str], transform_output: tft.TFTransformOutput, features: Sequence[str]
+    patterns: Sequence[str],
+    transform_output: tft.TFTransformOutput,
+    features: Sequence[str],
+    cache: bool = True,
 ) -> tf.data.Dataset:
-    """Windows in the order of the files, parsed many at a time, kept in memory after the first pass.
+    """Windows in the order of the files, parsed many at a time.
 
     Args:
       patterns: of gzip TFRecord files.
       features: which features to parse; others cost nothing.
+      cache: keep them in memory after the first pass; not for who reads only once.
 
     Returns:
       Elements are blocks of windows: dense features `[b, ...]`, sparse ones as SparseTensors.
@@ -44,7 +48,7 @@ def read(
     blocks = records.batch(_PARSE).map(
         lambda serialized: tf.io.parse_example(serialized, wanted), num_parallel_calls=tf.data.AUTOTUNE
     )
-    return blocks.cache()
+    return blocks.cache() if cache else blocks
 
 
 def training_batches(blocks: tf.data.Dataset, windows: int, batch_size: int, seed: int, epoch: int) -> tf.data.Dataset:
@@ -66,6 +70,20 @@ def training_batches(blocks: tf.data.Dataset, windows: int, batch_size: int, see
     return shuffled.batch(batch_size).prefetch(tf.data.AUTOTUNE).with_options(options)
 
 
+def columns(blocks: tf.data.Dataset) -> Dict[str, tf.Tensor]:
+    """All windows in memory, for reading them in any order.
+
+    Args:
+      blocks: of `read`, with dense features only.
+
+    Returns:
+      `[W, ...]` for each feature, in the order of the files, on the host.
+    """
+    with tf.device("CPU:0"):
+        found = list(blocks)
+        return {name: tf.concat([block[name] for block in found], axis=0) for name in blocks.element_spec}
+
+
 def count(blocks: tf.data.Dataset, feature: str = names.TARGET_ITEM_INDEX) -> int:
     """How many windows there are (the first pass, which fills the cache)."""
     total = blocks.reduce(tf.constant(0, tf.int64), lambda n, block: n + tf.shape(block[feature], tf.int64)[0])
@@ -80,3 +98,8 @@ def evaluation_features(model_features: Sequence[str]) -> List[str]:
 def training_features(model_features: Sequence[str]) -> List[str]:
     """What the loss reads besides the model's own features."""
     return list(dict.fromkeys([*model_features, names.ITEM_INDEX, names.TARGET_ITEM_INDEX]))
+
+
+def user_features() -> List[str]:
+    """What loops that group windows by user read besides."""
+    return [names.USER_HASH, names.USER_HEAD]

@@ -1,9 +1,10 @@
 """`run_fn` of TFX Trainer: trains the model of an experiment and exports it."""
 
+import functools
 import hashlib
 import json
 import os
-from typing import Any, Dict
+from typing import Any, Callable, Dict, Tuple
 
 import tensorflow as tf
 import tensorflow_transform as tft
@@ -18,6 +19,7 @@ from trainer import input as input_lib
 from trainer import ranking
 from trainer import registry
 from trainer.loops import fit
+from trainer.loops import tp
 from trainer.losses import next_item
 from trainer.models import base
 
@@ -27,8 +29,8 @@ HISTORY = "history.json"
 def run_fn(fn_args: Any) -> None:
     """Trains and exports; called by TFX Trainer.
 
-    `fn_args.custom_config` holds JSON texts of settings, `model`, `loss`, `training`,
-    `window`, `evaluation`, and `checkpoint_root`: a folder where a second run of the same
+    `fn_args.custom_config` holds JSON texts of settings, `model`, `loss`, `loop`,
+    `training`, `window`, `evaluation`, and `checkpoint_root`: a folder where a second run of the same
     training finds what an interrupted one has left.
 
     Raises:
@@ -65,11 +67,15 @@ def run_fn(fn_args: Any) -> None:
 
     reads = model_class.inputs_read
     trained_on = input_lib.training_features([*reads, *model_class.loss_inputs_read])
-    train = input_lib.read(fn_args.train_files, transform_output, trained_on)
+    kind, grouped = _loop(settings.loop)
+    if grouped:
+        trained_on += input_lib.user_features()
+    # What is grouped is read once, and then kept in another form.
+    train = input_lib.read(fn_args.train_files, transform_output, trained_on, cache=not grouped)
     evaluated = input_lib.read(fn_args.eval_files, transform_output, input_lib.evaluation_features(reads))
     checkpoint_dir = os.path.join(custom["checkpoint_root"], _fingerprint(fn_args))
     try:
-        loop = fit.Fit(
+        loop = kind(
             build,
             settings.training,
             tf.distribute.MirroredStrategy(),
@@ -87,6 +93,13 @@ def run_fn(fn_args: Any) -> None:
     # Only now is the training over: a run that dies before finds its checkpoints.
     if tf.io.gfile.exists(checkpoint_dir):
         tf.io.gfile.rmtree(checkpoint_dir)
+
+
+def _loop(settings: Any) -> Tuple[Callable[..., fit.Loop], bool]:
+    """What makes the loop of its settings, and whether it reads the users of windows."""
+    if isinstance(settings, config.TPSettings):
+        return functools.partial(tp.TP, tp=settings), True
+    return fit.Fit, False
 
 
 def _fingerprint(fn_args: Any) -> str:

@@ -16,6 +16,9 @@ _FIRST_WEEKDAY = 3
 # With frequencies beside the ids; the lookup needs a file of ids alone.
 ITEM_COUNTS_VOCABULARY = "item_counts"
 
+# Farmhash is part of TensorFlow's contract: a user has the same hash in every release.
+_USER_HASHES = 2**63 - 1
+
 _Tensor = Union[tf.Tensor, tf.SparseTensor]
 
 
@@ -63,6 +66,9 @@ def preprocessing_fn(inputs: Dict[str, _Tensor], custom_config: Dict[str, Any]) 
             outputs[index] = _history(values, length, known)
             outputs[target_index] = _index(target, known)
 
+    # The order of the windows in the files says nothing certain of whose they are: Beam may mix it.
+    outputs[names.USER_HASH] = tf.strings.to_hash_bucket_fast(_scalar(inputs[names.USER_ID]), _USER_HASHES)
+    outputs[names.USER_HEAD] = tf.cast(_scalar(inputs[names.USER_FREQUENCY]) == names.HEAD, tf.int64)
     outputs.update(_time_features(tf.RaggedTensor.from_sparse(inputs[names.TIMESTAMP]), length))
     return outputs
 

@@ -6,6 +6,7 @@ import yaml
 from components.behavior_example_gen import spec
 from pipeline import config
 from schemas import errors
+from trainer import config as trainer_config
 
 GOOD = {"name": "mine", "log": {"path": "log.csv"}, "model": {"name": "sasrec"}}
 
@@ -33,6 +34,13 @@ def with_values(**parts):
         (with_values(window={"length": 5, "stride": 6}), ["window: stride must be at most length (5)", "found 6"]),
         (with_values(window={"length": 5, "min_history": 6}), ["window: min_history must be at most length (5)"]),
         (with_values(window={"kind": "next", "train": "last", "stride": 2}), ["window: stride goes with train: sliding"]),
+        (with_values(loop={"name": "tp", "inner_step": 2}), ["loop.inner_step: unknown key; did you mean inner_steps?", "adversary"]),
+        (with_values(loop={"name": "tp", "inner_steps": 0}), ["loop.inner_steps: input should be greater than or equal to 1; found 0"]),
+        (with_values(loop={"name": "pt"}), ["loop:", "pt", "'fit'", "'tp'"]),
+        (
+            with_values(loop={"name": "tp", "user_batch": 4, "users_per_step": 2}, training={"batch_size": 64}),
+            ["training.batch_size goes with loop: {name: fit}", "(2 * 4)", "found 64"],
+        ),
         (with_values(split={"by": ["time"], "eval_from": 0.9, "test_from": 0.8}), ["split: eval_from must come before test_from"]),
         (with_values(split={"by": ["time"], "eval_from": 0.5, "test_from": "2020-01-01"}), ["split:", "both shares or both moments"]),
         (with_values(split={"by": ["time"], "eval_from": "soon", "test_from": "2020-01-01"}), ["split.eval_from:", "found 'soon'"]),
@@ -61,6 +69,15 @@ def test_overrides(tmp_path):
     for bad, words in (("training.epochs", "KEY=VALUE"), ("name.x=1", "holds no keys"), ("training.epochs=[", "not YAML")):
         with pytest.raises(errors.InputError, match=words):
             load(tmp_path, GOOD, [bad])
+
+
+def test_the_trainer_gets_the_loop(tmp_path):
+    """By way of TFX's custom config, as the other parts."""
+    found = load(tmp_path, with_values(loop={"name": "tp", "inner_steps": 3, "discriminator_hidden": [8, 4]}))
+    assert found.loop.discriminator_hidden == (8, 4)
+    sent = found.trainer.to_custom_config()
+    assert trainer_config.TrainerSettings.from_custom_config(sent) == found.trainer
+    assert load(tmp_path, GOOD).trainer.loop.name == "fit"
 
 
 def test_moments_are_utc_unless_they_say_otherwise():

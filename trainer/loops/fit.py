@@ -1,11 +1,11 @@
-"""The plain training loop: epochs, early stopping, checkpoints, resumption."""
+"""The plain training loop, and what all loops share: epochs, early stopping, checkpoints, resumption."""
 
 import json
 import logging
 import math
 import os
 import time
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import tensorflow as tf
 
@@ -50,21 +50,38 @@ def build_optimizer(settings: config.TrainingSettings) -> tf.keras.optimizers.Op
     return optimizer
 
 
-def _times(gradient: Any, factor: tf.Tensor) -> Any:
+def times(gradient: Any, factor: Any) -> Any:
+    """A gradient, dense or sparse, times a scalar."""
     if isinstance(gradient, tf.IndexedSlices):
         return tf.IndexedSlices(gradient.values * factor, gradient.indices, gradient.dense_shape)
     return gradient * factor
+
+
+def sum_over_replicas(values: Any) -> Any:
+    """The sum over replicas of a tensor, or of each of a list of gradients; in a replica context.
+
+    Sparse gradients become dense where there are several replicas: TensorFlow's gather fails
+    ("Shape mismatch in the collective instance") as soon as two steps of one call have different
+    numbers of slices, as a smaller last batch has. Adam moves all rows in any case.
+    """
+    context = tf.distribute.get_replica_context()
+    if context.num_replicas_in_sync == 1:
+        return values
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.nest.map_structure(tf.convert_to_tensor, values))
 
 
 class TrainingError(RuntimeError):
     """Training cannot go on; nothing is exported."""
 
 
-class Fit:
+class Loop:
     """Trains a model until `eval` stops improving, and leaves it with its best weights.
 
     Every random draw comes from checkpointed state and every order from the seed, so a run
     that is killed and started again ends with the weights of one that was not.
+
+    A subclass says what a step does (`_one_step`) and on what (`_batches`); what else it has to
+    keep is made in `_prepare` and named in `_kept`.
 
     Args:
       build: makes the model, with its `training_loss`; called in the strategy's scope.
@@ -75,6 +92,9 @@ class Fit:
       checkpoint_dir: a folder that a second run of the same training finds again.
       log_dir: of TensorBoard; None writes none.
     """
+
+    # What a step adds up, each a scalar; the first two are the loss and the number of targets.
+    sums: Tuple[str, ...] = ("loss", "targets")
 
     def __init__(
         self,
@@ -94,14 +114,14 @@ class Fit:
             self._optimizer = build_optimizer(settings)
             self._make_variables()
             self._optimizer.build(self.model.trainable_variables)
+            self._prepare()
         self._epoch = tf.Variable(0, dtype=tf.int64)
         self._step = tf.Variable(0, dtype=tf.int64)
         # The history is part of the checkpoint, so that both are always of the same moment.
         self._state = tf.Variable("[]", dtype=tf.string)
-        self._running = tf.Variable([0.0, 0.0])
+        self._running = tf.Variable(tf.zeros([len(self.sums)]))
         self._history: List[Dict[str, float]] = []
         self._evaluation = evaluate(self.model)
-        self._windows = input_lib.count(train)
         self._checkpoint = tf.train.Checkpoint(
             model=self.model,
             optimizer=self._optimizer,
@@ -109,6 +129,7 @@ class Fit:
             step=self._step,
             state=self._state,
             running=self._running,
+            **self._kept(),
         )
         self._manager = tf.train.CheckpointManager(self._checkpoint, checkpoint_dir, max_to_keep=2)
         self._best = tf.train.Checkpoint(model=self.model)
@@ -119,40 +140,52 @@ class Fit:
 
     def _make_variables(self) -> None:
         """Makes the model's variables, by one call in the strategy's scope."""
+        self.model(self._nothing(), training=False)
+
+    def _nothing(self) -> Dict[str, tf.Tensor]:
+        """A batch of one window that is all padding."""
         specs = self._train.element_spec.items()
-        batch = {name: tf.zeros([1, *spec.shape[1:]], spec.dtype) for name, spec in specs}
-        self.model(batch, training=False)
+        return {name: tf.zeros([1, *spec.shape[1:]], spec.dtype) for name, spec in specs}
 
-    def _one_step(self, batch: Dict[str, tf.Tensor]) -> Any:
-        scales = isinstance(self._optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
-        # Near the number of targets, so that the loss has the size of a mean (float16 needs it).
-        places = tf.cast(tf.size(batch[names.ITEM_INDEX]), tf.float32)
+    def _prepare(self) -> None:
+        """Makes what a step needs besides the model and its optimiser; in the strategy's scope."""
 
-        def gradients() -> Any:
-            with tf.GradientTape() as tape:
-                total, count = self.model.summed_loss(batch, training=True)
-                loss = tf.math.divide_no_nan(total, places)
-                loss = self._optimizer.get_scaled_loss(loss) if scales else loss
-            return total, count, tape.gradient(loss, self.model.trainable_variables)
+    def _kept(self) -> Dict[str, Any]:
+        """What of that belongs in a checkpoint, by name."""
+        return {}
 
-        compute = tf.function(gradients, jit_compile=True) if self._settings.xla else gradients
-        total, count, grads = compute()
-        if scales:
-            grads = self._optimizer.get_unscaled_gradients(grads)
-        # The mean over the targets of all replicas: each adds its share of the gradient.
-        everywhere = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, count)
-        share = tf.math.divide_no_nan(places, everywhere)
-        grads = [_times(gradient, share) for gradient in grads]
-        self._optimizer.apply_gradients(zip(grads, self.model.trainable_variables))
-        return total, count
+    def _batches(self, epoch: int, done: int) -> Tuple[Any, int]:
+        """What the steps of an epoch are given, in an order that the seed and the epoch alone decide.
+
+        Args:
+          epoch: from 0.
+          done: how many steps of it to leave out, since they have been taken.
+
+        Returns:
+          A dataset, distributed if there are several replicas, and how many steps the whole
+          epoch has. One replica takes the batches themselves: to let go of a distributed iterator
+          lasts up to a second and a half, as long as a short epoch.
+        """
+        raise NotImplementedError
+
+    def _one_step(self, batch: Dict[str, tf.Tensor]) -> tf.Tensor:
+        """Trains on one replica's share of a batch, in its replica context.
+
+        Returns:
+          What `sums` names, over that share: `[len(sums)]` float32.
+        """
+        raise NotImplementedError
+
+    def _measured(self, sums: Dict[str, float]) -> Dict[str, float]:
+        """What the history of an epoch says of the sums besides the mean loss."""
+        del sums
+        return {}
 
     def _run_steps(self, iterator: Any, steps: tf.Tensor) -> tf.Tensor:
-        sums = tf.zeros([2])
+        sums = tf.zeros([len(self.sums)])
         for _ in tf.range(steps):
-            total, count = self._strategy.run(self._one_step, args=(next(iterator),))
-            total = self._strategy.reduce(tf.distribute.ReduceOp.SUM, total, axis=None)
-            count = self._strategy.reduce(tf.distribute.ReduceOp.SUM, count, axis=None)
-            sums += tf.stack([total, count])
+            added = self._strategy.run(self._one_step, args=(next(iterator),))
+            sums += self._strategy.reduce(tf.distribute.ReduceOp.SUM, added, axis=None)
         return sums
 
     def run(self) -> Dict[str, Any]:
@@ -219,14 +252,8 @@ class Fit:
 
     def _train_epoch(self) -> None:
         settings, epoch = self._settings, int(self._epoch)
-        batches = input_lib.training_batches(self._train, self._windows, settings.batch_size, settings.seed, epoch)
-        steps = -(-self._windows // settings.batch_size)
         done = int(self._step)
-        batches = batches.skip(done)
-        if self._strategy.num_replicas_in_sync > 1:
-            batches = self._strategy.experimental_distribute_dataset(batches)
-        # One replica takes the batches themselves: to let go of a distributed iterator lasts up to
-        # a second and a half, as long as a short epoch.
+        batches, steps = self._batches(epoch, done)
         iterator = iter(batches)
         start = saved = time.monotonic()
         while done < steps:
@@ -243,15 +270,17 @@ class Fit:
                 self._save()
                 saved = time.monotonic()
         seconds = time.monotonic() - start
-        total, targets = self._running.numpy().tolist()
+        sums = dict(zip(self.sums, self._running.numpy().tolist()))
+        targets = sums["targets"]
         if not targets:
             raise TrainingError("no window has a target within the catalogue")
         record = {
             "epoch": epoch + 1,
-            "loss": total / targets,
+            "loss": sums["loss"] / targets,
             "seconds": seconds,
             "targets_per_s": targets / seconds,
             "learning_rate": float(self._current_rate()),
+            **self._measured(sums),
         }
         last = epoch + 1 >= settings.epochs
         if (epoch + 1) % settings.evaluate_every == 0 or last:
@@ -263,7 +292,7 @@ class Fit:
             self._best.write(self._best_prefix)
         self._epoch.assign(epoch + 1)
         self._step.assign(0)
-        self._running.assign([0.0, 0.0])
+        self._running.assign(tf.zeros_like(self._running))
         self._save()
         self._report(record)
 
@@ -289,3 +318,45 @@ class Fit:
                     if name != "epoch":
                         tf.summary.scalar(name, value)
             self._writer.flush()
+
+
+class Fit(Loop):
+    """One optimiser step on each batch of `batch_size` windows; see `Loop`."""
+
+    def _batches(self, epoch: int, done: int) -> Tuple[Any, int]:
+        settings = self._settings
+        batches = input_lib.training_batches(
+            self._train, self._windows, settings.batch_size, settings.seed, epoch
+        )
+        steps = -(-self._windows // settings.batch_size)
+        batches = batches.skip(done)
+        if self._strategy.num_replicas_in_sync > 1:
+            batches = self._strategy.experimental_distribute_dataset(batches)
+        return batches, steps
+
+    def _prepare(self) -> None:
+        self._windows = input_lib.count(self._train)
+
+    def _one_step(self, batch: Dict[str, tf.Tensor]) -> tf.Tensor:
+        scales = isinstance(self._optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
+        # Near the number of targets, so that the loss has the size of a mean (float16 needs it).
+        places = tf.cast(tf.size(batch[names.ITEM_INDEX]), tf.float32)
+
+        def gradients() -> Any:
+            with tf.GradientTape() as tape:
+                total, count = self.model.summed_loss(batch, training=True)
+                loss = tf.math.divide_no_nan(total, places)
+                loss = self._optimizer.get_scaled_loss(loss) if scales else loss
+            return total, count, tape.gradient(loss, self.model.trainable_variables)
+
+        compute = tf.function(gradients, jit_compile=True) if self._settings.xla else gradients
+        total, count, grads = compute()
+        if scales:
+            grads = self._optimizer.get_unscaled_gradients(grads)
+        # The mean over the targets of all replicas: each adds its share of the gradient.
+        share = tf.math.divide_no_nan(places, sum_over_replicas(count))
+        grads = sum_over_replicas([times(gradient, share) for gradient in grads])
+        self._optimizer.apply_gradients(
+            zip(grads, self.model.trainable_variables), skip_gradients_aggregation=True
+        )
+        return tf.stack([total, count])

@@ -124,6 +124,18 @@ class SequenceModel(tfrs.Model):
         labels, counted = self.targets(features)
         return self.sum_losses(states, labels, counted, self.target_weights(features))
 
+    def loss_and_embedding(
+        self, features: Features, training: bool = True
+    ) -> Tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """As `summed_loss`, and as `encode`, `[B, D]`: in one pass where neither is a subclass's own."""
+        own = type(self).summed_loss is not SequenceModel.summed_loss
+        if own or type(self).encode is not SequenceModel.encode:
+            return (*self.summed_loss(features, training), self.encode(features, training=training))
+        states = self.encode_positions(features, training=training)
+        labels, counted = self.targets(features)
+        total, count = self.sum_losses(states, labels, counted, self.target_weights(features))
+        return total, count, states[:, -1]
+
     def sum_losses(
         self, states: tf.Tensor, labels: tf.Tensor, counted: tf.Tensor, weights: Optional[tf.Tensor] = None
     ) -> Tuple[tf.Tensor, tf.Tensor]:

@@ -10,6 +10,8 @@ from components.transform import preprocessing, vocabulary
 from schemas import names
 from tests import fixtures
 
+# What TensorFlow 2.16 makes of b"u1".
+RECORDED_HASH = 7_313_556_432_661_986_459
 ODD = ["a b", "", "ü漢", "tab\there", '"q",', "0012", "12"]
 
 
@@ -76,6 +78,19 @@ def test_long_unknown_and_empty_histories(output):
     spec = {name: output.raw_feature_spec()[name] for name in (names.ITEM_ID, names.BEHAVIOR, names.TIMESTAMP)}
     empty = layer(tf.io.parse_example([tf.train.Example().SerializeToString()], spec))
     assert empty[names.ITEM_INDEX].numpy().tolist() == [[names.PADDING_INDEX] * fixtures.LENGTH]
+
+
+def test_users_are_told_apart_and_known_by_their_frequency(output):
+    users = ["u1", "u2", "u1", "ü漢", ""]
+    made = [fixtures.window(["i1"], "i2", ["view"], user=user) for user in users]
+    made[1][names.USER_FREQUENCY] = names.HEAD
+    found = transform(output, made)
+    hashes = found[names.USER_HASH].numpy()
+    assert hashes.shape == (5,) and hashes[0] == hashes[2] and len(set(hashes.tolist())) == 4
+    assert (hashes >= 0).all()
+    # Of farmhash's Fingerprint64: checkpoints of two releases must agree on who is who.
+    assert hashes[0] == RECORDED_HASH
+    assert found[names.USER_HEAD].numpy().tolist() == [0, 1, 0, 0, 0]
 
 
 def test_time_features(output):

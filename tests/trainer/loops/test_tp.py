@@ -1,0 +1,512 @@
+"""TP: what an update is, against the paper's equations in NumPy; the adversary's direction; resumption."""
+
+import functools
+import json
+import os
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from schemas import names
+from tests.trainer.loops import test_fit
+from tests.trainer.models import harness
+from trainer import config, ranking, registry
+from trainer.layers import discriminator
+from trainer.loops import fit, tp
+from trainer.losses import next_item
+
+ALPHA, BETA = 0.3, 0.7
+RNG = np.random.default_rng(11)
+# A quadratic for each of four users: curvature A_u (symmetric, positive) and lowest point c_u.
+_ROOTS = RNG.normal(size=[4, 3, 3])
+CURVATURE = (np.einsum("uij,ukj->uik", _ROOTS, _ROOTS) / 3 + 0.2 * np.eye(3)).astype(np.float32)
+LOWEST = RNG.normal(size=[4, 3]).astype(np.float32)
+START = np.array([0.5, -1.0, 0.25], np.float32)
+HEAD = np.array([1, 0, 1, 0])
+
+
+class Quadratic(tf.keras.Model):
+    """L of user u is (theta - c_u)' A_u (theta - c_u) / 2; its embedding is theta times +1 (head) or -1."""
+
+    def __init__(self, scale=1.0):
+        super().__init__()
+        self.theta = tf.Variable(START, name="theta")
+        self._scale = scale
+
+    def call(self, features, training=False):
+        sign = 2.0 * tf.cast(tf.gather(HEAD, self.users(features)), tf.float32) - 1.0
+        return sign[:, tf.newaxis] * self.theta
+
+    def users(self, features):
+        return tf.maximum(features[names.ITEM_INDEX][:, -1] - names.FIRST_INDEX, 0)
+
+    def summed_loss(self, features, training=True):
+        user = self.users(features)
+        away = self.theta - tf.gather(LOWEST, user)
+        losses = 0.5 * tf.einsum("bi,bij,bj->b", away, tf.gather(CURVATURE, user), away)
+        real = tf.cast(features[names.ITEM_INDEX][:, -1] != names.PADDING_INDEX, tf.float32)
+        return self._scale * tf.reduce_sum(real * losses), tf.reduce_sum(real)
+
+    def loss_and_embedding(self, features, training=True):
+        return (*self.summed_loss(features), self(features))
+
+
+class Rows(tf.keras.Model):
+    """L of item i with row e_i is |e_i - i|^2 / 2 times how often it occurs: gradients are sparse."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = tf.Variable(tf.reshape(tf.range(40.0) / 7.0, [20, 2]), name="table")
+
+    def call(self, features, training=False):
+        return tf.gather(self.table, features[names.ITEM_INDEX][:, -1])
+
+    def summed_loss(self, features, training=True):
+        index = tf.reshape(features[names.ITEM_INDEX], [-1])
+        away = tf.gather(self.table, index) - tf.cast(index, tf.float32)[:, tf.newaxis]
+        return 0.5 * tf.reduce_sum(away**2), tf.cast(tf.size(index), tf.float32)
+
+
+class Nothing:
+    """No evaluation."""
+
+    def __init__(self, model):
+        del model
+
+    def evaluate(self):
+        return {"ndcg@10": 0.5}
+
+
+def windows(user, head, item):
+    """Windows of given users; `item` is `[W, L]`."""
+    features = {
+        names.USER_HASH: np.asarray(user, np.int64),
+        names.USER_HEAD: np.asarray(head, np.int64),
+        names.ITEM_INDEX: np.asarray(item, np.int64),
+        names.TARGET_ITEM_INDEX: np.full(len(user), names.FIRST_INDEX, np.int64),
+    }
+    return tf.data.Dataset.from_tensor_slices(features).batch(32)
+
+
+def toy(folder, monkeypatch, kind=Quadratic, rate=BETA, **settings):
+    """A loop around a toy model whose optimisers are plain gradient descent at `rate`."""
+    monkeypatch.setattr(fit, "build_optimizer", lambda _: tf.keras.optimizers.SGD(rate))
+    length = 4 if kind is Rows else 1
+    values = {"inner_learning_rate": ALPHA, "adversary": 0.0, "discriminator_hidden": [], **settings}
+    return tp.TP(
+        kind,
+        config.TrainingSettings(),
+        tf.distribute.MirroredStrategy(["CPU:0"]),
+        windows(range(4), HEAD, np.full([4, length], names.FIRST_INDEX)),
+        Nothing,
+        str(folder / "checkpoints"),
+        tp=config.TPSettings.from_values({"name": "tp", **values}),
+    )
+
+
+def take_step(loop, items, head=None):
+    """One step on `[k, b, L]` items; returns the sums."""
+    items = np.asarray(items, np.int64)
+    head = np.zeros(items.shape[:2], np.int64) if head is None else head
+    batch = {
+        names.ITEM_INDEX: tf.constant(items),
+        names.USER_HEAD: tf.constant(head),
+        names.TARGET_ITEM_INDEX: tf.zeros(items.shape[:2], tf.int64),
+    }
+    return tf.function(lambda b: loop._strategy.run(loop._one_step, args=(b,)))(batch).numpy()
+
+
+def of_users(*users):
+    """A mini-batch of one window for each user, in order: items `[k, 1, 1]`."""
+    return names.FIRST_INDEX + np.array(users)[:, np.newaxis, np.newaxis]
+
+
+def gradient(user, theta):
+    return CURVATURE[user] @ (theta - LOWEST[user])
+
+
+def outer_gradient(folder, monkeypatch, users):
+    loop = toy(folder, monkeypatch, inner_steps=len(users))
+    take_step(loop, of_users(*users))
+    return (START - loop.model.theta.numpy()) / BETA
+
+
+@pytest.mark.parametrize("users", [(0,), (0, 1), (1, 0), (2, 0, 3, 1)])
+def test_the_outer_gradient_is_the_way_of_the_inner_steps(tmp_path, monkeypatch, users):
+    """Eq. (6) and (7): (theta - theta_k) / (alpha k), with theta_k by gradient descent."""
+    theta = START.astype(np.float64)
+    for user in users:
+        theta = theta - ALPHA * gradient(user, theta)
+    expected = (START - theta) / (ALPHA * len(users))
+    np.testing.assert_allclose(outer_gradient(tmp_path, monkeypatch, users), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_over_the_order_of_users_it_descends_equation_8(tmp_path, monkeypatch):
+    """The gradient of L_1 + L_2 - alpha / 2 L_1' . L_2', exactly: a quadratic has no third derivative."""
+
+    def objective(theta):
+        losses = sum(0.5 * (theta - LOWEST[u]) @ CURVATURE[u] @ (theta - LOWEST[u]) for u in (0, 1))
+        return losses - 0.5 * ALPHA * gradient(0, theta) @ gradient(1, theta)
+
+    step = 1e-4 * np.eye(3)
+    start = START.astype(np.float64)
+    expected = np.array([(objective(start + d) - objective(start - d)) / 2e-4 for d in step])
+    found = sum(outer_gradient(tmp_path, monkeypatch, order) for order in ((0, 1), (1, 0)))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    # The alignment is a large part of it: plain gradients are another thing.
+    plain = gradient(0, START) + gradient(1, START)
+    assert np.abs(found - plain).max() > 0.1
+
+
+def test_sparse_rows_move_alike_and_others_stay(tmp_path, monkeypatch):
+    """Rows that two inner steps share, and a row twice in one: against dense NumPy."""
+    items = np.array([[[3, 3, 5, 7]], [[3, 5, 5, 9]], [[9, 3, 11, 7]]])
+    loop = toy(tmp_path, monkeypatch, Rows, inner_steps=3)
+    table = loop.model.table
+    start = table.numpy()
+    take_step(loop, items)
+    theta, summed = start.astype(np.float64), np.zeros_like(start, np.float64)
+    for row in items[:, 0]:
+        one = np.zeros_like(theta)
+        for item in row:
+            one[item] += (theta[item] - item) / row.size
+        summed += one
+        theta = theta - ALPHA * one
+    np.testing.assert_allclose(table.numpy(), start - BETA * summed / 3, rtol=1e-5, atol=1e-5)
+    touched = np.isin(np.arange(20), items)
+    np.testing.assert_array_equal(table.numpy()[~touched], start[~touched])
+
+
+@pytest.mark.parametrize("kind", [Quadratic, Rows])
+def test_the_inner_steps_leave_nothing_behind(tmp_path, monkeypatch, kind):
+    """With an outer learning rate of 0 all bits are as before."""
+    sparse = np.array([[[3, 3, 5, 7]], [[3, 5, 5, 9]], [[9, 3, 1, 7]]])
+    items = sparse if kind is Rows else of_users(0, 1, 2)
+    strength = 2.0 if kind is Quadratic else 0.0
+    loop = toy(tmp_path, monkeypatch, kind, rate=0.0, inner_steps=3, adversary=strength)
+    before = [variable.numpy() for variable in loop._variables()]
+    assert len(before) == (3 if strength else 1)
+    take_step(loop, items)
+    for variable, old in zip(loop._variables(), before):
+        np.testing.assert_array_equal(variable.numpy(), old)
+
+
+def adversarial(folder, monkeypatch, **settings):
+    """A loop with logistic regression as its adversary, at known weights."""
+    kind = functools.partial(Quadratic, scale=settings.pop("scale", 1.0))
+    loop = toy(folder, monkeypatch, kind, discriminator_hidden=[], **settings)
+    weights, bias = loop.discriminator.trainable_variables
+    weights.assign([[0.4], [-0.3], [0.2]])
+    bias.assign([0.1])
+    return loop, loop.model.theta, weights, bias
+
+
+def test_one_update_with_the_adversary_against_numpy(tmp_path, monkeypatch):
+    """theta descends L + lambda l and theta_d ascends it, in the inner steps and in the outer one."""
+    strength, users = 1.5, [[0, 1, 2], [3, 2, 1]]
+    loop, theta, weights, bias = adversarial(tmp_path, monkeypatch, inner_steps=2, adversary=strength)
+    start = (START.astype(np.float64), weights.numpy()[:, 0].astype(np.float64), float(bias.numpy()[0]))
+    sums = take_step(loop, names.FIRST_INDEX + np.array(users)[:, :, np.newaxis], HEAD[np.array(users)])
+
+    t, w, b = start
+    total, likelihoods, ways = 0.0, 0.0, []
+    for batch in users:
+        batch = np.array(batch)
+        sign, real = 2.0 * HEAD[batch] - 1, HEAD[batch]
+        p = 1 / (1 + np.exp(-(sign * (t @ w) + b)))
+        likelihoods += np.sum(np.where(real == 1, np.log(p), np.log(1 - p)))
+        total += sum(0.5 * (t - LOWEST[u]) @ CURVATURE[u] @ (t - LOWEST[u]) for u in batch)
+        error = real - p  # the derivative of l by the logit
+        of_theta = np.mean([gradient(u, t) for u in batch], axis=0) + strength * np.mean(error * sign) * w
+        of_w, of_b = strength * np.mean(error * sign) * t, strength * np.mean(error)
+        ways.append((of_theta, of_w, of_b))
+        t, w, b = t - ALPHA * of_theta, w + ALPHA * of_w, b + ALPHA * of_b
+    means = [np.mean([way[i] for way in ways], axis=0) for i in range(3)]
+    np.testing.assert_allclose(theta.numpy(), start[0] - BETA * means[0], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(weights.numpy()[:, 0], start[1] + BETA * means[1], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(bias.numpy()[0], start[2] + BETA * means[2], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(sums, [total, 6, likelihoods, 6], rtol=1e-4)
+
+
+@pytest.mark.parametrize("inner_steps", [1, 3])
+def test_the_discriminator_gets_better_alone_and_the_model_makes_it_worse(tmp_path, monkeypatch, inner_steps):
+    """On embeddings that can be told apart, and without a loss that would pull the model elsewhere."""
+    loop, theta, *adversary = adversarial(
+        tmp_path, monkeypatch, scale=0.0, rate=0.1, inner_steps=inner_steps, adversary=1.0
+    )
+    everyone = {names.ITEM_INDEX: tf.constant(names.FIRST_INDEX + np.arange(4)[:, np.newaxis])}
+
+    def likelihood(theta_value, adversary_values):
+        theta.assign(theta_value)
+        for variable, value in zip(adversary, adversary_values):
+            variable.assign(value)
+        logits = loop.discriminator(loop.model(everyone))
+        return float(tf.reduce_mean(discriminator.log_likelihood(logits, HEAD)))
+
+    before = theta.numpy(), [v.numpy() for v in adversary]
+    users = np.tile(np.arange(4), [inner_steps, 1])
+    take_step(loop, names.FIRST_INDEX + users[:, :, np.newaxis], HEAD[users])
+    after = theta.numpy(), [v.numpy() for v in adversary]
+    at_first = likelihood(*before)
+    assert likelihood(before[0], after[1]) > at_first + 1e-3
+    assert likelihood(after[0], before[1]) < at_first - 1e-3
+
+
+def test_log_likelihood():
+    logits, head = np.array([-2.0, 0.0, 3.0, 200.0]), np.array([1, 0, 1, 0])
+    f = 1 / (1 + np.exp(-logits[:3]))
+    expected = [np.log(f[0]), np.log(1 - f[1]), np.log(f[2]), -200.0]
+    found = discriminator.log_likelihood(tf.constant(logits), tf.constant(head))
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_padding_is_worth_nothing(tmp_path, monkeypatch):
+    """A mini-batch with places left over, or one that is all padding, changes nothing but the mean over k."""
+    users = [[0, 1], [2, 3]]
+    full = names.FIRST_INDEX + np.array(users)[:, :, np.newaxis]
+    padded = np.pad(full, [[0, 1], [0, 3], [0, 0]], constant_values=names.PADDING_INDEX)
+    heads = HEAD[np.array(users)]
+    found = []
+    for items, head, inner in ((full, heads, 2), (padded, np.pad(heads, [[0, 1], [0, 3]]), 3)):
+        loop, *variables = adversarial(tmp_path, monkeypatch, inner_steps=inner, adversary=0.5)
+        before = [v.numpy() for v in variables]
+        sums = take_step(loop, items, head)
+        found.append(([inner * (v.numpy() - old) for v, old in zip(variables, before)], sums))
+    for one, two in zip(found[0][0], found[1][0]):
+        np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found[1][1], found[0][1], rtol=1e-5)
+
+
+def blocks(rows=90, users=30):
+    """The windows of `test_fit`, of users with one to several of them; those of few users are of the head."""
+    user = np.random.default_rng(5).integers(0, users, rows)
+    extra = {names.USER_HASH: user, names.USER_HEAD: (user < users // 5).astype(np.int64)}
+    both = tf.data.Dataset.zip((test_fit.blocks(rows).unbatch(), tf.data.Dataset.from_tensor_slices(extra)))
+    return both.map(lambda one, two: {**one, **two}).batch(32)
+
+
+def real_loop(folder, training=None, loop=None, model=None, loss=None, kind=tp.TP, devices=("CPU:0",)):
+    sizes = {"inner_steps": 2, "users_per_step": 3, "user_batch": 2, "adversary": 0.5}
+    aligned = {"name": "tp", **sizes, **(loop or {})}
+    settings = config.TrainerSettings.from_values(
+        {
+            "model": model or {"name": "sasrec", "dim": 8, "blocks": 1, "heads": 2, "dropout": 0.3},
+            "loss": loss or {"name": "bce", "negatives": 2},
+            "loop": aligned if kind is tp.TP else {"name": "fit"},
+            "training": {"epochs": 3, "learning_rate": 0.01, **(training or {})},
+        }
+    )
+
+    def build():
+        model_class = registry.load(settings.model.name)
+        made = model_class(settings.model, harness.catalogue(), seed=settings.training.seed)
+        made.training_loss = next_item.build(settings.loss)
+        return made
+
+    arguments = {"tp": settings.loop} if kind is tp.TP else {}
+    return kind(
+        build,
+        settings.training,
+        tf.distribute.MirroredStrategy(list(devices)),
+        blocks(),
+        lambda made: ranking.FullRanking(made, test_fit.blocks(20, 1, evaluation=True), exclude_seen=False),
+        str(folder / "checkpoints"),
+        **arguments,
+    )
+
+
+def test_one_inner_step_without_an_adversary_is_plain_training_on_the_same_batches(tmp_path):
+    loop = {"inner_steps": 1, "adversary": 0.0, "inner_learning_rate": 123.0}
+    model = {"name": "sasrec", "dim": 8, "blocks": 1, "heads": 2, "dropout": 0.0}
+    one = real_loop(tmp_path / "tp", loop=loop, model=model, loss={"name": "softmax"})
+    plain = real_loop(tmp_path / "fit", model=model, loss={"name": "softmax"}, kind=fit.Fit)
+    test_fit.assert_equal(one, plain)
+    steps = [
+        tf.function(lambda b, o=o: o._strategy.run(o._one_step, args=(b,)), reduce_retracing=True)
+        for o in (one, plain)
+    ]
+    batches, number = one._batches(0, 0)
+    seen = 0
+    for batch in batches:
+        # Without the places that TP fills up.
+        real = batch[names.ITEM_INDEX][0, :, -1] != names.PADDING_INDEX
+        sums = steps[0](batch)
+        other = steps[1]({name: tf.boolean_mask(value[0], real) for name, value in batch.items()})
+        np.testing.assert_allclose(sums[:2], other, rtol=1e-5)
+        seen += 1
+    assert seen == number > 5
+    for variable, expected in zip(one.model.trainable_variables, plain.model.trainable_variables):
+        # The gradient of the keys' bias is 0 but for rounding, which Adam makes steps of.
+        if "qkv/bias" not in variable.name:
+            np.testing.assert_allclose(
+                variable.numpy(), expected.numpy(), rtol=1e-4, atol=1e-5, err_msg=variable.name
+            )
+
+
+@pytest.mark.parametrize("where", ["between epochs", "within an epoch"])
+def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(tmp_path, where, monkeypatch):
+    monkeypatch.setattr(fit, "_STEPS_PER_CALL", 2)
+    whole = real_loop(tmp_path / "whole")
+    expected = whole.run()
+    steps = whole._batches(0, 0)[1]
+    saves_an_epoch = -(-steps // 2)
+    assert saves_an_epoch >= 3
+
+    killed = real_loop(tmp_path / "killed", {"checkpoint_seconds": 1e-9})
+    save, saves = killed._save, []
+
+    def save_and_die():
+        save()
+        saves.append(int(killed._step))
+        if len(saves) == saves_an_epoch + (0 if where == "between epochs" else 2):
+            raise test_fit.Killed
+
+    monkeypatch.setattr(killed, "_save", save_and_die)
+    with pytest.raises(test_fit.Killed):
+        killed.run()
+    assert (saves[-1] == 0) == (where == "between epochs")
+
+    resumed = real_loop(tmp_path / "killed", {"checkpoint_seconds": 1e-9})
+    found = resumed.run()
+    assert found["resumed_from_epoch"] == 1
+    test_fit.assert_equal(resumed, whole)
+    for part in ("discriminator", "_adversary_optimizer", "_optimizer"):
+        for one, two in zip(getattr(resumed, part).variables, getattr(whole, part).variables):
+            np.testing.assert_array_equal(one.numpy(), two.numpy(), err_msg=f"{part}: {one.name}")
+    for one, two in zip(found["epochs"], expected["epochs"]):
+        for key in ("loss", "discriminator_log_likelihood", "ndcg@10"):
+            assert one[key] == two[key], key
+
+
+def test_it_learns_and_stops(tmp_path):
+    history = real_loop(tmp_path, {"epochs": 60, "patience": 4}, loss={"name": "softmax"}).run()
+    measured = [epoch["ndcg@10"] for epoch in history["epochs"]]
+    assert history["stopped"] == "patience" and len(measured) == history["best_epoch"] + 4
+    assert max(measured) > 0.95
+
+
+@pytest.mark.parametrize("training", [{"xla": True}, {"mixed_precision": True}], ids=["xla", "bfloat16"])
+def test_xla_and_mixed_precision(tmp_path, training):
+    """The same mathematics, but for rounding."""
+    model = {"name": "sasrec", "dim": 8, "blocks": 1, "heads": 2, "dropout": 0.0}
+    losses = []
+    for name, extra in (("plain", {}), ("other", training)):
+        if extra.get("mixed_precision"):
+            tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
+        try:
+            loop = real_loop(tmp_path / name, {"epochs": 2, **extra}, model=model, loss={"name": "softmax"})
+            run = loop.run()
+        finally:
+            tf.keras.mixed_precision.set_global_policy("float32")
+        losses.append([[e["loss"], e["discriminator_log_likelihood"]] for e in run["epochs"]])
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-3 if "xla" in training else 0.03)
+
+
+def tiny(name):
+    """The smallest settings of a registered model."""
+    small = {"dim": 8, "hidden": 8, "blocks": 1, "layers": 1, "heads": 2, "dropout": 0.1}
+    fields = registry.MODELS[name].settings.model_fields
+    return {"name": name, **{key: value for key, value in small.items() if key in fields}}
+
+
+def next_item_models():
+    return sorted(name for name, entry in registry.MODELS.items() if entry.window_kind == "next")
+
+
+def with_all_features(block):
+    shape = tf.shape(block[names.ITEM_INDEX])
+    kinds = names.FIRST_INDEX + block[names.ITEM_INDEX] % 2
+    extra = {names.BEHAVIOR_INDEX: kinds, names.SCENE_INDEX: kinds}
+    target = tf.fill([shape[0]], tf.constant(names.FIRST_INDEX, tf.int64))
+    return {**block, **extra, names.TARGET_BEHAVIOR_INDEX: target, names.TARGET_SCENE_INDEX: target}
+
+
+@pytest.mark.parametrize("name", next_item_models())
+def test_any_model_can_be_trained(tmp_path, monkeypatch, name):
+    made = blocks
+    monkeypatch.setattr(sys.modules[__name__], "blocks", lambda: made().map(with_all_features))
+    evaluation = test_fit.blocks
+    monkeypatch.setattr(test_fit, "blocks", lambda *a, **k: evaluation(*a, **k).map(with_all_features))
+    training, weak = {"epochs": 8, "learning_rate": 0.02, "patience": 8}, {"adversary": 0.01}
+    loop = real_loop(tmp_path, training, weak, model=tiny(name), loss={"name": "softmax"})
+    before = test_fit.weights(loop)
+    history = loop.run()
+    if not before:
+        assert history["stopped"] == "nothing to train"
+        return
+    losses = [epoch["loss"] for epoch in history["epochs"]]
+    assert np.isfinite(losses).all()
+    # Plain training does not get BERT4Rec off the ground in so few steps either.
+    if name != "bert4rec":
+        assert losses[-1] < 0.9 * losses[0]
+    for variable, old in zip(loop.model.trainable_variables, before):
+        assert (variable.numpy() != old).any(), variable.name
+
+
+@pytest.mark.parametrize("name", next_item_models())
+def test_the_loss_and_the_embedding_in_one_pass_are_those_of_two(name):
+    model = harness.build(tiny(name))
+    batch = harness.batch(3)
+    total, count, embedding = model.loss_and_embedding(batch, training=False)
+    np.testing.assert_allclose((total, count), model.summed_loss(batch, training=False), rtol=1e-6)
+    np.testing.assert_allclose(embedding, model.encode(batch, training=False), rtol=1e-5, atol=1e-6)
+
+
+_REPLICAS = """
+import json, pathlib, sys
+import schemas
+import tensorflow as tf
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
+import numpy as np
+from tests.trainer.loops import test_tp
+from trainer.loops import fit
+
+fit.build_optimizer = lambda settings: tf.keras.optimizers.SGD(0.5)
+model, loop, training = json.loads(sys.argv[1])
+kind = test_tp.tp.TP if loop is not None else fit.Fit
+results = []
+for devices in (["CPU:0"], ["CPU:0", "CPU:1"]):
+    one = test_tp.real_loop(
+        pathlib.Path(sys.argv[2]) / str(len(devices)), {"epochs": 2, **training}, loop, model,
+        {"name": "softmax"}, kind=kind, devices=devices)
+    history = one.run()
+    assert history["replicas"] == len(devices)
+    losses = [epoch["loss"] for epoch in history["epochs"]]
+    variables = one.model.trainable_variables if loop is None else one._variables()
+    results.append((losses, [variable.numpy() for variable in variables]))
+np.testing.assert_allclose(results[1][0], results[0][0], rtol=1e-5)
+for one, two in zip(results[0][1], results[1][1]):
+    np.testing.assert_allclose(two, one, rtol=1e-4, atol=2e-6)
+print("equal", len(results[0][1]))
+"""
+
+
+@pytest.mark.parametrize(
+    "model,loop,training",
+    [
+        # Sparse gradients of the input's table, and mini-batches of 1 to 5: shares differ or are empty.
+        ({**tiny("caser"), "dropout": 0.0}, {"adversary": 0.5, "users_per_step": 1, "user_batch": 5}, {}),
+        ({**tiny("sasrec"), "dropout": 0.0}, {"adversary": 0.0}, {"xla": True}),
+        # Plain training, with a last batch that is smaller.
+        ({**tiny("caser"), "dropout": 0.0}, None, {"batch_size": 16}),
+    ],
+    ids=["adversary", "xla", "plain"],
+)
+def test_two_replicas_are_one(tmp_path, model, loop, training):
+    """A run on two logical devices is one on a single device with the same mini-batches."""
+    script = tmp_path / "replicas.py"
+    script.write_text(textwrap.dedent(_REPLICAS))
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+    done = subprocess.run(
+        [sys.executable, str(script), json.dumps([model, loop, training]), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": root},
+        check=False,
+    )
+    assert done.returncode == 0 and "equal" in done.stdout, done.stderr[-3000:]

@@ -1,0 +1,75 @@
+"""Mini-batches of users: whose windows are together, and in what order."""
+
+import numpy as np
+import pytest
+
+from trainer import grouping
+
+
+def users(seed=0, count=400, of=60):
+    """Windows of users with few and with many of them, in no order; the frequent ones are the head."""
+    rng = np.random.default_rng(seed)
+    user = (of * rng.random(count) ** 2).astype(np.int64) * 7_919 + 2**61
+    counts = {one: (user == one).sum() for one in set(user)}
+    return user, np.array([counts[one] > 10 for one in user], np.int64)
+
+
+@pytest.mark.parametrize("per_user,together", [(1, 1), (4, 1), (8, 5), (3, 1000)])
+def test_every_window_is_once_in_an_epoch(per_user, together):
+    user, head = users()
+    batches = grouping.UserBatches(user, head, per_user, together)
+    for epoch in range(3):
+        order = batches.order(1, epoch)
+        assert order.shape == (batches.batches, per_user * together)
+        assert sorted(order[order != grouping.NOTHING]) == list(range(len(user)))
+        real = order != grouping.NOTHING
+        assert real.any(axis=1).all()
+        # Windows stand at the left.
+        assert (np.sort(~real, axis=1) == ~real).all()
+
+
+def test_a_mini_batch_is_one_users_and_a_user_has_as_few_as_can_be():
+    user, head = users()
+    order = grouping.UserBatches(user, head, 4, 1).order(1, 0)
+    owners = [set(user[row[row != grouping.NOTHING]]) for row in order]
+    assert all(len(owner) == 1 for owner in owners)
+    for one in set(user):
+        assert owners.count({one}) == -(-(user == one).sum() // 4)
+
+
+def test_a_mini_batch_of_several_users_is_of_one_class():
+    user, head = users()
+    together = 5
+    order = grouping.UserBatches(user, head, 4, together).order(1, 0)
+    parts = {1: 0, 0: 0}
+    for one in set(user):
+        parts[head[user == one][0]] += -(-(user == one).sum() // 4)
+    classes = [set(head[row[row != grouping.NOTHING]]) for row in order]
+    assert all(len(found) == 1 for found in classes)
+    for kind, number in parts.items():
+        assert classes.count({kind}) == -(-number // together)
+    # They are mixed with each other in time: a run of one class is what chance makes of it.
+    changes = sum(one != two for one, two in zip(classes, classes[1:]))
+    assert changes > len(classes) / 8
+
+
+def test_seed_and_epoch_alone_decide_the_order():
+    user, head = users()
+    order = grouping.UserBatches(user, head, 4, 2).order(3, 2)
+    np.testing.assert_array_equal(grouping.UserBatches(user, head, 4, 2).order(3, 2), order)
+    for seed, epoch in ((3, 3), (2, 3), (2, 2)):
+        assert (grouping.UserBatches(user, head, 4, 2).order(seed, epoch) != order).any()
+
+
+def test_users_meet_in_all_places():
+    """No user is first more often than others: eq. (8) weighs the order."""
+    user, head = np.arange(6), np.zeros(6)
+    batches = grouping.UserBatches(user, head, 1, 1)
+    first = [batches.order(0, epoch)[0, 0] for epoch in range(600)]
+    # Of 600 draws of 6 with a standard deviation of 9.1.
+    assert np.abs(np.bincount(first, minlength=6) - 100).max() < 40
+
+
+def test_no_windows():
+    with pytest.raises(ValueError, match="no window"):
+        grouping.UserBatches(np.zeros(0, np.int64), np.zeros(0), 1, 1)

@@ -1,0 +1,80 @@
+"""Mini-batches that hold the windows of one user, or of a few users of one class."""
+
+import numpy as np
+
+# Fills up a mini-batch that has fewer windows than another.
+NOTHING = -1
+
+
+class UserBatches:
+    """Puts the windows of users into mini-batches, in another order each epoch.
+
+    A user's windows, shuffled, are cut into parts of at most `per_user`; the last one may be
+    smaller. `users` parts of the same class share a mini-batch: were the classes mixed, each
+    mini-batch would look like any other, and there would be little between head and tail for
+    gradients to be aligned on. For `users=1` a mini-batch is one user's, as in the paper.
+
+    Every window is in just one mini-batch of an epoch, so that users are met as often as
+    they have parts; Algorithm 1 of the paper leaves open how a user is selected.
+
+    Args:
+      user: `[W]` int64, equal for windows of the same user.
+      head: `[W]`, whether that user is of the head (1) or the tail (0).
+      per_user, users: see above, at least 1.
+
+    Raises:
+      ValueError: if there is no window.
+    """
+
+    def __init__(self, user: np.ndarray, head: np.ndarray, per_user: int, users: int):
+        if not len(user):
+            raise ValueError("there is no window to train on, found 0")
+        self.capacity = per_user * users
+        self._per_user, self._users = per_user, users
+        _, self._user, counts = np.unique(user, return_inverse=True, return_counts=True)
+        self._starts = np.cumsum(counts) - counts
+        parts = -(-counts // per_user)
+        self._first_part = np.cumsum(parts) - parts
+        head_of_user = np.zeros(len(counts), np.int64)
+        head_of_user[self._user] = np.asarray(head) != 0
+        # With one user to a mini-batch there is no class to keep apart.
+        self._class_of_part = np.repeat(head_of_user if users > 1 else 0 * head_of_user, parts)
+
+    @property
+    def batches(self) -> int:
+        """How many mini-batches an epoch has."""
+        return int(sum(-(-n // self._users) for n in np.bincount(self._class_of_part)))
+
+    def order(self, seed: int, epoch: int) -> np.ndarray:
+        """The windows of each mini-batch of an epoch, which `seed` and `epoch` alone decide.
+
+        Returns:
+          `[batches, capacity]` int64, rows of windows at the left and `NOTHING` after them.
+        """
+        rng = np.random.default_rng([seed, epoch])
+        windows = np.lexsort((rng.random(len(self._user)), self._user))
+        user = self._user[windows]
+        part = self._first_part[user] + (np.arange(len(user)) - self._starts[user]) // self._per_user
+        batch = self._batch_of_part(rng)[part]
+        # A part stays together, though it may not matter: the sort is stable.
+        by_batch = np.argsort(batch, kind="stable")
+        windows, batch = windows[by_batch], batch[by_batch]
+        sizes = np.bincount(batch, minlength=self.batches)
+        place = np.arange(len(batch)) - (np.cumsum(sizes) - sizes)[batch]
+        result = np.full([self.batches, self.capacity], NOTHING, np.int64)
+        result[batch, place] = windows
+        return result
+
+    def _batch_of_part(self, rng: np.random.Generator) -> np.ndarray:
+        """Shuffles the parts, fills the mini-batches of each class, and shuffles those: `[P]`."""
+        shuffled = rng.permutation(len(self._class_of_part))
+        by_class = shuffled[np.argsort(self._class_of_part[shuffled], kind="stable")]
+        sizes = np.bincount(self._class_of_part)
+        begins = np.cumsum(sizes) - sizes
+        batches = -(-sizes // self._users)
+        first_batch = np.cumsum(batches) - batches
+        of_class = self._class_of_part[by_class]
+        place = np.arange(len(by_class)) - begins[of_class]
+        result = np.empty(len(by_class), np.int64)
+        result[by_class] = rng.permutation(self.batches)[first_batch[of_class] + place // self._users]
+        return result

@@ -1,0 +1,310 @@
+"""TP: learning transferrable parameters (Yin et al., "Learning Transferrable Parameters for
+Long-tailed Sequential User Behavior Modeling", KDD 2020), around any next-item model."""
+
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+
+import numpy as np
+import tensorflow as tf
+
+import schemas  # noqa: F401  selects Keras 2
+from schemas import names
+from trainer import config
+from trainer import grouping
+from trainer import input as input_lib
+from trainer import ranking
+from trainer.layers import discriminator
+from trainer.loops import fit
+
+_Gradient = Any  # tf.Tensor or tf.IndexedSlices
+_Undo = List[Tuple[tf.Variable, _Gradient]]
+
+
+class TP(fit.Loop):
+    """Gradient alignment between users, and an adversary that cannot tell head from tail.
+
+    **Inner and outer updates** (section 3.2). From the parameters theta, k steps of gradient
+    descent on the mini-batches D_1 .. D_k of different users lead to theta_k; the optimiser then
+    updates theta itself by the "gradient" theta - theta_k, divided by alpha k:
+
+        theta_i = theta_(i-1) - alpha g_i,   g_i = dL(D_i; theta_(i-1)) / dtheta,         (6)
+        (theta - theta_k) / (alpha k) = (g_1 + .. + g_k) / k.                             (7)
+
+    The paper's signs are slips: as printed, (6) climbs the loss, while (7) with the climbing (6)
+    would go down, and Algorithm 1 undoes that again. For k = 1 the quotient is the gradient of
+    the mini-batch, so that TP without an adversary is plain training on the same batches; for
+    any k it has the size of one, so that `clip_norm` and Adam's epsilon keep their meaning.
+    With H_i the Hessian of L(D_i), g_i = L_i' - alpha H_i (L_1' + .. + L_(i-1)') + O(alpha^2).
+    Averaged over the order of the users, H_i L_j' is half of the gradient of L_i' . L_j': the
+    update descends eq. (8), and so raises the inner products between users' gradients.
+
+    The sum of the g_i is kept rather than theta - theta_k, which would lose digits and need
+    the last inner step. Of a table whose gradients are sparse only the rows that a step
+    changes are written down before, and put back (exactly) in the reverse order after.
+
+    **The adversary** (section 3.3). f_d(phi; theta_d) is the probability that an embedding phi is
+    of a head user, R = 1. Eq. (9) calls L_d a loss, but it is a log-likelihood: at most 0, and
+    the larger the better f_d tells. Let l = L_d as printed. The discriminator is to maximise
+    its likelihood and the model to minimise L while fooling it, so that l falls:
+
+        min over theta, max over theta_d of  V = L + lambda l.
+
+    That is (10) with its L_d read as a loss, L_d = -l: theta in `min_(theta, theta_d)` is all
+    that is minimised over. With L_d = l as in (9), theta would descend L - lambda l and help the
+    discriminator, which would climb -lambda l and get worse. So theta descends V and theta_d
+    ascends it, in inner steps with the same alpha, and then each by an optimiser of its own
+    with the training's settings.
+
+    L is the mean over the targets of a mini-batch (eq. (2) is a sum; a mean makes alpha mean
+    the same for any number of targets), l the mean over its windows, each by the embedding of its
+    whole history.
+
+    **Replicas** share each mini-batch: gradients are summed over replicas in every inner step, so
+    that all have the same theta_i and the result does not depend on how many there are.
+
+    With `xla`, the step is compiled unless there are both several replicas and an adversary: the
+    targets of all replicas then have to be counted between the forward and the backward pass.
+
+    Args:
+      build, settings, strategy, evaluate, checkpoint_dir, log_dir: see `fit.Loop`.
+      train: blocks of `input.read` with `input.training_features` and `input.user_features`; kept
+        in memory as columns.
+      tp: the loop's settings.
+
+    Raises:
+      ValueError: if there is no window to train on.
+    """
+
+    sums = ("loss", "targets", "log_likelihood", "windows")
+
+    def __init__(
+        self,
+        build: Callable[[], Any],
+        settings: config.TrainingSettings,
+        strategy: tf.distribute.Strategy,
+        train: tf.data.Dataset,
+        evaluate: Callable[[Any], ranking.FullRanking],
+        checkpoint_dir: str,
+        log_dir: Optional[str] = None,
+        *,
+        tp: config.TPSettings,
+    ):
+        self._tp = tp
+        self.discriminator: Optional[discriminator.Discriminator] = None
+        super().__init__(build, settings, strategy, train, evaluate, checkpoint_dir, log_dir)
+
+    def _prepare(self) -> None:
+        self._columns = input_lib.columns(self._train)
+        self._groups = grouping.UserBatches(
+            self._columns.pop(names.USER_HASH).numpy(),
+            self._columns[names.USER_HEAD].numpy(),
+            self._tp.user_batch,
+            self._tp.users_per_step,
+        )
+        if self._tp.adversary:
+            self.discriminator = discriminator.Discriminator(self._tp.discriminator_hidden)
+            self.discriminator(self.model(self._nothing(), training=False))
+            self._adversary_optimizer = fit.build_optimizer(self._settings)
+            self._adversary_optimizer.build(self.discriminator.trainable_variables)
+
+    def _kept(self) -> Dict[str, Any]:
+        if self.discriminator is None:
+            return {}
+        return {"discriminator": self.discriminator, "adversary_optimizer": self._adversary_optimizer}
+
+    def _measured(self, sums: Dict[str, float]) -> Dict[str, float]:
+        if self.discriminator is None:
+            return {}
+        return {"discriminator_log_likelihood": sums["log_likelihood"] / max(1.0, sums["windows"])}
+
+    def _batches(self, epoch: int, done: int) -> Tuple[Any, int]:
+        order = self._groups.order(self._settings.seed, epoch)
+        inner, replicas = self._tp.inner_steps, self._strategy.num_replicas_in_sync
+        steps = -(-len(order) // inner)
+        # The last step of an epoch may have fewer mini-batches, and replicas need as many rows each.
+        missing = [[0, steps * inner - len(order)], [0, -order.shape[1] % replicas]]
+        order = np.pad(order, missing, constant_values=grouping.NOTHING).reshape([steps, inner, -1])
+        options = tf.data.Options()
+        options.deterministic = True
+        # One element for each replica in turn: a batch that is split by TensorFlow would be split
+        # along its first axis, and not always evenly.
+        batches = (
+            tf.data.Dataset.from_tensor_slices(order[done:])
+            .map(self._gather, num_parallel_calls=tf.data.AUTOTUNE)
+            .unbatch()
+            .prefetch(tf.data.AUTOTUNE)
+            .with_options(options)
+        )
+        if replicas > 1:
+            batches = self._strategy.distribute_datasets_from_function(lambda context, local=batches: local)
+        return batches, steps
+
+    def _gather(self, rows: tf.Tensor) -> Dict[str, tf.Tensor]:
+        """The windows of a step `[k, C]` for each replica: `[replicas, k, C / replicas, ...]`.
+
+        Places without a window are all padding. Where shapes need not be known, C is cut down to
+        the largest of the k mini-batches.
+        """
+        inner, replicas = self._tp.inner_steps, self._strategy.num_replicas_in_sync
+        if not self._settings.xla:
+            largest = tf.reduce_max(tf.reduce_sum(tf.cast(rows != grouping.NOTHING, tf.int32), axis=1))
+            rows = rows[:, : -(-largest // replicas) * replicas]
+        # Neighbours go to different replicas, so that all have as much to do.
+        rows = tf.transpose(tf.reshape(rows, [inner, -1, replicas]), [2, 0, 1])
+        real, found = rows != grouping.NOTHING, {}
+        for name, values in self._columns.items():
+            gathered = tf.gather(values, tf.maximum(rows, 0))
+            mask = tf.reshape(real, tf.concat([tf.shape(real), tf.ones_like(tf.shape(values)[1:])], axis=0))
+            found[name] = tf.where(mask, gathered, tf.zeros([], values.dtype))
+        return found
+
+    def _one_step(self, batch: Dict[str, tf.Tensor]) -> tf.Tensor:
+        """k inner updates and the outer one, on `[k, b, ...]`; see the class."""
+        compute = self._differentiate
+        # Nothing can be summed over replicas within a function of its own; where nothing is, one
+        # is traced once for all inner steps.
+        if self._strategy.num_replicas_in_sync == 1 or self.discriminator is None:
+            compute = tf.function(compute, jit_compile=self._settings.xla or None)
+        variables = self._variables()
+        summed: List[_Gradient] = []
+        undo: _Undo = []
+        sums = tf.zeros([len(self.sums)])
+        for step in range(self._tp.inner_steps):
+            part = {name: value[step] for name, value in batch.items()}
+            added, gradients = self._gradients(compute, part)
+            sums += added
+            summed = [_add(a, b) for a, b in zip(summed, gradients)] if summed else gradients
+            # The last inner step would only be undone.
+            if step + 1 < self._tp.inner_steps:
+                undo += _write_down(variables, gradients, undo)
+                change = [fit.times(gradient, self._tp.inner_learning_rate) for gradient in gradients]
+                _update(_subtract, list(zip(variables, change)))
+        _update(_put_back, undo[::-1])
+        outer = [fit.times(gradient, 1.0 / self._tp.inner_steps) for gradient in summed]
+        number = len(self.model.trainable_variables)
+        self._optimizer.apply_gradients(
+            zip(outer[:number], variables[:number]), skip_gradients_aggregation=True
+        )
+        if self.discriminator is not None:
+            self._adversary_optimizer.apply_gradients(
+                zip(outer[number:], variables[number:]), skip_gradients_aggregation=True
+            )
+        return sums
+
+    def _variables(self) -> List[tf.Variable]:
+        """theta, then theta_d."""
+        adversary = [] if self.discriminator is None else self.discriminator.trainable_variables
+        return [*self.model.trainable_variables, *adversary]
+
+    def _gradients(self, compute: Any, part: Dict[str, tf.Tensor]) -> Tuple[tf.Tensor, List[_Gradient]]:
+        """What `sums` names of this replica's rows, and what all replicas' rows make of V's descent.
+
+        Returns:
+          `[4]`; the gradient of V for theta and that of -V for theta_d, both to be subtracted.
+        """
+        windows = fit.sum_over_replicas(_number_of_windows(part))
+        sums, gradients = compute(part, windows)
+        if self._scales:
+            gradients = self._optimizer.get_unscaled_gradients(gradients)
+        share = tf.math.divide_no_nan(_places(part), fit.sum_over_replicas(sums[1]))
+        number = len(self.model.trainable_variables)
+        signs = [1.0] * number + [-1.0] * (len(gradients) - number)
+        return sums, fit.sum_over_replicas([fit.times(g, sign * share) for g, sign in zip(gradients, signs)])
+
+    @property
+    def _scales(self) -> bool:
+        return isinstance(self._optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
+
+    def _differentiate(
+        self, part: Dict[str, tf.Tensor], windows: tf.Tensor
+    ) -> Tuple[tf.Tensor, List[_Gradient]]:
+        """What `sums` names, and the gradient of V times the targets of all replicas per place here.
+
+        The division by places, whose number is known before the targets', gives the loss the size
+        of a mean, which float16 needs.
+
+        Args:
+          part: a mini-batch's rows on this replica, `[b, ...]`.
+          windows: real ones of the mini-batch on all replicas.
+        """
+        places = _places(part)
+        likelihood = tf.zeros([])
+        with tf.GradientTape() as tape:
+            if self.discriminator is None:
+                total, count = self.model.summed_loss(part, training=True)
+                value = total / places
+            else:
+                total, count, embedding = self.model.loss_and_embedding(part, training=True)
+                of_window = discriminator.log_likelihood(self.discriminator(embedding), part[names.USER_HEAD])
+                # Rows of padding have no user; what they embed may be anything.
+                likelihood = tf.reduce_sum(tf.where(_is_window(part), of_window, 0.0))
+                mean = tf.math.divide_no_nan(likelihood, windows)
+                value = total / places + self._tp.adversary * mean * fit.sum_over_replicas(count) / places
+            value = self._optimizer.get_scaled_loss(value) if self._scales else value
+        sums = tf.stack([total, count, likelihood, _number_of_windows(part)])
+        return sums, tape.gradient(value, self._variables())
+
+
+def _places(part: Dict[str, tf.Tensor]) -> tf.Tensor:
+    return tf.cast(tf.size(part[names.ITEM_INDEX]), tf.float32)
+
+
+def _is_window(part: Dict[str, tf.Tensor]) -> tf.Tensor:
+    """Which rows have a history, `[b]` bool: events stand at the right."""
+    return part[names.ITEM_INDEX][:, -1] != names.PADDING_INDEX
+
+
+def _number_of_windows(part: Dict[str, tf.Tensor]) -> tf.Tensor:
+    return tf.reduce_sum(tf.cast(_is_window(part), tf.float32))
+
+
+def _add(one: _Gradient, two: _Gradient) -> _Gradient:
+    """The sum of two gradients of a variable; of sparse ones, their slices one after the other."""
+    if isinstance(one, tf.IndexedSlices) and isinstance(two, tf.IndexedSlices):
+        return tf.IndexedSlices(
+            tf.concat([one.values, two.values], axis=0),
+            tf.concat([one.indices, two.indices], axis=0),
+            one.dense_shape,
+        )
+    return tf.convert_to_tensor(one) + tf.convert_to_tensor(two)
+
+
+def _write_down(variables: Sequence[tf.Variable], gradients: Sequence[_Gradient], before: _Undo) -> _Undo:
+    """What a step by these gradients is going to overwrite: rows, where they are sparse.
+
+    Args:
+      before: what earlier steps have overwritten.
+    """
+    known = {id(variable) for variable, old in before if not isinstance(old, tf.IndexedSlices)}
+    undo: _Undo = []
+    for variable, gradient in zip(variables, gradients):
+        if isinstance(gradient, tf.IndexedSlices):
+            old = tf.gather(variable, gradient.indices)
+            undo.append((variable, tf.IndexedSlices(old, gradient.indices, gradient.dense_shape)))
+        elif id(variable) not in known:
+            undo.append((variable, tf.identity(variable)))
+    return undo
+
+
+def _subtract(variable: tf.Variable, change: _Gradient) -> tf.Operation:
+    if isinstance(change, tf.IndexedSlices):
+        return variable.scatter_sub(change)
+    return variable.assign_sub(change)
+
+
+def _put_back(variable: tf.Variable, old: _Gradient) -> tf.Operation:
+    if isinstance(old, tf.IndexedSlices):
+        return variable.scatter_update(old)
+    return variable.assign(old)
+
+
+def _update(function: Callable[[tf.Variable, _Gradient], tf.Operation], pairs: _Undo) -> None:
+    """Calls `function` with each variable and value, on all replicas, in this order."""
+    if not pairs:
+        return
+    variables, values = zip(*pairs)
+
+    def on_each(strategy: tf.distribute.Strategy, *merged: Any) -> None:
+        for variable, value in zip(variables, merged):
+            strategy.extended.update(variable, function, args=(value,), group=False)
+
+    tf.distribute.get_replica_context().merge_call(on_each, args=values)
