@@ -4,6 +4,7 @@ import difflib
 import json
 import os
 import re
+import typing
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import pydantic
@@ -67,6 +68,8 @@ class Experiment(settings.Settings):
         for column in self.model.needs_columns:
             if getattr(self.log.columns, column) is None:
                 raise ValueError(f"model {self.model.name} needs log.columns.{column}, found none")
+        if self.split.target_behaviors and self.log.columns.behavior is None:
+            raise ValueError("split.target_behaviors needs log.columns.behavior, found none")
         return self
 
     @property
@@ -185,7 +188,9 @@ def _keys_at(location: Sequence[Any]) -> List[str]:
         field = getattr(current, "model_fields", {}).get(part)
         if field is None:
             return []
-        current = field.annotation
+        # Optional settings are a union with None.
+        options = [o for o in typing.get_args(field.annotation) if hasattr(o, "model_fields")]
+        current = options[0] if options else field.annotation
     return list(getattr(current, "model_fields", {}))
 
 

@@ -290,6 +290,18 @@ def test_long_names_take_two_lines(name, lines):
     assert report._two_lines(name) == lines
 
 
+def test_what_a_filter_left_out(tmp_path):
+    recorder = recorded_run.Recorder(tmp_path / "demo")
+    recorder.start("first")
+    counts = {"min_item_events": 5, "min_user_events": 3, "items": 1204, "item_events": 2999, "users": 17}
+    folder = recorder.folder("profile", profile={"users": 3, "filter": {**counts, "user_events": 30}})
+    recorder.execution("Everything", outputs=[("profile", recorder.artifact("footfall.LogProfile", folder))])
+    recorder.finish()
+    text = _read(recorder).sections["data"]
+    assert "log.filter left out 2,999 events of 1,204 items with fewer than 5 events" in text
+    assert "then 30 events of users with fewer than 3 left; 17 users are gone" in text
+
+
 def test_artifacts_that_lack_keys(tmp_path):
     recorder = recorded_run.Recorder(tmp_path / "demo")
     recorder.start("first")
