@@ -69,6 +69,19 @@ def _parser() -> argparse.ArgumentParser:
     report = command("report", _report, "write the report of a run again")
     report.add_argument("run_dir", metavar="RUN", help="the folder of a run")
 
+    compared = command(
+        "compare",
+        _compare,
+        "compare two trained models on the test windows that both have: each metric and slice, the difference, its "
+        "95 % interval (bootstrap over users) and p value (paired randomisation over users)",
+    )
+    runs = "the folder of a run; several with commas between, or a folder of runs (as of one setting with several seeds): their mean"
+    compared.add_argument("run_a", metavar="RUN_A", help=runs)
+    compared.add_argument("run_b", metavar="RUN_B", help="the same")
+    compared.add_argument("--html", metavar="FILE", help="write a page, too")
+    compared.add_argument("--json", action="store_true", help="as one JSON object")
+    compared.add_argument("--seed", type=int, default=0, help="of the resamples (default: %(default)s)")
+
     serve = command("serve", _serve, "serve a pushed model on this machine (for laptops and tests)")
     serve.add_argument("model_dir", metavar="DIR", help="a folder with versions, or the folder of a run")
     serve.add_argument("--name", default="model", help="of the model in requests (default: %(default)s)")
@@ -189,6 +202,23 @@ def _report(options: argparse.Namespace) -> int:
     from pipeline import report
 
     print(report.build(options.run_dir))
+    return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    for run in ",".join((options.run_a, options.run_b)).split(","):
+        if not os.path.isdir(run):
+            raise errors.InputError(f"{run}: no such folder")
+    _import_tensorflow()
+    from pipeline import compare
+
+    found = compare.compare(compare.find_runs(options.run_a), compare.find_runs(options.run_b), options.seed)
+    print(found.to_json() if options.json else compare.table(found))
+    if options.html:
+        with open(options.html, "w", encoding="utf-8") as stream:
+            stream.write(compare.page(found))
+        if not options.json:
+            print(f"Page: {os.path.abspath(options.html)}")
     return 0
 
 

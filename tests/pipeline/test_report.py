@@ -242,7 +242,7 @@ def test_an_empty_folder_and_no_folder(tmp_path):
     ],
 )
 def test_ticks_are_round_and_cover_the_range(low, high, expected):
-    ticks = report._ticks(low, high, 5)
+    ticks = report.ticks(low, high, 5)
     assert ticks[0] <= low and ticks[-1] >= high
     if low != high:
         assert ticks == pytest.approx(expected)
