@@ -28,6 +28,8 @@ setuptools.setup(
         "dill",
         "grpcio-health-checking",
         "jinja2>=3",
+        "keras-tuner>=1.4",
+        "pandas",
         "pyarrow>=10",
         "pydantic>=2",
         "PyYAML",
