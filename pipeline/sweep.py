@@ -211,6 +211,10 @@ class Search:
     def __init__(self, kind: str, space: Mapping[str, Range], trials: int, seed: int):
         self._kind, self._space, self._trials, self._seed = kind, space, trials, seed
 
+    def __len__(self) -> int:
+        """The largest number of points."""
+        return self._trials
+
     def __iter__(self) -> Iterator[Tuple[Dict[str, Any], Callable[[float], None]]]:
         """Yields each point, and what is to be called with its score before the next (-inf: it failed)."""
         import keras_tuner
@@ -307,9 +311,12 @@ class Sweep:
             self._check(listed)
         log_path = os.path.join(self.folder, "log.txt")
         with local.locked(self.folder), progress.quiet(log_path) as screen:
-            count = len(listed) if listed is not None else points._trials
+            count = len(points)
             screen.write(f"{base.name}: {count} point(s), {len(seeds)} seed(s) each: {self.folder}\n")
-            _prepare_tfx(base, local.folders(self.folder))
+            # Here, since TFX takes its time.
+            from pipeline import window_schema
+
+            window_schema.write(base, local.folders(self.folder)["schema_path"])
             names = [_step(number, seed) for number in range(count) for seed in seeds]
             with progress.Progress(names, screen, details=False) as shown:
                 found: List[Point] = []
@@ -460,16 +467,8 @@ def _forget_others(folder: str, experiment: config.Experiment) -> None:
                     shutil.rmtree(os.path.join(folder, name))
 
 
-def _prepare_tfx(experiment: config.Experiment, places: Mapping[str, str]) -> None:
-    from absl import logging as absl_logging
-
-    from pipeline import window_schema
-
-    window_schema.write(experiment, places["schema_path"])
-    absl_logging.set_verbosity(absl_logging.INFO)
-
-
 def _launch(experiment: config.Experiment, places: Mapping[str, str]) -> None:
+    from absl import logging as absl_logging
     import tensorflow as tf
     from tfx.orchestration.local import local_dag_runner
 
@@ -477,7 +476,11 @@ def _launch(experiment: config.Experiment, places: Mapping[str, str]) -> None:
 
     # What a point before has left in this process would only take memory.
     tf.keras.backend.clear_session()
-    local_dag_runner.LocalDagRunner().run(pipeline.create_pipeline(experiment, push=False, **places))
+    absl_logging.set_verbosity(absl_logging.INFO)
+    try:
+        local_dag_runner.LocalDagRunner().run(pipeline.create_pipeline(experiment, push=False, **places))
+    finally:
+        absl_logging.set_verbosity(absl_logging.WARNING)
 
 
 # What came of it.
