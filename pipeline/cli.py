@@ -69,14 +69,20 @@ def _parser() -> argparse.ArgumentParser:
     swept = command(
         "sweep",
         _sweep,
-        "train an experiment with many settings and seeds on the same windows; nothing is pushed, what is finished is "
-        "not repeated, and `footfall compare` takes the points' folders",
+        "train an experiment with many settings and seeds on the same windows; nothing is pushed, what is "
+        "finished is not repeated, and `footfall compare` takes the points' folders",
     )
     _experiment_argument(swept)
     swept.add_argument(
-        "--grid", action="append", default=[], metavar="KEY=A,B", help="values of a setting, as model.dim=32,64; all combinations"
+        "--grid",
+        action="append",
+        default=[],
+        metavar="KEY=A,B",
+        help="values of a setting, as model.dim=32,64; all combinations",
     )
-    swept.add_argument("--search", choices=("random", "bayesian"), help="let Keras Tuner choose the points, of --space")
+    swept.add_argument(
+        "--search", choices=("random", "bayesian"), help="let Keras Tuner choose the points, of --space"
+    )
     swept.add_argument(
         "--space",
         action="append",
@@ -86,9 +92,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     swept.add_argument("--trials", type=int, default=10, help="points of a search (default: %(default)s)")
     swept.add_argument(
-        "--seeds", type=int, default=1, help="trainings of each point, from training.seed on (default: %(default)s)"
+        "--seeds",
+        type=int,
+        default=1,
+        help="trainings of each point, from training.seed on (default: %(default)s)",
     )
-    swept.add_argument("--runs", default="runs", help="where the sweep has its folder, NAME-sweep (default: %(default)s)")
+    swept.add_argument(
+        "--runs", default="runs", help="where the sweep has its folder, NAME-sweep (default: %(default)s)"
+    )
     swept.add_argument("--json", action="store_true", help="print what sweep.json holds, after the progress")
 
     report = command("report", _report, "write the report of a run again")
@@ -97,10 +108,13 @@ def _parser() -> argparse.ArgumentParser:
     compared = command(
         "compare",
         _compare,
-        "compare two trained models on the test windows that both have: each metric and slice, the difference, its "
-        "95 % interval (bootstrap over users) and p value (paired randomisation over users)",
+        "compare two trained models on the test windows that both have: each metric and slice, the difference, "
+        "its 95-percent interval (bootstrap over users) and p value (paired randomisation over users)",
     )
-    runs = "the folder of a run; several with commas between, or a folder of runs (as of one setting with several seeds): their mean"
+    runs = (
+        "the folder of a run; several with commas between, or a folder of runs (as of one setting with several "
+        "seeds): their mean"
+    )
     compared.add_argument("run_a", metavar="RUN_A", help=runs)
     compared.add_argument("run_b", metavar="RUN_B", help="the same")
     compared.add_argument("--html", metavar="FILE", help="write a page, too")

@@ -1,4 +1,4 @@
-"""Compares two trained models on the test windows that both have: whether B is better than A, and how sure that is.
+"""Compares two trained models on the test windows that both have: is B better than A, and how sure is that?
 
 The Evaluator keeps metrics, not ranks: the `evaluate` signature of each run's model is asked
 again for the rank of every test target, once; the answer stays beside the run.
@@ -129,7 +129,8 @@ def find_runs(text: str) -> List[Trained]:
         below = [os.path.join(folder, name) for name in inside if _is_run(os.path.join(folder, name))]
         if not below:
             raise errors.InputError(
-                f"{folder}: neither the folder of a run ({lineage.METADATA} or {POINT}) nor a folder of such folders"
+                f"{folder}: neither the folder of a run ({lineage.METADATA} or {POINT}) nor a folder of such "
+                f"folders"
             )
         found.extend(_trained(run) for run in below)
     if not found:
@@ -224,7 +225,8 @@ def _ask(model_dir: str, run: Trained) -> pd.DataFrame:
     model = tf.saved_model.load(model_dir)
     if config.SIGNATURE not in model.signatures:
         raise errors.InputError(
-            f"{run.folder}: its model has no signature {config.SIGNATURE!r}, only {', '.join(sorted(model.signatures))}"
+            f"{run.folder}: its model has no signature {config.SIGNATURE!r}, only "
+            f"{', '.join(sorted(model.signatures))}"
         )
     evaluate = model.signatures[config.SIGNATURE]
     text = tf.io.FixedLenFeature([], tf.string, default_value="")
@@ -270,7 +272,8 @@ def compare(runs_a: Sequence[Trained], runs_b: Sequence[Trained], seed: int = 0)
     order = all_a.intersection(all_b).sort_values()
     if not len(order):
         raise errors.InputError(
-            f"the runs have no test window in common: {', '.join(r.folder for r in runs_a)} has {len(all_a):,}, "
+            f"the runs have no test window in common: "
+            f"{', '.join(r.folder for r in runs_a)} has {len(all_a):,}, "
             f"{', '.join(r.folder for r in runs_b)} has {len(all_b):,}; windows are the same where "
             f"{', '.join(_KEY)} are"
         )
@@ -392,7 +395,9 @@ def _notes(
         notes.append("Only one side leaves seen items out of the ranking: the ranks do not mean the same.")
     sizes = sorted({int(table[_CATALOGUE_SIZE].iloc[0]) for table in tables})
     if len(sizes) > 1:
-        notes.append(f"The catalogues differ ({', '.join(f'{n:,}' for n in sizes)} items): ranks are among as many.")
+        notes.append(
+            f"The catalogues differ ({', '.join(f'{n:,}' for n in sizes)} items): ranks are among as many."
+        )
     if len(runs_a) + len(runs_b) > 2:
         notes.append(
             "Interval and p value tell how the difference of these trained models varies between users; "
@@ -407,8 +412,9 @@ def table(found: Comparison) -> str:
     lines += [f"   {key}: {a} -> {b}" for key, a, b in found.differing]
     overall = found.slices[0]
     lines.append(
-        f"{overall.windows:,} test windows of {overall.users:,} users in both; only in A {found.only_a:,}, only in B "
-        f"{found.only_b:,}" + (f", not in all runs of a side {found.incomplete:,}" if found.incomplete else "")
+        f"{overall.windows:,} test windows of {overall.users:,} users in both; only in A {found.only_a:,}, "
+        f"only in B {found.only_b:,}"
+        + (f", not in all runs of a side {found.incomplete:,}" if found.incomplete else "")
     )
     lines += found.notes
     header = ("", "A", "B", "B - A", "95 % interval", "p")
@@ -431,7 +437,9 @@ def table(found: Comparison) -> str:
     widths = [max(len(row[i]) for row in (header, *cells) if len(row) > 1) for i in range(len(header))]
     lines.append("")
     for row in (header, *cells):
-        text = "  ".join(cell.rjust(width) if i else cell.ljust(width) for i, (cell, width) in enumerate(zip(row, widths)))
+        text = "  ".join(
+            cell.rjust(width) if i else cell.ljust(width) for i, (cell, width) in enumerate(zip(row, widths))
+        )
         lines.append(row[0] if len(row) == 1 else text.rstrip())
     method = found.method
     lines += ["", f"Interval: {method['interval']}. p: {method['p']}.", _small_print(method)]
@@ -440,7 +448,10 @@ def table(found: Comparison) -> str:
 
 def _small_print(method: Mapping[str, Any]) -> str:
     groups = f"users in {method['groups_of_users']:,} random groups, " if method["groups_of_users"] else ""
-    return f"{groups}{method['resamples']:,} resamples, seed {method['seed']}; p is not corrected for the number of rows."
+    return (
+        f"{groups}{method['resamples']:,} resamples, seed {method['seed']}; p is not corrected for the number of "
+        f"rows."
+    )
 
 
 def _side(name: str, folders: Sequence[str]) -> str:
@@ -482,7 +493,11 @@ def _status(row: Row) -> Dict[str, str]:
         return {"kind": "open", "label": "No clear difference", "title": f"{name} of A and B may be equal"}
     better = row.difference > 0
     side, other = ("B", "A") if better else ("A", "B")
-    return {"kind": "good" if better else "bad", "label": f"{side} is better", "title": f"{name} of {side} is above {other}'s"}
+    return {
+        "kind": "good" if better else "bad",
+        "label": f"{side} is better",
+        "title": f"{name} of {side} is above {other}'s",
+    }
 
 
 def _panel(found: Comparison, index: int, ticks: Any) -> Dict[str, Any]:

@@ -260,7 +260,9 @@ class Search:
                 continue
             whole = all(isinstance(n, int) for n in (allowed.low, allowed.high, allowed.step or 1))
             make = parameters.Int if whole else parameters.Float
-            make(key, allowed.low, allowed.high, step=allowed.step, sampling="log" if allowed.log else "linear")
+            make(
+                key, allowed.low, allowed.high, step=allowed.step, sampling="log" if allowed.log else "linear"
+            )
         return parameters
 
 
@@ -320,7 +322,9 @@ class Sweep:
             names = [_step(number, seed) for number in range(count) for seed in seeds]
             with progress.Progress(names, screen, details=False) as shown:
                 found: List[Point] = []
-                for number, (values, answer) in enumerate(points if listed is None else ((v, None) for v in listed)):
+                for number, (values, answer) in enumerate(
+                    points if listed is None else ((v, None) for v in listed)
+                ):
                     point = self._point(values, number, seeds, found, shown, log_path)
                     if answer is not None:
                         answer(point.score)
@@ -395,7 +399,11 @@ class Sweep:
         return self._result(experiment, point, seed, components)
 
     def _result(
-        self, experiment: config.Experiment, point: Point, seed: int, components: Mapping[str, lineage.Component]
+        self,
+        experiment: config.Experiment,
+        point: Point,
+        seed: int,
+        components: Mapping[str, lineage.Component],
     ) -> Trial:
         from components.evaluator import verdict
         from pipeline import compare

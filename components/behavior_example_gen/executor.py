@@ -233,7 +233,8 @@ class _FilterShard(beam.DoFn):
         # From a file: all ids do not belong into the description of a pipeline.
         self._kept = _read_batch(self._kept_path, 0).column("item").combine_chunks()
         if isinstance(self._kept, pa.ChunkedArray):
-            self._kept = pa.concat_arrays(self._kept.chunks) if self._kept.num_chunks else pa.array([], pa.binary())
+            chunks = self._kept.chunks
+            self._kept = pa.concat_arrays(chunks) if chunks else pa.array([], pa.binary())
 
     def process(self, shard: int) -> Iterator[_FilterReport]:
         table = pa.concat_tables([_read_batch(path, shard) for path in self._scattered])
@@ -445,7 +446,8 @@ def run(
     """
     if split.target_behaviors and not log.columns.behavior:
         raise errors.InputError(
-            f"split.target_behaviors ({', '.join(split.target_behaviors)}) needs log.columns.behavior, found none"
+            f"split.target_behaviors ({', '.join(split.target_behaviors)}) needs log.columns.behavior, "
+            f"found none"
         )
     for folder in [rejected_uri, profile_uri, scratch, *(_split_uri(examples_uri, s) for s in names.SPLITS)]:
         fileio.makedirs(folder)
@@ -675,8 +677,10 @@ def _check_splits(
         )
         if cuts:
             found += f", cuts at {profile.moment(cuts.eval_from)} and {profile.moment(cuts.test_from)}"
-        kind = f" of {' or '.join(split.target_behaviors)}" if split.target_behaviors and name != names.TRAIN else ""
+        kind = ""
+        if split.target_behaviors and name != names.TRAIN:
+            kind = f" of {' or '.join(split.target_behaviors)}"
         raise errors.InputError(
-            f"split: no window for {name!r} by {', '.join(split.by)}; the log has {found}; a window needs a target{kind} "
-            f"and at least window.min_history events of the same user before it"
+            f"split: no window for {name!r} by {', '.join(split.by)}; the log has {found}; a window needs a "
+            f"target{kind} and at least window.min_history events of the same user before it"
         )

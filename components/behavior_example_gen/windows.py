@@ -117,7 +117,8 @@ def _wanted(batch: pa.RecordBatch, split: spec.SplitSpec) -> Optional[np.ndarray
         return None
     if names.BEHAVIOR not in batch.schema.names:
         raise errors.InputError(
-            f"split.target_behaviors ({', '.join(split.target_behaviors)}) needs log.columns.behavior, found none"
+            f"split.target_behaviors ({', '.join(split.target_behaviors)}) needs log.columns.behavior, "
+            f"found none"
         )
     behaviors = batch.column(batch.schema.get_field_index(names.BEHAVIOR))
     values = pa.array([name.encode("utf-8") for name in split.target_behaviors], behaviors.type)

@@ -163,7 +163,7 @@ def _slices(evaluation_uri: str) -> List[SliceResult]:
                 change=None if change is None else _with_prefix(change, ""),
             )
         )
-    return sorted(results, key=lambda result: [(feature, value_order(value)) for feature, value in result.slice])
+    return sorted(results, key=lambda r: [(feature, value_order(value)) for feature, value in r.slice])
 
 
 def value_order(value: str) -> Tuple[float, str]:

@@ -74,7 +74,10 @@ def test_its_points_can_be_compared_and_agree_with_the_evaluator(swept):
             part = by_slice[result.slice]
             assert part["windows"] == result.examples
             for name, row in part["metrics"].items():
-                assert row[side] == pytest.approx(result.candidate[name].value, abs=1e-6), (result.slice, name)
+                assert row[side] == pytest.approx(result.candidate[name].value, abs=1e-6), (
+                    result.slice,
+                    name,
+                )
         on_test = of_point[epochs]["on_test"]["mrr"]["mean"]
         assert on_test == pytest.approx(by_slice[()]["metrics"]["mrr"][side], abs=1e-6)
     row = by_slice[()]["metrics"]["mrr"]

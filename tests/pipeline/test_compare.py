@@ -63,7 +63,9 @@ def write_run(folder, windows, settings=None, catalogue=CATALOGUE):
     tf.saved_model.save(model, path, signatures={"evaluate": model.evaluate})
     uris = {"model": str(folder / "model"), "examples": str(folder / "examples")}
     (folder / compare.POINT).write_text(json.dumps(uris))
-    (folder / compare.EXPERIMENT).write_text(yaml.safe_dump({"evaluation": {"cutoffs": [1, 10]}, **(settings or {})}))
+    (folder / compare.EXPERIMENT).write_text(
+        yaml.safe_dump({"evaluation": {"cutoffs": [1, 10]}, **(settings or {})})
+    )
     return str(folder)
 
 
@@ -112,7 +114,9 @@ def random_runs(folder, side, seeds, better, users=60, **settings):
     base = rng.integers(1, 60, len(keys))
     for seed in seeds:
         noise = np.random.default_rng([seed, better]).integers(-2, 3, len(keys))
-        windows = [window(*key, max(1, rank // (2 if better else 1) + n)) for key, rank, n in zip(keys, base, noise)]
+        windows = [
+            window(*key, max(1, rank // (2 if better else 1) + n)) for key, rank, n in zip(keys, base, noise)
+        ]
         write_run(folder / side / f"seed-{seed}", windows, {"training": {"seed": seed}, **settings})
     return str(folder / side)
 
@@ -168,7 +172,9 @@ def test_the_model_is_asked_once_and_again_when_it_was_trained_anew(tmp_path, mo
 
 
 def test_notes_say_what_is_not_alike(tmp_path):
-    a = write_run(tmp_path / "a", [window("u", "x", 1, 1)], {"evaluation": {"cutoffs": [5], "exclude_seen": True}})
+    a = write_run(
+        tmp_path / "a", [window("u", "x", 1, 1)], {"evaluation": {"cutoffs": [5], "exclude_seen": True}}
+    )
     b = write_run(
         tmp_path / "b",
         [window("u", "x", 1, 1)],
@@ -180,9 +186,14 @@ def test_notes_say_what_is_not_alike(tmp_path):
     assert "Only one side leaves seen items out" in notes and "500, 1,000 items" in notes
     assert {row.metric for row in found.slices[0].rows} == {"hr@3", "hr@5", "ndcg@3", "ndcg@5", "mrr"}
     random_runs(tmp_path, "c", (1,), better=False, model={"dim": 8})
-    mixed = compared(f"{tmp_path}/c/seed-1", f"{tmp_path}/c/seed-1,{random_runs(tmp_path, 'd', (1,), False)}/seed-1")
+    mixed = compared(
+        f"{tmp_path}/c/seed-1", f"{tmp_path}/c/seed-1,{random_runs(tmp_path, 'd', (1,), False)}/seed-1"
+    )
     notes = " ".join(mixed.notes)
-    assert "runs of B differ in more than their seed: model.dim" in notes and "Several runs of B have the same seed" in notes
+    assert (
+        "runs of B differ in more than their seed: model.dim" in notes
+        and "Several runs of B have the same seed" in notes
+    )
 
 
 def test_what_cannot_be_compared(tmp_path):

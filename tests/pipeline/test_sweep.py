@@ -14,7 +14,9 @@ from tests.components.behavior_example_gen import harness
 
 
 def test_a_grid_is_every_combination():
-    grid = sweep.parse_grid(["model.dim=32,64", "training.learning_rate=0.001,3e-3", "training.xla=true,false"])
+    grid = sweep.parse_grid(
+        ["model.dim=32,64", "training.learning_rate=0.001,3e-3", "training.xla=true,false"]
+    )
     points = sweep.grid_points(grid)
     assert len(points) == 8 and len({tuple(point.values()) for point in points}) == 8
     assert {type(value) for point in points for value in point.values()} == {int, float, bool}
@@ -39,7 +41,12 @@ def test_grids_that_are_none(texts, words):
 
 def test_spaces():
     space = sweep.parse_space(
-        ["model.dim=16..128:log:step=2", "model.dropout=0..0.5", "training.learning_rate=1e-4..1e-2:log", "model.heads=1,2"]
+        [
+            "model.dim=16..128:log:step=2",
+            "model.dropout=0..0.5",
+            "training.learning_rate=1e-4..1e-2:log",
+            "model.heads=1,2",
+        ]
     )
     assert space["model.dim"] == sweep.Range(low=16, high=128, step=2, log=True)
     assert space["model.dropout"] == sweep.Range(low=0, high=0.5)
@@ -97,7 +104,11 @@ def test_failed_points_do_not_end_a_search():
     assert len(searched("bayesian", 6, lambda values: -math.inf)) == 6
 
 
-EXPERIMENT = {"name": "mine", "model": {"name": "sasrec", "dim": 8, "heads": 2}, "training": {"seed": 5, "epochs": 3}}
+EXPERIMENT = {
+    "name": "mine",
+    "model": {"name": "sasrec", "dim": 8, "heads": 2},
+    "training": {"seed": 5, "epochs": 3},
+}
 
 
 @pytest.fixture
@@ -114,14 +125,20 @@ def swept(tmp_path, monkeypatch):
             return sweep.Trial(seed, progress.FAILED, error=str(error))
         trained.append((experiment.model.dim, experiment.training.seed))
         if experiment.model.dim == 64:
-            return sweep.Trial(seed, progress.FAILED, error="Trainer: TrainingError: the loss is not a number")
+            return sweep.Trial(
+                seed, progress.FAILED, error="Trainer: TrainingError: the loss is not a number"
+            )
         score = experiment.model.dim / 100 + seed / 1000
-        return sweep.Trial(seed, progress.DONE, 1.0, on_eval={"ndcg@10": score}, on_test={"ndcg@10": score / 2})
+        return sweep.Trial(
+            seed, progress.DONE, 1.0, on_eval={"ndcg@10": score}, on_test={"ndcg@10": score / 2}
+        )
 
     monkeypatch.setattr(sweep.Sweep, "_trial", trial)
 
     def run(points, seeds=2, overrides=()):
-        return sweep.Sweep(str(tmp_path / "mine.yaml"), overrides, str(tmp_path / "runs"), seeds).run(points, "grid")
+        return sweep.Sweep(str(tmp_path / "mine.yaml"), overrides, str(tmp_path / "runs"), seeds).run(
+            points, "grid"
+        )
 
     return run, trained, tmp_path / "runs"
 
@@ -140,7 +157,9 @@ def test_failures_are_told_and_the_others_go_on(swept):
     assert "failed: model.dim=64: Trainer: TrainingError: the loss is not a number" in printed
     written = json.loads((folder / sweep.FILE).read_text())
     assert [point["values"]["model.dim"] for point in written["points"]] == [32, 16, 64, 7]
-    assert written["seeds"] == [5, 6] and written["points"][0]["on_test"]["ndcg@10"]["mean"] == pytest.approx(0.16275)
+    assert written["seeds"] == [5, 6] and written["points"][0]["on_test"]["ndcg@10"]["mean"] == pytest.approx(
+        0.16275
+    )
     assert {run["state"] for run in written["points"][3]["runs"]} == {"failed"}
 
 
@@ -164,7 +183,9 @@ def test_a_point_that_comes_again_is_not_trained_twice(swept):
     points = [{"model.dim": dim} for dim in (8, 64, 8, 64, 16)]
     found = run(points, seeds=1)
     assert trained == [(8, 5), (64, 5), (16, 5)]
-    assert [p.score for p in found] == [pytest.approx(0.165), pytest.approx(0.085), pytest.approx(0.085)] + [-math.inf] * 2
+    assert [p.score for p in found] == [pytest.approx(0.165), pytest.approx(0.085), pytest.approx(0.085)] + [
+        -math.inf
+    ] * 2
     assert [p.trials[0].state for p in found] == ["done", "done", "cached", "failed", "failed"]
 
 
@@ -195,11 +216,17 @@ def test_what_comes_before_training_fails_for_all(tmp_path, monkeypatch):
     # The Trainer's failure is the point's own.
     failed[0].id = "Trainer"
     found = one.run([{}, {"model.dim": 16}], "grid")
-    assert len(launched) == 3 and [p.errors for p in found] == [["Trainer: RuntimeError: no window for 'test'"]] * 2
+    assert (
+        len(launched) == 3
+        and [p.errors for p in found] == [["Trainer: RuntimeError: no window for 'test'"]] * 2
+    )
 
 
 def test_folders_are_safe_and_different():
-    assert sweep.folder_name({"model.dim": 32, "training.learning_rate": 0.001}) == "model.dim=32+training.learning_rate=0.001"
+    assert (
+        sweep.folder_name({"model.dim": 32, "training.learning_rate": 0.001})
+        == "model.dim=32+training.learning_rate=0.001"
+    )
     name = sweep.folder_name({"loss.x": "a/b,c"})
     assert "/" not in name and "," not in name
     long = [sweep.folder_name({f"model.k{i}": 1.0 for i in range(30)} | {"model.z": z}) for z in (1, 2)]
@@ -223,8 +250,14 @@ def test_without_a_push_nothing_is_pushed_or_compared_with_what_is_live(tmp_path
     path.write_text(yaml.safe_dump({**EXPERIMENT, "log": {"path": "log.csv"}}))
     places = local.folders(str(tmp_path / "run"))
     ids = {
-        push: {node.id: node for node in pipeline.create_pipeline(config.load(str(path)), push=push, **places).components}
+        push: {
+            node.id: node
+            for node in pipeline.create_pipeline(config.load(str(path)), push=push, **places).components
+        }
         for push in (True, False)
     }
     assert set(ids[True]) - set(ids[False]) == {"LatestBlessedModel", "ServerValidator", "Pusher"}
-    assert "baseline_model" in ids[True]["Evaluator"].inputs and "baseline_model" not in ids[False]["Evaluator"].inputs
+    assert (
+        "baseline_model" in ids[True]["Evaluator"].inputs
+        and "baseline_model" not in ids[False]["Evaluator"].inputs
+    )
