@@ -455,7 +455,15 @@ def _small_print(method: Mapping[str, Any]) -> str:
 
 
 def _side(name: str, folders: Sequence[str]) -> str:
-    return f"{name}: {', '.join(folders)}" + (f" ({len(folders)} runs)" if len(folders) > 1 else "")
+    return f"{name}: {side_name(folders)}" + (f" ({len(folders)} runs)" if len(folders) > 1 else "")
+
+
+def side_name(folders: Sequence[str]) -> str:
+    """The runs of a side in few words: what they share is said once."""
+    parents = {os.path.dirname(os.path.normpath(folder)) for folder in folders}
+    if len(folders) == 1 or len(parents) > 1:
+        return ", ".join(folders)
+    return f"{parents.pop()}: {', '.join(os.path.basename(os.path.normpath(folder)) for folder in folders)}"
 
 
 def _mean(value: float, deviation: Optional[float]) -> str:
@@ -476,6 +484,7 @@ def page(found: Comparison) -> str:
         "",
         {
             "found": found,
+            "sides": (side_name(found.a), side_name(found.b)),
             "overall": found.slices[0],
             "main": overall,
             "status": _status(overall),

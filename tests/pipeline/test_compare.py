@@ -223,6 +223,7 @@ def test_the_commands_table_page_and_json(tmp_path, capsys):
     row = of(compared(a, b), "ndcg@10")[1]
     assert f"[{row.low:+.4f}, {row.high:+.4f}]  {row.p:.4f}" in printed
     assert "120 test windows of 60 users in both; only in A 0" in printed
+    assert f"A: {a}: seed-1, seed-2 (2 runs)" in printed
     assert "bootstrap over users" in printed and "sign-flip" in printed and "± " in printed
     shown = test_report._Page(tmp_path / "page.html")
     assert "B is better" in shown.sections["verdict"] and "<one>" in shown.sections["how"]
