@@ -498,7 +498,7 @@ def page(found: Comparison) -> str:
 def _status(row: Row) -> Dict[str, str]:
     """The main metric in one sentence; `kind` colours it."""
     name = row.metric.upper()
-    if row.low is None or row.low <= 0 <= row.high:
+    if row.low is None or row.low <= 0 <= row.high or row.p >= 1 - paired.LEVEL:
         return {"kind": "open", "label": "No clear difference", "title": f"{name} of A and B may be equal"}
     better = row.difference > 0
     side, other = ("B", "A") if better else ("A", "B")

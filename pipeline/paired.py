@@ -15,7 +15,7 @@ RESAMPLES = 10_000
 # More users are put together at random to so many groups: their sums are as independent as the
 # users, and the spread of a mean over 5,000 of them is known to 1 %.
 MAX_UNITS = 5_000
-_LEVEL = 0.95
+LEVEL = 0.95
 # Values of one chunk of resamples.
 _CHUNK = 1 << 22
 # Two sums of the same numbers in another order are equal but for rounding.
@@ -82,7 +82,7 @@ def _interval(
         totals = weights.astype(np.float64) @ both
         # The number of windows differs between resamples, as it would between samples of users.
         means.append(totals[:, :-1] / totals[:, -1:])
-    low, high = np.quantile(np.concatenate(means), [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2], axis=0)
+    low, high = np.quantile(np.concatenate(means), [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     return low, high
 
 
