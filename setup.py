@@ -17,7 +17,7 @@ setuptools.setup(
         for package in (root, *(f"{root}.{name}" for name in setuptools.find_packages(root)))
     ],
     package_data={
-        "pipeline": ["report_template.html", "experiments/*.yaml"],
+        "pipeline": ["*_template.html", "report_style.css", "report_tabs.js", "experiments/*.yaml"],
         "schemas": ["*.pbtxt"],
         "serving": ["deploy/*"],
     },
@@ -28,6 +28,8 @@ setuptools.setup(
         "dill",
         "grpcio-health-checking",
         "jinja2>=3",
+        "keras-tuner>=1.4",
+        "pandas",
         "pyarrow>=10",
         "pydantic>=2",
         "PyYAML",

@@ -66,8 +66,60 @@ def _parser() -> argparse.ArgumentParser:
     _experiment_argument(run)
     run.add_argument("--runs", default="runs", help="where runs have their folders (default: %(default)s)")
 
+    swept = command(
+        "sweep",
+        _sweep,
+        "train an experiment with many settings and seeds on the same windows; nothing is pushed, what is "
+        "finished is not repeated, and `footfall compare` takes the points' folders",
+    )
+    _experiment_argument(swept)
+    swept.add_argument(
+        "--grid",
+        action="append",
+        default=[],
+        metavar="KEY=A,B",
+        help="values of a setting, as model.dim=32,64; all combinations",
+    )
+    swept.add_argument(
+        "--search", choices=("random", "bayesian"), help="let Keras Tuner choose the points, of --space"
+    )
+    swept.add_argument(
+        "--space",
+        action="append",
+        default=[],
+        metavar="KEY=LOW..HIGH[:log][:step=N]",
+        help="range of a setting, as model.dim=16..128:log:step=2, or its values, as model.heads=1,2,4",
+    )
+    swept.add_argument("--trials", type=int, default=10, help="points of a search (default: %(default)s)")
+    swept.add_argument(
+        "--seeds",
+        type=int,
+        default=1,
+        help="trainings of each point, from training.seed on (default: %(default)s)",
+    )
+    swept.add_argument(
+        "--runs", default="runs", help="where the sweep has its folder, NAME-sweep (default: %(default)s)"
+    )
+    swept.add_argument("--json", action="store_true", help="print what sweep.json holds, after the progress")
+
     report = command("report", _report, "write the report of a run again")
     report.add_argument("run_dir", metavar="RUN", help="the folder of a run")
+
+    compared = command(
+        "compare",
+        _compare,
+        "compare two trained models on the test windows that both have: each metric and slice, the difference, "
+        "its 95-percent interval (bootstrap over users) and p value (paired randomisation over users)",
+    )
+    runs = (
+        "the folder of a run; several with commas between, or a folder of runs (as of one setting with several "
+        "seeds): their mean"
+    )
+    compared.add_argument("run_a", metavar="RUN_A", help=runs)
+    compared.add_argument("run_b", metavar="RUN_B", help="the same")
+    compared.add_argument("--html", metavar="FILE", help="write a page, too")
+    compared.add_argument("--json", action="store_true", help="as one JSON object")
+    compared.add_argument("--seed", type=int, default=0, help="of the resamples (default: %(default)s)")
 
     serve = command("serve", _serve, "serve a pushed model on this machine (for laptops and tests)")
     serve.add_argument("model_dir", metavar="DIR", help="a folder with versions, or the folder of a run")
@@ -189,6 +241,39 @@ def _run_experiment(experiment: Any, path: str, run_dir: str, command: List[str]
     return 0
 
 
+def _sweep(options: argparse.Namespace) -> int:
+    from pipeline import config, sweep
+    from pipeline.runners import local
+
+    for name in ("seeds", "trials"):
+        if getattr(options, name) < 1:
+            raise errors.InputError(f"--{name} takes a positive number, found {getattr(options, name)}")
+    if options.search and options.grid or options.space and not options.search:
+        raise errors.InputError("--space goes with --search, --grid without")
+    if options.search and not options.space:
+        raise errors.InputError(f"--search {options.search} needs a --space, as model.dim=16..128:log")
+    path = config.find(options.experiment)
+    experiment = config.load(path, options.set)
+    folder = os.path.join(options.runs, f"{experiment.name}-sweep")
+    if options.search:
+        space = sweep.parse_space(options.space)
+        points: Any = sweep.Search(options.search, space, options.trials, experiment.training.seed)
+    else:
+        points = sweep.grid_points(sweep.parse_grid(options.grid))
+    try:
+        found = sweep.Sweep(path, options.set, folder, options.seeds).run(points, options.search or "grid")
+    except local.RunFailed as error:
+        print(f"footfall: {error}", file=sys.stderr)
+        return 1
+    written = os.path.abspath(os.path.join(folder, sweep.FILE))
+    if options.json:
+        with open(written, encoding="utf-8") as stream:
+            print(stream.read())
+    else:
+        print(f"\n{sweep.table(found)}\nAll numbers: {written}")
+    return 1 if any(point.errors for point in found) else 0
+
+
 def _report(options: argparse.Namespace) -> int:
     if not os.path.exists(os.path.join(options.run_dir, "run.json")):
         raise errors.InputError(f"{options.run_dir}: not the folder of a run: it has no run.json")
@@ -196,6 +281,23 @@ def _report(options: argparse.Namespace) -> int:
     from pipeline import report
 
     print(report.build(options.run_dir))
+    return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    for run in ",".join((options.run_a, options.run_b)).split(","):
+        if not os.path.isdir(run):
+            raise errors.InputError(f"{run}: no such folder")
+    _import_tensorflow()
+    from pipeline import compare
+
+    found = compare.compare(compare.find_runs(options.run_a), compare.find_runs(options.run_b), options.seed)
+    print(found.to_json() if options.json else compare.table(found))
+    if options.html:
+        with open(options.html, "w", encoding="utf-8") as stream:
+            stream.write(compare.page(found))
+        if not options.json:
+            print(f"Page: {os.path.abspath(options.html)}")
     return 0
 
 

@@ -4,6 +4,7 @@ import difflib
 import json
 import os
 import re
+import typing
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import pydantic
@@ -72,6 +73,8 @@ class Experiment(settings.Settings):
             if getattr(self.log.columns, column) is None:
                 raise ValueError(f"model {self.model.name} needs log.columns.{column}, found none")
         trainer_config.check_loop(self.loop, self.training)
+        if self.split.target_behaviors and self.log.columns.behavior is None:
+            raise ValueError("split.target_behaviors needs log.columns.behavior, found none")
         return self
 
     @property
@@ -192,7 +195,9 @@ def _keys_at(location: Sequence[Any]) -> List[str]:
         field = getattr(current, "model_fields", {}).get(part)
         if field is None:
             return []
-        current = field.annotation
+        # Optional settings are a union with None.
+        options = [o for o in typing.get_args(field.annotation) if hasattr(o, "model_fields")]
+        current = options[0] if options else field.annotation
     return list(getattr(current, "model_fields", {}))
 
 

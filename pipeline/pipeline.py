@@ -25,6 +25,7 @@ def create_pipeline(
     accepted_root: str,
     serving_dir: str,
     metadata_path: Optional[str] = None,
+    push: bool = True,
 ) -> tfx.dsl.Pipeline:
     """Wires the components, from the log to the pushed model.
 
@@ -36,6 +37,9 @@ def create_pipeline(
       accepted_root: where the AnomalyGate keeps the statistics of the spans it let pass.
       serving_dir: where a blessed model is pushed, if the experiment names no other place.
       metadata_path: of the SQLite metadata store of local runs.
+      push: False leaves out all that is done for a push: the comparison with the last blessed
+        model, the trial in a server and the Pusher. What the Evaluator says then depends on the
+        model and its windows alone.
     """
     example_gen = behavior_example_gen.BehaviorExampleGen(experiment.log, experiment.window, experiment.split)
     examples = example_gen.outputs["examples"]
@@ -75,29 +79,36 @@ def create_pipeline(
         },
     )
     model = trainer.outputs["model"]
-    latest_blessed = tfx.dsl.Resolver(
-        strategy_class=tfx.dsl.experimental.LatestBlessedModelStrategy,
-        model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
-        model_blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
-    ).with_id("LatestBlessedModel")
+    latest_blessed = None
+    if push:
+        latest_blessed = tfx.dsl.Resolver(
+            strategy_class=tfx.dsl.experimental.LatestBlessedModelStrategy,
+            model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
+            model_blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
+        ).with_id("LatestBlessedModel")
     evaluator = tfx.components.Evaluator(
         examples=examples,
         example_splits=[names.TEST],
         model=model,
-        baseline_model=latest_blessed.outputs["model"],
+        baseline_model=latest_blessed.outputs["model"] if latest_blessed else None,
         eval_config=evaluator_config.eval_config(experiment.evaluation, experiment.gate),
     )
-    server_validator = infra_validator.ServerValidator(model=model, examples=examples, infra=experiment.infra)
-    pusher = pusher_component.Pusher(
-        model=model,
-        model_blessing=evaluator.outputs["blessing"],
-        infra_blessing=server_validator.outputs["blessing"],
-        push_destination=tfx.proto.PushDestination(
-            filesystem=tfx.proto.PushDestination.Filesystem(
-                base_directory=experiment.push.destination or posixpath.join(serving_dir, experiment.name)
-            )
-        ),
-    )
+    pushing: List[base_node.BaseNode] = []
+    if push:
+        server_validator = infra_validator.ServerValidator(
+            model=model, examples=examples, infra=experiment.infra
+        )
+        pusher = pusher_component.Pusher(
+            model=model,
+            model_blessing=evaluator.outputs["blessing"],
+            infra_blessing=server_validator.outputs["blessing"],
+            push_destination=tfx.proto.PushDestination(
+                filesystem=tfx.proto.PushDestination.Filesystem(
+                    base_directory=experiment.push.destination or posixpath.join(serving_dir, experiment.name)
+                )
+            ),
+        )
+        pushing = [server_validator, pusher]
     components: List[base_node.BaseNode] = [
         example_gen,
         statistics_gen,
@@ -106,10 +117,9 @@ def create_pipeline(
         gate,
         transform,
         trainer,
-        latest_blessed,
+        *([latest_blessed] if latest_blessed else []),
         evaluator,
-        server_validator,
-        pusher,
+        *pushing,
     ]
     return tfx.dsl.Pipeline(
         pipeline_name=experiment.name,

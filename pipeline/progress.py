@@ -35,12 +35,14 @@ class Progress(logging.Handler):
     Args:
       ids: of the components, in their order.
       screen: the stream that a person (or a log) reads.
+      details: off a terminal, print what the components say as they run, not only how each ends.
     """
 
-    def __init__(self, ids: Sequence[str], screen: TextIO):
+    def __init__(self, ids: Sequence[str], screen: TextIO, details: bool = True):
         super().__init__(logging.INFO)
         self.components: List[Component] = [Component(name) for name in ids]
         self._console = rich_console.Console(file=screen, highlight=False, soft_wrap=True)
+        self._details = details
         self._live: Optional[live.Live] = None
         self._current: Optional[Component] = None
 
@@ -79,14 +81,16 @@ class Progress(logging.Handler):
         if not self._live:
             done = sum(c.state in (DONE, CACHED, FAILED) for c in self.components)
             words = f"[{done:2d}/{len(self.components)}] {_MARKS[state]} {component.id}: {state}"
-            self._line(f"{words} in {component.seconds:.0f} s" if state != CACHED else words)
+            if state != CACHED:
+                words += f" in {component.seconds:.0f} s"
+            self._line(words if self._details or not message else f"{words}; {message}")
 
     def emit(self, record: logging.LogRecord) -> None:
         """Takes a line that a component says."""
         text = record.getMessage()
         if self._current:
             self._current.message = text
-        if not self._live:
+        if not self._live and self._details:
             self._line(f"        {self._current.id + ': ' if self._current else ''}{text}")
 
     def _line(self, text: str) -> None:

@@ -36,6 +36,23 @@ def build(run_dir: str) -> str:
     """
     if not filesystems.FileSystems.exists(run_dir):
         raise FileNotFoundError(f"no run at {run_dir}")
+    page = render("report_template.html", run_dir, _facts(run_dir))
+    path = filesystems.FileSystems.join(run_dir, FILE)
+    with filesystems.FileSystems.create(
+        path, compression_type=filesystem.CompressionTypes.UNCOMPRESSED
+    ) as stream:
+        stream.write(page.encode("utf-8"))
+    return path
+
+
+def render(template: str, run_dir: str, facts: Mapping[str, Any]) -> str:
+    """Fills a template of this folder in.
+
+    Args:
+      template: its file.
+      run_dir: of a run; paths in it are shown without it.
+      facts: what the template shows; numbers may be missing or not finite.
+    """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(os.path.dirname(os.path.abspath(__file__))),
         autoescape=True,
@@ -48,13 +65,7 @@ def build(run_dir: str) -> str:
         count=_count, metric=_metric, signed=_signed, seconds=_seconds, percent=_percent, moment=_moment
     )
     environment.filters["below"] = lambda uri: _below(run_dir, uri)
-    page = environment.get_template("report_template.html").render(**_facts(run_dir))
-    path = filesystems.FileSystems.join(run_dir, FILE)
-    with filesystems.FileSystems.create(
-        path, compression_type=filesystem.CompressionTypes.UNCOMPRESSED
-    ) as stream:
-        stream.write(page.encode("utf-8"))
-    return path
+    return environment.get_template(template).render(**facts)
 
 
 def _facts(run_dir: str) -> Dict[str, Any]:
@@ -234,9 +245,9 @@ def _training(history: Optional[Mapping[str, Any]]) -> Optional[Dict[str, Any]]:
 def _curve(title: str, points: Sequence[Tuple[float, float]], best: Optional[float]) -> Dict[str, Any]:
     """Geometry of a line chart, 480 by 220."""
     left, right, top, bottom = 52.0, 468.0, 14.0, 184.0
-    x_ticks = _ticks(points[0][0], points[-1][0], 6, whole=True)
+    x_ticks = ticks(points[0][0], points[-1][0], 6, whole=True)
     values = [value for _, value in points]
-    y_ticks = _ticks(min(values), max(values), 5)
+    y_ticks = ticks(min(values), max(values), 5)
     x_low, x_high = points[0][0], max(points[-1][0], points[0][0] + 1)
     y_low, y_high = min(y_ticks[0], min(values)), max(y_ticks[-1], max(values))
 
@@ -258,7 +269,7 @@ def _curve(title: str, points: Sequence[Tuple[float, float]], best: Optional[flo
     }
 
 
-def _ticks(low: float, high: float, most: int, whole: bool = False) -> List[float]:
+def ticks(low: float, high: float, most: int, whole: bool = False) -> List[float]:
     """Round numbers that cover [low, high]."""
     span = (high - low) or abs(high) or 1.0
     raw = span / max(most - 1, 1)
@@ -310,8 +321,8 @@ def _panel(name: str, found: Any, slice_name: Any) -> Dict[str, Any]:
         for bound in (estimate.value, estimate.high)
         if bound is not None
     ]
-    ticks = _ticks(0.0, max(bounds) or 1.0, 6)
-    scale = (right - left) / ticks[-1]
+    marked = ticks(0.0, max(bounds) or 1.0, 6)
+    scale = (right - left) / marked[-1]
     for row in rows:
         row["marks"] = []
         for offset, (part, title) in enumerate(series):
@@ -332,7 +343,7 @@ def _panel(name: str, found: Any, slice_name: Any) -> Dict[str, Any]:
         "title": name.upper(),
         "series": series,
         "rows": rows,
-        "ticks": [(round(left + tick * scale, 1), f"{tick:g}") for tick in ticks],
+        "ticks": [(round(left + tick * scale, 1), f"{tick:g}") for tick in marked],
         "bottom": top + row_height * len(found.slices),
         "height": top + row_height * len(found.slices) + 30,
         "top": top,

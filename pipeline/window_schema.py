@@ -17,6 +17,7 @@ def write(experiment: config.Experiment, path: str) -> None:
             sorted(columns.user),
             max_skew=experiment.validation.max_skew,
             max_drift=experiment.validation.max_drift,
+            target_behaviors_differ=experiment.split.target_behaviors is not None,
         )
     )
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)

@@ -28,6 +28,7 @@ def next_window_schema(
     user_features: Sequence[str] = (),
     max_skew: float = 0.2,
     max_drift: float = 0.2,
+    target_behaviors_differ: bool = False,
 ) -> schema_pb2.Schema:
     """The schema of `next` windows of a log.
 
@@ -35,6 +36,8 @@ def next_window_schema(
       has_behavior, has_scene: whether the log has these columns.
       item_features, user_features: attributes, by their name without the prefix.
       max_skew, max_drift: the thresholds of the comparators.
+      target_behaviors_differ: targets of training have other behaviours than those of the other
+        splits, by intention: their skew is no anomaly.
     """
     schema = read("next_window")
     absent = set()
@@ -46,6 +49,8 @@ def next_window_schema(
     del schema.feature[:]
     schema.feature.extend(kept)
     for feature in schema.feature:
+        if target_behaviors_differ and feature.name == names.TARGET_BEHAVIOR:
+            feature.ClearField("skew_comparator")
         if feature.HasField("skew_comparator"):
             feature.skew_comparator.infinity_norm.threshold = max_skew
         if feature.HasField("drift_comparator"):

@@ -1,8 +1,9 @@
-"""From the files of a log to windowed examples: two Beam pipelines over Arrow files.
+"""From the files of a log to windowed examples: Beam pipelines over Arrow files.
 
 The first reads blocks, sets bad rows aside and scatters the good ones to shards of users:
 one Arrow file a block, one record batch a shard in it. The second brings a shard together,
-sorts it, counts, and cuts its windows. Data move through files of the component's temporary
+sorts it, counts, and cuts its windows. Between them, `log.filter` leaves events of rare items
+and users out, shard by shard. Data move through files of the component's temporary
 folder, so memory is bounded by a block and a shard, whatever the runner holds in memory.
 """
 
@@ -88,6 +89,7 @@ class _ReadReport:
     """What a bundle of the first pipeline did."""
 
     scattered: List[str] = dataclasses.field(default_factory=list)
+    item_counts: List[str] = dataclasses.field(default_factory=list)
     histogram: Optional[TimeHistogram] = None
     rows: Dict[str, int] = dataclasses.field(default_factory=dict)
     rejected: Dict[str, int] = dataclasses.field(default_factory=dict)
@@ -99,6 +101,7 @@ class _ReadReport:
         total, histograms = cls(), []
         for report in reports:
             total.scattered.extend(report.scattered)
+            total.item_counts.extend(report.item_counts)
             if report.histogram is not None:
                 histograms.append(report.histogram)
             for mine, other in (
@@ -117,7 +120,10 @@ class _ReadReport:
 
 
 class _ReadAndScatter(beam.DoFn):
-    """Reads sources, and writes their good rows to one Arrow file with a record batch a shard."""
+    """Reads sources, and writes their good rows to one Arrow file with a record batch a shard.
+
+    With `log.filter` it writes how many events each item has, too, an Arrow file a bundle.
+    """
 
     def __init__(self, log: spec.LogSpec, shards: int, scratch: str, rejected: str, counts_times: bool):
         self._log, self._shards, self._scratch, self._rejected = log, shards, scratch, rejected
@@ -127,6 +133,7 @@ class _ReadAndScatter(beam.DoFn):
         self._tables: List[pa.Table] = []
         self._rows = 0
         self._report = _ReadReport()
+        self._items = _EMPTY_COUNTS
         self._histograms: List[TimeHistogram] = []
         self._name = ""
 
@@ -167,6 +174,8 @@ class _ReadAndScatter(beam.DoFn):
         if not self._tables:
             return
         table = pa.concat_tables(self._tables).combine_chunks()
+        if self._log.filter:
+            self._items = _added(self._items, _item_counts(table))
         ids = table.column(names.USER_ID).combine_chunks()
         if isinstance(ids, pa.ChunkedArray):
             ids = pa.concat_arrays(ids.chunks)
@@ -185,6 +194,10 @@ class _ReadAndScatter(beam.DoFn):
 
     def finish_bundle(self) -> Iterator[windowed_value.WindowedValue]:
         self._flush()
+        if self._items.num_rows:
+            path = posixpath.join(self._scratch, f"items-{self._name}.arrow")
+            _write_batches(path, self._items.schema, [self._items])
+            self._report.item_counts.append(path)
         if self._histograms:
             self._report.histogram = TimeHistogram.merged(self._histograms)
         yield windowed_value.WindowedValue(
@@ -192,16 +205,82 @@ class _ReadAndScatter(beam.DoFn):
         )
 
 
+@dataclasses.dataclass
+class _FilterReport:
+    """What `log.filter` left out; mergeable."""
+
+    dropped: Dict[str, int] = dataclasses.field(default_factory=dict)
+    histogram: Optional[TimeHistogram] = None
+
+    @classmethod
+    def merged(cls, reports: Iterable["_FilterReport"]) -> "_FilterReport":
+        reports = list(reports)
+        dropped: collections.Counter = collections.Counter()
+        for report in reports:
+            dropped.update(report.dropped)
+        histograms = [report.histogram for report in reports if report.histogram is not None]
+        return cls(dict(dropped), TimeHistogram.merged(histograms) if histograms else None)
+
+
+class _FilterShard(beam.DoFn):
+    """Brings a shard together without the events of rare items and users."""
+
+    def __init__(self, scattered: Sequence[str], kept_items: str, min_user_events: int, scratch: str):
+        self._scattered, self._kept_path, self._scratch = scattered, kept_items, scratch
+        self._min_user_events = min_user_events
+
+    def setup(self) -> None:
+        # From a file: all ids do not belong into the description of a pipeline.
+        self._kept = _read_batch(self._kept_path, 0).column("item").combine_chunks()
+        if isinstance(self._kept, pa.ChunkedArray):
+            chunks = self._kept.chunks
+            self._kept = pa.concat_arrays(chunks) if chunks else pa.array([], pa.binary())
+
+    def process(self, shard: int) -> Iterator[_FilterReport]:
+        table = pa.concat_tables([_read_batch(path, shard) for path in self._scattered])
+        left, dropped = windows.drop_rare(table, self._kept, self._min_user_events)
+        _write_batches(_filtered_path(self._scratch, shard), left.schema, [left])
+        times = left.column(names.TIMESTAMP).to_numpy()
+        yield _FilterReport(dropped, TimeHistogram.of(times) if len(times) else None)
+
+
+def _filtered_path(scratch: str, shard: int) -> str:
+    return posixpath.join(scratch, f"filtered-{shard:06d}.arrow")
+
+
+_EMPTY_COUNTS = pa.table({"item": pa.array([], pa.binary()), "events": pa.array([], pa.int64())})
+
+
+def _item_counts(table: pa.Table) -> pa.Table:
+    counted = pc.value_counts(table.column(names.ITEM_ID))
+    return pa.table({"item": counted.field("values"), "events": counted.field("counts")})
+
+
+def _added(*counts: pa.Table) -> pa.Table:
+    """Adds numbers of events up by item."""
+    total = pa.concat_tables(counts).group_by("item").aggregate([("events", "sum")])
+    return total.select(["item", "events_sum"]).rename_columns(["item", "events"])
+
+
 class _SortShard(beam.DoFn):
     """Brings a shard together, sorts it, gives every event its role, and counts."""
 
     COUNTS = "counts"
 
-    def __init__(self, scattered: Sequence[str], split: spec.SplitSpec, cuts: Optional[splits.Cuts], scratch: str):
+    def __init__(
+        self,
+        scattered: Optional[Sequence[str]],
+        split: spec.SplitSpec,
+        cuts: Optional[splits.Cuts],
+        scratch: str,
+    ):
         self._scattered, self._split, self._cuts, self._scratch = scattered, split, cuts, scratch
 
     def process(self, shard: int) -> Iterator[Any]:
-        table = pa.concat_tables([_read_batch(path, shard) for path in self._scattered])
+        if self._scattered is None:
+            table = _read_batch(_filtered_path(self._scratch, shard), 0)
+        else:
+            table = pa.concat_tables([_read_batch(path, shard) for path in self._scattered])
         if not table.num_rows:
             return
         events = windows.sort_events(table, self._split, self._cuts)
@@ -365,21 +444,33 @@ def run(
     Raises:
       errors.InputError: see `Executor.Do`.
     """
+    if split.target_behaviors and not log.columns.behavior:
+        raise errors.InputError(
+            f"split.target_behaviors ({', '.join(split.target_behaviors)}) needs log.columns.behavior, "
+            f"found none"
+        )
     for folder in [rejected_uri, profile_uri, scratch, *(_split_uri(examples_uri, s) for s in names.SPLITS)]:
         fileio.makedirs(folder)
     try:
         report = _read(log, window, split, span, scratch, rejected_uri, make_pipeline)
         summary = _check_rejects(report, log, rejected_uri)
-        cuts = _cuts(split, report.histogram)
-        counts, written = _window(report.scattered, window, split, cuts, examples_uri, scratch, make_pipeline)
+        scattered: Optional[List[str]] = report.scattered
+        histogram, filtered = report.histogram, None
+        if log.filter:
+            filtered, histogram = _filter(log.filter, report, window.shards, scratch, make_pipeline)
+            scattered = None
+        cuts = _cuts(split, histogram)
+        counts, written = _window(scattered, window, split, cuts, examples_uri, scratch, make_pipeline)
     finally:
         if fileio.exists(scratch):
             fileio.rmtree(scratch)
+    _check_behaviors(split, counts)
     _check_splits(written, split, cuts, counts)
     result = profile.summary(counts)
     result.update(
         rows=summary["rows"],
         rejected=summary["rejected"],
+        filter=filtered,
         windows={name: written.get(name, 0) for name in (*names.SPLITS, "dropped")},
         split={"eval_from": profile.moment(cuts.eval_from), "test_from": profile.moment(cuts.test_from)}
         if cuts
@@ -405,7 +496,8 @@ def _read(
     rejected: str,
     make_pipeline: Any,
 ) -> _ReadReport:
-    cuts_by_share = "time" in split.by and isinstance(split.eval_from, float)
+    # A share is one of the events that a filter has left.
+    cuts_by_share = "time" in split.by and isinstance(split.eval_from, float) and not log.filter
     sources = readers.find_sources(span_patterns(log, span), log)
     _PROGRESS.info("reading %d file(s)", len({s.path for s in sources}))
     return _gather(
@@ -419,6 +511,48 @@ def _read(
         ),
         _ReadReport.merged,
     )
+
+
+def _filter(
+    rule: spec.FilterSpec, report: _ReadReport, shards: int, scratch: str, make_pipeline: Any
+) -> Tuple[Dict[str, int], TimeHistogram]:
+    """Writes the shards without rare items and users; tells what was left out, and the times of the rest.
+
+    Raises:
+      errors.InputError: if nothing is left.
+    """
+    counts = _EMPTY_COUNTS
+    for path in report.item_counts:
+        counts = _added(counts, _read_batch(path, 0))
+    kept = counts.filter(pc.greater_equal(counts.column("events"), rule.min_item_events)).select(["item"])
+    kept_path = posixpath.join(scratch, "kept-items.arrow")
+    _write_batches(kept_path, kept.schema, [kept])
+    found = _gather(
+        make_pipeline,
+        scratch,
+        lambda pipeline: (
+            pipeline
+            | "Shards" >> beam.Create(list(range(shards)))
+            | "Spread" >> beam.Reshuffle()
+            | "FilterShard"
+            >> beam.ParDo(_FilterShard(report.scattered, kept_path, rule.min_user_events, scratch))
+        ),
+        _FilterReport.merged,
+    )
+    result = {
+        "min_item_events": rule.min_item_events,
+        "min_user_events": rule.min_user_events,
+        "items": counts.num_rows - kept.num_rows,
+        **found.dropped,
+    }
+    words = (
+        f"{result['items']:,} of {counts.num_rows:,} items with fewer than {rule.min_item_events} events and "
+        f"{result['users']:,} users with fewer than {rule.min_user_events} left"
+    )
+    if found.histogram is None:
+        raise errors.InputError(f"log.filter leaves nothing of the log: it leaves out {words}")
+    _PROGRESS.info("left out %s: %s events", words, f"{result['item_events'] + result['user_events']:,}")
+    return result, found.histogram
 
 
 def _gather(make_pipeline: Any, scratch: str, build: Any, merge: Any) -> Any:
@@ -481,7 +615,7 @@ def _cuts(split: spec.SplitSpec, histogram: Optional[TimeHistogram]) -> Optional
 
 
 def _window(
-    scattered: Sequence[str],
+    scattered: Optional[Sequence[str]],
     window: spec.WindowSpec,
     split: spec.SplitSpec,
     cuts: Optional[splits.Cuts],
@@ -521,6 +655,15 @@ def _window(
     return _gather(make_pipeline, scratch, build, merge)
 
 
+def _check_behaviors(split: spec.SplitSpec, counts: profile.Counts) -> None:
+    unknown = [name for name in split.target_behaviors or () if name not in counts.behaviors]
+    if unknown:
+        raise errors.InputError(
+            f"split.target_behaviors: no event of {', '.join(unknown)}; the log has "
+            f"{', '.join(sorted(counts.behaviors, key=counts.behaviors.get, reverse=True)[:20])}"
+        )
+
+
 def _check_splits(
     written: Dict[str, int], split: spec.SplitSpec, cuts: Optional[splits.Cuts], counts: profile.Counts
 ) -> None:
@@ -534,7 +677,10 @@ def _check_splits(
         )
         if cuts:
             found += f", cuts at {profile.moment(cuts.eval_from)} and {profile.moment(cuts.test_from)}"
+        kind = ""
+        if split.target_behaviors and name != names.TRAIN:
+            kind = f" of {' or '.join(split.target_behaviors)}"
         raise errors.InputError(
-            f"split: no window for {name!r} by {', '.join(split.by)}; the log has {found}; a window needs a target "
-            f"and at least window.min_history events of the same user before it"
+            f"split: no window for {name!r} by {', '.join(split.by)}; the log has {found}; a window needs a "
+            f"target{kind} and at least window.min_history events of the same user before it"
         )

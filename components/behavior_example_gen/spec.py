@@ -50,6 +50,21 @@ class Columns(settings.Settings):
         return self
 
 
+class FilterSpec(settings.Settings):
+    """Which events are left out before anything else is done with the log.
+
+    First the events of items with fewer than `min_item_events` events, then the events of users
+    who have fewer than `min_user_events` of what is left. Once, in this order: an item may end
+    with fewer events than it was kept for.
+
+    Attributes:
+      min_item_events, min_user_events: events in the whole log; 1 leaves nothing out.
+    """
+
+    min_item_events: int = pydantic.Field(default=1, ge=1)
+    min_user_events: int = pydantic.Field(default=1, ge=1)
+
+
 class LogSpec(settings.Settings):
     """Where the log is and how its rows are to be read.
 
@@ -63,6 +78,8 @@ class LogSpec(settings.Settings):
       spans: with `{SPAN}`, how many spans up to the newest one are read; None is all.
       max_rejected_share: a run stops when more than this share of the rows is bad.
       max_id_bytes: a longer id makes a row bad.
+      filter: events of rare items and users to leave out; None leaves out nothing. Shares of
+        `split` are of the events that are left.
     """
 
     path: str
@@ -73,6 +90,7 @@ class LogSpec(settings.Settings):
     spans: Optional[int] = pydantic.Field(default=None, ge=1)
     max_rejected_share: float = pydantic.Field(default=0.01, ge=0, le=1)
     max_id_bytes: int = pydantic.Field(default=256, ge=1)
+    filter: Optional[FilterSpec] = None
 
 
 class WindowSpec(settings.Settings):
@@ -145,6 +163,9 @@ class SplitSpec(settings.Settings):
         nothing; alone, their last two events are targets as in `leave_one_out`.
         `time` with `leave_one_out`: the last event of each user in each period.
       targets: with `time`, which events of a user in a period are targets.
+      target_behaviors: only events of these behaviours are targets of `eval` and `test`, so that
+        `leave_one_out` takes the last such event and the one before; None is all of them.
+        Histories, and what is trained on, have all behaviours.
     """
 
     by: Tuple[Literal["time", "leave_one_out", "held_out_users"], ...] = ("time",)
@@ -152,9 +173,12 @@ class SplitSpec(settings.Settings):
     test_from: Cut = 0.9
     targets: Literal["first", "last", "all"] = "all"
     held_out_share: float = pydantic.Field(default=0.2, gt=0, lt=1)
+    target_behaviors: Optional[Tuple[str, ...]] = None
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> "SplitSpec":
+        if self.target_behaviors is not None and not self.target_behaviors:
+            raise ValueError("target_behaviors names at least one behaviour, found none")
         if not 1 <= len(self.by) <= 2 or len(set(self.by)) != len(self.by):
             raise ValueError(f"by takes one rule or two different ones, found {list(self.by)}")
         if isinstance(self.eval_from, float) != isinstance(self.test_from, float):

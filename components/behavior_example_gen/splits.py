@@ -1,7 +1,7 @@
 """Which event is a target of which split. NumPy on the sorted events of many users at once."""
 
 import dataclasses
-from typing import Optional
+from typing import Optional, Tuple
 
 import numpy as np
 
@@ -14,8 +14,9 @@ TRAIN = 0
 EVAL = 1
 TEST = 2
 
-# With fewer events, leaving two out leaves nothing to learn from: such users only train.
-_MIN_EVENTS_TO_LEAVE_OUT = 3
+# With fewer events before the last target, leaving two out leaves nothing to learn from: such
+# users only train.
+_MIN_EVENTS_BEFORE_TEST = 2
 _HASH_SPACE = np.uint64(1 << 53)
 
 
@@ -39,6 +40,7 @@ def assign_roles(
     user_hash: np.ndarray,
     split: spec.SplitSpec,
     cuts: Optional[Cuts],
+    wanted: Optional[np.ndarray] = None,
 ) -> np.ndarray:
     """Gives every event its role.
 
@@ -48,13 +50,13 @@ def assign_roles(
       user_hash: `[U]` uint64.
       split: the rules; see `SplitSpec`.
       cuts: of the rule `time`, else None.
+      wanted: `[N]` bool, the events that may be targets of `eval` and `test`; None is all.
 
     Returns:
       `[N]` int8. A user's training events come before all other ones.
     """
     counts = np.diff(starts)
-    first, last = np.repeat(starts[:-1], counts), np.repeat(starts[1:] - 1, counts)
-    position = np.arange(len(times))
+    wanted = np.ones(len(times), bool) if wanted is None else wanted
     roles = np.full(len(times), HISTORY_ONLY, np.int8)
     holds_out = "held_out_users" in split.by
     out = np.repeat(held_out(user_hash, split.held_out_share), counts) if holds_out else np.zeros(len(times), bool)
@@ -62,21 +64,43 @@ def assign_roles(
     if "time" in split.by:
         period = np.where(times < cuts.eval_from, TRAIN, np.where(times < cuts.test_from, EVAL, TEST)).astype(np.int8)
         targets = "last" if "leave_one_out" in split.by else split.targets
-        if targets == "all":
-            chosen = period != TRAIN
-        else:
-            same_before = (position > first) & (period == np.roll(period, 1))
-            same_after = (position < last) & (period == np.roll(period, -1))
-            chosen = (period != TRAIN) & ~(same_before if targets == "first" else same_after)
+        chosen = (period != TRAIN) & wanted
+        if targets != "all":
+            new_user = np.zeros(len(times), bool)
+            new_user[starts[:-1]] = True
+            # Times are in order, so that a user's events of a period are neighbours.
+            runs = np.flatnonzero(new_user | (period != np.roll(period, 1)))
+            before, after = _wanted_around(wanted, np.append(runs, len(times)))
+            chosen &= (before if targets == "first" else after) == 0
         roles[chosen] = period[chosen]
         roles[(period == TRAIN) & ~out] = TRAIN
         return roles
 
-    enough = np.repeat(counts >= _MIN_EVENTS_TO_LEAVE_OUT, counts)
+    position = np.arange(len(times)) - np.repeat(starts[:-1], counts)
+    _, after = _wanted_around(wanted, starts)
     leaves_out = out if split.by == ("held_out_users",) else np.ones(len(times), bool)
-    roles[~out & ~(leaves_out & enough & (position >= last - 1))] = TRAIN
     # A held-out user has nothing to lose by being a target with few events.
-    leaves_out = leaves_out & (enough | out)
-    roles[leaves_out & (position == last - 1)] = EVAL
-    roles[leaves_out & (position == last)] = TEST
+    test = wanted & (after == 0) & leaves_out & (out | (position >= _MIN_EVENTS_BEFORE_TEST))
+    # Without a history there is no window: then the event is worth more for training.
+    evaluated = wanted & (after == 1) & (position >= 1) & leaves_out & _of_users(test, starts)
+    left_out = np.concatenate([[0], np.cumsum(test | evaluated)])
+    before_left_out = left_out[1:] == np.repeat(left_out[starts[:-1]], counts)
+    roles[before_left_out & ~out] = TRAIN
+    roles[evaluated] = EVAL
+    roles[test] = TEST
     return roles
+
+
+def _wanted_around(wanted: np.ndarray, starts: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+    """How many wanted events of the same group come before and after each event: `[N]`, `[N]`."""
+    counts = np.diff(starts)
+    total = np.concatenate([[0], np.cumsum(wanted)])
+    before = total[:-1] - np.repeat(total[starts[:-1]], counts)
+    after = np.repeat(total[starts[1:]], counts) - total[1:]
+    return before, after
+
+
+def _of_users(event: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """Whether the user of each event has any that is marked: `[N] bool -> [N] bool`."""
+    before, after = _wanted_around(event, starts)
+    return before + after + event > 0

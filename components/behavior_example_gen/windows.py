@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.behavior_example_gen import readers, spec, splits
-from schemas import names
+from schemas import errors, names
 
 ROLE = "role"
 # More list values than this in one record batch are split, so that memory stays flat when a
@@ -84,6 +84,9 @@ def sort_events(table: pa.Table, split: spec.SplitSpec, cuts: Optional[splits.Cu
 
     Args:
       table: the columns of `readers.Block`, and `readers.FILE`.
+
+    Raises:
+      errors.InputError: if targets are asked by behaviour of a log without behaviours.
     """
     table = table.combine_chunks()
     users = table.column(names.USER_ID)
@@ -102,10 +105,49 @@ def sort_events(table: pa.Table, split: spec.SplitSpec, cuts: Optional[splits.Cu
     (batch,) = table.to_batches(max_chunksize=None) if table.num_rows else (_empty(table.schema),)
     user_hash = hash_ids(batch.column(batch.schema.get_field_index(names.USER_ID)).take(pa.array(starts[:-1])))
     times = batch.column(batch.schema.get_field_index(names.TIMESTAMP)).to_numpy()
-    roles = splits.assign_roles(starts, times, user_hash, split, cuts)
+    roles = splits.assign_roles(starts, times, user_hash, split, cuts, _wanted(batch, split))
     columns = {field.name: batch.column(i) for i, field in enumerate(batch.schema)}
     columns[ROLE] = pa.array(roles)
     return Events(pa.RecordBatch.from_arrays(list(columns.values()), list(columns)), starts)
+
+
+def _wanted(batch: pa.RecordBatch, split: spec.SplitSpec) -> Optional[np.ndarray]:
+    """Which events may be targets of eval and test, `[N]` bool; None is all."""
+    if split.target_behaviors is None:
+        return None
+    if names.BEHAVIOR not in batch.schema.names:
+        raise errors.InputError(
+            f"split.target_behaviors ({', '.join(split.target_behaviors)}) needs log.columns.behavior, "
+            f"found none"
+        )
+    behaviors = batch.column(batch.schema.get_field_index(names.BEHAVIOR))
+    values = pa.array([name.encode("utf-8") for name in split.target_behaviors], behaviors.type)
+    return pc.is_in(behaviors, value_set=values).to_numpy(zero_copy_only=False)
+
+
+def drop_rare(table: pa.Table, kept_items: pa.Array, min_user_events: int) -> Tuple[pa.Table, Dict[str, int]]:
+    """Leaves out events of rare items, then those of users with few of what is left.
+
+    Args:
+      table: events of whole users, in any order.
+      kept_items: binary ids of the items that stay.
+      min_user_events: the least number of events of a user that stays.
+
+    Returns:
+      The rest of the table, and the numbers of `item_events`, `users` and `user_events` that
+      were left out; `users` has those of whom the items left nothing.
+    """
+    users = pc.count_distinct(table.column(names.USER_ID)).as_py()
+    rest = table.filter(pc.is_in(table.column(names.ITEM_ID), value_set=kept_items))
+    counted = pc.value_counts(rest.column(names.USER_ID))
+    enough = pc.greater_equal(counted.field("counts"), min_user_events)
+    kept_users = counted.field("values").filter(enough)
+    left = rest.filter(pc.is_in(rest.column(names.USER_ID), value_set=kept_users))
+    return left, {
+        "item_events": table.num_rows - rest.num_rows,
+        "users": users - len(kept_users),
+        "user_events": rest.num_rows - left.num_rows,
+    }
 
 
 def _empty(schema: pa.Schema) -> pa.RecordBatch:

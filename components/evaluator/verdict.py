@@ -163,10 +163,10 @@ def _slices(evaluation_uri: str) -> List[SliceResult]:
                 change=None if change is None else _with_prefix(change, ""),
             )
         )
-    return sorted(results, key=lambda result: [(feature, _order(value)) for feature, value in result.slice])
+    return sorted(results, key=lambda r: [(feature, value_order(value)) for feature, value in r.slice])
 
 
-def _order(value: str) -> Tuple[float, str]:
+def value_order(value: str) -> Tuple[float, str]:
     """Sorts `5-9` before `10-19`."""
     leading = re.match(r"\d+", value)
     return (float(leading.group()) if leading else 0.0, value)

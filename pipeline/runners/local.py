@@ -1,5 +1,6 @@
 """Runs an experiment on this machine: one folder a run, metadata in SQLite, everything cached."""
 
+import contextlib
 import datetime
 import fcntl
 import json
@@ -7,7 +8,7 @@ import logging
 import os
 import shlex
 import sys
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, Iterator, List, Optional, Sequence
 
 import schemas  # noqa: F401  selects Keras 2
 from pipeline import config, datasets, progress
@@ -90,18 +91,29 @@ def run(
     experiment = prepare(experiment, print)
     check_log(experiment, source)
     run_dir = os.path.abspath(run_dir)
-    os.makedirs(run_dir, exist_ok=True)
-    with open(os.path.join(run_dir, ".lock"), "w", encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise errors.InputError(f"{run_dir}: another run is at work in this folder") from None
+    with locked(run_dir):
         with open(os.path.join(run_dir, "experiment.yaml"), "w", encoding="utf-8") as stream:
             stream.write(experiment.to_yaml())
         places = folders(run_dir)
         log_path = os.path.join(run_dir, "log.txt")
         with progress.quiet(log_path) as screen:
             return _run(experiment, run_dir, places, screen, log_path, list(command or sys.argv))
+
+
+@contextlib.contextmanager
+def locked(run_dir: str) -> Iterator[None]:
+    """Makes a run's folder and keeps other runs out of it.
+
+    Raises:
+      errors.InputError: if a run is at work there.
+    """
+    os.makedirs(run_dir, exist_ok=True)
+    with open(os.path.join(run_dir, ".lock"), "w", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise errors.InputError(f"{run_dir}: another run is at work in this folder") from None
+        yield
 
 
 def _run(
@@ -139,7 +151,7 @@ def _run(
             try:
                 info = original(self)
             except Exception as error:
-                shown.finish(progress.FAILED, _root_cause(error))
+                shown.finish(progress.FAILED, root_cause(error))
                 raise
             # Without an execution, the driver found everything in the cache.
             ran = info is not None and info.execution_id is not None and _executed(self, info)
@@ -170,12 +182,12 @@ def _run(
         logging.getLogger("footfall").exception("no report")
         screen.write(f"no report: {error} (see {log_path})\n")
     if failure is not None:
-        cause = _input_error(failure)
+        cause = input_error(failure)
         if cause is not None:
             raise cause
         failed = next((c for c in state["components"] if c["state"] == progress.FAILED), None)
         where = failed["id"] if failed else "the runner"
-        raise RunFailed(f"{where}: {_root_cause(failure)} (log: {log_path})") from failure
+        raise RunFailed(f"{where}: {root_cause(failure)} (log: {log_path})") from failure
     return state
 
 
@@ -195,7 +207,8 @@ def _chain(error: BaseException) -> List[BaseException]:
     return chain
 
 
-def _input_error(error: BaseException) -> Optional[errors.InputError]:
+def input_error(error: BaseException) -> Optional[errors.InputError]:
+    """The error of the user's input that is behind another one, if any."""
     for link in _chain(error):
         if isinstance(link, errors.InputError):
             return link
@@ -206,8 +219,9 @@ def _input_error(error: BaseException) -> Optional[errors.InputError]:
     return None
 
 
-def _root_cause(error: BaseException) -> str:
-    known = _input_error(error)
+def root_cause(error: BaseException) -> str:
+    """An error in one line."""
+    known = input_error(error)
     text = str(known or error).strip() or type(error).__name__
     return text if known else f"{type(error).__name__}: {text.splitlines()[0][:500]}"
 

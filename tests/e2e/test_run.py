@@ -10,37 +10,13 @@ import os
 import pathlib
 import signal
 import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 import yaml
 
-import pipeline
-
-ROOT = pathlib.Path(pipeline.__file__).parents[1]
-ITEMS = 40
-DAY = 86_400
-
-
-def successor(item: int) -> int:
-    """What a user of the log nearly always does next; all items are on one round."""
-    return (21 * item + 3) % ITEMS
-
-
-def write_day(folder: pathlib.Path, day: int, seed: int) -> None:
-    """A day's log: 300 users walk on from item to item; one step in twenty is a jump."""
-    rng = np.random.default_rng(seed)
-    lines = ["user_id,item_id,timestamp"]
-    for user in range(300):
-        item = int(rng.integers(ITEMS))
-        for step in range(12):
-            lines.append(f"u{user},i{item},{1_600_000_000 + DAY * day + 60 * step + user}")
-            item = int(rng.integers(ITEMS)) if rng.random() < 0.05 else successor(item)
-    target = folder / f"day-{day}" / "events.csv"
-    target.parent.mkdir(parents=True)
-    target.write_text("\n".join(lines) + "\n")
+from tests.e2e import walk
 
 
 class Deployment:
@@ -48,7 +24,7 @@ class Deployment:
 
     def __init__(self, folder: pathlib.Path):
         self.folder = folder
-        write_day(folder / "log", 1, seed=1)
+        walk.write_day(folder / "log", 1, seed=1)
         experiment = {
             "name": "walk",
             "log": {"path": str(folder / "log" / "day-{SPAN}" / "*.csv")},
@@ -64,20 +40,10 @@ class Deployment:
         self.run_dir = folder / "runs" / "walk"
 
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
-            [sys.executable, "-m", "pipeline.cli", *arguments],
-            cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+        return walk.start(self.folder, *arguments)
 
     def finish(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        process = self.start(*arguments)
-        printed, _ = process.communicate(timeout=400)
-        return subprocess.CompletedProcess(arguments, process.returncode, printed)
+        return walk.finish(self.folder, *arguments)
 
     def run(self, *arguments: str) -> str:
         """A run that ends well; what it printed."""
@@ -100,8 +66,7 @@ class Deployment:
 
     def artifacts(self, component: str, output: str) -> list:
         """The folders of an output, one for each execution."""
-        found = (self.run_dir / "pipeline_root" / component / output).glob("*")
-        return sorted((path for path in found if path.is_dir()), key=lambda path: int(path.name))
+        return walk.made(self.run_dir, component, output)
 
     def versions(self) -> list:
         return sorted(int(path.name) for path in (self.run_dir / "serving" / "walk").glob("*"))
@@ -153,12 +118,12 @@ def test_the_third_start_finishes_and_pushes(deployment):
 def test_the_pushed_model_has_learnt_the_walk(deployment):
     wanted = []
     lines = []
-    for start in range(0, ITEMS, 4):
-        walk = [start]
+    for start in range(0, walk.ITEMS, 4):
+        steps = [start]
         for _ in range(4):
-            walk.append(successor(walk[-1]))
-        lines.append(json.dumps([{"item_id": f"i{item}", "timestamp": n} for n, item in enumerate(walk[:-1])]))
-        wanted.append(f"i{walk[-1]}")
+            steps.append(walk.successor(steps[-1]))
+        lines.append(json.dumps([{"item_id": f"i{item}", "timestamp": n} for n, item in enumerate(steps[:-1])]))
+        wanted.append(f"i{steps[-1]}")
     (deployment.folder / "histories.jsonl").write_text("\n".join(lines))
     done = deployment.finish("predict", "runs/walk", "--history", "histories.jsonl", "-k", "1", "--json")
     answers = [json.loads(line)["item_id"][0] for line in done.stdout.splitlines() if line.startswith("{")]
@@ -177,7 +142,7 @@ def test_a_worse_model_is_not_pushed_and_the_report_says_why(deployment):
 
 
 def test_a_new_day_is_read_trained_on_and_pushed(deployment):
-    write_day(deployment.folder / "log", 2, seed=2)
+    walk.write_day(deployment.folder / "log", 2, seed=2)
     before = deployment.versions()
     deployment.run()
     states = deployment.states()
@@ -212,7 +177,7 @@ def test_a_folder_has_one_run_at_a_time(deployment):
 def test_a_broken_day_stops_the_run_with_examples(deployment):
     folder = deployment.folder / "log" / "day-3"
     folder.mkdir()
-    rows = [f"u{n},i{n % ITEMS},{1_600_000_000 + 3 * DAY + n}" for n in range(2000)]
+    rows = [f"u{n},i{n % walk.ITEMS},{1_600_000_000 + 3 * walk.DAY + n}" for n in range(2000)]
     rows[::2] = [f"u{n},,yesterday" for n in range(1000)]
     (folder / "events.csv").write_text("user_id,item_id,timestamp\n" + "\n".join(rows) + "\n")
     before = deployment.versions()

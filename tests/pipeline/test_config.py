@@ -45,6 +45,13 @@ def with_values(**parts):
         (with_values(split={"by": ["time"], "eval_from": 0.5, "test_from": "2020-01-01"}), ["split:", "both shares or both moments"]),
         (with_values(split={"by": ["time"], "eval_from": "soon", "test_from": "2020-01-01"}), ["split.eval_from:", "found 'soon'"]),
         (with_values(split={"by": ["time", "time"]}), ["split: by takes one rule or two different ones"]),
+        (with_values(split={"target_behaviors": ["buy"]}), ["split.target_behaviors needs log.columns.behavior, found none"]),
+        (with_values(split={"target_behaviors": []}), ["split: target_behaviors names at least one behaviour"]),
+        (
+            with_values(log={"path": "x", "filter": {"min_item_event": 5}}),
+            ["log.filter.min_item_event: unknown key; did you mean min_item_events?", "min_user_events"],
+        ),
+        (with_values(log={"path": "x", "filter": {"min_user_events": 0}}), ["log.filter.min_user_events: input should be"]),
         (with_values(name="My Experiment"), ["name:", 'found "My Experiment"']),
         (with_values(gate={"metric": "auc"}), ["gate.metric:", 'found "auc"']),
         (with_values(training={"epochs": -1, "batch_size": 0}), ["training.epochs:", "training.batch_size:"]),

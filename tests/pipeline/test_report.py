@@ -242,7 +242,7 @@ def test_an_empty_folder_and_no_folder(tmp_path):
     ],
 )
 def test_ticks_are_round_and_cover_the_range(low, high, expected):
-    ticks = report._ticks(low, high, 5)
+    ticks = report.ticks(low, high, 5)
     assert ticks[0] <= low and ticks[-1] >= high
     if low != high:
         assert ticks == pytest.approx(expected)
@@ -288,6 +288,18 @@ def test_graph_without_shortcuts():
 )
 def test_long_names_take_two_lines(name, lines):
     assert report._two_lines(name) == lines
+
+
+def test_what_a_filter_left_out(tmp_path):
+    recorder = recorded_run.Recorder(tmp_path / "demo")
+    recorder.start("first")
+    counts = {"min_item_events": 5, "min_user_events": 3, "items": 1204, "item_events": 2999, "users": 17}
+    folder = recorder.folder("profile", profile={"users": 3, "filter": {**counts, "user_events": 30}})
+    recorder.execution("Everything", outputs=[("profile", recorder.artifact("footfall.LogProfile", folder))])
+    recorder.finish()
+    text = _read(recorder).sections["data"]
+    assert "log.filter left out 2,999 events of 1,204 items with fewer than 5 events" in text
+    assert "then 30 events of users with fewer than 3 left; 17 users are gone" in text
 
 
 def test_artifacts_that_lack_keys(tmp_path):

@@ -33,6 +33,15 @@ def test_bounds_reach_every_comparator():
     assert skews == [0.07] * 6 and drifts == [0.03] * 6
 
 
+def test_targets_of_other_behaviors_are_no_skew():
+    plain = {f.name: f for f in load.next_window_schema(True, True).feature}
+    chosen = {f.name: f for f in load.next_window_schema(True, True, target_behaviors_differ=True).feature}
+    assert plain[names.TARGET_BEHAVIOR].HasField("skew_comparator")
+    assert not chosen[names.TARGET_BEHAVIOR].HasField("skew_comparator")
+    assert chosen[names.TARGET_BEHAVIOR].HasField("drift_comparator")
+    assert chosen[names.BEHAVIOR].HasField("skew_comparator")
+
+
 @pytest.mark.parametrize("name", ["log", "next_window"])
 def test_files_parse(name):
     assert isinstance(load.read(name), schema_pb2.Schema) and load.read(name).feature

@@ -17,9 +17,19 @@ def length_group(size):
     return "50+" if size >= 50 else "20-49" if size >= 20 else "10-19" if size >= 10 else "5-9" if size >= 5 else "1-4"
 
 
-def roles(times, out, by, targets, cuts):
-    """The role of each event of one user."""
+def without_rare(events, min_item_events, min_user_events):
+    """The events of a log that a filter leaves: items first, then users by what they have left."""
+    of_item = collections.Counter(e["item"] for e in events)
+    events = [e for e in events if of_item[e["item"]] >= min_item_events]
+    of_user = collections.Counter(e["user"] for e in events)
+    return [e for e in events if of_user[e["user"]] >= min_user_events]
+
+
+def roles(times, out, by, targets, cuts, may_be_target=None):
+    """The role of each event of one user; `may_be_target` marks those that eval and test may ask for."""
     count = len(times)
+    if may_be_target is not None:
+        return _roles_of_some(times, out, by, targets, cuts, may_be_target)
     if "time" in by:
         period = ["train" if t < cuts[0] else "eval" if t < cuts[1] else "test" for t in times]
         wanted = "last" if "leave_one_out" in by else targets
@@ -41,11 +51,44 @@ def roles(times, out, by, targets, cuts):
     return result
 
 
-def windows(events, *, length, train, stride, min_history, by, targets, cuts, held_out):
+def _roles_of_some(times, out, by, targets, cuts, may_be_target):
+    if "time" in by:
+        result, asked = [], {"eval": [], "test": []}
+        for i, t in enumerate(times):
+            period = "train" if t < cuts[0] else "eval" if t < cuts[1] else "test"
+            result.append("train" if period == "train" and not out else None)
+            if period != "train" and may_be_target[i]:
+                asked[period].append(i)
+        wanted = "last" if "leave_one_out" in by else targets
+        for period, found in asked.items():
+            for i in {"all": found, "first": found[:1], "last": found[-1:]}[wanted]:
+                result[i] = period
+        return result
+    if "leave_one_out" not in by and not out:
+        return ["train"] * len(times)
+    result = [None] * len(times)
+    found = [i for i, may in enumerate(may_be_target) if may]
+    # Two events at least are left to learn the test target from, unless nothing is learnt anyway.
+    if found and (out or found[-1] >= 2):
+        first_left_out = found[-1]
+        result[found[-1]] = "test"
+        if len(found) > 1 and found[-2] >= 1:
+            first_left_out = found[-2]
+            result[found[-2]] = "eval"
+    else:
+        first_left_out = len(times)
+    if not out:
+        result[:first_left_out] = ["train"] * first_left_out
+    return result
+
+
+def windows(
+    events, *, length, train, stride, min_history, by, targets, cuts, held_out, target_behaviors=None
+):
     """All windows of a log as a list of dicts.
 
     Args:
-      events: dicts with user, item, time, in the order of the log.
+      events: dicts with user, item, time (and behavior), in the order of the log.
       held_out: users that train nothing.
     """
     users = collections.defaultdict(list)
@@ -53,9 +96,10 @@ def windows(events, *, length, train, stride, min_history, by, targets, cuts, he
         users[event["user"]].append(event)
     for sequence in users.values():
         sequence.sort(key=lambda e: e["time"])
-    role = {
-        u: roles([e["time"] for e in s], u in held_out, by, targets, cuts) for u, s in users.items()
-    }
+    role = {}
+    for u, s in users.items():
+        asked = None if target_behaviors is None else [e["behavior"] in target_behaviors for e in s]
+        role[u] = roles([e["time"] for e in s], u in held_out, by, targets, cuts, asked)
     trained = {u: role[u].count("train") for u in users}
     items = collections.Counter(
         e["item"] for u, s in users.items() for e, r in zip(s, role[u]) if r == "train"
@@ -82,8 +126,15 @@ def windows(events, *, length, train, stride, min_history, by, targets, cuts, he
                 size = trained[user] or i
                 history = sequence[max(0, i - length) : i]
                 target = sequence[i]
+                behaviors = {}
+                if "behavior" in target:
+                    behaviors = {
+                        "behavior": [e["behavior"] for e in history],
+                        "target_behavior": target["behavior"],
+                    }
                 result.append(
                     {
+                        **behaviors,
                         "split": split,
                         "user_id": user,
                         "item_id": [e["item"] for e in history],

@@ -1,7 +1,9 @@
 """Whole logs through the real readers and Beam: formats, bad rows, and inputs that cannot work."""
 
+import collections
 import gzip
 import json
+import math
 import shutil
 
 import numpy as np
@@ -40,6 +42,64 @@ def test_examples_equal_plain_python(tmp_path):
         for w in mine:
             w.setdefault(names.SEEN_ITEM_ID, [])
         assert sorted(map(harness.key, mine)) == sorted(harness.key(w) for w in expected if w["split"] == split)
+
+
+@pytest.mark.parametrize("by", [("leave_one_out",), ("time",)])
+def test_a_filter_equals_plain_python_on_what_it_leaves(tmp_path, by):
+    events = test_windows.make_log(3, users=60, events=900, items=120)
+    for number, event in enumerate(events):
+        event["time"] = number  # so that the cut in time falls on one event
+    left = reference.without_rare(events, 4, 5)
+    of_items = collections.Counter(e["item"] for e in events)
+    path = harness.write_csv(tmp_path / "log.csv", [f"{e['user']},{e['item']},{e['time']}" for e in events])
+    log = spec.LogSpec(
+        path=path, timestamp_unit="ms", filter=spec.FilterSpec(min_item_events=4, min_user_events=5)
+    )
+    found, profiled, _ = harness.run(tmp_path, log, spec.WindowSpec(length=5, shards=3), spec.SplitSpec(by=by))
+    after_items = sum(of_items[e["item"]] >= 4 for e in events)
+    users = {e["user"] for e in events}
+    assert profiled["filter"] == {
+        "min_item_events": 4,
+        "min_user_events": 5,
+        "items": sum(count < 4 for count in of_items.values()),
+        "item_events": len(events) - after_items,
+        "users": len(users) - len({e["user"] for e in left}),
+        "user_events": after_items - len(left),
+    }
+    # Each part of the filter has something to do here.
+    assert min(profiled["filter"].values()) > 0
+    assert (profiled["rows"], profiled["events"]) == (len(events), len(left))
+    cuts = None
+    if by == ("time",):
+        # The first moment before which at least that share of what is left lies.
+        cuts = [left[math.ceil(share * len(left))]["time"] for share in (0.8, 0.9)]
+    expected = reference.windows(
+        left, length=5, train="sliding", stride=5, min_history=1, by=by, targets="all", cuts=cuts, held_out=set()
+    )
+    for split in names.SPLITS:
+        mine = [{names.SEEN_ITEM_ID: [], **w, "split": split} for w in found[split]]
+        assert sorted(map(harness.key, mine)) == sorted(harness.key(w) for w in expected if w["split"] == split)
+
+
+def test_a_filter_that_leaves_nothing_says_so(tmp_path, rows_csv):
+    log = spec.LogSpec(path=rows_csv, timestamp_unit="ms", filter=spec.FilterSpec(min_item_events=99))
+    with pytest.raises(errors.InputError, match="log.filter leaves nothing.*7 of 7 items with fewer than 99"):
+        harness.run(tmp_path, log)
+
+
+def test_target_behaviors_must_be_in_the_log(tmp_path):
+    rows = [f"{row},{'buy' if n % 9 == 0 else 'view'}" for n, row in enumerate(log_rows())]
+    path = harness.write_csv(tmp_path / "log.csv", rows, "user_id,item_id,timestamp,what")
+    log = spec.LogSpec(path=path, timestamp_unit="ms", columns=spec.Columns(behavior="what"))
+    split = spec.SplitSpec(by=("leave_one_out",), target_behaviors=("buy",))
+    found, _, _ = harness.run(tmp_path / "buy", log, split=split)
+    assert {w["target_behavior"] for s in ("eval", "test") for w in found[s]} == {"buy"}
+    assert {b for w in found["test"] for b in w["behavior"]} == {"buy", "view"}
+    split = spec.SplitSpec(by=("leave_one_out",), target_behaviors=("buy", "bye"))
+    with pytest.raises(errors.InputError, match="no event of bye; the log has view, buy"):
+        harness.run(tmp_path / "bye", log, split=split)
+    with pytest.raises(errors.InputError, match="target_behaviors .* needs log.columns.behavior"):
+        harness.run(tmp_path / "none", spec.LogSpec(path=path, timestamp_unit="ms"), split=split)
 
 
 def test_number_of_shards_changes_no_example(tmp_path, rows_csv):

@@ -13,20 +13,27 @@ from tests.components.behavior_example_gen import reference
 CUTS = splits.Cuts(600, 800)
 
 
-def make_log(seed, users=23, events=400, times=1000, items=30):
+def make_log(seed, users=23, events=400, times=1000, items=30, behaviors=None):
     """Random rows in the order of a log; many times tie."""
     rng = np.random.default_rng(seed)
-    return [
+    rows = [
         {"user": f"u{u}", "item": f"i{i}", "time": int(t)}
         for u, i, t in zip(
             rng.zipf(1.4, events) % users, rng.zipf(1.3, events) % items, rng.integers(0, times, events)
         )
     ]
+    for row, behavior in zip(rows, rng.choice(behaviors, events) if behaviors else ()):
+        row["behavior"] = str(behavior)
+    return rows
 
 
 def table(events):
+    behaviors = {}
+    if "behavior" in events[0]:
+        behaviors[names.BEHAVIOR] = pa.array([e["behavior"].encode() for e in events], pa.binary())
     return pa.table(
         {
+            **behaviors,
             names.USER_ID: pa.array([e["user"].encode() for e in events], pa.binary()),
             names.ITEM_ID: pa.array([e["item"].encode() for e in events], pa.binary()),
             names.TIMESTAMP: pa.array([e["time"] for e in events], pa.int64()),
@@ -47,7 +54,7 @@ def cut(events, window, split, cuts=CUTS):
             values = {"split": name}
             for key, value in row.items():
                 value = [v.decode() if isinstance(v, bytes) else v for v in value]
-                is_list = key in (names.ITEM_ID, names.TIMESTAMP, names.SEEN_ITEM_ID)
+                is_list = key in (names.ITEM_ID, names.TIMESTAMP, names.SEEN_ITEM_ID, names.BEHAVIOR)
                 values[key] = value if is_list else value[0]
             result.append(values)
     return result
@@ -90,6 +97,63 @@ def test_windows_equal_plain_python(by, train, stride):
         )
         assert {w["split"] for w in expected} == set(names.SPLITS)
         same(cut(events, window, split), expected)
+
+
+@pytest.mark.parametrize("by", RULES, ids="+".join)
+@pytest.mark.parametrize("asked", [("buy",), ("buy", "cart")], ids="+".join)
+def test_targets_of_some_behaviors_equal_plain_python(by, asked):
+    for seed, targets in enumerate(("first", "last", "all")):
+        # Some users have no buy, some one, some many.
+        events = make_log(seed, behaviors=["view"] * 6 + ["cart", "cart", "buy", "buy"])
+        split = spec.SplitSpec(by=by, targets=targets, held_out_share=0.3, target_behaviors=asked)
+        expected = reference.windows(
+            events,
+            length=5,
+            train="sliding",
+            stride=5,
+            min_history=1,
+            by=by,
+            targets=targets,
+            cuts=(CUTS.eval_from, CUTS.test_from),
+            held_out=held_out_users(events, split),
+            target_behaviors=asked,
+        )
+        evaluated = [w for w in expected if w["split"] != "train"]
+        assert {w["target_behavior"] for w in evaluated} <= set(asked)
+        assert {w["split"] for w in evaluated} == {"eval", "test"}
+        assert any("view" in w["behavior"] for w in evaluated)
+        same(cut(events, spec.WindowSpec(length=5), split), expected)
+
+
+def test_all_behaviors_as_targets_are_the_same_as_none_named():
+    for by in RULES:
+        events = make_log(4, behaviors=["view", "buy"])
+        window = spec.WindowSpec(length=5)
+        named = spec.SplitSpec(by=by, target_behaviors=("view", "buy"))
+        same(cut(events, window, named), cut(events, window, spec.SplitSpec(by=by)))
+
+
+def test_nothing_after_a_target_that_is_left_out_is_trained_on():
+    """By hand: v0 b1 v2 b3 v4 tests b3 and evaluates b1, so that only v0 is before both."""
+    behaviors = ["view", "buy", "view", "buy", "view"]
+    split = spec.SplitSpec(by=("leave_one_out",), target_behaviors=("buy",))
+    wanted = np.array([b == "buy" for b in behaviors])
+    found = splits.assign_roles(np.array([0, 5]), np.arange(5), np.zeros(1, np.uint64), split, None, wanted)
+    assert found.tolist() == [splits.TRAIN, splits.EVAL, splits.HISTORY_ONLY, splits.TEST, splits.HISTORY_ONLY]
+
+
+def test_filter_drops_items_then_users_once():
+    """By hand: without `rare`, u2 has one event left; that `a` then has two, not three, is not asked again."""
+    events = [
+        {"user": user, "item": item, "time": 0}
+        for user, item in [("u1", "a"), ("u1", "b"), ("u1", "a"), ("u2", "a"), ("u2", "rare"), ("u1", "b"), ("u1", "b")]
+    ]
+    kept = pa.array([b"a", b"b"])
+    left, dropped = windows.drop_rare(table(events), kept, min_user_events=2)
+    assert left.column(names.ITEM_ID).to_pylist() == [b"a", b"b", b"a", b"b", b"b"]
+    assert set(left.column(names.USER_ID).to_pylist()) == {b"u1"}
+    assert dropped == {"item_events": 1, "users": 1, "user_events": 1}
+    assert reference.without_rare(events, 3, 2) == [e for e in events if e["user"] == "u1"]
 
 
 def test_every_training_event_but_the_first_is_a_target_once():

@@ -1,0 +1,546 @@
+"""Compares two trained models on the test windows that both have: is B better than A, and how sure is that?
+
+The Evaluator keeps metrics, not ranks: the `evaluate` signature of each run's model is asked
+again for the rank of every test target, once; the answer stays beside the run.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from components.evaluator import metrics, spec, verdict
+from pipeline import lineage, paired
+from schemas import errors, names
+
+POINT = "point.json"
+EXPERIMENT = "experiment.yaml"
+_CACHE = "compare"
+_CATALOGUE_SIZE = "catalogue_size"
+_KEY = [names.USER_ID, names.TARGET_ITEM_ID, names.TARGET_TIMESTAMP]
+# Scores that are in memory at once: 128 MB of float32.
+_SCORES = 1 << 25
+_MOST_WINDOWS = 512
+# What tells the runs of one setting apart.
+_NOT_SETTINGS = ("name", "training.seed", "push.destination")
+_MAIN_METRIC = "ndcg@10"
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A trained model and the windows that it was made with.
+
+    Attributes:
+      folder: of the run, where its ranks are kept.
+      model_uri, examples_uri: of the artifacts of Trainer and BehaviorExampleGen.
+      settings: of the experiment, by dotted key.
+    """
+
+    folder: str
+    model_uri: str
+    examples_uri: str
+    settings: Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One metric on one slice.
+
+    Attributes:
+      metric: as `ndcg@10`.
+      a, b: means over windows (and over seeds, where there are several).
+      a_sd, b_sd: standard deviation of the mean between seeds; None for a single run.
+      difference: b - a; `low` and `high` bound its 95 % interval (None where the users have no spread).
+      p: two-sided.
+    """
+
+    metric: str
+    a: float
+    b: float
+    a_sd: Optional[float]
+    b_sd: Optional[float]
+    difference: float
+    low: Optional[float]
+    high: Optional[float]
+    p: float
+
+
+@dataclasses.dataclass(frozen=True)
+class SliceRows:
+    """All metrics on one slice: pairs of feature and value, empty for all windows."""
+
+    slice: verdict.Slice
+    windows: int
+    users: int
+    rows: Tuple[Row, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """What `compare` found.
+
+    Attributes:
+      a, b: the folders of the runs on both sides.
+      only_a, only_b: test windows of one side that the other has not; they are left out.
+      incomplete: windows that not all runs of a side have; they are left out, too.
+      differing: settings of A and B that differ, `(key, A's, B's)`.
+      notes: what a reader should know before believing the numbers.
+      method: how interval and p value were made.
+      slices: all windows first.
+    """
+
+    a: Tuple[str, ...]
+    b: Tuple[str, ...]
+    only_a: int
+    only_b: int
+    incomplete: int
+    differing: Tuple[Tuple[str, str, str], ...]
+    notes: Tuple[str, ...]
+    method: Mapping[str, Any]
+    slices: Tuple[SliceRows, ...]
+
+    def to_json(self) -> str:
+        """One line of JSON; a bound that does not exist is null."""
+        plain = dataclasses.asdict(self)
+        for part in plain["slices"]:
+            part["slice"] = dict(part["slice"])
+            part["metrics"] = {row.pop("metric"): row for row in part.pop("rows")}
+        return json.dumps(plain, ensure_ascii=False, allow_nan=False)
+
+
+def find_runs(text: str) -> List[Trained]:
+    """The runs of an argument: a run's folder, several with commas between, or a folder of runs.
+
+    Raises:
+      errors.InputError: if there is no run, or one has no trained model.
+    """
+    found: List[Trained] = []
+    for folder in filter(None, text.split(",")):
+        if _is_run(folder):
+            found.append(_trained(folder))
+            continue
+        inside = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+        below = [os.path.join(folder, name) for name in inside if _is_run(os.path.join(folder, name))]
+        if not below:
+            raise errors.InputError(
+                f"{folder}: neither the folder of a run ({lineage.METADATA} or {POINT}) nor a folder of such "
+                f"folders"
+            )
+        found.extend(_trained(run) for run in below)
+    if not found:
+        raise errors.InputError(f"no run is named by {text!r}")
+    return found
+
+
+def _is_run(folder: str) -> bool:
+    return any(os.path.exists(os.path.join(folder, name)) for name in (lineage.METADATA, POINT))
+
+
+def _trained(folder: str) -> Trained:
+    point = os.path.join(folder, POINT)
+    if os.path.exists(point):
+        with open(point, encoding="utf-8") as stream:
+            uris = json.load(stream)
+    else:
+        made = {c.id: c.outputs for c in lineage.components(folder, {})}
+        wanted = {"model": ("Trainer", "Model"), "examples": ("BehaviorExampleGen", "Examples")}
+        uris = {
+            key: next((a.uri for a in made.get(component, ()) if a.type == kind), None)
+            for key, (component, kind) in wanted.items()
+        }
+    for key, what in (("model", "trained model"), ("examples", "windows")):
+        uri = uris.get(key)
+        if not uri:
+            raise errors.InputError(f"{folder}: its newest run has left no {what}")
+        if "://" not in uri and not os.path.exists(uri):
+            raise errors.InputError(f"{folder}: its {what} was at {uri}, where there is nothing now")
+    return Trained(folder, uris["model"], uris["examples"], _settings(os.path.join(folder, EXPERIMENT)))
+
+
+def _settings(path: str) -> Dict[str, Any]:
+    if not os.path.exists(path):
+        return {}
+    with open(path, encoding="utf-8") as stream:
+        return flat(yaml.safe_load(stream))
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> Dict[str, Any]:
+    """Nested settings by dotted key."""
+    result: Dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            result.update(flat(value, f"{prefix}{key}."))
+        else:
+            result[prefix + key] = value
+    return result
+
+
+def ranks(run: Trained) -> pd.DataFrame:
+    """Where the model of a run ranks the target of each of its test windows.
+
+    Asked of the model once; then read from `compare/` in the run's folder.
+
+    Returns:
+      A row a window: the key, the slices, `rank` (float64, infinite for a target outside the
+      catalogue) and `catalogue_size`.
+
+    Raises:
+      errors.InputError: if there are no test windows, or the model has no `evaluate` signature.
+    """
+    from tfx.utils import path_utils
+
+    model_dir = path_utils.serving_model_path(run.model_uri)
+    path = os.path.join(run.folder, _CACHE, f"ranks-{_fingerprint(model_dir, run.examples_uri)}.parquet")
+    if os.path.exists(path):
+        return pd.read_parquet(path)
+    table = _ask(model_dir, run)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    partial = f"{path}.{os.getpid()}.tmp"
+    table.to_parquet(partial, index=False)
+    os.replace(partial, path)
+    return table
+
+
+def _fingerprint(model_dir: str, examples_uri: str) -> str:
+    """Of a model and its windows; a model that was trained again in the same place is another one."""
+    import tensorflow as tf
+
+    stat = tf.io.gfile.stat(os.path.join(model_dir, "saved_model.pb"))
+    text = f"{model_dir}\n{stat.length}\n{stat.mtime_nsec}\n{examples_uri}"
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _ask(model_dir: str, run: Trained) -> pd.DataFrame:
+    import tensorflow as tf
+
+    from components.evaluator import config
+
+    files = sorted(tf.io.gfile.glob(os.path.join(run.examples_uri, f"Split-{names.TEST}", "*")))
+    model = tf.saved_model.load(model_dir)
+    if config.SIGNATURE not in model.signatures:
+        raise errors.InputError(
+            f"{run.folder}: its model has no signature {config.SIGNATURE!r}, only "
+            f"{', '.join(sorted(model.signatures))}"
+        )
+    evaluate = model.signatures[config.SIGNATURE]
+    text = tf.io.FixedLenFeature([], tf.string, default_value="")
+    features = {name: text for name in (names.USER_ID, names.TARGET_ITEM_ID, *names.SLICES)}
+    features[names.TARGET_TIMESTAMP] = tf.io.FixedLenFeature([], tf.int64, default_value=0)
+    windows = tf.data.TFRecordDataset(files, compression_type="GZIP")
+    parts: List[Dict[str, np.ndarray]] = []
+    for first in windows.take(1).batch(1):
+        size = int(evaluate(examples=first)[_CATALOGUE_SIZE][0])
+        for batch in windows.batch(max(1, min(_MOST_WINDOWS, _SCORES // max(size, 1)))):
+            answer = evaluate(examples=batch)
+            rank = answer[names.RANK].numpy().astype(np.float64)
+            part = {name: values.numpy() for name, values in tf.io.parse_example(batch, features).items()}
+            part[names.RANK] = np.where(rank <= size, rank, np.inf)
+            part[_CATALOGUE_SIZE] = np.full(len(rank), size)
+            parts.append(part)
+    if not parts:
+        raise errors.InputError(f"{run.folder}: no test windows below {run.examples_uri}")
+    table = pd.DataFrame({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+    for name in (names.USER_ID, names.TARGET_ITEM_ID, *names.SLICES):
+        table[name] = table[name].str.decode("utf-8", "replace")
+    return table
+
+
+def compare(runs_a: Sequence[Trained], runs_b: Sequence[Trained], seed: int = 0) -> Comparison:
+    """Compares models, or the means of several models of one setting each.
+
+    Windows are the same where user, target item and time of the target are. Metrics are averaged
+    over the runs of a side window by window, before anything is tested.
+
+    Args:
+      runs_a, runs_b: of `find_runs`.
+      seed: of the resamples.
+
+    Raises:
+      errors.InputError: if the two have no test window in common.
+    """
+    tables = [_numbered(ranks(run)) for run in (*runs_a, *runs_b)]
+    cutoffs = sorted({k for run in (*runs_a, *runs_b) for k in _cutoffs(run)})
+    keys = [table.index for table in tables]
+    any_a, all_a = _any_and_all(keys[: len(runs_a)])
+    any_b, all_b = _any_and_all(keys[len(runs_a) :])
+    order = all_a.intersection(all_b).sort_values()
+    if not len(order):
+        raise errors.InputError(
+            f"the runs have no test window in common: "
+            f"{', '.join(r.folder for r in runs_a)} has {len(all_a):,}, "
+            f"{', '.join(r.folder for r in runs_b)} has {len(all_b):,}; windows are the same where "
+            f"{', '.join(_KEY)} are"
+        )
+    values = np.stack([metrics.metric_values(t.loc[order, names.RANK].to_numpy(), cutoffs) for t in tables])
+    a, b = values[: len(runs_a)], values[len(runs_a) :]
+    first = tables[0].loc[order]
+    users = pd.factorize(order.get_level_values(names.USER_ID))[0]
+
+    found, exact = [], []
+    for value, chosen in _slices(first):
+        part, is_exact = _rows(a[:, chosen], b[:, chosen], users[chosen], metrics.metric_names(cutoffs), seed)
+        found.append(SliceRows(value, int(chosen.sum()), len(np.unique(users[chosen])), part))
+        exact.append(is_exact)
+    differing = _differing(runs_a[0].settings, runs_b[0].settings)
+    return Comparison(
+        a=tuple(run.folder for run in runs_a),
+        b=tuple(run.folder for run in runs_b),
+        only_a=len(all_a.difference(any_b)),
+        only_b=len(all_b.difference(any_a)),
+        incomplete=len(any_a) - len(all_a) + len(any_b) - len(all_b),
+        differing=tuple(differing),
+        notes=tuple(_notes(runs_a, runs_b, tables, differing)),
+        method={
+            "interval": "95 %, percentiles of a paired bootstrap over users",
+            "p": "two-sided, paired randomisation (sign-flip) over users"
+            + (", all assignments where users are few" if any(exact) else ""),
+            "resamples": paired.RESAMPLES,
+            "seed": seed,
+            "groups_of_users": paired.MAX_UNITS if found[0].users > paired.MAX_UNITS else None,
+            "corrected_for_many_rows": False,
+        },
+        slices=tuple(found),
+    )
+
+
+def _any_and_all(keys: Sequence[pd.MultiIndex]) -> Tuple[pd.MultiIndex, pd.MultiIndex]:
+    """The keys that any, and those that all of the runs have."""
+    return (
+        functools.reduce(lambda found, other: found.union(other), keys),
+        functools.reduce(lambda found, other: found.intersection(other), keys),
+    )
+
+
+def _numbered(table: pd.DataFrame) -> pd.DataFrame:
+    """Windows by their key; those with an equal key are told apart by their order."""
+    table = table.assign(occurrence=table.groupby(_KEY, sort=False).cumcount())
+    return table.set_index([*_KEY, "occurrence"])
+
+
+def _cutoffs(run: Trained) -> Sequence[int]:
+    return run.settings.get("evaluation.cutoffs") or spec.EvaluationSpec().cutoffs
+
+
+def _slices(first: pd.DataFrame) -> List[Tuple[verdict.Slice, np.ndarray]]:
+    """Each slice, and which windows are in it, `[W]` bool; the slices are A's."""
+    found: List[Tuple[verdict.Slice, np.ndarray]] = [(verdict.OVERALL, np.ones(len(first), bool))]
+    for feature in names.SLICES:
+        of_windows = first[feature].to_numpy()
+        for value in sorted(set(of_windows) - {""}, key=verdict.value_order):
+            found.append((((feature, value),), of_windows == value))
+    return found
+
+
+def _rows(
+    a: np.ndarray, b: np.ndarray, users: np.ndarray, metric_names: Sequence[str], seed: int
+) -> Tuple[Tuple[Row, ...], bool]:
+    """The metrics of one slice: `[runs, W, M]` of both sides and `[W]` users."""
+    mean_a, mean_b = a.mean(axis=0), b.mean(axis=0)
+    codes = np.unique(users, return_inverse=True)[1]
+    result = paired.compare(mean_b - mean_a, codes, seed)
+    sd_a, sd_b = _between(a), _between(b)
+    rows = []
+    for index, name in enumerate(metric_names):
+        low, high = float(result.low[index]), float(result.high[index])
+        # Equal differences (no hit at all, say) tell nothing about their spread.
+        bounded = low < high
+        rows.append(
+            Row(
+                metric=name,
+                a=float(mean_a[:, index].mean()),
+                b=float(mean_b[:, index].mean()),
+                a_sd=None if sd_a is None else float(sd_a[index]),
+                b_sd=None if sd_b is None else float(sd_b[index]),
+                difference=float(result.difference[index]),
+                low=low if bounded else None,
+                high=high if bounded else None,
+                p=float(result.p[index]),
+            )
+        )
+    return tuple(rows), result.exact
+
+
+def _between(values: np.ndarray) -> Optional[np.ndarray]:
+    """Standard deviation of the mean between runs: `[runs, W, M]` to `[M]`."""
+    return values.mean(axis=1).std(axis=0, ddof=1) if len(values) > 1 else None
+
+
+def _differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> List[Tuple[str, str, str]]:
+    keys = [key for key in dict.fromkeys((*a, *b)) if key not in _NOT_SETTINGS]
+    shown = {key: tuple(str(side[key]) if key in side else "–" for side in (a, b)) for key in keys}
+    return [(key, left, right) for key, (left, right) in shown.items() if left != right]
+
+
+def _notes(
+    runs_a: Sequence[Trained],
+    runs_b: Sequence[Trained],
+    tables: Sequence[pd.DataFrame],
+    differing: Sequence[Tuple[str, str, str]],
+) -> List[str]:
+    notes = []
+    for side, runs in (("A", runs_a), ("B", runs_b)):
+        keys = {key for run in runs[1:] for key, _, _ in _differing(runs[0].settings, run.settings)}
+        if keys:
+            notes.append(f"The runs of {side} differ in more than their seed: {', '.join(sorted(keys))}.")
+        seeds = [run.settings.get("training.seed") for run in runs]
+        if len(runs) > 1 and len(set(seeds)) < len(seeds):
+            notes.append(f"Several runs of {side} have the same seed.")
+    if any(key == "evaluation.exclude_seen" for key, _, _ in differing):
+        notes.append("Only one side leaves seen items out of the ranking: the ranks do not mean the same.")
+    sizes = sorted({int(table[_CATALOGUE_SIZE].iloc[0]) for table in tables})
+    if len(sizes) > 1:
+        notes.append(
+            f"The catalogues differ ({', '.join(f'{n:,}' for n in sizes)} items): ranks are among as many."
+        )
+    if len(runs_a) + len(runs_b) > 2:
+        notes.append(
+            "Interval and p value tell how the difference of these trained models varies between users; "
+            "± is the standard deviation between seeds."
+        )
+    return notes
+
+
+def table(found: Comparison) -> str:
+    """The comparison as text for a terminal."""
+    lines = [_side("A", found.a), _side("B", found.b)]
+    lines += [f"   {key}: {a} -> {b}" for key, a, b in found.differing]
+    overall = found.slices[0]
+    lines.append(
+        f"{overall.windows:,} test windows of {overall.users:,} users in both; only in A {found.only_a:,}, "
+        f"only in B {found.only_b:,}"
+        + (f", not in all runs of a side {found.incomplete:,}" if found.incomplete else "")
+    )
+    lines += found.notes
+    header = ("", "A", "B", "B - A", "95 % interval", "p")
+    cells: List[Tuple[str, ...]] = []
+    for part in found.slices:
+        title = f"{verdict.slice_name(part.slice)}: {part.windows:,} windows, {part.users:,} users"
+        cells.append((title,))
+        for row in part.rows:
+            interval = "–" if row.low is None else f"[{row.low:+.4f}, {row.high:+.4f}]"
+            cells.append(
+                (
+                    f"  {row.metric}",
+                    _mean(row.a, row.a_sd),
+                    _mean(row.b, row.b_sd),
+                    f"{row.difference:+.4f}",
+                    interval,
+                    f"{row.p:.4f}",
+                )
+            )
+    widths = [max(len(row[i]) for row in (header, *cells) if len(row) > 1) for i in range(len(header))]
+    lines.append("")
+    for row in (header, *cells):
+        text = "  ".join(
+            cell.rjust(width) if i else cell.ljust(width) for i, (cell, width) in enumerate(zip(row, widths))
+        )
+        lines.append(row[0] if len(row) == 1 else text.rstrip())
+    method = found.method
+    lines += ["", f"Interval: {method['interval']}. p: {method['p']}.", _small_print(method)]
+    return "\n".join(lines)
+
+
+def _small_print(method: Mapping[str, Any]) -> str:
+    groups = f"users in {method['groups_of_users']:,} random groups, " if method["groups_of_users"] else ""
+    return (
+        f"{groups}{method['resamples']:,} resamples, seed {method['seed']}; p is not corrected for the number of "
+        f"rows."
+    )
+
+
+def _side(name: str, folders: Sequence[str]) -> str:
+    return f"{name}: {side_name(folders)}" + (f" ({len(folders)} runs)" if len(folders) > 1 else "")
+
+
+def side_name(folders: Sequence[str]) -> str:
+    """The runs of a side in few words: what they share is said once."""
+    parents = {os.path.dirname(os.path.normpath(folder)) for folder in folders}
+    if len(folders) == 1 or len(parents) > 1:
+        return ", ".join(folders)
+    return f"{parents.pop()}: {', '.join(os.path.basename(os.path.normpath(folder)) for folder in folders)}"
+
+
+def _mean(value: float, deviation: Optional[float]) -> str:
+    return f"{value:.4f}" if deviation is None else f"{value:.4f} ± {deviation:.4f}"
+
+
+def page(found: Comparison) -> str:
+    """The comparison as one HTML page that asks for nothing else."""
+    import datetime
+
+    from pipeline import report
+
+    metric_names = [row.metric for row in found.slices[0].rows]
+    main = _MAIN_METRIC if _MAIN_METRIC in metric_names else metric_names[0]
+    overall = next(row for row in found.slices[0].rows if row.metric == main)
+    return report.render(
+        "compare_template.html",
+        "",
+        {
+            "found": found,
+            "sides": (side_name(found.a), side_name(found.b)),
+            "overall": found.slices[0],
+            "main": overall,
+            "status": _status(overall),
+            "panels": [_panel(found, index, report.ticks) for index in range(len(metric_names))],
+            "small_print": _small_print(found.method),
+            "written": datetime.datetime.now(datetime.timezone.utc),
+        },
+    )
+
+
+def _status(row: Row) -> Dict[str, str]:
+    """The main metric in one sentence; `kind` colours it."""
+    name = row.metric.upper()
+    if row.low is None or row.low <= 0 <= row.high or row.p >= 1 - paired.LEVEL:
+        return {"kind": "open", "label": "No clear difference", "title": f"{name} of A and B may be equal"}
+    better = row.difference > 0
+    side, other = ("B", "A") if better else ("A", "B")
+    return {
+        "kind": "good" if better else "bad",
+        "label": f"{side} is better",
+        "title": f"{name} of {side} is above {other}'s",
+    }
+
+
+def _panel(found: Comparison, index: int, ticks: Any) -> Dict[str, Any]:
+    """One metric by slice: geometry of the differences and their intervals, 960 wide."""
+    left, right, top, row_height = 250.0, 930.0, 16.0, 32.0
+    parts = [(part, part.rows[index]) for part in found.slices]
+    bounds = [bound for _, row in parts for bound in (row.difference, row.low, row.high) if bound is not None]
+    marked = ticks(min(0.0, *bounds), max(0.0, *bounds), 7)
+    scale = (right - left) / (marked[-1] - marked[0])
+
+    def x(value: float) -> float:
+        return round(left + (value - marked[0]) * scale, 1)
+
+    rows = [
+        {
+            "name": verdict.slice_name(part.slice),
+            "part": part,
+            "row": row,
+            "x": x(row.difference),
+            "low": None if row.low is None else x(row.low),
+            "high": None if row.high is None else x(row.high),
+            "y": top + row_height * (number + 0.5),
+        }
+        for number, (part, row) in enumerate(parts)
+    ]
+    bottom = top + row_height * len(rows)
+    return {
+        "metric": parts[0][1].metric,
+        "title": parts[0][1].metric.upper(),
+        "rows": rows,
+        "ticks": [(x(tick), f"{tick:+g}" if tick else "0") for tick in marked],
+        "zero": x(0.0),
+        "top": top,
+        "bottom": bottom,
+        "height": bottom + 30,
+        "row_height": row_height,
+    }

@@ -1,0 +1,59 @@
+"""A log that a small model learns in seconds: users who walk on from item to item."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+
+import pipeline
+
+ROOT = pathlib.Path(pipeline.__file__).parents[1]
+ITEMS = 40
+DAY = 86_400
+
+
+def successor(item: int) -> int:
+    """What a user of the log nearly always does next; all items are on one round."""
+    return (21 * item + 3) % ITEMS
+
+
+def write_day(folder: pathlib.Path, day: int, seed: int, users: int = 300, steps: int = 12) -> None:
+    """A day's log: users walk on from item to item; one step in twenty is a jump."""
+    rng = np.random.default_rng(seed)
+    lines = ["user_id,item_id,timestamp"]
+    for user in range(users):
+        item = int(rng.integers(ITEMS))
+        for step in range(steps):
+            lines.append(f"u{user},i{item},{1_600_000_000 + DAY * day + 60 * step + user}")
+            item = int(rng.integers(ITEMS)) if rng.random() < 0.05 else successor(item)
+    target = folder / f"day-{day}" / "events.csv"
+    target.parent.mkdir(parents=True)
+    target.write_text("\n".join(lines) + "\n")
+
+
+def start(folder: pathlib.Path, *arguments: str) -> "subprocess.Popen[str]":
+    """A `footfall` command in a folder, in a process group of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipeline.cli", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish(folder: pathlib.Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """A `footfall` command that ended, with all that it printed."""
+    process = start(folder, *arguments)
+    printed, _ = process.communicate(timeout=400)
+    return subprocess.CompletedProcess(arguments, process.returncode, printed)
+
+
+def made(run_dir: pathlib.Path, component: str, output: str) -> list:
+    """The folders of an output, one for each execution."""
+    found = (run_dir / "pipeline_root" / component / output).glob("*")
+    return sorted((path for path in found if path.is_dir()), key=lambda path: int(path.name))

@@ -1,0 +1,242 @@
+"""Comparisons of runs: models with known ranks, asked through their signature."""
+
+import json
+import pathlib
+
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+import yaml
+
+from pipeline import cli, compare
+from schemas import errors, names
+from tests.pipeline import recorded_run, test_report
+
+CATALOGUE = 1000
+
+
+class _Known(tf.Module):
+    """Says that a target stands where the example's feature `rank` has it."""
+
+    def __init__(self, catalogue=CATALOGUE):
+        super().__init__()
+        self._catalogue = catalogue
+        self.asked = tf.Variable(0)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+    def evaluate(self, examples):
+        rank = tf.io.parse_example(examples, {"rank": tf.io.FixedLenFeature([], tf.int64)})["rank"]
+        size = tf.fill(tf.shape(rank), tf.constant(self._catalogue, tf.int64))
+        return {names.RANK: rank, names.POPULARITY_RANK: rank, "catalogue_size": size}
+
+
+def _example(window):
+    features = {
+        key: tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
+        if isinstance(value, int)
+        else tf.train.Feature(bytes_list=tf.train.BytesList(value=[value.encode()]))
+        for key, value in window.items()
+    }
+    return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
+
+
+def window(user, item, time, rank, frequency=names.HEAD):
+    return {
+        names.USER_ID: user,
+        names.TARGET_ITEM_ID: item,
+        names.TARGET_TIMESTAMP: time,
+        names.USER_FREQUENCY: frequency,
+        "rank": int(rank),
+    }
+
+
+def write_run(folder, windows, settings=None, catalogue=CATALOGUE):
+    """A folder as a sweep leaves one for each seed."""
+    (folder / "examples" / "Split-test").mkdir(parents=True)
+    options = tf.io.TFRecordOptions(compression_type="GZIP")
+    with tf.io.TFRecordWriter(str(folder / "examples" / "Split-test" / "windows-0.gz"), options) as writer:
+        for each in windows:
+            writer.write(_example(each))
+    model = _Known(catalogue)
+    path = str(folder / "model" / "Format-Serving")
+    tf.saved_model.save(model, path, signatures={"evaluate": model.evaluate})
+    uris = {"model": str(folder / "model"), "examples": str(folder / "examples")}
+    (folder / compare.POINT).write_text(json.dumps(uris))
+    (folder / compare.EXPERIMENT).write_text(
+        yaml.safe_dump({"evaluation": {"cutoffs": [1, 10]}, **(settings or {})})
+    )
+    return str(folder)
+
+
+def compared(a, b, **options):
+    return compare.compare(compare.find_runs(a), compare.find_runs(b), **options)
+
+
+def of(found, metric, **slices):
+    part = next(part for part in found.slices if dict(part.slice) == slices)
+    return part, next(row for row in part.rows if row.metric == metric)
+
+
+def test_values_by_hand_and_windows_that_only_one_has(tmp_path):
+    a = [
+        window("u1", "x", 1, 1),
+        window("u1", "y", 2, 11),
+        window("u2", "x", 1, 3, names.TAIL),
+        window("u3", "x", 5, 2),
+    ]
+    # Out of order; u3's window is another one, and u4's is B's alone. An item outside the catalogue is a miss.
+    b = [
+        window("u4", "x", 1, 1),
+        window("u2", "x", 1, 1, names.TAIL),
+        window("u1", "y", 2, 5000),
+        window("u3", "x", 6, 1),
+        window("u1", "x", 1, 2),
+    ]
+    found = compared(write_run(tmp_path / "a", a), write_run(tmp_path / "b", b))
+    assert (found.only_a, found.only_b, found.incomplete) == (1, 2, 0)
+    part, mrr = of(found, "mrr")
+    assert (part.windows, part.users) == (3, 2)
+    assert mrr.a == pytest.approx((1 + 1 / 11 + 1 / 3) / 3) and mrr.b == pytest.approx((1 / 2 + 0 + 1) / 3)
+    assert mrr.difference == pytest.approx(mrr.b - mrr.a)
+    assert of(found, "hr@1")[1].a == pytest.approx(1 / 3) and of(found, "hr@10")[1].b == pytest.approx(2 / 3)
+    ndcg = of(found, "ndcg@10", user_frequency="tail")[1]
+    assert (ndcg.a, ndcg.b) == (pytest.approx(0.5), pytest.approx(1.0))
+    # Two users, sums -0.5 - 1/11 and 2/3: swapped they are further apart.
+    assert mrr.p == 1.0
+    assert json.loads(found.to_json())["slices"][0]["metrics"]["mrr"]["a"] == mrr.a
+
+
+def random_runs(folder, side, seeds, better, users=60, **settings):
+    """A folder with a run a seed; windows of a user are alike in both sides."""
+    rng = np.random.default_rng(0)
+    keys = [(f"u{user}", f"i{n}", n) for user in range(users) for n in range(1 + user % 3)]
+    base = rng.integers(1, 60, len(keys))
+    for seed in seeds:
+        noise = np.random.default_rng([seed, better]).integers(-2, 3, len(keys))
+        windows = [
+            window(*key, max(1, rank // (2 if better else 1) + n)) for key, rank, n in zip(keys, base, noise)
+        ]
+        write_run(folder / side / f"seed-{seed}", windows, {"training": {"seed": seed}, **settings})
+    return str(folder / side)
+
+
+def test_seeds_are_averaged_and_their_spread_is_shown(tmp_path):
+    a = random_runs(tmp_path, "a", (1, 2, 3), better=False, model={"name": "one"})
+    b = random_runs(tmp_path, "b", (1, 2), better=True, model={"name": "two"})
+    found = compared(a, b)
+    assert len(found.a) == 3 and len(found.b) == 2
+    assert found.differing == (("model.name", "one", "two"),)
+    means = [of(compared(f"{a}/seed-{s}", b), "mrr")[1].a for s in (1, 2, 3)]
+    row = of(found, "mrr")[1]
+    assert row.a == pytest.approx(np.mean(means)) and row.a_sd == pytest.approx(np.std(means, ddof=1))
+    assert row.b_sd > 0 and of(compared(f"{a}/seed-1", f"{b}/seed-1"), "mrr")[1].a_sd is None
+    assert row.low > 0 and row.p < 0.01
+    # A list is the same as the folder.
+    assert of(compared(f"{a}/seed-1,{a}/seed-2,{a}/seed-3", b), "mrr")[1] == row
+
+
+def test_swapping_the_sides_mirrors_the_numbers(tmp_path):
+    a, b = random_runs(tmp_path, "a", (1,), better=False), random_runs(tmp_path, "b", (1,), better=True)
+    forth, back = of(compared(a, b), "ndcg@10")[1], of(compared(b, a), "ndcg@10")[1]
+    assert (forth.a, forth.difference) == (back.b, -back.difference)
+    assert (forth.low, forth.high, forth.p) == pytest.approx((-back.high, -back.low, back.p))
+
+
+def test_a_model_against_itself(tmp_path):
+    a = random_runs(tmp_path, "a", (1,), better=False)
+    row = of(compared(a, a), "ndcg@10")[1]
+    assert (row.difference, row.low, row.high, row.p) == (0.0, None, None, 1.0)
+
+
+def test_equal_windows_of_a_user_are_told_apart(tmp_path):
+    """Twice the same item at the same time: four pairs would count each of them twice."""
+    a = write_run(tmp_path / "a", [window("u", "x", 1, 1), window("u", "x", 1, 2), window("v", "x", 1, 1)])
+    b = write_run(tmp_path / "b", [window("u", "x", 1, 4), window("u", "x", 1, 2), window("v", "x", 1, 1)])
+    part, row = of(compared(a, b), "mrr")
+    assert part.windows == 3 and row.difference == pytest.approx((1 / 4 - 1) / 3)
+
+
+def test_the_model_is_asked_once_and_again_when_it_was_trained_anew(tmp_path, monkeypatch):
+    path = tmp_path / "a"
+    (run,) = compare.find_runs(write_run(path, [window("u", "x", 1, 7)]))
+    first = compare.ranks(run)
+    monkeypatch.setattr(compare, "_ask", lambda *_: pytest.fail("asked again"))
+    pd.testing.assert_frame_equal(compare.ranks(run), first)
+    assert list(path.glob("compare/*.parquet")) and not list(path.glob("compare/*.tmp"))
+    monkeypatch.undo()
+    saved = path / "model" / "Format-Serving"
+    model = _Known(catalogue=5)
+    tf.saved_model.save(model, str(saved), signatures={"evaluate": model.evaluate})
+    assert np.isinf(compare.ranks(run)[names.RANK].iloc[0]) and first[names.RANK].iloc[0] == 7
+
+
+def test_notes_say_what_is_not_alike(tmp_path):
+    a = write_run(
+        tmp_path / "a", [window("u", "x", 1, 1)], {"evaluation": {"cutoffs": [5], "exclude_seen": True}}
+    )
+    b = write_run(
+        tmp_path / "b",
+        [window("u", "x", 1, 1)],
+        {"evaluation": {"cutoffs": [3], "exclude_seen": False}},
+        catalogue=500,
+    )
+    found = compared(a, b)
+    notes = " ".join(found.notes)
+    assert "Only one side leaves seen items out" in notes and "500, 1,000 items" in notes
+    assert {row.metric for row in found.slices[0].rows} == {"hr@3", "hr@5", "ndcg@3", "ndcg@5", "mrr"}
+    random_runs(tmp_path, "c", (1,), better=False, model={"dim": 8})
+    mixed = compared(
+        f"{tmp_path}/c/seed-1", f"{tmp_path}/c/seed-1,{random_runs(tmp_path, 'd', (1,), False)}/seed-1"
+    )
+    notes = " ".join(mixed.notes)
+    assert (
+        "runs of B differ in more than their seed: model.dim" in notes
+        and "Several runs of B have the same seed" in notes
+    )
+
+
+def test_what_cannot_be_compared(tmp_path):
+    a = write_run(tmp_path / "a", [window("u", "x", 1, 1)])
+    b = write_run(tmp_path / "b", [window("u", "x", 2, 1)])
+    with pytest.raises(errors.InputError, match="no test window in common"):
+        compared(a, b)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(errors.InputError, match="neither the folder of a run"):
+        compare.find_runs(str(tmp_path / "empty"))
+    recorder = recorded_run.Recorder(tmp_path / "untrained")
+    recorder.start("first")
+    recorder.finish()
+    with pytest.raises(errors.InputError, match="newest run has left no trained model"):
+        compare.find_runs(str(tmp_path / "untrained"))
+    (tmp_path / "b" / "model").rename(tmp_path / "elsewhere")
+    with pytest.raises(errors.InputError, match="where there is nothing now"):
+        compare.find_runs(b)
+
+
+def test_the_commands_table_page_and_json(tmp_path, capsys):
+    a = random_runs(tmp_path, "a", (1, 2), better=False, model={"name": "<one>"})
+    b = random_runs(tmp_path, "b", (1, 2), better=True, model={"name": "two"})
+    options = cli._parser().parse_args(["compare", a, b, "--html", str(tmp_path / "page.html")])
+    assert options.run(options) == 0
+    printed = capsys.readouterr().out
+    row = of(compared(a, b), "ndcg@10")[1]
+    assert f"[{row.low:+.4f}, {row.high:+.4f}]  {row.p:.4f}" in printed
+    assert "120 test windows of 60 users in both; only in A 0" in printed
+    assert f"A: {a}: seed-1, seed-2 (2 runs)" in printed
+    assert "bootstrap over users" in printed and "sign-flip" in printed and "± " in printed
+    shown = test_report._Page(tmp_path / "page.html")
+    assert "B is better" in shown.sections["verdict"] and "<one>" in shown.sections["how"]
+    assert any(f"{row.difference:+.4f}" in cells for _, cells in shown.rows if cells[:1] == ["all"])
+    assert not [a for a in shown.attributes if a.get("src") or "http" in (a.get("href") or "")]
+    # Without a run there is one line.
+    options = cli._parser().parse_args(["compare", a, str(tmp_path / "nothing")])
+    with pytest.raises(errors.InputError, match="nothing: no such folder"):
+        options.run(options)
+
+
+def test_only_a_folder_of_the_run_is_written(tmp_path):
+    a = pathlib.Path(write_run(tmp_path / "a", [window("u", "x", 1, 1)]))
+    before = {path.name for path in a.iterdir()}
+    compared(str(a), str(a))
+    assert {path.name for path in a.iterdir()} - before == {"compare"}
