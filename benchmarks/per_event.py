@@ -51,7 +51,10 @@ def run(path: str, window: spec.WindowSpec, output: str, arguments: Sequence[str
         profile = {
             "events": times | "CountEvents" >> beam.combiners.Count.Globally(),
             "users": users | "CountUsers" >> beam.combiners.Count.Globally(),
-            "items": events | beam.MapTuple(lambda _, event: event[1]) | beam.Distinct() | beam.combiners.Count.Globally(),
+            "items": events
+            | beam.MapTuple(lambda _, event: event[1])
+            | beam.Distinct()
+            | beam.combiners.Count.Globally(),
             "start": times | "Start" >> beam.CombineGlobally(lambda found: min(found, default=0)),
             "end": times | "End" >> beam.CombineGlobally(lambda found: max(found, default=0)),
             "ties": ties | "SumTies" >> beam.CombineGlobally(sum),
@@ -61,7 +64,8 @@ def run(path: str, window: spec.WindowSpec, output: str, arguments: Sequence[str
             lines | f"Profile-{name}" >> beam.io.WriteToText(f"{output}/profile-{name}")
         item_counts = (
             users
-            | "Trained" >> beam.FlatMapTuple(lambda _, events: [item for _, item in events[: _trained(events)]])
+            | "Trained"
+            >> beam.FlatMapTuple(lambda _, events: [item for _, item in events[: _trained(events)]])
             | "CountItems" >> beam.combiners.Count.PerElement()
         )
         user_threshold = (
@@ -71,7 +75,10 @@ def run(path: str, window: spec.WindowSpec, output: str, arguments: Sequence[str
             | "UserThreshold" >> beam.Map(_threshold)
         )
         item_threshold = (
-            item_counts | beam.Values() | "ItemCounts" >> beam.combiners.ToList() | "ItemThreshold" >> beam.Map(_threshold)
+            item_counts
+            | beam.Values()
+            | "ItemCounts" >> beam.combiners.ToList()
+            | "ItemThreshold" >> beam.Map(_threshold)
         )
         cut = users | beam.ParDo(
             _Cut(window.length),
@@ -131,7 +138,11 @@ class _Cut(beam.DoFn):
         self._length = length
 
     def process(
-        self, user_and_events: Tuple[str, List[Any]], item_counts: Dict[str, int], item_threshold: int, user_threshold: int
+        self,
+        user_and_events: Tuple[str, List[Any]],
+        item_counts: Dict[str, int],
+        item_threshold: int,
+        user_threshold: int,
     ) -> Iterator[Any]:
         user, events = user_and_events
         trained = _trained(events)
@@ -147,7 +158,9 @@ class _Cut(beam.DoFn):
                 names.TIMESTAMP: [1000 * t for t, _ in history],
                 names.TARGET_ITEM_ID: [item],
                 names.TARGET_TIMESTAMP: [1000 * time],
-                names.SEEN_ITEM_ID: [] if split == names.TRAIN else list(dict.fromkeys(i for _, i in events[:end])),
+                names.SEEN_ITEM_ID: []
+                if split == names.TRAIN
+                else list(dict.fromkeys(i for _, i in events[:end])),
                 names.USER_FREQUENCY: [names.HEAD if trained >= user_threshold else names.TAIL],
                 names.ITEM_FREQUENCY: [
                     names.NEW if not count else names.HEAD if count >= item_threshold else names.TAIL

@@ -39,8 +39,12 @@ def export_model(folder: str) -> str:
     from trainer import config
     from trainer.models import base, sasrec
 
-    output = fixtures.build_transform_output(folder, fixtures.random_windows(2 * _ITEMS, _ITEMS), length=_LENGTH)
-    model = sasrec.SASRec(config.SASRecSettings(name="sasrec"), base.Catalogue(np.ones(_ITEMS, np.int64), _LENGTH))
+    output = fixtures.build_transform_output(
+        folder, fixtures.random_windows(2 * _ITEMS, _ITEMS), length=_LENGTH
+    )
+    model = sasrec.SASRec(
+        config.SASRecSettings(name="sasrec"), base.Catalogue(np.ones(_ITEMS, np.int64), _LENGTH)
+    )
     versions = os.path.join(folder, "versions")
     export.export_model(model, output, os.path.join(versions, "1"), exclude_seen=True)
     return versions
@@ -89,7 +93,9 @@ def _many(address: str, asked: Sequence[Any], clients: int, requests: int) -> Di
 
 def main() -> None:
     """Measures and prints."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="fewer requests: at most a minute")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--clients", type=int, default=32)

@@ -349,7 +349,6 @@ class Measurements:
         _say(f"{system}: {reason}")
 
 
-
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 

@@ -101,7 +101,9 @@ def digest(output: str) -> Dict[str, Any]:
 def _process(which: str, log: str, events: int, output: str) -> Dict[str, float]:
     command = [sys.executable, "-m", "benchmarks.windowing", "--measure", which, log, str(events), output]
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True, env=environment)
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True, env=environment
+    )
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -113,7 +115,9 @@ def _median(values: List[float]) -> float:
 
 def main() -> None:
     """Measures and prints."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="a smaller log, one round: at most a minute")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--measure", nargs=4, help=argparse.SUPPRESS)
@@ -146,7 +150,9 @@ def main() -> None:
     for name, found in rows.items():
         count = 4 * events if name.endswith("x4") else events
         speed, peak = _median([f["events_per_s"] for f in found]), _median([f["peak_mb"] for f in found])
-        print(f"{name:12s} {count:10,d} {speed:10,.0f} {peak:8,.0f}   {[round(f['events_per_s']) for f in found]}")
+        print(
+            f"{name:12s} {count:10,d} {speed:10,.0f} {peak:8,.0f}   {[round(f['events_per_s']) for f in found]}"
+        )
     speed = _median([f["events_per_s"] for f in rows["columnar"]])
     figures = {
         "events": events,
@@ -154,7 +160,9 @@ def main() -> None:
         "events_per_s_x4": round(_median([f["events_per_s"] for f in rows["columnar x4"]])),
         "ratio_vs_per_event": round(speed / rows["per_event"][0]["events_per_s"], 1),
         "memory_growth": round(
-            _median([f["peak_mb"] for f in rows["columnar x4"]]) / _median([f["peak_mb"] for f in rows["columnar"]]), 3
+            _median([f["peak_mb"] for f in rows["columnar x4"]])
+            / _median([f["peak_mb"] for f in rows["columnar"]]),
+            3,
         ),
         "same_examples": alike,
         "rounds": rounds,

@@ -133,7 +133,9 @@ def _parser() -> argparse.ArgumentParser:
     given = predict.add_mutually_exclusive_group(required=True)
     given.add_argument("--items", help="the ids of a history, oldest first: 242,302,377")
     given.add_argument("--history", help="a file with a JSON list of events a line; - is stdin")
-    predict.add_argument("--behavior", default="view", help="of each of --items, where the log has behaviours")
+    predict.add_argument(
+        "--behavior", default="view", help="of each of --items, where the log has behaviours"
+    )
     predict.add_argument("--scene", default="", help="of each of --items, where the log has scenes")
     predict.add_argument("--name", default="model", help="of the model on a server (default: %(default)s)")
     predict.add_argument("-k", type=int, default=10, help="how many items (default: %(default)s)")
@@ -144,8 +146,12 @@ def _parser() -> argparse.ArgumentParser:
     _experiment_argument(compiled)
     compiled.add_argument("--target", choices=("kubeflow", "vertex"), default="kubeflow")
     compiled.add_argument("-o", "--output", required=True, help="of the spec; .yaml or .json")
-    compiled.add_argument("--root", default="gs://BUCKET/footfall", help="of all the pipeline keeps (default: %(default)s)")
-    compiled.add_argument("--image", default="footfall:latest", help="with Footfall in it (default: %(default)s)")
+    compiled.add_argument(
+        "--root", default="gs://BUCKET/footfall", help="of all the pipeline keeps (default: %(default)s)"
+    )
+    compiled.add_argument(
+        "--image", default="footfall:latest", help="with Footfall in it (default: %(default)s)"
+    )
 
     for name, function, text in (
         ("models", _models, "list the models"),
@@ -159,7 +165,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _experiment_argument(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("experiment", metavar="EXPERIMENT", help="a YAML file, or a name of `footfall experiments`")
+    parser.add_argument(
+        "experiment", metavar="EXPERIMENT", help="a YAML file, or a name of `footfall experiments`"
+    )
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="another value, as training.epochs=5"
     )
@@ -322,10 +330,14 @@ def _model_dir(path: str) -> str:
     if any(name.isdigit() for name in (os.listdir(path) if os.path.isdir(path) else ())):
         return path
     pushed = os.path.join(path, "serving")
-    found = [os.path.join(pushed, name) for name in (sorted(os.listdir(pushed)) if os.path.isdir(pushed) else ())]
+    found = [
+        os.path.join(pushed, name) for name in (sorted(os.listdir(pushed)) if os.path.isdir(pushed) else ())
+    ]
     if len(found) == 1:
         return found[0]
-    raise errors.InputError(f"{path}: no version of a model there; a run pushes to serving/NAME when its model is blessed")
+    raise errors.InputError(
+        f"{path}: no version of a model there; a run pushes to serving/NAME when its model is blessed"
+    )
 
 
 def _predict(options: argparse.Namespace) -> int:
@@ -383,7 +395,9 @@ def _histories(options: argparse.Namespace) -> List[List[Dict[str, Any]]]:
                 history = json.loads(line)
             except ValueError as error:
                 raise errors.InputError(f"{options.history} line {number}: not JSON: {error}") from error
-            if not isinstance(history, list) or not all(isinstance(e, dict) and "item_id" in e for e in history):
+            if not isinstance(history, list) or not all(
+                isinstance(e, dict) and "item_id" in e for e in history
+            ):
                 raise errors.InputError(
                     f"{options.history} line {number}: a history is a list of events with item_id and timestamp"
                 )
@@ -400,7 +414,9 @@ def _compile(options: argparse.Namespace) -> int:
     experiment = config.load(config.find(options.experiment), options.set)
     # Vertex AI Pipelines takes the same spec.
     spec, schema = kubeflow.compile_pipeline(experiment, options.output, options.root, options.image)
-    print(f"{spec}\n{schema}: copy it to {kubeflow.schema_place(experiment, options.root)} before the first run")
+    print(
+        f"{spec}\n{schema}: copy it to {kubeflow.schema_place(experiment, options.root)} before the first run"
+    )
     return 0
 
 
@@ -413,7 +429,9 @@ def _models(options: argparse.Namespace) -> int:
             "summary": entry.summary,
             "paper": entry.paper,
             "window_kind": entry.window_kind,
-            "settings": {name: field.default for name, field in entry.settings.model_fields.items() if name != "name"},
+            "settings": {
+                name: field.default for name, field in entry.settings.model_fields.items() if name != "name"
+            },
         }
         for entry in registry.MODELS.values()
     ]
@@ -428,7 +446,9 @@ def _experiments(options: argparse.Namespace) -> int:
         path = config.find(name)
         with open(path, encoding="utf-8") as stream:
             summary = stream.readline().lstrip("# ").strip()
-        entries.append({"name": name, "summary": summary, "model": config.load(path).model.name, "path": path})
+        entries.append(
+            {"name": name, "summary": summary, "model": config.load(path).model.name, "path": path}
+        )
     return _list(entries, options.json)
 
 

@@ -46,7 +46,11 @@ class BeamSpec(settings.Settings):
     args: of Beam's runner, as `--runner=DataflowRunner`; by default the embedded one.
     """
 
-    args: Tuple[str, ...] = ("--runner=DirectRunner", "--direct_running_mode=in_memory", "--direct_num_workers=1")
+    args: Tuple[str, ...] = (
+        "--runner=DirectRunner",
+        "--direct_running_mode=in_memory",
+        "--direct_num_workers=1",
+    )
 
 
 class Experiment(settings.Settings):
@@ -100,7 +104,9 @@ def find(name: str) -> str:
     shipped = os.path.join(EXPERIMENTS, f"{name}.yaml")
     if os.path.isfile(shipped):
         return shipped
-    raise errors.InputError(f"{name}: no such file, and no experiment of that name; there are {', '.join(shipped_names())}")
+    raise errors.InputError(
+        f"{name}: no such file, and no experiment of that name; there are {', '.join(shipped_names())}"
+    )
 
 
 def shipped_names() -> List[str]:

@@ -125,17 +125,31 @@ def _from_grouplens() -> _Files:
     with urllib.request.urlopen(_ML_100K_URL, timeout=_TIMEOUT_S) as response:
         archive = zipfile.ZipFile(io.BytesIO(response.read()))
     rows = [line.split("\t") for line in archive.read("ml-100k/u.data").decode("ascii").split("\n") if line]
-    items = [line.split("|")[:2] for line in archive.read("ml-100k/u.item").decode("latin-1").split("\n") if line]
+    items = [
+        line.split("|")[:2] for line in archive.read("ml-100k/u.item").decode("latin-1").split("\n") if line
+    ]
     return _canonical(rows, [(item, title) for item, title in items])
 
 
 def _from_wheel() -> _Files:
     """RecBole's wheel ships the data; it is downloaded, not installed."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, _ML_100K_WHEEL]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--dest",
+            folder,
+            _ML_100K_WHEEL,
+        ]
         done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
         if done.returncode:
-            raise OSError(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "pip download failed")
+            raise OSError(
+                done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "pip download failed"
+            )
         (wheel,) = os.listdir(folder)
         archive = zipfile.ZipFile(os.path.join(folder, wheel))
         rows = _table(archive.read("recbole/dataset_example/ml-100k/ml-100k.inter"))

@@ -127,8 +127,9 @@ def create_pipeline(
         components=components,
         enable_cache=True,
         metadata_connection_config=(
-            tfx.orchestration.metadata.sqlite_metadata_connection_config(metadata_path) if metadata_path else None
+            tfx.orchestration.metadata.sqlite_metadata_connection_config(metadata_path)
+            if metadata_path
+            else None
         ),
         beam_pipeline_args=list(experiment.beam.args),
     )
-

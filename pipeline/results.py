@@ -28,7 +28,9 @@ def newest(run_dir: str) -> Results:
         decided = verdict.read(made["ModelEvaluation"].uri, blessing.uri if blessing else None)
     reasons: List[str] = []
     if "InfraBlessing" in made:
-        with open(os.path.join(made["InfraBlessing"].uri, infra_validator.LATENCY), encoding="utf-8") as stream:
+        with open(
+            os.path.join(made["InfraBlessing"].uri, infra_validator.LATENCY), encoding="utf-8"
+        ) as stream:
             reasons = json.load(stream)["reasons"]
     pushed = made["PushedModel"].properties if "PushedModel" in made else {}
     destination: Any = pushed.get("pushed_destination") if pushed.get("pushed") == 1 else None

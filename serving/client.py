@@ -164,7 +164,9 @@ class Client:
             for row, history in enumerate(histories):
                 for column, event in enumerate(history):
                     if name not in event:
-                        raise ValueError(f"history {row}, event {column}: {name} is missing; found {', '.join(event)}")
+                        raise ValueError(
+                            f"history {row}, event {column}: {name} is missing; found {', '.join(event)}"
+                        )
                     values[row, column] = event[name]
             inputs[name] = values
         return inputs

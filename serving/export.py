@@ -14,7 +14,9 @@ _WARMUP = "tf_serving_warmup_requests"
 _WARMUP_ITEMS = 2
 
 
-def export_model(model: Any, transform_output: tft.TFTransformOutput, export_dir: str, *, exclude_seen: bool) -> None:
+def export_model(
+    model: Any, transform_output: tft.TFTransformOutput, export_dir: str, *, exclude_seen: bool
+) -> None:
     """Exports a model with its transform graph and all signatures of `serving.signatures`.
 
     A warm-up request goes with it, so that TensorFlow Serving's first answer is not slow.

@@ -64,7 +64,9 @@ class LoadedModel:
         for key, spec in sorted(specs.items()):
             value = inputs[key] if key in inputs else _default(key, specs, inputs)
             if value is None:
-                raise RequestError("INVALID_ARGUMENT", f"input {key!r} is missing; {name} takes {', '.join(sorted(specs))}")
+                raise RequestError(
+                    "INVALID_ARGUMENT", f"input {key!r} is missing; {name} takes {', '.join(sorted(specs))}"
+                )
             feed[key] = _checked(key, spec, value)
         try:
             outputs = function(**feed)
@@ -73,20 +75,28 @@ class LoadedModel:
         return {key: value.numpy() for key, value in outputs.items()}
 
 
-def _default(key: str, specs: Mapping[str, tf.TensorSpec], inputs: Mapping[str, np.ndarray]) -> Optional[np.ndarray]:
+def _default(
+    key: str, specs: Mapping[str, tf.TensorSpec], inputs: Mapping[str, np.ndarray]
+) -> Optional[np.ndarray]:
     if key not in (signatures.K, signatures.EXCLUDE):
         return None
     rows = next((np.shape(value)[0] for value in inputs.values() if np.ndim(value)), 0)
-    return np.full(rows, signatures.DEFAULT_K, np.int32) if key == signatures.K else np.empty([rows, 0], object)
+    return (
+        np.full(rows, signatures.DEFAULT_K, np.int32) if key == signatures.K else np.empty([rows, 0], object)
+    )
 
 
 def _checked(key: str, spec: tf.TensorSpec, value: np.ndarray) -> tf.Tensor:
     try:
         tensor = tf.constant(value, spec.dtype)
     except (TypeError, ValueError) as error:
-        raise RequestError("INVALID_ARGUMENT", f"input {key!r} wants {spec.dtype.name}, found {np.asarray(value).dtype}") from error
+        raise RequestError(
+            "INVALID_ARGUMENT", f"input {key!r} wants {spec.dtype.name}, found {np.asarray(value).dtype}"
+        ) from error
     if not spec.shape.is_compatible_with(tensor.shape):
-        raise RequestError("INVALID_ARGUMENT", f"input {key!r} wants shape {spec.shape}, found {tensor.shape}")
+        raise RequestError(
+            "INVALID_ARGUMENT", f"input {key!r} wants shape {spec.shape}, found {tensor.shape}"
+        )
     return tensor
 
 

@@ -127,7 +127,9 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
         remaining = context.time_remaining()
         if remaining is not None and remaining <= 0:
             # It waited too long in the queue: nobody reads the answer.
-            context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline has passed before the request's turn")
+            context.abort(
+                grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline has passed before the request's turn"
+            )
         try:
             model = _model(self._server, request.model_spec)
             inputs = {name: tf.make_ndarray(value) for name, value in request.inputs.items()}
@@ -147,7 +149,8 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
     def GetModelMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:
         if list(request.metadata_field) != ["signature_def"]:
             context.abort(
-                grpc.StatusCode.INVALID_ARGUMENT, f"metadata_field takes signature_def, found {list(request.metadata_field)}"
+                grpc.StatusCode.INVALID_ARGUMENT,
+                f"metadata_field takes signature_def, found {list(request.metadata_field)}",
             )
         try:
             model = _model(self._server, request.model_spec)
@@ -234,7 +237,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
             # A client that is still sending when the connection closes never sees the answer.
             self._discard(min(length, _DISCARDED * self.server.owner.max_message_bytes))
-            self._answer(413, {"error": f"a request has at most {self.server.owner.max_message_bytes} bytes, found {length}"})
+            self._answer(
+                413,
+                {
+                    "error": f"a request has at most {self.server.owner.max_message_bytes} bytes, found {length}"
+                },
+            )
             return
         body = self.rfile.read(length)
         if not self.server.owner.pending.acquire(blocking=False):
@@ -266,11 +274,17 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if match.group(3):
             from google.protobuf import json_format
 
-            metadata = {"signature_def": json_format.MessageToDict(_signature_defs(model), preserving_proto_field_name=True)}
+            metadata = {
+                "signature_def": json_format.MessageToDict(
+                    _signature_defs(model), preserving_proto_field_name=True
+                )
+            }
             spec = {"name": self.server.owner.name, "version": str(model.version), "signature_name": ""}
             return {"model_spec": spec, "metadata": metadata}
         status = {"error_code": "OK", "error_message": ""}
-        return {"model_version_status": [{"version": str(model.version), "state": "AVAILABLE", "status": status}]}
+        return {
+            "model_version_status": [{"version": str(model.version), "state": "AVAILABLE", "status": status}]
+        }
 
     def _predict(self, model: model_store.LoadedModel, body: bytes) -> Dict[str, Any]:
         try:
@@ -285,7 +299,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         try:
             inputs = {key: np.asarray(_decode(value)) for key, value in values.items()}
         except ValueError as error:
-            raise model_store.RequestError("INVALID_ARGUMENT", f"rows of different lengths: {error}") from error
+            raise model_store.RequestError(
+                "INVALID_ARGUMENT", f"rows of different lengths: {error}"
+            ) from error
         inputs = {
             key: value.astype(specs[key].dtype.as_numpy_dtype) if key in specs and not value.size else value
             for key, value in inputs.items()
@@ -341,7 +357,11 @@ def _encode(key: str, value: np.ndarray) -> Any:
         return value.tolist()
     if key.endswith("_bytes"):
         return np.vectorize(lambda v: {"b64": base64.b64encode(v).decode()}, otypes=[object])(value).tolist()
-    return np.vectorize(lambda v: v.decode("utf-8", "replace"), otypes=[object])(value).tolist() if value.size else value.tolist()
+    return (
+        np.vectorize(lambda v: v.decode("utf-8", "replace"), otypes=[object])(value).tolist()
+        if value.size
+        else value.tolist()
+    )
 
 
 def serve_forever(model_dir: str, name: str, grpc_port: int, rest_port: int, **options: Any) -> None:
@@ -370,7 +390,9 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     arguments = parser.parse_args()
     logging.basicConfig(stream=sys.stderr, level=logging.INFO)
-    serve_forever(arguments.model_dir, arguments.name, arguments.grpc_port, arguments.rest_port, host=arguments.host)
+    serve_forever(
+        arguments.model_dir, arguments.name, arguments.grpc_port, arguments.rest_port, host=arguments.host
+    )
 
 
 if __name__ == "__main__":

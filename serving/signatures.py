@@ -87,7 +87,9 @@ class ServingModule(tf.Module):
           fewer items are left, the id is empty and the score the lowest float.
         """
         histories = {name: inputs[name] for name in self.history}
-        return self._best(self._encode(_to_sparse(histories)), inputs[names.ITEM_ID], inputs[EXCLUDE], inputs[K])
+        return self._best(
+            self._encode(_to_sparse(histories)), inputs[names.ITEM_ID], inputs[EXCLUDE], inputs[K]
+        )
 
     def recommend_examples(self, examples: tf.Tensor) -> Dict[str, tf.Tensor]:
         """As `recommend`, for serialized tf.Examples `[B]` with the features of a history, and k = 10."""

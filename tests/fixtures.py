@@ -65,14 +65,18 @@ def serialize(values: Dict[str, Any]) -> bytes:
     return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
 
 
-def random_windows(count: int, catalogue: int, seed: int = 0, behaviors: bool = False) -> List[Dict[str, Any]]:
+def random_windows(
+    count: int, catalogue: int, seed: int = 0, behaviors: bool = False
+) -> List[Dict[str, Any]]:
     """Windows of random items `i0`, `i1`, …; together they have every item as a target."""
     rng = np.random.default_rng(seed)
     result = []
     for index in range(count):
         items = [f"i{v}" for v in rng.integers(0, catalogue, rng.integers(1, LENGTH + 1))]
         kinds = [str(k) for k in rng.choice(["view", "buy"], len(items))] if behaviors else None
-        result.append(window(items, f"i{index % catalogue}", kinds, seen=sorted(set(items)), user=f"u{index}"))
+        result.append(
+            window(items, f"i{index % catalogue}", kinds, seen=sorted(set(items)), user=f"u{index}")
+        )
     return result
 
 
@@ -89,7 +93,9 @@ def build_transform_output(
         )
         transform_fn | tft_beam.WriteTransformFn(os.path.join(folder, "transform"))
     # TFX Transform writes the raw schema beside the graph.
-    metadata_io.write_metadata(metadata, os.path.join(folder, "transform", tft.TFTransformOutput.RAW_METADATA_DIR))
+    metadata_io.write_metadata(
+        metadata, os.path.join(folder, "transform", tft.TFTransformOutput.RAW_METADATA_DIR)
+    )
     return tft.TFTransformOutput(os.path.join(folder, "transform"))
 
 

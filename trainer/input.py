@@ -51,7 +51,9 @@ def read(
     return blocks.cache() if cache else blocks
 
 
-def training_batches(blocks: tf.data.Dataset, windows: int, batch_size: int, seed: int, epoch: int) -> tf.data.Dataset:
+def training_batches(
+    blocks: tf.data.Dataset, windows: int, batch_size: int, seed: int, epoch: int
+) -> tf.data.Dataset:
     """The batches of one epoch in an order that `seed` and `epoch` alone decide.
 
     Args:
@@ -86,7 +88,9 @@ def columns(blocks: tf.data.Dataset) -> Dict[str, tf.Tensor]:
 
 def count(blocks: tf.data.Dataset, feature: str = names.TARGET_ITEM_INDEX) -> int:
     """How many windows there are (the first pass, which fills the cache)."""
-    total = blocks.reduce(tf.constant(0, tf.int64), lambda n, block: n + tf.shape(block[feature], tf.int64)[0])
+    total = blocks.reduce(
+        tf.constant(0, tf.int64), lambda n, block: n + tf.shape(block[feature], tf.int64)[0]
+    )
     return int(total)
 
 

@@ -20,7 +20,12 @@ class FullRanking:
     """
 
     def __init__(
-        self, model: Any, windows: tf.data.Dataset, exclude_seen: bool, cutoff: int = 10, batch_size: int = 256
+        self,
+        model: Any,
+        windows: tf.data.Dataset,
+        exclude_seen: bool,
+        cutoff: int = 10,
+        batch_size: int = 256,
     ):
         self._model, self._exclude_seen, self._cutoff = model, exclude_seen, cutoff
         batches = windows.unbatch().batch(batch_size)

@@ -24,7 +24,10 @@ class Executor(base_executor.BaseExecutor):
     """Executor of AnomalyGate."""
 
     def Do(
-        self, input_dict: Dict[str, List[Any]], output_dict: Dict[str, List[Any]], exec_properties: Dict[str, Any]
+        self,
+        input_dict: Dict[str, List[Any]],
+        output_dict: Dict[str, List[Any]],
+        exec_properties: Dict[str, Any],
     ) -> None:
         """Checks; see `component.AnomalyGate`.
 
@@ -35,7 +38,9 @@ class Executor(base_executor.BaseExecutor):
         anomalies = artifact_utils.get_single_instance(input_dict["anomalies"])
         schema = _schema(artifact_utils.get_single_instance(input_dict["schema"]).uri)
         output = artifact_utils.get_single_instance(output_dict["comparisons"])
-        accepted = _Accepted(exec_properties["accepted_root"]) if exec_properties.get("accepted_root") else None
+        accepted = (
+            _Accepted(exec_properties["accepted_root"]) if exec_properties.get("accepted_root") else None
+        )
         before = accepted.before(statistics.span) if accepted else None
 
         found: List[Tuple[str, str, anomalies_pb2.AnomalyInfo]] = []
@@ -52,7 +57,9 @@ class Executor(base_executor.BaseExecutor):
             with fileio.open(os.path.join(folder, _ANOMALIES), "wb") as stream:
                 stream.write(result.SerializeToString())
             found.extend((label, name, info) for name, info in result.anomaly_info.items())
-        output.split_names = artifact_utils.encode_split_names([label.replace(" ", "-") for label in compared])
+        output.split_names = artifact_utils.encode_split_names(
+            [label.replace(" ", "-") for label in compared]
+        )
 
         stopping = []
         for where, feature, info in found:
@@ -62,7 +69,9 @@ class Executor(base_executor.BaseExecutor):
             else:
                 _PROGRESS.warning("anomaly of %s", text)
         if stopping:
-            raise errors.InputError(f"{len(stopping)} anomaly(ies) stop the run before training: " + "; ".join(stopping))
+            raise errors.InputError(
+                f"{len(stopping)} anomaly(ies) stop the run before training: " + "; ".join(stopping)
+            )
         if accepted:
             accepted.add(statistics.span, train)
 
@@ -79,7 +88,9 @@ class _Accepted:
     def before(self, span: int) -> Optional[statistics_pb2.DatasetFeatureStatisticsList]:
         """Those of the newest span before `span`; None where there is none."""
         listed = fileio.listdir(self._root) if fileio.exists(self._root) else []
-        spans = [int(match[1]) for match in (re.fullmatch(r"span-(\d+)\.pb", name) for name in listed) if match]
+        spans = [
+            int(match[1]) for match in (re.fullmatch(r"span-(\d+)\.pb", name) for name in listed) if match
+        ]
         earlier = [found for found in spans if found < span]
         if not earlier:
             return None
@@ -102,8 +113,9 @@ def _comparisons(
 ) -> Iterator[Tuple[str, anomalies_pb2.Anomalies]]:
     for split in (names.EVAL, names.TEST):
         other = _statistics(statistics, split)
-        yield f"skew of {split}", _only_comparators(
-            tfdv.validate_statistics(train, schema, serving_statistics=other)
+        yield (
+            f"skew of {split}",
+            _only_comparators(tfdv.validate_statistics(train, schema, serving_statistics=other)),
         )
     if before is not None:
         yield "drift", _only_comparators(tfdv.validate_statistics(train, schema, previous_statistics=before))

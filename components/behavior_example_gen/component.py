@@ -27,7 +27,9 @@ class BehaviorExampleGenSpec(component_spec.ComponentSpec):
     }
     INPUTS = {}
     OUTPUTS = {
-        standard_component_specs.EXAMPLES_KEY: component_spec.ChannelParameter(type=standard_artifacts.Examples),
+        standard_component_specs.EXAMPLES_KEY: component_spec.ChannelParameter(
+            type=standard_artifacts.Examples
+        ),
         "rejected": component_spec.ChannelParameter(type=artifacts.RejectedRows),
         "profile": component_spec.ChannelParameter(type=artifacts.LogProfile),
     }

@@ -167,7 +167,9 @@ class _ReadAndScatter(beam.DoFn):
             reason = reject.reason.split(":")[0]
             report.reasons[reason] = report.reasons.get(reason, 0) + 1
         report.examples.extend(rejects[:_REJECT_EXAMPLES])
-        path = posixpath.join(self._rejected, f"rejected-{source.index:06d}-{source.row_group or 0:06d}.jsonl")
+        path = posixpath.join(
+            self._rejected, f"rejected-{source.index:06d}-{source.row_group or 0:06d}.jsonl"
+        )
         _write(path, "".join(r.to_json() + "\n" for r in rejects))
 
     def _flush(self) -> None:
@@ -296,7 +298,9 @@ class _CutShard(beam.DoFn):
     def __init__(self, window: spec.WindowSpec, examples_uri: str):
         self._window, self._examples_uri = window, examples_uri
 
-    def process(self, shard_and_path: Tuple[int, str], popularity: windows.Popularity) -> Iterator[Dict[str, int]]:
+    def process(
+        self, shard_and_path: Tuple[int, str], popularity: windows.Popularity
+    ) -> Iterator[Dict[str, int]]:
         shard, path = shard_and_path
         batch = _read_batch(path, 0).combine_chunks().to_batches()[0]
         users = batch.column(batch.schema.get_field_index(names.USER_ID))
@@ -320,7 +324,9 @@ class _CutShard(beam.DoFn):
             for writer in writers.values():
                 writer.close()
         for split in writers:
-            tf.io.gfile.rename(self._path(split, shard) + ".partial", self._path(split, shard), overwrite=True)
+            tf.io.gfile.rename(
+                self._path(split, shard) + ".partial", self._path(split, shard), overwrite=True
+            )
         yield dict(written)
 
     def _path(self, split: str, shard: int) -> str:
@@ -418,7 +424,9 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         examples.split_names = artifact_utils.encode_split_names(list(names.SPLITS))
         # TFX's driver sets a custom property; what is made of the examples asks for the plain one.
         examples.span = int(span or 0)
-        examples_utils.set_payload_format(examples, exec_properties[standard_component_specs.OUTPUT_DATA_FORMAT_KEY])
+        examples_utils.set_payload_format(
+            examples, exec_properties[standard_component_specs.OUTPUT_DATA_FORMAT_KEY]
+        )
         examples_utils.set_file_format(examples, "tfrecords_gzip")
 
 
@@ -507,7 +515,8 @@ def _read(
             pipeline
             | "Sources" >> beam.Create(sources)
             | "Spread" >> beam.Reshuffle()
-            | "ReadAndScatter" >> beam.ParDo(_ReadAndScatter(log, window.shards, scratch, rejected, cuts_by_share))
+            | "ReadAndScatter"
+            >> beam.ParDo(_ReadAndScatter(log, window.shards, scratch, rejected, cuts_by_share))
         ),
         _ReadReport.merged,
     )
@@ -566,7 +575,11 @@ def _gather(make_pipeline: Any, scratch: str, build: Any, merge: Any) -> Any:
             stream.write(pickle.dumps(merge(values)))
 
     with make_pipeline() as pipeline:
-        build(pipeline) | "Gather" >> beam.CombineGlobally(beam.combiners.ToListCombineFn()) | "Store" >> beam.Map(store)
+        (
+            build(pipeline)
+            | "Gather" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
+            | "Store" >> beam.Map(store)
+        )
     with fileio.open(path, "rb") as stream:
         return pickle.loads(stream.read())
 
@@ -604,7 +617,10 @@ def _cuts(split: spec.SplitSpec, histogram: Optional[TimeHistogram]) -> Optional
         return None
     if isinstance(split.eval_from, float):
         cuts = splits.Cuts(histogram.quantile(split.eval_from), histogram.quantile(split.test_from))
-        if len(histogram.bins) < 3 or not int(histogram.bins[0]) << histogram.shift < cuts.eval_from < cuts.test_from:
+        if (
+            len(histogram.bins) < 3
+            or not int(histogram.bins[0]) << histogram.shift < cuts.eval_from < cuts.test_from
+        ):
             raise errors.InputError(
                 f"split: a cut in time at {split.eval_from:g} and {split.test_from:g} of the events is impossible: "
                 f"the log has {len(histogram.bins)} distinct time(s) and both cuts fall on "
@@ -629,7 +645,9 @@ def _window(
             | "Shards" >> beam.Create(list(range(window.shards)))
             | "Spread" >> beam.Reshuffle()
             | "SortShard"
-            >> beam.ParDo(_SortShard(scattered, split, cuts, scratch)).with_outputs(_SortShard.COUNTS, main="sorted")
+            >> beam.ParDo(_SortShard(scattered, split, cuts, scratch)).with_outputs(
+                _SortShard.COUNTS, main="sorted"
+            )
         )
         counts = (
             shards[_SortShard.COUNTS]

@@ -130,7 +130,8 @@ def popularity(counts: Counts) -> windows.Popularity:
 
 def _threshold(histogram: Dict[int, int]) -> int:
     return windows.head_threshold(
-        np.fromiter(histogram, np.int64, len(histogram)), np.fromiter(histogram.values(), np.int64, len(histogram))
+        np.fromiter(histogram, np.int64, len(histogram)),
+        np.fromiter(histogram.values(), np.int64, len(histogram)),
     )
 
 
@@ -266,7 +267,9 @@ def suggest_experiment(description: Dict[str, Any]) -> str:
     spread = description["start"] != description["end"]
     length = int(min(200, max(10, 10 * round(description["history"].get("p75", 50) / 10))))
     experiment = {
-        "name": re.sub(r"[^a-z0-9]+", "-", description["path"].rsplit("/", 1)[-1].split(".")[0].lower()).strip("-")
+        "name": re.sub(
+            r"[^a-z0-9]+", "-", description["path"].rsplit("/", 1)[-1].split(".")[0].lower()
+        ).strip("-")
         or "my-log",
         "log": description["log"],
         "window": {"kind": "next", "length": length},
@@ -278,7 +281,11 @@ def suggest_experiment(description: Dict[str, Any]) -> str:
     }
     notes = []
     if median < 5:
-        notes.append(f"# Half of the users have at most {median:.0f} events: expect little from long windows.")
+        notes.append(
+            f"# Half of the users have at most {median:.0f} events: expect little from long windows."
+        )
     if description["tie_share"] > 0.2:
-        notes.append(f"# {description['tie_share']:.0%} of the times tie: keep the rows in the order they happened.")
+        notes.append(
+            f"# {description['tie_share']:.0%} of the times tie: keep the rows in the order they happened."
+        )
     return "".join(f"{note}\n" for note in notes) + yaml.safe_dump(experiment, sort_keys=False)

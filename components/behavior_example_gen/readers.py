@@ -33,8 +33,16 @@ _HEADER_BYTES = 1 << 20
 _SAMPLE_CHARACTERS = 120
 _MISSING = ("", "NaN", "nan", "NULL", "null")
 _TICKS_PER_MS = {"s": (1000, 1), "ms": (1, 1), "us": (1, 1000), "ns": (1, 1_000_000)}
-_ENDINGS = {"csv": "csv", "tsv": "tsv", "inter": "tsv", "jsonl": "jsonl", "ndjson": "jsonl", "json": "jsonl",
-            "parquet": "parquet", "pq": "parquet"}
+_ENDINGS = {
+    "csv": "csv",
+    "tsv": "tsv",
+    "inter": "tsv",
+    "jsonl": "jsonl",
+    "ndjson": "jsonl",
+    "json": "jsonl",
+    "parquet": "parquet",
+    "pq": "parquet",
+}
 _CODECS = {"gz": "gzip", "gzip": "gzip", "zst": "zstd", "bz2": "bz2"}
 
 
@@ -171,7 +179,9 @@ def read(source: Source, log: spec.LogSpec) -> Iterator[Block]:
     Raises:
       errors.InputError: if a column is missing or the file is not of its format.
     """
-    reader = {"csv": _read_csv, "tsv": _read_csv, "jsonl": _read_jsonl, "parquet": _read_parquet}[source.format]
+    reader = {"csv": _read_csv, "tsv": _read_csv, "jsonl": _read_jsonl, "parquet": _read_parquet}[
+        source.format
+    ]
     for table, rows, rejects in reader(source, log):
         yield _normalise(source, table, rows, rejects, log)
 
@@ -241,7 +251,9 @@ def _read_csv(source: Source, log: spec.LogSpec) -> Iterator[Tuple[pa.Table, np.
             try:
                 batch = next(batches, None)
             except pa.ArrowInvalid as error:
-                raise errors.InputError(f"{source.path}: not readable as {source.format} ({error})") from error
+                raise errors.InputError(
+                    f"{source.path}: not readable as {source.format} ({error})"
+                ) from error
             fresh, reported = invalid[reported:], len(invalid)
             rejects = [
                 Reject(
@@ -456,6 +468,7 @@ def _normalise(
     source: Source, table: pa.Table, rows: np.ndarray, rejects: List[Reject], log: spec.LogSpec
 ) -> Block:
     columns = log.columns.wanted()
+
     # A JSON file may lack a column in one block only: its values are missing there.
     def column(name: str) -> pa.ChunkedArray:
         if name in table.column_names:
@@ -482,23 +495,31 @@ def _normalise(
         length = pc.binary_length(array).fill_null(0).to_numpy(zero_copy_only=False)
         missing |= length == 0
         if source.format in ("jsonl", "parquet"):
-            missing |= pc.is_in(array, value_set=pa.array(_MISSING[1:]).cast(pa.binary())).to_numpy(zero_copy_only=False)
+            missing |= pc.is_in(array, value_set=pa.array(_MISSING[1:]).cast(pa.binary())).to_numpy(
+                zero_copy_only=False
+            )
         mark(missing, f"missing {feature} (column {columns[feature]!r})")
         mark(length > log.max_id_bytes, f"{feature} longer than {log.max_id_bytes} bytes")
         mark(_has_newline(array), f"line break in {feature}")
     for feature, array in arrays.items():
         mark(~_valid_utf8(array), f"invalid UTF-8 in column {columns[feature]!r}")
     ticks, valid, unit = _parse_ticks(column(columns[names.TIMESTAMP]), log.timestamp_unit)
-    mark(~valid, f"unparsable time (column {columns[names.TIMESTAMP]!r}, log.timestamp_unit {log.timestamp_unit})")
+    mark(
+        ~valid,
+        f"unparsable time (column {columns[names.TIMESTAMP]!r}, log.timestamp_unit {log.timestamp_unit})",
+    )
 
     bad = np.flatnonzero(reason)
     for index in bad:
         sample = ",".join(
-            _sample(table.column(name)[int(index)].as_py()) for name in columns.values() if name in table.column_names
+            _sample(table.column(name)[int(index)].as_py())
+            for name in columns.values()
+            if name in table.column_names
         )
         rejects.append(Reject(source.path, int(rows[index]), reasons[reason[index]], _sample(sample)))
     batch = {
-        feature: (array if array.null_count == 0 else array.fill_null(b"")) for feature, array in arrays.items()
+        feature: (array if array.null_count == 0 else array.fill_null(b""))
+        for feature, array in arrays.items()
     }
     batch[names.TIMESTAMP] = pa.array(_to_ms(ticks, unit))
     batch[TICKS] = pa.array(ticks)

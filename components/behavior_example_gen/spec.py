@@ -147,7 +147,9 @@ def _cut(value: object) -> Union[float, datetime.datetime]:
 Cut = Annotated[
     Union[float, datetime.datetime],
     pydantic.PlainValidator(_cut),
-    pydantic.PlainSerializer(lambda cut: cut if isinstance(cut, float) else cut.isoformat(), when_used="json"),
+    pydantic.PlainSerializer(
+        lambda cut: cut if isinstance(cut, float) else cut.isoformat(), when_used="json"
+    ),
 ]
 
 

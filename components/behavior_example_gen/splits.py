@@ -59,10 +59,16 @@ def assign_roles(
     wanted = np.ones(len(times), bool) if wanted is None else wanted
     roles = np.full(len(times), HISTORY_ONLY, np.int8)
     holds_out = "held_out_users" in split.by
-    out = np.repeat(held_out(user_hash, split.held_out_share), counts) if holds_out else np.zeros(len(times), bool)
+    out = (
+        np.repeat(held_out(user_hash, split.held_out_share), counts)
+        if holds_out
+        else np.zeros(len(times), bool)
+    )
 
     if "time" in split.by:
-        period = np.where(times < cuts.eval_from, TRAIN, np.where(times < cuts.test_from, EVAL, TEST)).astype(np.int8)
+        period = np.where(times < cuts.eval_from, TRAIN, np.where(times < cuts.test_from, EVAL, TEST)).astype(
+            np.int8
+        )
         targets = "last" if "leave_one_out" in split.by else split.targets
         chosen = (period != TRAIN) & wanted
         if targets != "all":

@@ -1,7 +1,7 @@
 """Cuts the sorted events of many users into windows of kind `next`, columns in, columns out."""
 
 import dataclasses
-from typing import Dict, Iterator, List, Optional, Tuple
+from typing import Dict, Iterator, Optional, Tuple
 
 import numpy as np
 import pyarrow as pa
@@ -103,7 +103,9 @@ def sort_events(table: pa.Table, split: spec.SplitSpec, cuts: Optional[splits.Cu
     starts = np.concatenate([[0], np.flatnonzero(np.diff(sorted_codes)) + 1, [len(order)]]).astype(np.int64)
     table = table.drop([readers.ROW, readers.FILE, readers.TICKS]).take(pa.array(order)).combine_chunks()
     (batch,) = table.to_batches(max_chunksize=None) if table.num_rows else (_empty(table.schema),)
-    user_hash = hash_ids(batch.column(batch.schema.get_field_index(names.USER_ID)).take(pa.array(starts[:-1])))
+    user_hash = hash_ids(
+        batch.column(batch.schema.get_field_index(names.USER_ID)).take(pa.array(starts[:-1]))
+    )
     times = batch.column(batch.schema.get_field_index(names.TIMESTAMP)).to_numpy()
     roles = splits.assign_roles(starts, times, user_hash, split, cuts, _wanted(batch, split))
     columns = {field.name: batch.column(i) for i, field in enumerate(batch.schema)}
@@ -182,7 +184,11 @@ def training_counts(events: Events) -> Tuple[pa.Array, np.ndarray, np.ndarray]:
     """Of a shard's training events: distinct items, their counts, and the count of each user with any."""
     training = events.numbers(ROLE) == splits.TRAIN
     items = pc.value_counts(events.column(names.ITEM_ID).filter(pa.array(training)))
-    users = np.add.reduceat(np.append(training, False).astype(np.int64), events.starts[:-1]) if len(training) else np.empty(0, np.int64)
+    users = (
+        np.add.reduceat(np.append(training, False).astype(np.int64), events.starts[:-1])
+        if len(training)
+        else np.empty(0, np.int64)
+    )
     return items.field("values"), items.field("counts").to_numpy(), users[users > 0]
 
 
@@ -229,7 +235,9 @@ class _Cutter:
         ]
 
     def windows(self, split: str) -> Iterator[Tuple[str, pa.RecordBatch, int]]:
-        targets = self._train_targets() if split == names.TRAIN else np.flatnonzero(self._roles == _ROLE_OF[split])
+        targets = (
+            self._train_targets() if split == names.TRAIN else np.flatnonzero(self._roles == _ROLE_OF[split])
+        )
         start = self._starts[:-1][self._user_of[targets]]
         history = targets - start
         fine = history >= self._window.min_history
@@ -244,7 +252,11 @@ class _Cutter:
         volume = np.cumsum(length + seen.lengths)
         pieces = np.flatnonzero(np.diff(volume // _VALUES_PER_BATCH)) + 1
         for part in np.split(np.arange(len(targets)), pieces):
-            yield split, self._batch(split, targets[part], length[part], history[part], seen.take(part)), dropped
+            yield (
+                split,
+                self._batch(split, targets[part], length[part], history[part], seen.take(part)),
+                dropped,
+            )
             dropped = 0
 
     def _train_targets(self) -> np.ndarray:

@@ -38,7 +38,10 @@ class Executor(base_executor.BaseExecutor):
     """Executor of ServerValidator."""
 
     def Do(
-        self, input_dict: Dict[str, List[Any]], output_dict: Dict[str, List[Any]], exec_properties: Dict[str, Any]
+        self,
+        input_dict: Dict[str, List[Any]],
+        output_dict: Dict[str, List[Any]],
+        exec_properties: Dict[str, Any],
     ) -> None:
         """Validates; a bad model is not blessed, with the reasons in `latency.json`."""
         infra = spec.InfraSpec.from_json(exec_properties["infra"])
@@ -49,13 +52,18 @@ class Executor(base_executor.BaseExecutor):
         result = validate(path_utils.serving_model_path(model.uri), read_examples(pattern, _EXAMPLES), infra)
         with fileio.open(os.path.join(blessing.uri, LATENCY), "w") as stream:
             stream.write(json.dumps(result, indent=1))
-        with fileio.open(os.path.join(blessing.uri, "INFRA_BLESSED" if result["blessed"] else "INFRA_NOT_BLESSED"), "w") as stream:
+        with fileio.open(
+            os.path.join(blessing.uri, "INFRA_BLESSED" if result["blessed"] else "INFRA_NOT_BLESSED"), "w"
+        ) as stream:
             stream.write("")
         # What TFX's Pusher looks at.
         blessing.set_int_custom_property("blessed", int(result["blessed"]))
         if result["blessed"]:
             _PROGRESS.info(
-                "%s server: recommend p50 %.1f ms, p99 %.1f ms", result["server"], result["p50_ms"], result["p99_ms"]
+                "%s server: recommend p50 %.1f ms, p99 %.1f ms",
+                result["server"],
+                result["p50_ms"],
+                result["p99_ms"],
             )
         else:
             _PROGRESS.warning("not servable: %s", "; ".join(result["reasons"]))
@@ -125,7 +133,9 @@ def _free_port() -> int:
 
 
 @contextlib.contextmanager
-def _process(command: List[str], address: str, infra: spec.InfraSpec, log: Any, env: Mapping[str, str]) -> Iterator[str]:
+def _process(
+    command: List[str], address: str, infra: spec.InfraSpec, log: Any, env: Mapping[str, str]
+) -> Iterator[str]:
     process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=dict(env))
     try:
         _wait(process, address, infra)
@@ -227,7 +237,11 @@ def _requests(known: Mapping[str, Any], examples: List[bytes]) -> Dict[str, Dict
         "evaluate": {signatures.EXAMPLES: serialized},
         "embed": histories,
         "rank": {**histories, signatures.CANDIDATES: candidates},
-        "recommend": {**histories, signatures.EXCLUDE: excluded, signatures.K: np.full(len(parsed), signatures.DEFAULT_K, np.int32)},
+        "recommend": {
+            **histories,
+            signatures.EXCLUDE: excluded,
+            signatures.K: np.full(len(parsed), signatures.DEFAULT_K, np.int32),
+        },
     }
 
 

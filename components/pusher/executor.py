@@ -22,7 +22,10 @@ class Executor(pusher.Executor):
     """TFX's Pusher executor, with a push that is atomic and versions that only grow."""
 
     def Do(
-        self, input_dict: Dict[str, List[Any]], output_dict: Dict[str, List[Any]], exec_properties: Dict[str, Any]
+        self,
+        input_dict: Dict[str, List[Any]],
+        output_dict: Dict[str, List[Any]],
+        exec_properties: Dict[str, Any],
     ) -> None:
         """Pushes a blessed model to `<base_directory>/<version>`; see TFX's Pusher."""
         pushed = artifact_utils.get_single_instance(output_dict[standard_component_specs.PUSHED_MODEL_KEY])
@@ -35,7 +38,9 @@ class Executor(pusher.Executor):
         model_path = self.GetModelPath(input_dict)
         version = push(model_path, base)
         io_utils.copy_dir(model_path, pushed.uri)
-        self._MarkPushed(pushed, pushed_destination=posixpath.join(base, str(version)), pushed_version=str(version))
+        self._MarkPushed(
+            pushed, pushed_destination=posixpath.join(base, str(version)), pushed_version=str(version)
+        )
 
 
 def versions(base: str) -> List[int]:
@@ -79,7 +84,9 @@ def push(model_path: str, base: str) -> int:
 
 def _same(model_path: str, version: str) -> bool:
     paths = [posixpath.join(folder, _FINGERPRINT) for folder in (model_path, version)]
-    if not all(fileio.exists(path) for path in paths) or not fileio.exists(posixpath.join(version, _SAVED_MODEL)):
+    if not all(fileio.exists(path) for path in paths) or not fileio.exists(
+        posixpath.join(version, _SAVED_MODEL)
+    ):
         return False
     contents = []
     for path in paths:

@@ -58,7 +58,13 @@ def preprocessing_fn(inputs: Dict[str, _Tensor], custom_config: Dict[str, Any]) 
             names.BEHAVIOR_INDEX,
             names.TARGET_BEHAVIOR_INDEX,
         ),
-        (names.SCENE, names.TARGET_SCENE, names.SCENE_VOCABULARY, names.SCENE_INDEX, names.TARGET_SCENE_INDEX),
+        (
+            names.SCENE,
+            names.TARGET_SCENE,
+            names.SCENE_VOCABULARY,
+            names.SCENE_INDEX,
+            names.TARGET_SCENE_INDEX,
+        ),
     ):
         if raw in inputs:
             values, target = tf.RaggedTensor.from_sparse(inputs[raw]), _scalar(inputs[raw_target])
@@ -90,7 +96,9 @@ def _map_values(sparse: tf.SparseTensor, vocabulary: Any) -> tf.SparseTensor:
 
 def _history(values: tf.RaggedTensor, length: int, vocabulary: Any) -> tf.Tensor:
     recent = values[:, -length:]
-    return left_pad(recent.with_flat_values(_index(recent.flat_values, vocabulary)), length, names.PADDING_INDEX)
+    return left_pad(
+        recent.with_flat_values(_index(recent.flat_values, vocabulary)), length, names.PADDING_INDEX
+    )
 
 
 def left_pad(values: tf.RaggedTensor, length: int, padding: Any) -> tf.Tensor:

@@ -38,7 +38,9 @@ class Vocabulary:
     @classmethod
     def load(cls, transform_output: tft.TFTransformOutput) -> "Vocabulary":
         """Reads the vocabularies of a transform graph."""
-        pairs = [line.split(b" ", 1) for line in _read(transform_output, preprocessing.ITEM_COUNTS_VOCABULARY)]
+        pairs = [
+            line.split(b" ", 1) for line in _read(transform_output, preprocessing.ITEM_COUNTS_VOCABULARY)
+        ]
         by_id = {item: int(count) for count, item in pairs}
         items = _read(transform_output, names.ITEM_VOCABULARY)
         return cls(

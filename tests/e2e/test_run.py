@@ -122,7 +122,9 @@ def test_the_pushed_model_has_learnt_the_walk(deployment):
         steps = [start]
         for _ in range(4):
             steps.append(walk.successor(steps[-1]))
-        lines.append(json.dumps([{"item_id": f"i{item}", "timestamp": n} for n, item in enumerate(steps[:-1])]))
+        lines.append(
+            json.dumps([{"item_id": f"i{item}", "timestamp": n} for n, item in enumerate(steps[:-1])])
+        )
         wanted.append(f"i{steps[-1]}")
     (deployment.folder / "histories.jsonl").write_text("\n".join(lines))
     done = deployment.finish("predict", "runs/walk", "--history", "histories.jsonl", "-k", "1", "--json")

@@ -40,7 +40,9 @@ def test_lists_are_json_objects_with_names(what):
 def test_errors_are_one_line_and_exit_2(tmp_path):
     (tmp_path / "bad.yaml").write_text("name: x\nlog: {path: a.csv}\nmodel: {name: sasrec, dim: many}\n")
     (tmp_path / "log.csv").write_text("uid,item_id,timestamp\nu,i,1\n")
-    (tmp_path / "column.yaml").write_text(f"name: x\nlog: {{path: {tmp_path}/log.csv}}\nmodel: {{name: sasrec}}\n")
+    (tmp_path / "column.yaml").write_text(
+        f"name: x\nlog: {{path: {tmp_path}/log.csv}}\nmodel: {{name: sasrec}}\n"
+    )
     cases = (
         (("run", "nothing"), "nothing: no such file"),
         (("run", str(tmp_path / "bad.yaml")), "model.dim: input should be a valid integer"),
@@ -66,7 +68,9 @@ def test_every_shipped_experiment_compiles_to_a_spec_that_kfp_loads(name, tmp_pa
     assert ended.value.code == 0
     loaded = kfp.components.load_component_from_file(str(target))
     tasks = loaded.pipeline_spec.root.dag.tasks
-    assert {"BehaviorExampleGen", "Transform", "Trainer", "Evaluator", "ServerValidator", "Pusher"} <= set(tasks)
+    assert {"BehaviorExampleGen", "Transform", "Trainer", "Evaluator", "ServerValidator", "Pusher"} <= set(
+        tasks
+    )
     assert "AnomalyGate" in tasks["Transform"].dependent_tasks
     assert "target_item_id" in (tmp_path / "spec.schema.pbtxt").read_text()
     text = target.read_text()

@@ -25,33 +25,83 @@ def with_values(**parts):
     "values,words",
     [
         (with_values(modle={}), ["modle: unknown key; did you mean model?"]),
-        (with_values(model={"name": "sasrec", "dims": 8}), ["model.dims: unknown key; did you mean dim?", "dropout"]),
-        (with_values(log={"path": "x", "columns": {"user": "u", "usr_id": "x"}}), ["log.columns.usr_id: unknown key"]),
-        (with_values(model={"name": "sasrec", "dim": "64"}), ["model.dim: input should be a valid integer", 'found "64"']),
-        (with_values(model={"name": "sasrec", "dim": 10, "heads": 3}), ["model: dim must be a multiple of heads (3), found 10"]),
+        (
+            with_values(model={"name": "sasrec", "dims": 8}),
+            ["model.dims: unknown key; did you mean dim?", "dropout"],
+        ),
+        (
+            with_values(log={"path": "x", "columns": {"user": "u", "usr_id": "x"}}),
+            ["log.columns.usr_id: unknown key"],
+        ),
+        (
+            with_values(model={"name": "sasrec", "dim": "64"}),
+            ["model.dim: input should be a valid integer", 'found "64"'],
+        ),
+        (
+            with_values(model={"name": "sasrec", "dim": 10, "heads": 3}),
+            ["model: dim must be a multiple of heads (3), found 10"],
+        ),
         (with_values(model={"name": "sasrek"}), ["model:", "sasrek", "'popularity'", "'sasrec'"]),
-        (with_values(window={"length": 0}), ["window.length: input should be greater than or equal to 1; found 0"]),
-        (with_values(window={"length": 5, "stride": 6}), ["window: stride must be at most length (5)", "found 6"]),
-        (with_values(window={"length": 5, "min_history": 6}), ["window: min_history must be at most length (5)"]),
-        (with_values(window={"kind": "next", "train": "last", "stride": 2}), ["window: stride goes with train: sliding"]),
-        (with_values(loop={"name": "tp", "inner_step": 2}), ["loop.inner_step: unknown key; did you mean inner_steps?", "adversary"]),
-        (with_values(loop={"name": "tp", "inner_steps": 0}), ["loop.inner_steps: input should be greater than or equal to 1; found 0"]),
+        (
+            with_values(window={"length": 0}),
+            ["window.length: input should be greater than or equal to 1; found 0"],
+        ),
+        (
+            with_values(window={"length": 5, "stride": 6}),
+            ["window: stride must be at most length (5)", "found 6"],
+        ),
+        (
+            with_values(window={"length": 5, "min_history": 6}),
+            ["window: min_history must be at most length (5)"],
+        ),
+        (
+            with_values(window={"kind": "next", "train": "last", "stride": 2}),
+            ["window: stride goes with train: sliding"],
+        ),
+        (
+            with_values(loop={"name": "tp", "inner_step": 2}),
+            ["loop.inner_step: unknown key; did you mean inner_steps?", "adversary"],
+        ),
+        (
+            with_values(loop={"name": "tp", "inner_steps": 0}),
+            ["loop.inner_steps: input should be greater than or equal to 1; found 0"],
+        ),
         (with_values(loop={"name": "pt"}), ["loop:", "pt", "'fit'", "'tp'"]),
         (
-            with_values(loop={"name": "tp", "user_batch": 4, "users_per_step": 2}, training={"batch_size": 64}),
+            with_values(
+                loop={"name": "tp", "user_batch": 4, "users_per_step": 2}, training={"batch_size": 64}
+            ),
             ["training.batch_size goes with loop: {name: fit}", "(2 * 4)", "found 64"],
         ),
-        (with_values(split={"by": ["time"], "eval_from": 0.9, "test_from": 0.8}), ["split: eval_from must come before test_from"]),
-        (with_values(split={"by": ["time"], "eval_from": 0.5, "test_from": "2020-01-01"}), ["split:", "both shares or both moments"]),
-        (with_values(split={"by": ["time"], "eval_from": "soon", "test_from": "2020-01-01"}), ["split.eval_from:", "found 'soon'"]),
+        (
+            with_values(split={"by": ["time"], "eval_from": 0.9, "test_from": 0.8}),
+            ["split: eval_from must come before test_from"],
+        ),
+        (
+            with_values(split={"by": ["time"], "eval_from": 0.5, "test_from": "2020-01-01"}),
+            ["split:", "both shares or both moments"],
+        ),
+        (
+            with_values(split={"by": ["time"], "eval_from": "soon", "test_from": "2020-01-01"}),
+            ["split.eval_from:", "found 'soon'"],
+        ),
         (with_values(split={"by": ["time", "time"]}), ["split: by takes one rule or two different ones"]),
-        (with_values(split={"target_behaviors": ["buy"]}), ["split.target_behaviors needs log.columns.behavior, found none"]),
-        (with_values(split={"target_behaviors": []}), ["split: target_behaviors names at least one behaviour"]),
+        (
+            with_values(split={"target_behaviors": ["buy"]}),
+            ["split.target_behaviors needs log.columns.behavior, found none"],
+        ),
+        (
+            with_values(split={"target_behaviors": []}),
+            ["split: target_behaviors names at least one behaviour"],
+        ),
         (
             with_values(log={"path": "x", "filter": {"min_item_event": 5}}),
             ["log.filter.min_item_event: unknown key; did you mean min_item_events?", "min_user_events"],
         ),
-        (with_values(log={"path": "x", "filter": {"min_user_events": 0}}), ["log.filter.min_user_events: input should be"]),
+        (
+            with_values(log={"path": "x", "filter": {"min_user_events": 0}}),
+            ["log.filter.min_user_events: input should be"],
+        ),
         (with_values(name="My Experiment"), ["name:", 'found "My Experiment"']),
         (with_values(gate={"metric": "auc"}), ["gate.metric:", 'found "auc"']),
         (with_values(training={"epochs": -1, "batch_size": 0}), ["training.epochs:", "training.batch_size:"]),
@@ -70,10 +120,18 @@ def test_one_line_with_the_file_the_key_and_what_is_allowed(tmp_path, values, wo
 
 
 def test_overrides(tmp_path):
-    found = load(tmp_path, GOOD, ["training.epochs=3", "split.by=[leave_one_out]", "gate.max_drop=null", "gate.min.ndcg@10=0.1"])
+    found = load(
+        tmp_path,
+        GOOD,
+        ["training.epochs=3", "split.by=[leave_one_out]", "gate.max_drop=null", "gate.min.ndcg@10=0.1"],
+    )
     assert found.training.epochs == 3 and found.split.by == ("leave_one_out",)
     assert found.gate.max_drop is None
-    for bad, words in (("training.epochs", "KEY=VALUE"), ("name.x=1", "holds no keys"), ("training.epochs=[", "not YAML")):
+    for bad, words in (
+        ("training.epochs", "KEY=VALUE"),
+        ("name.x=1", "holds no keys"),
+        ("training.epochs=[", "not YAML"),
+    ):
         with pytest.raises(errors.InputError, match=words):
             load(tmp_path, GOOD, [bad])
 

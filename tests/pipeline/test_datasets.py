@@ -25,7 +25,10 @@ def grouplens():
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
         archive.writestr("ml-100k/u.data", "".join("\t".join(row) + "\n" for row in ROWS))
-        archive.writestr("ml-100k/u.item", "242|Kolya (1996)|24-Jan-1997||x\n302|Caf\u00e9, \"Le\" (1997)|||y\n".encode("latin-1"))
+        archive.writestr(
+            "ml-100k/u.item",
+            '242|Kolya (1996)|24-Jan-1997||x\n302|Caf\u00e9, "Le" (1997)|||y\n'.encode("latin-1"),
+        )
     return stream.getvalue()
 
 
@@ -77,7 +80,9 @@ def test_a_wrong_checksum_is_not_kept(source, tmp_path, monkeypatch):
 
 def test_no_source_and_no_such_data(source, tmp_path):
     source["data"] = None
-    with pytest.raises(errors.InputError, match="grouplens.org: no route; the package recbole==1.2.1: no index"):
+    with pytest.raises(
+        errors.InputError, match="grouplens.org: no route; the package recbole==1.2.1: no index"
+    ):
         datasets.fetch("ml-100k", str(tmp_path))
     with pytest.raises(errors.InputError, match="no data set 'ml-9'; there are ml-100k"):
         datasets.fetch("ml-9")

@@ -14,7 +14,12 @@ def test_optional_features_come_and_go():
     full = feature_names(load.next_window_schema(True, True, ["color"], ["plan"]))
     bare = feature_names(load.next_window_schema(False, False))
     assert full - bare == {
-        names.BEHAVIOR, names.SCENE, names.TARGET_BEHAVIOR, names.TARGET_SCENE, "item_color", "user_plan"
+        names.BEHAVIOR,
+        names.SCENE,
+        names.TARGET_BEHAVIOR,
+        names.TARGET_SCENE,
+        "item_color",
+        "user_plan",
     }
     assert set(names.SLICES) <= bare and names.SEEN_ITEM_ID in bare
 
@@ -28,8 +33,12 @@ def test_slices_have_closed_domains():
 
 def test_bounds_reach_every_comparator():
     schema = load.next_window_schema(True, True, max_skew=0.07, max_drift=0.03)
-    skews = [f.skew_comparator.infinity_norm.threshold for f in schema.feature if f.HasField("skew_comparator")]
-    drifts = [f.drift_comparator.infinity_norm.threshold for f in schema.feature if f.HasField("drift_comparator")]
+    skews = [
+        f.skew_comparator.infinity_norm.threshold for f in schema.feature if f.HasField("skew_comparator")
+    ]
+    drifts = [
+        f.drift_comparator.infinity_norm.threshold for f in schema.feature if f.HasField("drift_comparator")
+    ]
     assert skews == [0.07] * 6 and drifts == [0.03] * 6
 
 

@@ -24,7 +24,9 @@ def test_compose_and_kubernetes_name_files_and_ports_that_are_there():
             mount, name = given[key].rsplit("/", 1)
             assert mount == "/deploy" and (DEPLOY / name).is_file()
     assert compose["image"] == container["image"]
-    assert {port["targetPort"] for port in service["spec"]["ports"]} <= {p["name"] for p in container["ports"]}
+    assert {port["targetPort"] for port in service["spec"]["ports"]} <= {
+        p["name"] for p in container["ports"]
+    }
 
 
 def test_every_input_and_output_can_be_batched(tmp_path):

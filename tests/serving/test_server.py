@@ -115,8 +115,20 @@ def test_inputs_that_may_be_left_out(client):
         ("toy", "embed", {"item_id": np.array([["a"]], object)}, "INVALID_ARGUMENT", "'behavior' is missing"),
         ("toy", "serving_default", {"wrong": np.zeros(1)}, "INVALID_ARGUMENT", "unknown input 'wrong'"),
         ("toy", "serving_default", {"examples": np.zeros(1)}, "INVALID_ARGUMENT", "'examples' wants string"),
-        ("toy", "serving_default", {"examples": np.array([["a"]], object)}, "INVALID_ARGUMENT", "wants shape (None,), found (1, 1)"),
-        ("toy", "serving_default", {"examples": np.array(["\x01broken"], object)}, "INVALID_ARGUMENT", "Could not parse example"),
+        (
+            "toy",
+            "serving_default",
+            {"examples": np.array([["a"]], object)},
+            "INVALID_ARGUMENT",
+            "wants shape (None,), found (1, 1)",
+        ),
+        (
+            "toy",
+            "serving_default",
+            {"examples": np.array(["\x01broken"], object)},
+            "INVALID_ARGUMENT",
+            "Could not parse example",
+        ),
     ],
 )
 def test_errors_name_what_was_wrong(running, name, signature, inputs, code, words):
@@ -136,7 +148,9 @@ def test_version_in_the_request(running):
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
         request = predict_pb2.PredictRequest()
         request.model_spec.name, request.model_spec.signature_name = "toy", "serving_default"
-        request.inputs["examples"].CopyFrom(tf.make_tensor_proto([fixtures.serialize(test_signatures.WINDOWS[0])]))
+        request.inputs["examples"].CopyFrom(
+            tf.make_tensor_proto([fixtures.serialize(test_signatures.WINDOWS[0])])
+        )
         request.model_spec.version.value = 7
         assert stub.Predict(request, timeout=10).model_spec.version.value == 7
         request.output_filter.append("score")
@@ -286,7 +300,10 @@ def test_a_process_of_its_own_stops_when_asked(base):
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        env={**os.environ, "PYTHONPATH": os.path.dirname(os.path.dirname(os.path.abspath(server_lib.__file__)))},
+        env={
+            **os.environ,
+            "PYTHONPATH": os.path.dirname(os.path.dirname(os.path.abspath(server_lib.__file__))),
+        },
     )
     try:
         line = process.stdout.readline()

@@ -67,8 +67,12 @@ def expected(offline, items, row, excluded, k):
 def test_recommend_equals_offline_scores(served, offline, items):
     found = recommend(served, **histories())
     for row, window in enumerate(WINDOWS):
-        assert found[names.ITEM_ID][row].numpy().tolist() == expected(offline, items, row, window[names.ITEM_ID], 5)
-    best = sorted((s for s, i in zip(offline[0], items) if i.decode() not in WINDOWS[0][names.ITEM_ID]), reverse=True)
+        assert found[names.ITEM_ID][row].numpy().tolist() == expected(
+            offline, items, row, window[names.ITEM_ID], 5
+        )
+    best = sorted(
+        (s for s, i in zip(offline[0], items) if i.decode() not in WINDOWS[0][names.ITEM_ID]), reverse=True
+    )
     np.testing.assert_allclose(found["score"][0], best[:5], rtol=1e-5)
 
 
@@ -131,7 +135,11 @@ def test_each_history_has_its_own_k(served):
 
 
 def test_an_empty_history_is_answered(served):
-    nothing = {names.ITEM_ID: tf.fill([2, 0], ""), names.BEHAVIOR: tf.fill([2, 0], ""), names.TIMESTAMP: tf.zeros([2, 0], tf.int64)}
+    nothing = {
+        names.ITEM_ID: tf.fill([2, 0], ""),
+        names.BEHAVIOR: tf.fill([2, 0], ""),
+        names.TIMESTAMP: tf.zeros([2, 0], tf.int64),
+    }
     found = recommend(served, k=4, **nothing)
     assert found[names.ITEM_ID].shape == (2, 4) and np.isfinite(found["score"]).all()
 
@@ -145,7 +153,9 @@ def test_evaluate_equals_offline_ranks(served, offline, items):
             assert found[names.RANK][row] == found[names.POPULARITY_RANK][row] == len(known) + 1
             continue
         place = known.index(target)
-        rivals = [n for n, item in enumerate(known) if item != target and item not in window[names.SEEN_ITEM_ID]]
+        rivals = [
+            n for n, item in enumerate(known) if item != target and item not in window[names.SEEN_ITEM_ID]
+        ]
         assert found[names.RANK][row] == 1 + sum(offline[row][n] >= offline[row][place] for n in rivals)
         assert found[names.POPULARITY_RANK][row] == 1 + sum(n < place for n in rivals)
     assert found["catalogue_size"].numpy().tolist() == [len(known)] * len(WINDOWS)
@@ -158,7 +168,9 @@ def test_rank_and_embed(served, offline, items):
     for row in range(len(WINDOWS)):
         scores = [offline[row][4], np.finfo(np.float32).min, offline[row][0], offline[row][9]]
         np.testing.assert_allclose(found["score"][row], scores, rtol=1e-5)
-        np.testing.assert_array_equal(found["rank"][row], 1 + np.argsort(np.argsort(-np.array(scores), kind="stable")))
+        np.testing.assert_array_equal(
+            found["rank"][row], 1 + np.argsort(np.argsort(-np.array(scores), kind="stable"))
+        )
     embedding = served.signatures["embed"](**histories())["embedding"]
     table = fixtures.ToyModel(len(known)).table.numpy()[names.FIRST_INDEX :]
     np.testing.assert_allclose(embedding.numpy() @ table.T, offline, rtol=1e-4, atol=1e-5)

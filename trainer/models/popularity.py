@@ -12,7 +12,9 @@ class Popularity(base.SequenceModel):
         super().__init__(settings, catalogue, seed)
         size = catalogue.size
         # By rank rather than by count, so that equal counts keep the vocabulary's order.
-        self._table = tf.Variable((size - tf.range(size, dtype=tf.float32))[:, tf.newaxis] / size, trainable=False)
+        self._table = tf.Variable(
+            (size - tf.range(size, dtype=tf.float32))[:, tf.newaxis] / size, trainable=False
+        )
 
     def encode_positions(self, features: base.Features, training: bool = False) -> tf.Tensor:
         """Ones, `[B, L, 1]`."""

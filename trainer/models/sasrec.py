@@ -29,7 +29,12 @@ class SASRec(base.EmbeddingModel):
         self._dropout = dropout.Dropout(settings.dropout, self.generator)
         self._blocks = [
             transformer.TransformerBlock(
-                dim, settings.heads, settings.ffn_ratio * dim, settings.activation, settings.dropout, self.generator
+                dim,
+                settings.heads,
+                settings.ffn_ratio * dim,
+                settings.activation,
+                settings.dropout,
+                self.generator,
             )
             for _ in range(settings.blocks)
         ]

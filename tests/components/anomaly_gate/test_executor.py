@@ -12,7 +12,9 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 
 SCHEMA = schema_pb2.Schema()
 SCHEMA.feature.extend(
-    f for f in load.next_window_schema(True, False).feature if f.name in (names.TARGET_ITEM_ID, names.TARGET_BEHAVIOR)
+    f
+    for f in load.next_window_schema(True, False).feature
+    if f.name in (names.TARGET_ITEM_ID, names.TARGET_BEHAVIOR)
 )
 
 
@@ -78,7 +80,9 @@ def test_a_missing_feature_stops_and_is_named(tmp_path):
 
 def test_skew_between_splits_stops(tmp_path):
     """A deliberately skewed split: in training most targets are views, in test most are buys."""
-    with pytest.raises(errors.InputError, match=r"feature 'target_behavior' \(skew of test\): High Linfty distance"):
+    with pytest.raises(
+        errors.InputError, match=r"feature 'target_behavior' \(skew of test\): High Linfty distance"
+    ):
         run(tmp_path, {**alike(), "test": frame(0.2)})
 
 

@@ -14,7 +14,17 @@ def head_threshold(counts):
 
 
 def length_group(size):
-    return "50+" if size >= 50 else "20-49" if size >= 20 else "10-19" if size >= 10 else "5-9" if size >= 5 else "1-4"
+    return (
+        "50+"
+        if size >= 50
+        else "20-49"
+        if size >= 20
+        else "10-19"
+        if size >= 10
+        else "5-9"
+        if size >= 5
+        else "1-4"
+    )
 
 
 def without_rare(events, min_item_events, min_user_events):

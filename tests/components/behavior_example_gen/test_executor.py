@@ -34,14 +34,23 @@ def test_examples_equal_plain_python(tmp_path):
     window = spec.WindowSpec(length=5, shards=4)
     found, _, _ = harness.run(tmp_path, path, window)
     expected = reference.windows(
-        events, length=5, train="sliding", stride=5, min_history=1, by=("leave_one_out",), targets="all", cuts=None,
+        events,
+        length=5,
+        train="sliding",
+        stride=5,
+        min_history=1,
+        by=("leave_one_out",),
+        targets="all",
+        cuts=None,
         held_out=set(),
     )
     for split in names.SPLITS:
         mine = [{**w, "split": split} for w in found[split]]
         for w in mine:
             w.setdefault(names.SEEN_ITEM_ID, [])
-        assert sorted(map(harness.key, mine)) == sorted(harness.key(w) for w in expected if w["split"] == split)
+        assert sorted(map(harness.key, mine)) == sorted(
+            harness.key(w) for w in expected if w["split"] == split
+        )
 
 
 @pytest.mark.parametrize("by", [("leave_one_out",), ("time",)])
@@ -55,7 +64,9 @@ def test_a_filter_equals_plain_python_on_what_it_leaves(tmp_path, by):
     log = spec.LogSpec(
         path=path, timestamp_unit="ms", filter=spec.FilterSpec(min_item_events=4, min_user_events=5)
     )
-    found, profiled, _ = harness.run(tmp_path, log, spec.WindowSpec(length=5, shards=3), spec.SplitSpec(by=by))
+    found, profiled, _ = harness.run(
+        tmp_path, log, spec.WindowSpec(length=5, shards=3), spec.SplitSpec(by=by)
+    )
     after_items = sum(of_items[e["item"]] >= 4 for e in events)
     users = {e["user"] for e in events}
     assert profiled["filter"] == {
@@ -74,11 +85,21 @@ def test_a_filter_equals_plain_python_on_what_it_leaves(tmp_path, by):
         # The first moment before which at least that share of what is left lies.
         cuts = [left[math.ceil(share * len(left))]["time"] for share in (0.8, 0.9)]
     expected = reference.windows(
-        left, length=5, train="sliding", stride=5, min_history=1, by=by, targets="all", cuts=cuts, held_out=set()
+        left,
+        length=5,
+        train="sliding",
+        stride=5,
+        min_history=1,
+        by=by,
+        targets="all",
+        cuts=cuts,
+        held_out=set(),
     )
     for split in names.SPLITS:
         mine = [{names.SEEN_ITEM_ID: [], **w, "split": split} for w in found[split]]
-        assert sorted(map(harness.key, mine)) == sorted(harness.key(w) for w in expected if w["split"] == split)
+        assert sorted(map(harness.key, mine)) == sorted(
+            harness.key(w) for w in expected if w["split"] == split
+        )
 
 
 def test_a_filter_that_leaves_nothing_says_so(tmp_path, rows_csv):
@@ -110,7 +131,9 @@ def test_number_of_shards_changes_no_example(tmp_path, rows_csv):
     assert results[0] == results[1] and all(results[0].values())
 
 
-@pytest.mark.parametrize("kind", ["csv", "csv.gz", "csv.zst", "tsv", "jsonl", "jsonl.gz", "parquet", "headerless"])
+@pytest.mark.parametrize(
+    "kind", ["csv", "csv.gz", "csv.zst", "tsv", "jsonl", "jsonl.gz", "parquet", "headerless"]
+)
 def test_formats_give_the_same_windows(tmp_path, kind, rows_csv):
     expected, _, _ = harness.run(tmp_path / "expected", rows_csv)
     rows = [row.split(",") for row in log_rows()]
@@ -132,7 +155,9 @@ def test_formats_give_the_same_windows(tmp_path, kind, rows_csv):
         frame["timestamp"] = pd.to_datetime(frame["timestamp"].astype(int), unit="ms")
         pa.parquet.write_table(pa.Table.from_pandas(frame), tmp_path / "other.parquet", row_group_size=17)
     else:
-        lines = "".join(json.dumps({"user_id": u, "item_id": i, "timestamp": int(t)}) + "\n" for u, i, t in rows)
+        lines = "".join(
+            json.dumps({"user_id": u, "item_id": i, "timestamp": int(t)}) + "\n" for u, i, t in rows
+        )
         data = gzip.compress(lines.encode()) if kind.endswith("gz") else lines.encode()
         (tmp_path / f"other.{kind}").write_bytes(data)
     found, result, _ = harness.run(tmp_path / "found", spec.LogSpec.from_values(log))
@@ -188,7 +213,9 @@ def test_bad_rows_of_json_and_parquet(tmp_path):
     frame.loc[7, "user_id"] = np.nan
     frame.to_parquet(tmp_path / "log.parquet")
     found, result, summary = harness.run(tmp_path / "parquet", str(tmp_path / "log.parquet"))
-    assert [(e["row"], e["reason"]) for e in summary["examples"]] == [(8, "missing user_id (column 'user_id')")]
+    assert [(e["row"], e["reason"]) for e in summary["examples"]] == [
+        (8, "missing user_id (column 'user_id')")
+    ]
     assert {w["user_id"] for w in found["test"]} == {str(n) for n in range(6)}
 
 
@@ -216,7 +243,10 @@ def fails(tmp_path, text, **options):
 
 def test_a_missing_column_names_the_file_the_key_and_the_columns(tmp_path):
     message = fails(tmp_path, "uid,item_id,timestamp\nu,i,1\n")
-    assert "log.csv: column 'user_id' (log.columns.user_id) is missing; the file has uid, item_id, timestamp" in message
+    assert (
+        "log.csv: column 'user_id' (log.columns.user_id) is missing; the file has uid, item_id, timestamp"
+        in message
+    )
 
 
 def test_empty_files(tmp_path):
@@ -228,7 +258,9 @@ def test_empty_files(tmp_path):
     harness.write_csv(folder / "b.csv", log_rows())
     (folder / "a.csv").write_text("")
     _, result, summary = harness.run(tmp_path / "run", str(folder) + "/")
-    assert result["events"] == 60 and [name.rsplit("/", 1)[-1] for name in summary["empty_files"]] == ["a.csv"]
+    assert result["events"] == 60 and [name.rsplit("/", 1)[-1] for name in summary["empty_files"]] == [
+        "a.csv"
+    ]
 
 
 def test_no_file_and_no_format(tmp_path):
@@ -269,7 +301,10 @@ def test_cut_at_a_moment_and_at_a_share(tmp_path, rows_csv):
     share = spec.SplitSpec(by=("time",), eval_from=0.5, test_from=0.8)
     _, result, _ = harness.run(tmp_path / "share", rows_csv, split=share)
     # 60 events at 1000..1059 ms: half of them lie before 1030.
-    assert result["split"] == {"eval_from": "1970-01-01T00:00:01+00:00", "test_from": "1970-01-01T00:00:01+00:00"}
+    assert result["split"] == {
+        "eval_from": "1970-01-01T00:00:01+00:00",
+        "test_from": "1970-01-01T00:00:01+00:00",
+    }
     assert result["windows"]["test"] == 12 and result["windows"]["eval"] == 18
     moments = spec.SplitSpec.from_values(
         {"by": ["time"], "eval_from": "1970-01-01T00:00:01.030", "test_from": "1970-01-01T00:00:01.048Z"}
@@ -314,14 +349,19 @@ def test_newest_version_of_a_span(tmp_path):
         folder.mkdir(parents=True)
         (folder / "log.csv").write_text("x")
     log = spec.LogSpec(path=str(tmp_path / "{SPAN}" / "v{VERSION}" / "log.csv"))
-    assert [p[len(str(tmp_path)) :] for p in executor.span_patterns(log, 2)] == ["/1/v12/log.csv", "/2/v1/log.csv"]
+    assert [p[len(str(tmp_path)) :] for p in executor.span_patterns(log, 2)] == [
+        "/1/v12/log.csv",
+        "/2/v1/log.csv",
+    ]
     shutil.rmtree(tmp_path / "2")
     assert len(executor.span_patterns(log, 2)) == 1
 
 
 def test_describe_guesses_a_log(tmp_path):
     lines = ["visitorid\tevent\titemid\ttimestamp"]
-    lines += [f"{n % 6}\t{'buy' if n % 10 == 0 else 'view'}\t{n % 7}\t{1_400_000_000_000 + n}" for n in range(60)]
+    lines += [
+        f"{n % 6}\t{'buy' if n % 10 == 0 else 'view'}\t{n % 7}\t{1_400_000_000_000 + n}" for n in range(60)
+    ]
     (tmp_path / "events.tsv").write_text("\n".join(lines) + "\n")
     found = profile.describe(str(tmp_path / "events.tsv"))
     # What is as by default is not written out: the time is in the column `timestamp`.

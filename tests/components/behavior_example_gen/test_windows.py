@@ -139,14 +139,28 @@ def test_nothing_after_a_target_that_is_left_out_is_trained_on():
     split = spec.SplitSpec(by=("leave_one_out",), target_behaviors=("buy",))
     wanted = np.array([b == "buy" for b in behaviors])
     found = splits.assign_roles(np.array([0, 5]), np.arange(5), np.zeros(1, np.uint64), split, None, wanted)
-    assert found.tolist() == [splits.TRAIN, splits.EVAL, splits.HISTORY_ONLY, splits.TEST, splits.HISTORY_ONLY]
+    assert found.tolist() == [
+        splits.TRAIN,
+        splits.EVAL,
+        splits.HISTORY_ONLY,
+        splits.TEST,
+        splits.HISTORY_ONLY,
+    ]
 
 
 def test_filter_drops_items_then_users_once():
     """By hand: without `rare`, u2 has one event left; that `a` then has two, not three, is not asked again."""
     events = [
         {"user": user, "item": item, "time": 0}
-        for user, item in [("u1", "a"), ("u1", "b"), ("u1", "a"), ("u2", "a"), ("u2", "rare"), ("u1", "b"), ("u1", "b")]
+        for user, item in [
+            ("u1", "a"),
+            ("u1", "b"),
+            ("u1", "a"),
+            ("u2", "a"),
+            ("u2", "rare"),
+            ("u1", "b"),
+            ("u1", "b"),
+        ]
     ]
     kept = pa.array([b"a", b"b"])
     left, dropped = windows.drop_rare(table(events), kept, min_user_events=2)
@@ -159,7 +173,11 @@ def test_filter_drops_items_then_users_once():
 def test_every_training_event_but_the_first_is_a_target_once():
     """With the default stride the windows tile a user's training events."""
     events = [{"user": "u", "item": f"i{n}", "time": n} for n in range(103)]
-    found = [w for w in cut(events, spec.WindowSpec(length=10), spec.SplitSpec(by=("leave_one_out",))) if w["split"] == "train"]
+    found = [
+        w
+        for w in cut(events, spec.WindowSpec(length=10), spec.SplitSpec(by=("leave_one_out",)))
+        if w["split"] == "train"
+    ]
     targets = [i for w in found for i in (*w["item_id"][1:], w["target_item_id"])]
     assert sorted(targets) == sorted(f"i{n}" for n in range(1, 101))
 
@@ -172,7 +190,9 @@ def test_the_future_changes_nothing_before_it():
     before = [w for w in cut(events, window, split) if w["target_timestamp"] < moment]
     rng = np.random.default_rng(0)
     future = [
-        {**e, "item": f"i{rng.integers(99)}", "time": int(rng.integers(moment, 2000))} if e["time"] >= moment else e
+        {**e, "item": f"i{rng.integers(99)}", "time": int(rng.integers(moment, 2000))}
+        if e["time"] >= moment
+        else e
         for e in events
     ]
     assert future != events and any(w["split"] == "test" for w in before)
@@ -182,7 +202,11 @@ def test_the_future_changes_nothing_before_it():
 def test_ties_in_time_keep_the_order_of_the_log():
     items = ["z", "a", "m", "b", "y"]
     events = [{"user": "u", "item": item, "time": 7} for item in items]
-    test = [w for w in cut(events, spec.WindowSpec(length=9), spec.SplitSpec(by=("leave_one_out",))) if w["split"] == "test"]
+    test = [
+        w
+        for w in cut(events, spec.WindowSpec(length=9), spec.SplitSpec(by=("leave_one_out",)))
+        if w["split"] == "test"
+    ]
     assert test[0]["item_id"] == items[:-1] and test[0]["target_item_id"] == "y"
 
 

@@ -21,7 +21,14 @@ EXAMPLES = [fixtures.serialize(w) for w in fixtures.random_windows(8, 20, seed=2
 def test_a_good_model_is_blessed(toy):
     result = executor.validate(toy, EXAMPLES, spec.InfraSpec(server="embedded", requests=20, max_p50_ms=1000))
     assert result["blessed"] and result["reasons"] == []
-    assert set(result["signatures"]) == {"serving_default", "recommend", "rank", "embed", "transform_features", "evaluate"}
+    assert set(result["signatures"]) == {
+        "serving_default",
+        "recommend",
+        "rank",
+        "embed",
+        "transform_features",
+        "evaluate",
+    }
     assert set(result["signatures"].values()) == {"ok"}
     assert 0 < result["p50_ms"] <= result["p99_ms"]
 
@@ -35,7 +42,9 @@ def test_a_slow_model_is_not(toy):
 def test_a_model_that_does_not_load_is_not(toy, tmp_path):
     shutil.copytree(toy, tmp_path / "broken")
     (tmp_path / "broken" / "saved_model.pb").write_bytes(b"no graph")
-    result = executor.validate(str(tmp_path / "broken"), EXAMPLES, spec.InfraSpec(server="embedded", load_seconds=15))
+    result = executor.validate(
+        str(tmp_path / "broken"), EXAMPLES, spec.InfraSpec(server="embedded", load_seconds=15)
+    )
     assert not result["blessed"] and result["p50_ms"] is None
     (reason,) = result["reasons"]
     assert "was not loaded within 15 s" in reason and "version 1 does not load" in reason

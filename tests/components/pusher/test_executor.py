@@ -74,6 +74,8 @@ def test_the_graph_is_copied_last(model, tmp_path, monkeypatch):
     """On a bucket nothing can be renamed: the file that a server looks for comes at the end."""
     order = []
     copy = executor.io_utils.fileio.copy
-    monkeypatch.setattr(executor.io_utils.fileio, "copy", lambda s, *a, **k: (order.append(s), copy(s, *a, **k))[1])
+    monkeypatch.setattr(
+        executor.io_utils.fileio, "copy", lambda s, *a, **k: (order.append(s), copy(s, *a, **k))[1]
+    )
     executor._copy(model, str(tmp_path / "target"))
     assert order[-1].endswith("saved_model.pb") and len(order) == 51

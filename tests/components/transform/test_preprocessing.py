@@ -75,7 +75,9 @@ def test_long_unknown_and_empty_histories(output):
     assert found[names.BEHAVIOR_INDEX][2, -1] == names.OOV_INDEX
     assert found[names.TARGET_ITEM_INDEX][2] == names.OOV_INDEX
     layer = output.transform_features_layer()
-    spec = {name: output.raw_feature_spec()[name] for name in (names.ITEM_ID, names.BEHAVIOR, names.TIMESTAMP)}
+    spec = {
+        name: output.raw_feature_spec()[name] for name in (names.ITEM_ID, names.BEHAVIOR, names.TIMESTAMP)
+    }
     empty = layer(tf.io.parse_example([tf.train.Example().SerializeToString()], spec))
     assert empty[names.ITEM_INDEX].numpy().tolist() == [[names.PADDING_INDEX] * fixtures.LENGTH]
 
@@ -98,7 +100,11 @@ def test_time_features(output):
     minute = 60_000
     times = [23 * 60 * minute + 30 * minute, 24 * 60 * minute, (4 * 24 + 12) * 60 * minute]
     window = {**fixtures.window(["i1", "i2", "i3"], "i4", ["view"] * 3), names.TIMESTAMP: times}
-    found = {name: value[0].numpy().tolist()[-4:] for name, value in transform(output, [window]).items() if name in (names.HOUR_OF_DAY, names.DAY_OF_WEEK)}
+    found = {
+        name: value[0].numpy().tolist()[-4:]
+        for name, value in transform(output, [window]).items()
+        if name in (names.HOUR_OF_DAY, names.DAY_OF_WEEK)
+    }
     assert found[names.HOUR_OF_DAY] == [0, 24, 1, 13]
     assert found[names.DAY_OF_WEEK] == [0, 4, 5, 1]
     gaps = transform(output, [window])[names.LOG_GAP][0].numpy()[-4:]

@@ -23,6 +23,8 @@ def test_expectation_rate_and_reproduction():
 
 def test_neighbours_are_independent():
     """Four elements share a random word, not their fate."""
-    kept = dropout.Dropout(0.5, tf.random.Generator.from_seed(2))(tf.ones([40_000]), training=True).numpy() > 0
+    kept = (
+        dropout.Dropout(0.5, tf.random.Generator.from_seed(2))(tf.ones([40_000]), training=True).numpy() > 0
+    )
     for shift in (1, 2, 3, 4):
         assert abs(np.corrcoef(kept[:-shift], kept[shift:])[0, 1]) < 0.02

@@ -128,7 +128,9 @@ def test_a_loss_that_is_no_number_stops_with_advice(tmp_path):
         loop(tmp_path, {"learning_rate": 1e30, "epochs": 5}).run()
 
 
-@pytest.mark.parametrize("extra", [{"xla": True}, {"weight_decay": 0.1, "clip_norm": 1.0, "warmup_steps": 5}], ids=["xla", "all"])
+@pytest.mark.parametrize(
+    "extra", [{"xla": True}, {"weight_decay": 0.1, "clip_norm": 1.0, "warmup_steps": 5}], ids=["xla", "all"]
+)
 def test_settings_of_training(tmp_path, extra):
     """XLA changes the speed, not the mathematics; the others are really used."""
     plain = loop(tmp_path / "plain", {"epochs": 2}, {"name": "softmax"}).run()

@@ -35,8 +35,12 @@ def batch(seed: int = 0, rows: int = 5) -> Dict[str, tf.Tensor]:
         names.ITEM_INDEX: tf.constant(np.where(present, item, names.PADDING_INDEX)),
         names.BEHAVIOR_INDEX: tf.constant(np.where(present, kinds, names.PADDING_INDEX)),
         names.SCENE_INDEX: tf.constant(np.where(present, kinds, names.PADDING_INDEX)),
-        names.TARGET_ITEM_INDEX: tf.constant(rng.integers(names.FIRST_INDEX, names.FIRST_INDEX + SIZE, [rows])),
-        names.TARGET_BEHAVIOR_INDEX: tf.constant(rng.integers(names.FIRST_INDEX, names.FIRST_INDEX + 2, [rows])),
+        names.TARGET_ITEM_INDEX: tf.constant(
+            rng.integers(names.FIRST_INDEX, names.FIRST_INDEX + SIZE, [rows])
+        ),
+        names.TARGET_BEHAVIOR_INDEX: tf.constant(
+            rng.integers(names.FIRST_INDEX, names.FIRST_INDEX + 2, [rows])
+        ),
         names.TARGET_SCENE_INDEX: tf.constant(rng.integers(names.FIRST_INDEX, names.FIRST_INDEX + 2, [rows])),
     }
 
@@ -123,7 +127,9 @@ def _check_gradients(model: base.SequenceModel, features: Dict[str, tf.Tensor]) 
     assert count > 0
     for variable, gradient in zip(model.trainable_variables, tape.gradient(total, model.trainable_variables)):
         assert gradient is not None, f"no gradient reaches {variable.name}"
-        assert float(tf.norm(tf.convert_to_tensor(gradient))) > 0 or "qkv/bias" in variable.name, variable.name
+        assert float(tf.norm(tf.convert_to_tensor(gradient))) > 0 or "qkv/bias" in variable.name, (
+            variable.name
+        )
 
 
 def _check_overfitting(values: Dict[str, Any], learning_rate: float, steps: int) -> None:
@@ -135,7 +141,9 @@ def _check_overfitting(values: Dict[str, Any], learning_rate: float, steps: int)
     def step() -> tf.Tensor:
         with tf.GradientTape() as tape:
             loss = model.compute_loss(features, training=True)
-        optimizer.apply_gradients(zip(tape.gradient(loss, model.trainable_variables), model.trainable_variables))
+        optimizer.apply_gradients(
+            zip(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
+        )
         return loss
 
     first = float(step())
@@ -176,15 +184,21 @@ def _check_precision(values: Dict[str, Any]) -> None:
     np.testing.assert_allclose(rough, exact, atol=0.1 * float(tf.reduce_max(tf.abs(exact))))
 
 
-def _check_saving(values: Dict[str, Any], model: base.SequenceModel, features: Dict[str, tf.Tensor], folder: Any) -> None:
+def _check_saving(
+    values: Dict[str, Any], model: base.SequenceModel, features: Dict[str, tf.Tensor], folder: Any
+) -> None:
     path = tf.train.Checkpoint(model=model).write(str(folder / "checkpoint"))
     other = build(values, seed=99)
     tf.train.Checkpoint(model=other).read(path).assert_existing_objects_matched()
     np.testing.assert_array_equal(other.encode(features), model.encode(features))
 
     read = {name: features[name] for name in model.inputs_read}
-    spec = {name: tf.TensorSpec([None, *value.shape[1:]], value.dtype, name=name) for name, value in read.items()}
-    function = tf.function(lambda **kw: {"scores": model.scores(model.encode(kw))}).get_concrete_function(**spec)
+    spec = {
+        name: tf.TensorSpec([None, *value.shape[1:]], value.dtype, name=name) for name, value in read.items()
+    }
+    function = tf.function(lambda **kw: {"scores": model.scores(model.encode(kw))}).get_concrete_function(
+        **spec
+    )
     tf.saved_model.save(model, str(folder / "saved"), signatures={"score": function})
     loaded = tf.saved_model.load(str(folder / "saved")).signatures["score"](**read)["scores"]
     np.testing.assert_allclose(loaded, model.scores(model.encode(features)), rtol=1e-5, atol=1e-6)

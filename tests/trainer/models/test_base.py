@@ -56,7 +56,10 @@ def test_an_unknown_target_does_not_count():
 
 
 def test_streams_of_seeds_have_nothing_in_common():
-    drawn = [set(base.random_generator(seed).uniform_full_int([4096], tf.uint64).numpy().tolist()) for seed in range(4)]
+    drawn = [
+        set(base.random_generator(seed).uniform_full_int([4096], tf.uint64).numpy().tolist())
+        for seed in range(4)
+    ]
     assert len(set.union(*drawn)) == 4 * 4096
     again = base.random_generator(3).uniform_full_int([4096], tf.uint64).numpy().tolist()
     assert set(again) == drawn[3]

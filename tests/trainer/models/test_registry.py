@@ -21,6 +21,8 @@ def test_every_model_loads_and_has_a_test_an_experiment_and_a_row_in_the_readme(
 
 
 def test_listing_models_does_not_start_tensorflow():
-    code = "import sys, trainer.registry, pipeline.cli; print('tensorflow' in sys.modules, 'tfx' in sys.modules)"
+    code = (
+        "import sys, trainer.registry, pipeline.cli; print('tensorflow' in sys.modules, 'tfx' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
