@@ -1,4 +1,4 @@
-.PHONY: env demo test test-slow
+.PHONY: env demo test
 
 env:
 	@requirements/make_env.sh
@@ -8,6 +8,3 @@ demo: env
 
 test: env
 	@.venv/bin/python -m pytest
-
-test-slow: env
-	@.venv/bin/python -m pytest -m slow
