@@ -27,7 +27,7 @@ from schemas import errors
 FILE = "sweep.json"
 OBJECTIVE = "ndcg@10"
 # What a point may set: the rest makes other windows or measures something else.
-_ROOMS = ("model", "loss", "training")
+_ROOMS = ("model", "loss", "loop", "training")
 _TRAINING_COMPONENTS = ("Trainer", "Evaluator")
 _FOLDER_LENGTH = 120
 _SHOWN = ("ndcg@10", "hr@10", "mrr")
@@ -60,6 +60,7 @@ class Trial:
       state: `done`, `cached` or `failed`.
       seconds: wall time.
       error: why it failed, in one line.
+      epochs, best_epoch: how many epochs were trained, and which one the model is of.
       on_eval: what training measured on `eval` at its best epoch.
       on_test: the Evaluator's metrics of all test windows.
       folder: for `footfall compare`; model and windows are named there.
@@ -69,6 +70,8 @@ class Trial:
     state: str
     seconds: float = 0.0
     error: str = ""
+    epochs: int = 0
+    best_epoch: int = 0
     on_eval: Dict[str, float] = dataclasses.field(default_factory=dict)
     on_test: Dict[str, float] = dataclasses.field(default_factory=dict)
     folder: str = ""
@@ -420,6 +423,8 @@ class Sweep:
             seed,
             progress.CACHED if cached else progress.DONE,
             seconds=round(sum(components[name].seconds or 0.0 for name in _TRAINING_COMPONENTS), 1),
+            epochs=history["epochs"][-1]["epoch"],
+            best_epoch=history["best_epoch"],
             on_eval={name: value for name, value in best.items() if "@" in name},
             on_test={} if overall is None else {k: e.value for k, e in overall.candidate.items()},
             folder=os.path.join(self.folder, "points", folder_name(point.values), f"seed-{seed}"),
