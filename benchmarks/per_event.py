@@ -22,7 +22,7 @@ _LAST_TIME = 253_402_300_799  # in s: the end of the year 9999
 _LENGTH_GROUPS = ((50, "50+"), (20, "20-49"), (10, "10-19"), (5, "5-9"), (1, "1-4"))
 
 
-def run(path: str, window: spec.WindowSpec, output: str, arguments: Sequence[str]) -> None:
+def run(path: str, window: spec.NextWindow, output: str, arguments: Sequence[str]) -> None:
     """Reads a Parquet log with `user_id`, `item_id` and `timestamp` (s), and writes windows.
 
     Args:

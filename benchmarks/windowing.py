@@ -55,7 +55,7 @@ def measure(which: str, log: str, events: int, output: str) -> Dict[str, float]:
     from benchmarks import per_event
     from components.behavior_example_gen import executor, spec
 
-    window = spec.WindowSpec(length=50, shards=max(2, events // _EVENTS_PER_SHARD))
+    window = spec.NextWindow(length=50, shards=max(2, events // _EVENTS_PER_SHARD))
     start = time.perf_counter()
     if which == "per_event":
         per_event.run(log, window, output, _ARGUMENTS)

@@ -13,8 +13,10 @@ import yaml
 from components.behavior_example_gen import spec as window_spec
 from components.evaluator import spec as evaluator_spec
 from components.infra_validator import spec as infra_spec
+from components.transform import spec as transform_spec
 from schemas import errors, settings
 from trainer import config as trainer_config
+from trainer import registry
 
 EXPERIMENTS = os.path.join(os.path.dirname(__file__), "experiments")
 
@@ -58,9 +60,10 @@ class Experiment(settings.Settings):
 
     name: str = pydantic.Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
     log: window_spec.LogSpec
-    window: window_spec.WindowSpec = window_spec.WindowSpec()
+    window: window_spec.WindowSpec = window_spec.NextWindow()
     split: window_spec.SplitSpec = window_spec.SplitSpec()
     validation: ValidationSpec = ValidationSpec()
+    features: transform_spec.FeaturesSpec = transform_spec.FeaturesSpec()
     model: trainer_config.ModelSettings
     loss: trainer_config.LossSettings = trainer_config.SoftmaxSettings(name="softmax")
     loop: trainer_config.LoopSettings = trainer_config.FitSettings(name="fit")
@@ -77,9 +80,52 @@ class Experiment(settings.Settings):
             if getattr(self.log.columns, column) is None:
                 raise ValueError(f"model {self.model.name} needs log.columns.{column}, found none")
         trainer_config.check_loop(self.loop, self.training)
+        kind = registry.MODELS[self.model.name].window_kind
+        if self.window.kind != kind:
+            raise ValueError(
+                f"model {self.model.name} needs window: {{kind: {kind}}}, found kind: {self.window.kind}"
+            )
+        if isinstance(self.window, window_spec.ExposureWindow):
+            self._check_exposures(self.window)
+        else:
+            self._check_next()
         if self.split.target_behaviors and self.log.columns.behavior is None:
             raise ValueError("split.target_behaviors needs log.columns.behavior, found none")
         return self
+
+    def _check_next(self) -> None:
+        columns = self.log.columns
+        for name, attribute in columns.attributes().items():
+            if attribute.type != window_spec.CATEGORICAL:
+                raise ValueError(
+                    f"log.columns: {name} is {attribute.type}, which goes with window: {{kind: exposure}}"
+                )
+        for group in ("context", "label"):
+            if getattr(columns, group):
+                raise ValueError(f"log.columns.{group} goes with window: {{kind: exposure}}")
+
+    def _check_exposures(self, window: window_spec.ExposureWindow) -> None:
+        columns = self.log.columns
+        if window.exposure is None:
+            missing = [step for step in window.steps if step not in columns.label]
+            if missing:
+                raise ValueError(
+                    f"window.steps: {', '.join(missing)}: log.columns.label has no such label; to make "
+                    f"exposures of events, set window.exposure and window.horizon"
+                )
+        elif columns.behavior is None:
+            raise ValueError("window.exposure needs log.columns.behavior, found none")
+        known = {*columns.attributes(), "user_id", "item_id", "scene", "hour_of_day", "day_of_week"}
+        unknown = sorted(set(self.features.options) - known)
+        if unknown:
+            raise ValueError(
+                f"features.options: {', '.join(unknown)}: no such feature; there are {', '.join(sorted(known))}"
+            )
+        if "held_out_users" in self.split.by and len(self.split.by) == 1 or "leave_one_out" in self.split.by:
+            raise ValueError(
+                f"window: {{kind: exposure}} is split by time, with held_out_users or without; found by: "
+                f"{list(self.split.by)}"
+            )
 
     @property
     def trainer(self) -> trainer_config.TrainerSettings:
@@ -183,14 +229,17 @@ def _explain(error: pydantic.ValidationError) -> List[str]:
 
 
 def _is_tag(part: Any, location: Tuple[Any, ...]) -> bool:
-    """Whether a part of a location is the name of a model, loss or loop rather than a key."""
-    return location.index(part) == 1 and location[0] in _NAMED
+    """Whether a part of a location is the name of a model, loss, loop or kind of window rather than a key."""
+    return location.index(part) == 1 and location[0] in (*_NAMED, "window")
 
 
 def _keys_at(location: Sequence[Any]) -> List[str]:
     """The keys that a place of the file may have."""
     current: Any = Experiment
     for index, part in enumerate(location):
+        if index == 1 and location[0] == "window":
+            current = window_spec.WINDOWS[part]
+            continue
         if index == 1 and location[0] in _NAMED:
             current = next(
                 option

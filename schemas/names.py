@@ -23,6 +23,17 @@ SEEN_ITEM_ID = "seen_item_id"  # [m]
 ITEM_PREFIX = "item_"
 USER_PREFIX = "user_"
 
+# Features of an `exposure` window (tf.Example): USER_ID, ITEM_ID, TIMESTAMP, SCENE and attributes with the
+# prefixes above or this one (of the exposure itself: device, place on the page) are scalars of the
+# exposure; multi-valued attributes are lists. A label for each step of the chain, as `label_buy`.
+CONTEXT_PREFIX = "context_"
+LABEL_PREFIX = "label_"  # scalar int64: 1, 0, or UNKNOWN_LABEL
+UNKNOWN_LABEL = -1
+# The user's last events strictly before the exposure, oldest first: `[n]`, n <= the window's history.
+HISTORY_ITEM_ID = "history_item_id"
+HISTORY_BEHAVIOR = "history_behavior"  # present if the log has behaviours
+HISTORY_TIMESTAMP = "history_timestamp"
+
 # Slicing features: bytes scalars of every example.
 USER_FREQUENCY = "user_frequency"  # head | tail: the top 20 % of users by number of events
 ITEM_FREQUENCY = "item_frequency"  # head | tail | new: of the target, counted in training
@@ -48,6 +59,11 @@ TARGET_SCENE_INDEX = "target_scene_index"  # scalar
 SEEN_ITEM_INDEX = "seen_item_index"  # [m], sparse
 USER_HASH = "user_hash"  # scalar, equal for equal users; tells users apart, is no index of a table
 USER_HEAD = "user_head"  # scalar: 1 for a user of the head, 0 for one of the tail
+
+# Of an `exposure` window: each feature is one or several indices (`item_color_index`, `[B]` or `[B, M]`,
+# padded at the end) or a number (`item_price_value`, float32 `[B]`); labels pass as they are.
+INDEX_SUFFIX = "_index"
+VALUE_SUFFIX = "_value"
 
 # Reserved ids of every vocabulary; the most frequent known value has id FIRST_INDEX.
 PADDING_INDEX = 0

@@ -86,7 +86,7 @@ def build_transform_output(
     """Analyses windows with the real `preprocessing_fn` and writes the transform graph to `folder`."""
     schema = load.next_window_schema(behaviors, False)
     metadata = dataset_metadata.DatasetMetadata(schema)
-    config = {"window": spec.WindowSpec(length=length).to_json()}
+    config = {"window": spec.NextWindow(length=length).to_json()}
     with tft_beam.Context(temp_dir=os.path.join(folder, "tmp"), force_tf_compat_v1=False):
         transform_fn = (list(windows), metadata) | tft_beam.AnalyzeDataset(
             lambda inputs: preprocessing.preprocessing_fn(inputs, config)

@@ -43,7 +43,7 @@ def run_fn(fn_args: Any) -> None:
         )
     custom = fn_args.custom_config
     settings = config.TrainerSettings.from_custom_config(custom)
-    window = spec.WindowSpec.from_json(custom["window"])
+    window = spec.read_window(custom["window"])
     exclude_seen = evaluator_spec.EvaluationSpec.from_json(custom["evaluation"]).exclude_seen
 
     transform_output = tft.TFTransformOutput(fn_args.transform_graph_path)

@@ -295,7 +295,7 @@ class _SortShard(beam.DoFn):
 class _CutShard(beam.DoFn):
     """Cuts a shard's windows and writes them, a file a split; tells how many."""
 
-    def __init__(self, window: spec.WindowSpec, examples_uri: str):
+    def __init__(self, window: spec.NextWindow, examples_uri: str):
         self._window, self._examples_uri = window, examples_uri
 
     def process(
@@ -412,7 +412,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         span = exec_properties.get(example_gen_utils.SPAN_PROPERTY_NAME)
         run(
             log=spec.LogSpec.from_json(exec_properties["log"]),
-            window=spec.WindowSpec.from_json(exec_properties["window"]),
+            window=spec.read_window(exec_properties["window"]),
             split=spec.SplitSpec.from_json(exec_properties["split"]),
             span=span,
             examples_uri=examples.uri,
@@ -433,7 +433,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 def run(
     *,
     log: spec.LogSpec,
-    window: spec.WindowSpec,
+    window: spec.NextWindow,
     split: spec.SplitSpec,
     span: Optional[int],
     examples_uri: str,
@@ -497,7 +497,7 @@ def run(
 
 def _read(
     log: spec.LogSpec,
-    window: spec.WindowSpec,
+    window: spec.NextWindow,
     split: spec.SplitSpec,
     span: Optional[int],
     scratch: str,
@@ -632,7 +632,7 @@ def _cuts(split: spec.SplitSpec, histogram: Optional[TimeHistogram]) -> Optional
 
 def _window(
     scattered: Optional[Sequence[str]],
-    window: spec.WindowSpec,
+    window: spec.NextWindow,
     split: spec.SplitSpec,
     cuts: Optional[splits.Cuts],
     examples_uri: str,

@@ -1,12 +1,38 @@
 """What to read, how to cut it into windows, and which window goes to which split."""
 
 import datetime
+import re
 from typing import Dict, Literal, Optional, Tuple, Union
 
 import pydantic
 from typing_extensions import Annotated
 
 from schemas import names, settings
+
+
+CATEGORICAL, NUMERIC, MULTI = "categorical", "numeric", "multi"
+
+
+class AttributeSpec(settings.Settings):
+    """A column with an attribute; text alone is the column of a categorical one.
+
+    Attributes:
+      column: of the log.
+      type: `categorical` is one value, `numeric` a number (an empty field is missing, other text makes the
+        row bad), `multi` several values in one field.
+      separator: between the values of a `multi` field.
+    """
+
+    column: str
+    type: Literal["categorical", "numeric", "multi"] = CATEGORICAL
+    separator: str = pydantic.Field(default="|", min_length=1)
+
+
+def _attribute(value: object) -> object:
+    return {"column": value} if isinstance(value, str) else value
+
+
+Attribute = Annotated[AttributeSpec, pydantic.BeforeValidator(_attribute)]
 
 
 class Columns(settings.Settings):
@@ -17,7 +43,11 @@ class Columns(settings.Settings):
       behavior, scene: names of the columns with the kind of event (view, cart, buy)
         and the part of the app it happened in.
       item, user: attribute columns, by the name that the feature gets after its prefix:
-        `item: {color: colour}` makes feature `item_color` of column `colour`.
+        `item: {color: colour}` makes feature `item_color` of column `colour`, and
+        `item: {price: {column: price, type: numeric}}` a number.
+      context: likewise, attributes of an exposure, with the prefix `context_`.
+      label: of a log of exposures: the column of each step of the chain (1 or true: it happened; 0
+        or false: it did not; empty: not known), as `label: {click: clicked, buy: bought}`.
     """
 
     user_id: str = "user_id"
@@ -25,8 +55,22 @@ class Columns(settings.Settings):
     timestamp: str = "timestamp"
     behavior: Optional[str] = None
     scene: Optional[str] = None
-    item: Dict[str, str] = {}
-    user: Dict[str, str] = {}
+    item: Dict[str, Attribute] = {}
+    user: Dict[str, Attribute] = {}
+    context: Dict[str, Attribute] = {}
+    label: Dict[str, str] = {}
+
+    def attributes(self) -> Dict[str, AttributeSpec]:
+        """The attributes by the name of their feature."""
+        return {
+            prefix + name: attribute
+            for prefix, group in (
+                (names.ITEM_PREFIX, self.item),
+                (names.USER_PREFIX, self.user),
+                (names.CONTEXT_PREFIX, self.context),
+            )
+            for name, attribute in group.items()
+        }
 
     def wanted(self) -> Dict[str, str]:
         """The column of each feature that a window is made of, by the feature's name."""
@@ -35,8 +79,8 @@ class Columns(settings.Settings):
             columns[names.BEHAVIOR] = self.behavior
         if self.scene:
             columns[names.SCENE] = self.scene
-        columns.update((names.ITEM_PREFIX + name, column) for name, column in self.item.items())
-        columns.update((names.USER_PREFIX + name, column) for name, column in self.user.items())
+        columns.update((name, attribute.column) for name, attribute in self.attributes().items())
+        columns.update((names.LABEL_PREFIX + name, column) for name, column in self.label.items())
         return columns
 
     @pydantic.model_validator(mode="after")
@@ -93,8 +137,8 @@ class LogSpec(settings.Settings):
     filter: Optional[FilterSpec] = None
 
 
-class WindowSpec(settings.Settings):
-    """How a user's events become examples.
+class NextWindow(settings.Settings):
+    """A user's last events before a target event, and the target.
 
     Attributes:
       kind: `next`: up to `length` events before a target event, and the target.
@@ -115,7 +159,7 @@ class WindowSpec(settings.Settings):
     shards: int = pydantic.Field(default=16, ge=1, le=100_000)
 
     @pydantic.model_validator(mode="after")
-    def _check(self) -> "WindowSpec":
+    def _check(self) -> "NextWindow":
         if self.stride is not None and self.train == "last":
             raise ValueError("stride goes with train: sliding, found train: last")
         if self.stride is not None and self.stride > self.length:
@@ -125,6 +169,95 @@ class WindowSpec(settings.Settings):
         if self.min_history > self.length:
             raise ValueError(f"min_history must be at most length ({self.length}), found {self.min_history}")
         return self
+
+
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?) *([smhd])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+def _seconds(value: object) -> float:
+    """`7d`, `12h`, `30m`, `90s` or a number of seconds."""
+    found = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found:
+        value = float(found.group(1)) * _SECONDS[found.group(2)]
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+        raise ValueError(f"takes a time above 0, as 7d, 12h, 30m or 90s; found {value!r}")
+    return float(value)
+
+
+Duration = Annotated[float, pydantic.BeforeValidator(_seconds)]
+
+
+class ExposureWindow(settings.Settings):
+    """An exposure, what came of it step by step, and what the user had done before.
+
+    Either each row of the log is an exposure with a label column for each step (`log.columns.label`),
+    or exposures are the events of one behaviour, and a step has happened if the same user did it with
+    the same item after the exposure, within the horizon.
+
+    Attributes:
+      steps: the chain, as `[cart, buy]`: labels, or behaviours of the log.
+      exposure: the behaviour whose events are exposures; None: each row is one.
+      horizon: how long after the exposure a step counts, as `7d`; with `exposure`.
+      censored: what becomes of an exposure whose horizon ends after the last moment its labels may know
+        of (the cut that ends its split; the end of the log): `drop` leaves it out, `mark` keeps
+        what happened and makes the other labels unknown. Counted; never silently negative.
+      inconsistent: what becomes of an exposure with a later step but without an earlier one: `keep`,
+        `fill` (the earlier ones have happened, too) or `drop`. Counted.
+      history: how many of the user's events strictly before the exposure are features.
+      keep_negatives: share of the training exposures without any step that is kept; probabilities are
+        corrected for it. Below 1 an earlier step must be as likely as a later one: `inconsistent` is
+        `fill` or `drop`.
+      shards: how many groups the users are hashed to. Memory is bounded by a shard.
+    """
+
+    kind: Literal["exposure"]
+    steps: Tuple[Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9_]+$")], ...] = pydantic.Field(
+        min_length=1
+    )
+    exposure: Optional[str] = None
+    horizon: Optional[Duration] = None
+    censored: Literal["drop", "mark"] = "drop"
+    inconsistent: Literal["keep", "fill", "drop"] = "keep"
+    history: int = pydantic.Field(default=0, ge=0, le=1000)
+    keep_negatives: float = pydantic.Field(default=1.0, gt=0, le=1)
+    shards: int = pydantic.Field(default=16, ge=1, le=100_000)
+
+    @pydantic.model_validator(mode="after")
+    def _check(self) -> "ExposureWindow":
+        if len(set(self.steps)) < len(self.steps):
+            raise ValueError(f"steps are different ones, found {list(self.steps)}")
+        if (self.exposure is None) != (self.horizon is None):
+            raise ValueError(
+                "exposure (a behaviour) and horizon go together; without them the log has a row an exposure"
+            )
+        if self.exposure in self.steps:
+            raise ValueError(f"exposure is before the first step, found {self.exposure} among the steps")
+        if self.keep_negatives < 1 and self.inconsistent == "keep":
+            raise ValueError("keep_negatives below 1 needs inconsistent: fill or drop, found keep")
+        return self
+
+
+def _kind(value: object) -> object:
+    if isinstance(value, dict):
+        return value.get("kind", "next")
+    return getattr(value, "kind", None)
+
+
+WINDOWS = {"next": NextWindow, "exposure": ExposureWindow}
+# How a user's events become examples; `next` where no kind is named.
+WindowSpec = Annotated[
+    Union[
+        Annotated[NextWindow, pydantic.Tag("next")],
+        Annotated[ExposureWindow, pydantic.Tag("exposure")],
+    ],
+    pydantic.Discriminator(_kind),
+]
+
+
+def read_window(text: str) -> Union[NextWindow, ExposureWindow]:
+    """A window from the JSON text that its `to_json` gives."""
+    return pydantic.TypeAdapter(WindowSpec).validate_json(text, strict=True)
 
 
 def _moment(value: object) -> datetime.datetime:

@@ -193,7 +193,7 @@ def training_counts(events: Events) -> Tuple[pa.Array, np.ndarray, np.ndarray]:
 
 
 def cut(
-    events: Events, window: spec.WindowSpec, popularity: Popularity
+    events: Events, window: spec.NextWindow, popularity: Popularity
 ) -> Iterator[Tuple[str, pa.RecordBatch, int]]:
     """Cuts the windows of all splits.
 
@@ -207,7 +207,7 @@ def cut(
 
 
 class _Cutter:
-    def __init__(self, events: Events, window: spec.WindowSpec, popularity: Popularity):
+    def __init__(self, events: Events, window: spec.NextWindow, popularity: Popularity):
         self._events, self._window, self._popularity = events, window, popularity
         self._starts = events.starts
         counts = np.diff(self._starts)

@@ -32,13 +32,13 @@ def preprocessing_fn(inputs: Dict[str, _Tensor], custom_config: Dict[str, Any]) 
 
     Args:
       inputs: features of `schemas.names`; histories are sparse `[B, n]` of any n >= 0.
-      custom_config: `window`: a `WindowSpec` as JSON text.
+      custom_config: `window`: a window of `spec` as JSON text.
 
     Returns:
       The features after Transform of `schemas.names`: histories are dense `[B, L]`, their
       last L events, left-padded.
     """
-    length = spec.WindowSpec.from_json(custom_config["window"]).length
+    length = spec.read_window(custom_config["window"]).length
     outputs: Dict[str, _Tensor] = {}
 
     items = tf.RaggedTensor.from_sparse(inputs[names.ITEM_ID])

@@ -30,7 +30,7 @@ def run(folder, log, window=None, split=None, span=None):
     out = str(folder / "out")
     profile = executor.run(
         log=log,
-        window=window or spec.WindowSpec(shards=2),
+        window=window or spec.NextWindow(shards=2),
         split=split or spec.SplitSpec(by=("leave_one_out",)),
         span=span,
         examples_uri=f"{out}/examples",

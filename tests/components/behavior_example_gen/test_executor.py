@@ -31,7 +31,7 @@ def rows_csv(tmp_path):
 def test_examples_equal_plain_python(tmp_path):
     events = test_windows.make_log(11, users=40, events=900)
     path = harness.write_csv(tmp_path / "log.csv", [f"{e['user']},{e['item']},{e['time']}" for e in events])
-    window = spec.WindowSpec(length=5, shards=4)
+    window = spec.NextWindow(length=5, shards=4)
     found, _, _ = harness.run(tmp_path, path, window)
     expected = reference.windows(
         events,
@@ -65,7 +65,7 @@ def test_a_filter_equals_plain_python_on_what_it_leaves(tmp_path, by):
         path=path, timestamp_unit="ms", filter=spec.FilterSpec(min_item_events=4, min_user_events=5)
     )
     found, profiled, _ = harness.run(
-        tmp_path, log, spec.WindowSpec(length=5, shards=3), spec.SplitSpec(by=by)
+        tmp_path, log, spec.NextWindow(length=5, shards=3), spec.SplitSpec(by=by)
     )
     after_items = sum(of_items[e["item"]] >= 4 for e in events)
     users = {e["user"] for e in events}
@@ -126,7 +126,7 @@ def test_target_behaviors_must_be_in_the_log(tmp_path):
 def test_number_of_shards_changes_no_example(tmp_path, rows_csv):
     results = []
     for shards in (1, 7):
-        found, _, _ = harness.run(tmp_path / str(shards), rows_csv, spec.WindowSpec(length=4, shards=shards))
+        found, _, _ = harness.run(tmp_path / str(shards), rows_csv, spec.NextWindow(length=4, shards=shards))
         results.append({name: sorted(map(harness.key, found[name])) for name in names.SPLITS})
     assert results[0] == results[1] and all(results[0].values())
 

@@ -1,0 +1,50 @@
+"""How the attributes of exposures become features."""
+
+from typing import Dict, Literal, Optional, Tuple
+
+import pydantic
+
+from schemas import settings
+
+
+class FeatureSpec(settings.Settings):
+    """One feature.
+
+    Attributes:
+      min_count: a value that fewer training exposures have is out of vocabulary.
+      max_size: at most so many values, the most frequent ones; None is all.
+      encode: of a number: `buckets` of equal frequency, each with an embedding; `z_score` of it, or
+        `log_z_score` of log(1 + x), as a number that scales an embedding.
+      buckets: how many; a missing number has one of its own.
+      max_values: of a multi-valued attribute: the first so many.
+    """
+
+    min_count: int = pydantic.Field(default=1, ge=1)
+    max_size: Optional[int] = pydantic.Field(default=None, ge=1)
+    encode: Literal["buckets", "z_score", "log_z_score"] = "buckets"
+    buckets: int = pydantic.Field(default=20, ge=2)
+    max_values: int = pydantic.Field(default=16, ge=1)
+
+
+class FeaturesSpec(settings.Settings):
+    """The features of models of exposures; all attributes of the log are among them.
+
+    Attributes:
+      ids: which ids are features.
+      time: whether the hour and the weekday of the exposure (UTC) are.
+      scene: whether the scene is, where the log has one.
+      history: whether the user's history is, where the window has one: its items (with the item's
+        embeddings), how long it is, how long ago it ended, and how often the item itself is in it, by
+        behaviour.
+      options: of single features by name, as `{item_id: {min_count: 5}, item_price: {encode: z_score}}`.
+    """
+
+    ids: Tuple[Literal["user_id", "item_id"], ...] = ("user_id", "item_id")
+    time: bool = True
+    scene: bool = True
+    history: bool = True
+    options: Dict[str, FeatureSpec] = {}
+
+    def of(self, name: str) -> FeatureSpec:
+        """The options of a feature, whether the experiment names it or not."""
+        return self.options.get(name, FeatureSpec())
