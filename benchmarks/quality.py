@@ -22,9 +22,10 @@ import json
 import os
 import statistics
 import time
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
+import pandas as pd
 import yaml
 from scipy import stats
 
@@ -43,6 +44,24 @@ _CROSSED = ((names.USER_STATUS,), (names.USER_FREQUENCY,), (names.USER_STATUS, n
 _MORE = ((names.ITEM_FREQUENCY,), (names.HISTORY_LENGTH,))
 # Of the folder of a point's only setting: its experiment says the rest.
 _AS_IT_IS: Dict[str, Any] = {}
+
+
+def _ratings_as_behaviors(data: str) -> str:
+    """MovieLens-1M of the users with all ratings: 1 and 2 are a dislike, 3 is neutral, 4 and 5 are a like."""
+    path = os.path.join(_WORK, "ml-1m-behaviors.csv")
+    log = pd.read_csv(os.path.join(data, "ml-1m", "sequences.csv.gz"))
+    complete = log["rating"].notna().groupby(log["user_id"]).transform("all")
+    log = log[complete]
+    log["behavior"] = pd.cut(log["rating"], [0, 2, 3, 5], labels=["dislike", "neutral", "like"])
+    os.makedirs(_WORK, exist_ok=True)
+    partial = f"{path}.{os.getpid()}.tmp"
+    log[["user_id", "item_id", "position", "behavior"]].to_csv(partial, index=False)
+    os.replace(partial, path)
+    return path
+
+
+# Logs that are made of others, by the name that studies use.
+_DERIVED: Dict[str, Callable[[str], str]] = {"derived:ml-1m-behaviors": _ratings_as_behaviors}
 
 
 class Study:
@@ -96,6 +115,9 @@ class Study:
             # Settings of another model, loss or loop have no meaning here.
             other = "name" in settings and settings["name"] != kept.get("name")
             merged[part] = dict(settings) if other else {**kept, **settings}
+        if merged.get("loop", {}).get("name") == "tp":
+            # Its batches are of users.
+            merged.get("training", {}).pop("batch_size", None)
         merged["name"] = self.name
         return merged
 
@@ -106,7 +128,12 @@ class Study:
           The path of the file.
         """
         experiment = self.experiment(point)
-        experiment["log"]["path"] = os.path.abspath(os.path.join(self._data, experiment["log"]["path"]))
+        log = experiment["log"]["path"]
+        derived = _DERIVED.get(log)
+        found = derived(self._data) if derived else os.path.join(self._data, log)
+        if not os.path.exists(found):
+            raise SystemExit(f"{self.name}: its log is not there: {found}")
+        experiment["log"]["path"] = os.path.abspath(found)
         path = os.path.join(_WORK, self.name, f"{point}.yaml")
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "w", encoding="utf-8") as stream:
