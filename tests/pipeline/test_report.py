@@ -302,6 +302,39 @@ def test_what_a_filter_left_out(tmp_path):
     assert "then 30 events of users with fewer than 3 left; 17 users are gone" in text
 
 
+def test_a_search_shows_its_trials_and_which_was_taken(tmp_path):
+    recorder = recorded_run.Recorder(tmp_path / "demo")
+    recorder.start("first")
+    tried = [
+        ({"model.dim": 32, "training.learning_rate": 0.00123456789}, 0.09, ""),
+        ({"model.dim": 33, "training.learning_rate": 0.001}, None, "model: dim <b>must</b> be a multiple"),
+        ({"model.dim": 64, "training.learning_rate": 0.002}, 0.11, ""),
+    ]
+    trials = [
+        {
+            "values": values,
+            "score": score,
+            "error": error,
+            "epochs": 10,
+            "best_epoch": 7,
+            "seconds": 41.0,
+            "taken": score == 0.11,
+        }
+        for values, score, error in tried
+    ]
+    folder = recorder.folder("tuner", trials=trials)
+    recorder.execution("Tuner", outputs=[("tuner_results", recorder.artifact("TunerResults", folder))])
+    recorder.finish()
+    page = _read(recorder)
+    assert [cells for where, cells in page.rows if where == "search"] == [
+        ["Trial", "model.dim", "training.learning_rate", "NDCG@10", "Best epoch"],
+        ["taken", "64", "0.002", "0.1100", "7", "of 10"],
+        ["done", "32", "0.00123457", "0.0900", "7", "of 10"],
+        ["failed", "33", "0.001", "model: dim <b>must</b> be a multiple"],
+    ]
+    assert "3 trials, 1 of which failed, took 1 min 22 s of training" in page.sections["search"]
+
+
 def test_artifacts_that_lack_keys(tmp_path):
     recorder = recorded_run.Recorder(tmp_path / "demo")
     recorder.start("first")
