@@ -10,7 +10,8 @@ pipeline as a run does, but for the push: windows, Transform, Trainer, Evaluator
 measured is kept in `benchmarks/results/STUDY.json` as soon as it is done, with its settings;
 a point whose settings are the same is not trained again, so that a study can be measured in
 pieces. Metrics are of the test windows: the whole catalogue without the items seen before, ties against
-the model. The best epoch is chosen on `eval`.
+the model; with `evaluation.sampled_negatives` those of a sampled ranking as well, under their names.
+The best epoch is chosen on `eval`.
 
 The last line is one JSON object of the study's figures.
 """
@@ -105,6 +106,11 @@ class Study:
         """The seeds of a point's trainings."""
         first = self.experiment(point).get("training", {}).get("seed", 1)
         return list(range(first, first + seeds))
+
+    @property
+    def sampled_negatives(self) -> Optional[int]:
+        """Among how many negatives metrics are given as well; None for none."""
+        return self._values["experiment"].get("evaluation", {}).get("sampled_negatives")
 
     @property
     def pairs(self) -> List[Tuple[str, str]]:
@@ -235,10 +241,12 @@ def measure(study: Study, point: str, seeds: int) -> List[Dict[str, Any]]:
     # Of the whole process, so that windows and start-up are in it; of what came from a cache nothing is known.
     cpu = (time.process_time() - used) / fresh if fresh else None
     wall = (time.monotonic() - started) / fresh if fresh else None
-    return [_run(trial, cpu, wall) for trial in trials]
+    return [_run(trial, cpu, wall, study.sampled_negatives) for trial in trials]
 
 
-def _run(trial: Any, cpu: Optional[float], wall: Optional[float]) -> Dict[str, Any]:
+def _run(
+    trial: Any, cpu: Optional[float], wall: Optional[float], sampled_negatives: Optional[int]
+) -> Dict[str, Any]:
     from pipeline import compare
 
     result = {
@@ -248,26 +256,33 @@ def _run(trial: Any, cpu: Optional[float], wall: Optional[float]) -> Dict[str, A
         "best_epoch": trial.best_epoch,
         "component_seconds": trial.seconds,
         "on_eval": trial.on_eval,
-        "slices": _slices(compare.ranks(compare.find_runs(trial.folder)[0])),
+        "slices": _slices(compare.ranks(compare.find_runs(trial.folder)[0]), sampled_negatives),
     }
     if trial.state != "cached":
         result.update(cpu_seconds=round(cpu, 1), wall_seconds=round(wall, 1))
     return result
 
 
-def _slices(ranks: Any) -> Dict[str, Dict[str, Any]]:
+def _slices(ranks: Any, sampled_negatives: Optional[int]) -> Dict[str, Dict[str, Any]]:
     """Mean and standard error of each metric over the windows of each slice."""
-    from components.evaluator import metrics
-
-    values = metrics.metric_values(ranks[names.RANK].to_numpy(), _CUTOFFS)
+    metric_names, values = _metrics(ranks, sampled_negatives)
     found: Dict[str, Dict[str, Any]] = {}
     for label, chosen in _chosen(ranks):
         part = values[chosen]
         errors = part.std(axis=0, ddof=1) / np.sqrt(len(part)) if len(part) > 1 else np.zeros(part.shape[1])
         found[label] = {"windows": len(part)}
-        for index, name in enumerate(metrics.metric_names(_CUTOFFS)):
+        for index, name in enumerate(metric_names):
             found[label][name] = [round(float(part[:, index].mean()), 5), round(float(errors[index]), 5)]
     return found
+
+
+def _metrics(ranks: Any, sampled_negatives: Optional[int]) -> Tuple[Tuple[str, ...], np.ndarray]:
+    """Names of the metrics, and their values `[W, M]` for each window of a table of `compare.ranks`."""
+    from components.evaluator import metrics
+
+    return metrics.metric_names(_CUTOFFS, sampled_negatives), metrics.metric_values(
+        ranks[names.RANK], _CUTOFFS, sampled_negatives, ranks.get(names.CANDIDATES)
+    )
 
 
 def _chosen(ranks: Any) -> Iterator[Tuple[str, np.ndarray]]:
@@ -287,7 +302,6 @@ def compare_pair(study: Study, a: str, b: str) -> Optional[Dict[str, Any]]:
       `seeds`, and `slices`: difference, bounds of its 95 % interval and p of each metric; None if the
       trained models of a point are not there.
     """
-    from components.evaluator import metrics
     from pipeline import compare, paired
 
     folders = [os.path.join(_WORK, study.name, point, "points", "base") for point in (a, b)]
@@ -301,8 +315,9 @@ def compare_pair(study: Study, a: str, b: str) -> Optional[Dict[str, Any]]:
             for seed in seeds
             for run in compare.find_runs(os.path.join(folder, seed))
         ]
-        values = [metrics.metric_values(table[names.RANK].to_numpy(), _CUTOFFS) for table in tables]
-        sides.append((tables[0], np.mean(values, axis=0)))
+        values = [_metrics(table, study.sampled_negatives) for table in tables]
+        sides.append((tables[0], np.mean([of_windows for _, of_windows in values], axis=0)))
+        metric_names = values[0][0]
     (first, of_a), (second, of_b) = sides
     key = [names.USER_ID, names.TARGET_ITEM_ID]
     if first[key].values.tolist() != second[key].values.tolist():
@@ -313,7 +328,7 @@ def compare_pair(study: Study, a: str, b: str) -> Optional[Dict[str, Any]]:
         result = paired.compare((of_b - of_a)[chosen], users)
         slices[label] = {
             name: [round(float(v[i]), 5) for v in (result.difference, result.low, result.high, result.p)]
-            for i, name in enumerate(metrics.metric_names(_CUTOFFS))
+            for i, name in enumerate(metric_names)
         }
     return {"seeds": len(seeds), "slices": slices}
 

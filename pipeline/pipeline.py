@@ -10,6 +10,7 @@ from tfx.proto import transform_pb2
 from components.anomaly_gate import component as anomaly_gate
 from components.behavior_example_gen import component as behavior_example_gen
 from components.evaluator import config as evaluator_config
+from components.evaluator import spec as evaluator_spec
 from components.infra_validator import component as infra_validator
 from components.pusher import component as pusher_component
 from components.tuner import component as tuner_component
@@ -69,7 +70,10 @@ def create_pipeline(
     custom_config = {
         **experiment.trainer.to_custom_config(),
         "window": experiment.window.to_json(),
-        "evaluation": experiment.evaluation.to_json(),
+        # Only what is trained on: other metrics of the test windows are no reason to train again.
+        "evaluation": evaluator_spec.EvaluationSpec(
+            exclude_seen=experiment.evaluation.exclude_seen
+        ).to_json(),
         "checkpoint_root": checkpoint_root,
     }
     trained_on = {

@@ -306,18 +306,21 @@ def _evaluation(artifacts: Mapping[str, lineage.Artifact]) -> Optional[Dict[str,
     if "ModelEvaluation" not in artifacts:
         return None
     # TFMA takes seconds to import; a run that failed before has no need of it.
-    from components.evaluator import verdict
+    from components.evaluator import metrics, verdict
 
     blessing = artifacts.get("ModelBlessing")
     try:
         found = verdict.read(artifacts["ModelEvaluation"].uri, blessing.uri if blessing else None)
     except FileNotFoundError:
         return None
-    metrics = list(found.overall.candidate) if found.overall else []
+    measured = found.overall.candidate if found.overall else ()
+    # Stable: those of the whole catalogue first.
+    shown = sorted(measured, key=lambda name: name.startswith(metrics.SAMPLED_PREFIX))
     return {
         "verdict": found,
-        "main": _MAIN_METRIC if _MAIN_METRIC in metrics else next(iter(metrics), None),
-        "panels": [_panel(name, found, verdict.slice_name) for name in metrics],
+        "main": _MAIN_METRIC if _MAIN_METRIC in shown else next(iter(shown), None),
+        "panels": [_panel(name, found, verdict.slice_name) for name in shown],
+        "sampled": any(name.startswith(metrics.SAMPLED_PREFIX) for name in shown),
     }
 
 

@@ -62,13 +62,18 @@ class _Page(html.parser.HTMLParser):
 
 @pytest.fixture(scope="module")
 def evaluations(tmp_path_factory):
-    """URIs of real evaluations: `good` (against a live model) passes the gate, `random` does not."""
+    """URIs of real evaluations: `good` (against a live model) passes the gate, `random` does not.
+
+    `good` has metrics of a sampled ranking, too.
+    """
     directory = tmp_path_factory.mktemp("evaluations")
     harness.write_examples(harness.windows(size=300, users=60, better=0.7), directory / "examples")
-    evaluation = spec.EvaluationSpec(cutoffs=(5, 10), slices=("user_frequency",))
-    eval_config = config.eval_config(evaluation, spec.GateSpec(slices=("user_frequency",)))
     found = {}
-    for candidate, baseline in (("good", "worse"), ("random", None)):
+    for candidate, baseline, sampled in (("good", "worse", 99), ("random", None, None)):
+        evaluation = spec.EvaluationSpec(
+            cutoffs=(5, 10), slices=("user_frequency",), sampled_negatives=sampled
+        )
+        eval_config = config.eval_config(evaluation, spec.GateSpec(slices=("user_frequency",)))
         found[candidate] = harness.evaluate(
             directory / candidate, directory / "examples", eval_config, candidate, baseline
         )
@@ -139,6 +144,17 @@ def test_a_pushed_run(tmp_path, evaluations):
     )
     assert "footfall run demo.yaml --set training.epochs=14" in page.sections["again"]
     assert "name: sasrec" in page.sections["again"]
+
+
+def test_sampled_metrics_come_last_and_are_explained(tmp_path, evaluations):
+    page = _read(_run(tmp_path / "good", evaluations["good"]))
+    panels = [cells[0] for where, cells in page.rows if where == "metrics" and "This model" in cells]
+    full = sorted(panels[:5])
+    assert full == ["HR@10", "HR@5", "MRR", "NDCG@10", "NDCG@5"]
+    assert sorted(panels[5:]) == [f"SAMPLED99_{name}" for name in full]
+    assert "only for comparison with papers" in page.sections["metrics"]
+    page = _read(_run(tmp_path / "random", evaluations["random"]))
+    assert "only for comparison with papers" not in page.sections["metrics"]
 
 
 def test_the_page_asks_nobody_for_anything(tmp_path, evaluations):

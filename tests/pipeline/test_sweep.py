@@ -273,3 +273,21 @@ def test_without_a_push_nothing_is_pushed_or_compared_with_what_is_live(tmp_path
         "baseline_model" in ids[True]["Evaluator"].inputs
         and "baseline_model" not in ids[False]["Evaluator"].inputs
     )
+
+
+def test_other_metrics_do_not_train_the_model_again(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump({**EXPERIMENT, "log": {"path": "log.csv"}}))
+    places = local.folders(str(tmp_path / "run"))
+
+    def properties(*changes):
+        made = pipeline.create_pipeline(config.load(str(path), changes), **places).components
+        return {node.id: dict(node.exec_properties) for node in made}
+
+    plain, measured = (
+        properties(),
+        properties("evaluation.sampled_negatives=99", "evaluation.cutoffs=[10,30]"),
+    )
+    assert [name for name in plain if plain[name] != measured[name]] == ["Evaluator"]
+    seen = properties("evaluation.exclude_seen=false")
+    assert [name for name in plain if plain[name] != seen[name]] == ["Trainer"]

@@ -154,7 +154,7 @@ def transformed(tmp_path_factory):
             model_run_dir=str(folder / name / "run"),
             custom_config={
                 **settings.to_custom_config(),
-                "window": spec.WindowSpec(length=fixtures.LENGTH).to_json(),
+                "window": spec.NextWindow(length=fixtures.LENGTH).to_json(),
                 "evaluation": evaluator_spec.EvaluationSpec(exclude_seen=False).to_json(),
                 "tuning": search.TuningSettings.from_values(tuning).to_json(),
                 "checkpoint_root": str(folder / name / "checkpoints"),
