@@ -31,7 +31,7 @@ from tfx.types import artifact_utils
 from tfx.types import standard_component_specs
 from tfx_bsl.coders import example_coder
 
-from components.behavior_example_gen import profile, readers, spec, splits, windows
+from components.behavior_example_gen import profile, readers, shards, slices, spec, splits, windows
 from schemas import errors, names
 
 _SCATTER_ROWS = 1 << 19
@@ -181,7 +181,7 @@ class _ReadAndScatter(beam.DoFn):
         ids = table.column(names.USER_ID).combine_chunks()
         if isinstance(ids, pa.ChunkedArray):
             ids = pa.concat_arrays(ids.chunks)
-        shard = windows.hash_ids(ids) % np.uint64(self._shards)
+        shard = shards.hash_ids(ids) % np.uint64(self._shards)
         order = np.argsort(shard, kind="stable")
         bounds = np.searchsorted(shard[order], np.arange(self._shards + 1, dtype=np.uint64))
         table = table.take(pa.array(order)).combine_chunks()
@@ -240,7 +240,7 @@ class _FilterShard(beam.DoFn):
 
     def process(self, shard: int) -> Iterator[_FilterReport]:
         table = pa.concat_tables([_read_batch(path, shard) for path in self._scattered])
-        left, dropped = windows.drop_rare(table, self._kept, self._min_user_events)
+        left, dropped = shards.drop_rare(table, self._kept, self._min_user_events)
         _write_batches(_filtered_path(self._scratch, shard), left.schema, [left])
         times = left.column(names.TIMESTAMP).to_numpy()
         yield _FilterReport(dropped, TimeHistogram.of(times) if len(times) else None)
@@ -285,7 +285,7 @@ class _SortShard(beam.DoFn):
             table = pa.concat_tables([_read_batch(path, shard) for path in self._scattered])
         if not table.num_rows:
             return
-        events = windows.sort_events(table, self._split, self._cuts)
+        events = shards.sort_events(table, self._split, self._cuts)
         yield beam.pvalue.TaggedOutput(self.COUNTS, profile.count(events))
         path = posixpath.join(self._scratch, f"sorted-{shard:06d}.arrow")
         _write_batches(path, events.table.schema, [pa.Table.from_batches([events.table])])
@@ -299,19 +299,19 @@ class _CutShard(beam.DoFn):
         self._window, self._examples_uri = window, examples_uri
 
     def process(
-        self, shard_and_path: Tuple[int, str], popularity: windows.Popularity
+        self, shard_and_path: Tuple[int, str], popularity: slices.Popularity
     ) -> Iterator[Dict[str, int]]:
         shard, path = shard_and_path
         batch = _read_batch(path, 0).combine_chunks().to_batches()[0]
         users = batch.column(batch.schema.get_field_index(names.USER_ID))
         changes = np.flatnonzero(pc.not_equal(users[1:], users[:-1]).to_numpy(zero_copy_only=False)) + 1
-        events = windows.Events(batch, np.concatenate([[0], changes, [len(users)]]).astype(np.int64))
+        events = shards.Events(batch, np.concatenate([[0], changes, [len(users)]]).astype(np.int64))
         written: collections.Counter = collections.Counter()
         writers: Dict[str, tf.io.TFRecordWriter] = {}
         encoder = None
         try:
-            for split, windowed, dropped in windows.cut(events, self._window, popularity):
-                written["dropped"] += dropped
+            for split, windowed, counted in windows.cut(events, self._window, popularity):
+                written.update(counted)
                 if windowed is None:
                     continue
                 if split not in writers:

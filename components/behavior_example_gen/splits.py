@@ -6,6 +6,7 @@ from typing import Optional, Tuple
 import numpy as np
 
 from components.behavior_example_gen import spec
+from schemas import names
 
 # Roles of an event: a training event, the target of an eval or test window, or neither,
 # when it is only in the history of later targets.
@@ -13,6 +14,7 @@ HISTORY_ONLY = -1
 TRAIN = 0
 EVAL = 1
 TEST = 2
+ROLE_OF = {names.TRAIN: TRAIN, names.EVAL: EVAL, names.TEST: TEST}
 
 # With fewer events before the last target, leaving two out leaves nothing to learn from: such
 # users only train.
