@@ -59,6 +59,11 @@ def with_values(**parts):
             ["window: stride goes with train: sliding"],
         ),
         (
+            with_values(window={"kind": "nxt"}),
+            ["window.kind: must be one of next, exposure, found 'nxt'"],
+        ),
+        (with_values(window=50), ["window: takes keys, first kind (next, exposure); found 50"]),
+        (
             with_values(loop={"name": "tp", "inner_step": 2}),
             ["loop.inner_step: unknown key; did you mean inner_steps?", "adversary"],
         ),
