@@ -12,16 +12,15 @@ import glob
 import hashlib
 import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from typing import Any, Dict, List
 
+from benchmarks import processes
+
 # Before TensorFlow is imported, here or in a measuring process.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-_ARGUMENTS = ("--runner=DirectRunner", "--direct_running_mode=in_memory", "--direct_num_workers=1")
 _EVENTS = 2_000_000
 _QUICK_EVENTS = 200_000
 # Users of a shard stay as many when the log grows.
@@ -58,7 +57,7 @@ def measure(which: str, log: str, events: int, output: str) -> Dict[str, float]:
     window = spec.NextWindow(length=50, shards=max(2, events // _EVENTS_PER_SHARD))
     start = time.perf_counter()
     if which == "per_event":
-        per_event.run(log, window, output, _ARGUMENTS)
+        per_event.run(log, window, output, processes.BEAM)
     else:
         executor.run(
             log=spec.LogSpec(path=log),
@@ -69,17 +68,10 @@ def measure(which: str, log: str, events: int, output: str) -> Dict[str, float]:
             rejected_uri=os.path.join(output, "rejected"),
             profile_uri=os.path.join(output, "profile"),
             scratch=os.path.join(output, "scratch"),
-            make_pipeline=lambda: beam.Pipeline(argv=list(_ARGUMENTS)),
+            make_pipeline=lambda: beam.Pipeline(argv=list(processes.BEAM)),
         )
     seconds = time.perf_counter() - start
-    return {"events_per_s": events / seconds, "seconds": seconds, "peak_mb": _peak_mb()}
-
-
-def _peak_mb() -> float:
-    """Of this process's memory: `ru_maxrss` would still hold what the starting process had."""
-    with open("/proc/self/status", encoding="utf-8") as stream:
-        (line,) = (line for line in stream if line.startswith("VmHWM:"))
-    return int(line.split()[1]) / 1024
+    return {"events_per_s": events / seconds, "seconds": seconds, "peak_mb": processes.peak_mb()}
 
 
 def digest(output: str) -> Dict[str, Any]:
@@ -96,15 +88,6 @@ def digest(output: str) -> Dict[str, Any]:
             count += 1
         result[os.path.basename(folder)] = (count, total)
     return result
-
-
-def _process(which: str, log: str, events: int, output: str) -> Dict[str, float]:
-    command = [sys.executable, "-m", "benchmarks.windowing", "--measure", which, log, str(events), output]
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True, env=environment
-    )
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def _median(values: List[float]) -> float:
@@ -142,7 +125,11 @@ def main() -> None:
                 if name == "per_event" and number >= 1:
                     continue  # minutes long, and far from the others whatever the noise
                 output = os.path.join(folder, f"{name}-{number}")
-                rows[name].append(_process(which, logs[factor], factor * events, output))
+                rows[name].append(
+                    processes.measure(
+                        "benchmarks.windowing", which, logs[factor], str(factor * events), output
+                    )
+                )
         alike = digest(os.path.join(folder, "columnar-0")) == digest(os.path.join(folder, "per_event-0"))
     if not alike:
         raise AssertionError("the two implementations do not write the same examples")

@@ -124,6 +124,11 @@ class Experiment(settings.Settings):
             raise ValueError(
                 f"features.options: {', '.join(unknown)}: no such feature; there are {', '.join(sorted(known))}"
             )
+        if self.split.target_behaviors:
+            raise ValueError(
+                f"split.target_behaviors goes with window: {{kind: next}}, found "
+                f"{list(self.split.target_behaviors)}; window.exposure says which events are exposures"
+            )
         if "held_out_users" in self.split.by and len(self.split.by) == 1 or "leave_one_out" in self.split.by:
             raise ValueError(
                 f"window: {{kind: exposure}} is split by time, with held_out_users or without; found by: "
@@ -251,6 +256,12 @@ def _explain(error: pydantic.ValidationError) -> List[str]:
             lines.append(f"{key}: unknown key; {hint}allowed: {', '.join(allowed)}")
         elif found["type"] == "missing":
             lines.append(f"{key}: missing")
+        elif found["loc"] == ("window",) and found["type"].startswith("union_tag"):
+            kinds = ", ".join(window_spec.WINDOWS)
+            if isinstance(found["input"], dict):
+                lines.append(f"window.kind: must be one of {kinds}, found {found['input'].get('kind')!r}")
+            else:
+                lines.append(f"window: takes keys, first kind ({kinds}); found {value}")
         else:
             message = found["msg"].removeprefix("Value error, ")
             message = message[0].lower() + message[1:]

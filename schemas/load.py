@@ -1,7 +1,7 @@
 """Loads the schemas, fitted to what a log has."""
 
 import os
-from typing import Sequence
+from typing import Collection, Mapping, Sequence
 
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
@@ -16,7 +16,7 @@ _OPTIONAL = {
 
 
 def read(name: str) -> schema_pb2.Schema:
-    """A schema of this folder, as `log` or `next_window`."""
+    """A schema of this folder, as `log`, `next_window` or `exposure_window`."""
     with open(os.path.join(_FOLDER, f"{name}.pbtxt"), encoding="utf-8") as stream:
         return text_format.Parse(stream.read(), schema_pb2.Schema())
 
@@ -45,16 +45,11 @@ def next_window_schema(
         absent.update(_OPTIONAL[names.BEHAVIOR])
     if not has_scene:
         absent.update(_OPTIONAL[names.SCENE])
-    kept = [feature for feature in schema.feature if feature.name not in absent]
-    del schema.feature[:]
-    schema.feature.extend(kept)
+    _leave_out(schema, absent)
     for feature in schema.feature:
         if target_behaviors_differ and feature.name == names.TARGET_BEHAVIOR:
             feature.ClearField("skew_comparator")
-        if feature.HasField("skew_comparator"):
-            feature.skew_comparator.infinity_norm.threshold = max_skew
-        if feature.HasField("drift_comparator"):
-            feature.drift_comparator.infinity_norm.threshold = max_drift
+    _bound(schema, max_skew, max_drift)
     for name in item_features:
         feature = schema.feature.add(name=names.ITEM_PREFIX + name, type=schema_pb2.BYTES)
         feature.presence.min_fraction = 1.0
@@ -64,6 +59,74 @@ def next_window_schema(
         feature.presence.min_fraction = 1.0
         feature.shape.SetInParent()
     return schema
+
+
+def exposure_window_schema(
+    steps: Sequence[str],
+    attributes: Mapping[str, str],
+    has_scene: bool,
+    has_history: bool,
+    has_behavior: bool,
+    max_skew: float = 0.2,
+    max_drift: float = 0.2,
+) -> schema_pb2.Schema:
+    """The schema of `exposure` windows of a log.
+
+    Ids, categorical attributes, labels and slices are dense scalars; a numeric attribute is a list of at most
+    one value, multi-valued attributes and histories are lists of any length.
+
+    Args:
+      steps: of the chain, in their order.
+      attributes: `categorical`, `numeric` or `multi`, by the name of the feature.
+      has_scene, has_history, has_behavior: whether the log has scenes, the window a history and the log
+        behaviours, which the history then has.
+      max_skew, max_drift: the thresholds of the comparators: of a value's share, and of the
+        Jensen-Shannon divergence of numbers.
+    """
+    schema = read("exposure_window")
+    absent = set() if has_scene else {names.SCENE}
+    if not has_behavior:
+        absent.add(names.HISTORY_BEHAVIOR)
+    if not has_history:
+        absent.update((names.HISTORY_ITEM_ID, names.HISTORY_BEHAVIOR, names.HISTORY_TIMESTAMP))
+    _leave_out(schema, absent)
+    for step in steps:
+        # Rates of labels move from day to day, and that training leaves negatives out is intended: no comparators.
+        label = schema.feature.add(name=names.LABEL_PREFIX + step, type=schema_pb2.INT)
+        label.presence.min_fraction = 1.0
+        label.shape.SetInParent()
+        label.int_domain.min, label.int_domain.max = names.UNKNOWN_LABEL, 1
+    for name, kind in sorted(attributes.items()):
+        feature = schema.feature.add(name=name)
+        if kind == "numeric":
+            feature.type = schema_pb2.FLOAT
+            feature.value_count.max = 1
+            feature.skew_comparator.jensen_shannon_divergence.threshold = max_skew
+            feature.drift_comparator.jensen_shannon_divergence.threshold = max_drift
+            continue
+        feature.type = schema_pb2.BYTES
+        feature.skew_comparator.infinity_norm.SetInParent()
+        feature.drift_comparator.infinity_norm.SetInParent()
+        if kind == "categorical":
+            feature.presence.min_fraction = 1.0
+            feature.shape.SetInParent()
+    _bound(schema, max_skew, max_drift)
+    return schema
+
+
+def _leave_out(schema: schema_pb2.Schema, absent: Collection[str]) -> None:
+    kept = [feature for feature in schema.feature if feature.name not in absent]
+    del schema.feature[:]
+    schema.feature.extend(kept)
+
+
+def _bound(schema: schema_pb2.Schema, max_skew: float, max_drift: float) -> None:
+    """Sets the thresholds of the comparators of values' shares."""
+    for feature in schema.feature:
+        if feature.skew_comparator.HasField("infinity_norm"):
+            feature.skew_comparator.infinity_norm.threshold = max_skew
+        if feature.drift_comparator.HasField("infinity_norm"):
+            feature.drift_comparator.infinity_norm.threshold = max_drift
 
 
 def to_text(schema: schema_pb2.Schema) -> str:

@@ -52,7 +52,7 @@ class BehaviorExampleGen(example_gen.FileBasedExampleGen):
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
     DRIVER_CLASS = driver.FileBasedDriver
 
-    def __init__(self, log: spec.LogSpec, window: spec.NextWindow, split: spec.SplitSpec):
+    def __init__(self, log: spec.LogSpec, window: spec.WindowSpec, split: spec.SplitSpec):
         base, pattern = split_path(log.path)
         component_specification = BehaviorExampleGenSpec(
             input_base=base,

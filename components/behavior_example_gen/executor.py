@@ -13,7 +13,7 @@ import json
 import logging
 import posixpath
 import re
-from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Hashable, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 import apache_beam as beam
 from apache_beam.io import filesystems
@@ -31,7 +31,17 @@ from tfx.types import artifact_utils
 from tfx.types import standard_component_specs
 from tfx_bsl.coders import example_coder
 
-from components.behavior_example_gen import profile, readers, spec, splits, windows
+from components.behavior_example_gen import (
+    checks,
+    exposures,
+    profile,
+    readers,
+    shards,
+    slices,
+    spec,
+    splits,
+    windows,
+)
 from schemas import errors, names
 
 _SCATTER_ROWS = 1 << 19
@@ -181,7 +191,7 @@ class _ReadAndScatter(beam.DoFn):
         ids = table.column(names.USER_ID).combine_chunks()
         if isinstance(ids, pa.ChunkedArray):
             ids = pa.concat_arrays(ids.chunks)
-        shard = windows.hash_ids(ids) % np.uint64(self._shards)
+        shard = shards.hash_ids(ids) % np.uint64(self._shards)
         order = np.argsort(shard, kind="stable")
         bounds = np.searchsorted(shard[order], np.arange(self._shards + 1, dtype=np.uint64))
         table = table.take(pa.array(order)).combine_chunks()
@@ -240,7 +250,7 @@ class _FilterShard(beam.DoFn):
 
     def process(self, shard: int) -> Iterator[_FilterReport]:
         table = pa.concat_tables([_read_batch(path, shard) for path in self._scattered])
-        left, dropped = windows.drop_rare(table, self._kept, self._min_user_events)
+        left, dropped = shards.drop_rare(table, self._kept, self._min_user_events)
         _write_batches(_filtered_path(self._scratch, shard), left.schema, [left])
         times = left.column(names.TIMESTAMP).to_numpy()
         yield _FilterReport(dropped, TimeHistogram.of(times) if len(times) else None)
@@ -285,7 +295,7 @@ class _SortShard(beam.DoFn):
             table = pa.concat_tables([_read_batch(path, shard) for path in self._scattered])
         if not table.num_rows:
             return
-        events = windows.sort_events(table, self._split, self._cuts)
+        events = shards.sort_events(table, self._split, self._cuts)
         yield beam.pvalue.TaggedOutput(self.COUNTS, profile.count(events))
         path = posixpath.join(self._scratch, f"sorted-{shard:06d}.arrow")
         _write_batches(path, events.table.schema, [pa.Table.from_batches([events.table])])
@@ -295,23 +305,23 @@ class _SortShard(beam.DoFn):
 class _CutShard(beam.DoFn):
     """Cuts a shard's windows and writes them, a file a split; tells how many."""
 
-    def __init__(self, window: spec.NextWindow, examples_uri: str):
-        self._window, self._examples_uri = window, examples_uri
+    def __init__(self, window: spec.WindowSpec, cuts: Optional[splits.Cuts], examples_uri: str):
+        self._window, self._cuts, self._examples_uri = window, cuts, examples_uri
 
     def process(
-        self, shard_and_path: Tuple[int, str], popularity: windows.Popularity
-    ) -> Iterator[Dict[str, int]]:
+        self, shard_and_path: Tuple[int, str], popularity: slices.Popularity, end: int
+    ) -> Iterator[Dict[Hashable, int]]:
         shard, path = shard_and_path
         batch = _read_batch(path, 0).combine_chunks().to_batches()[0]
         users = batch.column(batch.schema.get_field_index(names.USER_ID))
         changes = np.flatnonzero(pc.not_equal(users[1:], users[:-1]).to_numpy(zero_copy_only=False)) + 1
-        events = windows.Events(batch, np.concatenate([[0], changes, [len(users)]]).astype(np.int64))
+        events = shards.Events(batch, np.concatenate([[0], changes, [len(users)]]).astype(np.int64))
         written: collections.Counter = collections.Counter()
         writers: Dict[str, tf.io.TFRecordWriter] = {}
         encoder = None
         try:
-            for split, windowed, dropped in windows.cut(events, self._window, popularity):
-                written["dropped"] += dropped
+            for split, windowed, counted in self._cut(events, popularity, end):
+                written.update(counted)
                 if windowed is None:
                     continue
                 if split not in writers:
@@ -328,6 +338,12 @@ class _CutShard(beam.DoFn):
                 self._path(split, shard) + ".partial", self._path(split, shard), overwrite=True
             )
         yield dict(written)
+
+    def _cut(self, events: shards.Events, popularity: slices.Popularity, end: int) -> Iterator[Any]:
+        if isinstance(self._window, spec.ExposureWindow):
+            known_until = exposures.knowledge(self._cuts, end)
+            return exposures.cut(events, self._window, popularity, known_until)
+        return windows.cut(events, self._window, popularity)
 
     def _path(self, split: str, shard: int) -> str:
         folder = _split_uri(self._examples_uri, split)
@@ -433,7 +449,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 def run(
     *,
     log: spec.LogSpec,
-    window: spec.NextWindow,
+    window: spec.WindowSpec,
     split: spec.SplitSpec,
     span: Optional[int],
     examples_uri: str,
@@ -452,11 +468,7 @@ def run(
     Raises:
       errors.InputError: see `Executor.Do`.
     """
-    if split.target_behaviors and not log.columns.behavior:
-        raise errors.InputError(
-            f"split.target_behaviors ({', '.join(split.target_behaviors)}) needs log.columns.behavior, "
-            f"found none"
-        )
+    split = checks.settings(log, window, split)
     for folder in [rejected_uri, profile_uri, scratch, *(_split_uri(examples_uri, s) for s in names.SPLITS)]:
         fileio.makedirs(folder)
     try:
@@ -472,14 +484,15 @@ def run(
     finally:
         if fileio.exists(scratch):
             fileio.rmtree(scratch)
-    _check_behaviors(split, counts)
-    _check_splits(written, split, cuts, counts)
+    checks.windows(written, window, split, cuts, counts)
+    found = exposures.summary(written, window) if isinstance(window, spec.ExposureWindow) else None
     result = profile.summary(counts)
     result.update(
         rows=summary["rows"],
         rejected=summary["rejected"],
         filter=filtered,
         windows={name: written.get(name, 0) for name in (*names.SPLITS, "dropped")},
+        exposures=found,
         split={"eval_from": profile.moment(cuts.eval_from), "test_from": profile.moment(cuts.test_from)}
         if cuts
         else None,
@@ -492,12 +505,14 @@ def run(
         f"{result['items']:,}",
         ", ".join(f"{name} {written.get(name, 0):,}" for name in names.SPLITS),
     )
+    if found:
+        checks.tell_exposures(found, written, window)
     return result
 
 
 def _read(
     log: spec.LogSpec,
-    window: spec.NextWindow,
+    window: spec.WindowSpec,
     split: spec.SplitSpec,
     span: Optional[int],
     scratch: str,
@@ -632,15 +647,15 @@ def _cuts(split: spec.SplitSpec, histogram: Optional[TimeHistogram]) -> Optional
 
 def _window(
     scattered: Optional[Sequence[str]],
-    window: spec.NextWindow,
+    window: spec.WindowSpec,
     split: spec.SplitSpec,
     cuts: Optional[splits.Cuts],
     examples_uri: str,
     scratch: str,
     make_pipeline: Any,
-) -> Tuple[profile.Counts, Dict[str, int]]:
+) -> Tuple[profile.Counts, Dict[Hashable, int]]:
     def build(pipeline: beam.Pipeline) -> beam.PCollection:
-        shards = (
+        sorted_shards = (
             pipeline
             | "Shards" >> beam.Create(list(range(window.shards)))
             | "Spread" >> beam.Reshuffle()
@@ -650,17 +665,20 @@ def _window(
             )
         )
         counts = (
-            shards[_SortShard.COUNTS]
+            sorted_shards[_SortShard.COUNTS]
             | "CountsOfAll" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
             | "MergeCounts" >> beam.Map(profile.merge)
         )
         popularity = counts | "Popularity" >> beam.Map(profile.popularity)
-        written = shards["sorted"] | "CutShard" >> beam.ParDo(
-            _CutShard(window, examples_uri), beam.pvalue.AsSingleton(popularity)
+        end = counts | "End" >> beam.Map(lambda found: found.end)
+        written = sorted_shards["sorted"] | "CutShard" >> beam.ParDo(
+            _CutShard(window, cuts, examples_uri),
+            beam.pvalue.AsSingleton(popularity),
+            beam.pvalue.AsSingleton(end),
         )
         return (counts, written) | "Both" >> beam.Flatten()
 
-    def merge(values: List[Any]) -> Tuple[profile.Counts, Dict[str, int]]:
+    def merge(values: List[Any]) -> Tuple[profile.Counts, Dict[Hashable, int]]:
         total: collections.Counter = collections.Counter()
         counts = None
         for value in values:
@@ -671,34 +689,3 @@ def _window(
         return counts, dict(total)
 
     return _gather(make_pipeline, scratch, build, merge)
-
-
-def _check_behaviors(split: spec.SplitSpec, counts: profile.Counts) -> None:
-    unknown = [name for name in split.target_behaviors or () if name not in counts.behaviors]
-    if unknown:
-        raise errors.InputError(
-            f"split.target_behaviors: no event of {', '.join(unknown)}; the log has "
-            f"{', '.join(sorted(counts.behaviors, key=counts.behaviors.get, reverse=True)[:20])}"
-        )
-
-
-def _check_splits(
-    written: Dict[str, int], split: spec.SplitSpec, cuts: Optional[splits.Cuts], counts: profile.Counts
-) -> None:
-    for name in names.SPLITS:
-        if written.get(name):
-            continue
-        users = sum(counts.user_events.values())
-        found = (
-            f"{counts.events:,} events of {users:,} user(s) between {profile.moment(counts.start)} and "
-            f"{profile.moment(counts.end)}"
-        )
-        if cuts:
-            found += f", cuts at {profile.moment(cuts.eval_from)} and {profile.moment(cuts.test_from)}"
-        kind = ""
-        if split.target_behaviors and name != names.TRAIN:
-            kind = f" of {' or '.join(split.target_behaviors)}"
-        raise errors.InputError(
-            f"split: no window for {name!r} by {', '.join(split.by)}; the log has {found}; a window needs a "
-            f"target{kind} and at least window.min_history events of the same user before it"
-        )

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.behavior_example_gen import readers, spec, splits, windows
+from components.behavior_example_gen import readers, shards, slices, spec, splits
 from schemas import errors, names
 
 _DESCRIBE_ROWS = 5_000_000
@@ -39,13 +39,13 @@ class Counts:
     scenes: Dict[str, int] = dataclasses.field(default_factory=dict)
 
 
-def count(events: windows.Events) -> Counts:
+def count(events: shards.Events) -> Counts:
     """Counts one shard."""
     if not len(events.numbers(names.TIMESTAMP)):
         return Counts(_EMPTY_ITEMS, {}, {})
     ids = events.column(names.ITEM_ID).dictionary_encode()
     codes = ids.indices.to_numpy()
-    training = events.numbers(windows.ROLE) == splits.TRAIN
+    training = events.numbers(shards.ROLE) == splits.TRAIN
     items = pa.table(
         {
             "item": ids.dictionary,
@@ -77,7 +77,7 @@ def _histogram(values: np.ndarray) -> Dict[int, int]:
     return dict(zip(distinct.tolist(), of.tolist()))
 
 
-def _values(events: windows.Events, name: str) -> Dict[str, int]:
+def _values(events: shards.Events, name: str) -> Dict[str, int]:
     if name not in events.table.schema.names:
         return {}
     counted = pc.value_counts(events.column(name))
@@ -113,7 +113,7 @@ def merge(parts: Iterable[Counts]) -> Counts:
     )
 
 
-def popularity(counts: Counts) -> windows.Popularity:
+def popularity(counts: Counts) -> slices.Popularity:
     """Who and what is in the head, by training events."""
     trained = counts.items.filter(pc.greater(counts.items.column("train"), 0))
     of_items = trained.column("train").to_numpy()
@@ -121,7 +121,7 @@ def popularity(counts: Counts) -> windows.Popularity:
     known = trained.column("item").combine_chunks()
     if isinstance(known, pa.ChunkedArray):
         known = pa.concat_arrays(known.chunks) if known.num_chunks else pa.array([], pa.binary())
-    return windows.Popularity(
+    return slices.Popularity(
         head_items=known.filter(pa.array(of_items >= threshold)),
         known_items=known,
         user_threshold=_threshold(counts.user_train),
@@ -129,7 +129,7 @@ def popularity(counts: Counts) -> windows.Popularity:
 
 
 def _threshold(histogram: Dict[int, int]) -> int:
-    return windows.head_threshold(
+    return slices.head_threshold(
         np.fromiter(histogram, np.int64, len(histogram)),
         np.fromiter(histogram.values(), np.int64, len(histogram)),
     )
@@ -221,7 +221,7 @@ def describe(path: str, log: Optional[spec.LogSpec] = None) -> Dict[str, Any]:
         raise errors.InputError(f"{path}: no usable row among {rows}{first}")
     everything = spec.SplitSpec(by=("time",), eval_from=0.5, test_from=0.6)
     never = splits.Cuts(2**62, 2**62)
-    events = windows.sort_events(pa.concat_tables(blocks), everything, never)
+    events = shards.sort_events(pa.concat_tables(blocks), everything, never)
     found = summary(count(events))
     found.update(
         path=path,

@@ -18,7 +18,7 @@ import pyarrow.csv
 import pyarrow.json
 import pyarrow.parquet
 
-from components.behavior_example_gen import spec
+from components.behavior_example_gen import fields, spec
 from schemas import errors, names
 
 # Rows are counted from 1 within a file, a header not counted; NO_ROW where it cannot be known.
@@ -31,7 +31,7 @@ _BLOCK_BYTES = 32 << 20
 _BLOCK_ROWS = 1 << 19
 _HEADER_BYTES = 1 << 20
 _SAMPLE_CHARACTERS = 120
-_MISSING = ("", "NaN", "nan", "NULL", "null")
+_LABEL = "label"  # beside the types of attributes
 _TICKS_PER_MS = {"s": (1000, 1), "ms": (1, 1), "us": (1, 1000), "ns": (1, 1_000_000)}
 _ENDINGS = {
     "csv": "csv",
@@ -74,8 +74,9 @@ class Reject:
 class Block:
     """A piece of a log: the good rows as columns, and the bad ones.
 
-    `batch` has `user_id item_id` (and behaviour, scene, attributes) as binary, `timestamp`
-    in ms, `ticks` and `row` as int64. `rows` counts good and bad rows.
+    `batch` has `user_id item_id` (and behaviour, scene, categorical attributes) as binary, multi-valued
+    attributes as lists of binary, numeric ones as float32 (NaN is missing), labels as int8 (1, 0 or
+    `names.UNKNOWN_LABEL`), `timestamp` in ms, `ticks` and `row` as int64. `rows` counts good and bad rows.
     """
 
     source: Source
@@ -199,10 +200,19 @@ def _open(path: str) -> Iterator[pa.NativeFile]:
 def _check_columns(found: Sequence[str], log: spec.LogSpec, path: str) -> None:
     for feature, column in log.columns.wanted().items():
         if column not in found:
-            key = {names.USER_ID: "user_id", names.ITEM_ID: "item_id"}.get(feature, feature)
             raise errors.InputError(
-                f"{path}: column {column!r} (log.columns.{key}) is missing; the file has {', '.join(found)}"
+                f"{path}: column {column!r} (log.columns.{_key(feature, log)}) is missing; the file has "
+                f"{', '.join(found)}"
             )
+
+
+def _key(feature: str, log: spec.LogSpec) -> str:
+    """Where `log.columns` names the column of a feature, as `item.color`."""
+    for group in ("item", "user", "context", "label"):
+        name = feature[len(group) + 1 :]
+        if feature.startswith(f"{group}_") and name in getattr(log.columns, group):
+            return f"{group}.{name}"
+    return feature
 
 
 def _open_csv(
@@ -230,7 +240,7 @@ def _open_csv(
             column_types={name: pa.binary() for name in wanted},
             strings_can_be_null=True,
             quoted_strings_can_be_null=False,
-            null_values=list(_MISSING),
+            null_values=list(fields.MISSING),
         ),
     )
 
@@ -326,7 +336,12 @@ def _parse_lines(
 ) -> Tuple[pa.Table, np.ndarray, List[Reject]]:
     """The slow way, for a block of JSON lines that Arrow refuses as a whole."""
     wanted = list(dict.fromkeys(log.columns.wanted().values()))
-    values: Dict[str, List[Optional[str]]] = {name: [] for name in wanted}
+    separators = {
+        attribute.column: attribute.separator
+        for attribute in log.columns.attributes().values()
+        if attribute.type == spec.MULTI
+    }
+    values: Dict[str, List[Any]] = {name: [] for name in wanted}
     rows, rejects, found = [], [], {}
     for number, line in enumerate(text.splitlines(), row):
         if not line.strip():
@@ -344,10 +359,22 @@ def _parse_lines(
         rows.append(number)
         for name in wanted:
             value = record.get(name)
-            values[name].append(None if value is None else str(value))
+            if value is None or value in fields.MISSING:
+                values[name].append(None)
+            elif name not in separators:
+                values[name].append(str(value))
+            elif isinstance(value, list):
+                values[name].append([None if part is None else str(part) for part in value])
+            else:
+                values[name].append(str(value).split(separators[name]))
     if rows:
         _check_columns(list(found), log, source.path)
-    table = pa.table({name: pa.array(column, pa.string()) for name, column in values.items()})
+    table = pa.table(
+        {
+            name: pa.array(column, pa.list_(pa.string()) if name in separators else pa.string())
+            for name, column in values.items()
+        }
+    )
     return table, np.asarray(rows, np.int64), rejects
 
 
@@ -357,54 +384,9 @@ def _sample(value: Any) -> str:
     return str(value)[:_SAMPLE_CHARACTERS]
 
 
-def _as_binary(column: pa.ChunkedArray) -> pa.Array:
-    """Any column as bytes; numbers become their decimal text, as they would stand in a CSV file."""
-    array = column.combine_chunks()
-    if isinstance(array, pa.ChunkedArray):
-        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
-    if pa.types.is_dictionary(array.type):
-        array = array.dictionary_decode()
-    if pa.types.is_binary(array.type):
-        return array
-    if pa.types.is_floating(array.type):
-        # An id column with gaps is float in pandas: 17.0 stands for 17.
-        values = array.to_numpy(zero_copy_only=False)
-        finite = np.isfinite(values)
-        if np.all(values[finite] == np.floor(values[finite])) and np.all(np.abs(values[finite]) < 2**53):
-            array = pa.array(np.where(finite, values, 0).astype(np.int64), mask=~finite)
-        else:
-            array = pa.array(values, mask=~finite)
-    if not pa.types.is_string(array.type):
-        array = array.cast(pa.string())
-    return array.cast(pa.binary())
-
-
-def _valid_utf8(array: pa.Array) -> np.ndarray:
-    try:
-        array.cast(pa.string())
-        return np.ones(len(array), bool)
-    except pa.ArrowInvalid:
-        pass
-    # Only a block with a bad value comes here, and only its distinct values are tried.
-    encoded = array.dictionary_encode()
-    fine = np.empty(len(encoded.dictionary) + 1, bool)
-    for index, value in enumerate(encoded.dictionary):
-        try:
-            value.as_py().decode("utf-8")
-            fine[index] = True
-        except UnicodeDecodeError:
-            fine[index] = False
-    fine[-1] = True
-    return fine[encoded.indices.fill_null(len(encoded.dictionary)).to_numpy(zero_copy_only=False)]
-
-
 def _parse_ticks(column: pa.ChunkedArray, unit: str) -> Tuple[np.ndarray, np.ndarray, str]:
     """The times as int64 at the log's resolution, which of them are valid, and their unit."""
-    array = column.combine_chunks()
-    if isinstance(array, pa.ChunkedArray):
-        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
-    if pa.types.is_dictionary(array.type):
-        array = array.dictionary_decode()
+    array = fields.whole(column)
     if pa.types.is_date(array.type):
         array = array.cast(pa.timestamp("ms"))
     if pa.types.is_timestamp(array.type):
@@ -484,30 +466,51 @@ def _normalise(
             reasons.append(text)
             reason[bad & (reason == 0)] = len(reasons) - 1
 
+    attributes = log.columns.attributes()
+    raw = {
+        feature: fields.whole(column(name)) for feature, name in columns.items() if feature != names.TIMESTAMP
+    }
     arrays: Dict[str, pa.Array] = {}
-    for feature, name in columns.items():
-        if feature == names.TIMESTAMP:
-            continue
-        arrays[feature] = _as_binary(column(name))
+    for feature, array in raw.items():
+        kind = _kind(feature, attributes)
+        if pa.types.is_nested(array.type) and not (kind == spec.MULTI and fields.is_list(array.type)):
+            raise errors.InputError(
+                f"{source.path}: column {columns[feature]!r} (log.columns.{_key(feature, log)}) holds "
+                f"{array.type}; lists are for attributes of type multi"
+            )
+        if kind == spec.CATEGORICAL:
+            arrays[feature] = fields.as_binary(array)
     for feature in (names.USER_ID, names.ITEM_ID):
         array = arrays[feature]
         missing = ~array.is_valid().to_numpy(zero_copy_only=False)
         length = pc.binary_length(array).fill_null(0).to_numpy(zero_copy_only=False)
         missing |= length == 0
         if source.format in ("jsonl", "parquet"):
-            missing |= pc.is_in(array, value_set=pa.array(_MISSING[1:]).cast(pa.binary())).to_numpy(
+            missing |= pc.is_in(array, value_set=pa.array(fields.MISSING[1:]).cast(pa.binary())).to_numpy(
                 zero_copy_only=False
             )
         mark(missing, f"missing {feature} (column {columns[feature]!r})")
         mark(length > log.max_id_bytes, f"{feature} longer than {log.max_id_bytes} bytes")
         mark(_has_newline(array), f"line break in {feature}")
-    for feature, array in arrays.items():
-        mark(~_valid_utf8(array), f"invalid UTF-8 in column {columns[feature]!r}")
+    for feature, array in raw.items():
+        mark(~fields.valid_utf8(array), f"invalid UTF-8 in column {columns[feature]!r}")
     ticks, valid, unit = _parse_ticks(column(columns[names.TIMESTAMP]), log.timestamp_unit)
     mark(
         ~valid,
         f"unparsable time (column {columns[names.TIMESTAMP]!r}, log.timestamp_unit {log.timestamp_unit})",
     )
+    for feature, array in raw.items():
+        kind = _kind(feature, attributes)
+        if kind == spec.NUMERIC:
+            values, valid = fields.numbers(array)
+            mark(~valid, f"not a finite number (column {columns[feature]!r})")
+            arrays[feature] = pa.array(values)
+        elif kind == _LABEL:
+            values, valid = fields.labels(array)
+            mark(~valid, f"no label, which is 1, 0, true, false or empty (column {columns[feature]!r})")
+            arrays[feature] = pa.array(values)
+        elif kind == spec.MULTI:
+            arrays[feature] = fields.lists(array, attributes[feature].separator)
 
     bad = np.flatnonzero(reason)
     for index in bad:
@@ -518,8 +521,7 @@ def _normalise(
         )
         rejects.append(Reject(source.path, int(rows[index]), reasons[reason[index]], _sample(sample)))
     batch = {
-        feature: (array if array.null_count == 0 else array.fill_null(b""))
-        for feature, array in arrays.items()
+        feature: (array.fill_null(b"") if array.null_count else array) for feature, array in arrays.items()
     }
     batch[names.TIMESTAMP] = pa.array(_to_ms(ticks, unit))
     batch[TICKS] = pa.array(ticks)
@@ -528,6 +530,13 @@ def _normalise(
     if len(bad):
         record_batch = record_batch.filter(pa.array(reason == 0))
     return Block(source, record_batch, rejects, record_batch.num_rows + len(rejects))
+
+
+def _kind(feature: str, attributes: Dict[str, spec.AttributeSpec]) -> str:
+    """How the column of a feature is read."""
+    if feature in attributes:
+        return attributes[feature].type
+    return _LABEL if feature.startswith(names.LABEL_PREFIX) else spec.CATEGORICAL
 
 
 def _has_newline(array: pa.Array) -> np.ndarray:

@@ -6,6 +6,7 @@ from typing import Optional, Tuple
 import numpy as np
 
 from components.behavior_example_gen import spec
+from schemas import names
 
 # Roles of an event: a training event, the target of an eval or test window, or neither,
 # when it is only in the history of later targets.
@@ -13,6 +14,7 @@ HISTORY_ONLY = -1
 TRAIN = 0
 EVAL = 1
 TEST = 2
+ROLE_OF = {names.TRAIN: TRAIN, names.EVAL: EVAL, names.TEST: TEST}
 
 # With fewer events before the last target, leaving two out leaves nothing to learn from: such
 # users only train.
@@ -28,10 +30,15 @@ class Cuts:
     test_from: int
 
 
+def share_of(hashed: np.ndarray, share: float) -> np.ndarray:
+    """Marks a share of all hashes, the same ones each time: `[N] uint64 -> [N] bool`."""
+    # Other bits than those that choose the shard of a user, so that both are independent.
+    return (hashed >> np.uint64(11)) < np.uint64(share * float(_HASH_SPACE))
+
+
 def held_out(user_hash: np.ndarray, share: float) -> np.ndarray:
     """Which users train nothing, by the hash of their id: `[U] uint64 -> [U] bool`."""
-    # Other bits than those that choose the shard, so that both are independent.
-    return (user_hash >> np.uint64(11)) < np.uint64(share * float(_HASH_SPACE))
+    return share_of(user_hash, share)
 
 
 def assign_roles(

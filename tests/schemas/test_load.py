@@ -51,6 +51,60 @@ def test_targets_of_other_behaviors_are_no_skew():
     assert chosen[names.BEHAVIOR].HasField("skew_comparator")
 
 
-@pytest.mark.parametrize("name", ["log", "next_window"])
+ATTRIBUTES = {"item_brand": "categorical", "item_price": "numeric", "user_tags": "multi"}
+
+
+def exposures(scene=True, history=True, behavior=True, **bounds):
+    schema = load.exposure_window_schema(["cart", "buy"], ATTRIBUTES, scene, history, behavior, **bounds)
+    return {feature.name: feature for feature in schema.feature}
+
+
+def test_features_of_exposures_come_and_go():
+    full = exposures()
+    assert {*names.SLICES, *ATTRIBUTES, "label_cart", "label_buy", names.HISTORY_ITEM_ID} <= set(full)
+    assert set(full) - set(exposures(scene=False)) == {names.SCENE}
+    assert set(full) - set(exposures(behavior=False)) == {names.HISTORY_BEHAVIOR}
+    assert set(full) - set(exposures(history=False)) == {
+        names.HISTORY_ITEM_ID,
+        names.HISTORY_BEHAVIOR,
+        names.HISTORY_TIMESTAMP,
+    }
+
+
+def test_features_of_exposures_have_the_types_that_are_written():
+    features = exposures()
+    dense = {name for name, feature in features.items() if feature.HasField("shape")}
+    assert set(features) - dense == {
+        "item_price",
+        "user_tags",
+        names.HISTORY_ITEM_ID,
+        names.HISTORY_BEHAVIOR,
+        names.HISTORY_TIMESTAMP,
+    }
+    kinds = {name: features[name].type for name in ATTRIBUTES}
+    assert kinds == {
+        "item_brand": schema_pb2.BYTES,
+        "item_price": schema_pb2.FLOAT,
+        "user_tags": schema_pb2.BYTES,
+    }
+    label = features["label_buy"]
+    assert (label.type, label.int_domain.min, label.int_domain.max) == (schema_pb2.INT, -1, 1)
+
+
+def test_bounds_of_exposures_reach_what_is_compared():
+    compared = {
+        name: feature
+        for name, feature in exposures(max_skew=0.07, max_drift=0.03).items()
+        if feature.HasField("skew_comparator") or feature.HasField("drift_comparator")
+    }
+    # Rates of labels and histories move by themselves.
+    assert set(compared) == {names.ITEM_ID, names.SCENE, *ATTRIBUTES}
+    for name, feature in compared.items():
+        how = "jensen_shannon_divergence" if name == "item_price" else "infinity_norm"
+        assert getattr(feature.skew_comparator, how).threshold == 0.07
+        assert getattr(feature.drift_comparator, how).threshold == 0.03
+
+
+@pytest.mark.parametrize("name", ["log", "next_window", "exposure_window"])
 def test_files_parse(name):
     assert isinstance(load.read(name), schema_pb2.Schema) and load.read(name).feature

@@ -20,7 +20,7 @@ def write_csv(path, rows, header="user_id,item_id,timestamp"):
     return str(path)
 
 
-def run(folder, log, window=None, split=None, span=None):
+def run(folder, log, window=None, split=None, span=None, read_splits=names.SPLITS):
     """Windows a log.
 
     Returns:
@@ -42,7 +42,7 @@ def run(folder, log, window=None, split=None, span=None):
     assert not os.path.exists(f"{out}/scratch")
     with open(f"{out}/rejected/summary.json", encoding="utf-8") as stream:
         summary = json.load(stream)
-    return {name: read(f"{out}/examples/Split-{name}") for name in names.SPLITS}, profile, summary
+    return {name: read(f"{out}/examples/Split-{name}") for name in read_splits}, profile, summary
 
 
 def read(folder):
@@ -54,7 +54,9 @@ def read(folder):
 
 
 def plain(example):
-    """A tf.Example as lists and scalars of Python."""
+    """A tf.Example as lists and scalars of Python; one of an exposure as lists alone."""
+    if any(name.startswith(names.LABEL_PREFIX) for name in example.features.feature):
+        return plain_exposure(example)
     values = {}
     for name, feature in example.features.feature.items():
         if name in _NUMBERS:
@@ -64,6 +66,15 @@ def plain(example):
         is_list = name in (names.ITEM_ID, names.TIMESTAMP, names.BEHAVIOR, names.SCENE, names.SEEN_ITEM_ID)
         is_list = is_list or (name.startswith(names.ITEM_PREFIX) and name != names.ITEM_FREQUENCY)
         values[name] = value if is_list else value[0]
+    return values
+
+
+def plain_exposure(example):
+    """A tf.Example as lists of Python."""
+    values = {}
+    for name, feature in example.features.feature.items():
+        value = list(getattr(feature, feature.WhichOneof("kind")).value)
+        values[name] = [v.decode() if isinstance(v, bytes) else v for v in value]
     return values
 
 

@@ -165,3 +165,116 @@ def windows(
                     }
                 )
     return result
+
+
+def exposures(
+    events,
+    *,
+    steps,
+    exposure=None,
+    horizon=None,
+    censored="drop",
+    inconsistent="keep",
+    history=0,
+    targets="all",
+    cuts,
+    held_out=(),
+):
+    """All exposures of a log as a list of dicts of lists, and the counts of what became of them.
+
+    Args:
+      events: dicts with user, item, time (ms), behavior or labels (a dict), and features (a dict of lists), in
+        the order of the log.
+      horizon: in ms.
+    """
+    users = collections.defaultdict(list)
+    for event in events:
+        users[event["user"]].append(event)
+    for sequence in users.values():
+        sequence.sort(key=lambda e: e["time"])
+    role = {
+        u: roles(
+            [e["time"] for e in s],
+            u in held_out,
+            ("time",),
+            targets,
+            cuts,
+            [exposure is None or e["behavior"] == exposure for e in s],
+        )
+        for u, s in users.items()
+    }
+    trained = {u: role[u].count("train") for u in users}
+    items = collections.Counter(
+        e["item"] for u, s in users.items() for e, r in zip(s, role[u]) if r == "train"
+    )
+    item_threshold = head_threshold(list(items.values()))
+    user_threshold = head_threshold([n for n in trained.values() if n])
+    end = max(e["time"] for e in events)
+    known_until = {"train": min(cuts[0], end + 1), "eval": min(cuts[1], end + 1), "test": end + 1}
+
+    result = []
+    counts = {"exposures": 0, "censored": 0, "inconsistent": 0}
+    for user, sequence in users.items():
+        for i, event in enumerate(sequence):
+            split, time = role[user][i], event["time"]
+            if split is None or (exposure is not None and event["behavior"] != exposure):
+                continue
+            counts["exposures"] += 1
+            if exposure is None:
+                labels = dict(event["labels"])
+            else:
+                labels = {}
+                for step in steps:
+                    labels[step] = 0
+                    for later in sequence[i + 1 :]:
+                        if (
+                            later["behavior"] == step
+                            and later["item"] == event["item"]
+                            and later["time"] <= time + horizon
+                            and later["time"] < known_until[split]
+                        ):
+                            labels[step] = 1
+                if time + horizon >= known_until[split]:
+                    counts["censored"] += 1
+                    if censored == "drop":
+                        continue
+                    labels = {step: 1 if label == 1 else -1 for step, label in labels.items()}
+            broken = [
+                earlier
+                for n, earlier in enumerate(steps)
+                if labels[earlier] == 0 and any(labels[later] == 1 for later in steps[n + 1 :])
+            ]
+            if broken:
+                counts["inconsistent"] += 1
+                if inconsistent == "drop":
+                    continue
+                if inconsistent == "fill":
+                    labels.update(dict.fromkeys(broken, 1))
+            before = [e for e in sequence if e["time"] < time]
+            size = trained[user] or len(before)
+            found = {
+                "split": split,
+                "user_id": [user],
+                "item_id": [event["item"]],
+                "timestamp": [time],
+                **event.get("features", {}),
+                **{f"label_{step}": [labels[step]] for step in steps},
+                "user_frequency": ["head" if size >= user_threshold else "tail"],
+                "item_frequency": [
+                    "new"
+                    if not items[event["item"]]
+                    else "head"
+                    if items[event["item"]] >= item_threshold
+                    else "tail"
+                ],
+                "history_length": [length_group(len(before)) if before else "0"],
+                "user_status": ["existing" if trained[user] else "new"],
+            }
+            if history:
+                last = before[-history:]
+                found["history_item_id"] = [e["item"] for e in last]
+                found["history_timestamp"] = [e["time"] for e in last]
+                if "behavior" in event:
+                    found["history_behavior"] = [e["behavior"] for e in last]
+            result.append(found)
+    return result, counts

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from components.behavior_example_gen import profile, readers, spec, splits, windows
+from components.behavior_example_gen import profile, readers, shards, slices, spec, splits, windows
 from schemas import names
 from tests.components.behavior_example_gen import reference
 
@@ -46,7 +46,7 @@ def table(events):
 
 def cut(events, window, split, cuts=CUTS):
     """All windows by the kernels, as plain values."""
-    sorted_events = windows.sort_events(table(events), split, cuts)
+    sorted_events = shards.sort_events(table(events), split, cuts)
     popularity = profile.popularity(profile.count(sorted_events))
     result = []
     for name, batch, _ in windows.cut(sorted_events, window, popularity):
@@ -64,7 +64,7 @@ def held_out_users(events, split):
     if "held_out_users" not in split.by:
         return set()
     users = sorted({e["user"] for e in events})
-    hashed = windows.hash_ids(pa.array([u.encode() for u in users], pa.binary()))
+    hashed = shards.hash_ids(pa.array([u.encode() for u in users], pa.binary()))
     return {u for u, out in zip(users, splits.held_out(hashed, split.held_out_share)) if out}
 
 
@@ -163,7 +163,7 @@ def test_filter_drops_items_then_users_once():
         ]
     ]
     kept = pa.array([b"a", b"b"])
-    left, dropped = windows.drop_rare(table(events), kept, min_user_events=2)
+    left, dropped = shards.drop_rare(table(events), kept, min_user_events=2)
     assert left.column(names.ITEM_ID).to_pylist() == [b"a", b"b", b"a", b"b", b"b"]
     assert set(left.column(names.USER_ID).to_pylist()) == {b"u1"}
     assert dropped == {"item_events": 1, "users": 1, "user_events": 1}
@@ -222,9 +222,9 @@ def test_order_of_rows_does_not_matter_where_times_differ():
 def test_hash_is_stable_and_spreads():
     """The value is pinned: a different hash would move users between releases."""
     ids = pa.array([f"user-{n}".encode() for n in range(20_000)], pa.binary())
-    hashed = windows.hash_ids(ids)
+    hashed = shards.hash_ids(ids)
     assert hashed[0] == 11586870969449410424
-    assert np.array_equal(hashed[100:200], windows.hash_ids(ids[100:200]))
+    assert np.array_equal(hashed[100:200], shards.hash_ids(ids[100:200]))
     assert len(np.unique(hashed)) == len(hashed)
     counts = np.bincount((hashed % np.uint64(16)).astype(int), minlength=16)
     assert counts.min() > 1100 and counts.max() < 1400
@@ -236,17 +236,17 @@ def test_hash_is_stable_and_spreads():
 
 def test_head_is_at_most_a_fifth():
     counts = np.array([1, 2, 3, 10])
-    assert windows.head_threshold(counts, np.array([8, 1, 0, 1])) == 2
-    assert windows.head_threshold(counts, np.array([8, 2, 1, 1])) == 3
+    assert slices.head_threshold(counts, np.array([8, 1, 0, 1])) == 2
+    assert slices.head_threshold(counts, np.array([8, 2, 1, 1])) == 3
     # Where all are equal, none is in the head.
-    assert windows.head_threshold(np.array([4]), np.array([10])) == 5
+    assert slices.head_threshold(np.array([4]), np.array([10])) == 5
 
 
 def test_attributes_of_users_are_those_before_the_target():
     base = table([{"user": "u", "item": f"i{n}", "time": n} for n in range(4)])
     base = base.append_column("user_plan", pa.array([b"free", b"free", b"paid", b"gone"], pa.binary()))
     base = base.append_column("item_color", pa.array([b"r", b"g", b"b", b"y"], pa.binary()))
-    events = windows.sort_events(base, spec.SplitSpec(by=("leave_one_out",)), None)
+    events = shards.sort_events(base, spec.SplitSpec(by=("leave_one_out",)), None)
     popularity = profile.popularity(profile.count(events))
     (test,) = [
         row

@@ -1,0 +1,30 @@
+"""Measurements as processes of their own, so that the peak memory of each is its own, too."""
+
+import json
+import os
+import subprocess
+import sys
+from typing import Dict
+
+# Of Beam: one process, and nothing between its stages on disk but what a component puts there.
+BEAM = ("--runner=DirectRunner", "--direct_running_mode=in_memory", "--direct_num_workers=1")
+
+
+def peak_mb() -> float:
+    """The peak of this process's memory: `ru_maxrss` would still hold what the starting process had."""
+    with open("/proc/self/status", encoding="utf-8") as stream:
+        (line,) = (line for line in stream if line.startswith("VmHWM:"))
+    return int(line.split()[1]) / 1024
+
+
+def measure(module: str, *arguments: str) -> Dict[str, float]:
+    """Runs `python -m module --measure arguments`; gives the JSON object of its last line."""
+    done = subprocess.run(
+        [sys.executable, "-m", module, "--measure", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        check=True,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+    )
+    return json.loads(done.stdout.splitlines()[-1])

@@ -1,0 +1,82 @@
+"""The features that metrics are sliced by: heads and tails, lengths of histories, new users."""
+
+import dataclasses
+from typing import Dict
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from components.behavior_example_gen import batches, shards
+from schemas import names
+
+_LENGTH_GROUPS = ((0, "0"), (1, "1-4"), (5, "5-9"), (10, "10-19"), (20, "20-49"), (50, "50+"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Popularity:
+    """What the slices need to know of the whole log, counted on training events only.
+
+    Attributes:
+      head_items, known_items: binary arrays of item ids.
+      user_threshold: a user with at least so many events is in the head.
+    """
+
+    head_items: pa.Array
+    known_items: pa.Array
+    user_threshold: int
+
+
+def head_threshold(counts: np.ndarray, of: np.ndarray) -> int:
+    """The least count whose bearers are at most HEAD_SHARE of all.
+
+    Args:
+      counts: distinct counts.
+      of: how many users (or items) have each of them.
+    """
+    order = np.argsort(counts)[::-1]
+    share = np.cumsum(of[order]) / max(1, of.sum())
+    fits = np.flatnonzero(share <= names.HEAD_SHARE)
+    return int(counts[order[fits[-1]]]) if len(fits) else int(counts.max(initial=0)) + 1
+
+
+class Slices:
+    """The slices of a shard's targets.
+
+    Those by frequency count training events, and say of a target's user and item nothing that
+    a model may read.
+    """
+
+    def __init__(self, events: shards.Events, popularity: Popularity):
+        self._user_of, self._trained = events.user_of(), events.training_counts()
+        self._user_threshold = popularity.user_threshold
+        items = events.column(names.ITEM_ID)
+        self._frequency = np.where(
+            pc.is_in(items, value_set=popularity.head_items).to_numpy(zero_copy_only=False),
+            names.HEAD,
+            np.where(
+                pc.is_in(items, value_set=popularity.known_items).to_numpy(zero_copy_only=False),
+                names.TAIL,
+                names.NEW,
+            ),
+        )
+
+    def columns(self, targets: np.ndarray, history: np.ndarray) -> Dict[str, pa.Array]:
+        """The features `names.SLICES`.
+
+        Args:
+          targets: `[B]`, which events.
+          history: `[B]`, how many events the user had before.
+        """
+        trained = self._trained[self._user_of[targets]]
+        size = np.where(trained > 0, trained, history)
+        bounds = [low for low, _ in _LENGTH_GROUPS]
+        groups = np.asarray([name for _, name in _LENGTH_GROUPS])
+        return {
+            names.USER_FREQUENCY: batches.texts(
+                np.where(size >= self._user_threshold, names.HEAD, names.TAIL)
+            ),
+            names.ITEM_FREQUENCY: batches.texts(self._frequency[targets]),
+            names.HISTORY_LENGTH: batches.texts(groups[np.searchsorted(bounds, history, side="right") - 1]),
+            names.USER_STATUS: batches.texts(np.where(trained > 0, names.EXISTING, names.NEW)),
+        }
