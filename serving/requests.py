@@ -76,6 +76,12 @@ def of_candidates(
     }
 
 
+def events(history: Mapping[str, Sequence[Any]]) -> List[Dict[str, Any]]:
+    """Lists of the features HISTORY as a list of events."""
+    keys = [name[len(_HISTORY_PREFIX) :] for name in history]
+    return [dict(zip(keys, values)) for values in zip(*history.values())]
+
+
 def _columns(
     takes: Mapping[str, Any], rows: Sequence[Row], what: str, leading: int = 1
 ) -> Dict[str, np.ndarray]:
@@ -105,9 +111,8 @@ def _columns(
 
 def _events(row: Row, name: str, dtype: tf.DType, place: str) -> List[Any]:
     key = name[len(_HISTORY_PREFIX) :]
-    events = row.get(HISTORY_KEY) or ()
     values = []
-    for number, event in enumerate(events):
+    for number, event in enumerate(row.get(HISTORY_KEY) or ()):
         if event.get(key) is None:
             raise ValueError(f"{place}: event {number} has no {key}; found {', '.join(event)}")
         values.append(_value(event[key], dtype, place))
