@@ -68,7 +68,11 @@ class ConversionModule(tf.Module):
         Returns:
           Probabilities `[B]` by the name of the step.
         """
-        return self._answer(self._transform(self._raw(inputs)))
+        return self._answer(self.features(inputs))
+
+    def features(self, inputs: Dict[str, tf.Tensor]) -> Dict[str, tf.Tensor]:
+        """The features after Transform of the inputs of `predict`."""
+        return self._transform(self._raw(inputs))
 
     def predict_candidates(self, inputs: Dict[str, tf.Tensor]) -> Dict[str, tf.Tensor]:
         """As `predict` for every candidate item of each row.
@@ -92,7 +96,7 @@ class ConversionModule(tf.Module):
         return {step: tf.reshape(value, shape) for step, value in self.predict(rows).items()}
 
     def predict_examples(self, examples: tf.Tensor) -> Dict[str, tf.Tensor]:
-        """As `predict`, for serialized tf.Examples `[B]`; only item, time and user have to be there."""
+        """As `predict`, for serialized tf.Examples `[B]`; only item and time have to be there."""
         return self._answer(self.transform_features(examples))
 
     def transform_features(self, examples: tf.Tensor) -> Dict[str, tf.Tensor]:
