@@ -54,7 +54,7 @@ def test_requests_are_made_of_examples(answers):
     asked, found = answers
     assert set(asked) == NAMES and exposures.compare(found) == {}
     count = len(ROWS)
-    assert asked["predict"]["item_id"].tolist() == [values["item_id"] for values in ROWS]
+    assert asked["predict"]["item_id"].tolist() == [values["item_id"].encode() for values in ROWS]
     assert np.isnan(asked["predict"]["item_price"][1])
     candidates = asked["predict_candidates"]
     assert candidates["item_tags"].shape[:2] == candidates["item_id"].shape == (count, count)
@@ -83,7 +83,8 @@ def test_a_wrong_shape(answers):
     asked, found = answers
     short = {"cart": found["predict"]["cart"][:-1]}
     assert exposures.check("predict", asked["predict"], short) == "cart has shape [7], not [8]"
-    square = exposures.check("predict_candidates", asked["predict_candidates"], found["predict"])
+    row = {"cart": found["predict"]["cart"]}
+    square = exposures.check("predict_candidates", asked["predict_candidates"], row)
     assert square == "cart has shape [8], not [8, 8]"
 
 
