@@ -66,7 +66,7 @@ def create_pipeline(
         schema=schema,
         preprocessing_fn=_PREPROCESSING[experiment.window.kind],
         splits_config=transform_pb2.SplitsConfig(analyze=[names.TRAIN], transform=list(names.SPLITS)),
-        custom_config=_transform_config(experiment),
+        custom_config={"window": experiment.window.to_json(), **_of_exposures(experiment)},
         disable_statistics=True,
     )
     transform.add_upstream_node(gate)
@@ -140,9 +140,8 @@ def create_pipeline(
     )
 
 
-def _transform_config(experiment: config.Experiment) -> Dict[str, str]:
-    result = {"window": experiment.window.to_json()}
-    if experiment.window.kind == "exposure":
-        result["features"] = experiment.features.to_json()
-        result["columns"] = experiment.log.columns.to_json()
-    return result
+def _of_exposures(experiment: config.Experiment) -> Dict[str, str]:
+    """What of an experiment says which features an exposure has."""
+    if experiment.window.kind != "exposure":
+        return {}
+    return {"features": experiment.features.to_json(), "columns": experiment.log.columns.to_json()}
