@@ -6,7 +6,7 @@ import os
 import shlex
 import sys
 import warnings
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
@@ -128,11 +128,20 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--rest-port", type=int, default=8501)
     serve.add_argument("--host", default="127.0.0.1")
 
-    predict = command("predict", _predict, "ask a model for the next items of a history")
+    predict = command(
+        "predict", _predict, "ask a model for the next items of a history, or what comes of an exposure"
+    )
     predict.add_argument("model", metavar="DIR_OR_ADDRESS", help="host:port of a server, or a folder to load")
     given = predict.add_mutually_exclusive_group(required=True)
     given.add_argument("--items", help="the ids of a history, oldest first: 242,302,377")
     given.add_argument("--history", help="a file with a JSON list of events a line; - is stdin")
+    given.add_argument(
+        "--exposure",
+        metavar="JSON",
+        help='of a model of exposures: \'{"user_id": "7", "item_id": "9", "timestamp": 881250949000}\' with '
+        "attributes, and with `history`, a list of events, where the model takes them",
+    )
+    given.add_argument("--exposures", metavar="FILE", help="with such an object a line; - is stdin")
     predict.add_argument(
         "--behavior", default="view", help="of each of --items, where the log has behaviours"
     )
@@ -140,7 +149,7 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--name", default="model", help="of the model on a server (default: %(default)s)")
     predict.add_argument("-k", type=int, default=10, help="how many items (default: %(default)s)")
     predict.add_argument("--exclude", default="", help="ids to leave out: 1,2,3")
-    predict.add_argument("--json", action="store_true", help="a JSON object a history")
+    predict.add_argument("--json", action="store_true", help="a JSON object a history or exposure")
 
     compiled = command("compile", _compile, "write an experiment as a Kubeflow Pipelines v2 spec")
     _experiment_argument(compiled)
@@ -343,19 +352,18 @@ def _model_dir(path: str) -> str:
 def _predict(options: argparse.Namespace) -> int:
     if options.k < 1:
         raise errors.InputError(f"-k takes a positive number, found {options.k}")
-    histories = _histories(options)
-    excluded = [item for item in options.exclude.split(",") if item]
+    asked = _exposures(options) if options.exposure or options.exposures else _histories(options)
     if ":" in os.path.basename(options.model) and not os.path.exists(options.model):
-        return _ask(options.model, options, histories, excluded)
+        return _ask(options.model, options, asked)
     model_dir = _model_dir(options.model)
     _import_tensorflow()
     from serving import server
 
     with server.Server(model_dir, options.name) as embedded:
-        return _ask(f"127.0.0.1:{embedded.grpc_port}", options, histories, excluded)
+        return _ask(f"127.0.0.1:{embedded.grpc_port}", options, asked)
 
 
-def _ask(address: str, options: argparse.Namespace, histories: List[Any], excluded: List[str]) -> int:
+def _ask(address: str, options: argparse.Namespace, asked: List[Any]) -> int:
     _import_tensorflow()
     import grpc
 
@@ -363,17 +371,56 @@ def _ask(address: str, options: argparse.Namespace, histories: List[Any], exclud
 
     with client_lib.Client(address, options.name, timeout_s=10.0) as client:
         try:
-            answers = client.recommend(histories, options.k, excluded)
+            of_exposures = "recommend" not in client.metadata()
+            if of_exposures != bool(options.exposure or options.exposures):
+                raise errors.InputError(
+                    f"{options.model}: a model of exposures, ask it with --exposure or --exposures"
+                    if of_exposures
+                    else f"{options.model}: a model of next items, ask it with --items or --history"
+                )
+            lines = _probabilities(client, asked, options) if of_exposures else _items(client, asked, options)
         except grpc.RpcError as error:
             raise errors.InputError(f"{address}: {error.code().name}: {error.details()}") from error
         except ValueError as error:
             raise errors.InputError(str(error)) from error
-    for answer in answers:
-        if options.json:
-            print(json.dumps({"item_id": answer.item_ids, "score": answer.scores}, ensure_ascii=False))
-        else:
-            print("  ".join(f"{item} ({score:.3f})" for item, score in zip(answer.item_ids, answer.scores)))
+    for line in lines:
+        print(line)
     return 0
+
+
+def _items(client: Any, histories: List[Any], options: argparse.Namespace) -> List[str]:
+    excluded = [item for item in options.exclude.split(",") if item]
+    answers = client.recommend(histories, options.k, excluded)
+    if options.json:
+        return [
+            json.dumps({"item_id": answer.item_ids, "score": answer.scores}, ensure_ascii=False)
+            for answer in answers
+        ]
+    return [
+        "  ".join(f"{item} ({score:.3f})" for item, score in zip(answer.item_ids, answer.scores))
+        for answer in answers
+    ]
+
+
+def _probabilities(client: Any, exposures: List[Any], options: argparse.Namespace) -> List[str]:
+    answers = client.predict_exposures(exposures)
+    if options.json:
+        return [json.dumps(answer, ensure_ascii=False) for answer in answers]
+    return ["  ".join(f"{step} {chance:.4f}" for step, chance in answer.items()) for answer in answers]
+
+
+def _exposures(options: argparse.Namespace) -> List[Dict[str, Any]]:
+    if options.exposure:
+        found = [("--exposure", options.exposure)]
+    else:
+        found = _lines(options.exposures)
+    exposures = []
+    for place, text in found:
+        exposure = _from_json(place, text)
+        if not isinstance(exposure, dict):
+            raise errors.InputError(f"{place}: an exposure is an object with user_id, item_id and timestamp")
+        exposures.append(exposure)
+    return exposures
 
 
 def _histories(options: argparse.Namespace) -> List[List[Dict[str, Any]]]:
@@ -385,24 +432,30 @@ def _histories(options: argparse.Namespace) -> List[List[Dict[str, Any]]]:
                 for number, item in enumerate(items)
             ]
         ]
-    stream = sys.stdin if options.history == "-" else open(options.history, encoding="utf-8")
     histories = []
-    with stream:
-        for number, line in enumerate(stream, 1):
-            if not line.strip():
-                continue
-            try:
-                history = json.loads(line)
-            except ValueError as error:
-                raise errors.InputError(f"{options.history} line {number}: not JSON: {error}") from error
-            if not isinstance(history, list) or not all(
-                isinstance(e, dict) and "item_id" in e for e in history
-            ):
-                raise errors.InputError(
-                    f"{options.history} line {number}: a history is a list of events with item_id and timestamp"
-                )
-            histories.append(history)
+    for place, text in _lines(options.history):
+        history = _from_json(place, text)
+        if not isinstance(history, list) or not all(isinstance(e, dict) and "item_id" in e for e in history):
+            raise errors.InputError(f"{place}: a history is a list of events with item_id and timestamp")
+        histories.append(history)
     return histories
+
+
+def _lines(path: str) -> List[Tuple[str, str]]:
+    """The lines of a file that are not empty, each with its place."""
+    try:
+        stream = sys.stdin if path == "-" else open(path, encoding="utf-8")
+    except OSError as error:
+        raise errors.InputError(f"{path}: {error.strerror}") from error
+    with stream:
+        return [(f"{path} line {number}", line) for number, line in enumerate(stream, 1) if line.strip()]
+
+
+def _from_json(place: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise errors.InputError(f"{place}: not JSON: {error}") from error
 
 
 def _compile(options: argparse.Namespace) -> int:

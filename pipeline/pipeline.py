@@ -1,7 +1,7 @@
 """The pipeline of an experiment. Pure: no file, clock or environment is read here."""
 
 import posixpath
-from typing import List, Optional
+from typing import Dict, List, Optional
 
 from tfx import v1 as tfx
 from tfx.dsl.components.base import base_node
@@ -16,6 +16,11 @@ from components.pusher import component as pusher_component
 from components.tuner import component as tuner_component
 from pipeline import config
 from schemas import names
+
+_PREPROCESSING = {
+    "next": "components.transform.preprocessing.preprocessing_fn",
+    "exposure": "components.transform.exposures.preprocessing_fn",
+}
 
 
 def create_pipeline(
@@ -61,9 +66,9 @@ def create_pipeline(
     transform = tfx.components.Transform(
         examples=examples,
         schema=schema,
-        preprocessing_fn="components.transform.preprocessing.preprocessing_fn",
+        preprocessing_fn=_PREPROCESSING[experiment.window.kind],
         splits_config=transform_pb2.SplitsConfig(analyze=[names.TRAIN], transform=list(names.SPLITS)),
-        custom_config={"window": experiment.window.to_json()},
+        custom_config={"window": experiment.window.to_json(), **_of_exposures(experiment)},
         disable_statistics=True,
     )
     transform.add_upstream_node(gate)
@@ -151,3 +156,10 @@ def create_pipeline(
         ),
         beam_pipeline_args=list(experiment.beam.args),
     )
+
+
+def _of_exposures(experiment: config.Experiment) -> Dict[str, str]:
+    """What of an experiment says which features an exposure has."""
+    if experiment.window.kind != "exposure":
+        return {}
+    return {"features": experiment.features.to_json(), "columns": experiment.log.columns.to_json()}

@@ -1,4 +1,7 @@
-"""A gRPC client for the embedded server and for TensorFlow Serving: histories in, items out."""
+"""A gRPC client for the embedded server and for TensorFlow Serving.
+
+Histories in, items out; or exposures in, probabilities out.
+"""
 
 import dataclasses
 import random
@@ -17,6 +20,7 @@ from tensorflow_serving.apis import (
 )
 
 from schemas import names
+from serving import requests
 from serving import signatures
 
 History = Sequence[Mapping[str, Any]]
@@ -44,7 +48,7 @@ class Client:
       address: `host:port` of the gRPC interface.
       name: of the model.
       timeout_s: for a call with all its retries.
-      max_batch: histories in one request; more are sent one batch after the other.
+      max_batch: histories or exposures in one request; more are sent one batch after the other.
       max_message_bytes: of a request or an answer.
     """
 
@@ -148,8 +152,58 @@ class Client:
         ]
         return np.concatenate(parts)
 
-    def _batches(self, histories: Sequence[History]) -> Iterable[Sequence[History]]:
-        return (histories[i : i + self._max_batch] for i in range(0, len(histories), self._max_batch))
+    def predict_exposures(self, exposures: Sequence[Mapping[str, Any]]) -> List[Dict[str, float]]:
+        """How likely each step is after each exposure.
+
+        Args:
+          exposures: what the log knew of each: `{"user_id": "7", "item_id": "9", "timestamp":
+            881250949000, "item_price": 3.5, "item_tags": ["new"], "history": [...]}` with events as in a
+            history of `recommend`. None, or a key that is left out, is a missing value; item and
+            time have to be there, if the model takes them.
+
+        Returns:
+          The probability by step, for each exposure.
+
+        Raises:
+          ValueError: for what does not fit the model's inputs, with the exposure's number.
+          grpc.RpcError: as `predict`.
+        """
+        takes = self._takes(requests.PREDICT)
+        result = []
+        for batch in self._batches(exposures):
+            outputs = self.predict(requests.PREDICT, requests.of_exposures(takes, batch))
+            result.extend(_rows(outputs))
+        return result
+
+    def predict_candidates(
+        self,
+        user: Mapping[str, Any],
+        history: History,
+        candidates: Sequence[Mapping[str, Any]],
+    ) -> List[Dict[str, float]]:
+        """As `predict_exposures` for many items that one user may be shown, in one request.
+
+        Args:
+          user: what the exposures have in common: `user_id`, `timestamp`, `user_*`, `context_*`.
+          history: of the user; may be empty.
+          candidates: `item_id` and `item_*` of each.
+        """
+        if not candidates:
+            return []
+        takes = self._takes(requests.PREDICT_CANDIDATES)
+        outputs = self.predict(
+            requests.PREDICT_CANDIDATES, requests.of_candidates(takes, user, history, candidates)
+        )
+        return _rows({step: values[0] for step, values in outputs.items()})
+
+    def _takes(self, signature: str) -> Mapping[str, Any]:
+        known = self.metadata()
+        if signature not in known:
+            raise ValueError(f"the model has no signature {signature}; it has {', '.join(sorted(known))}")
+        return known[signature].inputs
+
+    def _batches(self, rows: Sequence[Any]) -> Iterable[Sequence[Any]]:
+        return (rows[i : i + self._max_batch] for i in range(0, len(rows), self._max_batch))
 
     def _inputs(self, signature: str, histories: Sequence[History]) -> Dict[str, np.ndarray]:
         """Histories as padded tensors of what the signature takes."""
@@ -186,6 +240,10 @@ class Client:
                     raise
                 time.sleep(pause)
                 wait = min(2 * wait, _LONGEST_WAIT_S)
+
+
+def _rows(outputs: Mapping[str, np.ndarray]) -> List[Dict[str, float]]:
+    return [dict(zip(outputs, map(float, row))) for row in zip(*outputs.values())]
 
 
 def _to_proto(value: np.ndarray) -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 import schemas  # noqa: F401  selects Keras 2
+from serving import requests
 from serving import signatures
 
 _LOG = logging.getLogger("footfall.serving")
@@ -48,7 +49,7 @@ class LoadedModel:
         return self.functions[name]
 
     def predict(self, name: str, inputs: Mapping[str, np.ndarray]) -> Dict[str, np.ndarray]:
-        """Runs a signature; `exclude` and `k` may be left out.
+        """Runs a signature; inputs for which something can stand may be left out.
 
         Raises:
           RequestError: for a missing, unknown or misshapen input.
@@ -62,7 +63,7 @@ class LoadedModel:
             )
         feed = {}
         for key, spec in sorted(specs.items()):
-            value = inputs[key] if key in inputs else _default(key, specs, inputs)
+            value = inputs[key] if key in inputs else _default(name, key, spec, inputs)
             if value is None:
                 raise RequestError(
                     "INVALID_ARGUMENT", f"input {key!r} is missing; {name} takes {', '.join(sorted(specs))}"
@@ -76,8 +77,10 @@ class LoadedModel:
 
 
 def _default(
-    key: str, specs: Mapping[str, tf.TensorSpec], inputs: Mapping[str, np.ndarray]
+    signature: str, key: str, spec: tf.TensorSpec, inputs: Mapping[str, np.ndarray]
 ) -> Optional[np.ndarray]:
+    if signature in (requests.PREDICT, requests.PREDICT_CANDIDATES):
+        return requests.missing(signature, key, spec.dtype, spec.shape.rank, inputs)
     if key not in (signatures.K, signatures.EXCLUDE):
         return None
     rows = next((np.shape(value)[0] for value in inputs.values() if np.ndim(value)), 0)

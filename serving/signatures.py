@@ -20,6 +20,7 @@ SCORE = "score"
 EMBEDDING = "embedding"
 CATALOGUE_SIZE = "catalogue_size"
 DEFAULT_K = 10
+_WARMUP_ITEMS = 2
 _HISTORY = (names.ITEM_ID, names.BEHAVIOR, names.SCENE, names.TIMESTAMP)
 
 
@@ -67,12 +68,22 @@ class ServingModule(tf.Module):
         # the specs of the histories depend on what the log has.
         return {
             "serving_default": tf.function(self.recommend_examples).get_concrete_function(examples),
-            "recommend": _of_inputs(self.recommend, {**histories, EXCLUDE: exclude, K: k}),
-            "embed": _of_inputs(self.embed, histories),
-            "rank": _of_inputs(self.rank, {**histories, CANDIDATES: candidates}),
+            "recommend": of_inputs(self.recommend, {**histories, EXCLUDE: exclude, K: k}),
+            "embed": of_inputs(self.embed, histories),
+            "rank": of_inputs(self.rank, {**histories, CANDIDATES: candidates}),
             "transform_features": tf.function(self.transform_features).get_concrete_function(examples),
             "evaluate": tf.function(self.evaluate).get_concrete_function(examples),
         }
+
+    def warm_up(self) -> Dict[str, Dict[str, tf.Tensor]]:
+        """A small request by signature."""
+        items = self._id_of_row.lookup(tf.range(min(_WARMUP_ITEMS, self._size), dtype=tf.int64))
+        shape = [1, len(items)]
+        inputs = {name: tf.zeros(shape, self._raw_spec[name].dtype) for name in self.history}
+        inputs[names.ITEM_ID] = items[tf.newaxis]
+        inputs[EXCLUDE] = tf.fill([1, 0], "")
+        inputs[K] = tf.constant([DEFAULT_K])
+        return {"recommend": inputs}
 
     def recommend(self, inputs: Dict[str, tf.Tensor]) -> Dict[str, tf.Tensor]:
         """The `k` best items for each history.
@@ -163,7 +174,8 @@ class ServingModule(tf.Module):
         }
 
 
-def _of_inputs(function: Any, specs: Dict[str, tf.TensorSpec]) -> Any:
+def of_inputs(function: Any, specs: Dict[str, tf.TensorSpec]) -> Any:
+    """A function of a dict of tensors as a concrete function of keywords, as a signature must be."""
     return tf.function(lambda **inputs: function(inputs)).get_concrete_function(**specs)
 
 

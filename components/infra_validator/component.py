@@ -24,7 +24,7 @@ class ServerValidatorSpec(component_spec.ComponentSpec):
 
 
 class ServerValidator(base_component.BaseComponent):
-    """Loads the candidate in a server of its own, asks every signature, and times `recommend`.
+    """Loads the candidate in a server of its own, asks every signature, and times its answers.
 
     TensorFlow Serving is used where its binary or Docker is there, the embedded server
     elsewhere (`InfraSpec.server`).

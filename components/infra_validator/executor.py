@@ -21,9 +21,10 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
-from components.infra_validator import spec
+from components.infra_validator import exposures, spec
 from schemas import names
 from serving import client as client_lib
+from serving import requests as client_requests
 from serving import signatures
 
 LATENCY = "latency.json"
@@ -60,8 +61,9 @@ class Executor(base_executor.BaseExecutor):
         blessing.set_int_custom_property("blessed", int(result["blessed"]))
         if result["blessed"]:
             _PROGRESS.info(
-                "%s server: recommend p50 %.1f ms, p99 %.1f ms",
+                "%s server: %s p50 %.1f ms, p99 %.1f ms",
                 result["server"],
+                result["timed"],
                 result["p50_ms"],
                 result["p99_ms"],
             )
@@ -87,6 +89,7 @@ def validate(model_path: str, examples: List[bytes], infra: spec.InfraSpec) -> D
     result: Dict[str, Any] = {
         "server": server,
         "requests": infra.requests,
+        "timed": None,
         "p50_ms": None,
         "p99_ms": None,
         "max_p50_ms": infra.max_p50_ms,
@@ -194,26 +197,39 @@ def _ask(address: str, examples: List[bytes], infra: spec.InfraSpec, result: Dic
         except grpc.RpcError as error:
             result["reasons"].append(f"no metadata: {error.details()}")
             return
-        requests = _requests(known, examples)
+        of_exposures = exposures.is_of_exposures(known)
+        requests = (exposures.make_requests if of_exposures else _requests)(known, examples)
+        check = exposures.check if of_exposures else _check
+        answers: Dict[str, Dict[str, np.ndarray]] = {}
         for name in sorted(known):
             if name not in requests:
                 continue
-            result["signatures"][name] = _check(client, name, requests[name])
+            try:
+                answers[name] = client.predict(name, requests[name])
+            except grpc.RpcError as error:
+                result["signatures"][name] = f"{error.code().name}: {error.details()}"
+            else:
+                result["signatures"][name] = check(name, requests[name], answers[name])
         for name in sorted(set(requests) - set(known)):
             result["signatures"][name] = "missing"
+        if of_exposures:
+            sound = {name: answers[name] for name in answers if result["signatures"][name] == "ok"}
+            result["signatures"].update(exposures.compare(sound))
         failed = {name: said for name, said in result["signatures"].items() if said != "ok"}
         result["reasons"].extend(f"signature {name}: {said}" for name, said in sorted(failed.items()))
-        if "recommend" in failed:
+        timed = client_requests.PREDICT if of_exposures else "recommend"
+        if timed in failed:
             return
-        result["p50_ms"], result["p99_ms"] = _time(client, requests["recommend"], infra.requests)
+        result["timed"] = timed
+        result["p50_ms"], result["p99_ms"] = _time(client, timed, requests[timed], infra.requests)
         if result["p50_ms"] > infra.max_p50_ms:
             result["reasons"].append(
-                f"recommend takes {result['p50_ms']:.1f} ms at the median, infra.max_p50_ms allows {infra.max_p50_ms:g}"
+                f"{timed} takes {result['p50_ms']:.1f} ms at the median, infra.max_p50_ms allows {infra.max_p50_ms:g}"
             )
 
 
 def _requests(known: Mapping[str, Any], examples: List[bytes]) -> Dict[str, Dict[str, np.ndarray]]:
-    """A real request for each signature."""
+    """A real request for each signature of a model of next items."""
     takes = known["recommend"].inputs if "recommend" in known else {}
     parsed = [tf.train.Example.FromString(example).features.feature for example in examples]
     longest = max(len(p[names.ITEM_ID].bytes_list.value) for p in parsed)
@@ -245,12 +261,8 @@ def _requests(known: Mapping[str, Any], examples: List[bytes]) -> Dict[str, Dict
     }
 
 
-def _check(client: client_lib.Client, name: str, request: Dict[str, np.ndarray]) -> str:
-    """`ok`, or what is wrong with the answer."""
-    try:
-        outputs = client.predict(name, request)
-    except grpc.RpcError as error:
-        return f"{error.code().name}: {error.details()}"
+def _check(name: str, request: Dict[str, np.ndarray], outputs: Dict[str, np.ndarray]) -> str:
+    """`ok`, or what is wrong with the answer of a model of next items."""
     rows = len(next(iter(request.values())))
     for key, value in outputs.items():
         if value.shape[:1] != (rows,) and name != "transform_features":
@@ -269,13 +281,15 @@ def _check(client: client_lib.Client, name: str, request: Dict[str, np.ndarray])
     return "ok"
 
 
-def _time(client: client_lib.Client, request: Dict[str, np.ndarray], count: int) -> Tuple[float, float]:
-    """Median and 99th percentile (ms) of `recommend` for one history."""
+def _time(
+    client: client_lib.Client, name: str, request: Dict[str, np.ndarray], count: int
+) -> Tuple[float, float]:
+    """Median and 99th percentile (ms) of a signature for one row."""
     single = {name: value[:1] for name, value in request.items()}
     taken = []
     for number in range(2 * count):
         start = time.perf_counter()
-        client.predict("recommend", single)
+        client.predict(name, single)
         if number >= count:
             taken.append(1000 * (time.perf_counter() - start))
     return float(np.percentile(taken, 50)), float(np.percentile(taken, 99))

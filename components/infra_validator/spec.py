@@ -11,7 +11,8 @@ class InfraSpec(settings.Settings):
     """Attributes:
     server: `auto` takes a `tensorflow_model_server` binary where one is on PATH, else
       TensorFlow Serving in Docker where a daemon answers, else the embedded server.
-    requests: timed `recommend` requests, after as many that are not timed.
+    requests: timed requests of one row (`recommend`; `predict` of a model of exposures), after as many that
+      are not timed.
     max_p50_ms: bound on their median latency.
     load_seconds: how long the model may take to load.
     image: TensorFlow Serving's image, for Docker.

@@ -1,4 +1,4 @@
-"""`preprocessing_fn` of TFX Transform: raw windows to indices; the same graph answers requests."""
+"""`preprocessing_fn` of TFX Transform: raw `next` windows to indices; the same graph answers requests."""
 
 from typing import Any, Dict, Union
 
@@ -8,7 +8,7 @@ import tensorflow_transform as tft
 from components.behavior_example_gen import spec
 from schemas import names
 
-_MS_PER_SECOND = 1000
+MS_PER_SECOND = 1000
 _MS_PER_HOUR = 3_600_000
 _MS_PER_DAY = 86_400_000
 # 1970-01-01 was a Thursday, day 3 of a week that begins with Monday.
@@ -47,7 +47,7 @@ def preprocessing_fn(inputs: Dict[str, _Tensor], custom_config: Dict[str, Any]) 
     item_vocabulary = tft.vocabulary(targets, vocab_filename=names.ITEM_VOCABULARY)
     tft.vocabulary(targets, vocab_filename=ITEM_COUNTS_VOCABULARY, store_frequency=True)
     outputs[names.ITEM_INDEX] = _history(items, length, item_vocabulary)
-    outputs[names.TARGET_ITEM_INDEX] = _index(target, item_vocabulary)
+    outputs[names.TARGET_ITEM_INDEX] = index_of(target, item_vocabulary)
     outputs[names.SEEN_ITEM_INDEX] = _map_values(inputs[names.SEEN_ITEM_ID], item_vocabulary)
 
     for raw, raw_target, vocabulary, index, target_index in (
@@ -70,11 +70,9 @@ def preprocessing_fn(inputs: Dict[str, _Tensor], custom_config: Dict[str, Any]) 
             values, target = tf.RaggedTensor.from_sparse(inputs[raw]), _scalar(inputs[raw_target])
             known = tft.vocabulary(tf.concat([values.flat_values, target], axis=0), vocab_filename=vocabulary)
             outputs[index] = _history(values, length, known)
-            outputs[target_index] = _index(target, known)
+            outputs[target_index] = index_of(target, known)
 
-    # The order of the windows in the files says nothing certain of whose they are: Beam may mix it.
-    outputs[names.USER_HASH] = tf.strings.to_hash_bucket_fast(_scalar(inputs[names.USER_ID]), _USER_HASHES)
-    outputs[names.USER_HEAD] = tf.cast(_scalar(inputs[names.USER_FREQUENCY]) == names.HEAD, tf.int64)
+    outputs.update(user_features(_scalar(inputs[names.USER_ID]), _scalar(inputs[names.USER_FREQUENCY])))
     outputs.update(_time_features(tf.RaggedTensor.from_sparse(inputs[names.TIMESTAMP]), length))
     return outputs
 
@@ -84,20 +82,30 @@ def _scalar(value: _Tensor) -> tf.Tensor:
     return tf.reshape(value, [-1])
 
 
-def _index(values: tf.Tensor, vocabulary: Any) -> tf.Tensor:
+def user_features(users: tf.Tensor, frequencies: tf.Tensor) -> Dict[str, tf.Tensor]:
+    """USER_HASH and USER_HEAD of users `[B]` and their USER_FREQUENCY."""
+    # The order of the windows in the files says nothing certain of whose they are: Beam may mix it.
+    return {
+        names.USER_HASH: tf.strings.to_hash_bucket_fast(users, _USER_HASHES),
+        names.USER_HEAD: tf.cast(frequencies == names.HEAD, tf.int64),
+    }
+
+
+def index_of(values: tf.Tensor, vocabulary: Any) -> tf.Tensor:
+    """The indices, from FIRST_INDEX on, of values in what `tft.vocabulary` has made; else OOV_INDEX."""
     # Unknown values come back as -1, one below the first: OOV_INDEX.
     found = tft.apply_vocabulary(values, vocabulary, default_value=names.OOV_INDEX - names.FIRST_INDEX)
     return found + names.FIRST_INDEX
 
 
 def _map_values(sparse: tf.SparseTensor, vocabulary: Any) -> tf.SparseTensor:
-    return tf.SparseTensor(sparse.indices, _index(sparse.values, vocabulary), sparse.dense_shape)
+    return tf.SparseTensor(sparse.indices, index_of(sparse.values, vocabulary), sparse.dense_shape)
 
 
 def _history(values: tf.RaggedTensor, length: int, vocabulary: Any) -> tf.Tensor:
     recent = values[:, -length:]
     return left_pad(
-        recent.with_flat_values(_index(recent.flat_values, vocabulary)), length, names.PADDING_INDEX
+        recent.with_flat_values(index_of(recent.flat_values, vocabulary)), length, names.PADDING_INDEX
     )
 
 
@@ -112,16 +120,25 @@ def left_pad(values: tf.RaggedTensor, length: int, padding: Any) -> tf.Tensor:
     return result
 
 
+def hour_of_day(times: tf.Tensor) -> tf.Tensor:
+    """0..23 (UTC) of times in ms since the epoch."""
+    return tf.math.floormod(times // _MS_PER_HOUR, 24)
+
+
+def day_of_week(times: tf.Tensor) -> tf.Tensor:
+    """0..6 (UTC; Monday is 0) of times in ms since the epoch."""
+    return tf.math.floormod(times // _MS_PER_DAY + _FIRST_WEEKDAY, 7)
+
+
 def _time_features(times: tf.RaggedTensor, length: int) -> Dict[str, tf.Tensor]:
     """Hour, weekday and gap of each event; all are relative to UTC and to the event before."""
     recent = times[:, -length:]
-    hours = tf.math.floormod(recent.flat_values // _MS_PER_HOUR, 24) + 1
-    days = tf.math.floormod(recent.flat_values // _MS_PER_DAY + _FIRST_WEEKDAY, 7) + 1
+    hours, days = hour_of_day(recent.flat_values) + 1, day_of_week(recent.flat_values) + 1
     dense = left_pad(recent, length, 0)
     present = left_pad(recent.with_flat_values(tf.ones_like(recent.flat_values)), length, 0) > 0
     before = tf.pad(dense[:, :-1], [[0, 0], [1, 0]])
     follows = present & tf.pad(present[:, :-1], [[0, 0], [1, 0]])
-    seconds = tf.cast(tf.maximum(dense - before, 0), tf.float32) / _MS_PER_SECOND
+    seconds = tf.cast(tf.maximum(dense - before, 0), tf.float32) / MS_PER_SECOND
     return {
         names.HOUR_OF_DAY: left_pad(recent.with_flat_values(hours), length, 0),
         names.DAY_OF_WEEK: left_pad(recent.with_flat_values(days), length, 0),

@@ -49,6 +49,8 @@ def test_errors_are_one_line_and_exit_2(tmp_path):
         (("run", str(tmp_path / "column.yaml")), "column 'user_id' (for user_id) is not in"),
         (("report", str(tmp_path)), "it has no run.json"),
         (("predict", str(tmp_path), "--items", "a"), "no version of a model there"),
+        (("predict", str(tmp_path), "--exposure", "{"), "--exposure: not JSON"),
+        (("predict", str(tmp_path), "--exposures", "none.jsonl"), "none.jsonl: No such file"),
         (("data", "fetch", "nothing"), "there are ml-100k"),
     )
     for arguments, words in cases:

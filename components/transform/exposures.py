@@ -1,0 +1,184 @@
+"""`preprocessing_fn` of TFX Transform for exposures; the same graph answers requests."""
+
+from typing import Any, Dict, Union
+
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from components.behavior_example_gen import spec as window_spec
+from components.transform import fields
+from components.transform import preprocessing
+from components.transform import spec
+from schemas import names
+
+_Tensor = Union[tf.Tensor, tf.SparseTensor]
+# Of a bucket's share: how far its boundaries may lie from the exact quantiles.
+_QUANTILE_ERROR = 0.1
+# A number whose deviation is smaller than this share of its mean is a constant, but for rounding.
+_CONSTANT = 1e-6
+
+
+def preprocessing_fn(inputs: Dict[str, _Tensor], custom_config: Dict[str, Any]) -> Dict[str, _Tensor]:
+    """Maps raw exposures to the features of `fields.fields_of`.
+
+    Vocabularies, quantiles, means and deviations are those of the training exposures. The history
+    is looked up in the item vocabulary of the exposures. A value is missing where its list is
+    empty, the text is empty or the number is not finite.
+
+    Args:
+      inputs: features of `schemas.names`, dense `[B]` or sparse `[B, n]`. An event of the history
+        with an empty item id is padding, wherever it stands.
+      custom_config: JSON texts of settings: `window`, `features`, and `columns` of the log.
+
+    Returns:
+      The features, the labels (`[B]`) and USER_HASH and USER_HEAD.
+    """
+    window = window_spec.read_window(custom_config["window"])
+    features = spec.FeaturesSpec.from_json(custom_config["features"])
+    columns = window_spec.Columns.from_json(custom_config["columns"])
+    tables = fields.vocabulary_tables(window, features, columns)
+    outputs: Dict[str, _Tensor] = {}
+
+    users, items = _first(inputs[names.USER_ID], ""), _first(inputs[names.ITEM_ID], "")
+    times = _first(inputs[names.TIMESTAMP], 0)
+    known_items = None
+    if names.ITEM_ID in tables:
+        known_items = _vocabulary(items, names.ITEM_ID, features)
+    if names.ITEM_ID in features.ids:
+        outputs[names.ITEM_ID + names.INDEX_SUFFIX] = _lookup(items, known_items)
+    if names.USER_ID in features.ids:
+        known_users = _vocabulary(users, names.USER_ID, features)
+        outputs[names.USER_ID + names.INDEX_SUFFIX] = _lookup(users, known_users)
+    if fields.has_scene(features, columns):
+        scenes = _first(inputs[names.SCENE], "")
+        known_scenes = _vocabulary(scenes, names.SCENE, features)
+        outputs[names.SCENE + names.INDEX_SUFFIX] = _lookup(scenes, known_scenes)
+    for name, attribute in columns.attributes().items():
+        if attribute.type == window_spec.MULTI:
+            outputs[name + names.INDEX_SUFFIX] = _several(inputs[name], name, features)
+        elif attribute.type == window_spec.CATEGORICAL:
+            values = _first(inputs[name], "")
+            outputs[name + names.INDEX_SUFFIX] = _lookup(values, _vocabulary(values, name, features))
+        else:
+            outputs.update(_number(_first(inputs[name], float("nan")), name, features.of(name)))
+    if features.time:
+        for name, values in (
+            (names.HOUR_OF_DAY, preprocessing.hour_of_day(times)),
+            (names.DAY_OF_WEEK, preprocessing.day_of_week(times)),
+        ):
+            outputs[name + names.INDEX_SUFFIX] = values + names.FIRST_INDEX
+    if fields.has_history(window, features):
+        outputs.update(_history(inputs, window.history, items, times, known_items, bool(columns.behavior)))
+    for step in window.steps:
+        outputs[names.LABEL_PREFIX + step] = _first(inputs[names.LABEL_PREFIX + step], names.UNKNOWN_LABEL)
+    outputs.update(preprocessing.user_features(users, _first(inputs[names.USER_FREQUENCY], "")))
+    return outputs
+
+
+def _first(value: _Tensor, missing: Any) -> tf.Tensor:
+    """The first value of each row, `[B]`."""
+    if isinstance(value, tf.SparseTensor):
+        first = tf.RaggedTensor.from_sparse(value)[:, :1]
+        value = first.to_tensor(tf.cast(missing, value.dtype), shape=[None, 1])
+    return tf.reshape(value, [-1])
+
+
+def _vocabulary(values: tf.Tensor, table: str, features: spec.FeaturesSpec) -> Any:
+    """Of texts of any shape; an empty one is never in it."""
+    options = features.of(table)
+    return tft.vocabulary(
+        values,
+        top_k=options.max_size,
+        frequency_threshold=options.min_count,
+        vocab_filename=fields.vocabulary_name(table),
+    )
+
+
+def _lookup(values: tf.Tensor, vocabulary: Any) -> tf.Tensor:
+    found = preprocessing.index_of(values, vocabulary)
+    return tf.where(values == "", tf.constant(names.PADDING_INDEX, tf.int64), found)
+
+
+def _several(value: tf.SparseTensor, name: str, features: spec.FeaturesSpec) -> tf.Tensor:
+    """The indices of the first `max_values` values that are there, `[B, max_values]`."""
+    values = tf.RaggedTensor.from_sparse(value)
+    values = tf.ragged.boolean_mask(values, values != "")
+    known = _vocabulary(values.flat_values, name, features)
+    most = features.of(name).max_values
+    indices = values.with_flat_values(_lookup(values.flat_values, known))[:, :most]
+    return indices.to_tensor(names.PADDING_INDEX, shape=[None, most])
+
+
+def _number(values: tf.Tensor, name: str, options: spec.FeatureSpec) -> Dict[str, tf.Tensor]:
+    there = tf.math.is_finite(values)
+    if options.encode == "buckets":
+        boundaries = tft.quantiles(
+            tf.boolean_mask(values, there), options.buckets, _QUANTILE_ERROR / options.buckets
+        )
+        found = tft.apply_buckets(tf.where(there, values, 0.0), boundaries) + names.FIRST_INDEX
+        missing = tf.constant(names.PADDING_INDEX, tf.int64)
+        return {name + names.INDEX_SUFFIX: tf.where(there, found, missing)}
+    # Doubles: in single precision the deviation of a small number with a large mean is lost.
+    exact = tf.cast(tf.where(there, values, 0.0), tf.float64)
+    if options.encode == "log_z_score":
+        exact = tf.sign(exact) * tf.math.log1p(tf.abs(exact))
+    present = tf.boolean_mask(exact, there)
+    mean, deviation = tft.mean(present), tf.sqrt(tft.var(present))
+    varies = there & (deviation > _CONSTANT * tf.abs(mean))
+    scores = tf.where(varies, tf.math.divide_no_nan(exact - mean, deviation), 0.0)
+    return {name + names.VALUE_SUFFIX: tf.cast(scores, tf.float32)}
+
+
+def _history(
+    inputs: Dict[str, _Tensor],
+    length: int,
+    items: tf.Tensor,
+    times: tf.Tensor,
+    known_items: Any,
+    has_behavior: bool,
+) -> Dict[str, tf.Tensor]:
+    """The last `length` events: items and behaviours left-padded, and what is told of them in buckets."""
+    everything = tf.sparse.to_dense(inputs[names.HISTORY_ITEM_ID], default_value="")
+    there = everything != ""
+
+    def recent(values: tf.Tensor) -> tf.RaggedTensor:
+        return tf.ragged.boolean_mask(values, there)[:, -length:]
+
+    def padded(indices: tf.Tensor) -> tf.Tensor:
+        return preprocessing.left_pad(events.with_flat_values(indices), length, names.PADDING_INDEX)
+
+    events = recent(everything)
+    same = events.flat_values == tf.gather(items, events.value_rowids())
+    often = tf.reduce_sum(events.with_flat_values(tf.cast(same, tf.int64)), axis=1)
+    last = preprocessing.left_pad(recent(_like(inputs[names.HISTORY_TIMESTAMP], there, 0)), length, 0)[:, -1]
+    seconds = tf.maximum(times - last, 0) // preprocessing.MS_PER_SECOND
+    gap = _bucket(seconds, fields.GAP_BOUNDARIES)
+    found = {
+        fields.HISTORY_ITEM: padded(_lookup(events.flat_values, known_items)),
+        fields.HISTORY_SIZE: _bucket(events.row_lengths(), fields.SIZE_BOUNDARIES),
+        # Without a history, or without its times.
+        fields.HISTORY_GAP: tf.where(last == 0, tf.constant(names.PADDING_INDEX, tf.int64), gap),
+        fields.HISTORY_SAME: tf.minimum(often, fields.SAME_MOST) + names.FIRST_INDEX,
+    }
+    if has_behavior:
+        behaviors = recent(_like(inputs[names.HISTORY_BEHAVIOR], there, "")).flat_values
+        known = tft.vocabulary(behaviors, vocab_filename=fields.vocabulary_name(fields.BEHAVIOR_TABLE))
+        indices = _lookup(behaviors, known)
+        found[fields.HISTORY_BEHAVIOR] = padded(indices)
+        found[fields.HISTORY_SAME_BEHAVIOR] = padded(
+            tf.where(same, indices, tf.constant(names.PADDING_INDEX, tf.int64))
+        )
+    return {name + names.INDEX_SUFFIX: value for name, value in found.items()}
+
+
+def _like(value: tf.SparseTensor, there: tf.Tensor, missing: Any) -> tf.Tensor:
+    """Rows to the shape of `there`, which an example that has no such list may be wider than."""
+    missing = tf.cast(missing, value.dtype)
+    dense = tf.sparse.to_dense(value, default_value=missing)
+    return tf.concat([dense, tf.fill(tf.shape(there), missing)], axis=1)[:, : tf.shape(there)[1]]
+
+
+def _bucket(values: tf.Tensor, boundaries: Any) -> tf.Tensor:
+    """FIRST_INDEX and how many of the boundaries each value has reached."""
+    reached = tf.searchsorted(tf.constant(boundaries, values.dtype), values, side="right", out_type=tf.int64)
+    return reached + names.FIRST_INDEX

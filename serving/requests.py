@@ -1,0 +1,162 @@
+"""Plain values to the tensors that the signatures of `serving.conversion` take."""
+
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+
+import numpy as np
+import tensorflow as tf
+
+from schemas import names
+
+PREDICT = "predict"
+PREDICT_CANDIDATES = "predict_candidates"
+HISTORY = (names.HISTORY_ITEM_ID, names.HISTORY_BEHAVIOR, names.HISTORY_TIMESTAMP)
+HISTORY_KEY = "history"
+# Nothing can stand for these.
+REQUIRED = (names.ITEM_ID, names.TIMESTAMP)
+# What stands for a missing value, by the name of its type.
+BLANKS = {"string": "", "float32": float("nan"), "int64": 0}
+
+Row = Mapping[str, Any]
+_HISTORY_PREFIX = "history_"
+
+
+def is_of_item(name: str) -> bool:
+    """Whether an input belongs to the item."""
+    return name.startswith(names.ITEM_PREFIX)
+
+
+def missing(
+    signature: str, name: str, dtype: tf.DType, rank: int, inputs: Mapping[str, np.ndarray]
+) -> Optional[np.ndarray]:
+    """What stands for an input that a request leaves out.
+
+    Args:
+      signature: PREDICT or PREDICT_CANDIDATES.
+      name, dtype, rank: of the input.
+      inputs: those that the request has.
+
+    Returns:
+      None for an input that has to be there.
+    """
+    of_candidates = signature == PREDICT_CANDIDATES and is_of_item(name)
+    leading = 2 if of_candidates else 1
+    known = [np.shape(value)[:leading] for key, value in inputs.items() if leading == 1 or is_of_item(key)]
+    if name in REQUIRED or not known:
+        return None
+    shape = known[0] + (0,) * (rank - leading)
+    if name in HISTORY and names.HISTORY_ITEM_ID in inputs:
+        shape = np.shape(inputs[names.HISTORY_ITEM_ID])
+    return np.full(shape, BLANKS[dtype.name], _numpy_type(dtype))
+
+
+def of_exposures(takes: Mapping[str, Any], rows: Sequence[Row]) -> Dict[str, np.ndarray]:
+    """The inputs of PREDICT.
+
+    Args:
+      takes: the inputs of the signature: name to `TensorInfo`.
+      rows: a dict an exposure, see `serving.client.Client.predict_exposures`.
+
+    Raises:
+      ValueError: for a value that is missing, unknown or of another type, with its row.
+    """
+    return _columns(takes, rows, "exposure")
+
+
+def of_candidates(
+    takes: Mapping[str, Any], user: Row, history: Sequence[Row], candidates: Sequence[Row]
+) -> Dict[str, np.ndarray]:
+    """The inputs of PREDICT_CANDIDATES for one user; see `of_exposures`."""
+    shared = {name: info for name, info in takes.items() if not is_of_item(name)}
+    of_item = {name: info for name, info in takes.items() if is_of_item(name)}
+    given = {**user, HISTORY_KEY: history} if history else user
+    items = _columns(of_item, candidates, "candidate", leading=2)
+    return {
+        **_columns(shared, [given], "user"),
+        **{name: value[np.newaxis] for name, value in items.items()},
+    }
+
+
+def events(history: Mapping[str, Sequence[Any]]) -> List[Dict[str, Any]]:
+    """Lists of the features HISTORY as a list of events."""
+    keys = [name[len(_HISTORY_PREFIX) :] for name in history]
+    return [dict(zip(keys, values)) for values in zip(*history.values())]
+
+
+def _columns(
+    takes: Mapping[str, Any], rows: Sequence[Row], what: str, leading: int = 1
+) -> Dict[str, np.ndarray]:
+    allowed = [name for name in takes if name not in HISTORY]
+    allowed += [HISTORY_KEY] if set(HISTORY) & set(takes) else []
+    for number, row in enumerate(rows):
+        unknown = sorted(set(row) - set(allowed))
+        if unknown:
+            raise ValueError(
+                f"{what} {number}: unknown {unknown[0]!r}; the model takes {', '.join(sorted(allowed))}"
+            )
+    columns = {}
+    for name, info in takes.items():
+        dtype = tf.dtypes.as_dtype(info.dtype)
+        places = [f"{what} {number}: {name}" for number in range(len(rows))]
+        if name in HISTORY:
+            lists = [_events(row, name, dtype, place) for row, place in zip(rows, places)]
+        elif len(info.tensor_shape.dim) > leading:
+            lists = [_several(row.get(name), dtype, place) for row, place in zip(rows, places)]
+        else:
+            values = [_one(row.get(name), name, dtype, place) for row, place in zip(rows, places)]
+            columns[name] = np.array(values, _numpy_type(dtype))
+            continue
+        columns[name] = _padded(lists, dtype)
+    return columns
+
+
+def _events(row: Row, name: str, dtype: tf.DType, place: str) -> List[Any]:
+    key = name[len(_HISTORY_PREFIX) :]
+    values = []
+    for number, event in enumerate(row.get(HISTORY_KEY) or ()):
+        if event.get(key) is None:
+            raise ValueError(f"{place}: event {number} has no {key}; found {', '.join(event)}")
+        values.append(_value(event[key], dtype, place))
+    return values
+
+
+def _several(given: Any, dtype: tf.DType, place: str) -> List[Any]:
+    if given is None:
+        return []
+    if not isinstance(given, (list, tuple)):
+        raise ValueError(f"{place} is a list, found {given!r}")
+    return [_value(value, dtype, place) for value in given]
+
+
+def _one(given: Any, name: str, dtype: tf.DType, place: str) -> Any:
+    if given is not None:
+        return _value(given, dtype, place)
+    if name in REQUIRED:
+        raise ValueError(f"{place} is missing")
+    return BLANKS[dtype.name]
+
+
+def _value(given: Any, dtype: tf.DType, place: str) -> Any:
+    """A value of the input's type; a whole number may stand for a text, as ids often are."""
+    wanted, types = _TYPES[dtype.name]
+    if isinstance(given, bool) or not isinstance(given, types):
+        raise ValueError(f"{place} is {wanted}, found {given!r}")
+    return str(given) if dtype == tf.string and isinstance(given, int) else given
+
+
+_TYPES: Dict[str, Tuple[str, Tuple[type, ...]]] = {
+    "string": ("a text", (str, bytes, int)),
+    "float32": ("a number", (int, float)),
+    "int64": ("a whole number", (int,)),
+}
+
+
+def _padded(lists: Sequence[Sequence[Any]], dtype: tf.DType) -> np.ndarray:
+    longest = max(map(len, lists), default=0)
+    values = np.full([len(lists), longest], BLANKS[dtype.name], _numpy_type(dtype))
+    for row, found in enumerate(lists):
+        values[row, : len(found)] = found
+    return values
+
+
+def _numpy_type(dtype: tf.DType) -> Any:
+    return object if dtype == tf.string else dtype.as_numpy_dtype
