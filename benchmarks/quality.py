@@ -187,7 +187,7 @@ def _run(trial: Any, cpu: Optional[float], wall: Optional[float]) -> Dict[str, A
 
 def _slices(ranks: Any) -> Dict[str, Dict[str, Any]]:
     """Mean and standard error of each metric over the windows of each slice."""
-    from components.evaluator import metrics
+    from components.evaluator import metrics, spec
 
     values = metrics.metric_values(ranks[names.RANK].to_numpy(), _CUTOFFS)
     found: Dict[str, Dict[str, Any]] = {}
@@ -195,7 +195,7 @@ def _slices(ranks: Any) -> Dict[str, Dict[str, Any]]:
         part = values[chosen]
         errors = part.std(axis=0, ddof=1) / np.sqrt(len(part)) if len(part) > 1 else np.zeros(part.shape[1])
         found[label] = {"windows": len(part)}
-        for index, name in enumerate(metrics.metric_names(_CUTOFFS)):
+        for index, name in enumerate(spec.ranking_metrics(_CUTOFFS)):
             found[label][name] = [round(float(part[:, index].mean()), 5), round(float(errors[index]), 5)]
     return found
 
@@ -212,7 +212,7 @@ def _chosen(ranks: Any) -> Iterator[Tuple[str, np.ndarray]]:
 
 def compare_pair(study: Study, a: str, b: str, seeds: int) -> Dict[str, Any]:
     """Differences B - A of two points by slice: means over seeds, paired over users."""
-    from components.evaluator import metrics
+    from components.evaluator import metrics, spec
     from pipeline import compare, paired
 
     sides = []
@@ -233,7 +233,7 @@ def compare_pair(study: Study, a: str, b: str, seeds: int) -> Dict[str, Any]:
         result = paired.compare((of_b - of_a)[chosen], codes, 0)
         found[label] = {
             name: [round(float(v[i]), 5) for v in (result.difference, result.low, result.high, result.p)]
-            for i, name in enumerate(metrics.metric_names(_CUTOFFS))
+            for i, name in enumerate(spec.ranking_metrics(_CUTOFFS))
         }
     return found
 
@@ -297,7 +297,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
     parser.add_argument("--points", help="which, with commas; all by default")
     parser.add_argument("--seeds", type=int, help="trainings of a point; as the study says by default")
     parser.add_argument("--data", default=_DATA, help="folder of the logs (default: %(default)s)")
-    parser.add_argument("--table", action="store_true", help="show what has been measured, and measure nothing")
+    parser.add_argument(
+        "--table", action="store_true", help="show what has been measured, and measure nothing"
+    )
     parser.add_argument("--quick", action="store_true", help="a small study, within a minute; keeps nothing")
     given = parser.parse_args(arguments)
     if bool(given.study) == given.quick:

@@ -284,7 +284,7 @@ def compare(runs_a: Sequence[Trained], runs_b: Sequence[Trained], seed: int = 0)
 
     found, exact = [], []
     for value, chosen in _slices(first):
-        part, is_exact = _rows(a[:, chosen], b[:, chosen], users[chosen], metrics.metric_names(cutoffs), seed)
+        part, is_exact = _rows(a[:, chosen], b[:, chosen], users[chosen], spec.ranking_metrics(cutoffs), seed)
         found.append(SliceRows(value, int(chosen.sum()), len(np.unique(users[chosen])), part))
         exact.append(is_exact)
     differing = _differing(runs_a[0].settings, runs_b[0].settings)

@@ -103,7 +103,10 @@ def with_values(**parts):
             ["log.filter.min_user_events: input should be"],
         ),
         (with_values(name="My Experiment"), ["name:", 'found "My Experiment"']),
-        (with_values(gate={"metric": "auc"}), ["gate.metric:", 'found "auc"']),
+        (
+            with_values(gate={"metric": "auc"}),
+            ["gate.metric: found auc, which is not measured; allowed: hr@5"],
+        ),
         (with_values(training={"epochs": -1, "batch_size": 0}), ["training.epochs:", "training.batch_size:"]),
         ({"name": "mine", "model": {"name": "sasrec"}}, ["log: missing"]),
         ("- a\n- b\n", ["an experiment is a mapping of keys, found list"]),

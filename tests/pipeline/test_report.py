@@ -8,6 +8,7 @@ import sqlite3
 import pytest
 from ml_metadata.proto import metadata_store_pb2
 
+from components.behavior_example_gen import spec as window_spec
 from components.evaluator import config, spec
 from pipeline import report
 from tests.components.evaluator import harness
@@ -66,7 +67,9 @@ def evaluations(tmp_path_factory):
     directory = tmp_path_factory.mktemp("evaluations")
     harness.write_examples(harness.windows(size=300, users=60, better=0.7), directory / "examples")
     evaluation = spec.EvaluationSpec(cutoffs=(5, 10), slices=("user_frequency",))
-    eval_config = config.eval_config(evaluation, spec.GateSpec(slices=("user_frequency",)))
+    eval_config = config.eval_config(
+        evaluation, spec.GateSpec(slices=("user_frequency",)), window_spec.NextWindow()
+    )
     found = {}
     for candidate, baseline in (("good", "worse"), ("random", None)):
         found[candidate] = harness.evaluate(

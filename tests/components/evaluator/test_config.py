@@ -4,8 +4,13 @@ import pytest
 from tensorflow_model_analysis.proto import config_pb2
 from tfx.utils import proto_utils
 
+from components.behavior_example_gen import spec as window_spec
 from components.evaluator import config, spec
 from schemas import errors
+
+
+def _eval_config(evaluation, gate, window=window_spec.NextWindow()):
+    return config.eval_config(evaluation, gate, window)
 
 
 def _thresholds(eval_config):
@@ -27,7 +32,7 @@ def test_conditions_become_thresholds():
         metric="ndcg@20",
         slices=("user_status",),
     )
-    thresholds = _thresholds(config.eval_config(spec.EvaluationSpec(), gate))
+    thresholds = _thresholds(_eval_config(spec.EvaluationSpec(), gate))
     assert thresholds["hr@5", None].value_threshold.lower_bound.value == 0.1
     for name, feature in (("lift/ndcg@20", None), ("gate/lift/ndcg@20", "user_status")):
         assert thresholds[name, feature].value_threshold.lower_bound.value == 0.02
@@ -41,12 +46,12 @@ def test_conditions_become_thresholds():
 
 def test_a_gate_without_conditions_is_still_checked():
     gate = spec.GateSpec(min_lift_over_popularity=None, max_drop=None)
-    eval_config = config.eval_config(spec.EvaluationSpec(), gate)
+    eval_config = _eval_config(spec.EvaluationSpec(), gate)
     assert set(_thresholds(eval_config)) == {("example_count", None)}
 
 
 def test_models_and_slices():
-    eval_config = config.eval_config(spec.EvaluationSpec(slices=("item_frequency",)), spec.GateSpec())
+    eval_config = _eval_config(spec.EvaluationSpec(slices=("item_frequency",)), spec.GateSpec())
     assert [(model.name, model.signature_name, model.is_baseline) for model in eval_config.model_specs] == [
         ("candidate", "evaluate", False),
         ("baseline", "evaluate", True),
@@ -58,9 +63,7 @@ def test_equal_settings_give_equal_text():
     """The orchestrator caches by the text of the configuration."""
     texts = {
         proto_utils.proto_to_json(
-            config.eval_config(
-                spec.EvaluationSpec(cutoffs=cutoffs), spec.GateSpec(min={"mrr": 0.1, "hr@5": 0.2})
-            )
+            _eval_config(spec.EvaluationSpec(cutoffs=cutoffs), spec.GateSpec(min={"mrr": 0.1, "hr@5": 0.2}))
         )
         for cutoffs in ((5, 10), (10, 5, 10))
     }
@@ -72,17 +75,17 @@ def test_equal_settings_give_equal_text():
     [
         (
             {"min": {"ndcg@7": 0.1}},
-            r"gate.min: ndcg@7 is not measured; allowed: hr@5, .*ndcg@10.*evaluation.cutoffs",
+            r"gate.min: found ndcg@7, which is not measured; allowed: hr@5, .*ndcg@10.*evaluation.cutoffs",
         ),
-        ({"min": {"auc": 0.1}}, "gate.min: auc is not measured"),
-        ({"metric": "hr@50"}, "gate.metric: hr@50 is not measured"),
+        ({"min": {"auc": 0.1}}, "gate.min: found auc, which is not measured"),
+        ({"metric": "hr@50"}, "gate.metric: found hr@50, which is not measured"),
         (
             {"slices": ("item_frequency",)},
-            r"gate.slices: item_frequency is not in evaluation.slices \(user_status\)",
+            r"gate.slices: found item_frequency, which is not in evaluation.slices \(user_status\)",
         ),
     ],
 )
 def test_conditions_on_what_is_not_measured(gate, message):
     evaluation = spec.EvaluationSpec(cutoffs=(5, 10), slices=("user_status",))
     with pytest.raises(errors.InputError, match=message):
-        config.eval_config(evaluation, spec.GateSpec(**gate))
+        _eval_config(evaluation, spec.GateSpec(**gate))
