@@ -20,17 +20,19 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Seque
 
 import yaml
 
+from components.evaluator import spec as evaluator_spec
 from pipeline import config, lineage, progress
 from pipeline.runners import local
 from schemas import errors
 
 FILE = "sweep.json"
-OBJECTIVE = "ndcg@10"
 # What a point may set: the rest makes other windows or measures something else.
 _ROOMS = ("model", "loss", "loop", "training")
 _TRAINING_COMPONENTS = ("Trainer", "Evaluator")
 _FOLDER_LENGTH = 120
-_SHOWN = ("ndcg@10", "hr@10", "mrr")
+_SHOWN = ("ndcg@10", "hr@10", "mrr", "auc", "log_loss")
+# What Keras Tuner calls the score of a point, whatever metric it is.
+_SCORE = "score"
 
 Values = Mapping[str, Any]
 
@@ -79,10 +81,15 @@ class Trial:
 
 @dataclasses.dataclass
 class Point:
-    """The settings that differ from the experiment's, and what came of them."""
+    """The settings that differ from the experiment's, and what came of them.
+
+    Attributes:
+      objective: the metric on `eval` by which points are ranked; higher is better.
+    """
 
     values: Dict[str, Any]
     trials: List[Trial] = dataclasses.field(default_factory=list)
+    objective: str = evaluator_spec.default_metric("next")
 
     @property
     def label(self) -> str:
@@ -102,7 +109,7 @@ class Point:
     @property
     def score(self) -> float:
         """The mean objective on `eval`; the lowest number where nothing was trained."""
-        found = self.summary("on_eval").get(OBJECTIVE)
+        found = self.summary("on_eval").get(self.objective)
         return -math.inf if found is None else found["mean"]
 
     @property
@@ -223,7 +230,7 @@ class Search:
         import keras_tuner
 
         options = {
-            "objective": keras_tuner.Objective(OBJECTIVE, "max"),
+            "objective": keras_tuner.Objective(_SCORE, "max"),
             "max_trials": self._trials,
             "hyperparameters": self._hyperparameters(keras_tuner),
             "allow_new_entries": False,
@@ -249,7 +256,7 @@ class Search:
                 def answer(score: float, trial: Any = trial) -> None:
                     fine = math.isfinite(score)
                     if fine:
-                        oracle.update_trial(trial.trial_id, {OBJECTIVE: score})
+                        oracle.update_trial(trial.trial_id, {_SCORE: score})
                     trial.status = "COMPLETED" if fine else "FAILED"
                     oracle.end_trial(trial)
 
@@ -328,7 +335,7 @@ class Sweep:
                 for number, (values, answer) in enumerate(
                     points if listed is None else ((v, None) for v in listed)
                 ):
-                    point = self._point(values, number, seeds, found, shown, log_path)
+                    point = self._point(values, number, seeds, found, shown, log_path, base)
                     if answer is not None:
                         answer(point.score)
                     found.append(point)
@@ -360,8 +367,10 @@ class Sweep:
         before: Sequence[Point],
         shown: progress.Progress,
         log_path: str,
+        base: config.Experiment,
     ) -> Point:
-        point = Point(dict(values))
+        objective = evaluator_spec.default_metric(base.window.kind)
+        point = Point(dict(values), objective=objective)
         same = next((other for other in before if other.values == point.values), None)
         for index, seed in enumerate(seeds):
             shown.start(_step(number, seed))
@@ -373,7 +382,7 @@ class Sweep:
             else:
                 trial = self._trial(point, seed, log_path)
             point.trials.append(trial)
-            said = trial.error or f"eval {OBJECTIVE} {trial.on_eval.get(OBJECTIVE, math.nan):.4f}"
+            said = trial.error or f"eval {objective} {trial.on_eval.get(objective, math.nan):.4f}"
             shown.finish(trial.state, f"{point.label}: {said}")
         return point
 
@@ -425,8 +434,12 @@ class Sweep:
             seconds=round(sum(components[name].seconds or 0.0 for name in _TRAINING_COMPONENTS), 1),
             epochs=history["epochs"][-1]["epoch"],
             best_epoch=history["best_epoch"],
-            on_eval={name: value for name, value in best.items() if "@" in name},
-            on_test={} if overall is None else {k: e.value for k, e in overall.candidate.items()},
+            on_eval={name: value for name, value in best.items() if evaluator_spec.is_metric(name)},
+            on_test={
+                name: estimate.value
+                for name, estimate in (overall.candidate.items() if overall else ())
+                if math.isfinite(estimate.value)
+            },
             folder=os.path.join(self.folder, "points", folder_name(point.values), f"seed-{seed}"),
         )
         _forget_others(os.path.dirname(trial.folder), experiment)
@@ -509,7 +522,7 @@ def as_plain(points: Sequence[Point], seeds: Sequence[int], search: str, name: s
     return {
         "name": name,
         "search": search,
-        "objective": f"{OBJECTIVE} on eval, mean over seeds",
+        "objective": f"{_objective(points)} on eval, mean over seeds",
         "seeds": list(seeds),
         "points": [
             {
@@ -527,8 +540,9 @@ def as_plain(points: Sequence[Point], seeds: Sequence[int], search: str, name: s
 def table(points: Sequence[Point]) -> str:
     """The points as text for a terminal, in their order."""
     keys = list(dict.fromkeys(key for point in points for key in point.values))
+    objective = _objective(points)
     shown = [name for name in _SHOWN if any(name in point.summary("on_test") for point in points)]
-    header = [*(keys or ["point"]), f"eval {OBJECTIVE}", *(f"test {name}" for name in shown), "seeds"]
+    header = [*(keys or ["point"]), f"eval {objective}", *(f"test {name}" for name in shown), "seeds"]
     rows = [header]
     for point in points:
         on_eval, on_test = point.summary("on_eval"), point.summary("on_test")
@@ -536,7 +550,7 @@ def table(points: Sequence[Point]) -> str:
         rows.append(
             [
                 *([str(point.values.get(key, "")) for key in keys] or [point.label]),
-                _mean(on_eval.get(OBJECTIVE)),
+                _mean(on_eval.get(objective)),
                 *(_mean(on_test.get(name)) for name in shown),
                 f"{fine}" if fine == len(point.trials) else f"{fine} of {len(point.trials)}",
             ]
@@ -545,8 +559,13 @@ def table(points: Sequence[Point]) -> str:
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
     for point in points:
         lines.extend(f"failed: {point.label}: {error}" for error in point.errors)
-    lines.append(f"Mean ± standard deviation over seeds, sorted by {OBJECTIVE} on eval; test chose nothing.")
+    lines.append(f"Mean ± standard deviation over seeds, sorted by {objective} on eval; test chose nothing.")
     return "\n".join(lines)
+
+
+def _objective(points: Sequence[Point]) -> str:
+    """The metric of all points."""
+    return points[0].objective
 
 
 def _mean(found: Optional[Mapping[str, Optional[float]]]) -> str:

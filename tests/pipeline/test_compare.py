@@ -161,7 +161,7 @@ def test_the_model_is_asked_once_and_again_when_it_was_trained_anew(tmp_path, mo
     path = tmp_path / "a"
     (run,) = compare.find_runs(write_run(path, [window("u", "x", 1, 7)]))
     first = compare.ranks(run)
-    monkeypatch.setattr(compare, "_ask", lambda *_: pytest.fail("asked again"))
+    monkeypatch.setattr(compare, "_ask_ranks", lambda *_: pytest.fail("asked again"))
     pd.testing.assert_frame_equal(compare.ranks(run), first)
     assert list(path.glob("compare/*.parquet")) and not list(path.glob("compare/*.tmp"))
     monkeypatch.undo()
