@@ -89,3 +89,77 @@ def test_conditions_on_what_is_not_measured(gate, message):
     evaluation = spec.EvaluationSpec(cutoffs=(5, 10), slices=("user_status",))
     with pytest.raises(errors.InputError, match=message):
         _eval_config(evaluation, spec.GateSpec(**gate))
+
+
+_EXPOSURES = window_spec.ExposureWindow(kind="exposure", steps=("cart", "buy"))
+
+
+def test_conditions_on_exposures_become_thresholds():
+    gate = spec.GateSpec(
+        min={"auc/buy": 0.7, "calibration/buy": 0.8},
+        max={"calibration/buy": 1.25, "chain_violations": 0.01},
+        min_lift_over_base_rate=0.001,
+        metric="log_loss/buy",
+        max_drop=0.002,
+        slices=("user_status",),
+    )
+    thresholds = _thresholds(_eval_config(spec.EvaluationSpec(), gate, _EXPOSURES))
+    assert thresholds["auc/buy", None].value_threshold.lower_bound.value == 0.7
+    both = thresholds["calibration/buy", None].value_threshold
+    assert (both.lower_bound.value, both.upper_bound.value) == (0.8, 1.25)
+    top = thresholds["chain_violations", None].value_threshold
+    assert top.upper_bound.value == 0.01 and not top.HasField("lower_bound")
+    for step in ("cart", "buy"):
+        for key in ((f"lift/log_loss/{step}", None), (f"gate/lift/log_loss/{step}", "user_status")):
+            assert thresholds[key].value_threshold.lower_bound.value == 0.001
+    for key in (("log_loss/buy", None), ("gate/log_loss/buy", "user_status")):
+        assert thresholds[key].change_threshold.absolute.value == 0.002
+        assert thresholds[key].change_threshold.direction == config_pb2.MetricDirection.LOWER_IS_BETTER
+
+
+def test_the_default_gate_of_exposures():
+    thresholds = _thresholds(_eval_config(spec.EvaluationSpec(), spec.GateSpec(), _EXPOSURES))
+    assert {name for name, _ in thresholds} == {
+        "example_count",
+        "lift/log_loss/cart",
+        "lift/log_loss/buy",
+        "auc",
+    }
+    assert thresholds["auc", None].change_threshold.absolute.value == -0.005
+    assert thresholds["lift/log_loss/cart", None].value_threshold.lower_bound.value == 0
+
+
+@pytest.mark.parametrize(
+    "gate, message",
+    [
+        (
+            {"min": {"ndcg@10": 0.1}},
+            "gate.min: found ndcg@10, which is not measured; allowed: auc, .*auc/buy",
+        ),
+        ({"max": {"ece/click": 0.1}}, "gate.max: found ece/click, which is not measured"),
+        (
+            {"metric": "calibration/buy"},
+            "gate.metric: found calibration/buy, of which neither more nor less is",
+        ),
+        ({"min": {"auc": 0.9}, "max": {"auc": 0.8}}, "gate.max: found 0.8 for auc, .* at least 0.9"),
+        (
+            {"min_lift_over_popularity": 0.01},
+            "gate.min_lift_over_popularity: found 0.01 with window: {kind: exposure}, where the floor is "
+            "gate.min_lift_over_base_rate",
+        ),
+    ],
+)
+def test_conditions_that_exposures_do_not_have(gate, message):
+    with pytest.raises(errors.InputError, match=message):
+        _eval_config(spec.EvaluationSpec(), spec.GateSpec(**gate), _EXPOSURES)
+
+
+def test_conditions_that_windows_of_targets_do_not_have():
+    gate = spec.GateSpec(min_lift_over_base_rate=0.01)
+    with pytest.raises(
+        errors.InputError, match="gate.min_lift_over_base_rate: found 0.01 with window: {kind: next}"
+    ):
+        _eval_config(spec.EvaluationSpec(), gate)
+    one = window_spec.ExposureWindow(kind="exposure", steps=("buy",))
+    with pytest.raises(errors.InputError, match="gate.max: found chain_violations, which is not measured"):
+        _eval_config(spec.EvaluationSpec(), spec.GateSpec(max={"chain_violations": 0.1}), one)
