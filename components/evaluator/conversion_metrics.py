@@ -107,6 +107,7 @@ class _Sums:
       keys: `[K]` int64, ascending: (((column * groups) + group) * 2 + label) * cells + cell, a column
         being a step of a model.
       values: `[K, 3]` float64 by key: examples, probabilities, log losses.
+      recent: keys and values as they came, to be added to those when they are as many.
       examples: `[G]`, by group of users.
       violations: `[models, G]`, of the chain.
       pending: examples not yet counted.
@@ -114,6 +115,7 @@ class _Sums:
 
     keys: np.ndarray
     values: np.ndarray
+    recent: List[Tuple[np.ndarray, np.ndarray]]
     examples: np.ndarray
     violations: np.ndarray
     pending: List[_Example]
@@ -309,6 +311,7 @@ class _Combiner(beam.CombineFn):
         return _Sums(
             keys=np.zeros(0, np.int64),
             values=np.zeros((0, 3)),
+            recent=[],
             examples=np.zeros(groups),
             violations=np.zeros((len(self._results.models), groups)),
             pending=[],
@@ -320,22 +323,18 @@ class _Combiner(beam.CombineFn):
 
     def merge_accumulators(self, accumulators: Iterable[_Sums]) -> _Sums:
         result = self.create_accumulator()
-        parts = list(accumulators)
-        for part in parts:
+        for part in accumulators:
             result.examples += part.examples
             result.violations += part.violations
             result.pending.extend(part.pending)
-        if parts:
-            result.keys, result.values = _added(
-                np.concatenate([part.keys for part in parts]), np.concatenate([part.values for part in parts])
-            )
+            _add(result, [(part.keys, part.values), *part.recent])
         return self._fold(result) if len(result.pending) >= _FOLD_AT else result
 
     def compact(self, accumulator: _Sums) -> _Sums:
-        return self._fold(accumulator)
+        return _add_up(self._fold(accumulator))
 
     def extract_output(self, accumulator: _Sums) -> Dict[tfma.metrics.MetricKey, Any]:
-        return self._results.of(self._fold(accumulator))
+        return self._results.of(self.compact(accumulator))
 
     def _fold(self, sums: _Sums) -> _Sums:
         if not sums.pending:
@@ -348,9 +347,7 @@ class _Combiner(beam.CombineFn):
         known = label != names.UNKNOWN_LABEL
         keys = ((np.arange(models * steps) * groups + group[:, None]) * 2 + label) * _CELLS + cells(score)
         values = np.stack([np.ones_like(score), score, conversion.log_losses(score, label)], axis=-1)
-        sums.keys, sums.values = _added(
-            np.concatenate([sums.keys, keys[known]]), np.concatenate([sums.values, values[known]])
-        )
+        _add(sums, [(keys[known], values[known])])
         sums.examples += np.bincount(group, minlength=groups)
         for model, of_model in enumerate(score.reshape(-1, models, steps).swapaxes(0, 1)):
             violated = conversion.chain_violated(of_model)
@@ -359,11 +356,22 @@ class _Combiner(beam.CombineFn):
         return sums
 
 
-def _added(keys: np.ndarray, values: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-    """Sums of the values of equal keys, by ascending key."""
-    unique, inverse = np.unique(keys, return_inverse=True)
-    columns = [np.bincount(inverse, column, minlength=len(unique)) for column in values.T]
-    return unique, np.stack(columns, axis=1)
+def _add(sums: _Sums, parts: Sequence[Tuple[np.ndarray, np.ndarray]]) -> None:
+    """Keeps keys and values, and adds them up when they outnumber the sums: few sorts, not one a batch."""
+    sums.recent.extend(part for part in parts if len(part[0]))
+    if sum(len(keys) for keys, _ in sums.recent) > len(sums.keys):
+        _add_up(sums)
+
+
+def _add_up(sums: _Sums) -> _Sums:
+    """Leaves each key once, in ascending order."""
+    if sums.recent:
+        parts = [(sums.keys, sums.values), *sums.recent]
+        sums.keys, inverse = np.unique(np.concatenate([keys for keys, _ in parts]), return_inverse=True)
+        values = np.concatenate([values for _, values in parts])
+        columns = [np.bincount(inverse, column, minlength=len(sums.keys)) for column in values.T]
+        sums.values, sums.recent = np.stack(columns, axis=1), []
+    return sums
 
 
 def _computations(

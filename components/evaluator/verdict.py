@@ -101,7 +101,6 @@ class Verdict:
       conditions: every condition of the gate, the failed ones first, the whole split before slices.
       slices: results by slice, the whole split first.
       has_baseline: whether a blessed model was there to compare with.
-      metric: the gate's.
       steps: the chain of exposures; empty for windows whose targets are ranked.
     """
 
@@ -109,7 +108,6 @@ class Verdict:
     conditions: Tuple[Condition, ...]
     slices: Tuple[SliceResult, ...]
     has_baseline: bool
-    metric: str
     steps: Tuple[str, ...] = ()
 
     @property
@@ -154,15 +152,12 @@ def read(evaluation_uri: str, blessing_uri: Optional[str] = None) -> Verdict:
             for missing in validation.missing_slices
         )
     order = (_FAILED, _PASSED, _UNDECIDED)
-    settings = _settings(eval_config)
     return Verdict(
         blessed=_blessed(blessing_uri),
         conditions=tuple(sorted(conditions, key=lambda c: (order.index(c.outcome), len(c.slice)))),
         slices=tuple(slices),
         has_baseline=has_baseline,
-        metric=settings.get("gate_metric")
-        or spec.default_metric("exposure" if "steps" in settings else "next"),
-        steps=tuple(settings.get("steps", ())),
+        steps=tuple(_settings(eval_config).get("steps", ())),
     )
 
 

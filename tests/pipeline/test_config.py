@@ -134,6 +134,7 @@ def test_overrides(tmp_path):
         ("training.epochs", "KEY=VALUE"),
         ("name.x=1", "holds no keys"),
         ("training.epochs=[", "not YAML"),
+        ("gate.min.auc/buy=0.7", "gate.min: found auc/buy, which is not measured"),
     ):
         with pytest.raises(errors.InputError, match=words):
             load(tmp_path, GOOD, [bad])

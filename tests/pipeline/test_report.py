@@ -11,6 +11,7 @@ from ml_metadata.proto import metadata_store_pb2
 from components.behavior_example_gen import spec as window_spec
 from components.evaluator import config, spec
 from pipeline import report
+from pipeline.runners import local
 from tests.components.evaluator import harness
 from tests.pipeline import recorded_run
 
@@ -180,6 +181,13 @@ def test_a_run_on_exposures(tmp_path, exposures):
     assert "buy: probability and what came of it" in page.sections["steps"]
     assert "AUC on eval" in page.sections["training"] and "whole catalogue" not in page.source
     assert "nan" not in page.source
+    lines = local.outcome(str(recorder.run_dir))
+    interval = r"0\.\d{4} \[0\.\d{4}, 0\.\d{4}\]"
+    for line, step in zip(lines, harness.STEPS):
+        assert re.fullmatch(
+            rf"auc/{step}: {interval}, log loss {interval} on \d+ test exposures, \d+ of them positive", line
+        )
+    assert "Blessed by the gate." in lines
 
 
 def test_the_page_asks_nobody_for_anything(tmp_path, evaluations, exposures):

@@ -339,7 +339,7 @@ def test_memory_is_bounded_by_cells_and_groups():
     ]
     one, two = combiner.create_accumulator(), combiner.create_accumulator()
     one.pending, two.pending = list(examples), list(examples)
-    merged = combiner.merge_accumulators([combiner.compact(one), combiner.compact(two)])
+    merged = combiner.compact(combiner.merge_accumulators([combiner.compact(one), combiner.compact(two)]))
     assert len(merged.keys) == len(one.keys) <= 500 and merged.values[:, 0].sum() == 1000
     assert (np.diff(merged.keys) > 0).all()
 

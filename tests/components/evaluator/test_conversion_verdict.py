@@ -46,7 +46,7 @@ def test_a_good_model_is_blessed(tmp_path, examples, data):
     found = _judge(
         tmp_path, examples, "good", min={"auc/buy": 0.6}, max={"ece/buy": 0.2, "chain_violations": 0.01}
     )
-    assert found.blessed and not found.has_baseline and found.steps == harness.STEPS and found.metric == "auc"
+    assert found.blessed and not found.has_baseline and found.steps == harness.STEPS
     expected, known, positive = _exact(data, "good", "buy")
     overall = found.overall
     assert overall.examples == 800 and overall.labels["buy"] == verdict.Labels(known, positive)
@@ -104,7 +104,7 @@ def test_worse_than_the_base_rate_is_never_blessed(tmp_path, examples, data):
 def test_drops_have_the_metrics_direction(tmp_path, examples, metric, direction):
     gate = {"metric": metric, "max_drop": 0.01, "slices": ("user_frequency",)}
     worse = _judge(tmp_path / "worse", examples, "noisy", "good", **gate)
-    assert worse.blessed is False and worse.has_baseline and worse.metric == metric
+    assert worse.blessed is False and worse.has_baseline
     reasons = [reason for reason in worse.reasons if "last blessed" in reason]
     assert len(reasons) == 3
     change = worse.overall.change[metric].value
