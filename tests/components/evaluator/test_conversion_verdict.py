@@ -90,9 +90,8 @@ def test_worse_than_the_base_rate_is_never_blessed(tmp_path, examples, data):
         f"log_loss/cart is {loss:.4f}, {-lift:.4f} above the base rate's {loss + lift:.4f} (asked: not above)"
         in found.reasons
     )
-    assert "chain_violations is 0.9962 (asked: at most 0.5)" in found.reasons or any(
-        reason.startswith("chain_violations is 0.") for reason in found.reasons
-    )
+    violations = np.mean(data.probabilities["wild"][:, 1] > data.probabilities["wild"][:, 0] * (1 + 1e-6))
+    assert f"chain_violations is {violations:.4f} (asked: at most 0.5)" in found.reasons
     assert all("auc is" not in reason for reason in found.reasons)
     assert any(
         condition.outcome == "passed" and condition.sentence.startswith("auc is ")
@@ -114,9 +113,7 @@ def test_drops_have_the_metrics_direction(tmp_path, examples, metric, direction)
     ) == reasons[0]
     better = _judge(tmp_path / "better", examples, "good", "noisy", **gate)
     assert better.blessed, better.reasons
-    ours, theirs = (
-        better.overall.__getattribute__(side)["auc/cart"].value for side in ("candidate", "baseline")
-    )
+    ours, theirs = (getattr(better.overall, side)["auc/cart"].value for side in ("candidate", "baseline"))
     improved = better.overall.improvement["cart"]
     assert improved.value == pytest.approx((ours - 0.5) / (theirs - 0.5) - 1)
     assert 0 < improved.low < improved.value < improved.high
