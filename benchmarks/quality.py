@@ -278,9 +278,9 @@ def _slices(ranks: Any, sampled_negatives: Optional[int]) -> Dict[str, Dict[str,
 
 def _metrics(ranks: Any, sampled_negatives: Optional[int]) -> Tuple[Tuple[str, ...], np.ndarray]:
     """Names of the metrics, and their values `[W, M]` for each window of a table of `compare.ranks`."""
-    from components.evaluator import metrics
+    from components.evaluator import metrics, spec
 
-    return metrics.metric_names(_CUTOFFS, sampled_negatives), metrics.metric_values(
+    return spec.ranking_metrics(_CUTOFFS, sampled_negatives), metrics.metric_values(
         ranks[names.RANK], _CUTOFFS, sampled_negatives, ranks.get(names.CANDIDATES)
     )
 

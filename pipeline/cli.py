@@ -108,8 +108,9 @@ def _parser() -> argparse.ArgumentParser:
     compared = command(
         "compare",
         _compare,
-        "compare two trained models on the test windows that both have: each metric and slice, the difference, "
-        "its 95-percent interval (bootstrap over users) and p value (paired randomisation over users)",
+        "compare two trained models on the test windows (or exposures) that both have: each metric and slice, the "
+        "difference, its 95-percent interval (bootstrap over users) and p value (paired randomisation over users; "
+        "of exposures, from the bootstrap)",
     )
     runs = (
         "the folder of a run; several with commas between, or a folder of runs (as of one setting with several "

@@ -1,7 +1,8 @@
-"""Compares two trained models on the test windows that both have: is B better than A, and how sure is that?
+"""Compares two trained models on the test examples that both have: is B better than A, and how sure is that?
 
-The Evaluator keeps metrics, not ranks: the `evaluate` signature of each run's model is asked
-again for the rank of every test target, once; the answer stays beside the run.
+The Evaluator keeps metrics, not ranks or probabilities: the `evaluate` signature of each run's model is
+asked again for the rank of every test target (the probabilities of every test exposure), once; the
+answer stays beside the run.
 """
 
 import dataclasses
@@ -9,29 +10,34 @@ import functools
 import hashlib
 import json
 import os
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 import pandas as pd
 import yaml
 
 from components.evaluator import metrics, spec, verdict
-from pipeline import lineage, paired
+from pipeline import lineage, paired, paired_scores
 from schemas import errors, names
 
 POINT = "point.json"
 EXPERIMENT = "experiment.yaml"
 _CACHE = "compare"
 _CATALOGUE_SIZE = "catalogue_size"
-# Outputs of `evaluate` that are kept.
+# Outputs of `evaluate` that are kept of windows.
 _ASKED = (names.RANK, names.CANDIDATES, _CATALOGUE_SIZE)
-_KEY = [names.USER_ID, names.TARGET_ITEM_ID, names.TARGET_TIMESTAMP]
+# What tells the examples of each kind of window apart.
+_KEYS = {
+    "next": [names.USER_ID, names.TARGET_ITEM_ID, names.TARGET_TIMESTAMP],
+    "exposure": [names.USER_ID, names.ITEM_ID, names.TIMESTAMP],
+}
+_NOUNS = {"next": "windows", "exposure": "exposures"}
 # Scores that are in memory at once: 128 MB of float32.
 _SCORES = 1 << 25
 _MOST_WINDOWS = 512
+_MOST_EXPOSURES = 8192
 # What tells the runs of one setting apart.
 _NOT_SETTINGS = ("name", "training.seed", "push.destination")
-_MAIN_METRIC = "ndcg@10"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,13 +55,23 @@ class Trained:
     examples_uri: str
     settings: Mapping[str, Any]
 
+    @property
+    def kind(self) -> str:
+        """Of its windows."""
+        return self.settings.get("window.kind") or "next"
+
+    @property
+    def steps(self) -> Tuple[str, ...]:
+        """Of its chain, where it has exposures."""
+        return tuple(self.settings.get("window.steps") or ())
+
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One metric on one slice.
+    """One metric on one slice; None is what has no value.
 
     Attributes:
-      metric: as `ndcg@10`.
+      metric: as `ndcg@10` or `auc/buy`; `relaimpr/buy` is RelaImpr (BPCM, eq. 14) of B over A, in `difference`.
       a, b: means over windows (and over seeds, where there are several).
       a_sd, b_sd: standard deviation of the mean between seeds; None for a single run.
       difference: b - a; `low` and `high` bound its 95 % interval (None where the users have no spread).
@@ -63,19 +79,19 @@ class Row:
     """
 
     metric: str
-    a: float
-    b: float
+    a: Optional[float]
+    b: Optional[float]
     a_sd: Optional[float]
     b_sd: Optional[float]
-    difference: float
+    difference: Optional[float]
     low: Optional[float]
     high: Optional[float]
-    p: float
+    p: Optional[float]
 
 
 @dataclasses.dataclass(frozen=True)
 class SliceRows:
-    """All metrics on one slice: pairs of feature and value, empty for all windows."""
+    """All metrics on one slice: pairs of feature and value, empty for all; `windows` counts exposures, too."""
 
     slice: verdict.Slice
     windows: int
@@ -95,6 +111,8 @@ class Comparison:
       notes: what a reader should know before believing the numbers.
       method: how interval and p value were made.
       slices: all windows first.
+      main: the metric that says which is better.
+      noun: what is counted, `windows` or `exposures`.
     """
 
     a: Tuple[str, ...]
@@ -106,6 +124,8 @@ class Comparison:
     notes: Tuple[str, ...]
     method: Mapping[str, Any]
     slices: Tuple[SliceRows, ...]
+    main: str
+    noun: str = "windows"
 
     def to_json(self) -> str:
         """One line of JSON; a bound that does not exist is null."""
@@ -195,13 +215,32 @@ def ranks(run: Trained) -> pd.DataFrame:
     Raises:
       errors.InputError: if there are no test windows, or the model has no `evaluate` signature.
     """
+    return _kept("ranks", run, _ask_ranks)
+
+
+def probabilities(run: Trained) -> pd.DataFrame:
+    """What the model of a run says of each of its test exposures.
+
+    Asked of the model once; then read from `compare/` in the run's folder.
+
+    Returns:
+      A row an exposure: the key, the slices, and for each step its probability (by the step's name, float32)
+      and `label_STEP` (int64, -1 if unknown).
+
+    Raises:
+      errors.InputError: if there are no test exposures, or the model does not answer for the steps.
+    """
+    return _kept("probabilities", run, _ask_probabilities)
+
+
+def _kept(name: str, run: Trained, ask: Callable[[str, Trained], pd.DataFrame]) -> pd.DataFrame:
     from tfx.utils import path_utils
 
     model_dir = path_utils.serving_model_path(run.model_uri)
-    path = os.path.join(run.folder, _CACHE, f"ranks-{_fingerprint(model_dir, run.examples_uri)}.parquet")
+    path = os.path.join(run.folder, _CACHE, f"{name}-{_fingerprint(model_dir, run.examples_uri)}.parquet")
     if os.path.exists(path):
         return pd.read_parquet(path)
-    table = _ask(model_dir, run)
+    table = ask(model_dir, run)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     partial = f"{path}.{os.getpid()}.tmp"
     table.to_parquet(partial, index=False)
@@ -218,22 +257,49 @@ def _fingerprint(model_dir: str, examples_uri: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _ask(model_dir: str, run: Trained) -> pd.DataFrame:
+def _evaluate(model_dir: str, run: Trained) -> Tuple[Any, Any, List[str]]:
+    """The model (which must outlive its signature), its `evaluate` signature, and the files of test examples."""
     import tensorflow as tf
 
     from components.evaluator import config
 
-    files = sorted(tf.io.gfile.glob(os.path.join(run.examples_uri, f"Split-{names.TEST}", "*")))
     model = tf.saved_model.load(model_dir)
     if config.SIGNATURE not in model.signatures:
         raise errors.InputError(
             f"{run.folder}: its model has no signature {config.SIGNATURE!r}, only "
             f"{', '.join(sorted(model.signatures))}"
         )
-    evaluate = model.signatures[config.SIGNATURE]
+    files = sorted(tf.io.gfile.glob(os.path.join(run.examples_uri, f"Split-{names.TEST}", "*")))
+    return model, model.signatures[config.SIGNATURE], files
+
+
+def _features(kind: str) -> Dict[str, Any]:
+    """How the key and the slices of an example are read."""
+    import tensorflow as tf
+
+    user, item, time = _KEYS[kind]
     text = tf.io.FixedLenFeature([], tf.string, default_value="")
-    features = {name: text for name in (names.USER_ID, names.TARGET_ITEM_ID, *names.SLICES)}
-    features[names.TARGET_TIMESTAMP] = tf.io.FixedLenFeature([], tf.int64, default_value=0)
+    features = {name: text for name in (user, item, *names.SLICES)}
+    features[time] = tf.io.FixedLenFeature([], tf.int64, default_value=0)
+    return features
+
+
+def _as_table(parts: List[Dict[str, np.ndarray]], run: Trained) -> pd.DataFrame:
+    """The parts of an answer, with text where they have bytes."""
+    if not parts:
+        raise errors.InputError(f"{run.folder}: no test {_NOUNS[run.kind]} below {run.examples_uri}")
+    table = pd.DataFrame({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+    user, item, _ = _KEYS[run.kind]
+    for name in (user, item, *names.SLICES):
+        table[name] = table[name].str.decode("utf-8", "replace")
+    return table
+
+
+def _ask_ranks(model_dir: str, run: Trained) -> pd.DataFrame:
+    import tensorflow as tf
+
+    model, evaluate, files = _evaluate(model_dir, run)
+    features = _features(run.kind)
     windows = tf.data.TFRecordDataset(files, compression_type="GZIP")
     parts: List[Dict[str, np.ndarray]] = []
     for first in windows.take(1).batch(1):
@@ -247,58 +313,77 @@ def _ask(model_dir: str, run: Trained) -> pd.DataFrame:
             if names.CANDIDATES in answer:
                 part[names.CANDIDATES] = answer[names.CANDIDATES].numpy()
             parts.append(part)
-    if not parts:
-        raise errors.InputError(f"{run.folder}: no test windows below {run.examples_uri}")
-    table = pd.DataFrame({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
-    for name in (names.USER_ID, names.TARGET_ITEM_ID, *names.SLICES):
-        table[name] = table[name].str.decode("utf-8", "replace")
-    return table
+    del model
+    return _as_table(parts, run)
+
+
+def _ask_probabilities(model_dir: str, run: Trained) -> pd.DataFrame:
+    import tensorflow as tf
+
+    model, evaluate, files = _evaluate(model_dir, run)
+    missing = [step for step in run.steps if step not in evaluate.structured_outputs]
+    if missing or not run.steps:
+        raise errors.InputError(
+            f"{run.folder}: its model gives {', '.join(sorted(evaluate.structured_outputs))}, not the steps of its "
+            f"experiment ({', '.join(run.steps) or 'none'})"
+        )
+    features = _features(run.kind)
+    for step in run.steps:
+        features[names.LABEL_PREFIX + step] = tf.io.FixedLenFeature([], tf.int64)
+    parts: List[Dict[str, np.ndarray]] = []
+    for batch in tf.data.TFRecordDataset(files, compression_type="GZIP").batch(_MOST_EXPOSURES):
+        answer = evaluate(examples=batch)
+        part = {name: values.numpy() for name, values in tf.io.parse_example(batch, features).items()}
+        part.update({step: answer[step].numpy() for step in run.steps})
+        parts.append(part)
+    del model
+    return _as_table(parts, run)
 
 
 def compare(runs_a: Sequence[Trained], runs_b: Sequence[Trained], seed: int = 0) -> Comparison:
     """Compares models, or the means of several models of one setting each.
 
-    Windows are the same where user, target item and time of the target are. Metrics are averaged
-    over the runs of a side window by window, before anything is tested.
+    Windows are the same where user, target item and time of the target are, exposures where user, item and time
+    are. Metrics of a side are means over its runs, before anything is tested.
 
     Args:
       runs_a, runs_b: of `find_runs`.
       seed: of the resamples.
 
     Raises:
-      errors.InputError: if the two have no test window in common.
+      errors.InputError: if the two have no test window in common, or windows of different kinds.
     """
-    tables = [_numbered(ranks(run)) for run in (*runs_a, *runs_b)]
-    cutoffs = sorted({k for run in (*runs_a, *runs_b) for k in _cutoffs(run)})
+    runs = (*runs_a, *runs_b)
+    kind = _one_kind(runs)
+    answer = ranks if kind == "next" else probabilities
+    tables = [_numbered(answer(run), _KEYS[kind]) for run in runs]
     keys = [table.index for table in tables]
     any_a, all_a = _any_and_all(keys[: len(runs_a)])
     any_b, all_b = _any_and_all(keys[len(runs_a) :])
     order = all_a.intersection(all_b).sort_values()
     if not len(order):
         raise errors.InputError(
-            f"the runs have no test window in common: "
+            f"the runs have no test {_NOUNS[kind][:-1]} in common: "
             f"{', '.join(r.folder for r in runs_a)} has {len(all_a):,}, "
-            f"{', '.join(r.folder for r in runs_b)} has {len(all_b):,}; windows are the same where "
-            f"{', '.join(_KEY)} are"
+            f"{', '.join(r.folder for r in runs_b)} has {len(all_b):,}; {_NOUNS[kind]} are the same where "
+            f"{', '.join(_KEYS[kind])} are"
         )
-    sampled, sampling = _sampled((*runs_a, *runs_b), tables)
-    values = np.stack(
-        [
-            metrics.metric_values(t[names.RANK], cutoffs, sampled, t.get(names.CANDIDATES))
-            for t in (table.loc[order] for table in tables)
-        ]
-    )
-    a, b = values[: len(runs_a)], values[len(runs_a) :]
-    first = tables[0].loc[order]
+    tables = [table.loc[order] for table in tables]
     users = pd.factorize(order.get_level_values(names.USER_ID))[0]
-
-    metric_names = metrics.metric_names(cutoffs, sampled)
-    found, exact = [], []
-    for value, chosen in _slices(first):
-        part, is_exact = _rows(a[:, chosen], b[:, chosen], users[chosen], metric_names, seed)
-        found.append(SliceRows(value, int(chosen.sum()), len(np.unique(users[chosen])), part))
-        exact.append(is_exact)
+    sampling: Tuple[str, ...] = ()
+    if kind == "next":
+        cutoffs = sorted({k for run in runs for k in _cutoffs(run)})
+        sampled, sampling = _sampled(runs, tables)
+        measured: Any = _Ranks(tables, len(runs_a), users, cutoffs, sampled, seed)
+    else:
+        measured = _Probabilities(tables, len(runs_a), users, runs[0].steps, seed)
+    found = tuple(
+        SliceRows(value, int(chosen.sum()), len(np.unique(users[chosen])), measured.rows(chosen))
+        for value, chosen in _slices(tables[0])
+    )
     differing = _differing(runs_a[0].settings, runs_b[0].settings)
+    metric_names = [row.metric for row in found[0].rows]
+    main = spec.default_metric(kind)
     return Comparison(
         a=tuple(run.folder for run in runs_a),
         b=tuple(run.folder for run in runs_b),
@@ -309,15 +394,136 @@ def compare(runs_a: Sequence[Trained], runs_b: Sequence[Trained], seed: int = 0)
         notes=(*_notes(runs_a, runs_b, tables, differing), *sampling),
         method={
             "interval": "95 %, percentiles of a paired bootstrap over users",
-            "p": "two-sided, paired randomisation (sign-flip) over users"
-            + (", all assignments where users are few" if any(exact) else ""),
-            "resamples": paired.RESAMPLES,
+            "p": measured.p_method(),
+            "resamples": measured.resamples,
             "seed": seed,
-            "groups_of_users": paired.MAX_UNITS if found[0].users > paired.MAX_UNITS else None,
+            "groups_of_users": measured.max_units if found[0].users > measured.max_units else None,
             "corrected_for_many_rows": False,
         },
-        slices=tuple(found),
+        slices=found,
+        main=main if main in metric_names else metric_names[0],
+        noun=_NOUNS[kind],
     )
+
+
+def _one_kind(runs: Sequence[Trained]) -> str:
+    """The kind of window of all runs, which have the same steps if they have any."""
+    for what, values in (("kinds of window", [r.kind for r in runs]), ("steps", [r.steps for r in runs])):
+        if len(set(values)) > 1:
+            other = next(index for index, value in enumerate(values) if value != values[0])
+            raise errors.InputError(
+                f"the runs have different {what}: {runs[0].folder} has {_text(values[0])}, {runs[other].folder} "
+                f"has {_text(values[other])}"
+            )
+    return runs[0].kind
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ", ".join(value)
+
+
+class _Ranks:
+    """Ranking metrics of the runs of both sides on any of their windows.
+
+    Args:
+      tables: of `ranks`, with equal rows; those of A come first.
+      count_a: how many are A's.
+      users: `[W]` int, codes of the windows' users.
+      cutoffs: the K's.
+      sampled_negatives: of the sampled metrics; None: there are none.
+      seed: of the resamples.
+    """
+
+    resamples, max_units = paired.RESAMPLES, paired.MAX_UNITS
+
+    def __init__(
+        self,
+        tables: Sequence[pd.DataFrame],
+        count_a: int,
+        users: np.ndarray,
+        cutoffs: Sequence[int],
+        sampled_negatives: Optional[int],
+        seed: int,
+    ):
+        values = np.stack(
+            [
+                metrics.metric_values(t[names.RANK], cutoffs, sampled_negatives, t.get(names.CANDIDATES))
+                for t in tables
+            ]
+        )
+        self._a, self._b, self._users, self._seed = values[:count_a], values[count_a:], users, seed
+        self._names = spec.ranking_metrics(cutoffs, sampled_negatives)
+        self._any_exact = False
+
+    def rows(self, chosen: np.ndarray) -> Tuple[Row, ...]:
+        """Of the chosen windows, `[W]` bool."""
+        found, exact = _rows(
+            self._a[:, chosen], self._b[:, chosen], self._users[chosen], self._names, self._seed
+        )
+        self._any_exact |= exact
+        return found
+
+    def p_method(self) -> str:
+        """How the p values of the rows were made."""
+        return "two-sided, paired randomisation (sign-flip) over users" + (
+            ", all assignments where users are few" if self._any_exact else ""
+        )
+
+
+class _Probabilities:
+    """Metrics of exposures of the runs of both sides; see `_Ranks`.
+
+    Raises:
+      errors.InputError: if the runs do not have the same labels.
+    """
+
+    resamples, max_units = paired_scores.RESAMPLES, paired_scores.MAX_UNITS
+
+    def __init__(
+        self, tables: Sequence[pd.DataFrame], count_a: int, users: np.ndarray, steps: Sequence[str], seed: int
+    ):
+        columns = [names.LABEL_PREFIX + step for step in steps]
+        self._labels = tables[0][columns].to_numpy()
+        for table in tables[1:]:
+            differing = int((table[columns].to_numpy() != self._labels).any(axis=1).sum())
+            if differing:
+                raise errors.InputError(
+                    f"{differing:,} of {len(users):,} exposures have other labels in one run than in another: their "
+                    f"windows know of other events (horizon, censored, inconsistent)"
+                )
+        values = np.stack([table[list(steps)].to_numpy() for table in tables])
+        self._a, self._b = values[:count_a], values[count_a:]
+        self._users, self._steps, self._seed = users, tuple(steps), seed
+
+    def rows(self, chosen: np.ndarray) -> Tuple[Row, ...]:
+        """Of the chosen exposures, `[N]` bool."""
+        codes = np.unique(self._users[chosen], return_inverse=True)[1]
+        found = paired_scores.compare(
+            self._a[:, chosen], self._b[:, chosen], self._labels[chosen], codes, self._steps, self._seed
+        )
+        return tuple(self._row(name, one) for name, one in found.items())
+
+    def _row(self, name: str, found: paired_scores.Difference) -> Row:
+        bounded = found.low < found.high
+        return Row(
+            metric=name,
+            a=_number(found.a.mean()) if len(found.a) else None,
+            b=_number(found.b.mean()) if len(found.b) else None,
+            a_sd=_number(found.a.std(ddof=1)) if len(found.a) > 1 else None,
+            b_sd=_number(found.b.std(ddof=1)) if len(found.b) > 1 else None,
+            difference=_number(found.difference),
+            low=found.low if bounded else None,
+            high=found.high if bounded else None,
+            p=_number(found.p),
+        )
+
+    def p_method(self) -> str:
+        """How the p values of the rows were made."""
+        return "two-sided, of the same bootstrap: twice the smaller share of resamples on one side of zero"
+
+
+def _number(value: Any) -> Optional[float]:
+    return float(value) if np.isfinite(value) else None
 
 
 def _any_and_all(keys: Sequence[pd.MultiIndex]) -> Tuple[pd.MultiIndex, pd.MultiIndex]:
@@ -328,10 +534,10 @@ def _any_and_all(keys: Sequence[pd.MultiIndex]) -> Tuple[pd.MultiIndex, pd.Multi
     )
 
 
-def _numbered(table: pd.DataFrame) -> pd.DataFrame:
-    """Windows by their key; those with an equal key are told apart by their order."""
-    table = table.assign(occurrence=table.groupby(_KEY, sort=False).cumcount())
-    return table.set_index([*_KEY, "occurrence"])
+def _numbered(table: pd.DataFrame, key: Sequence[str]) -> pd.DataFrame:
+    """Examples by their key; those with an equal key are told apart by their order."""
+    table = table.assign(occurrence=table.groupby(list(key), sort=False).cumcount())
+    return table.set_index([*key, "occurrence"])
 
 
 def _cutoffs(run: Trained) -> Sequence[int]:
@@ -353,7 +559,7 @@ def _sampled(
     else:
         (negatives,) = asked
         return negatives, (
-            f"{metrics.SAMPLED_PREFIX}{negatives} metrics rank among {negatives} other candidates drawn at "
+            f"{spec.SAMPLED_PREFIX}{negatives} metrics rank among {negatives} other candidates drawn at "
             f"random: expected values, only for comparison with papers that report those.",
         )
     return None, (f"Sampled metrics are left out: {why}.",)
@@ -425,7 +631,7 @@ def _notes(
             notes.append(f"Several runs of {side} have the same seed.")
     if any(key == "evaluation.exclude_seen" for key, _, _ in differing):
         notes.append("Only one side leaves seen items out of the ranking: the ranks do not mean the same.")
-    sizes = sorted({int(table[_CATALOGUE_SIZE].iloc[0]) for table in tables})
+    sizes = sorted({int(table[_CATALOGUE_SIZE].iloc[0]) for table in tables if _CATALOGUE_SIZE in table})
     if len(sizes) > 1:
         notes.append(
             f"The catalogues differ ({', '.join(f'{n:,}' for n in sizes)} items): ranks are among as many."
@@ -444,7 +650,7 @@ def table(found: Comparison) -> str:
     lines += [f"   {key}: {a} -> {b}" for key, a, b in found.differing]
     overall = found.slices[0]
     lines.append(
-        f"{overall.windows:,} test windows of {overall.users:,} users in both; only in A {found.only_a:,}, "
+        f"{overall.windows:,} test {found.noun} of {overall.users:,} users in both; only in A {found.only_a:,}, "
         f"only in B {found.only_b:,}"
         + (f", not in all runs of a side {found.incomplete:,}" if found.incomplete else "")
     )
@@ -452,7 +658,7 @@ def table(found: Comparison) -> str:
     header = ("", "A", "B", "B - A", "95 % interval", "p")
     cells: List[Tuple[str, ...]] = []
     for part in found.slices:
-        title = f"{verdict.slice_name(part.slice)}: {part.windows:,} windows, {part.users:,} users"
+        title = f"{verdict.slice_name(part.slice)}: {part.windows:,} {found.noun}, {part.users:,} users"
         cells.append((title,))
         for row in part.rows:
             interval = "–" if row.low is None else f"[{row.low:+.4f}, {row.high:+.4f}]"
@@ -461,9 +667,9 @@ def table(found: Comparison) -> str:
                     f"  {row.metric}",
                     _mean(row.a, row.a_sd),
                     _mean(row.b, row.b_sd),
-                    f"{row.difference:+.4f}",
+                    "–" if row.difference is None else f"{row.difference:+.4f}",
                     interval,
-                    f"{row.p:.4f}",
+                    "–" if row.p is None else f"{row.p:.4f}",
                 )
             )
     widths = [max(len(row[i]) for row in (header, *cells) if len(row) > 1) for i in range(len(header))]
@@ -498,7 +704,9 @@ def side_name(folders: Sequence[str]) -> str:
     return f"{parents.pop()}: {', '.join(os.path.basename(os.path.normpath(folder)) for folder in folders)}"
 
 
-def _mean(value: float, deviation: Optional[float]) -> str:
+def _mean(value: Optional[float], deviation: Optional[float]) -> str:
+    if value is None:
+        return "–"
     return f"{value:.4f}" if deviation is None else f"{value:.4f} ± {deviation:.4f}"
 
 
@@ -509,8 +717,7 @@ def page(found: Comparison) -> str:
     from pipeline import report
 
     metric_names = [row.metric for row in found.slices[0].rows]
-    main = _MAIN_METRIC if _MAIN_METRIC in metric_names else metric_names[0]
-    overall = next(row for row in found.slices[0].rows if row.metric == main)
+    overall = next(row for row in found.slices[0].rows if row.metric == found.main)
     return report.render(
         "compare_template.html",
         "",
@@ -532,7 +739,7 @@ def _status(row: Row) -> Dict[str, str]:
     name = row.metric.upper()
     if row.low is None or row.low <= 0 <= row.high or row.p >= 1 - paired.LEVEL:
         return {"kind": "open", "label": "No clear difference", "title": f"{name} of A and B may be equal"}
-    better = row.difference > 0
+    better = (row.difference > 0) != spec.lower_is_better(row.metric)
     side, other = ("B", "A") if better else ("A", "B")
     return {
         "kind": "good" if better else "bad",
@@ -546,6 +753,7 @@ def _panel(found: Comparison, index: int, ticks: Any) -> Dict[str, Any]:
     left, right, top, row_height = 250.0, 930.0, 16.0, 32.0
     parts = [(part, part.rows[index]) for part in found.slices]
     bounds = [bound for _, row in parts for bound in (row.difference, row.low, row.high) if bound is not None]
+    bounds = bounds or [0.0]
     marked = ticks(min(0.0, *bounds), max(0.0, *bounds), 7)
     scale = (right - left) / (marked[-1] - marked[0])
 
@@ -557,7 +765,7 @@ def _panel(found: Comparison, index: int, ticks: Any) -> Dict[str, Any]:
             "name": verdict.slice_name(part.slice),
             "part": part,
             "row": row,
-            "x": x(row.difference),
+            "x": None if row.difference is None else x(row.difference),
             "low": None if row.low is None else x(row.low),
             "high": None if row.high is None else x(row.high),
             "y": top + row_height * (number + 0.5),
@@ -568,6 +776,7 @@ def _panel(found: Comparison, index: int, ticks: Any) -> Dict[str, Any]:
     return {
         "metric": parts[0][1].metric,
         "title": parts[0][1].metric.upper(),
+        "better": "left" if spec.lower_is_better(parts[0][1].metric) else "right",
         "rows": rows,
         "ticks": [(x(tick), f"{tick:+g}" if tick else "0") for tick in marked],
         "zero": x(0.0),

@@ -92,6 +92,7 @@ class Experiment(settings.Settings):
             self._check_exposures(self.window)
         else:
             self._check_next()
+        evaluator_spec.check(self.evaluation, self.gate, self.window)
         if self.split.target_behaviors and self.log.columns.behavior is None:
             raise ValueError("split.target_behaviors needs log.columns.behavior, found none")
         return self
@@ -219,7 +220,7 @@ def _check_space(path: str, values: Mapping[str, Any], tuning: search.TuningSett
 
 def _override(values: Dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
-    if not equals or not re.fullmatch(r"[A-Za-z_][\w@.-]*", key):
+    if not equals or not re.fullmatch(r"[A-Za-z_][\w@./-]*", key):
         raise errors.InputError(f"--set takes KEY=VALUE, as training.epochs=5; found {override!r}")
     try:
         _put(values, key, yaml.safe_load(text))

@@ -113,7 +113,7 @@ def create_pipeline(
         example_splits=[names.TEST],
         model=model,
         baseline_model=latest_blessed.outputs["model"] if latest_blessed else None,
-        eval_config=evaluator_config.eval_config(experiment.evaluation, experiment.gate),
+        eval_config=evaluator_config.eval_config(experiment.evaluation, experiment.gate, experiment.window),
     )
     pushing: List[base_node.BaseNode] = []
     if push:

@@ -11,12 +11,12 @@ import jinja2
 from apache_beam.io import filesystem, filesystems
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 
+from components.evaluator import spec as evaluator_spec
 from pipeline import lineage
 from schemas import names
 
 FILE = "report.html"
 
-_MAIN_METRIC = "ndcg@10"
 _REJECTED_SHOWN = 20
 
 
@@ -247,8 +247,10 @@ def _training(history: Optional[Mapping[str, Any]]) -> Optional[Dict[str, Any]]:
         return None
     epochs = history.get("epochs") or []
     best = history.get("best_epoch")
+    objective = history.get("objective") or evaluator_spec.default_metric("next")
+    measured = f"{objective.upper()} on eval" + (", whole catalogue" if "@" in objective else "")
     plots = []
-    for key, title in (("loss", "Training loss"), (_MAIN_METRIC, "NDCG@10 on eval, whole catalogue")):
+    for key, title in (("loss", "Training loss"), (objective, measured)):
         points = [(e["epoch"], e[key]) for e in epochs if _is_number(e.get(key))]
         if len(points) > 1:
             plots.append(_curve(title, points, best))
@@ -313,21 +315,78 @@ def _evaluation(artifacts: Mapping[str, lineage.Artifact]) -> Optional[Dict[str,
         found = verdict.read(artifacts["ModelEvaluation"].uri, blessing.uri if blessing else None)
     except FileNotFoundError:
         return None
-    measured = found.overall.candidate if found.overall else ()
+    metrics = list(found.overall.candidate) if found.overall else []
+    if found.steps:
+        metrics = [name for name in evaluator_spec.conversion_metrics(found.steps) if name in metrics]
     # Stable: those of the whole catalogue first.
-    shown = sorted(measured, key=lambda name: name.startswith(metrics.SAMPLED_PREFIX))
+    metrics.sort(key=lambda name: name.startswith(evaluator_spec.SAMPLED_PREFIX))
+    main = evaluator_spec.default_metric("exposure" if found.steps else "next")
     return {
         "verdict": found,
-        "main": _MAIN_METRIC if _MAIN_METRIC in shown else next(iter(shown), None),
-        "panels": [_panel(name, found, verdict.slice_name) for name in shown],
-        "sampled": any(name.startswith(metrics.SAMPLED_PREFIX) for name in shown),
+        "main": main if main in metrics else next(iter(metrics), None),
+        "noun": "exposures" if found.steps else "windows",
+        "panels": [_panel(name, found, verdict.slice_name) for name in metrics],
+        "sampled": any(name.startswith(evaluator_spec.SAMPLED_PREFIX) for name in metrics),
+        "steps": [_step(step, found) for step in found.steps] if found.overall else [],
+    }
+
+
+def _step(step: str, found: Any) -> Dict[str, Any]:
+    """What is known of one step of exposures on the whole split."""
+    overall = found.overall
+    candidate, loss = overall.candidate, overall.candidate[f"log_loss/{step}"].value
+    return {
+        "name": step,
+        "labels": overall.labels[step],
+        **{
+            metric: candidate[f"{metric}/{step}"]
+            for metric in ("positive_rate", "auc", "auc_pr", "log_loss", "ece", "calibration")
+        },
+        "base_loss": loss + overall.lift[f"log_loss/{step}"].value,
+        "live_auc": overall.baseline[f"auc/{step}"] if found.has_baseline else None,
+        "improvement": overall.improvement.get(step),
+        "curve": _calibration(overall.curves.get(step, ())),
+    }
+
+
+def _calibration(bins: Sequence[Any]) -> Optional[Dict[str, Any]]:
+    """Geometry of a calibration curve, 480 by 330; None where there is too little to draw."""
+    if len(bins) < 2:
+        return None
+    left, right, top, bottom = 58.0, 468.0, 14.0, 284.0
+    reached = [each.predicted for each in bins]
+    reached += [each.observed.value if each.observed.high is None else each.observed.high for each in bins]
+    marked = ticks(0.0, max(reached), 6)
+
+    def x(value: float) -> float:
+        return round(left + value / marked[-1] * (right - left), 1)
+
+    def y(value: float) -> float:
+        return round(bottom - value / marked[-1] * (bottom - top), 1)
+
+    return {
+        "frame": (left, right, top, bottom),
+        "ticks": [(x(tick), y(tick), f"{tick:g}") for tick in marked],
+        "dots": [
+            {
+                "x": x(each.predicted),
+                "y": y(each.observed.value),
+                "low": None if each.observed.low is None else y(each.observed.low),
+                "high": None if each.observed.high is None else y(each.observed.high),
+                "bin": each,
+            }
+            for each in bins
+        ],
+        "path": " ".join(f"{x(each.predicted)},{y(each.observed.value)}" for each in bins),
     }
 
 
 def _panel(name: str, found: Any, slice_name: Any) -> Dict[str, Any]:
     """One metric by slice: a table, and the geometry of a dot-and-interval plot, 960 wide."""
     left, right, top, row_height = 250.0, 930.0, 16.0, 40.0
-    series = [("candidate", "This model"), ("popularity", "Popularity")]
+    series = [("candidate", "This model")]
+    if not found.steps:
+        series.append(("popularity", "Popularity"))
     if found.has_baseline:
         series.append(("baseline", "Last blessed"))
     rows = []
@@ -342,23 +401,31 @@ def _panel(name: str, found: Any, slice_name: Any) -> Dict[str, Any]:
         for row in rows
         for part, _ in series
         for estimate in [getattr(row["result"], part)[name]]
-        for bound in (estimate.value, estimate.high)
-        if bound is not None
+        for bound in (estimate.low, estimate.value, estimate.high)
+        if _is_number(bound)
     ]
-    marked = ticks(0.0, max(bounds) or 1.0, 6)
-    scale = (right - left) / marked[-1]
+    # Chance is where an area under the ROC curve starts.
+    start = min([0.5, *bounds]) if name.split("/")[0] == evaluator_spec.AUC else 0.0
+    marked = ticks(start, max(bounds, default=0.0) or 1.0, 6)
+    scale = (right - left) / (marked[-1] - marked[0])
+
+    def x(value: Optional[float]) -> Optional[float]:
+        return round(left + (value - marked[0]) * scale, 1) if _is_number(value) else None
+
     for row in rows:
         row["marks"] = []
         for offset, (part, title) in enumerate(series):
             estimate = getattr(row["result"], part)[name]
+            if not _is_number(estimate.value):
+                continue
             row["marks"].append(
                 {
                     "kind": part,
                     "title": title,
                     "estimate": estimate,
-                    "x": round(left + estimate.value * scale, 1),
-                    "low": None if estimate.low is None else round(left + estimate.low * scale, 1),
-                    "high": None if estimate.high is None else round(left + estimate.high * scale, 1),
+                    "x": x(estimate.value),
+                    "low": x(estimate.low),
+                    "high": x(estimate.high),
                     "y": round(row["y"] + (offset - (len(series) - 1) / 2) * 10, 1),
                 }
             )
@@ -367,7 +434,7 @@ def _panel(name: str, found: Any, slice_name: Any) -> Dict[str, Any]:
         "title": name.upper(),
         "series": series,
         "rows": rows,
-        "ticks": [(round(left + tick * scale, 1), f"{tick:g}") for tick in marked],
+        "ticks": [(x(tick), f"{tick:g}") for tick in marked],
         "bottom": top + row_height * len(found.slices),
         "height": top + row_height * len(found.slices) + 30,
         "top": top,

@@ -21,16 +21,16 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Seque
 import pydantic
 import yaml
 
+from components.evaluator import spec as evaluator_spec
 from pipeline import config, lineage, progress
 from pipeline.runners import local
 from schemas import errors
 from trainer import search as search_lib
 
 FILE = "sweep.json"
-OBJECTIVE = search_lib.OBJECTIVE
 _TRAINING_COMPONENTS = ("Trainer", "Evaluator")
 _FOLDER_LENGTH = 120
-_SHOWN = ("ndcg@10", "hr@10", "mrr")
+_SHOWN = ("ndcg@10", "hr@10", "mrr", "auc", "log_loss")
 
 Values = Mapping[str, Any]
 
@@ -63,10 +63,15 @@ class Trial:
 
 @dataclasses.dataclass
 class Point:
-    """The settings that differ from the experiment's, and what came of them."""
+    """The settings that differ from the experiment's, and what came of them.
+
+    Attributes:
+      objective: the metric on `eval` by which points are ranked; higher is better.
+    """
 
     values: Dict[str, Any]
     trials: List[Trial] = dataclasses.field(default_factory=list)
+    objective: str = evaluator_spec.default_metric("next")
 
     @property
     def label(self) -> str:
@@ -86,7 +91,7 @@ class Point:
     @property
     def score(self) -> float:
         """The mean objective on `eval`; the lowest number where nothing was trained."""
-        found = self.summary("on_eval").get(OBJECTIVE)
+        found = self.summary("on_eval").get(self.objective)
         return -math.inf if found is None else found["mean"]
 
     @property
@@ -213,7 +218,7 @@ class Search:
                 def answer(score: float, trial: Any = trial) -> None:
                     fine = math.isfinite(score)
                     if fine:
-                        oracle.update_trial(trial.trial_id, {OBJECTIVE: score})
+                        oracle.update_trial(trial.trial_id, {search_lib.SCORE: score})
                     trial.status = "COMPLETED" if fine else "FAILED"
                     oracle.end_trial(trial)
 
@@ -280,7 +285,7 @@ class Sweep:
                 for number, (values, answer) in enumerate(
                     points if listed is None else ((v, None) for v in listed)
                 ):
-                    point = self._point(values, number, seeds, found, shown, log_path)
+                    point = self._point(values, number, seeds, found, shown, log_path, base)
                     if answer is not None:
                         answer(point.score)
                     found.append(point)
@@ -312,8 +317,10 @@ class Sweep:
         before: Sequence[Point],
         shown: progress.Progress,
         log_path: str,
+        base: config.Experiment,
     ) -> Point:
-        point = Point(dict(values))
+        objective = evaluator_spec.default_metric(base.window.kind)
+        point = Point(dict(values), objective=objective)
         same = next((other for other in before if other.values == point.values), None)
         for index, seed in enumerate(seeds):
             shown.start(_step(number, seed))
@@ -325,7 +332,7 @@ class Sweep:
             else:
                 trial = self._trial(point, seed, log_path)
             point.trials.append(trial)
-            said = trial.error or f"eval {OBJECTIVE} {trial.on_eval.get(OBJECTIVE, math.nan):.4f}"
+            said = trial.error or f"eval {objective} {trial.on_eval.get(objective, math.nan):.4f}"
             shown.finish(trial.state, f"{point.label}: {said}")
         return point
 
@@ -377,8 +384,12 @@ class Sweep:
             seconds=round(sum(components[name].seconds or 0.0 for name in _TRAINING_COMPONENTS), 1),
             epochs=history["epochs"][-1]["epoch"],
             best_epoch=history["best_epoch"],
-            on_eval={name: value for name, value in best.items() if "@" in name},
-            on_test={} if overall is None else {k: e.value for k, e in overall.candidate.items()},
+            on_eval={name: value for name, value in best.items() if evaluator_spec.is_metric(name)},
+            on_test={
+                name: estimate.value
+                for name, estimate in (overall.candidate.items() if overall else ())
+                if math.isfinite(estimate.value)
+            },
             folder=os.path.join(self.folder, "points", folder_name(point.values), f"seed-{seed}"),
         )
         _forget_others(os.path.dirname(trial.folder), experiment)
@@ -461,7 +472,7 @@ def as_plain(points: Sequence[Point], seeds: Sequence[int], search: str, name: s
     return {
         "name": name,
         "search": search,
-        "objective": f"{OBJECTIVE} on eval, mean over seeds",
+        "objective": f"{_objective(points)} on eval, mean over seeds",
         "seeds": list(seeds),
         "points": [
             {
@@ -479,8 +490,9 @@ def as_plain(points: Sequence[Point], seeds: Sequence[int], search: str, name: s
 def table(points: Sequence[Point]) -> str:
     """The points as text for a terminal, in their order."""
     keys = list(dict.fromkeys(key for point in points for key in point.values))
+    objective = _objective(points)
     shown = [name for name in _SHOWN if any(name in point.summary("on_test") for point in points)]
-    header = [*(keys or ["point"]), f"eval {OBJECTIVE}", *(f"test {name}" for name in shown), "seeds"]
+    header = [*(keys or ["point"]), f"eval {objective}", *(f"test {name}" for name in shown), "seeds"]
     rows = [header]
     for point in points:
         on_eval, on_test = point.summary("on_eval"), point.summary("on_test")
@@ -488,7 +500,7 @@ def table(points: Sequence[Point]) -> str:
         rows.append(
             [
                 *([str(point.values.get(key, "")) for key in keys] or [point.label]),
-                _mean(on_eval.get(OBJECTIVE)),
+                _mean(on_eval.get(objective)),
                 *(_mean(on_test.get(name)) for name in shown),
                 f"{fine}" if fine == len(point.trials) else f"{fine} of {len(point.trials)}",
             ]
@@ -497,8 +509,13 @@ def table(points: Sequence[Point]) -> str:
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
     for point in points:
         lines.extend(f"failed: {point.label}: {error}" for error in point.errors)
-    lines.append(f"Mean ± standard deviation over seeds, sorted by {OBJECTIVE} on eval; test chose nothing.")
+    lines.append(f"Mean ± standard deviation over seeds, sorted by {objective} on eval; test chose nothing.")
     return "\n".join(lines)
+
+
+def _objective(points: Sequence[Point]) -> str:
+    """The metric of all points."""
+    return points[0].objective
 
 
 def _mean(found: Optional[Mapping[str, Optional[float]]]) -> str:

@@ -12,8 +12,8 @@ import pydantic
 from schemas import settings
 from trainer import config
 
-# What a search makes as large as it can, on `eval`.
-OBJECTIVE = "ndcg@10"
+# What Keras Tuner calls the score of a point, whatever metric of `eval` it is; larger is better.
+SCORE = "score"
 RANDOM, BAYESIAN, GRID = "random", "bayesian", "grid"
 # Trials of a random or Bayesian search that says nothing.
 _TRIALS = 20
@@ -251,7 +251,7 @@ def build_oracle(kind: str, space: Mapping[str, Range], trials: int, seed: int) 
         GRID: keras_tuner.oracles.GridSearchOracle,
     }
     oracle = oracles[kind](
-        objective=keras_tuner.Objective(OBJECTIVE, "max"),
+        objective=keras_tuner.Objective(SCORE, "max"),
         max_trials=trials,
         hyperparameters=_hyperparameters(space),
         allow_new_entries=False,

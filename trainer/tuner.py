@@ -55,13 +55,15 @@ class Result:
 
     Attributes:
       values: by key.
-      score: the objective on `eval` at the best epoch; None of a trial that failed.
+      objective: the metric that is to become large.
+      score: its value on `eval` at the best epoch; None of a trial that failed.
       error: why it failed, in one line.
       epochs, best_epoch: how many epochs were trained, and which one the score is of.
       seconds: of training.
     """
 
     values: Dict[str, Any]
+    objective: str = ""
     score: Optional[float] = None
     error: str = ""
     epochs: int = 0
@@ -124,13 +126,13 @@ class Tuner(base_tuner.BaseTuner):
         self._report(result, known)
         if result.score is None:
             raise keras_tuner.errors.FailedTrialError(result.error)
-        return {search.OBJECTIVE: result.score}
+        return {search.SCORE: result.score}
 
     def _report(self, result: Result, known: bool) -> None:
         scores = [one.score for one in self._results.values() if one.score is not None]
         said = f"failed: {result.error}"
         if result.score is not None:
-            said = f"{search.OBJECTIVE} {result.score:.4f} (best {max(scores):.4f})"
+            said = f"{result.objective} {result.score:.4f} (best {max(scores):.4f})"
         _PROGRESS.info(
             "trial %d/%d %s: %s%s",
             len(self._results),
@@ -172,7 +174,8 @@ def _measure(values: Dict[str, Any], history: Mapping[str, Any]) -> Result:
     best = next(epoch for epoch in history["epochs"] if epoch["epoch"] == history["best_epoch"])
     return Result(
         values,
-        score=best[search.OBJECTIVE],
+        objective=history["objective"],
+        score=best[history["objective"]],
         epochs=history["epochs"][-1]["epoch"],
         best_epoch=history["best_epoch"],
         seconds=round(sum(epoch["seconds"] for epoch in history["epochs"]), 3),

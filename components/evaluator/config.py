@@ -1,13 +1,13 @@
 """From our settings to TFMA's: what the standard TFX Evaluator computes and demands."""
 
 import json
-from typing import Dict, List, Optional
+from typing import Any, Dict, List, Optional
 
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import config_pb2
 
-from components.evaluator import metrics, spec
-from schemas import errors
+from components.behavior_example_gen import spec as window_spec
+from components.evaluator import conversion_metrics, metrics, spec
 
 SIGNATURE = "evaluate"
 
@@ -16,41 +16,54 @@ SIGNATURE = "evaluate"
 _OPEN = 0.0
 
 
-def eval_config(evaluation: spec.EvaluationSpec, gate: spec.GateSpec) -> config_pb2.EvalConfig:
+def eval_config(
+    evaluation: spec.EvaluationSpec, gate: spec.GateSpec, window: spec.Window
+) -> config_pb2.EvalConfig:
     """The configuration of the standard Evaluator.
 
-    Both models answer through their `evaluate` signature from serialised examples, and no label
-    is read. Without a baseline model TFX drops the baseline and the change thresholds.
+    Both models answer through their `evaluate` signature from serialised examples; TFMA itself reads no
+    label. Without a baseline model TFX drops the baseline and the change thresholds.
 
     Args:
       evaluation: what is measured.
       gate: the conditions of the blessing.
+      window: whose kind, and whose steps, say which metrics there are.
 
     Raises:
       errors.InputError: for a condition on a metric or slice that is not measured.
     """
-    _check(evaluation, gate)
-    cutoffs = sorted(set(evaluation.cutoffs))
-    settings = {
-        "cutoffs": cutoffs,
+    spec.check(evaluation, gate, window)
+    metric = spec.gate_metric(gate, window)
+    settings: Dict[str, Any] = {
         "intervals": evaluation.confidence_intervals,
-        "gate_metric": gate.metric,
+        "gate_metric": metric,
         "min_slice_examples": gate.min_slice_examples,
     }
-    if evaluation.sampled_negatives is not None:
-        settings["sampled_negatives"] = evaluation.sampled_negatives
+    if isinstance(window, window_spec.ExposureWindow):
+        metrics_class: Any = conversion_metrics.ConversionMetrics
+        settings["steps"] = list(window.steps)
+        lifts = [f"{metrics.LIFT_PREFIX}log_loss/{step}" for step in window.steps]
+        min_lift = gate.min_lift_over_base_rate
+    else:
+        metrics_class = metrics.RankingMetrics
+        settings["cutoffs"] = sorted(set(evaluation.cutoffs))
+        if evaluation.sampled_negatives is not None:
+            settings["sampled_negatives"] = evaluation.sampled_negatives
+        lifts = [metrics.LIFT_PREFIX + metric]
+        min_lift = gate.min_lift_over_popularity
     overall = [config_pb2.SlicingSpec()]
     conditions = _Conditions()
     conditions.add(metrics.EXAMPLE_COUNT, overall, at_least=_OPEN)
-    for name, floor in sorted(gate.min.items()):
-        conditions.add(name, overall, at_least=floor)
-    lift = metrics.LIFT_PREFIX + gate.metric
-    conditions.add(lift, overall, at_least=gate.min_lift_over_popularity)
-    conditions.add(gate.metric, overall, drop_at_most=gate.max_drop)
+    for name in sorted({*gate.min, *gate.max}):
+        conditions.add(name, overall, at_least=gate.min.get(name), at_most=gate.max.get(name))
+    for lift in lifts:
+        conditions.add(lift, overall, at_least=min_lift)
+    conditions.add(metric, overall, worse_by_at_most=gate.max_drop)
     slices = [config_pb2.SlicingSpec(feature_keys=[feature]) for feature in gate.slices]
     if slices:
-        conditions.add(metrics.GATE_PREFIX + lift, slices, at_least=gate.min_lift_over_popularity)
-        conditions.add(metrics.GATE_PREFIX + gate.metric, slices, drop_at_most=gate.max_drop)
+        for lift in lifts:
+            conditions.add(metrics.GATE_PREFIX + lift, slices, at_least=min_lift)
+        conditions.add(metrics.GATE_PREFIX + metric, slices, worse_by_at_most=gate.max_drop)
 
     return config_pb2.EvalConfig(
         model_specs=[
@@ -68,41 +81,18 @@ def eval_config(evaluation: spec.EvaluationSpec, gate: spec.GateSpec) -> config_
             config_pb2.MetricsSpec(
                 metrics=[
                     config_pb2.MetricConfig(
-                        class_name=metrics.RankingMetrics.__name__,
-                        module=metrics.__name__,
+                        class_name=metrics_class.__name__,
+                        module=metrics_class.__module__,
                         config=json.dumps(settings, sort_keys=True),
                     )
                 ],
                 per_slice_thresholds=conditions.thresholds(),
             )
         ],
-        # Intervals come from our metric: see RankingMetrics.
+        # Intervals come from our metrics: see `bootstrap`.
         options=config_pb2.Options(
             include_default_metrics={"value": False}, compute_confidence_intervals={"value": False}
         ),
-    )
-
-
-def _check(evaluation: spec.EvaluationSpec, gate: spec.GateSpec) -> None:
-    cutoffs = sorted(set(evaluation.cutoffs))
-    allowed = metrics.metric_names(cutoffs, evaluation.sampled_negatives)
-    for name in gate.min:
-        if name not in allowed:
-            raise errors.InputError(_not_measured("gate.min", name, allowed))
-    full = metrics.metric_names(cutoffs)
-    if gate.metric not in full:
-        raise errors.InputError(_not_measured("gate.metric", gate.metric, full))
-    for name in gate.slices:
-        if name not in evaluation.slices:
-            raise errors.InputError(
-                f"gate.slices: {name} is not in evaluation.slices ({', '.join(evaluation.slices) or 'empty'})"
-            )
-
-
-def _not_measured(key: str, name: str, allowed) -> str:
-    return (
-        f"{key}: {name} is not measured; allowed: {', '.join(allowed)} (further K through evaluation.cutoffs"
-        + (", sampled ones through evaluation.sampled_negatives)" if key == "gate.min" else ")")
     )
 
 
@@ -117,16 +107,24 @@ class _Conditions:
         name: str,
         slices: List[config_pb2.SlicingSpec],
         at_least: Optional[float] = None,
-        drop_at_most: Optional[float] = None,
+        at_most: Optional[float] = None,
+        worse_by_at_most: Optional[float] = None,
     ) -> None:
         """Adds a condition on a metric's value or on its change; None asks for nothing."""
         threshold = config_pb2.MetricThreshold()
         if at_least is not None:
             threshold.value_threshold.lower_bound.value = at_least
-        if drop_at_most is not None:
-            threshold.change_threshold.direction = config_pb2.MetricDirection.HIGHER_IS_BETTER
-            threshold.change_threshold.absolute.value = -drop_at_most
-        if at_least is None and drop_at_most is None:
+        if at_most is not None:
+            threshold.value_threshold.upper_bound.value = at_most
+        if worse_by_at_most is not None:
+            change = threshold.change_threshold
+            if spec.lower_is_better(name.removeprefix(metrics.GATE_PREFIX)):
+                change.direction = config_pb2.MetricDirection.LOWER_IS_BETTER
+                change.absolute.value = worse_by_at_most
+            else:
+                change.direction = config_pb2.MetricDirection.HIGHER_IS_BETTER
+                change.absolute.value = -worse_by_at_most
+        if not threshold.HasField("value_threshold") and not threshold.HasField("change_threshold"):
             return
         self._by_metric.setdefault(name, []).append(
             config_pb2.PerSliceMetricThreshold(slicing_specs=slices, threshold=threshold)

@@ -10,7 +10,6 @@ number of candidates as well, the same metrics are given of a sampled ranking: s
 """
 
 import dataclasses
-import hashlib
 from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import apache_beam as beam
@@ -18,37 +17,20 @@ import numpy as np
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import config_pb2
 
-from components.evaluator import sampled
+from components.evaluator import bootstrap, sampled, spec
 from schemas import names
 
-# Of what is only for comparison with papers; the number of negatives follows.
-SAMPLED_PREFIX = "sampled"
 POPULARITY_PREFIX = "popularity/"
 LIFT_PREFIX = "lift/"
 GATE_PREFIX = "gate/"
 EXAMPLE_COUNT = "example_count"
-MRR = "mrr"
 
 # Output of `evaluate` that is read where the signature has it: a rank beyond it is a target
 # that the model cannot recommend, a miss even if the catalogue has fewer than K items.
 _CATALOGUE_SIZE = "catalogue_size"
 
-# Resamples of the bootstrap. The standard error has a relative error of 1 / sqrt(2 * 200) = 5 %.
-_RESAMPLES = 200
 # Examples that a slice holds before it folds them into sums.
 _FOLD_AT = 8192
-
-
-def metric_names(cutoffs: Iterable[int], sampled_negatives: Optional[int] = None) -> Tuple[str, ...]:
-    """Names of the base metrics: `hr@K` and `ndcg@K` for each cutoff, and `mrr`.
-
-    With `sampled_negatives`, 99 say, the same follow as `sampled99_hr@K` and so on.
-    """
-    cutoffs = tuple(cutoffs)
-    full = (*(f"hr@{k}" for k in cutoffs), *(f"ndcg@{k}" for k in cutoffs), MRR)
-    if sampled_negatives is None:
-        return full
-    return (*full, *(f"{SAMPLED_PREFIX}{sampled_negatives}_{name}" for name in full))
 
 
 def metric_values(
@@ -67,7 +49,7 @@ def metric_values(
         metrics only.
 
     Returns:
-      float64 `[B, M]`, columns as in `metric_names`.
+      float64 `[B, M]`, columns as in `spec.ranking_metrics`.
 
     Raises:
       ValueError: if sampled metrics are wanted and `candidates` is missing.
@@ -111,14 +93,7 @@ class _RanksPreprocessor(tfma.metrics.Preprocessor):
             if len(self._model_names) > 1:
                 outputs = outputs[model_name]
             ranks.extend(_ranks(outputs, self._candidates))
-        yield _Example(self._user(extracts) if self._intervals else 0, tuple(ranks))
-
-    def _user(self, extracts: Dict[str, Any]) -> int:
-        value = np.asarray(extracts[tfma.FEATURES_KEY].get(names.USER_ID, ())).reshape(-1)
-        if value.size != 1:
-            raise ValueError(f"intervals need one {names.USER_ID} per example, found {value.size}")
-        data = value[0] if isinstance(value[0], bytes) else str(value[0]).encode()
-        return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
+        yield _Example(bootstrap.user_hash(extracts) if self._intervals else 0, tuple(ranks))
 
 
 def _ranks(outputs: Any, candidates: bool) -> List[float]:
@@ -176,22 +151,26 @@ class _Columns:
         self._cutoffs = tuple(cutoffs)
         self._gate = gate
         self._sampled = sampled_negatives
-        base = metric_names(self._cutoffs, self._sampled)
+        base = spec.ranking_metrics(self._cutoffs, self._sampled)
         own = (*base, *(POPULARITY_PREFIX + name for name in base), *(LIFT_PREFIX + name for name in base))
-        self.keys = [_key(name, model) for model in self._model_names for name in own]
+        self.keys = [metric_key(name, model) for model in self._model_names for name in own]
         if self._baseline is not None:
-            self.keys += [_key(name, model, True) for model in self._compared() for name in own]
+            self.keys += [metric_key(name, model, True) for model in self._compared() for name in own]
 
     def _compared(self) -> Tuple[str, ...]:
         return tuple(model for model in self._model_names if model != self._baseline)
 
     def all_keys(self) -> List[tfma.metrics.MetricKey]:
         """Keys of everything that `results` gives."""
-        keys = self.keys + [_key(EXAMPLE_COUNT, model) for model in self._model_names]
+        keys = self.keys + [metric_key(EXAMPLE_COUNT, model) for model in self._model_names]
         if self._gate:
-            keys += [_key(GATE_PREFIX + LIFT_PREFIX + self._gate.metric, model) for model in self._compared()]
+            keys += [
+                metric_key(GATE_PREFIX + LIFT_PREFIX + self._gate.metric, model) for model in self._compared()
+            ]
             if self._baseline is not None:
-                keys += [_key(GATE_PREFIX + self._gate.metric, model, True) for model in self._compared()]
+                keys += [
+                    metric_key(GATE_PREFIX + self._gate.metric, model, True) for model in self._compared()
+                ]
         return keys
 
     def values(self, ranks: np.ndarray) -> np.ndarray:
@@ -216,50 +195,27 @@ class _Columns:
             decides = sums.count >= self._gate.min_examples
             for model in self._compared():
                 lift = LIFT_PREFIX + self._gate.metric
-                result[_key(GATE_PREFIX + lift, model)] = result[_key(lift, model)] if decides else np.inf
+                result[metric_key(GATE_PREFIX + lift, model)] = (
+                    result[metric_key(lift, model)] if decides else np.inf
+                )
                 if self._baseline is not None:
-                    drop = result[_key(self._gate.metric, model, True)]
-                    result[_key(GATE_PREFIX + self._gate.metric, model, True)] = drop if decides else 0.0
+                    drop = result[metric_key(self._gate.metric, model, True)]
+                    result[metric_key(GATE_PREFIX + self._gate.metric, model, True)] = (
+                        drop if decides else 0.0
+                    )
         if len(sums.weight):
             errors, freedom = _standard_errors(sums)
             if freedom:
                 for key, mean, error in zip(self.keys, means.tolist(), errors.tolist()):
                     result[key] = tfma.types.ValueWithTDistribution(mean, error, freedom, mean)
         for model in self._model_names:
-            result[_key(EXAMPLE_COUNT, model)] = float(sums.count)
+            result[metric_key(EXAMPLE_COUNT, model)] = float(sums.count)
         return result
 
 
-def _key(name: str, model_name: str, is_diff: bool = False) -> tfma.metrics.MetricKey:
+def metric_key(name: str, model_name: str, is_diff: bool = False) -> tfma.metrics.MetricKey:
     # Without a mark of weighting, as the keys that MetricsSpec.thresholds looks for.
     return tfma.metrics.MetricKey(name, model_name=model_name, example_weighted=None, is_diff=is_diff)
-
-
-def _mix(values: np.ndarray) -> np.ndarray:
-    """SplitMix64's finaliser (Steele et al., OOPSLA 2014) on uint64."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
-
-
-_STREAMS = np.arange(1, _RESAMPLES + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-# P(X <= x) for x = 0..10 of a Poisson variable with mean 1, as 32-bit fractions.
-_POISSON_STEPS = np.floor(
-    np.exp(-1.0) * np.cumsum(1.0 / np.concatenate([[1.0], np.cumprod(np.arange(1.0, 11.0))])) * 2.0**32
-).astype(np.uint32)
-
-
-def _poisson_weights(users: np.ndarray) -> np.ndarray:
-    """How often each resample takes each user: Poisson(1), a function of the user's hash alone.
-
-    Args:
-      users: uint64 `[B]`.
-
-    Returns:
-      float64 `[B, _RESAMPLES]`.
-    """
-    uniform = (_mix(users[:, None] + _STREAMS[None, :]) >> np.uint64(32)).astype(np.uint32)
-    return np.searchsorted(_POISSON_STEPS, uniform, side="right").astype(np.float64)
 
 
 @dataclasses.dataclass
@@ -282,22 +238,18 @@ def _standard_errors(sums: _Sums) -> Tuple[np.ndarray, int]:
     # The variance of a resample's size is the sum of squares of the users' numbers of examples:
     # Kish's effective number of users follows from it without counting users.
     users = sums.count**2 / max(float(np.var(sums.weight, ddof=1)), 1e-9)
-    return means.std(axis=0, ddof=1), int(min(_RESAMPLES - 1, max(round(users) - 1, 0)))
+    return means.std(axis=0, ddof=1), int(min(bootstrap.RESAMPLES - 1, max(round(users) - 1, 0)))
 
 
 class _RankingCombiner(beam.CombineFn):
-    """Means of all metrics over a slice, with standard errors by a Poisson bootstrap over users.
+    """Means of all metrics over a slice, with standard errors by `bootstrap`.
 
-    The events of one user are not independent, so users are resampled, not examples; with one
-    example per user the two are the same. A user's weight in a resample comes from a hash of
-    the user, so workers need not meet, models are compared on the same resamples, and two runs
-    give equal intervals. TFMA's own bootstrap calls Python for each example in each resample;
-    this one works on thousands of examples at once.
+    It works on thousands of examples at once.
     """
 
     def __init__(self, columns: _Columns, intervals: bool):
         self._columns = columns
-        self._resamples = _RESAMPLES if intervals else 0
+        self._resamples = bootstrap.RESAMPLES if intervals else 0
 
     def create_accumulator(self) -> _Sums:
         size = len(self._columns.keys)
@@ -332,7 +284,9 @@ class _RankingCombiner(beam.CombineFn):
         accumulator.count += len(values)
         accumulator.total += values.sum(axis=0)
         if self._resamples:
-            weights = _poisson_weights(np.array([example.user for example in accumulator.pending], np.uint64))
+            weights = bootstrap.poisson_weights(
+                np.array([example.user for example in accumulator.pending], np.uint64)
+            )
             accumulator.weight += weights.sum(axis=0)
             accumulator.weighted += weights.T @ values
         accumulator.pending = []
@@ -407,8 +361,10 @@ class RankingMetrics(tfma.metrics.Metric):
     ):
         if not cutoffs or min(cutoffs) < 1:
             raise ValueError(f"cutoffs must be positive, found {list(cutoffs)}")
-        if gate_metric is not None and gate_metric not in metric_names(cutoffs):
-            raise ValueError(f"gate_metric must be one of {metric_names(cutoffs)}, found {gate_metric}")
+        if gate_metric is not None and gate_metric not in spec.ranking_metrics(cutoffs):
+            raise ValueError(
+                f"gate_metric must be one of {spec.ranking_metrics(cutoffs)}, found {gate_metric}"
+            )
         if sampled_negatives is not None and sampled_negatives < 1:
             raise ValueError(f"sampled_negatives must be positive, found {sampled_negatives}")
         super().__init__(

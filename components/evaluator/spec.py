@@ -1,21 +1,37 @@
-"""What is measured on the test windows, and what a model must reach to be blessed."""
+"""What is measured on the test examples, and what a model must reach to be blessed."""
 
-from typing import Dict, Literal, Optional, Tuple
+from typing import Dict, Iterable, Literal, Optional, Sequence, Tuple, Union
 
 import pydantic
 
-from schemas import names, settings
+from components.behavior_example_gen import spec as window_spec
+from schemas import errors, names, settings
 
 Slice = Literal["user_frequency", "item_frequency", "history_length", "user_status"]
+Window = Union[window_spec.NextWindow, window_spec.ExposureWindow]
+
+MRR = "mrr"
+# Of what is only for comparison with papers; the number of negatives follows.
+SAMPLED_PREFIX = "sampled"
+AUC = "auc"
+CHAIN_VIOLATIONS = "chain_violations"
+# Of exposures: metrics that also have a mean over the steps, and those of single steps alone.
+_MEANS = (AUC, "auc_pr", "log_loss")
+_OF_STEPS = ("ece", "calibration")
+# What "worse" is known of: a calibration is best at 1, neither high nor low.
+_COMPARED = (*_MEANS, "ece")
+_LOWER_IS_BETTER = ("log_loss", "ece", CHAIN_VIOLATIONS)
+_DEFAULT_METRICS = {"next": "ndcg@10", "exposure": AUC}
+_NO_LIFT = 0.0
 
 
 class EvaluationSpec(settings.Settings):
     """Attributes:
     exclude_seen: leave the items that the user has met before the target out of the
-      ranking (the target itself always stays in).
-    cutoffs: the K of HR@K and NDCG@K.
-    sampled_negatives: give every metric among the target and so many other candidates
-      drawn uniformly as well (`sampled99_ndcg@10`): its expectation, without a draw.
+      ranking (the target itself always stays in). Of `next` windows.
+    cutoffs: the K of HR@K and NDCG@K. Of `next` windows.
+    sampled_negatives: give every metric of `next` windows among the target and so many other
+      candidates drawn uniformly as well (`sampled99_ndcg@10`): its expectation, without a draw.
       Only for comparison with papers that rank so; see `components.evaluator.sampled`.
     slices: features by whose values every metric is given as well.
     confidence_intervals: 95 % intervals by Poisson bootstrap over users.
@@ -29,23 +45,127 @@ class EvaluationSpec(settings.Settings):
 
 
 class GateSpec(settings.Settings):
-    """A model is blessed when every condition that is set holds on the test windows.
+    """A model is blessed when every condition that is set holds on the test examples.
+
+    A metric of exposures that has no value (no exposure with a known label of a step, or all labels
+    alike) fails its condition on the whole split, and decides nothing on a slice.
 
     Attributes:
-      min: lowest allowed value by metric, as in `{ndcg@10: 0.05}`; of sampled metrics, too,
-        where `evaluation.sampled_negatives` is set.
-      min_lift_over_popularity: by how much the metric must exceed the popularity
+      min: lowest allowed value by metric, as in `{ndcg@10: 0.05}` or `{auc/buy: 0.7}`; of sampled
+        metrics, too, where `evaluation.sampled_negatives` is set.
+      max: highest allowed value by metric, as in `{ece/buy: 0.02, chain_violations: 0.01}`.
+      min_lift_over_popularity: of `next` windows: by how much the metric must exceed the popularity
         ranking's, on the same examples; None asks for nothing.
-      max_drop: by how much it may fall below the last blessed model's; None asks for
+      min_lift_over_base_rate: of exposures: by how much the log loss of each step must be below that
+        of the best constant, the step's share of positives on the same examples (in nats); None asks
+        for nothing. Ranking alone cannot pass it: probabilities must be worth more than a constant.
+      max_drop: by how much the metric may be worse than the last blessed model's; None asks for
         nothing.
-      metric: the metric of the last two conditions; never a sampled one.
-      slices: the last two conditions hold for each value of these features as well.
+      metric: of `max_drop` and `min_lift_over_popularity`, never a sampled one; None is ndcg@10, and of
+        exposures the mean AUC over the steps (auc). A lower log_loss or ece is the better one.
+      slices: the conditions of lift and drop hold for each value of these features as well.
       min_slice_examples: a slice with fewer examples decides nothing.
     """
 
     min: Dict[str, float] = {}
-    min_lift_over_popularity: Optional[float] = 0.0
+    max: Dict[str, float] = {}
+    min_lift_over_popularity: Optional[float] = _NO_LIFT
+    min_lift_over_base_rate: Optional[float] = _NO_LIFT
     max_drop: Optional[float] = pydantic.Field(default=0.005, ge=0)
-    metric: str = pydantic.Field(default="ndcg@10", pattern=r"^(hr|ndcg)@[1-9][0-9]*$|^mrr$")
+    metric: Optional[str] = None
     slices: Tuple[Slice, ...] = ()
     min_slice_examples: int = pydantic.Field(default=50, ge=1)
+
+
+def ranking_metrics(cutoffs: Iterable[int], sampled_negatives: Optional[int] = None) -> Tuple[str, ...]:
+    """Metrics of `next` windows: `hr@K` and `ndcg@K` for each cutoff, and `mrr`.
+
+    With `sampled_negatives`, 99 say, the same follow as `sampled99_hr@K` and so on.
+    """
+    cutoffs = tuple(cutoffs)
+    full = (*(f"hr@{k}" for k in cutoffs), *(f"ndcg@{k}" for k in cutoffs), MRR)
+    if sampled_negatives is None:
+        return full
+    return (*full, *(f"{SAMPLED_PREFIX}{sampled_negatives}_{name}" for name in full))
+
+
+def conversion_metrics(steps: Sequence[str]) -> Tuple[str, ...]:
+    """Metrics of exposures: means over steps (`auc`), then those of each step (`auc/buy`)."""
+    chain = (CHAIN_VIOLATIONS,) if len(steps) > 1 else ()
+    return (
+        *_MEANS,
+        *(f"{metric}/{step}" for metric in (*_MEANS, *_OF_STEPS) for step in steps),
+        *chain,
+    )
+
+
+def is_metric(name: str) -> bool:
+    """Whether a name, as training measures it on `eval`, is a metric's rather than a time's or a rate's."""
+    return "@" in name or name == MRR or name.split("/")[0] in (*_MEANS, *_OF_STEPS, CHAIN_VIOLATIONS)
+
+
+def lower_is_better(metric: str) -> bool:
+    """Whether a lower value of a metric is the better one."""
+    return metric.split("/")[0] in _LOWER_IS_BETTER
+
+
+def default_metric(kind: str) -> str:
+    """The metric by which models of a kind of window are chosen and compared."""
+    return _DEFAULT_METRICS[kind]
+
+
+def gate_metric(gate: GateSpec, window: Window) -> str:
+    """The metric of the gate's conditions on lift and drop."""
+    return gate.metric or default_metric(window.kind)
+
+
+def check(evaluation: EvaluationSpec, gate: GateSpec, window: Window) -> None:
+    """Checks that the gate asks for what is measured.
+
+    Raises:
+      errors.InputError: for a condition on a metric or slice that is not, or of another kind of window.
+    """
+    exposures = window.kind == "exposure"
+    if exposures:
+        measured, hint = conversion_metrics(window.steps), ""
+        compared = [name for name in measured if name.split("/")[0] in _COMPARED]
+    else:
+        cutoffs = sorted(set(evaluation.cutoffs))
+        measured = ranking_metrics(cutoffs, evaluation.sampled_negatives)
+        hint = " (further K through evaluation.cutoffs, sampled ones through evaluation.sampled_negatives)"
+        compared = list(ranking_metrics(cutoffs))
+    for key, wanted, allowed in (
+        ("gate.min", gate.min, measured),
+        ("gate.max", gate.max, measured),
+        ("gate.metric", [gate_metric(gate, window)], compared),
+    ):
+        for name in wanted:
+            if name not in allowed:
+                raise errors.InputError(
+                    f"{key}: found {name}, which is not measured; allowed: {', '.join(allowed)}{hint}"
+                    if name not in measured
+                    else f"{key}: found {name}, of which neither more nor less is better; allowed: "
+                    f"{', '.join(allowed)}"
+                )
+    for name in set(gate.min) & set(gate.max):
+        if gate.min[name] > gate.max[name]:
+            raise errors.InputError(
+                f"gate.max: found {gate.max[name]:g} for {name}, which gate.min asks to be at least "
+                f"{gate.min[name]:g}"
+            )
+    # Written out, an experiment names the default of the other kind, too.
+    for key, of_exposures in (("min_lift_over_popularity", False), ("min_lift_over_base_rate", True)):
+        found = getattr(gate, key)
+        if of_exposures != exposures and found not in (None, _NO_LIFT):
+            kind, other = (
+                ("exposure", "min_lift_over_base_rate") if exposures else ("next", "min_lift_over_popularity")
+            )
+            raise errors.InputError(
+                f"gate.{key}: found {found:g} with window: {{kind: {kind}}}, where the floor is gate.{other}"
+            )
+    for name in gate.slices:
+        if name not in evaluation.slices:
+            raise errors.InputError(
+                f"gate.slices: found {name}, which is not in evaluation.slices "
+                f"({', '.join(evaluation.slices) or 'empty'})"
+            )

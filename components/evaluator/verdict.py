@@ -2,17 +2,19 @@
 
 import dataclasses
 import json
+import math
 import os
 import re
-from typing import Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import config_pb2
 from tensorflow_model_analysis.writers import eval_config_writer
 from tfx.components.evaluator import constants
 
-from components.evaluator import metrics
+from components.evaluator import conversion_metrics, metrics, spec
 
 Slice = Tuple[Tuple[str, str], ...]
 OVERALL: Slice = ()
@@ -30,16 +32,37 @@ class Estimate:
 
 
 @dataclasses.dataclass(frozen=True)
+class Labels:
+    """How many labels of a step are known, and how many of them are positive."""
+
+    known: int
+    positive: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Bin:
+    """A bin of a calibration curve: mean probability, share of positives with its interval, examples."""
+
+    predicted: float
+    observed: Estimate
+    examples: int
+
+
+@dataclasses.dataclass(frozen=True)
 class SliceResult:
-    """All metrics of one slice, by name (`hr@10`, `ndcg@10`, `mrr`, ...).
+    """All metrics of one slice, by name (`hr@10`, `ndcg@10`, `mrr`, ... or `auc/buy`, `auc`, ...).
 
     Attributes:
       slice: pairs of feature and value; empty for the whole split.
-      examples: number of test windows in it.
+      examples: number of test windows (or exposures) in it.
       candidate, popularity, baseline: the metrics of the three; `baseline` (the last blessed
-        model) is None on the first run.
-      lift: candidate minus popularity, paired by example.
+        model) is None on the first run; `popularity` is empty for exposures. Metrics of exposures
+        may have no value: it is not a number.
+      lift: candidate minus popularity, paired by example; for exposures, by which the log loss is
+        below that of the best constant (`log_loss/buy`).
       change: candidate minus baseline, paired by example; None on the first run.
+      improvement: RelaImpr of the candidate over the baseline, by step of exposures.
+      labels, curves: of exposures, by step; the candidate's calibration curve, by ascending probability.
     """
 
     slice: Slice
@@ -49,6 +72,9 @@ class SliceResult:
     lift: Mapping[str, Estimate]
     baseline: Optional[Mapping[str, Estimate]] = None
     change: Optional[Mapping[str, Estimate]] = None
+    improvement: Mapping[str, Estimate] = dataclasses.field(default_factory=dict)
+    labels: Mapping[str, Labels] = dataclasses.field(default_factory=dict)
+    curves: Mapping[str, Tuple[Bin, ...]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +83,7 @@ class Condition:
 
     Attributes:
       slice: as in `SliceResult`.
-      outcome: `passed`, `failed`, or `undecided` where the slice has too few examples.
+      outcome: `passed`, `failed`, or `undecided` where the slice has too few examples, or no value.
       sentence: what was found and what was asked.
     """
 
@@ -75,12 +101,14 @@ class Verdict:
       conditions: every condition of the gate, the failed ones first, the whole split before slices.
       slices: results by slice, the whole split first.
       has_baseline: whether a blessed model was there to compare with.
+      steps: the chain of exposures; empty for windows whose targets are ranked.
     """
 
     blessed: Optional[bool]
     conditions: Tuple[Condition, ...]
     slices: Tuple[SliceResult, ...]
     has_baseline: bool
+    steps: Tuple[str, ...] = ()
 
     @property
     def reasons(self) -> Tuple[str, ...]:
@@ -129,6 +157,7 @@ def read(evaluation_uri: str, blessing_uri: Optional[str] = None) -> Verdict:
         conditions=tuple(sorted(conditions, key=lambda c: (order.index(c.outcome), len(c.slice)))),
         slices=tuple(slices),
         has_baseline=has_baseline,
+        steps=tuple(_settings(eval_config).get("steps", ())),
     )
 
 
@@ -145,8 +174,13 @@ def _slices(evaluation_uri: str) -> List[SliceResult]:
     results = []
     for message in tfma.load_metrics(evaluation_uri):
         by_model: Dict[Tuple[bool, bool], Dict[str, Estimate]] = {}
+        curves: Dict[str, Tuple[Bin, ...]] = {}
         for item in message.metric_keys_and_values:
             of_baseline = item.key.model_name == tfma.BASELINE_KEY
+            if item.value.HasField("array_value"):
+                if not of_baseline:
+                    curves[item.key.name.split("/", 1)[1]] = _curve(item.value.array_value)
+                continue
             by_model.setdefault((of_baseline, item.key.is_diff), {})[item.key.name] = _estimate(item)
         candidate = by_model.get((False, False), {})
         baseline, change = by_model.get((True, False)), by_model.get((False, True))
@@ -161,9 +195,28 @@ def _slices(evaluation_uri: str) -> List[SliceResult]:
                 lift=_with_prefix(candidate, metrics.LIFT_PREFIX),
                 baseline=None if baseline is None else _with_prefix(baseline, ""),
                 change=None if change is None else _with_prefix(change, ""),
+                improvement=_with_prefix(change or {}, f"{conversion_metrics.RELATIVE_IMPROVEMENT}/"),
+                labels=_labels(candidate),
+                curves=curves,
             )
         )
     return sorted(results, key=lambda r: [(feature, value_order(value)) for feature, value in r.slice])
+
+
+def _labels(candidate: Mapping[str, Estimate]) -> Dict[str, Labels]:
+    found = {}
+    for step, known in _with_prefix(candidate, f"{conversion_metrics.LABEL_COUNT}/").items():
+        rate = candidate[f"{conversion_metrics.POSITIVE_RATE}/{step}"].value
+        found[step] = Labels(round(known.value), round(known.value * rate) if known.value else 0)
+    return found
+
+
+def _curve(array: Any) -> Tuple[Bin, ...]:
+    rows = np.array(array.float64_values).reshape(tuple(array.shape))
+    return tuple(
+        Bin(predicted, Estimate(observed, *((low, high) if low < high else ())), round(examples))
+        for predicted, observed, low, high, examples in rows.tolist()
+    )
 
 
 def value_order(value: str) -> Tuple[float, str]:
@@ -172,16 +225,26 @@ def value_order(value: str) -> Tuple[float, str]:
     return (float(leading.group()) if leading else 0.0, value)
 
 
+_PREFIXES = (
+    metrics.POPULARITY_PREFIX,
+    metrics.LIFT_PREFIX,
+    metrics.GATE_PREFIX,
+    f"{conversion_metrics.RELATIVE_IMPROVEMENT}/",
+    f"{conversion_metrics.LABEL_COUNT}/",
+)
+
+
 def _with_prefix(estimates: Mapping[str, Estimate], prefix: str) -> Dict[str, Estimate]:
-    chosen = {}
-    for name, estimate in estimates.items():
-        base = name[len(prefix) :]
-        if name.startswith(prefix) and "/" not in base and base != metrics.EXAMPLE_COUNT:
-            chosen[base] = estimate
-    return chosen
+    """Those with a prefix, without it; those with none of the prefixes for an empty one."""
+    unwanted = () if prefix else (*_PREFIXES, metrics.EXAMPLE_COUNT)
+    return {
+        name[len(prefix) :]: estimate
+        for name, estimate in estimates.items()
+        if name.startswith(prefix) and not name.startswith(unwanted)
+    }
 
 
-def _estimate(item) -> Estimate:
+def _estimate(item: Any) -> Estimate:
     value = item.value.double_value.value
     if not item.HasField("confidence_interval"):
         return Estimate(value)
@@ -191,8 +254,10 @@ def _estimate(item) -> Estimate:
         # Equal values (no hit at all, say) tell nothing about their spread.
         return Estimate(value)
     if not item.key.is_diff and not item.key.name.startswith((metrics.LIFT_PREFIX, metrics.GATE_PREFIX)):
-        # The t interval is symmetric; the metrics themselves lie between 0 and 1.
-        low, high = max(low, 0.0), min(high, 1.0)
+        # The t interval is symmetric; no metric is negative, and most are shares.
+        low = max(low, 0.0)
+        if not item.key.name.startswith(("log_loss", "calibration")):
+            high = min(high, 1.0)
     return Estimate(value, low, high)
 
 
@@ -223,7 +288,7 @@ def _conditions(
     failures: Mapping[Tuple[Slice, str, bool], float],
 ) -> List[Condition]:
     conditions = []
-    minimum = _min_slice_examples(eval_config)
+    minimum = _settings(eval_config).get("min_slice_examples", 1)
     for metrics_spec in eval_config.metrics_specs:
         for name, thresholds in sorted(metrics_spec.per_slice_thresholds.items()):
             if name == metrics.EXAMPLE_COUNT:
@@ -236,19 +301,31 @@ def _conditions(
                     if not any(_matches(wanted, result.slice) for wanted in item.slicing_specs):
                         continue
                     outcome = _FAILED if (result.slice, name, is_change) in failures else _PASSED
-                    if name.startswith(metrics.GATE_PREFIX) and result.examples < minimum:
-                        outcome = _UNDECIDED
+                    if name.startswith(metrics.GATE_PREFIX):
+                        value = _found(name[len(metrics.GATE_PREFIX) :], is_change, result)
+                        if result.examples < minimum or math.isnan(value):
+                            outcome = _UNDECIDED
                     sentence = _sentence(name, item.threshold, result, outcome, minimum)
                     conditions.append(Condition(result.slice, outcome, sentence))
     return conditions
 
 
-def _min_slice_examples(eval_config: config_pb2.EvalConfig) -> int:
+def _settings(eval_config: config_pb2.EvalConfig) -> Dict[str, Any]:
+    """What our metric was made with."""
     for metrics_spec in eval_config.metrics_specs:
         for metric in metrics_spec.metrics:
-            if metric.class_name == metrics.RankingMetrics.__name__:
-                return json.loads(metric.config).get("min_slice_examples", 1)
-    return 1
+            if metric.module in (metrics.__name__, conversion_metrics.__name__):
+                return json.loads(metric.config)
+    return {}
+
+
+def _found(name: str, is_change: bool, result: SliceResult) -> float:
+    """The value that a condition looks at."""
+    if is_change:
+        return result.change[name].value
+    if name.startswith(metrics.LIFT_PREFIX):
+        return result.lift[name[len(metrics.LIFT_PREFIX) :]].value
+    return result.candidate[name].value
 
 
 def _matches(wanted: config_pb2.SlicingSpec, value: Slice) -> bool:
@@ -259,31 +336,59 @@ def _sentence(
     name: str, threshold: config_pb2.MetricThreshold, result: SliceResult, outcome: str, minimum: int
 ) -> str:
     where = f" for {slice_name(result.slice)}" if result.slice else ""
-    name = name[len(metrics.GATE_PREFIX) :] if name.startswith(metrics.GATE_PREFIX) else name
-    if outcome == _UNDECIDED:
-        base = name.rsplit("/", 1)[-1]
+    name = name.removeprefix(metrics.GATE_PREFIX)
+    base = name.removeprefix(metrics.LIFT_PREFIX)
+    is_change = threshold.HasField("change_threshold")
+    if outcome == _UNDECIDED and result.examples < minimum:
         return f"{base}{where} decides nothing: {_examples(result.examples)} (asked: at least {minimum})"
-    if threshold.HasField("change_threshold"):
-        asked = -threshold.change_threshold.absolute.value
-        difference = result.change[name].value
+    if math.isnan(_found(name, is_change, result)):
+        decides = " and decides nothing" if outcome == _UNDECIDED else ""
         return (
-            f"{name}{where} is {number(result.candidate[name].value)}, {_than(difference)} the last blessed "
-            f"model's {number(result.baseline[name].value)} (asked: at most {asked:g} below)"
+            f"{base}{where} has no {'lift' if name != base else 'value'}{decides}: {_why_none(base, result)}"
         )
-    asked = threshold.value_threshold.lower_bound.value
-    if name.startswith(metrics.LIFT_PREFIX):
-        base = name[len(metrics.LIFT_PREFIX) :]
+    if is_change:
+        worse = "above" if spec.lower_is_better(base) else "below"
         return (
-            f"{base}{where} is {number(result.candidate[base].value)}, {_than(result.lift[base].value)} "
-            f"popularity's {number(result.popularity[base].value)} (asked: {_above(asked)})"
+            f"{base}{where} is {number(result.candidate[base].value)}, {_than(result.change[base].value)} the last "
+            f"blessed model's {number(result.baseline[base].value)} (asked: at most "
+            f"{abs(threshold.change_threshold.absolute.value):g} {worse})"
         )
-    return f"{name}{where} is {number(result.candidate[name].value)} (asked: at least {asked:g})"
+    bounds = threshold.value_threshold
+    if name != base:
+        asked, value, lift = bounds.lower_bound.value, result.candidate[base].value, result.lift[base].value
+        if result.popularity:
+            of, floor, asked_for = (
+                "popularity",
+                result.popularity[base].value,
+                _beyond(asked, "above", "below"),
+            )
+        else:
+            # Of a loss, lift is how far it is below.
+            of, floor, asked_for = "the base rate", value + lift, _beyond(asked, "below", "above")
+            lift = -lift
+        return f"{base}{where} is {number(value)}, {_than(lift)} {of}'s {number(floor)} (asked: {asked_for})"
+    asked_for = [f"at least {bounds.lower_bound.value:g}"] if bounds.HasField("lower_bound") else []
+    asked_for += [f"at most {bounds.upper_bound.value:g}"] if bounds.HasField("upper_bound") else []
+    return f"{base}{where} is {number(result.candidate[base].value)} (asked: {', '.join(asked_for)})"
 
 
-def _above(asked: float) -> str:
+def _why_none(name: str, result: SliceResult) -> str:
+    """Why a metric of exposures has no value: of its step, or of the first one that has none."""
+    step = name.partition("/")[2]
+    for other, labels in result.labels.items():
+        if step not in ("", other) or 0 < labels.positive < labels.known:
+            continue
+        if not labels.known:
+            return f"no label of {other} is known"
+        which = "none" if not labels.positive else "each"
+        return f"{which} of the {labels.known:,} known labels of {other} is positive"
+    return "the last blessed model has none"
+
+
+def _beyond(asked: float, better: str, worse: str) -> str:
     if asked == 0:
-        return "not below"
-    return f"at least {asked:g} above" if asked > 0 else f"at most {-asked:g} below"
+        return f"not {worse}"
+    return f"at least {asked:g} {better}" if asked > 0 else f"at most {-asked:g} {worse}"
 
 
 def _examples(count: int) -> str:

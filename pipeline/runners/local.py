@@ -5,6 +5,7 @@ import datetime
 import fcntl
 import json
 import logging
+import math
 import os
 import shlex
 import sys
@@ -238,6 +239,8 @@ def outcome(run_dir: str) -> List[str]:
     lines = []
     if found.verdict is not None and found.verdict.overall is not None:
         overall = found.verdict.overall
+        if found.verdict.steps:
+            lines.extend(_of_step(step, overall) for step in found.verdict.steps)
         for metric in ("ndcg@10", "hr@10"):
             if metric in overall.candidate:
                 lines.append(
@@ -254,7 +257,18 @@ def outcome(run_dir: str) -> List[str]:
     return lines
 
 
+def _of_step(step: str, overall: Any) -> str:
+    labels = overall.labels[step]
+    return (
+        f"auc/{step}: {_estimate(overall.candidate[f'auc/{step}'])}, log loss "
+        f"{_estimate(overall.candidate[f'log_loss/{step}'])} on {labels.known:,} test exposures, "
+        f"{labels.positive:,} of them positive"
+    )
+
+
 def _estimate(estimate: Any) -> str:
+    if math.isnan(estimate.value):
+        return "no value"
     if estimate.low is None:
         return f"{estimate.value:.4f}"
     return f"{estimate.value:.4f} [{estimate.low:.4f}, {estimate.high:.4f}]"

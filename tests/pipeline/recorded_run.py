@@ -197,6 +197,7 @@ def record(
     pushed: bool,
     cached: Sequence[str] = (),
     latency: Optional[Dict[str, Any]] = None,
+    trained: Optional[Dict[str, Any]] = None,
 ) -> None:
     """Records a whole pipeline run with made-up artifacts and a real evaluation."""
     recorder.start(run_id)
@@ -243,7 +244,7 @@ def record(
         kind="tfx.dsl.components.Resolver",
     )
     model = artifact("Model", folder(f"{run_id}/model"))
-    model_run = artifact("ModelRun", folder(f"{run_id}/model_run", history=history()))
+    model_run = artifact("ModelRun", folder(f"{run_id}/model_run", history=trained or history()))
     recorder.execution(
         "Trainer",
         [("examples", examples), ("transform_graph", graph)],

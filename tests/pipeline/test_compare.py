@@ -11,6 +11,8 @@ import yaml
 
 from pipeline import cli, compare
 from schemas import errors, names
+from tests.components.evaluator import harness as evaluator_harness
+from tests.components.evaluator import test_conversion as exact
 from tests.pipeline import recorded_run, test_report
 
 CATALOGUE = 1000
@@ -164,7 +166,7 @@ def test_the_model_is_asked_once_and_again_when_it_was_trained_anew(tmp_path, mo
     path = tmp_path / "a"
     (run,) = compare.find_runs(write_run(path, [window("u", "x", 1, 7)]))
     first = compare.ranks(run)
-    monkeypatch.setattr(compare, "_ask", lambda *_: pytest.fail("asked again"))
+    monkeypatch.setattr(compare, "_ask_ranks", lambda *_: pytest.fail("asked again"))
     pd.testing.assert_frame_equal(compare.ranks(run), first)
     assert list(path.glob("compare/*.parquet")) and not list(path.glob("compare/*.tmp"))
     monkeypatch.undo()
@@ -291,3 +293,116 @@ def test_only_a_folder_of_the_run_is_written(tmp_path):
     before = {path.name for path in a.iterdir()}
     compared(str(a), str(a))
     assert {path.name for path in a.iterdir()} - before == {"compare"}
+
+
+EXPOSURES = {"window": {"kind": "exposure", "steps": list(evaluator_harness.STEPS)}}
+
+
+def write_exposures(folder, data, model, settings=None, steps=evaluator_harness.STEPS):
+    """A folder of a run whose model gives the probabilities of a name."""
+    evaluator_harness.write_exposures(data, folder / "examples")
+    stub = evaluator_harness.StepsStub(model, steps)
+    tf.saved_model.save(
+        stub, str(folder / "model" / "Format-Serving"), signatures={"evaluate": stub.evaluate}
+    )
+    uris = {"model": str(folder / "model"), "examples": str(folder / "examples")}
+    (folder / compare.POINT).write_text(json.dumps(uris))
+    (folder / compare.EXPERIMENT).write_text(
+        yaml.safe_dump({**EXPOSURES, "model": {"name": model}, **(settings or {})})
+    )
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def exposure_runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exposures")
+    data = evaluator_harness.exposures(size=400, users=80)
+    return data, *(write_exposures(folder / name, data, name) for name in ("noisy", "good"))
+
+
+def test_exposures_by_exact_values(exposure_runs):
+    data, a, b = exposure_runs
+    found = compared(a, b)
+    assert found.noun == "exposures" and found.main == "auc" and found.only_a == found.only_b == 0
+    tail = data.frequency == names.TAIL
+    for slices, chosen in (({}, np.ones(400, bool)), ({"user_frequency": "tail"}, tail)):
+        part, row = of(found, "auc/buy", **slices)
+        assert part.windows == chosen.sum() and part.users == len(set(data.users[chosen]))
+        known = chosen & (data.labels[:, 1] >= 0)
+        areas = [
+            exact.pairwise_auc(data.probabilities[name][known, 1].astype(np.float32), data.labels[known, 1])
+            for name in ("noisy", "good")
+        ]
+        assert (row.a, row.b) == pytest.approx(areas) and row.difference == pytest.approx(areas[1] - areas[0])
+        improved = of(found, "relaimpr/buy", **slices)[1]
+        assert improved.a is improved.b is None
+        assert improved.difference == pytest.approx((areas[1] - 0.5) / (areas[0] - 0.5) - 1)
+    row = of(found, "auc")[1]
+    assert row.low < row.difference < row.high and row.low > 0 and row.p < 0.01
+    assert of(found, "log_loss/cart")[1].difference < 0
+    assert "of the same bootstrap" in found.method["p"] and found.differing == (
+        ("model.name", "noisy", "good"),
+    )
+
+
+def test_exposures_are_asked_once_and_have_pages(exposure_runs, tmp_path, capsys, monkeypatch):
+    _, a, b = exposure_runs
+    compared(a, b)
+    monkeypatch.setattr(compare, "_ask_probabilities", lambda *_: pytest.fail("asked again"))
+    options = cli._parser().parse_args(["compare", a, b, "--html", str(tmp_path / "page.html")])
+    assert options.run(options) == 0
+    printed = capsys.readouterr().out
+    assert "400 test exposures of" in printed and "relaimpr/buy" in printed
+    shown = test_report._Page(tmp_path / "page.html")
+    assert "B is better AUC of B is above A's" in shown.sections["verdict"]
+    assert "Left of the line B is better." in shown.sections["metrics"]
+    assert json.loads(compared(a, b).to_json())["noun"] == "exposures"
+
+
+def test_seeds_of_exposures_and_those_that_only_one_side_has(exposure_runs, tmp_path):
+    data, a, _ = exposure_runs
+    first = data._replace(
+        users=data.users[:300],
+        frequency=data.frequency[:300],
+        labels=data.labels[:300],
+        probabilities={name: values[:300] for name, values in data.probabilities.items()},
+    )
+    write_exposures(tmp_path / "b" / "seed-1", first, "good", {"training": {"seed": 1}})
+    write_exposures(tmp_path / "b" / "seed-2", first, "constant", {"training": {"seed": 2}})
+    found = compared(a, str(tmp_path / "b"))
+    assert (found.slices[0].windows, found.only_a, found.only_b) == (300, 100, 0)
+    row = of(found, "auc/cart")[1]
+    alone = [of(compared(a, str(tmp_path / "b" / f"seed-{n}")), "auc/cart")[1].b for n in (1, 2)]
+    assert row.b == pytest.approx(np.mean(alone)) and row.b_sd == pytest.approx(np.std(alone, ddof=1))
+    assert alone[1] == 0.5 and row.a_sd is None
+
+
+def test_exposures_that_cannot_be_compared(exposure_runs, tmp_path):
+    data, a, _ = exposure_runs
+    labels = data.labels.copy()
+    labels[:3, 0] = 1 - labels[:3, 0]
+    other = write_exposures(tmp_path / "labels", data._replace(labels=labels), "good")
+    with pytest.raises(errors.InputError, match="3 of 400 exposures have other labels"):
+        compared(a, other)
+    ranked = write_run(tmp_path / "ranked", [window("u", "x", 1, 1)])
+    with pytest.raises(errors.InputError, match="different kinds of window: .* has exposure, .* has next"):
+        compared(a, ranked)
+    steps = {"window": {"kind": "exposure", "steps": ["cart"]}}
+    one = write_exposures(tmp_path / "one", data, "good", steps, steps=("cart",))
+    with pytest.raises(errors.InputError, match="different steps: .* has cart, buy, .* has cart"):
+        compared(a, one)
+    wrong = write_exposures(tmp_path / "wrong", data, "good", steps=("cart",))
+    with pytest.raises(errors.InputError, match="its model gives cart, not the steps"):
+        compared(wrong, wrong)
+
+
+def test_a_slice_without_positives_has_no_value(exposure_runs, tmp_path):
+    data, _, _ = exposure_runs
+    labels = np.where((data.frequency == names.TAIL)[:, None], np.minimum(data.labels, 0), data.labels)
+    a, b = (write_exposures(tmp_path / n, data._replace(labels=labels), n) for n in ("noisy", "good"))
+    found = compared(a, b)
+    row = of(found, "auc/buy", user_frequency="tail")[1]
+    assert (row.a, row.difference, row.low, row.p) == (None, None, None, None)
+    assert of(found, "log_loss/buy", user_frequency="tail")[1].difference is not None
+    assert "–" in compare.table(found) and "nan" not in compare.table(found)
+    assert "nan" not in compare.page(found) and json.loads(found.to_json())

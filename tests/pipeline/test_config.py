@@ -164,7 +164,10 @@ def with_values(**parts):
         (with_values(tuning={"space": {}}), ["tuning.space: "]),
         (with_values(tuning={"search": "hyperband", "space": {"model.dim": [8]}}), ["tuning.search:"]),
         (with_values(name="My Experiment"), ["name:", 'found "My Experiment"']),
-        (with_values(gate={"metric": "auc"}), ["gate.metric:", 'found "auc"']),
+        (
+            with_values(gate={"metric": "auc"}),
+            ["gate.metric: found auc, which is not measured; allowed: hr@5"],
+        ),
         (with_values(training={"epochs": -1, "batch_size": 0}), ["training.epochs:", "training.batch_size:"]),
         ({"name": "mine", "model": {"name": "sasrec"}}, ["log: missing"]),
         ("- a\n- b\n", ["an experiment is a mapping of keys, found list"]),
@@ -192,6 +195,7 @@ def test_overrides(tmp_path):
         ("training.epochs", "KEY=VALUE"),
         ("name.x=1", "holds no keys"),
         ("training.epochs=[", "not YAML"),
+        ("gate.min.auc/buy=0.7", "gate.min: found auc/buy, which is not measured"),
     ):
         with pytest.raises(errors.InputError, match=words):
             load(tmp_path, GOOD, [bad])

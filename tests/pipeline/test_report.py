@@ -8,8 +8,10 @@ import sqlite3
 import pytest
 from ml_metadata.proto import metadata_store_pb2
 
+from components.behavior_example_gen import spec as window_spec
 from components.evaluator import config, spec
 from pipeline import report
+from pipeline.runners import local
 from tests.components.evaluator import harness
 from tests.pipeline import recorded_run
 
@@ -73,11 +75,26 @@ def evaluations(tmp_path_factory):
         evaluation = spec.EvaluationSpec(
             cutoffs=(5, 10), slices=("user_frequency",), sampled_negatives=sampled
         )
-        eval_config = config.eval_config(evaluation, spec.GateSpec(slices=("user_frequency",)))
+        eval_config = config.eval_config(
+            evaluation, spec.GateSpec(slices=("user_frequency",)), window_spec.NextWindow()
+        )
         found[candidate] = harness.evaluate(
             directory / candidate, directory / "examples", eval_config, candidate, baseline
         )
     return found
+
+
+@pytest.fixture(scope="module")
+def exposures(tmp_path_factory):
+    """The real evaluation of a conversion model against a live one."""
+    directory = tmp_path_factory.mktemp("exposures")
+    harness.write_exposures(harness.exposures(size=500, users=100), directory / "examples")
+    window = window_spec.ExposureWindow(kind="exposure", steps=harness.STEPS)
+    evaluation = spec.EvaluationSpec(slices=("user_frequency",))
+    eval_config = config.eval_config(evaluation, spec.GateSpec(min={"auc/buy": 0.6}), window)
+    return harness.evaluate(
+        directory / "run", directory / "examples", eval_config, "good", "noisy", stub_class=harness.StepsStub
+    )
 
 
 def _run(tmp_path, evaluated, **others):
@@ -157,8 +174,44 @@ def test_sampled_metrics_come_last_and_are_explained(tmp_path, evaluations):
     assert "only for comparison with papers" not in page.sections["metrics"]
 
 
-def test_the_page_asks_nobody_for_anything(tmp_path, evaluations):
-    page = _read(_run(tmp_path, evaluations["good"]))
+def test_a_run_on_exposures(tmp_path, exposures):
+    trained = recorded_run.history()
+    for epoch in trained["epochs"]:
+        epoch["auc"] = round(0.7 + epoch.pop("ndcg@10"), 4)
+    recorder = _run(tmp_path, exposures, trained={**trained, "objective": "auc"})
+    page = _read(recorder)
+    top = page.sections["verdict"]
+    assert "auc/buy is 0." in top and "(asked: at least 0.6)" in top and "the base rate's" in top
+    assert "Test exposures 500" in top and "Popularity" not in page.source
+    metrics = page.sections["metrics"]
+    assert "AUC/CART" in metrics and "LOG_LOSS/BUY" in metrics and "CHAIN_VIOLATIONS" in metrics
+    assert page.row("metrics", "AUC")[1:] == ["Exposures", "This model", "Last blessed", "Change"]
+    assert page.row("metrics", "user_frequency tail")
+    cart = page.row("steps", "cart")
+    assert cart[1] == "500" and cart[2].endswith("%") and re.fullmatch(r"0\.\d{4}", cart[3])
+    assert re.fullmatch(r"0\.\d{4}–0\.\d{4}", cart[4])
+    # RelaImpr over the last blessed model and its interval come last.
+    assert re.fullmatch(r"\+\d\.\d{4}", cart[-2]) and " to " in cart[-1]
+    assert "in 0.0% of the exposures" in page.sections["steps"]
+    assert page.source.count('aria-label="Calibration of') == 2
+    assert "buy: probability and what came of it" in page.sections["steps"]
+    assert "AUC on eval" in page.sections["training"] and "whole catalogue" not in page.source
+    assert "nan" not in page.source
+    lines = local.outcome(str(recorder.run_dir))
+    interval = r"0\.\d{4} \[0\.\d{4}, 0\.\d{4}\]"
+    for line, step in zip(lines, harness.STEPS):
+        assert re.fullmatch(
+            rf"auc/{step}: {interval}, log loss {interval} on \d+ test exposures, \d+ of them positive", line
+        )
+    assert "Blessed by the gate." in lines
+
+
+def test_the_page_asks_nobody_for_anything(tmp_path, evaluations, exposures):
+    _asks_nobody(_read(_run(tmp_path / "windows", evaluations["good"])))
+    _asks_nobody(_read(_run(tmp_path / "exposures", exposures)))
+
+
+def _asks_nobody(page):
     assert not {"link", "img", "iframe", "object", "base"} & set(page.tags)
     assert page.tags.count("script") == 1, "a value of the log became a script"
     for attributes in page.attributes:

@@ -165,6 +165,24 @@ def test_failures_are_told_and_the_others_go_on(swept):
     assert {run["state"] for run in written["points"][3]["runs"]} == {"failed"}
 
 
+def test_points_of_exposures_are_ranked_by_auc():
+    """And what has no value on test is left out of what is written."""
+    low, high = (
+        sweep.Point(
+            {"model.dim": dim},
+            [sweep.Trial(1, "done", on_eval={"auc": auc}, on_test={"auc": auc - 0.1, "log_loss": 0.3})],
+            objective="auc",
+        )
+        for dim, auc in ((8, 0.6), (16, 0.7))
+    )
+    assert sweep.ranked([low, high]) == [high, low]
+    printed = sweep.table([high, low])
+    assert "eval auc  test auc  test log_loss" in printed and "sorted by auc on eval" in printed
+    written = sweep.as_plain([low, high], [1], "grid", "mine")
+    assert written["objective"] == "auc on eval, mean over seeds"
+    assert written["points"][0]["values"] == {"model.dim": 16}
+
+
 def test_a_grid_without_any_fitting_point_starts_nothing(swept):
     run, trained, folder = swept
     with pytest.raises(errors.InputError, match="model.dims: unknown key"):

@@ -5,8 +5,13 @@ import pytest
 from tensorflow_model_analysis.proto import config_pb2
 from tfx.utils import proto_utils
 
+from components.behavior_example_gen import spec as window_spec
 from components.evaluator import config, spec
 from schemas import errors
+
+
+def _eval_config(evaluation, gate, window=window_spec.NextWindow()):
+    return config.eval_config(evaluation, gate, window)
 
 
 def _thresholds(eval_config):
@@ -28,7 +33,7 @@ def test_conditions_become_thresholds():
         metric="ndcg@20",
         slices=("user_status",),
     )
-    thresholds = _thresholds(config.eval_config(spec.EvaluationSpec(), gate))
+    thresholds = _thresholds(_eval_config(spec.EvaluationSpec(), gate))
     assert thresholds["hr@5", None].value_threshold.lower_bound.value == 0.1
     for name, feature in (("lift/ndcg@20", None), ("gate/lift/ndcg@20", "user_status")):
         assert thresholds[name, feature].value_threshold.lower_bound.value == 0.02
@@ -42,12 +47,12 @@ def test_conditions_become_thresholds():
 
 def test_a_gate_without_conditions_is_still_checked():
     gate = spec.GateSpec(min_lift_over_popularity=None, max_drop=None)
-    eval_config = config.eval_config(spec.EvaluationSpec(), gate)
+    eval_config = _eval_config(spec.EvaluationSpec(), gate)
     assert set(_thresholds(eval_config)) == {("example_count", None)}
 
 
 def test_models_and_slices():
-    eval_config = config.eval_config(spec.EvaluationSpec(slices=("item_frequency",)), spec.GateSpec())
+    eval_config = _eval_config(spec.EvaluationSpec(slices=("item_frequency",)), spec.GateSpec())
     assert [(model.name, model.signature_name, model.is_baseline) for model in eval_config.model_specs] == [
         ("candidate", "evaluate", False),
         ("baseline", "evaluate", True),
@@ -59,9 +64,7 @@ def test_equal_settings_give_equal_text():
     """The orchestrator caches by the text of the configuration."""
     texts = {
         proto_utils.proto_to_json(
-            config.eval_config(
-                spec.EvaluationSpec(cutoffs=cutoffs), spec.GateSpec(min={"mrr": 0.1, "hr@5": 0.2})
-            )
+            _eval_config(spec.EvaluationSpec(cutoffs=cutoffs), spec.GateSpec(min={"mrr": 0.1, "hr@5": 0.2}))
         )
         for cutoffs in ((5, 10), (10, 5, 10))
     }
@@ -94,21 +97,95 @@ def test_negatives_are_a_positive_number(value):
     [
         (
             {"min": {"ndcg@7": 0.1}},
-            r"gate.min: ndcg@7 is not measured; allowed: hr@5, .*ndcg@10.*evaluation.cutoffs",
+            r"gate.min: found ndcg@7, which is not measured; allowed: hr@5, .*ndcg@10.*evaluation.cutoffs",
         ),
-        ({"min": {"auc": 0.1}}, "gate.min: auc is not measured"),
+        ({"min": {"auc": 0.1}}, "gate.min: found auc, which is not measured"),
         (
             {"min": {"sampled99_ndcg@10": 0.1}},
-            "sampled99_ndcg@10 is not measured.*sampled ones through evaluation.sampled_negatives",
+            "sampled99_ndcg@10, which is not measured.*sampled ones through evaluation.sampled_negatives",
         ),
-        ({"metric": "hr@50"}, "gate.metric: hr@50 is not measured"),
+        ({"metric": "hr@50"}, "gate.metric: found hr@50, which is not measured"),
         (
             {"slices": ("item_frequency",)},
-            r"gate.slices: item_frequency is not in evaluation.slices \(user_status\)",
+            r"gate.slices: found item_frequency, which is not in evaluation.slices \(user_status\)",
         ),
     ],
 )
 def test_conditions_on_what_is_not_measured(gate, message):
     evaluation = spec.EvaluationSpec(cutoffs=(5, 10), slices=("user_status",))
     with pytest.raises(errors.InputError, match=message):
-        config.eval_config(evaluation, spec.GateSpec(**gate))
+        _eval_config(evaluation, spec.GateSpec(**gate))
+
+
+_EXPOSURES = window_spec.ExposureWindow(kind="exposure", steps=("cart", "buy"))
+
+
+def test_conditions_on_exposures_become_thresholds():
+    gate = spec.GateSpec(
+        min={"auc/buy": 0.7, "calibration/buy": 0.8},
+        max={"calibration/buy": 1.25, "chain_violations": 0.01},
+        min_lift_over_base_rate=0.001,
+        metric="log_loss/buy",
+        max_drop=0.002,
+        slices=("user_status",),
+    )
+    thresholds = _thresholds(_eval_config(spec.EvaluationSpec(), gate, _EXPOSURES))
+    assert thresholds["auc/buy", None].value_threshold.lower_bound.value == 0.7
+    both = thresholds["calibration/buy", None].value_threshold
+    assert (both.lower_bound.value, both.upper_bound.value) == (0.8, 1.25)
+    top = thresholds["chain_violations", None].value_threshold
+    assert top.upper_bound.value == 0.01 and not top.HasField("lower_bound")
+    for step in ("cart", "buy"):
+        for key in ((f"lift/log_loss/{step}", None), (f"gate/lift/log_loss/{step}", "user_status")):
+            assert thresholds[key].value_threshold.lower_bound.value == 0.001
+    for key in (("log_loss/buy", None), ("gate/log_loss/buy", "user_status")):
+        assert thresholds[key].change_threshold.absolute.value == 0.002
+        assert thresholds[key].change_threshold.direction == config_pb2.MetricDirection.LOWER_IS_BETTER
+
+
+def test_the_default_gate_of_exposures():
+    thresholds = _thresholds(_eval_config(spec.EvaluationSpec(), spec.GateSpec(), _EXPOSURES))
+    assert {name for name, _ in thresholds} == {
+        "example_count",
+        "lift/log_loss/cart",
+        "lift/log_loss/buy",
+        "auc",
+    }
+    assert thresholds["auc", None].change_threshold.absolute.value == -0.005
+    assert thresholds["lift/log_loss/cart", None].value_threshold.lower_bound.value == 0
+
+
+@pytest.mark.parametrize(
+    "gate, message",
+    [
+        (
+            {"min": {"ndcg@10": 0.1}},
+            "gate.min: found ndcg@10, which is not measured; allowed: auc, .*auc/buy",
+        ),
+        ({"max": {"ece/click": 0.1}}, "gate.max: found ece/click, which is not measured"),
+        (
+            {"metric": "calibration/buy"},
+            "gate.metric: found calibration/buy, of which neither more nor less is",
+        ),
+        ({"min": {"auc": 0.9}, "max": {"auc": 0.8}}, "gate.max: found 0.8 for auc, .* at least 0.9"),
+        (
+            {"min_lift_over_popularity": 0.01},
+            "gate.min_lift_over_popularity: found 0.01 with window: {kind: exposure}, where the floor is "
+            "gate.min_lift_over_base_rate",
+        ),
+    ],
+)
+def test_conditions_that_exposures_do_not_have(gate, message):
+    with pytest.raises(errors.InputError, match=message):
+        _eval_config(spec.EvaluationSpec(), spec.GateSpec(**gate), _EXPOSURES)
+
+
+def test_conditions_that_windows_of_targets_do_not_have():
+    gate = spec.GateSpec(min_lift_over_base_rate=0.01)
+    with pytest.raises(
+        errors.InputError, match="gate.min_lift_over_base_rate: found 0.01 with window: {kind: next}"
+    ):
+        _eval_config(spec.EvaluationSpec(), gate)
+    one = window_spec.ExposureWindow(kind="exposure", steps=("buy",))
+    with pytest.raises(errors.InputError, match="gate.max: found chain_violations, which is not measured"):
+        _eval_config(spec.EvaluationSpec(), spec.GateSpec(max={"chain_violations": 0.1}), one)

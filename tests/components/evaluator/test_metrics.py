@@ -9,7 +9,7 @@ from scipy import stats
 from tensorflow_model_analysis.metrics import metric_specs
 from tensorflow_model_analysis.proto import config_pb2
 
-from components.evaluator import metrics
+from components.evaluator import bootstrap, metrics
 from schemas import names
 
 
@@ -192,7 +192,7 @@ def test_no_interval_for_one_user():
 
 def test_poisson_weights_are_poisson():
     users = np.arange(5000, dtype=np.uint64) * np.uint64(2654435761)
-    weights = metrics._poisson_weights(users)
+    weights = bootstrap.poisson_weights(users)
     assert weights.mean() == pytest.approx(1, abs=0.01)
     assert weights.var() == pytest.approx(1, abs=0.02)
     assert np.mean(weights == 0) == pytest.approx(np.exp(-1), abs=0.005)

@@ -3,14 +3,14 @@
 import numpy as np
 from scipy import stats
 
-from components.evaluator import metrics, sampled
+from components.evaluator import metrics, sampled, spec
 
 CUTOFFS = (1, 5, 10)
 
 
 def expected(ranks, candidates, negatives, cutoffs=CUTOFFS):
     values = metrics.metric_values(np.asarray(ranks), cutoffs, negatives, np.asarray(candidates))
-    return values[:, len(metrics.metric_names(cutoffs)) :]
+    return values[:, len(spec.ranking_metrics(cutoffs)) :]
 
 
 def test_equals_the_mean_of_draws():
@@ -108,7 +108,7 @@ def test_chunks_change_nothing(monkeypatch):
 
 
 def test_names_say_the_number():
-    assert metrics.metric_names((5, 10), 99)[5:] == (
+    assert spec.ranking_metrics((5, 10), 99)[5:] == (
         "sampled99_hr@5",
         "sampled99_hr@10",
         "sampled99_ndcg@5",

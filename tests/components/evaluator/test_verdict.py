@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 from tensorflow_model_analysis.proto import config_pb2
 
+from components.behavior_example_gen import spec as window_spec
 from components.evaluator import config, spec, verdict
 from schemas import names
 from tests.components.evaluator import harness
@@ -25,7 +26,7 @@ def examples(data, tmp_path_factory):
 
 
 def _judge(tmp_path, examples, candidate, baseline=None, evaluation=_EVALUATION, **gate):
-    eval_config = config.eval_config(evaluation, spec.GateSpec(**gate))
+    eval_config = config.eval_config(evaluation, spec.GateSpec(**gate), window_spec.NextWindow())
     result = harness.evaluate(tmp_path, examples, eval_config, candidate, baseline)
     found = verdict.read(result.evaluation_uri, result.blessing_uri)
     assert found.blessed == result.blessed
@@ -184,7 +185,7 @@ def test_tfma_intervals_agree_with_ours(tmp_path, method):
     harness.write_examples(data, tmp_path / "examples")
     ours = _judge(tmp_path / "ours", tmp_path / "examples", "good", "worse", slices=("user_frequency",))
     evaluation = spec.EvaluationSpec(cutoffs=(10,), slices=(), confidence_intervals=False)
-    eval_config = config.eval_config(evaluation, spec.GateSpec())
+    eval_config = config.eval_config(evaluation, spec.GateSpec(), window_spec.NextWindow())
     eval_config.options.compute_confidence_intervals.value = True
     eval_config.options.confidence_intervals.method = (
         config_pb2.ConfidenceIntervalOptions.ConfidenceIntervalMethod.Value(method)

@@ -1,0 +1,59 @@
+"""Poisson bootstrap over users, whose weights are functions of the user alone.
+
+The events of one user are not independent, so users are resampled, not examples; with one
+example per user the two are the same. A user's weight in a resample comes from a hash of the
+user, so workers need not meet, models are compared on the same resamples, and two runs give
+equal intervals (Chamandy et al., "Estimating uncertainty for massive data streams", 2012). TFMA's
+own bootstrap calls Python for each example in each resample.
+"""
+
+import hashlib
+from typing import Any, Dict
+
+import numpy as np
+import tensorflow_model_analysis as tfma
+
+from schemas import names
+
+# The standard error has a relative error of 1 / sqrt(2 * 200) = 5 %.
+RESAMPLES = 200
+
+
+def user_hash(extracts: Dict[str, Any]) -> int:
+    """64 bits of the user of an example in TFMA's extracts.
+
+    Raises:
+      ValueError: if the example has no user, or several.
+    """
+    value = np.asarray(extracts[tfma.FEATURES_KEY].get(names.USER_ID, ())).reshape(-1)
+    if value.size != 1:
+        raise ValueError(f"intervals need one {names.USER_ID} per example, found {value.size}")
+    data = value[0] if isinstance(value[0], bytes) else str(value[0]).encode()
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
+
+
+def _mix(values: np.ndarray) -> np.ndarray:
+    """SplitMix64's finaliser (Steele et al., OOPSLA 2014) on uint64."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
+
+
+_STREAMS = np.arange(1, RESAMPLES + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+# P(X <= x) for x = 0..10 of a Poisson variable with mean 1, as 32-bit fractions.
+_POISSON_STEPS = np.floor(
+    np.exp(-1.0) * np.cumsum(1.0 / np.concatenate([[1.0], np.cumprod(np.arange(1.0, 11.0))])) * 2.0**32
+).astype(np.uint32)
+
+
+def poisson_weights(users: np.ndarray) -> np.ndarray:
+    """How often each resample takes each user: Poisson(1), a function of the user's hash alone.
+
+    Args:
+      users: uint64 `[B]`.
+
+    Returns:
+      float64 `[B, RESAMPLES]`.
+    """
+    uniform = (_mix(users[:, None] + _STREAMS[None, :]) >> np.uint64(32)).astype(np.uint32)
+    return np.searchsorted(_POISSON_STEPS, uniform, side="right").astype(np.float64)

@@ -1,0 +1,148 @@
+"""Paired comparison of two models' probabilities on the same exposures.
+
+An area under a curve is no mean over exposures, so that the differences cannot be added up user by user as
+`paired` does it. Users are resampled (paired: both models on the same users), and each metric of each
+resample comes from weighted counts; see `components.evaluator.conversion`. The interval is the
+percentiles of the difference, the p value the level at which the interval just reaches zero: twice the
+smaller share of resamples on one side of it (Efron and Tibshirani, 1993, ch. 15). Models swapped user by user
+would have to agree in the scale of their scores for the null hypothesis to leave an AUC as it is;
+models need not.
+"""
+
+import dataclasses
+from typing import Dict, List, Sequence, Tuple
+
+import numpy as np
+
+from components.evaluator import conversion, spec
+
+RESAMPLES = 2_000
+# More users are put together at random to so many groups; see `paired`.
+MAX_UNITS = 1_000
+LEVEL = 0.95
+RELATIVE_IMPROVEMENT = "relaimpr"
+# Scores of a resample tie in cells of equal mass; the estimate itself is exact.
+_CELLS = 512
+_METRICS = ("auc", "auc_pr", "log_loss", "ece")
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """One metric of both sides; what has no value is not a number.
+
+    Attributes:
+      a, b: of each run, `[runs]`; empty for an improvement, which neither side has alone.
+      difference: mean of b minus mean of a; for `relaimpr/buy`, RelaImpr of B over A (BPCM, eq. 14).
+      low, high: bounds of its 95 % interval.
+      p: two-sided.
+    """
+
+    a: np.ndarray
+    b: np.ndarray
+    difference: float
+    low: float
+    high: float
+    p: float
+
+
+def compare(
+    a: np.ndarray,
+    b: np.ndarray,
+    labels: np.ndarray,
+    users: np.ndarray,
+    steps: Sequence[str],
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Dict[str, Difference]:
+    """Compares two models, or the means of several models of one setting each.
+
+    Args:
+      a, b: probabilities `[runs, N, T]` of each side.
+      labels: `[N, T]`, 1, 0, or below 0 where a label is unknown: it has no influence.
+      users: `[N]` int, codes 0..U-1 of the exposures' users, each of which occurs.
+      steps: names of the T steps.
+      seed: of the resamples; the same seed gives the same numbers.
+      resamples: of the bootstrap.
+
+    Returns:
+      By metric: means over steps (`auc`), of each step (`auc/buy`, `ece/buy`), `chain_violations` where there
+      are several steps, and `relaimpr/buy`.
+
+    Raises:
+      ValueError: if there is no exposure.
+    """
+    if not len(labels):
+        raise ValueError("there is nothing to compare: no exposure")
+    rng = np.random.default_rng(seed)
+    units = int(users.max()) + 1
+    if units > MAX_UNITS:
+        users, units = (rng.permutation(units) % MAX_UNITS)[users], MAX_UNITS
+    weights = np.ones((1, units))
+    if units > 1:
+        drawn = rng.multinomial(units, np.full(units, 1 / units), size=resamples)
+        weights = np.concatenate([weights, drawn])
+    by_run = [[_measured(run, labels, users, steps, weights) for run in side] for side in (a, b)]
+    found: Dict[str, Difference] = {}
+    means: List[Dict[str, np.ndarray]] = [
+        {name: np.mean([run[name] for run in side], axis=0) for name in side[0]} for side in by_run
+    ]
+    for name in means[0]:
+        of_runs = [np.array([run[name][0] for run in side]) for side in by_run]
+        found[name] = Difference(*of_runs, *_test(means[1][name] - means[0][name]))
+    for step in steps:
+        auc = f"{spec.AUC}/{step}"
+        improved = conversion.relative_improvement(means[1][auc], means[0][auc])
+        value, low, high, _ = _test(improved)
+        # It is zero where the difference is.
+        nothing = np.zeros(0)
+        found[f"{RELATIVE_IMPROVEMENT}/{step}"] = Difference(
+            nothing, nothing, value, low, high, found[auc].p if np.isfinite(value) else np.nan
+        )
+    return found
+
+
+def _measured(
+    probabilities: np.ndarray,
+    labels: np.ndarray,
+    users: np.ndarray,
+    steps: Sequence[str],
+    weights: np.ndarray,
+) -> Dict[str, np.ndarray]:
+    """Metrics of one run, `[1 + resamples]` each: the estimate, exact, comes first."""
+    found: Dict[str, np.ndarray] = {}
+    for number, step in enumerate(steps):
+        known = labels[:, number] >= 0
+        score = probabilities[known, number].astype(np.float64)
+        label, unit = labels[known, number], users[known]
+        loss = conversion.log_losses(score, label)
+        cells = np.unique(score, return_inverse=True)[1]
+        whole = conversion.count(np.zeros(len(score), np.int64), cells, label, score, loss, units_count=1)
+        exact = conversion.measure(whole, np.ones((1, 1))).metrics
+        coarse = conversion.calibration_bins(np.bincount(cells), _CELLS)[cells]
+        counts = conversion.count(unit, coarse, label, score, loss, units_count=weights.shape[1])
+        resampled = conversion.measure(counts, weights).metrics
+        for metric in _METRICS:
+            # What the cells cost is taken off.
+            shift = exact[metric][0] - resampled[metric][0]
+            found[f"{metric}/{step}"] = resampled[metric] + shift
+    for metric in spec.conversion_metrics(steps):
+        if metric in _METRICS:
+            found[metric] = np.mean([found[f"{metric}/{step}"] for step in steps], axis=0)
+    if len(steps) > 1:
+        violated = conversion.chain_violated(probabilities).astype(np.float64)
+        violations, examples = (np.bincount(users, w, minlength=weights.shape[1]) for w in (violated, None))
+        found[spec.CHAIN_VIOLATIONS] = (weights @ violations) / (weights @ examples)
+    order = [name for name in spec.conversion_metrics(steps) if name in found]
+    return {name: found[name] for name in order}
+
+
+def _test(samples: np.ndarray) -> Tuple[float, float, float, float]:
+    """The estimate (the first sample), the bounds of its interval, and p: `[1 + R]`, R may be 0."""
+    value, resampled = float(samples[0]), samples[1:]
+    defined = resampled[np.isfinite(resampled)]
+    # Resamples without a positive have no value; where they are most, there is no interval.
+    if not np.isfinite(value) or not len(defined) or len(defined) < len(resampled) / 2:
+        return value, np.nan, np.nan, 1.0 if np.isfinite(value) else np.nan
+    low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    side = min((defined <= 0).sum(), (defined >= 0).sum())
+    return value, float(low), float(high), min(1.0, 2 * (1 + side) / (1 + len(defined)))

@@ -1,0 +1,176 @@
+"""The standard Evaluator with conversion models: what is blessed, and the reasons given."""
+
+import numpy as np
+import pytest
+
+from components.behavior_example_gen import spec as window_spec
+from components.evaluator import config, spec, verdict
+from schemas import names
+from tests.components.evaluator import harness
+from tests.components.evaluator import test_conversion as exact
+
+_WINDOW = window_spec.ExposureWindow(kind="exposure", steps=harness.STEPS)
+_EVALUATION = spec.EvaluationSpec(slices=("user_frequency",))
+
+
+@pytest.fixture(scope="module")
+def data():
+    return harness.exposures(size=800, users=160)
+
+
+@pytest.fixture(scope="module")
+def examples(data, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("exposures")
+    harness.write_exposures(data, directory)
+    return directory
+
+
+def _judge(tmp_path, examples, candidate, baseline=None, evaluation=_EVALUATION, window=_WINDOW, **gate):
+    eval_config = config.eval_config(evaluation, spec.GateSpec(**gate), window)
+    result = harness.evaluate(
+        tmp_path, examples, eval_config, candidate, baseline, stub_class=harness.StepsStub
+    )
+    found = verdict.read(result.evaluation_uri, result.blessing_uri)
+    assert found.blessed == result.blessed
+    return found
+
+
+def _exact(data, model, step, chosen=slice(None)):
+    t = harness.STEPS.index(step)
+    labels, scores = data.labels[chosen, t], data.probabilities[model][chosen, t]
+    known = labels != names.UNKNOWN_LABEL
+    return exact.measured(scores[known], labels[known]), known.sum(), (labels == 1).sum()
+
+
+def test_a_good_model_is_blessed(tmp_path, examples, data):
+    found = _judge(
+        tmp_path, examples, "good", min={"auc/buy": 0.6}, max={"ece/buy": 0.2, "chain_violations": 0.01}
+    )
+    assert found.blessed and not found.has_baseline and found.steps == harness.STEPS
+    expected, known, positive = _exact(data, "good", "buy")
+    overall = found.overall
+    assert overall.examples == 800 and overall.labels["buy"] == verdict.Labels(known, positive)
+    assert f"auc/buy is {overall.candidate['auc/buy'].value:.4f} (asked: at least 0.6)" in found.reasons
+    assert "chain_violations is 0.0000 (asked: at most 0.01)" in found.reasons
+    loss, lift = expected["log_loss"], expected["lift"]
+    assert (
+        f"log_loss/buy is {loss:.4f}, {lift:.4f} below the base rate's {loss + lift:.4f} (asked: not above)"
+        in found.reasons
+    )
+    assert len(found.reasons) == 5
+    for name in ("auc", "log_loss", "calibration", "positive_rate"):
+        estimate = overall.candidate[f"{name}/buy"]
+        assert estimate.value == pytest.approx(expected[name], abs=1e-3), name
+        assert estimate.low < estimate.value < estimate.high
+    assert overall.popularity == {} and set(overall.lift) == {"log_loss/cart", "log_loss/buy"}
+    assert not {name for name in overall.candidate if name.startswith(("lift/", "label_count/", "relaimpr/"))}
+    tail = data.frequency == names.TAIL
+    assert [verdict.slice_name(part.slice) for part in found.slices][1:] == [
+        "user_frequency head",
+        "user_frequency tail",
+    ]
+    assert found.slices[2].examples == tail.sum()
+    sliced, _, _ = _exact(data, "good", "cart", tail)
+    assert found.slices[2].candidate["auc/cart"].value == pytest.approx(sliced["auc"], abs=1e-3)
+    curve = overall.curves["buy"]
+    assert sum(each.examples for each in curve) == known and len(curve) > 10
+    assert sum(each.examples * each.observed.value for each in curve) == pytest.approx(positive)
+    assert [each.predicted for each in curve] == sorted(each.predicted for each in curve)
+    assert any(each.observed.low is not None for each in curve)
+
+
+def test_worse_than_the_base_rate_is_never_blessed(tmp_path, examples, data):
+    """However well it ranks: `wild` has an AUC far above chance."""
+    found = _judge(tmp_path, examples, "wild", min={"auc": 0.6}, max={"chain_violations": 0.5})
+    assert found.blessed is False
+    expected, _, _ = _exact(data, "wild", "cart")
+    assert expected["auc"] > 0.6 and expected["lift"] < 0
+    loss, lift = expected["log_loss"], expected["lift"]
+    assert (
+        f"log_loss/cart is {loss:.4f}, {-lift:.4f} above the base rate's {loss + lift:.4f} (asked: not above)"
+        in found.reasons
+    )
+    violations = np.mean(data.probabilities["wild"][:, 1] > data.probabilities["wild"][:, 0] * (1 + 1e-6))
+    assert f"chain_violations is {violations:.4f} (asked: at most 0.5)" in found.reasons
+    assert all("auc is" not in reason for reason in found.reasons)
+    assert any(
+        condition.outcome == "passed" and condition.sentence.startswith("auc is ")
+        for condition in found.conditions
+    )
+
+
+@pytest.mark.parametrize("metric, direction", [("auc/cart", "below"), ("log_loss", "above")])
+def test_drops_have_the_metrics_direction(tmp_path, examples, metric, direction):
+    gate = {"metric": metric, "max_drop": 0.01, "slices": ("user_frequency",)}
+    worse = _judge(tmp_path / "worse", examples, "noisy", "good", **gate)
+    assert worse.blessed is False and worse.has_baseline
+    reasons = [reason for reason in worse.reasons if "last blessed" in reason]
+    assert len(reasons) == 3
+    change = worse.overall.change[metric].value
+    assert (
+        f"{metric} is {worse.overall.candidate[metric].value:.4f}, {abs(change):.4f} {direction} the last blessed "
+        f"model's {worse.overall.baseline[metric].value:.4f} (asked: at most 0.01 {direction})"
+    ) == reasons[0]
+    better = _judge(tmp_path / "better", examples, "good", "noisy", **gate)
+    assert better.blessed, better.reasons
+    ours, theirs = (getattr(better.overall, side)["auc/cart"].value for side in ("candidate", "baseline"))
+    improved = better.overall.improvement["cart"]
+    assert improved.value == pytest.approx((ours - 0.5) / (theirs - 0.5) - 1)
+    assert 0 < improved.low < improved.value < improved.high
+
+
+def test_a_step_without_positives_is_not_blessed_and_says_why(tmp_path, data):
+    labels = data.labels.copy()
+    labels[labels[:, 1] == 1, 1] = 0
+    harness.write_exposures(data._replace(labels=labels), tmp_path / "examples")
+    found = _judge(tmp_path, tmp_path / "examples", "good", "good", slices=("user_frequency",))
+    assert found.blessed is False
+    why = f"none of the {(labels[:, 1] == 0).sum():,} known labels of buy is positive"
+    assert set(found.reasons) == {f"log_loss/buy has no lift: {why}", f"auc has no value: {why}"}
+    undecided = [condition.sentence for condition in found.conditions if condition.outcome == "undecided"]
+    assert len(undecided) == 4 and all("has no" in text and "decides nothing" in text for text in undecided)
+    # What can be measured is.
+    assert found.overall.candidate["auc/cart"].value > 0.6 and np.isnan(found.overall.candidate["auc"].value)
+    labels[:, 1] = names.UNKNOWN_LABEL
+    harness.write_exposures(data._replace(labels=labels), tmp_path / "unknown")
+    found = _judge(
+        tmp_path / "again", tmp_path / "unknown", "good", min_lift_over_base_rate=None, min={"auc/buy": 0}
+    )
+    assert found.reasons == ("auc/buy has no value: no label of buy is known",)
+
+
+def test_a_small_slice_decides_nothing(tmp_path, examples):
+    found = _judge(tmp_path, examples, "good", slices=("user_frequency",), min_slice_examples=10_000)
+    assert found.blessed
+    undecided = [condition for condition in found.conditions if condition.outcome == "undecided"]
+    assert len(undecided) == 4
+    assert undecided[0].sentence.startswith("log_loss/buy for user_frequency head decides nothing: ")
+
+
+def test_a_gate_without_conditions_is_open(tmp_path, examples):
+    evaluation = spec.EvaluationSpec(slices=(), confidence_intervals=False)
+    found = _judge(
+        tmp_path, examples, "wild", evaluation=evaluation, min_lift_over_base_rate=None, max_drop=None
+    )
+    assert found.blessed and found.reasons == ()
+    assert found.overall.candidate["auc/cart"].low is None
+
+
+def test_no_exposures(tmp_path, data):
+    harness.write_exposures(harness.exposures(size=0, users=1), tmp_path / "examples")
+    found = _judge(tmp_path, tmp_path / "examples", "good")
+    assert found.blessed is False and found.reasons == ("the test split has no examples",)
+
+
+def test_one_step(tmp_path, examples):
+    """TFMA gives a single output another form."""
+    window = window_spec.ExposureWindow(kind="exposure", steps=("cart",))
+    eval_config = config.eval_config(_EVALUATION, spec.GateSpec(), window)
+
+    def stub(feature):
+        return harness.StepsStub(feature, ("cart",))
+
+    result = harness.evaluate(tmp_path, examples, eval_config, "good", "noisy", stub_class=stub)
+    found = verdict.read(result.evaluation_uri, result.blessing_uri)
+    assert found.blessed and found.steps == ("cart",) and "chain_violations" not in found.overall.candidate
+    assert found.overall.candidate["auc"].value == found.overall.candidate["auc/cart"].value
