@@ -1,7 +1,7 @@
 """The pipeline of an experiment. Pure: no file, clock or environment is read here."""
 
 import posixpath
-from typing import List, Optional
+from typing import Dict, List, Optional
 
 from tfx import v1 as tfx
 from tfx.dsl.components.base import base_node
@@ -74,6 +74,7 @@ def create_pipeline(
         custom_config={
             **experiment.trainer.to_custom_config(),
             "window": experiment.window.to_json(),
+            **_of_exposures(experiment),
             "evaluation": experiment.evaluation.to_json(),
             "checkpoint_root": checkpoint_root,
         },
@@ -133,3 +134,10 @@ def create_pipeline(
         ),
         beam_pipeline_args=list(experiment.beam.args),
     )
+
+
+def _of_exposures(experiment: config.Experiment) -> Dict[str, str]:
+    """What of an experiment says which features an exposure has."""
+    if experiment.window.kind != "exposure":
+        return {}
+    return {"features": experiment.features.to_json(), "columns": experiment.log.columns.to_json()}

@@ -524,7 +524,8 @@ def check_model(
         raise ValueError(f"model {model.name} needs loop: {{name: fit}}, found {loop.name}")
     if training.calibration != "none" and not of_exposures:
         raise ValueError(
-            f"training.calibration goes with models of exposures, found {training.calibration} with {model.name}"
+            f"training.calibration goes with models of exposures, found {training.calibration} "
+            f"with {model.name}"
         )
 
 

@@ -4,7 +4,7 @@ import functools
 import hashlib
 import json
 import os
-from typing import Any, Callable, Dict, Tuple
+from typing import Any, Callable, Dict, Mapping, Tuple
 
 import tensorflow as tf
 import tensorflow_transform as tft
@@ -15,9 +15,11 @@ from components.evaluator import spec as evaluator_spec
 from components.transform import vocabulary
 from serving import export
 from trainer import config
+from trainer import exposures
 from trainer import input as input_lib
 from trainer import ranking
 from trainer import registry
+from trainer.loops import exposures as exposure_loop
 from trainer.loops import fit
 from trainer.loops import tp
 from trainer.losses import next_item
@@ -31,7 +33,8 @@ def run_fn(fn_args: Any) -> None:
 
     `fn_args.custom_config` holds JSON texts of settings, `model`, `loss`, `loop`,
     `training`, `window`, `evaluation`, and `checkpoint_root`: a folder where a second run of the same
-    training finds what an interrupted one has left.
+    training finds what an interrupted one has left. With a window of exposures, `features` and `columns`
+    as well.
 
     Raises:
       fit.TrainingError: if the loss is not a number.
@@ -47,6 +50,59 @@ def run_fn(fn_args: Any) -> None:
     exclude_seen = evaluator_spec.EvaluationSpec.from_json(custom["evaluation"]).exclude_seen
 
     transform_output = tft.TFTransformOutput(fn_args.transform_graph_path)
+    if settings.training.mixed_precision:
+        on_gpu = bool(tf.config.list_physical_devices("GPU"))
+        tf.keras.mixed_precision.set_global_policy("mixed_float16" if on_gpu else "mixed_bfloat16")
+    checkpoint_dir = os.path.join(custom["checkpoint_root"], _fingerprint(fn_args))
+    try:
+        kind, build, train, evaluate = (
+            _of_exposures(settings, custom, transform_output, fn_args)
+            if isinstance(window, spec.ExposureWindow)
+            else _of_next_items(settings, window, exclude_seen, transform_output, fn_args)
+        )
+        loop = kind(
+            build,
+            settings.training,
+            tf.distribute.MirroredStrategy(),
+            train,
+            evaluate,
+            checkpoint_dir,
+            os.path.join(fn_args.model_run_dir, "tensorboard"),
+        )
+        history = loop.run()
+        if settings.training.calibration == "platt":
+            history["calibration"] = loop.evaluation.calibrate()
+    finally:
+        tf.keras.mixed_precision.set_global_policy("float32")
+    with tf.io.gfile.GFile(os.path.join(fn_args.model_run_dir, HISTORY), "w") as stream:
+        stream.write(json.dumps(history, indent=1))
+    export.export_model(loop.model, transform_output, fn_args.serving_model_dir, exclude_seen=exclude_seen)
+    # Only now is the training over: a run that dies before finds its checkpoints.
+    if tf.io.gfile.exists(checkpoint_dir):
+        tf.io.gfile.rmtree(checkpoint_dir)
+
+
+def _of_exposures(
+    settings: config.TrainerSettings,
+    custom: Mapping[str, str],
+    transform_output: tft.TFTransformOutput,
+    fn_args: Any,
+) -> Tuple[Callable[..., fit.Loop], Callable[[], Any], tf.data.Dataset, Callable[[Any], Any]]:
+    """What makes the loop, and what it trains, on what, and how that is measured."""
+    known = exposures.load(transform_output, custom, fn_args.train_files)
+    return exposure_loop.ExposureFit, *exposures.prepare(
+        settings, known, transform_output, fn_args.train_files, fn_args.eval_files
+    )
+
+
+def _of_next_items(
+    settings: config.TrainerSettings,
+    window: spec.NextWindow,
+    exclude_seen: bool,
+    transform_output: tft.TFTransformOutput,
+    fn_args: Any,
+) -> Tuple[Callable[..., fit.Loop], Callable[[], Any], tf.data.Dataset, Callable[[Any], Any]]:
+    """As `_of_exposures`."""
     known = vocabulary.Vocabulary.load(transform_output)
     catalogue = base.Catalogue(
         known.counts,
@@ -56,9 +112,6 @@ def run_fn(fn_args: Any) -> None:
         behavior_names=tuple(name.decode("utf-8", "replace") for name in known.behaviors),
     )
     model_class = registry.load(settings.model.name)
-    if settings.training.mixed_precision:
-        on_gpu = bool(tf.config.list_physical_devices("GPU"))
-        tf.keras.mixed_precision.set_global_policy("mixed_float16" if on_gpu else "mixed_bfloat16")
 
     def build() -> base.SequenceModel:
         model = model_class(settings.model, catalogue, seed=settings.training.seed)
@@ -73,26 +126,7 @@ def run_fn(fn_args: Any) -> None:
     # What is grouped is read once, and then kept in another form.
     train = input_lib.read(fn_args.train_files, transform_output, trained_on, cache=not grouped)
     evaluated = input_lib.read(fn_args.eval_files, transform_output, input_lib.evaluation_features(reads))
-    checkpoint_dir = os.path.join(custom["checkpoint_root"], _fingerprint(fn_args))
-    try:
-        loop = kind(
-            build,
-            settings.training,
-            tf.distribute.MirroredStrategy(),
-            train,
-            lambda model: ranking.FullRanking(model, evaluated, exclude_seen),
-            checkpoint_dir,
-            os.path.join(fn_args.model_run_dir, "tensorboard"),
-        )
-        history = loop.run()
-    finally:
-        tf.keras.mixed_precision.set_global_policy("float32")
-    with tf.io.gfile.GFile(os.path.join(fn_args.model_run_dir, HISTORY), "w") as stream:
-        stream.write(json.dumps(history, indent=1))
-    export.export_model(loop.model, transform_output, fn_args.serving_model_dir, exclude_seen=exclude_seen)
-    # Only now is the training over: a run that dies before finds its checkpoints.
-    if tf.io.gfile.exists(checkpoint_dir):
-        tf.io.gfile.rmtree(checkpoint_dir)
+    return kind, build, train, lambda model: ranking.FullRanking(model, evaluated, exclude_seen)
 
 
 def _loop(settings: Any) -> Tuple[Callable[..., fit.Loop], bool]:

@@ -128,7 +128,7 @@ class ConversionModel(tfrs.Model):
         return self.logits(features, training=training)
 
     def calibrated_logits(self, features: Features, training: bool = False) -> tf.Tensor:
-        """The logits of `probabilities`, `[B, T]` float32; unlike these they keep apart what is near 0 or 1."""
+        """The logits of `probabilities`, `[B, T]` float32, which also tell apart what is near 0 or 1."""
         logits = correct_for_sampling(self.logits(features, training), self.exposures.keep_negatives)
         return logits * self._slopes + self._offsets
 
@@ -137,7 +137,10 @@ class ConversionModel(tfrs.Model):
         return tf.sigmoid(self.calibrated_logits(features, training))
 
     def calibrate(self, slopes: np.ndarray, offsets: np.ndarray) -> None:
-        """Sets a and b of each step, `[T]`: `calibrated_logits` become a logit + b of what they were at first."""
+        """Sets a and b of each step, each `[T]`: `calibrated_logits` are a times the corrected ones, plus b.
+
+        Steps are calibrated apart, so a later one may come out likelier than the one before.
+        """
         self._slopes.assign(slopes)
         self._offsets.assign(offsets)
 

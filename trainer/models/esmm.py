@@ -31,7 +31,7 @@ def chain_logits(logits: tf.Tensor) -> tf.Tensor:
 
 
 class ESMM(conversion.ConversionModel):
-    """A tower for each step given the one before, on shared embeddings; a step is as likely as all towers say.
+    """A tower for each step given the one before, on shared embeddings; their product is a step's chance.
 
     Eq. (1): pCTCVR = pCTR pCVR, for a chain of any length. The losses are of the products
     over all exposures, eq. (3), so that no step is trained only on those that got to it.
