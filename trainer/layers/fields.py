@@ -30,14 +30,16 @@ class FieldEmbedding(tf.keras.layers.Layer):
         # Numbers come as they are: one of many digits is no longer itself in bfloat16.
         super().__init__(autocast=False)
         self._fields, self._dim = tuple(fields), dim
-        self._groups: Dict[str, List[fields_lib.Field]] = {}
+        groups: Dict[str, List[fields_lib.Field]] = {}
         for field in self._fields:
             if field.kind not in ("index", "indices", "value"):
                 raise ValueError(f"field {field.name}: kind is index, indices or value, found {field.kind!r}")
             if field.kind != "value":
-                self._groups.setdefault(field.table, []).append(field)
+                groups.setdefault(field.table, []).append(field)
         self._values = tuple(field for field in self._fields if field.kind == "value")
-        self._tables = {name: self._table(name, group) for name, group in self._groups.items()}
+        # Tuples, which Keras does not want to save.
+        self._groups = tuple((name, tuple(group)) for name, group in groups.items())
+        self._tables = {name: self._table(name, group) for name, group in self._groups}
         if self._values:
             shape = [len(self._values), dim]
             self._scales = self._weight("value_scales", shape, _NORMAL)
@@ -61,7 +63,7 @@ class FieldEmbedding(tf.keras.layers.Layer):
     def call(self, features: Dict[str, tf.Tensor]) -> tf.Tensor:
         """Transformed features by key to `[B, F, D]`."""
         tokens: Dict[str, tf.Tensor] = {}
-        for name, group in self._groups.items():
+        for name, group in self._groups:
             indices = [_as_matrix(features[field.key]) for field in group]
             widths = [tf.shape(index)[1] if index.shape[1] is None else index.shape[1] for index in indices]
             rows = tf.gather(self._tables[name], tf.concat(indices, axis=1))

@@ -107,7 +107,7 @@ def test_weights_of_steps():
 
 
 def test_order_violation_worked_by_hand():
-    """Only a later step that is likelier than the one before costs, by as much as it is; with its gradient's sign."""
+    """Only a later step that is likelier than the one before costs, and by as much as it is."""
     likely = np.array([[0.9, 0.5, 0.1], [0.1, 0.5, 0.2], [0.1, 0.2, 0.6]])
     logits = tf.constant(np.log(likely / (1 - likely)), tf.float32)
     with tf.GradientTape() as tape:
