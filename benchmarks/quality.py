@@ -10,24 +10,28 @@ pipeline as a run does, but for the push: windows, Transform, Trainer, Evaluator
 measured is kept in `benchmarks/results/STUDY.json` as soon as it is done, with its settings;
 a point whose settings are the same is not trained again, so that a study can be measured in
 pieces. Metrics are of the test windows: the whole catalogue without the items seen before, ties against
-the model. The best epoch is chosen on `eval`.
+the model; with `evaluation.sampled_negatives` those of a sampled ranking as well, under their names.
+The best epoch is chosen on `eval`.
 
 The last line is one JSON object of the study's figures.
 """
 
 import argparse
+import contextlib
 import copy
 import fcntl
 import json
 import os
 import statistics
 import time
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
+import pandas as pd
 import yaml
 from scipy import stats
 
+from pipeline import datasets
 from schemas import names
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
@@ -38,11 +42,30 @@ _DATA = os.path.join("..", "shared", "data")
 _CUTOFFS = (1, 5, 10, 20, 50)
 _QUICK = "quick"
 _ALL = "all"
+_AGAINST = " -> "
 # Slices, and the crossings of two of them that papers show.
 _CROSSED = ((names.USER_STATUS,), (names.USER_FREQUENCY,), (names.USER_STATUS, names.USER_FREQUENCY))
 _MORE = ((names.ITEM_FREQUENCY,), (names.HISTORY_LENGTH,))
 # Of the folder of a point's only setting: its experiment says the rest.
 _AS_IT_IS: Dict[str, Any] = {}
+
+
+def _ratings_as_behaviors(data: str) -> str:
+    """MovieLens-1M of the users with all ratings: 1 and 2 are a dislike, 3 is neutral, 4 and 5 are a like."""
+    path = os.path.join(_WORK, "ml-1m-behaviors.csv")
+    log = pd.read_csv(os.path.join(data, "ml-1m", "sequences.csv.gz"))
+    complete = log["rating"].notna().groupby(log["user_id"]).transform("all")
+    log = log[complete]
+    log["behavior"] = pd.cut(log["rating"], [0, 2, 3, 5], labels=["dislike", "neutral", "like"])
+    os.makedirs(_WORK, exist_ok=True)
+    partial = f"{path}.{os.getpid()}.tmp"
+    log[["user_id", "item_id", "position", "behavior"]].to_csv(partial, index=False)
+    os.replace(partial, path)
+    return path
+
+
+# Logs that are made of others, by the name that studies use.
+_DERIVED: Dict[str, Callable[[str], str]] = {"derived:ml-1m-behaviors": _ratings_as_behaviors}
 
 
 class Study:
@@ -61,7 +84,8 @@ class Study:
         with open(path, encoding="utf-8") as stream:
             self._values = yaml.safe_load(stream)
         self.name, self._data = name, data
-        self._path = os.path.join(_RESULTS, f"{name}.json")
+        # Of a study that only shows that all is in place, nothing is worth keeping beside the code.
+        self._path = os.path.join(_WORK if name == _QUICK else _RESULTS, f"{name}.json")
 
     @property
     def title(self) -> str:
@@ -84,6 +108,11 @@ class Study:
         return list(range(first, first + seeds))
 
     @property
+    def sampled_negatives(self) -> Optional[int]:
+        """Among how many negatives metrics are given as well; None for none."""
+        return self._values["experiment"].get("evaluation", {}).get("sampled_negatives")
+
+    @property
     def pairs(self) -> List[Tuple[str, str]]:
         """Which points are compared with which."""
         return [tuple(pair) for pair in self._values.get("compare", ())]
@@ -96,6 +125,9 @@ class Study:
             # Settings of another model, loss or loop have no meaning here.
             other = "name" in settings and settings["name"] != kept.get("name")
             merged[part] = dict(settings) if other else {**kept, **settings}
+        if merged.get("loop", {}).get("name") == "tp":
+            # Its batches are of users.
+            merged.get("training", {}).pop("batch_size", None)
         merged["name"] = self.name
         return merged
 
@@ -106,7 +138,13 @@ class Study:
           The path of the file.
         """
         experiment = self.experiment(point)
-        experiment["log"]["path"] = os.path.abspath(os.path.join(self._data, experiment["log"]["path"]))
+        log = experiment["log"]["path"]
+        if not log.startswith(datasets.PREFIX):
+            derived = _DERIVED.get(log)
+            found = derived(self._data) if derived else os.path.join(self._data, log)
+            if not os.path.exists(found):
+                raise SystemExit(f"{self.name}: its log is not there: {found}")
+            experiment["log"]["path"] = os.path.abspath(found)
         path = os.path.join(_WORK, self.name, f"{point}.yaml")
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "w", encoding="utf-8") as stream:
@@ -115,35 +153,73 @@ class Study:
 
     def read(self) -> Dict[str, Any]:
         """What has been measured with the settings of now, by point."""
-        if not os.path.exists(self._path):
-            return {}
-        with open(self._path, encoding="utf-8") as stream:
-            found = json.load(stream)["points"]
+        found = self._file()["points"]
         return {
             point: found[point]
             for point in self.points
             if point in found and found[point]["experiment"] == self.experiment(point)
         }
 
+    def comparisons(self) -> Dict[str, Any]:
+        """What came of the pairs of which both are measured; see `compare_pair`."""
+        measured = self.read()
+        return {
+            pair: found
+            for pair, found in self._file()["comparisons"].items()
+            if all(point in measured for point in pair.split(_AGAINST))
+        }
+
+    def _file(self) -> Dict[str, Any]:
+        if not os.path.exists(self._path):
+            return {"points": {}, "comparisons": {}}
+        with open(self._path, encoding="utf-8") as stream:
+            return json.load(stream)
+
     def keep(self, point: str, runs: Sequence[Dict[str, Any]]) -> None:
         """Adds runs of a point, one for each seed; other points may be written at the same time."""
-        os.makedirs(_WORK, exist_ok=True)
-        with open(os.path.join(_WORK, f"{self.name}.lock"), "w", encoding="utf-8") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            points = self.read()
+        with self._locked():
+            points, comparisons = self.read(), self.comparisons()
             before = {run["seed"]: run for run in points.get(point, {}).get("runs", ())}
             before.update({run["seed"]: run for run in runs})
             points[point] = {
                 "experiment": self.experiment(point),
                 "runs": [before[seed] for seed in sorted(before)],
             }
-            ordered = {name: points[name] for name in self.points if name in points}
-            partial = f"{self._path}.tmp"
-            os.makedirs(_RESULTS, exist_ok=True)
-            with open(partial, "w", encoding="utf-8") as stream:
-                json.dump({"title": self.title, "points": ordered}, stream, indent=1)
-                stream.write("\n")
-            os.replace(partial, self._path)
+            self._write(points, comparisons)
+
+    def keep_comparison(self, a: str, b: str, found: Dict[str, Any]) -> None:
+        """Keeps what `compare_pair` found."""
+        with self._locked():
+            self._write(self.read(), {**self.comparisons(), f"{a}{_AGAINST}{b}": found})
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        os.makedirs(_WORK, exist_ok=True)
+        with open(os.path.join(_WORK, f"{self.name}.lock"), "w", encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _write(self, points: Dict[str, Any], comparisons: Dict[str, Any]) -> None:
+        # A line a run, so that what is added shows as such in version control.
+        blocks = []
+        for name in self.points:
+            if name in points:
+                runs = ",\n".join(f"   {json.dumps(run)}" for run in points[name]["runs"])
+                settings = json.dumps(points[name]["experiment"])
+                blocks.append(f'  {json.dumps(name)}: {{"experiment": {settings}, "runs": [\n{runs}\n  ]}}')
+        pairs = [f"  {json.dumps(pair)}: {json.dumps(comparisons[pair])}" for pair in sorted(comparisons)]
+        text = (
+            f'{{\n "title": {json.dumps(self.title)},\n "points": {{\n'
+            + ",\n".join(blocks)
+            + '\n },\n "comparisons": {\n'
+            + ",\n".join(pairs)
+            + "\n }\n}\n"
+        )
+        partial = f"{self._path}.tmp"
+        os.makedirs(os.path.dirname(self._path), exist_ok=True)
+        with open(partial, "w", encoding="utf-8") as stream:
+            stream.write(text)
+        os.replace(partial, self._path)
 
 
 def measure(study: Study, point: str, seeds: int) -> List[Dict[str, Any]]:
@@ -165,10 +241,12 @@ def measure(study: Study, point: str, seeds: int) -> List[Dict[str, Any]]:
     # Of the whole process, so that windows and start-up are in it; of what came from a cache nothing is known.
     cpu = (time.process_time() - used) / fresh if fresh else None
     wall = (time.monotonic() - started) / fresh if fresh else None
-    return [_run(trial, cpu, wall) for trial in trials]
+    return [_run(trial, cpu, wall, study.sampled_negatives) for trial in trials]
 
 
-def _run(trial: Any, cpu: Optional[float], wall: Optional[float]) -> Dict[str, Any]:
+def _run(
+    trial: Any, cpu: Optional[float], wall: Optional[float], sampled_negatives: Optional[int]
+) -> Dict[str, Any]:
     from pipeline import compare
 
     result = {
@@ -178,26 +256,33 @@ def _run(trial: Any, cpu: Optional[float], wall: Optional[float]) -> Dict[str, A
         "best_epoch": trial.best_epoch,
         "component_seconds": trial.seconds,
         "on_eval": trial.on_eval,
-        "slices": _slices(compare.ranks(compare.find_runs(trial.folder)[0])),
+        "slices": _slices(compare.ranks(compare.find_runs(trial.folder)[0]), sampled_negatives),
     }
     if trial.state != "cached":
         result.update(cpu_seconds=round(cpu, 1), wall_seconds=round(wall, 1))
     return result
 
 
-def _slices(ranks: Any) -> Dict[str, Dict[str, Any]]:
+def _slices(ranks: Any, sampled_negatives: Optional[int]) -> Dict[str, Dict[str, Any]]:
     """Mean and standard error of each metric over the windows of each slice."""
-    from components.evaluator import metrics
-
-    values = metrics.metric_values(ranks[names.RANK].to_numpy(), _CUTOFFS)
+    metric_names, values = _metrics(ranks, sampled_negatives)
     found: Dict[str, Dict[str, Any]] = {}
     for label, chosen in _chosen(ranks):
         part = values[chosen]
         errors = part.std(axis=0, ddof=1) / np.sqrt(len(part)) if len(part) > 1 else np.zeros(part.shape[1])
         found[label] = {"windows": len(part)}
-        for index, name in enumerate(metrics.metric_names(_CUTOFFS)):
+        for index, name in enumerate(metric_names):
             found[label][name] = [round(float(part[:, index].mean()), 5), round(float(errors[index]), 5)]
     return found
+
+
+def _metrics(ranks: Any, sampled_negatives: Optional[int]) -> Tuple[Tuple[str, ...], np.ndarray]:
+    """Names of the metrics, and their values `[W, M]` for each window of a table of `compare.ranks`."""
+    from components.evaluator import metrics
+
+    return metrics.metric_names(_CUTOFFS, sampled_negatives), metrics.metric_values(
+        ranks[names.RANK], _CUTOFFS, sampled_negatives, ranks.get(names.CANDIDATES)
+    )
 
 
 def _chosen(ranks: Any) -> Iterator[Tuple[str, np.ndarray]]:
@@ -210,32 +295,42 @@ def _chosen(ranks: Any) -> Iterator[Tuple[str, np.ndarray]]:
                 yield " ".join(f"{f}={v}" for f, v in zip(features, combination)), chosen
 
 
-def compare_pair(study: Study, a: str, b: str, seeds: int) -> Dict[str, Any]:
-    """Differences B - A of two points by slice: means over seeds, paired over users."""
-    from components.evaluator import metrics
+def compare_pair(study: Study, a: str, b: str) -> Optional[Dict[str, Any]]:
+    """Differences B - A of two points by slice: means over the seeds that both have, paired over users.
+
+    Returns:
+      `seeds`, and `slices`: difference, bounds of its 95 % interval and p of each metric; None if the
+      trained models of a point are not there.
+    """
     from pipeline import compare, paired
 
+    folders = [os.path.join(_WORK, study.name, point, "points", "base") for point in (a, b)]
+    if not all(os.path.isdir(folder) for folder in folders):
+        return None
+    seeds = sorted(set.intersection(*(set(os.listdir(folder)) for folder in folders)))
     sides = []
-    for point in (a, b):
-        folder = os.path.join(_WORK, study.name, point, "points", "base")
-        runs = compare.find_runs(folder)[:seeds]
-        tables = [compare.ranks(run).sort_values(names.USER_ID, kind="stable") for run in runs]
-        values = [metrics.metric_values(table[names.RANK].to_numpy(), _CUTOFFS) for table in tables]
-        sides.append((tables[0], np.mean(values, axis=0)))
+    for folder in folders:
+        tables = [
+            compare.ranks(run).sort_values([names.USER_ID, names.TARGET_ITEM_ID], kind="stable")
+            for seed in seeds
+            for run in compare.find_runs(os.path.join(folder, seed))
+        ]
+        values = [_metrics(table, study.sampled_negatives) for table in tables]
+        sides.append((tables[0], np.mean([of_windows for _, of_windows in values], axis=0)))
+        metric_names = values[0][0]
     (first, of_a), (second, of_b) = sides
     key = [names.USER_ID, names.TARGET_ITEM_ID]
     if first[key].values.tolist() != second[key].values.tolist():
         raise SystemExit(f"{study.name}: {a} and {b} were not measured on the same windows")
-    users = np.unique(first[names.USER_ID].to_numpy(), return_inverse=True)[1]
-    found: Dict[str, Any] = {}
+    slices: Dict[str, Any] = {}
     for label, chosen in _chosen(first):
-        codes = np.unique(users[chosen], return_inverse=True)[1]
-        result = paired.compare((of_b - of_a)[chosen], codes, 0)
-        found[label] = {
+        users = np.unique(first[names.USER_ID].to_numpy()[chosen], return_inverse=True)[1]
+        result = paired.compare((of_b - of_a)[chosen], users)
+        slices[label] = {
             name: [round(float(v[i]), 5) for v in (result.difference, result.low, result.high, result.p)]
-            for i, name in enumerate(metrics.metric_names(_CUTOFFS))
+            for i, name in enumerate(metric_names)
         }
-    return found
+    return {"seeds": len(seeds), "slices": slices}
 
 
 def mean_and_interval(runs: Sequence[Dict[str, Any]], label: str, metric: str) -> Tuple[float, float]:
@@ -252,17 +347,37 @@ def mean_and_interval(runs: Sequence[Dict[str, Any]], label: str, metric: str) -
 
 
 def table(study: Study, metrics: Sequence[str] = ("hr@10", "ndcg@10")) -> str:
-    """The study as Markdown: a row a point, then a row for each compared pair and slice."""
-    found = study.read()
-    lines = ["| point | seeds | best epoch | " + " | ".join(metrics) + " | CPU h |"]
-    lines.append("| --- " * (4 + len(metrics)) + "|")
-    for point, measured in found.items():
+    """The study as Markdown: a row a point; then, for each pair, a row a slice."""
+    header = ["point", "seeds", "best epoch", *metrics, "CPU h"]
+    rows = []
+    for point, measured in study.read().items():
         runs = measured["runs"]
         cells = ["{:.4f} ± {:.4f}".format(*mean_and_interval(runs, _ALL, metric)) for metric in metrics]
         epochs = ", ".join(str(run["best_epoch"]) for run in runs)
         hours = sum(run.get("cpu_seconds", 0) for run in runs) / 3600
-        lines.append(f"| {point} | {len(runs)} | {epochs} | {' | '.join(cells)} | {hours:.2f} |")
+        rows.append([point, str(len(runs)), epochs, *cells, f"{hours:.2f}"])
+    lines = _markdown(header, rows)
+    rows = []
+    for pair, found in study.comparisons().items():
+        for label in (name for name in found["slices"] if _is_main(name)):
+            before = pair.split(_AGAINST)[0]
+            windows = study.read()[before]["runs"][0]["slices"][label]["windows"]
+            cells = []
+            for metric in metrics:
+                difference, low, high, p = found["slices"][label][metric]
+                cells.append(f"{difference:+.4f} [{low:+.4f}, {high:+.4f}], p {p:.3f}")
+            rows.append([pair, label, str(windows), str(found["seeds"]), *cells])
+    if rows:
+        lines += ["", *_markdown(["pair", "slice", "windows", "seeds", *metrics], rows)]
     return "\n".join(lines)
+
+
+def _is_main(label: str) -> bool:
+    return label == _ALL or names.USER_FREQUENCY in label or label.startswith(names.USER_STATUS)
+
+
+def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> List[str]:
+    return [f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows)]
 
 
 def run(study: Study, points: Sequence[str], seeds: int) -> Dict[str, Any]:
@@ -273,6 +388,10 @@ def run(study: Study, points: Sequence[str], seeds: int) -> Dict[str, Any]:
             print(f"{study.name} {point}: measured before")
             continue
         study.keep(point, measure(study, point, seeds))
+    for a, b in study.pairs:
+        found = compare_pair(study, a, b) if {a, b} <= set(study.read()) and {a, b} & set(points) else None
+        if found:
+            study.keep_comparison(a, b, found)
     return figures(study)
 
 
@@ -297,7 +416,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
     parser.add_argument("--points", help="which, with commas; all by default")
     parser.add_argument("--seeds", type=int, help="trainings of a point; as the study says by default")
     parser.add_argument("--data", default=_DATA, help="folder of the logs (default: %(default)s)")
-    parser.add_argument("--table", action="store_true", help="show what has been measured, and measure nothing")
+    parser.add_argument(
+        "--table", action="store_true", help="show what has been measured, and measure nothing"
+    )
     parser.add_argument("--quick", action="store_true", help="a small study, within a minute; keeps nothing")
     given = parser.parse_args(arguments)
     if bool(given.study) == given.quick:
@@ -307,6 +428,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
     unknown = [point for point in points if point not in study.points]
     if unknown:
         parser.error(f"{study.name} has no point {', '.join(unknown)}; it has {', '.join(study.points)}")
+    if given.quick and os.path.exists(os.path.join(_WORK, f"{_QUICK}.json")):
+        os.remove(os.path.join(_WORK, f"{_QUICK}.json"))
     if not given.table:
         run(study, points, given.seeds or study.seeds)
     print(table(study))

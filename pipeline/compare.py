@@ -23,6 +23,8 @@ POINT = "point.json"
 EXPERIMENT = "experiment.yaml"
 _CACHE = "compare"
 _CATALOGUE_SIZE = "catalogue_size"
+# Outputs of `evaluate` that are kept.
+_ASKED = (names.RANK, names.CANDIDATES, _CATALOGUE_SIZE)
 _KEY = [names.USER_ID, names.TARGET_ITEM_ID, names.TARGET_TIMESTAMP]
 # Scores that are in memory at once: 128 MB of float32.
 _SCORES = 1 << 25
@@ -188,7 +190,7 @@ def ranks(run: Trained) -> pd.DataFrame:
 
     Returns:
       A row a window: the key, the slices, `rank` (float64, infinite for a target outside the
-      catalogue) and `catalogue_size`.
+      catalogue), `catalogue_size` and, unless the model is too old to tell, `candidates`.
 
     Raises:
       errors.InputError: if there are no test windows, or the model has no `evaluate` signature.
@@ -208,11 +210,11 @@ def ranks(run: Trained) -> pd.DataFrame:
 
 
 def _fingerprint(model_dir: str, examples_uri: str) -> str:
-    """Of a model and its windows; a model that was trained again in the same place is another one."""
+    """Of a model, its windows and what is asked; trained again in the same place it is another model."""
     import tensorflow as tf
 
     stat = tf.io.gfile.stat(os.path.join(model_dir, "saved_model.pb"))
-    text = f"{model_dir}\n{stat.length}\n{stat.mtime_nsec}\n{examples_uri}"
+    text = f"{model_dir}\n{stat.length}\n{stat.mtime_nsec}\n{examples_uri}\n{','.join(_ASKED)}"
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -242,6 +244,8 @@ def _ask(model_dir: str, run: Trained) -> pd.DataFrame:
             part = {name: values.numpy() for name, values in tf.io.parse_example(batch, features).items()}
             part[names.RANK] = np.where(rank <= size, rank, np.inf)
             part[_CATALOGUE_SIZE] = np.full(len(rank), size)
+            if names.CANDIDATES in answer:
+                part[names.CANDIDATES] = answer[names.CANDIDATES].numpy()
             parts.append(part)
     if not parts:
         raise errors.InputError(f"{run.folder}: no test windows below {run.examples_uri}")
@@ -277,14 +281,21 @@ def compare(runs_a: Sequence[Trained], runs_b: Sequence[Trained], seed: int = 0)
             f"{', '.join(r.folder for r in runs_b)} has {len(all_b):,}; windows are the same where "
             f"{', '.join(_KEY)} are"
         )
-    values = np.stack([metrics.metric_values(t.loc[order, names.RANK].to_numpy(), cutoffs) for t in tables])
+    sampled, sampling = _sampled((*runs_a, *runs_b), tables)
+    values = np.stack(
+        [
+            metrics.metric_values(t[names.RANK], cutoffs, sampled, t.get(names.CANDIDATES))
+            for t in (table.loc[order] for table in tables)
+        ]
+    )
     a, b = values[: len(runs_a)], values[len(runs_a) :]
     first = tables[0].loc[order]
     users = pd.factorize(order.get_level_values(names.USER_ID))[0]
 
+    metric_names = metrics.metric_names(cutoffs, sampled)
     found, exact = [], []
     for value, chosen in _slices(first):
-        part, is_exact = _rows(a[:, chosen], b[:, chosen], users[chosen], metrics.metric_names(cutoffs), seed)
+        part, is_exact = _rows(a[:, chosen], b[:, chosen], users[chosen], metric_names, seed)
         found.append(SliceRows(value, int(chosen.sum()), len(np.unique(users[chosen])), part))
         exact.append(is_exact)
     differing = _differing(runs_a[0].settings, runs_b[0].settings)
@@ -295,7 +306,7 @@ def compare(runs_a: Sequence[Trained], runs_b: Sequence[Trained], seed: int = 0)
         only_b=len(all_b.difference(any_a)),
         incomplete=len(any_a) - len(all_a) + len(any_b) - len(all_b),
         differing=tuple(differing),
-        notes=tuple(_notes(runs_a, runs_b, tables, differing)),
+        notes=(*_notes(runs_a, runs_b, tables, differing), *sampling),
         method={
             "interval": "95 %, percentiles of a paired bootstrap over users",
             "p": "two-sided, paired randomisation (sign-flip) over users"
@@ -325,6 +336,27 @@ def _numbered(table: pd.DataFrame) -> pd.DataFrame:
 
 def _cutoffs(run: Trained) -> Sequence[int]:
     return run.settings.get("evaluation.cutoffs") or spec.EvaluationSpec().cutoffs
+
+
+def _sampled(
+    runs: Sequence[Trained], tables: Sequence[pd.DataFrame]
+) -> Tuple[Optional[int], Tuple[str, ...]]:
+    """How many negatives the sampled metrics have (None: there are none of these), and notes on it."""
+    asked = {run.settings.get("evaluation.sampled_negatives") for run in runs} - {None}
+    if not asked:
+        return None, ()
+    silent = [run.folder for run, table in zip(runs, tables) if names.CANDIDATES not in table]
+    if len(asked) > 1:
+        why = f"the runs ask for {' and '.join(map(str, sorted(asked)))} negatives"
+    elif silent:
+        why = f"the model of {', '.join(silent)} does not tell how many candidates it ranks; train it anew"
+    else:
+        (negatives,) = asked
+        return negatives, (
+            f"{metrics.SAMPLED_PREFIX}{negatives} metrics rank among {negatives} other candidates drawn at "
+            f"random: expected values, only for comparison with papers that report those.",
+        )
+    return None, (f"Sampled metrics are left out: {why}.",)
 
 
 def _slices(first: pd.DataFrame) -> List[Tuple[verdict.Slice, np.ndarray]]:

@@ -1,11 +1,12 @@
 """An experiment: the settings of all rooms in one YAML file, checked before anything starts."""
 
+import copy
 import difflib
 import json
 import os
 import re
 import typing
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import pydantic
 import yaml
@@ -17,6 +18,7 @@ from components.transform import spec as transform_spec
 from schemas import errors, settings
 from trainer import config as trainer_config
 from trainer import registry
+from trainer import search
 
 EXPERIMENTS = os.path.join(os.path.dirname(__file__), "experiments")
 
@@ -68,6 +70,7 @@ class Experiment(settings.Settings):
     loss: trainer_config.LossSettings = pydantic.Field(default_factory=trainer_config.default_loss)
     loop: trainer_config.LoopSettings = trainer_config.FitSettings(name="fit")
     training: trainer_config.TrainingSettings = trainer_config.TrainingSettings()
+    tuning: Optional[search.TuningSettings] = None
     evaluation: evaluator_spec.EvaluationSpec = evaluator_spec.EvaluationSpec()
     gate: evaluator_spec.GateSpec = evaluator_spec.GateSpec()
     infra: infra_spec.InfraSpec = infra_spec.InfraSpec()
@@ -183,26 +186,54 @@ def load(path: str, overrides: Sequence[str] = ()) -> Experiment:
     for override in overrides:
         _override(values, override)
     try:
-        return Experiment.from_values(values)
+        experiment = Experiment.from_values(values)
     except pydantic.ValidationError as error:
         raise errors.InputError(f"{path}: " + "; ".join(_explain(error))) from error
+    if experiment.tuning is not None:
+        _check_space(path, values, experiment.tuning)
+    return experiment
+
+
+def _check_space(path: str, values: Mapping[str, Any], tuning: search.TuningSettings) -> None:
+    """Refuses a search over a setting that is not there, or over values that it cannot have.
+
+    Values that only do not go together are left to the search, which counts such a trial as failed.
+    """
+    for key, allowed in tuning.space.items():
+        for value in allowed.probes:
+            probed = copy.deepcopy(dict(values))
+            try:
+                _put(probed, key, value)
+                Experiment.from_values(probed)
+            except errors.InputError as error:
+                raise errors.InputError(f"{path}: tuning.space.{key}: {error}") from error
+            except pydantic.ValidationError as error:
+                # The file itself fits: what is found deeper than a part is of this key.
+                if any(len(_without_tags(found["loc"])) > 1 for found in error.errors(include_url=False)):
+                    raise errors.InputError(f"{path}: tuning.space: " + "; ".join(_explain(error))) from error
 
 
 def _override(values: Dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not re.fullmatch(r"[A-Za-z_][\w@.-]*", key):
         raise errors.InputError(f"--set takes KEY=VALUE, as training.epochs=5; found {override!r}")
+    try:
+        _put(values, key, yaml.safe_load(text))
+    except yaml.YAMLError as error:
+        raise errors.InputError(f"--set {override}: the value is not YAML") from error
+    except errors.InputError as error:
+        raise errors.InputError(f"--set {override}: {error}") from error
+
+
+def _put(values: Dict[str, Any], key: str, value: Any) -> None:
     *parents, last = key.split(".")
     for parent in parents:
         if values.get(parent) is None:
             values[parent] = {}
         values = values[parent]
         if not isinstance(values, dict):
-            raise errors.InputError(f"--set {override}: {parent} holds no keys")
-    try:
-        values[last] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise errors.InputError(f"--set {override}: the value is not YAML") from error
+            raise errors.InputError(f"{parent} holds no keys")
+    values[last] = value
 
 
 def _explain(error: pydantic.ValidationError) -> List[str]:
@@ -212,7 +243,7 @@ def _explain(error: pydantic.ValidationError) -> List[str]:
         if found["type"] == "default_factory_not_called":
             # Follows from what is wrong before it.
             continue
-        location = [part for part in found["loc"] if not _is_tag(part, found["loc"])]
+        location = _without_tags(found["loc"])
         key = ".".join(str(part) for part in location) or "(file)"
         value = json.dumps(found["input"], default=str)
         if len(value) > 80:
@@ -232,6 +263,11 @@ def _explain(error: pydantic.ValidationError) -> List[str]:
     return lines
 
 
+def _without_tags(location: Tuple[Any, ...]) -> List[Any]:
+    """The keys of a location, as they stand in the file."""
+    return [part for part in location if not _is_tag(part, location)]
+
+
 def _is_tag(part: Any, location: Tuple[Any, ...]) -> bool:
     """Whether a part of a location is the name of a model, loss, loop or kind of window rather than a key."""
     return location.index(part) == 1 and location[0] in (*_NAMED, "window")
@@ -240,7 +276,12 @@ def _is_tag(part: Any, location: Tuple[Any, ...]) -> bool:
 def _keys_at(location: Sequence[Any]) -> List[str]:
     """The keys that a place of the file may have."""
     current: Any = Experiment
+    free = False
     for index, part in enumerate(location):
+        if free:
+            # A key that the user chose.
+            free = False
+            continue
         if index == 1 and location[0] == "window":
             current = window_spec.WINDOWS[part]
             continue
@@ -257,6 +298,7 @@ def _keys_at(location: Sequence[Any]) -> List[str]:
         # Optional settings are a union with None.
         options = [o for o in typing.get_args(field.annotation) if hasattr(o, "model_fields")]
         current = options[0] if options else field.annotation
+        free = typing.get_origin(field.annotation) is dict
     return list(getattr(current, "model_fields", {}))
 
 

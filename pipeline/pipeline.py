@@ -10,8 +10,10 @@ from tfx.proto import transform_pb2
 from components.anomaly_gate import component as anomaly_gate
 from components.behavior_example_gen import component as behavior_example_gen
 from components.evaluator import config as evaluator_config
+from components.evaluator import spec as evaluator_spec
 from components.infra_validator import component as infra_validator
 from components.pusher import component as pusher_component
+from components.tuner import component as tuner_component
 from pipeline import config
 from schemas import names
 
@@ -33,7 +35,7 @@ def create_pipeline(
       experiment: all settings.
       pipeline_root: where artifacts go, on any filesystem.
       schema_path: of the windows' schema, as text; see `schemas.load`.
-      checkpoint_root: where the Trainer finds what an interrupted one has left.
+      checkpoint_root: where the Trainer and the Tuner find what interrupted ones have left.
       accepted_root: where the AnomalyGate keeps the statistics of the spans it let pass.
       serving_dir: where a blessed model is pushed, if the experiment names no other place.
       metadata_path: of the SQLite metadata store of local runs.
@@ -65,19 +67,34 @@ def create_pipeline(
         disable_statistics=True,
     )
     transform.add_upstream_node(gate)
+    custom_config = {
+        **experiment.trainer.to_custom_config(),
+        "window": experiment.window.to_json(),
+        **_of_exposures(experiment),
+        # Only what is trained on: other metrics of the test windows are no reason to train again.
+        "evaluation": evaluator_spec.EvaluationSpec(
+            exclude_seen=experiment.evaluation.exclude_seen
+        ).to_json(),
+        "checkpoint_root": checkpoint_root,
+    }
+    trained_on = {
+        "examples": transform.outputs["transformed_examples"],
+        "transform_graph": transform.outputs["transform_graph"],
+        "train_args": tfx.proto.TrainArgs(splits=[names.TRAIN]),
+        "eval_args": tfx.proto.EvalArgs(splits=[names.EVAL]),
+    }
+    tuner = None
+    if experiment.tuning is not None:
+        tuner = tuner_component.Tuner(
+            tuner_fn="trainer.tuner.tuner_fn",
+            custom_config={**custom_config, "tuning": experiment.tuning.to_json()},
+            **trained_on,
+        )
     trainer = tfx.components.Trainer(
         run_fn="trainer.task.run_fn",
-        examples=transform.outputs["transformed_examples"],
-        transform_graph=transform.outputs["transform_graph"],
-        train_args=tfx.proto.TrainArgs(splits=[names.TRAIN]),
-        eval_args=tfx.proto.EvalArgs(splits=[names.EVAL]),
-        custom_config={
-            **experiment.trainer.to_custom_config(),
-            "window": experiment.window.to_json(),
-            **_of_exposures(experiment),
-            "evaluation": experiment.evaluation.to_json(),
-            "checkpoint_root": checkpoint_root,
-        },
+        hyperparameters=tuner.outputs["best_hyperparameters"] if tuner else None,
+        custom_config=custom_config,
+        **trained_on,
     )
     model = trainer.outputs["model"]
     latest_blessed = None
@@ -117,6 +134,7 @@ def create_pipeline(
         example_validator,
         gate,
         transform,
+        *([tuner] if tuner else []),
         trainer,
         *([latest_blessed] if latest_blessed else []),
         evaluator,

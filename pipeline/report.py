@@ -62,7 +62,13 @@ def render(template: str, run_dir: str, facts: Mapping[str, Any]) -> str:
         undefined=jinja2.ChainableUndefined,
     )
     environment.filters.update(
-        count=_count, metric=_metric, signed=_signed, seconds=_seconds, percent=_percent, moment=_moment
+        count=_count,
+        metric=_metric,
+        value=_value,
+        signed=_signed,
+        seconds=_seconds,
+        percent=_percent,
+        moment=_moment,
     )
     environment.filters["below"] = lambda uri: _below(run_dir, uri)
     return environment.get_template(template).render(**facts)
@@ -93,6 +99,7 @@ def _facts(run_dir: str) -> Dict[str, Any]:
         "rejected_shown": _REJECTED_SHOWN,
         "splits": names.SPLITS,
         "anomalies": _anomalies([a for c in components for a in c.outputs if a.type == "ExampleAnomalies"]),
+        "search": _search(of("TunerResults", "trials.json")),
         "training": training,
         "evaluation": evaluation,
         "latency": latency,
@@ -221,6 +228,20 @@ def _anomalies(artifacts: Sequence[lineage.Artifact]) -> Optional[List[Dict[str,
     return sorted(rows, key=lambda row: (row["severity"] != "error", row["split"], row["feature"]))
 
 
+def _search(trials: Optional[Sequence[Mapping[str, Any]]]) -> Optional[Dict[str, Any]]:
+    """The trials of a search, best first; those that failed at the end, in their order."""
+    if not trials:
+        return None
+    scored = [trial for trial in trials if _is_number(trial.get("score"))]
+    failed = [trial for trial in trials if not _is_number(trial.get("score"))]
+    return {
+        "keys": list(dict.fromkeys(key for trial in trials for key in trial["values"])),
+        "trials": sorted(scored, key=lambda trial: (not trial["taken"], -trial["score"])) + failed,
+        "failed": len(failed),
+        "seconds": sum(trial["seconds"] for trial in scored),
+    }
+
+
 def _training(history: Optional[Mapping[str, Any]]) -> Optional[Dict[str, Any]]:
     if not history:
         return None
@@ -285,18 +306,21 @@ def _evaluation(artifacts: Mapping[str, lineage.Artifact]) -> Optional[Dict[str,
     if "ModelEvaluation" not in artifacts:
         return None
     # TFMA takes seconds to import; a run that failed before has no need of it.
-    from components.evaluator import verdict
+    from components.evaluator import metrics, verdict
 
     blessing = artifacts.get("ModelBlessing")
     try:
         found = verdict.read(artifacts["ModelEvaluation"].uri, blessing.uri if blessing else None)
     except FileNotFoundError:
         return None
-    metrics = list(found.overall.candidate) if found.overall else []
+    measured = found.overall.candidate if found.overall else ()
+    # Stable: those of the whole catalogue first.
+    shown = sorted(measured, key=lambda name: name.startswith(metrics.SAMPLED_PREFIX))
     return {
         "verdict": found,
-        "main": _MAIN_METRIC if _MAIN_METRIC in metrics else next(iter(metrics), None),
-        "panels": [_panel(name, found, verdict.slice_name) for name in metrics],
+        "main": _MAIN_METRIC if _MAIN_METRIC in shown else next(iter(shown), None),
+        "panels": [_panel(name, found, verdict.slice_name) for name in shown],
+        "sampled": any(name.startswith(metrics.SAMPLED_PREFIX) for name in shown),
     }
 
 
@@ -466,6 +490,11 @@ def _count(value: Any) -> str:
 
 def _metric(value: Any) -> str:
     return f"{value:.4f}" if _is_number(value) else "–"
+
+
+def _value(value: Any) -> str:
+    """A setting as a person would write it."""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _below(run_dir: str, uri: str) -> str:

@@ -18,37 +18,21 @@ import statistics
 import tempfile
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
+import pydantic
 import yaml
 
 from pipeline import config, lineage, progress
 from pipeline.runners import local
 from schemas import errors
+from trainer import search as search_lib
 
 FILE = "sweep.json"
-OBJECTIVE = "ndcg@10"
-# What a point may set: the rest makes other windows or measures something else.
-_ROOMS = ("model", "loss", "loop", "training")
+OBJECTIVE = search_lib.OBJECTIVE
 _TRAINING_COMPONENTS = ("Trainer", "Evaluator")
 _FOLDER_LENGTH = 120
 _SHOWN = ("ndcg@10", "hr@10", "mrr")
 
 Values = Mapping[str, Any]
-
-
-@dataclasses.dataclass(frozen=True)
-class Range:
-    """What a setting of a search may be: `choices`, or numbers from `low` to `high`.
-
-    Attributes:
-      step: of the numbers; a factor where `log`.
-      log: equal ratios are equally likely, not equal differences.
-    """
-
-    choices: Tuple[Any, ...] = ()
-    low: float = 0
-    high: float = 0
-    step: Optional[float] = None
-    log: bool = False
 
 
 @dataclasses.dataclass
@@ -127,38 +111,36 @@ def parse_grid(texts: Sequence[str]) -> Dict[str, Tuple[Any, ...]]:
     return grid
 
 
-def parse_space(texts: Sequence[str]) -> Dict[str, Range]:
+def parse_space(texts: Sequence[str]) -> Dict[str, search_lib.Range]:
     """`model.dim=16..128:log`, `model.dim=16..128:step=16` or `model.heads=1,2,4` to ranges.
 
     Raises:
       errors.InputError: for what is not of this form, or a key that makes other windows.
     """
-    space: Dict[str, Range] = {}
+    space: Dict[str, search_lib.Range] = {}
     for text in texts:
         key, rest = _key_of("--space", text, space)
-        if ".." not in rest:
-            space[key] = Range(choices=tuple(_value(part) for part in rest.split(",")))
-            continue
-        ends, *options = rest.split(":")
-        low, high = (_value(part) for part in ends.split("..", 1))
-        log, step = "log" in options, None
-        for option in options:
-            name, _, value = option.partition("=")
-            if name == "step":
-                step = _value(value)
-            elif option not in ("log", "linear"):
-                raise errors.InputError(f"--space {text}: {option!r} is none of log, linear, step=NUMBER")
-        for number in (low, high, *([] if step is None else [step])):
-            if isinstance(number, bool) or not isinstance(number, (int, float)):
-                raise errors.InputError(f"--space {text}: a range is of numbers, found {number!r}")
-        if not low < high:
-            raise errors.InputError(f"--space {text}: a range goes up, found {low} to {high}")
-        if log and low <= 0:
-            raise errors.InputError(f"--space {text}: a range with log is above 0, found {low}")
-        if step is not None and step <= (1 if log else 0):
-            raise errors.InputError(f"--space {text}: step must be above {1 if log else 0}, found {step}")
-        space[key] = Range(low=low, high=high, step=step, log=log)
+        try:
+            space[key] = _range(text, rest)
+        except pydantic.ValidationError as error:
+            message = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+            raise errors.InputError(f"--space {text}: {message}") from error
     return space
+
+
+def _range(text: str, rest: str) -> search_lib.Range:
+    if ".." not in rest:
+        return search_lib.Range(choices=tuple(_value(part) for part in rest.split(",")))
+    ends, *options = rest.split(":")
+    low, high = (_value(part) for part in ends.split("..", 1))
+    log, step = "log" in options, None
+    for option in options:
+        name, _, value = option.partition("=")
+        if name == "step":
+            step = _value(value)
+        elif option not in ("log", "linear"):
+            raise errors.InputError(f"--space {text}: {option!r} is none of log, linear, step=NUMBER")
+    return search_lib.Range(low=low, high=high, step=step, log=log)
 
 
 def _key_of(option: str, text: str, known: Mapping[str, Any]) -> Tuple[str, str]:
@@ -167,11 +149,10 @@ def _key_of(option: str, text: str, known: Mapping[str, Any]) -> Tuple[str, str]
         raise errors.InputError(f"{option} takes KEY=VALUES, as model.dim=32,64; found {text!r}")
     if key == "training.seed":
         raise errors.InputError(f"{option} {text}: seeds are given with --seeds")
-    if key.split(".")[0] not in _ROOMS or "." not in key:
-        raise errors.InputError(
-            f"{option} {text}: all points have the same windows and are measured alike: a key starts with "
-            f"{', '.join(room + '.' for room in _ROOMS)}"
-        )
+    try:
+        search_lib.check_key(key)
+    except ValueError as error:
+        raise errors.InputError(f"{option} {text}: {error}") from error
     if key in known:
         raise errors.InputError(f"{option} {text}: {key} is there twice")
     return key, rest
@@ -211,7 +192,7 @@ class Search:
       seed: of the proposals.
     """
 
-    def __init__(self, kind: str, space: Mapping[str, Range], trials: int, seed: int):
+    def __init__(self, kind: str, space: Mapping[str, search_lib.Range], trials: int, seed: int):
         self._kind, self._space, self._trials, self._seed = kind, space, trials, seed
 
     def __len__(self) -> int:
@@ -220,24 +201,7 @@ class Search:
 
     def __iter__(self) -> Iterator[Tuple[Dict[str, Any], Callable[[float], None]]]:
         """Yields each point, and what is to be called with its score before the next (-inf: it failed)."""
-        import keras_tuner
-
-        options = {
-            "objective": keras_tuner.Objective(OBJECTIVE, "max"),
-            "max_trials": self._trials,
-            "hyperparameters": self._hyperparameters(keras_tuner),
-            "allow_new_entries": False,
-            # Keras Tuner takes 0 for none.
-            "seed": self._seed + 1,
-            # Every failure is reported; none ends the search.
-            "max_consecutive_failed_trials": self._trials + 1,
-        }
-        oracles = {
-            "random": keras_tuner.oracles.RandomSearchOracle,
-            "bayesian": keras_tuner.oracles.BayesianOptimizationOracle,
-        }
-        oracle = oracles[self._kind](**options)
-        oracle.verbose = 0
+        oracle = search_lib.build_oracle(self._kind, self._space, self._trials, self._seed)
         with tempfile.TemporaryDirectory() as folder:
             # The metadata store is what remembers; the oracle's own files are of no use later.
             oracle._set_project_dir(folder, "search")
@@ -253,25 +217,7 @@ class Search:
                     trial.status = "COMPLETED" if fine else "FAILED"
                     oracle.end_trial(trial)
 
-                yield {key: _plain(trial.hyperparameters.values[key]) for key in self._space}, answer
-
-    def _hyperparameters(self, keras_tuner: Any) -> Any:
-        parameters = keras_tuner.HyperParameters()
-        for key, allowed in self._space.items():
-            if allowed.choices:
-                parameters.Choice(key, list(allowed.choices))
-                continue
-            whole = all(isinstance(n, int) for n in (allowed.low, allowed.high, allowed.step or 1))
-            make = parameters.Int if whole else parameters.Float
-            make(
-                key, allowed.low, allowed.high, step=allowed.step, sampling="log" if allowed.log else "linear"
-            )
-        return parameters
-
-
-def _plain(value: Any) -> Any:
-    """A value of Python where NumPy gave one."""
-    return value.item() if hasattr(value, "item") else value
+                yield search_lib.plain(trial.hyperparameters.values), answer
 
 
 # Running them.
@@ -307,7 +253,13 @@ class Sweep:
           errors.InputError: if the log or every point's settings do not fit.
           local.RunFailed: if what comes before training failed.
         """
-        base = local.prepare(config.load(self.path, self.overrides), print)
+        base = config.load(self.path, self.overrides)
+        if base.tuning is not None:
+            raise errors.InputError(
+                f"{self.path}: tuning is a search within a run, and a sweep is another: leave it out with "
+                "--set tuning=null"
+            )
+        base = local.prepare(base, print)
         local.check_log(base, self.path)
         self.folder = os.path.abspath(self.folder)
         seeds = [base.training.seed + number for number in range(self.seeds)]

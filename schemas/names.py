@@ -79,3 +79,4 @@ SCENE_VOCABULARY = "scenes"
 # Outputs of the `evaluate` signature, each `[B]`.
 RANK = "rank"  # int64, 1 is best; ties count against the model
 POPULARITY_RANK = "popularity_rank"  # int64: the same, for a model that ranks by training count
+CANDIDATES = "candidates"  # int64: how many items are ranked, the target included

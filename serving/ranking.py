@@ -53,6 +53,23 @@ def rank_of_target(scores: tf.Tensor, target: tf.Tensor, excluded: Optional[tf.T
     return tf.where(known, rank, size + 1)
 
 
+def candidates(size: int, target: tf.Tensor, excluded: Optional[tf.Tensor] = None) -> tf.Tensor:
+    """How many items are ranked for each target: the catalogue without what is left out.
+
+    Args:
+      size: N.
+      target, excluded: as in `rank_of_target`; `excluded` without repeats.
+
+    Returns:
+      `[B]` int64; a target of the catalogue is counted.
+    """
+    count = tf.fill(tf.shape(target), tf.constant(size, tf.int64))
+    if excluded is not None:
+        left_out = (excluded >= 0) & (excluded != target[:, tf.newaxis])
+        count -= tf.math.count_nonzero(left_out, axis=1)
+    return count
+
+
 def popularity_rank(size: int, target: tf.Tensor, excluded: Optional[tf.Tensor] = None) -> tf.Tensor:
     """The target's rank in a list of all items by training count, which is the catalogue's order.
 

@@ -125,7 +125,8 @@ class ServingModule(tf.Module):
         """Where the targets of serialized windows `[B]` stand in the whole catalogue.
 
         Returns:
-          `rank` and `popularity_rank`, `[B]` int64; see `serving.ranking`.
+          `rank`, `popularity_rank`, `candidates` (what is ranked) and `catalogue_size`, `[B]`
+          int64; see `serving.ranking`.
         """
         parsed = self._parse(examples, [*self.history, names.TARGET_ITEM_ID, names.SEEN_ITEM_ID])
         features = self._transform(parsed)
@@ -137,6 +138,7 @@ class ServingModule(tf.Module):
         return {
             names.RANK: ranking.rank_of_target(scores, target, excluded),
             names.POPULARITY_RANK: ranking.popularity_rank(self._size, target, excluded),
+            names.CANDIDATES: ranking.candidates(self._size, target, excluded),
             CATALOGUE_SIZE: tf.fill(tf.shape(target), tf.constant(self._size, tf.int64)),
         }
 

@@ -125,3 +125,27 @@ def export_toy_model(folder: str, catalogue: int = 20, behaviors: bool = False, 
     target = os.path.join(folder, "model")
     export.export_model(ToyModel(size, seed=seed), output, target, exclude_seen=True)
     return target
+
+
+def write_transformed(output: tft.TFTransformOutput, windows: Sequence[Dict[str, Any]], path: str) -> str:
+    """Transforms windows and writes them to `path` (gzip TFRecord), as TFX Transform does; returns it."""
+    raw = tf.io.parse_example([serialize(window) for window in windows], output.raw_feature_spec())
+    columns = output.transform_features_layer()(raw)
+    with tf.io.TFRecordWriter(path, "GZIP") as writer:
+        for row in range(len(windows)):
+            features = {}
+            for name, column in columns.items():
+                values = (
+                    tf.sparse.slice(column, [row, 0], [1, column.shape[1]]).values
+                    if isinstance(column, tf.SparseTensor)
+                    else tf.reshape(column[row], [-1])
+                )
+                if values.dtype == tf.int64:
+                    feature = tf.train.Feature(int64_list=tf.train.Int64List(value=values.numpy()))
+                elif values.dtype == tf.float32:
+                    feature = tf.train.Feature(float_list=tf.train.FloatList(value=values.numpy()))
+                else:
+                    feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=values.numpy()))
+                features[name] = feature
+            writer.write(tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString())
+    return path

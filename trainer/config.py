@@ -13,7 +13,7 @@ LEARNED = "learned"
 # Where negatives come from.
 UNIFORM, POPULARITY, IN_BATCH = "uniform", "popularity", "in_batch"
 # The parts of an experiment that the Trainer gets.
-_PARTS = ("model", "loss", "loop", "training")
+PARTS = ("model", "loss", "loop", "training")
 # Of popularity, as in word2vec.
 _EXPONENT = 0.75
 
@@ -559,9 +559,9 @@ class TrainerSettings(settings.Settings):
 
     def to_custom_config(self) -> Dict[str, str]:
         """For TFX Trainer's `custom_config`: JSON text by name."""
-        return {name: getattr(self, name).to_json() for name in _PARTS}
+        return {name: getattr(self, name).to_json() for name in PARTS}
 
     @classmethod
     def from_custom_config(cls, custom: Dict[str, str]) -> "TrainerSettings":
         """Reads what `to_custom_config` wrote; other keys are left alone."""
-        return cls.from_values({name: json.loads(custom[name]) for name in _PARTS})
+        return cls.from_values({name: json.loads(custom[name]) for name in PARTS})

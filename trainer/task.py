@@ -1,10 +1,11 @@
 """`run_fn` of TFX Trainer: trains the model of an experiment and exports it."""
 
+import dataclasses
 import functools
 import hashlib
 import json
 import os
-from typing import Any, Callable, Dict, Mapping, Tuple
+from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Tuple, Union
 
 import tensorflow as tf
 import tensorflow_transform as tft
@@ -19,11 +20,13 @@ from trainer import exposures
 from trainer import input as input_lib
 from trainer import ranking
 from trainer import registry
+from trainer import search
 from trainer.loops import exposures as exposure_loop
 from trainer.loops import fit
 from trainer.loops import tp
 from trainer.losses import next_item
 from trainer.models import base
+from trainer.models import conversion
 
 HISTORY = "history.json"
 
@@ -33,8 +36,93 @@ def run_fn(fn_args: Any) -> None:
 
     `fn_args.custom_config` holds JSON texts of settings, `model`, `loss`, `loop`,
     `training`, `window`, `evaluation`, and `checkpoint_root`: a folder where a second run of the same
-    training finds what an interrupted one has left. With a window of exposures, `features` and `columns`
-    as well.
+    training finds what an interrupted one has left. `fn_args.hyperparameters`, if any, are what a
+    search has chosen: they take the place of those settings. With a window of exposures, `custom_config`
+    has `features` and `columns`, too.
+
+    Raises:
+      fit.TrainingError: if the loss is not a number.
+      RuntimeError: if TensorFlow was started with Keras 3.
+    """
+    custom = fn_args.custom_config
+    settings = config.TrainerSettings.from_custom_config(custom)
+    tuned = (fn_args.hyperparameters or {}).get("values", {})
+    checkpoint_dir = os.path.join(custom["checkpoint_root"], fingerprint(fn_args, tuned))
+    data = Data.of(fn_args)
+    loop, history = train(
+        search.merge(settings, tuned),
+        data,
+        checkpoint_dir,
+        os.path.join(fn_args.model_run_dir, "tensorboard"),
+    )
+    if tuned:
+        history["tuned"] = tuned
+    with tf.io.gfile.GFile(os.path.join(fn_args.model_run_dir, HISTORY), "w") as stream:
+        stream.write(json.dumps(history, indent=1))
+    export.export_model(
+        loop.model, data.transform_output, fn_args.serving_model_dir, exclude_seen=data.exclude_seen
+    )
+    # Only now is the training over: a run that dies before finds its checkpoints.
+    if tf.io.gfile.exists(checkpoint_dir):
+        tf.io.gfile.rmtree(checkpoint_dir)
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """What trainings of different settings have in common.
+
+    Attributes:
+      transform_output: of TFX Transform.
+      known: what models have to know of the data, by the kind of window.
+      train_files, eval_files: patterns of transformed examples.
+      exclude_seen: see `evaluator.spec.EvaluationSpec`.
+    """
+
+    transform_output: tft.TFTransformOutput
+    known: Union[base.Catalogue, conversion.Exposures]
+    train_files: Sequence[str]
+    eval_files: Sequence[str]
+    exclude_seen: bool
+
+    @classmethod
+    def of(cls, fn_args: Any) -> "Data":
+        """What TFX's arguments of a Trainer or a Tuner name."""
+        custom = fn_args.custom_config
+        transform_output = tft.TFTransformOutput(fn_args.transform_graph_path)
+        window = spec.read_window(custom["window"])
+        known: Union[base.Catalogue, conversion.Exposures]
+        if isinstance(window, spec.ExposureWindow):
+            known = exposures.load(transform_output, custom, fn_args.train_files)
+        else:
+            known = _catalogue(transform_output, window)
+        exclude_seen = evaluator_spec.EvaluationSpec.from_json(custom["evaluation"]).exclude_seen
+        return cls(transform_output, known, fn_args.train_files, fn_args.eval_files, exclude_seen)
+
+
+def _catalogue(transform_output: tft.TFTransformOutput, window: spec.NextWindow) -> base.Catalogue:
+    known = vocabulary.Vocabulary.load(transform_output)
+    return base.Catalogue(
+        known.counts,
+        window.length,
+        behaviors=len(known.behaviors),
+        scenes=len(known.scenes),
+        behavior_names=tuple(name.decode("utf-8", "replace") for name in known.behaviors),
+    )
+
+
+def train(
+    settings: config.TrainerSettings, data: Data, checkpoint_dir: str, log_dir: Optional[str] = None
+) -> Tuple[fit.Loop, Dict[str, Any]]:
+    """Trains a model, or goes on with what an interrupted training has left.
+
+    Args:
+      settings: all that decides it besides the data.
+      data: see `Data`.
+      checkpoint_dir: of this training alone.
+      log_dir: of TensorBoard; None writes none.
+
+    Returns:
+      The loop with its model, which has its best weights, and what `fit.Loop.run` says of it.
 
     Raises:
       fit.TrainingError: if the loss is not a number.
@@ -44,77 +132,45 @@ def run_fn(fn_args: Any) -> None:
         raise RuntimeError(
             f"Footfall needs Keras 2, found {tf.keras.__name__}: set TF_USE_LEGACY_KERAS=1 in the image"
         )
-    custom = fn_args.custom_config
-    settings = config.TrainerSettings.from_custom_config(custom)
-    window = spec.read_window(custom["window"])
-    exclude_seen = evaluator_spec.EvaluationSpec.from_json(custom["evaluation"]).exclude_seen
-
-    transform_output = tft.TFTransformOutput(fn_args.transform_graph_path)
     if settings.training.mixed_precision:
         on_gpu = bool(tf.config.list_physical_devices("GPU"))
         tf.keras.mixed_precision.set_global_policy("mixed_float16" if on_gpu else "mixed_bfloat16")
-    checkpoint_dir = os.path.join(custom["checkpoint_root"], _fingerprint(fn_args))
+    of_exposures = isinstance(data.known, conversion.Exposures)
     try:
-        kind, build, train, evaluate = (
-            _of_exposures(settings, custom, transform_output, fn_args)
-            if isinstance(window, spec.ExposureWindow)
-            else _of_next_items(settings, window, exclude_seen, transform_output, fn_args)
-        )
+        kind, build, blocks, evaluate = (_of_exposures if of_exposures else _of_next_items)(settings, data)
         loop = kind(
             build,
             settings.training,
             tf.distribute.MirroredStrategy(),
-            train,
+            blocks,
             evaluate,
             checkpoint_dir,
-            os.path.join(fn_args.model_run_dir, "tensorboard"),
+            log_dir,
         )
         history = loop.run()
         if settings.training.calibration == "platt":
             history["calibration"] = loop.evaluation.calibrate()
+        return loop, history
     finally:
         tf.keras.mixed_precision.set_global_policy("float32")
-    with tf.io.gfile.GFile(os.path.join(fn_args.model_run_dir, HISTORY), "w") as stream:
-        stream.write(json.dumps(history, indent=1))
-    export.export_model(loop.model, transform_output, fn_args.serving_model_dir, exclude_seen=exclude_seen)
-    # Only now is the training over: a run that dies before finds its checkpoints.
-    if tf.io.gfile.exists(checkpoint_dir):
-        tf.io.gfile.rmtree(checkpoint_dir)
 
 
-def _of_exposures(
-    settings: config.TrainerSettings,
-    custom: Mapping[str, str],
-    transform_output: tft.TFTransformOutput,
-    fn_args: Any,
-) -> Tuple[Callable[..., fit.Loop], Callable[[], Any], tf.data.Dataset, Callable[[Any], Any]]:
-    """What makes the loop, and what it trains, on what, and how that is measured."""
-    known = exposures.load(transform_output, custom, fn_args.train_files)
-    return exposure_loop.ExposureFit, *exposures.prepare(
-        settings, known, transform_output, fn_args.train_files, fn_args.eval_files
+# What makes the loop; what makes the model; what it is trained on; what makes its evaluation.
+_Parts = Tuple[Callable[..., fit.Loop], Callable[[], Any], tf.data.Dataset, Callable[[Any], Any]]
+
+
+def _of_exposures(settings: config.TrainerSettings, data: Data) -> _Parts:
+    build, blocks, evaluate = exposures.prepare(
+        settings, data.known, data.transform_output, data.train_files, data.eval_files
     )
+    return exposure_loop.ExposureFit, build, blocks, evaluate
 
 
-def _of_next_items(
-    settings: config.TrainerSettings,
-    window: spec.NextWindow,
-    exclude_seen: bool,
-    transform_output: tft.TFTransformOutput,
-    fn_args: Any,
-) -> Tuple[Callable[..., fit.Loop], Callable[[], Any], tf.data.Dataset, Callable[[Any], Any]]:
-    """As `_of_exposures`."""
-    known = vocabulary.Vocabulary.load(transform_output)
-    catalogue = base.Catalogue(
-        known.counts,
-        window.length,
-        behaviors=len(known.behaviors),
-        scenes=len(known.scenes),
-        behavior_names=tuple(name.decode("utf-8", "replace") for name in known.behaviors),
-    )
+def _of_next_items(settings: config.TrainerSettings, data: Data) -> _Parts:
     model_class = registry.load(settings.model.name)
 
     def build() -> base.SequenceModel:
-        model = model_class(settings.model, catalogue, seed=settings.training.seed)
+        model = model_class(settings.model, data.known, seed=settings.training.seed)
         model.training_loss = next_item.build(settings.loss)
         return model
 
@@ -124,9 +180,9 @@ def _of_next_items(
     if grouped:
         trained_on += input_lib.user_features()
     # What is grouped is read once, and then kept in another form.
-    train = input_lib.read(fn_args.train_files, transform_output, trained_on, cache=not grouped)
-    evaluated = input_lib.read(fn_args.eval_files, transform_output, input_lib.evaluation_features(reads))
-    return kind, build, train, lambda model: ranking.FullRanking(model, evaluated, exclude_seen)
+    blocks = input_lib.read(data.train_files, data.transform_output, trained_on, cache=not grouped)
+    evaluated = input_lib.read(data.eval_files, data.transform_output, input_lib.evaluation_features(reads))
+    return kind, build, blocks, lambda model: ranking.FullRanking(model, evaluated, data.exclude_seen)
 
 
 def _loop(settings: Any) -> Tuple[Callable[..., fit.Loop], bool]:
@@ -136,12 +192,18 @@ def _loop(settings: Any) -> Tuple[Callable[..., fit.Loop], bool]:
     return fit.Fit, False
 
 
-def _fingerprint(fn_args: Any) -> str:
-    """Tells trainings apart: by their settings and by the artifacts they read."""
+def fingerprint(fn_args: Any, tuned: Mapping[str, Any]) -> str:
+    """Tells trainings (or searches) apart: by their settings and by the artifacts they read.
+
+    Args:
+      fn_args: of TFX.
+      tuned: what a search has chosen, by key.
+    """
     inputs: Dict[str, Any] = {
         "custom_config": {k: v for k, v in sorted(fn_args.custom_config.items()) if k != "checkpoint_root"},
         "transform": fn_args.transform_graph_path,
         "train": list(fn_args.train_files),
         "eval": list(fn_args.eval_files),
+        **({"tuned": dict(tuned)} if tuned else {}),
     }
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]

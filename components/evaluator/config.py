@@ -37,6 +37,8 @@ def eval_config(evaluation: spec.EvaluationSpec, gate: spec.GateSpec) -> config_
         "gate_metric": gate.metric,
         "min_slice_examples": gate.min_slice_examples,
     }
+    if evaluation.sampled_negatives is not None:
+        settings["sampled_negatives"] = evaluation.sampled_negatives
     overall = [config_pb2.SlicingSpec()]
     conditions = _Conditions()
     conditions.add(metrics.EXAMPLE_COUNT, overall, at_least=_OPEN)
@@ -82,12 +84,14 @@ def eval_config(evaluation: spec.EvaluationSpec, gate: spec.GateSpec) -> config_
 
 
 def _check(evaluation: spec.EvaluationSpec, gate: spec.GateSpec) -> None:
-    allowed = metrics.metric_names(sorted(set(evaluation.cutoffs)))
+    cutoffs = sorted(set(evaluation.cutoffs))
+    allowed = metrics.metric_names(cutoffs, evaluation.sampled_negatives)
     for name in gate.min:
         if name not in allowed:
             raise errors.InputError(_not_measured("gate.min", name, allowed))
-    if gate.metric not in allowed:
-        raise errors.InputError(_not_measured("gate.metric", gate.metric, allowed))
+    full = metrics.metric_names(cutoffs)
+    if gate.metric not in full:
+        raise errors.InputError(_not_measured("gate.metric", gate.metric, full))
     for name in gate.slices:
         if name not in evaluation.slices:
             raise errors.InputError(
@@ -97,7 +101,8 @@ def _check(evaluation: spec.EvaluationSpec, gate: spec.GateSpec) -> None:
 
 def _not_measured(key: str, name: str, allowed) -> str:
     return (
-        f"{key}: {name} is not measured; allowed: {', '.join(allowed)} (further K through evaluation.cutoffs)"
+        f"{key}: {name} is not measured; allowed: {', '.join(allowed)} (further K through evaluation.cutoffs"
+        + (", sampled ones through evaluation.sampled_negatives)" if key == "gate.min" else ")")
     )
 
 

@@ -5,7 +5,8 @@ does not grow with the catalogue. With rank r, 1 being best:
 
   HR@K = [r <= K]        NDCG@K = [r <= K] / log2(1 + r)        MRR = 1 / r
 
-(Jarvelin and Kekalainen, TOIS 2002, with one relevant item: the ideal DCG is 1.)
+(Jarvelin and Kekalainen, TOIS 2002, with one relevant item: the ideal DCG is 1.) With the
+number of candidates as well, the same metrics are given of a sampled ranking: see `sampled`.
 """
 
 import dataclasses
@@ -17,8 +18,11 @@ import numpy as np
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import config_pb2
 
+from components.evaluator import sampled
 from schemas import names
 
+# Of what is only for comparison with papers; the number of negatives follows.
+SAMPLED_PREFIX = "sampled"
 POPULARITY_PREFIX = "popularity/"
 LIFT_PREFIX = "lift/"
 GATE_PREFIX = "gate/"
@@ -35,22 +39,49 @@ _RESAMPLES = 200
 _FOLD_AT = 8192
 
 
-def metric_names(cutoffs: Iterable[int]) -> Tuple[str, ...]:
-    """Names of the base metrics: `hr@K` and `ndcg@K` for each cutoff, and `mrr`."""
+def metric_names(cutoffs: Iterable[int], sampled_negatives: Optional[int] = None) -> Tuple[str, ...]:
+    """Names of the base metrics: `hr@K` and `ndcg@K` for each cutoff, and `mrr`.
+
+    With `sampled_negatives`, 99 say, the same follow as `sampled99_hr@K` and so on.
+    """
     cutoffs = tuple(cutoffs)
-    return (*(f"hr@{k}" for k in cutoffs), *(f"ndcg@{k}" for k in cutoffs), MRR)
+    full = (*(f"hr@{k}" for k in cutoffs), *(f"ndcg@{k}" for k in cutoffs), MRR)
+    if sampled_negatives is None:
+        return full
+    return (*full, *(f"{SAMPLED_PREFIX}{sampled_negatives}_{name}" for name in full))
 
 
-def metric_values(ranks: np.ndarray, cutoffs: Sequence[int]) -> np.ndarray:
+def metric_values(
+    ranks: np.ndarray,
+    cutoffs: Sequence[int],
+    sampled_negatives: Optional[int] = None,
+    candidates: Optional[np.ndarray] = None,
+) -> np.ndarray:
     """The base metrics of each example.
 
     Args:
       ranks: `[B]`, 1 is best; infinity is a miss at any cutoff.
       cutoffs: the K's.
+      sampled_negatives: give the sampled metrics, too.
+      candidates: `[B]`, what is ranked in each example, the target included; for the sampled
+        metrics only.
 
     Returns:
       float64 `[B, M]`, columns as in `metric_names`.
+
+    Raises:
+      ValueError: if sampled metrics are wanted and `candidates` is missing.
     """
+    full = _full_values(ranks, cutoffs)
+    if sampled_negatives is None:
+        return full
+    if candidates is None:
+        raise ValueError(f"metrics among {sampled_negatives} negatives need the number of candidates")
+    drawn = sampled.expected_values(ranks, candidates, sampled_negatives, lambda r: _full_values(r, cutoffs))
+    return np.concatenate([full, drawn], axis=1)
+
+
+def _full_values(ranks: np.ndarray, cutoffs: Sequence[int]) -> np.ndarray:
     ranks = np.asarray(ranks, np.float64)
     within = ranks[:, None] <= np.asarray(cutoffs, np.float64)[None, :]
     gain = 1.0 / np.log2(1.0 + ranks)
@@ -58,7 +89,7 @@ def metric_values(ranks: np.ndarray, cutoffs: Sequence[int]) -> np.ndarray:
 
 
 class _Example(NamedTuple):
-    """One example: a 64-bit hash of its user, and (rank, popularity rank) of each model."""
+    """One example: a 64-bit hash of its user, and what `_ranks` gives of each model."""
 
     user: int
     ranks: Tuple[float, ...]
@@ -67,10 +98,11 @@ class _Example(NamedTuple):
 class _RanksPreprocessor(tfma.metrics.Preprocessor):
     """Takes the ranks and the user out of an example's extracts."""
 
-    def __init__(self, model_names: Sequence[str], intervals: bool):
-        super().__init__(name=f"footfall_ranks({','.join(model_names)},{intervals})")
+    def __init__(self, model_names: Sequence[str], intervals: bool, candidates: bool):
+        super().__init__(name=f"footfall_ranks({','.join(model_names)},{intervals},{candidates})")
         self._model_names = tuple(model_names)
         self._intervals = intervals
+        self._candidates = candidates
 
     def process(self, extracts: Dict[str, Any]) -> Iterator[_Example]:
         ranks: List[float] = []
@@ -78,7 +110,7 @@ class _RanksPreprocessor(tfma.metrics.Preprocessor):
             outputs = extracts[tfma.PREDICTIONS_KEY]
             if len(self._model_names) > 1:
                 outputs = outputs[model_name]
-            ranks.extend(_ranks(outputs))
+            ranks.extend(_ranks(outputs, self._candidates))
         yield _Example(self._user(extracts) if self._intervals else 0, tuple(ranks))
 
     def _user(self, extracts: Dict[str, Any]) -> int:
@@ -89,20 +121,27 @@ class _RanksPreprocessor(tfma.metrics.Preprocessor):
         return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
 
 
-def _ranks(outputs: Any) -> Tuple[float, float]:
-    """(rank, popularity rank) of one example; infinity for a target outside the catalogue."""
-    missing = [key for key in (names.RANK, names.POPULARITY_RANK) if not _has(outputs, key)]
+def _ranks(outputs: Any, candidates: bool) -> List[float]:
+    """Rank, popularity rank and (if asked) the number of candidates of one example.
+
+    Ranks are infinite for a target outside the catalogue.
+    """
+    wanted = (names.RANK, names.POPULARITY_RANK, *((names.CANDIDATES,) if candidates else ()))
+    missing = [key for key in wanted if not _has(outputs, key)]
     if missing:
         found = sorted(outputs) if isinstance(outputs, dict) else type(outputs).__name__
-        raise ValueError(f"the evaluate signature must give {' and '.join(missing)}, found {found}")
+        why = " (evaluation.sampled_negatives needs it)" if missing == [names.CANDIDATES] else ""
+        raise ValueError(f"the evaluate signature must give {' and '.join(missing)}{why}, found {found}")
     limit = np.asarray(outputs[_CATALOGUE_SIZE]).item() if _has(outputs, _CATALOGUE_SIZE) else np.inf
-    pair = []
+    values = []
     for key in (names.RANK, names.POPULARITY_RANK):
         rank = np.asarray(outputs[key]).item()
         if rank < 1:
             raise ValueError(f"ranks start at 1, the evaluate signature gave {key} {rank}")
-        pair.append(float(rank) if rank <= limit else np.inf)
-    return pair[0], pair[1]
+        values.append(float(rank) if rank <= limit else np.inf)
+    if candidates:
+        values.append(float(np.asarray(outputs[names.CANDIDATES]).item()))
+    return values
 
 
 def _has(outputs: Any, key: str) -> bool:
@@ -130,12 +169,14 @@ class _Columns:
         baseline: Optional[str],
         cutoffs: Sequence[int],
         gate: Optional[_Gate],
+        sampled_negatives: Optional[int],
     ):
         self._model_names = tuple(model_names)
         self._baseline = baseline if baseline in self._model_names else None
         self._cutoffs = tuple(cutoffs)
         self._gate = gate
-        base = metric_names(self._cutoffs)
+        self._sampled = sampled_negatives
+        base = metric_names(self._cutoffs, self._sampled)
         own = (*base, *(POPULARITY_PREFIX + name for name in base), *(LIFT_PREFIX + name for name in base))
         self.keys = [_key(name, model) for model in self._model_names for name in own]
         if self._baseline is not None:
@@ -154,11 +195,13 @@ class _Columns:
         return keys
 
     def values(self, ranks: np.ndarray) -> np.ndarray:
-        """Values of each example: `[B, 2 * models]` ranks to `[B, M]`, columns as `keys`."""
+        """Values of each example: what `_ranks` gives of each model, side by side, to `[B, M]`, as `keys`."""
         by_model = {}
-        for index, model in enumerate(self._model_names):
-            own = metric_values(ranks[:, 2 * index], self._cutoffs)
-            popularity = metric_values(ranks[:, 2 * index + 1], self._cutoffs)
+        for model, part in zip(self._model_names, np.split(ranks, len(self._model_names), axis=1)):
+            candidates = None if self._sampled is None else part[:, 2]
+            own, popularity = (
+                metric_values(part[:, column], self._cutoffs, self._sampled, candidates) for column in (0, 1)
+            )
             by_model[model] = np.concatenate([own, popularity, own - popularity], axis=1)
         columns = list(by_model.values())
         if self._baseline is not None:
@@ -301,6 +344,7 @@ def _computations(
     intervals: bool,
     gate_metric: Optional[str],
     min_slice_examples: int,
+    sampled_negatives: Optional[int],
     name: str,
     eval_config: Optional[config_pb2.EvalConfig] = None,
     model_names: Sequence[str] = ("",),
@@ -310,11 +354,11 @@ def _computations(
     if eval_config is not None:
         baseline = next((spec.name for spec in eval_config.model_specs if spec.is_baseline), None)
     gate = _Gate(gate_metric, min_slice_examples) if gate_metric else None
-    columns = _Columns(model_names, baseline, cutoffs, gate)
+    columns = _Columns(model_names, baseline, cutoffs, gate, sampled_negatives)
     return [
         tfma.metrics.MetricComputation(
             keys=columns.all_keys(),
-            preprocessors=[_RanksPreprocessor(model_names, intervals)],
+            preprocessors=[_RanksPreprocessor(model_names, intervals, sampled_negatives is not None)],
             combiner=_RankingCombiner(columns, intervals),
         )
     ]
@@ -325,6 +369,7 @@ class RankingMetrics(tfma.metrics.Metric):
 
     Results, by name, for each model and slice:
       `hr@10`, `ndcg@10`, `mrr`: of the model.
+      With `sampled_negatives`, `sampled99_hr@10` and so on, and all that follows of these, too.
       `popularity/ndcg@10`: of the popularity ranking, on the same examples.
       `lift/ndcg@10`: the model's minus popularity's, paired by example.
       `example_count`: examples in the slice.
@@ -343,10 +388,12 @@ class RankingMetrics(tfma.metrics.Metric):
         methods (`Options.confidence_intervals`), which resample examples, leave it False.
       gate_metric: metric for the `gate/` results.
       min_slice_examples: size below which a slice passes the `gate/` thresholds.
+      sampled_negatives: give the metrics of a ranking among so many negatives as well.
       name: unused by the results; TFMA wants one.
 
     Raises:
-      ValueError: for no cutoff, a cutoff below 1 or a gate metric that is not computed.
+      ValueError: for no cutoff, a cutoff or a number of negatives below 1, or a gate metric
+        that is not one of the whole catalogue.
     """
 
     def __init__(
@@ -355,17 +402,21 @@ class RankingMetrics(tfma.metrics.Metric):
         intervals: bool = False,
         gate_metric: Optional[str] = None,
         min_slice_examples: int = 1,
+        sampled_negatives: Optional[int] = None,
         name: str = "ranking",
     ):
         if not cutoffs or min(cutoffs) < 1:
             raise ValueError(f"cutoffs must be positive, found {list(cutoffs)}")
         if gate_metric is not None and gate_metric not in metric_names(cutoffs):
             raise ValueError(f"gate_metric must be one of {metric_names(cutoffs)}, found {gate_metric}")
+        if sampled_negatives is not None and sampled_negatives < 1:
+            raise ValueError(f"sampled_negatives must be positive, found {sampled_negatives}")
         super().__init__(
             _computations,
             cutoffs=sorted(set(cutoffs)),
             intervals=intervals,
             gate_metric=gate_metric,
             min_slice_examples=min_slice_examples,
+            sampled_negatives=sampled_negatives,
             name=name,
         )

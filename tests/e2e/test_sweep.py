@@ -26,7 +26,12 @@ def swept(tmp_path_factory):
         "split": {"by": ["leave_one_out"]},
         "model": {"name": "sasrec", "dim": 16, "blocks": 1, "heads": 1},
         "training": {"batch_size": 32, "learning_rate": 0.01},
-        "evaluation": {"cutoffs": [1, 10], "slices": ["item_frequency"], "confidence_intervals": False},
+        "evaluation": {
+            "cutoffs": [1, 10],
+            "sampled_negatives": 5,
+            "slices": ["item_frequency"],
+            "confidence_intervals": False,
+        },
     }
     (folder / "walk.yaml").write_text(yaml.safe_dump(experiment))
     return folder, footfall(folder, *SWEEP)
@@ -73,6 +78,7 @@ def test_its_points_can_be_compared_and_agree_with_the_evaluator(swept):
         for result in decided.slices:
             part = by_slice[result.slice]
             assert part["windows"] == result.examples
+            assert set(part["metrics"]) == set(result.candidate) and "sampled5_mrr" in result.candidate
             for name, row in part["metrics"].items():
                 assert row[side] == pytest.approx(result.candidate[name].value, abs=1e-6), (
                     result.slice,

@@ -77,6 +77,28 @@ def test_every_shipped_experiment_compiles_to_a_spec_that_kfp_loads(name, tmp_pa
     assert "gs://bucket/root" in text and str(tmp_path) not in text
 
 
+def test_a_search_is_part_of_the_compiled_pipeline(tmp_path):
+    from pipeline.runners import kubeflow
+
+    search = "tuning={space: {model.dim: [32, 64], model.dropout: {low: 0.1, high: 0.5}}, trials: 4}"
+    for overrides, tuned in (([search], True), ([], False)):
+        experiment = config.load(config.find("ml100k-sasrec"), overrides)
+        spec, _ = kubeflow.compile_pipeline(experiment, str(tmp_path / "spec.yaml"), root="gs://bucket/root")
+        loaded = kfp.components.load_component_from_file(spec)
+        tasks = loaded.pipeline_spec.root.dag.tasks
+        assert ("Tuner" in tasks) == tuned
+        inputs = tasks["Trainer"].inputs.artifacts
+        assert ("hyperparameters" in inputs) == tuned
+        if tuned:
+            source = inputs["hyperparameters"].task_output_artifact
+            assert (source.producer_task, source.output_artifact_key) == ("Tuner", "best_hyperparameters")
+            assert json.loads(
+                json.loads(
+                    tasks["Tuner"].inputs.parameters["custom_config"].runtime_value.constant.string_value
+                )["tuning"]
+            ) == json.loads(experiment.tuning.to_json())
+
+
 def test_only_spans_have_drift_measured(tmp_path):
     from pipeline.runners import kubeflow
 

@@ -19,16 +19,19 @@ CATALOGUE = 1000
 class _Known(tf.Module):
     """Says that a target stands where the example's feature `rank` has it."""
 
-    def __init__(self, catalogue=CATALOGUE):
+    def __init__(self, catalogue=CATALOGUE, candidates=None):
         super().__init__()
-        self._catalogue = catalogue
+        self._catalogue, self._candidates = catalogue, candidates
         self.asked = tf.Variable(0)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
     def evaluate(self, examples):
         rank = tf.io.parse_example(examples, {"rank": tf.io.FixedLenFeature([], tf.int64)})["rank"]
         size = tf.fill(tf.shape(rank), tf.constant(self._catalogue, tf.int64))
-        return {names.RANK: rank, names.POPULARITY_RANK: rank, "catalogue_size": size}
+        answer = {names.RANK: rank, names.POPULARITY_RANK: rank, "catalogue_size": size}
+        if self._candidates is not None:
+            answer[names.CANDIDATES] = tf.fill(tf.shape(rank), tf.constant(self._candidates, tf.int64))
+        return answer
 
 
 def _example(window):
@@ -51,14 +54,14 @@ def window(user, item, time, rank, frequency=names.HEAD):
     }
 
 
-def write_run(folder, windows, settings=None, catalogue=CATALOGUE):
+def write_run(folder, windows, settings=None, catalogue=CATALOGUE, candidates=None):
     """A folder as a sweep leaves one for each seed."""
     (folder / "examples" / "Split-test").mkdir(parents=True)
     options = tf.io.TFRecordOptions(compression_type="GZIP")
     with tf.io.TFRecordWriter(str(folder / "examples" / "Split-test" / "windows-0.gz"), options) as writer:
         for each in windows:
             writer.write(_example(each))
-    model = _Known(catalogue)
+    model = _Known(catalogue, candidates)
     path = str(folder / "model" / "Format-Serving")
     tf.saved_model.save(model, path, signatures={"evaluate": model.evaluate})
     uris = {"model": str(folder / "model"), "examples": str(folder / "examples")}
@@ -194,6 +197,54 @@ def test_notes_say_what_is_not_alike(tmp_path):
         "runs of B differ in more than their seed: model.dim" in notes
         and "Several runs of B have the same seed" in notes
     )
+
+
+SAMPLED = {"evaluation": {"cutoffs": [1], "sampled_negatives": 1}}
+
+
+def test_sampled_metrics_by_hand(tmp_path):
+    """Among three candidates and with one negative: of rank 2 every second draw is a hit."""
+    windows = [window("u", "x", 1, 2), window("v", "x", 1, 1), window("w", "x", 1, 5000)]
+    a = write_run(tmp_path / "a", windows, SAMPLED, candidates=3)
+    b = write_run(tmp_path / "b", [window(u, "x", 1, 3) for u in "uvw"], candidates=3)
+    found = compared(a, b)
+    order = ["hr@1", "hr@10", "ndcg@1", "ndcg@10", "mrr"]
+    assert [row.metric for row in found.slices[0].rows] == order + [f"sampled1_{name}" for name in order]
+    row = of(found, "sampled1_hr@1")[1]
+    assert (row.a, row.b) == (pytest.approx(0.5), 0.0) and row.difference == pytest.approx(-0.5)
+    assert of(found, "sampled1_mrr")[1].a == pytest.approx((3 / 4 + 1 + 0) / 3)
+    assert of(found, "hr@1")[1].a == pytest.approx(1 / 3)
+    (note,) = found.notes
+    assert note.startswith("sampled1 metrics rank among 1 other candidates") and note in compare.table(found)
+    assert "SAMPLED1_HR@1" in compare.page(found)
+
+
+def test_sampled_metrics_are_left_out_where_a_model_cannot_tell(tmp_path):
+    windows = [window("u", "x", 1, 2), window("v", "x", 1, 1)]
+    a = write_run(tmp_path / "a", windows, SAMPLED, candidates=3)
+    old = write_run(tmp_path / "old", windows)
+    for _ in range(2):  # asked, then from the cache
+        found = compared(a, old)
+        assert not any("sampled" in row.metric for row in found.slices[0].rows)
+        assert found.notes == (
+            f"Sampled metrics are left out: the model of {old} does not tell how many candidates it ranks; "
+            "train it anew.",
+        )
+    other = {"evaluation": {"sampled_negatives": 2}}
+    found = compared(a, write_run(tmp_path / "other", windows, other, candidates=3))
+    assert found.notes == ("Sampled metrics are left out: the runs ask for 1 and 2 negatives.",)
+    # Nobody asked: nothing is said.
+    assert not compared(old, old).notes
+
+
+def test_ranks_that_an_older_version_kept_are_not_read(tmp_path, monkeypatch):
+    (run,) = compare.find_runs(write_run(tmp_path / "a", [window("u", "x", 1, 2)], candidates=3))
+    with monkeypatch.context() as earlier:
+        earlier.setattr(compare, "_ASKED", ("rank", "catalogue_size"))
+        found = compare.ranks(run)
+        (kept,) = (tmp_path / "a" / "compare").iterdir()
+        found.drop(columns=names.CANDIDATES).to_parquet(kept, index=False)
+    assert compare.ranks(run)[names.CANDIDATES].tolist() == [3]
 
 
 def test_what_cannot_be_compared(tmp_path):

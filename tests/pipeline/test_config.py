@@ -102,6 +102,60 @@ def with_values(**parts):
             with_values(log={"path": "x", "filter": {"min_user_events": 0}}),
             ["log.filter.min_user_events: input should be"],
         ),
+        (
+            with_values(tuning={"space": {"model.dims": [8, 16]}}),
+            ["tuning.space: model.dims: unknown key; did you mean dim?"],
+        ),
+        (
+            with_values(tuning={"space": {"model.dim": {"low": 8.5, "high": 16}}}),
+            ["tuning.space: model.dim: input should be a valid integer", "found 8.5"],
+        ),
+        (
+            with_values(tuning={"space": {"model.dropout": [0.1, 1.5]}}),
+            ["tuning.space: model.dropout: input should be less than 1; found 1.5"],
+        ),
+        (
+            with_values(tuning={"space": {"model.dim": {"lo": 8, "high": 16}}}),
+            ["tuning.space.model.dim.lo: unknown key; did you mean low?"],
+        ),
+        (
+            with_values(tuning={"space": {"model.dim": {"low": 16, "high": 8}}}),
+            ["tuning.space.model.dim: a range goes up, found 16 to 8"],
+        ),
+        (
+            with_values(tuning={"space": {"model.dim": [8, "16"]}}),
+            ["tuning.space.model.dim.choices: choices are numbers, texts or true and false"],
+        ),
+        (
+            with_values(tuning={"space": {"window.length": [10, 20]}}),
+            ["tuning: all points have the same windows", "found window.length"],
+        ),
+        (
+            with_values(tuning={"space": {"training.seed": [1, 2]}}),
+            ["tuning: space takes no training.seed"],
+        ),
+        (
+            with_values(tuning={"space": {"loss.name": ["bce", "softmax"]}}),
+            ["tuning: space takes no loss.name"],
+        ),
+        (
+            with_values(tuning={"space": {"training.epochs": [1, 2]}, "training": {"epochs": 1}}),
+            ["tuning: training.epochs is in space and in training"],
+        ),
+        (
+            with_values(tuning={"space": {"model.dim": [8]}, "training": {"epoch": 1}}),
+            ["tuning.training.epoch: unknown key; did you mean epochs?"],
+        ),
+        (
+            with_values(tuning={"search": "grid", "space": {"model.dropout": {"low": 0.1, "high": 0.5}}}),
+            ["tuning: a grid takes values or a step of model.dropout"],
+        ),
+        (
+            with_values(tuning={"search": "grid", "trials": 3, "space": {"model.dim": [8, 16]}}),
+            ["tuning: a grid has all its points: leave trials out, found 3"],
+        ),
+        (with_values(tuning={"space": {}}), ["tuning.space: "]),
+        (with_values(tuning={"search": "hyperband", "space": {"model.dim": [8]}}), ["tuning.search:"]),
         (with_values(name="My Experiment"), ["name:", 'found "My Experiment"']),
         (with_values(gate={"metric": "auc"}), ["gate.metric:", 'found "auc"']),
         (with_values(training={"epochs": -1, "batch_size": 0}), ["training.epochs:", "training.batch_size:"]),
@@ -143,6 +197,21 @@ def test_the_trainer_gets_the_loop(tmp_path):
     sent = found.trainer.to_custom_config()
     assert trainer_config.TrainerSettings.from_custom_config(sent) == found.trainer
     assert load(tmp_path, GOOD).trainer.loop.name == "fit"
+
+
+def test_a_search_survives_being_written_out(tmp_path):
+    space = {
+        "model.dim": [15, 16],  # the first goes with no even number of heads, which a trial finds out
+        "training.learning_rate": {"low": 0.0003, "high": 0.01, "log": True},
+        "model.dropout": {"low": 0.1, "high": 0.5, "step": 0.1},
+        "training.xla": [True, False],
+    }
+    found = load(tmp_path, with_values(tuning={"trials": 7, "space": space, "training": {"epochs": 2}}))
+    assert found.tuning.space["model.dim"].choices == (15, 16)
+    assert found.tuning.space["training.learning_rate"].low == 0.0003
+    assert found.tuning.training.epochs == 2 and found.tuning.training.patience is None
+    assert load(tmp_path, found.to_yaml()) == found
+    assert load(tmp_path, with_values(tuning={"space": space}), ["tuning=null"]).tuning is None
 
 
 def test_moments_are_utc_unless_they_say_otherwise():

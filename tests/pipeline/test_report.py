@@ -62,13 +62,18 @@ class _Page(html.parser.HTMLParser):
 
 @pytest.fixture(scope="module")
 def evaluations(tmp_path_factory):
-    """URIs of real evaluations: `good` (against a live model) passes the gate, `random` does not."""
+    """URIs of real evaluations: `good` (against a live model) passes the gate, `random` does not.
+
+    `good` has metrics of a sampled ranking, too.
+    """
     directory = tmp_path_factory.mktemp("evaluations")
     harness.write_examples(harness.windows(size=300, users=60, better=0.7), directory / "examples")
-    evaluation = spec.EvaluationSpec(cutoffs=(5, 10), slices=("user_frequency",))
-    eval_config = config.eval_config(evaluation, spec.GateSpec(slices=("user_frequency",)))
     found = {}
-    for candidate, baseline in (("good", "worse"), ("random", None)):
+    for candidate, baseline, sampled in (("good", "worse", 99), ("random", None, None)):
+        evaluation = spec.EvaluationSpec(
+            cutoffs=(5, 10), slices=("user_frequency",), sampled_negatives=sampled
+        )
+        eval_config = config.eval_config(evaluation, spec.GateSpec(slices=("user_frequency",)))
         found[candidate] = harness.evaluate(
             directory / candidate, directory / "examples", eval_config, candidate, baseline
         )
@@ -139,6 +144,17 @@ def test_a_pushed_run(tmp_path, evaluations):
     )
     assert "footfall run demo.yaml --set training.epochs=14" in page.sections["again"]
     assert "name: sasrec" in page.sections["again"]
+
+
+def test_sampled_metrics_come_last_and_are_explained(tmp_path, evaluations):
+    page = _read(_run(tmp_path / "good", evaluations["good"]))
+    panels = [cells[0] for where, cells in page.rows if where == "metrics" and "This model" in cells]
+    full = sorted(panels[:5])
+    assert full == ["HR@10", "HR@5", "MRR", "NDCG@10", "NDCG@5"]
+    assert sorted(panels[5:]) == [f"SAMPLED99_{name}" for name in full]
+    assert "only for comparison with papers" in page.sections["metrics"]
+    page = _read(_run(tmp_path / "random", evaluations["random"]))
+    assert "only for comparison with papers" not in page.sections["metrics"]
 
 
 def test_the_page_asks_nobody_for_anything(tmp_path, evaluations):
@@ -300,6 +316,39 @@ def test_what_a_filter_left_out(tmp_path):
     text = _read(recorder).sections["data"]
     assert "log.filter left out 2,999 events of 1,204 items with fewer than 5 events" in text
     assert "then 30 events of users with fewer than 3 left; 17 users are gone" in text
+
+
+def test_a_search_shows_its_trials_and_which_was_taken(tmp_path):
+    recorder = recorded_run.Recorder(tmp_path / "demo")
+    recorder.start("first")
+    tried = [
+        ({"model.dim": 32, "training.learning_rate": 0.00123456789}, 0.09, ""),
+        ({"model.dim": 33, "training.learning_rate": 0.001}, None, "model: dim <b>must</b> be a multiple"),
+        ({"model.dim": 64, "training.learning_rate": 0.002}, 0.11, ""),
+    ]
+    trials = [
+        {
+            "values": values,
+            "score": score,
+            "error": error,
+            "epochs": 10,
+            "best_epoch": 7,
+            "seconds": 41.0,
+            "taken": score == 0.11,
+        }
+        for values, score, error in tried
+    ]
+    folder = recorder.folder("tuner", trials=trials)
+    recorder.execution("Tuner", outputs=[("tuner_results", recorder.artifact("TunerResults", folder))])
+    recorder.finish()
+    page = _read(recorder)
+    assert [cells for where, cells in page.rows if where == "search"] == [
+        ["Trial", "model.dim", "training.learning_rate", "NDCG@10", "Best epoch"],
+        ["taken", "64", "0.002", "0.1100", "7", "of 10"],
+        ["done", "32", "0.00123457", "0.0900", "7", "of 10"],
+        ["failed", "33", "0.001", "model: dim <b>must</b> be a multiple"],
+    ]
+    assert "3 trials, 1 of which failed, took 1 min 22 s of training" in page.sections["search"]
 
 
 def test_artifacts_that_lack_keys(tmp_path):

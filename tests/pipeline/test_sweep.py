@@ -11,6 +11,7 @@ from pipeline import compare, config, pipeline, progress, sweep
 from pipeline.runners import local
 from schemas import errors
 from tests.components.behavior_example_gen import harness
+from trainer import search
 
 
 def test_a_grid_is_every_combination():
@@ -28,7 +29,7 @@ def test_a_grid_is_every_combination():
     "texts,words",
     [
         (["model.dim"], "takes KEY=VALUES"),
-        (["window.length=10,20"], "a key starts with model., loss., training."),
+        (["window.length=10,20"], "a key starts with model., loss., loop., training."),
         (["model=sasrec,gru4rec"], "a key starts with"),
         (["training.seed=1,2"], "--seeds"),
         (["model.dim=1", "model.dim=2"], "there twice"),
@@ -48,16 +49,17 @@ def test_spaces():
             "model.heads=1,2",
         ]
     )
-    assert space["model.dim"] == sweep.Range(low=16, high=128, step=2, log=True)
-    assert space["model.dropout"] == sweep.Range(low=0, high=0.5)
-    assert space["training.learning_rate"] == sweep.Range(low=0.0001, high=0.01, log=True)
-    assert space["model.heads"] == sweep.Range(choices=(1, 2))
+    assert space["model.dim"] == search.Range(low=16, high=128, step=2, log=True)
+    assert space["model.dropout"] == search.Range(low=0, high=0.5)
+    assert space["training.learning_rate"] == search.Range(low=0.0001, high=0.01, log=True)
+    assert space["model.heads"] == search.Range(choices=(1, 2))
     for text, words in (
         ("model.dim=8..4", "a range goes up"),
         ("model.dim=0..4:log", "above 0"),
         ("model.dim=1..4:cubic", "none of log, linear"),
         ("model.dim=a..b", "a range is of numbers"),
         ("model.dim=1..4:log:step=1", "step must be above 1"),
+        ("model.dim=1,x", "choices are numbers, texts or true and false"),
     ):
         with pytest.raises(errors.InputError, match=words):
             sweep.parse_space([text])
@@ -191,8 +193,8 @@ def test_a_point_that_comes_again_is_not_trained_twice(swept):
 
 def test_a_search_ends_with_its_space(swept):
     run, trained, _ = swept
-    search = sweep.Search("random", sweep.parse_space(["model.dim=8,16"]), trials=6, seed=1)
-    found = run(search, seeds=1)
+    points = sweep.Search("random", sweep.parse_space(["model.dim=8,16"]), trials=6, seed=1)
+    found = run(points, seeds=1)
     assert [p.values["model.dim"] for p in found] == [16, 8] and sorted(trained) == [(8, 5), (16, 5)]
 
 
@@ -245,6 +247,16 @@ def test_seeds_of_another_sweep_do_not_stay_beside_those_of_this_one(tmp_path):
     assert sorted(os.listdir(tmp_path / "point")) == ["seed-1", "seed-2"]
 
 
+def test_a_sweep_of_searches_is_refused(swept, tmp_path):
+    run, trained, folder = swept
+    tuning = "tuning={space: {model.dim: [8, 16]}}"
+    with pytest.raises(errors.InputError, match="leave it out with --set tuning=null"):
+        run([{}], overrides=[tuning])
+    assert not trained and not folder.exists()
+    run([{}], seeds=1, overrides=[tuning, "tuning=null"])
+    assert trained == [(8, 5)]
+
+
 def test_without_a_push_nothing_is_pushed_or_compared_with_what_is_live(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump({**EXPERIMENT, "log": {"path": "log.csv"}}))
@@ -261,3 +273,21 @@ def test_without_a_push_nothing_is_pushed_or_compared_with_what_is_live(tmp_path
         "baseline_model" in ids[True]["Evaluator"].inputs
         and "baseline_model" not in ids[False]["Evaluator"].inputs
     )
+
+
+def test_other_metrics_do_not_train_the_model_again(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump({**EXPERIMENT, "log": {"path": "log.csv"}}))
+    places = local.folders(str(tmp_path / "run"))
+
+    def properties(*changes):
+        made = pipeline.create_pipeline(config.load(str(path), changes), **places).components
+        return {node.id: dict(node.exec_properties) for node in made}
+
+    plain, measured = (
+        properties(),
+        properties("evaluation.sampled_negatives=99", "evaluation.cutoffs=[10,30]"),
+    )
+    assert [name for name in plain if plain[name] != measured[name]] == ["Evaluator"]
+    seen = properties("evaluation.exclude_seen=false")
+    assert [name for name in plain if plain[name] != seen[name]] == ["Trainer"]

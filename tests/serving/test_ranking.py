@@ -51,6 +51,19 @@ def test_popularity_rank_is_the_place_in_the_catalogue():
     )
 
 
+def test_candidates_are_what_is_ranked():
+    target = tf.constant([0, 3, -1, 3], tf.int64)
+    np.testing.assert_array_equal(ranking.candidates(6, target), [6, 6, 6, 6])
+    # The target itself and unknown items are not left out.
+    excluded = tf.constant([[1, 2], [0, -2], [0, 1], [3, -1]], tf.int64)
+    found = ranking.candidates(6, target, excluded)
+    assert found.dtype == tf.int64
+    np.testing.assert_array_equal(found, [4, 5, 4, 6])
+    # So the last place of a known target is that of a model that knows nothing.
+    last = ranking.rank_of_target(tf.zeros([4, 6]), target, excluded)
+    np.testing.assert_array_equal(found.numpy()[[0, 1, 3]], last.numpy()[[0, 1, 3]])
+
+
 def test_leave_out_ignores_negative_rows():
     found = ranking.leave_out(tf.zeros([1, 3]), tf.constant([[-1, 2, 2]], tf.int64)).numpy()
     np.testing.assert_array_equal(found, [[0, 0, -np.inf]])

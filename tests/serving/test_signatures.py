@@ -149,6 +149,8 @@ def test_evaluate_equals_offline_ranks(served, offline, items):
     known = [item.decode() for item in items]
     for row, window in enumerate(WINDOWS):
         target = window[names.TARGET_ITEM_ID]
+        left_out = set(window[names.SEEN_ITEM_ID]) & set(known) - {target}
+        assert found[names.CANDIDATES][row] == len(known) - len(left_out)
         if target not in known:
             assert found[names.RANK][row] == found[names.POPULARITY_RANK][row] == len(known) + 1
             continue

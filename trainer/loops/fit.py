@@ -247,6 +247,7 @@ class Loop:
         return {
             "epochs": self._history,
             "best_epoch": self._best_epoch(),
+            "objective": self.evaluation.objective,
             "stopped": stopped,
             "parameters": int(sum(math.prod(v.shape) for v in self.model.trainable_variables)),
             "replicas": self._strategy.num_replicas_in_sync,

@@ -23,6 +23,7 @@ class Windows(NamedTuple):
     frequency: np.ndarray  # [B] str
     ranks: Dict[str, np.ndarray]  # [B] int64 by the stub's name
     popularity: np.ndarray  # [B] int64
+    candidates: np.ndarray  # [B] int64
 
 
 def windows(size: int, users: int, better: float, seed: int = 7, tail_share: float = 0.5) -> Windows:
@@ -36,6 +37,7 @@ def windows(size: int, users: int, better: float, seed: int = 7, tail_share: flo
         frequency=np.where(rng.random(size) < tail_share, names.TAIL, names.HEAD),
         ranks={"good": good, "close": close, "random": rng.integers(1, 2000, size), "worse": popularity},
         popularity=popularity,
+        candidates=2000 + np.arange(size) % 50,
     )
 
 
@@ -50,6 +52,7 @@ def write_examples(data: Windows, directory: pathlib.Path, split: str = names.TE
                 names.USER_ID: _bytes(user),
                 names.USER_FREQUENCY: _bytes(data.frequency[index]),
                 "popularity": _int(data.popularity[index]),
+                names.CANDIDATES: _int(data.candidates[index]),
                 **{name: _int(ranks[index]) for name, ranks in data.ranks.items()},
             }
             writer.write(tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString())
@@ -70,7 +73,11 @@ class _Stub(tf.Module):
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
     def evaluate(self, examples):
-        keys = {names.RANK: self._feature, names.POPULARITY_RANK: "popularity"}
+        keys = {
+            names.RANK: self._feature,
+            names.POPULARITY_RANK: "popularity",
+            names.CANDIDATES: names.CANDIDATES,
+        }
         features = {key: tf.io.FixedLenFeature([], tf.int64) for key in keys.values()}
         parsed = tf.io.parse_example(examples, features)
         outputs = {output: parsed[key] for output, key in keys.items()}

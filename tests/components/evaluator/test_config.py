@@ -1,5 +1,6 @@
 """From the settings to TFMA's configuration."""
 
+import pydantic
 import pytest
 from tensorflow_model_analysis.proto import config_pb2
 from tfx.utils import proto_utils
@@ -67,6 +68,27 @@ def test_equal_settings_give_equal_text():
     assert len(texts) == 1
 
 
+def test_sampled_metrics_only_where_asked():
+    plain = config.eval_config(spec.EvaluationSpec(), spec.GateSpec())
+    assert "sampled" not in proto_utils.proto_to_json(plain)
+    evaluation = spec.EvaluationSpec(sampled_negatives=99)
+    asked = config.eval_config(evaluation, spec.GateSpec(min={"sampled99_hr@5": 0.3}))
+    assert _thresholds(asked)["sampled99_hr@5", None].value_threshold.lower_bound.value == 0.3
+    with pytest.raises(errors.InputError, match="gate.min: sampled100_mrr is not measured"):
+        config.eval_config(evaluation, spec.GateSpec(min={"sampled100_mrr": 0.3}))
+    # What is compared with popularity and the live model is never a sampled metric.
+    with pytest.raises(pydantic.ValidationError, match="metric"):
+        spec.GateSpec(metric="sampled99_ndcg@10")
+    with pytest.raises(errors.InputError, match="gate.metric: ndcg@50 is not measured; allowed: hr@5.* mrr "):
+        config.eval_config(evaluation, spec.GateSpec(metric="ndcg@50"))
+
+
+@pytest.mark.parametrize("value", [0, -1, 9.5, True])
+def test_negatives_are_a_positive_number(value):
+    with pytest.raises(pydantic.ValidationError, match="sampled_negatives"):
+        spec.EvaluationSpec.from_values({"sampled_negatives": value})
+
+
 @pytest.mark.parametrize(
     "gate, message",
     [
@@ -75,6 +97,10 @@ def test_equal_settings_give_equal_text():
             r"gate.min: ndcg@7 is not measured; allowed: hr@5, .*ndcg@10.*evaluation.cutoffs",
         ),
         ({"min": {"auc": 0.1}}, "gate.min: auc is not measured"),
+        (
+            {"min": {"sampled99_ndcg@10": 0.1}},
+            "sampled99_ndcg@10 is not measured.*sampled ones through evaluation.sampled_negatives",
+        ),
         ({"metric": "hr@50"}, "gate.metric: hr@50 is not measured"),
         (
             {"slices": ("item_frequency",)},

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import tensorflow_model_analysis as tfma
+from scipy import stats
 from tensorflow_model_analysis.metrics import metric_specs
 from tensorflow_model_analysis.proto import config_pb2
 
@@ -223,6 +224,50 @@ def test_computation_announces_the_keys_it_gives(ranks):
     assert announced == set(result)
 
 
+def test_sampled_metrics_of_model_popularity_and_change(ranks):
+    """The whole way equals the mean of scipy's hypergeometric sums, for each of the three."""
+    own, popularity = ranks
+    live, candidates = np.roll(own, 1), 90 + np.arange(500) % 7
+    config = _config(
+        ("candidate", "baseline"), "baseline", cutoffs=[10], intervals=True, sampled_negatives=20
+    )
+    models = {"candidate": (own, popularity), "baseline": (live, popularity)}
+    extracts = list(_extracts([f"u{i}" for i in range(500)], models))
+    for extract, size in zip(extracts, candidates):
+        for outputs in extract[tfma.PREDICTIONS_KEY].values():
+            outputs[names.CANDIDATES] = np.array([size])
+    result = _run(config, extracts)
+
+    def expected(full):
+        hits = stats.hypergeom.cdf(9, candidates - 1, full - 1, 20)
+        gains = [stats.hypergeom.pmf(x, candidates - 1, full - 1, 20) / np.log2(2 + x) for x in range(10)]
+        return hits, np.sum(gains, axis=0)
+
+    (hits, gains), (_, of_popularity), (_, of_live) = map(expected, (own, popularity, live))
+    name = "sampled20_ndcg@10"
+    assert float(result["candidate", "sampled20_hr@10", False]) == pytest.approx(hits.mean(), rel=1e-9)
+    assert float(result["candidate", name, False]) == pytest.approx(gains.mean(), rel=1e-9)
+    popular = result["candidate", f"popularity/{name}", False]
+    assert float(popular) == pytest.approx(of_popularity.mean(), rel=1e-9)
+    lift, change = result["candidate", f"lift/{name}", False], result["candidate", name, True]
+    for estimate, paired in ((lift, gains - of_popularity), (change, gains - of_live)):
+        assert float(estimate) == pytest.approx(paired.mean(), abs=1e-9)
+        assert estimate.sample_standard_deviation == pytest.approx(paired.std() / np.sqrt(500), rel=0.2)
+    # The full metrics are what they are without.
+    assert float(result["candidate", "ndcg@10", False]) == pytest.approx(_ndcg(own, 10).mean())
+    assert "sampled20_mrr" in {name for _, name, _ in result}
+    announced = {(key.model_name, key.name, key.is_diff) for key in _computation(config).keys}
+    assert announced == set(result)
+
+
+def test_sampled_metrics_need_the_number_of_candidates():
+    computation = _computation(_config(cutoffs=[10], sampled_negatives=99))
+    with pytest.raises(ValueError, match=r"must give candidates \(evaluation.sampled_negatives needs it\)"):
+        list(computation.preprocessors[0].process(next(_extracts(["u"], {"": ([1], [1])}))))
+    with pytest.raises(ValueError, match="among 99 negatives need the number of candidates"):
+        metrics.metric_values(np.ones(3), (10,), 99)
+
+
 @pytest.mark.parametrize(
     "outputs, message",
     [
@@ -251,3 +296,7 @@ def test_wrong_settings(settings, message):
         metrics.RankingMetrics(**settings)
     with pytest.raises(ValueError, match="gate_metric must be one of .*'ndcg@5'.*found ndcg@10"):
         metrics.RankingMetrics(cutoffs=[5], gate_metric="ndcg@10")
+    with pytest.raises(ValueError, match="gate_metric must be one of"):
+        metrics.RankingMetrics(cutoffs=[5], gate_metric="sampled9_hr@5", sampled_negatives=9)
+    with pytest.raises(ValueError, match="sampled_negatives must be positive, found 0"):
+        metrics.RankingMetrics(cutoffs=[5], sampled_negatives=0)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 from tensorflow_model_analysis.proto import config_pb2
 
 from components.evaluator import config, spec, verdict
@@ -91,6 +92,34 @@ def test_within_the_margin_of_the_last_blessed_model(tmp_path, examples, data):
     found = _judge(tmp_path, examples, "close", "good", max_drop=drop + 0.001, slices=("user_frequency",))
     assert found.blessed, found.reasons
     assert len(found.conditions) == 6 and all(condition.outcome == "passed" for condition in found.conditions)
+
+
+def _sampled_ndcg(ranks, candidates, negatives):
+    chances = [stats.hypergeom.pmf(x, candidates - 1, ranks - 1, negatives) for x in range(10)]
+    return float(np.mean(np.sum([p / np.log2(2 + x) for x, p in enumerate(chances)], axis=0)))
+
+
+def test_sampled_metrics_stand_beside_the_full_ones(tmp_path, examples, data):
+    evaluation = spec.EvaluationSpec(cutoffs=(10,), slices=("user_frequency",), sampled_negatives=99)
+    found = _judge(
+        tmp_path, examples, "good", "worse", evaluation=evaluation, min={"sampled99_ndcg@10": 0.999}
+    )
+    name = "sampled99_ndcg@10"
+    expected = _sampled_ndcg(data.ranks["good"], data.candidates, 99)
+    estimate = found.overall.candidate[name]
+    assert estimate.value == pytest.approx(expected) and estimate.low < expected < estimate.high
+    of_popularity = _sampled_ndcg(data.popularity, data.candidates, 99)
+    assert found.overall.popularity[name].value == pytest.approx(of_popularity)
+    assert found.overall.lift[name].value == pytest.approx(expected - of_popularity)
+    # "worse" ranks as popularity does.
+    assert found.overall.change[name].value == pytest.approx(expected - of_popularity)
+    tail = data.frequency == names.TAIL
+    assert found.slices[2].candidate[name].value == pytest.approx(
+        _sampled_ndcg(data.ranks["good"][tail], data.candidates[tail], 99)
+    )
+    assert found.overall.candidate["ndcg@10"].value == pytest.approx(_ndcg(data.ranks["good"]))
+    assert found.blessed is False
+    assert found.reasons == (f"{name} is {expected:.4f} (asked: at least 0.999)",)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,30 @@
+"""A search that keeps its failed trials on record, and cleans up once its results are written."""
+
+import json
+import os
+from typing import Any, Dict, List
+
+from tfx.components.tuner import executor as tuner
+from tfx.types import artifact_utils, standard_component_specs
+from tfx.utils import io_utils
+
+# Beside `tuner_results.json` of TFX, which leaves failed trials out.
+TRIALS = "trials.json"
+
+
+class Executor(tuner.Executor):
+    """TFX's Tuner executor, for a tuner that has `trials` and `forget` (see `trainer.tuner`)."""
+
+    def Do(
+        self,
+        input_dict: Dict[str, List[Any]],
+        output_dict: Dict[str, List[Any]],
+        exec_properties: Dict[str, Any],
+    ) -> None:
+        """Searches, and writes the best hyperparameters and all trials; see TFX's Tuner."""
+        found = tuner.search(input_dict, exec_properties, self._get_tmp_dir())
+        tuner.write_best_hyperparameters(found, output_dict)
+        results = artifact_utils.get_single_uri(output_dict[standard_component_specs.TUNER_RESULTS_KEY])
+        io_utils.write_string_file(os.path.join(results, TRIALS), json.dumps(found.trials(), indent=1))
+        # Only now is the search over: a run that dies before goes on from what it has found.
+        found.forget()

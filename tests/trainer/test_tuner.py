@@ -1,0 +1,205 @@
+"""The search within a run: what fails, what goes on, and what a killed search leaves to the next."""
+
+import json
+import logging
+import math
+
+import keras_tuner
+import pytest
+from tfx import v1 as tfx
+
+from components.behavior_example_gen import spec
+from components.evaluator import spec as evaluator_spec
+from tests import fixtures
+from trainer import config, search, task, tuner
+from trainer.loops import fit
+
+SPACE = {
+    "model.dim": {"low": 4, "high": 64, "step": 2, "log": True},
+    "training.learning_rate": {"low": 1e-4, "high": 1e-1, "log": True},
+}
+
+
+class Killed(BaseException):
+    """Stands for a process that dies."""
+
+
+def valley(values):
+    """Best at a learning rate of 0.01; impossible at a width of 8, and diverging at 64."""
+    if values["model.dim"] == 8:
+        raise search.ImpossiblePoint("model: dim must be another")
+    if values["model.dim"] == 64:
+        raise fit.TrainingError("the loss is nan")
+    return 0.0 - abs(math.log10(values["training.learning_rate"]) + 2)
+
+
+def searched(folder, kind, score=valley, trials=9, space=None):
+    """A search whose trainings are a function of the point; and the points that it trained at."""
+    trained = []
+
+    def train(values, checkpoint_dir):
+        found = score(values)
+        trained.append(values)
+        return {"epochs": [{"epoch": 1, search.OBJECTIVE: found, "seconds": 0.5}], "best_epoch": 1}
+
+    settings = {"search": kind, "space": space or SPACE, "trials": None if kind == "grid" else trials}
+    oracle = search.TuningSettings.from_values(settings).oracle(seed=3)
+    return tuner.Tuner(oracle, train, str(folder / "kept"), str(folder / "working")), trained
+
+
+GRID = {"model.dim": [4, 8, 16, 64], "training.learning_rate": [0.001, 0.01]}
+
+
+@pytest.mark.parametrize("kind,space", [("random", SPACE), ("bayesian", SPACE), ("grid", GRID)])
+@pytest.mark.parametrize("after", [1, 5, 8])
+def test_a_killed_search_ends_as_one_that_was_not(tmp_path, kind, space, after):
+    whole, trained = searched(tmp_path / "whole", kind, space=space)
+    whole.search()
+    assert len(whole.trials()) == (8 if kind == "grid" else 9)
+
+    asked = []
+
+    def until(values):
+        asked.append(values)
+        if len(asked) == after:
+            raise Killed
+        return valley(values)
+
+    killed, before = searched(tmp_path / "killed", kind, until, space=space)
+    with pytest.raises(Killed):
+        killed.search()
+    resumed, rest = searched(tmp_path / "killed", kind, space=space)
+    resumed.search()
+    assert resumed.trials() == whole.trials()
+    assert before + rest == trained
+    assert {r.trial_id for r in resumed.oracle.get_best_trials(1)} == {
+        r.trial_id for r in whole.oracle.get_best_trials(1)
+    }
+    resumed.forget()
+    assert not (tmp_path / "killed" / "kept").exists()
+
+
+def test_failures_are_told_and_the_search_goes_on(tmp_path, caplog):
+    one, _ = searched(tmp_path, "grid", space=GRID)
+    with caplog.at_level(logging.INFO, "footfall.progress"):
+        one.search()
+    trials = {(t["values"]["model.dim"], t["values"]["training.learning_rate"]): t for t in one.trials()}
+    assert len(trials) == 8
+    assert [key for key, trial in trials.items() if trial["taken"]] == [(4, 0.01)]
+    assert trials[4, 0.001]["score"] == pytest.approx(-1) and trials[4, 0.01]["score"] == pytest.approx(0)
+    for dim, error in ((8, "model: dim must be another"), (64, "the loss is nan")):
+        assert trials[dim, 0.01]["score"] is None and trials[dim, 0.01]["error"] == error
+    assert one.get_best_hyperparameters()[0].get_config()["values"] == {
+        "model.dim": 4,
+        "training.learning_rate": 0.01,
+    }
+    assert caplog.messages[:3] == [
+        "trial 1/8 model.dim=4 training.learning_rate=0.001: ndcg@10 -1.0000 (best -1.0000)",
+        "trial 2/8 model.dim=4 training.learning_rate=0.01: ndcg@10 0.0000 (best 0.0000)",
+        "trial 3/8 model.dim=8 training.learning_rate=0.001: failed: model: dim must be another",
+    ]
+
+
+def test_a_search_in_which_all_fail_is_an_error_and_can_be_tried_again(tmp_path):
+    space = {"model.dim": [8, 64], "training.learning_rate": [0.01]}
+    one, _ = searched(tmp_path, "grid", space=space)
+    with pytest.raises(
+        fit.TrainingError, match="all 2 trials failed; the last, model.dim=64 .*: the loss is"
+    ):
+        one.search()
+    again, trained = searched(tmp_path, "grid", lambda values: 0.5, space=space)
+    again.search()
+    assert len(trained) == 2
+
+
+def test_what_is_no_fault_of_the_point_ends_the_search(tmp_path):
+    def lost(values):
+        raise OSError("the disk is gone")
+
+    one, _ = searched(tmp_path, "random", lost)
+    with pytest.raises(keras_tuner.errors.FatalError, match="OSError: the disk is gone"):
+        one.search()
+    again, trained = searched(tmp_path, "random")
+    again.search()
+    assert len(again.trials()) == 9
+
+
+@pytest.fixture(scope="module")
+def transformed(tmp_path_factory):
+    """Arguments of TFX for windows in which the next item follows from the last one."""
+    folder = tmp_path_factory.mktemp("transformed")
+    windows = []
+    for start in range(60):
+        walk = [f"i{(start + step) % 12}" for step in range(4 + start % 5)]
+        windows.append(fixtures.window(walk[:-1], walk[-1], user=f"u{start}"))
+    output = fixtures.build_transform_output(str(folder), windows)
+    settings = config.TrainerSettings.from_values(
+        {
+            "model": {"name": "sasrec", "dim": 8, "blocks": 1, "heads": 2, "dropout": 0.0},
+            "training": {"epochs": 4, "batch_size": 32, "learning_rate": 0.02},
+        }
+    )
+    tuning = {
+        "search": "grid",
+        "space": {"model.dim": [7, 8], "training.learning_rate": [1e30, 0.02]},
+    }
+
+    def arguments(name):
+        return tfx.components.FnArgs(
+            working_dir=str(folder / name / "working"),
+            transform_graph_path=output.transform_savedmodel_dir.rsplit("/", 1)[0],
+            train_files=[fixtures.write_transformed(output, windows, str(folder / "train.gz"))],
+            eval_files=[fixtures.write_transformed(output, windows[:20], str(folder / "eval.gz"))],
+            serving_model_dir=str(folder / name / "model"),
+            model_run_dir=str(folder / name / "run"),
+            custom_config={
+                **settings.to_custom_config(),
+                "window": spec.NextWindow(length=fixtures.LENGTH).to_json(),
+                "evaluation": evaluator_spec.EvaluationSpec(exclude_seen=False).to_json(),
+                "tuning": search.TuningSettings.from_values(tuning).to_json(),
+                "checkpoint_root": str(folder / name / "checkpoints"),
+            },
+        )
+
+    return arguments
+
+
+def test_it_trains_as_the_trainer_does_and_the_trainer_takes_its_best(transformed, tmp_path, monkeypatch):
+    """Killed within the last trial, it goes on within it; the Trainer then gets the score of that trial."""
+    arguments = transformed("search")
+    save, saves = fit.Loop._save, []
+
+    def save_and_die(self):
+        save(self)
+        saves.append((self._settings.learning_rate, int(self._epoch)))
+        if saves[-1] == (0.02, 2):
+            raise Killed
+
+    monkeypatch.setattr(fit.Loop, "_save", save_and_die)
+    with pytest.raises(Killed):
+        tuner.tuner_fn(arguments).tuner.search()
+    monkeypatch.setattr(fit.Loop, "_save", save)
+    result = tuner.tuner_fn(arguments)
+    result.tuner.search(**result.fit_kwargs)
+    trials = {
+        (t["values"]["model.dim"], t["values"]["training.learning_rate"]): t for t in result.tuner.trials()
+    }
+    for rate in (1e30, 0.02):
+        assert trials[7, rate]["error"] == "model: dim must be a multiple of heads (2), found 7"
+    assert "the loss is nan" in trials[8, 1e30]["error"]
+    assert trials[8, 0.02]["taken"] and trials[8, 0.02]["epochs"] == 4
+
+    arguments.hyperparameters = json.loads(
+        json.dumps(result.tuner.get_best_hyperparameters()[0].get_config())
+    )
+    # Other settings of the experiment: those of the search take their place.
+    custom = dict(
+        arguments.custom_config, training=json.dumps({"epochs": 4, "batch_size": 32, "learning_rate": 1e-5})
+    )
+    arguments.custom_config = custom
+    task.run_fn(arguments)
+    history = json.loads(open(f"{arguments.model_run_dir}/{task.HISTORY}", encoding="utf-8").read())
+    assert history["tuned"] == {"model.dim": 8, "training.learning_rate": 0.02}
+    assert history["epochs"][0]["learning_rate"] == pytest.approx(0.02)
+    best = max(epoch["ndcg@10"] for epoch in history["epochs"])
+    assert best == trials[8, 0.02]["score"]

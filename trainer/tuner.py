@@ -1,0 +1,198 @@
+"""`tuner_fn` of TFX Tuner: a search over an experiment's settings, on the data that the Trainer gets."""
+
+import dataclasses
+import hashlib
+import json
+import logging
+import os
+from typing import Any, Callable, Dict, List, Mapping, Optional
+
+import schemas  # noqa: F401  selects Keras 2
+
+import keras_tuner
+from keras_tuner.engine import base_tuner
+import tensorflow as tf
+from tfx import v1 as tfx
+
+from trainer import config
+from trainer import search
+from trainer import task
+from trainer.loops import fit
+
+_PROGRESS = logging.getLogger("footfall.progress")
+# What a point of the space may do to its own trial; anything else is no fault of the point.
+_POINT_FAILS = (search.ImpossiblePoint, fit.TrainingError, tf.errors.ResourceExhaustedError)
+
+
+def tuner_fn(fn_args: Any) -> tfx.components.TunerFnResult:
+    """Prepares a search; called by TFX Tuner.
+
+    `fn_args.custom_config` holds what `task.run_fn` takes and `tuning`, JSON text of
+    `search.TuningSettings`.
+    """
+    custom = fn_args.custom_config
+    experiment = config.TrainerSettings.from_custom_config(custom)
+    tuning = search.TuningSettings.from_json(custom["tuning"])
+    data = task.Data.of(fn_args)
+
+    def train(values: Mapping[str, Any], checkpoint_dir: str) -> Dict[str, Any]:
+        # What a trial before has left in this process would only take memory.
+        tf.keras.backend.clear_session()
+        return task.train(tuning.of_trial(experiment, values), data, checkpoint_dir)[1]
+
+    tuner = Tuner(
+        tuning.oracle(experiment.training.seed),
+        train,
+        os.path.join(custom["checkpoint_root"], f"search-{task.fingerprint(fn_args, {})}"),
+        fn_args.working_dir,
+    )
+    return tfx.components.TunerFnResult(tuner=tuner, fit_kwargs={})
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What came of one point.
+
+    Attributes:
+      values: by key.
+      score: the objective on `eval` at the best epoch; None of a trial that failed.
+      error: why it failed, in one line.
+      epochs, best_epoch: how many epochs were trained, and which one the score is of.
+      seconds: of training.
+    """
+
+    values: Dict[str, Any]
+    score: Optional[float] = None
+    error: str = ""
+    epochs: int = 0
+    best_epoch: int = 0
+    seconds: float = 0.0
+
+
+class Tuner(base_tuner.BaseTuner):
+    """A search whose trials are trained by our own loops.
+
+    A killed search goes on where it was. Keras Tuner's own files do not serve for that: they
+    lack the state of a grid and of a Bayesian search's draws, so that another search would go on.
+    Instead each result is kept in `folder`; a second search asks for the same points again, gets
+    the answers that are there, and then trains what the first one was at, from its checkpoint.
+
+    Args:
+      oracle: of `search.build_oracle`.
+      train: trains at the values of a point, in a folder for its checkpoints, and returns the history.
+      folder: that a second run of the same search finds again, and nobody else.
+      working_dir: for Keras Tuner's own files.
+    """
+
+    def __init__(
+        self,
+        oracle: keras_tuner.Oracle,
+        train: Callable[[Mapping[str, Any], str], Dict[str, Any]],
+        folder: str,
+        working_dir: str,
+    ):
+        super().__init__(oracle, directory=working_dir, project_name="search", overwrite=True)
+        self._train, self._folder = train, folder
+        self._results: Dict[str, Result] = {}
+
+    def run_trial(self, trial: Any) -> Dict[str, float]:
+        """Trains at the trial's values, unless that has been done.
+
+        Returns:
+          The objective.
+
+        Raises:
+          keras_tuner.errors.FailedTrialError: if the point is impossible or its loss is not a
+            number; the search goes on.
+          keras_tuner.errors.FatalError: for anything else, which would befall all trials.
+        """
+        values = search.plain(trial.hyperparameters.values)
+        place = os.path.join(self._folder, _name(values))
+        result = _read(f"{place}.json")
+        known = result is not None
+        if result is None:
+            try:
+                result = _measure(values, self._train(values, place))
+            except _POINT_FAILS as error:
+                result = Result(values, error=str(error).splitlines()[0])
+            except Exception as error:  # noqa: BLE001  Keras Tuner would count it as a failed trial
+                raise keras_tuner.errors.FatalError(f"{type(error).__name__}: {error}") from error
+            _write(f"{place}.json", result)
+            if tf.io.gfile.exists(place):
+                tf.io.gfile.rmtree(place)
+        self._results[trial.trial_id] = result
+        self._report(result, known)
+        if result.score is None:
+            raise keras_tuner.errors.FailedTrialError(result.error)
+        return {search.OBJECTIVE: result.score}
+
+    def _report(self, result: Result, known: bool) -> None:
+        scores = [one.score for one in self._results.values() if one.score is not None]
+        said = f"failed: {result.error}"
+        if result.score is not None:
+            said = f"{search.OBJECTIVE} {result.score:.4f} (best {max(scores):.4f})"
+        _PROGRESS.info(
+            "trial %d/%d %s: %s%s",
+            len(self._results),
+            self.oracle.max_trials,
+            search.label(result.values),
+            said,
+            ", known from before" if known else "",
+        )
+
+    def on_search_end(self) -> None:
+        """Sees to it that there is a best point.
+
+        Raises:
+          fit.TrainingError: if every trial has failed.
+        """
+        failed = [result for result in self._results.values() if result.score is None]
+        if len(failed) == len(self._results):
+            # The next run tries them anew: it may have more memory.
+            self.forget()
+            raise fit.TrainingError(
+                f"all {len(failed)} trials failed; the last, {search.label(failed[-1].values)}: {failed[-1].error}"
+            )
+
+    def trials(self) -> List[Dict[str, Any]]:
+        """All trials in their order, as plain values: a `Result` each, and whether it was `taken`."""
+        best = self.oracle.get_best_trials(1)[0].trial_id
+        return [
+            {**dataclasses.asdict(result), "taken": trial_id == best}
+            for trial_id, result in self._results.items()
+        ]
+
+    def forget(self) -> None:
+        """Takes away what a second run of this search would go on from."""
+        if tf.io.gfile.exists(self._folder):
+            tf.io.gfile.rmtree(self._folder)
+
+
+def _measure(values: Dict[str, Any], history: Mapping[str, Any]) -> Result:
+    best = next(epoch for epoch in history["epochs"] if epoch["epoch"] == history["best_epoch"])
+    return Result(
+        values,
+        score=best[search.OBJECTIVE],
+        epochs=history["epochs"][-1]["epoch"],
+        best_epoch=history["best_epoch"],
+        seconds=round(sum(epoch["seconds"] for epoch in history["epochs"]), 3),
+    )
+
+
+def _name(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _read(path: str) -> Optional[Result]:
+    if not tf.io.gfile.exists(path):
+        return None
+    with tf.io.gfile.GFile(path) as stream:
+        return Result(**json.loads(stream.read()))
+
+
+def _write(path: str, result: Result) -> None:
+    """Writes a result that is there as a whole or not at all."""
+    tf.io.gfile.makedirs(os.path.dirname(path))
+    with tf.io.gfile.GFile(f"{path}.partial", "w") as stream:
+        stream.write(json.dumps(dataclasses.asdict(result)))
+    tf.io.gfile.rename(f"{path}.partial", path, overwrite=True)
