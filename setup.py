@@ -31,7 +31,7 @@ setuptools.setup(
         "keras-tuner>=1.4",
         "pandas",
         "pyarrow>=10",
-        "pydantic>=2",
+        "pydantic>=2.10",
         "PyYAML",
         "rich",
         # What a TensorFlow without it cannot do: write summaries.

@@ -67,7 +67,7 @@ class Experiment(settings.Settings):
     validation: ValidationSpec = ValidationSpec()
     features: transform_spec.FeaturesSpec = transform_spec.FeaturesSpec()
     model: trainer_config.ModelSettings
-    loss: trainer_config.LossSettings = trainer_config.SoftmaxSettings(name="softmax")
+    loss: trainer_config.LossSettings = pydantic.Field(default_factory=trainer_config.default_loss)
     loop: trainer_config.LoopSettings = trainer_config.FitSettings(name="fit")
     training: trainer_config.TrainingSettings = trainer_config.TrainingSettings()
     tuning: Optional[search.TuningSettings] = None
@@ -82,6 +82,7 @@ class Experiment(settings.Settings):
         for column in self.model.needs_columns:
             if getattr(self.log.columns, column) is None:
                 raise ValueError(f"model {self.model.name} needs log.columns.{column}, found none")
+        trainer_config.check_model(self.model, self.loss, self.loop, self.training)
         trainer_config.check_loop(self.loop, self.training)
         kind = registry.MODELS[self.model.name].window_kind
         if self.window.kind != kind:
@@ -245,6 +246,9 @@ def _explain(error: pydantic.ValidationError) -> List[str]:
     """Pydantic's findings, a line each, with the key as it stands in the file."""
     lines = []
     for found in error.errors(include_url=False):
+        if found["type"] == "default_factory_not_called":
+            # Follows from what is wrong before it.
+            continue
         location = _without_tags(found["loc"])
         key = ".".join(str(part) for part in location) or "(file)"
         value = json.dumps(found["input"], default=str)

@@ -75,6 +75,7 @@ def create_pipeline(
     custom_config = {
         **experiment.trainer.to_custom_config(),
         "window": experiment.window.to_json(),
+        **_of_exposures(experiment),
         # Only what is trained on: other metrics of the test windows are no reason to train again.
         "evaluation": evaluator_spec.EvaluationSpec(
             exclude_seen=experiment.evaluation.exclude_seen

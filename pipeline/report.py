@@ -308,7 +308,7 @@ def _evaluation(artifacts: Mapping[str, lineage.Artifact]) -> Optional[Dict[str,
     if "ModelEvaluation" not in artifacts:
         return None
     # TFMA takes seconds to import; a run that failed before has no need of it.
-    from components.evaluator import metrics, verdict
+    from components.evaluator import verdict
 
     blessing = artifacts.get("ModelBlessing")
     try:

@@ -1,7 +1,7 @@
 """Settings of models, losses and training. Free of TensorFlow, so that a file is checked at once."""
 
 import json
-from typing import ClassVar, Dict, Literal, Optional, Tuple, Union
+from typing import Any, ClassVar, Dict, Literal, Optional, Tuple, Union
 
 import pydantic
 from typing_extensions import Annotated
@@ -199,8 +199,138 @@ class CaserSettings(_ModelSettings):
         return self.max_height or self.markov
 
 
+Widths = Tuple[Annotated[int, pydantic.Field(ge=1)], ...]
+
+
+class ConversionSettings(_ModelSettings):
+    """What settings of models of exposures have in common.
+
+    Attributes:
+      dim: D, width of the embedding of a field.
+      tower: widths of the layers of each step's tower, below its head.
+      dropout: rate after each hidden layer.
+    """
+
+    dim: int = pydantic.Field(default=16, ge=1)
+    tower: Widths = (64, 32)
+    dropout: float = pydantic.Field(default=0.1, ge=0, lt=1)
+
+
+class MLPSettings(ConversionSettings):
+    """A perceptron for each step, with embeddings of its own; see `ConversionSettings`."""
+
+    name: Literal["mlp"]
+
+
+class _ExpertSettings(ConversionSettings):
+    """Of models with experts.
+
+    Attributes:
+      expert: widths of the layers of each expert.
+    """
+
+    expert: Widths = pydantic.Field(default=(64,), min_length=1)
+    tower: Widths = (32,)
+
+
+class OMoESettings(_ExpertSettings):
+    """OMoE (Ma et al., KDD 2018).
+
+    Attributes:
+      experts: how many.
+      expert, dim, tower, dropout: see `ConversionSettings` and `_ExpertSettings`.
+    """
+
+    name: Literal["omoe"]
+    experts: int = pydantic.Field(default=4, ge=1)
+
+
+class MMoESettings(_ExpertSettings):
+    """MMoE (Ma et al., KDD 2018); as `OMoESettings`."""
+
+    name: Literal["mmoe"]
+    experts: int = pydantic.Field(default=4, ge=1)
+
+
+class PLESettings(_ExpertSettings):
+    """PLE (Tang et al., RecSys 2020).
+
+    Attributes:
+      levels: of extraction; 1 is CGC.
+      step_experts: experts of each step, on each level.
+      shared_experts: experts of all steps, on each level.
+      expert, dim, tower, dropout: see `ConversionSettings` and `_ExpertSettings`.
+    """
+
+    name: Literal["ple"]
+    levels: int = pydantic.Field(default=2, ge=1)
+    step_experts: int = pydantic.Field(default=2, ge=1)
+    shared_experts: int = pydantic.Field(default=2, ge=1)
+
+
+class AITMSettings(ConversionSettings):
+    """AITM (Xi et al., KDD 2021).
+
+    Attributes:
+      calibrator: alpha, what the loss of later steps that are likelier than earlier ones weighs.
+      dim, tower, dropout: see `ConversionSettings`; the last width of `tower` is the paper's k.
+    """
+
+    name: Literal["aitm"]
+    tower: Widths = pydantic.Field(default=(64, 32), min_length=1)
+    calibrator: float = pydantic.Field(default=0.6, ge=0)
+
+
+class ESMMSettings(ConversionSettings):
+    """ESMM (Ma et al., SIGIR 2018); see `ConversionSettings`."""
+
+    name: Literal["esmm"]
+
+
+class BPCMSettings(ConversionSettings):
+    """BPCM (Tang et al.).
+
+    Attributes:
+      hidden: width of the first layer of the feature-aware aggregation, eq. (4).
+      calibrator: alpha of eq. (13).
+      attention, aggregation, gate, conversion: False leaves a part out: the paper's ablations
+        w/o Att, w/o Org, w/o Gate and w/o BPC. The gate is between the first two: without one of them
+        there is none.
+      dim, tower, dropout: see `ConversionSettings`; `tower` is the head's perceptron, and `dropout`
+        also of what one step tells the next, eq. (8).
+    """
+
+    name: Literal["bpcm"]
+    hidden: int = pydantic.Field(default=64, ge=1)
+    calibrator: float = pydantic.Field(default=0.6, ge=0)
+    attention: bool = True
+    aggregation: bool = True
+    gate: bool = True
+    conversion: bool = True
+
+    @pydantic.model_validator(mode="after")
+    def _check(self) -> "BPCMSettings":
+        if not (self.attention or self.aggregation):
+            raise ValueError("attention and aggregation cannot both be left out, found false for both")
+        return self
+
+
 ModelSettings = Annotated[
-    Union[PopularitySettings, GRU4RecSettings, CaserSettings, SASRecSettings, BERT4RecSettings, CASMSettings],
+    Union[
+        PopularitySettings,
+        GRU4RecSettings,
+        CaserSettings,
+        SASRecSettings,
+        BERT4RecSettings,
+        CASMSettings,
+        MLPSettings,
+        OMoESettings,
+        MMoESettings,
+        PLESettings,
+        AITMSettings,
+        ESMMSettings,
+        BPCMSettings,
+    ],
     pydantic.Field(discriminator="name"),
 ]
 
@@ -281,8 +411,19 @@ class GBCESettings(settings.Settings):
         return self
 
 
+class StepBCESettings(settings.Settings):
+    """Binary cross-entropy of each step of a chain, the loss of models of exposures.
+
+    Attributes:
+      weights: what the loss of a step counts for, as `{buy: 2}`; 1 where nothing is said.
+    """
+
+    name: Literal["step_bce"]
+    weights: Dict[str, Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)]] = {}
+
+
 LossSettings = Annotated[
-    Union[SoftmaxSettings, SampledSoftmaxSettings, BCESettings, GBCESettings],
+    Union[SoftmaxSettings, SampledSoftmaxSettings, BCESettings, GBCESettings, StepBCESettings],
     pydantic.Field(discriminator="name"),
 ]
 
@@ -331,12 +472,15 @@ class TrainingSettings(settings.Settings):
       batch_size: windows per step, over all replicas; of `loop: {name: fit}`.
       learning_rate, weight_decay, clip_norm: of AdamW (Adam where `weight_decay` is 0).
       warmup_steps: steps of linear growth of the learning rate.
-      patience: epochs without a better full-ranking NDCG@10 on `eval` before it stops.
+      patience: epochs without a better full-ranking NDCG@10 (of models of exposures: mean AUC of the
+        steps) on `eval` before it stops.
       evaluate_every: epochs between two evaluations.
       max_seconds: stop after this much training time.
       seed: two runs with the same seed, data and machine are equal.
       mixed_precision: bfloat16 on CPU and TPU, float16 with loss scaling on GPU.
       xla: compile the training step.
+      calibration: of models of exposures, after training: `platt` fits a slope and an offset of each
+        step's logits to the labels of `eval`, which become part of the model.
       checkpoint_seconds: time between two checkpoints within an epoch; each epoch's end
         has one.
     """
@@ -353,7 +497,36 @@ class TrainingSettings(settings.Settings):
     seed: int = pydantic.Field(default=1, ge=0)
     mixed_precision: bool = False
     xla: bool = False
+    calibration: Literal["none", "platt"] = "none"
     checkpoint_seconds: float = pydantic.Field(default=300.0, gt=0)
+
+
+def default_loss(parts: Dict[str, Any]) -> LossSettings:
+    """The loss where none is named, from the parts before it."""
+    if isinstance(parts.get("model"), ConversionSettings):
+        return StepBCESettings(name="step_bce")
+    return SoftmaxSettings(name="softmax")
+
+
+def check_model(
+    model: ModelSettings, loss: LossSettings, loop: LoopSettings, training: TrainingSettings
+) -> None:
+    """Refuses a loss, a loop or a setting of training that a model has no use for.
+
+    Raises:
+      ValueError: in one line, with what to do.
+    """
+    of_exposures = isinstance(model, ConversionSettings)
+    if isinstance(loss, StepBCESettings) != of_exposures:
+        fitting = "step_bce" if of_exposures else "softmax, sampled_softmax, bce or gbce"
+        raise ValueError(f"model {model.name} needs loss: {{name: {fitting}}}, found {loss.name}")
+    if of_exposures and not isinstance(loop, FitSettings):
+        raise ValueError(f"model {model.name} needs loop: {{name: fit}}, found {loop.name}")
+    if training.calibration != "none" and not of_exposures:
+        raise ValueError(
+            f"training.calibration goes with models of exposures, found {training.calibration} "
+            f"with {model.name}"
+        )
 
 
 def check_loop(loop: LoopSettings, training: TrainingSettings) -> None:
@@ -374,12 +547,13 @@ class TrainerSettings(settings.Settings):
     """All that decides a training besides the data."""
 
     model: ModelSettings
-    loss: LossSettings = SoftmaxSettings(name="softmax")
+    loss: LossSettings = pydantic.Field(default_factory=default_loss)
     loop: LoopSettings = FitSettings(name="fit")
     training: TrainingSettings = TrainingSettings()
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> "TrainerSettings":
+        check_model(self.model, self.loss, self.loop, self.training)
         check_loop(self.loop, self.training)
         return self
 

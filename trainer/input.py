@@ -1,10 +1,12 @@
 """Reads transformed windows into batches."""
 
-from typing import Dict, List, Sequence
+from typing import Dict, List, Sequence, Tuple
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from schemas import errors
 from schemas import names
 
 _PARSE = 1024
@@ -70,6 +72,51 @@ def training_batches(
     options = tf.data.Options()
     options.deterministic = True
     return shuffled.batch(batch_size).prefetch(tf.data.AUTOTUNE).with_options(options)
+
+
+def exposure_batches(
+    held: Dict[str, tf.Tensor], batch_size: int, seed: int, epoch: int, done: int = 0
+) -> Tuple[tf.data.Dataset, int]:
+    """The batches of one epoch in an order that `seed` and `epoch` alone decide.
+
+    Args:
+      held: of `columns`.
+      batch_size: over all replicas; the last batch is smaller.
+      done: how many batches to leave out at the start.
+
+    Returns:
+      Elements are dicts of `[b, ...]`; and how many batches the whole epoch has.
+    """
+    total = len(next(iter(held.values())))
+    order = np.random.default_rng([seed, epoch]).permutation(total)
+    options = tf.data.Options()
+    options.deterministic = True
+    rows = tf.data.Dataset.from_tensor_slices(order[done * batch_size :]).batch(batch_size)
+    batches = rows.map(
+        lambda chosen: {name: tf.gather(values, chosen) for name, values in held.items()},
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
+    return batches.prefetch(tf.data.AUTOTUNE).with_options(options), -(-total // batch_size)
+
+
+def base_rates(blocks: tf.data.Dataset, steps: Sequence[str]) -> Tuple[float, ...]:
+    """The share of positives of each step among the exposures whose label is known.
+
+    Args:
+      blocks: of `read` with the labels.
+
+    Raises:
+      errors.InputError: if a step is known of no exposure.
+    """
+    positives, known = np.zeros(len(steps), np.int64), np.zeros(len(steps), np.int64)
+    for block in blocks.as_numpy_iterator():
+        labels = np.stack([block[names.LABEL_PREFIX + step] for step in steps])
+        positives += (labels > 0).sum(axis=1)
+        known += (labels >= 0).sum(axis=1)
+    for step, number in zip(steps, known):
+        if not number:
+            raise errors.InputError(f"no training exposure has a known label of step {step}")
+    return tuple((positives / known).tolist())
 
 
 def columns(blocks: tf.data.Dataset) -> Dict[str, tf.Tensor]:

@@ -28,6 +28,8 @@ class FullRanking:
         batch_size: int = 256,
     ):
         self._model, self._exclude_seen, self._cutoff = model, exclude_seen, cutoff
+        # What early stopping goes by, the larger the better.
+        self.objective = f"ndcg@{cutoff}"
         batches = windows.unbatch().batch(batch_size)
         # Dense rows of catalogue rows to leave out; -1 is nothing.
         self._batches = batches.map(self._prepare, num_parallel_calls=tf.data.AUTOTUNE).cache().prefetch(2)

@@ -74,6 +74,68 @@ MODELS: Dict[str, ModelEntry] = {
             "next",
             "horizontal and vertical convolutions over the last items",
         ),
+        ModelEntry(
+            "mlp",
+            config.MLPSettings,
+            "trainer.models.mlp.MLP",
+            "",
+            "exposure",
+            "a perceptron for each step of the chain, nothing shared; the baseline of BPCM",
+        ),
+        ModelEntry(
+            "omoe",
+            config.OMoESettings,
+            "trainer.models.omoe.OMoE",
+            "Ma et al., Modeling Task Relationships in Multi-task Learning with Multi-gate "
+            "Mixture-of-Experts, KDD 2018",
+            "exposure",
+            "experts mixed by one gate for all steps",
+        ),
+        ModelEntry(
+            "mmoe",
+            config.MMoESettings,
+            "trainer.models.mmoe.MMoE",
+            "Ma et al., Modeling Task Relationships in Multi-task Learning with Multi-gate "
+            "Mixture-of-Experts, KDD 2018",
+            "exposure",
+            "experts mixed by a gate for each step",
+        ),
+        ModelEntry(
+            "ple",
+            config.PLESettings,
+            "trainer.models.ple.PLE",
+            "Tang et al., Progressive Layered Extraction (PLE): A Novel Multi-Task Learning (MTL) "
+            "Model for Personalized Recommendations, RecSys 2020",
+            "exposure",
+            "levels of experts, some shared and some of a step",
+        ),
+        ModelEntry(
+            "aitm",
+            config.AITMSettings,
+            "trainer.models.aitm.AITM",
+            "Xi et al., Modeling the Sequential Dependence among Audience Multi-step Conversions "
+            "with Multi-task Learning in Targeted Display Advertising, KDD 2021",
+            "exposure",
+            "each step gets what attention lets through from the one before",
+        ),
+        ModelEntry(
+            "esmm",
+            config.ESMMSettings,
+            "trainer.models.esmm.ESMM",
+            "Ma et al., Entire Space Multi-Task Model: An Effective Approach for Estimating "
+            "Post-Click Conversion Rate, SIGIR 2018",
+            "exposure",
+            "a step is the product of the chances of all steps up to it",
+        ),
+        ModelEntry(
+            "bpcm",
+            config.BPCMSettings,
+            "trainer.models.bpcm.BPCM",
+            "Tang et al., A Multi-task Learning Framework with Features Based on Behavioral Pattern "
+            "Conversation",
+            "exposure",
+            "gated feature towers, and attention from each step to the one before",
+        ),
     )
 }
 

@@ -5,7 +5,7 @@ import functools
 import hashlib
 import json
 import os
-from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Tuple, Union
 
 import tensorflow as tf
 import tensorflow_transform as tft
@@ -16,14 +16,17 @@ from components.evaluator import spec as evaluator_spec
 from components.transform import vocabulary
 from serving import export
 from trainer import config
+from trainer import exposures
 from trainer import input as input_lib
 from trainer import ranking
 from trainer import registry
 from trainer import search
+from trainer.loops import exposures as exposure_loop
 from trainer.loops import fit
 from trainer.loops import tp
 from trainer.losses import next_item
 from trainer.models import base
+from trainer.models import conversion
 
 HISTORY = "history.json"
 
@@ -34,7 +37,8 @@ def run_fn(fn_args: Any) -> None:
     `fn_args.custom_config` holds JSON texts of settings, `model`, `loss`, `loop`,
     `training`, `window`, `evaluation`, and `checkpoint_root`: a folder where a second run of the same
     training finds what an interrupted one has left. `fn_args.hyperparameters`, if any, are what a
-    search has chosen: they take the place of those settings.
+    search has chosen: they take the place of those settings. With a window of exposures, `custom_config`
+    has `features` and `columns`, too.
 
     Raises:
       fit.TrainingError: if the loss is not a number.
@@ -69,13 +73,13 @@ class Data:
 
     Attributes:
       transform_output: of TFX Transform.
-      catalogue: of its vocabularies.
+      known: what models have to know of the data, by the kind of window.
       train_files, eval_files: patterns of transformed examples.
       exclude_seen: see `evaluator.spec.EvaluationSpec`.
     """
 
     transform_output: tft.TFTransformOutput
-    catalogue: base.Catalogue
+    known: Union[base.Catalogue, conversion.Exposures]
     train_files: Sequence[str]
     eval_files: Sequence[str]
     exclude_seen: bool
@@ -85,16 +89,25 @@ class Data:
         """What TFX's arguments of a Trainer or a Tuner name."""
         custom = fn_args.custom_config
         transform_output = tft.TFTransformOutput(fn_args.transform_graph_path)
-        known = vocabulary.Vocabulary.load(transform_output)
-        catalogue = base.Catalogue(
-            known.counts,
-            spec.read_window(custom["window"]).length,
-            behaviors=len(known.behaviors),
-            scenes=len(known.scenes),
-            behavior_names=tuple(name.decode("utf-8", "replace") for name in known.behaviors),
-        )
+        window = spec.read_window(custom["window"])
+        known: Union[base.Catalogue, conversion.Exposures]
+        if isinstance(window, spec.ExposureWindow):
+            known = exposures.load(transform_output, custom, fn_args.train_files)
+        else:
+            known = _catalogue(transform_output, window)
         exclude_seen = evaluator_spec.EvaluationSpec.from_json(custom["evaluation"]).exclude_seen
-        return cls(transform_output, catalogue, fn_args.train_files, fn_args.eval_files, exclude_seen)
+        return cls(transform_output, known, fn_args.train_files, fn_args.eval_files, exclude_seen)
+
+
+def _catalogue(transform_output: tft.TFTransformOutput, window: spec.NextWindow) -> base.Catalogue:
+    known = vocabulary.Vocabulary.load(transform_output)
+    return base.Catalogue(
+        known.counts,
+        window.length,
+        behaviors=len(known.behaviors),
+        scenes=len(known.scenes),
+        behavior_names=tuple(name.decode("utf-8", "replace") for name in known.behaviors),
+    )
 
 
 def train(
@@ -119,13 +132,45 @@ def train(
         raise RuntimeError(
             f"Footfall needs Keras 2, found {tf.keras.__name__}: set TF_USE_LEGACY_KERAS=1 in the image"
         )
-    model_class = registry.load(settings.model.name)
     if settings.training.mixed_precision:
         on_gpu = bool(tf.config.list_physical_devices("GPU"))
         tf.keras.mixed_precision.set_global_policy("mixed_float16" if on_gpu else "mixed_bfloat16")
+    of_exposures = isinstance(data.known, conversion.Exposures)
+    try:
+        kind, build, blocks, evaluate = (_of_exposures if of_exposures else _of_next_items)(settings, data)
+        loop = kind(
+            build,
+            settings.training,
+            tf.distribute.MirroredStrategy(),
+            blocks,
+            evaluate,
+            checkpoint_dir,
+            log_dir,
+        )
+        history = loop.run()
+        if settings.training.calibration == "platt":
+            history["calibration"] = loop.evaluation.calibrate()
+        return loop, history
+    finally:
+        tf.keras.mixed_precision.set_global_policy("float32")
+
+
+# What makes the loop; what makes the model; what it is trained on; what makes its evaluation.
+_Parts = Tuple[Callable[..., fit.Loop], Callable[[], Any], tf.data.Dataset, Callable[[Any], Any]]
+
+
+def _of_exposures(settings: config.TrainerSettings, data: Data) -> _Parts:
+    build, blocks, evaluate = exposures.prepare(
+        settings, data.known, data.transform_output, data.train_files, data.eval_files
+    )
+    return exposure_loop.ExposureFit, build, blocks, evaluate
+
+
+def _of_next_items(settings: config.TrainerSettings, data: Data) -> _Parts:
+    model_class = registry.load(settings.model.name)
 
     def build() -> base.SequenceModel:
-        model = model_class(settings.model, data.catalogue, seed=settings.training.seed)
+        model = model_class(settings.model, data.known, seed=settings.training.seed)
         model.training_loss = next_item.build(settings.loss)
         return model
 
@@ -137,19 +182,7 @@ def train(
     # What is grouped is read once, and then kept in another form.
     blocks = input_lib.read(data.train_files, data.transform_output, trained_on, cache=not grouped)
     evaluated = input_lib.read(data.eval_files, data.transform_output, input_lib.evaluation_features(reads))
-    try:
-        loop = kind(
-            build,
-            settings.training,
-            tf.distribute.MirroredStrategy(),
-            blocks,
-            lambda model: ranking.FullRanking(model, evaluated, data.exclude_seen),
-            checkpoint_dir,
-            log_dir,
-        )
-        return loop, loop.run()
-    finally:
-        tf.keras.mixed_precision.set_global_policy("float32")
+    return kind, build, blocks, lambda model: ranking.FullRanking(model, evaluated, data.exclude_seen)
 
 
 def _loop(settings: Any) -> Tuple[Callable[..., fit.Loop], bool]:

@@ -13,13 +13,11 @@ import schemas  # noqa: F401  selects Keras 2
 from schemas import names
 from trainer import config
 from trainer import input as input_lib
-from trainer import ranking
 
 _PROGRESS = logging.getLogger("footfall.progress")
 # Steps in one call of the compiled loop: long enough to hide the call, short enough to
 # stop and to save in time.
 _STEPS_PER_CALL = 64
-_METRIC = "ndcg@10"
 
 
 class _Warmup(tf.keras.optimizers.schedules.LearningRateSchedule):
@@ -88,7 +86,8 @@ class Loop:
       settings: of the training.
       strategy: `MirroredStrategy`, for any number of devices.
       train: blocks of `input.read` with `input.training_features`.
-      evaluate: makes the full-ranking evaluation of the model.
+      evaluate: makes the evaluation of the model: what has `evaluate()`, metrics by name, and
+        `objective`, the name of that which is to become large, as `ranking.FullRanking`.
       checkpoint_dir: a folder that a second run of the same training finds again.
       log_dir: of TensorBoard; None writes none.
     """
@@ -102,7 +101,7 @@ class Loop:
         settings: config.TrainingSettings,
         strategy: tf.distribute.Strategy,
         train: tf.data.Dataset,
-        evaluate: Callable[[Any], ranking.FullRanking],
+        evaluate: Callable[[Any], Any],
         checkpoint_dir: str,
         log_dir: Optional[str] = None,
     ):
@@ -121,7 +120,7 @@ class Loop:
         self._state = tf.Variable("[]", dtype=tf.string)
         self._running = tf.Variable(tf.zeros([len(self.sums)]))
         self._history: List[Dict[str, float]] = []
-        self._evaluation = evaluate(self.model)
+        self.evaluation = evaluate(self.model)
         self._checkpoint = tf.train.Checkpoint(
             model=self.model,
             optimizer=self._optimizer,
@@ -181,6 +180,38 @@ class Loop:
         del sums
         return {}
 
+    def _descend(self, batch: Dict[str, tf.Tensor], places: tf.Tensor) -> tf.Tensor:
+        """An optimiser step along the mean loss over the targets of all replicas.
+
+        Args:
+          batch: this replica's share.
+          places: a number near that of its targets, so that the loss has the size of a mean (float16
+            needs it).
+
+        Returns:
+          The summed loss and the number of targets of this replica's share, `[2]`.
+        """
+        scales = isinstance(self._optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
+
+        def gradients() -> Any:
+            with tf.GradientTape() as tape:
+                total, count = self.model.summed_loss(batch, training=True)
+                loss = tf.math.divide_no_nan(total, places)
+                loss = self._optimizer.get_scaled_loss(loss) if scales else loss
+            return total, count, tape.gradient(loss, self.model.trainable_variables)
+
+        compute = tf.function(gradients, jit_compile=True) if self._settings.xla else gradients
+        total, count, grads = compute()
+        if scales:
+            grads = self._optimizer.get_unscaled_gradients(grads)
+        # The mean over the targets of all replicas: each adds its share of the gradient.
+        share = tf.math.divide_no_nan(places, sum_over_replicas(count))
+        grads = sum_over_replicas([times(gradient, share) for gradient in grads])
+        self._optimizer.apply_gradients(
+            zip(grads, self.model.trainable_variables), skip_gradients_aggregation=True
+        )
+        return tf.stack([total, count])
+
     def _run_steps(self, iterator: Any, steps: tf.Tensor) -> tf.Tensor:
         sums = tf.zeros([len(self.sums)])
         for _ in tf.range(steps):
@@ -199,7 +230,7 @@ class Loop:
         """
         self._restore()
         if not self._history and not (self._settings.epochs and self.model.trainable_variables):
-            self._history.append({"epoch": 0, **self._evaluation.evaluate(), "seconds": 0.0})
+            self._history.append({"epoch": 0, **self.evaluation.evaluate(), "seconds": 0.0})
             return self._result("nothing to train")
         spent = sum(epoch["seconds"] for epoch in self._history)
         stopped = self._stop_reason(spent)
@@ -216,6 +247,7 @@ class Loop:
         return {
             "epochs": self._history,
             "best_epoch": self._best_epoch(),
+            "objective": self.evaluation.objective,
             "stopped": stopped,
             "parameters": int(sum(math.prod(v.shape) for v in self.model.trainable_variables)),
             "replicas": self._strategy.num_replicas_in_sync,
@@ -236,9 +268,10 @@ class Loop:
         self._manager.save()
 
     def _best_epoch(self) -> int:
-        measured = [epoch for epoch in self._history if _METRIC in epoch]
+        metric = self.evaluation.objective
+        measured = [epoch for epoch in self._history if metric in epoch]
         # The first of equal ones: more training did not help.
-        return max(measured, key=lambda e: (e[_METRIC], -e["epoch"]))["epoch"] if measured else 0
+        return max(measured, key=lambda e: (e[metric], -e["epoch"]))["epoch"] if measured else 0
 
     def _stop_reason(self, spent: float) -> Optional[str]:
         if int(self._epoch) >= self._settings.epochs:
@@ -285,7 +318,7 @@ class Loop:
         last = epoch + 1 >= settings.epochs
         if (epoch + 1) % settings.evaluate_every == 0 or last:
             evaluated = time.monotonic()
-            record.update(self._evaluation.evaluate())
+            record.update(self.evaluation.evaluate())
             record["evaluation_seconds"] = time.monotonic() - evaluated
         self._history.append(record)
         if self._best_epoch() == epoch + 1:
@@ -303,7 +336,8 @@ class Loop:
         return rate.numpy()
 
     def _report(self, record: Dict[str, float]) -> None:
-        measured = f" {_METRIC} {record[_METRIC]:.4f}" if _METRIC in record else ""
+        metric = self.evaluation.objective
+        measured = f" {metric} {record[metric]:.4f}" if metric in record else ""
         _PROGRESS.info(
             "epoch %d/%d loss %.4f%s %s targets/s",
             record["epoch"],
@@ -338,25 +372,4 @@ class Fit(Loop):
         self._windows = input_lib.count(self._train)
 
     def _one_step(self, batch: Dict[str, tf.Tensor]) -> tf.Tensor:
-        scales = isinstance(self._optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
-        # Near the number of targets, so that the loss has the size of a mean (float16 needs it).
-        places = tf.cast(tf.size(batch[names.ITEM_INDEX]), tf.float32)
-
-        def gradients() -> Any:
-            with tf.GradientTape() as tape:
-                total, count = self.model.summed_loss(batch, training=True)
-                loss = tf.math.divide_no_nan(total, places)
-                loss = self._optimizer.get_scaled_loss(loss) if scales else loss
-            return total, count, tape.gradient(loss, self.model.trainable_variables)
-
-        compute = tf.function(gradients, jit_compile=True) if self._settings.xla else gradients
-        total, count, grads = compute()
-        if scales:
-            grads = self._optimizer.get_unscaled_gradients(grads)
-        # The mean over the targets of all replicas: each adds its share of the gradient.
-        share = tf.math.divide_no_nan(places, sum_over_replicas(count))
-        grads = sum_over_replicas([times(gradient, share) for gradient in grads])
-        self._optimizer.apply_gradients(
-            zip(grads, self.model.trainable_variables), skip_gradients_aggregation=True
-        )
-        return tf.stack([total, count])
+        return self._descend(batch, tf.cast(tf.size(batch[names.ITEM_INDEX]), tf.float32))

@@ -1,0 +1,123 @@
+"""Metrics of models of exposures within training."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from schemas import errors, names
+from tests.trainer.models import conversion_harness as harness
+from trainer import conversion_eval
+from trainer import input as input_lib
+
+SMALL = {"name": "mlp", "dim": 4, "tower": [8], "dropout": 0.0}
+
+
+def by_pairs(scores, labels):
+    """AUC by its definition, over all pairs."""
+    differences = scores[labels == 1][:, None] - scores[labels == 0][None]
+    return ((differences > 0) + 0.5 * (differences == 0)).mean()
+
+
+@pytest.mark.parametrize("levels", [2, 5, 1000])
+def test_auc_is_that_of_all_pairs(levels):
+    rng = np.random.default_rng(levels)
+    scores, labels = rng.integers(0, levels, 300).astype(float), rng.integers(0, 2, 300)
+    assert conversion_eval.auc(scores, labels) == pytest.approx(by_pairs(scores, labels), abs=1e-12)
+    assert conversion_eval.auc(np.zeros(300), labels) == 0.5
+    assert conversion_eval.auc(labels.astype(float), labels) == 1.0
+
+
+def test_auc_of_one_class_is_undefined():
+    assert np.isnan(conversion_eval.auc(np.arange(3.0), np.ones(3)))
+    assert np.isnan(conversion_eval.auc(np.arange(0.0), np.ones(0)))
+
+
+def blocks(features):
+    return tf.data.Dataset.from_tensor_slices(features).batch(16)
+
+
+def exposures(seed=1, rows=100):
+    """Some labels unknown."""
+    features = harness.batch(seed, rows)
+    unknown = np.random.default_rng(seed).random(rows) < 0.3
+    last = names.LABEL_PREFIX + "buy"
+    features[last] = tf.where(unknown, tf.constant(names.UNKNOWN_LABEL, tf.int64), features[last])
+    return features
+
+
+def test_metrics_are_of_known_labels():
+    model, features = harness.build(SMALL, keep_negatives=0.5), exposures()
+    found = conversion_eval.StepMetrics(model, blocks(features), batch_size=7).evaluate()
+    likely = model.probabilities(features).numpy().astype(np.float64)
+    aucs, losses = [], []
+    for place, step in enumerate(harness.STEPS):
+        labels = features[names.LABEL_PREFIX + step].numpy()
+        known = labels >= 0
+        own, labels = likely[known, place], labels[known]
+        aucs.append(by_pairs(own, labels))
+        losses.append(-np.log(np.where(labels == 1, own, 1 - own)).mean())
+        assert found[f"auc/{step}"] == pytest.approx(aucs[-1], abs=1e-3)
+        assert found[f"log_loss/{step}"] == pytest.approx(losses[-1], rel=1e-4)
+    assert found["auc"] == pytest.approx(np.mean([found[f"auc/{step}"] for step in harness.STEPS]))
+    assert found["log_loss"] == pytest.approx(np.mean(losses), rel=1e-4)
+    assert found["exposures"] == 100
+
+
+def test_a_step_with_one_class_is_left_out_of_the_mean():
+    model, features = harness.build(SMALL), exposures()
+    features["label_buy"] = tf.zeros([100], tf.int64)
+    features["label_cart"] = tf.fill([100], tf.constant(-1, tf.int64))
+    found = conversion_eval.StepMetrics(model, blocks(features)).evaluate()
+    assert found["auc"] == found["auc/click"]
+    assert "auc/buy" not in found and "auc/cart" not in found
+    assert "log_loss/buy" in found and "log_loss/cart" not in found
+
+
+def test_nothing_to_stop_by():
+    features = exposures()
+    features.update((f"label_{step}", tf.zeros([100], tf.int64)) for step in harness.STEPS)
+    with pytest.raises(errors.InputError, match="click 0 of 100, cart 0 of 100, buy 0 of 100"):
+        conversion_eval.StepMetrics(harness.build(SMALL), blocks(features))
+
+
+def test_calibration_makes_the_mean_the_base_rate_and_keeps_the_order():
+    model, features = harness.build(SMALL, base_rates=(0.9, 0.01, 0.2)), exposures(rows=400)
+    evaluation = conversion_eval.StepMetrics(model, blocks(features))
+    before = evaluation.evaluate()
+    said = evaluation.calibrate()
+    after = evaluation.evaluate()
+    assert said["log_loss_before"] == before["log_loss"] > after["log_loss"] == said["log_loss_after"]
+    likely = model.probabilities(features).numpy()
+    for place, step in enumerate(harness.STEPS):
+        labels = features[f"label_{step}"].numpy()
+        known = labels >= 0
+        assert likely[known, place].mean() == pytest.approx(labels[known].mean(), rel=1e-3)
+        assert after[f"auc/{step}"] == pytest.approx(before[f"auc/{step}"], abs=1e-3)
+        assert said["steps"][step]["slope"] > 0
+
+
+def test_base_rates():
+    features = exposures()
+    found = input_lib.base_rates(blocks(features), harness.STEPS)
+    labels = features["label_buy"].numpy()
+    assert found[2] == pytest.approx(labels[labels >= 0].mean())
+    assert found[0] == pytest.approx(features["label_click"].numpy().mean())
+    features["label_cart"] = tf.fill([100], tf.constant(-1, tf.int64))
+    with pytest.raises(errors.InputError, match="known label of step cart"):
+        input_lib.base_rates(blocks(features), harness.STEPS)
+
+
+def test_batches_have_every_exposure_once_in_an_order_of_seed_and_epoch():
+    held = {"row": tf.range(50), "pair": tf.stack([tf.range(50)] * 2, axis=1)}
+
+    def order(seed, epoch, done=0):
+        batches, steps = input_lib.exposure_batches(held, 8, seed, epoch, done)
+        assert steps == 7
+        found = list(batches.as_numpy_iterator())
+        assert all((batch["pair"][:, 0] == batch["row"]).all() for batch in found)
+        return np.concatenate([batch["row"] for batch in found]).tolist()
+
+    first = order(1, 0)
+    assert sorted(first) == list(range(50)) != first
+    assert order(1, 0) == first and first not in (order(1, 1), order(2, 0))
+    assert order(1, 0, done=3) == first[24:]

@@ -1,0 +1,126 @@
+"""Evaluation of models of exposures within training: exact AUC and log loss of each step."""
+
+from typing import Any, Dict, Tuple
+
+import numpy as np
+import tensorflow as tf
+
+from schemas import errors
+from trainer import calibration
+from trainer import input as input_lib
+
+
+class StepMetrics:
+    """AUC and log loss of a model over exposures; unknown labels do not count for their step.
+
+    Args:
+      model: a `ConversionModel`.
+      exposures: blocks of `input.read` with the features and labels of the model.
+      batch_size: exposures at a time.
+
+    Raises:
+      errors.InputError: if no step has exposures that got there and exposures that did not.
+    """
+
+    # What early stopping goes by, the larger the better.
+    objective = "auc"
+
+    def __init__(self, model: Any, exposures: tf.data.Dataset, batch_size: int = 4096):
+        self._model, self._batch_size = model, batch_size
+        held = input_lib.columns(exposures)
+        self._features = {name: held[name] for name in model.inputs_read}
+        self._labels = model.labels(held).numpy()
+        steps = model.exposures.steps
+        if not any(len(np.unique(found[found >= 0])) == 2 for found in self._labels.T):
+            counts = ", ".join(
+                f"{step} {int((found == 1).sum())} of {int((found >= 0).sum())}"
+                for step, found in zip(steps, self._labels.T)
+            )
+            raise errors.InputError(
+                f"no step has both positive and negative exposures in eval (positive: {counts}): nothing "
+                "says when to stop training; set split.eval_from and split.test_from so that one has"
+            )
+        self._infer = tf.function(
+            lambda batch: model.calibrated_logits(batch, training=False), reduce_retracing=True
+        )
+
+    def logits(self) -> np.ndarray:
+        """The model's calibrated logits, `[N, T]` float64."""
+        total = len(self._labels)
+        found = []
+        for start in range(0, total, self._batch_size):
+            batch = {name: value[start : start + self._batch_size] for name, value in self._features.items()}
+            found.append(self._infer(batch).numpy())
+        return np.concatenate(found).astype(np.float64)
+
+    def evaluate(self) -> Dict[str, float]:
+        """`auc/STEP` and `log_loss/STEP`, their means over the steps `auc` and `log_loss`, and `exposures`.
+
+        A step with one class has no AUC, and is left out of the mean; one without labels has no log loss.
+        """
+        logits = self.logits()
+        metrics: Dict[str, float] = {}
+        means: Dict[str, list] = {"auc": [], "log_loss": []}
+        for place, step in enumerate(self._model.exposures.steps):
+            own, labels = self._known(logits, place)
+            values = {"auc": auc(own, labels), "log_loss": log_loss(own, labels)}
+            for name, value in values.items():
+                if np.isfinite(value):
+                    metrics[f"{name}/{step}"] = value
+                    means[name].append(value)
+        metrics.update((name, float(np.mean(values))) for name, values in means.items())
+        return {**metrics, "exposures": len(self._labels)}
+
+    def calibrate(self) -> Dict[str, Any]:
+        """Fits and sets the model's calibration, `calibration.platt` for each step.
+
+        Returns:
+          For `history.json`: `slope` and `offset` of each step, and the mean log loss before and after.
+        """
+        logits = self.logits()
+        before = self.evaluate()["log_loss"]
+        fitted = []
+        for place in range(len(self._model.exposures.steps)):
+            fitted.append(calibration.platt(*self._known(logits, place)))
+        slopes, offsets = np.transpose(fitted)
+        self._model.calibrate(slopes, offsets)
+        return {
+            "steps": {
+                step: {"slope": slope, "offset": offset}
+                for step, (slope, offset) in zip(self._model.exposures.steps, fitted)
+            },
+            "log_loss_before": before,
+            "log_loss_after": self.evaluate()["log_loss"],
+        }
+
+    def _known(self, logits: np.ndarray, place: int) -> Tuple[np.ndarray, np.ndarray]:
+        """The logits and labels of a step, of the exposures of which it is known."""
+        known = self._labels[:, place] >= 0
+        return logits[known, place], self._labels[known, place]
+
+
+def auc(scores: np.ndarray, labels: np.ndarray) -> float:
+    """The share of pairs of a positive and a negative in which the positive has the higher score.
+
+    Exact, by the Mann-Whitney statistic; a tie is half a pair (average ranks).
+
+    Args:
+      scores: `[n]`.
+      labels: `[n]`, 0 or 1.
+
+    Returns:
+      NaN if there are no such pairs.
+    """
+    positive = labels == 1
+    positives, negatives = int(positive.sum()), int((~positive).sum())
+    if not positives or not negatives:
+        return float("nan")
+    _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks = np.cumsum(counts) - (counts - 1) / 2
+    total = ranks[place][positive].sum()
+    return float((total - positives * (positives + 1) / 2) / positives / negatives)
+
+
+def log_loss(logits: np.ndarray, labels: np.ndarray) -> float:
+    """The mean cross-entropy of sigmoid(logits), in nats; NaN of nothing."""
+    return float(np.mean(np.logaddexp(0, logits) - labels * logits)) if len(labels) else float("nan")

@@ -1,0 +1,28 @@
+"""The training loop of models of exposures."""
+
+from typing import Any, Dict, Tuple
+
+import tensorflow as tf
+
+from trainer import input as input_lib
+from trainer.loops import fit
+
+
+class ExposureFit(fit.Loop):
+    """One optimiser step on each batch of `batch_size` exposures, drawn anew each epoch; see `Loop`."""
+
+    def _prepare(self) -> None:
+        self._columns = input_lib.columns(self._train)
+
+    def _batches(self, epoch: int, done: int) -> Tuple[Any, int]:
+        settings = self._settings
+        batches, steps = input_lib.exposure_batches(
+            self._columns, settings.batch_size, settings.seed, epoch, done
+        )
+        if self._strategy.num_replicas_in_sync > 1:
+            batches = self._strategy.experimental_distribute_dataset(batches)
+        return batches, steps
+
+    def _one_step(self, batch: Dict[str, tf.Tensor]) -> tf.Tensor:
+        first = batch[self.model.loss_inputs_read[0]]
+        return self._descend(batch, tf.cast(tf.size(first), tf.float32))

@@ -1,0 +1,59 @@
+"""ESMM: entire space multi-task model (Ma et al., SIGIR 2018)."""
+
+import tensorflow as tf
+
+from trainer import config
+from trainer.layers import fields
+from trainer.layers import towers
+from trainer.models import conversion
+
+
+def chain_logits(logits: tf.Tensor) -> tf.Tensor:
+    """The logits of the products of probabilities, from the logits of the factors.
+
+    p_t = prod_{s <= t} sigmoid(l_s), so log p_t is a sum of log-sigmoids, and
+    1 - p_t = (1 - p_{t-1}) + p_{t-1} (1 - sigmoid(l_t)) a sum of positive numbers, taken as
+    logarithms: nothing cancels, whatever the size of the logits, and p_t never exceeds p_{t-1}.
+
+    Args:
+      logits: `[B, T]` float32.
+
+    Returns:
+      `[B, T]` float32; the first column is as it was.
+    """
+    found = [logits[:, 0]]
+    likely, unlikely = tf.math.log_sigmoid(logits[:, 0]), tf.math.log_sigmoid(-logits[:, 0])
+    for own in tf.unstack(logits, axis=1)[1:]:
+        unlikely = conversion.log_sum(unlikely, likely + tf.math.log_sigmoid(-own))
+        likely += tf.math.log_sigmoid(own)
+        found.append(likely - unlikely)
+    return tf.stack(found, axis=1)
+
+
+class ESMM(conversion.ConversionModel):
+    """A tower for each step given the one before, on shared embeddings; their product is a step's chance.
+
+    Eq. (1): pCTCVR = pCTR pCVR, for a chain of any length. The losses are of the products
+    over all exposures, eq. (3), so that no step is trained only on those that got to it.
+
+    Args:
+      settings: see `config.ESMMSettings`.
+      exposures, seed: see `conversion.ConversionModel`.
+    """
+
+    def __init__(self, settings: config.ESMMSettings, exposures: conversion.Exposures, seed: int = 0):
+        super().__init__(settings, exposures, seed)
+        self._embedding = fields.FieldEmbedding(exposures.fields, settings.dim)
+        self._towers = [
+            towers.Tower(settings.tower, settings.dropout, self.generator) for _ in exposures.steps
+        ]
+        rates = exposures.base_rates
+        # A head's bias is that of its step among those that got to it.
+        given = [rate / before if before else 0.0 for rate, before in zip(rates, (1.0, *rates))]
+        self._heads = [towers.Head(rate) for rate in given]
+
+    def logits(self, features: conversion.Features, training: bool = False) -> tf.Tensor:
+        """The logit of each step for every exposure, `[B, T]` float32."""
+        inputs = conversion.flat(self._embedding(features))
+        factors = [head(tower(inputs, training=training)) for tower, head in zip(self._towers, self._heads)]
+        return chain_logits(tf.stack(factors, axis=1))

@@ -1,0 +1,88 @@
+"""PLE: progressive layered extraction (Tang et al., RecSys 2020)."""
+
+from typing import List, Sequence
+
+import tensorflow as tf
+
+from trainer import config
+from trainer.layers import experts
+from trainer.layers import fields
+from trainer.layers import towers
+from trainer.models import conversion
+
+
+class Extraction(tf.keras.layers.Layer):
+    """A level: experts of each step and shared ones.
+
+    The gate of a step mixes its own experts and the shared ones; that of the shared part
+    mixes all. Each gate sees what its own part got from the level below.
+
+    Args:
+      steps: T.
+      inputs: X, the width of what each part gets.
+      settings: see `config.PLESettings`.
+      generator: of the dropout.
+      last: the last level has no shared part to hand on, and so no gate for it.
+    """
+
+    def __init__(
+        self,
+        steps: int,
+        inputs: int,
+        settings: config.PLESettings,
+        generator: tf.random.Generator,
+        last: bool,
+    ):
+        super().__init__()
+        counts = [settings.step_experts] * steps + [settings.shared_experts]
+        self._experts = [
+            experts.Experts(count, inputs, settings.expert, settings.dropout, generator) for count in counts
+        ]
+        self._gates = [experts.Gate(settings.step_experts + settings.shared_experts) for _ in range(steps)]
+        self._shared_gate = None if last else experts.Gate(sum(counts))
+
+    def call(self, parts: Sequence[tf.Tensor], training: bool = False) -> List[tf.Tensor]:
+        """`[B, X]` for each step and the shared part to `[B, Y]` for each; without the shared one if last."""
+        found = [group(part, training=training) for group, part in zip(self._experts, parts)]
+        mixed = [
+            gate(part, tf.concat([own, found[-1]], axis=1))
+            for gate, part, own in zip(self._gates, parts, found)
+        ]
+        if self._shared_gate is not None:
+            mixed.append(self._shared_gate(parts[-1], tf.concat(found, axis=1)))
+        return mixed
+
+
+class PLE(conversion.ConversionModel):
+    """Levels of extraction on the embedded fields, and a tower for each step; one level is the paper's CGC.
+
+    Args:
+      settings: see `config.PLESettings`.
+      exposures, seed: see `conversion.ConversionModel`.
+    """
+
+    def __init__(self, settings: config.PLESettings, exposures: conversion.Exposures, seed: int = 0):
+        super().__init__(settings, exposures, seed)
+        self._embedding = fields.FieldEmbedding(exposures.fields, settings.dim)
+        widths = [len(exposures.fields) * settings.dim] + [settings.expert[-1]] * (settings.levels - 1)
+        self._levels = [
+            Extraction(len(exposures.steps), width, settings, self.generator, level + 1 == settings.levels)
+            for level, width in enumerate(widths)
+        ]
+        self._towers = [
+            towers.Tower(settings.tower, settings.dropout, self.generator) for _ in exposures.steps
+        ]
+        self._heads = self.heads()
+
+    def logits(self, features: conversion.Features, training: bool = False) -> tf.Tensor:
+        """The logit of each step, `[B, T]` float32."""
+        parts = [conversion.flat(self._embedding(features))] * (len(self._towers) + 1)
+        for level in self._levels:
+            parts = level(parts, training=training)
+        return tf.stack(
+            [
+                head(tower(part, training=training))
+                for part, tower, head in zip(parts, self._towers, self._heads)
+            ],
+            axis=1,
+        )
