@@ -101,7 +101,7 @@ def conversion_metrics(steps: Sequence[str]) -> Tuple[str, ...]:
 
 def is_metric(name: str) -> bool:
     """Whether a name, as training measures it on `eval`, is a metric's rather than a time's or a rate's."""
-    return "@" in name or name == MRR or name.split("/")[0] in (*_MEANS, *_OF_STEPS, CHAIN_VIOLATIONS)
+    return "@" in name or name.endswith(MRR) or name.split("/")[0] in (*_MEANS, *_OF_STEPS, CHAIN_VIOLATIONS)
 
 
 def lower_is_better(metric: str) -> bool:
