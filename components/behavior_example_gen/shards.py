@@ -87,7 +87,10 @@ def sort_events(table: pa.Table, split: spec.SplitSpec, cuts: Optional[splits.Cu
         (
             table.column(readers.ROW).to_numpy(),
             table.column(readers.FILE).to_numpy(),
+            # Ticks tell events of one ms apart; their unit may differ between blocks (whole and broken
+            # seconds), that of the times does not.
             table.column(readers.TICKS).to_numpy(),
+            table.column(names.TIMESTAMP).to_numpy(),
             codes,
         )
     )

@@ -198,15 +198,19 @@ class ExposureWindow(settings.Settings):
     Attributes:
       steps: the chain, as `[cart, buy]`: labels, or behaviours of the log.
       exposure: the behaviour whose events are exposures; None: each row is one.
-      horizon: how long after the exposure a step counts, as `7d`; with `exposure`.
+      horizon: how long after the exposure a step counts, as `7d`; with `exposure`. A step at the same
+        moment counts if it stands behind the exposure in the log.
       censored: what becomes of an exposure whose horizon ends after the last moment its labels may know
         of (the cut that ends its split; the end of the log): `drop` leaves it out, `mark` keeps
-        what happened and makes the other labels unknown. Counted; never silently negative.
+        what happened and makes the other labels unknown, so that such an exposure has no label 0 and
+        raises the rates. Counted; never silently negative.
       inconsistent: what becomes of an exposure with a later step but without an earlier one: `keep`,
-        `fill` (the earlier ones have happened, too) or `drop`. Counted.
+        `fill` (the earlier ones have happened, too) or `drop`. Counted; a label that is unknown is
+        not missing, and stays unknown.
       history: how many of the user's events strictly before the exposure are features.
       keep_negatives: share of the training exposures without any step that is kept; probabilities are
-        corrected for it. Below 1 an earlier step must be as likely as a later one: `inconsistent` is
+        corrected for it. Chosen by a hash of user, item and time: rows that agree in these share
+        their fate. Below 1 an earlier step must be as likely as a later one: `inconsistent` is
         `fill` or `drop`.
       shards: how many groups the users are hashed to. Memory is bounded by a shard.
     """

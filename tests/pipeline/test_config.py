@@ -1,11 +1,13 @@
 """Experiment files: what is wrong with one is said in one line, before anything starts."""
 
+from google.protobuf import text_format
 import pytest
+from tensorflow_metadata.proto.v0 import schema_pb2
 import yaml
 
 from components.behavior_example_gen import spec
-from pipeline import config
-from schemas import errors
+from pipeline import config, window_schema
+from schemas import errors, names
 from trainer import config as trainer_config
 
 GOOD = {"name": "mine", "log": {"path": "log.csv"}, "model": {"name": "sasrec"}}
@@ -139,6 +141,24 @@ def test_overrides(tmp_path):
     ):
         with pytest.raises(errors.InputError, match=words):
             load(tmp_path, GOOD, [bad])
+
+
+def test_exposures_have_a_schema_of_their_own(tmp_path):
+    columns = {"label": {"click": "clicked"}, "user": {"age": {"column": "age", "type": "numeric"}}}
+    experiment = load(tmp_path, GOOD).model_copy(
+        update={
+            "log": spec.LogSpec.from_values({"path": "log.csv", "columns": columns}),
+            "window": spec.ExposureWindow(kind="exposure", steps=("click",), history=5),
+            "validation": config.ValidationSpec(max_skew=0.4),
+        }
+    )
+    path = tmp_path / "schema" / "schema.pbtxt"
+    window_schema.write(experiment, str(path))
+    schema = text_format.Parse(path.read_text(), schema_pb2.Schema())
+    found = {feature.name: feature for feature in schema.feature}
+    assert {"label_click", "user_age", names.HISTORY_ITEM_ID, *names.SLICES} <= set(found)
+    assert names.TARGET_ITEM_ID not in found and names.HISTORY_BEHAVIOR not in found
+    assert found["user_age"].skew_comparator.jensen_shannon_divergence.threshold == 0.4
 
 
 def test_the_trainer_gets_the_loop(tmp_path):

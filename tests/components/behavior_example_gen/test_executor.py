@@ -123,6 +123,17 @@ def test_target_behaviors_must_be_in_the_log(tmp_path):
         harness.run(tmp_path / "none", spec.LogSpec(path=path, timestamp_unit="ms"), split=split)
 
 
+def test_whole_and_broken_seconds_are_in_one_order(tmp_path):
+    """A file with fractions is read in finer ticks than one without."""
+    rows = [f"u,i{n},{n if n % 2 else n + 0.25}" for n in range(20)]
+    harness.write_csv(tmp_path / "a.csv", rows[::2])
+    harness.write_csv(tmp_path / "b.csv", rows[1::2])
+    log = spec.LogSpec(path=f"{tmp_path}/?.csv", timestamp_unit="s")
+    found, _, _ = harness.run(tmp_path, log)
+    (test,) = found["test"]
+    assert test["item_id"] == [f"i{n}" for n in range(19)] and test["target_item_id"] == "i19"
+
+
 def test_number_of_shards_changes_no_example(tmp_path, rows_csv):
     results = []
     for shards in (1, 7):

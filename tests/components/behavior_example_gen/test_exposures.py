@@ -4,6 +4,7 @@ import collections
 import gzip
 import json
 import logging
+import re
 
 import numpy as np
 import pandas as pd
@@ -543,23 +544,21 @@ def test_the_components_take_exposures_of_events(tmp_path):
     same([{"split": s, **e} for s in names.SPLITS for e in harness.read(f"{uri}/Split-{s}")], expected)
 
 
-def test_the_components_take_rows_that_are_exposures_and_stop_where_they_change(tmp_path):
+def test_the_gate_stops_where_rows_that_are_exposures_change(tmp_path):
+    """Attributes of each type; labels, too, and histories, which may."""
     rows = make_rows(1, events=3000)
-    log = log_spec(harness.write_csv(tmp_path / "log.csv", csv_of(rows), HEADER))
-    uri = run_components(tmp_path, log, ROWS)
-    found = [{"split": s, **e} for s in names.SPLITS for e in harness.read(f"{uri}/Split-{s}")]
-    same(found, expected_of(rows, ROWS)[0])
     for row in rows:
         if row["time"] >= CUTS.eval_from:
             row["features"].update(item_price=[100.0], context_device=["watch"], user_tags=["a"])
-    changed = tmp_path / "changed"
-    changed.mkdir()
-    log = log_spec(harness.write_csv(changed / "log.csv", csv_of(rows), HEADER))
+            row["labels"] = {"click": 1, "buy": 1}
+    log = log_spec(harness.write_csv(tmp_path / "log.csv", csv_of(rows), HEADER))
     with pytest.raises(errors.InputError) as caught:
-        run_components(changed, log, ROWS)
-    for name in ("item_price", "context_device", "user_tags"):
-        assert f"feature '{name}' (skew of eval)" in str(caught.value)
-    assert "label_" not in str(caught.value) and "history_" not in str(caught.value)
+        run_components(tmp_path, log, ROWS)
+    stopped = set(re.findall(r"feature '(\w+)'", str(caught.value)))
+    assert stopped == {"item_price", "context_device", "user_tags"}
+    (uri,) = (tmp_path / "root" / "BehaviorExampleGen" / "examples").iterdir()
+    found = [{"split": s, **e} for s in names.SPLITS for e in harness.read(f"{uri}/Split-{s}")]
+    same(found, expected_of(rows, ROWS)[0])
 
 
 def test_retailrocket(shared_data, tmp_path):
