@@ -1,6 +1,6 @@
 """Exposures: rows/s of one process, and memory as the log grows, through windowing and Transform.
 
-    python -m benchmarks.exposures [--quick]
+    python -m benchmarks.exposures [--quick] [--rows N,N] [--phases windowing]
 
 A log of exposures in Parquet: three categorical attributes, two numbers, one of several values, two labels;
 examples with the user's last 20 events. Each measurement is a process of its own; imports are not counted,
@@ -43,13 +43,14 @@ def write_log(path: str, rows: int, seed: int = 0) -> None:
     """A Parquet log in the order of time, a row group after the other, so that it needs no memory itself."""
     import numpy as np
     import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     rng = np.random.default_rng(seed)
     population = max(10, rows // 40)
 
     def texts(prefix: str, values: np.ndarray) -> pa.Array:
-        return pa.array(np.char.add(prefix, values.astype(str)))
+        return pc.binary_join_element_wise(prefix, pa.array(values).cast(pa.string()), "")
 
     def batch(first: int, count: int) -> pa.Table:
         items = (20_000 * rng.random(count) ** 4).astype(np.int64)
@@ -63,7 +64,7 @@ def write_log(path: str, rows: int, seed: int = 0) -> None:
                 "timestamp": pa.array(1_600_000_000 + np.arange(first, first + count)),
                 "brand": texts("brand", items % 500),
                 "price": pa.array(np.round(np.exp(rng.normal(3, 1, count)), 2), mask=missing),
-                "tags": pa.array([f"{a}|{b}|{c}" for a, b, c in zip(*(t.to_pylist() for t in tags))]),
+                "tags": pc.binary_join_element_wise(*tags, "|"),
                 "country": texts("country", rng.integers(0, 50, count)),
                 "age": pa.array(rng.integers(16, 90, count)),
                 "device": texts("device", rng.integers(0, 5, count)),
@@ -164,13 +165,17 @@ def measure(phase: str, log: str, rows: int, output: str) -> Dict[str, float]:
 
     from components.behavior_example_gen import executor  # noqa: F401
 
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), time.process_time()
     if phase == "windowing":
         _windowing(log, rows, output)
     else:
         _transform(rows, output)
     seconds = time.perf_counter() - start
-    return {"rows_per_s": rows / seconds, "seconds": seconds, "peak_mb": processes.peak_mb()}
+    return {
+        "rows_per_s": rows / seconds,
+        "cpu_seconds": time.process_time() - cpu,
+        "peak_mb": processes.peak_mb(),
+    }
 
 
 def _is_there(phase: str) -> bool:
@@ -184,28 +189,31 @@ def main() -> None:
     )
     parser.add_argument("--quick", action="store_true", help="smaller logs: at most a minute")
     parser.add_argument("--phases", default=",".join(_PHASES), help="which to measure, by default all")
+    parser.add_argument("--rows", default=",".join(map(str, _ROWS)), help="of the logs, the smallest first")
     parser.add_argument("--measure", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
         phase, log, rows, output = options.measure
         print(json.dumps(measure(phase, log, int(rows), output)))
         return
-    sizes = _QUICK_ROWS if options.quick else _ROWS
+    sizes = _QUICK_ROWS if options.quick else tuple(map(int, options.rows.split(",")))
     phases = [phase for phase in _PHASES if phase in options.phases.split(",") and _is_there(phase)]
     found: Dict[str, List[Dict[str, float]]] = {phase: [] for phase in phases}
+    print(f"{'':10s} {'rows':>12s} {'rows/s':>10s} {'CPU s':>8s} {'peak MB':>8s}")
     for rows in sizes:
         with tempfile.TemporaryDirectory() as folder:
             log = os.path.join(folder, "log.parquet")
             write_log(log, rows)
             for phase in phases:
-                found[phase].append(processes.measure("benchmarks.exposures", phase, log, str(rows), folder))
-    print(f"{'':10s} {'rows':>12s} {'rows/s':>10s} {'peak MB':>8s}")
+                run = processes.measure("benchmarks.exposures", phase, log, str(rows), folder)
+                found[phase].append(run)
+                speed, seconds, peak = run["rows_per_s"], run["cpu_seconds"], run["peak_mb"]
+                print(f"{phase:10s} {rows:12,d} {speed:10,.0f} {seconds:8,.1f} {peak:8,.0f}", flush=True)
     figures: Dict[str, Any] = {"rows": list(sizes)}
     for phase, runs in found.items():
-        for rows, run in zip(sizes, runs):
-            print(f"{phase:10s} {rows:12,d} {run['rows_per_s']:10,.0f} {run['peak_mb']:8,.0f}")
         figures[phase] = {
             "rows_per_s": [round(run["rows_per_s"]) for run in runs],
+            "cpu_seconds": [round(run["cpu_seconds"], 1) for run in runs],
             "peak_mb": [round(run["peak_mb"]) for run in runs],
             "memory_growth": round(runs[-1]["peak_mb"] / runs[0]["peak_mb"], 3),
         }
