@@ -22,7 +22,7 @@ def export_model(
     A warm-up request goes with it, so that TensorFlow Serving's first answer is not slow.
 
     Args:
-      model: has `encode(features) -> [B, D]` and `scores([B, D]) -> [B, N]`.
+      model: see `signatures.ServingModule`.
       transform_output: of TFX Transform.
       export_dir: a folder on any filesystem that TensorFlow can write to.
       exclude_seen: see `signatures.ServingModule`.
