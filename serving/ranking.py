@@ -1,10 +1,36 @@
-"""Ranks within the whole catalogue; shared by training, evaluation and serving."""
+"""Ranks and best items within the whole catalogue; shared by training, evaluation and serving.
 
-from typing import Optional
+Scores of a batch against N items are made and used up a chunk of the catalogue at a time, so that
+memory does not grow with N. A model here has `scores(embedding, first, count)`, the scores `[B, count]` of some
+neighbouring catalogue rows (of all N without the last two), and `item_vectors(rows)`.
+"""
+
+from typing import Any, Callable, Optional, Tuple
 
 import tensorflow as tf
 
 import schemas  # noqa: F401  selects Keras 2
+
+# Scores that are in memory at once: 16 MB of float32.
+AT_ONCE = 1 << 22
+# A chunk has at least so many items, whatever the batch (below, it is all overhead), and at most so
+# many, since it needs their vectors, too.
+_SMALLEST, _LARGEST = 1024, 65_536
+_LOWEST = float("-inf")
+
+
+def _pairs(rows: tf.Tensor, keep: Optional[tf.Tensor]) -> Tuple[tf.Tensor, tf.Tensor]:
+    """What `[B, M]` catalogue rows name, as pairs of batch row and catalogue row: `[P]` int64 each."""
+    wanted = rows >= 0
+    if keep is not None:
+        wanted &= rows != keep[:, tf.newaxis]
+    where = tf.where(wanted)
+    return where[:, 0], tf.gather_nd(rows, where)
+
+
+def _lower(scores: tf.Tensor, batch_rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
+    lowest = tf.fill(tf.shape(columns), tf.constant(_LOWEST, scores.dtype))
+    return tf.tensor_scatter_nd_update(scores, tf.stack([batch_rows, columns], axis=1), lowest)
 
 
 def leave_out(scores: tf.Tensor, rows: tf.Tensor, keep: Optional[tf.Tensor] = None) -> tf.Tensor:
@@ -18,13 +44,7 @@ def leave_out(scores: tf.Tensor, rows: tf.Tensor, keep: Optional[tf.Tensor] = No
     Returns:
       `[B, N]`.
     """
-    wanted = rows >= 0
-    if keep is not None:
-        wanted &= rows != keep[:, tf.newaxis]
-    where = tf.where(wanted)
-    indices = tf.stack([where[:, 0], tf.gather_nd(rows, where)], axis=1)
-    lowest = tf.fill([tf.shape(indices)[0]], tf.constant(float("-inf"), scores.dtype))
-    return tf.tensor_scatter_nd_update(scores, indices, lowest)
+    return _lower(scores, *_pairs(rows, keep))
 
 
 def rank_of_target(scores: tf.Tensor, target: tf.Tensor, excluded: Optional[tf.Tensor] = None) -> tf.Tensor:
@@ -43,14 +63,170 @@ def rank_of_target(scores: tf.Tensor, target: tf.Tensor, excluded: Optional[tf.T
       `[B]` int64.
     """
     size = tf.shape(scores, out_type=tf.int64)[1]
-    known = target >= 0
-    row = tf.maximum(target, 0)
     if excluded is not None:
         scores = leave_out(scores, excluded, keep=target)
-    own = tf.gather(scores, row, axis=1, batch_dims=1)
-    # `not <` rather than `>=`, so that a NaN on either side counts against the model.
-    rank = tf.math.count_nonzero(tf.logical_not(scores < own[:, tf.newaxis]), axis=1)
-    return tf.where(known, rank, size + 1)
+    own = tf.gather(scores, tf.maximum(target, 0), axis=1, batch_dims=1)
+    return _rank(size, target, _beaten(scores, own))
+
+
+def _beaten(scores: tf.Tensor, own: tf.Tensor) -> tf.Tensor:
+    """How many scores of each row are below the target's: `[B]` int64; none where either is NaN."""
+    return tf.cast(tf.reduce_sum(tf.cast(scores < own[:, tf.newaxis], tf.int32), axis=1), tf.int64)
+
+
+def _rank(size: Any, target: tf.Tensor, beaten: tf.Tensor) -> tf.Tensor:
+    """All that are not beaten stand before the target, or are it."""
+    size = tf.cast(size, tf.int64)
+    return tf.where(target >= 0, size - beaten, size + 1)
+
+
+class _Chunks:
+    """The scores of a batch, a chunk of the catalogue at a time.
+
+    All chunks are as wide, so that all are made by the same kernels: the last one reaches back into
+    the one before, and what it repeats is cut off.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        embedding: tf.Tensor,
+        size: int,
+        excluded: Optional[tf.Tensor],
+        keep: Optional[tf.Tensor],
+        at_once: int,
+    ):
+        self._model, self._embedding, self._size = model, embedding, size
+        self._excluded, self._keep = excluded, keep
+        widest = tf.clip_by_value(at_once // tf.maximum(tf.shape(embedding)[0], 1), _SMALLEST, _LARGEST)
+        self._number = -(-size // widest)
+        self._width = -(-size // self._number)
+        self.several = self._number > 1
+
+    def fold(self, function: Callable[..., Any], state: Tuple[tf.Tensor, ...]) -> Tuple[tf.Tensor, ...]:
+        """Calls `function(scores, first, *state)` for each chunk in order; it gives the next state.
+
+        `scores` are `[B, count]` float32 of the rows from `first` (an int32 scalar) on. The state keeps
+        its shapes.
+        """
+
+        left_out = None
+        if self._excluded is not None:
+            batch_rows, rows = _pairs(self._excluded, self._keep)
+            # By item, so that those of a chunk are neighbours.
+            order = tf.argsort(rows)
+            left_out = tf.gather(batch_rows, order), tf.gather(rows, order)
+
+        def step(number: tf.Tensor, *before: tf.Tensor) -> Tuple[tf.Tensor, ...]:
+            first = number * self._width
+            start = tf.minimum(first, self._size - self._width)
+            scores = tf.cast(self._model.scores(self._embedding, start, self._width), tf.float32)
+            if left_out is not None:
+                batch_rows, rows = left_out
+                low, high = tf.unstack(tf.searchsorted(rows, tf.cast([start, start + self._width], tf.int64)))
+                columns = rows[low:high] - tf.cast(start, tf.int64)
+                scores = _lower(scores, batch_rows[low:high], columns)
+            scores = scores[:, first - start :]
+            return (number + 1, *function(scores, first, *before))
+
+        # One chunk after the other: several at once would need the memory of several.
+        return tf.while_loop(
+            lambda number, *_: number < self._number, step, (0, *state), parallel_iterations=1
+        )[1:]
+
+
+def full_rank(
+    model: Any,
+    embedding: tf.Tensor,
+    size: int,
+    target: tf.Tensor,
+    excluded: Optional[tf.Tensor] = None,
+    at_once: int = AT_ONCE,
+) -> tf.Tensor:
+    """As `rank_of_target` of all the model's scores, in the memory of `at_once` of them.
+
+    A tie is a tie only if both scores were summed in the same order, so the target's score has to be
+    the one in its chunk. It is not known before that chunk is made, yet every chunk is compared with
+    it: what a product of the target's vector alone gives is used at first, and should the chunk say
+    otherwise (no kernel that we met does), all is compared once more.
+
+    Args:
+      model: see the module.
+      embedding: `[B, D]`.
+      size: N.
+      target, excluded: see `rank_of_target`.
+      at_once: how many scores there are at a time (but a chunk has 1024 to 65,536 items).
+
+    Returns:
+      `[B]` int64.
+    """
+    chunks = _Chunks(model, embedding, size, excluded, target, at_once)
+
+    def whole() -> tf.Tensor:
+        return rank_of_target(tf.cast(model.scores(embedding), tf.float32), target, excluded)
+
+    def compare(own: tf.Tensor) -> Tuple[tf.Tensor, tf.Tensor]:
+        """How many are beaten, and the score of each target in its chunk."""
+
+        def chunk(scores: tf.Tensor, first: tf.Tensor, beaten: tf.Tensor, found: tf.Tensor) -> Any:
+            last = tf.shape(scores, out_type=tf.int64)[1] - 1
+            column = target - tf.cast(first, tf.int64)
+            here = tf.gather(scores, tf.clip_by_value(column, 0, last), axis=1, batch_dims=1)
+            found = tf.where((column >= 0) & (column <= last), here, found)
+            return beaten + _beaten(scores, own), found
+
+        return chunks.fold(chunk, (tf.zeros_like(target), own))
+
+    def in_chunks() -> tf.Tensor:
+        vectors = tf.cast(model.item_vectors(tf.maximum(target, 0)), embedding.dtype)
+        products = tf.matmul(embedding, vectors, transpose_b=True)
+        expected = tf.cast(tf.linalg.diag_part(products), tf.float32)
+        _, _, beaten = tf.while_loop(
+            lambda own, known, _: tf.reduce_any(own != known),
+            lambda own, known, _: (known, *compare(known)[::-1]),
+            (tf.fill(tf.shape(expected), float("nan")), expected, tf.zeros_like(target)),
+            maximum_iterations=2,
+        )
+        return _rank(size, target, beaten)
+
+    return tf.cond(chunks.several, in_chunks, whole)
+
+
+def best(
+    model: Any,
+    embedding: tf.Tensor,
+    size: int,
+    k: tf.Tensor,
+    excluded: tf.Tensor,
+    at_once: int = AT_ONCE,
+) -> Tuple[tf.Tensor, tf.Tensor]:
+    """The items with the highest scores; of equal ones those that come first in the catalogue.
+
+    Args:
+      model, embedding, size, at_once: see `full_rank`.
+      k: int32 scalar, at most N.
+      excluded: `[B, M]` int64 rows to leave out (negative: nothing).
+
+    Returns:
+      Scores `[B, k]` float32, best first, and int32 catalogue rows `[B, k]`. Where the score is minus
+      infinity there was no item left, and the row has no meaning.
+    """
+    chunks = _Chunks(model, embedding, size, excluded, None, at_once)
+
+    def whole() -> Tuple[tf.Tensor, tf.Tensor]:
+        return tuple(tf.math.top_k(leave_out(tf.cast(model.scores(embedding), tf.float32), excluded), k))
+
+    def merge(scores: tf.Tensor, first: tf.Tensor, top: tf.Tensor, rows: tf.Tensor) -> Any:
+        found, columns = tf.math.top_k(scores, tf.minimum(k, tf.shape(scores)[1]))
+        # Of equal scores top_k takes the first: the ones of earlier chunks.
+        top, places = tf.math.top_k(tf.concat([top, found], axis=1), k)
+        return top, tf.gather(tf.concat([rows, columns + first], axis=1), places, axis=1, batch_dims=1)
+
+    def in_chunks() -> Tuple[tf.Tensor, tf.Tensor]:
+        shape = [tf.shape(embedding)[0], k]
+        return chunks.fold(merge, (tf.fill(shape, _LOWEST), tf.zeros(shape, tf.int32)))
+
+    return tf.cond(chunks.several, in_chunks, whole)
 
 
 def candidates(size: int, target: tf.Tensor, excluded: Optional[tf.Tensor] = None) -> tf.Tensor:

@@ -28,7 +28,7 @@ class ServingModule(tf.Module):
     """A model with its transform graph and the ids of its catalogue.
 
     Args:
-      model: has `encode(features) -> [B, D]` and `scores([B, D]) -> [B, N]`.
+      model: has `encode(features) -> [B, D]`, and what `serving.ranking` wants of a model.
       transform_output: of TFX Transform.
       exclude_seen: leave the items of the history out of what is recommended, and those
         that the user has seen out of evaluation.
@@ -122,9 +122,9 @@ class ServingModule(tf.Module):
         """
         histories = {name: inputs[name] for name in self.history}
         rows = self._row_of_id.lookup(inputs[CANDIDATES])
-        scores = tf.cast(self._model.scores(self._encode(_to_sparse(histories))), tf.float32)
-        found = tf.gather(scores, tf.maximum(rows, 0), axis=1, batch_dims=1)
-        found = tf.where(rows >= 0, found, scores.dtype.min)
+        vectors = tf.cast(self._model.item_vectors(tf.maximum(rows, 0)), tf.float32)
+        found = tf.einsum("bd,bcd->bc", self._encode(_to_sparse(histories)), vectors)
+        found = tf.where(rows >= 0, found, found.dtype.min)
         order = tf.argsort(found, axis=1, direction="DESCENDING", stable=True)
         return {SCORE: found, names.RANK: tf.cast(tf.argsort(order, axis=1), tf.int64) + 1}
 
@@ -141,13 +141,13 @@ class ServingModule(tf.Module):
         """
         parsed = self._parse(examples, [*self.history, names.TARGET_ITEM_ID, names.SEEN_ITEM_ID])
         features = self._transform(parsed)
-        scores = tf.cast(self._model.scores(self._model.encode(features, training=False)), tf.float32)
+        embedding = self._model.encode(features, training=False)
         target = tf.maximum(features[names.TARGET_ITEM_INDEX] - names.FIRST_INDEX, -1)
         excluded = None
         if self._exclude_seen:
             excluded = tf.sparse.to_dense(features[names.SEEN_ITEM_INDEX]) - names.FIRST_INDEX
         return {
-            names.RANK: ranking.rank_of_target(scores, target, excluded),
+            names.RANK: ranking.full_rank(self._model, embedding, self._size, target, excluded),
             names.POPULARITY_RANK: ranking.popularity_rank(self._size, target, excluded),
             names.CANDIDATES: ranking.candidates(self._size, target, excluded),
             CATALOGUE_SIZE: tf.fill(tf.shape(target), tf.constant(self._size, tf.int64)),
@@ -162,10 +162,9 @@ class ServingModule(tf.Module):
     def _best(
         self, embedding: tf.Tensor, seen: tf.Tensor, exclude: tf.Tensor, k: tf.Tensor
     ) -> Dict[str, tf.Tensor]:
-        scores = tf.cast(self._model.scores(embedding), tf.float32)
         without = tf.concat([seen, exclude], axis=1) if self._exclude_seen else exclude
-        scores = ranking.leave_out(scores, self._row_of_id.lookup(without))
-        best, rows = tf.math.top_k(scores, tf.clip_by_value(tf.reduce_max(k), 0, self._size))
+        most = tf.clip_by_value(tf.reduce_max(k), 0, self._size)
+        best, rows = ranking.best(self._model, embedding, self._size, most, self._row_of_id.lookup(without))
         wanted = tf.range(tf.shape(best)[1])[tf.newaxis, :] < k[:, tf.newaxis]
         left = wanted & (best > float("-inf"))
         return {

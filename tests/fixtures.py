@@ -113,8 +113,13 @@ class ToyModel(tf.Module):
         present = tf.cast(index != names.PADDING_INDEX, tf.float32)[:, :, tf.newaxis]
         return tf.reduce_sum(tf.gather(self.table, index) * present, axis=1)
 
-    def scores(self, embedding: tf.Tensor) -> tf.Tensor:
-        return tf.matmul(embedding, self.table[names.FIRST_INDEX :], transpose_b=True)
+    def item_vectors(self, rows: tf.Tensor) -> tf.Tensor:
+        return tf.gather(self.table, rows + names.FIRST_INDEX)
+
+    def scores(self, embedding: tf.Tensor, first: Any = 0, count: Optional[Any] = None) -> tf.Tensor:
+        table = self.table[names.FIRST_INDEX :]
+        table = table if count is None else tf.slice(table, [first, 0], [count, -1])
+        return tf.matmul(embedding, table, transpose_b=True)
 
 
 def export_toy_model(folder: str, catalogue: int = 20, behaviors: bool = False, seed: int = 0) -> str:

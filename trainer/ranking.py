@@ -16,7 +16,7 @@ class FullRanking:
       windows: blocks of `input.read` with `input.evaluation_features`.
       exclude_seen: leave the items that the user has seen out of the ranking.
       cutoff: K.
-      batch_size: windows at a time; memory is `batch_size` x N scores.
+      batch_size: windows at a time; scores are made in chunks of the catalogue, see `serving.ranking`.
     """
 
     def __init__(
@@ -43,10 +43,9 @@ class FullRanking:
     def ranks(self, batch: Dict[str, tf.Tensor]) -> tf.Tensor:
         """The targets' ranks `[B]`; see `serving.ranking`."""
         embedding = self._model.encode(batch, training=False)
-        scores = tf.cast(self._model.scores(embedding), tf.float32)
         target = tf.maximum(batch[names.TARGET_ITEM_INDEX] - names.FIRST_INDEX, -1)
         excluded = batch[names.SEEN_ITEM_INDEX] if self._exclude_seen else None
-        return ranking.rank_of_target(scores, target, excluded)
+        return ranking.full_rank(self._model, embedding, self._model.catalogue.size, target, excluded)
 
     def _sum_batches(self) -> tf.Tensor:
         sums = tf.zeros([3])

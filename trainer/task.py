@@ -181,7 +181,10 @@ def _of_next_items(settings: config.TrainerSettings, data: Data) -> _Parts:
         trained_on += input_lib.user_features()
     # What is grouped is read once, and then kept in another form.
     blocks = input_lib.read(data.train_files, data.transform_output, trained_on, cache=not grouped)
-    evaluated = input_lib.read(data.eval_files, data.transform_output, input_lib.evaluation_features(reads))
+    # The evaluation keeps its batches itself.
+    evaluated = input_lib.read(
+        data.eval_files, data.transform_output, input_lib.evaluation_features(reads), cache=False
+    )
     return kind, build, blocks, lambda model: ranking.FullRanking(model, evaluated, data.exclude_seen)
 
 

@@ -67,3 +67,121 @@ def test_candidates_are_what_is_ranked():
 def test_leave_out_ignores_negative_rows():
     found = ranking.leave_out(tf.zeros([1, 3]), tf.constant([[-1, 2, 2]], tf.int64)).numpy()
     np.testing.assert_array_equal(found, [[0, 0, -np.inf]])
+
+
+class Table:
+    """A model that is a table of item vectors `[N, D]`; counts how often a chunk was asked for."""
+
+    def __init__(self, vectors, off=0.0):
+        self.vectors = tf.constant(vectors)
+        self.chunks = 0
+        self.off = off
+
+    def item_vectors(self, rows):
+        # `off` stands for a kernel that sums in another order than the one that makes chunks.
+        return tf.gather(self.vectors, rows) + self.off
+
+    def scores(self, embedding, first=0, count=None):
+        self.chunks += 1
+        vectors = self.vectors if count is None else tf.slice(self.vectors, [first, 0], [count, -1])
+        return tf.matmul(embedding, vectors, transpose_b=True)
+
+
+SMALL = ranking._SMALLEST
+
+
+def batch(rng, rows, size, seen):
+    """Targets and rows to leave out, with unknown ones, repeats, padding, and targets among them."""
+    target = rng.integers(-1, size, rows)
+    excluded = rng.integers(-1, size, [rows, seen])
+    excluded[:, -1] = excluded[:, 0]
+    excluded[::2, 1] = target[::2]
+    excluded[1, :] = -1
+    return tf.constant(target), tf.constant(excluded)
+
+
+def vectors(kind, rng, size, dim):
+    if kind == "random":
+        return rng.normal(size=[size, dim]).astype(np.float32)
+    if kind == "equal":
+        return np.tile(rng.normal(size=[1, dim]).astype(np.float32), [size, 1])
+    if kind == "few":
+        # 7 different ones, of which each is in each chunk.
+        return rng.normal(size=[7, dim]).astype(np.float32)[rng.integers(0, 7, size)]
+    broken = rng.normal(size=[size, dim]).astype(np.float32)
+    broken[::5] = np.nan
+    broken[1::5, 0] = np.inf
+    return broken
+
+
+@pytest.mark.parametrize("kind", ["random", "equal", "few", "broken"])
+@pytest.mark.parametrize("dim", [1, 50, 64])
+def test_ranks_in_chunks_equal_those_in_one(kind, dim):
+    rng = np.random.default_rng(dim)
+    # The last chunk is not whole.
+    size, rows = 5 * SMALL + 7, 33
+    model = Table(vectors(kind, rng, size, dim))
+    embedding = tf.constant(rng.normal(size=[rows, dim]).astype(np.float32))
+    target, excluded = batch(rng, rows, size, 40)
+    in_chunks = tf.function(lambda *args: ranking.full_rank(model, embedding, size, *args, at_once=1))
+    for without in (None, excluded):
+        whole = ranking.rank_of_target(model.scores(embedding), target, without)
+        np.testing.assert_array_equal(in_chunks(target, without), whole)
+        np.testing.assert_array_equal(ranking.full_rank(model, embedding, size, target, without), whole)
+    if kind == "equal":
+        known = target.numpy() >= 0
+        left = [size - len({*e[e >= 0]} - {t}) for e, t in zip(excluded.numpy(), target.numpy())]
+        np.testing.assert_array_equal(whole.numpy()[known], np.array(left)[known])
+
+
+def test_ranks_of_a_large_catalogue():
+    rng = np.random.default_rng(0)
+    size, rows = 300_001, 16
+    model = Table(vectors("random", rng, size, 64))
+    # Near the targets' own vectors, so that high ranks and near ties are among them.
+    target, excluded = batch(rng, rows, size, 200)
+    embedding = tf.gather(model.vectors, tf.maximum(target, 0)) + rng.normal(size=[rows, 64]).astype(
+        np.float32
+    )
+    whole = ranking.rank_of_target(model.scores(embedding), target, excluded)
+    for at_once in (1, 1_000_000, ranking.AT_ONCE):
+        found = ranking.full_rank(model, embedding, size, target, excluded, at_once=at_once)
+        np.testing.assert_array_equal(found, whole)
+
+
+def test_a_target_is_compared_by_its_score_in_its_chunk():
+    rng = np.random.default_rng(1)
+    size, rows = 3 * SMALL, 9
+    embedding = tf.constant(rng.normal(size=[rows, 8]).astype(np.float32))
+    target, excluded = batch(rng, rows, size, 5)
+    exact, rough = (Table(vectors("few", np.random.default_rng(1), size, 8), off) for off in (0.0, 1e-3))
+    whole = ranking.rank_of_target(exact.scores(embedding), target, excluded)
+    for model, passes in ((exact, 1), (rough, 2)):
+        model.chunks = 0
+        found = ranking.full_rank(model, embedding, size, target, excluded, at_once=1)
+        np.testing.assert_array_equal(found, whole)
+        assert model.chunks == 3 * passes
+
+
+@pytest.mark.parametrize("kind", ["random", "equal", "few"])
+def test_best_in_chunks_equal_those_in_one(kind):
+    rng = np.random.default_rng(2)
+    size, rows = 4 * SMALL + 3, 11
+    model = Table(vectors(kind, rng, size, 16))
+    embedding = tf.constant(rng.normal(size=[rows, 16]).astype(np.float32))
+    _, excluded = batch(rng, rows, size, 30)
+    in_chunks = tf.function(lambda k: ranking.best(model, embedding, size, k, excluded, at_once=1))
+    scores = ranking.leave_out(model.scores(embedding), excluded)
+    for k in (0, 1, 10, SMALL + 5, size):
+        found, items = (value.numpy() for value in in_chunks(tf.constant(k)))
+        whole, rows_of = (value.numpy() for value in tf.math.top_k(scores, k))
+        np.testing.assert_array_equal(found, whole)
+        there = whole > -np.inf
+        np.testing.assert_array_equal(items[there], rows_of[there])
+
+
+def test_an_empty_batch_has_no_ranks():
+    model, nothing = Table(np.zeros([5 * SMALL, 2], np.float32)), tf.zeros([0, 2])
+    target, excluded = tf.zeros([0], tf.int64), tf.zeros([0, 3], tf.int64)
+    for at_once in (1, ranking.AT_ONCE):
+        assert ranking.full_rank(model, nothing, 5 * SMALL, target, excluded, at_once=at_once).shape == (0,)

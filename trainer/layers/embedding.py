@@ -1,5 +1,7 @@
 """Embedding tables with the reserved ids of `schemas.names`."""
 
+from typing import Any, Optional
+
 import tensorflow as tf
 
 import schemas  # noqa: F401  selects Keras 2
@@ -34,8 +36,15 @@ class ItemEmbedding(tf.keras.layers.Layer):
         """The rows of the real items, `[N, D]`."""
         return self.table[names.FIRST_INDEX :]
 
-    def scores(self, embedding: tf.Tensor) -> tf.Tensor:
-        """Dot products `[B, D] -> [B, N]`; the reserved rows are cut off the (small) result."""
+    def scores(self, embedding: tf.Tensor, first: Any = 0, count: Optional[Any] = None) -> tf.Tensor:
+        """Dot products `[B, D] -> [B, count]` with the items from catalogue row `first` on.
+
+        Without `count` it is all of them, `[B, N]`; the reserved rows are cut off the (small) result.
+        """
+        if count is not None:
+            # Gathered, not sliced: to read a variable that is ever gathered from is to copy all of it.
+            vectors = tf.cast(self.vectors(tf.range(first, first + count)), embedding.dtype)
+            return tf.matmul(embedding, vectors, transpose_b=True)
         table = tf.cast(self.table, embedding.dtype)
         return tf.matmul(embedding, table, transpose_b=True)[:, names.FIRST_INDEX :]
 

@@ -13,6 +13,7 @@ import schemas  # noqa: F401  selects Keras 2
 from schemas import names
 from trainer import config
 from trainer import input as input_lib
+from trainer import optimizers
 
 _PROGRESS = logging.getLogger("footfall.progress")
 # Steps in one call of the compiled loop: long enough to hide the call, short enough to
@@ -38,11 +39,12 @@ def build_optimizer(settings: config.TrainingSettings) -> tf.keras.optimizers.Op
     rate: Any = settings.learning_rate
     if settings.warmup_steps:
         rate = _Warmup(settings.learning_rate, settings.warmup_steps)
-    arguments = {"learning_rate": rate, "global_clipnorm": settings.clip_norm, "jit_compile": False}
-    if settings.weight_decay:
-        optimizer: Any = tf.keras.optimizers.AdamW(weight_decay=settings.weight_decay, **arguments)
-    else:
-        optimizer = tf.keras.optimizers.Adam(**arguments)
+    optimizer: Any = optimizers.Adam(
+        learning_rate=rate,
+        weight_decay=settings.weight_decay or None,
+        global_clipnorm=settings.clip_norm,
+        jit_compile=False,
+    )
     if tf.keras.mixed_precision.global_policy().compute_dtype == "float16":
         optimizer = tf.keras.mixed_precision.LossScaleOptimizer(optimizer)
     return optimizer

@@ -91,9 +91,15 @@ class SequenceModel(tfrs.Model):
         """The vectors of catalogue rows `[...]`: `[..., D]`."""
         return tf.gather(self.item_table(), rows)
 
-    def scores(self, embedding: tf.Tensor) -> tf.Tensor:
-        """`[B, D]` to the score of every item, `[B, N]`."""
-        return tf.matmul(embedding, tf.cast(self.item_table(), embedding.dtype), transpose_b=True)
+    def scores(self, embedding: tf.Tensor, first: Any = 0, count: Optional[Any] = None) -> tf.Tensor:
+        """`[B, D]` to the scores of `count` items from catalogue row `first` on: `[B, count]`.
+
+        Without `count` it is all of them, `[B, N]`.
+        """
+        table = self.item_table()
+        if count is not None:
+            table = tf.slice(table, [first, 0], [count, -1])
+        return tf.matmul(embedding, tf.cast(table, embedding.dtype), transpose_b=True)
 
     def call(self, features: Features, training: bool = False) -> tf.Tensor:
         """As `encode`."""
@@ -191,6 +197,6 @@ class EmbeddingModel(SequenceModel):
         """Those of catalogue rows `[...]`: `[..., D]`; other rows are not touched."""
         return self._outputs.vectors(rows)
 
-    def scores(self, embedding: tf.Tensor) -> tf.Tensor:
-        """`[B, D]` to the score of every item, `[B, N]`."""
-        return self._outputs.scores(embedding)
+    def scores(self, embedding: tf.Tensor, first: Any = 0, count: Optional[Any] = None) -> tf.Tensor:
+        """See `SequenceModel.scores`."""
+        return self._outputs.scores(embedding, first, count)

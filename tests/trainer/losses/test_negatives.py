@@ -5,6 +5,7 @@ import pydantic
 import pytest
 import tensorflow as tf
 
+from schemas import names
 from tests.trainer.models import harness
 from trainer import config
 from trainer.losses import negatives, next_item
@@ -234,3 +235,24 @@ def test_every_sampler_is_built_from_its_settings():
 def test_settings_that_do_not_fit(values, message):
     with pytest.raises(pydantic.ValidationError, match=message):
         config.TrainerSettings.from_values({"model": {"name": "popularity"}, "loss": values})
+
+
+@pytest.mark.parametrize(
+    ("loss", "sampling"),
+    [(loss, kind) for loss in ("sampled_softmax", "bce") for kind in ("uniform", "popularity", "in_batch")]
+    + [("gbce", "uniform")],
+)
+def test_only_rows_that_are_used_have_a_gradient(loss, sampling):
+    """The table's gradient is slices: nothing of the catalogue's size is made before the optimiser."""
+    values = {"name": loss, "negatives": 3, "negative_sampling": sampling}
+    settings = config.TrainerSettings.from_values({"model": {"name": "sasrec", "dim": 8}, "loss": values})
+    model = harness.build({"name": "sasrec", "dim": 8})
+    model.training_loss = next_item.build(settings.loss)
+    with tf.GradientTape() as tape:
+        total, count = model.summed_loss(harness.batch())
+    gradients = tape.gradient(total, model.trainable_variables)
+    table = [harness.SIZE + names.FIRST_INDEX, 8]
+    (found,) = (g for g, v in zip(gradients, model.trainable_variables) if v.shape == table)
+    assert isinstance(found, tf.IndexedSlices)
+    # Histories, targets and negatives.
+    assert found.values.shape[0] <= tf.size(harness.batch()[names.ITEM_INDEX]) + 4 * int(count)

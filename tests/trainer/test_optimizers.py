@@ -1,0 +1,74 @@
+"""The optimiser against the formula, in float64, and against Keras' own."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from trainer import config, optimizers
+from trainer.loops import fit
+
+ROWS, DIM = 7, 3
+
+
+def gradients(rng):
+    """A dense gradient, and one of slices with a row that repeats and rows that have none."""
+    values, rows = rng.normal(size=[5, DIM]).astype(np.float32), np.array([1, 4, 1, 0, 1])
+    dense = np.zeros([ROWS, DIM], np.float32)
+    np.add.at(dense, rows, values)
+    slices = tf.IndexedSlices(tf.constant(values), tf.constant(rows), tf.constant([ROWS, DIM], tf.int64))
+    return rng.normal(size=[ROWS, DIM]).astype(np.float32), slices, dense
+
+
+def by_hand(start, steps, rate, decay=0.0):
+    """Algorithm 1 in the form of the end of section 2; the decay is AdamW's."""
+    value, m, v = start.astype(np.float64), 0.0, 0.0
+    for number, gradient in enumerate(steps, 1):
+        value -= value * decay * rate
+        m = 0.9 * m + 0.1 * gradient
+        v = 0.999 * v + 0.001 * gradient.astype(np.float64) ** 2
+        rate_now = rate * np.sqrt(1 - 0.999**number) / (1 - 0.9**number)
+        value -= rate_now * m / (np.sqrt(v) + 1e-7)
+    return value
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_updates_equal_the_formula(decay):
+    rng = np.random.default_rng(0)
+    start = rng.normal(size=[2, ROWS, DIM]).astype(np.float32)
+    one, two = (tf.Variable(value) for value in start)
+    settings = config.TrainingSettings(learning_rate=0.01, weight_decay=decay)
+    optimizer = fit.build_optimizer(settings)
+    assert isinstance(optimizer, optimizers.Adam)
+    optimizer.build([one, two])
+    apply = tf.function(lambda a, b: optimizer.apply_gradients([(a, one), (b, two)]))
+    steps = [gradients(rng) for _ in range(4)]
+    for first, slices, _ in steps:
+        apply(first, slices)
+    np.testing.assert_allclose(one, by_hand(start[0], [s[0] for s in steps], 0.01, decay), rtol=1e-5)
+    np.testing.assert_allclose(two, by_hand(start[1], [s[2] for s in steps], 0.01, decay), rtol=1e-5)
+
+
+@pytest.mark.parametrize("devices", [["CPU:0"], ["CPU:0", "CPU:1"]])
+def test_updates_equal_those_of_keras(devices):
+    """With clipping (of the norm of summed rows), a schedule, and on replicas."""
+    strategy = tf.distribute.MirroredStrategy(devices)
+    found = []
+    for kind in (optimizers.Adam, tf.keras.optimizers.Adam):
+        rng = np.random.default_rng(1)
+        with strategy.scope():
+            table = tf.Variable(rng.normal(size=[ROWS, DIM]).astype(np.float32))
+            schedule = tf.keras.optimizers.schedules.ExponentialDecay(0.1, 2, 0.5)
+            optimizer = kind(schedule, global_clipnorm=0.5, jit_compile=False)
+            optimizer.build([table])
+
+        def step(slices, optimizer=optimizer, table=table):
+            optimizer.apply_gradients([(slices, table)], skip_gradients_aggregation=True)
+
+        run = tf.function(lambda slices, step=step: strategy.run(step, args=(slices,)))
+        for _ in range(3):
+            run(gradients(rng)[1])
+        copies = strategy.experimental_local_results(table)
+        assert len(copies) == len(devices)
+        found += [copy.numpy() for copy in copies]
+    for other in found[1:]:
+        np.testing.assert_allclose(found[0], other, rtol=1e-5, atol=1e-6)
