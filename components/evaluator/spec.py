@@ -141,11 +141,15 @@ def check(evaluation: EvaluationSpec, gate: GateSpec, window: Window) -> None:
     ):
         for name in wanted:
             if name not in allowed:
+                if name not in measured:
+                    why = "which is not measured"
+                elif name.startswith(SAMPLED_PREFIX):
+                    why = "which is only for comparison with papers"
+                else:
+                    why = "of which neither more nor less is better"
                 raise errors.InputError(
-                    f"{key}: found {name}, which is not measured; allowed: {', '.join(allowed)}{hint}"
-                    if name not in measured
-                    else f"{key}: found {name}, of which neither more nor less is better; allowed: "
-                    f"{', '.join(allowed)}"
+                    f"{key}: found {name}, {why}; allowed: {', '.join(allowed)}"
+                    + (hint if name not in measured else "")
                 )
     for name in set(gate.min) & set(gate.max):
         if gate.min[name] > gate.max[name]:
