@@ -70,8 +70,7 @@ def run_fn(fn_args: Any) -> None:
     kind, grouped = _loop(settings.loop)
     if grouped:
         trained_on += input_lib.user_features()
-    # What is grouped is read once, and then kept in another form.
-    train = input_lib.read(fn_args.train_files, transform_output, trained_on, cache=not grouped)
+    train = input_lib.read(fn_args.train_files, transform_output, trained_on)
     evaluated = input_lib.read(fn_args.eval_files, transform_output, input_lib.evaluation_features(reads))
     checkpoint_dir = os.path.join(custom["checkpoint_root"], _fingerprint(fn_args))
     try:

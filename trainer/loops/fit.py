@@ -1,5 +1,6 @@
 """The plain training loop, and what all loops share: epochs, early stopping, checkpoints, resumption."""
 
+import functools
 import json
 import logging
 import math
@@ -7,10 +8,12 @@ import os
 import time
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
+import numpy as np
 import tensorflow as tf
 
 import schemas  # noqa: F401  selects Keras 2
 from schemas import names
+from trainer import bucketing
 from trainer import config
 from trainer import input as input_lib
 from trainer import ranking
@@ -184,9 +187,17 @@ class Loop:
     def _run_steps(self, iterator: Any, steps: tf.Tensor) -> tf.Tensor:
         sums = tf.zeros([len(self.sums)])
         for _ in tf.range(steps):
-            added = self._strategy.run(self._one_step, args=(next(iterator),))
-            sums += self._strategy.reduce(tf.distribute.ReduceOp.SUM, added, axis=None)
+            sums += self._take_step(next(iterator))
         return sums
+
+    def _take_step(self, batch: Any) -> tf.Tensor:
+        """Trains on a batch on all replicas; returns what `sums` names, over all of it."""
+        return self._on_replicas(self._one_step, batch)
+
+    def _on_replicas(self, step: Callable[[Any], tf.Tensor], batch: Any) -> tf.Tensor:
+        """The sum of what `step` returns for each replica's share."""
+        added = self._strategy.run(step, args=(batch,))
+        return self._strategy.reduce(tf.distribute.ReduceOp.SUM, added, axis=None)
 
     def run(self) -> Dict[str, Any]:
         """Trains (or goes on training) to the end.
@@ -321,21 +332,63 @@ class Loop:
 
 
 class Fit(Loop):
-    """One optimiser step on each batch of `batch_size` windows; see `Loop`."""
+    """One optimiser step on each batch of `batch_size` windows; see `Loop`.
 
-    def _batches(self, epoch: int, done: int) -> Tuple[Any, int]:
-        settings = self._settings
-        batches = input_lib.training_batches(
-            self._train, self._windows, settings.batch_size, settings.seed, epoch
-        )
-        steps = -(-self._windows // settings.batch_size)
-        batches = batches.skip(done)
-        if self._strategy.num_replicas_in_sync > 1:
-            batches = self._strategy.experimental_distribute_dataset(batches)
-        return batches, steps
+    Windows of about the same length share a batch, which is no wider than they need (see
+    `bucketing`). A step follows the mean loss over the targets of its batch. A target of a batch of
+    short windows would so weigh more than one among long ones; where widths differ, the gradient is
+    therefore multiplied by the length of the batch's windows over that of all: over an epoch, all
+    targets weigh the same, as they do in batches that are drawn from all windows.
+    """
 
     def _prepare(self) -> None:
-        self._windows = input_lib.count(self._train)
+        self._columns = input_lib.columns(self._train)
+        index = self._columns[names.ITEM_INDEX].numpy()
+        real, length = bucketing.lengths(index), index.shape[1]
+        kept = self.model.padding_needed
+        needed = np.full_like(real, length) if kept is None else np.minimum(real + kept, length)
+        self._widths = bucketing.widths(needed, length, self._settings.length_buckets)
+        self._grouped = bucketing.LengthBatches(needed, self._widths, self._settings.batch_size)
+        self._mean_length = max(1.0, float(real.mean()))
+
+    def _batches(self, epoch: int, done: int) -> Tuple[Any, int]:
+        rows, widths = self._grouped.order(self._settings.seed, epoch)
+        replicas = self._strategy.num_replicas_in_sync
+        batches = input_lib.training_batches(
+            self._columns,
+            rows[done:],
+            widths[done:],
+            self._widths,
+            shares=replicas,
+            # XLA compiles for each shape, so all batches of a width have one.
+            fill=self._settings.xla,
+        )
+        if replicas > 1:
+            # Cut into shares above: what TensorFlow cuts may have windows of two batches.
+            batches = self._strategy.distribute_datasets_from_function(lambda context, local=batches: local)
+        return batches, len(rows)
+
+    def _take_step(self, batch: Dict[str, Any]) -> tf.Tensor:
+        if len(self._widths) == 1:
+            return super()._take_step(batch)
+        # A branch for each width, which is known in it: recurrent layers are unrolled by it.
+        index = self._strategy.experimental_local_results(batch[names.ITEM_INDEX])[0]
+        branch = tf.searchsorted(tf.constant(self._widths), tf.shape(index)[1:])[0]
+        return tf.switch_case(
+            branch, [functools.partial(self._take_step_of, batch, width) for width in self._widths]
+        )
+
+    def _take_step_of(self, batch: Dict[str, Any], width: int) -> tf.Tensor:
+        """As `_take_step`, where `width` is that of the batch."""
+        known = {}
+        for name in input_lib.per_place(self._columns):
+            known[name] = [None, width, *self._columns[name].shape[2:]]
+
+        def step(part: Dict[str, tf.Tensor]) -> tf.Tensor:
+            shaped = {name: tf.ensure_shape(part[name], shape) for name, shape in known.items()}
+            return self._one_step({**part, **shaped})
+
+        return self._on_replicas(step, batch)
 
     def _one_step(self, batch: Dict[str, tf.Tensor]) -> tf.Tensor:
         scales = isinstance(self._optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
@@ -355,8 +408,18 @@ class Fit(Loop):
             grads = self._optimizer.get_unscaled_gradients(grads)
         # The mean over the targets of all replicas: each adds its share of the gradient.
         share = tf.math.divide_no_nan(places, sum_over_replicas(count))
+        if len(self._widths) > 1:
+            share *= self._relative_length(batch[names.ITEM_INDEX])
         grads = sum_over_replicas([times(gradient, share) for gradient in grads])
         self._optimizer.apply_gradients(
             zip(grads, self.model.trainable_variables), skip_gradients_aggregation=True
         )
         return tf.stack([total, count])
+
+    def _relative_length(self, index: tf.Tensor) -> tf.Tensor:
+        """The mean length of the windows of all replicas' shares over that of all windows."""
+        real = index != names.PADDING_INDEX
+        # A window that only fills a shape up is all padding.
+        parts = [tf.cast(real, tf.float32), tf.cast(tf.reduce_any(real, axis=1), tf.float32)]
+        events, windows = tf.unstack(sum_over_replicas(tf.stack([tf.reduce_sum(part) for part in parts])))
+        return tf.math.divide_no_nan(events, windows) / self._mean_length
