@@ -297,7 +297,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
     parser.add_argument("--points", help="which, with commas; all by default")
     parser.add_argument("--seeds", type=int, help="trainings of a point; as the study says by default")
     parser.add_argument("--data", default=_DATA, help="folder of the logs (default: %(default)s)")
-    parser.add_argument("--table", action="store_true", help="show what has been measured, and measure nothing")
+    parser.add_argument(
+        "--table", action="store_true", help="show what has been measured, and measure nothing"
+    )
     parser.add_argument("--quick", action="store_true", help="a small study, within a minute; keeps nothing")
     given = parser.parse_args(arguments)
     if bool(given.study) == given.quick:

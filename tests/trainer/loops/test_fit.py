@@ -1,5 +1,10 @@
 """The training loop: equal runs, resumption, early stopping, and what stops it."""
 
+import dataclasses
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -11,11 +16,11 @@ from trainer.loops import fit
 from trainer.losses import next_item
 
 
-def blocks(rows=90, seed=0, evaluation=False):
+def blocks(rows=90, seed=0, evaluation=False, length=harness.LENGTH):
     """Windows in which the next item follows from the last one."""
     rng = np.random.default_rng(seed)
     start = rng.integers(0, harness.SIZE, [rows, 1])
-    walk = names.FIRST_INDEX + (start + np.arange(harness.LENGTH + 1)) % harness.SIZE
+    walk = names.FIRST_INDEX + (start + np.arange(length + 1)) % harness.SIZE
     features = {names.ITEM_INDEX: walk[:, :-1], names.TARGET_ITEM_INDEX: walk[:, -1]}
     data = tf.data.Dataset.from_tensor_slices(features)
     if evaluation:
@@ -24,26 +29,43 @@ def blocks(rows=90, seed=0, evaluation=False):
     return data.batch(32).cache()
 
 
-def loop(folder, training=None, loss=None):
+def uneven(rows=90, seed=0):
+    """The same windows, most of them short."""
+    needed = np.random.default_rng(seed + 1).choice([1, 2, 12, 20], rows, p=[0.4, 0.3, 0.2, 0.1])
+    rng = np.random.default_rng(seed)
+    walk = names.FIRST_INDEX + (rng.integers(0, harness.SIZE, [rows, 1]) + np.arange(21)) % harness.SIZE
+    real = np.arange(20) >= 20 - needed[:, np.newaxis]
+    features = {
+        names.ITEM_INDEX: np.where(real, walk[:, :-1], names.PADDING_INDEX),
+        names.TARGET_ITEM_INDEX: walk[:, -1],
+    }
+    return tf.data.Dataset.from_tensor_slices(features).batch(32)
+
+
+def loop(folder, training=None, loss=None, model=None, train=None, devices=("CPU:0",)):
     settings = config.TrainerSettings.from_values(
         {
-            "model": {"name": "sasrec", "dim": 8, "blocks": 1, "heads": 2, "dropout": 0.3},
+            "model": model or {"name": "sasrec", "dim": 8, "blocks": 1, "heads": 2, "dropout": 0.3},
             "loss": loss or {"name": "bce", "negatives": 2},
             "training": {"epochs": 4, "batch_size": 16, "learning_rate": 0.01, **(training or {})},
         }
     )
 
+    train = blocks() if train is None else train
+    length = train.element_spec[names.ITEM_INDEX].shape[1]
+    catalogue = dataclasses.replace(harness.catalogue(), window_length=length)
+
     def build():
-        model = registry.load("sasrec")(settings.model, harness.catalogue(), seed=settings.training.seed)
+        model = registry.load(settings.model.name)(settings.model, catalogue, seed=settings.training.seed)
         model.training_loss = next_item.build(settings.loss)
         return model
 
     return fit.Fit(
         build,
         settings.training,
-        tf.distribute.MirroredStrategy(["CPU:0"]),
-        blocks(),
-        lambda model: ranking.FullRanking(model, blocks(20, 1, evaluation=True), exclude_seen=False),
+        tf.distribute.MirroredStrategy(list(devices)),
+        train,
+        lambda model: ranking.FullRanking(model, blocks(20, 1, True, length), exclude_seen=False),
         str(folder / "checkpoints"),
         str(folder / "tensorboard"),
     )
@@ -70,14 +92,16 @@ class Killed(Exception):
     """Stands for a process that dies."""
 
 
+@pytest.mark.parametrize("windows", [blocks, uneven])
 @pytest.mark.parametrize("where", ["between epochs", "within an epoch"])
-def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(tmp_path, where, monkeypatch):
+def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(tmp_path, where, windows, monkeypatch):
     monkeypatch.setattr(fit, "_STEPS_PER_CALL", 2)
-    whole = loop(tmp_path / "whole")
+    whole = loop(tmp_path / "whole", train=windows())
+    assert len(whole._widths) == (3 if windows is uneven else 1)
     expected = whole.run()
 
     settings = {"checkpoint_seconds": 1e-9}
-    killed = loop(tmp_path / "killed", settings)
+    killed = loop(tmp_path / "killed", settings, train=windows())
     save, saves = killed._save, []
 
     def save_and_die():
@@ -92,12 +116,101 @@ def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(tmp_path, where,
         killed.run()
     assert (saves[-1] == 0) == (where == "between epochs")
 
-    resumed = loop(tmp_path / "killed", settings)
+    resumed = loop(tmp_path / "killed", settings, train=windows())
     found = resumed.run()
     assert found["resumed_from_epoch"] == 1
     assert_equal(resumed, whole)
     assert [e["loss"] for e in found["epochs"]] == [e["loss"] for e in expected["epochs"]]
     assert found["best_epoch"] == expected["best_epoch"]
+
+
+def test_widths_change_how_windows_meet_and_nothing_else(tmp_path, monkeypatch):
+    """At fixed weights the gradients of an epoch, and its loss, are the same with and without widths.
+
+    The learning rate is so small that the weights stay; the way that they go is measured in it.
+    """
+    rate = 1e-4
+    monkeypatch.setattr(fit, "build_optimizer", lambda _: tf.keras.optimizers.SGD(rate))
+    model = {"name": "sasrec", "dim": 8, "blocks": 1, "heads": 2, "dropout": 0.0}
+    ways, losses, steps = [], [], []
+    for buckets in (1, 2, None):
+        settings = {"epochs": 1, "length_buckets": buckets, "batch_size": 15}
+        one = loop(tmp_path / str(buckets), settings, {"name": "softmax"}, model, uneven())
+        assert len(one._widths) == (buckets or 3)
+        before = weights(one)
+        history = one.run()
+        ways.append([(a - b) / rate for a, b in zip(weights(one), before)])
+        losses.append(history["epochs"][0]["loss"])
+        steps.append(one._batches(0, 0)[1])
+    assert steps == [6, 6, 6] and losses == pytest.approx([losses[0]] * 3, rel=1e-3)
+    for one, two in zip(ways[1], ways[2]):
+        np.testing.assert_allclose(one, two, atol=1e-3)
+    # The item table, of which all windows have a part. Without widths a batch's mean is over the
+    # targets that chance put together, which here differ by half.
+    table = next(n for n, way in enumerate(ways[0]) if way.shape[0] == harness.SIZE + names.FIRST_INDEX)
+    similar = np.corrcoef(ways[0][table].ravel(), ways[1][table].ravel())[0, 1]
+    assert similar > 0.97
+    assert np.linalg.norm(ways[1][table]) == pytest.approx(np.linalg.norm(ways[0][table]), rel=0.15)
+
+
+@pytest.mark.parametrize("name", ["gru4rec", "bert4rec", "caser"])
+def test_other_models_train_on_widths(tmp_path, name):
+    """Of which one is unrolled by the width, one has a place more, and one reaches before the window."""
+    history = loop(tmp_path, {"epochs": 6}, {"name": "softmax"}, {"name": name, "dim": 8}, uneven()).run()
+    losses = [epoch["loss"] for epoch in history["epochs"]]
+    assert losses[-1] < losses[0]
+
+
+def test_a_model_that_needs_all_padding_gets_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(registry.load("sasrec"), "padding_needed", None)
+    assert loop(tmp_path, train=uneven())._widths == [20]
+
+
+_REPLICAS = """
+import pathlib, sys
+import schemas
+import tensorflow as tf
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
+import numpy as np
+from tests.trainer.loops import test_fit
+
+found = []
+for xla in (False, True):
+    for devices in (["CPU:0"], ["CPU:0", "CPU:1"]):
+        # 91 windows: one is left, which only one of the replicas gets.
+        one = test_fit.loop(
+            pathlib.Path(sys.argv[1]) / f"{len(devices)}-{xla}",
+            {"epochs": 2, "batch_size": 15, "xla": xla},
+            {"name": "softmax"},
+            {"name": "sasrec", "dim": 8, "blocks": 1, "heads": 2, "dropout": 0.0},
+            test_fit.uneven(91),
+            devices,
+        )
+        assert len(one._widths) == 3 and one._strategy.num_replicas_in_sync == len(devices)
+        history = one.run()
+        found.append((test_fit.weights(one), [epoch["loss"] for epoch in history["epochs"]]))
+for weights, losses in found[1:]:
+    np.testing.assert_allclose(losses, found[0][1], rtol=1e-4)
+    for a, b in zip(weights, found[0][0]):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+print("equal", len(found))
+"""
+
+
+def test_replicas_and_xla_train_on_widths_as_one_device_does(tmp_path):
+    """In a process of its own, since devices are split before TensorFlow starts."""
+    script = tmp_path / "replicas.py"
+    script.write_text(_REPLICAS)
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": root},
+        check=False,
+    )
+    assert done.returncode == 0 and done.stdout.endswith("equal 4\n"), done.stderr[-3000:]
 
 
 def test_it_learns_and_ends_with_its_best_weights(tmp_path):
