@@ -369,9 +369,9 @@ class Fit(Loop):
         return batches, len(rows)
 
     def _take_step(self, batch: Dict[str, Any]) -> tf.Tensor:
-        if len(self._widths) == 1:
+        if len(self._widths) == 1 or not self.model.graph_per_width:
             return super()._take_step(batch)
-        # A branch for each width, which is known in it: recurrent layers are unrolled by it.
+        # A branch for each width, which is known in it.
         index = self._strategy.experimental_local_results(batch[names.ITEM_INDEX])[0]
         branch = tf.searchsorted(tf.constant(self._widths), tf.shape(index)[1:])[0]
         return tf.switch_case(
