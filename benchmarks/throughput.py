@@ -14,7 +14,8 @@ without what warms up. Footfall and RecTools learn all targets of a sequence in 
 makes a sequence of each target, so that its targets are its rows, except with BERT4Rec, where a row
 has as many as it has masks. A step has 64 sequences, or as many rows as those have targets.
 RecBole has no CASM; it is measured against SASRec, which reads no behaviours and so does less.
-RecTools has SASRec and BERT4Rec.
+RecTools has SASRec and BERT4Rec. Targets are counted by seconds of the wall, and by seconds that
+cores worked for the system, which other processes disturb less.
 """
 
 import argparse
@@ -60,7 +61,7 @@ def uneven(path: str, seed: int = 0) -> None:
 
 def measure(
     data: str, meta: Dict[str, Any], model: str, rounds: int, seconds: float, deadline: float
-) -> training.Measurements:
+) -> Dict[str, Any]:
     """Bursts of one model's systems in turns.
 
     Args:
@@ -69,8 +70,12 @@ def measure(
       rounds: how many turns, while there is time.
       seconds: of a burst.
       deadline: of the monotonic clock.
+
+    Returns:
+      Targets a second of the wall (`targets_per_s`) and of the cores' work (`targets_per_core_s`)
+      by system, ratios to Footfall's; null where there is none.
     """
-    found = training.Measurements()
+    found, by_work = training.Measurements(), {system: [] for system in training.SYSTEMS}
     pythons = training.interpreters(deadline - time.monotonic(), found)
     if model not in _OF_RECTOOLS:
         pythons.pop(training.RECTOOLS, None)
@@ -100,20 +105,24 @@ def measure(
                 answer = attempt(system, do="train", seconds=seconds)
                 if answer:
                     found.add_training(system, answer)
+                    targets = sum(piece[0] for piece in answer["pieces"])
+                    by_work[system].append((targets / max(answer["own"], 1e-3), answer["others"]))
     finally:
         for worker in workers.values():
             worker.close()
-    return found
+    return _summary(found, by_work)
 
 
-def summary(found: training.Measurements) -> Dict[str, Any]:
-    """The measurements of a model as an object; null where there is none."""
-    ours = found.speeds[training.FOOTFALL]
+def _summary(found: training.Measurements, by_work: Dict[str, List[training.Round]]) -> Dict[str, Any]:
+    ours, work = found.speeds[training.FOOTFALL], by_work[training.FOOTFALL]
     busy = [others for rounds in found.speeds.values() for _, others in rounds]
     return {
         "targets_per_s": {system: training.middle(found.speeds[system]) for system in training.SYSTEMS},
+        "targets_per_core_s": {system: training.middle(by_work[system]) for system in training.SYSTEMS},
         "ratio_vs_recbole": training.ratio(ours, found.speeds[training.RECBOLE]),
         "ratio_vs_rectools": training.ratio(ours, found.speeds[training.RECTOOLS]),
+        "work_ratio_vs_recbole": training.ratio(work, by_work[training.RECBOLE]),
+        "work_ratio_vs_rectools": training.ratio(work, by_work[training.RECTOOLS]),
         "rounds": {system: [value for value, _ in found.speeds[system]] for system in training.SYSTEMS},
         "other_cores_busy": max(busy, default=None),
         "missing": found.missing,
@@ -122,11 +131,16 @@ def summary(found: training.Measurements) -> Dict[str, Any]:
 
 def table(result: Dict[str, Dict[str, Any]]) -> str:
     """The same to read."""
-    lines: List[Tuple[str, ...]] = [("data", "model", *training.SYSTEMS, "/ RecTools", "/ RecBole", "busy")]
+    head = ("/ RecTools", "/ RecBole", "by work", "by work", "busy")
+    lines: List[Tuple[str, ...]] = [("data", "model", *training.SYSTEMS, *head)]
     for data, models in result.items():
         for model, one in models.items():
             speeds = [training.number(one["targets_per_s"][system]) for system in training.SYSTEMS]
-            ratios = [training.number(one[f"ratio_vs_{name}"], 2) for name in ("rectools", "recbole")]
+            ratios = [
+                training.number(one[f"{kind}ratio_vs_{name}"], 2)
+                for kind in ("", "work_")
+                for name in (training.RECTOOLS, training.RECBOLE)
+            ]
             lines.append((data, model, *speeds, *ratios, training.number(one["other_cores_busy"], 2)))
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines]
@@ -181,8 +195,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
                     continue
                 training.say(f"{data}: {model}")
                 found = measure(folder, meta, model, options.rounds, options.seconds, deadline)
-                failed |= training.FOOTFALL in found.missing
-                result.setdefault(data, {})[model] = summary(found)
+                failed |= training.FOOTFALL in found["missing"]
+                result.setdefault(data, {})[model] = found
     print(table(result))
     if left_out:
         print(f"Left out, for want of time: {', '.join(left_out)}")

@@ -273,7 +273,11 @@ class Process:
         return time.monotonic(), (sum(fields) - sum(fields[3:5])) / tick, sum(map(int, own)) / tick
 
     def ask(self, timeout: float, **command: Any) -> Dict[str, Any]:
-        """Sends a command and returns its answer, with `others`: the cores that other processes used."""
+        """Sends a command and returns its answer.
+
+        It comes with `others`, the cores that other processes used, and `own`, the seconds that all
+        cores together worked for this one.
+        """
         before = self._used()
         try:
             self._process.stdin.write(json.dumps(command) + "\n")
@@ -282,7 +286,7 @@ class Process:
             pass  # It has died: the answer says how.
         answer = self.answer(timeout)
         wall, machine, own = (now - then for now, then in zip(self._used(), before))
-        return {**answer, "others": max(0.0, (machine - own) / wall)}
+        return {**answer, "others": max(0.0, (machine - own) / wall), "own": own}
 
     def close(self) -> None:
         """Ends the worker."""

@@ -187,17 +187,9 @@ class Loop:
     def _run_steps(self, iterator: Any, steps: tf.Tensor) -> tf.Tensor:
         sums = tf.zeros([len(self.sums)])
         for _ in tf.range(steps):
-            sums += self._take_step(next(iterator))
+            added = self._strategy.run(self._one_step, args=(next(iterator),))
+            sums += self._strategy.reduce(tf.distribute.ReduceOp.SUM, added, axis=None)
         return sums
-
-    def _take_step(self, batch: Any) -> tf.Tensor:
-        """Trains on a batch on all replicas; returns what `sums` names, over all of it."""
-        return self._on_replicas(self._one_step, batch)
-
-    def _on_replicas(self, step: Callable[[Any], tf.Tensor], batch: Any) -> tf.Tensor:
-        """The sum of what `step` returns for each replica's share."""
-        added = self._strategy.run(step, args=(batch,))
-        return self._strategy.reduce(tf.distribute.ReduceOp.SUM, added, axis=None)
 
     def run(self) -> Dict[str, Any]:
         """Trains (or goes on training) to the end.
@@ -368,42 +360,26 @@ class Fit(Loop):
             batches = self._strategy.distribute_datasets_from_function(lambda context, local=batches: local)
         return batches, len(rows)
 
-    def _take_step(self, batch: Dict[str, Any]) -> tf.Tensor:
-        if len(self._widths) == 1 or not self.model.graph_per_width:
-            return super()._take_step(batch)
-        # A branch for each width, which is known in it.
-        index = self._strategy.experimental_local_results(batch[names.ITEM_INDEX])[0]
-        branch = tf.searchsorted(tf.constant(self._widths), tf.shape(index)[1:])[0]
-        return tf.switch_case(
-            branch, [functools.partial(self._take_step_of, batch, width) for width in self._widths]
-        )
-
-    def _take_step_of(self, batch: Dict[str, Any], width: int) -> tf.Tensor:
-        """As `_take_step`, where `width` is that of the batch."""
-        known = {}
-        for name in input_lib.per_place(self._columns):
-            known[name] = [None, width, *self._columns[name].shape[2:]]
-
-        def step(part: Dict[str, tf.Tensor]) -> tf.Tensor:
-            shaped = {name: tf.ensure_shape(part[name], shape) for name, shape in known.items()}
-            return self._one_step({**part, **shaped})
-
-        return self._on_replicas(step, batch)
-
     def _one_step(self, batch: Dict[str, tf.Tensor]) -> tf.Tensor:
         scales = isinstance(self._optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
         # Near the number of targets, so that the loss has the size of a mean (float16 needs it).
         places = tf.cast(tf.size(batch[names.ITEM_INDEX]), tf.float32)
 
-        def gradients() -> Any:
+        def gradients(width: Optional[int] = None) -> Any:
+            part = batch if width is None else self._of_width(batch, width)
             with tf.GradientTape() as tape:
-                total, count = self.model.summed_loss(batch, training=True)
+                total, count = self.model.summed_loss(part, training=True)
                 loss = tf.math.divide_no_nan(total, places)
                 loss = self._optimizer.get_scaled_loss(loss) if scales else loss
             return total, count, tape.gradient(loss, self.model.trainable_variables)
 
         compute = tf.function(gradients, jit_compile=True) if self._settings.xla else gradients
-        total, count, grads = compute()
+        if len(self._widths) > 1 and self.model.graph_per_width:
+            branches = [functools.partial(compute, width) for width in self._widths]
+            width = tf.shape(batch[names.ITEM_INDEX])[1:]
+            total, count, grads = tf.switch_case(tf.searchsorted(self._widths, width)[0], branches)
+        else:
+            total, count, grads = compute()
         if scales:
             grads = self._optimizer.get_unscaled_gradients(grads)
         # The mean over the targets of all replicas: each adds its share of the gradient.
@@ -415,6 +391,14 @@ class Fit(Loop):
             zip(grads, self.model.trainable_variables), skip_gradients_aggregation=True
         )
         return tf.stack([total, count])
+
+    def _of_width(self, batch: Dict[str, tf.Tensor], width: int) -> Dict[str, tf.Tensor]:
+        """The same, with its width known to the graph."""
+        shaped = {
+            name: tf.ensure_shape(batch[name], [None, width, *batch[name].shape[2:]])
+            for name in input_lib.per_place(self._columns)
+        }
+        return {**batch, **shaped}
 
     def _relative_length(self, index: tf.Tensor) -> tf.Tensor:
         """The mean length of the windows of all replicas' shares over that of all windows."""

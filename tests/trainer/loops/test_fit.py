@@ -126,41 +126,36 @@ def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(tmp_path, where,
     assert found["best_epoch"] == expected["best_epoch"]
 
 
-def test_widths_change_how_windows_meet_and_nothing_else(tmp_path, monkeypatch):
-    """At fixed weights the gradients of an epoch, and its loss, are the same with and without widths.
+def test_all_targets_weigh_the_same_whatever_batch_they_are_in(tmp_path, monkeypatch):
+    """The steps of an epoch of full batches add up to as many times the gradient of the mean over all.
 
-    The learning rate is so small that the weights stay; the way that they go is measured in it.
+    The learning rate is so small that the weights all but stay; the way they go is measured in it.
     """
-    rate = 1e-4
+    rate = 1e-5
     monkeypatch.setattr(fit, "build_optimizer", lambda _: tf.keras.optimizers.SGD(rate))
     model = {"name": "sasrec", "dim": 8, "blocks": 1, "heads": 2, "dropout": 0.0}
-    ways, losses, steps = [], [], []
-    for buckets in (1, 2, None):
-        settings = {"epochs": 1, "length_buckets": buckets, "batch_size": 15}
-        one = loop(tmp_path / str(buckets), settings, {"name": "softmax"}, model, uneven())
-        assert len(one._widths) == (buckets or 3)
-        before = weights(one)
-        history = one.run()
-        ways.append([(a - b) / rate for a, b in zip(weights(one), before)])
-        losses.append(history["epochs"][0]["loss"])
-        steps.append(one._batches(0, 0)[1])
-    assert steps == [6, 6, 6] and losses == pytest.approx([losses[0]] * 3, rel=1e-3)
-    for one, two in zip(ways[1], ways[2]):
-        np.testing.assert_allclose(one, two, atol=1e-3)
-    # The item table, of which all windows have a part. Without widths a batch's mean is over the
-    # targets that chance put together, which here differ by half.
-    table = next(n for n, way in enumerate(ways[0]) if way.shape[0] == harness.SIZE + names.FIRST_INDEX)
-    similar = np.corrcoef(ways[0][table].ravel(), ways[1][table].ravel())[0, 1]
-    assert similar > 0.97
-    assert np.linalg.norm(ways[1][table]) == pytest.approx(np.linalg.norm(ways[0][table]), rel=0.15)
+    one = loop(tmp_path, {"epochs": 1, "batch_size": 15}, {"name": "softmax"}, model, uneven())
+    assert one._widths == [8, 16, 20] and one._batches(0, 0)[1] == 6
+    everything = next(iter(uneven().unbatch().batch(1000)))
+    with tf.GradientTape() as tape:
+        mean = one.model.compute_loss(everything, training=True)
+    # The embeddings: small values, of which small changes are known well.
+    table = one.model._items.table
+    gradient = tf.convert_to_tensor(tape.gradient(mean, table)).numpy()
+    before = table.numpy()
+    history = one.run()
+    assert history["epochs"][0]["loss"] == pytest.approx(float(mean), rel=1e-3)
+    np.testing.assert_allclose((before - table.numpy()) / rate, 6 * gradient, rtol=0.02, atol=0.005)
 
 
 @pytest.mark.parametrize("name", ["gru4rec", "bert4rec", "caser"])
 def test_other_models_train_on_widths(tmp_path, name):
     """Of which one is unrolled by the width, one has a place more, and one reaches before the window."""
-    history = loop(tmp_path, {"epochs": 5}, {"name": "softmax"}, {"name": name, "dim": 8}, uneven()).run()
-    losses = [epoch["loss"] for epoch in history["epochs"]]
-    assert losses[-1] < losses[0]
+    one = loop(tmp_path, {"epochs": 2}, {"name": "softmax"}, {"name": name, "dim": 8}, uneven())
+    before = weights(one)
+    losses = [epoch["loss"] for epoch in one.run()["epochs"]]
+    assert len(one._widths) > 1 and np.isfinite(losses).all()
+    assert all((old != new).any() for old, new in zip(before, weights(one)))
 
 
 def test_a_model_that_needs_all_padding_gets_it(tmp_path, monkeypatch):
@@ -177,14 +172,13 @@ tf.config.set_logical_device_configuration(
 import numpy as np
 from tests.trainer.loops import test_fit
 
-found = {}
-for name, replicas, xla in (
-    ("sasrec", 1, False), ("sasrec", 2, True), ("gru4rec", 1, False), ("gru4rec", 2, False)
-):
+name, xla = sys.argv[2], sys.argv[3] == "xla"
+found = []
+for replicas in (1, 2):
     # 91 windows: one is left, which only one of the replicas gets.
     one = test_fit.loop(
-        pathlib.Path(sys.argv[1]) / f"{name}-{replicas}",
-        {"epochs": 1, "batch_size": 15, "xla": xla},
+        pathlib.Path(sys.argv[1]) / str(replicas),
+        {"epochs": 1, "batch_size": 15, "xla": xla and replicas > 1},
         {"name": "softmax"},
         {"name": name, "dim": 8, "dropout": 0.0},
         test_fit.uneven(91),
@@ -192,28 +186,28 @@ for name, replicas, xla in (
     )
     assert len(one._widths) == 3 and one._strategy.num_replicas_in_sync == replicas
     history = one.run()
-    losses = [epoch["loss"] for epoch in history["epochs"]]
-    weights, expected = found.setdefault(name, (test_fit.weights(one), losses))
-    np.testing.assert_allclose(losses, expected, rtol=1e-4)
-    for a, b in zip(test_fit.weights(one), weights):
-        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
-print("equal", len(found))
+    found.append((history["epochs"][0]["loss"], test_fit.weights(one)))
+np.testing.assert_allclose(found[1][0], found[0][0], rtol=1e-4)
+for a, b in zip(found[1][1], found[0][1]):
+    np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+print("equal")
 """
 
 
-def test_replicas_and_xla_train_on_widths_as_one_device_does(tmp_path):
+@pytest.mark.parametrize("name, xla", [("sasrec", "xla"), ("gru4rec", "plain")])
+def test_replicas_and_xla_train_on_widths_as_one_device_does(tmp_path, name, xla):
     """In a process of its own, since devices are split before TensorFlow starts."""
     script = tmp_path / "replicas.py"
     script.write_text(_REPLICAS)
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
     done = subprocess.run(
-        [sys.executable, str(script), str(tmp_path)],
+        [sys.executable, str(script), str(tmp_path), name, xla],
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": root},
         check=False,
     )
-    assert done.returncode == 0 and done.stdout.endswith("equal 2\n"), done.stderr[-3000:]
+    assert done.returncode == 0 and done.stdout.endswith("equal\n"), done.stderr[-3000:]
 
 
 def test_it_learns_and_ends_with_its_best_weights(tmp_path):
