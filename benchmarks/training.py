@@ -59,25 +59,26 @@ class Unavailable(RuntimeError):
     """A system cannot be measured; the message says why."""
 
 
-def prepare(events: str, folder: str) -> Dict[str, Any]:
+def prepare(events: str, folder: str, length: int = protocol.LENGTH) -> Dict[str, Any]:
     """Writes what all systems train on and rank from.
 
-    The last event of each user is held out; the 51 before it are for training. The catalogue
-    is the items of those, the most frequent target first.
+    The last event of each user is held out; the `length + 1` before it are for training. The
+    catalogue is the items of those, the most frequent target first.
 
     Args:
       events: path of `events.csv`.
       folder: where to write.
+      length: of the windows.
 
     Returns:
-      `users`, `counts` (training targets of each item) and `held_out` (each user's item, -1 if
+      `length`, `users`, `counts` (training targets of each item) and `held_out` (each user's item, -1 if
       it is not in the catalogue).
     """
     log = pd.read_csv(events, usecols=["user_id", "item_id", "timestamp"])
     log = log.sort_values(["user_id", "timestamp"], kind="stable").reset_index(drop=True)
     back = log.groupby("user_id").cumcount(ascending=False)
     log["user"] = log["user_id"].rank(method="dense").astype(int) - 1
-    train = log[(back >= 1) & (back <= protocol.LENGTH + 1)]
+    train = log[(back >= 1) & (back <= length + 1)]
     targets = train[train["user"].duplicated()]
     counts = targets["item_id"].value_counts().reindex(np.sort(train["item_id"].unique()), fill_value=0)
     counts = counts.sort_values(ascending=False, kind="stable")
@@ -88,6 +89,7 @@ def prepare(events: str, folder: str) -> Dict[str, Any]:
     for name, part in ((protocol.TRAIN, train), (protocol.HISTORY, history)):
         np.savez(os.path.join(folder, name), users=part["user"].to_numpy(), items=part["item"].to_numpy())
     meta = {
+        "length": length,
         "users": int(log["user"].max()) + 1,
         "counts": counts.tolist(),
         "held_out": log.loc[back == 0, "item"].tolist(),
@@ -190,7 +192,7 @@ def environment(name: str, seconds: float) -> str:
         return inside
     os.makedirs(os.path.dirname(folder), exist_ok=True)
     deadline = time.monotonic() + seconds
-    _say(f"{name}: making its environment")
+    say(f"{name}: making its environment")
     settings = {"UV_HTTP_RETRIES": "0", **os.environ}
     if "PIP_FIND_LINKS" in settings:
         settings.setdefault("UV_FIND_LINKS", settings["PIP_FIND_LINKS"])
@@ -271,7 +273,11 @@ class Process:
         return time.monotonic(), (sum(fields) - sum(fields[3:5])) / tick, sum(map(int, own)) / tick
 
     def ask(self, timeout: float, **command: Any) -> Dict[str, Any]:
-        """Sends a command and returns its answer, with `others`: the cores that other processes used."""
+        """Sends a command and returns its answer.
+
+        It comes with `others`, the cores that other processes used, and `own`, the seconds that all
+        cores together worked for this one.
+        """
         before = self._used()
         try:
             self._process.stdin.write(json.dumps(command) + "\n")
@@ -280,7 +286,7 @@ class Process:
             pass  # It has died: the answer says how.
         answer = self.answer(timeout)
         wall, machine, own = (now - then for now, then in zip(self._used(), before))
-        return {**answer, "others": max(0.0, (machine - own) / wall)}
+        return {**answer, "others": max(0.0, (machine - own) / wall), "own": own}
 
     def close(self) -> None:
         """Ends the worker."""
@@ -346,33 +352,36 @@ class Measurements:
     def leave_out(self, system: str, reason: str) -> None:
         """Notes why a system is not measured (any more)."""
         self.missing.setdefault(system, reason)
-        _say(f"{system}: {reason}")
+        say(f"{system}: {reason}")
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Tells how far it is."""
     print(text, file=sys.stderr, flush=True)
 
 
-def _arguments(data: str, meta: Dict[str, Any], seed: int) -> Dict[str, Any]:
+def arguments_of(data: str, meta: Dict[str, Any], seed: int) -> Dict[str, Any]:
+    """What a worker is started with."""
     # As many targets in a step of RecBole, which makes a sequence of each, as in one of the others.
     per_step = round(protocol.BATCH_SIZE * sum(meta["counts"]) / meta["users"])
     return {"data": data, "seed": seed, "batch_targets": per_step}
 
 
-def _pythons(seconds: float, found: Measurements) -> Dict[str, str]:
-    pythons, deadline = {FOOTFALL: sys.executable}, time.monotonic() + seconds
+def interpreters(seconds: float, found: Measurements) -> Dict[str, str]:
+    """The interpreter of each system that can be measured; environments are made if need be."""
+    result, deadline = {FOOTFALL: sys.executable}, time.monotonic() + seconds
     for system in (RECTOOLS, RECBOLE):
         try:
-            pythons[system] = environment(system, deadline - time.monotonic())
+            result[system] = environment(system, deadline - time.monotonic())
         except Unavailable as error:
             found.leave_out(system, str(error))
-    return pythons
+    return result
 
 
 def run_quick(data: str, meta: Dict[str, Any], deadline: float) -> Measurements:
     """Short bursts in turns until the time is over; no quality."""
     found = Measurements()
-    pythons = _pythons(deadline - time.monotonic() - _QUICK_RESERVE, found)
+    pythons = interpreters(deadline - time.monotonic() - _QUICK_RESERVE, found)
     workers: Dict[str, Process] = {}
 
     def left() -> float:
@@ -393,7 +402,7 @@ def run_quick(data: str, meta: Dict[str, Any], deadline: float) -> Measurements:
         # Loading is not measured, so it need not be in turns.
         for system, python in pythons.items():
             log = os.path.join(data, f"{system}.log")
-            workers[system] = Process(system, python, _arguments(data, meta, 1), log)
+            workers[system] = Process(system, python, arguments_of(data, meta, 1), log)
         for system in pythons:
             attempt(system, lambda worker: worker.answer(left()))
         for system in list(workers):
@@ -422,14 +431,14 @@ def run_quick(data: str, meta: Dict[str, Any], deadline: float) -> Measurements:
 def run_full(data: str, meta: Dict[str, Any], seeds: int, seconds: float) -> Measurements:
     """Each system is trained for `seconds` from each seed."""
     found = Measurements()
-    pythons = _pythons(_SETUP_SECONDS, found)
+    pythons = interpreters(_SETUP_SECONDS, found)
     with np.load(os.path.join(data, protocol.HISTORY)) as history:
         users, items = history["users"], history["items"]
     for seed in range(1, seeds + 1):
         for system in [system for system in pythons if system not in found.missing]:
-            _say(f"seed {seed} of {seeds}: {system}")
+            say(f"seed {seed} of {seeds}: {system}")
             log = os.path.join(data, f"{system}.log")
-            worker = Process(system, pythons[system], _arguments(data, meta, seed), log)
+            worker = Process(system, pythons[system], arguments_of(data, meta, seed), log)
             try:
                 worker.answer(_START_SECONDS)
                 trained = worker.ask(seconds + _START_SECONDS, do="train", seconds=seconds)
@@ -483,7 +492,7 @@ def summary(found: Measurements, popularity: Dict[str, float]) -> Dict[str, Any]
     return result
 
 
-def _number(value: Optional[float], digits: int = 0) -> str:
+def number(value: Optional[float], digits: int = 0) -> str:
     return "-" if value is None else f"{value:,.{digits}f}"
 
 
@@ -505,10 +514,10 @@ def table(result: Dict[str, Any]) -> str:
         lines.append(
             (
                 system,
-                _number(one.get("targets_per_s")),
+                number(one.get("targets_per_s")),
                 "-" if times is None else f"{times:.2f} times",
-                _number(one.get("wall_targets_per_s")),
-                _number(one.get("eval_users_per_s")),
+                number(one.get("wall_targets_per_s")),
+                number(one.get("eval_users_per_s")),
                 _ranged(result["ndcg@10"][system]),
                 _ranged(result["hr@10"][system]),
             )
@@ -530,7 +539,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each system in the full run")
     parser.add_argument("--seconds", type=float, default=30.0, help="of each training in the full run")
     options = parser.parse_args(arguments)
-    events = os.path.join(datasets.fetch(_DATA_SET, say=_say), datasets.EVENTS)
+    events = os.path.join(datasets.fetch(_DATA_SET, say=say), datasets.EVENTS)
     with tempfile.TemporaryDirectory() as data:
         meta = prepare(events, data)
         print(

@@ -470,6 +470,9 @@ class TrainingSettings(settings.Settings):
       epochs: at most this many passes over the training windows; 0 exports the
         initial weights (for testing a gate).
       batch_size: windows per step, over all replicas; of `loop: {name: fit}`.
+      length_buckets: in how many widths the batches come, so that short windows are not computed
+        on as long ones; 1 is the windows' length alone, None as many as are worth it; of
+        `loop: {name: fit}`.
       learning_rate, weight_decay, clip_norm: of AdamW (Adam where `weight_decay` is 0).
       warmup_steps: steps of linear growth of the learning rate.
       patience: epochs without a better full-ranking NDCG@10 (of models of exposures: mean AUC of the
@@ -487,6 +490,7 @@ class TrainingSettings(settings.Settings):
 
     epochs: int = pydantic.Field(default=50, ge=0)
     batch_size: int = pydantic.Field(default=128, ge=1)
+    length_buckets: Optional[int] = pydantic.Field(default=None, ge=1)
     learning_rate: float = pydantic.Field(default=1e-3, gt=0)
     weight_decay: float = pydantic.Field(default=0.0, ge=0)
     clip_norm: Optional[float] = pydantic.Field(default=None, gt=0)
@@ -540,6 +544,11 @@ def check_loop(loop: LoopSettings, training: TrainingSettings) -> None:
         raise ValueError(
             f"training.batch_size goes with loop: {{name: fit}}; with tp it is users_per_step * user_batch "
             f"({loop.users_per_step} * {loop.user_batch}): leave it out, found {training.batch_size}"
+        )
+    if isinstance(loop, TPSettings) and training.length_buckets is not None:
+        raise ValueError(
+            "training.length_buckets goes with loop: {name: fit}; tp groups windows by user: leave it out, "
+            f"found {training.length_buckets}"
         )
 
 

@@ -36,7 +36,7 @@ def load(
         transform_spec.FeaturesSpec.from_json(custom["features"]),
         spec.Columns.from_json(custom["columns"]),
     )
-    labels = input_lib.read(train_files, transform_output, conversion.label_names(window.steps), cache=False)
+    labels = input_lib.read(train_files, transform_output, conversion.label_names(window.steps))
     rates = input_lib.base_rates(labels, window.steps)
     return conversion.Exposures(fields, window.steps, rates, window.keep_negatives)
 
@@ -62,7 +62,5 @@ def prepare(
         return model
 
     read = [*conversion.inputs_read(exposures.fields), *conversion.label_names(exposures.steps)]
-    train, evaluated = (
-        input_lib.read(files, transform_output, read, cache=False) for files in (train_files, eval_files)
-    )
+    train, evaluated = (input_lib.read(files, transform_output, read) for files in (train_files, eval_files))
     return build, train, lambda model: conversion_eval.StepMetrics(model, evaluated)

@@ -8,11 +8,9 @@ import tensorflow_transform as tft
 
 from schemas import errors
 from schemas import names
+from trainer import grouping
 
 _PARSE = 1024
-_SHUFFLE_BUFFER = 200_000
-# Seeds of two runs never meet as long as a run has fewer epochs than this.
-_EPOCHS = 1_000_003
 
 
 def files(patterns: Sequence[str]) -> List[str]:
@@ -31,14 +29,12 @@ def read(
     patterns: Sequence[str],
     transform_output: tft.TFTransformOutput,
     features: Sequence[str],
-    cache: bool = True,
 ) -> tf.data.Dataset:
     """Windows in the order of the files, parsed many at a time.
 
     Args:
       patterns: of gzip TFRecord files.
       features: which features to parse; others cost nothing.
-      cache: keep them in memory after the first pass; not for who reads only once.
 
     Returns:
       Elements are blocks of windows: dense features `[b, ...]`, sparse ones as SparseTensors.
@@ -47,31 +43,63 @@ def read(
     wanted = {name: spec[name] for name in features}
     # One file at a time: the order of the windows must not depend on how fast a file is read.
     records = tf.data.TFRecordDataset(files(patterns), compression_type="GZIP")
-    blocks = records.batch(_PARSE).map(
+    return records.batch(_PARSE).map(
         lambda serialized: tf.io.parse_example(serialized, wanted), num_parallel_calls=tf.data.AUTOTUNE
     )
-    return blocks.cache() if cache else blocks
+
+
+def per_place(held: Dict[str, tf.Tensor]) -> List[str]:
+    """The features of `columns` whose second dimension is that of `item_index`: a value for each place."""
+    length = held[names.ITEM_INDEX].shape[1]
+    return [name for name, values in held.items() if values.shape.rank > 1 and values.shape[1] == length]
 
 
 def training_batches(
-    blocks: tf.data.Dataset, windows: int, batch_size: int, seed: int, epoch: int
+    held: Dict[str, tf.Tensor],
+    rows: np.ndarray,
+    widths: np.ndarray,
+    choice: Sequence[int],
+    shares: int = 1,
+    fill: bool = False,
 ) -> tf.data.Dataset:
-    """The batches of one epoch in an order that `seed` and `epoch` alone decide.
+    """Batches of windows in the given order, without the padding that all windows of one have.
 
     Args:
-      blocks: of `read`, with dense features only.
-      windows: how many there are.
-      batch_size: over all replicas; the last batch is smaller.
+      held: of `columns`.
+      rows: `[batches, b]`, windows of each batch, `grouping.NOTHING` after them.
+      widths: `[batches]`, how many places of its windows a batch keeps, at most L.
+      choice: the widths that there are; a single one is known to the graph.
+      shares: a batch becomes so many elements, one after the other, of about as many windows.
+      fill: elements have b / shares windows, rounded up, of which the missing ones are all padding.
 
     Returns:
-      Elements are dicts of `[b, ...]`.
+      Elements are dicts of `[n, width, ...]` for features of `per_place`, `[n, ...]` for others.
     """
-    shuffled = blocks.unbatch().shuffle(
-        min(windows, _SHUFFLE_BUFFER), seed=seed * _EPOCHS + epoch, reshuffle_each_iteration=False
-    )
+    length, cut = held[names.ITEM_INDEX].shape[1], per_place(held)
+    # Neighbours go to different shares, so that all have as much to do.
+    rows = np.pad(rows, [[0, 0], [0, -rows.shape[1] % shares]], constant_values=grouping.NOTHING)
+    rows = rows.reshape([len(rows), -1, shares]).transpose([0, 2, 1]).reshape([len(rows) * shares, -1])
+
+    def gather(chosen: tf.Tensor, width: tf.Tensor) -> Dict[str, tf.Tensor]:
+        real = chosen != grouping.NOTHING
+        chosen = tf.maximum(chosen, 0) if fill else tf.boolean_mask(chosen, real)
+        kept = choice[0] if len(choice) == 1 else width
+        found = {}
+        for name, values in held.items():
+            value = tf.gather(values, chosen)
+            if name in cut:
+                value = value[:, length - kept :]
+            if fill:
+                mask = tf.reshape(real, [-1] + [1] * (value.shape.rank - 1))
+                value = tf.where(mask, value, tf.zeros([], value.dtype))
+            found[name] = value
+        return found
+
     options = tf.data.Options()
     options.deterministic = True
-    return shuffled.batch(batch_size).prefetch(tf.data.AUTOTUNE).with_options(options)
+    batches = tf.data.Dataset.from_tensor_slices((rows, np.repeat(widths, shares)))
+    batches = batches.map(gather, num_parallel_calls=tf.data.AUTOTUNE)
+    return batches.prefetch(tf.data.AUTOTUNE).with_options(options)
 
 
 def exposure_batches(
@@ -131,14 +159,6 @@ def columns(blocks: tf.data.Dataset) -> Dict[str, tf.Tensor]:
     with tf.device("CPU:0"):
         found = list(blocks)
         return {name: tf.concat([block[name] for block in found], axis=0) for name in blocks.element_spec}
-
-
-def count(blocks: tf.data.Dataset, feature: str = names.TARGET_ITEM_INDEX) -> int:
-    """How many windows there are (the first pass, which fills the cache)."""
-    total = blocks.reduce(
-        tf.constant(0, tf.int64), lambda n, block: n + tf.shape(block[feature], tf.int64)[0]
-    )
-    return int(total)
 
 
 def evaluation_features(model_features: Sequence[str]) -> List[str]:

@@ -179,12 +179,8 @@ def _of_next_items(settings: config.TrainerSettings, data: Data) -> _Parts:
     kind, grouped = _loop(settings.loop)
     if grouped:
         trained_on += input_lib.user_features()
-    # What is grouped is read once, and then kept in another form.
-    blocks = input_lib.read(data.train_files, data.transform_output, trained_on, cache=not grouped)
-    # The evaluation keeps its batches itself.
-    evaluated = input_lib.read(
-        data.eval_files, data.transform_output, input_lib.evaluation_features(reads), cache=False
-    )
+    blocks = input_lib.read(data.train_files, data.transform_output, trained_on)
+    evaluated = input_lib.read(data.eval_files, data.transform_output, input_lib.evaluation_features(reads))
     return kind, build, blocks, lambda model: ranking.FullRanking(model, evaluated, data.exclude_seen)
 
 

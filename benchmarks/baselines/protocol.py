@@ -19,7 +19,15 @@ HEADS = 2
 DROPOUT = 0.2
 LEARNING_RATE = 1e-3
 BATCH_SIZE = 64
+# Share of the items that are masked where a model learns from masks.
+MASK_RATIO = 0.2
+# Of GRU4Rec, and of Caser: items looked at, and filters of each height and over the items.
+HIDDEN = 128
+MARKOV = 5
+HORIZONTAL = 16
+VERTICAL = 4
 TOP = 10
+SASREC, GRU4REC, CASER, BERT4REC, CASM = "sasrec", "gru4rec", "caser", "bert4rec", "casm"
 # Of the prepared data; both hold `users`, `items`, in time order within a user.
 TRAIN = "train.npz"
 HISTORY = "history.npz"
@@ -27,7 +35,13 @@ META = "meta.json"
 
 
 class Worker:
-    """A worker's end. Whatever the system prints goes to standard error."""
+    """A worker's end. Whatever the system prints goes to standard error.
+
+    Attributes:
+      arguments: `data` (a folder), `seed`, `batch_targets` and, unless it is SASRec, `model`.
+      meta: see `training.prepare`.
+      model: the name of the model.
+    """
 
     def __init__(self) -> None:
         self._answers = os.fdopen(os.dup(1), "w")
@@ -35,6 +49,7 @@ class Worker:
         self.arguments = json.loads(sys.argv[1])
         with open(os.path.join(self.arguments["data"], META), encoding="utf-8") as stream:
             self.meta: Dict[str, Any] = json.load(stream)
+        self.model = self.arguments.get("model", SASREC)
         self._pieces: List[Tuple[int, float, float]] = []
         self._left = 0.0
         self._resumed = 0.0

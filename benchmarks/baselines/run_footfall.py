@@ -1,4 +1,4 @@
-"""Footfall's SASRec under the protocol of the benchmark: its own training loop and evaluation."""
+"""Footfall's models under the protocol of the benchmark: its own training loop and evaluation."""
 
 import os
 import tempfile
@@ -30,28 +30,49 @@ class _Paced(fit.Fit):
     """Stops at the ends of epochs, when the benchmark says so."""
 
     worker: protocol.Worker
-    targets: int
 
     def _report(self, record: Dict[str, float]) -> None:
         super()._report(record)
-        if not self.worker.piece(self.targets, record["seconds"]):
+        targets = round(record["targets_per_s"] * record["seconds"])
+        if not self.worker.piece(targets, record["seconds"]):
             raise _Finished
 
 
-def _padded(sequences: List[np.ndarray]) -> np.ndarray:
-    padded = np.full([len(sequences), protocol.LENGTH], names.PADDING_INDEX, np.int64)
+def _model(name: str) -> Dict[str, Any]:
+    """The settings of a model, as large as those of the other systems."""
+    own: Dict[str, Any] = {"blocks": protocol.BLOCKS, "heads": protocol.HEADS}
+    if name == protocol.GRU4REC:
+        own = {"hidden": protocol.HIDDEN}
+    elif name == protocol.CASER:
+        own = {"markov": protocol.MARKOV, "horizontal": protocol.HORIZONTAL, "vertical": protocol.VERTICAL}
+        own["tied"] = True
+    elif name == protocol.BERT4REC:
+        own["mask_ratio"] = protocol.MASK_RATIO
+    return {"name": name, "dim": protocol.DIM, "dropout": protocol.DROPOUT, **own}
+
+
+def _padded(sequences: List[np.ndarray], length: int) -> np.ndarray:
+    padded = np.full([len(sequences), length], names.PADDING_INDEX, np.int64)
     for row, items in zip(padded, sequences):
-        kept = items[-protocol.LENGTH :]
+        kept = items[-length:]
         row[len(row) - len(kept) :] = kept + names.FIRST_INDEX
     return padded
+
+
+def _behaviors(index: np.ndarray) -> np.ndarray:
+    """One of two behaviours for each event: the logs have none, and speed does not depend on which."""
+    return np.where(index == names.PADDING_INDEX, names.PADDING_INDEX, names.FIRST_INDEX + index % 2)
 
 
 def _training(worker: protocol.Worker) -> tf.data.Dataset:
     sequences = worker.sequences(protocol.TRAIN)
     features = {
-        names.ITEM_INDEX: _padded([items[:-1] for items in sequences]),
+        names.ITEM_INDEX: _padded([items[:-1] for items in sequences], worker.meta["length"]),
         names.TARGET_ITEM_INDEX: np.array([items[-1] + names.FIRST_INDEX for items in sequences], np.int64),
     }
+    if worker.model == protocol.CASM:
+        features[names.BEHAVIOR_INDEX] = _behaviors(features[names.ITEM_INDEX])
+        features[names.TARGET_BEHAVIOR_INDEX] = _behaviors(features[names.TARGET_ITEM_INDEX])
     return tf.data.Dataset.from_tensor_slices(features).batch(_BLOCK).cache()
 
 
@@ -69,6 +90,7 @@ def _evaluation(worker: protocol.Worker, histories: np.ndarray) -> tf.data.Datas
     held_out = [names.OOV_INDEX if item < 0 else item + names.FIRST_INDEX for item in worker.meta["held_out"]]
     features = {
         names.ITEM_INDEX: histories,
+        names.BEHAVIOR_INDEX: _behaviors(histories),
         names.TARGET_ITEM_INDEX: np.array(held_out, np.int64),
         names.SEEN_ITEM_INDEX: seen,
     }
@@ -80,13 +102,7 @@ def main() -> None:
     worker = protocol.Worker()
     settings = config.TrainerSettings.from_values(
         {
-            "model": {
-                "name": "sasrec",
-                "dim": protocol.DIM,
-                "blocks": protocol.BLOCKS,
-                "heads": protocol.HEADS,
-                "dropout": protocol.DROPOUT,
-            },
+            "model": _model(worker.model),
             "loss": {"name": "softmax"},
             "training": {
                 "epochs": _ENDLESS,
@@ -99,17 +115,22 @@ def main() -> None:
             },
         }
     )
-    catalogue = base.Catalogue(np.array(worker.meta["counts"], np.int64), protocol.LENGTH)
+    catalogue = base.Catalogue(
+        np.array(worker.meta["counts"], np.int64),
+        worker.meta["length"],
+        behaviors=2,
+        behavior_names=("view", "buy"),
+    )
 
     def build() -> base.SequenceModel:
         model = registry.load(settings.model.name)(settings.model, catalogue, seed=settings.training.seed)
         model.training_loss = next_item.build(settings.loss)
         return model
 
-    histories = _padded(worker.sequences(protocol.HISTORY))
+    histories = _padded(worker.sequences(protocol.HISTORY), worker.meta["length"])
     evaluated = _evaluation(worker, histories)
     with tempfile.TemporaryDirectory() as folder:
-        _Paced.worker, _Paced.targets = worker, sum(worker.meta["counts"])
+        _Paced.worker = worker
         loop = _Paced(
             build,
             settings.training,
@@ -125,8 +146,13 @@ def main() -> None:
             pass
     full = ranking.FullRanking(loop.model, evaluated, exclude_seen=True)
 
+    read = {
+        names.ITEM_INDEX: tf.constant(histories),
+        names.BEHAVIOR_INDEX: tf.constant(_behaviors(histories)),
+    }
+
     def scores() -> np.ndarray:
-        return loop.model.scores(loop.model.encode({names.ITEM_INDEX: tf.constant(histories)})).numpy()
+        return loop.model.scores(loop.model.encode(read)).numpy()
 
     def evaluate() -> Any:
         return full.evaluate()

@@ -1,10 +1,10 @@
-"""SASRec of RecBole under the protocol of the benchmark."""
+"""Models of RecBole under the protocol of the benchmark."""
 
 import logging
 import os
 import sys
 import tempfile
-from typing import Any, Iterator
+from typing import Any, Dict, Iterator
 
 import numpy as np
 import protocol
@@ -13,12 +13,20 @@ from recbole.config import Config
 from recbole.data.dataloader.general_dataloader import TrainDataLoader
 from recbole.data.dataset import SequentialDataset
 from recbole.data.interaction import Interaction
-from recbole.model.sequential_recommender.sasrec import SASRec
 from recbole.trainer import Trainer
-from recbole.utils import init_seed
+from recbole.utils import get_model, init_seed
 
 _NAME = "events"
+_MASKS = "MASK_INDEX"
 _ROWS = 256
+# It has no CASM: SASRec is nearest, without behaviours.
+_MODELS = {
+    protocol.SASREC: "SASRec",
+    protocol.GRU4REC: "GRU4Rec",
+    protocol.CASER: "Caser",
+    protocol.BERT4REC: "BERT4Rec",
+    protocol.CASM: "SASRec",
+}
 
 
 class _Finished(Exception):
@@ -34,7 +42,9 @@ class _Paced:
     def __iter__(self) -> Iterator[Any]:
         for batch in self._batches:
             yield batch
-            if not self._worker.piece(len(batch)):
+            # A row has one target, or as many as it has masks.
+            targets = len(batch) if _MASKS not in batch else int((batch[_MASKS] > 0).sum())
+            if not self._worker.piece(targets):
                 raise _Finished
 
 
@@ -48,13 +58,9 @@ def _write(worker: protocol.Worker, folder: str) -> None:
 
 
 def _config(worker: protocol.Worker, folder: str) -> Config:
-    values = {
-        "data_path": folder,
-        "checkpoint_dir": folder,
-        "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
-        "MAX_ITEM_LIST_LENGTH": protocol.LENGTH,
-        # The held-out events are not in the file, so all of it is for training.
-        "eval_args": {"split": {"RS": [1.0, 0.0, 0.0]}, "order": "TO", "group_by": "user", "mode": "full"},
+    model = worker.model
+    length, rows = worker.meta["length"], worker.arguments["batch_targets"]
+    own: Dict[str, Any] = {
         "n_layers": protocol.BLOCKS,
         "n_heads": protocol.HEADS,
         "hidden_size": protocol.DIM,
@@ -62,23 +68,45 @@ def _config(worker: protocol.Worker, folder: str) -> Config:
         "hidden_act": "relu",
         "hidden_dropout_prob": protocol.DROPOUT,
         "attn_dropout_prob": protocol.DROPOUT,
+    }
+    if model == protocol.BERT4REC:
+        # A row has several targets, so that a step has as many rows as others have sequences.
+        rows = protocol.BATCH_SIZE
+        own.update({"inner_size": 4 * protocol.DIM, "hidden_act": "gelu", "mask_ratio": protocol.MASK_RATIO})
+    elif model == protocol.GRU4REC:
+        own = {"hidden_size": protocol.HIDDEN, "num_layers": 1}
+    elif model == protocol.CASER:
+        # Its M is the length of the sequences.
+        length = protocol.MARKOV
+        own = {"nh": protocol.HORIZONTAL, "nv": protocol.VERTICAL, "reg_weight": 0.0}
+    values = {
+        "data_path": folder,
+        "checkpoint_dir": folder,
+        "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
+        "MAX_ITEM_LIST_LENGTH": length,
+        # The held-out events are not in the file, so all of it is for training.
+        "eval_args": {"split": {"RS": [1.0, 0.0, 0.0]}, "order": "TO", "group_by": "user", "mode": "full"},
+        "embedding_size": protocol.DIM,
+        "dropout_prob": protocol.DROPOUT,
+        **own,
         "loss_type": "CE",
         "train_neg_sample_args": None,
         "learning_rate": protocol.LEARNING_RATE,
-        "train_batch_size": worker.arguments["batch_targets"],
+        "train_batch_size": rows,
         "use_gpu": False,
         "show_progress": False,
         "seed": worker.arguments["seed"],
     }
-    return Config(model="SASRec", dataset=_NAME, config_dict=values)
+    return Config(model=_MODELS[model], dataset=_NAME, config_dict=values)
 
 
-def _scores(worker: protocol.Worker, dataset: SequentialDataset, model: SASRec) -> np.ndarray:
+def _scores(worker: protocol.Worker, dataset: SequentialDataset, model: Any) -> np.ndarray:
     sequences = worker.sequences(protocol.HISTORY)
     items = len(worker.meta["counts"])
     ids = dataset.token2id("item_id", [str(item) for item in range(items)])
-    histories = np.zeros([len(sequences), protocol.LENGTH], np.int64)
-    lengths = np.array([min(len(sequence), protocol.LENGTH) for sequence in sequences])
+    longest = worker.meta["length"]
+    histories = np.zeros([len(sequences), longest], np.int64)
+    lengths = np.array([min(len(sequence), longest) for sequence in sequences])
     for row, length, sequence in zip(histories, lengths, sequences):
         row[:length] = ids[sequence[-length:]]
     model.eval()
@@ -105,7 +133,7 @@ def main() -> None:
         init_seed(config["seed"], config["reproducibility"])
         dataset = SequentialDataset(config)
         train = TrainDataLoader(config, dataset.build()[0], None, shuffle=True)
-        model = SASRec(config, train.dataset).to(config["device"])
+        model = get_model(config["model"])(config, train.dataset).to(config["device"])
         trainer = Trainer(config, model)
         batches = _Paced(train, worker)
         try:

@@ -1,8 +1,8 @@
-"""SASRec of RecTools under the protocol of the benchmark."""
+"""SASRec and BERT4Rec of RecTools under the protocol of the benchmark."""
 
 import time
 import warnings
-from typing import Any
+from typing import Any, Dict
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,7 @@ import protocol
 import pytorch_lightning
 from rectools import Columns
 from rectools.dataset import Dataset
-from rectools.models import SASRecModel
+from rectools.models import BERT4RecModel, SASRecModel
 
 _ENDLESS = 1_000_000
 
@@ -36,7 +36,8 @@ class _Paced(pytorch_lightning.Callback):
         self._start = time.perf_counter()
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        # All epochs have the same targets: counting costs time only in the one that warms up.
+        # All epochs have the same targets (or, drawn, about as many): counting costs time only in
+        # the one that warms up.
         if not self._epochs:
             self._targets += int((batch["y"] != 0).sum())
 
@@ -79,16 +80,21 @@ def main() -> None:
             callbacks=[_Paced(worker)],
         )
 
-    model = SASRecModel(
+    own: Dict[str, Any] = {}
+    if worker.model == protocol.BERT4REC:
+        own["mask_prob"] = protocol.MASK_RATIO
+    kind = BERT4RecModel if worker.model == protocol.BERT4REC else SASRecModel
+    model = kind(
         n_blocks=protocol.BLOCKS,
         n_heads=protocol.HEADS,
         n_factors=protocol.DIM,
         dropout_rate=protocol.DROPOUT,
-        session_max_len=protocol.LENGTH,
+        session_max_len=worker.meta["length"],
         loss="softmax",
         lr=protocol.LEARNING_RATE,
         batch_size=protocol.BATCH_SIZE,
         get_trainer_func=trainer,
+        **own,
     )
     model.fit(_dataset(worker, protocol.TRAIN))
     history = _dataset(worker, protocol.HISTORY)

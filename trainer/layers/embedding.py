@@ -51,3 +51,23 @@ class ItemEmbedding(tf.keras.layers.Layer):
     def vectors(self, rows: tf.Tensor) -> tf.Tensor:
         """The vectors of catalogue rows `[...]` (0-based): `[..., D]`."""
         return tf.gather(self.table, rows + names.FIRST_INDEX)
+
+
+def last_positions(table: tf.Tensor, inputs: tf.Tensor) -> tf.Tensor:
+    """The vectors of the positions of a sequence that may have lost padding at its left.
+
+    Args:
+      table: `[L, D]`, the last row for the last event.
+      inputs: `[B, W, D]` with W of at most L.
+
+    Returns:
+      `[W, D]` of the type of `inputs`.
+
+    Raises:
+      ValueError: if it is known that W is more than L.
+    """
+    longest, width = table.shape[0], inputs.shape[1]
+    if width is not None and width > longest:
+        raise ValueError(f"sequences have at most {longest} positions, found {width}")
+    width = tf.shape(inputs)[1] if width is None else width
+    return tf.cast(table, inputs.dtype)[longest - width :]

@@ -1,5 +1,6 @@
 """The plain training loop, and what all loops share: epochs, early stopping, checkpoints, resumption."""
 
+import functools
 import json
 import logging
 import math
@@ -7,10 +8,12 @@ import os
 import time
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
+import numpy as np
 import tensorflow as tf
 
 import schemas  # noqa: F401  selects Keras 2
 from schemas import names
+from trainer import bucketing
 from trainer import config
 from trainer import input as input_lib
 from trainer import optimizers
@@ -182,37 +185,46 @@ class Loop:
         del sums
         return {}
 
-    def _descend(self, batch: Dict[str, tf.Tensor], places: tf.Tensor) -> tf.Tensor:
+    def _descend(
+        self, batch: Dict[str, tf.Tensor], places: tf.Tensor, factor: Optional[tf.Tensor] = None
+    ) -> tf.Tensor:
         """An optimiser step along the mean loss over the targets of all replicas.
 
         Args:
           batch: this replica's share.
           places: a number near that of its targets, so that the loss has the size of a mean (float16
             needs it).
+          factor: of the gradient; None is 1.
 
         Returns:
           The summed loss and the number of targets of this replica's share, `[2]`.
         """
         scales = isinstance(self._optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
-
-        def gradients() -> Any:
-            with tf.GradientTape() as tape:
-                total, count = self.model.summed_loss(batch, training=True)
-                loss = tf.math.divide_no_nan(total, places)
-                loss = self._optimizer.get_scaled_loss(loss) if scales else loss
-            return total, count, tape.gradient(loss, self.model.trainable_variables)
-
-        compute = tf.function(gradients, jit_compile=True) if self._settings.xla else gradients
-        total, count, grads = compute()
+        total, count, grads = self._gradients(batch, places)
         if scales:
             grads = self._optimizer.get_unscaled_gradients(grads)
         # The mean over the targets of all replicas: each adds its share of the gradient.
         share = tf.math.divide_no_nan(places, sum_over_replicas(count))
+        if factor is not None:
+            share *= factor
         grads = sum_over_replicas([times(gradient, share) for gradient in grads])
         self._optimizer.apply_gradients(
             zip(grads, self.model.trainable_variables), skip_gradients_aggregation=True
         )
         return tf.stack([total, count])
+
+    def _gradients(self, batch: Dict[str, tf.Tensor], places: tf.Tensor) -> Any:
+        """The summed loss, the number of targets, and the (scaled) gradient of that sum over `places`."""
+
+        def gradients() -> Any:
+            with tf.GradientTape() as tape:
+                total, count = self.model.summed_loss(batch, training=True)
+                loss = tf.math.divide_no_nan(total, places)
+                if isinstance(self._optimizer, tf.keras.mixed_precision.LossScaleOptimizer):
+                    loss = self._optimizer.get_scaled_loss(loss)
+            return total, count, tape.gradient(loss, self.model.trainable_variables)
+
+        return (tf.function(gradients, jit_compile=True) if self._settings.xla else gradients)()
 
     def _run_steps(self, iterator: Any, steps: tf.Tensor) -> tf.Tensor:
         sums = tf.zeros([len(self.sums)])
@@ -357,21 +369,68 @@ class Loop:
 
 
 class Fit(Loop):
-    """One optimiser step on each batch of `batch_size` windows; see `Loop`."""
+    """One optimiser step on each batch of `batch_size` windows; see `Loop`.
 
-    def _batches(self, epoch: int, done: int) -> Tuple[Any, int]:
-        settings = self._settings
-        batches = input_lib.training_batches(
-            self._train, self._windows, settings.batch_size, settings.seed, epoch
-        )
-        steps = -(-self._windows // settings.batch_size)
-        batches = batches.skip(done)
-        if self._strategy.num_replicas_in_sync > 1:
-            batches = self._strategy.experimental_distribute_dataset(batches)
-        return batches, steps
+    Windows of about the same length share a batch, which is no wider than they need (see
+    `bucketing`). A step follows the mean loss over the targets of its batch. A target of a batch of
+    short windows would so weigh more than one among long ones; where widths differ, the gradient is
+    therefore multiplied by the length of the batch's windows over that of all: over an epoch, all
+    targets weigh the same, as they do in batches that are drawn from all windows.
+    """
 
     def _prepare(self) -> None:
-        self._windows = input_lib.count(self._train)
+        self._columns = input_lib.columns(self._train)
+        index = self._columns[names.ITEM_INDEX].numpy()
+        real, length = bucketing.lengths(index), index.shape[1]
+        kept = self.model.padding_needed
+        needed = np.full_like(real, length) if kept is None else np.minimum(real + kept, length)
+        self._widths = bucketing.widths(needed, length, self._settings.length_buckets)
+        self._grouped = bucketing.LengthBatches(needed, self._widths, self._settings.batch_size)
+        self._mean_length = max(1.0, float(real.mean()))
+
+    def _batches(self, epoch: int, done: int) -> Tuple[Any, int]:
+        rows, widths = self._grouped.order(self._settings.seed, epoch)
+        replicas = self._strategy.num_replicas_in_sync
+        batches = input_lib.training_batches(
+            self._columns,
+            rows[done:],
+            widths[done:],
+            self._widths,
+            shares=replicas,
+            # XLA compiles for each shape, so all batches of a width have one.
+            fill=self._settings.xla,
+        )
+        if replicas > 1:
+            # Cut into shares above: what TensorFlow cuts may have windows of two batches.
+            batches = self._strategy.distribute_datasets_from_function(lambda context, local=batches: local)
+        return batches, len(rows)
 
     def _one_step(self, batch: Dict[str, tf.Tensor]) -> tf.Tensor:
-        return self._descend(batch, tf.cast(tf.size(batch[names.ITEM_INDEX]), tf.float32))
+        factor = self._relative_length(batch[names.ITEM_INDEX]) if len(self._widths) > 1 else None
+        return self._descend(batch, tf.cast(tf.size(batch[names.ITEM_INDEX]), tf.float32), factor)
+
+    def _gradients(self, batch: Dict[str, tf.Tensor], places: tf.Tensor) -> Any:
+        if len(self._widths) == 1 or not self.model.graph_per_width:
+            return super()._gradients(batch, places)
+        compute = super()._gradients
+        branches = [
+            lambda width=width: compute(self._of_width(batch, width), places) for width in self._widths
+        ]
+        width = tf.shape(batch[names.ITEM_INDEX])[1:]
+        return tf.switch_case(tf.searchsorted(self._widths, width)[0], branches)
+
+    def _of_width(self, batch: Dict[str, tf.Tensor], width: int) -> Dict[str, tf.Tensor]:
+        """The same, with its width known to the graph."""
+        shaped = {
+            name: tf.ensure_shape(batch[name], [None, width, *batch[name].shape[2:]])
+            for name in input_lib.per_place(self._columns)
+        }
+        return {**batch, **shaped}
+
+    def _relative_length(self, index: tf.Tensor) -> tf.Tensor:
+        """The mean length of the windows of all replicas' shares over that of all windows."""
+        real = index != names.PADDING_INDEX
+        # A window that only fills a shape up is all padding.
+        parts = [tf.cast(real, tf.float32), tf.cast(tf.reduce_any(real, axis=1), tf.float32)]
+        events, windows = tf.unstack(sum_over_replicas(tf.stack([tf.reduce_sum(part) for part in parts])))
+        return tf.math.divide_no_nan(events, windows) / self._mean_length

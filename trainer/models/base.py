@@ -65,6 +65,12 @@ class SequenceModel(tfrs.Model):
     inputs_read: Tuple[str, ...] = (names.ITEM_INDEX,)
     # What the loss reads besides those and the target item.
     loss_inputs_read: Tuple[str, ...] = ()
+    # How many places of padding have to stay before a history so that states and losses are those
+    # of the whole window (as far as it has them); None: nothing may be cut off.
+    padding_needed: Optional[int] = 0
+    # Whether training is faster where the graph knows the width of a batch. It is then built for
+    # each width, which takes its time; others are built once for all.
+    graph_per_width: bool = False
 
     def __init__(self, settings: Any, catalogue: Catalogue, seed: int = 0):
         super().__init__()

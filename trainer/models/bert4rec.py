@@ -8,6 +8,7 @@ from schemas import names
 from trainer import config
 from trainer.layers import attention
 from trainer.layers import dropout
+from trainer.layers import embedding
 from trainer.layers import transformer
 from trainer.models import base
 
@@ -26,6 +27,9 @@ class BERT4Rec(base.EmbeddingModel):
       settings: see `config.BERT4RecSettings`.
       catalogue, seed: see `base.SequenceModel`.
     """
+
+    # The target stands behind the history, whose first event would otherwise fall out.
+    padding_needed = 1
 
     def __init__(self, settings: config.BERT4RecSettings, catalogue: base.Catalogue, seed: int = 0):
         super().__init__(settings, catalogue, seed)
@@ -71,7 +75,7 @@ class BERT4Rec(base.EmbeddingModel):
         items = self._items(index)
         hidden = tf.where(masked[:, :, tf.newaxis], tf.cast(self._mask, items.dtype), items)
         # Section 3.4, and the normalisation and dropout of BERT's input.
-        hidden = self._input_norm(hidden + tf.cast(self._positions, items.dtype))
+        hidden = self._input_norm(hidden + embedding.last_positions(self._positions, items))
         hidden = self._dropout(hidden, training=training)
         bias = attention.key_bias(masked | (index != names.PADDING_INDEX), hidden.dtype)
         for block in self._blocks:

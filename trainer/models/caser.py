@@ -1,7 +1,7 @@
 """Caser: personalized top-N sequential recommendation via convolutional sequence embedding (Tang and
 Wang, WSDM 2018)."""
 
-from typing import List
+from typing import Any, List
 
 import tensorflow as tf
 
@@ -55,21 +55,36 @@ class Caser(base.EmbeddingModel):
     def encode_positions(self, features: base.Features, training: bool = False) -> tf.Tensor:
         """The state after each position: `[B, L, D]`."""
         index = features[names.ITEM_INDEX]
+        length = tf.shape(index)[1] if index.shape[1] is None else index.shape[1]
         # Embeddings of padding are zeros, as are those before the window.
         items = tf.pad(self._items(index), [[0, 0], [self.settings.markov - 1, 0], [0, 0]])
-        convolved = self._horizontal(items)
+        convolved = self._horizontal(items, length)
         if self._vertical is not None:
-            convolved.append(self._weighted_sums(items))
+            convolved += self._weighted_sums(items, length)
         hidden = self._dropout(tf.concat(convolved, axis=2), training=training)
         return self._dense(hidden)
 
-    def _horizontal(self, items: tf.Tensor) -> List[tf.Tensor]:
-        """`[B, M - 1 + L, D]` to the largest values of the filters of each height, `[B, L, n]`."""
-        markov, values = self.settings.markov, []
-        for height, (filters, bias) in enumerate(zip(self._filters, self._biases), start=1):
-            at_places = tf.nn.conv1d(items, tf.cast(filters, items.dtype), stride=1, padding="VALID")
-            places = markov - height + 1
-            length = at_places.shape[1] - places + 1
+    def _horizontal(self, items: tf.Tensor, length: Any) -> List[tf.Tensor]:
+        """`[B, M - 1 + L, D]` to the largest values of the filters of each height, `[B, L, n]`.
+
+        One matrix product applies all rows of all filters to all events; the convolutions are sums
+        of what it makes.
+        """
+        number, dim = self.settings.horizontal, self.settings.dim
+        rows = [tf.reshape(tf.transpose(filters, [1, 0, 2]), [dim, -1]) for filters in self._filters]
+        rows = tf.cast(tf.concat(rows, axis=1), items.dtype)
+        # As a matrix: the product of more dimensions with a matrix is slow, and TensorFlow 2.16's
+        # (oneDNN) overwrites memory where one of them is 1.
+        products = tf.matmul(tf.reshape(items, [-1, dim]), rows)
+        products = tf.reshape(products, [-1, length + self.settings.markov - 1, rows.shape[1]])
+        # Split rather than sliced: the gradient of a slice fills the whole tensor with zeros.
+        of_row = iter(tf.split(products, rows.shape[1] // number, axis=2))
+        values = []
+        for height, bias in enumerate(self._biases, start=1):
+            places = self.settings.markov - height + 1
+            # The filter at place p of the frame of position t covers the events t + p to t + p + height - 1.
+            steps = length + places - 1
+            at_places = tf.add_n([next(of_row)[:, row : row + steps] for row in range(height)])
             largest = at_places[:, :length]
             for place in range(1, places):
                 largest = tf.maximum(largest, at_places[:, place : place + length])
@@ -77,9 +92,12 @@ class Caser(base.EmbeddingModel):
             values.append(tf.nn.relu(largest + tf.cast(bias, items.dtype)))
         return values
 
-    def _weighted_sums(self, items: tf.Tensor) -> tf.Tensor:
-        """`[B, M - 1 + L, D]` to `[B, L, D * n]`."""
-        length = items.shape[1] - self.settings.markov + 1
-        frames = tf.stack([items[:, m : m + length] for m in range(self.settings.markov)], axis=3)
-        sums = tf.matmul(frames, tf.cast(self._vertical, items.dtype))
-        return tf.reshape(sums, [-1, length, self.settings.dim * self.settings.vertical])
+    def _weighted_sums(self, items: tf.Tensor, length: Any) -> List[tf.Tensor]:
+        """`[B, M - 1 + L, D]` to the sums of each vertical filter, `[B, L, D]`."""
+        markov, number = self.settings.markov, self.settings.vertical
+        frames = tf.stack([items[:, m : m + length] for m in range(markov)])
+        # Filters by events first: a product of two matrices, and nothing is transposed.
+        sums = tf.matmul(
+            tf.cast(self._vertical, items.dtype), tf.reshape(frames, [markov, -1]), transpose_a=True
+        )
+        return tf.unstack(tf.reshape(sums, [number, -1, length, self.settings.dim]))

@@ -108,7 +108,7 @@ class CASM(base.EmbeddingModel):
         hidden = self._items(index)
         if self._behaviors is not None:
             hidden = tf.concat([hidden, self._behaviors(features[names.BEHAVIOR_INDEX])], axis=2)
-        hidden = hidden * self._width**0.5 + tf.cast(self._positions, hidden.dtype)
+        hidden = hidden * self._width**0.5 + embedding.last_positions(self._positions, hidden)
         hidden = self._dropout(hidden, training=training)
         bias = attention.causal_bias(index != names.PADDING_INDEX, hidden.dtype)
         for block in self._blocks:

@@ -23,6 +23,9 @@ class GRU4Rec(base.EmbeddingModel):
       catalogue, seed: see `base.SequenceModel`.
     """
 
+    # Steps are unrolled.
+    graph_per_width = True
+
     def __init__(self, settings: config.GRU4RecSettings, catalogue: base.Catalogue, seed: int = 0):
         super().__init__(settings, catalogue, seed, tied=settings.tied)
         self._dropout = dropout.Dropout(settings.dropout, self.generator)

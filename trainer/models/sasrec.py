@@ -6,6 +6,7 @@ from schemas import names
 from trainer import config
 from trainer.layers import attention
 from trainer.layers import dropout
+from trainer.layers import embedding
 from trainer.layers import transformer
 from trainer.models import base
 
@@ -45,7 +46,7 @@ class SASRec(base.EmbeddingModel):
         index = features[names.ITEM_INDEX]
         # Section III-A: item plus position; scaled as in the authors' code.
         items = self._items(index)
-        hidden = items * self.settings.dim**0.5 + tf.cast(self._positions, items.dtype)
+        hidden = items * self.settings.dim**0.5 + embedding.last_positions(self._positions, items)
         hidden = self._dropout(hidden, training=training)
         bias = attention.causal_bias(index != names.PADDING_INDEX, hidden.dtype)
         for block in self._blocks:

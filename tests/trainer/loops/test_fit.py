@@ -1,5 +1,10 @@
 """The training loop: equal runs, resumption, early stopping, and what stops it."""
 
+import dataclasses
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -11,11 +16,11 @@ from trainer.loops import fit
 from trainer.losses import next_item
 
 
-def blocks(rows=90, seed=0, evaluation=False):
+def blocks(rows=90, seed=0, evaluation=False, length=harness.LENGTH):
     """Windows in which the next item follows from the last one."""
     rng = np.random.default_rng(seed)
     start = rng.integers(0, harness.SIZE, [rows, 1])
-    walk = names.FIRST_INDEX + (start + np.arange(harness.LENGTH + 1)) % harness.SIZE
+    walk = names.FIRST_INDEX + (start + np.arange(length + 1)) % harness.SIZE
     features = {names.ITEM_INDEX: walk[:, :-1], names.TARGET_ITEM_INDEX: walk[:, -1]}
     data = tf.data.Dataset.from_tensor_slices(features)
     if evaluation:
@@ -24,26 +29,43 @@ def blocks(rows=90, seed=0, evaluation=False):
     return data.batch(32).cache()
 
 
-def loop(folder, training=None, loss=None):
+def uneven(rows=90, seed=0):
+    """The same windows, most of them short."""
+    needed = np.random.default_rng(seed + 1).choice([1, 2, 12, 20], rows, p=[0.4, 0.3, 0.2, 0.1])
+    rng = np.random.default_rng(seed)
+    walk = names.FIRST_INDEX + (rng.integers(0, harness.SIZE, [rows, 1]) + np.arange(21)) % harness.SIZE
+    real = np.arange(20) >= 20 - needed[:, np.newaxis]
+    features = {
+        names.ITEM_INDEX: np.where(real, walk[:, :-1], names.PADDING_INDEX),
+        names.TARGET_ITEM_INDEX: walk[:, -1],
+    }
+    return tf.data.Dataset.from_tensor_slices(features).batch(32)
+
+
+def loop(folder, training=None, loss=None, model=None, train=None, devices=("CPU:0",)):
     settings = config.TrainerSettings.from_values(
         {
-            "model": {"name": "sasrec", "dim": 8, "blocks": 1, "heads": 2, "dropout": 0.3},
+            "model": model or {"name": "sasrec", "dim": 8, "blocks": 1, "heads": 2, "dropout": 0.3},
             "loss": loss or {"name": "bce", "negatives": 2},
             "training": {"epochs": 4, "batch_size": 16, "learning_rate": 0.01, **(training or {})},
         }
     )
 
+    train = blocks() if train is None else train
+    length = train.element_spec[names.ITEM_INDEX].shape[1]
+    catalogue = dataclasses.replace(harness.catalogue(), window_length=length)
+
     def build():
-        model = registry.load("sasrec")(settings.model, harness.catalogue(), seed=settings.training.seed)
+        model = registry.load(settings.model.name)(settings.model, catalogue, seed=settings.training.seed)
         model.training_loss = next_item.build(settings.loss)
         return model
 
     return fit.Fit(
         build,
         settings.training,
-        tf.distribute.MirroredStrategy(["CPU:0"]),
-        blocks(),
-        lambda model: ranking.FullRanking(model, blocks(20, 1, evaluation=True), exclude_seen=False),
+        tf.distribute.MirroredStrategy(list(devices)),
+        train,
+        lambda model: ranking.FullRanking(model, blocks(20, 1, True, length), exclude_seen=False),
         str(folder / "checkpoints"),
         str(folder / "tensorboard"),
     )
@@ -70,14 +92,18 @@ class Killed(Exception):
     """Stands for a process that dies."""
 
 
-@pytest.mark.parametrize("where", ["between epochs", "within an epoch"])
-def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(tmp_path, where, monkeypatch):
+@pytest.mark.parametrize(
+    "where, windows",
+    [("between epochs", blocks), ("within an epoch", blocks), ("within an epoch", uneven)],
+)
+def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(tmp_path, where, windows, monkeypatch):
     monkeypatch.setattr(fit, "_STEPS_PER_CALL", 2)
-    whole = loop(tmp_path / "whole")
+    whole = loop(tmp_path / "whole", train=windows())
+    assert len(whole._widths) == (3 if windows is uneven else 1)
     expected = whole.run()
 
     settings = {"checkpoint_seconds": 1e-9}
-    killed = loop(tmp_path / "killed", settings)
+    killed = loop(tmp_path / "killed", settings, train=windows())
     save, saves = killed._save, []
 
     def save_and_die():
@@ -92,12 +118,96 @@ def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(tmp_path, where,
         killed.run()
     assert (saves[-1] == 0) == (where == "between epochs")
 
-    resumed = loop(tmp_path / "killed", settings)
+    resumed = loop(tmp_path / "killed", settings, train=windows())
     found = resumed.run()
     assert found["resumed_from_epoch"] == 1
     assert_equal(resumed, whole)
     assert [e["loss"] for e in found["epochs"]] == [e["loss"] for e in expected["epochs"]]
     assert found["best_epoch"] == expected["best_epoch"]
+
+
+def test_all_targets_weigh_the_same_whatever_batch_they_are_in(tmp_path, monkeypatch):
+    """The steps of an epoch of full batches add up to as many times the gradient of the mean over all.
+
+    The learning rate is so small that the weights all but stay; the way they go is measured in it.
+    """
+    rate = 1e-5
+    monkeypatch.setattr(fit, "build_optimizer", lambda _: tf.keras.optimizers.SGD(rate))
+    model = {"name": "sasrec", "dim": 8, "blocks": 1, "heads": 2, "dropout": 0.0}
+    one = loop(tmp_path, {"epochs": 1, "batch_size": 15}, {"name": "softmax"}, model, uneven())
+    assert one._widths == [8, 16, 20] and one._batches(0, 0)[1] == 6
+    everything = next(iter(uneven().unbatch().batch(1000)))
+    with tf.GradientTape() as tape:
+        mean = one.model.compute_loss(everything, training=True)
+    # The embeddings: small values, of which small changes are known well.
+    table = one.model._items.table
+    gradient = tf.convert_to_tensor(tape.gradient(mean, table)).numpy()
+    before = table.numpy()
+    history = one.run()
+    assert history["epochs"][0]["loss"] == pytest.approx(float(mean), rel=1e-3)
+    np.testing.assert_allclose((before - table.numpy()) / rate, 6 * gradient, rtol=0.02, atol=0.005)
+
+
+@pytest.mark.parametrize("name", ["gru4rec", "bert4rec", "caser"])
+def test_other_models_train_on_widths(tmp_path, name):
+    """Of which one is unrolled by the width, one has a place more, and one reaches before the window."""
+    one = loop(tmp_path, {"epochs": 2}, {"name": "softmax"}, {"name": name, "dim": 8}, uneven())
+    before = weights(one)
+    losses = [epoch["loss"] for epoch in one.run()["epochs"]]
+    assert len(one._widths) > 1 and np.isfinite(losses).all()
+    assert all((old != new).any() for old, new in zip(before, weights(one)))
+
+
+def test_a_model_that_needs_all_padding_gets_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(registry.load("sasrec"), "padding_needed", None)
+    assert loop(tmp_path, train=uneven())._widths == [20]
+
+
+_REPLICAS = """
+import pathlib, sys
+import schemas
+import tensorflow as tf
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
+import numpy as np
+from tests.trainer.loops import test_fit
+
+name, xla = sys.argv[2], sys.argv[3] == "xla"
+found = []
+for replicas in (1, 2):
+    # 91 windows: one is left, which only one of the replicas gets.
+    one = test_fit.loop(
+        pathlib.Path(sys.argv[1]) / str(replicas),
+        {"epochs": 1, "batch_size": 15, "xla": xla and replicas > 1},
+        {"name": "softmax"},
+        {"name": name, "dim": 8, "dropout": 0.0},
+        test_fit.uneven(91),
+        [f"CPU:{n}" for n in range(replicas)],
+    )
+    assert len(one._widths) == 3 and one._strategy.num_replicas_in_sync == replicas
+    history = one.run()
+    found.append((history["epochs"][0]["loss"], test_fit.weights(one)))
+np.testing.assert_allclose(found[1][0], found[0][0], rtol=1e-4)
+for a, b in zip(found[1][1], found[0][1]):
+    np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+print("equal")
+"""
+
+
+@pytest.mark.parametrize("name, xla", [("sasrec", "xla"), ("gru4rec", "plain")])
+def test_replicas_and_xla_train_on_widths_as_one_device_does(tmp_path, name, xla):
+    """In a process of its own, since devices are split before TensorFlow starts."""
+    script = tmp_path / "replicas.py"
+    script.write_text(_REPLICAS)
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path), name, xla],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": root},
+        check=False,
+    )
+    assert done.returncode == 0 and done.stdout.endswith("equal\n"), done.stderr[-3000:]
 
 
 def test_it_learns_and_ends_with_its_best_weights(tmp_path):

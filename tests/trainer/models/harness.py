@@ -63,7 +63,7 @@ def run_model_test(
     learning_rate: float = 0.02,
     steps: int = 150,
 ) -> None:
-    """Checks shapes, padding, causality, gradients, overfitting, XLA, saving, export and two replicas.
+    """Checks shapes, padding (also cut off), causality, gradients, overfitting, XLA, saving, export and two replicas.
 
     Args:
       values: the `model` part of an experiment, with a small model.
@@ -83,6 +83,7 @@ def run_model_test(
     np.testing.assert_allclose(model.item_vectors(rows), tf.gather(model.item_table(), rows))
     np.testing.assert_array_equal(model(features), embedding)
     _check_padding(model)
+    _check_trimming(values)
     if causal:
         _check_causality(model)
     if trains:
@@ -105,6 +106,40 @@ def _check_padding(model: base.SequenceModel) -> None:
     # A row alone gives what it gives among others.
     alone = {name: value[2:3] for name, value in features.items()}
     np.testing.assert_allclose(model.encode(alone)[0], model.encode(features)[2], rtol=1e-4, atol=1e-5)
+
+
+def _check_trimming(values: Dict[str, Any]) -> None:
+    """Without the padding that all windows have, states, loss and gradients are the same."""
+    model, features = build({**values, "dropout": 0.0} if "dropout" in values else values), batch(8)
+    if model.padding_needed is None:
+        return
+    for longest in (1, LENGTH // 2, LENGTH - 1):
+        # Of the last events, so that the longest history has just as many.
+        cut = LENGTH - longest
+        whole = {
+            name: tf.where(tf.range(LENGTH) >= cut, value, names.PADDING_INDEX)
+            if value.shape.rank > 1
+            else value
+            for name, value in features.items()
+        }
+        start = max(0, cut - model.padding_needed)
+        short = {name: value[:, start:] if value.shape.rank > 1 else value for name, value in whole.items()}
+        np.testing.assert_allclose(model.encode(short), model.encode(whole), rtol=1e-5, atol=1e-6)
+        for model.static_shapes in (False, True):
+            (found, gradients), (expected, others) = (
+                _loss_and_gradients(model, one) for one in (short, whole)
+            )
+            np.testing.assert_allclose(found, expected, rtol=1e-5)
+            for one, two in zip(gradients, others):
+                np.testing.assert_allclose(one, two, rtol=1e-3, atol=1e-5)
+    model.static_shapes = False
+
+
+def _loss_and_gradients(model: base.SequenceModel, features: Dict[str, tf.Tensor]) -> Any:
+    with tf.GradientTape() as tape:
+        found = model.summed_loss(features, training=False)
+    gradients = tape.gradient(found[0], model.trainable_variables)
+    return found, [tf.convert_to_tensor(gradient) for gradient in gradients]
 
 
 def _check_causality(model: base.SequenceModel) -> None:

@@ -53,7 +53,7 @@ def test_states_equal_numpy():
                     # All filters of a height stand together.
                     outputs.append(max(slides))
             sums = values["vertical"].T @ frame
-            flat = np.concatenate([outputs, sums.T.ravel()])
+            flat = np.concatenate([outputs, sums.ravel()])
             expected = np.maximum(flat @ values["kernel"] + values["bias"], 0)
             np.testing.assert_allclose(states[row, t], expected, rtol=1e-3, atol=1e-4)
 

@@ -1,0 +1,75 @@
+"""Batches of windows that are held in memory."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from schemas import names
+from trainer import bucketing, grouping
+from trainer import input as input_lib
+
+LENGTH = 20
+
+
+def columns(rows=37, seed=0):
+    """Windows of 1 to 20 events; features of every shape that windows have."""
+    rng = np.random.default_rng(seed)
+    real = np.arange(LENGTH) >= LENGTH - rng.integers(1, LENGTH + 1, [rows, 1])
+    values = {
+        names.ITEM_INDEX: np.where(real, rng.integers(2, 9, [rows, LENGTH]), names.PADDING_INDEX),
+        names.BEHAVIOR_INDEX: np.where(real, 3, names.PADDING_INDEX),
+        "pictures": np.where(real[:, :, None], rng.normal(size=[rows, LENGTH, 3]), 0.0),
+        names.TARGET_ITEM_INDEX: np.arange(rows),
+        "of_user": rng.normal(size=[rows, 2]),
+    }
+    return input_lib.columns(tf.data.Dataset.from_tensor_slices(values).batch(10))
+
+
+def plan(held, batch_size=8, buckets=None):
+    needed = bucketing.lengths(held[names.ITEM_INDEX].numpy())
+    choice = bucketing.widths(needed, LENGTH, buckets)
+    return (*bucketing.LengthBatches(needed, choice, batch_size).order(1, 0), choice)
+
+
+def test_a_batch_has_its_windows_without_the_padding_of_all():
+    held = columns()
+    rows, widths, choice = plan(held)
+    assert len(choice) > 1 and len(set(widths)) > 1
+    batches = list(input_lib.training_batches(held, rows, widths, choice))
+    assert len(batches) == len(rows)
+    for batch, chosen, width in zip(batches, rows, widths):
+        chosen = chosen[chosen != grouping.NOTHING]
+        for name, value in batch.items():
+            whole = held[name].numpy()[chosen]
+            if name in (names.TARGET_ITEM_INDEX, "of_user"):
+                np.testing.assert_array_equal(value, whole)
+            else:
+                np.testing.assert_array_equal(value, whole[:, LENGTH - width :])
+                assert not whole[:, : LENGTH - width].any()
+
+
+def test_one_width_is_known():
+    held = columns()
+    batches = input_lib.training_batches(held, *plan(held, buckets=1))
+    assert batches.element_spec[names.ITEM_INDEX].shape.as_list() == [None, LENGTH]
+
+
+@pytest.mark.parametrize("shares", [1, 2, 3])
+@pytest.mark.parametrize("fill", [False, True])
+def test_shares(shares, fill):
+    """A batch's windows are in its shares, evenly, and filled places are nothing but padding."""
+    held = columns()
+    rows, widths, choice = plan(held)
+    elements = list(input_lib.training_batches(held, rows, widths, choice, shares=shares, fill=fill))
+    assert len(elements) == shares * len(rows)
+    for step, chosen in enumerate(rows):
+        parts = elements[shares * step : shares * (step + 1)]
+        sizes = [len(part[names.TARGET_ITEM_INDEX]) for part in parts]
+        assert {part[names.ITEM_INDEX].shape[1] for part in parts} == {widths[step]}
+        assert set(sizes) == {-(-8 // shares)} if fill else max(sizes) - min(sizes) <= 1
+        found = {name: np.concatenate([part[name] for part in parts]) for name in held}
+        real = found[names.ITEM_INDEX].any(axis=1)
+        expected = chosen[chosen != grouping.NOTHING]
+        assert sorted(found[names.TARGET_ITEM_INDEX][real]) == sorted(expected)
+        assert fill or real.all()
+        assert not any(value[~real].any() for value in found.values())
