@@ -1,6 +1,5 @@
 """The plain training loop, and what all loops share: epochs, early stopping, checkpoints, resumption."""
 
-import functools
 import json
 import logging
 import math
