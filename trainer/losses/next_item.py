@@ -61,6 +61,17 @@ class Softmax:
         return softmax_losses(states, tf.cast(model.item_table(), states.dtype), labels)
 
 
+def _prior_logit(ratio: float) -> float:
+    """The score that suits all items best, where all have the same: the logarithm of positives over negatives.
+
+    Binary losses start from it, as RetinaNet's (ICCV 2017) does: it is a constant, and changes no ranking.
+    Without it the first thing to learn is that nearly all pairs are negative. Scores are products of
+    embeddings, which then all get a large common part, inputs too, and training stays at the
+    ranking by popularity for long.
+    """
+    return math.log(ratio)
+
+
 class _Sampled:
     """A loss over the target and some drawn items.
 
@@ -105,7 +116,8 @@ class SampledSoftmax(_Sampled):
 class BCE(_Sampled):
     """Binary cross-entropy of the target plus that of each of its negatives.
 
-    SASRec (ICDM 2018), eq. (7), for n = 1; TP (KDD 2020), eq. (2). Where negatives are not
+    SASRec (ICDM 2018), eq. (7), for n = 1; TP (KDD 2020), eq. (2); with more negatives, scores are
+    counted from `_prior_logit`. Where negatives are not
     drawn uniformly, all logits are lowered by log(N q) (noise-contrastive estimation:
     Gutmann and Hyvarinen, AISTATS 2010), so that the scores come to what uniform draws make
     of them (but for the target's being left out), with another variance. Without the
@@ -120,6 +132,8 @@ class BCE(_Sampled):
         if self._corrects and sample.negative_q is not None:
             positive -= tf.math.log(model.catalogue.size * sample.positive_q)
             negative -= tf.math.log(model.catalogue.size * sample.negative_q)
+        prior = _prior_logit(1 / self._negatives)
+        positive, negative = positive + prior, negative + prior
         if sample.used is not None:
             negative = tf.where(sample.used, negative, _MASKED)
         return tf.nn.softplus(-positive) + tf.reduce_sum(tf.nn.softplus(negative), axis=1)
@@ -131,7 +145,7 @@ class GBCE(_Sampled):
     gSASRec (Petrov and Macdonald, RecSys 2023), eq. (9): with the sampling rate
     alpha = n / (N - 1), beta = alpha (t (1 - 1 / alpha) + 1 / alpha). t = 0 is BCE with n
     negatives; t = 1 is calibrated to the whole catalogue. Negatives are drawn uniformly, as
-    the calibration assumes.
+    the calibration assumes. Scores are counted from `_prior_logit`.
     """
 
     def __init__(self, negatives: int, calibration: float):
@@ -149,8 +163,9 @@ class GBCE(_Sampled):
         sample = self._sampler.draw(model, states, labels, self._negatives, counted)
         # -log(sigmoid(s) ** beta) = beta softplus(-s): no power is ever computed.
         beta = self.beta(model.catalogue.size)
-        against = tf.reduce_sum(tf.nn.softplus(sample.negative), axis=1)
-        return beta * tf.nn.softplus(-sample.positive) + against
+        prior = _prior_logit(beta / self._negatives)
+        against = tf.reduce_sum(tf.nn.softplus(sample.negative + prior), axis=1)
+        return beta * tf.nn.softplus(-sample.positive - prior) + against
 
 
 def build(settings: Any) -> Any:

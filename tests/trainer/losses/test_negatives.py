@@ -95,7 +95,7 @@ def test_a_batch_of_one_item_has_no_negatives():
     )
     # Of binary cross-entropy the target's own term is left.
     found = next_item.BCE(4, negatives.InBatch())(Model(), states, labels)
-    logit = Model().table[2].sum() - np.log(SIZE * COUNTS[2] / 80)
+    logit = Model().table[2].sum() - np.log(SIZE * COUNTS[2] / 80) - np.log(4)
     np.testing.assert_allclose(found, np.log1p(np.exp(-logit)), rtol=1e-5)
 
 
@@ -165,9 +165,9 @@ def imbalance(loss, scores, share):
 
 @pytest.mark.parametrize("name", ["uniform", "popularity", "in_batch"])
 def test_corrected_bce_comes_to_the_scores_of_uniform_negatives(name):
-    """log(p / r) + log(N q), where r is how often an item is a negative.
+    """log(p / r) + log(n N q), where r is how often an item is a negative.
 
-    That is log(p / (1 - p)) - log(n / N) for draws in the batch. To leave the target out changes
+    That is log(p / (1 - p)) + log(N) for draws in the batch. To leave the target out changes
     r by 1 / (1 - q(target)), which is much here, of six items, and nothing in a catalogue.
     """
     p = COUNTS / 80
@@ -176,7 +176,7 @@ def test_corrected_bce_comes_to_the_scores_of_uniform_negatives(name):
     others = (p * left).sum() - p * left
     # Draws that are shared by a batch are few.
     n = 256 if name == "in_batch" else 4
-    scores = np.log(p / others) - np.log(n / SIZE)
+    scores = np.log(p / others) + np.log(SIZE)
     loss = next_item.BCE(n, sampler(name))
     assert np.abs(imbalance(loss, scores, p)).max() < 0.1
     assert np.abs(imbalance(loss, scores + 0.5, p)).min() > 0.2
@@ -186,7 +186,7 @@ def test_uncorrected_bce_comes_to_how_much_likelier_than_popular_an_item_is():
     """Where targets are as frequent as negatives, that is nearly the same for all items."""
     p = COUNTS / 80
     loss = next_item.BCE(256, negatives.InBatch(), logq_correction=False)
-    assert np.abs(imbalance(loss, -np.log(256 * (1 - p)), p)).max() < 0.1
+    assert np.abs(imbalance(loss, -np.log(1 - p), p)).max() < 0.1
 
 
 @pytest.mark.parametrize("sampling", ["uniform", "popularity", "in_batch"])

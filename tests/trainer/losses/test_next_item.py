@@ -83,7 +83,7 @@ def test_gradients_of_softmax_are_those_of_its_formula(case, shift):
 def test_bce(case):
     model, states, labels, negatives = case
     found = next_item.BCE(3)(model, tf.constant(states), tf.constant(labels))
-    positive, negative = logits(*case)
+    positive, negative = (values - np.log(3) for values in logits(*case))
     np.testing.assert_allclose(found, -log_sigmoid(positive) - log_sigmoid(-negative).sum(1), rtol=1e-5)
 
 
@@ -92,12 +92,22 @@ def test_gbce(case, calibration):
     """The paper's form, with the probability raised to beta."""
     model, states, labels, _ = case
     found = next_item.GBCE(3, calibration)(model, tf.constant(states), tf.constant(labels))
-    positive, negative = logits(*case)
     alpha = 3 / (SIZE - 1)
     beta = alpha * (calibration * (1 - 1 / alpha) + 1 / alpha)
+    positive, negative = (values + np.log(beta / 3) for values in logits(*case))
     probability = 1 / (1 + np.exp(-positive))
     expected = -np.log(probability**beta) - np.log(1 - 1 / (1 + np.exp(-negative))).sum(1)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("loss", [next_item.BCE(1), next_item.BCE(7), next_item.GBCE(7, 0.75)])
+def test_no_score_is_the_best_where_all_have_the_same(loss):
+    """So that training does not begin with bringing all scores down."""
+    model = Model()
+    model.table = np.eye(1, DIM, dtype=np.float32).repeat(SIZE, axis=0)
+    labels = tf.zeros([1], tf.int64)
+    at = {c: float(loss(model, tf.constant(np.eye(1, DIM) * c, tf.float32), labels)[0]) for c in (-0.1, 0.0, 0.1)}
+    assert at[0.0] < min(at[-0.1], at[0.1])
 
 
 def test_gbce_ends():
