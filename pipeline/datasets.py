@@ -1,4 +1,4 @@
-"""Public data sets that `footfall data fetch` gets and keeps."""
+"""Data sets that `footfall data fetch` gets (or makes, where they are synthetic) and keeps."""
 
 import hashlib
 import io
@@ -15,6 +15,10 @@ from schemas import errors
 PREFIX = "dataset:"
 EVENTS = "events.csv"
 ITEMS = "items.csv"
+EXPOSURES = "exposures.csv"
+_ML_100K, _EXAMPLE = "ml-100k", "exposures-example"
+# The log of each.
+_LOGS = {_ML_100K: EVENTS, _EXAMPLE: EXPOSURES}
 _ML_100K_URL = "https://files.grouplens.org/datasets/movielens/ml-100k.zip"
 _ML_100K_WHEEL = "recbole==1.2.1"
 # Of events.csv, whichever source it is made from.
@@ -33,7 +37,7 @@ def cache_dir() -> str:
 
 def names() -> List[str]:
     """The data sets that can be fetched."""
-    return ["ml-100k"]
+    return list(_LOGS)
 
 
 def path_of(name: str, to: Optional[str] = None) -> str:
@@ -42,7 +46,7 @@ def path_of(name: str, to: Optional[str] = None) -> str:
 
 
 def resolve(path: str) -> str:
-    """`dataset:NAME` as the path of its events; other paths as they are.
+    """`dataset:NAME` as the path of its log; other paths as they are.
 
     Raises:
       errors.InputError: for an unknown name.
@@ -51,15 +55,16 @@ def resolve(path: str) -> str:
         return path
     name = path[len(PREFIX) :]
     _check(name)
-    return os.path.join(path_of(name), EVENTS)
+    return os.path.join(path_of(name), _LOGS[name])
 
 
 def fetch(name: str, to: Optional[str] = None, say: Callable[[str], None] = lambda text: None) -> str:
     """Gets a data set, unless it is there: its public source first, then a published copy.
 
-    Writes `events.csv` (user_id, item_id, rating, timestamp in s, behavior, in the order of
-    the source) and `items.csv` (item_id, title). The behaviour is what the rating says:
-    `dislike` (1 and 2), `neutral` (3) or `like` (4 and 5).
+    Of `ml-100k` it writes `events.csv` (user_id, item_id, rating, timestamp in s, behavior, in the
+    order of the source) and `items.csv` (item_id, title). The behaviour is what the rating says:
+    `dislike` (1 and 2), `neutral` (3) or `like` (4 and 5). Of `exposures-example`, which is
+    synthetic, it writes `exposures.csv`; see `pipeline.example_log`.
 
     Args:
       name: of the data set.
@@ -74,6 +79,9 @@ def fetch(name: str, to: Optional[str] = None, say: Callable[[str], None] = lamb
     """
     _check(name)
     folder = path_of(name, to)
+    if name == _EXAMPLE:
+        _make_example(folder, say)
+        return folder
     events = os.path.join(folder, EVENTS)
     if os.path.exists(events) and os.path.exists(os.path.join(folder, ITEMS)):
         with open(events, "rb") as stream:
@@ -96,6 +104,18 @@ def fetch(name: str, to: Optional[str] = None, say: Callable[[str], None] = lamb
         say(f"{name}: in {folder}")
         return folder
     raise errors.InputError(f"data set {name}: no source works: " + "; ".join(failures))
+
+
+def _make_example(folder: str, say: Callable[[str], None]) -> None:
+    from pipeline import example_log
+
+    made, path = example_log.make().encode("ascii"), os.path.join(folder, EXPOSURES)
+    if os.path.exists(path):
+        with open(path, "rb") as stream:
+            if stream.read() == made:
+                return
+    _write(folder, {EXPOSURES: made})
+    say(f"{_EXAMPLE}: made (it is synthetic), in {folder}")
 
 
 def titles(folder: str) -> Dict[str, str]:

@@ -238,6 +238,7 @@ def _search(trials: Optional[Sequence[Mapping[str, Any]]]) -> Optional[Dict[str,
         "keys": list(dict.fromkeys(key for trial in trials for key in trial["values"])),
         "trials": sorted(scored, key=lambda trial: (not trial["taken"], -trial["score"])) + failed,
         "failed": len(failed),
+        "objective": next((trial["objective"] for trial in scored), "").upper(),
         "seconds": sum(trial["seconds"] for trial in scored),
     }
 

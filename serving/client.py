@@ -113,7 +113,7 @@ class Client:
         for name, value in inputs.items():
             request.inputs[name].CopyFrom(_to_proto(value))
         response = self._call(self._prediction.Predict, request)
-        return {name: tf.make_ndarray(value) for name, value in response.outputs.items()}
+        return {name: tf.make_ndarray(value) for name, value in sorted(response.outputs.items())}
 
     def recommend(
         self, histories: Sequence[History], k: int = signatures.DEFAULT_K, exclude: Iterable[str] = ()

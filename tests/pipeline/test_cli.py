@@ -74,7 +74,9 @@ def test_every_shipped_experiment_compiles_to_a_spec_that_kfp_loads(name, tmp_pa
         tasks
     )
     assert "AnomalyGate" in tasks["Transform"].dependent_tasks
-    assert "target_item_id" in (tmp_path / "spec.schema.pbtxt").read_text()
+    window = config.load(config.find(name)).window
+    wanted = "target_item_id" if window.kind == "next" else f"label_{window.steps[-1]}"
+    assert f'name: "{wanted}"' in (tmp_path / "spec.schema.pbtxt").read_text()
     text = target.read_text()
     assert "gs://bucket/root" in text and str(tmp_path) not in text
 

@@ -1,5 +1,7 @@
 """Experiment files: what is wrong with one is said in one line, before anything starts."""
 
+import re
+
 from google.protobuf import text_format
 import pytest
 from tensorflow_metadata.proto.v0 import schema_pb2
@@ -261,3 +263,11 @@ def test_shipped_experiments_load_and_survive_being_written_out(name, tmp_path):
 def test_an_unknown_experiment_lists_those_that_are_there():
     with pytest.raises(errors.InputError, match="ml100k-popularity, ml100k-sasrec"):
         config.find("nothing")
+
+
+def test_the_experiment_on_exposures_in_the_readme_is_the_one_that_is_shipped(request, tmp_path):
+    name = "exposures-example"
+    readme = (request.config.rootpath / "README.md").read_text(encoding="utf-8")
+    (block,) = [text for text in re.findall(r"```yaml\n(.*?)```", readme, re.S) if f"name: {name}\n" in text]
+    (tmp_path / "mine.yaml").write_text(block)
+    assert config.load(str(tmp_path / "mine.yaml")) == config.load(config.find(name))

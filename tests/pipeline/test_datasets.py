@@ -1,12 +1,14 @@
 """Fetching a data set, without the network."""
 
+import csv
 import hashlib
 import io
+import os
 import zipfile
 
 import pytest
 
-from pipeline import datasets
+from pipeline import datasets, example_log
 from schemas import errors
 
 ROWS = [
@@ -97,3 +99,31 @@ def test_both_sources_have_one_form():
     )
     rows = datasets._table(inter)
     assert datasets._canonical(rows, [])[datasets.EVENTS].decode().splitlines()[1:] == LINES
+
+
+def test_the_example_of_exposures_is_made_once_and_mended(tmp_path):
+    said = []
+    folder = datasets.fetch("exposures-example", str(tmp_path), said.append)
+    path = tmp_path / "exposures-example" / "exposures.csv"
+    made, written = path.read_bytes(), path.stat().st_mtime_ns
+    assert folder == str(path.parent) and len(said) == 1 and "synthetic" in said[0]
+    rows = list(csv.DictReader(made.decode().splitlines()))
+    assert len(rows) == example_log.ROWS and list(rows[0]) == example_log.HEADER.split(",")
+    times = [int(row["timestamp"]) for row in rows]
+    assert times == sorted(times)
+    chain = [(row["clicked"], row["bought"]) for row in rows]
+    # All that can happen does, with clicks that were lost before some of the purchases.
+    assert set(chain) == {("0", "0"), ("1", "0"), ("1", "1"), ("0", "1")}
+    assert 0 < chain.count(("0", "1")) < chain.count(("1", "1")) < chain.count(("1", "0"))
+    datasets.fetch("exposures-example", str(tmp_path), said.append)
+    assert len(said) == 1 and path.stat().st_mtime_ns == written
+    path.write_text("broken")
+    datasets.fetch("exposures-example", str(tmp_path))
+    assert path.read_bytes() == made
+
+
+def test_the_example_of_exposures_is_found_by_its_name(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder = datasets.fetch("exposures-example")
+    assert datasets.resolve("dataset:exposures-example") == os.path.join(folder, "exposures.csv")
+    assert os.path.exists(datasets.resolve("dataset:exposures-example"))

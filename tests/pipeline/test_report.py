@@ -371,7 +371,35 @@ def test_what_a_filter_left_out(tmp_path):
     assert "then 30 events of users with fewer than 3 left; 17 users are gone" in text
 
 
-def test_a_search_shows_its_trials_and_which_was_taken(tmp_path):
+def test_what_became_of_exposures(tmp_path):
+    recorder = recorded_run.Recorder(tmp_path / "demo")
+    recorder.start("first")
+    found = {
+        "exposures": 12345,
+        "censored": 678,
+        "inconsistent": 91,
+        "negatives_left_out": 2345,
+        "positive_rate": {"train": {"click": 0.25, "buy": 0.125}, "test": {"click": 0.5, "buy": None}},
+        "unknown": {"train": {"click": 0, "buy": 1234}, "test": {"click": 0, "buy": 0}},
+    }
+    written = {"train": 9000, "eval": 0, "test": 322, "dropped": 0}
+    profile = {"users": 3, "items": 2, "events": 9, "windows": written, "exposures": found}
+    folder = recorder.folder("profile", profile=profile)
+    recorder.execution("Everything", outputs=[("profile", recorder.artifact("footfall.LogProfile", folder))])
+    recorder.finish()
+    page = _read(recorder)
+    text = page.sections["data"]
+    assert "Of 12,345 exposures 91 had a later step without an earlier one, the horizon of 678 ended" in text
+    assert "2,345 without any step were left out of train" in text
+    assert "train: 9,000 exposures" in text
+    rows = [cells for where, cells in page.rows if where == "data"]
+    assert ["Step", "train", "test"] in rows
+    assert ["click", "25.0%", "50.0%"] in rows
+    assert ["buy", "12.5% (1,234 unknown)", "–"] in rows
+
+
+@pytest.mark.parametrize("objective", ["ndcg@10", "auc"])
+def test_a_search_shows_its_trials_and_which_was_taken(tmp_path, objective):
     recorder = recorded_run.Recorder(tmp_path / "demo")
     recorder.start("first")
     tried = [
@@ -382,6 +410,7 @@ def test_a_search_shows_its_trials_and_which_was_taken(tmp_path):
     trials = [
         {
             "values": values,
+            "objective": "" if error else objective,
             "score": score,
             "error": error,
             "epochs": 10,
@@ -396,7 +425,7 @@ def test_a_search_shows_its_trials_and_which_was_taken(tmp_path):
     recorder.finish()
     page = _read(recorder)
     assert [cells for where, cells in page.rows if where == "search"] == [
-        ["Trial", "model.dim", "training.learning_rate", "NDCG@10", "Best epoch"],
+        ["Trial", "model.dim", "training.learning_rate", objective.upper(), "Best epoch"],
         ["taken", "64", "0.002", "0.1100", "7", "of 10"],
         ["done", "32", "0.00123457", "0.0900", "7", "of 10"],
         ["failed", "33", "0.001", "model: dim <b>must</b> be a multiple"],
