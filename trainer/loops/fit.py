@@ -13,6 +13,7 @@ import schemas  # noqa: F401  selects Keras 2
 from schemas import names
 from trainer import config
 from trainer import input as input_lib
+from trainer import optimizers
 
 _PROGRESS = logging.getLogger("footfall.progress")
 # Steps in one call of the compiled loop: long enough to hide the call, short enough to
@@ -40,9 +41,9 @@ def build_optimizer(settings: config.TrainingSettings) -> tf.keras.optimizers.Op
         rate = _Warmup(settings.learning_rate, settings.warmup_steps)
     arguments = {"learning_rate": rate, "global_clipnorm": settings.clip_norm, "jit_compile": False}
     if settings.weight_decay:
-        optimizer: Any = tf.keras.optimizers.AdamW(weight_decay=settings.weight_decay, **arguments)
+        optimizer: Any = optimizers.AdamW(weight_decay=settings.weight_decay, **arguments)
     else:
-        optimizer = tf.keras.optimizers.Adam(**arguments)
+        optimizer = optimizers.Adam(**arguments)
     if tf.keras.mixed_precision.global_policy().compute_dtype == "float16":
         optimizer = tf.keras.mixed_precision.LossScaleOptimizer(optimizer)
     return optimizer
