@@ -222,9 +222,17 @@ class Process:
       python: its interpreter.
       arguments: see `protocol.Worker`.
       log: what it writes besides answers.
+      script: the worker's, `run_SCRIPT.py`; None is the system's name.
     """
 
-    def __init__(self, system: str, python: str, arguments: Dict[str, Any], log: str):
+    def __init__(
+        self,
+        system: str,
+        python: str,
+        arguments: Dict[str, Any],
+        log: str,
+        script: Optional[str] = None,
+    ):
         self.system, self._log = system, log
         cores = str(len(os.sched_getaffinity(0)))
         threads = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
@@ -234,7 +242,7 @@ class Process:
             settings["PYTHONPATH"] = os.path.dirname(os.path.dirname(_SCRIPTS))
         with open(log, "w", encoding="utf-8") as stream:
             self._process = subprocess.Popen(
-                [python, os.path.join(_SCRIPTS, f"run_{system}.py"), json.dumps(arguments)],
+                [python, os.path.join(_SCRIPTS, f"run_{script or system}.py"), json.dumps(arguments)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stream,
@@ -271,7 +279,10 @@ class Process:
         return time.monotonic(), (sum(fields) - sum(fields[3:5])) / tick, sum(map(int, own)) / tick
 
     def ask(self, timeout: float, **command: Any) -> Dict[str, Any]:
-        """Sends a command and returns its answer, with `others`: the cores that other processes used."""
+        """Sends a command and returns its answer.
+
+        With it come `others`, the cores that other processes used, and `cpu`, the worker's seconds on cores.
+        """
         before = self._used()
         try:
             self._process.stdin.write(json.dumps(command) + "\n")
@@ -280,7 +291,7 @@ class Process:
             pass  # It has died: the answer says how.
         answer = self.answer(timeout)
         wall, machine, own = (now - then for now, then in zip(self._used(), before))
-        return {**answer, "others": max(0.0, (machine - own) / wall)}
+        return {**answer, "others": max(0.0, (machine - own) / wall), "cpu": own}
 
     def close(self) -> None:
         """Ends the worker."""
