@@ -89,7 +89,9 @@ class Rows:
         self.count = len(next(iter(held.values())))
         with tf.device("CPU:0"):
             self._blocks = {
-                dtype: tf.concat([tf.reshape(held[name], [self.count, -1]) for name in group], axis=1)
+                dtype: tf.concat(
+                    [tf.reshape(held[name], [self.count, self._width(name)]) for name in group], axis=1
+                )
                 for dtype, group in self._groups.items()
             }
 
@@ -97,11 +99,14 @@ class Rows:
         """The rows `[b]` of all columns, `[b, ...]`."""
         found = {}
         for dtype, group in self._groups.items():
-            widths = [self._shapes[name].num_elements() for name in group]
-            parts = tf.split(tf.gather(self._blocks[dtype], chosen), widths, axis=1)
+            rows = tf.gather(self._blocks[dtype], chosen)
+            parts = tf.split(rows, [self._width(name) for name in group], axis=1)
             for name, part in zip(group, parts):
-                found[name] = tf.reshape(part, [-1, *self._shapes[name]])
+                found[name] = tf.reshape(part, [tf.size(chosen), *self._shapes[name]])
         return {name: found[name] for name in self._shapes}
+
+    def _width(self, name: str) -> int:
+        return self._shapes[name].num_elements()
 
 
 def exposure_batches(
