@@ -16,9 +16,9 @@ it has; `ready`, with batches gathered from memory at once, which is what Footfa
 that both do the same arithmetic. AITM's calibrator, which torch-rechub's AITM lacks, is on.
 
 `cpu` is the same for each second on a core: what other processes do changes that less than the time.
-The parts of Footfall's step are each measured alone, with its gradients: the embedding of the fields, the
-layers above (experts, gates, towers, heads), and the rest: the optimiser, and what of getting the
-batches is not hidden behind the steps.
+The parts of Footfall's step are each measured alone, in seconds on cores, with its gradients: the
+embedding of the fields, the layers above (experts, gates, towers, heads), and the rest: the optimiser,
+and getting the batches.
 """
 
 import argparse
@@ -52,7 +52,7 @@ class Measured:
     Attributes:
       speeds: rows per second of each round, by system, each with the cores that others used.
       cpu: rows per second on a core.
-      parts: seconds of Footfall's step and of its parts; empty if not measured.
+      parts: seconds on cores of Footfall's step and of its parts; empty if not measured.
       missing: why a process was not measured (any more).
     """
 
@@ -159,7 +159,7 @@ def summary(found: Measured) -> Dict[str, Any]:
         "rows_per_cpu_s": {system: training.middle(found.cpu[system]) for system in SYSTEMS},
         **{f"ratio_vs_{name}": training.ratio(ours, found.speeds[name]) for name in SYSTEMS[1:]},
         **{f"cpu_ratio_vs_{name}": training.ratio(ours_cpu, found.cpu[name]) for name in SYSTEMS[1:]},
-        "step_seconds": found.parts,
+        "step_cpu_seconds": found.parts,
         "shares": shares(found.parts),
         "rounds": {system: [value for value, _ in found.speeds[system]] for system in SYSTEMS},
         "other_cores_busy": max(busy, default=None),
@@ -188,7 +188,9 @@ def table(result: Dict[str, Dict[str, Any]]) -> str:
     for model, one in result.items():
         if one["shares"]:
             parts = ", ".join(f"{name} {share:.0%}" for name, share in one["shares"].items())
-            text.append(f"{model}: of Footfall's step of {one['step_seconds']['step'] * 1e3:.1f} ms: {parts}")
+            text.append(
+                f"{model}: of Footfall's step of {one['step_cpu_seconds']['step'] * 1e3:.1f} ms on cores: {parts}"
+            )
         text += [f"{model}: {name} is missing: {why}" for name, why in one["missing"].items()]
     return "\n".join(text)
 

@@ -64,7 +64,7 @@ class _Bursts(exposures_lib.ExposureFit):
         return rows, time.perf_counter() - start
 
     def parts(self, seconds: float) -> Dict[str, float]:
-        """Seconds that the parts of a step take, by `conversions.PARTS`.
+        """Seconds on cores that the parts of a step take, by `conversions.PARTS`.
 
         Each is measured alone: getting a batch; the embedding of the fields and the whole model, with
         their gradients; and a step as training takes it, which gets batches meanwhile.
@@ -86,12 +86,13 @@ class _Bursts(exposures_lib.ExposureFit):
         found = {"batches": _timed(lambda: [None for _ in self._batches(1, 0)[0]], seconds) / count}
         found["embedding"] = self._repeated(embedding, held, seconds)
         found["gradients"] = self._repeated(gradients, held, seconds)
-        rows, took = self.burst(seconds)
-        found["step"] = took / rows * batch_size
+        used = time.process_time()
+        rows, _ = self.burst(seconds)
+        found["step"] = (time.process_time() - used) / rows * batch_size
         return found
 
     def _repeated(self, part: Callable[[Any], Any], held: Dict[str, tf.Tensor], seconds: float) -> float:
-        """Seconds of one call of a compiled part."""
+        """Seconds on cores of one call of a compiled part."""
 
         @tf.function
         def several() -> tf.Tensor:
@@ -106,13 +107,13 @@ class _Bursts(exposures_lib.ExposureFit):
 
 
 def _timed(call: Callable[[], Any], seconds: float) -> float:
-    """Seconds of a call, after one that warms up."""
+    """Seconds on cores of a call, after one that warms up."""
     call()
-    calls, start = 0, time.perf_counter()
+    calls, start, used = 0, time.perf_counter(), time.process_time()
     while not calls or time.perf_counter() - start < seconds:
         call()
         calls += 1
-    return (time.perf_counter() - start) / calls
+    return (time.process_time() - used) / calls
 
 
 def _training(model: str, worker: protocol.Worker, folder: str) -> _Bursts:
