@@ -224,9 +224,17 @@ class Process:
       python: its interpreter.
       arguments: see `protocol.Worker`.
       log: what it writes besides answers.
+      script: the worker's, `run_SCRIPT.py`; None is the system's name.
     """
 
-    def __init__(self, system: str, python: str, arguments: Dict[str, Any], log: str):
+    def __init__(
+        self,
+        system: str,
+        python: str,
+        arguments: Dict[str, Any],
+        log: str,
+        script: Optional[str] = None,
+    ):
         self.system, self._log = system, log
         cores = str(len(os.sched_getaffinity(0)))
         threads = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
@@ -236,7 +244,7 @@ class Process:
             settings["PYTHONPATH"] = os.path.dirname(os.path.dirname(_SCRIPTS))
         with open(log, "w", encoding="utf-8") as stream:
             self._process = subprocess.Popen(
-                [python, os.path.join(_SCRIPTS, f"run_{system}.py"), json.dumps(arguments)],
+                [python, os.path.join(_SCRIPTS, f"run_{script or system}.py"), json.dumps(arguments)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stream,

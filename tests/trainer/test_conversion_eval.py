@@ -107,11 +107,27 @@ def test_base_rates():
         input_lib.base_rates(blocks(features), harness.STEPS)
 
 
+def test_rows_of_columns_of_all_shapes_and_types():
+    rng = np.random.default_rng(1)
+    held = {
+        "one": tf.constant(rng.integers(0, 9, 6)),
+        "number": tf.constant(rng.normal(size=6).astype(np.float32)),
+        "many": tf.constant(rng.integers(0, 9, [6, 3])),
+        "grid": tf.constant(rng.normal(size=[6, 2, 2]).astype(np.float32)),
+        "none": tf.zeros([6, 0], tf.int64),
+    }
+    found = input_lib.Rows(held).gather(tf.constant([4, 0, 4]))
+    assert list(found) == list(held)
+    for name, values in held.items():
+        assert found[name].dtype == values.dtype
+        np.testing.assert_array_equal(found[name], values.numpy()[[4, 0, 4]])
+
+
 def test_batches_have_every_exposure_once_in_an_order_of_seed_and_epoch():
     held = {"row": tf.range(50), "pair": tf.stack([tf.range(50)] * 2, axis=1)}
 
     def order(seed, epoch, done=0):
-        batches, steps = input_lib.exposure_batches(held, 8, seed, epoch, done)
+        batches, steps = input_lib.exposure_batches(input_lib.Rows(held), 8, seed, epoch, done)
         assert steps == 7
         found = list(batches.as_numpy_iterator())
         assert all((batch["pair"][:, 0] == batch["row"]).all() for batch in found)

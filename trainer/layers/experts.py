@@ -38,8 +38,16 @@ class Experts(tf.keras.layers.Layer):
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         """`[B, X]` to `[B, E, Y]`, Y the last of the widths."""
-        hidden = inputs[tf.newaxis]
-        for kernel, bias in zip(self._kernels, self._biases):
+        # They all see the same: their first layers are one product, whose gradient needs no sum over them.
+        kernel = tf.cast(self._kernels[0], inputs.dtype)
+        flat = tf.reshape(tf.transpose(kernel, [1, 0, 2]), [kernel.shape[1], -1])
+        bias = tf.reshape(tf.cast(self._biases[0], inputs.dtype), [-1])
+        hidden = self._dropout(tf.nn.relu(tf.matmul(inputs, flat) + bias), training=training)
+        hidden = tf.reshape(hidden, [-1, kernel.shape[0], kernel.shape[2]])
+        if len(self._kernels) == 1:
+            return hidden
+        hidden = tf.transpose(hidden, [1, 0, 2])
+        for kernel, bias in zip(self._kernels[1:], self._biases[1:]):
             hidden = tf.nn.relu(
                 tf.matmul(hidden, tf.cast(kernel, hidden.dtype)) + tf.cast(bias, hidden.dtype)
             )
@@ -64,4 +72,5 @@ class Gate(tf.keras.layers.Layer):
 
     def call(self, inputs: tf.Tensor, experts: tf.Tensor) -> tf.Tensor:
         """The gate's input `[B, X]` and the experts' outputs `[B, E, Y]` to their mixture `[B, Y]`."""
-        return tf.matmul(self.shares(inputs)[:, tf.newaxis], experts)[:, 0]
+        # A batch of products this small takes longer as such.
+        return tf.reduce_sum(self.shares(inputs)[:, :, tf.newaxis] * experts, axis=1)

@@ -12,12 +12,12 @@ class ExposureFit(fit.Loop):
     """One optimiser step on each batch of `batch_size` exposures, drawn anew each epoch; see `Loop`."""
 
     def _prepare(self) -> None:
-        self._columns = input_lib.columns(self._train)
+        self._rows = input_lib.Rows(input_lib.columns(self._train))
 
     def _batches(self, epoch: int, done: int) -> Tuple[Any, int]:
         settings = self._settings
         batches, steps = input_lib.exposure_batches(
-            self._columns, settings.batch_size, settings.seed, epoch, done
+            self._rows, settings.batch_size, settings.seed, epoch, done
         )
         if self._strategy.num_replicas_in_sync > 1:
             batches = self._strategy.experimental_distribute_dataset(batches)

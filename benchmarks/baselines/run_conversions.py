@@ -1,0 +1,187 @@
+"""MMoE, PLE and AITM of Footfall, trained by the step of its own loop, and where that step's time goes."""
+
+import functools
+import os
+import tempfile
+import time
+from typing import Any, Callable, Dict, Tuple
+
+import numpy as np
+
+import schemas  # noqa: F401  selects Keras 2, before TensorFlow is imported
+import tensorflow as tf
+
+from benchmarks.baselines import conversions
+from benchmarks.baselines import protocol
+from components.transform import fields as fields_lib
+from schemas import names
+from trainer import config
+from trainer import conversion_eval
+from trainer import registry
+from trainer.loops import exposures as exposures_lib
+from trainer.losses import conversion as losses
+from trainer.models import conversion
+
+_STEPS_PER_CALL = 64
+_BLOCK = 4096
+_EVALUATED = 4096
+
+_SETTINGS: Dict[str, Dict[str, Any]] = {
+    conversions.MMOE: {
+        "experts": conversions.EXPERTS,
+        "expert": conversions.EXPERT,
+        "tower": conversions.TOWER,
+    },
+    conversions.PLE: {
+        "levels": conversions.LEVELS,
+        "step_experts": conversions.STEP_EXPERTS,
+        "shared_experts": conversions.SHARED_EXPERTS,
+        "expert": conversions.EXPERT,
+        "tower": conversions.TOWER,
+    },
+    conversions.AITM: {"tower": conversions.AITM_TOWER},
+}
+
+
+class _Bursts(exposures_lib.ExposureFit):
+    """Takes the loop's own steps, for a time rather than for epochs."""
+
+    _iterator: Any = None
+    _left = 0
+
+    def burst(self, seconds: float) -> Tuple[int, float]:
+        """Trains for about so long: rows and seconds. The way into an epoch is kept for the next burst."""
+        rows, start = 0, time.perf_counter()
+        while not rows or time.perf_counter() - start < seconds:
+            if not self._left:
+                batches, self._left = self._batches(int(self._epoch), 0)
+                self._iterator = iter(batches)
+                self._epoch.assign_add(1)
+            now = min(_STEPS_PER_CALL, self._left)
+            added = self._steps(self._iterator, tf.constant(now)).numpy()
+            self._left -= now
+            rows += int(added[1])
+        return rows, time.perf_counter() - start
+
+    def parts(self, seconds: float) -> Dict[str, float]:
+        """Seconds on cores that the parts of a step take, by `conversions.PARTS`.
+
+        Each is measured alone: getting a batch; the embedding of the fields and the whole model, with
+        their gradients; and a step as training takes it, which gets batches meanwhile.
+        """
+        model, batch_size = self.model, self._settings.batch_size
+
+        def embedding(batch: Dict[str, tf.Tensor]) -> Any:
+            with tf.GradientTape() as tape:
+                total = tf.reduce_sum(model._embedding(batch) ** 2)
+            return tape.gradient(total, model._embedding.trainable_variables)
+
+        def gradients(batch: Dict[str, tf.Tensor]) -> Any:
+            with tf.GradientTape() as tape:
+                total, _ = model.summed_loss(batch, training=True)
+            return tape.gradient(total, model.trainable_variables)
+
+        batches, count = self._batches(0, 0)
+        held = next(iter(batches))
+        found = {"batches": _timed(lambda: [None for _ in self._batches(1, 0)[0]], seconds) / count}
+        found["embedding"] = self._repeated(embedding, held, seconds)
+        found["gradients"] = self._repeated(gradients, held, seconds)
+        used = time.process_time()
+        rows, _ = self.burst(seconds)
+        found["step"] = (time.process_time() - used) / rows * batch_size
+        return found
+
+    def _repeated(self, part: Callable[[Any], Any], held: Dict[str, tf.Tensor], seconds: float) -> float:
+        """Seconds on cores of one call of a compiled part."""
+
+        @tf.function
+        def several() -> tf.Tensor:
+            total = tf.constant(0.0)
+            for _ in tf.range(_STEPS_PER_CALL):
+                # One element of each result, so that none is left out of the graph.
+                found = [g.values if isinstance(g, tf.IndexedSlices) else g for g in part(held)]
+                total += tf.add_n([tf.reshape(value, [-1])[0] for value in found])
+            return total
+
+        return _timed(several, seconds) / _STEPS_PER_CALL
+
+
+def _timed(call: Callable[[], Any], seconds: float) -> float:
+    """Seconds on cores of a call, after one that warms up."""
+    call()
+    calls, start, used = 0, time.perf_counter(), time.process_time()
+    while not calls or time.perf_counter() - start < seconds:
+        call()
+        calls += 1
+    return (time.process_time() - used) / calls
+
+
+def _training(model: str, worker: protocol.Worker, folder: str) -> _Bursts:
+    fields, labels = conversions.load(worker.arguments["data"])
+    described = tuple(
+        fields_lib.Field(
+            f"field_{n}", f"field_{n}_index", "index", int(size) + names.FIRST_INDEX, f"field_{n}"
+        )
+        for n, size in enumerate(conversions.sizes())
+    )
+    features = {
+        field.key: column.astype(np.int64) + names.FIRST_INDEX for field, column in zip(described, fields.T)
+    }
+    features.update(zip(conversion.label_names(conversions.STEPS), labels.T.astype(np.int64)))
+    settings = config.TrainerSettings.from_values(
+        {
+            "model": {
+                "name": model,
+                "dim": conversions.DIM,
+                "dropout": conversions.DROPOUT,
+                **_SETTINGS[model],
+            },
+            "training": {
+                "batch_size": worker.arguments["batch_size"],
+                "learning_rate": conversions.LEARNING_RATE,
+                **worker.arguments.get("training", {}),
+            },
+        }
+    )
+    known = conversion.Exposures(described, conversions.STEPS, tuple(worker.meta["base_rates"]))
+
+    def build() -> conversion.ConversionModel:
+        built = registry.load(model)(settings.model, known, seed=settings.training.seed)
+        built.training_loss = losses.build(settings.loss, conversions.STEPS)
+        return built
+
+    train = tf.data.Dataset.from_tensor_slices(features).batch(_BLOCK)
+    few = tf.data.Dataset.from_tensor_slices({name: value[:_EVALUATED] for name, value in features.items()})
+    return _Bursts(
+        build,
+        settings.training,
+        tf.distribute.MirroredStrategy(),
+        train,
+        lambda made: conversion_eval.StepMetrics(made, few.batch(_BLOCK)),
+        os.path.join(folder, model),
+    )
+
+
+def main() -> None:
+    """Trains and answers as the benchmark commands."""
+    worker = protocol.Worker()
+    with tempfile.TemporaryDirectory() as folder:
+
+        @functools.lru_cache(maxsize=None)
+        def training(model: str) -> _Bursts:
+            return _training(model, worker, folder)
+
+        worker.answer(ready=True)
+        while True:
+            command = worker.command()
+            if command["do"] == "train":
+                rows, seconds = training(command["model"]).burst(command["seconds"])
+                worker.answer(rows=rows, seconds=seconds)
+            elif command["do"] == "parts":
+                worker.answer(**training(command["model"]).parts(command["seconds"]))
+            else:
+                return
+
+
+if __name__ == "__main__":
+    main()

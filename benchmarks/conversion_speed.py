@@ -1,0 +1,269 @@
+"""Training speed of Footfall's MMoE, PLE and AITM beside that of their namesakes in torch-rechub.
+
+    python -m benchmarks.conversion_speed [--quick] [--models mmoe,ple] [--batch-size N]
+                                          [--rounds N] [--seconds S]
+
+Drawn exposures: 20 categorical fields of 10 to 10,000 values, two steps, 200,000 rows, held in memory
+by both. Embeddings of 16, MMoE with 4 experts of 64 units, PLE with 2 levels of 2 experts for each step
+and 2 shared ones, towers of 32 (AITM: 64 and 32), dropout 0.1, Adam at 1e-3. Each system is a process
+of its own with all cores, one at a time, in turns. The last line is one JSON object.
+
+Speed is the number of rows in a second of the steps and of getting their batches, in a new order each
+epoch, without what warms up. Footfall takes the steps of its training loop, in its own calls. Of
+torch-rechub there are three variants, all trained by its `MTLTrainer`: `shipped`, with the loader that
+it has; `ready`, with batches gathered from memory at once, which is what Footfall does; and `plain`,
+`ready` without the batch normalisation in each of its layers, which Footfall's models do not have, so
+that both do the same arithmetic. AITM's calibrator, which torch-rechub's AITM lacks, is on.
+
+`cpu` is the same for each second on a core: what other processes do changes that less than the time.
+The parts of Footfall's step are each measured alone, in seconds on cores, with its gradients: the
+embedding of the fields, the layers above (experts, gates, towers, heads), and the rest: the optimiser,
+and getting the batches.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+from benchmarks import training
+from benchmarks.baselines import conversions
+from benchmarks.baselines import protocol
+
+RECHUB = "rechub"
+SHIPPED, READY, PLAIN = "shipped", "ready", "plain"
+# A process, and what it is asked for.
+SYSTEMS = (training.FOOTFALL, SHIPPED, READY, PLAIN)
+_ROWS = 200_000
+_QUICK_SECONDS = 60.0
+# What starting and warming up a model took at most, where a minute has to do.
+_QUICK_START = 12.0
+_QUICK_PARTS = 8.0
+_SETUP_SECONDS = 1800.0
+_START_SECONDS = 300.0
+
+
+class Measured:
+    """What has been measured of a model.
+
+    Attributes:
+      speeds: rows per second of each round, by system, each with the cores that others used.
+      cpu: rows per second on a core.
+      parts: seconds on cores of Footfall's step and of its parts; empty if not measured.
+      missing: why a process was not measured (any more).
+    """
+
+    def __init__(self) -> None:
+        self.speeds: Dict[str, List[training.Round]] = {system: [] for system in SYSTEMS}
+        self.cpu: Dict[str, List[training.Round]] = {system: [] for system in SYSTEMS}
+        self.parts: Dict[str, float] = {}
+        self.missing: Dict[str, str] = {}
+
+    def add(self, system: str, answer: Dict[str, Any]) -> None:
+        """Counts a burst."""
+        others = answer["others"]
+        self.speeds[system].append((answer["rows"] / answer["seconds"], others))
+        self.cpu[system].append((answer["rows"] / max(answer["own"], 1e-9), others))
+
+
+class Workers:
+    """The processes, until the deadline.
+
+    Args:
+      data: folder of the prepared exposures.
+      arguments: of the workers.
+      pythons: the interpreter of each.
+      deadline: of the monotonic clock.
+    """
+
+    def __init__(self, data: str, arguments: Dict[str, Any], pythons: Dict[str, str], deadline: float):
+        self._deadline = deadline
+        self.missing: Dict[str, str] = {}
+        scripts = {training.FOOTFALL: "conversions", RECHUB: RECHUB}
+        self._workers = {
+            name: training.Process(
+                name, python, arguments, os.path.join(data, f"{name}.log"), script=scripts[name]
+            )
+            for name, python in pythons.items()
+        }
+        for name in list(self._workers):
+            self._attempt(name, lambda worker, left: worker.answer(left))
+
+    def _attempt(self, name: str, call: Any) -> Optional[Dict[str, Any]]:
+        if name not in self._workers:
+            return None
+        try:
+            return call(self._workers[name], min(_START_SECONDS, self._deadline - time.monotonic()))
+        except training.Unavailable as error:
+            self.missing[name] = str(error)
+            self._workers.pop(name).close()
+            return None
+
+    def ask(self, name: str, **command: Any) -> Optional[Dict[str, Any]]:
+        """The answer of a process; None if it has none, for which `missing` has the reason."""
+        return self._attempt(name, lambda worker, left: worker.ask(left, **command))
+
+    def close(self) -> None:
+        """Ends them."""
+        for worker in self._workers.values():
+            worker.close()
+
+
+def measure(workers: Workers, model: str, rounds: int, seconds: float) -> Measured:
+    """Bursts of one model's systems in turns.
+
+    Args:
+      workers: which.
+      model: its name.
+      rounds: how many turns.
+      seconds: of a burst.
+    """
+    found = Measured()
+    turns = {
+        system: (training.FOOTFALL, {}) if system == training.FOOTFALL else (RECHUB, {"variant": system})
+        for system in SYSTEMS
+    }
+    for name, more in turns.values():
+        workers.ask(name, do="train", model=model, seconds=0, **more)
+    for _ in range(rounds):
+        for system, (name, more) in turns.items():
+            answer = workers.ask(name, do="train", model=model, seconds=seconds, **more)
+            if answer:
+                found.add(system, answer)
+    found.missing = dict(workers.missing)
+    return found
+
+
+def shares(parts: Dict[str, float]) -> Dict[str, float]:
+    """What of a step is the embedding, the layers above it, and the rest; empty if not measured."""
+    if not parts:
+        return {}
+    embedding, step = parts["embedding"], parts["step"]
+    layers = max(parts["gradients"] - embedding, 0.0)
+    return {
+        "embedding": embedding / step,
+        "layers": layers / step,
+        "rest": max(step - embedding - layers, 0.0) / step,
+    }
+
+
+def summary(found: Measured) -> Dict[str, Any]:
+    """The measurements of a model as an object; null where there is none."""
+    busy = [others for rounds in found.speeds.values() for _, others in rounds]
+    ours, ours_cpu = found.speeds[training.FOOTFALL], found.cpu[training.FOOTFALL]
+    return {
+        "rows_per_s": {system: training.middle(found.speeds[system]) for system in SYSTEMS},
+        "rows_per_cpu_s": {system: training.middle(found.cpu[system]) for system in SYSTEMS},
+        **{f"ratio_vs_{name}": training.ratio(ours, found.speeds[name]) for name in SYSTEMS[1:]},
+        **{f"cpu_ratio_vs_{name}": training.ratio(ours_cpu, found.cpu[name]) for name in SYSTEMS[1:]},
+        "step_cpu_seconds": found.parts,
+        "shares": shares(found.parts),
+        "rounds": {system: [value for value, _ in found.speeds[system]] for system in SYSTEMS},
+        "other_cores_busy": max(busy, default=None),
+        "missing": found.missing,
+    }
+
+
+def _text(value: Optional[float], form: str = ",.0f") -> str:
+    return "-" if value is None else format(value, form)
+
+
+def table(result: Dict[str, Dict[str, Any]]) -> str:
+    """The same to read."""
+    lines: List[Tuple[str, ...]] = [
+        ("model", "system", "rows/s", "Footfall's is", "rows/CPU s", "Footfall's is", "busy")
+    ]
+    for model, one in result.items():
+        for system in SYSTEMS:
+            times = [_text(one.get(f"{kind}ratio_vs_{system}"), ".2f") for kind in ("", "cpu_")]
+            speeds = [_text(one[kind][system]) for kind in ("rows_per_s", "rows_per_cpu_s")]
+            name = system if system == training.FOOTFALL else f"rechub, {system}"
+            busy = _text(one["other_cores_busy"], ".2f")
+            lines.append((model, name, speeds[0], times[0], speeds[1], times[1], busy))
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines]
+    for model, one in result.items():
+        if one["shares"]:
+            parts = ", ".join(f"{name} {share:.0%}" for name, share in one["shares"].items())
+            text.append(
+                f"{model}: of Footfall's step of {one['step_cpu_seconds']['step'] * 1e3:.1f} ms on cores: {parts}"
+            )
+        text += [f"{model}: {name} is missing: {why}" for name, why in one["missing"].items()]
+    return "\n".join(text)
+
+
+def _models(text: str) -> List[str]:
+    names = text.split(",")
+    unknown = [name for name in names if name not in conversions.MODELS]
+    if unknown:
+        raise argparse.ArgumentTypeError(
+            f"unknown {', '.join(unknown)}; there are {', '.join(conversions.MODELS)}"
+        )
+    return names
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    """Runs the benchmark; 1 if Footfall itself could not be measured."""
+    start = time.monotonic()
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.conversion_speed", description=__doc__.split("\n")[0]
+    )
+    parser.add_argument("--quick", action="store_true", help="what fits into a minute, one short round each")
+    parser.add_argument("--models", type=_models, default=list(conversions.MODELS))
+    parser.add_argument("--batch-size", type=int, default=1024, help="rows of a step")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each system")
+    parser.add_argument("--seconds", type=float, default=8.0, help="of each turn")
+    options = parser.parse_args(arguments)
+    if options.quick:
+        options.rounds, options.seconds = 1, 1.0
+    deadline = start + _QUICK_SECONDS - 8.0 if options.quick else float("inf")
+    pythons, missing = {training.FOOTFALL: sys.executable}, {}
+    try:
+        pythons[RECHUB] = training.environment(
+            RECHUB, deadline - time.monotonic() - _QUICK_START if options.quick else _SETUP_SECONDS
+        )
+    except training.Unavailable as error:
+        missing[RECHUB] = str(error)
+    found: Dict[str, Measured] = {}
+    left_out = []
+    with tempfile.TemporaryDirectory() as data:
+        meta = conversions.prepare(data, _ROWS)
+        with open(os.path.join(data, protocol.META), "w", encoding="utf-8") as stream:
+            json.dump(meta, stream)
+        print(
+            f"{meta['rows']} exposures, {conversions.FIELDS} fields, {conversions.sizes().sum()} values, "
+            f"{options.batch_size} rows a step; {len(os.sched_getaffinity(0))} cores, "
+            f"load {os.getloadavg()[0]:.2f} before",
+            flush=True,
+        )
+        workers = Workers(data, {"data": data, "batch_size": options.batch_size}, pythons, deadline)
+        workers.missing.update(missing)
+        try:
+            for model in options.models:
+                if options.quick and found and deadline - time.monotonic() < _QUICK_START:
+                    left_out.append(model)
+                    continue
+                print(model, file=sys.stderr, flush=True)
+                found[model] = measure(workers, model, options.rounds, options.seconds)
+            for model, one in found.items():
+                # What a minute has no time for is left out.
+                if options.quick and deadline - time.monotonic() < _QUICK_PARTS:
+                    break
+                seconds = options.seconds / 2
+                parts = workers.ask(training.FOOTFALL, do="parts", model=model, seconds=seconds)
+                one.parts = {name: parts[name] for name in conversions.PARTS} if parts else {}
+        finally:
+            workers.close()
+    result = {model: summary(one) for model, one in found.items()}
+    print(table(result))
+    if left_out:
+        print(f"Left out, for want of time: {', '.join(left_out)}")
+    print(json.dumps({"conversion_speed": result, "batch_size": options.batch_size, "left_out": left_out}))
+    return 0 if all(one["rows_per_s"][training.FOOTFALL] for one in result.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
