@@ -35,7 +35,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 STEPS = ("click", "cart", "buy")
 RATES = (0.3, 0.04, 0.005)
 _RESULTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "results", "chain.json")
-_ROWS, _QUICK_ROWS = 400_000, 60_000
+_ROWS, _QUICK_ROWS = 400_000, 40_000
 _START = 1_600_000_000
 _USERS, _ITEMS, _COUNTRIES, _BRANDS, _DEVICES, _FACTORS = 400, 200, 8, 20, 4, 2
 # Of the logits of each step; a large one makes chances near 1: a step is as likely as the one before.
@@ -60,7 +60,7 @@ MODELS: Dict[str, Dict[str, Any]] = {
     "bpcm": {"name": "bpcm", "hidden": 64, "calibrator": 0.6, **_TOWERS},
     "bpcm calibrator=0": {"name": "bpcm", "hidden": 64, "calibrator": 0.0, **_TOWERS},
 }
-_QUICK_MODELS = ("esmm", "aitm", "aitm calibrator=0")
+_QUICK_MODELS = ("aitm", "aitm calibrator=0")
 
 
 def draw(rows: int, seed: int = 0) -> Tuple[pd.DataFrame, np.ndarray]:
