@@ -39,7 +39,7 @@ _ROWS, _QUICK_ROWS = 400_000, 40_000
 _START = 1_600_000_000
 _USERS, _ITEMS, _COUNTRIES, _BRANDS, _DEVICES, _FACTORS = 400, 200, 8, 20, 4, 2
 # Of the logits of each step; a large one makes chances near 1: a step is as likely as the one before.
-_SPREADS = (1.0, 1.6, 1.6)
+_SPREADS = (1.0, 2.5, 2.5)
 _COLUMNS = {
     "user": {"country": "country", "age": {"column": "age", "type": "numeric"}},
     "item": {"brand": "brand", "price": {"column": "price", "type": "numeric"}},
@@ -253,8 +253,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
     unknown = [name for name in models if name not in MODELS]
     if unknown:
         parser.error(f"no model {', '.join(unknown)}; there are {', '.join(MODELS)}")
-    training = {"epochs": 4 if given.quick else 15, "batch_size": 512, "patience": 2}
-    training["learning_rate"] = 3e-3 if given.quick else 1e-3
+    training = {"epochs": 5 if given.quick else 15, "batch_size": 256, "patience": 2, "learning_rate": 1e-3}
     print(f"{_HEADER} violations  CPU s")
     figures = measure(
         models, _QUICK_ROWS if given.quick else given.rows, given.seed, training, 200 if given.quick else 1000

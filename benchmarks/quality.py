@@ -32,8 +32,6 @@ from benchmarks import measures
 from benchmarks import study as study_lib
 
 _DATA = os.path.join("..", "shared", "data")
-# Of the folder of a point's only setting: its experiment says the rest.
-_AS_IT_IS: Dict[str, Any] = {}
 
 
 def measure(study: study_lib.Study, point: str, seeds: int) -> List[Dict[str, Any]]:
@@ -46,8 +44,7 @@ def measure(study: study_lib.Study, point: str, seeds: int) -> List[Dict[str, An
 
     path = study.write_experiment(point)
     used, started = time.process_time(), time.monotonic()
-    folder = os.path.join(study_lib.WORK, study.name, point)
-    found = sweep.Sweep(path, (), folder, seeds).run([_AS_IT_IS], "benchmark")
+    found = sweep.Sweep(path, (), study.folder(point), seeds).run([study.values(point)], "benchmark")
     trials = found[0].trials
     failed = [trial for trial in trials if trial.error]
     if failed:
@@ -98,9 +95,12 @@ def compare_pair(study: study_lib.Study, a: str, b: str) -> Optional[Dict[str, A
       `seeds`, and `slices`: difference, bounds of its 95 % interval and p of each metric; None if the
       trained models of a point are not there.
     """
-    from pipeline import compare
+    from pipeline import compare, sweep
 
-    folders = [os.path.join(study_lib.WORK, study.name, point, "points", "base") for point in (a, b)]
+    folders = [
+        os.path.join(study.folder(point), "points", sweep.folder_name(study.values(point)))
+        for point in (a, b)
+    ]
     if not all(os.path.isdir(folder) for folder in folders):
         return None
     seeds = sorted(set.intersection(*(set(os.listdir(folder)) for folder in folders)))

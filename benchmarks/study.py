@@ -92,10 +92,10 @@ class Study:
         if os.path.exists(self._path):
             os.remove(self._path)
 
-    def experiment(self, point: str) -> Dict[str, Any]:
-        """The experiment of a point: the study's, with the point's parts merged in."""
+    def experiment(self, point: Optional[str] = None) -> Dict[str, Any]:
+        """The experiment of a point: the study's (which it is for None), with the point's parts merged in."""
         merged = copy.deepcopy(self._values["experiment"])
-        for part, settings in self._values["points"][point].items():
+        for part, settings in (self._values["points"][point] if point else {}).items():
             kept = merged.get(part, {})
             # Settings of another model, loss or loop have no meaning here.
             other = "name" in settings and settings["name"] != kept.get("name")
@@ -106,13 +106,29 @@ class Study:
         merged["name"] = self.name
         return merged
 
+    def values(self, point: str) -> Dict[str, Any]:
+        """The settings of a point, by part, that its experiment's file does not have."""
+        if not self._together:
+            return {}
+        common = self.experiment()
+        return {part: found for part, found in self.experiment(point).items() if common.get(part) != found}
+
+    def folder(self, point: str) -> str:
+        """Where the sweep of a point is: of all points, if they share windows, so one after the other."""
+        return os.path.join(WORK, self.name, *(() if self._together else (point,)))
+
+    @property
+    def _together(self) -> bool:
+        """Whether points share windows and Transform; worth it where these take longer than a training."""
+        return self._values.get("together", False)
+
     def write_experiment(self, point: str) -> str:
-        """Writes the experiment of a point where the log is.
+        """Writes the experiment that a point's sweep starts from, where the log is.
 
         Returns:
           The path of the file.
         """
-        experiment = self.experiment(point)
+        experiment = self.experiment(None if self._together else point)
         log = experiment["log"]["path"]
         if not log.startswith(datasets.PREFIX):
             make = derived.LOGS.get(log)
@@ -120,7 +136,7 @@ class Study:
             if not os.path.exists(found):
                 raise SystemExit(f"{self.name}: its log is not there: {found}")
             experiment["log"]["path"] = os.path.abspath(found)
-        path = os.path.join(WORK, self.name, f"{point}.yaml")
+        path = f"{self.folder(point)}.yaml"
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "w", encoding="utf-8") as stream:
             yaml.safe_dump(experiment, stream, sort_keys=False)
