@@ -5,7 +5,7 @@
 
 A log is drawn from a model of its own: a step follows the one before with a logistic chance of what is
 known of user, item and device, and of the product of latent factors of user and item, which no column
-shows. Rates fall from 30 % to 4 % and 0.5 %. Windowing, Transform and training are those of runs. The test
+shows. Rates fall from 30 % to 12 % and 0.5 %. Windowing, Transform and training are those of runs. The test
 exposures are then scored by each model and by the true probabilities, than which nothing orders better on
 average: what a model lacks to their AUC is what it has not learnt. `calibrator=0` are models with
 a calibrator, trained without it.
@@ -33,7 +33,7 @@ from trainer import config
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 STEPS = ("click", "cart", "buy")
-RATES = (0.3, 0.04, 0.005)
+RATES = (0.3, 0.12, 0.005)
 _RESULTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "results", "chain.json")
 _ROWS, _QUICK_ROWS = 400_000, 40_000
 _START = 1_600_000_000
