@@ -31,6 +31,8 @@ from scipy import stats
 from benchmarks import measures
 from benchmarks import study as study_lib
 
+# Of the variables in a SavedModel.
+_WEIGHTS = "_model/variables/"
 _DATA = os.path.join("..", "shared", "data")
 
 
@@ -75,17 +77,14 @@ def _run(trial: Any, cpu: Optional[float], wall: Optional[float], measured: Any)
     return result
 
 
-def _parameters(run: Any) -> Dict[str, int]:
-    """How many numbers the model has learnt: in tables of embeddings, and besides."""
+def _parameters(run: Any) -> int:
+    """How many numbers the model has learnt."""
     import tensorflow as tf
     from tfx.utils import path_utils
 
     variables = os.path.join(path_utils.serving_model_path(run.model_uri), "variables", "variables")
-    found = {"embeddings": 0, "network": 0}
-    for name, shape in tf.train.list_variables(variables):
-        if name.endswith(".ATTRIBUTES/VARIABLE_VALUE"):
-            found["embeddings" if "embedding" in name else "network"] += int(np.prod(shape))
-    return found
+    shapes = (shape for name, shape in tf.train.list_variables(variables) if name.startswith(_WEIGHTS))
+    return int(sum(np.prod(shape) for shape in shapes))
 
 
 def compare_pair(study: study_lib.Study, a: str, b: str) -> Optional[Dict[str, Any]]:
