@@ -9,14 +9,16 @@ of the figures.
 """
 
 import argparse
-import importlib.util
 import json
 import os
 import tempfile
 import time
 from typing import Any, Dict, List
 
+from benchmarks import prepared
 from benchmarks import processes
+from components.behavior_example_gen import spec
+from components.transform import spec as transform_spec
 
 # Before TensorFlow is imported in a measuring process.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -81,80 +83,17 @@ def write_log(path: str, rows: int, seed: int = 0) -> None:
     writer.close()
 
 
-def _settings(rows: int) -> Any:
-    """The columns of the log and the window."""
-    from components.behavior_example_gen import spec
-
+def _prepared(log: str, rows: int, output: str) -> prepared.Prepared:
     window = spec.ExposureWindow(
         kind="exposure", steps=("click", "buy"), history=20, shards=max(2, rows // _ROWS_PER_SHARD)
     )
-    return spec.Columns.from_values(_COLUMNS), window
-
-
-def _windowing(log: str, rows: int, output: str) -> None:
-    import apache_beam as beam
-
-    from components.behavior_example_gen import executor, spec
-
-    columns, window = _settings(rows)
-    executor.run(
-        log=spec.LogSpec(path=log, columns=columns),
+    return prepared.Prepared(
+        log=spec.LogSpec(path=log, columns=spec.Columns.from_values(_COLUMNS)),
         window=window,
         split=spec.SplitSpec(by=("time",)),
-        span=None,
-        examples_uri=output,
-        rejected_uri=os.path.join(output, "rejected"),
-        profile_uri=os.path.join(output, "profile"),
-        scratch=os.path.join(output, "scratch"),
-        make_pipeline=lambda: beam.Pipeline(argv=list(processes.BEAM)),
+        features=transform_spec.FeaturesSpec(),
+        folder=output,
     )
-
-
-def _transform(rows: int, output: str) -> None:
-    """Analyses `train` and transforms all splits, as TFX's Transform does."""
-    import apache_beam as beam
-    import tensorflow_transform.beam as tft_beam
-    from tfx_bsl.coders import example_coder
-    from tfx_bsl.tfxio import tf_example_record
-
-    from components.transform import exposures, spec
-    from schemas import load, names
-
-    columns, window = _settings(rows)
-    config = {
-        "window": window.to_json(),
-        "features": spec.FeaturesSpec().to_json(),
-        "columns": columns.to_json(),
-    }
-    attributes = {name: attribute.type for name, attribute in columns.attributes().items()}
-    schema = load.exposure_window_schema(window.steps, attributes, False, True, False)
-    with beam.Pipeline(argv=list(processes.BEAM)) as pipeline:
-        with tft_beam.Context(temp_dir=os.path.join(output, "tft"), force_tf_compat_v1=False):
-            raw, config_of_raw = {}, None
-            for split in names.SPLITS:
-                source = tf_example_record.TFExampleRecord(
-                    os.path.join(output, f"Split-{split}", "*"), schema=schema
-                )
-                raw[split] = pipeline | f"Read {split}" >> source.BeamSource()
-                config_of_raw = source.TensorAdapterConfig()
-            function = (raw[names.TRAIN], config_of_raw) | tft_beam.AnalyzeDataset(
-                lambda inputs: exposures.preprocessing_fn(inputs, config)
-            )
-            for split in names.SPLITS:
-                (transformed, _) = ((raw[split], config_of_raw), function) | f"Transform {split}" >> (
-                    tft_beam.TransformDataset(output_record_batches=True)
-                )
-                (
-                    transformed
-                    | f"Encode {split}"
-                    >> beam.FlatMapTuple(
-                        lambda batch, _: example_coder.RecordBatchToExamplesEncoder(None).encode(batch)
-                    )
-                    | f"Write {split}"
-                    >> beam.io.WriteToTFRecord(
-                        os.path.join(output, f"Transformed-{split}", "part"), file_name_suffix=".gz"
-                    )
-                )
 
 
 def measure(phase: str, log: str, rows: int, output: str) -> Dict[str, float]:
@@ -165,21 +104,18 @@ def measure(phase: str, log: str, rows: int, output: str) -> Dict[str, float]:
 
     from components.behavior_example_gen import executor  # noqa: F401
 
+    exposures = _prepared(log, rows, output)
     start, cpu = time.perf_counter(), time.process_time()
     if phase == "windowing":
-        _windowing(log, rows, output)
+        exposures.cut()
     else:
-        _transform(rows, output)
+        exposures.transform()
     seconds = time.perf_counter() - start
     return {
         "rows_per_s": rows / seconds,
         "cpu_seconds": time.process_time() - cpu,
         "peak_mb": processes.peak_mb(),
     }
-
-
-def _is_there(phase: str) -> bool:
-    return phase != "transform" or importlib.util.find_spec("components.transform.exposures") is not None
 
 
 def main() -> None:
@@ -197,7 +133,7 @@ def main() -> None:
         print(json.dumps(measure(phase, log, int(rows), output)))
         return
     sizes = _QUICK_ROWS if options.quick else tuple(map(int, options.rows.split(",")))
-    phases = [phase for phase in _PHASES if phase in options.phases.split(",") and _is_there(phase)]
+    phases = [phase for phase in _PHASES if phase in options.phases.split(",")]
     found: Dict[str, List[Dict[str, float]]] = {phase: [] for phase in phases}
     print(f"{'':10s} {'rows':>12s} {'rows/s':>10s} {'CPU s':>8s} {'peak MB':>8s}")
     for rows in sizes:

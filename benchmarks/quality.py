@@ -1,228 +1,42 @@
-"""Ranking quality of the models on real logs: studies of many points, each trained with several seeds.
+"""Quality of the models on real logs: studies of many points, each trained with several seeds.
 
     python -m benchmarks.quality STUDY [--points A,B] [--seeds N] [--data FOLDER]
     python -m benchmarks.quality STUDY --table
     python -m benchmarks.quality --quick
 
 A study (`benchmarks/studies/STUDY.yaml`) is one experiment and points that differ from it in
-model, loss, loop and training, so that all have the same windows. A point goes through the
+features, model, loss, loop and training, so that all have the same windows. A point goes through the
 pipeline as a run does, but for the push: windows, Transform, Trainer, Evaluator. What it
 measured is kept in `benchmarks/results/STUDY.json` as soon as it is done, with its settings;
 a point whose settings are the same is not trained again, so that a study can be measured in
-pieces. Metrics are of the test windows: the whole catalogue without the items seen before, ties against
-the model; with `evaluation.sampled_negatives` those of a sampled ranking as well, under their names.
-The best epoch is chosen on `eval`.
+pieces. Metrics are of the test windows. Of `next` windows they are those of ranking the whole catalogue
+without the items seen before, ties against the model; with `evaluation.sampled_negatives` those of a
+sampled ranking as well, under their names. Of exposures they are those of each step of the chain. The best
+epoch is chosen on `eval`. Points are compared in pairs, `compare`, and all with `baseline`, if the study
+names one.
 
 The last line is one JSON object of the study's figures.
 """
 
 import argparse
-import contextlib
-import copy
-import fcntl
 import json
 import os
 import statistics
 import time
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
-import pandas as pd
-import yaml
 from scipy import stats
 
-from pipeline import datasets
-from schemas import names
+from benchmarks import measures
+from benchmarks import study as study_lib
 
-_HERE = os.path.dirname(os.path.abspath(__file__))
-_STUDIES = os.path.join(_HERE, "studies")
-_RESULTS = os.path.join(_HERE, "results")
-_WORK = os.path.join(".footfall", "benchmarks", "quality")
+# Of the variables in a SavedModel.
+_WEIGHTS = "_model/variables/"
 _DATA = os.path.join("..", "shared", "data")
-_CUTOFFS = (1, 5, 10, 20, 50)
-_QUICK = "quick"
-_ALL = "all"
-_AGAINST = " -> "
-# Slices, and the crossings of two of them that papers show.
-_CROSSED = ((names.USER_STATUS,), (names.USER_FREQUENCY,), (names.USER_STATUS, names.USER_FREQUENCY))
-_MORE = ((names.ITEM_FREQUENCY,), (names.HISTORY_LENGTH,))
-# Of the folder of a point's only setting: its experiment says the rest.
-_AS_IT_IS: Dict[str, Any] = {}
 
 
-def _ratings_as_behaviors(data: str) -> str:
-    """MovieLens-1M of the users with all ratings: 1 and 2 are a dislike, 3 is neutral, 4 and 5 are a like."""
-    path = os.path.join(_WORK, "ml-1m-behaviors.csv")
-    log = pd.read_csv(os.path.join(data, "ml-1m", "sequences.csv.gz"))
-    complete = log["rating"].notna().groupby(log["user_id"]).transform("all")
-    log = log[complete]
-    log["behavior"] = pd.cut(log["rating"], [0, 2, 3, 5], labels=["dislike", "neutral", "like"])
-    os.makedirs(_WORK, exist_ok=True)
-    partial = f"{path}.{os.getpid()}.tmp"
-    log[["user_id", "item_id", "position", "behavior"]].to_csv(partial, index=False)
-    os.replace(partial, path)
-    return path
-
-
-# Logs that are made of others, by the name that studies use.
-_DERIVED: Dict[str, Callable[[str], str]] = {"derived:ml-1m-behaviors": _ratings_as_behaviors}
-
-
-class Study:
-    """A study in its file, with what has been measured of it.
-
-    Args:
-      name: of the file.
-      data: the folder of the logs.
-    """
-
-    def __init__(self, name: str, data: str):
-        path = os.path.join(_STUDIES, f"{name}.yaml")
-        if not os.path.exists(path):
-            known = ", ".join(sorted(file[: -len(".yaml")] for file in os.listdir(_STUDIES)))
-            raise SystemExit(f"{name}: no such study; there are {known}")
-        with open(path, encoding="utf-8") as stream:
-            self._values = yaml.safe_load(stream)
-        self.name, self._data = name, data
-        # Of a study that only shows that all is in place, nothing is worth keeping beside the code.
-        self._path = os.path.join(_WORK if name == _QUICK else _RESULTS, f"{name}.json")
-
-    @property
-    def title(self) -> str:
-        """What is measured, in a line."""
-        return self._values["title"]
-
-    @property
-    def points(self) -> List[str]:
-        """Their names, in the order of the file."""
-        return list(self._values["points"])
-
-    @property
-    def seeds(self) -> int:
-        """How many trainings a point has."""
-        return self._values["seeds"]
-
-    def seed_numbers(self, point: str, seeds: int) -> List[int]:
-        """The seeds of a point's trainings."""
-        first = self.experiment(point).get("training", {}).get("seed", 1)
-        return list(range(first, first + seeds))
-
-    @property
-    def sampled_negatives(self) -> Optional[int]:
-        """Among how many negatives metrics are given as well; None for none."""
-        return self._values["experiment"].get("evaluation", {}).get("sampled_negatives")
-
-    @property
-    def pairs(self) -> List[Tuple[str, str]]:
-        """Which points are compared with which."""
-        return [tuple(pair) for pair in self._values.get("compare", ())]
-
-    def experiment(self, point: str) -> Dict[str, Any]:
-        """The experiment of a point: the study's, with the point's parts merged in."""
-        merged = copy.deepcopy(self._values["experiment"])
-        for part, settings in self._values["points"][point].items():
-            kept = merged.get(part, {})
-            # Settings of another model, loss or loop have no meaning here.
-            other = "name" in settings and settings["name"] != kept.get("name")
-            merged[part] = dict(settings) if other else {**kept, **settings}
-        if merged.get("loop", {}).get("name") == "tp":
-            # Its batches are of users.
-            merged.get("training", {}).pop("batch_size", None)
-        merged["name"] = self.name
-        return merged
-
-    def write_experiment(self, point: str) -> str:
-        """Writes the experiment of a point where the log is.
-
-        Returns:
-          The path of the file.
-        """
-        experiment = self.experiment(point)
-        log = experiment["log"]["path"]
-        if not log.startswith(datasets.PREFIX):
-            derived = _DERIVED.get(log)
-            found = derived(self._data) if derived else os.path.join(self._data, log)
-            if not os.path.exists(found):
-                raise SystemExit(f"{self.name}: its log is not there: {found}")
-            experiment["log"]["path"] = os.path.abspath(found)
-        path = os.path.join(_WORK, self.name, f"{point}.yaml")
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "w", encoding="utf-8") as stream:
-            yaml.safe_dump(experiment, stream, sort_keys=False)
-        return path
-
-    def read(self) -> Dict[str, Any]:
-        """What has been measured with the settings of now, by point."""
-        found = self._file()["points"]
-        return {
-            point: found[point]
-            for point in self.points
-            if point in found and found[point]["experiment"] == self.experiment(point)
-        }
-
-    def comparisons(self) -> Dict[str, Any]:
-        """What came of the pairs of which both are measured; see `compare_pair`."""
-        measured = self.read()
-        return {
-            pair: found
-            for pair, found in self._file()["comparisons"].items()
-            if all(point in measured for point in pair.split(_AGAINST))
-        }
-
-    def _file(self) -> Dict[str, Any]:
-        if not os.path.exists(self._path):
-            return {"points": {}, "comparisons": {}}
-        with open(self._path, encoding="utf-8") as stream:
-            return json.load(stream)
-
-    def keep(self, point: str, runs: Sequence[Dict[str, Any]]) -> None:
-        """Adds runs of a point, one for each seed; other points may be written at the same time."""
-        with self._locked():
-            points, comparisons = self.read(), self.comparisons()
-            before = {run["seed"]: run for run in points.get(point, {}).get("runs", ())}
-            before.update({run["seed"]: run for run in runs})
-            points[point] = {
-                "experiment": self.experiment(point),
-                "runs": [before[seed] for seed in sorted(before)],
-            }
-            self._write(points, comparisons)
-
-    def keep_comparison(self, a: str, b: str, found: Dict[str, Any]) -> None:
-        """Keeps what `compare_pair` found."""
-        with self._locked():
-            self._write(self.read(), {**self.comparisons(), f"{a}{_AGAINST}{b}": found})
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        os.makedirs(_WORK, exist_ok=True)
-        with open(os.path.join(_WORK, f"{self.name}.lock"), "w", encoding="utf-8") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-
-    def _write(self, points: Dict[str, Any], comparisons: Dict[str, Any]) -> None:
-        # A line a run, so that what is added shows as such in version control.
-        blocks = []
-        for name in self.points:
-            if name in points:
-                runs = ",\n".join(f"   {json.dumps(run)}" for run in points[name]["runs"])
-                settings = json.dumps(points[name]["experiment"])
-                blocks.append(f'  {json.dumps(name)}: {{"experiment": {settings}, "runs": [\n{runs}\n  ]}}')
-        pairs = [f"  {json.dumps(pair)}: {json.dumps(comparisons[pair])}" for pair in sorted(comparisons)]
-        text = (
-            f'{{\n "title": {json.dumps(self.title)},\n "points": {{\n'
-            + ",\n".join(blocks)
-            + '\n },\n "comparisons": {\n'
-            + ",\n".join(pairs)
-            + "\n }\n}\n"
-        )
-        partial = f"{self._path}.tmp"
-        os.makedirs(os.path.dirname(self._path), exist_ok=True)
-        with open(partial, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        os.replace(partial, self._path)
-
-
-def measure(study: Study, point: str, seeds: int) -> List[Dict[str, Any]]:
+def measure(study: study_lib.Study, point: str, seeds: int) -> List[Dict[str, Any]]:
     """Trains and evaluates a point, as far as that has not been done.
 
     Returns:
@@ -232,155 +46,142 @@ def measure(study: Study, point: str, seeds: int) -> List[Dict[str, Any]]:
 
     path = study.write_experiment(point)
     used, started = time.process_time(), time.monotonic()
-    found = sweep.Sweep(path, (), os.path.join(_WORK, study.name, point), seeds).run([_AS_IT_IS], "benchmark")
+    found = sweep.Sweep(path, (), study.folder(point), seeds).run([study.values(point)], "benchmark")
     trials = found[0].trials
     failed = [trial for trial in trials if trial.error]
     if failed:
         raise SystemExit(f"{study.name} {point}: seed {failed[0].seed}: {failed[0].error}")
     fresh = sum(trial.state != "cached" for trial in trials)
-    # Of the whole process, so that windows and start-up are in it; of what came from a cache nothing is known.
+    # Of the whole process, so that windows and start-up are in it; what came from a cache tells nothing.
     cpu = (time.process_time() - used) / fresh if fresh else None
     wall = (time.monotonic() - started) / fresh if fresh else None
-    return [_run(trial, cpu, wall, study.sampled_negatives) for trial in trials]
+    return [_run(trial, cpu, wall, study.measure) for trial in trials]
 
 
-def _run(
-    trial: Any, cpu: Optional[float], wall: Optional[float], sampled_negatives: Optional[int]
-) -> Dict[str, Any]:
+def _run(trial: Any, cpu: Optional[float], wall: Optional[float], measured: Any) -> Dict[str, Any]:
     from pipeline import compare
 
+    run = compare.find_runs(trial.folder)[0]
     result = {
         "seed": trial.seed,
         "date": time.strftime("%Y-%m-%d"),
         "epochs": trial.epochs,
         "best_epoch": trial.best_epoch,
+        "parameters": _parameters(run),
         "component_seconds": trial.seconds,
         "on_eval": trial.on_eval,
-        "slices": _slices(compare.ranks(compare.find_runs(trial.folder)[0]), sampled_negatives),
+        "slices": measured.slices(run),
     }
     if trial.state != "cached":
         result.update(cpu_seconds=round(cpu, 1), wall_seconds=round(wall, 1))
     return result
 
 
-def _slices(ranks: Any, sampled_negatives: Optional[int]) -> Dict[str, Dict[str, Any]]:
-    """Mean and standard error of each metric over the windows of each slice."""
-    metric_names, values = _metrics(ranks, sampled_negatives)
-    found: Dict[str, Dict[str, Any]] = {}
-    for label, chosen in _chosen(ranks):
-        part = values[chosen]
-        errors = part.std(axis=0, ddof=1) / np.sqrt(len(part)) if len(part) > 1 else np.zeros(part.shape[1])
-        found[label] = {"windows": len(part)}
-        for index, name in enumerate(metric_names):
-            found[label][name] = [round(float(part[:, index].mean()), 5), round(float(errors[index]), 5)]
-    return found
+def _parameters(run: Any) -> int:
+    """How many numbers the model has learnt."""
+    import tensorflow as tf
+    from tfx.utils import path_utils
+
+    variables = os.path.join(path_utils.serving_model_path(run.model_uri), "variables", "variables")
+    shapes = (shape for name, shape in tf.train.list_variables(variables) if name.startswith(_WEIGHTS))
+    return int(sum(np.prod(shape) for shape in shapes))
 
 
-def _metrics(ranks: Any, sampled_negatives: Optional[int]) -> Tuple[Tuple[str, ...], np.ndarray]:
-    """Names of the metrics, and their values `[W, M]` for each window of a table of `compare.ranks`."""
-    from components.evaluator import metrics, spec
-
-    return spec.ranking_metrics(_CUTOFFS, sampled_negatives), metrics.metric_values(
-        ranks[names.RANK], _CUTOFFS, sampled_negatives, ranks.get(names.CANDIDATES)
-    )
-
-
-def _chosen(ranks: Any) -> Iterator[Tuple[str, np.ndarray]]:
-    yield _ALL, np.ones(len(ranks), bool)
-    for features in (*_CROSSED, *_MORE):
-        values = [ranks[feature].to_numpy() for feature in features]
-        for combination in sorted(set(zip(*values))):
-            chosen = np.all([column == value for column, value in zip(values, combination)], axis=0)
-            if all(combination) and (len(features) == 1 or chosen.sum() < len(ranks)):
-                yield " ".join(f"{f}={v}" for f, v in zip(features, combination)), chosen
-
-
-def compare_pair(study: Study, a: str, b: str) -> Optional[Dict[str, Any]]:
+def compare_pair(study: study_lib.Study, a: str, b: str) -> Optional[Dict[str, Any]]:
     """Differences B - A of two points by slice: means over the seeds that both have, paired over users.
 
     Returns:
       `seeds`, and `slices`: difference, bounds of its 95 % interval and p of each metric; None if the
       trained models of a point are not there.
     """
-    from pipeline import compare, paired
+    from pipeline import compare, sweep
 
-    folders = [os.path.join(_WORK, study.name, point, "points", "base") for point in (a, b)]
+    folders = [
+        os.path.join(study.folder(point), "points", sweep.folder_name(study.values(point)))
+        for point in (a, b)
+    ]
     if not all(os.path.isdir(folder) for folder in folders):
         return None
     seeds = sorted(set.intersection(*(set(os.listdir(folder)) for folder in folders)))
-    sides = []
-    for folder in folders:
-        tables = [
-            compare.ranks(run).sort_values([names.USER_ID, names.TARGET_ITEM_ID], kind="stable")
-            for seed in seeds
-            for run in compare.find_runs(os.path.join(folder, seed))
-        ]
-        values = [_metrics(table, study.sampled_negatives) for table in tables]
-        sides.append((tables[0], np.mean([of_windows for _, of_windows in values], axis=0)))
-        metric_names = values[0][0]
-    (first, of_a), (second, of_b) = sides
-    key = [names.USER_ID, names.TARGET_ITEM_ID]
-    if first[key].values.tolist() != second[key].values.tolist():
-        raise SystemExit(f"{study.name}: {a} and {b} were not measured on the same windows")
-    slices: Dict[str, Any] = {}
-    for label, chosen in _chosen(first):
-        users = np.unique(first[names.USER_ID].to_numpy()[chosen], return_inverse=True)[1]
-        result = paired.compare((of_b - of_a)[chosen], users)
-        slices[label] = {
-            name: [round(float(v[i]), 5) for v in (result.difference, result.low, result.high, result.p)]
-            for i, name in enumerate(metric_names)
-        }
+    if not seeds:
+        return None
+    runs_a, runs_b = (
+        [run for seed in seeds for run in compare.find_runs(os.path.join(folder, seed))] for folder in folders
+    )
+    try:
+        slices = study.measure.compare(runs_a, runs_b)
+    except ValueError as error:
+        raise SystemExit(f"{study.name}: {a} and {b}: {error}") from error
     return {"seeds": len(seeds), "slices": slices}
 
 
-def mean_and_interval(runs: Sequence[Dict[str, Any]], label: str, metric: str) -> Tuple[float, float]:
+def mean_and_interval(
+    runs: Sequence[Dict[str, Any]], label: str, metric: str
+) -> Optional[Tuple[float, Optional[float]]]:
     """The mean over seeds of a metric, and the half width of its 95 % interval.
 
-    With several seeds the interval is Student's over them; with one it is over the windows.
+    With several seeds the interval is Student's over them; with one it is over the windows (of exposures:
+    over their users).
+
+    Returns:
+      None if a seed has no value; the half width is None where nothing is known of it.
     """
-    found = [run["slices"][label][metric] for run in runs]
+    found = [run["slices"][label].get(metric) for run in runs]
+    if None in found:
+        return None
     means = [mean for mean, _ in found]
     if len(means) == 1:
-        return means[0], 1.96 * found[0][1]
+        error = found[0][1]
+        return means[0], None if error is None else 1.96 * error
     spread = statistics.stdev(means) / np.sqrt(len(means))
     return statistics.fmean(means), float(stats.t.ppf(0.975, len(means) - 1) * spread)
 
 
-def table(study: Study, metrics: Sequence[str] = ("hr@10", "ndcg@10")) -> str:
+def table(study: study_lib.Study, metrics: Sequence[str] = ()) -> str:
     """The study as Markdown: a row a point; then, for each pair, a row a slice."""
+    measured, kind = study.read(), study.measure
+    metrics = metrics or kind.shown
     header = ["point", "seeds", "best epoch", *metrics, "CPU h"]
     rows = []
-    for point, measured in study.read().items():
-        runs = measured["runs"]
-        cells = ["{:.4f} ± {:.4f}".format(*mean_and_interval(runs, _ALL, metric)) for metric in metrics]
+    for point, found in measured.items():
+        runs = found["runs"]
+        cells = [_mean_cell(mean_and_interval(runs, measures.ALL, metric)) for metric in metrics]
         epochs = ", ".join(str(run["best_epoch"]) for run in runs)
         hours = sum(run.get("cpu_seconds", 0) for run in runs) / 3600
         rows.append([point, str(len(runs)), epochs, *cells, f"{hours:.2f}"])
     lines = _markdown(header, rows)
     rows = []
+    compared = [*kind.main, *(f"relaimpr/{step}" for step in study.steps)]
     for pair, found in study.comparisons().items():
-        for label in (name for name in found["slices"] if _is_main(name)):
-            before = pair.split(_AGAINST)[0]
-            windows = study.read()[before]["runs"][0]["slices"][label]["windows"]
-            cells = []
-            for metric in metrics:
-                difference, low, high, p = found["slices"][label][metric]
-                cells.append(f"{difference:+.4f} [{low:+.4f}, {high:+.4f}], p {p:.3f}")
-            rows.append([pair, label, str(windows), str(found["seeds"]), *cells])
+        before = measured[pair.split(study_lib.AGAINST)[0]]["runs"][0]["slices"]
+        for label in filter(measures.is_main, found["slices"]):
+            cells = [_difference_cell(found["slices"][label].get(metric)) for metric in compared]
+            rows.append([pair, label, str(before[label][kind.noun]), str(found["seeds"]), *cells])
     if rows:
-        lines += ["", *_markdown(["pair", "slice", "windows", "seeds", *metrics], rows)]
+        lines += ["", *_markdown(["pair", "slice", kind.noun, "seeds", *compared], rows)]
     return "\n".join(lines)
 
 
-def _is_main(label: str) -> bool:
-    return label == _ALL or names.USER_FREQUENCY in label or label.startswith(names.USER_STATUS)
+def _mean_cell(found: Optional[Tuple[float, Optional[float]]]) -> str:
+    if found is None:
+        return "–"
+    mean, half = found
+    return f"{mean:.4f}" if half is None else f"{mean:.4f} ± {half:.4f}"
+
+
+def _difference_cell(found: Optional[Sequence[Optional[float]]]) -> str:
+    if found is None:
+        return "–"
+    difference, low, high, p = found
+    bounds = "" if low is None or high is None else f" [{low:+.4f}, {high:+.4f}]"
+    return f"{difference:+.4f}{bounds}" + ("" if p is None else f", p {p:.3f}")
 
 
 def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> List[str]:
     return [f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows)]
 
 
-def run(study: Study, points: Sequence[str], seeds: int) -> Dict[str, Any]:
+def run(study: study_lib.Study, points: Sequence[str], seeds: int) -> Dict[str, Any]:
     """Measures points; returns the figures of all that the study has."""
     for point in points:
         known = study.read().get(point, {}).get("runs", ())
@@ -395,18 +196,15 @@ def run(study: Study, points: Sequence[str], seeds: int) -> Dict[str, Any]:
     return figures(study)
 
 
-def figures(study: Study) -> Dict[str, Any]:
+def figures(study: study_lib.Study) -> Dict[str, Any]:
     """Mean and half width of the interval of the main metrics of each measured point."""
-    return {
-        point: {
-            "seeds": [run["seed"] for run in measured["runs"]],
-            **{
-                metric: [round(v, 4) for v in mean_and_interval(measured["runs"], _ALL, metric)]
-                for metric in ("hr@10", "ndcg@10")
-            },
-        }
-        for point, measured in study.read().items()
-    }
+    found: Dict[str, Any] = {}
+    for point, measured in study.read().items():
+        found[point] = {"seeds": [run["seed"] for run in measured["runs"]]}
+        for metric in study.measure.main:
+            values = mean_and_interval(measured["runs"], measures.ALL, metric)
+            found[point][metric] = values and [None if v is None else round(v, 4) for v in values]
+    return found
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> None:
@@ -419,20 +217,21 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
     parser.add_argument(
         "--table", action="store_true", help="show what has been measured, and measure nothing"
     )
+    parser.add_argument("--metrics", help="of the table of points, with commas; the main ones by default")
     parser.add_argument("--quick", action="store_true", help="a small study, within a minute; keeps nothing")
     given = parser.parse_args(arguments)
     if bool(given.study) == given.quick:
         parser.error("name a study, or --quick")
-    study = Study(given.study or _QUICK, given.data)
+    study = study_lib.Study(given.study or study_lib.QUICK, given.data)
     points = given.points.split(",") if given.points else study.points
     unknown = [point for point in points if point not in study.points]
     if unknown:
         parser.error(f"{study.name} has no point {', '.join(unknown)}; it has {', '.join(study.points)}")
-    if given.quick and os.path.exists(os.path.join(_WORK, f"{_QUICK}.json")):
-        os.remove(os.path.join(_WORK, f"{_QUICK}.json"))
+    if given.quick:
+        study.forget()
     if not given.table:
         run(study, points, given.seeds or study.seeds)
-    print(table(study))
+    print(table(study, given.metrics.split(",") if given.metrics else ()))
     print(json.dumps(figures(study)))
 
 

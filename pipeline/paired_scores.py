@@ -73,15 +73,8 @@ def compare(
     """
     if not len(labels):
         raise ValueError("there is nothing to compare: no exposure")
-    rng = np.random.default_rng(seed)
-    units = int(users.max()) + 1
-    if units > MAX_UNITS:
-        users, units = (rng.permutation(units) % MAX_UNITS)[users], MAX_UNITS
-    weights = np.ones((1, units))
-    if units > 1:
-        drawn = rng.multinomial(units, np.full(units, 1 / units), size=resamples)
-        weights = np.concatenate([weights, drawn])
-    by_run = [[_measured(run, labels, users, steps, weights) for run in side] for side in (a, b)]
+    users, weights = resampled(users, seed, resamples)
+    by_run = [[measured(run, labels, users, steps, weights) for run in side] for side in (a, b)]
     found: Dict[str, Difference] = {}
     means: List[Dict[str, np.ndarray]] = [
         {name: np.mean([run[name] for run in side], axis=0) for name in side[0]} for side in by_run
@@ -101,14 +94,36 @@ def compare(
     return found
 
 
-def _measured(
+def resampled(users: np.ndarray, seed: int = 0, resamples: int = RESAMPLES) -> Tuple[np.ndarray, np.ndarray]:
+    """The units of the exposures `[N]`, and their weights `[1 + R, U]`: all 1, then those of resamples.
+
+    Args:
+      users, seed, resamples: see `compare`; R is 0 for a single user.
+    """
+    rng = np.random.default_rng(seed)
+    units = int(users.max()) + 1
+    if units > MAX_UNITS:
+        users, units = (rng.permutation(units) % MAX_UNITS)[users], MAX_UNITS
+    weights = np.ones((1, units))
+    if units > 1:
+        drawn = rng.multinomial(units, np.full(units, 1 / units), size=resamples)
+        weights = np.concatenate([weights, drawn])
+    return users, weights
+
+
+def measured(
     probabilities: np.ndarray,
     labels: np.ndarray,
     users: np.ndarray,
     steps: Sequence[str],
     weights: np.ndarray,
 ) -> Dict[str, np.ndarray]:
-    """Metrics of one run, `[1 + resamples]` each: the estimate, exact, comes first."""
+    """Metrics of one run, by name: `[1 + R]` each, of which the estimate, exact, comes first.
+
+    Args:
+      probabilities, labels, users, steps: see `compare`; probabilities are `[N, T]`.
+      weights: `[1 + R, U]` of `resampled`.
+    """
     found: Dict[str, np.ndarray] = {}
     for number, step in enumerate(steps):
         known = labels[:, number] >= 0
@@ -120,11 +135,11 @@ def _measured(
         exact = conversion.measure(whole, np.ones((1, 1))).metrics
         coarse = conversion.calibration_bins(np.bincount(cells), _CELLS)[cells]
         counts = conversion.count(unit, coarse, label, score, loss, units_count=weights.shape[1])
-        resampled = conversion.measure(counts, weights).metrics
+        coarse_metrics = conversion.measure(counts, weights).metrics
         for metric in _METRICS:
             # What the cells cost is taken off.
-            shift = exact[metric][0] - resampled[metric][0]
-            found[f"{metric}/{step}"] = resampled[metric] + shift
+            shift = exact[metric][0] - coarse_metrics[metric][0]
+            found[f"{metric}/{step}"] = coarse_metrics[metric] + shift
     for metric in spec.conversion_metrics(steps):
         if metric in _METRICS:
             found[metric] = np.mean([found[f"{metric}/{step}"] for step in steps], axis=0)

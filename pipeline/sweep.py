@@ -173,7 +173,7 @@ def _value(text: str) -> Any:
 
 
 def _override(key: str, value: Any) -> str:
-    return f"{key}={yaml.safe_dump(value, default_flow_style=True).splitlines()[0]}"
+    return f"{key}={yaml.safe_dump(value, default_flow_style=True, width=math.inf).splitlines()[0]}"
 
 
 # Which points.

@@ -1,0 +1,274 @@
+"""How near models of exposures come to the best possible: a chain of three steps with known probabilities.
+
+    python -m benchmarks.chain [--rows N] [--models bpcm,esmm] [--seed N]
+    python -m benchmarks.chain --quick
+
+A log is drawn from a model of its own: a step follows the one before with a logistic chance of what is
+known of user, item and device, and of the product of latent factors of user and item, which no column
+shows. Rates fall from 30 % to 12 % and 0.5 %. Windowing, Transform and training are those of runs. The test
+exposures are then scored by each model and by the true probabilities, than which nothing orders better on
+average: what a model lacks to their AUC is what it has not learnt. `calibrator=0` are models with
+a calibrator, trained without it.
+
+The last line is one JSON object of the figures; those of a whole run are kept in `results/chain.json`.
+"""
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+import numpy as np
+import pandas as pd
+
+from benchmarks import prepared
+from components.behavior_example_gen import spec as window_spec
+from components.transform import spec as transform_spec
+from schemas import names
+from trainer import config
+
+# Before TensorFlow is imported.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+STEPS = ("click", "cart", "buy")
+RATES = (0.3, 0.12, 0.005)
+_RESULTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "results", "chain.json")
+_ROWS, _QUICK_ROWS = 400_000, 40_000
+_START = 1_600_000_000
+_USERS, _ITEMS, _COUNTRIES, _BRANDS, _DEVICES, _FACTORS = 400, 200, 8, 20, 4, 2
+# Of the logits of each step; a large one makes chances near 1: a step is as likely as the one before.
+_SPREADS = (1.0, 2.5, 2.5)
+_COLUMNS = {
+    "user": {"country": "country", "age": {"column": "age", "type": "numeric"}},
+    "item": {"brand": "brand", "price": {"column": "price", "type": "numeric"}},
+    "context": {"device": "device"},
+    "label": {step: step for step in STEPS},
+}
+_COMMON = {"dim": 8, "dropout": 0.0}
+_EXPERTS = {**_COMMON, "expert": (64,), "tower": (32,)}
+_TOWERS = {**_COMMON, "tower": (64, 32)}
+MODELS: Dict[str, Dict[str, Any]] = {
+    "mlp": {"name": "mlp", **_TOWERS},
+    "omoe": {"name": "omoe", "experts": 4, **_EXPERTS},
+    "mmoe": {"name": "mmoe", "experts": 4, **_EXPERTS},
+    "ple": {"name": "ple", "levels": 1, "step_experts": 1, "shared_experts": 2, **_EXPERTS},
+    "esmm": {"name": "esmm", **_TOWERS},
+    "aitm": {"name": "aitm", "calibrator": 0.6, **_TOWERS},
+    "aitm calibrator=0": {"name": "aitm", "calibrator": 0.0, **_TOWERS},
+    "bpcm": {"name": "bpcm", "hidden": 64, "calibrator": 0.6, **_TOWERS},
+    "bpcm calibrator=0": {"name": "bpcm", "hidden": 64, "calibrator": 0.0, **_TOWERS},
+}
+_QUICK_MODELS = ("aitm", "aitm calibrator=0")
+
+
+def draw(rows: int, seed: int = 0) -> Tuple[pd.DataFrame, np.ndarray]:
+    """A log of exposures, a second apart.
+
+    Returns:
+      The log, and the chance of each step of each row before anything came of it, `[rows, T]` float64.
+    """
+    rng = np.random.default_rng(seed)
+
+    def effects(count: int) -> np.ndarray:
+        """`[count, T]`: half of what a value does, it does to all steps."""
+        return (rng.normal(size=(count, 1)) + rng.normal(size=(count, len(STEPS)))) / np.sqrt(2)
+
+    users, items = rng.integers(0, _USERS, rows), rng.integers(0, _ITEMS, rows)
+    devices = rng.integers(0, _DEVICES, rows)
+    country, brand = rng.integers(0, _COUNTRIES, _USERS), rng.integers(0, _BRANDS, _ITEMS)
+    age, price = rng.integers(16, 90, _USERS), np.round(np.exp(rng.normal(3, 1, _ITEMS)), 2)
+    of_user = effects(_COUNTRIES)[country] + np.outer((age - 50) / 20, effects(1)[0])
+    of_item = effects(_BRANDS)[brand] + np.outer(np.log(price) - 3, effects(1)[0])
+    factors_of_users = rng.normal(size=(_USERS, _FACTORS))
+    factors_of_items = rng.normal(size=(_ITEMS, _FACTORS))
+    products = (factors_of_users[users] * factors_of_items[items]) @ effects(_FACTORS)
+    signal = of_user[users] + of_item[items] + effects(_DEVICES)[devices] + products
+    signal *= np.array(_SPREADS) / signal.std(axis=0)
+
+    chances = np.ones((rows, 1))
+    for number, rate in enumerate(RATES):
+        given = _sigmoid(signal[:, number] + _offset(signal[:, number], chances[:, -1], rate))
+        chances = np.column_stack([chances, chances[:, -1] * given])
+    chances = chances[:, 1:]
+    # One number decides how far an exposure gets: the chain is consistent, and each step has its chance.
+    happened = rng.random((rows, 1)) < chances
+    log = pd.DataFrame(
+        {
+            "user_id": users,
+            "item_id": items,
+            "timestamp": _START + np.arange(rows),
+            "country": country[users],
+            "age": age[users],
+            "brand": brand[items],
+            "price": price[items],
+            "device": devices,
+            **{step: happened[:, number].astype(np.int64) for number, step in enumerate(STEPS)},
+        }
+    )
+    return log, chances
+
+
+def _offset(signal: np.ndarray, before: np.ndarray, rate: float) -> float:
+    """What makes a step as frequent as `rate`, by bisection."""
+    low, high = -30.0, 30.0
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (low, middle) if (before * _sigmoid(signal + middle)).mean() > rate else (middle, high)
+    return (low + high) / 2
+
+
+def _sigmoid(logits: np.ndarray) -> np.ndarray:
+    return np.exp(-np.logaddexp(0, -logits))
+
+
+def prepare(log: pd.DataFrame, folder: str) -> prepared.Prepared:
+    """Windows and transformed examples of a log, in a folder."""
+    path = os.path.join(folder, "log.parquet")
+    log.to_parquet(path, index=False)
+    found = prepared.Prepared(
+        log=window_spec.LogSpec(path=path, columns=window_spec.Columns.from_values(_COLUMNS)),
+        window=window_spec.ExposureWindow(kind="exposure", steps=STEPS, shards=2),
+        split=window_spec.SplitSpec(by=("time",), eval_from=0.7, test_from=0.8),
+        features=transform_spec.FeaturesSpec(time=False),
+        folder=os.path.join(folder, "examples"),
+    )
+    found.cut()
+    found.transform()
+    return found
+
+
+def scores(model: Any, exposures: prepared.Prepared, transform_output: Any) -> Tuple[np.ndarray, np.ndarray]:
+    """The model's probabilities of the test exposures `[N, T]`, and the row of the log of each `[N]`."""
+    import tensorflow as tf
+
+    layer = transform_output.transform_features_layer()
+    answer = tf.function(lambda batch: model.probabilities(layer(batch)), reduce_retracing=True)
+    found: List[np.ndarray] = []
+    rows: List[np.ndarray] = []
+    for batch in exposures.parsed(names.TEST):
+        found.append(answer(batch).numpy())
+        rows.append(batch[names.TIMESTAMP].numpy() // 1000 - _START)
+    return np.concatenate(found), np.concatenate(rows)
+
+
+def measure(
+    models: Sequence[str], rows: int, seed: int, training: Dict[str, Any], resamples: int
+) -> Dict[str, Any]:
+    """Trains models on one log, each in turn.
+
+    Returns:
+      Figures: of the best possible scores, and of each model with what it lacks to those.
+    """
+    import tensorflow as tf
+
+    from pipeline import paired_scores
+    from trainer import task
+
+    log, chances = draw(rows)
+    labels, users = log[list(STEPS)].to_numpy(), log["user_id"].to_numpy()
+    figures: Dict[str, Any] = {
+        "date": time.strftime("%Y-%m-%d"),
+        "rows": rows,
+        "seed": seed,
+        "training": training,
+        "positives": {step: round(float(labels[:, n].mean()), 5) for n, step in enumerate(STEPS)},
+        "models": {},
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        exposures = prepare(log, folder)
+        data = exposures.data()
+        for name in models:
+            settings = config.TrainerSettings.from_values(
+                {"model": MODELS[name], "training": {**training, "seed": seed}}
+            )
+            used = time.process_time()
+            tf.keras.backend.clear_session()
+            loop, history = task.train(settings, data, os.path.join(folder, name.replace(" ", "-")))
+            used = time.process_time() - used
+            found, tested = scores(loop.model, exposures, data.transform_output)
+            codes = np.unique(users[tested], return_inverse=True)[1]
+            compared = paired_scores.compare(
+                chances[tested][np.newaxis],
+                found[np.newaxis],
+                labels[tested],
+                codes,
+                STEPS,
+                resamples=resamples,
+            )
+            figures["models"][name] = {
+                "settings": MODELS[name],
+                "parameters": int(sum(np.prod(v.shape) for v in loop.model.trainable_variables)),
+                "best_epoch": history["best_epoch"],
+                "cpu_seconds": round(used, 1),
+                **_figures(compared),
+            }
+            figures["test_exposures"] = len(tested)
+            figures["optimum"] = {
+                metric: round(float(compared[metric].a[0]), 5)
+                for metric in compared
+                if len(compared[metric].a)
+            }
+            print(_row(name, figures["models"][name]), flush=True)
+    best = {step: max(m["difference"][step][0] for m in figures["models"].values()) for step in STEPS}
+    figures["best_difference"] = best
+    return figures
+
+
+def _figures(compared: Dict[str, Any]) -> Dict[str, Any]:
+    """Of one model: metrics by name, and its AUC less that of the optimum, with a 95 % interval."""
+    own = {metric: round(float(found.b[0]), 5) for metric, found in compared.items() if len(found.b)}
+    difference = {}
+    for step in STEPS:
+        found = compared[f"auc/{step}"]
+        difference[step] = [round(float(value), 5) for value in (found.difference, found.low, found.high)]
+    return {"metrics": own, "difference": difference}
+
+
+_HEADER = f"{'':18s} " + " ".join(f"{'AUC ' + step + ' (lacks)':>20s} {'ECE':>7s}" for step in STEPS)
+
+
+def _row(name: str, found: Dict[str, Any]) -> str:
+    metrics = found["metrics"]
+    cells = [
+        f"{metrics[f'auc/{step}']:.4f} ({-found['difference'][step][0]:+.4f})".rjust(20)
+        + f" {metrics[f'ece/{step}']:7.4f}"
+        for step in STEPS
+    ]
+    return f"{name:18s} {' '.join(cells)} {metrics['chain_violations']:10.4%} {found['cpu_seconds']:6.1f}"
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="a small log and few models: at most a minute")
+    parser.add_argument("--rows", type=int, default=_ROWS, help="of the log (default: %(default)s)")
+    parser.add_argument("--models", help=f"with commas; all by default: {', '.join(MODELS)}")
+    parser.add_argument("--seed", type=int, default=1, help="of the trainings (default: %(default)s)")
+    given = parser.parse_args(arguments)
+    models = given.models.split(",") if given.models else _QUICK_MODELS if given.quick else list(MODELS)
+    unknown = [name for name in models if name not in MODELS]
+    if unknown:
+        parser.error(f"no model {', '.join(unknown)}; there are {', '.join(MODELS)}")
+    training = {"epochs": 5 if given.quick else 15, "batch_size": 256, "patience": 2, "learning_rate": 1e-3}
+    print(f"{_HEADER} violations  CPU s")
+    figures = measure(
+        models, _QUICK_ROWS if given.quick else given.rows, given.seed, training, 200 if given.quick else 1000
+    )
+    optimum = figures["optimum"]
+    print(
+        f"{'optimum':18s} "
+        + " ".join(f"{optimum[f'auc/{s}']:20.4f} {optimum[f'ece/{s}']:7.4f}" for s in STEPS)
+    )
+    text = json.dumps(figures)
+    if not given.quick and not given.models:
+        with open(_RESULTS, "w", encoding="utf-8") as stream:
+            stream.write(f"{text}\n")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

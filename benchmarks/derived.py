@@ -1,0 +1,56 @@
+"""Logs that are made of others."""
+
+import os
+from typing import Callable, Dict
+
+import pandas as pd
+
+# The columns of the census, in their order (census-income.names of the UCI repository).
+_CENSUS = (
+    "age class_of_worker industry_code occupation_code education wage_per_hour enrolled marital_status "
+    "industry occupation race hispanic_origin sex union_member unemployment_reason employment "
+    "capital_gains capital_losses dividends tax_filer previous_region previous_state household_detail "
+    "household weight migration_msa migration_region migration_within_region same_house_a_year_ago "
+    "previous_in_sunbelt employer_size parents father_born mother_born born citizenship self_employed "
+    "veterans_questionnaire veterans_benefits weeks_worked year income"
+).split()
+
+
+def _ratings_as_behaviors(data: str, folder: str) -> str:
+    """MovieLens-1M of the users with all ratings: 1 and 2 are a dislike, 3 is neutral, 4 and 5 are a like."""
+    log = pd.read_csv(os.path.join(data, "ml-1m", "sequences.csv.gz"))
+    complete = log["rating"].notna().groupby(log["user_id"]).transform("all")
+    log = log[complete]
+    log["behavior"] = pd.cut(log["rating"], [0, 2, 3, 5], labels=["dislike", "neutral", "like"])
+    return _write(log[["user_id", "item_id", "position", "behavior"]], folder, "ml-1m-behaviors.csv")
+
+
+def _census(data: str, folder: str) -> str:
+    """A row of the census as an exposure, a second after the one before; two tasks, which are no chain.
+
+    `income` is above 50,000 dollars a year, `never_married` a value of the marital status. Neither column
+    is kept beside its label, nor is the weight of the row in the sample, which is no attribute.
+    """
+    path = os.path.join(data, "census-income", "census-income.test.gz")
+    log = pd.read_csv(path, header=None, names=_CENSUS, skipinitialspace=True, keep_default_na=False)
+    log["income"] = (log["income"] == "50000+.").astype(int)
+    log["never_married"] = (log.pop("marital_status") == "Never married").astype(int)
+    log["person"] = range(len(log))
+    log["form"] = "census"
+    return _write(log.drop(columns="weight"), folder, "census.csv")
+
+
+def _write(log: pd.DataFrame, folder: str, name: str) -> str:
+    os.makedirs(folder, exist_ok=True)
+    path = os.path.join(folder, name)
+    partial = f"{path}.{os.getpid()}.tmp"
+    log.to_csv(partial, index=False)
+    os.replace(partial, path)
+    return path
+
+
+# What makes the log, from the folders of the data and of what is made, by the name that studies use.
+LOGS: Dict[str, Callable[[str, str], str]] = {
+    "derived:ml-1m-behaviors": _ratings_as_behaviors,
+    "derived:census": _census,
+}

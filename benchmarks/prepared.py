@@ -1,0 +1,136 @@
+"""Exposures through windowing and Transform in one process, without TFX around them."""
+
+import dataclasses
+import os
+from typing import Any, Dict
+
+import schemas  # noqa: F401  selects Keras 2
+from benchmarks import processes
+from components.behavior_example_gen import spec as window_spec
+from components.transform import spec as transform_spec
+from schemas import names
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """A log of exposures, and a folder for what becomes of it.
+
+    Attributes:
+      log: where it is and how it is read.
+      window, split, features: as of an experiment.
+      folder: of the examples, `Split-SPLIT`, and of the transformed ones, `Transformed-SPLIT`.
+    """
+
+    log: window_spec.LogSpec
+    window: window_spec.ExposureWindow
+    split: window_spec.SplitSpec
+    features: transform_spec.FeaturesSpec
+    folder: str
+
+    def cut(self) -> None:
+        """Writes the examples of all splits."""
+        import apache_beam as beam
+
+        from components.behavior_example_gen import executor
+
+        executor.run(
+            log=self.log,
+            window=self.window,
+            split=self.split,
+            span=None,
+            examples_uri=self.folder,
+            rejected_uri=os.path.join(self.folder, "rejected"),
+            profile_uri=os.path.join(self.folder, "profile"),
+            scratch=os.path.join(self.folder, "scratch"),
+            make_pipeline=lambda: beam.Pipeline(argv=list(processes.BEAM)),
+        )
+
+    def transform(self) -> None:
+        """Analyses `train` and transforms all splits, as TFX's Transform does."""
+        import apache_beam as beam
+        import tensorflow_transform.beam as tft_beam
+        from tfx_bsl.coders import example_coder
+        from tfx_bsl.tfxio import tf_example_record
+
+        from components.transform import exposures
+
+        schema = self.schema()
+        with beam.Pipeline(argv=list(processes.BEAM)) as pipeline:
+            with tft_beam.Context(temp_dir=os.path.join(self.folder, "tft"), force_tf_compat_v1=False):
+                raw, config_of_raw = {}, None
+                for split in names.SPLITS:
+                    source = tf_example_record.TFExampleRecord(self.examples(split), schema=schema)
+                    raw[split] = pipeline | f"Read {split}" >> source.BeamSource()
+                    config_of_raw = source.TensorAdapterConfig()
+                function = (raw[names.TRAIN], config_of_raw) | tft_beam.AnalyzeDataset(
+                    lambda inputs: exposures.preprocessing_fn(inputs, self.custom_config())
+                )
+                _ = function | tft_beam.WriteTransformFn(self._graph)
+                for split in names.SPLITS:
+                    (transformed, _) = ((raw[split], config_of_raw), function) | f"Transform {split}" >> (
+                        tft_beam.TransformDataset(output_record_batches=True)
+                    )
+                    (
+                        transformed
+                        | f"Encode {split}"
+                        >> beam.FlatMapTuple(
+                            lambda batch, _: example_coder.RecordBatchToExamplesEncoder(None).encode(batch)
+                        )
+                        | f"Write {split}"
+                        >> beam.io.WriteToTFRecord(
+                            os.path.join(self.folder, f"Transformed-{split}", "part"), file_name_suffix=".gz"
+                        )
+                    )
+
+    def examples(self, split: str) -> str:
+        """The pattern of a split's examples."""
+        return os.path.join(self.folder, f"Split-{split}", "*")
+
+    def custom_config(self) -> Dict[str, str]:
+        """What Transform and Trainer are told."""
+        return {
+            "window": self.window.to_json(),
+            "features": self.features.to_json(),
+            "columns": self.log.columns.to_json(),
+        }
+
+    def schema(self) -> Any:
+        """Of the examples."""
+        from schemas import load
+
+        columns = self.log.columns
+        attributes = {name: attribute.type for name, attribute in columns.attributes().items()}
+        return load.exposure_window_schema(
+            self.window.steps,
+            attributes,
+            bool(columns.scene),
+            self.window.history > 0,
+            bool(columns.behavior),
+        )
+
+    def data(self) -> Any:
+        """What `trainer.task.train` takes, of transformed examples."""
+        import tensorflow_transform as tft
+
+        from trainer import exposures, task
+
+        output = tft.TFTransformOutput(self._graph)
+        train, evaluated = (
+            [os.path.join(self.folder, f"Transformed-{split}", "*")] for split in (names.TRAIN, names.EVAL)
+        )
+        known = exposures.load(output, self.custom_config(), train)
+        return task.Data(output, known, train, evaluated, exclude_seen=False)
+
+    def parsed(self, split: str, batch_size: int = 8192) -> Any:
+        """Batches of a split's examples as `preprocessing_fn` takes them: ids, times and labels are `[b]`."""
+        import tensorflow as tf
+        from tensorflow_transform.tf_metadata import schema_utils
+
+        features = schema_utils.schema_as_feature_spec(self.schema()).feature_spec
+        files = sorted(tf.io.gfile.glob(self.examples(split)))
+        records = tf.data.TFRecordDataset(files, compression_type="GZIP").batch(batch_size)
+        return records.map(lambda batch: tf.io.parse_example(batch, features))
+
+    @property
+    def _graph(self) -> str:
+        return os.path.join(self.folder, "graph")

@@ -1,0 +1,213 @@
+"""Studies: experiments of many points, and what has been measured of them."""
+
+import contextlib
+import copy
+import fcntl
+import json
+import os
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+
+import yaml
+
+from benchmarks import derived
+from benchmarks import measures
+from pipeline import datasets
+
+_HERE = os.path.dirname(os.path.abspath(__file__))
+_STUDIES = os.path.join(_HERE, "studies")
+_RESULTS = os.path.join(_HERE, "results")
+WORK = os.path.join(".footfall", "benchmarks", "quality")
+QUICK = "quick"
+AGAINST = " -> "
+
+
+class Study:
+    """A study in its file, with what has been measured of it.
+
+    Args:
+      name: of the file.
+      data: the folder of the logs.
+    """
+
+    def __init__(self, name: str, data: str):
+        path = os.path.join(_STUDIES, f"{name}.yaml")
+        if not os.path.exists(path):
+            known = ", ".join(sorted(file[: -len(".yaml")] for file in os.listdir(_STUDIES)))
+            raise SystemExit(f"{name}: no such study; there are {known}")
+        with open(path, encoding="utf-8") as stream:
+            self._values = yaml.safe_load(stream)
+        self.name, self._data = name, data
+        # Of a study that only shows that all is in place, nothing is worth keeping beside the code.
+        self._path = os.path.join(WORK if name == QUICK else _RESULTS, f"{name}.json")
+
+    @property
+    def title(self) -> str:
+        """What is measured, in a line."""
+        return self._values["title"]
+
+    @property
+    def points(self) -> List[str]:
+        """Their names, in the order of the file."""
+        return list(self._values["points"])
+
+    @property
+    def seeds(self) -> int:
+        """How many trainings a point has."""
+        return self._values["seeds"]
+
+    def seed_numbers(self, point: str, seeds: int) -> List[int]:
+        """The seeds of a point's trainings."""
+        first = self.experiment(point).get("training", {}).get("seed", 1)
+        return list(range(first, first + seeds))
+
+    @property
+    def pairs(self) -> List[Tuple[str, str]]:
+        """Which points are compared with which: those that are named, and all with the baseline."""
+        named = [tuple(pair) for pair in self._values.get("compare", ())]
+        others = [point for point in self.points if self.baseline not in (None, point)]
+        return [*named, *((self.baseline, point) for point in others if (self.baseline, point) not in named)]
+
+    @property
+    def baseline(self) -> Optional[str]:
+        """The point that all others are compared with; None for none."""
+        return self._values.get("baseline")
+
+    @property
+    def steps(self) -> Tuple[str, ...]:
+        """Of the chain, where windows are exposures."""
+        return tuple(self._window.get("steps", ()))
+
+    @property
+    def measure(self) -> Any:
+        """What is measured; see `measures`."""
+        negatives = self._values["experiment"].get("evaluation", {}).get("sampled_negatives")
+        return measures.of_kind(self._window.get("kind", "next"), self.steps, negatives)
+
+    @property
+    def _window(self) -> Dict[str, Any]:
+        return self._values["experiment"].get("window", {})
+
+    def forget(self) -> None:
+        """Takes away what has been measured."""
+        if os.path.exists(self._path):
+            os.remove(self._path)
+
+    def experiment(self, point: Optional[str] = None) -> Dict[str, Any]:
+        """The experiment of a point: the study's (which it is for None), with the point's parts merged in."""
+        merged = copy.deepcopy(self._values["experiment"])
+        for part, settings in (self._values["points"][point] if point else {}).items():
+            kept = merged.get(part, {})
+            # Settings of another model, loss or loop have no meaning here.
+            other = "name" in settings and settings["name"] != kept.get("name")
+            merged[part] = dict(settings) if other else {**kept, **settings}
+        if merged.get("loop", {}).get("name") == "tp":
+            # Its batches are of users.
+            merged.get("training", {}).pop("batch_size", None)
+        merged["name"] = self.name
+        return merged
+
+    def values(self, point: str) -> Dict[str, Any]:
+        """The settings of a point, by part, that its experiment's file does not have."""
+        if not self._together:
+            return {}
+        common = self.experiment()
+        return {part: found for part, found in self.experiment(point).items() if common.get(part) != found}
+
+    def folder(self, point: str) -> str:
+        """Where the sweep of a point is: of all points, if they share windows, so one after the other."""
+        return os.path.join(WORK, self.name, *(() if self._together else (point,)))
+
+    @property
+    def _together(self) -> bool:
+        """Whether points share windows and Transform; worth it where these take longer than a training."""
+        return self._values.get("together", False)
+
+    def write_experiment(self, point: str) -> str:
+        """Writes the experiment that a point's sweep starts from, where the log is.
+
+        Returns:
+          The path of the file.
+        """
+        experiment = self.experiment(None if self._together else point)
+        log = experiment["log"]["path"]
+        if not log.startswith(datasets.PREFIX):
+            make = derived.LOGS.get(log)
+            found = make(self._data, WORK) if make else os.path.join(self._data, log)
+            if not os.path.exists(found):
+                raise SystemExit(f"{self.name}: its log is not there: {found}")
+            experiment["log"]["path"] = os.path.abspath(found)
+        path = f"{self.folder(point)}.yaml"
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="utf-8") as stream:
+            yaml.safe_dump(experiment, stream, sort_keys=False)
+        return path
+
+    def read(self) -> Dict[str, Any]:
+        """What has been measured with the settings of now, by point."""
+        found = self._file()["points"]
+        return {
+            point: found[point]
+            for point in self.points
+            if point in found and found[point]["experiment"] == self.experiment(point)
+        }
+
+    def comparisons(self) -> Dict[str, Any]:
+        """What came of the pairs of which both are measured; see `compare_pair`."""
+        measured = self.read()
+        return {
+            pair: found
+            for pair, found in self._file()["comparisons"].items()
+            if all(point in measured for point in pair.split(AGAINST))
+        }
+
+    def _file(self) -> Dict[str, Any]:
+        if not os.path.exists(self._path):
+            return {"points": {}, "comparisons": {}}
+        with open(self._path, encoding="utf-8") as stream:
+            return json.load(stream)
+
+    def keep(self, point: str, runs: Sequence[Dict[str, Any]]) -> None:
+        """Adds runs of a point, one for each seed; other points may be written at the same time."""
+        with self._locked():
+            points, comparisons = self.read(), self.comparisons()
+            before = {run["seed"]: run for run in points.get(point, {}).get("runs", ())}
+            before.update({run["seed"]: run for run in runs})
+            points[point] = {
+                "experiment": self.experiment(point),
+                "runs": [before[seed] for seed in sorted(before)],
+            }
+            self._write(points, comparisons)
+
+    def keep_comparison(self, a: str, b: str, found: Dict[str, Any]) -> None:
+        """Keeps what `compare_pair` found."""
+        with self._locked():
+            self._write(self.read(), {**self.comparisons(), f"{a}{AGAINST}{b}": found})
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        os.makedirs(WORK, exist_ok=True)
+        with open(os.path.join(WORK, f"{self.name}.lock"), "w", encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _write(self, points: Dict[str, Any], comparisons: Dict[str, Any]) -> None:
+        # A line a run, so that what is added shows as such in version control.
+        blocks = []
+        for name in self.points:
+            if name in points:
+                runs = ",\n".join(f"   {json.dumps(run)}" for run in points[name]["runs"])
+                settings = json.dumps(points[name]["experiment"])
+                blocks.append(f'  {json.dumps(name)}: {{"experiment": {settings}, "runs": [\n{runs}\n  ]}}')
+        pairs = [f"  {json.dumps(pair)}: {json.dumps(comparisons[pair])}" for pair in sorted(comparisons)]
+        text = (
+            f'{{\n "title": {json.dumps(self.title)},\n "points": {{\n'
+            + ",\n".join(blocks)
+            + '\n },\n "comparisons": {\n'
+            + ",\n".join(pairs)
+            + "\n }\n}\n"
+        )
+        partial = f"{self._path}.tmp"
+        os.makedirs(os.path.dirname(self._path), exist_ok=True)
+        with open(partial, "w", encoding="utf-8") as stream:
+            stream.write(text)
+        os.replace(partial, self._path)
