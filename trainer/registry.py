@@ -29,7 +29,7 @@ MODELS: Dict[str, ModelEntry] = {
             "trainer.models.popularity.Popularity",
             "",
             "next",
-            "ranks items by their number of training targets; the floor of every gate",
+            "ranks items by their number of training targets; the floor of every gate on next items",
         ),
         ModelEntry(
             "sasrec",
