@@ -37,7 +37,7 @@ RATES = (0.3, 0.12, 0.005)
 _RESULTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "results", "chain.json")
 _ROWS, _QUICK_ROWS = 400_000, 40_000
 _START = 1_600_000_000
-_USERS, _ITEMS, _COUNTRIES, _BRANDS, _DEVICES, _FACTORS = 400, 200, 8, 20, 4, 2
+_USERS, _ITEMS, _COUNTRIES, _BRANDS, _DEVICES, _FACTORS = 200, 100, 8, 20, 4, 2
 # Of the logits of each step; a large one makes chances near 1: a step is as likely as the one before.
 _SPREADS = (1.0, 2.5, 2.5)
 _COLUMNS = {

@@ -6,7 +6,7 @@ resamples examples, not users, and calls Python for each example in each resampl
 equal steps of probability, of which the rare positives of a conversion rate of 1 % share a few hundred.
 Here an example adds to one count per step: (group of users, label, cell of its score). 4,096 cells are
 equally wide in logits, so that scores in one cell differ by less than 0.8 % in odds (the AUC that they
-would add among themselves is lost: below 1e-4, less where scores spread); sums of probabilities and
+would add among themselves is lost: about 1e-4, less where scores spread); sums of probabilities and
 losses are exact. The counts are sparse and merge by addition: memory grows with the examples only up
 to cells x groups, and every metric of every resample is a product of small matrices; see `conversion`.
 """
