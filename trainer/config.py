@@ -475,6 +475,8 @@ class TrainingSettings(settings.Settings):
         `loop: {name: fit}`.
       learning_rate, weight_decay, clip_norm: of AdamW (Adam where `weight_decay` is 0).
       warmup_steps: steps of linear growth of the learning rate.
+      schedule: of the learning rate after that: `constant`, or `cosine`, half a wave that ends at 0 with
+        the last of `epochs`, so that `patience` is best as large as these.
       patience: epochs without a better full-ranking NDCG@10 (of models of exposures: mean AUC of the
         steps) on `eval` before it stops.
       evaluate_every: epochs between two evaluations.
@@ -495,6 +497,7 @@ class TrainingSettings(settings.Settings):
     weight_decay: float = pydantic.Field(default=0.0, ge=0)
     clip_norm: Optional[float] = pydantic.Field(default=None, gt=0)
     warmup_steps: int = pydantic.Field(default=0, ge=0)
+    schedule: Literal["constant", "cosine"] = "constant"
     patience: int = pydantic.Field(default=5, ge=1)
     evaluate_every: int = pydantic.Field(default=1, ge=1)
     max_seconds: Optional[float] = pydantic.Field(default=None, gt=0)

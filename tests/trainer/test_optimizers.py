@@ -37,7 +37,7 @@ def test_updates_equal_the_formula(decay):
     start = rng.normal(size=[2, ROWS, DIM]).astype(np.float32)
     one, two = (tf.Variable(value) for value in start)
     settings = config.TrainingSettings(learning_rate=0.01, weight_decay=decay)
-    optimizer = fit.build_optimizer(settings)
+    optimizer = fit.build_optimizer(settings, steps=4)
     assert isinstance(optimizer, optimizers.Adam)
     optimizer.build([one, two])
     apply = tf.function(lambda a, b: optimizer.apply_gradients([(a, one), (b, two)]))

@@ -14,6 +14,9 @@ class ExposureFit(fit.Loop):
     def _prepare(self) -> None:
         self._rows = input_lib.Rows(input_lib.columns(self._train))
 
+    def _epoch_steps(self) -> int:
+        return -(-self._rows.count // self._settings.batch_size)
+
     def _batches(self, epoch: int, done: int) -> Tuple[Any, int]:
         settings = self._settings
         batches, steps = input_lib.exposure_batches(

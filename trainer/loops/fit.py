@@ -23,24 +23,35 @@ _PROGRESS = logging.getLogger("footfall.progress")
 _STEPS_PER_CALL = 64
 
 
-class _Warmup(tf.keras.optimizers.schedules.LearningRateSchedule):
-    """Linear growth over `steps`, then constant."""
+class _Schedule(tf.keras.optimizers.schedules.LearningRateSchedule):
+    """Linear growth over `warmup` steps; then constant, or half a cosine that ends at 0 in step `steps`."""
 
-    def __init__(self, rate: float, steps: int):
-        self._rate, self._steps = rate, steps
+    def __init__(self, rate: float, warmup: int, steps: Optional[int]):
+        self._rate, self._warmup, self._steps = rate, warmup, steps
 
     def __call__(self, step: tf.Tensor) -> tf.Tensor:
-        return self._rate * tf.minimum(1.0, (tf.cast(step, tf.float32) + 1.0) / self._steps)
+        step = tf.cast(step, tf.float32)
+        grown = tf.minimum(1.0, (step + 1.0) / max(1, self._warmup))
+        if self._steps is None:
+            return self._rate * grown
+        done = tf.clip_by_value((step - self._warmup) / max(1, self._steps - self._warmup), 0.0, 1.0)
+        return self._rate * grown * (1.0 + tf.cos(math.pi * done)) / 2.0
 
     def get_config(self) -> Dict[str, Any]:
-        return {"rate": self._rate, "steps": self._steps}
+        return {"rate": self._rate, "warmup": self._warmup, "steps": self._steps}
 
 
-def build_optimizer(settings: config.TrainingSettings) -> tf.keras.optimizers.Optimizer:
-    """Adam, or AdamW where there is weight decay; with loss scaling for float16."""
+def build_optimizer(settings: config.TrainingSettings, steps: int) -> tf.keras.optimizers.Optimizer:
+    """Adam, or AdamW where there is weight decay; with loss scaling for float16.
+
+    Args:
+      settings: of the training.
+      steps: how many it has if nothing stops it before.
+    """
     rate: Any = settings.learning_rate
-    if settings.warmup_steps:
-        rate = _Warmup(settings.learning_rate, settings.warmup_steps)
+    falls = settings.schedule == "cosine"
+    if settings.warmup_steps or falls:
+        rate = _Schedule(settings.learning_rate, settings.warmup_steps, steps if falls else None)
     optimizer: Any = optimizers.Adam(
         learning_rate=rate,
         weight_decay=settings.weight_decay or None,
@@ -114,10 +125,9 @@ class Loop:
             tf.keras.utils.set_random_seed(settings.seed)
             self.model = build()
             self.model.static_shapes = settings.xla
-            self._optimizer = build_optimizer(settings)
             self._make_variables()
-            self._optimizer.build(self.model.trainable_variables)
             self._prepare()
+            self._optimizer = self._new_optimizer(self.model.trainable_variables)
         self._epoch = tf.Variable(0, dtype=tf.int64)
         self._step = tf.Variable(0, dtype=tf.int64)
         # The history is part of the checkpoint, so that both are always of the same moment.
@@ -150,8 +160,18 @@ class Loop:
         specs = self._train.element_spec.items()
         return {name: tf.zeros([1, *spec.shape[1:]], spec.dtype) for name, spec in specs}
 
+    def _new_optimizer(self, variables: List[tf.Variable]) -> tf.keras.optimizers.Optimizer:
+        """An optimiser of these variables, after `_prepare` or as its last step."""
+        optimizer = build_optimizer(self._settings, self._settings.epochs * self._epoch_steps())
+        optimizer.build(variables)
+        return optimizer
+
     def _prepare(self) -> None:
         """Makes what a step needs besides the model and its optimiser; in the strategy's scope."""
+
+    def _epoch_steps(self) -> int:
+        """How many steps an epoch has."""
+        raise NotImplementedError
 
     def _kept(self) -> Dict[str, Any]:
         """What of that belongs in a checkpoint, by name."""
@@ -386,6 +406,9 @@ class Fit(Loop):
         self._widths = bucketing.widths(needed, length, self._settings.length_buckets)
         self._grouped = bucketing.LengthBatches(needed, self._widths, self._settings.batch_size)
         self._mean_length = max(1.0, float(real.mean()))
+
+    def _epoch_steps(self) -> int:
+        return len(self._grouped.order(self._settings.seed, 0)[0])
 
     def _batches(self, epoch: int, done: int) -> Tuple[Any, int]:
         rows, widths = self._grouped.order(self._settings.seed, epoch)

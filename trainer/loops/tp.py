@@ -103,8 +103,7 @@ class TP(fit.Loop):
         if self._tp.adversary:
             self.discriminator = discriminator.Discriminator(self._tp.discriminator_hidden)
             self.discriminator(self.model(self._nothing(), training=False))
-            self._adversary_optimizer = fit.build_optimizer(self._settings)
-            self._adversary_optimizer.build(self.discriminator.trainable_variables)
+            self._adversary_optimizer = self._new_optimizer(self.discriminator.trainable_variables)
 
     def _kept(self) -> Dict[str, Any]:
         if self.discriminator is None:
@@ -115,6 +114,9 @@ class TP(fit.Loop):
         if self.discriminator is None:
             return {}
         return {"discriminator_log_likelihood": sums["log_likelihood"] / max(1.0, sums["windows"])}
+
+    def _epoch_steps(self) -> int:
+        return -(-len(self._groups.order(self._settings.seed, 0)) // self._tp.inner_steps)
 
     def _batches(self, epoch: int, done: int) -> Tuple[Any, int]:
         order = self._groups.order(self._settings.seed, epoch)

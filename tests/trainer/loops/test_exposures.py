@@ -113,6 +113,11 @@ def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(tmp_path, monkey
     assert [e["loss"] for e in found["epochs"]] == [e["loss"] for e in expected["epochs"]]
 
 
+def test_a_schedule_knows_how_many_steps_there_are(tmp_path):
+    one = loop(tmp_path)
+    assert one._epoch_steps() == one._batches(0, 0)[1] > 1
+
+
 def test_it_learns_and_ends_with_its_best_weights(tmp_path):
     one = loop(tmp_path, {"epochs": 30, "patience": 2}, {"name": "bpcm"}, (features(2000), features(1000, 1)))
     history = one.run()

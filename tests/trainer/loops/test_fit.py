@@ -132,7 +132,7 @@ def test_all_targets_weigh_the_same_whatever_batch_they_are_in(tmp_path, monkeyp
     The learning rate is so small that the weights all but stay; the way they go is measured in it.
     """
     rate = 1e-5
-    monkeypatch.setattr(fit, "build_optimizer", lambda _: tf.keras.optimizers.SGD(rate))
+    monkeypatch.setattr(fit, "build_optimizer", lambda *_: tf.keras.optimizers.SGD(rate))
     model = {"name": "sasrec", "dim": 8, "blocks": 1, "heads": 2, "dropout": 0.0}
     one = loop(tmp_path, {"epochs": 1, "batch_size": 15}, {"name": "softmax"}, model, uneven())
     assert one._widths == [8, 16, 20] and one._batches(0, 0)[1] == 6
@@ -251,6 +251,22 @@ def test_settings_of_training(tmp_path, extra):
         assert second == pytest.approx(first, rel=0.05)
     else:
         assert second > first and other["epochs"][0]["learning_rate"] == pytest.approx(0.01)
+
+
+def test_a_cosine_schedule_ends_at_zero_with_the_last_step(tmp_path):
+    """Step s of n, from 0, has the rate (1 + cos(pi s / n)) / 2; the history has that of an epoch's last."""
+    one = loop(tmp_path, {"epochs": 4, "patience": 4, "schedule": "cosine"}, train=uneven())
+    steps = one._batches(0, 0)[1]
+    rates = [epoch["learning_rate"] for epoch in one.run()["epochs"]]
+    last = (np.arange(1, 5) * steps - 1) / (4 * steps)
+    np.testing.assert_allclose(rates, 0.01 * (1 + np.cos(np.pi * last)) / 2, rtol=1e-4)
+
+
+def test_a_cosine_schedule_follows_the_warmup():
+    settings = config.TrainingSettings(learning_rate=0.01, warmup_steps=2, schedule="cosine")
+    rate = fit.build_optimizer(settings, steps=6)._learning_rate
+    expected = 0.01 * np.array([0.5, 1, 1, (2 + 2**0.5) / 4, 0.5, (2 - 2**0.5) / 4, 0, 0])
+    np.testing.assert_allclose([float(rate(step)) for step in range(8)], expected, atol=1e-8)
 
 
 def test_mean_loss_counts_only_real_targets():

@@ -94,7 +94,7 @@ def windows(user, head, item):
 
 def toy(folder, monkeypatch, kind=Quadratic, rate=BETA, **settings):
     """A loop around a toy model whose optimisers are plain gradient descent at `rate`."""
-    monkeypatch.setattr(fit, "build_optimizer", lambda _: tf.keras.optimizers.SGD(rate))
+    monkeypatch.setattr(fit, "build_optimizer", lambda *_: tf.keras.optimizers.SGD(rate))
     length = 4 if kind is Rows else 1
     values = {"inner_learning_rate": ALPHA, "adversary": 0.0, "discriminator_hidden": [], **settings}
     return tp.TP(
@@ -382,6 +382,12 @@ def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(tmp_path, where,
             assert one[key] == two[key], key
 
 
+def test_a_schedule_knows_how_many_steps_there_are(tmp_path):
+    """Of 30 groups or more, two in a step."""
+    one = real_loop(tmp_path)
+    assert one._epoch_steps() == one._batches(0, 0)[1] > 1
+
+
 def test_it_learns_and_stops(tmp_path):
     history = real_loop(tmp_path, {"epochs": 60, "patience": 4}, loss={"name": "softmax"}).run()
     measured = [epoch["ndcg@10"] for epoch in history["epochs"]]
@@ -466,7 +472,7 @@ import numpy as np
 from tests.trainer.loops import test_tp
 from trainer.loops import fit
 
-fit.build_optimizer = lambda settings: tf.keras.optimizers.SGD(0.5)
+fit.build_optimizer = lambda *_: tf.keras.optimizers.SGD(0.5)
 model, loop, training = json.loads(sys.argv[1])
 kind = test_tp.tp.TP if loop is not None else fit.Fit
 results = []
