@@ -348,15 +348,17 @@ class NegativeSettings(settings.Settings):
       negatives: how many for each target.
       negative_sampling: `uniform` over the catalogue; by `popularity`, the number of training
         targets to the power of `popularity_exponent`; or `in_batch`: targets of the same
-        batch, the same ones for all (the cheapest, since one product makes all logits).
+        batch, always the same ones for all.
       popularity_exponent: with `popularity`; None is 0.75.
       logq_correction: correct the logits for items that are drawn more often than others.
+      shared_negatives: draw once for all targets of a step, not for each: then many more are cheap.
     """
 
     negatives: int = pydantic.Field(ge=1)
     negative_sampling: Literal["uniform", "popularity", "in_batch"] = UNIFORM
     popularity_exponent: Optional[float] = pydantic.Field(default=None, ge=0, le=2)
     logq_correction: bool = True
+    shared_negatives: bool = False
 
     @pydantic.model_validator(mode="after")
     def _check_sampling(self) -> "NegativeSettings":
@@ -394,12 +396,14 @@ class GBCESettings(settings.Settings):
       negatives: how many for each target.
       calibration: the paper's t.
       negative_sampling: `uniform`; the calibration rests on each item being drawn as often.
+      shared_negatives: see `NegativeSettings`.
     """
 
     name: Literal["gbce"]
     negatives: int = pydantic.Field(default=256, ge=1)
     calibration: float = pydantic.Field(default=0.75, ge=0, le=1)
     negative_sampling: Literal["uniform", "popularity", "in_batch"] = UNIFORM
+    shared_negatives: bool = False
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> "GBCESettings":

@@ -147,11 +147,66 @@ def _search(ends: np.ndarray, points: tf.Tensor) -> tf.Tensor:
     return found
 
 
-class InBatch:
-    """`n` targets of the same batch, the same for all its targets: one product for all logits.
+class _SharedDraw:
+    """`n` items that are drawn once, the same for all targets of a step: one product for all logits.
+
+    Draws that are the target itself are left out.
+    """
+
+    def _sample(
+        self, model: Any, states: tf.Tensor, labels: tf.Tensor, drawn: tf.Tensor, q: Optional[np.ndarray]
+    ) -> Sample:
+        """What was drawn, rows `[n]`, with probabilities `[N]`; None: all have the same."""
+        states = tf.cast(states, tf.float32)
+        vectors = tf.cast(model.item_vectors(drawn), tf.float32)
+        small = None if q is None else tf.constant(q, tf.float32)
+        return Sample(
+            _positive(model, states, labels),
+            tf.matmul(states, vectors, transpose_b=True),
+            None if small is None else tf.gather(small, labels),
+            None if small is None else tf.gather(small, drawn)[tf.newaxis, :],
+            labels[:, tf.newaxis] != drawn[tf.newaxis, :],
+        )
+
+
+class Shared(_SharedDraw):
+    """Items of the catalogue, drawn once for all targets of a step.
+
+    A vector is read once and not for each target, so that many more negatives cost less; in return the
+    targets of a step err in the same direction.
+
+    Args:
+      exponent: see `probabilities`; None draws uniformly.
+    """
+
+    def __init__(self, exponent: Optional[float] = None):
+        self._exponent = exponent
+
+    def draw(
+        self,
+        model: Any,
+        states: tf.Tensor,
+        labels: tf.Tensor,
+        negatives: int,
+        counted: Optional[tf.Tensor] = None,
+    ) -> Sample:
+        """As `Uniform.draw`."""
+        size = model.catalogue.size
+        _check(size)
+        if self._exponent is None:
+            drawn = model.generator.uniform([negatives], maxval=size, dtype=tf.int64)
+            return self._sample(model, states, labels, drawn, None)
+        q = probabilities(model.catalogue.counts, self._exponent)
+        drawn = _search(np.cumsum(q), model.generator.uniform([negatives], dtype=tf.float64))
+        # The last end may be a rounding error below 1.
+        return self._sample(model, states, labels, tf.minimum(drawn, size - 1), q)
+
+
+class InBatch(_SharedDraw):
+    """`n` targets of the same batch.
 
     Since an item is a target as often as training counts it, q is its share of the counts
-    (Yi et al., RecSys 2019). Draws that are the target itself are left out.
+    (Yi et al., RecSys 2019).
 
     `tfrs.tasks.Retrieval` is not used: it subtracts log q from the target's logit too, which
     is there in any case and not by chance, so that its negatives weigh q(target) instead of
@@ -169,7 +224,6 @@ class InBatch:
     ) -> Sample:
         """As `Uniform.draw`; targets that are not real are not drawn."""
         _check(model.catalogue.size)
-        states = tf.cast(states, tf.float32)
         # One more, for a replica whose share of a small batch is empty.
         rows = tf.concat([labels, tf.zeros([1], labels.dtype)], axis=0)
         if counted is None:
@@ -181,19 +235,14 @@ class InBatch:
             nth = model.generator.uniform([negatives], maxval=number, dtype=tf.int32) + 1
             places = tf.searchsorted(order, nth, side="left")
         drawn = tf.gather(rows, places)
-        q = tf.constant(probabilities(model.catalogue.counts, 1.0), tf.float32)
-        vectors = tf.cast(model.item_vectors(drawn), tf.float32)
-        return Sample(
-            _positive(model, states, labels),
-            tf.matmul(states, vectors, transpose_b=True),
-            tf.gather(q, labels),
-            tf.gather(q, drawn)[tf.newaxis, :],
-            labels[:, tf.newaxis] != drawn[tf.newaxis, :],
-        )
+        return self._sample(model, states, labels, drawn, probabilities(model.catalogue.counts, 1.0))
 
 
 def build(settings: Any) -> Any:
     """The sampler of a loss's settings; see `config.NegativeSettings`."""
-    if settings.negative_sampling == config.POPULARITY:
-        return Popularity(settings.exponent)
-    return InBatch() if settings.negative_sampling == config.IN_BATCH else Uniform()
+    if settings.negative_sampling == config.IN_BATCH:
+        return InBatch()
+    exponent = settings.exponent if settings.negative_sampling == config.POPULARITY else None
+    if settings.shared_negatives:
+        return Shared(exponent)
+    return Uniform() if exponent is None else Popularity(exponent)

@@ -146,10 +146,14 @@ class GBCE(_Sampled):
     alpha = n / (N - 1), beta = alpha (t (1 - 1 / alpha) + 1 / alpha). t = 0 is BCE with n
     negatives; t = 1 is calibrated to the whole catalogue. Negatives are drawn uniformly, as
     the calibration assumes. Scores are counted from `_prior_logit`.
+
+    Args:
+      negatives, sampler: see `_Sampled`.
+      calibration: t.
     """
 
-    def __init__(self, negatives: int, calibration: float):
-        super().__init__(negatives)
+    def __init__(self, negatives: int, calibration: float, sampler: Optional[Any] = None):
+        super().__init__(negatives, sampler)
         self._calibration = calibration
 
     def beta(self, size: int) -> float:
@@ -164,7 +168,10 @@ class GBCE(_Sampled):
         # -log(sigmoid(s) ** beta) = beta softplus(-s): no power is ever computed.
         beta = self.beta(model.catalogue.size)
         prior = _prior_logit(beta / self._negatives)
-        against = tf.reduce_sum(tf.nn.softplus(sample.negative + prior), axis=1)
+        negative = sample.negative + prior
+        if sample.used is not None:
+            negative = tf.where(sample.used, negative, _MASKED)
+        against = tf.reduce_sum(tf.nn.softplus(negative), axis=1)
         return beta * tf.nn.softplus(-sample.positive - prior) + against
 
 
@@ -177,5 +184,5 @@ def build(settings: Any) -> Any:
     if isinstance(settings, config.BCESettings):
         return BCE(settings.negatives, sampling.build(settings), settings.logq_correction)
     if isinstance(settings, config.GBCESettings):
-        return GBCE(settings.negatives, settings.calibration)
+        return GBCE(settings.negatives, settings.calibration, sampling.build(settings))
     raise TypeError(f"no loss for {type(settings).__name__}")

@@ -104,10 +104,35 @@ def sampler(name):
         "uniform": negatives.Uniform(),
         "popularity": negatives.Popularity(0.75),
         "in_batch": negatives.InBatch(),
+        "shared uniform": negatives.Shared(),
+        "shared popularity": negatives.Shared(0.75),
     }[name]
 
 
-@pytest.mark.parametrize("name", ["uniform", "popularity", "in_batch"])
+SAMPLERS = ["uniform", "popularity", "in_batch", "shared uniform", "shared popularity"]
+
+
+@pytest.mark.parametrize("exponent", [None, 0.5, 1.0])
+def test_shared_negatives_are_the_same_for_all_targets_and_as_frequent_as_said(exponent):
+    labels = np.array([0, 1, 1, 2, 5])
+    found, model = np.zeros(SIZE), Model(1)
+    for _ in range(20):
+        model.seen.clear()
+        sample = negatives.Shared(exponent).draw(model, tf.ones([5, DIM]), tf.constant(labels), 1000)
+        drawn = next(rows for rows in model.seen if rows.shape == (1000,))
+        found += np.bincount(drawn, minlength=SIZE)
+        np.testing.assert_array_equal(sample.used, labels[:, None] != drawn[None, :])
+        np.testing.assert_allclose(sample.negative[2], model.table[drawn].sum(1), rtol=1e-4, atol=1e-5)
+    q = COUNTS ** (exponent or 0.0) / (COUNTS ** (exponent or 0.0)).sum()
+    assert ((found - 20_000 * q) ** 2 / (20_000 * q)).sum() < 23.5
+    if exponent is None:
+        assert sample.positive_q is None and sample.negative_q is None
+    else:
+        np.testing.assert_allclose(sample.positive_q, q[labels], rtol=1e-5)
+        np.testing.assert_allclose(sample.negative_q[0], q[drawn], rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
 def test_the_corrected_partition_function_is_unbiased(name):
     """exp(loss + positive) is on average the partition function of the whole catalogue."""
     model = Model(4)
@@ -163,7 +188,7 @@ def imbalance(loss, scores, share):
     return summed / (-share * len(labels) / (1 + np.exp(scores - shift)))
 
 
-@pytest.mark.parametrize("name", ["uniform", "popularity", "in_batch"])
+@pytest.mark.parametrize("name", SAMPLERS)
 def test_corrected_bce_comes_to_the_scores_of_uniform_negatives(name):
     """log(p / r) + log(n N q), where r is how often an item is a negative.
 
@@ -171,11 +196,12 @@ def test_corrected_bce_comes_to_the_scores_of_uniform_negatives(name):
     r by 1 / (1 - q(target)), which is much here, of six items, and nothing in a catalogue.
     """
     p = COUNTS / 80
-    q = negatives.probabilities(COUNTS, {"uniform": 0.0, "popularity": 0.75, "in_batch": 1.0}[name])
-    left = np.ones(SIZE) if name == "in_batch" else 1 / (1 - q)
+    shared = name.startswith("shared") or name == "in_batch"
+    q = negatives.probabilities(COUNTS, 1.0 if name == "in_batch" else 0.75 if "popularity" in name else 0.0)
+    left = np.ones(SIZE) if shared else 1 / (1 - q)
     others = (p * left).sum() - p * left
     # Draws that are shared by a batch are few.
-    n = 256 if name == "in_batch" else 4
+    n = 256 if shared else 4
     scores = np.log(p / others) + np.log(SIZE)
     loss = next_item.BCE(n, sampler(name))
     assert np.abs(imbalance(loss, scores, p)).max() < 0.1
@@ -190,11 +216,12 @@ def test_uncorrected_bce_comes_to_how_much_likelier_than_popular_an_item_is():
 
 
 @pytest.mark.parametrize("sampling", ["uniform", "popularity", "in_batch"])
+@pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("name", ["bce", "sampled_softmax"])
-def test_static_shapes_give_the_same_loss_on_average(name, sampling):
+def test_static_shapes_give_the_same_loss_on_average(name, shared, sampling):
     """Places that only fill the shape are no negatives; and XLA compiles the draws."""
     model = harness.build({"name": "sasrec", "dim": 8, "blocks": 1, "heads": 2, "dropout": 0.0})
-    values = {"name": name, "negatives": 500, "negative_sampling": sampling}
+    values = {"name": name, "negatives": 500, "negative_sampling": sampling, "shared_negatives": shared}
     model.training_loss = next_item.build(
         config.TrainerSettings.from_values({"model": {"name": "popularity"}, "loss": values}).loss
     )
@@ -219,6 +246,9 @@ def test_every_sampler_is_built_from_its_settings():
     chosen = built(negative_sampling="popularity", popularity_exponent=0.5)._sampler
     assert isinstance(chosen, negatives.Popularity) and chosen._exponent == 0.5
     assert not built(logq_correction=False)._corrects
+    assert built(shared_negatives=True)._sampler._exponent is None
+    chosen = built(negative_sampling="popularity", shared_negatives=True)._sampler
+    assert isinstance(chosen, negatives.Shared) and chosen._exponent == 0.75
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from trainer.losses import negatives as negatives_lib
 from trainer.losses import next_item
 
 SIZE, DIM, TARGETS = 9, 4, 6
@@ -100,13 +101,32 @@ def test_gbce(case, calibration):
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
+def test_gbce_does_not_count_a_shared_draw_that_is_the_target():
+    sample = negatives_lib.Sample(
+        tf.constant([0.5, -1.0]),
+        tf.constant([[0.2, 3.0], [0.2, 3.0]]),
+        used=tf.constant([[True, False], [True, True]]),
+    )
+    sampler = type("Sampler", (), {"draw": lambda *_: sample})()
+    loss = next_item.GBCE(2, 0.75, sampler)
+    found = loss(Model(), tf.zeros([2, DIM]), tf.constant([0, 1]))
+    beta = loss.beta(SIZE)
+    prior = np.log(beta / 2)
+    against = -log_sigmoid(-(0.2 + prior)) - np.array([0.0, log_sigmoid(-(3.0 + prior))])
+    expected = -beta * log_sigmoid(np.array([0.5, -1.0]) + prior) + against
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
 @pytest.mark.parametrize("loss", [next_item.BCE(1), next_item.BCE(7), next_item.GBCE(7, 0.75)])
 def test_no_score_is_the_best_where_all_have_the_same(loss):
     """So that training does not begin with bringing all scores down."""
     model = Model()
     model.table = np.eye(1, DIM, dtype=np.float32).repeat(SIZE, axis=0)
     labels = tf.zeros([1], tf.int64)
-    at = {c: float(loss(model, tf.constant(np.eye(1, DIM) * c, tf.float32), labels)[0]) for c in (-0.1, 0.0, 0.1)}
+    at = {
+        c: float(loss(model, tf.constant(np.eye(1, DIM) * c, tf.float32), labels)[0])
+        for c in (-0.1, 0.0, 0.1)
+    }
     assert at[0.0] < min(at[-0.1], at[0.1])
 
 
