@@ -7,6 +7,7 @@ answer stays beside the run.
 
 import dataclasses
 import functools
+import gc
 import hashlib
 import json
 import os
@@ -241,6 +242,9 @@ def _kept(name: str, run: Trained, ask: Callable[[str, Trained], pd.DataFrame]) 
     if os.path.exists(path):
         return pd.read_parquet(path)
     table = ask(model_dir, run)
+    # A loaded model holds itself in cycles: without this, all models of a study stay in memory for long, and
+    # those that are there at exit print tracebacks.
+    gc.collect()
     os.makedirs(os.path.dirname(path), exist_ok=True)
     partial = f"{path}.{os.getpid()}.tmp"
     table.to_parquet(partial, index=False)

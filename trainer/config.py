@@ -29,7 +29,7 @@ class _ModelSettings(settings.Settings):
 
 
 class PopularitySettings(_ModelSettings):
-    """Ranks items by their number of training targets; the floor of every gate."""
+    """Ranks items by their number of training targets; the floor of every gate on next items."""
 
     name: Literal["popularity"]
 
