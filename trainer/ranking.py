@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from schemas import names
 from serving import ranking
+from trainer import input as input_lib
 
 
 class FullRanking:
@@ -32,7 +33,8 @@ class FullRanking:
         self.objective = f"ndcg@{cutoff}"
         batches = windows.unbatch().batch(batch_size)
         # Dense rows of catalogue rows to leave out; -1 is nothing.
-        self._batches = batches.map(self._prepare, num_parallel_calls=tf.data.AUTOTUNE).cache().prefetch(2)
+        batches = batches.map(self._prepare, num_parallel_calls=tf.data.AUTOTUNE).cache().prefetch(2)
+        self._batches = input_lib.in_order(batches)
         self._sums = tf.function(self._sum_batches)
 
     def _prepare(self, batch: Dict[str, Any]) -> Dict[str, tf.Tensor]:

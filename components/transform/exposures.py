@@ -89,7 +89,8 @@ def _vocabulary(values: tf.Tensor, table: str, features: spec.FeaturesSpec) -> A
     return tft.vocabulary(
         values,
         top_k=options.max_size,
-        frequency_threshold=options.min_count,
+        # None is the same as 1, of which TFT warns for each feature.
+        frequency_threshold=options.min_count if options.min_count > 1 else None,
         vocab_filename=fields.vocabulary_name(table),
     )
 

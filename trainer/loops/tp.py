@@ -125,16 +125,13 @@ class TP(fit.Loop):
         # The last step of an epoch may have fewer mini-batches, and replicas need as many rows each.
         missing = [[0, steps * inner - len(order)], [0, -order.shape[1] % replicas]]
         order = np.pad(order, missing, constant_values=grouping.NOTHING).reshape([steps, inner, -1])
-        options = tf.data.Options()
-        options.deterministic = True
         # One element for each replica in turn: a batch that is split by TensorFlow would be split
         # along its first axis, and not always evenly.
-        batches = (
+        batches = input_lib.in_order(
             tf.data.Dataset.from_tensor_slices(order[done:])
             .map(self._gather, num_parallel_calls=tf.data.AUTOTUNE)
             .unbatch()
             .prefetch(tf.data.AUTOTUNE)
-            .with_options(options)
         )
         if replicas > 1:
             batches = self._strategy.distribute_datasets_from_function(lambda context, local=batches: local)
