@@ -29,6 +29,7 @@ _BATCH = 128
 _SEEN = 200
 _LOSSES: Dict[str, Dict[str, Any]] = {
     "sampled_softmax": {"name": "sampled_softmax", "negatives": 256},
+    "sampled_softmax, shared": {"name": "sampled_softmax", "negatives": 256, "shared_negatives": True},
     "sampled_softmax, popularity": {
         "name": "sampled_softmax",
         "negatives": 256,

@@ -14,6 +14,7 @@ from components.behavior_example_gen import readers, shards, slices, spec, split
 from schemas import errors, names
 
 _DESCRIBE_ROWS = 5_000_000
+_MANY_ITEMS_LOSS = {"name": "sampled_softmax", "negatives": 1024, "shared_negatives": True}
 _QUANTILES = (0, 25, 50, 75, 95, 100)
 _EMPTY_ITEMS = pa.table(
     {"item": pa.array([], pa.binary()), "events": pa.array([], pa.int64()), "train": pa.array([], pa.int64())}
@@ -276,7 +277,7 @@ def suggest_experiment(description: Dict[str, Any]) -> str:
         # Without a spread in time a cut is impossible.
         "split": {"by": ["time"]} if spread else {"by": ["leave_one_out"]},
         "model": {"name": "sasrec", "dim": 64},
-        "loss": {"name": "softmax"} if description["items"] <= 20_000 else {"name": "sampled_softmax"},
+        "loss": {"name": "softmax"} if description["items"] <= 20_000 else _MANY_ITEMS_LOSS,
         "training": {"epochs": 50, "batch_size": 128},
     }
     notes = []
