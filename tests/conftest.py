@@ -1,5 +1,6 @@
 """What every test shares."""
 
+import itertools
 import os
 import pathlib
 
@@ -10,6 +11,14 @@ import pytest
 
 import schemas  # noqa: F401  selects Keras 2 before any test imports TensorFlow
 
+import tensorflow as tf
+
+# Two of them on every machine, for what several replicas do; to be said before TensorFlow starts.
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+
+_KEYS = itertools.count(100_000, 100_000)
 _SHARED_DATA = pathlib.Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -24,3 +33,12 @@ def shared_data():
         return path
 
     return find
+
+
+@pytest.fixture(autouse=True)
+def collective_keys(monkeypatch):
+    """Strategies of one process over the same devices take each other's all-reduces for their own, unless told apart.
+
+    TensorFlow's own tests do the same.
+    """
+    monkeypatch.setattr(tf.distribute.MirroredStrategy, "_collective_key_base", next(_KEYS))

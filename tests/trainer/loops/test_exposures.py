@@ -1,8 +1,5 @@
 """The training loop of models of exposures."""
 
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -186,36 +183,13 @@ def test_no_epochs_measures_the_initial_weights(tmp_path):
     assert history["stopped"] == "nothing to train" and 0 < history["epochs"][0]["auc"] < 1
 
 
-_REPLICAS = """
-import pathlib, sys
-import schemas
-import tensorflow as tf
-tf.config.set_logical_device_configuration(
-    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
-import numpy as np
-from tests.trainer.loops import test_exposures
-
-found = []
-for devices in (["CPU:0"], ["CPU:0", "CPU:1"]):
-    # 300 exposures in batches of 23: the last one has a single one, and a replica nothing to do.
-    one = test_exposures.loop(
-        pathlib.Path(sys.argv[1]) / str(len(devices)),
-        {"epochs": 2, "batch_size": 23}, {"name": "bpcm", "dropout": 0.0}, devices=devices)
-    history = one.run()
-    assert history["replicas"] == len(devices)
-    found.append([(epoch["loss"], epoch["auc"]) for epoch in history["epochs"]])
-np.testing.assert_allclose(found[1], found[0], rtol=1e-2)
-print("equal")
-"""
-
-
 def test_two_replicas_train_as_one(tmp_path):
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
-    done = subprocess.run(
-        [sys.executable, "-c", _REPLICAS, str(tmp_path)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": root},
-        check=False,
-    )
-    assert done.returncode == 0 and done.stdout.startswith("equal"), done.stderr[-3000:]
+    found = []
+    for devices in (["CPU:0"], ["CPU:0", "CPU:1"]):
+        # 300 exposures in batches of 23: the last one has a single one, and a replica nothing to do.
+        training = {"epochs": 2, "batch_size": 23}
+        one = loop(tmp_path / str(len(devices)), training, {"name": "bpcm", "dropout": 0.0}, devices=devices)
+        history = one.run()
+        assert history["replicas"] == len(devices)
+        found.append([(epoch["loss"], epoch["auc"]) for epoch in history["epochs"]])
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-2)

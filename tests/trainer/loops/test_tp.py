@@ -1,11 +1,7 @@
 """TP: what an update is, against the paper's equations in NumPy; the adversary's direction; resumption."""
 
 import functools
-import json
-import os
-import subprocess
 import sys
-import textwrap
 
 import numpy as np
 import pytest
@@ -462,36 +458,6 @@ def test_the_loss_and_the_embedding_in_one_pass_are_those_of_two(name):
     np.testing.assert_allclose(embedding, model.encode(batch, training=False), rtol=1e-5, atol=1e-6)
 
 
-_REPLICAS = """
-import json, pathlib, sys
-import schemas
-import tensorflow as tf
-tf.config.set_logical_device_configuration(
-    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
-import numpy as np
-from tests.trainer.loops import test_tp
-from trainer.loops import fit
-
-fit.build_optimizer = lambda *_: tf.keras.optimizers.SGD(0.5)
-model, loop, training = json.loads(sys.argv[1])
-kind = test_tp.tp.TP if loop is not None else fit.Fit
-results = []
-for devices in (["CPU:0"], ["CPU:0", "CPU:1"]):
-    one = test_tp.real_loop(
-        pathlib.Path(sys.argv[2]) / str(len(devices)), {"epochs": 2, **training}, loop, model,
-        {"name": "softmax"}, kind=kind, devices=devices)
-    history = one.run()
-    assert history["replicas"] == len(devices)
-    losses = [epoch["loss"] for epoch in history["epochs"]]
-    variables = one.model.trainable_variables if loop is None else one._variables()
-    results.append((losses, [variable.numpy() for variable in variables]))
-np.testing.assert_allclose(results[1][0], results[0][0], rtol=1e-5)
-for one, two in zip(results[0][1], results[1][1]):
-    np.testing.assert_allclose(two, one, rtol=1e-4, atol=2e-6)
-print("equal", len(results[0][1]))
-"""
-
-
 @pytest.mark.parametrize(
     "model,loop,training",
     [
@@ -503,16 +469,25 @@ print("equal", len(results[0][1]))
     ],
     ids=["adversary", "xla", "plain"],
 )
-def test_two_replicas_are_one(tmp_path, model, loop, training):
+def test_two_replicas_are_one(tmp_path, monkeypatch, model, loop, training):
     """A run on two logical devices is one on a single device with the same mini-batches."""
-    script = tmp_path / "replicas.py"
-    script.write_text(textwrap.dedent(_REPLICAS))
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
-    done = subprocess.run(
-        [sys.executable, str(script), json.dumps([model, loop, training]), str(tmp_path)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": root},
-        check=False,
-    )
-    assert done.returncode == 0 and "equal" in done.stdout, done.stderr[-3000:]
+    monkeypatch.setattr(fit, "build_optimizer", lambda *_: tf.keras.optimizers.SGD(0.5))
+    kind, results = fit.Fit if loop is None else tp.TP, []
+    for devices in (["CPU:0"], ["CPU:0", "CPU:1"]):
+        one = real_loop(
+            tmp_path / str(len(devices)),
+            {"epochs": 2, **training},
+            loop,
+            model,
+            {"name": "softmax"},
+            kind=kind,
+            devices=devices,
+        )
+        history = one.run()
+        assert history["replicas"] == len(devices)
+        losses = [epoch["loss"] for epoch in history["epochs"]]
+        variables = one.model.trainable_variables if loop is None else one._variables()
+        results.append((losses, [variable.numpy() for variable in variables]))
+    np.testing.assert_allclose(results[1][0], results[0][0], rtol=1e-5)
+    for one, two in zip(results[0][1], results[1][1]):
+        np.testing.assert_allclose(two, one, rtol=1e-4, atol=2e-6)

@@ -1,10 +1,5 @@
 """What every model of exposures has to pass; a model's test is one call of `run_model_test`."""
 
-import json
-import os
-import subprocess
-import sys
-import textwrap
 from typing import Any, Dict, Sequence
 
 import numpy as np
@@ -13,6 +8,7 @@ import tensorflow as tf
 import schemas  # noqa: F401  selects Keras 2
 from components.transform import fields as fields_lib
 from schemas import names
+from tests.trainer.models import replicas
 from trainer import config, registry
 from trainer.models import conversion
 
@@ -104,7 +100,7 @@ def run_model_test(
     _check_precision(values)
     _check_xla(model, features)
     _check_saving(values, model, features, folder)
-    _check_replicas(values, folder)
+    _check_replicas(values)
 
 
 def _check_rows(model: conversion.ConversionModel) -> None:
@@ -257,55 +253,9 @@ def _check_saving(
     np.testing.assert_allclose(loaded, likely, rtol=1e-5, atol=1e-6)
 
 
-_REPLICAS = """
-import sys, json
-import schemas
-import tensorflow as tf
-tf.config.set_logical_device_configuration(
-    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
-import numpy as np
-from tests.trainer.models import conversion_harness as harness
-
-values = json.loads(sys.argv[1])
-features = harness.batch(7, rows=6)
-# One replica has fewer labels, so that a mean of the replicas' means would be a different gradient.
-for name in ("label_click", "label_cart", "label_buy"):
-    features[name] = tf.where(tf.range(6) == 5, tf.constant(-1, tf.int64), features[name])
-results = []
-for devices in (["CPU:0"], ["CPU:0", "CPU:1"]):
-    strategy = tf.distribute.MirroredStrategy(devices)
-    with strategy.scope():
-        model = harness.build(values)
-        optimizer = tf.keras.optimizers.SGD(0.5)
-    data = strategy.experimental_distribute_dataset(tf.data.Dataset.from_tensors(features).unbatch().batch(6))
-
-    def step(batch):
-        with tf.GradientTape() as tape:
-            total, count = model.summed_loss(batch, training=False)
-            count = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, count)
-            loss = total / count
-        optimizer.apply_gradients(zip(tape.gradient(loss, model.trainable_variables), model.trainable_variables))
-
-    tf.function(lambda batch: strategy.run(step, args=(batch,)))(next(iter(data)))
-    assert strategy.num_replicas_in_sync == len(devices)
-    results.append([variable.numpy() for variable in model.trainable_variables])
-for one, two in zip(*results):
-    np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-6)
-print("equal", len(results[0]))
-"""
-
-
-def _check_replicas(values: Dict[str, Any], folder: Any) -> None:
-    """A step on two logical devices equals one on a single device; in a process of its own,
-    since devices are split before TensorFlow starts."""
-    script = folder / "replicas.py"
-    script.write_text(textwrap.dedent(_REPLICAS))
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
-    done = subprocess.run(
-        [sys.executable, str(script), json.dumps(values)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": root},
-        check=False,
-    )
-    assert done.returncode == 0 and done.stdout.startswith("equal"), done.stderr[-3000:]
+def _check_replicas(values: Dict[str, Any]) -> None:
+    features = batch(7, rows=6)
+    # One replica has fewer labels, so that a mean of the replicas' means would be a different gradient.
+    for name in conversion.label_names(STEPS):
+        features[name] = tf.where(tf.range(6) == 5, tf.constant(-1, tf.int64), features[name])
+    replicas.check(lambda: build(values), features, learning_rate=0.5)
