@@ -309,8 +309,10 @@ class _CutShard(beam.DoFn):
         self._window, self._cuts, self._examples_uri = window, cuts, examples_uri
 
     def process(
-        self, shard_and_path: Tuple[int, str], popularity: slices.Popularity, end: int
+        self, shard_and_path: Tuple[int, str], popularity: slices.Popularity, end: Optional[int]
     ) -> Iterator[Dict[Hashable, int]]:
+        # There is no end where there are no events, so nor a shard.
+        assert end is not None
         shard, path = shard_and_path
         batch = _read_batch(path, 0).combine_chunks().to_batches()[0]
         users = batch.column(batch.schema.get_field_index(names.USER_ID))
