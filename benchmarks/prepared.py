@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from typing import Any, Dict
+from typing import Any, Dict, Tuple
 
 import schemas  # noqa: F401  selects Keras 2
 from benchmarks import processes
@@ -57,17 +57,19 @@ class Prepared:
         schema = self.schema()
         with beam.Pipeline(argv=list(processes.BEAM)) as pipeline:
             with tft_beam.Context(temp_dir=os.path.join(self.folder, "tft"), force_tf_compat_v1=False):
-                raw, config_of_raw = {}, None
-                for split in names.SPLITS:
+
+                def read(split: str, purpose: str) -> Tuple[Any, Any]:
                     source = tf_example_record.TFExampleRecord(self.examples(split), schema=schema)
-                    raw[split] = pipeline | f"Read {split}" >> source.BeamSource()
-                    config_of_raw = source.TensorAdapterConfig()
-                function = (raw[names.TRAIN], config_of_raw) | tft_beam.AnalyzeDataset(
+                    raw = pipeline | f"Read {split} to {purpose}" >> source.BeamSource()
+                    return raw, source.TensorAdapterConfig()
+
+                # Twice what is analysed, or it would be held until it can be transformed.
+                function = read(names.TRAIN, "analyze") | tft_beam.AnalyzeDataset(
                     lambda inputs: exposures.preprocessing_fn(inputs, self.custom_config())
                 )
                 _ = function | tft_beam.WriteTransformFn(self._graph)
                 for split in names.SPLITS:
-                    (transformed, _) = ((raw[split], config_of_raw), function) | f"Transform {split}" >> (
+                    (transformed, _) = (read(split, "transform"), function) | f"Transform {split}" >> (
                         tft_beam.TransformDataset(output_record_batches=True)
                     )
                     (
