@@ -408,7 +408,7 @@ class Fit(Loop):
         self._mean_length = max(1.0, float(real.mean()))
 
     def _epoch_steps(self) -> int:
-        return len(self._grouped.order(self._settings.seed, 0)[0])
+        return self._grouped.batches
 
     def _batches(self, epoch: int, done: int) -> Tuple[Any, int]:
         rows, widths = self._grouped.order(self._settings.seed, epoch)

@@ -116,12 +116,12 @@ class TP(fit.Loop):
         return {"discriminator_log_likelihood": sums["log_likelihood"] / max(1.0, sums["windows"])}
 
     def _epoch_steps(self) -> int:
-        return -(-len(self._groups.order(self._settings.seed, 0)) // self._tp.inner_steps)
+        return -(-self._groups.batches // self._tp.inner_steps)
 
     def _batches(self, epoch: int, done: int) -> Tuple[Any, int]:
         order = self._groups.order(self._settings.seed, epoch)
         inner, replicas = self._tp.inner_steps, self._strategy.num_replicas_in_sync
-        steps = -(-len(order) // inner)
+        steps = self._epoch_steps()
         # The last step of an epoch may have fewer mini-batches, and replicas need as many rows each.
         missing = [[0, steps * inner - len(order)], [0, -order.shape[1] % replicas]]
         order = np.pad(order, missing, constant_values=grouping.NOTHING).reshape([steps, inner, -1])

@@ -118,18 +118,26 @@ class Popularity:
             1.0 - (end - start)
         )
         point += tf.where(point >= start, end - start, tf.zeros([], tf.float64))
-        if counted is None:
-            drawn = tf.searchsorted(
-                tf.constant(ends), tf.reshape(point, [-1]), side="right", out_type=tf.int64
-            )
-            drawn = tf.reshape(drawn, tf.shape(point))
-        else:
-            drawn = _search(ends, point)
-        # The last end may be a rounding error below 1.
-        drawn = tf.minimum(drawn, size - 1)
+        drawn = _rows_at(ends, point, counted is not None)
         small = tf.constant(q, tf.float32)
         positive, negative = _of_drawn(model, states, labels, drawn)
         return Sample(positive, negative, tf.gather(small, labels), tf.gather(small, drawn))
+
+
+def _rows_at(ends: np.ndarray, points: tf.Tensor, static: bool) -> tf.Tensor:
+    """The rows in whose intervals, which end at `ends` `[N]`, points of [0, 1) are: int64 of their shape.
+
+    Args:
+      static: whether shapes are, so that XLA may compile it.
+    """
+    if static:
+        found = _search(ends, points)
+    else:
+        flat = tf.reshape(points, [-1])
+        found = tf.searchsorted(tf.constant(ends), flat, side="right", out_type=tf.int64)
+        found = tf.reshape(found, tf.shape(points))
+    # The last end may be a rounding error below 1.
+    return tf.minimum(found, len(ends) - 1)
 
 
 def _search(ends: np.ndarray, points: tf.Tensor) -> tf.Tensor:
@@ -197,9 +205,8 @@ class Shared(_SharedDraw):
             drawn = model.generator.uniform([negatives], maxval=size, dtype=tf.int64)
             return self._sample(model, states, labels, drawn, None)
         q = probabilities(model.catalogue.counts, self._exponent)
-        drawn = _search(np.cumsum(q), model.generator.uniform([negatives], dtype=tf.float64))
-        # The last end may be a rounding error below 1.
-        return self._sample(model, states, labels, tf.minimum(drawn, size - 1), q)
+        point = model.generator.uniform([negatives], dtype=tf.float64)
+        return self._sample(model, states, labels, _rows_at(np.cumsum(q), point, counted is not None), q)
 
 
 class InBatch(_SharedDraw):
