@@ -167,10 +167,6 @@ def summary(found: Measured) -> Dict[str, Any]:
     }
 
 
-def _text(value: Optional[float], form: str = ",.0f") -> str:
-    return "-" if value is None else format(value, form)
-
-
 def table(result: Dict[str, Dict[str, Any]]) -> str:
     """The same to read."""
     lines: List[Tuple[str, ...]] = [
@@ -178,13 +174,12 @@ def table(result: Dict[str, Dict[str, Any]]) -> str:
     ]
     for model, one in result.items():
         for system in SYSTEMS:
-            times = [_text(one.get(f"{kind}ratio_vs_{system}"), ".2f") for kind in ("", "cpu_")]
-            speeds = [_text(one[kind][system]) for kind in ("rows_per_s", "rows_per_cpu_s")]
+            times = [training.number(one.get(f"{kind}ratio_vs_{system}"), 2) for kind in ("", "cpu_")]
+            speeds = [training.number(one[kind][system]) for kind in ("rows_per_s", "rows_per_cpu_s")]
             name = system if system == training.FOOTFALL else f"rechub, {system}"
-            busy = _text(one["other_cores_busy"], ".2f")
+            busy = training.number(one["other_cores_busy"], 2)
             lines.append((model, name, speeds[0], times[0], speeds[1], times[1], busy))
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines]
+    text = training.aligned(lines)
     for model, one in result.items():
         if one["shares"]:
             parts = ", ".join(f"{name} {share:.0%}" for name, share in one["shares"].items())
@@ -195,16 +190,6 @@ def table(result: Dict[str, Dict[str, Any]]) -> str:
     return "\n".join(text)
 
 
-def _models(text: str) -> List[str]:
-    names = text.split(",")
-    unknown = [name for name in names if name not in conversions.MODELS]
-    if unknown:
-        raise argparse.ArgumentTypeError(
-            f"unknown {', '.join(unknown)}; there are {', '.join(conversions.MODELS)}"
-        )
-    return names
-
-
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Runs the benchmark; 1 if Footfall itself could not be measured."""
     start = time.monotonic()
@@ -212,7 +197,11 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         prog="python -m benchmarks.conversion_speed", description=__doc__.split("\n")[0]
     )
     parser.add_argument("--quick", action="store_true", help="what fits into a minute, one short round each")
-    parser.add_argument("--models", type=_models, default=list(conversions.MODELS))
+    parser.add_argument(
+        "--models",
+        type=lambda text: training.names_of(text, conversions.MODELS),
+        default=list(conversions.MODELS),
+    )
     parser.add_argument("--batch-size", type=int, default=1024, help="rows of a step")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each system")
     parser.add_argument("--seconds", type=float, default=8.0, help="of each turn")

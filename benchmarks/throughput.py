@@ -142,20 +142,11 @@ def table(result: Dict[str, Dict[str, Any]]) -> str:
                 for name in (training.RECTOOLS, training.RECBOLE)
             ]
             lines.append((data, model, *speeds, *ratios, training.number(one["other_cores_busy"], 2)))
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines]
+    text = training.aligned(lines)
     for data, models in result.items():
         for model, one in models.items():
             text += [f"{data} {model}: {system} is missing: {why}" for system, why in one["missing"].items()]
     return "\n".join(text)
-
-
-def _names(text: str, known: Sequence[str]) -> List[str]:
-    names = text.split(",")
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"unknown {', '.join(unknown)}; there are {', '.join(known)}")
-    return names
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
@@ -165,8 +156,10 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         prog="python -m benchmarks.throughput", description=__doc__.split("\n")[0]
     )
     parser.add_argument("--quick", action="store_true", help="what fits into a minute, one round each")
-    parser.add_argument("--models", type=lambda text: _names(text, MODELS), default=list(MODELS))
-    parser.add_argument("--data", type=lambda text: _names(text, (ML100K, UNEVEN)), default=[ML100K, UNEVEN])
+    parser.add_argument("--models", type=lambda text: training.names_of(text, MODELS), default=list(MODELS))
+    parser.add_argument(
+        "--data", type=lambda text: training.names_of(text, (ML100K, UNEVEN)), default=[ML100K, UNEVEN]
+    )
     parser.add_argument("--rounds", type=int, default=3, help="turns of each system")
     parser.add_argument("--seconds", type=float, default=8.0, help="of each turn")
     options = parser.parse_args(arguments)

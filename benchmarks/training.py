@@ -500,6 +500,25 @@ def summary(found: Measurements, popularity: Dict[str, float]) -> Dict[str, Any]
     return result
 
 
+def aligned(lines: Sequence[Sequence[str]]) -> List[str]:
+    """Rows of cells as lines whose columns stand below each other."""
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines]
+
+
+def names_of(text: str, known: Sequence[str]) -> List[str]:
+    """The names of an option, with commas.
+
+    Raises:
+      argparse.ArgumentTypeError: if one is not known.
+    """
+    names = text.split(",")
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"unknown {', '.join(unknown)}; there are {', '.join(known)}")
+    return names
+
+
 def number(value: Optional[float], digits: int = 0) -> str:
     return "-" if value is None else f"{value:,.{digits}f}"
 
@@ -530,8 +549,7 @@ def table(result: Dict[str, Any]) -> str:
                 _ranged(result["hr@10"][system]),
             )
         )
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines]
+    text = aligned(lines)
     if (result["other_cores_busy"] or 0) > _BUSY:
         busy = f"{result['other_cores_busy']:.2f} cores"
         text.append(f"Not a quiet machine: other processes used {busy} meanwhile.")
