@@ -219,6 +219,11 @@ def _description(found: Dict[str, Any]) -> List[str]:
         if found[name]:
             values = ", ".join(f"{value} {count:,}" for value, count in list(found[name].items())[:10])
             lines.append(f"  {name}: {values}")
+    if found["steps"]:
+        shares = (
+            (step, "unknown" if share is None else f"{share:.2%}") for step, share in found["steps"].items()
+        )
+        lines.append("  steps after an exposure: " + ", ".join(f"{step} {share}" for step, share in shares))
     lines.append(f"  bad rows: {found['rejected']:,} of {found['rows_read']:,}")
     for reject in found["rejected_examples"]:
         lines.append(f"    row {reject['row']}: {reject['reason']} ({reject['value']!r})")

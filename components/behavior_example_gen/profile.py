@@ -175,11 +175,28 @@ _ROLES = {
     "scene": r"^(scene|page|channel|tab|section|click_referrer_type|referrer_type)$",
 }
 
+# Steps of a chain, in its order.
+_STEPS = {
+    "click": r"^(is_)?click(s|ed)?$",
+    "cart": r"^(is_)?(add(ed)?_?to_?)?(cart|basket)(ed)?$",
+    "buy": r"^(is_)?(buy|bought|purchased?|order(ed)?|conversion|converted)$",
+}
+
 
 def guess_columns(header: Sequence[str]) -> Dict[str, str]:
     """Which column plays which role, by name; RecBole's `name:type` headers are understood."""
+    return _named_like(_ROLES, header)
+
+
+def guess_labels(header: Sequence[str]) -> Dict[str, str]:
+    """The column of each step of a log of exposures, by name; in the order of the chain."""
+    return _named_like(_STEPS, header)
+
+
+def _named_like(patterns: Dict[str, str], header: Sequence[str]) -> Dict[str, str]:
+    """The first column that fits each pattern and none before it."""
     found: Dict[str, str] = {}
-    for role, pattern in _ROLES.items():
+    for role, pattern in patterns.items():
         for column in header:
             bare = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", column.split(":")[0].strip()).lower()
             if re.match(pattern, bare) and column not in found.values():
@@ -203,7 +220,8 @@ def _guess_unit(patterns: Sequence[str], log: spec.LogSpec) -> str:
 def describe(path: str, log: Optional[spec.LogSpec] = None) -> Dict[str, Any]:
     """Profiles any log; without a spec, guesses one from the header and the first rows.
 
-    At most the first five million rows are read (`rows_read` tells).
+    At most the first five million rows are read (`rows_read` tells). Columns that are named like steps of a
+    chain and hold nothing but labels make it a log of exposures: `steps` has the share of each.
 
     Raises:
       errors.InputError: if no column looks like a user, an item or a time.
@@ -224,8 +242,11 @@ def describe(path: str, log: Optional[spec.LogSpec] = None) -> Dict[str, Any]:
     never = splits.Cuts(2**62, 2**62)
     events = shards.sort_events(pa.concat_tables(blocks), everything, never)
     found = summary(count(events))
+    used = set(log.columns.wanted().values())
     found.update(
         path=path,
+        steps=_shares(log.columns.label, blocks),
+        unused_columns=[column for column in _header(path, log) if column not in used],
         rows_read=rows,
         rejected=len(rejects),
         rejected_examples=[dataclasses.asdict(r) for r in rejects[:5]],
@@ -234,12 +255,27 @@ def describe(path: str, log: Optional[spec.LogSpec] = None) -> Dict[str, Any]:
     return found
 
 
-def _guess_log(path: str) -> spec.LogSpec:
-    log = spec.LogSpec(path=path)
+def _shares(steps: Sequence[str], blocks: Sequence[pa.Table]) -> Dict[str, Optional[float]]:
+    """How often each step has happened, where that is known; None if it never is."""
+    found: Dict[str, Optional[float]] = {}
+    for step in steps:
+        labels = np.concatenate([block.column(names.LABEL_PREFIX + step).to_numpy() for block in blocks])
+        labels = labels[labels != names.UNKNOWN_LABEL]
+        found[step] = float(labels.mean()) if len(labels) else None
+    return found
+
+
+def _header(path: str, log: spec.LogSpec) -> List[str]:
     paths = [s.path for s in _sources_of_any_columns(path, log)]
     header = next((h for h in (readers.header(p, log) for p in paths) if h), None)
     if header is None:
         raise errors.InputError(f"{path}: no rows")
+    return header
+
+
+def _guess_log(path: str) -> spec.LogSpec:
+    log = spec.LogSpec(path=path)
+    header = _header(path, log)
     roles = guess_columns(header)
     for role in ("user_id", "item_id", "timestamp"):
         if role not in roles:
@@ -247,7 +283,16 @@ def _guess_log(path: str) -> spec.LogSpec:
                 f"{path}: no column looks like {role} among {', '.join(header)}; name it in log.columns.{role}"
             )
     log = log.model_copy(update={"columns": spec.Columns(**roles)})
-    return log.model_copy(update={"timestamp_unit": _guess_unit([path], log)})
+    log = log.model_copy(update={"timestamp_unit": _guess_unit([path], log)})
+    # Where an event has a kind, a column `click` is more likely to count something.
+    steps = {} if "behavior" in roles else guess_labels(header)
+    labelled = log.model_copy(update={"columns": spec.Columns(**roles, label=steps)})
+    return labelled if _first_rejects(labelled) == _first_rejects(log) else log
+
+
+def _first_rejects(log: spec.LogSpec) -> int:
+    """How many of the first rows are bad."""
+    return next((len(block.rejects) for block in readers.read_all([log.path], log)), 0)
 
 
 def _sources_of_any_columns(path: str, log: spec.LogSpec) -> List[readers.Source]:
@@ -267,21 +312,39 @@ def suggest_experiment(description: Dict[str, Any]) -> str:
     median = description["history"].get("p50", 0)
     spread = description["start"] != description["end"]
     length = int(min(200, max(10, 10 * round(description["history"].get("p75", 50) / 10))))
+    steps = list(description["steps"])
+    if steps:
+        window = {"kind": "exposure", "steps": steps, "history": 20}
+        learnt = {
+            "model": {"name": "bpcm", "dim": 16},
+            "training": {"epochs": 20, "batch_size": 256, "patience": 3},
+        }
+    else:
+        window = {"kind": "next", "length": length}
+        loss = {"name": "softmax"} if description["items"] <= 20_000 else _MANY_ITEMS_LOSS
+        learnt = {
+            "model": {"name": "sasrec", "dim": 64},
+            "loss": loss,
+            "training": {"epochs": 50, "batch_size": 128},
+        }
     experiment = {
         "name": re.sub(
             r"[^a-z0-9]+", "-", description["path"].rsplit("/", 1)[-1].split(".")[0].lower()
         ).strip("-")
         or "my-log",
         "log": description["log"],
-        "window": {"kind": "next", "length": length},
-        # Without a spread in time a cut is impossible.
-        "split": {"by": ["time"]} if spread else {"by": ["leave_one_out"]},
-        "model": {"name": "sasrec", "dim": 64},
-        "loss": {"name": "softmax"} if description["items"] <= 20_000 else _MANY_ITEMS_LOSS,
-        "training": {"epochs": 50, "batch_size": 128},
+        "window": window,
+        # Without a spread in time a cut is impossible; exposures have no other split.
+        "split": {"by": ["time"]} if spread or steps else {"by": ["leave_one_out"]},
+        **learnt,
     }
     notes = []
-    if median < 5:
+    if steps and description["unused_columns"]:
+        notes.append(
+            f"# Not used yet: {', '.join(description['unused_columns'])}. What tells something of the exposure, its"
+            " item or its user becomes a feature in log.columns.context, .item or .user."
+        )
+    if median < 5 and not steps:
         notes.append(
             f"# Half of the users have at most {median:.0f} events: expect little from long windows."
         )

@@ -128,3 +128,9 @@ def test_describe_prints_an_experiment_that_loads(tmp_path):
     assert "200 events, 9 users" in printed
     (tmp_path / "all.yaml").write_text(printed)
     assert config.load(str(tmp_path / "all.yaml")) == experiment
+    rows = "".join(f"u{n % 9},i{n % 5},{1_600_000_000 + 60 * n},{n % 2}\n" for n in range(200))
+    (tmp_path / "shown.csv").write_text("user,item,time,clicked\n" + rows)
+    printed = footfall("data", "describe", str(tmp_path / "shown.csv")).stdout
+    assert "steps after an exposure: click 50.00%" in printed
+    (tmp_path / "shown.yaml").write_text(printed)
+    assert config.load(str(tmp_path / "shown.yaml")).window.steps == ("click",)

@@ -385,6 +385,24 @@ def test_describe_guesses_a_log(tmp_path):
         profile.describe(str(tmp_path / "other.csv"))
 
 
+def test_describe_guesses_the_steps_of_exposures(tmp_path):
+    lines = ["userId,sku,time,isClicked,Purchased,colour"]
+    lines += [f"{n % 6},{n % 7},{1_400_000_000 + n},{n % 2},{'' if n % 3 else n % 2},red" for n in range(60)]
+    (tmp_path / "shown.csv").write_text("\n".join(lines) + "\n")
+    found = profile.describe(str(tmp_path / "shown.csv"))
+    assert found["log"]["columns"]["label"] == {"click": "isClicked", "buy": "Purchased"}
+    # Purchases are known of every third row; every other one of these has one.
+    assert found["steps"] == {"click": 0.5, "buy": 0.5} and found["unused_columns"] == ["colour"]
+    suggested = profile.suggest_experiment(found)
+    assert "steps:\n  - click\n  - buy\n" in suggested and "Not used yet: colour." in suggested
+    # Counts are no labels, and a log of events has none.
+    (tmp_path / "counts.csv").write_text("\n".join(lines).replace(",1,", ",7,") + "\n")
+    counts = profile.describe(str(tmp_path / "counts.csv"))
+    assert counts["steps"] == {} and counts["rejected"] == 0 and "label" not in counts["log"]["columns"]
+    (tmp_path / "events.csv").write_text("\n".join(lines).replace("colour", "event") + "\n")
+    assert profile.describe(str(tmp_path / "events.csv"))["steps"] == {}
+
+
 def test_real_logs(shared_data, tmp_path):
     """Real files, with what their description says of them."""
     retail = profile.describe(str(shared_data("retailrocket/events.csv.gz")))
