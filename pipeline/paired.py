@@ -16,8 +16,8 @@ RESAMPLES = 10_000
 # users, and the spread of a mean over 5,000 of them is known to 1 %.
 MAX_UNITS = 5_000
 LEVEL = 0.95
-# Values of one chunk of resamples.
-_CHUNK = 1 << 22
+# Values of one chunk of resamples: they stay in a core's cache, in half of the time of larger ones.
+_CHUNK = 1 << 18
 # Two sums of the same numbers in another order are equal but for rounding.
 _TOLERANCE = 1e-9
 
