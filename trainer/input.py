@@ -152,7 +152,7 @@ class Rows:
 
 def exposure_batches(
     held: Rows, batch_size: int, seed: int, epoch: int, done: int = 0
-) -> Tuple[tf.data.Dataset, int]:
+) -> tf.data.Dataset:
     """The batches of one epoch in an order that `seed` and `epoch` alone decide.
 
     Args:
@@ -161,12 +161,12 @@ def exposure_batches(
       done: how many batches to leave out at the start.
 
     Returns:
-      Elements are dicts of `[b, ...]`; and how many batches the whole epoch has.
+      Elements are dicts of `[b, ...]`.
     """
     order = np.random.default_rng([seed, epoch]).permutation(held.count)
     rows = tf.data.Dataset.from_tensor_slices(order[done * batch_size :]).batch(batch_size)
     batches = rows.map(held.gather, num_parallel_calls=tf.data.AUTOTUNE)
-    return in_order(batches.prefetch(tf.data.AUTOTUNE)), -(-held.count // batch_size)
+    return in_order(batches.prefetch(tf.data.AUTOTUNE))
 
 
 def base_rates(blocks: tf.data.Dataset, steps: Sequence[str]) -> Tuple[float, ...]:

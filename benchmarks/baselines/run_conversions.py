@@ -54,8 +54,8 @@ class _Bursts(exposures_lib.ExposureFit):
         rows, start = 0, time.perf_counter()
         while not rows or time.perf_counter() - start < seconds:
             if not self._left:
-                batches, self._left = self._batches(int(self._epoch), 0)
-                self._iterator = iter(batches)
+                self._left = self._epoch_steps()
+                self._iterator = iter(self._batches(int(self._epoch), 0))
                 self._epoch.assign_add(1)
             now = min(_STEPS_PER_CALL, self._left)
             added = self._steps(self._iterator, tf.constant(now)).numpy()
@@ -81,9 +81,9 @@ class _Bursts(exposures_lib.ExposureFit):
                 total, _ = model.summed_loss(batch, training=True)
             return tape.gradient(total, model.trainable_variables)
 
-        batches, count = self._batches(0, 0)
-        held = next(iter(batches))
-        found = {"batches": _timed(lambda: [None for _ in self._batches(1, 0)[0]], seconds) / count}
+        held = next(iter(self._batches(0, 0)))
+        an_epoch = _timed(lambda: [None for _ in self._batches(1, 0)], seconds)
+        found = {"batches": an_epoch / self._epoch_steps()}
         found["embedding"] = self._repeated(embedding, held, seconds)
         found["gradients"] = self._repeated(gradients, held, seconds)
         used = time.process_time()

@@ -127,9 +127,9 @@ def test_batches_have_every_exposure_once_in_an_order_of_seed_and_epoch():
     held = {"row": tf.range(50), "pair": tf.stack([tf.range(50)] * 2, axis=1)}
 
     def order(seed, epoch, done=0):
-        batches, steps = input_lib.exposure_batches(input_lib.Rows(held), 8, seed, epoch, done)
-        assert steps == 7
+        batches = input_lib.exposure_batches(input_lib.Rows(held), 8, seed, epoch, done)
         found = list(batches.as_numpy_iterator())
+        assert len(found) == 7 - done
         assert all((batch["pair"][:, 0] == batch["row"]).all() for batch in found)
         return np.concatenate([batch["row"] for batch in found]).tolist()
 

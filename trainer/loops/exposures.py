@@ -1,6 +1,6 @@
 """The training loop of models of exposures."""
 
-from typing import Any, Dict, Tuple
+from typing import Any, Dict
 
 import tensorflow as tf
 
@@ -17,14 +17,12 @@ class ExposureFit(fit.Loop):
     def _epoch_steps(self) -> int:
         return -(-self._rows.count // self._settings.batch_size)
 
-    def _batches(self, epoch: int, done: int) -> Tuple[Any, int]:
+    def _batches(self, epoch: int, done: int) -> Any:
         settings = self._settings
-        batches, steps = input_lib.exposure_batches(
-            self._rows, settings.batch_size, settings.seed, epoch, done
-        )
+        batches = input_lib.exposure_batches(self._rows, settings.batch_size, settings.seed, epoch, done)
         if self._strategy.num_replicas_in_sync > 1:
             batches = self._strategy.experimental_distribute_dataset(batches)
-        return batches, steps
+        return batches
 
     def _one_step(self, batch: Dict[str, tf.Tensor]) -> tf.Tensor:
         first = batch[self.model.loss_inputs_read[0]]

@@ -177,7 +177,7 @@ class Loop:
         """What of that belongs in a checkpoint, by name."""
         return {}
 
-    def _batches(self, epoch: int, done: int) -> Tuple[Any, int]:
+    def _batches(self, epoch: int, done: int) -> Any:
         """What the steps of an epoch are given, in an order that the seed and the epoch alone decide.
 
         Args:
@@ -185,9 +185,9 @@ class Loop:
           done: how many steps of it to leave out, since they have been taken.
 
         Returns:
-          A dataset, distributed if there are several replicas, and how many steps the whole
-          epoch has. One replica takes the batches themselves: to let go of a distributed iterator
-          lasts up to a second and a half, as long as a short epoch.
+          A dataset of the other steps' batches, distributed if there are several replicas. One replica takes
+          the batches themselves: to let go of a distributed iterator lasts up to a second and a half, as long
+          as a short epoch.
         """
         raise NotImplementedError
 
@@ -318,9 +318,8 @@ class Loop:
 
     def _train_epoch(self) -> None:
         settings, epoch = self._settings, int(self._epoch)
-        done = int(self._step)
-        batches, steps = self._batches(epoch, done)
-        iterator = iter(batches)
+        done, steps = int(self._step), self._epoch_steps()
+        iterator = iter(self._batches(epoch, done))
         start = saved = time.monotonic()
         while done < steps:
             now = min(_STEPS_PER_CALL, steps - done)
@@ -410,7 +409,7 @@ class Fit(Loop):
     def _epoch_steps(self) -> int:
         return self._grouped.batches
 
-    def _batches(self, epoch: int, done: int) -> Tuple[Any, int]:
+    def _batches(self, epoch: int, done: int) -> Any:
         rows, widths = self._grouped.order(self._settings.seed, epoch)
         replicas = self._strategy.num_replicas_in_sync
         batches = input_lib.training_batches(
@@ -425,7 +424,7 @@ class Fit(Loop):
         if replicas > 1:
             # Cut into shares above: what TensorFlow cuts may have windows of two batches.
             batches = self._strategy.distribute_datasets_from_function(lambda context, local=batches: local)
-        return batches, len(rows)
+        return batches
 
     def _one_step(self, batch: Dict[str, tf.Tensor]) -> tf.Tensor:
         factor = self._relative_length(batch[names.ITEM_INDEX]) if len(self._widths) > 1 else None

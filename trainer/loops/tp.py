@@ -118,7 +118,7 @@ class TP(fit.Loop):
     def _epoch_steps(self) -> int:
         return -(-self._groups.batches // self._tp.inner_steps)
 
-    def _batches(self, epoch: int, done: int) -> Tuple[Any, int]:
+    def _batches(self, epoch: int, done: int) -> Any:
         order = self._groups.order(self._settings.seed, epoch)
         inner, replicas = self._tp.inner_steps, self._strategy.num_replicas_in_sync
         steps = self._epoch_steps()
@@ -135,7 +135,7 @@ class TP(fit.Loop):
         )
         if replicas > 1:
             batches = self._strategy.distribute_datasets_from_function(lambda context, local=batches: local)
-        return batches, steps
+        return batches
 
     def _gather(self, rows: tf.Tensor) -> Dict[str, tf.Tensor]:
         """The windows of a step `[k, C]` for each replica: `[replicas, k, C / replicas, ...]`.

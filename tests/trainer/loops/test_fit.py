@@ -132,7 +132,7 @@ def test_all_targets_weigh_the_same_whatever_batch_they_are_in(tmp_path, monkeyp
     monkeypatch.setattr(fit, "build_optimizer", lambda *_: tf.keras.optimizers.SGD(rate))
     model = {"name": "sasrec", "dim": 8, "blocks": 1, "heads": 2, "dropout": 0.0}
     one = loop(tmp_path, {"epochs": 1, "batch_size": 15}, {"name": "softmax"}, model, uneven())
-    assert one._widths == [8, 16, 20] and one._batches(0, 0)[1] == 6
+    assert one._widths == [8, 16, 20] and one._epoch_steps() == 6
     everything = next(iter(uneven().unbatch().batch(1000)))
     with tf.GradientTape() as tape:
         mean = one.model.compute_loss(everything, training=True)
@@ -227,7 +227,7 @@ def test_settings_of_training(tmp_path, extra):
 def test_a_cosine_schedule_ends_at_zero_with_the_last_step(tmp_path):
     """Step s of n, from 0, has the rate (1 + cos(pi s / n)) / 2; the history has that of an epoch's last."""
     one = loop(tmp_path, {"epochs": 4, "patience": 4, "schedule": "cosine"}, train=uneven())
-    steps = one._batches(0, 0)[1]
+    steps = one._epoch_steps()
     rates = [epoch["learning_rate"] for epoch in one.run()["epochs"]]
     last = (np.arange(1, 5) * steps - 1) / (4 * steps)
     np.testing.assert_allclose(rates, 0.01 * (1 + np.cos(np.pi * last)) / 2, rtol=1e-4)
