@@ -1,7 +1,7 @@
 """Quality of the models on real logs: studies of many points, each trained with several seeds.
 
     python -m benchmarks.quality STUDY [--points A,B] [--seeds N] [--data FOLDER]
-    python -m benchmarks.quality STUDY --table
+    python -m benchmarks.quality STUDY --table [--metrics A,B] [--slices "all,user_status=new"]
     python -m benchmarks.quality --quick
 
 A study (`benchmarks/studies/STUDY.yaml`) is one experiment and points that differ from it in
@@ -124,9 +124,9 @@ def mean_and_interval(
     over their users).
 
     Returns:
-      None if a seed has no value; the half width is None where nothing is known of it.
+      None if a seed has no value (or no such slice); the half width is None where nothing is known of it.
     """
-    found = [run["slices"][label].get(metric) for run in runs]
+    found = [run["slices"].get(label, {}).get(metric) for run in runs]
     if None in found:
         return None
     means = [mean for mean, _ in found]
@@ -137,15 +137,18 @@ def mean_and_interval(
     return statistics.fmean(means), float(stats.t.ppf(0.975, len(means) - 1) * spread)
 
 
-def table(study: study_lib.Study, metrics: Sequence[str] = ()) -> str:
-    """The study as Markdown: a row a point; then, for each pair, a row a slice."""
+def table(
+    study: study_lib.Study, metrics: Sequence[str] = (), slices: Sequence[str] = (measures.ALL,)
+) -> str:
+    """The study as Markdown: a row a point, with each metric in each slice; then, for each pair, a row a slice."""
     measured, kind = study.read(), study.measure
-    metrics = metrics or kind.shown
-    header = ["point", "seeds", "best epoch", *metrics, "CPU h"]
+    shown = [(label, metric) for label in slices for metric in metrics or kind.shown]
+    names = [metric if label == measures.ALL else f"{metric}, {label}" for label, metric in shown]
+    header = ["point", "seeds", "best epoch", *names, "CPU h"]
     rows = []
     for point, found in measured.items():
         runs = found["runs"]
-        cells = [_mean_cell(mean_and_interval(runs, measures.ALL, metric)) for metric in metrics]
+        cells = [_mean_cell(mean_and_interval(runs, label, metric)) for label, metric in shown]
         epochs = ", ".join(str(run["best_epoch"]) for run in runs)
         hours = sum(run.get("cpu_seconds", 0) for run in runs) / 3600
         rows.append([point, str(len(runs)), epochs, *cells, f"{hours:.2f}"])
@@ -218,6 +221,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
         "--table", action="store_true", help="show what has been measured, and measure nothing"
     )
     parser.add_argument("--metrics", help="of the table of points, with commas; the main ones by default")
+    parser.add_argument(
+        "--slices", default=measures.ALL, help="of the same, with commas (default: %(default)s)"
+    )
     parser.add_argument("--quick", action="store_true", help="a small study, within a minute; keeps nothing")
     given = parser.parse_args(arguments)
     if bool(given.study) == given.quick:
@@ -231,7 +237,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
         study.forget()
     if not given.table:
         run(study, points, given.seeds or study.seeds)
-    print(table(study, given.metrics.split(",") if given.metrics else ()))
+    print(table(study, given.metrics.split(",") if given.metrics else (), given.slices.split(",")))
     print(json.dumps(figures(study)))
 
 
