@@ -30,6 +30,7 @@ from scipy import stats
 
 from benchmarks import measures
 from benchmarks import study as study_lib
+from schemas import errors
 
 # Of the variables in a SavedModel.
 _WEIGHTS = "_model/variables/"
@@ -46,7 +47,10 @@ def measure(study: study_lib.Study, point: str, seeds: int) -> List[Dict[str, An
 
     path = study.write_experiment(point)
     used, started = time.process_time(), time.monotonic()
-    found = sweep.Sweep(path, (), study.folder(point), seeds).run([study.values(point)], "benchmark")
+    try:
+        found = sweep.Sweep(path, (), study.folder(point), seeds).run([study.values(point)], "benchmark")
+    except errors.InputError as error:
+        raise SystemExit(f"{study.name} {point}: {error}") from error
     trials = found[0].trials
     failed = [trial for trial in trials if trial.error]
     if failed:
