@@ -21,7 +21,8 @@ class CASM(base.EmbeddingModel):
     Section 4.1: an event is the embedding of its item beside that of its behaviour, plus its
     position. Section 4.2: multi-head self-attention and feed-forward layers, here the pre-norm
     blocks that SASRec has too. A score is a dot product with the item's embedding. The state
-    is as wide as item and behaviour together, so a linear layer takes it to the item's width;
+    is as wide as item and behaviour together, so a linear layer takes it to the item's width (at
+    first, it is the item's part of the state: an item that comes again is soon found);
     that leaves the table of items as the only one, which the alternative (dot products with
     items that have a behaviour beside them) would not, and needs no behaviour to be assumed of
     an event that has not happened. Section 4.4.1: the loss of each target is multiplied by the
@@ -58,7 +59,8 @@ class CASM(base.EmbeddingModel):
         if settings.context:
             width += settings.behavior_dim
             self._behaviors = embedding.ItemEmbedding(catalogue.behaviors, settings.behavior_dim)
-            self._project = tf.keras.layers.Dense(settings.dim)
+            # The item's part of the state at first, which already scores items as the table does.
+            self._project = tf.keras.layers.Dense(settings.dim, kernel_initializer="identity")
         self._width = width
         self._positions = self.add_weight(
             name="positions",

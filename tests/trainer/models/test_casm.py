@@ -41,6 +41,21 @@ def losses_of(model, features):
     return np.log(np.exp(logits).sum(-1)) - true
 
 
+def test_it_begins_with_the_item_part_of_the_state():
+    """Without blocks, the state is the normed input, of which the first places are the item's."""
+    model, features = harness.build({**SMALL, "dropout": 0.0}), harness.batch(6)
+    model._blocks = []
+    kept, width = SMALL["dim"], SMALL["dim"] + SMALL["behavior_dim"]
+    items = model._items(features[names.ITEM_INDEX]).numpy()
+    behaviors = model._behaviors(features[names.BEHAVIOR_INDEX]).numpy()
+    positions = model._positions.numpy()[-items.shape[1] :]
+    state = np.concatenate([items, behaviors], axis=2) * width**0.5 + positions
+    state = (state - state.mean(-1, keepdims=True)) / state.std(-1, keepdims=True)
+    real = features[names.ITEM_INDEX].numpy() != names.PADDING_INDEX
+    found = model.encode_positions(features).numpy()
+    np.testing.assert_allclose(found[real], state[real][:, :kept], rtol=1e-3, atol=1e-4)
+
+
 @pytest.mark.parametrize("static", [False, True], ids=["dynamic", "static"])
 @pytest.mark.parametrize(
     "extra, view, buy",
