@@ -286,6 +286,8 @@ def _guess_log(path: str) -> spec.LogSpec:
     log = log.model_copy(update={"timestamp_unit": _guess_unit([path], log)})
     # Where an event has a kind, a column `click` is more likely to count something.
     steps = {} if "behavior" in roles else guess_labels(header)
+    if not steps:
+        return log
     labelled = log.model_copy(update={"columns": spec.Columns(**roles, label=steps)})
     return labelled if _first_rejects(labelled) == _first_rejects(log) else log
 
