@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="KEY=A,B",
-        help="values of a setting, as model.dim=32,64; all combinations",
+        help="values of a setting, as model.dim=32,64, once for each setting; all combinations",
     )
     swept.add_argument(
         "--search", choices=("random", "bayesian"), help="let Keras Tuner choose the points, of --space"
@@ -88,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="KEY=LOW..HIGH[:log][:step=N]",
-        help="range of a setting, as model.dim=16..128:log:step=2, or its values, as model.heads=1,2,4",
+        help="range of a setting, as model.dim=16..128:log:step=2, or its values, as model.heads=1,2,4; once for each",
     )
     swept.add_argument("--trials", type=int, default=10, help="points of a search (default: %(default)s)")
     swept.add_argument(
@@ -179,7 +179,11 @@ def _experiment_argument(parser: argparse.ArgumentParser) -> None:
         "experiment", metavar="EXPERIMENT", help="a YAML file, or a name of `footfall experiments`"
     )
     parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="another value, as training.epochs=5"
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="another value, as training.epochs=5; once for each setting",
     )
 
 
