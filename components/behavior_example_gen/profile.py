@@ -205,15 +205,14 @@ def _named_like(patterns: Dict[str, str], header: Sequence[str]) -> Dict[str, st
     return found
 
 
-def _guess_unit(patterns: Sequence[str], log: spec.LogSpec) -> str:
+def _guess_unit(log: spec.LogSpec) -> str:
     """The unit of the times, by the size of the first ones."""
-    for source in readers.find_sources(patterns, log):
-        for block in readers.read(source, log):
-            ticks = block.batch.column(block.batch.schema.get_field_index(readers.TICKS)).to_numpy()
-            if not len(ticks):
-                return "iso8601" if block.rejects else "s"
-            size = float(np.median(np.abs(ticks)))
-            return "s" if size < 1e11 else "ms" if size < 1e14 else "us" if size < 1e17 else "ns"
+    for block in readers.read_all([log.path], log):
+        ticks = block.batch.column(block.batch.schema.get_field_index(readers.TICKS)).to_numpy()
+        if not len(ticks):
+            return "iso8601" if block.rejects else "s"
+        size = float(np.median(np.abs(ticks)))
+        return "s" if size < 1e11 else "ms" if size < 1e14 else "us" if size < 1e17 else "ns"
     return "s"
 
 
@@ -283,7 +282,7 @@ def _guess_log(path: str) -> spec.LogSpec:
                 f"{path}: no column looks like {role} among {', '.join(header)}; name it in log.columns.{role}"
             )
     log = log.model_copy(update={"columns": spec.Columns(**roles)})
-    log = log.model_copy(update={"timestamp_unit": _guess_unit([path], log)})
+    log = log.model_copy(update={"timestamp_unit": _guess_unit(log)})
     # Where an event has a kind, a column `click` is more likely to count something.
     steps = {} if "behavior" in roles else guess_labels(header)
     if not steps:
