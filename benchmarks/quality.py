@@ -23,7 +23,7 @@ import json
 import os
 import statistics
 import time
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
 
 import numpy as np
 from scipy import stats
@@ -147,6 +147,10 @@ def table(
     """The study as Markdown: a row a point, with each metric in each slice; then, for each pair, a row a slice."""
     measured, kind = study.read(), study.measure
     shown = [(label, metric) for label in slices for metric in metrics or kind.shown]
+    of_slices = [run["slices"] for found in measured.values() for run in found["runs"]]
+    _check_known("slice", slices, of_slices)
+    by_slice = [values for run in of_slices for values in run.values()]
+    _check_known("metric", metrics, [set(values) - {kind.noun} for values in by_slice])
     names = [metric if label == measures.ALL else f"{metric}, {label}" for label, metric in shown]
     header = ["point", "seeds", "best epoch", *names, "CPU h"]
     rows = []
@@ -167,6 +171,14 @@ def table(
     if rows:
         lines += ["", *_markdown(["pair", "slice", kind.noun, "seeds", *compared], rows)]
     return "\n".join(lines)
+
+
+def _check_known(noun: str, asked: Sequence[str], measured: Sequence[Iterable[str]]) -> None:
+    """Exits if something is asked for that no run has, which would be a column of dashes."""
+    known = sorted(set().union(*measured))
+    unknown = [name for name in asked if name not in known]
+    if measured and unknown:
+        raise SystemExit(f"no {noun} {', '.join(unknown)} was measured; there are: {', '.join(known)}")
 
 
 def _mean_cell(found: Optional[Tuple[float, Optional[float]]]) -> str:

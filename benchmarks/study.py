@@ -14,8 +14,8 @@ from benchmarks import measures
 from pipeline import datasets
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
-_STUDIES = os.path.join(_HERE, "studies")
-_RESULTS = os.path.join(_HERE, "results")
+STUDIES = os.path.join(_HERE, "studies")
+RESULTS = os.path.join(_HERE, "results")
 WORK = os.path.join(".footfall", "benchmarks", "quality")
 QUICK = "quick"
 AGAINST = " -> "
@@ -30,15 +30,15 @@ class Study:
     """
 
     def __init__(self, name: str, data: str):
-        path = os.path.join(_STUDIES, f"{name}.yaml")
+        path = os.path.join(STUDIES, f"{name}.yaml")
         if not os.path.exists(path):
-            known = ", ".join(sorted(file[: -len(".yaml")] for file in os.listdir(_STUDIES)))
+            known = ", ".join(sorted(file[: -len(".yaml")] for file in os.listdir(STUDIES)))
             raise SystemExit(f"{name}: no such study; there are {known}")
         with open(path, encoding="utf-8") as stream:
             self._values = yaml.safe_load(stream)
         self.name, self._data = name, data
         # Of a study that only shows that all is in place, nothing is worth keeping beside the code.
-        self._path = os.path.join(WORK if name == QUICK else _RESULTS, f"{name}.json")
+        self._path = os.path.join(WORK if name == QUICK else RESULTS, f"{name}.json")
 
     @property
     def title(self) -> str:
