@@ -54,9 +54,9 @@ class TP(fit.Loop):
     ascends it, in inner steps with the same alpha, and then each by an optimiser of its own
     with the training's settings.
 
-    L is the mean over the targets of a mini-batch (eq. (2) is a sum; a mean makes alpha mean
-    the same for any number of targets), l the mean over its windows, each by the embedding of its
-    whole history.
+    L is the mean over the targets of a mini-batch (a mean makes alpha mean the same for any number
+    of targets), or with `reduction: sum` the sum, as eq. (2) is, over the size of an average
+    mini-batch; l likewise over its windows, each by the embedding of its whole history.
 
     **Replicas** share each mini-batch: gradients are summed over replicas in every inner step, so
     that all have the same theta_i and the result does not depend on how many there are.
@@ -100,6 +100,9 @@ class TP(fit.Loop):
             self._tp.user_batch,
             self._tp.users_per_step,
         )
+        items = self._columns[names.ITEM_INDEX].numpy()
+        self._events = np.count_nonzero(items != names.PADDING_INDEX) / self._groups.batches
+        self._windows = len(items) / self._groups.batches
         if self._tp.adversary:
             self.discriminator = discriminator.Discriminator(self._tp.discriminator_hidden)
             self.discriminator(self.model(self._nothing(), training=False))
@@ -200,14 +203,23 @@ class TP(fit.Loop):
         Returns:
           `[4]`; the gradient of V for theta and that of -V for theta_d, both to be subtracted.
         """
-        windows = fit.sum_over_replicas(_number_of_windows(part))
+        windows = self._divisor(_number_of_windows(part), self._windows)
         sums, gradients = compute(part, windows)
         if self._scales:
             gradients = self._optimizer.get_unscaled_gradients(gradients)
-        share = tf.math.divide_no_nan(_places(part), fit.sum_over_replicas(sums[1]))
+        share = tf.math.divide_no_nan(_places(part), self._divisor(sums[1], self._events))
         number = len(self.model.trainable_variables)
         signs = [1.0] * number + [-1.0] * (len(gradients) - number)
         return sums, fit.sum_over_replicas([fit.times(g, sign * share) for g, sign in zip(gradients, signs)])
+
+    def _divisor(self, number: tf.Tensor, average: float) -> tf.Tensor:
+        """What a sum over a mini-batch on all replicas is divided by, see `config.TPSettings.reduction`.
+
+        Args:
+          number: of what is summed up, on this replica.
+          average: of all mini-batches.
+        """
+        return fit.sum_over_replicas(number) if self._tp.reduction == "mean" else tf.constant(average)
 
     @property
     def _scales(self) -> bool:
@@ -216,14 +228,14 @@ class TP(fit.Loop):
     def _differentiate(
         self, part: Dict[str, tf.Tensor], windows: tf.Tensor
     ) -> Tuple[tf.Tensor, List[_Gradient]]:
-        """What `sums` names, and the gradient of V times the targets of all replicas per place here.
+        """What `sums` names, and the gradient of V times the divisor of L per place here.
 
         The division by places, whose number is known before the targets', gives the loss the size
         of a mean, which float16 needs.
 
         Args:
           part: a mini-batch's rows on this replica, `[b, ...]`.
-          windows: real ones of the mini-batch on all replicas.
+          windows: the divisor of l.
         """
         places = _places(part)
         likelihood = tf.zeros([])
@@ -236,8 +248,8 @@ class TP(fit.Loop):
                 of_window = discriminator.log_likelihood(self.discriminator(embedding), part[names.USER_HEAD])
                 # Rows of padding have no user; what they embed may be anything.
                 likelihood = tf.reduce_sum(tf.where(_is_window(part), of_window, 0.0))
-                mean = tf.math.divide_no_nan(likelihood, windows)
-                value = total / places + self._tp.adversary * mean * fit.sum_over_replicas(count) / places
+                strength = self._tp.adversary * self._divisor(count, self._events) / places
+                value = total / places + strength * tf.math.divide_no_nan(likelihood, windows)
             value = self._optimizer.get_scaled_loss(value) if self._scales else value
         sums = tf.stack([total, count, likelihood, _number_of_windows(part)])
         return sums, tape.gradient(value, self._variables())

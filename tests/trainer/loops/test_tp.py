@@ -88,16 +88,16 @@ def windows(user, head, item):
     return tf.data.Dataset.from_tensor_slices(features).batch(32)
 
 
-def toy(folder, monkeypatch, kind=Quadratic, rate=BETA, **settings):
-    """A loop around a toy model whose optimisers are plain gradient descent at `rate`."""
+def toy(folder, monkeypatch, kind=Quadratic, rate=BETA, items=None, **settings):
+    """A loop around a toy model, to train on `items` of four users, with plain gradient descent at `rate`."""
     monkeypatch.setattr(fit, "build_optimizer", lambda *_: tf.keras.optimizers.SGD(rate))
-    length = 4 if kind is Rows else 1
+    items = np.full([4, 4 if kind is Rows else 1], names.FIRST_INDEX) if items is None else items
     values = {"inner_learning_rate": ALPHA, "adversary": 0.0, "discriminator_hidden": [], **settings}
     return tp.TP(
         kind,
         config.TrainingSettings(),
         tf.distribute.MirroredStrategy(["CPU:0"]),
-        windows(range(4), HEAD, np.full([4, length], names.FIRST_INDEX)),
+        windows(range(4), HEAD, items),
         Nothing,
         str(folder / "checkpoints"),
         tp=config.TPSettings.from_values({"name": "tp", **values}),
@@ -201,31 +201,45 @@ def adversarial(folder, monkeypatch, **settings):
     return loop, loop.model.theta, weights, bias
 
 
-def test_one_update_with_the_adversary_against_numpy(tmp_path, monkeypatch):
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_one_update_with_the_adversary_against_numpy(tmp_path, monkeypatch, reduction):
     """theta descends L + lambda l and theta_d ascends it, in the inner steps and in the outer one."""
-    strength, users = 1.5, [[0, 1, 2], [3, 2, 1]]
-    loop, theta, weights, bias = adversarial(tmp_path, monkeypatch, inner_steps=2, adversary=strength)
+    strength, users = 1.5, [[0, 1, 2], [3]]
+    # Two mini-batches on average have 2 windows and 2.5 events each.
+    trained = names.FIRST_INDEX + np.array([[0, 0], [-1, 0], [-1, 0], [-1, 0]])
+    trained[trained < names.FIRST_INDEX] = names.PADDING_INDEX
+    settings = {"adversary": strength, "reduction": reduction, "users_per_step": 2, "items": trained}
+    targets, rows = {"mean": ((3, 1), (3, 1)), "sum": ((2.5, 2.5), (2, 2))}[reduction]
+    loop, theta, weights, bias = adversarial(tmp_path, monkeypatch, inner_steps=2, **settings)
     start = (START.astype(np.float64), weights.numpy()[:, 0].astype(np.float64), float(bias.numpy()[0]))
-    sums = take_step(loop, names.FIRST_INDEX + np.array(users)[:, :, np.newaxis], HEAD[np.array(users)])
+    items = np.full([2, 3, 1], names.PADDING_INDEX)
+    heads = np.zeros([2, 3], np.int64)
+    for row, batch in enumerate(users):
+        items[row, : len(batch), 0], heads[row, : len(batch)] = (
+            names.FIRST_INDEX + np.array(batch),
+            HEAD[batch],
+        )
+    sums = take_step(loop, items, heads)
 
     t, w, b = start
     total, likelihoods, ways = 0.0, 0.0, []
-    for batch in users:
+    for batch, of_loss, of_likelihood in zip(users, targets, rows):
         batch = np.array(batch)
         sign, real = 2.0 * HEAD[batch] - 1, HEAD[batch]
         p = 1 / (1 + np.exp(-(sign * (t @ w) + b)))
         likelihoods += np.sum(np.where(real == 1, np.log(p), np.log(1 - p)))
         total += sum(0.5 * (t - LOWEST[u]) @ CURVATURE[u] @ (t - LOWEST[u]) for u in batch)
         error = real - p  # the derivative of l by the logit
-        of_theta = np.mean([gradient(u, t) for u in batch], axis=0) + strength * np.mean(error * sign) * w
-        of_w, of_b = strength * np.mean(error * sign) * t, strength * np.mean(error)
+        pushed = strength * np.sum(error * sign) / of_likelihood
+        of_theta = np.sum([gradient(u, t) for u in batch], axis=0) / of_loss + pushed * w
+        of_w, of_b = pushed * t, strength * np.sum(error) / of_likelihood
         ways.append((of_theta, of_w, of_b))
         t, w, b = t - ALPHA * of_theta, w + ALPHA * of_w, b + ALPHA * of_b
     means = [np.mean([way[i] for way in ways], axis=0) for i in range(3)]
     np.testing.assert_allclose(theta.numpy(), start[0] - BETA * means[0], rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(weights.numpy()[:, 0], start[1] + BETA * means[1], rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(bias.numpy()[0], start[2] + BETA * means[2], rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(sums, [total, 6, likelihoods, 6], rtol=1e-4)
+    np.testing.assert_allclose(sums, [total, 4, likelihoods, 4], rtol=1e-4)
 
 
 @pytest.mark.parametrize("inner_steps", [1, 3])
@@ -463,10 +477,11 @@ def test_the_loss_and_the_embedding_in_one_pass_are_those_of_two(name):
         # Sparse gradients of the input's table, and mini-batches of 1 to 5: shares differ or are empty.
         ({**tiny("caser"), "dropout": 0.0}, {"adversary": 0.5, "users_per_step": 1, "user_batch": 5}, {}),
         ({**tiny("sasrec"), "dropout": 0.0}, {"adversary": 0.0}, {"xla": True}),
+        ({**tiny("sasrec"), "dropout": 0.0}, {"adversary": 0.5, "reduction": "sum"}, {}),
         # Plain training, with a last batch that is smaller.
         ({**tiny("caser"), "dropout": 0.0}, None, {"batch_size": 16}),
     ],
-    ids=["adversary", "xla", "plain"],
+    ids=["adversary", "xla", "sum", "plain"],
 )
 def test_two_replicas_are_one(tmp_path, monkeypatch, model, loop, training):
     """A run on two logical devices is one on a single device with the same mini-batches."""
