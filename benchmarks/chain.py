@@ -254,7 +254,13 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
     if unknown:
         parser.error(f"no model {', '.join(unknown)}; there are {', '.join(MODELS)}")
     batch_size = 128 if given.quick else 512
-    training = {"epochs": 6, "patience": 6, "batch_size": batch_size, "learning_rate": 2e-3, "schedule": "cosine"}
+    training = {
+        "epochs": 6,
+        "patience": 6,
+        "batch_size": batch_size,
+        "learning_rate": 2e-3,
+        "schedule": "cosine",
+    }
     print(f"{_HEADER} violations  CPU s")
     figures = measure(
         models, _QUICK_ROWS if given.quick else given.rows, given.seed, training, 200 if given.quick else 1000

@@ -193,7 +193,9 @@ def _difference_cell(found: Optional[Sequence[Optional[float]]]) -> str:
         return "–"
     difference, low, high, p = found
     bounds = "" if low is None or high is None else f" [{low:+.4f}, {high:+.4f}]"
-    return f"{difference:+.4f}{bounds}" + ("" if p is None else f", p {p:.3f}")
+    if p is None:
+        return f"{difference:+.4f}{bounds}"
+    return f"{difference:+.4f}{bounds}, p " + ("< 0.001" if p < 0.0005 else f"{p:.3f}")
 
 
 def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> List[str]:

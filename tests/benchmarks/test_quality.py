@@ -60,7 +60,12 @@ def _write_study(dropout: float) -> None:
 def _runs(*means: float) -> List[Dict[str, Any]]:
     metrics = [{"windows": 9, "hr@10": [mean, 0.01], "ndcg@10": [mean / 2, 0.01]} for mean in means]
     return [
-        {"seed": seed, "best_epoch": 4, "cpu_seconds": 1800, "slices": {"all": found}}
+        {
+            "seed": seed,
+            "best_epoch": 4,
+            "cpu_seconds": 1800,
+            "slices": {"all": found, "user_status=new": found},
+        }
         for seed, found in enumerate(metrics, start=1)
     ]
 
@@ -97,23 +102,27 @@ def test_intervals_over_seeds_are_students() -> None:
 
 def test_the_interval_of_one_seed_is_over_its_windows() -> None:
     assert quality.mean_and_interval(_runs(0.1), "all", "hr@10") == pytest.approx((0.1, 0.0196))
-    assert quality.mean_and_interval(_runs(0.1), "user_status=new", "hr@10") is None
+    assert quality.mean_and_interval(_runs(0.1), "user_status=existing", "hr@10") is None
 
 
 def test_a_table_has_a_row_a_point_and_a_row_a_slice_of_a_pair(study: study_lib.Study) -> None:
     study.keep("a", _runs(0.10, 0.12, 0.17))
     study.keep("b", _runs(0.2))
     pair = {"hr@10": [0.07, 0.01, 0.13, 0.02], "ndcg@10": [0.035, None, None, None]}
-    study.keep_comparison("a", "b", {"seeds": 1, "slices": {"all": pair}})
+    others = {"hr@10": [-0.07, -0.13, -0.01, 0.0003], "ndcg@10": None}
+    study.keep_comparison("a", "b", {"seeds": 1, "slices": {"all": pair, "user_status=new": others}})
     lines = quality.table(study).splitlines()
     assert lines[2] == "| a | 3 | 4, 4, 4 | 0.1300 ± 0.0896 | 0.0650 ± 0.0448 | 1.50 |"
     assert lines[3] == "| b | 1 | 4 | 0.2000 ± 0.0196 | 0.1000 ± 0.0196 | 0.50 |"
-    assert lines[-1] == "| a -> b | all | 9 | 1 | +0.0700 [+0.0100, +0.1300], p 0.020 | +0.0350 |"
+    assert lines[-2] == "| a -> b | all | 9 | 1 | +0.0700 [+0.0100, +0.1300], p 0.020 | +0.0350 |"
+    assert lines[-1] == "| a -> b | user_status=new | 9 | 1 | -0.0700 [-0.1300, -0.0100], p < 0.001 | – |"
 
 
 def test_what_no_run_has_is_not_a_column_of_dashes(study: study_lib.Study) -> None:
     study.keep("a", _runs(0.1))
-    with pytest.raises(SystemExit, match="no slice user_status=nw was measured; there are: all"):
+    with pytest.raises(
+        SystemExit, match="no slice user_status=nw was measured; there are: all, user_status=new"
+    ):
         quality.table(study, slices=["user_status=nw"])
     with pytest.raises(SystemExit, match="no metric hr@7 was measured; there are: hr@10, ndcg@10"):
         quality.table(study, metrics=["hr@10", "hr@7"])
