@@ -59,6 +59,19 @@ def uneven(path: str, seed: int = 0) -> None:
     table.to_csv(path, index=False)
 
 
+def prepare(data: str, folder: str) -> Dict[str, Any]:
+    """`training.prepare` of one of the two shapes of data, by its name."""
+    if data == UNEVEN:
+        events, length = os.path.join(folder, "events.csv"), _LONGEST
+        uneven(events)
+    else:
+        events = os.path.join(datasets.fetch(data, say=training.say), datasets.EVENTS)
+        length = protocol.LENGTH
+    meta = training.prepare(events, folder, length)
+    training.say(f"{data}: {meta['users']} users, {len(meta['counts'])} items, {sum(meta['counts'])} targets")
+    return meta
+
+
 def measure(
     data: str, meta: Dict[str, Any], model: str, rounds: int, seconds: float, deadline: float
 ) -> Dict[str, Any]:
@@ -172,16 +185,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     left_out, failed = [], False
     for data in options.data:
         with tempfile.TemporaryDirectory() as folder:
-            if data == UNEVEN:
-                events, length = os.path.join(folder, "events.csv"), _LONGEST
-                uneven(events)
-            else:
-                events = os.path.join(datasets.fetch(data, say=training.say), datasets.EVENTS)
-                length = protocol.LENGTH
-            meta = training.prepare(events, folder, length)
-            training.say(
-                f"{data}: {meta['users']} users, {len(meta['counts'])} items, {sum(meta['counts'])} targets"
-            )
+            meta = prepare(data, folder)
             for model in options.models:
                 if options.quick and result and deadline - time.monotonic() < _QUICK_START:
                     left_out.append(f"{data} {model}")

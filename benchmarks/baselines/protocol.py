@@ -19,6 +19,8 @@ HEADS = 2
 DROPOUT = 0.2
 LEARNING_RATE = 1e-3
 BATCH_SIZE = 64
+# Share of the users, those with most events, that TP takes for the head.
+HEAD_SHARE = 0.2
 # Share of the items that are masked where a model learns from masks.
 MASK_RATIO = 0.2
 # Of GRU4Rec, and of Caser: items looked at, and filters of each height and over the items.
@@ -38,7 +40,8 @@ class Worker:
     """A worker's end. Whatever the system prints goes to standard error.
 
     Attributes:
-      arguments: `data` (a folder), `seed`, `batch_targets` and, unless it is SASRec, `model`.
+      arguments: `data` (a folder), `seed`, `batch_targets` and, unless it is SASRec, `model`; of Footfall
+        also `training` and `loop`, settings of these parts.
       meta: see `training.prepare`.
       model: the name of the model.
     """

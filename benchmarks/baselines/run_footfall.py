@@ -1,5 +1,6 @@
 """Footfall's models under the protocol of the benchmark: its own training loop and evaluation."""
 
+import functools
 import os
 import tempfile
 from typing import Any, Dict, List
@@ -15,6 +16,7 @@ from trainer import config
 from trainer import ranking
 from trainer import registry
 from trainer.loops import fit
+from trainer.loops import tp
 from trainer.losses import next_item
 from trainer.models import base
 
@@ -26,7 +28,7 @@ class _Finished(Exception):
     """The benchmark wants no more training."""
 
 
-class _Paced(fit.Fit):
+class _Paced(fit.Loop):
     """Stops at the ends of epochs, when the benchmark says so."""
 
     worker: protocol.Worker
@@ -36,6 +38,14 @@ class _Paced(fit.Fit):
         targets = round(record["targets_per_s"] * record["seconds"])
         if not self.worker.piece(targets, record["seconds"]):
             raise _Finished
+
+
+class _PacedFit(_Paced, fit.Fit):
+    """Plain training."""
+
+
+class _PacedTP(_Paced, tp.TP):
+    """Training by TP."""
 
 
 def _model(name: str) -> Dict[str, Any]:
@@ -64,7 +74,7 @@ def _behaviors(index: np.ndarray) -> np.ndarray:
     return np.where(index == names.PADDING_INDEX, names.PADDING_INDEX, names.FIRST_INDEX + index % 2)
 
 
-def _training(worker: protocol.Worker) -> tf.data.Dataset:
+def _training(worker: protocol.Worker, with_users: bool) -> tf.data.Dataset:
     sequences = worker.sequences(protocol.TRAIN)
     features = {
         names.ITEM_INDEX: _padded([items[:-1] for items in sequences], worker.meta["length"]),
@@ -73,6 +83,11 @@ def _training(worker: protocol.Worker) -> tf.data.Dataset:
     if worker.model == protocol.CASM:
         features[names.BEHAVIOR_INDEX] = _behaviors(features[names.ITEM_INDEX])
         features[names.TARGET_BEHAVIOR_INDEX] = _behaviors(features[names.TARGET_ITEM_INDEX])
+    if with_users:
+        shortest_first = np.argsort([len(items) for items in sequences], kind="stable")
+        head = shortest_first[-round(protocol.HEAD_SHARE * len(sequences)) :]
+        features[names.USER_HASH] = np.arange(len(sequences))
+        features[names.USER_HEAD] = np.isin(np.arange(len(sequences)), head).astype(np.int64)
     return tf.data.Dataset.from_tensor_slices(features).batch(_BLOCK).cache()
 
 
@@ -100,15 +115,18 @@ def _evaluation(worker: protocol.Worker, histories: np.ndarray) -> tf.data.Datas
 def main() -> None:
     """Trains and answers as the benchmark commands."""
     worker = protocol.Worker()
+    loop_settings = worker.arguments.get("loop", {"name": "fit"})
+    aligned = loop_settings["name"] == "tp"
     settings = config.TrainerSettings.from_values(
         {
             "model": _model(worker.model),
             "loss": {"name": "softmax"},
+            "loop": loop_settings,
             "training": {
                 "epochs": _ENDLESS,
                 "evaluate_every": _ENDLESS,
                 "patience": _ENDLESS,
-                "batch_size": protocol.BATCH_SIZE,
+                **({} if aligned else {"batch_size": protocol.BATCH_SIZE}),
                 "learning_rate": protocol.LEARNING_RATE,
                 "seed": worker.arguments["seed"],
                 **worker.arguments.get("training", {}),
@@ -131,11 +149,12 @@ def main() -> None:
     evaluated = _evaluation(worker, histories)
     with tempfile.TemporaryDirectory() as folder:
         _Paced.worker = worker
-        loop = _Paced(
+        loop_class = functools.partial(_PacedTP, tp=settings.loop) if aligned else _PacedFit
+        loop = loop_class(
             build,
             settings.training,
             tf.distribute.MirroredStrategy(),
-            _training(worker),
+            _training(worker, with_users=aligned),
             lambda model: ranking.FullRanking(model, evaluated, exclude_seen=True),
             os.path.join(folder, "checkpoints"),
         )
