@@ -28,6 +28,20 @@ def lengths(index: np.ndarray) -> np.ndarray:
     return np.where(real.any(axis=1), real.shape[1] - real.argmax(axis=1), 0)
 
 
+def needed_places(index: np.ndarray, padding: Optional[int]) -> np.ndarray:
+    """How many places of each window a model needs.
+
+    Args:
+      index: `[W, L]`, left-padded.
+      padding: `padding_needed` of the model.
+
+    Returns:
+      `[W]` int64, at most L.
+    """
+    length = index.shape[1]
+    return np.full(len(index), length) if padding is None else np.minimum(lengths(index) + padding, length)
+
+
 def widths(needed: np.ndarray, length: int, buckets: Optional[int] = None) -> List[int]:
     """The widths that batches have: those with the fewest places, of all windows together.
 

@@ -480,8 +480,8 @@ class TrainingSettings(settings.Settings):
         initial weights (for testing a gate).
       batch_size: windows per step, over all replicas; of `loop: {name: fit}`.
       length_buckets: in how many widths the batches come, so that short windows are not computed
-        on as long ones; 1 is the windows' length alone, None as many as are worth it; of
-        `loop: {name: fit}`.
+        on as long ones; 1 is the windows' length alone, None as many as are worth it. By `loop: {name: fit}`
+        windows of about one length share a batch; TP only cuts padding off that a mini-batch does not need.
       learning_rate, weight_decay, clip_norm: of AdamW (Adam where `weight_decay` is 0).
       warmup_steps: steps of linear growth of the learning rate.
       schedule: of the learning rate after that: `constant`, or `cosine`, half a wave that ends at 0 with
@@ -556,11 +556,6 @@ def check_loop(loop: LoopSettings, training: TrainingSettings) -> None:
         raise ValueError(
             f"training.batch_size goes with loop: {{name: fit}}; with tp it is users_per_step * user_batch "
             f"({loop.users_per_step} * {loop.user_batch}): leave it out, found {training.batch_size}"
-        )
-    if isinstance(loop, TPSettings) and training.length_buckets is not None:
-        raise ValueError(
-            "training.length_buckets goes with loop: {name: fit}; tp groups windows by user: leave it out, "
-            f"found {training.length_buckets}"
         )
 
 

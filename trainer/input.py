@@ -150,9 +150,7 @@ class Rows:
         return self._shapes[name].num_elements()
 
 
-def exposure_batches(
-    held: Rows, batch_size: int, seed: int, epoch: int, done: int = 0
-) -> tf.data.Dataset:
+def exposure_batches(held: Rows, batch_size: int, seed: int, epoch: int, done: int = 0) -> tf.data.Dataset:
     """The batches of one epoch in an order that `seed` and `epoch` alone decide.
 
     Args:

@@ -7,7 +7,6 @@ import os
 import time
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-import numpy as np
 import tensorflow as tf
 
 import schemas  # noqa: F401  selects Keras 2
@@ -399,12 +398,10 @@ class Fit(Loop):
     def _prepare(self) -> None:
         self._columns = input_lib.columns(self._train)
         index = self._columns[names.ITEM_INDEX].numpy()
-        real, length = bucketing.lengths(index), index.shape[1]
-        kept = self.model.padding_needed
-        needed = np.full_like(real, length) if kept is None else np.minimum(real + kept, length)
-        self._widths = bucketing.widths(needed, length, self._settings.length_buckets)
+        needed = bucketing.needed_places(index, self.model.padding_needed)
+        self._widths = bucketing.widths(needed, index.shape[1], self._settings.length_buckets)
         self._grouped = bucketing.LengthBatches(needed, self._widths, self._settings.batch_size)
-        self._mean_length = max(1.0, float(real.mean()))
+        self._mean_length = max(1.0, float(bucketing.lengths(index).mean()))
 
     def _epoch_steps(self) -> int:
         return self._grouped.batches

@@ -1,13 +1,14 @@
 """TP: learning transferrable parameters (Yin et al., "Learning Transferrable Parameters for
 Long-tailed Sequential User Behavior Modeling", KDD 2020), around any next-item model."""
 
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import tensorflow as tf
 
 import schemas  # noqa: F401  selects Keras 2
 from schemas import names
+from trainer import bucketing
 from trainer import config
 from trainer import grouping
 from trainer import input as input_lib
@@ -101,12 +102,28 @@ class TP(fit.Loop):
             self._tp.users_per_step,
         )
         items = self._columns[names.ITEM_INDEX].numpy()
+        self._widths = self._usual_widths(items)
         self._events = np.count_nonzero(items != names.PADDING_INDEX) / self._groups.batches
         self._windows = len(items) / self._groups.batches
         if self._tp.adversary:
             self.discriminator = discriminator.Discriminator(self._tp.discriminator_hidden)
             self.discriminator(self.model(self._nothing(), training=False))
             self._adversary_optimizer = self._new_optimizer(self.discriminator.trainable_variables)
+
+    def _usual_widths(self, index: np.ndarray) -> List[int]:
+        """The widths that mini-batches are cut down to; all epochs' are of about the first one's.
+
+        Args:
+          index: `[W, L]`, the items of all windows.
+        """
+        # XLA has to know shapes, and within a branch for a width nothing can be summed over replicas.
+        sums_within = self._strategy.num_replicas_in_sync > 1 and bool(self._tp.adversary)
+        if self._settings.xla or (sums_within and self.model.graph_per_width):
+            return [index.shape[1]]
+        needed = bucketing.needed_places(index, self.model.padding_needed)
+        order = self._groups.order(self._settings.seed, 0)
+        widest = np.where(order == grouping.NOTHING, 0, needed[order]).max(axis=1)
+        return bucketing.widths(widest, index.shape[1], self._settings.length_buckets)
 
     def _kept(self) -> Dict[str, Any]:
         if self.discriminator is None:
@@ -204,10 +221,19 @@ class TP(fit.Loop):
           `[4]`; the gradient of V for theta and that of -V for theta_d, both to be subtracted.
         """
         windows = self._divisor(_number_of_windows(part), self._windows)
-        sums, gradients = compute(part, windows)
+        bucket = self._bucket(part[names.ITEM_INDEX])
+        width = tf.gather(self._widths, bucket)
+        places = tf.cast(tf.shape(part[names.ITEM_INDEX])[0] * width, tf.float32)
+        if self.model.graph_per_width and len(self._widths) > 1:
+            branches = [
+                lambda known=known: compute(self._cut(part, known), windows, places) for known in self._widths
+            ]
+            sums, gradients = tf.switch_case(bucket, branches)
+        else:
+            sums, gradients = compute(self._cut(part, width), windows, places)
         if self._scales:
             gradients = self._optimizer.get_unscaled_gradients(gradients)
-        share = tf.math.divide_no_nan(_places(part), self._divisor(sums[1], self._events))
+        share = tf.math.divide_no_nan(places, self._divisor(sums[1], self._events))
         number = len(self.model.trainable_variables)
         signs = [1.0] * number + [-1.0] * (len(gradients) - number)
         return sums, fit.sum_over_replicas([fit.times(g, sign * share) for g, sign in zip(gradients, signs)])
@@ -221,23 +247,38 @@ class TP(fit.Loop):
         """
         return fit.sum_over_replicas(number) if self._tp.reduction == "mean" else tf.constant(average)
 
+    def _bucket(self, index: tf.Tensor) -> tf.Tensor:
+        """Which of the widths is the least that windows `[b, L]` fit in, scalar int32."""
+        real = tf.reduce_any(index != names.PADDING_INDEX, axis=0)
+        length = tf.size(real)
+        longest = tf.where(
+            tf.reduce_any(real), length - tf.argmax(tf.cast(real, tf.int32), output_type=tf.int32), 0
+        )
+        needed = tf.minimum(longest + (self.model.padding_needed or 0), length)
+        return tf.searchsorted(self._widths, needed[tf.newaxis])[0]
+
+    def _cut(self, part: Dict[str, tf.Tensor], width: Union[int, tf.Tensor]) -> Dict[str, tf.Tensor]:
+        """The last `width` places of the windows."""
+        if len(self._widths) == 1:
+            return part
+        begin = part[names.ITEM_INDEX].shape[1] - width
+        return {**part, **{name: part[name][:, begin:] for name in input_lib.per_place(self._columns)}}
+
     @property
     def _scales(self) -> bool:
         return isinstance(self._optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
 
     def _differentiate(
-        self, part: Dict[str, tf.Tensor], windows: tf.Tensor
+        self, part: Dict[str, tf.Tensor], windows: tf.Tensor, places: tf.Tensor
     ) -> Tuple[tf.Tensor, List[_Gradient]]:
-        """What `sums` names, and the gradient of V times the divisor of L per place here.
-
-        The division by places, whose number is known before the targets', gives the loss the size
-        of a mean, which float16 needs.
+        """What `sums` names, and the gradient of V times the divisor of L over `places`.
 
         Args:
           part: a mini-batch's rows on this replica, `[b, ...]`.
           windows: the divisor of l.
+          places: a number near that of the targets here, but known before it, which gives the loss the size
+            of a mean; float16 needs it.
         """
-        places = _places(part)
         likelihood = tf.zeros([])
         with tf.GradientTape() as tape:
             if self.discriminator is None:
@@ -253,10 +294,6 @@ class TP(fit.Loop):
             value = self._optimizer.get_scaled_loss(value) if self._scales else value
         sums = tf.stack([total, count, likelihood, _number_of_windows(part)])
         return sums, tape.gradient(value, self._variables())
-
-
-def _places(part: Dict[str, tf.Tensor]) -> tf.Tensor:
-    return tf.cast(tf.size(part[names.ITEM_INDEX]), tf.float32)
 
 
 def _is_window(part: Dict[str, tf.Tensor]) -> tf.Tensor:

@@ -1,5 +1,6 @@
 """TP: what an update is, against the paper's equations in NumPy; the adversary's direction; resumption."""
 
+import dataclasses
 import functools
 import sys
 
@@ -10,7 +11,7 @@ import tensorflow as tf
 from schemas import names
 from tests.trainer.loops import test_fit
 from tests.trainer.models import harness
-from trainer import config, ranking, registry
+from trainer import bucketing, config, ranking, registry
 from trainer.layers import discriminator
 from trainer.loops import fit, tp
 from trainer.losses import next_item
@@ -27,6 +28,8 @@ HEAD = np.array([1, 0, 1, 0])
 
 class Quadratic(tf.keras.Model):
     """L of user u is (theta - c_u)' A_u (theta - c_u) / 2; its embedding is theta times +1 (head) or -1."""
+
+    padding_needed, graph_per_width = None, False
 
     def __init__(self, scale=1.0):
         super().__init__()
@@ -53,6 +56,8 @@ class Quadratic(tf.keras.Model):
 
 class Rows(tf.keras.Model):
     """L of item i with row e_i is |e_i - i|^2 / 2 times how often it occurs: gradients are sparse."""
+
+    padding_needed, graph_per_width = None, False
 
     def __init__(self):
         super().__init__()
@@ -291,15 +296,17 @@ def test_padding_is_worth_nothing(tmp_path, monkeypatch):
     np.testing.assert_allclose(found[1][1], found[0][1], rtol=1e-5)
 
 
-def blocks(rows=90, users=30):
+def blocks(rows=90, users=30, of=test_fit.blocks):
     """The windows of `test_fit`, of users with one to several of them; those of few users are of the head."""
     user = np.random.default_rng(5).integers(0, users, rows)
     extra = {names.USER_HASH: user, names.USER_HEAD: (user < users // 5).astype(np.int64)}
-    both = tf.data.Dataset.zip((test_fit.blocks(rows).unbatch(), tf.data.Dataset.from_tensor_slices(extra)))
+    both = tf.data.Dataset.zip((of(rows).unbatch(), tf.data.Dataset.from_tensor_slices(extra)))
     return both.map(lambda one, two: {**one, **two}).batch(32)
 
 
-def real_loop(folder, training=None, loop=None, model=None, loss=None, kind=tp.TP, devices=("CPU:0",)):
+def real_loop(
+    folder, training=None, loop=None, model=None, loss=None, kind=tp.TP, devices=("CPU:0",), train=None
+):
     sizes = {"inner_steps": 2, "users_per_step": 3, "user_batch": 2, "adversary": 0.5}
     aligned = {"name": "tp", **sizes, **(loop or {})}
     settings = config.TrainerSettings.from_values(
@@ -311,9 +318,13 @@ def real_loop(folder, training=None, loop=None, model=None, loss=None, kind=tp.T
         }
     )
 
+    train = blocks() if train is None else train
+    length = train.element_spec[names.ITEM_INDEX].shape[1]
+    catalogue = dataclasses.replace(harness.catalogue(), window_length=length)
+
     def build():
         model_class = registry.load(settings.model.name)
-        made = model_class(settings.model, harness.catalogue(), seed=settings.training.seed)
+        made = model_class(settings.model, catalogue, seed=settings.training.seed)
         made.training_loss = next_item.build(settings.loss)
         return made
 
@@ -322,8 +333,8 @@ def real_loop(folder, training=None, loop=None, model=None, loss=None, kind=tp.T
         build,
         settings.training,
         tf.distribute.MirroredStrategy(list(devices)),
-        blocks(),
-        lambda made: ranking.FullRanking(made, test_fit.blocks(20, 1, evaluation=True), exclude_seen=False),
+        train,
+        lambda made: ranking.FullRanking(made, test_fit.blocks(20, 1, True, length), exclude_seen=False),
         str(folder / "checkpoints"),
         **arguments,
     )
@@ -469,6 +480,47 @@ def test_the_loss_and_the_embedding_in_one_pass_are_those_of_two(name):
     total, count, embedding = model.loss_and_embedding(batch, training=False)
     np.testing.assert_allclose((total, count), model.summed_loss(batch, training=False), rtol=1e-6)
     np.testing.assert_allclose(embedding, model.encode(batch, training=False), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["sasrec", "gru4rec", "caser"])
+@pytest.mark.parametrize("devices", [("CPU:0",), ("CPU:0", "CPU:1")], ids=["one", "two"])
+def test_padding_that_a_mini_batch_does_not_need_is_cut_off(tmp_path, monkeypatch, name, devices):
+    """And weights become those of a training on whole windows."""
+    monkeypatch.setattr(fit, "build_optimizer", lambda *_: tf.keras.optimizers.SGD(0.3))
+    monkeypatch.setattr(bucketing, "_MULTIPLE", 4)
+    results = []
+    for buckets in (1, None):
+        one = real_loop(
+            tmp_path / str(buckets),
+            {"epochs": 2, "length_buckets": buckets},
+            model={**tiny(name), "dropout": 0.0},
+            loss={"name": "softmax"},
+            train=blocks(of=test_fit.uneven),
+            devices=devices,
+        )
+        # Within a branch for a width, nothing can be summed over replicas.
+        cut = buckets is None and not (name == "gru4rec" and len(devices) > 1)
+        assert (len(one._widths) > 1) == cut and one._widths[-1] == 20
+        history = one.run()
+        losses = [(epoch["loss"], epoch["discriminator_log_likelihood"]) for epoch in history["epochs"]]
+        results.append((losses, [variable.numpy() for variable in one._variables()]))
+    np.testing.assert_allclose(results[1][0], results[0][0], rtol=1e-5)
+    for one, two in zip(results[0][1], results[1][1]):
+        np.testing.assert_allclose(two, one, rtol=1e-4, atol=2e-6)
+
+
+def test_a_mini_batch_is_as_wide_as_its_longest_window_needs(tmp_path):
+    loop = real_loop(tmp_path, train=blocks(of=test_fit.uneven))
+    loop._widths = [4, 8, 20]
+    for needed, width in ((0, 4), (4, 4), (5, 8), (9, 20), (20, 20)):
+        index = np.zeros([3, 20], np.int64)
+        index[1, 20 - needed :] = names.FIRST_INDEX
+        index[0, 19:] = names.FIRST_INDEX * bool(needed)
+        found = loop._widths[int(loop._bucket(tf.constant(index)))]
+        assert found == width
+        np.testing.assert_array_equal(
+            loop._cut({names.ITEM_INDEX: tf.constant(index)}, found)[names.ITEM_INDEX], index[:, 20 - width :]
+        )
 
 
 @pytest.mark.parametrize(
