@@ -482,8 +482,11 @@ def test_the_loss_and_the_embedding_in_one_pass_are_those_of_two(name):
     np.testing.assert_allclose(embedding, model.encode(batch, training=False), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["sasrec", "gru4rec", "caser"])
-@pytest.mark.parametrize("devices", [("CPU:0",), ("CPU:0", "CPU:1")], ids=["one", "two"])
+@pytest.mark.parametrize(
+    "name,devices",
+    [("sasrec", ["CPU:0"]), ("gru4rec", ["CPU:0"]), ("caser", ["CPU:0", "CPU:1"])],
+    ids=["sasrec", "gru4rec", "caser, two replicas"],
+)
 def test_padding_that_a_mini_batch_does_not_need_is_cut_off(tmp_path, monkeypatch, name, devices):
     """And weights become those of a training on whole windows."""
     monkeypatch.setattr(fit, "build_optimizer", lambda *_: tf.keras.optimizers.SGD(0.3))
@@ -492,21 +495,32 @@ def test_padding_that_a_mini_batch_does_not_need_is_cut_off(tmp_path, monkeypatc
     for buckets in (1, None):
         one = real_loop(
             tmp_path / str(buckets),
-            {"epochs": 2, "length_buckets": buckets},
+            {"epochs": 1, "length_buckets": buckets},
             model={**tiny(name), "dropout": 0.0},
             loss={"name": "softmax"},
             train=blocks(of=test_fit.uneven),
             devices=devices,
         )
-        # Within a branch for a width, nothing can be summed over replicas.
-        cut = buckets is None and not (name == "gru4rec" and len(devices) > 1)
-        assert (len(one._widths) > 1) == cut and one._widths[-1] == 20
+        assert (len(one._widths) > 1) == (buckets is None) and one._widths[-1] == 20
         history = one.run()
         losses = [(epoch["loss"], epoch["discriminator_log_likelihood"]) for epoch in history["epochs"]]
         results.append((losses, [variable.numpy() for variable in one._variables()]))
     np.testing.assert_allclose(results[1][0], results[0][0], rtol=1e-5)
     for one, two in zip(results[0][1], results[1][1]):
         np.testing.assert_allclose(two, one, rtol=1e-4, atol=2e-6)
+
+
+def test_replicas_with_an_adversary_do_not_branch_by_width(tmp_path):
+    """Within a branch, nothing can be summed over them."""
+    found = {}
+    for strength in (0.5, 0.0):
+        loop = {"adversary": strength}
+        train, devices = blocks(of=test_fit.uneven), ["CPU:0", "CPU:1"]
+        one = real_loop(
+            tmp_path / str(strength), loop=loop, model=tiny("gru4rec"), train=train, devices=devices
+        )
+        found[strength] = len(one._widths)
+    assert found[0.5] == 1 and found[0.0] > 1
 
 
 def test_a_mini_batch_is_as_wide_as_its_longest_window_needs(tmp_path):
