@@ -28,18 +28,18 @@ def lengths(index: np.ndarray) -> np.ndarray:
     return np.where(real.any(axis=1), real.shape[1] - real.argmax(axis=1), 0)
 
 
-def needed_places(index: np.ndarray, padding: Optional[int]) -> np.ndarray:
+def needed_places(real: np.ndarray, length: int, padding: Optional[int]) -> np.ndarray:
     """How many places of each window a model needs.
 
     Args:
-      index: `[W, L]`, left-padded.
+      real: `lengths` of the windows, `[W]`.
+      length: L, the places that a window has.
       padding: `padding_needed` of the model.
 
     Returns:
       `[W]` int64, at most L.
     """
-    length = index.shape[1]
-    return np.full(len(index), length) if padding is None else np.minimum(lengths(index) + padding, length)
+    return np.full_like(real, length) if padding is None else np.minimum(real + padding, length)
 
 
 def widths(needed: np.ndarray, length: int, buckets: Optional[int] = None) -> List[int]:

@@ -398,10 +398,11 @@ class Fit(Loop):
     def _prepare(self) -> None:
         self._columns = input_lib.columns(self._train)
         index = self._columns[names.ITEM_INDEX].numpy()
-        needed = bucketing.needed_places(index, self.model.padding_needed)
-        self._widths = bucketing.widths(needed, index.shape[1], self._settings.length_buckets)
+        real, length = bucketing.lengths(index), index.shape[1]
+        needed = bucketing.needed_places(real, length, self.model.padding_needed)
+        self._widths = bucketing.widths(needed, length, self._settings.length_buckets)
         self._grouped = bucketing.LengthBatches(needed, self._widths, self._settings.batch_size)
-        self._mean_length = max(1.0, float(bucketing.lengths(index).mean()))
+        self._mean_length = max(1.0, float(real.mean()))
 
     def _epoch_steps(self) -> int:
         return self._grouped.batches

@@ -118,12 +118,13 @@ class TP(fit.Loop):
         """
         # XLA has to know shapes, and within a branch for a width nothing can be summed over replicas.
         sums_within = self._strategy.num_replicas_in_sync > 1 and bool(self._tp.adversary)
+        length = index.shape[1]
         if self._settings.xla or (sums_within and self.model.graph_per_width):
-            return [index.shape[1]]
-        needed = bucketing.needed_places(index, self.model.padding_needed)
+            return [length]
+        needed = bucketing.needed_places(bucketing.lengths(index), length, self.model.padding_needed)
         order = self._groups.order(self._settings.seed, 0)
         widest = np.where(order == grouping.NOTHING, 0, needed[order]).max(axis=1)
-        return bucketing.widths(widest, index.shape[1], self._settings.length_buckets)
+        return bucketing.widths(widest, length, self._settings.length_buckets)
 
     def _kept(self) -> Dict[str, Any]:
         if self.discriminator is None:
@@ -249,6 +250,8 @@ class TP(fit.Loop):
 
     def _bucket(self, index: tf.Tensor) -> tf.Tensor:
         """Which of the widths is the least that windows `[b, L]` fit in, scalar int32."""
+        if len(self._widths) == 1:
+            return tf.constant(0)
         real = tf.reduce_any(index != names.PADDING_INDEX, axis=0)
         length = tf.size(real)
         longest = tf.where(
