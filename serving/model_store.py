@@ -4,7 +4,7 @@ import dataclasses
 import logging
 import os
 import threading
-from typing import Any, Dict, List, Mapping, Optional, Set
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 import numpy as np
 import tensorflow as tf
@@ -108,7 +108,7 @@ class ModelStore:
 
     A version is a folder named by an integer that holds `saved_model.pb`. A newer one is
     loaded beside the old, which answers until the exchange. One that does not load is
-    reported once and left alone.
+    reported, and left alone until its files are others: it may still be on its way.
 
     Args:
       base: the folder with the versions, on any filesystem of TensorFlow.
@@ -118,7 +118,7 @@ class ModelStore:
     def __init__(self, base: str, poll_seconds: float = 1.0):
         self._base, self._poll_seconds = base, poll_seconds
         self._model: Optional[LoadedModel] = None
-        self._broken: Set[int] = set()
+        self._broken: Dict[int, List[Tuple[str, int]]] = {}
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="model-store", daemon=True)
         self.refresh()
@@ -152,14 +152,16 @@ class ModelStore:
         for version in reversed(self._versions()):
             if self._model is not None and version <= self._model.version:
                 return
-            if version in self._broken:
-                continue
             path = os.path.join(self._base, str(version))
+            # Looked at before loading, so that what comes meanwhile counts as a change.
+            files = _files(path)
+            if self._broken.get(version) == files:
+                continue
             try:
                 root = tf.saved_model.load(path)
                 self._model = LoadedModel(version, path, dict(root.signatures), root)
             except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
-                self._broken.add(version)
+                self._broken[version] = files
                 _LOG.error("version %d does not load: %s", version, error)
                 continue
             _LOG.info("version %d loaded from %s", version, path)
@@ -181,3 +183,12 @@ class ModelStore:
                 self.refresh()
             except (OSError, tf.errors.OpError) as error:
                 _LOG.error("cannot look for versions below %s: %s", self._base, error)
+
+
+def _files(path: str) -> List[Tuple[str, int]]:
+    """The files below a folder with their sizes in bytes."""
+    found = []
+    for folder, _, files in tf.io.gfile.walk(path):
+        names = (os.path.join(folder, file) for file in files)
+        found += [(name, tf.io.gfile.stat(name).length) for name in names]
+    return sorted(found)

@@ -288,7 +288,13 @@ def test_no_version_is_unavailable_until_one_comes(toy, tmp_path):
             with pytest.raises(grpc.RpcError) as caught:
                 one.versions()
         assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
-        shutil.copytree(toy / "model", tmp_path / "empty" / "5")
+        # A version of which half has come is tried, and tried again when there is more of it.
+        graph, coming = (toy / "model" / "saved_model.pb").read_bytes(), tmp_path / "empty" / "5"
+        coming.mkdir()
+        (coming / "saved_model.pb").write_bytes(graph[: len(graph) // 2])
+        server.store.refresh()
+        assert rest(server, "/healthz")[0] == 503
+        shutil.copytree(toy / "model", coming, dirs_exist_ok=True)
         with client_lib.Client(f"127.0.0.1:{server.grpc_port}", "toy", timeout_s=20) as one:
             # The client's own retries wait for it.
             assert one.versions() == {5: "AVAILABLE"}
