@@ -10,24 +10,24 @@ import tensorflow_transform as tft
 
 from components.transform import fields
 from schemas import names
+from serving import module
 from serving import requests
 from serving import signatures
 
 _WARMUP_CANDIDATES = 2
 
 
-class ConversionModule(tf.Module):
+class ConversionModule(module.ModelModule):
     """A model with its transform graph.
 
     Args:
-      model: has `probabilities(features) -> [B, T]`, `inputs_read` (the transformed features that it
+      model: has `variables`, `probabilities(features) -> [B, T]`, `inputs_read` (the transformed features that it
         takes) and `exposures.steps` (the names of the T steps).
       transform_output: of TFX Transform with `components.transform.exposures`.
     """
 
     def __init__(self, model: Any, transform_output: tft.TFTransformOutput):
-        super().__init__()
-        self._model = model
+        super().__init__(model)
         self._transform = transform_output.transform_features_layer()
         raw, transformed = transform_output.raw_feature_spec(), transform_output.transformed_feature_spec()
         self._raw_spec = {name: raw[name] for name in fields.raw_inputs(model.inputs_read)}
@@ -44,11 +44,10 @@ class ConversionModule(tf.Module):
 
     def signatures(self) -> Dict[str, Any]:
         """All signatures as concrete functions, by name; no `predict_candidates` without inputs of the item."""
-        examples = tf.TensorSpec([None], tf.string, name=signatures.EXAMPLES)
         functions = {
-            "serving_default": tf.function(self.predict_examples).get_concrete_function(examples),
-            "evaluate": tf.function(self.predict_examples).get_concrete_function(examples),
-            "transform_features": tf.function(self.transform_features).get_concrete_function(examples),
+            "serving_default": signatures.of_examples(self.predict_examples),
+            "evaluate": signatures.of_examples(self.predict_examples),
+            "transform_features": signatures.of_examples(self.transform_features),
             requests.PREDICT: signatures.of_inputs(self.predict, self._specs(())),
         }
         if self.of_item:
@@ -156,9 +155,9 @@ class ConversionModule(tf.Module):
         return raw
 
     def _answer(self, features: Dict[str, tf.Tensor]) -> Dict[str, tf.Tensor]:
-        read = {name: features[name] for name in self._model.inputs_read}
-        found = tf.cast(self._model.probabilities(read, training=False), tf.float32)
-        return {step: found[:, place] for place, step in enumerate(self._model.exposures.steps)}
+        read = {name: features[name] for name in self.model.inputs_read}
+        found = tf.cast(self.model.probabilities(read, training=False), tf.float32)
+        return {step: found[:, place] for place, step in enumerate(self.model.exposures.steps)}
 
 
 def _is_list(feature: Any) -> bool:

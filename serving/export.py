@@ -27,16 +27,16 @@ def export_model(
       export_dir: a folder on any filesystem that TensorFlow can write to.
       exclude_seen: of a model of next items, see `signatures.ServingModule`.
     """
-    module: Any
+    exported: Any
     if hasattr(model, "probabilities"):
-        module = conversion.ConversionModule(model, transform_output)
+        exported = conversion.ConversionModule(model, transform_output)
     else:
-        module = signatures.ServingModule(model, transform_output, exclude_seen)
-    tf.saved_model.save(module, export_dir, signatures=module.signatures())
+        exported = signatures.ServingModule(model, transform_output, exclude_seen)
+    tf.saved_model.save(exported, export_dir, signatures=exported.signatures())
     extra = os.path.join(export_dir, "assets.extra")
     tf.io.gfile.makedirs(extra)
     with tf.io.TFRecordWriter(os.path.join(extra, _WARMUP)) as writer:
-        for signature, inputs in module.warm_up().items():
+        for signature, inputs in exported.warm_up().items():
             request = predict_pb2.PredictRequest(model_spec=model_pb2.ModelSpec(signature_name=signature))
             for name, value in inputs.items():
                 request.inputs[name].CopyFrom(tf.make_tensor_proto(value))

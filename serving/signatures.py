@@ -10,6 +10,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from schemas import names
+from serving import module
 from serving import ranking
 
 EXAMPLES = "examples"
@@ -24,19 +25,18 @@ _WARMUP_ITEMS = 2
 _HISTORY = (names.ITEM_ID, names.BEHAVIOR, names.SCENE, names.TIMESTAMP)
 
 
-class ServingModule(tf.Module):
+class ServingModule(module.ModelModule):
     """A model with its transform graph and the ids of its catalogue.
 
     Args:
-      model: has `encode(features) -> [B, D]`, and what `serving.ranking` wants of a model.
+      model: has `variables`, `encode(features) -> [B, D]`, and what `serving.ranking` wants of a model.
       transform_output: of TFX Transform.
       exclude_seen: leave the items of the history out of what is recommended, and those
         that the user has seen out of evaluation.
     """
 
     def __init__(self, model: Any, transform_output: tft.TFTransformOutput, exclude_seen: bool):
-        super().__init__()
-        self._model = model
+        super().__init__(model)
         self._transform = transform_output.transform_features_layer()
         self._raw_spec = transform_output.raw_feature_spec()
         self._exclude_seen = exclude_seen
@@ -60,19 +60,18 @@ class ServingModule(tf.Module):
         histories = {
             name: tf.TensorSpec([None, None], self._raw_spec[name].dtype, name=name) for name in self.history
         }
-        examples = tf.TensorSpec([None], tf.string, name=EXAMPLES)
         exclude = tf.TensorSpec([None, None], tf.string, name=EXCLUDE)
         k = tf.TensorSpec([None], tf.int32, name=K)
         candidates = tf.TensorSpec([None, None], tf.string, name=CANDIDATES)
         # Signatures take keyword tensors, and a function's arguments must be known by name:
         # the specs of the histories depend on what the log has.
         return {
-            "serving_default": tf.function(self.recommend_examples).get_concrete_function(examples),
+            "serving_default": of_examples(self.recommend_examples),
             "recommend": of_inputs(self.recommend, {**histories, EXCLUDE: exclude, K: k}),
             "embed": of_inputs(self.embed, histories),
             "rank": of_inputs(self.rank, {**histories, CANDIDATES: candidates}),
-            "transform_features": tf.function(self.transform_features).get_concrete_function(examples),
-            "evaluate": tf.function(self.evaluate).get_concrete_function(examples),
+            "transform_features": of_examples(self.transform_features),
+            "evaluate": of_examples(self.evaluate),
         }
 
     def warm_up(self) -> Dict[str, Dict[str, tf.Tensor]]:
@@ -122,7 +121,7 @@ class ServingModule(tf.Module):
         """
         histories = {name: inputs[name] for name in self.history}
         rows = self._row_of_id.lookup(inputs[CANDIDATES])
-        vectors = tf.cast(self._model.item_vectors(tf.maximum(rows, 0)), tf.float32)
+        vectors = tf.cast(self.model.item_vectors(tf.maximum(rows, 0)), tf.float32)
         found = tf.einsum("bd,bcd->bc", self._encode(_to_sparse(histories)), vectors)
         found = tf.where(rows >= 0, found, found.dtype.min)
         order = tf.argsort(found, axis=1, direction="DESCENDING", stable=True)
@@ -141,13 +140,13 @@ class ServingModule(tf.Module):
         """
         parsed = self._parse(examples, [*self.history, names.TARGET_ITEM_ID, names.SEEN_ITEM_ID])
         features = self._transform(parsed)
-        embedding = self._model.encode(features, training=False)
+        embedding = self.model.encode(features, training=False)
         target = tf.maximum(features[names.TARGET_ITEM_INDEX] - names.FIRST_INDEX, -1)
         excluded = None
         if self._exclude_seen:
             excluded = tf.sparse.to_dense(features[names.SEEN_ITEM_INDEX]) - names.FIRST_INDEX
         return {
-            names.RANK: ranking.full_rank(self._model, embedding, self._size, target, excluded),
+            names.RANK: ranking.full_rank(self.model, embedding, self._size, target, excluded),
             names.POPULARITY_RANK: ranking.popularity_rank(self._size, target, excluded),
             names.CANDIDATES: ranking.candidates(self._size, target, excluded),
             CATALOGUE_SIZE: tf.fill(tf.shape(target), tf.constant(self._size, tf.int64)),
@@ -157,14 +156,14 @@ class ServingModule(tf.Module):
         return tf.io.parse_example(examples, {name: self._raw_spec[name] for name in features})
 
     def _encode(self, raw: Dict[str, tf.SparseTensor]) -> tf.Tensor:
-        return tf.cast(self._model.encode(self._transform(raw), training=False), tf.float32)
+        return tf.cast(self.model.encode(self._transform(raw), training=False), tf.float32)
 
     def _best(
         self, embedding: tf.Tensor, seen: tf.Tensor, exclude: tf.Tensor, k: tf.Tensor
     ) -> Dict[str, tf.Tensor]:
         without = tf.concat([seen, exclude], axis=1) if self._exclude_seen else exclude
         most = tf.clip_by_value(tf.reduce_max(k), 0, self._size)
-        best, rows = ranking.best(self._model, embedding, self._size, most, self._row_of_id.lookup(without))
+        best, rows = ranking.best(self.model, embedding, self._size, most, self._row_of_id.lookup(without))
         wanted = tf.range(tf.shape(best)[1])[tf.newaxis, :] < k[:, tf.newaxis]
         left = wanted & (best > float("-inf"))
         return {
@@ -173,9 +172,16 @@ class ServingModule(tf.Module):
         }
 
 
+def of_examples(function: Any) -> Any:
+    """A function of serialized tf.Examples `[B]` as a concrete one."""
+    examples = tf.TensorSpec([None], tf.string, name=EXAMPLES)
+    # Without AutoGraph, which would take longer to read the source than TensorFlow to trace it.
+    return tf.function(function, autograph=False).get_concrete_function(examples)
+
+
 def of_inputs(function: Any, specs: Dict[str, tf.TensorSpec]) -> Any:
     """A function of a dict of tensors as a concrete function of keywords, as a signature must be."""
-    return tf.function(lambda **inputs: function(inputs)).get_concrete_function(**specs)
+    return tf.function(lambda **inputs: function(inputs), autograph=False).get_concrete_function(**specs)
 
 
 def _to_sparse(histories: Dict[str, tf.Tensor]) -> Dict[str, tf.SparseTensor]:

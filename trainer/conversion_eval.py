@@ -41,7 +41,9 @@ class StepMetrics:
                 "says when to stop training; set split.eval_from and split.test_from so that one has"
             )
         self._infer = tf.function(
-            lambda batch: model.calibrated_logits(batch, training=False), reduce_retracing=True
+            lambda batch: model.calibrated_logits(batch, training=False),
+            reduce_retracing=True,
+            autograph=False,
         )
 
     def logits(self) -> np.ndarray:

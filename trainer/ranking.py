@@ -42,6 +42,7 @@ class FullRanking:
         batch[names.SEEN_ITEM_INDEX] = tf.sparse.to_dense(batch[names.SEEN_ITEM_INDEX]) - names.FIRST_INDEX
         return batch
 
+    @tf.autograph.experimental.do_not_convert
     def ranks(self, batch: Dict[str, tf.Tensor]) -> tf.Tensor:
         """The targets' ranks `[B]`; see `serving.ranking`."""
         embedding = self._model.encode(batch, training=False)

@@ -148,6 +148,8 @@ class Loop:
         self._best_prefix = os.path.join(checkpoint_dir, "best")
         self._writer = tf.summary.create_file_writer(log_dir) if log_dir else None
         self._steps = tf.function(self._run_steps)
+        # AutoGraph rewrites the source of all that it gets to, which takes longer than tracing it.
+        self._traced_step = tf.autograph.experimental.do_not_convert(self._one_step)
         self._resumed: Optional[int] = None
 
     def _make_variables(self) -> None:
@@ -242,12 +244,14 @@ class Loop:
                     loss = self._optimizer.get_scaled_loss(loss)
             return total, count, tape.gradient(loss, self.model.trainable_variables)
 
-        return (tf.function(gradients, jit_compile=True) if self._settings.xla else gradients)()
+        return (
+            tf.function(gradients, jit_compile=True, autograph=False) if self._settings.xla else gradients
+        )()
 
     def _run_steps(self, iterator: Any, steps: tf.Tensor) -> tf.Tensor:
         sums = tf.zeros([len(self.sums)])
         for _ in tf.range(steps):
-            added = self._strategy.run(self._one_step, args=(next(iterator),))
+            added = self._strategy.run(self._traced_step, args=(next(iterator),))
             sums += self._strategy.reduce(tf.distribute.ReduceOp.SUM, added, axis=None)
         return sums
 

@@ -183,7 +183,7 @@ class TP(fit.Loop):
         # Nothing can be summed over replicas within a function of its own; where nothing is, one
         # is traced once for all inner steps.
         if self._strategy.num_replicas_in_sync == 1 or self.discriminator is None:
-            compute = tf.function(compute, jit_compile=self._settings.xla or None)
+            compute = tf.function(compute, jit_compile=self._settings.xla or None, autograph=False)
         variables = self._variables()
         summed: List[_Gradient] = []
         undo: _Undo = []

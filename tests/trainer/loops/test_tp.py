@@ -118,7 +118,9 @@ def take_step(loop, items, head=None):
         names.USER_HEAD: tf.constant(head),
         names.TARGET_ITEM_INDEX: tf.zeros(items.shape[:2], tf.int64),
     }
-    return tf.function(lambda b: loop._strategy.run(loop._one_step, args=(b,)))(batch).numpy()
+    return tf.function(lambda b: loop._strategy.run(loop._one_step, args=(b,)), autograph=False)(
+        batch
+    ).numpy()
 
 
 def of_users(*users):
@@ -347,7 +349,9 @@ def test_one_inner_step_without_an_adversary_is_plain_training_on_the_same_batch
     plain = real_loop(tmp_path / "fit", model=model, loss={"name": "softmax"}, kind=fit.Fit)
     test_fit.assert_equal(one, plain)
     steps = [
-        tf.function(lambda b, o=o: o._strategy.run(o._one_step, args=(b,)), reduce_retracing=True)
+        tf.function(
+            lambda b, o=o: o._strategy.run(o._one_step, args=(b,)), reduce_retracing=True, autograph=False
+        )
         for o in (one, plain)
     ]
     seen = 0

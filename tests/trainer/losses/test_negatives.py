@@ -174,7 +174,7 @@ def imbalance(loss, scores, share):
     model.item_vectors = lambda rows: tf.gather(variable, rows)
     labels = tf.constant(np.repeat(np.arange(SIZE), np.round(share * 800).astype(int)))
 
-    @tf.function
+    @tf.function(autograph=False)
     def gradient():
         with tf.GradientTape() as tape:
             losses = loss(model, tf.ones([len(labels), 1]), labels)
@@ -229,7 +229,9 @@ def test_static_shapes_give_the_same_loss_on_average(name, shared, sampling):
     means = []
     for static in (False, True):
         model.static_shapes = static
-        loss = tf.function(lambda: model.summed_loss(features, training=False), jit_compile=static)
+        loss = tf.function(
+            lambda: model.summed_loss(features, training=False), autograph=False, jit_compile=static
+        )
         means.append(np.mean([float(loss()[0]) for _ in range(20)]))
     assert means[1] == pytest.approx(means[0], rel=0.02)
 

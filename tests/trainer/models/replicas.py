@@ -31,7 +31,9 @@ def check(build: Callable[[], Any], features: Dict[str, tf.Tensor], learning_rat
             gradients = tape.gradient(loss, model.trainable_variables)
             optimizer.apply_gradients(zip(gradients, model.trainable_variables))
 
-        run = tf.function(lambda batch, strategy=strategy, step=step: strategy.run(step, args=(batch,)))
+        run = tf.function(
+            lambda batch, strategy=strategy, step=step: strategy.run(step, args=(batch,)), autograph=False
+        )
         run(next(iter(strategy.experimental_distribute_dataset(data))))
         assert strategy.num_replicas_in_sync == len(devices)
         results.append([variable.numpy() for variable in model.trainable_variables])
