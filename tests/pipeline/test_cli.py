@@ -114,7 +114,11 @@ def test_only_spans_have_drift_measured(tmp_path):
         assert ("accepted_root" in parameters) == measured
 
 
-def test_describe_prints_an_experiment_that_loads(tmp_path):
+def test_describe_prints_an_experiment_that_loads(tmp_path, capsys):
+    def describe(log):
+        cli.main(["data", "describe", str(log)])
+        return capsys.readouterr().out
+
     rows = "".join(f"u{n % 9},i{n % 5},{1_600_000_000 + 60 * n}\n" for n in range(200))
     (tmp_path / "clicks.csv").write_text("userId,productId,time\n" + rows)
     done = footfall("data", "describe", str(tmp_path / "clicks.csv"), "--json")
@@ -124,13 +128,13 @@ def test_describe_prints_an_experiment_that_loads(tmp_path):
     experiment = config.load(str(tmp_path / "mine.yaml"))
     assert experiment.name == "clicks" and experiment.log.columns.user_id == "userId"
     assert experiment.log.columns.item_id == "productId" and experiment.log.columns.timestamp == "time"
-    printed = footfall("data", "describe", str(tmp_path / "clicks.csv")).stdout
+    printed = describe(tmp_path / "clicks.csv")
     assert "200 events, 9 users" in printed
     (tmp_path / "all.yaml").write_text(printed)
     assert config.load(str(tmp_path / "all.yaml")) == experiment
     rows = "".join(f"u{n % 9},i{n % 5},{1_600_000_000 + 60 * n},{n % 2}\n" for n in range(200))
     (tmp_path / "shown.csv").write_text("user,item,time,clicked\n" + rows)
-    printed = footfall("data", "describe", str(tmp_path / "shown.csv")).stdout
+    printed = describe(tmp_path / "shown.csv")
     assert "steps after an exposure: click 50.00%" in printed
     (tmp_path / "shown.yaml").write_text(printed)
     assert config.load(str(tmp_path / "shown.yaml")).window.steps == ("click",)

@@ -18,11 +18,10 @@ SMALL = {"name": "casm", "dim": 8, "behavior_dim": 4, "blocks": 2, "heads": 2, "
 @pytest.mark.parametrize(
     "extra",
     [
-        {"behavior_weights": {"view": 0.5, "buy": 2.0}},
-        {"context": False, "heads": 1},
+        {"context": False, "heads": 1, "behavior_weights": {"view": 0.5, "buy": 2.0}},
         {"behavior_weights": "learned"},
     ],
-    ids=["weights", "ablated", "learned"],
+    ids=["ablated", "learned"],
 )
 def test_casm(tmp_path, extra):
     harness.run_model_test({**SMALL, **extra}, tmp_path)
