@@ -44,7 +44,7 @@ def test_the_newest_version_is_not_pushed_again(model, tmp_path):
 
 
 def test_a_killed_push_leaves_no_version(model, tmp_path):
-    """The process is killed in the middle of the copy, and what it leaves does not disturb the next."""
+    """The process is killed at a file in the middle of the copy, again and again."""
     base = tmp_path / "serving"
     code = """
 import os, signal, sys
@@ -61,9 +61,10 @@ def die_later(*args, **kwargs):
 io_utils.fileio.copy = die_later
 executor.push(sys.argv[1], sys.argv[2])
 """
-    done = subprocess.run([sys.executable, "-c", code, model, str(base), "20"], check=False)
-    assert done.returncode == -signal.SIGKILL
-    assert executor.versions(str(base)) == []
+    for files in (0, 20):
+        done = subprocess.run([sys.executable, "-c", code, model, str(base), str(files)], check=False)
+        assert done.returncode == -signal.SIGKILL
+        assert executor.versions(str(base)) == []
     assert any(name.startswith(".pushing-") for name in os.listdir(base))
     version = executor.push(model, str(base))
     assert os.listdir(base) == [str(version)]

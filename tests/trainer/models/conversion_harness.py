@@ -9,7 +9,7 @@ import schemas  # noqa: F401  selects Keras 2
 from components.transform import fields as fields_lib
 from schemas import names
 from serving import module
-from tests.trainer.models import replicas
+from tests.trainer.models import compiled, replicas
 from trainer import config, optimizers, registry
 from trainer.models import conversion
 
@@ -99,7 +99,7 @@ def run_model_test(
     _check_unknown_labels(model)
     _check_overfitting(values, learning_rate, steps)
     _check_precision(values)
-    _check_xla(model, features)
+    compiled.check(model, features, model.summed_loss(features, training=False))
     _check_saving(values, model, features, folder)
     _check_replicas(values)
 
@@ -215,24 +215,6 @@ def _check_precision(values: Dict[str, Any]) -> None:
         tf.keras.mixed_precision.set_global_policy("float32")
     assert rough.dtype == tf.float32 and np.isfinite(float(total))
     np.testing.assert_allclose(rough, exact, atol=0.03)
-
-
-def _check_xla(model: conversion.ConversionModel, features: Dict[str, tf.Tensor]) -> None:
-    total, count = model.summed_loss(features, training=False)
-
-    compiled = tf.function(
-        lambda: model.summed_loss(features, training=False), autograph=False, jit_compile=True
-    )
-    np.testing.assert_allclose(compiled(), (total, count), rtol=1e-4)
-
-    @tf.function(autograph=False, jit_compile=True)
-    def gradients() -> Any:
-        with tf.GradientTape() as tape:
-            loss, _ = model.summed_loss(features, training=True)
-        found = tape.gradient(loss, model.trainable_variables)
-        return [tf.convert_to_tensor(gradient) for gradient in found]
-
-    assert all(np.isfinite(gradient).all() for gradient in gradients())
 
 
 def _check_saving(

@@ -8,7 +8,7 @@ import tensorflow as tf
 import schemas  # noqa: F401  selects Keras 2
 from schemas import names
 from serving import module
-from tests.trainer.models import replicas
+from tests.trainer.models import compiled, replicas
 from trainer import config, optimizers, registry
 from trainer.losses import next_item
 from trainer.models import base
@@ -188,22 +188,9 @@ def _check_overfitting(values: Dict[str, Any], learning_rate: float, steps: int)
 def _check_static_shapes(values: Dict[str, Any]) -> None:
     """XLA compiles the loss of known shapes with its gradient, and it is the same loss."""
     model, features = build(values), batch(3)
-    total, count = model.summed_loss(features, training=False)
+    expected = model.summed_loss(features, training=False)
     model.static_shapes = True
-
-    compiled = tf.function(
-        lambda: model.summed_loss(features, training=False), autograph=False, jit_compile=True
-    )
-    np.testing.assert_allclose(compiled(), (total, count), rtol=1e-4)
-
-    @tf.function(autograph=False, jit_compile=True)
-    def gradients() -> Any:
-        with tf.GradientTape() as tape:
-            loss, _ = model.summed_loss(features, training=True)
-        found = tape.gradient(loss, model.trainable_variables)
-        return [tf.convert_to_tensor(gradient) for gradient in found]
-
-    assert all(np.isfinite(gradient).all() for gradient in gradients())
+    compiled.check(model, features, expected)
 
 
 def _check_precision(values: Dict[str, Any]) -> None:

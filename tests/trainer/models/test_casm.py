@@ -18,10 +18,11 @@ SMALL = {"name": "casm", "dim": 8, "behavior_dim": 4, "blocks": 2, "heads": 2, "
 @pytest.mark.parametrize(
     "extra",
     [
-        {"context": False, "heads": 1, "behavior_weights": {"view": 0.5, "buy": 2.0}},
+        {"behavior_weights": {"view": 0.5, "buy": 2.0}},
+        {"context": False, "heads": 1},
         {"behavior_weights": "learned"},
     ],
-    ids=["ablated", "learned"],
+    ids=["weights", "ablated", "learned"],
 )
 def test_casm(tmp_path, extra):
     harness.run_model_test({**SMALL, **extra}, tmp_path)

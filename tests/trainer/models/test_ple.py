@@ -18,7 +18,7 @@ SMALL = {
 }
 
 
-@pytest.mark.parametrize("levels", [1, 2])
+@pytest.mark.parametrize("levels", [1, 3])
 def test_ple(tmp_path, levels):
     harness.run_model_test({**SMALL, "levels": levels}, tmp_path)
 
