@@ -20,25 +20,34 @@ _DEMO_DATA = "ml-100k"
 _DEMO_SHOWN = 10
 
 
-def main(arguments: Optional[Sequence[str]] = None) -> None:
-    """Runs a command and exits: 0 done, 1 a run failed, 2 the input does not fit."""
-    options = _parser().parse_args(arguments)
-    try:
-        code = options.run(options)
-    except errors.InputError as error:
-        print(f"footfall: {error}", file=sys.stderr)
-        code = 2
-    except BrokenPipeError:
-        code = 1
-    except KeyboardInterrupt:
-        print("footfall: stopped; the same command goes on from here", file=sys.stderr)
-        code = 130
+def main() -> None:
+    """The command of this process: ends it with the code of `execute`."""
+    code = execute()
     if "tensorflow" in sys.modules:
         # TensorFlow's functions complain on their way out of a dying interpreter.
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(code or 0)
+        os._exit(code)
     sys.exit(code)
+
+
+def execute(arguments: Optional[Sequence[str]] = None) -> int:
+    """Runs a command, by default the one of `sys.argv`: 0 done, 1 a run failed, 2 the input does not fit.
+
+    Raises:
+        SystemExit: as argparse does, after --help and where the arguments are not the command's.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except errors.InputError as error:
+        print(f"footfall: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        return 1
+    except KeyboardInterrupt:
+        print("footfall: stopped; the same command goes on from here", file=sys.stderr)
+        return 130
 
 
 def _parser() -> argparse.ArgumentParser:

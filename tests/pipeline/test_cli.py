@@ -23,7 +23,9 @@ def footfall(*arguments, cwd=None):
 
 def test_help_does_not_wait_for_tensorflow():
     """Not timed: it is enough that nothing heavy is imported."""
-    code = "import sys\ntry:\n import pipeline.cli; pipeline.cli.main(['--help'])\nexcept SystemExit: pass\n"
+    code = (
+        "import sys\ntry:\n import pipeline.cli; pipeline.cli.execute(['--help'])\nexcept SystemExit: pass\n"
+    )
     code += "print([m for m in ('tensorflow', 'tfx', 'apache_beam', 'pyarrow') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]" and "experiments" in done.stdout
@@ -37,7 +39,8 @@ def test_lists_are_json_objects_with_names(what):
     assert all(name in footfall(what).stdout for name in names)
 
 
-def test_errors_are_one_line_and_exit_2(tmp_path):
+def test_errors_are_one_line_and_exit_2(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "bad.yaml").write_text("name: x\nlog: {path: a.csv}\nmodel: {name: sasrec, dim: many}\n")
     (tmp_path / "log.csv").write_text("uid,item_id,timestamp\nu,i,1\n")
     (tmp_path / "column.yaml").write_text(
@@ -54,9 +57,12 @@ def test_errors_are_one_line_and_exit_2(tmp_path):
         (("data", "fetch", "nothing"), "there are ml-100k"),
     )
     for arguments, words in cases:
-        done = footfall(*arguments, cwd=tmp_path)
-        assert done.returncode == 2 and words in done.stderr, (arguments, done.stderr)
-        assert done.stderr.startswith("footfall: ") and len(done.stderr.strip().splitlines()) == 1
+        code, said = cli.execute(arguments), capsys.readouterr().err
+        assert code == 2 and words in said, (arguments, said)
+        assert said.startswith("footfall: ") and len(said.strip().splitlines()) == 1
+    done = footfall("run", "column.yaml", cwd=tmp_path)
+    assert done.returncode == 2 and done.stderr.startswith("footfall: ")
+    assert len(done.stderr.strip().splitlines()) == 1
     # Nothing was started.
     assert not (tmp_path / "runs").exists()
 
@@ -64,10 +70,7 @@ def test_errors_are_one_line_and_exit_2(tmp_path):
 @pytest.mark.parametrize("name", config.shipped_names())
 def test_every_shipped_experiment_compiles_to_a_spec_that_kfp_loads(name, tmp_path):
     target = tmp_path / "spec.yaml"
-    with pytest.raises(SystemExit) as ended:
-        run = cli._parser().parse_args(["compile", name, "-o", str(target), "--root", "gs://bucket/root"])
-        sys.exit(run.run(run))
-    assert ended.value.code == 0
+    assert cli.execute(["compile", name, "-o", str(target), "--root", "gs://bucket/root"]) == 0
     loaded = kfp.components.load_component_from_file(str(target))
     tasks = loaded.pipeline_spec.root.dag.tasks
     assert {"BehaviorExampleGen", "Transform", "Trainer", "Evaluator", "ServerValidator", "Pusher"} <= set(
@@ -116,7 +119,7 @@ def test_only_spans_have_drift_measured(tmp_path):
 
 def test_describe_prints_an_experiment_that_loads(tmp_path, capsys):
     def describe(log):
-        cli.main(["data", "describe", str(log)])
+        assert cli.execute(["data", "describe", str(log)]) == 0
         return capsys.readouterr().out
 
     rows = "".join(f"u{n % 9},i{n % 5},{1_600_000_000 + 60 * n}\n" for n in range(200))
