@@ -1,7 +1,7 @@
 """The pipeline of an experiment. Pure: no file, clock or environment is read here."""
 
 import posixpath
-from typing import Dict, List, Optional
+from typing import Dict, List, Mapping, Optional
 
 from tfx import v1 as tfx
 from tfx.dsl.components.base import base_node
@@ -14,6 +14,7 @@ from components.evaluator import spec as evaluator_spec
 from components.infra_validator import component as infra_validator
 from components.pusher import component as pusher_component
 from components.tuner import component as tuner_component
+from pipeline import code as code_lib
 from pipeline import config
 from schemas import names
 
@@ -31,6 +32,7 @@ def create_pipeline(
     checkpoint_root: str,
     accepted_root: str,
     serving_dir: str,
+    code: Mapping[str, str],
     metadata_path: Optional[str] = None,
     push: bool = True,
 ) -> tfx.dsl.Pipeline:
@@ -39,16 +41,20 @@ def create_pipeline(
     Args:
       experiment: all settings.
       pipeline_root: where artifacts go, on any filesystem.
-      schema_path: of the windows' schema, as text; see `schemas.load`.
+      schema_path: of the windows' schema, as text; see `window_schema`. TFX tells schemas apart by
+        this path alone.
       checkpoint_root: where the Trainer and the Tuner find what interrupted ones have left.
       accepted_root: where the AnomalyGate keeps the statistics of the spans it let pass.
       serving_dir: where a blessed model is pushed, if the experiment names no other place.
+      code: of `code.versions`; what other code has made is not taken from the cache.
       metadata_path: of the SQLite metadata store of local runs.
       push: False leaves out all that is done for a push: the comparison with the last blessed
         model, the trial in a server and the Pusher. What the Evaluator says then depends on the
         model and its windows alone.
     """
-    example_gen = behavior_example_gen.BehaviorExampleGen(experiment.log, experiment.window, experiment.split)
+    example_gen = behavior_example_gen.BehaviorExampleGen(
+        experiment.log, experiment.window, experiment.split, code[code_lib.WINDOWS]
+    )
     examples = example_gen.outputs["examples"]
     statistics_gen = tfx.components.StatisticsGen(examples=examples)
     schema_gen = tfx.components.ImportSchemaGen(schema_file=schema_path)
@@ -68,12 +74,17 @@ def create_pipeline(
         schema=schema,
         preprocessing_fn=_PREPROCESSING[experiment.window.kind],
         splits_config=transform_pb2.SplitsConfig(analyze=[names.TRAIN], transform=list(names.SPLITS)),
-        custom_config={"window": experiment.window.to_json(), **_of_exposures(experiment)},
+        custom_config={
+            "window": experiment.window.to_json(),
+            "code": code[code_lib.FEATURES],
+            **_of_exposures(experiment),
+        },
         disable_statistics=True,
     )
     transform.add_upstream_node(gate)
     custom_config = {
         **experiment.trainer.to_custom_config(),
+        "code": code[code_lib.TRAINING],
         "window": experiment.window.to_json(),
         **_of_exposures(experiment),
         # Only what is trained on: other metrics of the test windows are no reason to train again.

@@ -275,10 +275,6 @@ class Sweep:
         with local.locked(self.folder), progress.quiet(log_path) as screen:
             count = len(points)
             screen.write(f"{base.name}: {count} point(s), {len(seeds)} seed(s) each: {self.folder}\n")
-            # Here, since TFX takes its time.
-            from pipeline import window_schema
-
-            window_schema.write(base, local.folders(self.folder)["schema_path"])
             names = [_step(number, seed) for number in range(count) for seed in seeds]
             with progress.Progress(names, screen, details=False) as shown:
                 found: List[Point] = []
@@ -343,7 +339,7 @@ class Sweep:
             return Trial(seed, progress.FAILED, error=str(error))
         failure: Optional[Exception] = None
         try:
-            _launch(experiment, local.folders(self.folder))
+            _launch(experiment, self.folder)
         except Exception as error:  # noqa: BLE001  a point that fails must not end the sweep
             logging.getLogger("footfall").exception("%s, seed %d failed", point.label, seed)
             failure = error
@@ -443,18 +439,16 @@ def _forget_others(folder: str, experiment: config.Experiment) -> None:
                     shutil.rmtree(os.path.join(folder, name))
 
 
-def _launch(experiment: config.Experiment, places: Mapping[str, str]) -> None:
+def _launch(experiment: config.Experiment, folder: str) -> None:
     from absl import logging as absl_logging
     import tensorflow as tf
     from tfx.orchestration.local import local_dag_runner
-
-    from pipeline import pipeline
 
     # What a point before has left in this process would only take memory.
     tf.keras.backend.clear_session()
     absl_logging.set_verbosity(absl_logging.INFO)
     try:
-        local_dag_runner.LocalDagRunner().run(pipeline.create_pipeline(experiment, push=False, **places))
+        local_dag_runner.LocalDagRunner().run(local.assemble(experiment, folder, push=False))
     finally:
         absl_logging.set_verbosity(absl_logging.WARNING)
 

@@ -1,5 +1,6 @@
 """The schema of an experiment's windows, with its bounds on skew and drift."""
 
+import hashlib
 import os
 
 from tensorflow_metadata.proto.v0 import schema_pb2
@@ -9,16 +10,23 @@ from pipeline import config
 from schemas import load
 
 
-def write(experiment: config.Experiment, path: str) -> None:
-    """Writes the schema as text; an equal file stays untouched, so that what depends on it stays cached."""
-    text = load.to_text(_schema(experiment))
-    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-    if os.path.exists(path):
-        with open(path, encoding="utf-8") as stream:
-            if stream.read() == text:
-                return
+def text(experiment: config.Experiment) -> str:
+    """The schema as text."""
+    return load.to_text(_schema(experiment))
+
+
+def file_name(experiment: config.Experiment) -> str:
+    """The name of the schema's file; another schema has another, since TFX tells them apart by their paths."""
+    return f"schema-{hashlib.sha256(text(experiment).encode()).hexdigest()[:8]}.pbtxt"
+
+
+def write(experiment: config.Experiment, folder: str) -> str:
+    """Writes the schema into a folder, under its `file_name`; returns the path."""
+    os.makedirs(folder, exist_ok=True)
+    path = os.path.join(folder, file_name(experiment))
     with open(path, "w", encoding="utf-8") as stream:
-        stream.write(text)
+        stream.write(text(experiment))
+    return path
 
 
 def _schema(experiment: config.Experiment) -> schema_pb2.Schema:

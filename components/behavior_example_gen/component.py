@@ -24,6 +24,8 @@ class BehaviorExampleGenSpec(component_spec.ComponentSpec):
         "log": component_spec.ExecutionParameter(type=str),
         "window": component_spec.ExecutionParameter(type=str),
         "split": component_spec.ExecutionParameter(type=str),
+        # Read by nobody: an execution by other code is another execution.
+        "code": component_spec.ExecutionParameter(type=str),
     }
     INPUTS = {}
     OUTPUTS = {
@@ -46,13 +48,17 @@ class BehaviorExampleGen(example_gen.FileBasedExampleGen):
       examples: gzip TFRecords of tf.Examples (see `schemas.names`), a file a shard.
       rejected: `RejectedRows`: the bad rows, with file, row and reason.
       profile: `LogProfile`: what the log holds.
+
+    Args:
+      log, window, split: what to read, and what to make of it.
+      code: a version of the code; windows that another one has made are not taken from the cache.
     """
 
     SPEC_CLASS = BehaviorExampleGenSpec
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
     DRIVER_CLASS = driver.FileBasedDriver
 
-    def __init__(self, log: spec.LogSpec, window: spec.WindowSpec, split: spec.SplitSpec):
+    def __init__(self, log: spec.LogSpec, window: spec.WindowSpec, split: spec.SplitSpec, code: str = ""):
         base, pattern = split_path(log.path)
         component_specification = BehaviorExampleGenSpec(
             input_base=base,
@@ -70,6 +76,7 @@ class BehaviorExampleGen(example_gen.FileBasedExampleGen):
             log=log.to_json(),
             window=window.to_json(),
             split=split.to_json(),
+            code=code,
             examples=types.Channel(type=standard_artifacts.Examples),
             rejected=types.Channel(type=artifacts.RejectedRows),
             profile=types.Channel(type=artifacts.LogProfile),

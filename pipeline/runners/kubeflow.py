@@ -5,7 +5,7 @@ import posixpath
 from typing import Tuple
 
 import schemas  # noqa: F401  selects Keras 2
-from pipeline import config, datasets
+from pipeline import config, datasets, window_schema
 
 IMAGE = "footfall:latest"
 _SPEC_EXAMPLE_ROOT = "gs://BUCKET/footfall"
@@ -13,7 +13,7 @@ _SPEC_EXAMPLE_ROOT = "gs://BUCKET/footfall"
 
 def schema_place(experiment: config.Experiment, root: str) -> str:
     """Where a compiled pipeline reads the schema of its windows."""
-    return posixpath.join(root, experiment.name, "schema", "schema.pbtxt")
+    return posixpath.join(root, experiment.name, "schema", window_schema.file_name(experiment))
 
 
 def compile_pipeline(
@@ -33,7 +33,7 @@ def compile_pipeline(
     """
     from tfx import v1 as tfx
 
-    from pipeline import pipeline, window_schema
+    from pipeline import code, pipeline
 
     os.makedirs(os.path.dirname(os.path.abspath(output)), exist_ok=True)
     base = posixpath.join(root, experiment.name)
@@ -45,6 +45,7 @@ def compile_pipeline(
         checkpoint_root=posixpath.join(base, "checkpoints"),
         accepted_root=posixpath.join(base, "accepted_statistics"),
         serving_dir=posixpath.join(base, "serving"),
+        code=code.versions(),
     )
     runner = tfx.orchestration.experimental.KubeflowV2DagRunner(
         config=tfx.orchestration.experimental.KubeflowV2DagRunnerConfig(
@@ -54,5 +55,6 @@ def compile_pipeline(
     )
     runner.run(dag, write_out=True)
     schema = f"{os.path.splitext(output)[0]}.schema.pbtxt"
-    window_schema.write(experiment, schema)
+    with open(schema, "w", encoding="utf-8") as stream:
+        stream.write(window_schema.text(experiment))
     return output, schema

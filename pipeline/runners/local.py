@@ -27,11 +27,26 @@ def folders(run_dir: str) -> Dict[str, str]:
     return {
         "pipeline_root": os.path.join(run_dir, "pipeline_root"),
         "metadata_path": os.path.join(run_dir, "metadata.sqlite"),
-        "schema_path": os.path.join(run_dir, "schema", "schema.pbtxt"),
         "checkpoint_root": os.path.join(run_dir, "checkpoints"),
         "accepted_root": os.path.join(run_dir, "accepted_statistics"),
         "serving_dir": os.path.join(run_dir, "serving"),
     }
+
+
+def assemble(experiment: config.Experiment, run_dir: str, push: bool = True) -> Any:
+    """The TFX pipeline of an experiment in a run's folder; the schema of its windows is written there.
+
+    Args:
+      experiment: of `prepare`.
+      run_dir: the run's folder, with its absolute path.
+      push: as of `pipeline.create_pipeline`.
+    """
+    from pipeline import code, pipeline, window_schema
+
+    schema_path = window_schema.write(experiment, os.path.join(run_dir, "schema"))
+    return pipeline.create_pipeline(
+        experiment, schema_path=schema_path, code=code.versions(), push=push, **folders(run_dir)
+    )
 
 
 def check_log(experiment: config.Experiment, path: str) -> None:
@@ -95,10 +110,9 @@ def run(
     with locked(run_dir):
         with open(os.path.join(run_dir, "experiment.yaml"), "w", encoding="utf-8") as stream:
             stream.write(experiment.to_yaml())
-        places = folders(run_dir)
         log_path = os.path.join(run_dir, "log.txt")
         with progress.quiet(log_path) as screen:
-            return _run(experiment, run_dir, places, screen, log_path, list(command or sys.argv))
+            return _run(experiment, run_dir, screen, log_path, list(command or sys.argv))
 
 
 @contextlib.contextmanager
@@ -120,7 +134,6 @@ def locked(run_dir: str) -> Iterator[None]:
 def _run(
     experiment: config.Experiment,
     run_dir: str,
-    places: Dict[str, str],
     screen: Any,
     log_path: str,
     command: List[str],
@@ -131,11 +144,8 @@ def _run(
     from tfx.orchestration.local import local_dag_runner
     from tfx.orchestration.portable import launcher
 
-    from pipeline import pipeline, window_schema
-
-    window_schema.write(experiment, places["schema_path"])
     absl_logging.set_verbosity(absl_logging.INFO)
-    dag = pipeline.create_pipeline(experiment, **places)
+    dag = assemble(experiment, run_dir)
     state: Dict[str, Any] = {
         "command": shlex.join(command),
         "name": experiment.name,

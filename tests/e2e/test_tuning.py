@@ -6,7 +6,7 @@ import pytest
 from tfx.orchestration.local import local_dag_runner
 import yaml
 
-from pipeline import config, lineage, pipeline, report, window_schema
+from pipeline import config, lineage, report
 from pipeline.runners import local
 from tests.e2e import walk
 
@@ -32,9 +32,8 @@ def run(tmp_path_factory):
     path.write_text(yaml.safe_dump(experiment))
 
     def once():
-        loaded, places = config.load(str(path)), local.folders(str(folder / "run"))
-        window_schema.write(loaded, places["schema_path"])
-        local_dag_runner.LocalDagRunner().run(pipeline.create_pipeline(loaded, push=False, **places))
+        dag = local.assemble(config.load(str(path)), str(folder / "run"), push=False)
+        local_dag_runner.LocalDagRunner().run(dag)
         return folder / "run", {c.id: c.state for c in lineage.components(str(folder / "run"), {})}
 
     return once

@@ -1,5 +1,6 @@
 """Experiment files: what is wrong with one is said in one line, before anything starts."""
 
+import pathlib
 import re
 
 from google.protobuf import text_format
@@ -212,9 +213,8 @@ def test_exposures_have_a_schema_of_their_own(tmp_path):
             "validation": config.ValidationSpec(max_skew=0.4),
         }
     )
-    path = tmp_path / "schema" / "schema.pbtxt"
-    window_schema.write(experiment, str(path))
-    schema = text_format.Parse(path.read_text(), schema_pb2.Schema())
+    path = window_schema.write(experiment, str(tmp_path / "schema"))
+    schema = text_format.Parse(pathlib.Path(path).read_text(), schema_pb2.Schema())
     found = {feature.name: feature for feature in schema.feature}
     assert {"label_click", "user_age", names.HISTORY_ITEM_ID, *names.SLICES} <= set(found)
     assert names.TARGET_ITEM_ID not in found and names.HISTORY_BEHAVIOR not in found

@@ -7,7 +7,7 @@ import os
 import pytest
 import yaml
 
-from pipeline import compare, config, pipeline, progress, sweep
+from pipeline import compare, config, progress, sweep
 from pipeline.runners import local
 from schemas import errors
 from tests.components.behavior_example_gen import harness
@@ -278,11 +278,10 @@ def test_a_sweep_of_searches_is_refused(swept, tmp_path):
 def test_without_a_push_nothing_is_pushed_or_compared_with_what_is_live(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump({**EXPERIMENT, "log": {"path": "log.csv"}}))
-    places = local.folders(str(tmp_path / "run"))
+    run_dir = str(tmp_path / "run")
     ids = {
         push: {
-            node.id: node
-            for node in pipeline.create_pipeline(config.load(str(path)), push=push, **places).components
+            node.id: node for node in local.assemble(config.load(str(path)), run_dir, push=push).components
         }
         for push in (True, False)
     }
@@ -296,10 +295,9 @@ def test_without_a_push_nothing_is_pushed_or_compared_with_what_is_live(tmp_path
 def test_other_metrics_do_not_train_the_model_again(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump({**EXPERIMENT, "log": {"path": "log.csv"}}))
-    places = local.folders(str(tmp_path / "run"))
 
     def properties(*changes):
-        made = pipeline.create_pipeline(config.load(str(path), changes), **places).components
+        made = local.assemble(config.load(str(path), changes), str(tmp_path / "run")).components
         return {node.id: dict(node.exec_properties) for node in made}
 
     plain, measured = (

@@ -1,0 +1,38 @@
+"""Which code makes what a run keeps: what other code has made is not taken from the cache.
+
+TFX tells executions apart by settings and inputs. Ours are functions of installed packages, whose code it
+does not look at.
+"""
+
+import hashlib
+import pathlib
+from typing import Dict, Optional
+
+_ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+WINDOWS = "windows"
+FEATURES = "features"
+TRAINING = "training"
+# Code that is not listed reaches a stage by what it makes for it: windows, or transformed examples.
+_FOLDERS = {
+    WINDOWS: ("schemas", "components/behavior_example_gen"),
+    FEATURES: ("schemas", "components/transform"),
+    TRAINING: ("schemas", "components/transform", "trainer", "serving"),
+}
+
+
+def versions(root: Optional[pathlib.Path] = None) -> Dict[str, str]:
+    """A hash of the source of each stage, by its name.
+
+    Args:
+      root: of the packages; by default of those that are imported.
+    """
+    return {stage: _hash(root or _ROOT, folders) for stage, folders in _FOLDERS.items()}
+
+
+def _hash(root: pathlib.Path, folders: "tuple[str, ...]") -> str:
+    found = hashlib.sha256()
+    for folder in folders:
+        for path in sorted((root / folder).rglob("*.py")):
+            found.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return found.hexdigest()[:16]
