@@ -207,11 +207,12 @@ def _named_like(patterns: Dict[str, str], header: Sequence[str]) -> Dict[str, st
 
 def _guess_unit(log: spec.LogSpec) -> str:
     """The unit of the times, by the size of the first ones."""
-    for block in readers.read_all([log.path], log):
-        ticks = block.batch.column(block.batch.schema.get_field_index(readers.TICKS)).to_numpy()
-        if not len(ticks):
+    # As the smallest unit, in which no number is out of bounds.
+    for block in readers.read_all([log.path], log.model_copy(update={"timestamp_unit": "ns"})):
+        times = block.batch.column(block.batch.schema.get_field_index(names.TIMESTAMP)).to_numpy()
+        if not len(times):
             return "iso8601" if block.rejects else "s"
-        size = float(np.median(np.abs(ticks)))
+        size = float(np.median(np.abs(times))) * 1e6
         return "s" if size < 1e11 else "ms" if size < 1e14 else "us" if size < 1e17 else "ns"
     return "s"
 

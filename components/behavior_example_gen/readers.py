@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import json
 import posixpath
+import re
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from apache_beam.io import filesystem, filesystems
@@ -31,7 +32,12 @@ _BLOCK_BYTES = 32 << 20
 _BLOCK_ROWS = 1 << 19
 _HEADER_BYTES = 1 << 20
 _SAMPLE_CHARACTERS = 120
+_LINE_BREAK = ord("\n")
+# What no block of JSON lines can be without; other keys may be left out where there is no value.
+_ALWAYS = (names.USER_ID, names.ITEM_ID, names.TIMESTAMP)
 _LABEL = "label"  # beside the types of attributes
+# The end of the year 9999: what lies further is of another unit.
+_LAST_MS = 253_402_300_800_000
 _TICKS_PER_MS = {"s": (1000, 1), "ms": (1, 1), "us": (1, 1000), "ns": (1, 1_000_000)}
 _ENDINGS = {
     "csv": "csv",
@@ -43,6 +49,7 @@ _ENDINGS = {
     "parquet": "parquet",
     "pq": "parquet",
 }
+_ISO_DATE = re.compile(r"\d{4}(-?\d\d(-?\d\d([T ].*)?)?)?$")
 _CODECS = {"gz": "gzip", "gzip": "gzip", "zst": "zstd", "bz2": "bz2"}
 
 
@@ -156,21 +163,26 @@ def header(path: str, log: spec.LogSpec) -> List[str]:
             return list(pyarrow.parquet.ParquetFile(stream).schema_arrow.names)
     with _open(path) as stream:
         if kind == "jsonl":
+            # Of all lines, since one may leave out what it has no value of.
+            found: Dict[str, None] = {}
             for line in stream.read(_HEADER_BYTES).splitlines():
                 try:
-                    first = json.loads(line)
+                    record = json.loads(line)
                 except ValueError:
                     continue
-                if isinstance(first, dict):
-                    return list(first)
-            return []
+                if isinstance(record, dict):
+                    found.update(dict.fromkeys(record))
+            return list(found)
         if log.column_names:
             return list(log.column_names)
+        lines = (line for line in stream.read(_HEADER_BYTES).splitlines() if line.strip())
+        first = next(lines, b"")
+        if not first:
+            return []
         try:
-            return list(_open_csv(stream, kind, log, None).schema.names)
-        except pa.ArrowInvalid as error:
-            if "Empty CSV file" in str(error):
-                return []
+            parse_options = _parse_options(kind, None)
+            return pyarrow.csv.read_csv(pa.BufferReader(first + b"\n"), None, parse_options).column_names
+        except (pa.ArrowInvalid, UnicodeDecodeError) as error:
             raise errors.InputError(f"{path}: not readable as {kind} ({error})") from error
 
 
@@ -197,8 +209,16 @@ def _open(path: str) -> Iterator[pa.NativeFile]:
         yield pa.CompressedInputStream(stream, codec) if codec else stream
 
 
-def _check_columns(found: Sequence[str], log: spec.LogSpec, path: str) -> None:
+def _check_columns(found: Sequence[str], log: spec.LogSpec, path: str, only: Sequence[str] = ()) -> None:
+    """Checks that the columns are there, once each; `only` those of these features, if any is named."""
     for feature, column in log.columns.wanted().items():
+        if only and feature not in only:
+            continue
+        if found.count(column) > 1:
+            raise errors.InputError(
+                f"{path}: column {column!r} (log.columns.{_key(feature, log)}) is there {found.count(column)} "
+                f"times; the file has {', '.join(found)}"
+            )
         if column not in found:
             raise errors.InputError(
                 f"{path}: column {column!r} (log.columns.{_key(feature, log)}) is missing; the file has "
@@ -215,15 +235,19 @@ def _key(feature: str, log: spec.LogSpec) -> str:
     return feature
 
 
+def _parse_options(kind: str, skip: Any) -> pyarrow.csv.ParseOptions:
+    # Tab-separated values know no quotes: one is a character like any other.
+    delimiter, quote = ("\t", False) if kind == "tsv" else (",", '"')
+    return pyarrow.csv.ParseOptions(delimiter=delimiter, quote_char=quote, invalid_row_handler=skip)
+
+
 def _open_csv(
-    stream: pa.NativeFile, kind: str, log: spec.LogSpec, invalid: Optional[List[Any]]
+    stream: pa.NativeFile, kind: str, log: spec.LogSpec, found: Sequence[str], invalid: List[Any]
 ) -> pyarrow.csv.CSVStreamingReader:
     def skip(row: Any) -> str:
-        if invalid is not None:
-            invalid.append(row)
+        invalid.append(row)
         return "skip"
 
-    wanted = list(dict.fromkeys(log.columns.wanted().values()))
     return pyarrow.csv.open_csv(
         stream,
         # One thread, so that Arrow knows the number of a row that it skips.
@@ -232,12 +256,11 @@ def _open_csv(
             block_size=_BLOCK_BYTES,
             column_names=list(log.column_names) if log.column_names else None,
         ),
-        parse_options=pyarrow.csv.ParseOptions(
-            delimiter="\t" if kind == "tsv" else ",", invalid_row_handler=skip
-        ),
+        parse_options=_parse_options(kind, skip),
         convert_options=pyarrow.csv.ConvertOptions(
             check_utf8=False,
-            column_types={name: pa.binary() for name in wanted},
+            # All columns, since Arrow holds those of which it guesses a type to what their first block had.
+            column_types={name: pa.binary() for name in found},
             strings_can_be_null=True,
             quoted_strings_can_be_null=False,
             null_values=list(fields.MISSING),
@@ -247,43 +270,91 @@ def _open_csv(
 
 def _read_csv(source: Source, log: spec.LogSpec) -> Iterator[Tuple[pa.Table, np.ndarray, List[Reject]]]:
     invalid: List[Any] = []
+    found = header(source.path, log)
+    if not found:
+        return
+    _check_columns(found, log, source.path)
     with _open(source.path) as stream:
         try:
-            reader = _open_csv(stream, source.format, log, invalid)
+            reader = _open_csv(stream, source.format, log, found, invalid)
         except pa.ArrowInvalid as error:
             if "Empty CSV file" in str(error):
                 return
-            raise errors.InputError(f"{source.path}: not readable as {source.format} ({error})") from error
-        _check_columns(reader.schema.names, log, source.path)
+            raise _unreadable(source, error) from error
         header_rows = 0 if log.column_names else 1
         reported, next_row, batches = 0, 1, iter(reader)
+        # Lines that were rows before, had a quote not swallowed them.
+        swallowed = 0
         while True:
             try:
                 batch = next(batches, None)
             except pa.ArrowInvalid as error:
-                raise errors.InputError(
-                    f"{source.path}: not readable as {source.format} ({error})"
-                ) from error
+                raise _unreadable(source, error) from error
             fresh, reported = invalid[reported:], len(invalid)
+            table = reader.schema.empty_table() if batch is None else pa.Table.from_batches([batch])
+            # Arrow gives no numbers to the rows it keeps: they are the ones it did not skip.
+            skipped = [NO_ROW if row.number is None else row.number - header_rows for row in fresh]
+            counted = np.arange(next_row, next_row + table.num_rows + len(fresh), dtype=np.int64)
+            counted = counted[~np.isin(counted, skipped)][: table.num_rows]
+            next_row += table.num_rows + len(fresh)
+            torn = _torn(table)
+            breaks = np.zeros(table.num_rows + 1, np.int64)
+            for index, _, lines in torn:
+                breaks[index + 1] += len(lines) - 1
+            before = swallowed + np.cumsum(breaks)
+
+            def row_of(number: int) -> int:
+                return number if number == NO_ROW else number + int(before[np.searchsorted(counted, number)])
+
             rejects = [
                 Reject(
                     source.path,
-                    NO_ROW if row.number is None else row.number - header_rows,
+                    row_of(number),
                     f"wrong column count: {row.actual_columns} instead of {row.expected_columns}",
                     _sample(row.text),
                 )
-                for row in fresh
+                for number, row in zip(skipped, fresh)
             ]
+            for index, name, lines in torn:
+                # What the value has swallowed were rows, too.
+                reason = f"line break in a quoted value (column {name!r})"
+                rejects += [
+                    Reject(source.path, row_of(counted[index]) + after, reason, _sample(line))
+                    for after, line in enumerate(lines)
+                ]
+            whole = np.ones(table.num_rows, bool)
+            whole[[index for index, _, _ in torn]] = False
+            numbers = counted + before[:-1]
+            if torn:
+                table, numbers = table.filter(pa.array(whole)), numbers[whole]
+            if table.num_rows or rejects:
+                yield table, numbers, rejects
             if batch is None:
-                if rejects:
-                    yield reader.schema.empty_table(), np.empty(0, np.int64), rejects
                 return
-            # Arrow gives no numbers to the rows it keeps: they are the ones it did not skip.
-            skipped = {r.row for r in rejects}
-            numbers = np.arange(next_row, next_row + batch.num_rows + len(rejects), dtype=np.int64)
-            numbers = numbers[~np.isin(numbers, list(skipped))][: batch.num_rows]
-            next_row += batch.num_rows + len(rejects)
-            yield pa.Table.from_batches([batch]), numbers, rejects
+            swallowed = int(before[-1])
+
+
+def _unreadable(source: Source, error: pa.ArrowInvalid) -> errors.InputError:
+    hint = "; is there a quote that is not closed within its line?" if "out of sync" in str(error) else ""
+    return errors.InputError(f"{source.path}: not readable as {source.format} ({error}){hint}")
+
+
+def _torn(table: pa.Table) -> List[Tuple[int, str, List[bytes]]]:
+    """The rows of which a value runs over line breaks, most often by a stray quote.
+
+    Returns:
+      Of each the row in the table, the first column with such a value, and that value's lines.
+    """
+    found: Dict[int, Tuple[int, str, List[bytes]]] = {}
+    for name in table.column_names:
+        array = fields.whole(table.column(name))
+        data = array.buffers()[2]
+        if data is None or not (np.frombuffer(data, np.uint8) == _LINE_BREAK).any():
+            continue
+        torn = pc.match_substring(array, "\n").fill_null(False).to_numpy(zero_copy_only=False)
+        for index in map(int, np.flatnonzero(torn)):
+            found.setdefault(index, (index, name, array[index].as_py().rstrip(b"\n").split(b"\n")))
+    return [found[index] for index in sorted(found)]
 
 
 def _read_parquet(source: Source, log: spec.LogSpec) -> Iterator[Tuple[pa.Table, np.ndarray, List[Reject]]]:
@@ -315,20 +386,48 @@ def _read_jsonl(source: Source, log: spec.LogSpec) -> Iterator[Tuple[pa.Table, n
                 text, rest = text[:cut], text[cut:]
             lines = text.count(b"\n") + (not text.endswith(b"\n"))
             try:
-                table = pyarrow.json.read_json(
-                    pa.BufferReader(text),
-                    read_options=pyarrow.json.ReadOptions(use_threads=False, block_size=len(text) + 1),
-                )
+                table = _json_table(text, log)
                 # Arrow leaves empty lines out, which would shift the numbers of the rows.
                 whole = table.num_rows == lines
             except pa.ArrowInvalid:
                 whole = False
             if whole:
-                _check_columns(table.column_names, log, source.path)
+                _check_columns(table.column_names, log, source.path, _ALWAYS)
                 yield table, np.arange(row, row + lines, dtype=np.int64), []
             else:
                 yield _parse_lines(source, text, row, log)
             row += lines
+
+
+def _json_table(text: bytes, log: spec.LogSpec) -> pa.Table:
+    """A block of JSON lines.
+
+    Raises:
+      pa.ArrowInvalid: if a line is not JSON, or values of a key are of different types.
+    """
+
+    def read_as(schema: Optional[pa.Schema]) -> pa.Table:
+        return pyarrow.json.read_json(
+            pa.BufferReader(text),
+            pyarrow.json.ReadOptions(use_threads=False, block_size=len(text) + 1),
+            pyarrow.json.ParseOptions(explicit_schema=schema),
+        )
+
+    table = read_as(None)
+    # Arrow takes texts that look like times for times: right for the time, but an id is the text that it is.
+    texts = [
+        pa.field(name, pa.string())
+        for feature, name in log.columns.wanted().items()
+        if feature != names.TIMESTAMP
+        and name in table.column_names
+        and pa.types.is_timestamp(table.schema.field(name).type)
+    ]
+    return read_as(pa.schema(texts)) if texts else table
+
+
+def _text(value: Any) -> str:
+    """A JSON value as text, as Arrow makes it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _parse_lines(
@@ -362,13 +461,13 @@ def _parse_lines(
             if value is None or value in fields.MISSING:
                 values[name].append(None)
             elif name not in separators:
-                values[name].append(str(value))
+                values[name].append(_text(value))
             elif isinstance(value, list):
-                values[name].append([None if part is None else str(part) for part in value])
+                values[name].append([None if part is None else _text(part) for part in value])
             else:
-                values[name].append(str(value).split(separators[name]))
+                values[name].append(_text(value).split(separators[name]))
     if rows:
-        _check_columns(list(found), log, source.path)
+        _check_columns(list(found), log, source.path, _ALWAYS)
     table = pa.table(
         {
             name: pa.array(column, pa.list_(pa.string()) if name in separators else pa.string())
@@ -390,31 +489,39 @@ def _parse_ticks(column: pa.ChunkedArray, unit: str) -> Tuple[np.ndarray, np.nda
     if pa.types.is_date(array.type):
         array = array.cast(pa.timestamp("ms"))
     if pa.types.is_timestamp(array.type):
-        valid = array.is_valid().to_numpy(zero_copy_only=False)
-        ticks = array.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
-        return ticks, valid, array.type.unit
+        return _within(array.cast(pa.int64()), array.type.unit)
+    if pa.types.is_uint64(array.type):
+        known = pc.less(array, pa.scalar(2**63 - 1, array.type))
+        array = pc.if_else(known, array, pa.scalar(None, array.type))
     if pa.types.is_integer(array.type):
-        valid = array.is_valid().to_numpy(zero_copy_only=False)
-        return array.fill_null(0).cast(pa.int64()).to_numpy(zero_copy_only=False), valid, unit
+        return _within(array.cast(pa.int64()), unit)
     if pa.types.is_floating(array.type):
         return _float_ticks(array.to_numpy(zero_copy_only=False).astype(np.float64), unit)
     text = array if pa.types.is_string(array.type) else array.cast(pa.binary())
     if unit == "iso8601":
         return _iso_ticks(text)
     try:
-        whole = text.cast(pa.string()).cast(pa.int64())
-        valid = whole.is_valid().to_numpy(zero_copy_only=False)
-        return whole.fill_null(0).to_numpy(zero_copy_only=False), valid, unit
+        return _within(text.cast(pa.string()).cast(pa.int64()), unit)
     except pa.ArrowInvalid:
         # Fractions, or a value that is no number at all.
         numbers = _coerce(text, float, np.nan)
         return _float_ticks(numbers, unit)
 
 
+def _within(times: pa.Array, unit: str) -> Tuple[np.ndarray, np.ndarray, str]:
+    """Whole times, which of them there are and are not out of all bounds, and their unit."""
+    unit = "ms" if unit == "iso8601" else unit
+    factor, divisor = _TICKS_PER_MS[unit]
+    ticks = times.fill_null(0).to_numpy(zero_copy_only=False)
+    last = min(_LAST_MS * divisor // factor, 2**63 - 1)
+    valid = times.is_valid().to_numpy(zero_copy_only=False) & (ticks <= last) & (ticks >= -last)
+    return np.where(valid, ticks, 0), valid, unit
+
+
 def _float_ticks(values: np.ndarray, unit: str) -> Tuple[np.ndarray, np.ndarray, str]:
     factor, divisor = _TICKS_PER_MS["ms" if unit == "iso8601" else unit]
     ms = values * factor / divisor
-    valid = np.isfinite(ms) & (np.abs(ms) < 2**53)
+    valid = np.isfinite(ms) & (np.abs(ms) < _LAST_MS)
     return np.where(valid, np.round(np.where(valid, ms, 0)), 0).astype(np.int64), valid, "ms"
 
 
@@ -423,7 +530,10 @@ def _iso_ticks(text: pa.Array) -> Tuple[np.ndarray, np.ndarray, str]:
 
     strings = text.cast(pa.binary()).dictionary_encode()
     distinct = [v.as_py().decode("utf-8", "replace").strip() for v in strings.dictionary]
-    parsed = pd.to_datetime(pd.Series(distinct + [None], dtype=object), errors="coerce", utc=True)
+    # Pandas guesses at other orders of day and month, and before 2 it knows no name for these.
+    iso = [value if _ISO_DATE.match(value) else None for value in distinct]
+    form = {"format": "ISO8601"} if int(pd.__version__.split(".")[0]) >= 2 else {}
+    parsed = pd.to_datetime(pd.Series(iso + [None], dtype=object), errors="coerce", utc=True, **form)
     micros = parsed.to_numpy(dtype="datetime64[us]")
     index = strings.indices.fill_null(len(distinct)).to_numpy(zero_copy_only=False)
     valid = ~np.isnat(micros)

@@ -1,0 +1,186 @@
+"""Files into columns: what is read, and which row is set aside why. Values are worked out by hand."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+from components.behavior_example_gen import readers, spec
+from schemas import errors
+
+HEADER = "user_id,item_id,timestamp,title\n"
+
+
+def read(path, **settings):
+    """The good rows as one table, and the bad ones as (row, reason, value)."""
+    log = spec.LogSpec.from_values({"path": str(path), **settings})
+    blocks = [
+        block for source in readers.find_sources([str(path)], log) for block in readers.read(source, log)
+    ]
+    assert sum(block.rows for block in blocks) == sum(
+        block.batch.num_rows + len(block.rejects) for block in blocks
+    )
+    rejects = [(r.row, r.reason, r.value) for block in blocks for r in block.rejects]
+    return pa.Table.from_batches([block.batch for block in blocks]).to_pydict(), rejects
+
+
+@pytest.fixture
+def rows():
+    return [f"u{n},i{n},{1000 + n},t{n}" for n in range(1, 10)]
+
+
+def test_a_stray_quote_swallows_no_row_in_silence(tmp_path, rows):
+    """Not even in a column that no setting names: the rows within it are bad ones, with their numbers."""
+    rows[2] = 'u3,i3,1003,"Big'
+    rows[4] = 'u5,i5,1005,small"'
+    rows[6] = "u7,i7"
+    path = tmp_path / "log.csv"
+    path.write_text(HEADER + "\n".join(rows) + "\n")
+    found, rejects = read(path)
+    assert found["row"] == [1, 2, 6, 8, 9] and found["user_id"] == [b"u1", b"u2", b"u6", b"u8", b"u9"]
+    reason = "line break in a quoted value (column 'title')"
+    assert sorted(rejects) == [
+        (3, reason, "Big"),
+        (4, reason, "u4,i4,1004,t4"),
+        (5, reason, "u5,i5,1005,small"),
+        (7, "wrong column count: 2 instead of 4", "u7,i7"),
+    ]
+    path.write_text(HEADER + "\n".join(rows[:4]) + "\n")
+    _, rejects = read(path)
+    assert [row for row, _, _ in rejects] == [3, 4]
+
+
+def test_tab_separated_values_have_no_quotes(tmp_path, rows):
+    rows[2], rows[4] = 'u3,"i3,1003,"Big', 'u5,"i5",1005,x'
+    path = tmp_path / "log.tsv"
+    path.write_text((HEADER + "\n".join(rows) + "\n").replace(",", "\t"))
+    found, rejects = read(path)
+    assert found["row"] == list(range(1, 10)) and not rejects
+    assert found["item_id"][2] == b'"i3' and found["item_id"][4] == b'"i5"'
+
+
+def test_columns_that_are_not_read_may_hold_anything(tmp_path, monkeypatch):
+    """Arrow holds a column to the type that it guesses from the first block."""
+    monkeypatch.setattr(readers, "_BLOCK_BYTES", 200)
+    lines = [f"u{n},i,{n},{'text' if n > 50 else 7}" for n in range(100)]
+    path = tmp_path / "log.csv"
+    path.write_text(HEADER + "\n".join(lines) + "\n")
+    found, rejects = read(path)
+    assert found["row"] == list(range(1, 101)) and not rejects
+
+
+def test_a_quote_over_blocks_says_what_to_look_for(tmp_path, monkeypatch, rows):
+    monkeypatch.setattr(readers, "_BLOCK_BYTES", 100)
+    rows[2] = 'u3,i3,1003,"Big'
+    path = tmp_path / "log.csv"
+    path.write_text(HEADER + "\n".join(rows * 5) + "\n")
+    with pytest.raises(errors.InputError, match="log.csv: not readable as csv .*a quote that is not closed"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    "header, words",
+    [
+        (
+            b"user_id,item_id,timestamp,item_id\n",
+            r"column 'item_id' \(log.columns.item_id\) is there 2 times",
+        ),
+        (b"user_id,item\xff,timestamp\n", "log.csv: not readable as csv"),
+        (b"user,item_id,timestamp\n", r"column 'user_id' \(log.columns.user_id\) is missing"),
+    ],
+)
+def test_headers_that_do_not_fit(tmp_path, header, words):
+    path = tmp_path / "log.csv"
+    path.write_bytes(header + b"u,i,1\n")
+    with pytest.raises(errors.InputError, match=words):
+        read(path)
+
+
+def test_a_header_may_have_a_mark_empty_lines_and_other_line_ends(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_bytes(b'\xef\xbb\xbf"user_id",item_id,timestamp\r\nu,i,1\r\n\r\nv,j,2\r\n')
+    found, rejects = read(path)
+    assert found["user_id"] == [b"u", b"v"] and found["timestamp"] == [1000, 2000] and not rejects
+
+
+@pytest.mark.parametrize(
+    "unit, written, ms",
+    [
+        ("s", ["1600000000", "1600000000000", "-1600000000"], [1600000000000, -1600000000000]),
+        ("s", ["1600000000.5", "1600000000000.5"], [1600000000500]),
+        ("s", ["1600000000", "1600000000000000000"], [1600000000000]),  # ns: would not fit in 64 bits as ms
+        ("ns", ["1600000000000000000", "9223372036854775807"], [1600000000000, 9223372036854]),
+        ("us", ["1600000000000000", "9223372036854775807"], [1600000000000]),
+    ],
+)
+def test_times_of_another_unit_are_not_times(tmp_path, unit, written, ms):
+    """After the year 9999 there are none."""
+    path = tmp_path / "log.csv"
+    path.write_text("user_id,item_id,timestamp\n" + "".join(f"u,i,{time}\n" for time in written))
+    found, rejects = read(path, timestamp_unit=unit)
+    assert found["timestamp"] == ms and len(rejects) == len(written) - len(ms)
+    assert all(f"log.timestamp_unit {unit}" in reason for _, reason, _ in rejects)
+
+
+@pytest.mark.parametrize("kind", [pa.int32(), pa.int64(), pa.uint32(), pa.uint64()])
+def test_whole_times_of_parquet(tmp_path, kind):
+    far = [2**64 - 1] if kind == pa.uint64() else []
+    times = pa.array([1_600_000_000, None, 1_600_000_001, *far], kind)
+    texts = pa.array(["a"] * len(times))
+    path = tmp_path / "log.parquet"
+    pyarrow.parquet.write_table(pa.table({"user_id": texts, "item_id": texts, "timestamp": times}), path)
+    found, rejects = read(path)
+    assert found["timestamp"] == [1_600_000_000_000, 1_600_000_001_000]
+    assert [row for row, _, _ in rejects] == [2, *([4] if far else [])]
+
+
+def test_iso_times_may_be_of_many_forms_but_not_of_another_order(tmp_path):
+    forms = {
+        "2020-01-01T00:00:00Z": 0,
+        "2020-01-01T00:00:00.123Z": 123,
+        "2020-01-01T00:00:01.000001": 1000,
+        "2020-01-01 00:00:02": 2000,
+        "2020-01-01T01:00:03+01:00": 3000,
+        "2020-01-02": 86_400_000,
+        "20200103": 2 * 86_400_000,
+    }
+    bad = ["01/02/2020", "2020-13-01", "1577836800", "Jan 1 2020"]
+    path = tmp_path / "log.csv"
+    path.write_text("user_id,item_id,timestamp\n" + "".join(f"u,i,{time}\n" for time in [*forms, *bad]))
+    found, rejects = read(path, timestamp_unit="iso8601")
+    assert (np.array(found["timestamp"]) - 1_577_836_800_000).tolist() == list(forms.values())
+    assert [row for row, _, _ in rejects] == list(range(8, 12))
+
+
+@pytest.mark.parametrize("broken", ["", "no JSON\n"])
+def test_json_ids_are_the_text_that_they_are(tmp_path, broken):
+    """Whether or not the block has a bad line, and whatever Arrow takes them for."""
+    path = tmp_path / "log.jsonl"
+    path.write_text(
+        '{"user_id": "2020-01-01", "item_id": true, "timestamp": 1}\n'
+        + '{"user_id": "2020-01-02 00:00:00", "item_id": false, "timestamp": 2}\n'
+        + broken
+    )
+    found, rejects = read(path)
+    assert found["user_id"] == [b"2020-01-01", b"2020-01-02 00:00:00"]
+    assert found["item_id"] == [b"true", b"false"] and len(rejects) == bool(broken)
+    times = tmp_path / "times.jsonl"
+    times.write_text('{"user_id": 1, "item_id": 2, "timestamp": "1970-01-01T00:00:01Z"}\n')
+    assert read(times, timestamp_unit="iso8601")[0]["timestamp"] == [1000]
+
+
+def test_json_keys_may_be_left_out_but_for_those_of_an_event(tmp_path):
+    path = tmp_path / "log.jsonl"
+    first, second = (
+        '{"user_id": 1, "item_id": 2, "timestamp": 3}\n',
+        '{"user_id": 1, "item_id": 2, "page": "p"}\n',
+    )
+    path.write_text(first)
+    found, rejects = read(path, columns={"scene": "page"})
+    assert found["scene"] == [b""] and not rejects
+    path.write_text(second)
+    with pytest.raises(errors.InputError, match=r"column 'timestamp' \(log.columns.timestamp\) is missing"):
+        read(path, columns={"scene": "page"})
+    path.write_text(first + second)
+    log = spec.LogSpec.from_values({"path": str(path)})
+    assert set(readers.header(str(path), log)) == {"user_id", "item_id", "timestamp", "page"}
