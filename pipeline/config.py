@@ -86,7 +86,7 @@ class Experiment(settings.Settings):
             if getattr(self.log.columns, column) is None:
                 raise ValueError(f"model {self.model.name} needs log.columns.{column}, found none")
         trainer_config.check_model(self.model, self.loss, self.loop, self.training)
-        trainer_config.check_loop(self.loop, self.training)
+        trainer_config.check_loop(self.loop, self.loss, self.training)
         kind = registry.MODELS[self.model.name].window_kind
         if self.window.kind != kind:
             raise ValueError(
@@ -108,6 +108,12 @@ class Experiment(settings.Settings):
                 raise ValueError(
                     f"log.columns: {name} is {attribute.type}, which goes with window: {{kind: exposure}}"
                 )
+        wanted, targets = getattr(self.model, "target_behavior", None), self.split.target_behaviors
+        if wanted is not None and tuple(targets or ()) != (wanted,):
+            raise ValueError(
+                f"model.target_behavior: what is trained for is evaluated: set split.target_behaviors: "
+                f"[{wanted}], found {list(targets) if targets else 'none'}"
+            )
         for group in ("context", "label"):
             if getattr(columns, group):
                 raise ValueError(f"log.columns.{group} goes with window: {{kind: exposure}}")

@@ -19,12 +19,9 @@ _SMALLEST, _LARGEST = 1024, 65_536
 _LOWEST = float("-inf")
 
 
-def _pairs(rows: tf.Tensor, keep: Optional[tf.Tensor]) -> Tuple[tf.Tensor, tf.Tensor]:
+def _pairs(rows: tf.Tensor) -> Tuple[tf.Tensor, tf.Tensor]:
     """What `[B, M]` catalogue rows name, as pairs of batch row and catalogue row: `[P]` int64 each."""
-    wanted = rows >= 0
-    if keep is not None:
-        wanted &= rows != keep[:, tf.newaxis]
-    where = tf.where(wanted)
+    where = tf.where(rows >= 0)
     return where[:, 0], tf.gather_nd(rows, where)
 
 
@@ -33,30 +30,43 @@ def _lower(scores: tf.Tensor, batch_rows: tf.Tensor, columns: tf.Tensor) -> tf.T
     return tf.tensor_scatter_nd_update(scores, tf.stack([batch_rows, columns], axis=1), lowest)
 
 
-def leave_out(scores: tf.Tensor, rows: tf.Tensor, keep: Optional[tf.Tensor] = None) -> tf.Tensor:
+def leave_out(scores: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
     """Scores with some catalogue rows set to minus infinity.
 
     Args:
       scores: `[B, N]` float.
       rows: `[B, M]` int64 catalogue rows to leave out; negative ones say nothing.
-      keep: `[B]` int64, a row to keep in any case; negative for none.
 
     Returns:
       `[B, N]`.
     """
-    return _lower(scores, *_pairs(rows, keep))
+    return _lower(scores, *_pairs(rows))
+
+
+def is_left_out(target: tf.Tensor, excluded: tf.Tensor) -> tf.Tensor:
+    """Which targets `[B]` are among the rows `[B, M]` to leave out: `[B]` bool; negative ones are not."""
+    return tf.reduce_any((excluded == target[:, tf.newaxis]) & (excluded >= 0), axis=1)
+
+
+def _ranked(target: tf.Tensor, excluded: Optional[tf.Tensor]) -> tf.Tensor:
+    """The targets, -1 for those that no ranking without `excluded` holds."""
+    if excluded is None:
+        return target
+    return tf.where(is_left_out(target, excluded), tf.constant(-1, tf.int64), target)
 
 
 def rank_of_target(scores: tf.Tensor, target: tf.Tensor, excluded: Optional[tf.Tensor] = None) -> tf.Tensor:
     """The target's rank in the catalogue; 1 is best.
 
     Ties and scores that are not numbers count against the model, so a constant model ranks
-    every target last. The target itself is never left out.
+    every target last. A target that is left out stands behind all, as one that is not in the catalogue:
+    a model that is served never gives it. (Were it ranked among what the user does not know, it would be
+    told by being there.)
 
     Args:
       scores: `[B, N]` float, a score for every item.
-      target: `[B]` int64 catalogue row, negative where the target is not in the catalogue:
-        its rank is N + 1.
+      target: `[B]` int64 catalogue row, negative where the target is not in the catalogue;
+        the rank of what is not there is N + 1.
       excluded: `[B, M]` int64 rows to leave out of the ranking (negative: nothing).
 
     Returns:
@@ -64,7 +74,7 @@ def rank_of_target(scores: tf.Tensor, target: tf.Tensor, excluded: Optional[tf.T
     """
     size = tf.shape(scores, out_type=tf.int64)[1]
     if excluded is not None:
-        scores = leave_out(scores, excluded, keep=target)
+        scores, target = leave_out(scores, excluded), _ranked(target, excluded)
     own = tf.gather(scores, tf.maximum(target, 0), axis=1, batch_dims=1)
     return _rank(size, target, _beaten(scores, own))
 
@@ -93,11 +103,10 @@ class _Chunks:
         embedding: tf.Tensor,
         size: int,
         excluded: Optional[tf.Tensor],
-        keep: Optional[tf.Tensor],
         at_once: int,
     ):
         self._model, self._embedding, self._size = model, embedding, size
-        self._excluded, self._keep = excluded, keep
+        self._excluded = excluded
         widest = tf.clip_by_value(at_once // tf.maximum(tf.shape(embedding)[0], 1), _SMALLEST, _LARGEST)
         self._number = -(-size // widest)
         self._width = -(-size // self._number)
@@ -112,7 +121,7 @@ class _Chunks:
 
         left_out = None
         if self._excluded is not None:
-            batch_rows, rows = _pairs(self._excluded, self._keep)
+            batch_rows, rows = _pairs(self._excluded)
             # By item, so that those of a chunk are neighbours.
             order = tf.argsort(rows)
             left_out = tf.gather(batch_rows, order), tf.gather(rows, order)
@@ -160,7 +169,8 @@ def full_rank(
     Returns:
       `[B]` int64.
     """
-    chunks = _Chunks(model, embedding, size, excluded, target, at_once)
+    chunks = _Chunks(model, embedding, size, excluded, at_once)
+    target = _ranked(target, excluded)
 
     def whole() -> tf.Tensor:
         return rank_of_target(tf.cast(model.scores(embedding), tf.float32), target, excluded)
@@ -211,7 +221,7 @@ def best(
       Scores `[B, k]` float32, best first, and int32 catalogue rows `[B, k]`. Where the score is minus
       infinity there was no item left, and the row has no meaning.
     """
-    chunks = _Chunks(model, embedding, size, excluded, None, at_once)
+    chunks = _Chunks(model, embedding, size, excluded, at_once)
 
     def whole() -> Tuple[tf.Tensor, tf.Tensor]:
         return tuple(tf.math.top_k(leave_out(tf.cast(model.scores(embedding), tf.float32), excluded), k))
@@ -237,12 +247,11 @@ def candidates(size: int, target: tf.Tensor, excluded: Optional[tf.Tensor] = Non
       target, excluded: as in `rank_of_target`; `excluded` without repeats.
 
     Returns:
-      `[B]` int64; a target of the catalogue is counted.
+      `[B]` int64.
     """
     count = tf.fill(tf.shape(target), tf.constant(size, tf.int64))
     if excluded is not None:
-        left_out = (excluded >= 0) & (excluded != target[:, tf.newaxis])
-        count -= tf.math.count_nonzero(left_out, axis=1)
+        count -= tf.math.count_nonzero(excluded >= 0, axis=1)
     return count
 
 
@@ -256,6 +265,7 @@ def popularity_rank(size: int, target: tf.Tensor, excluded: Optional[tf.Tensor] 
     Returns:
       `[B]` int64.
     """
+    target = _ranked(target, excluded)
     before = target + 1
     if excluded is not None:
         ahead = (excluded >= 0) & (excluded < target[:, tf.newaxis])

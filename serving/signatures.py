@@ -140,7 +140,8 @@ class ServingModule(module.ModelModule):
         """
         parsed = self._parse(examples, [*self.history, names.TARGET_ITEM_ID, names.SEEN_ITEM_ID])
         features = self._transform(parsed)
-        embedding = self.model.encode(features, training=False)
+        # As `_encode` does: of rounded scores, more would be equal than in what is served.
+        embedding = tf.cast(self.model.encode(features, training=False), tf.float32)
         target = tf.maximum(features[names.TARGET_ITEM_INDEX] - names.FIRST_INDEX, -1)
         excluded = None
         if self._exclude_seen:

@@ -39,6 +39,7 @@ def shared_data():
 def collective_keys(monkeypatch):
     """Strategies of one process over the same devices take each other's all-reduces for their own, unless told apart.
 
-    TensorFlow's own tests do the same.
+    TensorFlow's own tests do the same. (A run makes only one, see `trainer.task`.)
     """
-    monkeypatch.setattr(tf.distribute.MirroredStrategy, "_collective_key_base", next(_KEYS))
+    each_another = property(lambda strategy: next(_KEYS))
+    monkeypatch.setattr(tf.distribute.MirroredStrategy, "_collective_key_base", each_another)

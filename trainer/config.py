@@ -480,16 +480,17 @@ class TrainingSettings(settings.Settings):
         initial weights (for testing a gate).
       batch_size: windows per step, over all replicas; of `loop: {name: fit}`.
       length_buckets: in how many widths the batches come, so that short windows are not computed
-        on as long ones; 1 is the windows' length alone, None as many as are worth it. By `loop: {name: fit}`
+        on as long ones; 1 is the windows' length alone, None as many as are worth it (one with in-batch
+        negatives). By `loop: {name: fit}`
         windows of about one length share a batch; TP only cuts padding off that a mini-batch does not need.
       learning_rate, weight_decay, clip_norm: of AdamW (Adam where `weight_decay` is 0).
       warmup_steps: steps of linear growth of the learning rate.
       schedule: of the learning rate after that: `constant`, or `cosine`, half a wave that ends at 0 with
         the last of `epochs`, so that `patience` is best as large as these.
       patience: epochs without a better full-ranking NDCG@10 (of models of exposures: mean AUC of the
-        steps) on `eval` before it stops.
+        steps) on `eval` before it stops, at an epoch that was evaluated.
       evaluate_every: epochs between two evaluations.
-      max_seconds: stop after this much training time.
+      max_seconds: stop at the first end of an epoch after this much training time.
       seed: two runs with the same seed, data and machine are equal.
       mixed_precision: bfloat16 on CPU and TPU, float16 with loss scaling on GPU.
       xla: compile the training step.
@@ -543,10 +544,15 @@ def check_model(
             f"training.calibration goes with models of exposures, found {training.calibration} "
             f"with {model.name}"
         )
+    if of_exposures and training.length_buckets is not None:
+        raise ValueError(
+            f"training.length_buckets goes with models of windows of events, found {training.length_buckets} "
+            f"with {model.name}"
+        )
 
 
-def check_loop(loop: LoopSettings, training: TrainingSettings) -> None:
-    """Refuses a setting that would not be read.
+def check_loop(loop: LoopSettings, loss: LossSettings, training: TrainingSettings) -> None:
+    """Refuses a setting that would not be read, or means something else.
 
     Raises:
       ValueError: in one line, with what to do.
@@ -556,6 +562,18 @@ def check_loop(loop: LoopSettings, training: TrainingSettings) -> None:
         raise ValueError(
             f"training.batch_size goes with loop: {{name: fit}}; with tp it is users_per_step * user_batch "
             f"({loop.users_per_step} * {loop.user_batch}): leave it out, found {training.batch_size}"
+        )
+    if getattr(loss, "negative_sampling", None) != IN_BATCH:
+        return
+    if isinstance(loop, TPSettings):
+        raise ValueError(
+            "loss.negative_sampling: in_batch needs batches of any users, and those of loop: {name: tp} are of one "
+            "user or one class; found in_batch"
+        )
+    if training.length_buckets not in (None, 1):
+        raise ValueError(
+            "training.length_buckets: in-batch negatives are those of windows of any length: leave it out, "
+            f"found {training.length_buckets}"
         )
 
 
@@ -570,7 +588,7 @@ class TrainerSettings(settings.Settings):
     @pydantic.model_validator(mode="after")
     def _check(self) -> "TrainerSettings":
         check_model(self.model, self.loss, self.loop, self.training)
-        check_loop(self.loop, self.training)
+        check_loop(self.loop, self.loss, self.training)
         return self
 
     def to_custom_config(self) -> Dict[str, str]:

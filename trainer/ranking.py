@@ -1,5 +1,6 @@
 """Full-ranking evaluation within training: every target against the whole catalogue."""
 
+import logging
 from typing import Any, Dict
 
 import tensorflow as tf
@@ -8,6 +9,10 @@ from schemas import names
 from serving import ranking
 from trainer import input as input_lib
 
+_PROGRESS = logging.getLogger("footfall.progress")
+# From this share of targets on that no ranking holds, one is told.
+_MANY_SEEN = 0.01
+
 
 class FullRanking:
     """HR@K and NDCG@K of a model over windows.
@@ -15,7 +20,7 @@ class FullRanking:
     Args:
       model: a `SequenceModel`.
       windows: blocks of `input.read` with `input.evaluation_features`.
-      exclude_seen: leave the items that the user has seen out of the ranking.
+      exclude_seen: leave the items that the user has seen out of the ranking; a target among them is a miss.
       cutoff: K.
       batch_size: windows at a time; scores are made in chunks of the catalogue, see `serving.ranking`.
     """
@@ -36,6 +41,7 @@ class FullRanking:
         batches = batches.map(self._prepare, num_parallel_calls=tf.data.AUTOTUNE).cache().prefetch(2)
         self._batches = input_lib.in_order(batches)
         self._sums = tf.function(self._sum_batches)
+        self._told = False
 
     def _prepare(self, batch: Dict[str, Any]) -> Dict[str, tf.Tensor]:
         batch = dict(batch)
@@ -45,23 +51,37 @@ class FullRanking:
     @tf.autograph.experimental.do_not_convert
     def ranks(self, batch: Dict[str, tf.Tensor]) -> tf.Tensor:
         """The targets' ranks `[B]`; see `serving.ranking`."""
-        embedding = self._model.encode(batch, training=False)
-        target = tf.maximum(batch[names.TARGET_ITEM_INDEX] - names.FIRST_INDEX, -1)
+        # In float32, as served: of rounded scores more are equal.
+        embedding = tf.cast(self._model.encode(batch, training=False), tf.float32)
         excluded = batch[names.SEEN_ITEM_INDEX] if self._exclude_seen else None
-        return ranking.full_rank(self._model, embedding, self._model.catalogue.size, target, excluded)
+        return ranking.full_rank(
+            self._model, embedding, self._model.catalogue.size, self._target(batch), excluded
+        )
+
+    def _target(self, batch: Dict[str, tf.Tensor]) -> tf.Tensor:
+        return tf.maximum(batch[names.TARGET_ITEM_INDEX] - names.FIRST_INDEX, -1)
 
     def _sum_batches(self) -> tf.Tensor:
-        sums = tf.zeros([3])
+        sums, last = tf.zeros([4]), min(self._cutoff, self._model.catalogue.size)
         for batch in self._batches:
             rank = tf.cast(self.ranks(batch), tf.float32)
-            hit = tf.cast(rank <= self._cutoff, tf.float32)
+            hit = tf.cast(rank <= last, tf.float32)
             gain = hit * tf.math.log(2.0) / tf.math.log(1.0 + rank)
-            sums += tf.stack([tf.reduce_sum(hit), tf.reduce_sum(gain), tf.cast(tf.size(rank), tf.float32)])
+            seen = ranking.is_left_out(self._target(batch), batch[names.SEEN_ITEM_INDEX])
+            counted = (hit, gain, tf.ones_like(rank), tf.cast(seen, tf.float32))
+            sums += tf.stack([tf.reduce_sum(part) for part in counted])
         return sums
 
     def evaluate(self) -> Dict[str, float]:
         """`hr@K`, `ndcg@K` and the number of `windows`."""
-        hits, gains, count = self._sums().numpy().tolist()
+        hits, gains, count, seen = self._sums().numpy().tolist()
+        if self._exclude_seen and not self._told and seen > _MANY_SEEN * count:
+            _PROGRESS.warning(
+                "%.1f %% of the targets of eval are items that the user has seen, which are never recommended: "
+                "if users come back to items, set evaluation.exclude_seen: false",
+                100 * seen / count,
+            )
+        self._told = True
         return {
             f"hr@{self._cutoff}": hits / max(1.0, count),
             f"ndcg@{self._cutoff}": gains / max(1.0, count),

@@ -140,8 +140,8 @@ def train(
         kind, build, blocks, evaluate = (_of_exposures if of_exposures else _of_next_items)(settings, data)
         loop = kind(
             build,
-            settings.training,
-            tf.distribute.MirroredStrategy(),
+            _with_fitting_batches(settings),
+            _strategy(),
             blocks,
             evaluate,
             checkpoint_dir,
@@ -155,8 +155,22 @@ def train(
         tf.keras.mixed_precision.set_global_policy("float32")
 
 
+def _with_fitting_batches(settings: config.TrainerSettings) -> config.TrainingSettings:
+    """Negatives of the batch are corrected by how often items are targets at all, not in windows of a length."""
+    if getattr(settings.loss, "negative_sampling", None) == config.IN_BATCH:
+        return settings.training.model_copy(update={"length_buckets": 1})
+    return settings.training
+
+
 # What makes the loop; what makes the model; what it is trained on; what makes its evaluation.
 _Parts = Tuple[Callable[..., fit.Loop], Callable[[], Any], tf.data.Dataset, Callable[[Any], Any]]
+
+
+@functools.lru_cache(maxsize=None)
+def _strategy() -> tf.distribute.Strategy:
+    """All devices; one for all trainings of a process, since TensorFlow takes the all-reduces of a second one
+    for those of the first, and refuses them where shapes differ."""
+    return tf.distribute.MirroredStrategy()
 
 
 def _of_exposures(settings: config.TrainerSettings, data: Data) -> _Parts:

@@ -27,8 +27,8 @@ _NO_LIFT = 0.0
 
 class EvaluationSpec(settings.Settings):
     """Attributes:
-    exclude_seen: leave the items that the user has met before the target out of the
-      ranking (the target itself always stays in). Of `next` windows.
+    exclude_seen: leave the items that the user has met before the target out of the ranking, as the model that
+      is served does; a target among them is a miss. Of `next` windows.
     cutoffs: the K of HR@K and NDCG@K. Of `next` windows.
     sampled_negatives: give every metric of `next` windows among the target and so many other
       candidates drawn uniformly as well (`sampled99_ndcg@10`): its expectation, without a draw.

@@ -6,6 +6,7 @@ import math
 
 import keras_tuner
 import pytest
+import tensorflow as tf
 from tfx import v1 as tfx
 
 from components.behavior_example_gen import spec
@@ -207,3 +208,19 @@ def test_it_trains_as_the_trainer_does_and_the_trainer_takes_its_best(transforme
     assert history["epochs"][0]["learning_rate"] == pytest.approx(0.02)
     best = max(epoch["ndcg@10"] for epoch in history["epochs"])
     assert best == trials[8, 0.02]["score"]
+
+
+def test_a_process_trains_models_of_different_sizes_on_several_devices(transformed, tmp_path, monkeypatch):
+    """As searches and sweeps do: TensorFlow refuses a second strategy's exchange, if shapes are others."""
+    monkeypatch.setattr(tf.distribute.MirroredStrategy, "_collective_key_base", 0)
+    task._strategy.cache_clear()
+    arguments = transformed("sizes")
+    settings, data = (
+        config.TrainerSettings.from_custom_config(arguments.custom_config),
+        task.Data.of(arguments),
+    )
+    for dim in (8, 16):
+        one = search.merge(settings, {"model.dim": dim, "training.epochs": 1})
+        _, history = task.train(one, data, str(tmp_path / str(dim)))
+        assert history["replicas"] == 2 and history["best_epoch"] == 1
+    task._strategy.cache_clear()

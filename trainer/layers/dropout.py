@@ -22,7 +22,8 @@ class Dropout(tf.keras.layers.Layer):
 
     def __init__(self, rate: float, generator: tf.random.Generator):
         super().__init__()
-        self._dropped = round(rate * _LEVELS)
+        # All cannot be dropped: what is kept is scaled by one over its share.
+        self._dropped = min(round(rate * _LEVELS), _LEVELS - 1)
         self._generator = generator
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:

@@ -132,6 +132,7 @@ class Loop:
         # The history is part of the checkpoint, so that both are always of the same moment.
         self._state = tf.Variable("[]", dtype=tf.string)
         self._running = tf.Variable(tf.zeros([len(self.sums)]))
+        self._seconds = tf.Variable(0.0, dtype=tf.float64)
         self._history: List[Dict[str, float]] = []
         self.evaluation = evaluate(self.model)
         self._checkpoint = tf.train.Checkpoint(
@@ -141,6 +142,7 @@ class Loop:
             step=self._step,
             state=self._state,
             running=self._running,
+            seconds=self._seconds,
             **self._kept(),
         )
         self._manager = tf.train.CheckpointManager(self._checkpoint, checkpoint_dir, max_to_keep=2)
@@ -268,12 +270,10 @@ class Loop:
         if not self._history and not (self._settings.epochs and self.model.trainable_variables):
             self._history.append({"epoch": 0, **self.evaluation.evaluate(), "seconds": 0.0})
             return self._result("nothing to train")
-        spent = sum(epoch["seconds"] for epoch in self._history)
-        stopped = self._stop_reason(spent)
+        stopped = self._stop_reason(self._spent())
         while stopped is None:
             self._train_epoch()
-            spent = sum(epoch["seconds"] for epoch in self._history)
-            stopped = self._stop_reason(spent)
+            stopped = self._stop_reason(self._spent())
         best = self._best_epoch()
         if best:
             self._best.restore(self._best_prefix).expect_partial()
@@ -290,6 +290,10 @@ class Loop:
             "resumed_from_epoch": self._resumed,
             "seed": self._settings.seed,
         }
+
+    def _spent(self) -> float:
+        """Seconds of training in the epochs so far."""
+        return sum(epoch["seconds"] for epoch in self._history)
 
     def _restore(self) -> None:
         if not self._manager.latest_checkpoint:
@@ -312,21 +316,26 @@ class Loop:
     def _stop_reason(self, spent: float) -> Optional[str]:
         if int(self._epoch) >= self._settings.epochs:
             return "epochs"
-        if self._settings.max_seconds is not None and spent >= self._settings.max_seconds:
+        if self._out_of_time(spent):
             return "max_seconds"
-        waited = int(self._epoch) - self._best_epoch()
-        if self._history and waited >= self._settings.patience:
+        measured = bool(self._history) and self.evaluation.objective in self._history[-1]
+        if measured and int(self._epoch) - self._best_epoch() >= self._settings.patience:
             return "patience"
         return None
+
+    def _out_of_time(self, spent: float) -> bool:
+        return self._settings.max_seconds is not None and spent >= self._settings.max_seconds
 
     def _train_epoch(self) -> None:
         settings, epoch = self._settings, int(self._epoch)
         done, steps = int(self._step), self._epoch_steps()
         iterator = iter(self._batches(epoch, done))
         start = saved = time.monotonic()
+        before = float(self._seconds)
         while done < steps:
             now = min(_STEPS_PER_CALL, steps - done)
             self._running.assign_add(self._steps(iterator, tf.constant(now)))
+            self._align_draws()
             done += now
             if not math.isfinite(float(self._running[0])):
                 raise TrainingError(
@@ -335,9 +344,10 @@ class Loop:
                 )
             if done < steps and time.monotonic() - saved > settings.checkpoint_seconds:
                 self._step.assign(done)
+                self._seconds.assign(before + time.monotonic() - start)
                 self._save()
                 saved = time.monotonic()
-        seconds = time.monotonic() - start
+        seconds = before + time.monotonic() - start
         sums = dict(zip(self.sums, self._running.numpy().tolist()))
         targets = sums["targets"]
         if not targets:
@@ -350,7 +360,7 @@ class Loop:
             "learning_rate": float(self._current_rate()),
             **self._measured(sums),
         }
-        last = epoch + 1 >= settings.epochs
+        last = epoch + 1 >= settings.epochs or self._out_of_time(self._spent() + seconds)
         if (epoch + 1) % settings.evaluate_every == 0 or last:
             evaluated = time.monotonic()
             record.update(self.evaluation.evaluate())
@@ -360,9 +370,22 @@ class Loop:
             self._best.write(self._best_prefix)
         self._epoch.assign(epoch + 1)
         self._step.assign(0)
+        self._seconds.assign(0.0)
         self._running.assign(tf.zeros_like(self._running))
         self._save()
         self._report(record)
+
+    def _align_draws(self) -> None:
+        """Brings the generators of all replicas to the place of the one that has drawn most.
+
+        Shares of a batch differ in what is drawn for them, and a checkpoint has one state for all. The place
+        in the stream is all that they share: TensorFlow makes other numbers of it for each replica.
+        """
+        states = self._strategy.experimental_local_results(self.model.generator.state)
+        if len(states) > 1:
+            furthest = tf.reduce_max(tf.stack([state[0] for state in states]))
+            for state in states:
+                state.assign(tf.concat([[furthest], state[1:]], axis=0))
 
     def _current_rate(self) -> Any:
         rate = self._optimizer.learning_rate
@@ -395,8 +418,9 @@ class Fit(Loop):
     Windows of about the same length share a batch, which is no wider than they need (see
     `bucketing`). A step follows the mean loss over the targets of its batch. A target of a batch of
     short windows would so weigh more than one among long ones; where widths differ, the gradient is
-    therefore multiplied by the length of the batch's windows over that of all: over an epoch, all
-    targets weigh the same, as they do in batches that are drawn from all windows.
+    therefore multiplied by the targets of the batch's windows over those of all windows, as far as they are
+    known before they are drawn (`SequenceModel.expected_targets`): over an epoch, all targets weigh the same,
+    as they do in batches that are drawn from all windows.
     """
 
     def _prepare(self) -> None:
@@ -406,7 +430,8 @@ class Fit(Loop):
         needed = bucketing.needed_places(real, length, self.model.padding_needed)
         self._widths = bucketing.widths(needed, length, self._settings.length_buckets)
         self._grouped = bucketing.LengthBatches(needed, self._widths, self._settings.batch_size)
-        self._mean_length = max(1.0, float(real.mean()))
+        expected = self.model.expected_targets(tf.constant(real, tf.float32))
+        self._mean_targets = max(1.0, float(tf.reduce_mean(expected)))
 
     def _epoch_steps(self) -> int:
         return self._grouped.batches
@@ -429,7 +454,7 @@ class Fit(Loop):
         return batches
 
     def _one_step(self, batch: Dict[str, tf.Tensor]) -> tf.Tensor:
-        factor = self._relative_length(batch[names.ITEM_INDEX]) if len(self._widths) > 1 else None
+        factor = self._relative_targets(batch[names.ITEM_INDEX]) if len(self._widths) > 1 else None
         return self._descend(batch, tf.cast(tf.size(batch[names.ITEM_INDEX]), tf.float32), factor)
 
     def _gradients(self, batch: Dict[str, tf.Tensor], places: tf.Tensor) -> Any:
@@ -450,10 +475,11 @@ class Fit(Loop):
         }
         return {**batch, **shaped}
 
-    def _relative_length(self, index: tf.Tensor) -> tf.Tensor:
-        """The mean length of the windows of all replicas' shares over that of all windows."""
-        real = index != names.PADDING_INDEX
+    def _relative_targets(self, index: tf.Tensor) -> tf.Tensor:
+        """The targets to expect of a window of all replicas' shares, over those of any window."""
+        lengths = tf.reduce_sum(tf.cast(index != names.PADDING_INDEX, tf.float32), axis=1)
         # A window that only fills a shape up is all padding.
-        parts = [tf.cast(real, tf.float32), tf.cast(tf.reduce_any(real, axis=1), tf.float32)]
-        events, windows = tf.unstack(sum_over_replicas(tf.stack([tf.reduce_sum(part) for part in parts])))
-        return tf.math.divide_no_nan(events, windows) / self._mean_length
+        real = tf.cast(lengths > 0, tf.float32)
+        parts = [tf.reduce_sum(self.model.expected_targets(lengths) * real), tf.reduce_sum(real)]
+        targets, windows = tf.unstack(sum_over_replicas(tf.stack(parts)))
+        return tf.math.divide_no_nan(targets, windows) / self._mean_targets

@@ -116,9 +116,9 @@ class SampledSoftmax(_Sampled):
 class BCE(_Sampled):
     """Binary cross-entropy of the target plus that of each of its negatives.
 
-    SASRec (ICDM 2018), eq. (7), for n = 1; TP (KDD 2020), eq. (2); with more negatives, scores are
-    counted from `_prior_logit`. Where negatives are not
-    drawn uniformly, all logits are lowered by log(N q) (noise-contrastive estimation:
+    SASRec (ICDM 2018), eq. (7), for n = 1; TP (KDD 2020), eq. (2); but negatives may be items that the user has
+    at other places, which the papers leave out. With more negatives, scores are counted from `_prior_logit`.
+    Where negatives are not drawn uniformly, all logits are lowered by log(N q) (noise-contrastive estimation:
     Gutmann and Hyvarinen, AISTATS 2010), so that the scores come to what uniform draws make
     of them (but for the target's being left out), with another variance. Without the
     correction they come to the logarithm of how much likelier an item is than q says.

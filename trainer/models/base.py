@@ -123,6 +123,10 @@ class SequenceModel(tfrs.Model):
         labels = tf.concat([history[:, 1:], target], axis=1) - names.FIRST_INDEX
         return labels, (history != names.PADDING_INDEX) & (labels >= 0)
 
+    def expected_targets(self, lengths: tf.Tensor) -> tf.Tensor:
+        """How many targets windows of so many events have on average, `[B]` float32 to `[B]`."""
+        return lengths
+
     def target_weights(self, features: Features) -> Optional[tf.Tensor]:
         """What the loss of each target is multiplied by, `[B, L]` float32; None: all weigh 1."""
         return None
@@ -132,9 +136,7 @@ class SequenceModel(tfrs.Model):
 
         Targets that are padding or out of vocabulary do not count; see `sum_losses`.
         """
-        states = self.encode_positions(features, training=training)
-        labels, counted = self.targets(features)
-        return self.sum_losses(states, labels, counted, self.target_weights(features))
+        return self._loss_of(self.encode_positions(features, training=training), features)
 
     def loss_and_embedding(
         self, features: Features, training: bool = True
@@ -144,9 +146,17 @@ class SequenceModel(tfrs.Model):
         if own or type(self).encode is not SequenceModel.encode:
             return (*self.summed_loss(features, training), self.encode(features, training=training))
         states = self.encode_positions(features, training=training)
+        return (*self._loss_of(states, features), states[:, -1])
+
+    def penalty(self, features: Features, counted: tf.Tensor) -> Any:
+        """What a model adds to the summed loss of a batch with these targets (`[B, L]` bool), a scalar."""
+        del features, counted
+        return 0.0
+
+    def _loss_of(self, states: tf.Tensor, features: Features) -> Tuple[tf.Tensor, tf.Tensor]:
         labels, counted = self.targets(features)
         total, count = self.sum_losses(states, labels, counted, self.target_weights(features))
-        return total, count, states[:, -1]
+        return total + self.penalty(features, counted), count
 
     def sum_losses(
         self, states: tf.Tensor, labels: tf.Tensor, counted: tf.Tensor, weights: Optional[tf.Tensor] = None

@@ -83,6 +83,11 @@ class BERT4Rec(base.EmbeddingModel):
         # Eq. (7), with the normalisation that BERT has after this layer.
         return self._output_norm(self._project(hidden))
 
+    def expected_targets(self, lengths: tf.Tensor) -> tf.Tensor:
+        """One in a window of which only the last item is masked, else `mask_ratio` of it, but at least one."""
+        ratio, alone = self.settings.mask_ratio, self.settings.last_share
+        return alone + (1.0 - alone) * (ratio * lengths + (1.0 - ratio) ** lengths)
+
     def masks(self, known: tf.Tensor, training: bool = True) -> tf.Tensor:
         """Draws which items are masked, and so are targets.
 

@@ -1,7 +1,7 @@
 """CASM: context-aware sequential model for multi-behaviour recommendation (Elsayed, Rashed and
 Schmidt-Thieme, arXiv 2312.09684)."""
 
-from typing import List, Tuple
+from typing import Any, List, Tuple
 
 import tensorflow as tf
 
@@ -134,10 +134,8 @@ class CASM(base.EmbeddingModel):
             return tf.exp(-self._log_variance(features))
         return tf.gather(self._weights, self._target_behaviors(features))
 
-    def summed_loss(self, features: base.Features, training: bool = True) -> Tuple[tf.Tensor, tf.Tensor]:
-        """As `base.SequenceModel.summed_loss`; with learned weights, s_b is added for each target."""
-        total, count = super().summed_loss(features, training)
-        if self._learned:
-            _, counted = self.targets(features)
-            total += tf.reduce_sum(self._log_variance(features) * tf.cast(counted, tf.float32))
-        return total, count
+    def penalty(self, features: base.Features, counted: tf.Tensor) -> Any:
+        """With learned weights, the sum of s_b over the targets."""
+        if not self._learned:
+            return 0.0
+        return tf.reduce_sum(self._log_variance(features) * tf.cast(counted, tf.float32))

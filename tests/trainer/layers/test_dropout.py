@@ -19,6 +19,8 @@ def test_expectation_rate_and_reproduction():
     np.testing.assert_array_equal(layer(ones, training=True), first)
     np.testing.assert_array_equal(layer(ones, training=False), ones)
     np.testing.assert_array_equal(dropout.Dropout(0.0, generator)(ones, training=True), ones)
+    # The nearest that it can do: one element of 256 is kept.
+    assert np.isfinite(dropout.Dropout(0.9999, generator)(ones, training=True)).all()
 
 
 def test_neighbours_are_independent():

@@ -1,6 +1,5 @@
 """The training loop of models of exposures."""
 
-
 import numpy as np
 import pytest
 import tensorflow as tf

@@ -90,17 +90,21 @@ class Killed(Exception):
 
 
 @pytest.mark.parametrize(
-    "where, windows",
-    [("between epochs", blocks), ("within an epoch", blocks), ("within an epoch", uneven)],
+    "where, windows, replicas",
+    [("between epochs", blocks, 1), ("within an epoch", uneven, 1), ("within an epoch", uneven, 2)],
 )
-def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(tmp_path, where, windows, monkeypatch):
+def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(
+    tmp_path, where, windows, replicas, monkeypatch
+):
+    """Also where the replicas' shares of a batch, and so the numbers that they draw, differ."""
     monkeypatch.setattr(fit, "_STEPS_PER_CALL", 2)
-    whole = loop(tmp_path / "whole", train=windows())
+    devices = [f"CPU:{n}" for n in range(replicas)]
+    whole = loop(tmp_path / "whole", train=windows(), devices=devices)
     assert len(whole._widths) == (3 if windows is uneven else 1)
     expected = whole.run()
 
     settings = {"checkpoint_seconds": 1e-9}
-    killed = loop(tmp_path / "killed", settings, train=windows())
+    killed = loop(tmp_path / "killed", settings, train=windows(), devices=devices)
     save, saves = killed._save, []
 
     def save_and_die():
@@ -115,9 +119,11 @@ def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(tmp_path, where,
         killed.run()
     assert (saves[-1] == 0) == (where == "between epochs")
 
-    resumed = loop(tmp_path / "killed", settings, train=windows())
+    spent = float(killed._seconds)
+    assert (spent > 0) == (where == "within an epoch")
+    resumed = loop(tmp_path / "killed", settings, train=windows(), devices=devices)
     found = resumed.run()
-    assert found["resumed_from_epoch"] == 1
+    assert found["resumed_from_epoch"] == 1 and found["epochs"][1]["seconds"] > spent
     assert_equal(resumed, whole)
     assert [e["loss"] for e in found["epochs"]] == [e["loss"] for e in expected["epochs"]]
     assert found["best_epoch"] == expected["best_epoch"]
@@ -200,8 +206,20 @@ def test_no_epochs_measures_the_initial_weights(tmp_path):
 
 
 def test_time_limit(tmp_path):
-    history = loop(tmp_path, {"epochs": 500, "patience": 500, "max_seconds": 0.01}).run()
-    assert history["stopped"] == "max_seconds" and len(history["epochs"]) == 1
+    """The last epoch is measured, whatever ends the training."""
+    one = loop(tmp_path, {"epochs": 500, "patience": 500, "max_seconds": 0.01, "evaluate_every": 7})
+    history = one.run()
+    assert history["stopped"] == "max_seconds" and len(history["epochs"]) == history["best_epoch"] == 1
+
+
+def test_patience_is_asked_where_it_was_measured(tmp_path, monkeypatch):
+    """With fewer epochs of it than between two evaluations."""
+    one = loop(tmp_path, {"epochs": 40, "evaluate_every": 4, "patience": 2})
+    scores = iter([0.1, 0.2, 0.2])
+    monkeypatch.setattr(one.evaluation, "evaluate", lambda: {"ndcg@10": next(scores)})
+    history = one.run()
+    assert history["stopped"] == "patience" and history["best_epoch"] == 8
+    assert [e["epoch"] for e in history["epochs"] if "ndcg@10" in e] == [4, 8, 12] and one._epoch == 12
 
 
 def test_a_loss_that_is_no_number_stops_with_advice(tmp_path):

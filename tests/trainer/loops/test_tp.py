@@ -371,16 +371,17 @@ def test_one_inner_step_without_an_adversary_is_plain_training_on_the_same_batch
             )
 
 
-@pytest.mark.parametrize("where", ["between epochs", "within an epoch"])
-def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(tmp_path, where, monkeypatch):
+@pytest.mark.parametrize("where, replicas", [("between epochs", 1), ("within an epoch", 2)])
+def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(tmp_path, where, replicas, monkeypatch):
     monkeypatch.setattr(fit, "_STEPS_PER_CALL", 2)
-    whole = real_loop(tmp_path / "whole")
+    devices = [f"CPU:{n}" for n in range(replicas)]
+    whole = real_loop(tmp_path / "whole", devices=devices)
     expected = whole.run()
     steps = whole._epoch_steps()
     saves_an_epoch = -(-steps // 2)
     assert saves_an_epoch >= 3
 
-    killed = real_loop(tmp_path / "killed", {"checkpoint_seconds": 1e-9})
+    killed = real_loop(tmp_path / "killed", {"checkpoint_seconds": 1e-9}, devices=devices)
     save, saves = killed._save, []
 
     def save_and_die():
@@ -394,7 +395,7 @@ def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(tmp_path, where,
         killed.run()
     assert (saves[-1] == 0) == (where == "between epochs")
 
-    resumed = real_loop(tmp_path / "killed", {"checkpoint_seconds": 1e-9})
+    resumed = real_loop(tmp_path / "killed", {"checkpoint_seconds": 1e-9}, devices=devices)
     found = resumed.run()
     assert found["resumed_from_epoch"] == 1
     test_fit.assert_equal(resumed, whole)

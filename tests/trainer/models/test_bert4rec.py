@@ -123,3 +123,16 @@ def test_post_norm_block_equals_numpy():
     np.testing.assert_allclose(
         found, norm(hidden + np.maximum(hidden @ inner, 0) @ outer), rtol=1e-3, atol=1e-4
     )
+
+
+def test_expected_targets_are_the_mean_of_what_is_drawn():
+    model = harness.build({**SMALL, "mask_ratio": 0.3, "last_share": 0.2})
+    length = harness.LENGTH
+    lengths = np.repeat([1, 2, length], 4000)
+    known = tf.constant(np.arange(length) >= length - lengths[:, np.newaxis])
+    drawn = tf.reduce_sum(tf.cast(model.masks(known), tf.float32), axis=1).numpy()
+    expected = model.expected_targets(tf.constant(lengths, tf.float32)).numpy()
+    for n in (1, 2, length):
+        where = lengths == n
+        error = drawn[where].std() / np.sqrt(where.sum())
+        assert drawn[where].mean() == pytest.approx(expected[where][0], abs=4 * error + 1e-6)
