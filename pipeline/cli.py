@@ -489,6 +489,8 @@ def _compile(options: argparse.Namespace) -> int:
     print(
         f"{spec}\n{schema}: copy it to {kubeflow.schema_place(experiment, options.root)} before the first run"
     )
+    for line in kubeflow.out_of_reach(experiment, options.root):
+        print(f"footfall: warning: {line}", file=sys.stderr)
     return 0
 
 

@@ -219,6 +219,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     """REST as in TensorFlow Serving: predict, status, metadata; and `/healthz`."""
 
     protocol_version = "HTTP/1.1"
+    # Seconds without a byte of a request that has begun.
+    timeout = 60
     server: _HTTPServer
 
     def do_GET(self) -> None:
@@ -232,7 +234,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         match = re.fullmatch(r"/v1/models/([^/:]+)(?:/versions/(\d+))?:predict", self.path)
-        length = int(self.headers.get("Content-Length") or 0)
+        written = self.headers.get("Content-Length") or "0"
+        if not re.fullmatch(r"[0-9]{1,18}", written):
+            self.close_connection = True
+            self._answer(400, {"error": f"Content-Length is a number of bytes, found {written!r}"})
+            return
+        length = int(written)
         if length > self.server.owner.max_message_bytes:
             self.close_connection = True
             # A client that is still sending when the connection closes never sees the answer.
@@ -294,6 +301,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if not isinstance(request, dict) or ("instances" in request) == ("inputs" in request):
             raise model_store.RequestError("INVALID_ARGUMENT", "a request has either 'instances' or 'inputs'")
         name = request.get("signature_name", "serving_default")
+        if not isinstance(name, str):
+            raise model_store.RequestError("INVALID_ARGUMENT", f"'signature_name' is a text, found {name!r}")
         specs = model.signature(name).structured_input_signature[1]
         values = _columns(request, specs)
         try:
@@ -345,7 +354,10 @@ def _columns(request: Dict[str, Any], specs: Dict[str, tf.TensorSpec]) -> Dict[s
 
 def _decode(value: Any) -> Any:
     if isinstance(value, dict) and set(value) == {"b64"}:
-        return base64.b64decode(value["b64"])
+        try:
+            return base64.b64decode(value["b64"])
+        except (TypeError, ValueError) as error:
+            raise model_store.RequestError("INVALID_ARGUMENT", f"'b64' is not base64: {error}") from error
     if isinstance(value, list):
         return [_decode(item) for item in value]
     return value

@@ -1,11 +1,14 @@
 """BehaviorExampleGen: from a behaviour log to windowed examples."""
 
+import hashlib
 import re
-from typing import Tuple
+from typing import Any, Dict, Tuple
 
+from apache_beam.io import filesystems
 from tfx import types
 from tfx.components.example_gen import component as example_gen
 from tfx.components.example_gen import driver
+from tfx.components.example_gen import utils
 from tfx.dsl.components.base import executor_spec
 from tfx.proto import example_gen_pb2
 from tfx.types import component_spec
@@ -37,12 +40,36 @@ class BehaviorExampleGenSpec(component_spec.ComponentSpec):
     }
 
 
+class SpansDriver(driver.FileBasedDriver):
+    """TFX's driver, to which a span that is read is input even if it is not the newest.
+
+    TFX looks at the files of the newest span only: events that come late, to an older one, would leave the
+    windows of before in the cache.
+    """
+
+    def resolve_exec_properties(self, exec_properties: Dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """As TFX's, with the files of all spans that are read in the fingerprint."""
+        found = super().resolve_exec_properties(exec_properties, *args, **kwargs)
+        log = spec.LogSpec.from_json(found["log"])
+        if "{SPAN" in log.path:
+            paths = executor.span_patterns(log, found[utils.SPAN_PROPERTY_NAME])
+            files = [
+                (file.path, file.size_in_bytes, file.last_updated_in_seconds)
+                for matched in filesystems.FileSystems.match(paths)
+                for file in matched.metadata_list
+            ]
+            digest = hashlib.sha256(repr(files).encode()).hexdigest()[:16]
+            found[utils.FINGERPRINT_PROPERTY_NAME] += f",spans:{digest}"
+        return found
+
+
 class BehaviorExampleGen(example_gen.FileBasedExampleGen):
     """Reads a behaviour log, and cuts it into the windows of `train`, `eval` and `test`.
 
     A path with `{SPAN}` (and `{VERSION}`) is resolved by TFX's driver to the newest span;
     the executor reads that span and the `log.spans - 1` before it, since a window of today
-    needs the events of yesterday.
+    needs the events of yesterday. (Kubeflow has a driver of its own, which looks at the newest span alone:
+    there, late events of older ones come in with the next span.)
 
     Outputs:
       examples: gzip TFRecords of tf.Examples (see `schemas.names`), a file a shard.
@@ -56,7 +83,7 @@ class BehaviorExampleGen(example_gen.FileBasedExampleGen):
 
     SPEC_CLASS = BehaviorExampleGenSpec
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
-    DRIVER_CLASS = driver.FileBasedDriver
+    DRIVER_CLASS = SpansDriver
 
     def __init__(self, log: spec.LogSpec, window: spec.WindowSpec, split: spec.SplitSpec, code: str = ""):
         base, pattern = split_path(log.path)

@@ -8,6 +8,7 @@ folder, so memory is bounded by a block and a shard, whatever the runner holds i
 """
 
 import collections
+import contextlib
 import dataclasses
 import json
 import logging
@@ -151,36 +152,40 @@ class _ReadAndScatter(beam.DoFn):
         # A bundle that is tried again writes the same names: nothing is there twice.
         self._name = self._name or f"{source.index:06d}-{source.row_group or 0:06d}"
         self._report.rows.setdefault(source.path, 0)
-        rejects: List[readers.Reject] = []
-        for block in readers.read(source, self._log):
-            self._report.rows[source.path] += block.rows
-            rejects.extend(block.rejects)
-            if not block.batch.num_rows:
-                continue
-            table = pa.Table.from_batches([block.batch])
-            file = pa.array(np.full(table.num_rows, source.index, np.int32))
-            self._tables.append(table.append_column(readers.FILE, file))
-            self._rows += table.num_rows
-            if self._counts_times:
-                self._histograms.append(TimeHistogram.of(table.column(names.TIMESTAMP).to_numpy()))
-            if self._rows >= _SCATTER_ROWS:
-                self._flush()
-        if rejects:
-            self._reject(source, rejects)
+        with contextlib.ExitStack() as stack:
+            rejected = None
+            for block in readers.read(source, self._log):
+                self._report.rows[source.path] += block.rows
+                if block.rejects:
+                    rejected = rejected or stack.enter_context(fileio.open(self._rejected_path(source), "w"))
+                    rejected.write("".join(reject.to_json() + "\n" for reject in block.rejects))
+                    self._count(source, block.rejects)
+                if block.batch.num_rows:
+                    self._keep(source, block.batch)
         return iter(())
 
-    def _reject(self, source: readers.Source, rejects: List[readers.Reject]) -> None:
+    def _keep(self, source: readers.Source, batch: pa.RecordBatch) -> None:
+        table = pa.Table.from_batches([batch])
+        file = pa.array(np.full(table.num_rows, source.index, np.int32))
+        self._tables.append(table.append_column(readers.FILE, file))
+        self._rows += table.num_rows
+        if self._counts_times:
+            self._histograms.append(TimeHistogram.of(table.column(names.TIMESTAMP).to_numpy()))
+        if self._rows >= _SCATTER_ROWS:
+            self._flush()
+
+    def _rejected_path(self, source: readers.Source) -> str:
+        name = f"rejected-{source.index:06d}-{source.row_group or 0:06d}.jsonl"
+        return posixpath.join(self._rejected, name)
+
+    def _count(self, source: readers.Source, rejects: List[readers.Reject]) -> None:
         report = self._report
         report.rejected[source.path] = report.rejected.get(source.path, 0) + len(rejects)
         for reject in rejects:
             # The counts in a "wrong column count" reason would make a reason of each row.
             reason = reject.reason.split(":")[0]
             report.reasons[reason] = report.reasons.get(reason, 0) + 1
-        report.examples.extend(rejects[:_REJECT_EXAMPLES])
-        path = posixpath.join(
-            self._rejected, f"rejected-{source.index:06d}-{source.row_group or 0:06d}.jsonl"
-        )
-        _write(path, "".join(r.to_json() + "\n" for r in rejects))
+        report.examples = (report.examples + rejects)[:_REJECT_EXAMPLES]
 
     def _flush(self) -> None:
         if not self._tables:

@@ -1,10 +1,12 @@
 """A filesystem push that a server never sees half done."""
 
+import contextlib
+import fcntl
 import os
 import posixpath
 import time
 import uuid
-from typing import Any, Dict, List
+from typing import Any, Dict, Iterator, List
 
 from tfx.components.pusher import executor as pusher
 from tfx.dsl.io import fileio
@@ -56,30 +58,50 @@ def push(model_path: str, base: str) -> int:
 
     On a local disk the version appears with one rename. A bucket has no rename of folders:
     there `saved_model.pb`, by which a server tells that a version is there, is copied last.
-    The model that is the newest version already is not pushed again.
+    The model that is the newest version already is not pushed again. On a local disk a push waits for
+    another one to the same place.
 
     Returns:
       The version: the time in seconds, or one above the newest where that is not larger.
     """
     fileio.makedirs(base)
-    newest = versions(base)[-1:]
-    if newest and _same(model_path, posixpath.join(base, str(newest[0]))):
-        return newest[0]
-    version = max(int(time.time()), *(v + 1 for v in newest), 1)
-    final = posixpath.join(base, str(version))
     if "://" in base:
-        _copy(model_path, final)
+        newest = versions(base)[-1:]
+        if newest and _same(model_path, posixpath.join(base, str(newest[0]))):
+            return newest[0]
+        version = _next(newest)
+        _copy(model_path, posixpath.join(base, str(version)))
         return version
-    for left in fileio.listdir(base):
-        # Of a push that was killed.
-        if left.startswith(_PARTIAL):
-            fileio.rmtree(posixpath.join(base, left))
-    partial = posixpath.join(base, f"{_PARTIAL}{uuid.uuid4().hex}")
-    _copy(model_path, partial)
-    _sync(partial)
-    os.rename(partial, final)
-    _sync_folder(base)
-    return version
+    with _locked(base):
+        newest = versions(base)[-1:]
+        if newest and _same(model_path, os.path.join(base, str(newest[0]))):
+            return newest[0]
+        for left in os.listdir(base):
+            # Of a push that was killed.
+            if left.startswith(_PARTIAL):
+                fileio.rmtree(os.path.join(base, left))
+        partial = os.path.join(base, f"{_PARTIAL}{uuid.uuid4().hex}")
+        _copy(model_path, partial)
+        _sync(partial)
+        version = _next(newest)
+        os.rename(partial, os.path.join(base, str(version)))
+        _sync_folder(base)
+        return version
+
+
+def _next(newest: List[int]) -> int:
+    return max(int(time.time()), *(v + 1 for v in newest), 1)
+
+
+@contextlib.contextmanager
+def _locked(folder: str) -> Iterator[None]:
+    """Keeps other pushes out of a local folder; it is let go of when the process ends, however it does."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _same(model_path: str, version: str) -> bool:

@@ -2,13 +2,13 @@
 
 import os
 import posixpath
-from typing import Tuple
+from typing import List, Tuple
 
 import schemas  # noqa: F401  selects Keras 2
 from pipeline import config, datasets, window_schema
 
 IMAGE = "footfall:latest"
-_SPEC_EXAMPLE_ROOT = "gs://BUCKET/footfall"
+EXAMPLE_ROOT = "gs://BUCKET/footfall"
 
 
 def schema_place(experiment: config.Experiment, root: str) -> str:
@@ -16,8 +16,23 @@ def schema_place(experiment: config.Experiment, root: str) -> str:
     return posixpath.join(root, experiment.name, "schema", window_schema.file_name(experiment))
 
 
+def out_of_reach(experiment: config.Experiment, root: str) -> List[str]:
+    """What a cluster cannot read or keep of a compiled pipeline, a line each."""
+    log, pushed = datasets.resolve(experiment.log.path), experiment.push.destination
+    found = []
+    if "://" not in log:
+        found.append(f"log.path is {log}, of this machine: set log.path to one that the cluster can read")
+    if root == EXAMPLE_ROOT:
+        found.append(f"--root is an example: {root}")
+    elif "://" not in root and not root.startswith("/"):
+        found.append(f"--root is {root}: a bucket, or a volume's absolute path, would outlast a pod")
+    if pushed and "://" not in pushed and not pushed.startswith("/"):
+        found.append(f"push.destination is {pushed}: a pod would push to its own disk")
+    return found
+
+
 def compile_pipeline(
-    experiment: config.Experiment, output: str, root: str = _SPEC_EXAMPLE_ROOT, image: str = IMAGE
+    experiment: config.Experiment, output: str, root: str = EXAMPLE_ROOT, image: str = IMAGE
 ) -> Tuple[str, str]:
     """Writes the spec of an experiment, and the schema of its windows beside it; nothing is run or read.
 

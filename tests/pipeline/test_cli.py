@@ -84,6 +84,26 @@ def test_every_shipped_experiment_compiles_to_a_spec_that_kfp_loads(name, tmp_pa
     assert "gs://bucket/root" in text and str(tmp_path) not in text
 
 
+@pytest.mark.parametrize(
+    "overrides, root, words",
+    [
+        ([], "gs://bucket/root", ["log.path is "]),
+        (["log.path=gs://b/*.csv"], "gs://BUCKET/footfall", ["--root is an example"]),
+        (
+            ["log.path=gs://b/*.csv", "push.destination=models"],
+            "out",
+            ["--root is out", "push.destination is models"],
+        ),
+        (["log.path=gs://b/*.csv", "push.destination=/mnt/models"], "/gcs/out", []),
+    ],
+)
+def test_what_a_cluster_cannot_reach_is_told(overrides, root, words):
+    from pipeline.runners import kubeflow
+
+    found = kubeflow.out_of_reach(config.load(config.find("ml100k-sasrec"), overrides), root)
+    assert len(found) == len(words) and all(word in line for word, line in zip(words, found))
+
+
 def test_a_search_is_part_of_the_compiled_pipeline(tmp_path):
     from pipeline.runners import kubeflow
 

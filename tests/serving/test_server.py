@@ -2,6 +2,7 @@
 
 import base64
 import concurrent.futures
+import http.client
 import json
 import os
 import shutil
@@ -197,6 +198,13 @@ def test_rest_as_tensorflow_serving(running, client):
         ("/v1/models/other:predict", {"instances": ["x"]}, 404, "no model 'other'"),
         ("/v1/models/toy/versions/9:predict", {"instances": ["x"]}, 404, "version 9 is not loaded"),
         ("/v1/models/toy:predict", {"signature_name": "x", "instances": ["x"]}, 404, "no signature"),
+        (
+            "/v1/models/toy:predict",
+            {"signature_name": [1], "instances": ["x"]},
+            400,
+            "'signature_name' is a text",
+        ),
+        ("/v1/models/toy:predict", {"instances": [{"b64": 5}]}, 400, "'b64' is not base64"),
         ("/v1/models/toy:classify", {}, 404, "nothing at"),
         ("/v1/models/toy:predict", b" " * (1 << 21), 413, "at most 1048576 bytes"),
     ],
@@ -204,6 +212,17 @@ def test_rest_as_tensorflow_serving(running, client):
 def test_rest_errors(running, path, body, status, words):
     found, answer = rest(running, path, body)
     assert found == status and words in answer["error"]
+
+
+@pytest.mark.parametrize("length", ["-1", "many"])
+def test_a_length_that_is_none_is_answered(running, length):
+    connection = http.client.HTTPConnection("127.0.0.1", running.rest_port, timeout=20)
+    connection.putrequest("POST", "/v1/models/toy:predict")
+    connection.putheader("Content-Length", length)
+    connection.endheaders()
+    answer = connection.getresponse()
+    assert answer.status == 400 and "Content-Length is a number" in json.loads(answer.read())["error"]
+    connection.close()
 
 
 def test_a_request_over_the_size_is_refused(running):
@@ -221,8 +240,8 @@ def test_new_versions_come_without_a_dropped_request(base, tmp_path):
         stop, answers, failures = threading.Event(), [], []
 
         def ask():
-            # No retries: each request has to be answered at once.
-            with client_lib.Client(address, "toy") as one:
+            # However long it takes on a busy machine.
+            with client_lib.Client(address, "toy", timeout_s=60) as one:
                 while not stop.is_set():
                     try:
                         answers.append(one.recommend([HISTORY], k=3)[0].item_ids)

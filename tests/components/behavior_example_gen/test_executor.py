@@ -13,7 +13,7 @@ import pyarrow.parquet
 import pytest
 import zstandard
 
-from components.behavior_example_gen import executor, profile, readers, spec
+from components.behavior_example_gen import component, executor, profile, readers, spec
 from schemas import errors, names
 from tests.components.behavior_example_gen import harness, reference, test_windows
 
@@ -352,6 +352,30 @@ def test_spans_bring_new_days_and_keep_history(tmp_path):
     assert harness.run(tmp_path / "third", log, span=2)[1]["events"] == 120
     limited = log.model_copy(update={"spans": 1})
     assert harness.run(tmp_path / "fourth", limited, span=3)[1]["events"] == 60
+
+
+def test_late_events_of_an_older_span_are_no_cached_input(tmp_path):
+    for number in (1, 2):
+        (tmp_path / f"day-{number}").mkdir()
+        harness.write_csv(tmp_path / f"day-{number}" / "log.csv", log_rows())
+
+    def fingerprint(**settings):
+        log = spec.LogSpec(path=str(tmp_path / "day-{SPAN}" / "*.csv"), **settings)
+        made = component.BehaviorExampleGen(log, spec.NextWindow(length=5), spec.SplitSpec())
+        driver = component.BehaviorExampleGen.DRIVER_CLASS(None)
+        found = driver.resolve_exec_properties(dict(made.exec_properties), None, None)
+        assert found["span"] == 2
+        return found["input_fingerprint"]
+
+    before, newest = fingerprint(), fingerprint(spans=1)
+    assert fingerprint() == before
+    with open(tmp_path / "day-1" / "log.csv", "a", encoding="utf-8") as stream:
+        stream.write("late,i1,5\n")
+    changed = fingerprint()
+    harness.write_csv(tmp_path / "day-1" / "more.csv", log_rows(3))
+    assert len({before, changed, fingerprint()}) == 3
+    # What is not read does not count.
+    assert fingerprint(spans=1) == newest
 
 
 def test_newest_version_of_a_span(tmp_path):

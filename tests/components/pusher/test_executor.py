@@ -1,9 +1,13 @@
 """Pushes that are whole or not there."""
 
+import concurrent.futures
 import os
+import pathlib
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -68,6 +72,29 @@ executor.push(sys.argv[1], sys.argv[2])
     assert any(name.startswith(".pushing-") for name in os.listdir(base))
     version = executor.push(model, str(base))
     assert os.listdir(base) == [str(version)]
+
+
+def test_pushes_to_one_place_wait_for_each_other(model, tmp_path, monkeypatch):
+    """A push takes away what a killed one has left, but not what another is about to finish."""
+    base, copy, copying = str(tmp_path / "serving"), executor._copy, threading.Semaphore(0)
+
+    def slow(source, target):
+        copying.release()
+        copy(source, target)
+        time.sleep(0.5)
+
+    monkeypatch.setattr(executor, "_copy", slow)
+    other = str(tmp_path / "other")
+    shutil.copytree(model, other)
+    pathlib.Path(other, "fingerprint.pb").write_bytes(b"another")
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        first = pool.submit(executor.push, model, base)
+        assert copying.acquire(timeout=60)
+        second = pool.submit(executor.push, other, base)
+        assert first.result(60) < second.result(60)
+    assert executor.versions(base) == [first.result(), second.result()]
+    for version in executor.versions(base):
+        assert len(os.listdir(os.path.join(base, str(version), "variables"))) == 50
 
 
 def test_the_graph_is_copied_last(model, tmp_path, monkeypatch):
