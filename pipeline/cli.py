@@ -18,6 +18,7 @@ from schemas import errors
 _DEMO = "ml100k-sasrec"
 _DEMO_DATA = "ml-100k"
 _DEMO_SHOWN = 10
+_EXAMPLE_ROOT = "gs://BUCKET/footfall"
 
 
 def main() -> None:
@@ -166,7 +167,7 @@ def _parser() -> argparse.ArgumentParser:
     compiled.add_argument("--target", choices=("kubeflow", "vertex"), default="kubeflow")
     compiled.add_argument("-o", "--output", required=True, help="of the spec; .yaml or .json")
     compiled.add_argument(
-        "--root", default="gs://BUCKET/footfall", help="of all the pipeline keeps (default: %(default)s)"
+        "--root", default=_EXAMPLE_ROOT, help="of all the pipeline keeps (default: %(default)s)"
     )
     compiled.add_argument(
         "--image", default="footfall:latest", help="with Footfall in it (default: %(default)s)"
@@ -489,7 +490,7 @@ def _compile(options: argparse.Namespace) -> int:
     print(
         f"{spec}\n{schema}: copy it to {kubeflow.schema_place(experiment, options.root)} before the first run"
     )
-    for line in kubeflow.out_of_reach(experiment, options.root):
+    for line in kubeflow.out_of_reach(experiment, options.root, _EXAMPLE_ROOT):
         print(f"footfall: warning: {line}", file=sys.stderr)
     return 0
 

@@ -2,13 +2,12 @@
 
 import os
 import posixpath
-from typing import List, Tuple
+from typing import List, Optional, Tuple
 
 import schemas  # noqa: F401  selects Keras 2
 from pipeline import config, datasets, window_schema
 
 IMAGE = "footfall:latest"
-EXAMPLE_ROOT = "gs://BUCKET/footfall"
 
 
 def schema_place(experiment: config.Experiment, root: str) -> str:
@@ -16,13 +15,13 @@ def schema_place(experiment: config.Experiment, root: str) -> str:
     return posixpath.join(root, experiment.name, "schema", window_schema.file_name(experiment))
 
 
-def out_of_reach(experiment: config.Experiment, root: str) -> List[str]:
-    """What a cluster cannot read or keep of a compiled pipeline, a line each."""
+def out_of_reach(experiment: config.Experiment, root: str, example: Optional[str] = None) -> List[str]:
+    """What a cluster cannot read or keep of a compiled pipeline, a line each; `example` is a root that is none."""
     log, pushed = datasets.resolve(experiment.log.path), experiment.push.destination
     found = []
-    if "://" not in log:
+    if "://" not in log and (log != experiment.log.path or not log.startswith("/")):
         found.append(f"log.path is {log}, of this machine: set log.path to one that the cluster can read")
-    if root == EXAMPLE_ROOT:
+    if root == example:
         found.append(f"--root is an example: {root}")
     elif "://" not in root and not root.startswith("/"):
         found.append(f"--root is {root}: a bucket, or a volume's absolute path, would outlast a pod")
@@ -32,7 +31,7 @@ def out_of_reach(experiment: config.Experiment, root: str) -> List[str]:
 
 
 def compile_pipeline(
-    experiment: config.Experiment, output: str, root: str = EXAMPLE_ROOT, image: str = IMAGE
+    experiment: config.Experiment, output: str, root: str, image: str = IMAGE
 ) -> Tuple[str, str]:
     """Writes the spec of an experiment, and the schema of its windows beside it; nothing is run or read.
 

@@ -100,7 +100,9 @@ def test_every_shipped_experiment_compiles_to_a_spec_that_kfp_loads(name, tmp_pa
 def test_what_a_cluster_cannot_reach_is_told(overrides, root, words):
     from pipeline.runners import kubeflow
 
-    found = kubeflow.out_of_reach(config.load(config.find("ml100k-sasrec"), overrides), root)
+    found = kubeflow.out_of_reach(
+        config.load(config.find("ml100k-sasrec"), overrides), root, "gs://BUCKET/footfall"
+    )
     assert len(found) == len(words) and all(word in line for word, line in zip(words, found))
 
 
