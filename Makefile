@@ -6,5 +6,6 @@ env:
 demo: env
 	@.venv/bin/footfall demo
 
+# Processes that import TensorFlow and TFX start in a third of the time where Python may keep their bytecode.
 test: env
-	@.venv/bin/python -m pytest
+	@env -u PYTHONDONTWRITEBYTECODE .venv/bin/python -m pytest

@@ -11,12 +11,19 @@ import pytest
 
 import schemas  # noqa: F401  selects Keras 2 before any test imports TensorFlow
 
-import tensorflow as tf
 
-# Two of them on every machine, for what several replicas do; to be said before TensorFlow starts.
-tf.config.set_logical_device_configuration(
-    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
-)
+def pytest_configure(config):
+    """Two devices on every machine, for what several replicas do; to be said before TensorFlow starts.
+
+    xdist's own process, which only hands tests out, does without TensorFlow.
+    """
+    if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
+        import tensorflow as tf
+
+        tf.config.set_logical_device_configuration(
+            tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+        )
+
 
 _KEYS = itertools.count(100_000, 100_000)
 _SHARED_DATA = pathlib.Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -41,5 +48,7 @@ def collective_keys(monkeypatch):
 
     TensorFlow's own tests do the same. (A run makes only one, see `trainer.task`.)
     """
+    import tensorflow as tf
+
     each_another = property(lambda strategy: next(_KEYS))
     monkeypatch.setattr(tf.distribute.MirroredStrategy, "_collective_key_base", each_another)

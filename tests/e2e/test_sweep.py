@@ -5,13 +5,24 @@ import io
 import json
 
 import pytest
+import tensorflow as tf
 import yaml
 
 from components.evaluator import verdict
 from pipeline import cli
 from tests.e2e import walk
+from trainer import task
 
 SWEEP = ("sweep", "walk.yaml", "--grid", "training.epochs=0,3")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_device():
+    """As most machines have; the tests' processes have two."""
+    with pytest.MonkeyPatch.context() as patch:
+        strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+        patch.setattr(task, "_strategy", lambda: strategy)
+        yield
 
 
 @pytest.fixture(scope="module")

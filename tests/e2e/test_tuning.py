@@ -3,14 +3,25 @@
 import json
 
 import pytest
+import tensorflow as tf
 from tfx.orchestration.local import local_dag_runner
 import yaml
 
 from pipeline import config, lineage, report
 from pipeline.runners import local
 from tests.e2e import walk
+from trainer import task
 
 SPACE = {"model.dim": [15, 16], "training.learning_rate": [0.00001, 0.01]}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_device():
+    """As most machines have; the tests' processes have two."""
+    with pytest.MonkeyPatch.context() as patch:
+        strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+        patch.setattr(task, "_strategy", lambda: strategy)
+        yield
 
 
 @pytest.fixture(scope="module")

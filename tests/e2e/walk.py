@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 
@@ -49,7 +50,11 @@ def start(folder: pathlib.Path, *arguments: str) -> "subprocess.Popen[str]":
 def finish(folder: pathlib.Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     """A `footfall` command that ended, with all that it printed."""
     process = start(folder, *arguments)
-    printed, _ = process.communicate(timeout=400)
+    try:
+        printed, _ = process.communicate(timeout=400)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
     return subprocess.CompletedProcess(arguments, process.returncode, printed)
 
 

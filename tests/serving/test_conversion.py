@@ -1,10 +1,9 @@
 """A model of exposures: what is served equals what is computed offline, for any way to ask."""
 
 import base64
+import io
 import json
-import os
 import shutil
-import subprocess
 import sys
 import urllib.error
 import urllib.request
@@ -18,6 +17,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
 from components.transform import fields
+from pipeline import cli
 from schemas import names
 from serving import client as client_lib
 from serving import conversion
@@ -313,24 +313,16 @@ def test_warmup_requests_are_answered(shop, served):
     assert asked == {"predict", "predict_candidates"}
 
 
-def predict(running, *arguments, stdin=None):
-    command = [sys.executable, "-m", "pipeline.cli", "predict", f"127.0.0.1:{running.grpc_port}"]
-    root = os.path.dirname(os.path.dirname(os.path.abspath(client_lib.__file__)))
-    return subprocess.run(
-        [*command, "--name", "shop", *arguments],
-        input=stdin,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "PYTHONPATH": root},
-    )
+def predict(running, *arguments):
+    address = f"127.0.0.1:{running.grpc_port}"
+    return cli.execute(["predict", address, "--name", "shop", *arguments])
 
 
-def test_the_command_finds_out_what_it_asks(running, offline):
+def test_the_command_finds_out_what_it_asks(running, offline, monkeypatch, capsys):
     lines = "".join(json.dumps(plain(values)) + "\n" for values in ROWS[:3])
-    done = predict(running, "--exposures", "-", "--json", stdin=lines)
-    assert done.returncode == 0, done.stderr
-    found = [json.loads(line) for line in done.stdout.splitlines()]
+    monkeypatch.setattr(sys, "stdin", io.StringIO(lines))
+    assert predict(running, "--exposures", "-", "--json") == 0
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     np.testing.assert_allclose(table(found), offline[:3], rtol=1e-5)
-    done = predict(running, "--items", "i1,i2")
-    assert done.returncode == 2 and "a model of exposures, ask it with --exposure" in done.stderr
+    assert predict(running, "--items", "i1,i2") == 2
+    assert "a model of exposures, ask it with --exposure" in capsys.readouterr().err

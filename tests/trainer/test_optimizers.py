@@ -48,6 +48,24 @@ def test_updates_equal_the_formula(decay):
     np.testing.assert_allclose(two, by_hand(start[1], [s[2] for s in steps], 0.01, decay), rtol=1e-5)
 
 
+def test_the_norm_that_is_clipped_is_that_of_all_gradients():
+    """Of slices, that of their sum."""
+    rng = np.random.default_rng(2)
+    start = rng.normal(size=[2, ROWS, DIM]).astype(np.float32)
+    one, two = (tf.Variable(value) for value in start)
+    optimizer = fit.build_optimizer(config.TrainingSettings(learning_rate=0.01, clip_norm=0.5), steps=4)
+    optimizer.build([one, two])
+    clipped = []
+    for size in (1.0, 0.01, 10.0):
+        first, slices, dense = gradients(rng)
+        slices = tf.IndexedSlices(slices.values * size, slices.indices, slices.dense_shape)
+        optimizer.apply_gradients([(first * size, one), (slices, two)])
+        norm = size * np.sqrt((first**2).sum() + (dense**2).sum())
+        clipped.append([size * gradient * min(1.0, 0.5 / norm) for gradient in (first, dense)])
+    np.testing.assert_allclose(one, by_hand(start[0], [c[0] for c in clipped], 0.01), rtol=1e-5)
+    np.testing.assert_allclose(two, by_hand(start[1], [c[1] for c in clipped], 0.01), rtol=1e-5)
+
+
 @pytest.mark.parametrize("devices", [["CPU:0"], ["CPU:0", "CPU:1"]])
 def test_updates_equal_those_of_keras(devices):
     """With clipping, a schedule, and on replicas.

@@ -31,7 +31,7 @@ def windows(size: int, users: int, better: float, seed: int = 7, tail_share: flo
     rng = np.random.default_rng(seed)
     popularity = rng.integers(1, 200, size)
     good = np.maximum(1, (popularity * (1 - better)).astype(np.int64))
-    close = good + (rng.random(size) < 0.002)
+    close = good + (rng.random(size) < 0.05)
     return Windows(
         users=np.array([f"u{i}" for i in rng.integers(0, users, size)]),
         frequency=np.where(rng.random(size) < tail_share, names.TAIL, names.HEAD),

@@ -1,11 +1,14 @@
 """A candidate in a real server process: good, broken, slow."""
 
 import shutil
+import tempfile
+import time
 
 import pytest
 
 from components.infra_validator import executor, spec
 from tests import fixtures
+from tests.components.infra_validator import in_this_process
 
 
 @pytest.fixture(scope="module")
@@ -33,21 +36,35 @@ def test_a_good_model_is_blessed(toy):
     assert 0 < result["p50_ms"] <= result["p99_ms"]
 
 
-def test_a_slow_model_is_not(toy):
+def test_a_slow_model_is_not(toy, monkeypatch):
+    in_this_process.use(monkeypatch)
     result = executor.validate(toy, EXAMPLES, spec.InfraSpec(server="embedded", requests=5, max_p50_ms=0.001))
     assert not result["blessed"]
     assert "infra.max_p50_ms allows 0.001" in result["reasons"][0]
 
 
-def test_a_model_that_does_not_load_is_not(toy, tmp_path):
+def test_a_model_that_does_not_load_is_not(toy, tmp_path, monkeypatch):
+    """What the server says of it is in the reason; the time that it has begins once it has said it."""
+    wait, folder = executor._wait, tmp_path / "served"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+
+    def until_it_is_said(*arguments):
+        deadline = time.monotonic() + 120
+        while not any("does not load" in log.read_text() for log in folder.glob("*/server.log")):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        wait(*arguments)
+
+    monkeypatch.setattr(executor, "_wait", until_it_is_said)
     shutil.copytree(toy, tmp_path / "broken")
     (tmp_path / "broken" / "saved_model.pb").write_bytes(b"no graph")
     result = executor.validate(
-        str(tmp_path / "broken"), EXAMPLES, spec.InfraSpec(server="embedded", load_seconds=15)
+        str(tmp_path / "broken"), EXAMPLES, spec.InfraSpec(server="embedded", load_seconds=1)
     )
     assert not result["blessed"] and result["p50_ms"] is None
     (reason,) = result["reasons"]
-    assert "was not loaded within 15 s" in reason and "version 1 does not load" in reason
+    assert "was not loaded within 1 s" in reason and "version 1 does not load" in reason
 
 
 def test_a_binary_that_ends_is_reported(toy, tmp_path, monkeypatch):

@@ -187,7 +187,9 @@ def _cross_entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def _check_overfitting(values: Dict[str, Any], learning_rate: float, steps: int) -> None:
     """One batch is learnt by heart, so the loss can be reached and the optimiser finds it."""
     model, features = build({**values, "dropout": 0.0}), batch(5, rows=12)
+    model(features)
     optimizer = optimizers.Adam(learning_rate)
+    optimizer.build(model.trainable_variables)
 
     @tf.function(autograph=False)
     def step() -> tf.Tensor:

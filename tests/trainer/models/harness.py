@@ -168,7 +168,9 @@ def _check_gradients(model: base.SequenceModel, features: Dict[str, tf.Tensor]) 
 def _check_overfitting(values: Dict[str, Any], learning_rate: float, steps: int) -> None:
     """One batch is learnt by heart, so the loss can be reached and the optimiser finds it."""
     model, features = build({**values, "dropout": 0.0} if "dropout" in values else values), batch(4, rows=3)
+    model(features)
     optimizer = optimizers.Adam(learning_rate)
+    optimizer.build(model.trainable_variables)
 
     @tf.function(autograph=False)
     def step() -> tf.Tensor:

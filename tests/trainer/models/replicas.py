@@ -5,37 +5,46 @@ from typing import Any, Callable, Dict
 import numpy as np
 import tensorflow as tf
 
+from trainer.loops import fit
+
 
 def check(build: Callable[[], Any], features: Dict[str, tf.Tensor], learning_rate: float) -> None:
-    """A step on two logical devices equals one on a single device.
+    """A step on two logical devices equals one on all of the batch.
 
     Args:
       build: makes the model.
       features: a batch of which each device gets half.
       learning_rate: of the step, by plain gradient descent.
     """
+    whole = build()
+    with tf.GradientTape() as tape:
+        total, count = whole.summed_loss(features, training=False)
+        loss = total / count
+    # First, since the models of exposures make variables when they are called.
+    gradients = tape.gradient(loss, whole.trainable_variables)
+    expected = [
+        (variable - learning_rate * tf.convert_to_tensor(gradient)).numpy()
+        for variable, gradient in zip(whole.trainable_variables, gradients)
+    ]
+
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    with strategy.scope():
+        model = build()
+        model(features)
+        optimizer = tf.keras.optimizers.SGD(learning_rate, jit_compile=False)
+        optimizer.build(model.trainable_variables)
     rows = len(next(iter(features.values())))
-    results = []
-    for devices in (["CPU:0"], ["CPU:0", "CPU:1"]):
-        strategy = tf.distribute.MirroredStrategy(devices)
-        with strategy.scope():
-            model = build()
-            optimizer = tf.keras.optimizers.SGD(learning_rate)
-        data = tf.data.Dataset.from_tensors(features).unbatch().batch(rows)
+    data = tf.data.Dataset.from_tensors(features).unbatch().batch(rows)
 
-        def step(batch: Dict[str, tf.Tensor], model: Any = model, optimizer: Any = optimizer) -> None:
-            with tf.GradientTape() as tape:
-                total, count = model.summed_loss(batch, training=False)
-                count = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, count)
-                loss = total / count
-            gradients = tape.gradient(loss, model.trainable_variables)
-            optimizer.apply_gradients(zip(gradients, model.trainable_variables))
+    def step(batch: Dict[str, tf.Tensor]) -> None:
+        with tf.GradientTape() as tape:
+            total, count = model.summed_loss(batch, training=False)
+            loss = total / fit.sum_over_replicas(count)
+        gradients = fit.sum_over_replicas(tape.gradient(loss, model.trainable_variables))
+        optimizer.apply_gradients(zip(gradients, model.trainable_variables), skip_gradients_aggregation=True)
 
-        run = tf.function(
-            lambda batch, strategy=strategy, step=step: strategy.run(step, args=(batch,)), autograph=False
-        )
-        run(next(iter(strategy.experimental_distribute_dataset(data))))
-        assert strategy.num_replicas_in_sync == len(devices)
-        results.append([variable.numpy() for variable in model.trainable_variables])
-    for one, two in zip(*results):
-        np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-6)
+    run = tf.function(lambda batch: strategy.run(step, args=(batch,)), autograph=False)
+    run(next(iter(strategy.experimental_distribute_dataset(data))))
+    assert strategy.num_replicas_in_sync == 2
+    for variable, value in zip(model.trainable_variables, expected):
+        np.testing.assert_allclose(variable.numpy(), value, rtol=1e-4, atol=1e-6, err_msg=variable.name)
