@@ -5,6 +5,7 @@ import json
 import os
 import shlex
 import sys
+import time
 import warnings
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
@@ -24,8 +25,8 @@ _EXAMPLE_ROOT = "gs://BUCKET/footfall"
 def main() -> None:
     """The command of this process: ends it with the code of `execute`."""
     code = execute()
-    if "tensorflow" in sys.modules:
-        # TensorFlow's functions complain on their way out of a dying interpreter.
+    if "tensorflow" in sys.modules or "pyarrow" in sys.modules:
+        # TensorFlow's functions complain on their way out of a dying interpreter, and Arrow's threads may abort it.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
@@ -46,6 +47,11 @@ def execute(arguments: Optional[Sequence[str]] = None) -> int:
         return 2
     except BrokenPipeError:
         return 1
+    except (PermissionError, FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        if not error.filename:
+            raise
+        print(f"footfall: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("footfall: stopped; the same command goes on from here", file=sys.stderr)
         return 130
@@ -253,14 +259,17 @@ def _run(options: argparse.Namespace) -> int:
     if options.runs != "runs":
         command += ["--runs", options.runs]
     run_dir = os.path.join(options.runs, experiment.name)
-    code = _run_experiment(experiment, path, run_dir, command)
-    _say_report(run_dir)
-    return code
+    started = time.time()
+    try:
+        return _run_experiment(experiment, path, run_dir, command)
+    finally:
+        _say_report(run_dir, started)
 
 
-def _say_report(run_dir: str) -> None:
+def _say_report(run_dir: str, since: float = 0.0) -> None:
+    """Names a report, unless it is of another run before."""
     path = os.path.abspath(os.path.join(run_dir, "report.html"))
-    if os.path.exists(path):
+    if os.path.exists(path) and os.path.getmtime(path) >= since - 1:
         print(f"Report: {path}")
 
 
@@ -445,7 +454,9 @@ def _exposures(options: argparse.Namespace) -> List[Dict[str, Any]]:
 
 def _histories(options: argparse.Namespace) -> List[List[Dict[str, Any]]]:
     if options.items is not None:
-        items = [item for item in options.items.split(",") if item]
+        items = [item.strip() for item in options.items.split(",") if item.strip()]
+        if not items:
+            raise errors.InputError("--items: ids with commas between them, found none")
         return [
             [
                 {"item_id": item, "timestamp": number, "behavior": options.behavior, "scene": options.scene}
@@ -468,7 +479,10 @@ def _lines(path: str) -> List[Tuple[str, str]]:
     except OSError as error:
         raise errors.InputError(f"{path}: {error.strerror}") from error
     with stream:
-        return [(f"{path} line {number}", line) for number, line in enumerate(stream, 1) if line.strip()]
+        try:
+            return [(f"{path} line {number}", line) for number, line in enumerate(stream, 1) if line.strip()]
+        except UnicodeDecodeError as error:
+            raise errors.InputError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})") from error
 
 
 def _from_json(place: str, text: str) -> Any:

@@ -179,6 +179,15 @@ def shipped_names() -> List[str]:
     return sorted(name[: -len(".yaml")] for name in os.listdir(EXPERIMENTS) if name.endswith(".yaml"))
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML in which 1e-3 is a number, as in YAML 1.2."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
 def load(path: str, overrides: Sequence[str] = ()) -> Experiment:
     """Reads and checks an experiment file.
 
@@ -191,7 +200,9 @@ def load(path: str, overrides: Sequence[str] = ()) -> Experiment:
     """
     with open(path, encoding="utf-8") as stream:
         try:
-            values = yaml.safe_load(stream)
+            values = yaml.load(stream, _Loader)
+        except UnicodeDecodeError as error:
+            raise errors.InputError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})") from error
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             where = f" line {mark.line + 1}" if mark else ""
@@ -233,7 +244,7 @@ def _override(values: Dict[str, Any], override: str) -> None:
     if not equals or not re.fullmatch(r"[A-Za-z_][\w@./-]*", key):
         raise errors.InputError(f"--set takes KEY=VALUE, as training.epochs=5; found {override!r}")
     try:
-        _put(values, key, yaml.safe_load(text))
+        _put(values, key, yaml.load(text, _Loader))
     except yaml.YAMLError as error:
         raise errors.InputError(f"--set {override}: the value is not YAML") from error
     except errors.InputError as error:

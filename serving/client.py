@@ -221,7 +221,9 @@ class Client:
                         raise ValueError(
                             f"history {row}, event {column}: {name} is missing; found {', '.join(event)}"
                         )
-                    values[row, column] = event[name]
+                    kind = tf.string if text else tf.int64
+                    place = f"history {row}, event {column}: {name}"
+                    values[row, column] = requests.value_of(event[name], kind, place)
             inputs[name] = values
         return inputs
 

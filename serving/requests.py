@@ -113,9 +113,13 @@ def _events(row: Row, name: str, dtype: tf.DType, place: str) -> List[Any]:
     key = name[len(_HISTORY_PREFIX) :]
     values = []
     for number, event in enumerate(row.get(HISTORY_KEY) or ()):
+        if not isinstance(event, Mapping):
+            raise ValueError(
+                f"{place}: event {number} is an object with item_id and timestamp, found {event!r}"
+            )
         if event.get(key) is None:
             raise ValueError(f"{place}: event {number} has no {key}; found {', '.join(event)}")
-        values.append(_value(event[key], dtype, place))
+        values.append(value_of(event[key], dtype, place))
     return values
 
 
@@ -124,18 +128,18 @@ def _several(given: Any, dtype: tf.DType, place: str) -> List[Any]:
         return []
     if not isinstance(given, (list, tuple)):
         raise ValueError(f"{place} is a list, found {given!r}")
-    return [_value(value, dtype, place) for value in given]
+    return [value_of(value, dtype, place) for value in given]
 
 
 def _one(given: Any, name: str, dtype: tf.DType, place: str) -> Any:
     if given is not None:
-        return _value(given, dtype, place)
+        return value_of(given, dtype, place)
     if name in REQUIRED:
         raise ValueError(f"{place} is missing")
     return BLANKS[dtype.name]
 
 
-def _value(given: Any, dtype: tf.DType, place: str) -> Any:
+def value_of(given: Any, dtype: tf.DType, place: str) -> Any:
     """A value of the input's type; a whole number may stand for a text, as ids often are."""
     wanted, types = _TYPES[dtype.name]
     if isinstance(given, bool) or not isinstance(given, types):

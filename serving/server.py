@@ -32,6 +32,7 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
+from schemas import errors
 from serving import model_store
 
 READY = "footfall-server-ready"
@@ -93,8 +94,18 @@ class Server:
         checks = health.HealthServicer()
         checks.set("", health_pb2.HealthCheckResponse.SERVING)
         health_pb2_grpc.add_HealthServicer_to_server(checks, self._grpc)
-        self.grpc_port = self._grpc.add_insecure_port(f"{host}:{grpc_port}")
-        self._http = _HTTPServer((host, rest_port), _Handler, self)
+        try:
+            self.grpc_port = self._grpc.add_insecure_port(f"{host}:{grpc_port}")
+        except RuntimeError as error:
+            raise errors.InputError(
+                f"{host}:{grpc_port} is not to be had, perhaps as another server is there: --grpc-port takes another"
+            ) from error
+        try:
+            self._http = _HTTPServer((host, rest_port), _Handler, self)
+        except OSError as error:
+            raise errors.InputError(
+                f"{host}:{rest_port} is not to be had ({error.strerror}): --rest-port takes another"
+            ) from error
         self.rest_port = self._http.server_address[1]
         self._grpc.start()
         self._http_thread = threading.Thread(target=self._http.serve_forever, name="rest", daemon=True)

@@ -46,7 +46,7 @@ def shared_data():
 def collective_keys(monkeypatch):
     """Strategies of one process over the same devices take each other's all-reduces for their own, unless told apart.
 
-    TensorFlow's own tests do the same. (A run makes only one, see `trainer.task`.)
+    TensorFlow's own tests do the same. (A run makes only one, see `trainer.devices`.)
     """
     import tensorflow as tf
 

@@ -16,6 +16,7 @@ from components.evaluator import spec as evaluator_spec
 from components.transform import vocabulary
 from serving import export
 from trainer import config
+from trainer import devices
 from trainer import exposures
 from trainer import input as input_lib
 from trainer import ranking
@@ -141,7 +142,7 @@ def train(
         loop = kind(
             build,
             _with_fitting_batches(settings),
-            _strategy(),
+            devices.strategy(),
             blocks,
             evaluate,
             checkpoint_dir,
@@ -164,13 +165,6 @@ def _with_fitting_batches(settings: config.TrainerSettings) -> config.TrainingSe
 
 # What makes the loop; what makes the model; what it is trained on; what makes its evaluation.
 _Parts = Tuple[Callable[..., fit.Loop], Callable[[], Any], tf.data.Dataset, Callable[[Any], Any]]
-
-
-@functools.lru_cache(maxsize=None)
-def _strategy() -> tf.distribute.Strategy:
-    """All devices; one for all trainings of a process, since TensorFlow takes the all-reduces of a second one
-    for those of the first, and refuses them where shapes differ."""
-    return tf.distribute.MirroredStrategy()
 
 
 def _of_exposures(settings: config.TrainerSettings, data: Data) -> _Parts:

@@ -167,19 +167,30 @@ def summary(counts: Counts) -> Dict[str, Any]:
     }
 
 
+# Of several patterns a later one counts where no column fits those before.
 _ROLES = {
-    "user_id": r"^(user_?id|uid|user|visitor_?id|customer_?id|member_?id|reviewer_?id|session_?id)$",
-    "item_id": r"^(item_?id|iid|item|product_?id|movie_?id|article_?id|click_article_id|asin|sku|track_?id|description)$",
-    "timestamp": r"^(time_?stamp|time|ts|date|datetime|event_?time|click_timestamp|unix_?time|invoice_?date)$",
-    "behavior": r"^(behavio(u)?r(_type)?|event(_type)?|action(_type)?)$",
-    "scene": r"^(scene|page|channel|tab|section|click_referrer_type|referrer_type)$",
+    "user_id": (
+        r"^(user_?id|uid|user|visitor_?id|customer_?id|member_?id|reviewer_?id)$",
+        r"^session_?id$",
+    ),
+    "item_id": (
+        r"^(item_?id|iid|item|product_?id|movie_?id|article_?id|click_article_id|asin|sku|track_?id)$",
+        r"^description$",
+    ),
+    "timestamp": (
+        r"^(time_?stamp|time|ts|date|datetime|event_?time|click_timestamp|unix_?time|invoice_?date)$",
+    ),
+    "behavior": (r"^(behavio(u)?r(_type)?|event(_type)?|action(_type)?)$",),
+    "scene": (r"^(scene|page|channel|tab|section|click_referrer_type|referrer_type)$",),
 }
 
+# From this share of events on, a suggested experiment recommends what users have had.
+_MANY_REPEATS = 0.05
 # Steps of a chain, in its order.
 _STEPS = {
-    "click": r"^(is_)?click(s|ed)?$",
-    "cart": r"^(is_)?(add(ed)?_?to_?)?(cart|basket)(ed)?$",
-    "buy": r"^(is_)?(buy|bought|purchased?|order(ed)?|conversion|converted)$",
+    "click": (r"^(is_)?click(s|ed)?$",),
+    "cart": (r"^(is_)?(add(ed)?_?to_?)?(cart|basket)(ed)?$",),
+    "buy": (r"^(is_)?(buy|bought|purchased?|order(ed)?|conversion|converted)$",),
 }
 
 
@@ -193,15 +204,20 @@ def guess_labels(header: Sequence[str]) -> Dict[str, str]:
     return _named_like(_STEPS, header)
 
 
-def _named_like(patterns: Dict[str, str], header: Sequence[str]) -> Dict[str, str]:
-    """The first column that fits each pattern and none before it."""
+def _named_like(roles: Dict[str, Sequence[str]], header: Sequence[str]) -> Dict[str, str]:
+    """The first column that fits the first pattern of each role that any does, and no role before it."""
+    bare = {c: re.sub(r"(?<=[a-z])(?=[A-Z])", "_", c.split(":")[0].strip()).lower() for c in header}
     found: Dict[str, str] = {}
-    for role, pattern in patterns.items():
-        for column in header:
-            bare = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", column.split(":")[0].strip()).lower()
-            if re.match(pattern, bare) and column not in found.values():
-                found[role] = column
-                break
+    for role, patterns in roles.items():
+        fitting = (
+            column
+            for pattern in patterns
+            for column in header
+            if re.match(pattern, bare[column]) and column not in found.values()
+        )
+        column = next(fitting, None)
+        if column is not None:
+            found[role] = column
     return found
 
 
@@ -240,8 +256,11 @@ def describe(path: str, log: Optional[spec.LogSpec] = None) -> Dict[str, Any]:
         raise errors.InputError(f"{path}: no usable row among {rows}{first}")
     everything = spec.SplitSpec(by=("time",), eval_from=0.5, test_from=0.6)
     never = splits.Cuts(2**62, 2**62)
-    events = shards.sort_events(pa.concat_tables(blocks), everything, never)
+    table = pa.concat_tables(blocks)
+    events = shards.sort_events(table, everything, never)
     found = summary(count(events))
+    pairs = table.group_by([names.USER_ID, names.ITEM_ID]).aggregate([(names.TIMESTAMP, "count")])
+    found["repeat_share"] = 1 - pairs.num_rows / table.num_rows
     used = set(log.columns.wanted().values())
     found.update(
         path=path,
@@ -341,6 +360,12 @@ def suggest_experiment(description: Dict[str, Any]) -> str:
         **learnt,
     }
     notes = []
+    if description["repeat_share"] > _MANY_REPEATS and not steps:
+        experiment["evaluation"] = {"exclude_seen": False}
+        notes.append(
+            f"# {description['repeat_share']:.0%} of the events are of an item that the user has had before: such items"
+            " are recommended again (exclude_seen: false)."
+        )
     if steps and description["unused_columns"]:
         notes.append(
             f"# Not used yet: {', '.join(description['unused_columns'])}. What tells something of the exposure, its"

@@ -49,7 +49,11 @@ _ENDINGS = {
     "parquet": "parquet",
     "pq": "parquet",
 }
-_ISO_DATE = re.compile(r"\d{4}(-?\d\d(-?\d\d([T ].*)?)?)?$")
+_ISO_TIME = re.compile(
+    r"(\d{4}(-\d\d(-\d\d)?)?|\d{8})([T ]\d\d(:?\d\d(:?\d\d(\.\d+)?)?)?(Z|[+-]\d\d(:?\d\d)?)?)?$"
+)
+# Forms that only some versions of pandas take: a blank before the zone, its name, a comma before fractions.
+_BLANK_ZONE = re.compile(r" +([+-]\d\d(:?\d\d)?|Z|UTC)$")
 _CODECS = {"gz": "gzip", "gzip": "gzip", "zst": "zstd", "bz2": "bz2"}
 
 
@@ -180,8 +184,9 @@ def header(path: str, log: spec.LogSpec) -> List[str]:
         if not first:
             return []
         try:
-            parse_options = _parse_options(kind, None)
-            return pyarrow.csv.read_csv(pa.BufferReader(first + b"\n"), None, parse_options).column_names
+            # Without threads, which may be at work still when a command has ended.
+            options = pyarrow.csv.ReadOptions(use_threads=False), _parse_options(kind, None)
+            return pyarrow.csv.read_csv(pa.BufferReader(first + b"\n"), *options).column_names
         except (pa.ArrowInvalid, UnicodeDecodeError) as error:
             raise errors.InputError(f"{path}: not readable as {kind} ({error})") from error
 
@@ -340,7 +345,9 @@ def _unreadable(source: Source, error: pa.ArrowInvalid) -> errors.InputError:
 
 
 def _torn(table: pa.Table) -> List[Tuple[int, str, List[bytes]]]:
-    """The rows of which a value runs over line breaks, most often by a stray quote.
+    """The rows of which a value runs over line breaks and has swallowed other rows, by a stray quote.
+
+    A text of several lines swallows nothing: none of its lines has as many fields as a row.
 
     Returns:
       Of each the row in the table, the first column with such a value, and that value's lines.
@@ -353,7 +360,9 @@ def _torn(table: pa.Table) -> List[Tuple[int, str, List[bytes]]]:
             continue
         torn = pc.match_substring(array, "\n").fill_null(False).to_numpy(zero_copy_only=False)
         for index in map(int, np.flatnonzero(torn)):
-            found.setdefault(index, (index, name, array[index].as_py().rstrip(b"\n").split(b"\n")))
+            lines = array[index].as_py().rstrip(b"\n").split(b"\n")
+            if any(line.count(b",") >= table.num_columns - 1 for line in lines[1:]):
+                found.setdefault(index, (index, name, lines))
     return [found[index] for index in sorted(found)]
 
 
@@ -531,7 +540,8 @@ def _iso_ticks(text: pa.Array) -> Tuple[np.ndarray, np.ndarray, str]:
     strings = text.cast(pa.binary()).dictionary_encode()
     distinct = [v.as_py().decode("utf-8", "replace").strip() for v in strings.dictionary]
     # Pandas guesses at other orders of day and month, and before 2 it knows no name for these.
-    iso = [value if _ISO_DATE.match(value) else None for value in distinct]
+    plain = (_BLANK_ZONE.sub(r"\1", value).replace("UTC", "Z").replace(",", ".") for value in distinct)
+    iso = [value if _ISO_TIME.match(value) else None for value in plain]
     form = {"format": "ISO8601"} if int(pd.__version__.split(".")[0]) >= 2 else {}
     parsed = pd.to_datetime(pd.Series(iso + [None], dtype=object), errors="coerce", utc=True, **form)
     micros = parsed.to_numpy(dtype="datetime64[us]")

@@ -11,7 +11,7 @@ import yaml
 from components.evaluator import verdict
 from pipeline import cli
 from tests.e2e import walk
-from trainer import task
+from trainer import devices
 
 SWEEP = ("sweep", "walk.yaml", "--grid", "training.epochs=0,3")
 
@@ -21,7 +21,7 @@ def one_device():
     """As most machines have; the tests' processes have two."""
     with pytest.MonkeyPatch.context() as patch:
         strategy = tf.distribute.MirroredStrategy(["CPU:0"])
-        patch.setattr(task, "_strategy", lambda: strategy)
+        patch.setattr(devices, "strategy", lambda: strategy)
         yield
 
 

@@ -10,7 +10,7 @@ import yaml
 from pipeline import config, lineage, report
 from pipeline.runners import local
 from tests.e2e import walk
-from trainer import task
+from trainer import devices
 
 SPACE = {"model.dim": [15, 16], "training.learning_rate": [0.00001, 0.01]}
 
@@ -20,7 +20,7 @@ def one_device():
     """As most machines have; the tests' processes have two."""
     with pytest.MonkeyPatch.context() as patch:
         strategy = tf.distribute.MirroredStrategy(["CPU:0"])
-        patch.setattr(task, "_strategy", lambda: strategy)
+        patch.setattr(devices, "strategy", lambda: strategy)
         yield
 
 

@@ -271,3 +271,11 @@ def test_the_experiment_on_exposures_in_the_readme_is_the_one_that_is_shipped(re
     (block,) = [text for text in re.findall(r"```yaml\n(.*?)```", readme, re.S) if f"name: {name}\n" in text]
     (tmp_path / "mine.yaml").write_text(block)
     assert config.load(str(tmp_path / "mine.yaml")) == config.load(config.find(name))
+
+
+def test_numbers_may_be_written_as_in_yaml_1_2(tmp_path):
+    found = load(tmp_path, with_values(training={"epochs": 2}), ["training.learning_rate=1e-3"])
+    assert found.training.learning_rate == 0.001
+    (tmp_path / "latin.yaml").write_bytes("name: caf\u00e9\n".encode("latin-1"))
+    with pytest.raises(errors.InputError, match="latin.yaml: not UTF-8"):
+        config.load(str(tmp_path / "latin.yaml"))

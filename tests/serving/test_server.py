@@ -21,7 +21,7 @@ import tensorflow as tf
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-from schemas import names
+from schemas import errors, names
 from serving import client as client_lib
 from serving import server as server_lib
 from tests import fixtures
@@ -142,6 +142,19 @@ def test_errors_name_what_was_wrong(running, name, signature, inputs, code, word
 def test_history_without_a_feature_is_named(client):
     with pytest.raises(ValueError, match="history 1, event 0: behavior is missing"):
         client.recommend([HISTORY, [{"item_id": "i1", "timestamp": 1}]])
+
+
+def test_a_port_that_is_taken_is_named(base, running):
+    for ports, option in (((running.grpc_port, 0), "--grpc-port"), ((0, running.rest_port), "--rest-port")):
+        with pytest.raises(errors.InputError, match=f"127.0.0.1:{max(ports)} is not to be had.*{option}"):
+            server_lib.Server(str(base), "toy", *ports)
+
+
+def test_whole_numbers_may_stand_for_ids(client):
+    whole, text = ([[{**HISTORY[0], "item_id": item}]] for item in (5, "5"))
+    assert client.recommend(whole, k=3)[0].item_ids == client.recommend(text, k=3)[0].item_ids
+    with pytest.raises(ValueError, match="history 0, event 0: item_id is a text, found None"):
+        client.recommend([[{**HISTORY[0], "item_id": None}]], k=3)
 
 
 def test_version_in_the_request(running):

@@ -1,5 +1,6 @@
 """The search within a run: what fails, what goes on, and what a killed search leaves to the next."""
 
+import importlib
 import json
 import logging
 import math
@@ -12,7 +13,7 @@ from tfx import v1 as tfx
 from components.behavior_example_gen import spec
 from components.evaluator import spec as evaluator_spec
 from tests import fixtures
-from trainer import config, search, task, tuner
+from trainer import config, devices, search, task, tuner
 from trainer.loops import fit
 
 SPACE = {
@@ -213,14 +214,13 @@ def test_it_trains_as_the_trainer_does_and_the_trainer_takes_its_best(transforme
 def test_a_process_trains_models_of_different_sizes_on_several_devices(transformed, tmp_path, monkeypatch):
     """As searches and sweeps do: TensorFlow refuses a second strategy's exchange, if shapes are others."""
     monkeypatch.setattr(tf.distribute.MirroredStrategy, "_collective_key_base", 0)
-    task._strategy.cache_clear()
+    devices.strategy.cache_clear()
     arguments = transformed("sizes")
-    settings, data = (
-        config.TrainerSettings.from_custom_config(arguments.custom_config),
-        task.Data.of(arguments),
-    )
+    settings = config.TrainerSettings.from_custom_config(arguments.custom_config)
     for dim in (8, 16):
+        # As TFX does before each training.
+        importlib.reload(task)
         one = search.merge(settings, {"model.dim": dim, "training.epochs": 1})
-        _, history = task.train(one, data, str(tmp_path / str(dim)))
+        _, history = task.train(one, task.Data.of(arguments), str(tmp_path / str(dim)))
         assert history["replicas"] == 2 and history["best_epoch"] == 1
-    task._strategy.cache_clear()
+    devices.strategy.cache_clear()

@@ -409,6 +409,23 @@ def test_describe_guesses_a_log(tmp_path):
         profile.describe(str(tmp_path / "other.csv"))
 
 
+def test_describe_knows_better_names_and_items_that_come_again(tmp_path):
+    lines = ["session_id,user_id,description,product_id,event_time"]
+    lines += [f"s{n},u{n % 6},text,p{n % 4},{1_400_000_000 + n}" for n in range(60)]
+    (tmp_path / "shop.csv").write_text("\n".join(lines) + "\n")
+    found = profile.describe(str(tmp_path / "shop.csv"))
+    # `user_id` is so by default.
+    assert found["log"]["columns"] == {"item_id": "product_id", "timestamp": "event_time"}
+    # 6 and 4 have a common multiple of 12: a user has two items.
+    assert (found["users"], found["items"]) == (6, 4) and found["repeat_share"] == pytest.approx(1 - 12 / 60)
+    assert "exclude_seen: false" in profile.suggest_experiment(found)
+    assert profile.guess_columns(["session_id", "description", "time"]) == {
+        "user_id": "session_id",
+        "item_id": "description",
+        "timestamp": "time",
+    }
+
+
 def test_describe_guesses_the_steps_of_exposures(tmp_path):
     lines = ["userId,sku,time,isClicked,Purchased,colour"]
     lines += [f"{n % 6},{n % 7},{1_400_000_000 + n},{n % 2},{'' if n % 3 else n % 2},red" for n in range(60)]

@@ -50,6 +50,14 @@ def test_a_stray_quote_swallows_no_row_in_silence(tmp_path, rows):
     assert [row for row, _, _ in rejects] == [3, 4]
 
 
+def test_a_text_of_several_lines_is_no_torn_row(tmp_path, rows):
+    rows[2] = 'u3,i3,1003,"Good,\nand it fits.\n\nAgain."'
+    path = tmp_path / "log.csv"
+    path.write_text(HEADER + "\n".join(rows) + "\n")
+    found, rejects = read(path)
+    assert found["row"] == list(range(1, 10)) and not rejects
+
+
 def test_tab_separated_values_have_no_quotes(tmp_path, rows):
     rows[2], rows[4] = 'u3,"i3,1003,"Big', 'u5,"i5",1005,x'
     path = tmp_path / "log.tsv"
@@ -143,13 +151,16 @@ def test_iso_times_may_be_of_many_forms_but_not_of_another_order(tmp_path):
         "2020-01-01T01:00:03+01:00": 3000,
         "2020-01-02": 86_400_000,
         "20200103": 2 * 86_400_000,
+        "2020-01-01 00:00:04 UTC": 4000,
+        "2020-01-01 01:00:05 +0100": 5000,
+        '"2020-01-01 00:00:06,250"': 6250,
     }
-    bad = ["01/02/2020", "2020-13-01", "1577836800", "Jan 1 2020"]
+    bad = ["01/02/2020", "2020-13-01", "1577836800", "Jan 1 2020", "2020-01-01 00:00:00 CET"]
     path = tmp_path / "log.csv"
     path.write_text("user_id,item_id,timestamp\n" + "".join(f"u,i,{time}\n" for time in [*forms, *bad]))
     found, rejects = read(path, timestamp_unit="iso8601")
     assert (np.array(found["timestamp"]) - 1_577_836_800_000).tolist() == list(forms.values())
-    assert [row for row, _, _ in rejects] == list(range(8, 12))
+    assert [row for row, _, _ in rejects] == list(range(11, 16))
 
 
 @pytest.mark.parametrize("broken", ["", "no JSON\n"])
