@@ -353,8 +353,8 @@ def _torn(table: pa.Table) -> List[Tuple[int, str, List[bytes]]]:
       Of each the row in the table, the first column with such a value, and that value's lines.
     """
     found: Dict[int, Tuple[int, str, List[bytes]]] = {}
-    for name in table.column_names:
-        array = fields.whole(table.column(name))
+    for number, name in enumerate(table.column_names):
+        array = fields.whole(table.column(number))
         data = array.buffers()[2]
         if data is None or not (np.frombuffer(data, np.uint8) == _LINE_BREAK).any():
             continue

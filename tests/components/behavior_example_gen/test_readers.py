@@ -104,6 +104,13 @@ def test_headers_that_do_not_fit(tmp_path, header, words):
         read(path)
 
 
+def test_columns_that_are_not_read_may_have_one_name(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text("user_id,item_id,timestamp,x,x\nu,i,1,,\n")
+    found, rejects = read(path)
+    assert found["timestamp"] == [1000] and not rejects
+
+
 def test_a_header_may_have_a_mark_empty_lines_and_other_line_ends(tmp_path):
     path = tmp_path / "log.csv"
     path.write_bytes(b'\xef\xbb\xbf"user_id",item_id,timestamp\r\nu,i,1\r\n\r\nv,j,2\r\n')
