@@ -249,7 +249,7 @@ def _rows(outputs: Mapping[str, np.ndarray]) -> List[Dict[str, float]]:
 
 
 def _to_proto(value: np.ndarray) -> Any:
-    value = np.asarray(value)
+    value = requests.array_of(value)
     if value.dtype == object or value.dtype.kind in "US":
         return tf.make_tensor_proto(value, dtype=tf.string, shape=value.shape)
     return tf.make_tensor_proto(value)

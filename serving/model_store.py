@@ -73,6 +73,9 @@ class LoadedModel:
             outputs = function(**feed)
         except tf.errors.OpError as error:
             raise RequestError("INVALID_ARGUMENT", f"{name}: {error.message}") from error
+        except UnicodeDecodeError as error:
+            # TensorFlow's message has the bytes in it that it could not read.
+            raise RequestError("INVALID_ARGUMENT", f"{name}: an input cannot be read") from error
         return {key: value.numpy() for key, value in outputs.items()}
 
 

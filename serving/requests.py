@@ -154,6 +154,17 @@ _TYPES: Dict[str, Tuple[str, Tuple[type, ...]]] = {
 }
 
 
+def array_of(value: Any) -> np.ndarray:
+    """Nested lists as an array, texts and bytes as objects.
+
+    Raises:
+      ValueError: if rows are of different lengths.
+    """
+    found = np.asarray(value)
+    # NumPy's own texts have one length, and lose zero bytes at their end, as a serialized example may have.
+    return np.array(value, dtype=object) if found.dtype.kind in "SU" else found
+
+
 def _padded(lists: Sequence[Sequence[Any]], dtype: tf.DType) -> np.ndarray:
     longest = max(map(len, lists), default=0)
     values = np.full([len(lists), longest], BLANKS[dtype.name], _numpy_type(dtype))

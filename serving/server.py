@@ -34,6 +34,7 @@ from tensorflow_serving.apis import (
 
 from schemas import errors
 from serving import model_store
+from serving import requests
 
 READY = "footfall-server-ready"
 _HTTP_STATUS = {
@@ -317,7 +318,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         specs = model.signature(name).structured_input_signature[1]
         values = _columns(request, specs)
         try:
-            inputs = {key: np.asarray(_decode(value)) for key, value in values.items()}
+            inputs = {key: requests.array_of(_decode(value)) for key, value in values.items()}
         except ValueError as error:
             raise model_store.RequestError(
                 "INVALID_ARGUMENT", f"rows of different lengths: {error}"

@@ -218,6 +218,7 @@ def test_rest_as_tensorflow_serving(running, client):
             "'signature_name' is a text",
         ),
         ("/v1/models/toy:predict", {"instances": [{"b64": 5}]}, 400, "'b64' is not base64"),
+        ("/v1/models/toy:predict", {"instances": [{"b64": "9PX2"}]}, 400, "cannot be read"),
         ("/v1/models/toy:classify", {}, 404, "nothing at"),
         ("/v1/models/toy:predict", b" " * (1 << 21), 413, "at most 1048576 bytes"),
     ],
@@ -225,6 +226,24 @@ def test_rest_as_tensorflow_serving(running, client):
 def test_rest_errors(running, path, body, status, words):
     found, answer = rest(running, path, body)
     assert found == status and words in answer["error"]
+
+
+def test_bytes_keep_the_zeros_at_their_end(running, client):
+    """As a serialized example has that ends with a number."""
+    window = test_signatures.WINDOWS[0]
+    for number in range(50):
+        found = tf.train.Example.FromString(fixtures.serialize(window))
+        found.features.feature[f"other{number}"].float_list.value.append(0.0)
+        example = found.SerializeToString()
+        if example.endswith(b"\0"):
+            break
+    assert example.endswith(b"\0")
+    expected = client.predict("serving_default", {"examples": np.array([example], object)})
+    given = client.predict("serving_default", {"examples": [example]})
+    np.testing.assert_array_equal(given["item_id"], expected["item_id"])
+    encoded = base64.b64encode(example).decode()
+    status, answer = rest(running, "/v1/models/toy:predict", {"instances": [{"b64": encoded}]})
+    assert status == 200 and len(answer["predictions"]) == 1
 
 
 @pytest.mark.parametrize("length", ["-1", "many"])
