@@ -50,7 +50,8 @@ _ENDINGS = {
     "pq": "parquet",
 }
 _ISO_TIME = re.compile(
-    r"(\d{4}(-\d\d(-\d\d)?)?|\d{8})([T ]\d\d(:?\d\d(:?\d\d(\.\d+)?)?)?(Z|[+-]\d\d(:?\d\d)?)?)?$"
+    r"(?P<date>\d{4}(-\d\d(-\d\d)?)?|\d{8})"
+    r"([T ](?P<time>\d\d(:?\d\d(:?\d\d(\.\d+)?)?)?)(?P<zone>Z|[+-]\d\d(:?\d\d)?)?)?$"
 )
 # Forms that only some versions of pandas take: a blank before the zone, its name, a comma before fractions.
 _BLANK_ZONE = re.compile(r" +([+-]\d\d(:?\d\d)?|Z|UTC)$")
@@ -540,14 +541,31 @@ def _iso_ticks(text: pa.Array) -> Tuple[np.ndarray, np.ndarray, str]:
     strings = text.cast(pa.binary()).dictionary_encode()
     distinct = [v.as_py().decode("utf-8", "replace").strip() for v in strings.dictionary]
     # Pandas guesses at other orders of day and month, and before 2 it knows no name for these.
-    plain = (_BLANK_ZONE.sub(r"\1", value).replace("UTC", "Z").replace(",", ".") for value in distinct)
-    iso = [value if _ISO_TIME.match(value) else None for value in plain]
+    iso = [_plain_iso(value) for value in distinct]
     form = {"format": "ISO8601"} if int(pd.__version__.split(".")[0]) >= 2 else {}
     parsed = pd.to_datetime(pd.Series(iso + [None], dtype=object), errors="coerce", utc=True, **form)
     micros = parsed.to_numpy(dtype="datetime64[us]")
     index = strings.indices.fill_null(len(distinct)).to_numpy(zero_copy_only=False)
     valid = ~np.isnat(micros)
     return np.where(valid, micros.astype(np.int64), 0)[index], valid[index], "us"
+
+
+def _plain_iso(value: str) -> Optional[str]:
+    """A time in a form that all versions of pandas take, always with its zone; None if it is no ISO time.
+
+    Pandas 2 gives times without a zone that of the one before.
+    """
+    value = _BLANK_ZONE.sub(r"\1", value).replace("UTC", "Z").replace(",", ".")
+    found = _ISO_TIME.match(value)
+    if not found:
+        return None
+    date, time, zone = found.group("date", "time", "zone")
+    if len(date) == 8:
+        date = f"{date[:4]}-{date[4:6]}-{date[6:]}"
+    elif len(date) < 10:
+        # A month is its first day, a year its first month.
+        date += "-01" * ((10 - len(date)) // 3)
+    return f"{date}T{time or '00:00:00'}{zone or 'Z'}"
 
 
 def _coerce(text: pa.Array, convert: Any, missing: float) -> np.ndarray:
