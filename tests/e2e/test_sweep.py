@@ -5,28 +5,17 @@ import io
 import json
 
 import pytest
-import tensorflow as tf
 import yaml
 
 from components.evaluator import verdict
 from pipeline import cli
 from tests.e2e import walk
-from trainer import devices
 
 SWEEP = ("sweep", "walk.yaml", "--grid", "training.epochs=0,3")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_device():
-    """As most machines have; the tests' processes have two."""
-    with pytest.MonkeyPatch.context() as patch:
-        strategy = tf.distribute.MirroredStrategy(["CPU:0"])
-        patch.setattr(devices, "strategy", lambda: strategy)
-        yield
-
-
 @pytest.fixture(scope="module")
-def swept(tmp_path_factory):
+def swept(tmp_path_factory, one_device):
     """The folder of a sweep over two numbers of epochs, and what it printed."""
     folder = tmp_path_factory.mktemp("sweep")
     walk.write_day(folder / "log", 1, seed=1, users=150, steps=8)

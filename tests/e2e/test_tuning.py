@@ -3,29 +3,18 @@
 import json
 
 import pytest
-import tensorflow as tf
 from tfx.orchestration.local import local_dag_runner
 import yaml
 
 from pipeline import config, lineage, report
 from pipeline.runners import local
 from tests.e2e import walk
-from trainer import devices
 
 SPACE = {"model.dim": [15, 16], "training.learning_rate": [0.00001, 0.01]}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_device():
-    """As most machines have; the tests' processes have two."""
-    with pytest.MonkeyPatch.context() as patch:
-        strategy = tf.distribute.MirroredStrategy(["CPU:0"])
-        patch.setattr(devices, "strategy", lambda: strategy)
-        yield
-
-
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run(tmp_path_factory, one_device):
     """Runs the experiment up to its evaluation; gives the run's folder and each component's state."""
     folder = tmp_path_factory.mktemp("tuning")
     walk.write_day(folder / "log", 1, seed=1, users=150, steps=8)
