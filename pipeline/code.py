@@ -6,7 +6,7 @@ does not look at.
 
 import hashlib
 import pathlib
-from typing import Dict, Optional
+from typing import Dict, Optional, Sequence
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -30,7 +30,7 @@ def versions(root: Optional[pathlib.Path] = None) -> Dict[str, str]:
     return {stage: _hash(root or _ROOT, folders) for stage, folders in _FOLDERS.items()}
 
 
-def _hash(root: pathlib.Path, folders: "tuple[str, ...]") -> str:
+def _hash(root: pathlib.Path, folders: Sequence[str]) -> str:
     found = hashlib.sha256()
     for folder in folders:
         for path in sorted((root / folder).rglob("*.py")):

@@ -65,17 +65,15 @@ def push(model_path: str, base: str) -> int:
       The version: the time in seconds, or one above the newest where that is not larger.
     """
     fileio.makedirs(base)
-    if "://" in base:
+    remote = "://" in base
+    with contextlib.nullcontext() if remote else _locked(base):
         newest = versions(base)[-1:]
         if newest and _same(model_path, posixpath.join(base, str(newest[0]))):
             return newest[0]
-        version = _next(newest)
-        _copy(model_path, posixpath.join(base, str(version)))
-        return version
-    with _locked(base):
-        newest = versions(base)[-1:]
-        if newest and _same(model_path, os.path.join(base, str(newest[0]))):
-            return newest[0]
+        if remote:
+            version = _next(newest)
+            _copy(model_path, posixpath.join(base, str(version)))
+            return version
         for left in os.listdir(base):
             # Of a push that was killed.
             if left.startswith(_PARTIAL):

@@ -270,10 +270,10 @@ class Loop:
         if not self._history and not (self._settings.epochs and self.model.trainable_variables):
             self._history.append({"epoch": 0, **self.evaluation.evaluate(), "seconds": 0.0})
             return self._result("nothing to train")
-        stopped = self._stop_reason(self._spent())
+        stopped = self._stop_reason()
         while stopped is None:
             self._train_epoch()
-            stopped = self._stop_reason(self._spent())
+            stopped = self._stop_reason()
         best = self._best_epoch()
         if best:
             self._best.restore(self._best_prefix).expect_partial()
@@ -313,10 +313,10 @@ class Loop:
         # The first of equal ones: more training did not help.
         return max(measured, key=lambda e: (e[metric], -e["epoch"]))["epoch"] if measured else 0
 
-    def _stop_reason(self, spent: float) -> Optional[str]:
+    def _stop_reason(self) -> Optional[str]:
         if int(self._epoch) >= self._settings.epochs:
             return "epochs"
-        if self._out_of_time(spent):
+        if self._out_of_time(self._spent()):
             return "max_seconds"
         measured = bool(self._history) and self.evaluation.objective in self._history[-1]
         if measured and int(self._epoch) - self._best_epoch() >= self._settings.patience:
