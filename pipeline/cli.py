@@ -212,11 +212,11 @@ def _fetch(options: argparse.Namespace) -> int:
 
 def _describe(options: argparse.Namespace) -> int:
     _import_tensorflow()
-    from components.behavior_example_gen import profile
-    from pipeline import datasets
+    from components.behavior_example_gen import describe
+    from pipeline import datasets, suggest
 
-    found = profile.describe(datasets.resolve(options.file))
-    suggestion = profile.suggest_experiment(found)
+    found = describe.describe(datasets.resolve(options.file))
+    suggestion = suggest.experiment(found)
     if options.json:
         print(json.dumps({**found, "experiment": suggestion}, ensure_ascii=False))
         return 0

@@ -43,6 +43,7 @@ from components.behavior_example_gen import (
     splits,
     windows,
 )
+from components.behavior_example_gen.reading import blocks, files
 from schemas import errors, names
 
 _SCATTER_ROWS = 1 << 19
@@ -105,7 +106,7 @@ class _ReadReport:
     rows: Dict[str, int] = dataclasses.field(default_factory=dict)
     rejected: Dict[str, int] = dataclasses.field(default_factory=dict)
     reasons: Dict[str, int] = dataclasses.field(default_factory=dict)
-    examples: List[readers.Reject] = dataclasses.field(default_factory=list)
+    examples: List[blocks.Reject] = dataclasses.field(default_factory=list)
 
     @classmethod
     def merged(cls, reports: Iterable["_ReadReport"]) -> "_ReadReport":
@@ -148,7 +149,7 @@ class _ReadAndScatter(beam.DoFn):
         self._histograms: List[TimeHistogram] = []
         self._name = ""
 
-    def process(self, source: readers.Source) -> Iterator[Any]:
+    def process(self, source: files.Source) -> Iterator[Any]:
         # A bundle that is tried again writes the same names: nothing is there twice.
         self._name = self._name or f"{source.index:06d}-{source.row_group or 0:06d}"
         self._report.rows.setdefault(source.path, 0)
@@ -164,21 +165,21 @@ class _ReadAndScatter(beam.DoFn):
                     self._keep(source, block.batch)
         return iter(())
 
-    def _keep(self, source: readers.Source, batch: pa.RecordBatch) -> None:
+    def _keep(self, source: files.Source, batch: pa.RecordBatch) -> None:
         table = pa.Table.from_batches([batch])
         file = pa.array(np.full(table.num_rows, source.index, np.int32))
-        self._tables.append(table.append_column(readers.FILE, file))
+        self._tables.append(table.append_column(blocks.FILE, file))
         self._rows += table.num_rows
         if self._counts_times:
             self._histograms.append(TimeHistogram.of(table.column(names.TIMESTAMP).to_numpy()))
         if self._rows >= _SCATTER_ROWS:
             self._flush()
 
-    def _rejected_path(self, source: readers.Source) -> str:
+    def _rejected_path(self, source: files.Source) -> str:
         name = f"rejected-{source.index:06d}-{source.row_group or 0:06d}.jsonl"
         return posixpath.join(self._rejected, name)
 
-    def _count(self, source: readers.Source, rejects: List[readers.Reject]) -> None:
+    def _count(self, source: files.Source, rejects: List[blocks.Reject]) -> None:
         report = self._report
         report.rejected[source.path] = report.rejected.get(source.path, 0) + len(rejects)
         for reject in rejects:

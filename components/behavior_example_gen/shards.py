@@ -7,7 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.behavior_example_gen import readers, spec, splits
+from components.behavior_example_gen import spec, splits
+from components.behavior_example_gen.reading import blocks
 from schemas import errors, names
 
 ROLE = "role"
@@ -75,7 +76,7 @@ def sort_events(table: pa.Table, split: spec.SplitSpec, cuts: Optional[splits.Cu
     """Sorts a shard and gives every event its role.
 
     Args:
-      table: the columns of `readers.Block`, and `readers.FILE`.
+      table: the columns of `blocks.Block`, and `blocks.FILE`.
 
     Raises:
       errors.InputError: if targets are asked by behaviour of a log without behaviours.
@@ -85,18 +86,18 @@ def sort_events(table: pa.Table, split: spec.SplitSpec, cuts: Optional[splits.Cu
     codes = _codes(users)
     order = np.lexsort(
         (
-            table.column(readers.ROW).to_numpy(),
-            table.column(readers.FILE).to_numpy(),
+            table.column(blocks.ROW).to_numpy(),
+            table.column(blocks.FILE).to_numpy(),
             # Ticks tell events of one ms apart; their unit may differ between blocks (whole and broken
             # seconds), that of the times does not.
-            table.column(readers.TICKS).to_numpy(),
+            table.column(blocks.TICKS).to_numpy(),
             table.column(names.TIMESTAMP).to_numpy(),
             codes,
         )
     )
     sorted_codes = codes[order]
     starts = np.concatenate([[0], np.flatnonzero(np.diff(sorted_codes)) + 1, [len(order)]]).astype(np.int64)
-    table = table.drop([readers.ROW, readers.FILE, readers.TICKS]).take(pa.array(order)).combine_chunks()
+    table = table.drop([blocks.ROW, blocks.FILE, blocks.TICKS]).take(pa.array(order)).combine_chunks()
     (batch,) = table.to_batches(max_chunksize=None) if table.num_rows else (_empty(table.schema),)
     user_hash = hash_ids(
         batch.column(batch.schema.get_field_index(names.USER_ID)).take(pa.array(starts[:-1]))

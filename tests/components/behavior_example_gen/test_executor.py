@@ -13,7 +13,8 @@ import pyarrow.parquet
 import pytest
 import zstandard
 
-from components.behavior_example_gen import component, executor, profile, readers, spec
+from components.behavior_example_gen import component, describe, executor, readers, spec
+from pipeline import suggest
 from schemas import errors, names
 from tests.components.behavior_example_gen import harness, reference, test_windows
 
@@ -398,28 +399,28 @@ def test_describe_guesses_a_log(tmp_path):
         f"{n % 6}\t{'buy' if n % 10 == 0 else 'view'}\t{n % 7}\t{1_400_000_000_000 + n}" for n in range(60)
     ]
     (tmp_path / "events.tsv").write_text("\n".join(lines) + "\n")
-    found = profile.describe(str(tmp_path / "events.tsv"))
+    found = describe.describe(str(tmp_path / "events.tsv"))
     # What is as by default is not written out: the time is in the column `timestamp`.
     assert found["log"]["columns"] == {"user_id": "visitorid", "item_id": "itemid", "behavior": "event"}
     assert found["log"]["timestamp_unit"] == "ms"
     assert found["behaviors"] == {"view": 54, "buy": 6} and found["users"] == 6
-    assert "timestamp_unit: ms" in profile.suggest_experiment(found)
+    assert "timestamp_unit: ms" in suggest.experiment(found)
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
     with pytest.raises(errors.InputError, match="no column looks like user_id among a, b"):
-        profile.describe(str(tmp_path / "other.csv"))
+        describe.describe(str(tmp_path / "other.csv"))
 
 
 def test_describe_knows_better_names_and_items_that_come_again(tmp_path):
     lines = ["session_id,user_id,description,product_id,event_time"]
     lines += [f"s{n},u{n % 6},text,p{n % 4},{1_400_000_000 + n}" for n in range(60)]
     (tmp_path / "shop.csv").write_text("\n".join(lines) + "\n")
-    found = profile.describe(str(tmp_path / "shop.csv"))
+    found = describe.describe(str(tmp_path / "shop.csv"))
     # `user_id` is so by default.
     assert found["log"]["columns"] == {"item_id": "product_id", "timestamp": "event_time"}
     # 6 and 4 have a common multiple of 12: a user has two items.
     assert (found["users"], found["items"]) == (6, 4) and found["repeat_share"] == pytest.approx(1 - 12 / 60)
-    assert "exclude_seen: false" in profile.suggest_experiment(found)
-    assert profile.guess_columns(["session_id", "description", "time"]) == {
+    assert "exclude_seen: false" in suggest.experiment(found)
+    assert describe.guess_columns(["session_id", "description", "time"]) == {
         "user_id": "session_id",
         "item_id": "description",
         "timestamp": "time",
@@ -430,23 +431,23 @@ def test_describe_guesses_the_steps_of_exposures(tmp_path):
     lines = ["userId,sku,time,isClicked,Purchased,colour"]
     lines += [f"{n % 6},{n % 7},{1_400_000_000 + n},{n % 2},{'' if n % 3 else n % 2},red" for n in range(60)]
     (tmp_path / "shown.csv").write_text("\n".join(lines) + "\n")
-    found = profile.describe(str(tmp_path / "shown.csv"))
+    found = describe.describe(str(tmp_path / "shown.csv"))
     assert found["log"]["columns"]["label"] == {"click": "isClicked", "buy": "Purchased"}
     # Purchases are known of every third row; every other one of these has one.
     assert found["steps"] == {"click": 0.5, "buy": 0.5} and found["unused_columns"] == ["colour"]
-    suggested = profile.suggest_experiment(found)
+    suggested = suggest.experiment(found)
     assert "steps:\n  - click\n  - buy\n" in suggested and "Not used yet: colour." in suggested
     # Counts are no labels, and a log of events has none.
     (tmp_path / "counts.csv").write_text("\n".join(lines).replace(",1,", ",7,") + "\n")
-    counts = profile.describe(str(tmp_path / "counts.csv"))
+    counts = describe.describe(str(tmp_path / "counts.csv"))
     assert counts["steps"] == {} and counts["rejected"] == 0 and "label" not in counts["log"]["columns"]
     (tmp_path / "events.csv").write_text("\n".join(lines).replace("colour", "event") + "\n")
-    assert profile.describe(str(tmp_path / "events.csv"))["steps"] == {}
+    assert describe.describe(str(tmp_path / "events.csv"))["steps"] == {}
 
 
 def test_real_logs(shared_data, tmp_path):
     """Real files, with what their description says of them."""
-    retail = profile.describe(str(shared_data("retailrocket/events.csv.gz")))
+    retail = describe.describe(str(shared_data("retailrocket/events.csv.gz")))
     assert (retail["users"], retail["items"], retail["events"]) == (2174, 29905, 97381)
     assert retail["behaviors"] == {"view": 75374, "cart": 12456, "buy": 9551}
     log = spec.LogSpec(

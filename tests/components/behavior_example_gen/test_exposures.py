@@ -14,7 +14,7 @@ import pytest
 from tfx import v1 as tfx
 
 from components.anomaly_gate import component as anomaly_gate
-from components.behavior_example_gen import component, exposures, profile, readers, shards, spec, splits
+from components.behavior_example_gen import component, describe, exposures, profile, readers, shards, spec, splits
 from schemas import errors, load, names
 from tests.components.behavior_example_gen import harness, reference, test_windows
 
@@ -565,7 +565,7 @@ def test_retailrocket(shared_data, tmp_path):
     """Views of a shop, what is put into the cart and bought within a week."""
     log = spec.LogSpec(
         path=str(shared_data("retailrocket/events.csv.gz")),
-        columns=spec.Columns(**profile.guess_columns(["user_id", "item_id", "behavior", "timestamp"])),
+        columns=spec.Columns(**describe.guess_columns(["user_id", "item_id", "behavior", "timestamp"])),
     )
     window = spec.ExposureWindow.from_values(
         {

@@ -6,6 +6,7 @@ import pyarrow.parquet
 import pytest
 
 from components.behavior_example_gen import readers, spec
+from components.behavior_example_gen.reading import delimited
 from schemas import errors
 
 HEADER = "user_id,item_id,timestamp,title\n"
@@ -69,7 +70,7 @@ def test_tab_separated_values_have_no_quotes(tmp_path, rows):
 
 def test_columns_that_are_not_read_may_hold_anything(tmp_path, monkeypatch):
     """Arrow holds a column to the type that it guesses from the first block."""
-    monkeypatch.setattr(readers, "_BLOCK_BYTES", 200)
+    monkeypatch.setattr(delimited, "_BLOCK_BYTES", 200)
     lines = [f"u{n},i,{n},{'text' if n > 50 else 7}" for n in range(100)]
     path = tmp_path / "log.csv"
     path.write_text(HEADER + "\n".join(lines) + "\n")
@@ -78,7 +79,7 @@ def test_columns_that_are_not_read_may_hold_anything(tmp_path, monkeypatch):
 
 
 def test_a_quote_over_blocks_says_what_to_look_for(tmp_path, monkeypatch, rows):
-    monkeypatch.setattr(readers, "_BLOCK_BYTES", 100)
+    monkeypatch.setattr(delimited, "_BLOCK_BYTES", 100)
     rows[2] = 'u3,i3,1003,"Big'
     path = tmp_path / "log.csv"
     path.write_text(HEADER + "\n".join(rows * 5) + "\n")

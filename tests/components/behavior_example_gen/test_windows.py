@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from components.behavior_example_gen import profile, readers, shards, slices, spec, splits, windows
+from components.behavior_example_gen import profile, shards, slices, spec, splits, windows
+from components.behavior_example_gen.reading import blocks
 from schemas import names
 from tests.components.behavior_example_gen import reference
 
@@ -37,9 +38,9 @@ def table(events):
             names.USER_ID: pa.array([e["user"].encode() for e in events], pa.binary()),
             names.ITEM_ID: pa.array([e["item"].encode() for e in events], pa.binary()),
             names.TIMESTAMP: pa.array([e["time"] for e in events], pa.int64()),
-            readers.TICKS: pa.array([e["time"] for e in events], pa.int64()),
-            readers.ROW: pa.array(range(1, len(events) + 1), pa.int64()),
-            readers.FILE: pa.array([0] * len(events), pa.int32()),
+            blocks.TICKS: pa.array([e["time"] for e in events], pa.int64()),
+            blocks.ROW: pa.array(range(1, len(events) + 1), pa.int64()),
+            blocks.FILE: pa.array([0] * len(events), pa.int32()),
         }
     )
 

@@ -1,0 +1,57 @@
+"""What is read from a log: blocks of good rows as columns, and bad rows with their reason."""
+
+import dataclasses
+import json
+from typing import Any, Iterator, List, Tuple
+
+import numpy as np
+import pyarrow as pa
+
+from components.behavior_example_gen.reading import files
+
+# Rows are counted from 1 within a file, a header not counted; NO_ROW where it cannot be known.
+ROW = "row"
+FILE = "file"
+TICKS = "ticks"  # the time at the log's own resolution, for sorting
+NO_ROW = -1
+
+_SAMPLE_CHARACTERS = 120
+
+
+@dataclasses.dataclass(frozen=True)
+class Reject:
+    """A bad row: where it stands, what is wrong with it, and how it starts."""
+
+    file: str
+    row: int
+    reason: str
+    value: str
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), ensure_ascii=False)
+
+
+@dataclasses.dataclass
+class Block:
+    """A piece of a log: the good rows as columns, and the bad ones.
+
+    `batch` has `user_id item_id` (and behaviour, scene, categorical attributes) as binary, multi-valued
+    attributes as lists of binary, numeric ones as float32 (NaN is missing), labels as int8 (1, 0 or
+    `names.UNKNOWN_LABEL`), `timestamp` in ms, `ticks` and `row` as int64. `rows` counts good and bad rows.
+    """
+
+    source: files.Source
+    batch: pa.RecordBatch
+    rejects: List[Reject]
+    rows: int
+
+
+# What a reader of one format gives: a piece of a file as text or typed columns, the number of each row, and bad rows.
+Piece = Tuple[pa.Table, np.ndarray, List[Reject]]
+Pieces = Iterator[Piece]
+
+
+def sample(value: Any) -> str:
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    return str(value)[:_SAMPLE_CHARACTERS]

@@ -1,0 +1,58 @@
+"""Reads Parquet files, row group by row group."""
+
+from typing import List
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+
+from components.behavior_example_gen import spec
+from components.behavior_example_gen.reading import blocks, columns, files
+from schemas import errors
+
+_BLOCK_ROWS = 1 << 19
+
+
+def sources(path: str, index: int, log: spec.LogSpec) -> List[files.Source]:
+    """A source for each row group of a file.
+
+    Raises:
+      errors.InputError: if it is not a Parquet file, or lacks a column.
+    """
+    with files.open_file(path) as stream:
+        if not stream.read(1):
+            return [files.Source(path, index, "parquet")]
+        stream.seek(0)
+        try:
+            parquet = pyarrow.parquet.ParquetFile(stream)
+        except pa.ArrowInvalid as error:
+            raise errors.InputError(f"{path}: not a Parquet file ({error})") from error
+        columns.check(parquet.schema_arrow.names, log, path)
+        found, row = [], 1
+        for group in range(parquet.num_row_groups):
+            found.append(files.Source(path, index, "parquet", group, row))
+            row += parquet.metadata.row_group(group).num_rows
+        return found
+
+
+def header(path: str, log: spec.LogSpec) -> List[str]:
+    """The columns of a file; empty for an empty file."""
+    del log  # of other formats
+    with files.open_file(path) as stream:
+        if not stream.read(1):
+            return []
+        stream.seek(0)
+        return list(pyarrow.parquet.ParquetFile(stream).schema_arrow.names)
+
+
+def read(source: files.Source, log: spec.LogSpec) -> blocks.Pieces:
+    """Reads a row group; see `blocks.Piece`."""
+    if source.row_group is None:
+        return
+    row = source.first_row
+    with files.open_file(source.path) as stream:
+        parquet = pyarrow.parquet.ParquetFile(stream)
+        columns = list(dict.fromkeys(log.columns.wanted().values()))
+        for batch in parquet.iter_batches(_BLOCK_ROWS, [source.row_group], columns, use_threads=False):
+            yield pa.Table.from_batches([batch]), np.arange(row, row + batch.num_rows, dtype=np.int64), []
+            row += batch.num_rows

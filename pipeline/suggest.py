@@ -1,0 +1,64 @@
+"""An experiment to start from, for a log that `describe` has seen."""
+
+import re
+from typing import Any, Dict
+
+import yaml
+
+_MANY_ITEMS_LOSS = {"name": "sampled_softmax", "negatives": 1024, "shared_negatives": True}
+# From this share of events on, a suggested experiment recommends what users have had.
+_MANY_REPEATS = 0.05
+
+
+def experiment(description: Dict[str, Any]) -> str:
+    """An experiment file to start from, as YAML text, for a log that `describe` has seen."""
+    median = description["history"].get("p50", 0)
+    spread = description["start"] != description["end"]
+    length = int(min(200, max(10, 10 * round(description["history"].get("p75", 50) / 10))))
+    steps = list(description["steps"])
+    if steps:
+        window = {"kind": "exposure", "steps": steps, "history": 20}
+        learnt = {
+            "model": {"name": "bpcm", "dim": 16},
+            "training": {"epochs": 20, "batch_size": 256, "patience": 3},
+        }
+    else:
+        window = {"kind": "next", "length": length}
+        loss = {"name": "softmax"} if description["items"] <= 20_000 else _MANY_ITEMS_LOSS
+        learnt = {
+            "model": {"name": "sasrec", "dim": 64},
+            "loss": loss,
+            "training": {"epochs": 50, "batch_size": 128},
+        }
+    suggested = {
+        "name": re.sub(
+            r"[^a-z0-9]+", "-", description["path"].rsplit("/", 1)[-1].split(".")[0].lower()
+        ).strip("-")
+        or "my-log",
+        "log": description["log"],
+        "window": window,
+        # Without a spread in time a cut is impossible; exposures have no other split.
+        "split": {"by": ["time"]} if spread or steps else {"by": ["leave_one_out"]},
+        **learnt,
+    }
+    notes = []
+    if description["repeat_share"] > _MANY_REPEATS and not steps:
+        suggested["evaluation"] = {"exclude_seen": False}
+        notes.append(
+            f"# {description['repeat_share']:.0%} of the events are of an item that the user has had before: such items"
+            " are recommended again (exclude_seen: false)."
+        )
+    if steps and description["unused_columns"]:
+        notes.append(
+            f"# Not used yet: {', '.join(description['unused_columns'])}. What tells something of the exposure, its"
+            " item or its user becomes a feature in log.columns.context, .item or .user."
+        )
+    if median < 5 and not steps:
+        notes.append(
+            f"# Half of the users have at most {median:.0f} events: expect little from long windows."
+        )
+    if description["tie_share"] > 0.2:
+        notes.append(
+            f"# {description['tie_share']:.0%} of the times tie: keep the rows in the order they happened."
+        )
+    return "".join(f"{note}\n" for note in notes) + yaml.safe_dump(suggested, sort_keys=False)
