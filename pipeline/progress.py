@@ -5,6 +5,7 @@ import dataclasses
 import logging
 import os
 import sys
+import threading
 import time
 import warnings
 from typing import Any, Iterator, List, Optional, Sequence, TextIO
@@ -16,6 +17,21 @@ LOGGER = "footfall.progress"
 WAITING, RUNNING, DONE, CACHED, FAILED = "not run", "running", "done", "cached", "failed"
 _MARKS = {WAITING: "·", RUNNING: "▸", DONE: "✓", CACHED: "↺", FAILED: "✗"}
 _STYLES = {WAITING: "dim", RUNNING: "bold", DONE: "green", CACHED: "cyan", FAILED: "bold red"}
+
+# After so long without a word, a line says what is being done.
+QUIET_SECONDS = 30.0
+_DOES = {
+    "BehaviorExampleGen": "reads the log and cuts it into windows (Beam)",
+    "StatisticsGen": "counts the values of the windows' features (Beam)",
+    "ExampleValidator": "checks the windows against their schema",
+    "AnomalyGate": "compares the splits with each other",
+    "Transform": "makes vocabularies and features (Beam)",
+    "Tuner": "trains with other settings",
+    "Trainer": "reads the windows, builds the model's graph and trains",
+    "Evaluator": "asks the model for all test examples and measures (Beam, TFMA)",
+    "ServerValidator": "asks the model in a server",
+    "Pusher": "copies the model to where servers find it",
+}
 
 
 @dataclasses.dataclass
@@ -36,15 +52,26 @@ class Progress(logging.Handler):
       ids: of the components, in their order.
       screen: the stream that a person (or a log) reads.
       details: off a terminal, print what the components say as they run, not only how each ends.
+      quiet_seconds: off a terminal, how long nothing is printed before a line says what is being done.
     """
 
-    def __init__(self, ids: Sequence[str], screen: TextIO, details: bool = True):
+    def __init__(
+        self,
+        ids: Sequence[str],
+        screen: TextIO,
+        details: bool = True,
+        quiet_seconds: float = QUIET_SECONDS,
+    ):
         super().__init__(logging.INFO)
         self.components: List[Component] = [Component(name) for name in ids]
         self._console = rich_console.Console(file=screen, highlight=False, soft_wrap=True)
         self._details = details
         self._live: Optional[live.Live] = None
         self._current: Optional[Component] = None
+        self._quiet_seconds = quiet_seconds
+        self._spoken = time.monotonic()
+        self._over = threading.Event()
+        self._watch = threading.Thread(target=self._break_silence, name="progress", daemon=True)
 
     def __enter__(self) -> "Progress":
         if self._console.is_terminal:
@@ -57,6 +84,8 @@ class Progress(logging.Handler):
                 redirect_stderr=False,
             )
             self._live.start()
+        else:
+            self._watch.start()
         logger = logging.getLogger(LOGGER)
         logger.addHandler(self)
         logger.setLevel(logging.INFO)
@@ -66,11 +95,15 @@ class Progress(logging.Handler):
         logging.getLogger(LOGGER).removeHandler(self)
         if self._live:
             self._live.stop()
+        else:
+            self._over.set()
+            self._watch.join()
 
     def start(self, name: str) -> None:
         """A component begins."""
         self._current = next(c for c in self.components if c.id == name)
         self._current.state, self._current.started = RUNNING, time.monotonic()
+        self._spoken = time.monotonic()
 
     def finish(self, state: str, message: str = "") -> None:
         """The component that runs has ended."""
@@ -93,7 +126,18 @@ class Progress(logging.Handler):
         if not self._live and self._details:
             self._line(f"        {self._current.id + ': ' if self._current else ''}{text}")
 
+    def _break_silence(self) -> None:
+        """Says what a component does that has said nothing for long, until the run is over."""
+        while not self._over.wait(min(1.0, self._quiet_seconds / 4)):
+            component, now = self._current, time.monotonic()
+            if component is None or component.state != RUNNING or now - self._spoken < self._quiet_seconds:
+                continue
+            doing = component.message or _DOES.get(component.id, "")
+            seconds = f"still at work after {now - component.started:.0f} s"
+            self._line(f"        {component.id}: {seconds}{': ' + doing if doing else ''}")
+
     def _line(self, text: str) -> None:
+        self._spoken = time.monotonic()
         self._console.print(text, markup=False)
         self._console.file.flush()
 
@@ -107,9 +151,14 @@ class Progress(logging.Handler):
             grid.add_row(
                 f"[{style}]{_MARKS[component.state]} {component.id}[/]",
                 f"{seconds:4.0f} s" if seconds >= 0.5 else "",
-                component.message.replace("[", r"\["),
+                self._words(component).replace("[", r"\["),
             )
         return grid
+
+    def _words(self, component: Component) -> str:
+        if component.message or component.state != RUNNING:
+            return component.message
+        return _DOES.get(component.id, "")
 
 
 def import_tensorflow() -> None:

@@ -139,6 +139,7 @@ def _run(
     command: List[str],
 ) -> Dict[str, Any]:
     screen.write(f"{experiment.name}: {run_dir}\n")
+    screen.write("        loading TensorFlow, Beam and TFX\n")
     # Here, since TensorFlow and TFX take their time, and say a lot.
     from absl import logging as absl_logging
     from tfx.orchestration.local import local_dag_runner

@@ -20,6 +20,10 @@ _PROGRESS = logging.getLogger("footfall.progress")
 # Steps in one call of the compiled loop: long enough to hide the call, short enough to
 # stop and to save in time.
 _STEPS_PER_CALL = 64
+# An epoch that takes long says so often how far it is.
+_SAY_SECONDS = 15.0
+# The epochs that say how long the next one will be: the first has the graph's making in it.
+_EPOCHS_ASKED = 3
 
 
 class _Schedule(tf.keras.optimizers.schedules.LearningRateSchedule):
@@ -80,6 +84,14 @@ def sum_over_replicas(values: Any) -> Any:
     if context.num_replicas_in_sync == 1:
         return values
     return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.nest.map_structure(tf.convert_to_tensor, values))
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `2 min 05 s` or `1 h 05 min`."""
+    minutes, rest = divmod(max(1, round(seconds)), 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
 class TrainingError(RuntimeError):
@@ -330,7 +342,7 @@ class Loop:
         settings, epoch = self._settings, int(self._epoch)
         done, steps = int(self._step), self._epoch_steps()
         iterator = iter(self._batches(epoch, done))
-        start = saved = time.monotonic()
+        start = saved = said = time.monotonic()
         before = float(self._seconds)
         while done < steps:
             now = min(_STEPS_PER_CALL, steps - done)
@@ -347,6 +359,9 @@ class Loop:
                 self._seconds.assign(before + time.monotonic() - start)
                 self._save()
                 saved = time.monotonic()
+            if done < steps and time.monotonic() - said > _SAY_SECONDS:
+                said = time.monotonic()
+                self._say_step(epoch, done, steps, before + said - start)
         seconds = before + time.monotonic() - start
         sums = dict(zip(self.sums, self._running.numpy().tolist()))
         targets = sums["targets"]
@@ -393,16 +408,44 @@ class Loop:
             return rate(self._optimizer.iterations)
         return rate.numpy()
 
+    def _say_step(self, epoch: int, done: int, steps: int, seconds: float) -> None:
+        """How far an epoch is that has taken so many seconds, and how long the rest will be."""
+        of_epoch = seconds * steps / done
+        rest = of_epoch - seconds
+        _PROGRESS.info(
+            "epoch %d/%d step %s of %s %s targets/s, about %s left of it%s",
+            epoch + 1,
+            self._settings.epochs,
+            f"{done:,}",
+            f"{steps:,}",
+            f"{float(self._running[1]) / seconds:,.0f}",
+            duration(rest),
+            self._left(epoch + 1, of_epoch, self._spent() + seconds, rest),
+        )
+
+    def _left(self, done: int, of_epoch: float, spent: float, rest: float = 0.0) -> str:
+        """How long training will still take if nothing stops it, after so many epochs."""
+        epochs = self._settings.epochs - done
+        if epochs <= 0:
+            return ""
+        left = rest + epochs * of_epoch
+        if self._settings.max_seconds is not None:
+            left = min(left, max(self._settings.max_seconds - spent, rest))
+        return f", at most {duration(left)} in all" if rest else f", at most {duration(left)} left"
+
     def _report(self, record: Dict[str, float]) -> None:
         metric = self.evaluation.objective
         measured = f" {metric} {record[metric]:.4f}" if metric in record else ""
+        lasted = [e["seconds"] + e.get("evaluation_seconds", 0.0) for e in self._history[-_EPOCHS_ASKED:]]
+        stops = self._stop_reason() is not None
         _PROGRESS.info(
-            "epoch %d/%d loss %.4f%s %s targets/s",
+            "epoch %d/%d loss %.4f%s %s targets/s%s",
             record["epoch"],
             self._settings.epochs,
             record["loss"],
             measured,
             f"{record['targets_per_s']:,.0f}",
+            "" if stops else self._left(int(record["epoch"]), sorted(lasted)[len(lasted) // 2], self._spent()),
         )
         if self._writer:
             with self._writer.as_default(step=int(record["epoch"])):

@@ -1,6 +1,7 @@
 """The training loop: equal runs, resumption, early stopping, and what stops it."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -272,3 +273,38 @@ def test_mean_loss_counts_only_real_targets():
     static_total, static_count = model.summed_loss(features, training=False)
     assert float(static_count) == float(count)
     assert float(static_total) == pytest.approx(float(total), rel=1e-5)
+
+
+def test_training_says_how_long_it_will_be(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(fit, "_SAY_SECONDS", 0.0)
+    monkeypatch.setattr(fit, "_STEPS_PER_CALL", 2)
+    one = loop(tmp_path, {"epochs": 2, "patience": 2}, {"name": "softmax"})
+    with caplog.at_level("INFO", "footfall.progress"):
+        one.run()
+    steps = one._epoch_steps()
+    assert steps == 6
+    time = r"\d+ (s|min \d\d s)"
+    expected = [
+        rf"epoch 1/2 step 2 of 6 [\d,]+ targets/s, about {time} left of it, at most {time} in all",
+        rf"epoch 1/2 step 4 of 6 [\d,]+ targets/s, about {time} left of it, at most {time} in all",
+        rf"epoch 1/2 loss \d\.\d+ ndcg@10 \d\.\d+ [\d,]+ targets/s, at most {time} left",
+        rf"epoch 2/2 step 2 of 6 [\d,]+ targets/s, about {time} left of it",
+        rf"epoch 2/2 step 4 of 6 [\d,]+ targets/s, about {time} left of it",
+        r"epoch 2/2 loss \d\.\d+ ndcg@10 \d\.\d+ [\d,]+ targets/s",
+    ]
+    assert len(caplog.messages) == len(expected)
+    for message, pattern in zip(caplog.messages, expected):
+        assert re.fullmatch(pattern, message), message
+
+
+def test_what_is_left_is_of_the_other_epochs_and_of_the_time_that_was_set(tmp_path):
+    one = loop(tmp_path / "plain", {"epochs": 60})
+    # 48 epochs of 2.5 s; with 7 s of the running one.
+    assert one._left(12, 2.5, 30.0) == ", at most 2 min 00 s left"
+    assert one._left(12, 2.5, 30.0, rest=7.0) == ", at most 2 min 07 s in all"
+    assert one._left(60, 2.5, 150.0) == ""
+    limited = loop(tmp_path / "limited", {"epochs": 60, "max_seconds": 100.0})
+    assert limited._left(12, 2.5, 30.0) == ", at most 1 min 10 s left"
+    assert [fit.duration(s) for s in (0.2, 59.4, 59.6, 125, 3600, 7499)] == [
+        "1 s", "59 s", "1 min 00 s", "2 min 05 s", "1 h 00 min", "2 h 04 min",
+    ]  # fmt: skip
