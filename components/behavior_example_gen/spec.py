@@ -109,6 +109,9 @@ class FilterSpec(settings.Settings):
     min_user_events: int = pydantic.Field(default=1, ge=1)
 
 
+_OF_DELIMITED = ("delimiter", "quote", "escape", "comment", "header", "column_names")
+
+
 class LogSpec(settings.Settings):
     """Where the log is and how its rows are to be read.
 
@@ -116,8 +119,19 @@ class LogSpec(settings.Settings):
       path: a file, a folder or a pattern, on any Beam filesystem. `{SPAN}` and
         `{VERSION}` are those of TFX ExampleGen: the newest span is taken.
         `dataset:NAME` is a data set of `footfall data fetch`.
-      format: by the file's ending where None.
-      column_names: names of the columns of a CSV or TSV file without a header.
+      format: by the file's ending where None. `csv` is text with any delimiter, `tsv` the same with tabs and
+        without quotes.
+      delimiter: of `csv` and `tsv`, what stands between two values: one or more characters, or `\\s+` for any
+        run of blanks. None is a comma (a tab in `tsv`), or what a first line like `sep=;` says.
+      quote: of `csv` and `tsv`, the character around values that hold delimiters or line breaks; `""` where
+        there is none. None is `"`, and none in `tsv`.
+      escape: the character before a quote within a quoted value, as `\\`; None: such a quote is doubled.
+      comment: lines of `csv` and `tsv` that begin with it are skipped; None: no line is.
+      encoding: of text files, by the name that Python has for it, as `cp1252`. None is UTF-8, or what a byte
+        order mark says.
+      header: whether the first row of a `csv` or `tsv` file names the columns. None: it does, unless there are
+        `column_names`.
+      column_names: names of the columns of a `csv` or `tsv` file without a header, or instead of its header.
       timestamp_unit: of numeric times; `iso8601` for text.
       spans: with `{SPAN}`, how many spans up to the newest one are read; None is all.
       max_rejected_share: a run stops when more than this share of the rows is bad.
@@ -129,12 +143,64 @@ class LogSpec(settings.Settings):
     path: str
     format: Optional[Literal["csv", "tsv", "jsonl", "parquet"]] = None
     columns: Columns = Columns()
+    delimiter: Optional[str] = None
+    quote: Optional[str] = None
+    escape: Optional[str] = None
+    comment: Optional[str] = None
+    encoding: Optional[str] = None
+    header: Optional[bool] = None
     column_names: Optional[Tuple[str, ...]] = None
     timestamp_unit: Literal["s", "ms", "us", "ns", "iso8601"] = "s"
     spans: Optional[int] = pydantic.Field(default=None, ge=1)
     max_rejected_share: float = pydantic.Field(default=0.01, ge=0, le=1)
     max_id_bytes: int = pydantic.Field(default=256, ge=1)
     filter: Optional[FilterSpec] = None
+
+    @pydantic.field_validator("delimiter")
+    @classmethod
+    def _check_delimiter(cls, value: Optional[str]) -> Optional[str]:
+        # Not quoted, YAML leaves these two characters, which separate nothing.
+        value = "\t" if value == "\\t" else value
+        if value is not None and (not value or set(value) & set("\r\n\"")):
+            raise ValueError(
+                f"takes one or more characters, none of them a quote or a line break, in quotes where YAML "
+                f"has a use for them, as '|'; found {value!r}"
+            )
+        return value
+
+    @pydantic.field_validator("quote", "escape", "comment")
+    @classmethod
+    def _check_mark(cls, value: Optional[str], info: pydantic.ValidationInfo) -> Optional[str]:
+        empty = "" if info.field_name == "quote" else None
+        if value is not None and value != empty and (len(value) != 1 or not "!" <= value <= "~"):
+            raise ValueError(f"takes one visible ASCII character, in YAML quotes as '#'; found {value!r}")
+        return value
+
+    @pydantic.field_validator("encoding")
+    @classmethod
+    def _check_encoding(cls, value: Optional[str]) -> Optional[str]:
+        try:
+            "".encode(value or "utf-8")
+        except (LookupError, ValueError):
+            raise ValueError(
+                f"takes the name of an encoding, as utf-8, utf-16, latin-1, cp1252, gbk; found {value!r}"
+            ) from None
+        return value
+
+    @pydantic.model_validator(mode="after")
+    def _check(self) -> "LogSpec":
+        if self.header is False and not self.column_names:
+            raise ValueError(
+                "header: false needs column_names, one for each column, as [user_id, item_id, timestamp]"
+            )
+        repeated = [n for n in self.column_names or () if self.column_names.count(n) > 1]
+        if repeated:
+            raise ValueError(f"column_names are different ones, found {repeated[0]!r} more than once")
+        if self.format in ("jsonl", "parquet"):
+            given = [n for n in _OF_DELIMITED if getattr(self, n) is not None]
+            if given:
+                raise ValueError(f"{', '.join(given)} goes with format: csv or tsv, found {self.format}")
+        return self
 
 
 class NextWindow(settings.Settings):
