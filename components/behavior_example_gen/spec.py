@@ -7,6 +7,7 @@ from typing import Dict, Literal, Optional, Tuple, Union
 import pydantic
 from typing_extensions import Annotated
 
+from components.behavior_example_gen import missing as missing_lib
 from schemas import names, settings
 
 
@@ -136,6 +137,11 @@ class LogSpec(settings.Settings):
       spans: with `{SPAN}`, how many spans up to the newest one are read; None is all.
       max_rejected_share: a run stops when more than this share of the rows is bad.
       max_id_bytes: a longer id makes a row bad.
+      missing: words that stand for no value, as `NA` for a user; see `missing.MissingSpec`.
+      label_minus_one: what -1 is in a column of labels: `no`, as 0 is, or `unknown`, as an empty field is. None:
+        `no`, and a column that has 0 as well stops the run, which cannot know.
+      duplicates: what becomes of an event that is equal to another one of the log in all columns that are read,
+        the time included: `keep`, or `drop` all but the first one. Counted either way.
       filter: events of rare items and users to leave out; None leaves out nothing. Shares of
         `split` are of the events that are left.
     """
@@ -154,6 +160,9 @@ class LogSpec(settings.Settings):
     spans: Optional[int] = pydantic.Field(default=None, ge=1)
     max_rejected_share: float = pydantic.Field(default=0.01, ge=0, le=1)
     max_id_bytes: int = pydantic.Field(default=256, ge=1)
+    missing: missing_lib.Missing = missing_lib.MissingSpec()
+    label_minus_one: Optional[Literal["no", "unknown"]] = None
+    duplicates: Literal["keep", "drop"] = "keep"
     filter: Optional[FilterSpec] = None
 
     @pydantic.field_validator("delimiter")
