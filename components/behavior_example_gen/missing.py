@@ -23,7 +23,7 @@ def _word(value: Any) -> Any:
 
 
 def _words(value: Any) -> Any:
-    """One word is a list of one. Strict validation takes no list for a tuple where a validator came before."""
+    """One word is a list of one. Behind a validator, strict validation takes no list for a tuple."""
     return tuple(value) if isinstance(value, list) else (value,) if isinstance(value, str) else value
 
 
@@ -35,13 +35,13 @@ Words = Annotated[
 class MissingSpec(settings.Settings):
     """Words that stand for no value, as an empty field, `null` of JSON and NaN always do.
 
-    Words are compared without blanks around them, as they are written here, in lower case and in upper case. A
-    list is `ids`, with no other word in any column.
+    Words are compared without blanks around them, as they are written here, in lower case and in upper
+    case. A list is `ids`, with no other word in any column.
 
     Attributes:
       everywhere: words in any column.
-      ids: words in the columns of user and item. They also make a number or a label missing, but for those that
-        are numbers or labels themselves.
+      ids: words in the columns of user and item. They also make a number or a label missing, but for those
+        that are numbers or labels themselves.
       user_id, item_id: further words in this one column.
     """
 
@@ -50,13 +50,13 @@ class MissingSpec(settings.Settings):
     user_id: Words = ("-1", "anonymous", "guest", "unknown")
     item_id: Words = ("-1",)
 
-    def of_column(self, feature: str) -> Tuple[str, ...]:
-        """The words for the column of a feature, in all their spellings: of `user_id` and `item_id` with `ids`."""
-        words = (*self.ids, *getattr(self, feature)) if feature in ("user_id", "item_id") else ()
-        return spellings((*self.everywhere, *words))
+    def of_column(self, feature: str, everywhere_only: bool = False) -> Tuple[str, ...]:
+        """The words for the column of a feature, `ids` with those of a user or an item unless told otherwise."""
+        own = feature in ("user_id", "item_id") and not everywhere_only
+        return spellings((*self.everywhere, *((*self.ids, *getattr(self, feature)) if own else ())))
 
     def of_values(self) -> Tuple[str, ...]:
-        """The words for columns of numbers and labels, in all their spellings."""
+        """The words for columns of numbers and labels."""
         return spellings((*self.everywhere, *self.ids))
 
 

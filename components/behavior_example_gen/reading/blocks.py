@@ -1,8 +1,9 @@
 """What is read from a log: blocks of good rows as columns, and bad rows with their reason."""
 
+import collections
 import dataclasses
 import json
-from typing import Any, Iterator, List, Tuple
+from typing import Any, Counter, Iterator, List, Tuple
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,10 @@ ROW = "row"
 FILE = "file"
 TICKS = "ticks"  # the time at the log's own resolution, for sorting
 NO_ROW = -1
+
+# What is noted of the values of a feature; see `Block.notes`.
+BLANKS, FLOATS, QUOTES, INEXACT = "blanks", "floats", "quotes", "inexact"
+ZEROS, MINUS_ONES = "zeros", "minus_ones"
 
 _SAMPLE_CHARACTERS = 120
 
@@ -38,12 +43,16 @@ class Block:
     `batch` has `user_id item_id` (and behaviour, scene, categorical attributes) as binary, multi-valued
     attributes as lists of binary, numeric ones as float32 (NaN is missing), labels as int8 (1, 0 or
     `names.UNKNOWN_LABEL`), `timestamp` in ms, `ticks` and `row` as int64. `rows` counts good and bad rows.
+    `notes` has how many values of a feature (in good and bad rows) had BLANKS around them, were whole numbers
+    written as FLOATS, have QUOTES around them, are numbers that may have lost digits (INEXACT); and, of a label, are
+    ZEROS and MINUS_ONES: by feature and one of these.
     """
 
     source: files.Source
     batch: pa.RecordBatch
     rejects: List[Reject]
     rows: int
+    notes: Counter[Tuple[str, str]] = dataclasses.field(default_factory=collections.Counter)
 
 
 # What a reader of one format gives: a piece of a file as text or typed columns, the number of each row, and bad rows.

@@ -141,7 +141,7 @@ def _open_csv(
             column_types={name: pa.binary() for name in found},
             strings_can_be_null=True,
             quoted_strings_can_be_null=False,
-            null_values=list(values.MISSING),
+            null_values=[""],
         ),
     )
 

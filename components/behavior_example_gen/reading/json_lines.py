@@ -127,7 +127,7 @@ def _parse_lines(source: files.Source, text: bytes, row: int, log: spec.LogSpec)
         rows.append(number)
         for name in wanted:
             value = record.get(name)
-            if value is None or value in values.MISSING:
+            if value is None or value in ("", "NaN", "nan", "NULL", "null"):
                 texts[name].append(None)
             elif name not in separators:
                 texts[name].append(_text(value))

@@ -1,17 +1,17 @@
-"""From the fields of a log, as text or typed, to columns: ids, numbers, labels and lists of values."""
+"""From the fields of a log, as text or typed, to columns of numbers, labels and lists; ids are in `text`."""
 
-from typing import Tuple
+import dataclasses
+from typing import Sequence, Tuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from components.behavior_example_gen.reading import text as text_lib
 from schemas import names
 
-# Fields that say: nothing here.
-MISSING = ("", "NaN", "nan", "NULL", "null")
 _NUMBER = r"^-?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?$"
-_YES, _NO = ("1", "1.0", "true"), ("0", "0.0", "false")
+_YES, _NO, _MINUS_ONE = ("1", "true", "yes", "y", "t", "on"), ("0", "false", "no", "n", "f", "off"), ("-1",)
 
 
 def whole(column: pa.ChunkedArray) -> pa.Array:
@@ -27,100 +27,118 @@ def is_list(kind: pa.DataType) -> bool:
     return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
 
 
-def as_binary(array: pa.Array) -> pa.Array:
-    """Any array as bytes; numbers become their decimal text, as they would stand in a CSV file."""
-    if pa.types.is_binary(array.type):
-        return array
-    if pa.types.is_floating(array.type):
-        # An id column with gaps is float in pandas: 17.0 stands for 17.
-        values = array.to_numpy(zero_copy_only=False)
-        finite = np.isfinite(values)
-        if np.all(values[finite] == np.floor(values[finite])) and np.all(np.abs(values[finite]) < 2**53):
-            array = pa.array(np.where(finite, values, 0).astype(np.int64), mask=~finite)
-        else:
-            array = pa.array(values, mask=~finite)
-    if not pa.types.is_string(array.type):
-        array = array.cast(pa.string())
-    return array.cast(pa.binary())
-
-
 def valid_utf8(array: pa.Array) -> np.ndarray:
     """Which fields are UTF-8, a list with all its values: `[N]` bool."""
     if is_list(array.type):
         fine = np.ones(len(array), bool)
-        fine[_parents(array)[~valid_utf8(pc.list_flatten(array))]] = False
+        fine[_parents(array)[~valid_utf8(whole_values(array))]] = False
         return fine
-    if not pa.types.is_binary(array.type):
-        return np.ones(len(array), bool)
-    try:
-        array.cast(pa.string())
-        return np.ones(len(array), bool)
-    except pa.ArrowInvalid:
-        pass
-    # Only a block with a bad value comes here, and only its distinct values are tried.
-    encoded = array.dictionary_encode()
-    fine = np.empty(len(encoded.dictionary) + 1, bool)
-    for index, value in enumerate(encoded.dictionary):
-        try:
-            value.as_py().decode("utf-8")
-            fine[index] = True
-        except UnicodeDecodeError:
-            fine[index] = False
-    fine[-1] = True
-    return fine[encoded.indices.fill_null(len(encoded.dictionary)).to_numpy(zero_copy_only=False)]
+    if pa.types.is_binary(array.type) or pa.types.is_string(array.type):
+        # Parquet says of any bytes that they are text.
+        return text_lib.valid_utf8(array.cast(pa.binary()))
+    if pa.types.is_large_binary(array.type) or pa.types.is_large_string(array.type):
+        return text_lib.valid_utf8(array.cast(pa.large_binary()).cast(pa.binary()))
+    if pa.types.is_fixed_size_binary(array.type):
+        return text_lib.valid_utf8(array.cast(pa.binary()))
+    return np.ones(len(array), bool)
 
 
-def numbers(array: pa.Array) -> Tuple[np.ndarray, np.ndarray]:
+def whole_values(array: pa.Array) -> pa.Array:
+    """The values of all lists, one after the other, without a dictionary."""
+    values = pc.list_flatten(array)
+    return values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
+
+
+def numbers(array: pa.Array, missing: Sequence[str] = ()) -> Tuple[np.ndarray, np.ndarray]:
     """Numbers as `[N]` float32, NaN where there is none, and which fields are valid.
 
     Text that is no number is not, and neither is what float32 takes for infinite.
+
+    Args:
+      missing: words that stand for no value; those that are numbers do not count.
+
+    Raises:
+      text.NoText: if values of its type are nothing like numbers.
     """
     kind = array.type
     valid = np.ones(len(array), bool)
     if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind)):
-        text = pc.replace_substring_regex(_text(array), r"^[+]", "")
+        text = pc.replace_substring_regex(_text(array, missing), r"^[+]", "")
         fits = pc.match_substring_regex(text, _NUMBER)
         valid = fits.fill_null(True).to_numpy(zero_copy_only=False)
+        # Words that are no number are missing; the rest is bad.
         array = pc.if_else(fits, text, pa.scalar(None, pa.string()))
+    if pa.types.is_float16(kind):
+        array = pa.array(array.to_numpy(zero_copy_only=False).astype(np.float32), from_pandas=True)
     exact = array.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     with np.errstate(over="ignore"):
         values = exact.astype(np.float32)
     return values, valid & ~np.isinf(values)
 
 
-def labels(array: pa.Array) -> Tuple[np.ndarray, np.ndarray]:
-    """Labels as `[N]` int8, unknown where a field is empty, and which fields are valid.
+@dataclasses.dataclass
+class Labels:
+    """A column of labels.
 
-    1 and true are yes, 0 and false are no, in any case.
+    Attributes:
+      values: 1, 0, or UNKNOWN_LABEL where a field is empty: int8 `[N]`.
+      valid: which fields are labels, `[N]` bool.
+      zeros, minus_ones: how many fields are no because they are 0 (or false, ...), and how many are -1.
     """
-    kind = array.type
-    if pa.types.is_floating(kind) or pa.types.is_integer(kind):
-        values = array.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-        unknown, yes, no = np.isnan(values), values == 1, values == 0
+
+    values: np.ndarray
+    valid: np.ndarray
+    zeros: int
+    minus_ones: int
+
+
+def labels(array: pa.Array, missing: Sequence[str] = (), minus_one: int = 0) -> Labels:
+    """Labels: 1, true, yes, y, t and on are yes; 0, false, no, n, f, off and -1 are no, in any case.
+
+    Args:
+      missing: words that stand for no value; those that are labels do not count.
+      minus_one: what -1 is: 0 or UNKNOWN_LABEL.
+
+    Raises:
+      text.NoText: if values of its type are nothing like labels.
+    """
+    if pa.types.is_integer(array.type) or pa.types.is_floating(array.type):
+        numeric = array.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+        unknown, yes, no, minus = np.isnan(numeric), numeric == 1, numeric == 0, numeric == -1
     else:
-        text = pc.utf8_lower(_text(array))
-        unknown = text.is_null().to_numpy(zero_copy_only=False)
-        yes, no = (
-            pc.is_in(text, value_set=pa.array(words)).to_numpy(zero_copy_only=False) for words in (_YES, _NO)
-        )
-    return np.where(yes, 1, np.where(no, 0, names.UNKNOWN_LABEL)).astype(np.int8), unknown | yes | no
+        unknown, yes, no, minus = _label_words(array, missing)
+    values = np.full(len(array), names.UNKNOWN_LABEL, np.int8)
+    values[yes], values[no], values[minus] = 1, 0, minus_one
+    return Labels(values, unknown | yes | no | minus, int(no.sum()), int(minus.sum()))
 
 
-def lists(array: pa.Array, separator: str) -> pa.Array:
-    """The values of each field as a list of binary, without blanks around them and without empty ones.
+def _label_words(array: pa.Array, missing: Sequence[str]) -> Tuple[np.ndarray, ...]:
+    """Which labels are unknown, yes, no and -1, `[N]` bool each."""
+    text = pc.utf8_lower(_text(array, [word for word in missing if word.lower() not in _YES + _NO + _MINUS_ONE]))
+    return text.is_null().to_numpy(zero_copy_only=False), *(
+        pc.is_in(text, value_set=pa.array(words)).to_numpy(zero_copy_only=False)
+        for words in (_YES, _NO, _MINUS_ONE)
+    )
+
+
+def lists(array: pa.Array, separator: str, missing: Sequence[str] = ()) -> pa.Array:
+    """The values of each field as a list of binary: the text of each, without empty ones.
 
     Args:
       array: text with values between separators, or lists already.
       separator: of text.
+      missing: words that stand for no value.
+
+    Raises:
+      text.NoText: if values of its type have no text.
     """
     if not is_list(array.type):
-        array = pc.split_pattern(_text(array).fill_null(""), separator)
-    values = pc.list_flatten(array)
-    values = pc.utf8_trim_whitespace(_utf8(values)).fill_null("")
-    kept = pc.not_equal(values, "")
-    sizes = np.bincount(_parents(array)[kept.to_numpy(zero_copy_only=False)], minlength=len(array))
+        array = pc.split_pattern(_text(array, missing).fill_null(""), separator)
+    values = text_lib.of(whole_values(array)).values
+    kept = values.is_valid().to_numpy(zero_copy_only=False) & ~text_lib.is_in(values, tuple(missing))
+    sizes = np.bincount(_parents(array)[kept], minlength=len(array))
     offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), values.filter(kept).cast(pa.binary()))
+    return pa.ListArray.from_arrays(pa.array(offsets), values.filter(pa.array(kept)))
 
 
 def _parents(array: pa.Array) -> np.ndarray:
@@ -128,17 +146,8 @@ def _parents(array: pa.Array) -> np.ndarray:
     return pc.list_parent_indices(array).to_numpy(zero_copy_only=False)
 
 
-def _utf8(array: pa.Array) -> pa.Array:
-    """Any array as text; null where bytes are no UTF-8."""
-    binary = as_binary(array)
-    fine = valid_utf8(binary)
-    if not fine.all():
-        binary = pc.if_else(pa.array(fine), binary, pa.scalar(None, pa.binary()))
-    return binary.cast(pa.string())
-
-
-def _text(array: pa.Array) -> pa.Array:
-    """Text without blanks around it; null where nothing is said."""
-    text = pc.utf8_trim_whitespace(_utf8(array))
-    missing = pc.is_in(text, value_set=pa.array(MISSING))
-    return pc.if_else(missing, pa.scalar(None, pa.string()), text)
+def _text(array: pa.Array, missing: Sequence[str]) -> pa.Array:
+    """The text of each field; null where nothing is said, where a word says so, and where bytes are no UTF-8."""
+    values = text_lib.of(array).values
+    nothing = text_lib.is_in(values, tuple(missing)) | ~text_lib.valid_utf8(values)
+    return text_lib.without(values, nothing).cast(pa.string())

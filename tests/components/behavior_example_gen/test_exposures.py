@@ -391,12 +391,13 @@ def test_each_format_gives_the_same_exposures(tmp_path, kind):
     assert result["rejected"] == (kind == "broken jsonl")
 
 
+NO_LABEL = "no label, which is 1 or 0, true or false, yes or no, y or n, t or f, on or off, or empty"
 BAD = {
     "number": ("u1,i1,5,1,0,b,cheap,x,y", "not a finite number (column 'price')"),
     "infinite": ("u1,i1,5,1,0,b,-inf,x,y", "not a finite number (column 'price')"),
     "beyond float32": ("u1,i1,5,1,0,b,1e39,x,y", "not a finite number (column 'price')"),
-    "label": ("u1,i1,5,2,0,b,1,x,y", "no label, which is 1, 0, true, false or empty (column 'clicked')"),
-    "yes": ("u1,i1,5,0,yes,b,1,x,y", "no label, which is 1, 0, true, false or empty (column 'bought')"),
+    "label": ("u1,i1,5,2,0,b,1,x,y", f"{NO_LABEL} (column 'clicked')"),
+    "often": ("u1,i1,5,0,often,b,1,x,y", f"{NO_LABEL} (column 'bought')"),
     "utf-8": (b"u1,i1,5,1,0,b,1,x|\xff,y", "invalid UTF-8 in column 'tags'"),
     "number utf-8": (b"u1,i1,5,1,0,b,\xff,x,y", "invalid UTF-8 in column 'price'"),
 }
