@@ -514,15 +514,14 @@ def _models(options: argparse.Namespace) -> int:
 
     entries = [
         {
-            "name": entry.name,
+            "name": name,
             "summary": entry.summary,
             "paper": entry.paper,
-            "window_kind": entry.window_kind,
-            "settings": {
-                name: field.default for name, field in entry.settings.model_fields.items() if name != "name"
-            },
+            "window_kinds": entry.window_kinds,
+            "objective": entry.objective,
+            "settings": {key: field.default for key, field in entry.model_fields.items() if key != "name"},
         }
-        for entry in registry.MODELS.values()
+        for name, entry in registry.MODELS.items()
     ]
     return _list(entries, options.json)
 

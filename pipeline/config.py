@@ -17,8 +17,10 @@ from components.infra_validator import spec as infra_spec
 from components.transform import spec as transform_spec
 from schemas import errors, settings
 from trainer import config as trainer_config
-from trainer import registry
 from trainer import search
+from trainer.settings import loops as loop_settings
+from trainer.settings import losses as loss_settings
+from trainer.settings import training as training_settings
 
 EXPERIMENTS = os.path.join(os.path.dirname(__file__), "experiments")
 
@@ -70,9 +72,9 @@ class Experiment(settings.Settings):
     validation: ValidationSpec = ValidationSpec()
     features: transform_spec.FeaturesSpec = transform_spec.FeaturesSpec()
     model: trainer_config.ModelSettings
-    loss: trainer_config.LossSettings = pydantic.Field(default_factory=trainer_config.default_loss)
-    loop: trainer_config.LoopSettings = trainer_config.FitSettings(name="fit")
-    training: trainer_config.TrainingSettings = trainer_config.TrainingSettings()
+    loss: loss_settings.LossSettings = pydantic.Field(default_factory=trainer_config.default_loss)
+    loop: loop_settings.LoopSettings = loop_settings.FitSettings(name="fit")
+    training: training_settings.TrainingSettings = training_settings.TrainingSettings()
     tuning: Optional[search.TuningSettings] = None
     evaluation: evaluator_spec.EvaluationSpec = evaluator_spec.EvaluationSpec()
     gate: evaluator_spec.GateSpec = evaluator_spec.GateSpec()
@@ -87,10 +89,11 @@ class Experiment(settings.Settings):
                 raise ValueError(f"model {self.model.name} needs log.columns.{column}, found none")
         trainer_config.check_model(self.model, self.loss, self.loop, self.training)
         trainer_config.check_loop(self.loop, self.loss, self.training)
-        kind = registry.MODELS[self.model.name].window_kind
-        if self.window.kind != kind:
+        kinds = self.model.window_kinds
+        if self.window.kind not in kinds:
             raise ValueError(
-                f"model {self.model.name} needs window: {{kind: {kind}}}, found kind: {self.window.kind}"
+                f"model {self.model.name} needs window: {{kind: {' or '.join(kinds)}}}, found kind: "
+                f"{self.window.kind}"
             )
         if isinstance(self.window, window_spec.ExposureWindow):
             self._check_exposures(self.window)

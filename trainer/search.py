@@ -126,7 +126,7 @@ class TrialTraining(settings.Settings):
     """How long a trial trains; what is not set is as in `training`.
 
     Attributes:
-      epochs, patience, evaluate_every, max_seconds: see `config.TrainingSettings`.
+      epochs, patience, evaluate_every, max_seconds: see `trainer.settings.training.TrainingSettings`.
     """
 
     epochs: Optional[int] = pydantic.Field(default=None, ge=1)

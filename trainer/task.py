@@ -28,6 +28,9 @@ from trainer.loops import tp
 from trainer.losses import next_item
 from trainer.models import base
 from trainer.models import conversion
+from trainer.settings import loops as loop_settings
+from trainer.settings import losses as loss_settings
+from trainer.settings import training as training_settings
 
 HISTORY = "history.json"
 
@@ -156,9 +159,9 @@ def train(
         tf.keras.mixed_precision.set_global_policy("float32")
 
 
-def _with_fitting_batches(settings: config.TrainerSettings) -> config.TrainingSettings:
+def _with_fitting_batches(settings: config.TrainerSettings) -> training_settings.TrainingSettings:
     """Negatives of the batch are corrected by how often items are targets at all, not in windows of a length."""
-    if getattr(settings.loss, "negative_sampling", None) == config.IN_BATCH:
+    if getattr(settings.loss, "negative_sampling", None) == loss_settings.IN_BATCH:
         return settings.training.model_copy(update={"length_buckets": 1})
     return settings.training
 
@@ -194,7 +197,7 @@ def _of_next_items(settings: config.TrainerSettings, data: Data) -> _Parts:
 
 def _loop(settings: Any) -> Tuple[Callable[..., fit.Loop], bool]:
     """What makes the loop of its settings, and whether it reads the users of windows."""
-    if isinstance(settings, config.TPSettings):
+    if isinstance(settings, loop_settings.TPSettings):
         return functools.partial(tp.TP, tp=settings), True
     return fit.Fit, False
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer import config, optimizers
+from trainer import optimizers
 from trainer.loops import fit
+from trainer.settings import training as training_settings
 
 ROWS, DIM = 7, 3
 
@@ -36,7 +37,7 @@ def test_updates_equal_the_formula(decay):
     rng = np.random.default_rng(0)
     start = rng.normal(size=[2, ROWS, DIM]).astype(np.float32)
     one, two = (tf.Variable(value) for value in start)
-    settings = config.TrainingSettings(learning_rate=0.01, weight_decay=decay)
+    settings = training_settings.TrainingSettings(learning_rate=0.01, weight_decay=decay)
     optimizer = fit.build_optimizer(settings, steps=4)
     assert isinstance(optimizer, optimizers.Adam)
     optimizer.build([one, two])
@@ -53,7 +54,9 @@ def test_the_norm_that_is_clipped_is_that_of_all_gradients():
     rng = np.random.default_rng(2)
     start = rng.normal(size=[2, ROWS, DIM]).astype(np.float32)
     one, two = (tf.Variable(value) for value in start)
-    optimizer = fit.build_optimizer(config.TrainingSettings(learning_rate=0.01, clip_norm=0.5), steps=4)
+    optimizer = fit.build_optimizer(
+        training_settings.TrainingSettings(learning_rate=0.01, clip_norm=0.5), steps=4
+    )
     optimizer.build([one, two])
     clipped = []
     for size in (1.0, 0.01, 10.0):

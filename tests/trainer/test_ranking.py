@@ -6,8 +6,9 @@ import tensorflow as tf
 
 from schemas import names
 from serving import ranking as serving_ranking
-from trainer import config, ranking
+from trainer import ranking
 from trainer.models import base, sasrec
+from trainer.settings import sasrec as sasrec_settings
 
 SIZE, WINDOWS, LENGTH, CUTOFF = 20_000, 300, 4, 2_000
 
@@ -33,7 +34,7 @@ def test_metrics_equal_those_of_all_scores_at_once(policy, exclude_seen):
     features = windows(np.random.default_rng(3))
     tf.keras.mixed_precision.set_global_policy(policy)
     try:
-        settings = config.SASRecSettings(name="sasrec", dim=8, blocks=1)
+        settings = sasrec_settings.SASRecSettings(name="sasrec", dim=8, blocks=1)
         model = sasrec.SASRec(settings, base.Catalogue(np.ones(SIZE, np.int64), LENGTH))
         embedding = model.encode(features)
     finally:
@@ -67,7 +68,7 @@ def test_metrics_equal_those_of_all_scores_at_once(policy, exclude_seen):
 
 def toy(size, **features):
     """A model of a few items with windows of three events."""
-    settings = config.SASRecSettings(name="sasrec", dim=8, blocks=1)
+    settings = sasrec_settings.SASRecSettings(name="sasrec", dim=8, blocks=1)
     model = sasrec.SASRec(settings, base.Catalogue(np.ones(size, np.int64), 3))
     count = len(features["target"])
     values = {

@@ -12,9 +12,9 @@ import tensorflow as tf
 import schemas  # noqa: F401  selects Keras 2
 from schemas import names
 from trainer import bucketing
-from trainer import config
 from trainer import input as input_lib
 from trainer import optimizers
+from trainer.settings import training as training_settings
 
 _PROGRESS = logging.getLogger("footfall.progress")
 # Steps in one call of the compiled loop: long enough to hide the call, short enough to
@@ -44,7 +44,9 @@ class _Schedule(tf.keras.optimizers.schedules.LearningRateSchedule):
         return {"rate": self._rate, "warmup": self._warmup, "steps": self._steps}
 
 
-def build_optimizer(settings: config.TrainingSettings, steps: int) -> tf.keras.optimizers.Optimizer:
+def build_optimizer(
+    settings: training_settings.TrainingSettings, steps: int
+) -> tf.keras.optimizers.Optimizer:
     """Adam, or AdamW where there is weight decay; with loss scaling for float16.
 
     Args:
@@ -124,7 +126,7 @@ class Loop:
     def __init__(
         self,
         build: Callable[[], Any],
-        settings: config.TrainingSettings,
+        settings: training_settings.TrainingSettings,
         strategy: tf.distribute.Strategy,
         train: tf.data.Dataset,
         evaluate: Callable[[Any], Any],
@@ -445,7 +447,9 @@ class Loop:
             record["loss"],
             measured,
             f"{record['targets_per_s']:,.0f}",
-            "" if stops else self._left(int(record["epoch"]), sorted(lasted)[len(lasted) // 2], self._spent()),
+            ""
+            if stops
+            else self._left(int(record["epoch"]), sorted(lasted)[len(lasted) // 2], self._spent()),
         )
         if self._writer:
             with self._writer.as_default(step=int(record["epoch"])):

@@ -9,12 +9,13 @@ import tensorflow as tf
 import schemas  # noqa: F401  selects Keras 2
 from schemas import names
 from trainer import bucketing
-from trainer import config
 from trainer import grouping
 from trainer import input as input_lib
 from trainer import ranking
 from trainer.layers import discriminator
 from trainer.loops import fit
+from trainer.settings import loops as loop_settings
+from trainer.settings import training as training_settings
 
 _Gradient = Any  # tf.Tensor or tf.IndexedSlices
 _Undo = List[Tuple[tf.Variable, _Gradient]]
@@ -80,14 +81,14 @@ class TP(fit.Loop):
     def __init__(
         self,
         build: Callable[[], Any],
-        settings: config.TrainingSettings,
+        settings: training_settings.TrainingSettings,
         strategy: tf.distribute.Strategy,
         train: tf.data.Dataset,
         evaluate: Callable[[Any], ranking.FullRanking],
         checkpoint_dir: str,
         log_dir: Optional[str] = None,
         *,
-        tp: config.TPSettings,
+        tp: loop_settings.TPSettings,
     ):
         self._tp = tp
         self.discriminator: Optional[discriminator.Discriminator] = None
@@ -240,7 +241,7 @@ class TP(fit.Loop):
         return sums, fit.sum_over_replicas([fit.times(g, sign * share) for g, sign in zip(gradients, signs)])
 
     def _divisor(self, number: tf.Tensor, average: float) -> tf.Tensor:
-        """What a sum over a mini-batch on all replicas is divided by, see `config.TPSettings.reduction`.
+        """What a sum over a mini-batch on all replicas is divided by, see `loop_settings.TPSettings.reduction`.
 
         Args:
           number: of what is summed up, on this replica.

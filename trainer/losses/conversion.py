@@ -6,7 +6,7 @@ import tensorflow as tf
 
 import schemas  # noqa: F401  selects Keras 2
 from schemas import errors
-from trainer import config
+from trainer.settings import losses as loss_settings
 
 
 class StepBCE:
@@ -52,7 +52,7 @@ def order_violation(logits: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(tf.nn.relu(likely[:, 1:] - likely[:, :-1]), axis=1)
 
 
-def build(settings: config.StepBCESettings, steps: Sequence[str]) -> StepBCE:
+def build(settings: loss_settings.StepBCESettings, steps: Sequence[str]) -> StepBCE:
     """The loss of its settings.
 
     Raises:

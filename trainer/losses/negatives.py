@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 import schemas  # noqa: F401  selects Keras 2
-from trainer import config
+from trainer.settings import losses as loss_settings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -246,10 +246,10 @@ class InBatch(_SharedDraw):
 
 
 def build(settings: Any) -> Any:
-    """The sampler of a loss's settings; see `config.NegativeSettings`."""
-    if settings.negative_sampling == config.IN_BATCH:
+    """The sampler of a loss's settings; see `loss_settings.NegativeSettings`."""
+    if settings.negative_sampling == loss_settings.IN_BATCH:
         return InBatch()
-    exponent = settings.exponent if settings.negative_sampling == config.POPULARITY else None
+    exponent = settings.exponent if settings.negative_sampling == loss_settings.POPULARITY else None
     if settings.shared_negatives:
         return Shared(exponent)
     return Uniform() if exponent is None else Popularity(exponent)

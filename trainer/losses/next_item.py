@@ -11,8 +11,8 @@ from typing import Any, Optional
 import tensorflow as tf
 
 import schemas  # noqa: F401  selects Keras 2
-from trainer import config
 from trainer.losses import negatives as sampling
+from trainer.settings import losses as loss_settings
 
 # Of a negative that is not used; finite, so that its gradient is 0 and not undefined.
 _MASKED = -1e9
@@ -176,13 +176,13 @@ class GBCE(_Sampled):
 
 
 def build(settings: Any) -> Any:
-    """The loss of its settings; see `trainer.config`."""
-    if isinstance(settings, config.SoftmaxSettings):
+    """The loss of its settings; see `trainer.settings`."""
+    if isinstance(settings, loss_settings.SoftmaxSettings):
         return Softmax()
-    if isinstance(settings, config.SampledSoftmaxSettings):
+    if isinstance(settings, loss_settings.SampledSoftmaxSettings):
         return SampledSoftmax(settings.negatives, sampling.build(settings), settings.logq_correction)
-    if isinstance(settings, config.BCESettings):
+    if isinstance(settings, loss_settings.BCESettings):
         return BCE(settings.negatives, sampling.build(settings), settings.logq_correction)
-    if isinstance(settings, config.GBCESettings):
+    if isinstance(settings, loss_settings.GBCESettings):
         return GBCE(settings.negatives, settings.calibration, sampling.build(settings))
     raise TypeError(f"no loss for {type(settings).__name__}")

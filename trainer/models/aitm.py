@@ -2,12 +2,12 @@
 
 import tensorflow as tf
 
-from trainer import config
 from trainer.layers import fields
 from trainer.layers import towers
 from trainer.layers import transfer
 from trainer.losses import conversion as losses
 from trainer.models import conversion
+from trainer.settings import aitm as aitm_settings
 
 
 class AITM(conversion.ConversionModel):
@@ -18,11 +18,11 @@ class AITM(conversion.ConversionModel):
     expectation calibrator is `losses.conversion.order_violation`.
 
     Args:
-      settings: see `config.AITMSettings`.
+      settings: see `aitm_settings.AITMSettings`.
       exposures, seed: see `conversion.ConversionModel`.
     """
 
-    def __init__(self, settings: config.AITMSettings, exposures: conversion.Exposures, seed: int = 0):
+    def __init__(self, settings: aitm_settings.AITMSettings, exposures: conversion.Exposures, seed: int = 0):
         super().__init__(settings, exposures, seed)
         width = settings.tower[-1]
         self._embedding = fields.FieldEmbedding(exposures.fields, settings.dim)

@@ -56,7 +56,7 @@ class SequenceModel(tfrs.Model):
     computes a loss at every position in one pass: position t predicts the item at t + 1.
 
     Args:
-      settings: of the model; see `trainer.config`.
+      settings: of the model; see `trainer.settings`.
       catalogue: of the data.
       seed: of everything random in training.
     """

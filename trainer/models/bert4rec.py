@@ -5,12 +5,12 @@ from typing import Tuple
 import tensorflow as tf
 
 from schemas import names
-from trainer import config
 from trainer.layers import attention
 from trainer.layers import dropout
 from trainer.layers import embedding
 from trainer.layers import transformer
 from trainer.models import base
+from trainer.settings import bert4rec as bert4rec_settings
 
 
 class BERT4Rec(base.EmbeddingModel):
@@ -24,14 +24,16 @@ class BERT4Rec(base.EmbeddingModel):
     bias b^O of each item, which no index of vectors could serve.
 
     Args:
-      settings: see `config.BERT4RecSettings`.
+      settings: see `bert4rec_settings.BERT4RecSettings`.
       catalogue, seed: see `base.SequenceModel`.
     """
 
     # The target stands behind the history, whose first event would otherwise fall out.
     padding_needed = 1
 
-    def __init__(self, settings: config.BERT4RecSettings, catalogue: base.Catalogue, seed: int = 0):
+    def __init__(
+        self, settings: bert4rec_settings.BERT4RecSettings, catalogue: base.Catalogue, seed: int = 0
+    ):
         super().__init__(settings, catalogue, seed)
         dim = settings.dim
         self._mask = self.add_weight(

@@ -2,13 +2,13 @@
 
 import tensorflow as tf
 
-from trainer import config
 from trainer.layers import dropout
 from trainer.layers import feature_tower
 from trainer.layers import fields
 from trainer.layers import towers
 from trainer.losses import conversion as losses
 from trainer.models import conversion
+from trainer.settings import bpcm as bpcm_settings
 
 
 class Message(tf.keras.layers.Layer):
@@ -60,11 +60,11 @@ class BPCM(conversion.ConversionModel):
     `losses.conversion.order_violation`.
 
     Args:
-      settings: see `config.BPCMSettings`.
+      settings: see `bpcm_settings.BPCMSettings`.
       exposures, seed: see `conversion.ConversionModel`.
     """
 
-    def __init__(self, settings: config.BPCMSettings, exposures: conversion.Exposures, seed: int = 0):
+    def __init__(self, settings: bpcm_settings.BPCMSettings, exposures: conversion.Exposures, seed: int = 0):
         super().__init__(settings, exposures, seed)
         self._embedding = fields.FieldEmbedding(exposures.fields, settings.dim)
         self._features = [

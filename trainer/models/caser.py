@@ -6,9 +6,9 @@ from typing import Any, List
 import tensorflow as tf
 
 from schemas import names
-from trainer import config
 from trainer.layers import dropout
 from trainer.models import base
+from trainer.settings import caser as caser_settings
 
 
 class Caser(base.EmbeddingModel):
@@ -28,11 +28,11 @@ class Caser(base.EmbeddingModel):
     windows that the place lies in.
 
     Args:
-      settings: see `config.CaserSettings`.
+      settings: see `caser_settings.CaserSettings`.
       catalogue, seed: see `base.SequenceModel`.
     """
 
-    def __init__(self, settings: config.CaserSettings, catalogue: base.Catalogue, seed: int = 0):
+    def __init__(self, settings: caser_settings.CaserSettings, catalogue: base.Catalogue, seed: int = 0):
         super().__init__(settings, catalogue, seed, tied=settings.tied)
         self._filters: List[tf.Variable] = []
         self._biases: List[tf.Variable] = []

@@ -7,12 +7,12 @@ import tensorflow as tf
 
 from schemas import errors
 from schemas import names
-from trainer import config
 from trainer.layers import attention
 from trainer.layers import dropout
 from trainer.layers import embedding
 from trainer.layers import transformer
 from trainer.models import base
+from trainer.settings import casm as casm_settings
 
 
 class CASM(base.EmbeddingModel):
@@ -35,7 +35,7 @@ class CASM(base.EmbeddingModel):
     exp(s_b) settles at the mean loss of the behaviour.
 
     Args:
-      settings: see `config.CASMSettings`.
+      settings: see `casm_settings.CASMSettings`.
       catalogue, seed: see `base.SequenceModel`.
 
     Raises:
@@ -46,9 +46,9 @@ class CASM(base.EmbeddingModel):
     inputs_read: Tuple[str, ...] = (names.ITEM_INDEX, names.BEHAVIOR_INDEX)
     loss_inputs_read: Tuple[str, ...] = (names.TARGET_BEHAVIOR_INDEX,)
 
-    def __init__(self, settings: config.CASMSettings, catalogue: base.Catalogue, seed: int = 0):
+    def __init__(self, settings: casm_settings.CASMSettings, catalogue: base.Catalogue, seed: int = 0):
         super().__init__(settings, catalogue, seed)
-        self._learned = settings.behavior_weights == config.LEARNED
+        self._learned = settings.behavior_weights == casm_settings.LEARNED
         self._weights = tf.constant(self._fixed_weights(), tf.float32)
         if self._learned:
             self._log_variances = self.add_weight(

@@ -92,7 +92,7 @@ class ConversionModel(tfrs.Model):
     training exposures; `probabilities` are for all exposures, and calibrated.
 
     Args:
-      settings: of the model; see `trainer.config`.
+      settings: of the model; see `trainer.settings`.
       exposures: of the data.
       seed: of everything random in training.
     """

@@ -2,10 +2,10 @@
 
 import tensorflow as tf
 
-from trainer import config
 from trainer.layers import fields
 from trainer.layers import towers
 from trainer.models import conversion
+from trainer.settings import esmm as esmm_settings
 
 
 def chain_logits(logits: tf.Tensor) -> tf.Tensor:
@@ -37,11 +37,11 @@ class ESMM(conversion.ConversionModel):
     over all exposures, eq. (3), so that no step is trained only on those that got to it.
 
     Args:
-      settings: see `config.ESMMSettings`.
+      settings: see `esmm_settings.ESMMSettings`.
       exposures, seed: see `conversion.ConversionModel`.
     """
 
-    def __init__(self, settings: config.ESMMSettings, exposures: conversion.Exposures, seed: int = 0):
+    def __init__(self, settings: esmm_settings.ESMMSettings, exposures: conversion.Exposures, seed: int = 0):
         super().__init__(settings, exposures, seed)
         self._embedding = fields.FieldEmbedding(exposures.fields, settings.dim)
         self._towers = [

@@ -3,10 +3,10 @@
 import tensorflow as tf
 
 from schemas import names
-from trainer import config
 from trainer.layers import dropout
 from trainer.layers import recurrent
 from trainer.models import base
+from trainer.settings import gru4rec as gru4rec_settings
 
 
 class GRU4Rec(base.EmbeddingModel):
@@ -19,14 +19,14 @@ class GRU4Rec(base.EmbeddingModel):
     the state to the width of the items.
 
     Args:
-      settings: see `config.GRU4RecSettings`.
+      settings: see `gru4rec_settings.GRU4RecSettings`.
       catalogue, seed: see `base.SequenceModel`.
     """
 
     # Steps are unrolled.
     graph_per_width = True
 
-    def __init__(self, settings: config.GRU4RecSettings, catalogue: base.Catalogue, seed: int = 0):
+    def __init__(self, settings: gru4rec_settings.GRU4RecSettings, catalogue: base.Catalogue, seed: int = 0):
         super().__init__(settings, catalogue, seed, tied=settings.tied)
         self._dropout = dropout.Dropout(settings.dropout, self.generator)
         self._layers = [recurrent.GRU(settings.hidden) for _ in range(settings.layers)]

@@ -2,10 +2,10 @@
 
 import tensorflow as tf
 
-from trainer import config
 from trainer.layers import fields
 from trainer.layers import towers
 from trainer.models import conversion
+from trainer.settings import mlp as mlp_settings
 
 
 class MLP(conversion.ConversionModel):
@@ -14,11 +14,11 @@ class MLP(conversion.ConversionModel):
     Nothing is shared, embeddings included: the steps are trained together, but none learns from another.
 
     Args:
-      settings: see `config.MLPSettings`.
+      settings: see `mlp_settings.MLPSettings`.
       exposures, seed: see `conversion.ConversionModel`.
     """
 
-    def __init__(self, settings: config.MLPSettings, exposures: conversion.Exposures, seed: int = 0):
+    def __init__(self, settings: mlp_settings.MLPSettings, exposures: conversion.Exposures, seed: int = 0):
         super().__init__(settings, exposures, seed)
         self._embeddings = [fields.FieldEmbedding(exposures.fields, settings.dim) for _ in exposures.steps]
         self._towers = [

@@ -2,22 +2,22 @@
 
 import tensorflow as tf
 
-from trainer import config
 from trainer.layers import experts
 from trainer.layers import fields
 from trainer.layers import towers
 from trainer.models import conversion
+from trainer.settings import omoe as omoe_settings
 
 
 class OMoE(conversion.ConversionModel):
     """Experts on the embedded fields, mixed by one gate for all steps, and a tower for each.
 
     Args:
-      settings: see `config.OMoESettings`.
+      settings: see `omoe_settings.OMoESettings`.
       exposures, seed: see `conversion.ConversionModel`.
     """
 
-    def __init__(self, settings: config.OMoESettings, exposures: conversion.Exposures, seed: int = 0):
+    def __init__(self, settings: omoe_settings.OMoESettings, exposures: conversion.Exposures, seed: int = 0):
         super().__init__(settings, exposures, seed)
         self._embedding = fields.FieldEmbedding(exposures.fields, settings.dim)
         self._experts = experts.Experts(

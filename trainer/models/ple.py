@@ -4,11 +4,11 @@ from typing import List, Sequence
 
 import tensorflow as tf
 
-from trainer import config
 from trainer.layers import experts
 from trainer.layers import fields
 from trainer.layers import towers
 from trainer.models import conversion
+from trainer.settings import ple as ple_settings
 
 
 class Extraction(tf.keras.layers.Layer):
@@ -20,7 +20,7 @@ class Extraction(tf.keras.layers.Layer):
     Args:
       steps: T.
       inputs: X, the width of what each part gets.
-      settings: see `config.PLESettings`.
+      settings: see `ple_settings.PLESettings`.
       generator: of the dropout.
       last: the last level has no shared part to hand on, and so no gate for it.
     """
@@ -29,7 +29,7 @@ class Extraction(tf.keras.layers.Layer):
         self,
         steps: int,
         inputs: int,
-        settings: config.PLESettings,
+        settings: ple_settings.PLESettings,
         generator: tf.random.Generator,
         last: bool,
     ):
@@ -57,11 +57,11 @@ class PLE(conversion.ConversionModel):
     """Levels of extraction on the embedded fields, and a tower for each step; one level is the paper's CGC.
 
     Args:
-      settings: see `config.PLESettings`.
+      settings: see `ple_settings.PLESettings`.
       exposures, seed: see `conversion.ConversionModel`.
     """
 
-    def __init__(self, settings: config.PLESettings, exposures: conversion.Exposures, seed: int = 0):
+    def __init__(self, settings: ple_settings.PLESettings, exposures: conversion.Exposures, seed: int = 0):
         super().__init__(settings, exposures, seed)
         self._embedding = fields.FieldEmbedding(exposures.fields, settings.dim)
         widths = [len(exposures.fields) * settings.dim] + [settings.expert[-1]] * (settings.levels - 1)

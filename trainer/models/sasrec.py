@@ -3,23 +3,23 @@
 import tensorflow as tf
 
 from schemas import names
-from trainer import config
 from trainer.layers import attention
 from trainer.layers import dropout
 from trainer.layers import embedding
 from trainer.layers import transformer
 from trainer.models import base
+from trainer.settings import sasrec as sasrec_settings
 
 
 class SASRec(base.EmbeddingModel):
     """Causal self-attention over the item history; item embeddings serve input and output, eq. (6).
 
     Args:
-      settings: see `config.SASRecSettings`.
+      settings: see `sasrec_settings.SASRecSettings`.
       catalogue, seed: see `base.SequenceModel`.
     """
 
-    def __init__(self, settings: config.SASRecSettings, catalogue: base.Catalogue, seed: int = 0):
+    def __init__(self, settings: sasrec_settings.SASRecSettings, catalogue: base.Catalogue, seed: int = 0):
         super().__init__(settings, catalogue, seed)
         dim = settings.dim
         self._positions = self.add_weight(

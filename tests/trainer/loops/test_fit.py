@@ -12,6 +12,7 @@ from tests.trainer.models import harness
 from trainer import config, ranking, registry
 from trainer.loops import fit
 from trainer.losses import next_item
+from trainer.settings import training as training_settings
 
 
 def blocks(rows=90, seed=0, evaluation=False, length=harness.LENGTH):
@@ -253,7 +254,7 @@ def test_a_cosine_schedule_ends_at_zero_with_the_last_step(tmp_path):
 
 
 def test_a_cosine_schedule_follows_the_warmup():
-    settings = config.TrainingSettings(learning_rate=0.01, warmup_steps=2, schedule="cosine")
+    settings = training_settings.TrainingSettings(learning_rate=0.01, warmup_steps=2, schedule="cosine")
     rate = fit.build_optimizer(settings, steps=6)._learning_rate
     expected = 0.01 * np.array([0.5, 1, 1, (2 + 2**0.5) / 4, 0.5, (2 - 2**0.5) / 4, 0, 0])
     np.testing.assert_allclose([float(rate(step)) for step in range(8)], expected, atol=1e-8)

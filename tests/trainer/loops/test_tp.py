@@ -15,6 +15,8 @@ from trainer import bucketing, config, ranking, registry
 from trainer.layers import discriminator
 from trainer.loops import fit, tp
 from trainer.losses import next_item
+from trainer.settings import loops as loop_settings
+from trainer.settings import training as training_settings
 
 ALPHA, BETA = 0.3, 0.7
 RNG = np.random.default_rng(11)
@@ -100,12 +102,12 @@ def toy(folder, monkeypatch, kind=Quadratic, rate=BETA, items=None, **settings):
     values = {"inner_learning_rate": ALPHA, "adversary": 0.0, "discriminator_hidden": [], **settings}
     return tp.TP(
         kind,
-        config.TrainingSettings(),
+        training_settings.TrainingSettings(),
         tf.distribute.MirroredStrategy(["CPU:0"]),
         windows(range(4), HEAD, items),
         Nothing,
         str(folder / "checkpoints"),
-        tp=config.TPSettings.from_values({"name": "tp", **values}),
+        tp=loop_settings.TPSettings.from_values({"name": "tp", **values}),
     )
 
 
@@ -440,12 +442,12 @@ def test_xla_and_mixed_precision(tmp_path, training):
 def tiny(name):
     """The smallest settings of a registered model."""
     small = {"dim": 8, "hidden": 8, "blocks": 1, "layers": 1, "heads": 2, "dropout": 0.1}
-    fields = registry.MODELS[name].settings.model_fields
+    fields = registry.MODELS[name].model_fields
     return {"name": name, **{key: value for key, value in small.items() if key in fields}}
 
 
 def next_item_models():
-    return sorted(name for name, entry in registry.MODELS.items() if entry.window_kind == "next")
+    return sorted(name for name, entry in registry.MODELS.items() if "next" in entry.window_kinds)
 
 
 def with_all_features(block):

@@ -9,10 +9,10 @@ import tensorflow as tf
 from components.transform import fields as fields_lib
 from schemas import errors
 from tests.trainer.models import conversion_harness as harness
-from trainer import config
 from trainer.layers import fields, towers
 from trainer.losses import conversion as losses
 from trainer.models import conversion
+from trainer.settings import losses as loss_settings
 
 SMALL = {"name": "mlp", "dim": 4, "tower": [8], "dropout": 0.0}
 
@@ -98,12 +98,12 @@ def test_loss_in_numpy():
 
 
 def test_weights_of_steps():
-    settings = config.StepBCESettings(name="step_bce", weights={"buy": 3.0})
+    settings = loss_settings.StepBCESettings(name="step_bce", weights={"buy": 3.0})
     assert losses.build(settings, ("click", "buy"))._weights == (1.0, 3.0)
     with pytest.raises(errors.InputError, match="no step 'buy'; it has click, cart"):
         losses.build(settings, ("click", "cart"))
     with pytest.raises(errors.InputError, match=r"each step \(buy\) weighs 0"):
-        losses.build(config.StepBCESettings(name="step_bce", weights={"buy": 0.0}), ("buy",))
+        losses.build(loss_settings.StepBCESettings(name="step_bce", weights={"buy": 0.0}), ("buy",))
 
 
 def test_order_violation_worked_by_hand():

@@ -13,7 +13,7 @@ from trainer import registry
 def test_every_model_loads_and_has_a_test_an_experiment_and_a_row_in_the_readme(name, request):
     entry = registry.MODELS[name]
     assert registry.load(name).__module__.startswith("trainer.models.")
-    assert entry.settings.model_fields["name"].annotation.__args__ == (name,)
+    assert entry.model_fields["name"].annotation.__args__ == (name,)
     assert (request.path.parent / f"test_{name}.py").exists()
     readme = (request.config.rootpath / "README.md").read_text(encoding="utf-8")
     assert f"\n| `{name}` |" in readme

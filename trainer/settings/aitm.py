@@ -1,0 +1,27 @@
+"""Settings of AITM."""
+
+from typing import ClassVar, Literal
+
+import pydantic
+
+from trainer.settings import conversion
+
+
+class AITMSettings(conversion.ConversionSettings):
+    """AITM (Xi et al., KDD 2021).
+
+    Attributes:
+      calibrator: alpha, what the loss of later steps that are likelier than earlier ones weighs.
+      dim, tower, dropout: see `ConversionSettings`; the last width of `tower` is the paper's k.
+    """
+
+    model_class: ClassVar[str] = "trainer.models.aitm.AITM"
+    paper: ClassVar[str] = (
+        "Xi et al., Modeling the Sequential Dependence among Audience Multi-step Conversions with Multi- "
+        "task Learning in Targeted Display Advertising, KDD 2021"
+    )
+    summary: ClassVar[str] = "each step gets what attention lets through from the one before"
+
+    name: Literal["aitm"]
+    tower: conversion.Widths = pydantic.Field(default=(64, 32), min_length=1)
+    calibrator: float = pydantic.Field(default=0.6, ge=0)

@@ -1,0 +1,41 @@
+"""Settings of BPCM."""
+
+from typing import ClassVar, Literal
+
+import pydantic
+
+from trainer.settings import conversion
+
+
+class BPCMSettings(conversion.ConversionSettings):
+    """BPCM (Tang et al.).
+
+    Attributes:
+      hidden: width of the first layer of the feature-aware aggregation, eq. (4).
+      calibrator: alpha of eq. (13).
+      attention, aggregation, gate, conversion: False leaves a part out: the paper's ablations
+        w/o Att, w/o Org, w/o Gate and w/o BPC. The gate is between the first two: without one of them
+        there is none.
+      dim, tower, dropout: see `ConversionSettings`; `tower` is the head's perceptron, and `dropout`
+        also of what one step tells the next, eq. (8).
+    """
+
+    model_class: ClassVar[str] = "trainer.models.bpcm.BPCM"
+    paper: ClassVar[str] = (
+        "Tang et al., A Multi-task Learning Framework with Features Based on Behavioral Pattern Conversation"
+    )
+    summary: ClassVar[str] = "gated feature towers, and attention from each step to the one before"
+
+    name: Literal["bpcm"]
+    hidden: int = pydantic.Field(default=64, ge=1)
+    calibrator: float = pydantic.Field(default=0.6, ge=0)
+    attention: bool = True
+    aggregation: bool = True
+    gate: bool = True
+    conversion: bool = True
+
+    @pydantic.model_validator(mode="after")
+    def _check(self) -> "BPCMSettings":
+        if not (self.attention or self.aggregation):
+            raise ValueError("attention and aggregation cannot both be left out, found false for both")
+        return self

@@ -1,0 +1,77 @@
+"""Settings of CASM."""
+
+from typing import ClassVar, Dict, Literal, Optional, Tuple, Union
+
+import pydantic
+
+from trainer.settings import model
+
+# The weights of behaviours are trained rather than set.
+LEARNED = "learned"
+
+
+class CASMSettings(model.ModelSettings):
+    """CASM (arXiv 2312.09684).
+
+    Attributes:
+      dim: D, width of the item embeddings.
+      behavior_dim: width of the behaviour embeddings; the blocks are as wide as both.
+      blocks, heads: number of self-attention blocks, and of heads in each.
+      dropout, activation, ffn_ratio: as of SASRec; `ffn_ratio` is over the blocks' width.
+      context: False leaves the behaviours out of the input (an ablation), not out of the loss.
+      behavior_weights: what the loss of a target counts for, by its behaviour; 1 where
+        nothing is said. `learned` trains the weights instead.
+      target_behavior: the behaviour that is to be predicted: its weight is 1 and that of
+        the others 0, unless `behavior_weights` says otherwise.
+    """
+
+    model_class: ClassVar[str] = "trainer.models.casm.CASM"
+    paper: ClassVar[str] = (
+        "Elsayed et al., Context-Aware Sequential Model for Multi-Behaviour Recommendation, arXiv 2312.09684"
+    )
+    summary: ClassVar[str] = (
+        "self-attention over items with their behaviours, whose weights in the loss are set or learnt"
+    )
+    window_kinds: ClassVar[Tuple[str, ...]] = ("next",)
+    objective: ClassVar[str] = "ranking"
+    needs_columns: ClassVar[Tuple[str, ...]] = ("behavior",)
+
+    name: Literal["casm"]
+    dim: int = pydantic.Field(default=64, ge=1)
+    behavior_dim: int = pydantic.Field(default=16, ge=1)
+    blocks: int = pydantic.Field(default=2, ge=1)
+    heads: int = pydantic.Field(default=2, ge=1)
+    dropout: float = pydantic.Field(default=0.2, ge=0, lt=1)
+    activation: Literal["relu", "gelu"] = "relu"
+    ffn_ratio: int = pydantic.Field(default=1, ge=1)
+    context: bool = True
+    behavior_weights: Union[Literal["learned"], Dict[str, float]] = {}
+    target_behavior: Optional[str] = None
+
+    @pydantic.field_validator("behavior_weights", mode="before")
+    @classmethod
+    def _check_weights(cls, value: object) -> object:
+        # Here rather than by the types, whose message would have a line for each of the two forms.
+        weights = value.values() if isinstance(value, dict) else None
+        if weights is None and value != LEARNED:
+            raise ValueError(
+                f"takes a weight for each behaviour, as {{view: 0.2, buy: 1}}, or {LEARNED}; found {value!r}"
+            )
+        for weight in weights or ():
+            fine = isinstance(weight, (int, float)) and not isinstance(weight, bool)
+            if not (fine and 0 <= weight < float("inf")):
+                raise ValueError(f"a weight is a number of at least 0, found {weight!r}")
+        return value
+
+    @pydantic.model_validator(mode="after")
+    def _check(self) -> "CASMSettings":
+        width = self.dim + (self.behavior_dim if self.context else 0)
+        if width % self.heads:
+            parts = "dim + behavior_dim" if self.context else "dim"
+            raise ValueError(f"{parts} must be a multiple of heads ({self.heads}), found {width}")
+        if self.behavior_weights == LEARNED and self.target_behavior is not None:
+            raise ValueError(
+                f"target_behavior sets weights, which behavior_weights: {LEARNED} trains; "
+                f"found target_behavior: {self.target_behavior}"
+            )
+        return self

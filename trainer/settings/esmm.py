@@ -1,0 +1,18 @@
+"""Settings of ESMM."""
+
+from typing import ClassVar, Literal
+
+from trainer.settings import conversion
+
+
+class ESMMSettings(conversion.ConversionSettings):
+    """ESMM (Ma et al., SIGIR 2018); see `ConversionSettings`."""
+
+    model_class: ClassVar[str] = "trainer.models.esmm.ESMM"
+    paper: ClassVar[str] = (
+        "Ma et al., Entire Space Multi-Task Model: An Effective Approach for Estimating Post-Click "
+        "Conversion Rate, SIGIR 2018"
+    )
+    summary: ClassVar[str] = "a step is the product of the chances of all steps up to it"
+
+    name: Literal["esmm"]

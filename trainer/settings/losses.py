@@ -1,0 +1,110 @@
+"""Settings of the losses."""
+
+from typing import Dict, Literal, Optional, Union
+
+import pydantic
+from typing_extensions import Annotated
+
+from schemas import settings
+
+# Where negatives come from.
+UNIFORM, POPULARITY, IN_BATCH = "uniform", "popularity", "in_batch"
+# Of popularity, as in word2vec.
+_EXPONENT = 0.75
+
+
+class SoftmaxSettings(settings.Settings):
+    """Cross-entropy over the whole catalogue."""
+
+    name: Literal["softmax"]
+
+
+class NegativeSettings(settings.Settings):
+    """How the negatives of a sampled loss are drawn.
+
+    Attributes:
+      negatives: how many for each target.
+      negative_sampling: `uniform` over the catalogue; by `popularity`, the number of training
+        targets to the power of `popularity_exponent`; or `in_batch`: targets of the same
+        batch, always the same ones for all.
+      popularity_exponent: with `popularity`; None is 0.75.
+      logq_correction: correct the logits for items that are drawn more often than others.
+      shared_negatives: draw once for all targets of a step, not for each: then many more are cheap.
+    """
+
+    negatives: int = pydantic.Field(ge=1)
+    negative_sampling: Literal["uniform", "popularity", "in_batch"] = UNIFORM
+    popularity_exponent: Optional[float] = pydantic.Field(default=None, ge=0, le=2)
+    logq_correction: bool = True
+    shared_negatives: bool = False
+
+    @pydantic.model_validator(mode="after")
+    def _check_sampling(self) -> "NegativeSettings":
+        if self.popularity_exponent is not None and self.negative_sampling != POPULARITY:
+            raise ValueError(
+                f"popularity_exponent goes with negative_sampling: {POPULARITY}, "
+                f"found negative_sampling: {self.negative_sampling}"
+            )
+        return self
+
+    @property
+    def exponent(self) -> float:
+        """The power that counts are raised to."""
+        return _EXPONENT if self.popularity_exponent is None else self.popularity_exponent
+
+
+class SampledSoftmaxSettings(NegativeSettings):
+    """Cross-entropy over the target and `negatives` sampled items."""
+
+    name: Literal["sampled_softmax"]
+    negatives: int = pydantic.Field(default=256, ge=1)
+
+
+class BCESettings(NegativeSettings):
+    """Binary cross-entropy of the target against `negatives` sampled items."""
+
+    name: Literal["bce"]
+    negatives: int = pydantic.Field(default=1, ge=1)
+
+
+class GBCESettings(settings.Settings):
+    """Generalised binary cross-entropy (gSASRec, RecSys 2023).
+
+    Attributes:
+      negatives: how many for each target.
+      calibration: the paper's t.
+      negative_sampling: `uniform`; the calibration rests on each item being drawn as often.
+      shared_negatives: see `NegativeSettings`.
+    """
+
+    name: Literal["gbce"]
+    negatives: int = pydantic.Field(default=256, ge=1)
+    calibration: float = pydantic.Field(default=0.75, ge=0, le=1)
+    negative_sampling: Literal["uniform", "popularity", "in_batch"] = UNIFORM
+    shared_negatives: bool = False
+
+    @pydantic.model_validator(mode="after")
+    def _check(self) -> "GBCESettings":
+        if self.negative_sampling != UNIFORM:
+            raise ValueError(
+                "gbce calibrates for negatives drawn uniformly, found negative_sampling: "
+                f"{self.negative_sampling}; bce and sampled_softmax take others"
+            )
+        return self
+
+
+class StepBCESettings(settings.Settings):
+    """Binary cross-entropy of each step of a chain, the loss of models of exposures.
+
+    Attributes:
+      weights: what the loss of a step counts for, as `{buy: 2}`; 1 where nothing is said.
+    """
+
+    name: Literal["step_bce"]
+    weights: Dict[str, Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)]] = {}
+
+
+LossSettings = Annotated[
+    Union[SoftmaxSettings, SampledSoftmaxSettings, BCESettings, GBCESettings, StepBCESettings],
+    pydantic.Field(discriminator="name"),
+]

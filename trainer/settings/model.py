@@ -1,0 +1,25 @@
+"""What the settings of every model say of it. Free of TensorFlow, so that a file is checked at once."""
+
+from typing import ClassVar, Tuple
+
+from schemas import settings
+
+
+class ModelSettings(settings.Settings):
+    """What models' settings have in common; `name` is a literal of each.
+
+    Attributes:
+      model_class: where the Keras model is, as `trainer.models.sasrec.SASRec`.
+      paper: authors, title, venue; empty where there is none.
+      summary: what it does, in a line.
+      window_kinds: kinds of windows that it can be trained on.
+      objective: what it learns.
+      needs_columns: optional columns of the log that the model cannot do without.
+    """
+
+    model_class: ClassVar[str]
+    paper: ClassVar[str] = ""
+    summary: ClassVar[str]
+    window_kinds: ClassVar[Tuple[str, ...]]
+    objective: ClassVar[str]
+    needs_columns: ClassVar[Tuple[str, ...]] = ()

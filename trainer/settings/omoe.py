@@ -1,0 +1,26 @@
+"""Settings of OMoE."""
+
+from typing import ClassVar, Literal
+
+import pydantic
+
+from trainer.settings import experts
+
+
+class OMoESettings(experts.ExpertSettings):
+    """OMoE (Ma et al., KDD 2018).
+
+    Attributes:
+      experts: how many.
+      expert, dim, tower, dropout: see `ConversionSettings` and `ExpertSettings`.
+    """
+
+    model_class: ClassVar[str] = "trainer.models.omoe.OMoE"
+    paper: ClassVar[str] = (
+        "Ma et al., Modeling Task Relationships in Multi-task Learning with Multi-gate Mixture-of-Experts, "
+        "KDD 2018"
+    )
+    summary: ClassVar[str] = "experts mixed by one gate for all steps"
+
+    name: Literal["omoe"]
+    experts: int = pydantic.Field(default=4, ge=1)

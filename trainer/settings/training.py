@@ -1,0 +1,53 @@
+"""Settings of a training run."""
+
+from typing import Literal, Optional
+
+import pydantic
+
+from schemas import settings
+
+
+class TrainingSettings(settings.Settings):
+    """The training run.
+
+    Attributes:
+      epochs: at most this many passes over the training windows; 0 exports the
+        initial weights (for testing a gate).
+      batch_size: windows per step, over all replicas; of `loop: {name: fit}`.
+      length_buckets: in how many widths the batches come, so that short windows are not computed
+        on as long ones; 1 is the windows' length alone, None as many as are worth it (one with in-batch
+        negatives). By `loop: {name: fit}`
+        windows of about one length share a batch; TP only cuts padding off that a mini-batch does not need.
+      learning_rate, weight_decay, clip_norm: of AdamW (Adam where `weight_decay` is 0).
+      warmup_steps: steps of linear growth of the learning rate.
+      schedule: of the learning rate after that: `constant`, or `cosine`, half a wave that ends at 0 with
+        the last of `epochs`, so that `patience` is best as large as these.
+      patience: epochs without a better full-ranking NDCG@10 (of models of exposures: mean AUC of the
+        steps) on `eval` before it stops, at an epoch that was evaluated.
+      evaluate_every: epochs between two evaluations.
+      max_seconds: stop at the first end of an epoch after this much training time.
+      seed: two runs with the same seed, data and machine are equal.
+      mixed_precision: bfloat16 on CPU and TPU, float16 with loss scaling on GPU.
+      xla: compile the training step.
+      calibration: of models of exposures, after training: `platt` fits a slope and an offset of each
+        step's logits to the labels of `eval`, which become part of the model.
+      checkpoint_seconds: time between two checkpoints within an epoch; each epoch's end
+        has one.
+    """
+
+    epochs: int = pydantic.Field(default=50, ge=0)
+    batch_size: int = pydantic.Field(default=128, ge=1)
+    length_buckets: Optional[int] = pydantic.Field(default=None, ge=1)
+    learning_rate: float = pydantic.Field(default=1e-3, gt=0)
+    weight_decay: float = pydantic.Field(default=0.0, ge=0)
+    clip_norm: Optional[float] = pydantic.Field(default=None, gt=0)
+    warmup_steps: int = pydantic.Field(default=0, ge=0)
+    schedule: Literal["constant", "cosine"] = "constant"
+    patience: int = pydantic.Field(default=5, ge=1)
+    evaluate_every: int = pydantic.Field(default=1, ge=1)
+    max_seconds: Optional[float] = pydantic.Field(default=None, gt=0)
+    seed: int = pydantic.Field(default=1, ge=0)
+    mixed_precision: bool = False
+    xla: bool = False
+    calibration: Literal["none", "platt"] = "none"
+    checkpoint_seconds: float = pydantic.Field(default=300.0, gt=0)
