@@ -16,10 +16,21 @@ setuptools.setup(
         for root in _PACKAGES
         for package in (root, *(f"{root}.{name}" for name in setuptools.find_packages(root)))
     ],
+    license="Apache-2.0",
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Developers",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
     package_data={
-        "pipeline": ["*_template.html", "report_style.css", "report_tabs.js", "experiments/*.yaml"],
-        "schemas": ["*.pbtxt"],
-        "serving": ["deploy/*"],
+        "components": ["py.typed"],
+        "trainer": ["py.typed"],
+        "pipeline": ["py.typed", "*_template.html", "report_style.css", "report_tabs.js", "experiments/*.yaml"],
+        "schemas": ["py.typed", "*.pbtxt"],
+        "serving": ["py.typed", "deploy/*"],
     },
     # Ranges; what is tested is locked in requirements/.
     install_requires=[

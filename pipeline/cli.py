@@ -57,10 +57,22 @@ def execute(arguments: Optional[Sequence[str]] = None) -> int:
         return 130
 
 
+class _Version(argparse.Action):
+    """Says which Footfall this is, and on which stack; imports none of it."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *args: Any, **kwargs: Any) -> None:
+        from importlib import metadata
+
+        stack = ", ".join(f"{name} {metadata.version(name)}" for name in ("tfx", "tensorflow", "apache-beam"))
+        print(f"footfall {metadata.version('footfall')} ({stack}, Python {sys.version.split()[0]})")
+        parser.exit()
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="footfall", description="From a log of what users do to a served model of what they do next."
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="the versions of Footfall, TFX and TensorFlow")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, function: Any, text: str, parent: Any = commands) -> argparse.ArgumentParser:

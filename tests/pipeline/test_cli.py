@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -163,3 +164,12 @@ def test_describe_prints_an_experiment_that_loads(tmp_path, capsys):
     assert "steps after an exposure: click 50.00%" in printed
     (tmp_path / "shown.yaml").write_text(printed)
     assert config.load(str(tmp_path / "shown.yaml")).window.steps == ("click",)
+
+
+def test_version_names_the_stack(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.execute(["--version"])
+    assert stopped.value.code == 0
+    assert re.fullmatch(
+        r"footfall \d+\.\d+\.\d+ \(tfx 1\.\d+\.\d+, tensorflow 2\.\d+\.\d+, .*\)\n", capsys.readouterr().out
+    )
