@@ -8,6 +8,7 @@ import pydantic
 from typing_extensions import Annotated
 
 from components.behavior_example_gen import missing as missing_lib
+from components.behavior_example_gen import spans as span_marks
 from schemas import names, settings
 
 
@@ -117,8 +118,9 @@ class LogSpec(settings.Settings):
     """Where the log is and how its rows are to be read.
 
     Attributes:
-      path: a file, a folder or a pattern, on any Beam filesystem. `{SPAN}` and
-        `{VERSION}` are those of TFX ExampleGen: the newest span is taken.
+      path: a file, a folder or a pattern, on any Beam filesystem. `{SPAN}` stands for the whole number of a
+        span (a day, a batch), `{YYYY}`, `{MM}` and `{DD}` for its date, `{VERSION}` for the number of a
+        delivery made again: spans up to the newest are read. `~` is the home folder; variables are refused.
         `dataset:NAME` is a data set of `footfall data fetch`.
       format: by the file's ending where None. `csv` is text with any delimiter, `tsv` the same with tabs and
         without quotes.
@@ -134,7 +136,7 @@ class LogSpec(settings.Settings):
         `column_names`.
       column_names: names of the columns of a `csv` or `tsv` file without a header, or instead of its header.
       timestamp_unit: of numeric times; `iso8601` for text.
-      spans: with `{SPAN}`, how many spans up to the newest one are read; None is all.
+      spans: with `{SPAN}` or a date in `path`, how many spans up to the newest one are read; None is all.
       max_rejected_share: a run stops when more than this share of the rows is bad.
       max_id_bytes: a longer id makes a row bad.
       missing: words that stand for no value, as `NA` for a user; see `missing.MissingSpec`.
@@ -146,7 +148,7 @@ class LogSpec(settings.Settings):
         `split` are of the events that are left.
     """
 
-    path: str
+    path: settings.Path
     format: Optional[Literal["csv", "tsv", "jsonl", "parquet"]] = None
     columns: Columns = Columns()
     delimiter: Optional[str] = None
@@ -164,6 +166,14 @@ class LogSpec(settings.Settings):
     label_minus_one: Optional[Literal["no", "unknown"]] = None
     duplicates: Literal["keep", "drop"] = "keep"
     filter: Optional[FilterSpec] = None
+
+    @pydantic.field_validator("path")
+    @classmethod
+    def _check_path(cls, path: str) -> str:
+        if not path:
+            raise ValueError("names a file, a folder or a pattern, found none")
+        span_marks.check_path(path)
+        return path
 
     @pydantic.field_validator("delimiter")
     @classmethod
@@ -209,6 +219,10 @@ class LogSpec(settings.Settings):
             given = [n for n in _OF_DELIMITED if getattr(self, n) is not None]
             if given:
                 raise ValueError(f"{', '.join(given)} goes with format: csv or tsv, found {self.format}")
+        if self.spans is not None and not span_marks.has_marks(self.path):
+            raise ValueError(
+                f"spans goes with {{SPAN}} or a date in path, found spans: {self.spans} with {self.path}"
+            )
         return self
 
 
