@@ -132,7 +132,7 @@ class _ReadReport:
         return total
 
 
-def _chosen(rejects: Iterable[readers.Reject]) -> List[readers.Reject]:
+def _chosen(rejects: Iterable[blocks.Reject]) -> List[blocks.Reject]:
     """Some bad rows to show, of as many files as can be: a wholly bad one does not hide the others."""
     before: collections.Counter = collections.Counter()
     ranked = []
@@ -570,7 +570,7 @@ def _filter(
 
 
 # What pipelines bring back.
-_GATHERED = (_ReadReport, _FilterReport, TimeHistogram, readers.Reject, profile.Counts)
+_GATHERED = (_ReadReport, _FilterReport, TimeHistogram, blocks.Reject, profile.Counts)
 
 
 def _gather(make_pipeline: Any, scratch: str, build: Any, merge: Any) -> Any:

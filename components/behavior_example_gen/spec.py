@@ -12,6 +12,7 @@ from components.behavior_example_gen import spans as span_marks
 from schemas import names, settings
 
 
+_NAME = re.compile(r"[A-Za-z0-9_]{1,64}")
 CATEGORICAL, NUMERIC, MULTI = "categorical", "numeric", "multi"
 
 
@@ -87,6 +88,14 @@ class Columns(settings.Settings):
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> "Columns":
+        for group in ("item", "user", "context", "label"):
+            for name in getattr(self, group):
+                # Features, files of vocabularies and inputs of the served model are called by it.
+                if not _NAME.fullmatch(name):
+                    raise ValueError(
+                        f"{group}: a name has letters of English, digits and _, at most 64 of them, whatever its "
+                        f"column is called; found {name!r}"
+                    )
         for name in self.item:
             if name in ("id", "index", "frequency"):
                 raise ValueError(f"item attribute cannot be called {name!r}: item_{name} is Footfall's own")
