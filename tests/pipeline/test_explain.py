@@ -61,7 +61,7 @@ def test_no_message_has_words_of_pydantic(name):
     "change,expected",
     [
         ({"model": {"name": "sasrek"}}, ["model.name: must be one of", "did you mean sasrec? found \"sasrek\""]),
-        ({"model": "sasrec"}, ["model: takes keys, first name (", "did you mean {name: sasrec}? ", "found \"sasrec\""]),
+        ({"model": "sasrec"}, ["model: takes keys, first name (", "did you mean model: {name: sasrec}? ", "found \"sasrec\""]),
         ({"model": {"dim": 8}}, ["model.name: missing; allowed: ", "sasrec"]),
         ({"model": {"name": None}}, ["model.name: missing; allowed: "]),
         ({"loss": {"name": "sofmax"}}, ["loss.name: must be one of softmax, ", "did you mean softmax? found \"sofmax\""]),
