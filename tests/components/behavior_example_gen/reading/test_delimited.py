@@ -191,14 +191,14 @@ def test_a_text_of_several_lines_in_any_column(tmp_path, monkeypatch, columns):
 
 
 def test_a_text_of_the_length_of_many_blocks(tmp_path, monkeypatch):
-    rows = [("u1", "a line\n" * 5000, "i", "5"), ("u2", "x", "i", "6")]
+    rows = [("u1", "a line\n" * 5000 + "end", "i", "5"), ("u2", "x", "i", "6")]
     (tmp_path / "log.csv").write_text(text(rows, quote='"'))
     found, _, rejects = values(tmp_path / "log.csv", monkeypatch, 1000)
     assert found == stored(rows) and not rejects
 
 
 def test_what_stands_for_a_long_delimiter_may_be_in_the_file(tmp_path, monkeypatch):
-    rows = [("u1", "a\x1cb", "i\x1d", "5"), ("u2", "x\x1e\x1f", "i", "6")]
+    rows = [("u1", "a\x1cb", "i\x1dk", "5"), ("u2", "x\x1e\x1fy", "i", "6")]
     (tmp_path / "log.csv").write_text(text(rows, delimiter="::"))
     assert values(tmp_path / "log.csv", monkeypatch, 64, delimiter="::")[0] == stored(rows)
     (tmp_path / "log.csv").write_bytes(text(rows, delimiter="::").encode() + bytes(range(32)) + b"\n")
