@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from components.behavior_example_gen import profile, readers, shards, spec, splits
 from components.behavior_example_gen.reading import blocks as blocks_lib
-from components.behavior_example_gen.reading import files
+from components.behavior_example_gen.reading import files, time_kinds
 from schemas import errors, names
 
 _DESCRIBE_ROWS = 5_000_000
@@ -64,16 +64,20 @@ def _named_like(roles: Dict[str, Sequence[str]], header: Sequence[str]) -> Dict[
     return found
 
 
-def _guess_unit(log: spec.LogSpec) -> str:
-    """The unit of the times, by the size of the first ones."""
-    # As the smallest unit, in which no number is out of bounds.
-    for block in readers.read_all([log.path], log.model_copy(update={"timestamp_unit": "ns"})):
-        times = block.batch.column(block.batch.schema.get_field_index(names.TIMESTAMP)).to_numpy()
-        if not len(times):
-            return "iso8601" if block.rejects else "s"
-        size = float(np.median(np.abs(times))) * 1e6
-        return "s" if size < 1e11 else "ms" if size < 1e14 else "us" if size < 1e17 else "ns"
-    return "s"
+def _guess_times(log: spec.LogSpec) -> Dict[str, str]:
+    """The settings that read the first times of a log; none where they have none of them.
+
+    Raises:
+      errors.InputError: if day and month can be either.
+    """
+    for column in readers.raw(log, names.TIMESTAMP):
+        found = time_kinds.recognise(column)
+        if found.choices:
+            raise errors.InputError(
+                f"{log.path}: column {log.columns.timestamp!r} has {found.why}: {' or '.join(found.lines())}"
+            )
+        return found.settings
+    return {}
 
 
 def describe(path: str, log: Optional[spec.LogSpec] = None) -> Dict[str, Any]:
@@ -145,7 +149,7 @@ def _guess_log(path: str) -> spec.LogSpec:
                 f"{path}: no column looks like {role} among {', '.join(header)}; name it in log.columns.{role}"
             )
     log = log.model_copy(update={"columns": spec.Columns(**roles)})
-    log = log.model_copy(update={"timestamp_unit": _guess_unit(log)})
+    log = log.model_copy(update=_guess_times(log))
     # Where an event has a kind, a column `click` is more likely to count something.
     steps = {} if "behavior" in roles else guess_labels(header)
     if not steps:

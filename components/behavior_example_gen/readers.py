@@ -7,6 +7,8 @@ is an `errors.InputError` of one line.
 
 from typing import Iterator, List, Optional, Sequence
 
+import pyarrow as pa
+
 from components.behavior_example_gen import spec
 from components.behavior_example_gen.reading import (
     blocks,
@@ -27,9 +29,9 @@ def find_sources(patterns: Sequence[str], log: spec.LogSpec) -> List[files.Sourc
     Raises:
       errors.InputError: if no file matches, one cannot be read, or the first block of one lacks a column.
     """
-    sources: List[files.Source] = []
-    paths = files.find(patterns)
-    for index, (path, kind) in enumerate(zip(paths, files.check_formats(paths, log))):
+    sources = []
+    for index, path in enumerate(files.find(patterns)):
+        kind = files.format_of(path, log)
         if kind == "parquet":
             with failures.one_line(path, kind):
                 sources.extend(parquet.sources(path, index, log))
@@ -59,6 +61,20 @@ def read(source: files.Source, log: spec.LogSpec) -> Iterator[blocks.Block]:
     with failures.one_line(source.path, source.format):
         for table, numbers, rejects in _FORMATS[source.format].read(source, log):
             yield normalise.block(source, table, numbers, rejects, log)
+
+
+def raw(log: spec.LogSpec, feature: str) -> Iterator[pa.ChunkedArray]:
+    """The column of a feature as its file has it, piece by piece.
+
+    Raises:
+      errors.InputError: as `read` does.
+    """
+    for source in find_sources([log.path], log):
+        with failures.one_line(source.path, source.format):
+            for table, _, _ in _FORMATS[source.format].read(source, log):
+                name = log.columns.wanted()[feature]
+                if table.num_rows and name in table.column_names:
+                    yield table.column(name)
 
 
 def read_all(

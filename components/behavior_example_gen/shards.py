@@ -88,16 +88,15 @@ def sort_events(table: pa.Table, split: spec.SplitSpec, cuts: Optional[splits.Cu
         (
             table.column(blocks.ROW).to_numpy(),
             table.column(blocks.FILE).to_numpy(),
-            # Ticks tell events of one ms apart; their unit may differ between blocks (whole and broken
-            # seconds), that of the times does not.
-            table.column(blocks.TICKS).to_numpy(),
+            # These tell events of one ms apart.
+            table.column(blocks.NANOS).to_numpy(),
             table.column(names.TIMESTAMP).to_numpy(),
             codes,
         )
     )
     sorted_codes = codes[order]
     starts = np.concatenate([[0], np.flatnonzero(np.diff(sorted_codes)) + 1, [len(order)]]).astype(np.int64)
-    table = table.drop([blocks.ROW, blocks.FILE, blocks.TICKS]).take(pa.array(order)).combine_chunks()
+    table = table.drop([blocks.ROW, blocks.FILE, blocks.NANOS]).take(pa.array(order)).combine_chunks()
     (batch,) = table.to_batches(max_chunksize=None) if table.num_rows else (_empty(table.schema),)
     user_hash = hash_ids(
         batch.column(batch.schema.get_field_index(names.USER_ID)).take(pa.array(starts[:-1]))

@@ -2,17 +2,17 @@
 
 import datetime
 import re
+import zoneinfo
 from typing import Dict, Literal, Optional, Tuple, Union
 
 import pydantic
 from typing_extensions import Annotated
 
 from components.behavior_example_gen import missing as missing_lib
-from components.behavior_example_gen import spans as span_marks
+from components.behavior_example_gen.reading import time_formats
 from schemas import names, settings
 
 
-_NAME = re.compile(r"[A-Za-z0-9_]{1,64}")
 CATEGORICAL, NUMERIC, MULTI = "categorical", "numeric", "multi"
 
 
@@ -88,14 +88,6 @@ class Columns(settings.Settings):
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> "Columns":
-        for group in ("item", "user", "context", "label"):
-            for name in getattr(self, group):
-                # Features, files of vocabularies and inputs of the served model are called by it.
-                if not _NAME.fullmatch(name):
-                    raise ValueError(
-                        f"{group}: a name has letters of English, digits and _, at most 64 of them, whatever its "
-                        f"column is called; found {name!r}"
-                    )
         for name in self.item:
             if name in ("id", "index", "frequency"):
                 raise ValueError(f"item attribute cannot be called {name!r}: item_{name} is Footfall's own")
@@ -123,13 +115,31 @@ class FilterSpec(settings.Settings):
 _OF_DELIMITED = ("delimiter", "quote", "escape", "comment", "header", "column_names")
 
 
+_MOMENT = "an ISO 8601 moment, as 2023-11-14 or 2023-11-14T22:31:44Z"
+
+
+def _moment(value: object, takes: str) -> datetime.datetime:
+    try:
+        moment = datetime.datetime.fromisoformat(str(value).strip().replace("Z", "+00:00"))
+    except ValueError:
+        raise ValueError(f"takes {takes}, found {value!r}") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=datetime.timezone.utc)
+
+
+# UTC where it names no zone.
+Moment = Annotated[
+    datetime.datetime,
+    pydantic.PlainValidator(lambda value: _moment(value, _MOMENT)),
+    pydantic.PlainSerializer(lambda moment: moment.isoformat(), when_used="json"),
+]
+
+
 class LogSpec(settings.Settings):
     """Where the log is and how its rows are to be read.
 
     Attributes:
-      path: a file, a folder or a pattern, on any Beam filesystem. `{SPAN}` stands for the whole number of a
-        span (a day, a batch), `{YYYY}`, `{MM}` and `{DD}` for its date, `{VERSION}` for the number of a
-        delivery made again: spans up to the newest are read. `~` is the home folder; variables are refused.
+      path: a file, a folder or a pattern, on any Beam filesystem. `{SPAN}` and
+        `{VERSION}` are those of TFX ExampleGen: the newest span is taken.
         `dataset:NAME` is a data set of `footfall data fetch`.
       format: by the file's ending where None. `csv` is text with any delimiter, `tsv` the same with tabs and
         without quotes.
@@ -144,8 +154,18 @@ class LogSpec(settings.Settings):
       header: whether the first row of a `csv` or `tsv` file names the columns. None: it does, unless there are
         `column_names`.
       column_names: names of the columns of a `csv` or `tsv` file without a header, or instead of its header.
-      timestamp_unit: of numeric times; `iso8601` for text.
-      spans: with `{SPAN}` or a date in `path`, how many spans up to the newest one are read; None is all.
+      timestamp_unit: how times are written. Numbers count seconds (`s`), `ms`, `us`, `ns` or days (`d`) since 1970,
+        or as Excel (`excel`, days since 1899-12-30), .NET (`dotnet_ticks`), Windows (`filetime`), WebKit
+        (`webkit`) and astronomers (`julian_day`) do; `iso8601` is text as 2023-11-14T22:31:44+01:00, or a date.
+        Typed columns (a timestamp or date of Parquet) need none.
+      timestamp_format: of times that are written otherwise, as strptime has it: `%d.%m.%Y %H:%M`; of numbers, too:
+        `%Y%m%d`. Names of months are English ones.
+      timezone: of times that name no zone and count from no moment of UTC (text, typed columns without a zone,
+        `d`, `excel`, `dotnet_ticks`), as `Europe/Berlin`; None is UTC. Where clocks are set back, a time that is
+        there twice is the first one; where they are set forward, a time that is not there counts from before.
+      earliest, latest: a row with a time outside of these moments is bad. None is 1990, and a day after the clock of
+        the run.
+      spans: with `{SPAN}`, how many spans up to the newest one are read; None is all.
       max_rejected_share: a run stops when more than this share of the rows is bad.
       max_id_bytes: a longer id makes a row bad.
       missing: words that stand for no value, as `NA` for a user; see `missing.MissingSpec`.
@@ -157,7 +177,7 @@ class LogSpec(settings.Settings):
         `split` are of the events that are left.
     """
 
-    path: settings.Path
+    path: str
     format: Optional[Literal["csv", "tsv", "jsonl", "parquet"]] = None
     columns: Columns = Columns()
     delimiter: Optional[str] = None
@@ -167,7 +187,13 @@ class LogSpec(settings.Settings):
     encoding: Optional[str] = None
     header: Optional[bool] = None
     column_names: Optional[Tuple[str, ...]] = None
-    timestamp_unit: Literal["s", "ms", "us", "ns", "iso8601"] = "s"
+    timestamp_unit: Literal[
+        "s", "ms", "us", "ns", "d", "iso8601", "excel", "dotnet_ticks", "filetime", "webkit", "julian_day"
+    ] = "s"
+    timestamp_format: Optional[str] = None
+    timezone: Optional[str] = None
+    earliest: Optional[Moment] = None
+    latest: Optional[Moment] = None
     spans: Optional[int] = pydantic.Field(default=None, ge=1)
     max_rejected_share: float = pydantic.Field(default=0.01, ge=0, le=1)
     max_id_bytes: int = pydantic.Field(default=256, ge=1)
@@ -176,13 +202,34 @@ class LogSpec(settings.Settings):
     duplicates: Literal["keep", "drop"] = "keep"
     filter: Optional[FilterSpec] = None
 
-    @pydantic.field_validator("path")
+    @pydantic.field_validator("timestamp_format")
     @classmethod
-    def _check_path(cls, path: str) -> str:
-        if not path:
-            raise ValueError("names a file, a folder or a pattern, found none")
-        span_marks.check_path(path)
-        return path
+    def _check_format(cls, value: Optional[str]) -> Optional[str]:
+        if value is not None:
+            time_formats.compile_format(value)
+        return value
+
+    @pydantic.field_validator("timezone")
+    @classmethod
+    def _check_zone(cls, value: Optional[str]) -> Optional[str]:
+        try:
+            zoneinfo.ZoneInfo(value or "UTC")
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError(
+                f"takes a name of the IANA time zones, as Europe/Berlin or America/New_York; found {value!r}"
+            ) from None
+        return value
+
+    @pydantic.model_validator(mode="after")
+    def _check_times(self) -> "LogSpec":
+        if self.timestamp_format is not None and self.timestamp_unit != "s":
+            raise ValueError(
+                f"timestamp_format and timestamp_unit both say how times are written: leave one out; found "
+                f"{self.timestamp_format!r} and {self.timestamp_unit}"
+            )
+        if self.earliest and self.latest and self.earliest >= self.latest:
+            raise ValueError(f"earliest must come before latest, found {self.earliest} and {self.latest}")
+        return self
 
     @pydantic.field_validator("delimiter")
     @classmethod
@@ -228,10 +275,6 @@ class LogSpec(settings.Settings):
             given = [n for n in _OF_DELIMITED if getattr(self, n) is not None]
             if given:
                 raise ValueError(f"{', '.join(given)} goes with format: csv or tsv, found {self.format}")
-        if self.spans is not None and not span_marks.has_marks(self.path):
-            raise ValueError(
-                f"spans goes with {{SPAN}} or a date in path, found spans: {self.spans} with {self.path}"
-            )
         return self
 
 
@@ -362,20 +405,12 @@ def read_window(text: str) -> Union[NextWindow, ExposureWindow]:
     return pydantic.TypeAdapter(WindowSpec).validate_json(text, strict=True)
 
 
-def _moment(value: object) -> datetime.datetime:
-    try:
-        moment = datetime.datetime.fromisoformat(str(value).strip().replace("Z", "+00:00"))
-    except ValueError:
-        raise ValueError(f"takes a share between 0 and 1 or an ISO 8601 moment, found {value!r}") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=datetime.timezone.utc)
-
-
 def _cut(value: object) -> Union[float, datetime.datetime]:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         if not 0 < value < 1:
             raise ValueError(f"a share lies between 0 and 1, found {value}")
         return float(value)
-    return _moment(value)
+    return _moment(value, "a share between 0 and 1 or an ISO 8601 moment")
 
 
 # A share of the log's events in time order, or a moment (ISO 8601; UTC where it names no zone).

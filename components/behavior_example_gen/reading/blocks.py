@@ -13,8 +13,9 @@ from components.behavior_example_gen.reading import files
 # Rows are counted from 1 within a file, a header not counted; NO_ROW where it cannot be known.
 ROW = "row"
 FILE = "file"
-TICKS = "ticks"  # the time at the log's own resolution, for sorting
+NANOS = "nanos"  # of the time, beyond its ms, for sorting
 NO_ROW = -1
+COLUMN_COUNT = "wrong column count"
 
 # What is noted of the values of a feature; see `Block.notes`.
 BLANKS, FLOATS, QUOTES, INEXACT = "blanks", "floats", "quotes", "inexact"
@@ -42,7 +43,7 @@ class Block:
 
     `batch` has `user_id item_id` (and behaviour, scene, categorical attributes) as binary, multi-valued
     attributes as lists of binary, numeric ones as float32 (NaN is missing), labels as int8 (1, 0 or
-    `names.UNKNOWN_LABEL`), `timestamp` in ms, `ticks` and `row` as int64. `rows` counts good and bad rows.
+    `names.UNKNOWN_LABEL`), `timestamp` in ms, `nanos` and `row` as int64. `rows` counts good and bad rows.
     `notes` has how many values of a feature (in good and bad rows) had BLANKS around them, were whole numbers
     written as FLOATS, have QUOTES around them, are numbers that may have lost digits (INEXACT); and, of a label, are
     ZEROS and MINUS_ONES: by feature and one of these.
@@ -58,6 +59,12 @@ class Block:
 # What a reader of one format gives: a piece of a file as text or typed columns, the number of each row, and bad rows.
 Piece = Tuple[pa.Table, np.ndarray, List[Reject]]
 Pieces = Iterator[Piece]
+
+
+def kind(reason: str) -> str:
+    """What rows that are bad for one reason have in common, to count them."""
+    # How many columns a row has would make a reason of each number.
+    return reason.split(":")[0] if reason.startswith(COLUMN_COUNT) else reason
 
 
 def sample(value: Any) -> str:

@@ -83,12 +83,11 @@ def _json_table(text: bytes, log: spec.LogSpec) -> pa.Table:
         )
 
     table = read_as(None)
-    # Arrow takes texts that look like times for times: right for the time, but an id is the text that it is.
+    # Arrow takes texts that look like times for times. What they are log.timestamp_unit says, and ids are texts.
     texts = [
         pa.field(name, pa.string())
-        for feature, name in log.columns.wanted().items()
-        if feature != names.TIMESTAMP
-        and name in table.column_names
+        for name in log.columns.wanted().values()
+        if name in table.column_names
         and pa.types.is_timestamp(table.schema.field(name).type)
     ]
     return read_as(pa.schema(texts)) if texts else table

@@ -161,36 +161,21 @@ class _Piece:
         ):
             self.notes[feature, what] += count
 
-    def read_times(self) -> Tuple[np.ndarray, np.ndarray, str]:
-        """The times; see `times.parse`.
+    def read_times(self) -> times.Times:
+        """The times, and `reasons` of those that are none or implausible.
 
         Raises:
           errors.InputError: if values of the column's type can never be times.
         """
-        raw, column = self._raw[names.TIMESTAMP], self.columns[names.TIMESTAMP]
-        kind = raw.type
-        if pa.types.is_decimal(kind) or pa.types.is_large_string(kind) or pa.types.is_large_binary(kind):
-            raw = text.of(raw).values
-        elif pa.types.is_float16(kind) or not (
-            pa.types.is_integer(kind)
-            or pa.types.is_floating(kind)
-            or pa.types.is_date(kind)
-            or pa.types.is_timestamp(kind)
-            or pa.types.is_string(kind)
-            or pa.types.is_binary(kind)
-            or pa.types.is_null(kind)
-        ):
-            raise self.refused(names.TIMESTAMP, "times are timestamps, dates, numbers or text")
-        elif pa.types.is_null(kind):
-            raw = raw.cast(pa.string())
         try:
-            ticks, valid, unit = times.parse(pa.chunked_array([raw]), self._log.timestamp_unit)
+            found, problems = times.read(pa.chunked_array([self._raw[names.TIMESTAMP]]), self._log)
+        except times.NoTimes as error:
+            raise self.refused(names.TIMESTAMP, str(error)) from error
         except pa.ArrowException as error:
             raise self.refused(names.TIMESTAMP, f"not readable as times ({failures.reason(error)})") from error
-        self.reasons.mark(
-            ~valid, f"unparsable time (column {column!r}, log.timestamp_unit {self._log.timestamp_unit})"
-        )
-        return ticks, valid, unit
+        for bad, reason in problems:
+            self.reasons.mark(bad, reason)
+        return found
 
 
 def block(
@@ -208,7 +193,7 @@ def block(
     """
     piece = _Piece(source, table, log)
     piece.read()
-    ticks, _, unit = piece.read_times()
+    found = piece.read_times()
     bad = piece.reasons.bad()
     for index, reason in bad:
         sample = ",".join(
@@ -221,8 +206,8 @@ def block(
         feature: (array.fill_null(b"") if array.null_count else array)
         for feature, array in piece.arrays.items()
     }
-    batch[names.TIMESTAMP] = pa.array(times.to_ms(ticks, unit))
-    batch[blocks.TICKS] = pa.array(ticks)
+    batch[names.TIMESTAMP] = pa.array(found.ms)
+    batch[blocks.NANOS] = pa.array(found.nanos)
     batch[blocks.ROW] = pa.array(rows)
     record_batch = pa.RecordBatch.from_arrays(list(batch.values()), list(batch))
     if bad:

@@ -1,111 +1,323 @@
-"""The times of a log, in any of its units, as ms."""
+"""The times of a log, in any of its units and forms, as ms; what is no time or implausible has its reason."""
 
-import re
-from typing import Any, Optional, Tuple
+import dataclasses
+import datetime
+from typing import List, Optional, Tuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.behavior_example_gen.reading import values as values_lib
+from components.behavior_example_gen import spec
+from components.behavior_example_gen.reading import text as text_lib
+from components.behavior_example_gen.reading import time_formats, time_texts, values
+from schemas import errors, names, times
 
-# The end of the year 9999: what lies further is of another unit.
-_LAST_MS = 253_402_300_800_000
-_TICKS_PER_MS = {"s": (1000, 1), "ms": (1, 1), "us": (1, 1000), "ns": (1, 1_000_000)}
-_ISO_TIME = re.compile(
-    r"(?P<date>\d{4}(-\d\d(-\d\d)?)?|\d{8})"
-    r"([T ](?P<time>\d\d(:?\d\d(:?\d\d(\.\d+)?)?)?)(?P<zone>Z|[+-]\d\d(:?\d\d)?)?)?$"
-)
-# Forms that only some versions of pandas take: a blank before the zone, its name, a comma before fractions.
-_BLANK_ZONE = re.compile(r" +([+-]\d\d(:?\d\d)?|Z|UTC)$")
+ISO_8601 = "iso8601"
+# What a time can be, beside a good one.
+GOOD, MISSING, NO_TIME, EARLY, LATE = range(5)
 
-
-def parse(column: pa.ChunkedArray, unit: str) -> Tuple[np.ndarray, np.ndarray, str]:
-    """The times as int64 at the log's resolution, which of them are valid, and their unit."""
-    array = values_lib.whole(column)
-    if pa.types.is_date(array.type):
-        array = array.cast(pa.timestamp("ms"))
-    if pa.types.is_timestamp(array.type):
-        return _within(array.cast(pa.int64()), array.type.unit)
-    if pa.types.is_uint64(array.type):
-        known = pc.less(array, pa.scalar(2**63 - 1, array.type))
-        array = pc.if_else(known, array, pa.scalar(None, array.type))
-    if pa.types.is_integer(array.type):
-        return _within(array.cast(pa.int64()), unit)
-    if pa.types.is_floating(array.type):
-        return _float_ticks(array.to_numpy(zero_copy_only=False).astype(np.float64), unit)
-    text = array if pa.types.is_string(array.type) else array.cast(pa.binary())
-    if unit == "iso8601":
-        return _iso_ticks(text)
-    try:
-        return _within(text.cast(pa.string()).cast(pa.int64()), unit)
-    except pa.ArrowInvalid:
-        # Fractions, or a value that is no number at all.
-        numbers = _coerce(text, float, np.nan)
-        return _float_ticks(numbers, unit)
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+_DAY = times.DAY_MS
+FIRST_MS = -62_135_596_800_000  # 0001-01-01
+# Of each unit: ms = number * factor // divisor + the ms of its zero, and whether it reads a wall clock.
+_UNITS = {
+    "s": (1000, 1, 0, False),
+    "ms": (1, 1, 0, False),
+    "us": (1, 1000, 0, False),
+    "ns": (1, 1_000_000, 0, False),
+    "d": (_DAY, 1, 0, True),
+    "excel": (_DAY, 1, -25_569 * _DAY, True),  # 1899-12-30
+    "dotnet_ticks": (1, 10_000, FIRST_MS, True),
+    "filetime": (1, 10_000, -11_644_473_600_000, False),  # 1601-01-01
+    "webkit": (1, 1000, -11_644_473_600_000, False),
+    "julian_day": (_DAY, 1, -210_866_760_000_000, False),  # noon of -4712-01-01
+}
+# Those that read a clock on a wall.
+WALL_UNITS = tuple(unit for unit, (*_, wall) in _UNITS.items() if wall) + (ISO_8601,)
+# As ns these are all in the year 1990, as .NET ticks between the years 2000 and 2100.
+_TICKS = (630_822_816_000_000_000, 662_380_416_000_000_000)
+_INTEGER = r"\s*[+-]?0{1,19}\s*"
+DECIMAL = r"\s*[+-]?(0+[.]?0*|[.]0+)(e[+-]?0+)?\s*"
 
 
-def _within(times: pa.Array, unit: str) -> Tuple[np.ndarray, np.ndarray, str]:
-    """Whole times, which of them there are and are not out of all bounds, and their unit."""
-    unit = "ms" if unit == "iso8601" else unit
-    factor, divisor = _TICKS_PER_MS[unit]
-    ticks = times.fill_null(0).to_numpy(zero_copy_only=False)
-    last = min(_LAST_MS * divisor // factor, 2**63 - 1)
-    valid = times.is_valid().to_numpy(zero_copy_only=False) & (ticks <= last) & (ticks >= -last)
-    return np.where(valid, ticks, 0), valid, unit
+class NoTimes(errors.InputError):
+    """A column that can hold no times."""
 
 
-def _float_ticks(values: np.ndarray, unit: str) -> Tuple[np.ndarray, np.ndarray, str]:
-    factor, divisor = _TICKS_PER_MS["ms" if unit == "iso8601" else unit]
-    ms = values * factor / divisor
-    valid = np.isfinite(ms) & (np.abs(ms) < _LAST_MS)
-    return np.where(valid, np.round(np.where(valid, ms, 0)), 0).astype(np.int64), valid, "ms"
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """How the times of a column are read, and between which moments (ms, both included) they lie."""
+
+    unit: str = "s"
+    format: Optional[str] = None
+    zone: Optional[str] = None
+    earliest: int = times.EARLIEST_MS
+    latest: int = dataclasses.field(default_factory=times.latest_ms)
+
+    @classmethod
+    def of(cls, log: spec.LogSpec) -> "Rule":
+        latest = {"latest": _ms(log.latest)} if log.latest else {}
+        earliest = _ms(log.earliest) if log.earliest else times.EARLIEST_MS
+        return cls(log.timestamp_unit, log.timestamp_format, log.timezone, earliest, **latest)
+
+    def written(self) -> str:
+        """The setting that says how times are written."""
+        if self.format is not None:
+            return f"log.timestamp_format {self.format}"
+        return f"log.timestamp_unit {self.unit}"
+
+    def patterns(self) -> Optional[time_formats.Patterns]:
+        """Those of text; None of numbers."""
+        if self.format is not None:
+            return time_formats.compile_format(self.format)
+        return time_formats.ISO_8601 if self.unit == ISO_8601 else None
 
 
-def _iso_ticks(text: pa.Array) -> Tuple[np.ndarray, np.ndarray, str]:
-    import pandas as pd
+@dataclasses.dataclass
+class Times:
+    """Times as ms since 1970 (UTC), `[N]` int64, ns beyond these, `[N]` int64, and what each is, `[N]` int8.
 
-    strings = text.cast(pa.binary()).dictionary_encode()
-    distinct = [v.as_py().decode("utf-8", "replace").strip() for v in strings.dictionary]
-    # Pandas guesses at other orders of day and month, and before 2 it knows no name for these.
-    iso = [_plain_iso(value) for value in distinct]
-    form = {"format": "ISO8601"} if int(pd.__version__.split(".")[0]) >= 2 else {}
-    parsed = pd.to_datetime(pd.Series(iso + [None], dtype=object), errors="coerce", utc=True, **form)
-    micros = parsed.to_numpy(dtype="datetime64[us]")
-    index = strings.indices.fill_null(len(distinct)).to_numpy(zero_copy_only=False)
-    valid = ~np.isnat(micros)
-    return np.where(valid, micros.astype(np.int64), 0)[index], valid[index], "us"
-
-
-def _plain_iso(value: str) -> Optional[str]:
-    """A time in a form that all versions of pandas take, always with its zone; None if it is no ISO time.
-
-    Pandas 2 gives times without a zone that of the one before.
+    Both numbers are 0 where a time is not `GOOD`.
     """
-    value = _BLANK_ZONE.sub(r"\1", value).replace("UTC", "Z").replace(",", ".")
-    found = _ISO_TIME.match(value)
-    if not found:
-        return None
-    date, time, zone = found.group("date", "time", "zone")
-    if len(date) == 8:
-        date = f"{date[:4]}-{date[4:6]}-{date[6:]}"
-    elif len(date) < 10:
-        # A month is its first day, a year its first month.
-        date += "-01" * ((10 - len(date)) // 3)
-    return f"{date}T{time or '00:00:00'}{zone or 'Z'}"
+
+    ms: np.ndarray
+    nanos: np.ndarray
+    state: np.ndarray
 
 
-def _coerce(text: pa.Array, convert: Any, missing: float) -> np.ndarray:
-    encoded = text.cast(pa.binary()).dictionary_encode()
-    values = np.full(len(encoded.dictionary) + 1, missing)
-    for index, value in enumerate(encoded.dictionary):
-        try:
-            values[index] = convert(value.as_py())
-        except ValueError:
-            continue
-    return values[encoded.indices.fill_null(len(encoded.dictionary)).to_numpy(zero_copy_only=False)]
+def bounded(log: spec.LogSpec) -> spec.LogSpec:
+    """The log with its range of times spelled out, so that all who read it go by one clock."""
+    rule = Rule.of(log)
+    return log.model_copy(update={"earliest": _moment(rule.earliest), "latest": _moment(rule.latest)})
 
 
-def to_ms(ticks: np.ndarray, unit: str) -> np.ndarray:
-    factor, divisor = _TICKS_PER_MS[unit]
-    return ticks // divisor if factor == 1 else ticks * factor
+def _ms(moment: datetime.datetime) -> int:
+    return (moment - _EPOCH) // datetime.timedelta(milliseconds=1)
+
+
+def _moment(ms: int) -> datetime.datetime:
+    return _EPOCH + datetime.timedelta(milliseconds=ms)
+
+
+def convert(column: pa.ChunkedArray, rule: Rule) -> Times:
+    """Reads a column of any type that holds times.
+
+    A typed time (a timestamp or a date) is what its type says, and `rule.unit` is not asked. Numbers are numbers
+    whether they stand as text, integers or floats.
+
+    Raises:
+      NoTimes: if a type holds no times, or `rule.zone` is given for numbers that count from a moment.
+    """
+    array = values.whole(column)
+    kind = array.type
+    if pa.types.is_null(kind):
+        array, kind = array.cast(pa.string()), pa.string()
+    elif pa.types.is_decimal(kind):
+        array, kind = text_lib.of(array).values, pa.binary()
+    elif pa.types.is_float16(kind):
+        array = pa.array(array.to_numpy(zero_copy_only=False).astype(np.float64), from_pandas=True)
+    missing = array.is_null(nan_is_null=True).to_numpy(zero_copy_only=False)
+    if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
+        ms, nanos, fine = _typed(array)
+        if getattr(kind, "tz", None) is None:
+            ms = _in_zone(ms, rule.zone)
+    elif not (is_text(kind) or _is_number(kind)):
+        raise NoTimes("times are timestamps, dates, numbers or text")
+    elif rule.patterns() is not None:
+        texts = time_texts.Texts.of(as_text(array))
+        micros, fine = time_texts.parse(texts, len(array), rule.patterns(), rule.zone or "UTC")
+        ms, nanos = micros // 1000, micros % 1000 * 1000
+    else:
+        wall = _UNITS[rule.unit][3]
+        if rule.zone and not wall:
+            raise NoTimes(
+                f"log.timezone ({rule.zone}) is for times of a wall clock; log.timestamp_unit {rule.unit} counts "
+                f"from a moment, the same everywhere: leave log.timezone out"
+            )
+        integers, floats, known = numbers_of(array)
+        ms, nanos, fine = _from_numbers(integers, floats, rule.unit)
+        fine &= known
+        if rule.unit == "ns" and rule.earliest >= times.EARLIEST_MS:
+            # Of a log with times of 1990 that says so, these are its times.
+            fine &= (integers < _TICKS[0]) | (integers > _TICKS[1])
+        ms = _in_zone(ms, rule.zone) if wall else ms
+    fine &= (ms >= FIRST_MS) & (ms < times.END_MS)
+    state = np.where(ms < rule.earliest, EARLY, np.where(ms > rule.latest, LATE, GOOD)).astype(np.int8)
+    state[~fine] = NO_TIME
+    state[missing] = MISSING
+    good = state == GOOD
+    return Times(np.where(good, ms, 0), np.where(good, nanos, 0), state)
+
+
+def is_text(kind: pa.DataType) -> bool:
+    return (
+        pa.types.is_string(kind)
+        or pa.types.is_binary(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_large_binary(kind)
+    )
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind)
+
+
+def _in_zone(ms: np.ndarray, zone: Optional[str]) -> np.ndarray:
+    if zone is None:
+        return ms
+    inside = np.clip(ms, FIRST_MS, times.END_MS)
+    return time_texts.to_utc(inside * 1000, zone) // 1000 + (ms - inside)
+
+
+def _typed(array: pa.Array) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Ms and ns of timestamps and dates, and which of them an int64 of ms can hold."""
+    if pa.types.is_date32(array.type):
+        unit, numbers = "d", array.cast(pa.int32()).cast(pa.int64())
+    else:
+        unit = "ms" if pa.types.is_date64(array.type) else array.type.unit
+        numbers = array.cast(pa.int64())
+    return _from_numbers(numbers.fill_null(0).to_numpy(zero_copy_only=False), None, unit)
+
+
+def _from_numbers(
+    integers: np.ndarray, floats: Optional[np.ndarray], unit: str
+) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Ms and ns of numbers of a unit, and which of these are near the calendar.
+
+    Args:
+      integers: `[N]` int64.
+      floats: `[N]` float64, numbers with a fraction that count instead where they are not NaN; None is none.
+    """
+    factor, divisor, zero, _ = _UNITS[unit]
+    bound = min(2 * times.END_MS * divisor // factor, 2**63 - 1)
+    fine = (integers <= bound) & (integers >= -bound)
+    whole, rest = np.divmod(np.where(fine, integers, 0) * factor, divisor)
+    ms, nanos = whole, rest * (1_000_000 // divisor)
+    if floats is not None:
+        broken = np.flatnonzero(~np.isnan(floats))
+        number = floats[broken]
+        fine[broken] = np.abs(number) <= bound
+        number = np.where(fine[broken], number, 0.0)
+        # A float has the digits of microseconds, of a number of days those of milliseconds.
+        step = 1 if factor == _DAY else 1000
+        counted = np.rint(number * (factor * step / divisor)).astype(np.int64)
+        ms[broken], nanos[broken] = counted // step, counted % step * (1_000_000 // step)
+    return ms + zero, nanos, fine
+
+
+def numbers_of(array: pa.Array) -> Tuple[np.ndarray, Optional[np.ndarray], np.ndarray]:
+    """The numbers of a column: as integers, as floats where they are none (else NaN), and which are any."""
+    kind = array.type
+    if pa.types.is_uint64(kind):
+        known = pc.less(array, pa.scalar(2**63 - 1, kind))
+        array = pc.if_else(known, array, pa.scalar(None, kind))
+        kind = pa.int64()
+    if pa.types.is_integer(kind):
+        known = array.is_valid().to_numpy(zero_copy_only=False)
+        return array.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False), None, known
+    if pa.types.is_floating(kind):
+        return _split(array.to_numpy(zero_copy_only=False).astype(np.float64))
+    try:
+        # The usual case, in one pass.
+        integers = array.cast(pa.string()).cast(pa.int64())
+        known = integers.is_valid().to_numpy(zero_copy_only=False)
+        return integers.fill_null(0).to_numpy(zero_copy_only=False), None, known
+    except pa.ArrowInvalid:
+        return _mixed_numbers(array)
+
+
+def _split(numbers: np.ndarray) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Floats that are whole as the integers that they are."""
+    known = np.isfinite(numbers)
+    whole = known & (np.abs(numbers) < 2.0**62) & (numbers == np.floor(np.where(known, numbers, 0)))
+    return np.where(whole, numbers, 0).astype(np.int64), np.where(whole | ~known, np.nan, numbers), known
+
+
+def _mixed_numbers(text: pa.Array) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Numbers among other texts: an integer is exact, whatever else stands in the column."""
+    integers, floats = np.zeros(len(text), np.int64), np.full(len(text), np.nan)
+    known = np.zeros(len(text), bool)
+    text = text.cast(pa.large_binary())
+    texts = time_texts.Texts.of(text)
+    for rows, is_integer in (
+        *((rows, True) for rows in texts.rows_like(_INTEGER)),
+        *((rows, False) for rows in texts.rows_like(DECIMAL, but=_INTEGER)),
+    ):
+        found = pc.utf8_ltrim(
+            pc.utf8_trim_whitespace(text.take(pa.array(rows)).cast(pa.large_string())), characters="+"
+        )
+        if is_integer:
+            integers[rows], known[rows] = _integers(found)
+        else:
+            integers[rows], floats[rows], known[rows] = _split(np.asarray(found.to_pylist(), np.float64))
+    return integers, floats, known
+
+
+def _integers(text: pa.Array) -> Tuple[np.ndarray, np.ndarray]:
+    """Integers of up to 19 digits, and which of them an int64 holds."""
+    try:
+        found = text.cast(pa.int64()).to_numpy(zero_copy_only=False)
+        return found, np.ones(len(found), bool)
+    except pa.ArrowInvalid:
+        numbers = [int(value) for value in text.to_pylist()]
+        fits = np.asarray([abs(number) < 2**63 for number in numbers])
+        return np.asarray([number if fit else 0 for number, fit in zip(numbers, fits)], np.int64), fits
+
+
+def as_text(array: pa.Array) -> pa.Array:
+    """Any column as binary text; whole numbers without a point, as they would stand in a CSV file."""
+    if pa.types.is_floating(array.type):
+        integers, floats, known = _split(array.to_numpy(zero_copy_only=False).astype(np.float64))
+        whole = pa.array(integers, mask=~(known & np.isnan(floats))).cast(pa.string())
+        array = pc.coalesce(whole, array.cast(pa.string()))
+    if not is_text(array.type):
+        array = array.cast(pa.string())
+    return array if pa.types.is_binary(array.type) else array.cast(pa.large_binary())
+
+
+def read(column: pa.ChunkedArray, log: spec.LogSpec) -> Tuple[Times, List[Tuple[np.ndarray, str]]]:
+    """Reads the times of a log's column.
+
+    Returns:
+      The times, and what is wrong with those that are not good: which rows, `[N]` bool, and the reason.
+
+    Raises:
+      NoTimes: if the column's type holds no times.
+    """
+    from components.behavior_example_gen.reading import time_kinds
+
+    rule, name = Rule.of(log), log.columns.timestamp
+    found = convert(column, rule)
+    _find_missing(column, found, log.missing.of_column(names.TIMESTAMP))
+    problems = []
+    if (found.state == MISSING).any():
+        problems.append((found.state == MISSING, f"missing time (column {name!r})"))
+    bad = np.flatnonzero(found.state > MISSING)
+    if not len(bad):
+        return found, problems
+    looks = time_kinds.explain(values.whole(column).take(pa.array(bad)), rule)
+    for state, words in (
+        (NO_TIME, "unparsable time"),
+        (EARLY, f"time before {times.day(rule.earliest)}"),
+        (LATE, f"time after {times.day(rule.latest)}"),
+    ):
+        of_state = found.state[bad] == state
+        for number in np.unique(looks.of[of_state]):
+            mask = np.zeros(len(found.state), bool)
+            mask[bad[of_state & (looks.of == number)]] = True
+            hint = looks.words[number]
+            if not hint and state != NO_TIME:
+                setting = "earliest" if state == EARLY else "latest"
+                hint = f"; log.{setting} widens the range, log.timestamp_unit changes the unit"
+            problems.append((mask, f"{words} (column {name!r}, {rule.written()}){hint}"))
+    return found, problems
+
+
+def _find_missing(column: pa.ChunkedArray, found: Times, words: Tuple[str, ...]) -> None:
+    """Marks texts that are words for no value."""
+    bad = np.flatnonzero(found.state == NO_TIME)
+    if len(bad) and is_text(column.type):
+        texts = text_lib.of(values.whole(column).take(pa.array(bad))).values
+        nothing = text_lib.is_in(texts, words) | texts.is_null().to_numpy(zero_copy_only=False)
+        found.state[bad[nothing]] = MISSING

@@ -1,5 +1,6 @@
 """Runs the real windowing on rows and reads its examples back."""
 
+import datetime
 import glob
 import json
 import os
@@ -11,6 +12,7 @@ from components.behavior_example_gen import executor, spec
 from schemas import names
 
 ARGS = ["--runner=DirectRunner", "--direct_running_mode=in_memory", "--direct_num_workers=1"]
+EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 _NUMBERS = (names.TIMESTAMP, names.TARGET_TIMESTAMP)
 
 
@@ -27,6 +29,9 @@ def run(folder, log, window=None, split=None, span=None, read_splits=names.SPLIT
       The windows by split as plain values, the profile, and the summary of rejected rows.
     """
     log = log if isinstance(log, spec.LogSpec) else spec.LogSpec(path=log, timestamp_unit="ms")
+    if log.earliest is None:
+        # Most logs of tests count from 0.
+        log = log.model_copy(update={"earliest": EPOCH})
     out = str(folder / "out")
     profile = executor.run(
         log=log,

@@ -38,7 +38,7 @@ def table(events):
             names.USER_ID: pa.array([e["user"].encode() for e in events], pa.binary()),
             names.ITEM_ID: pa.array([e["item"].encode() for e in events], pa.binary()),
             names.TIMESTAMP: pa.array([e["time"] for e in events], pa.int64()),
-            blocks.TICKS: pa.array([e["time"] for e in events], pa.int64()),
+            blocks.NANOS: pa.array(np.zeros(len(events), np.int64)),
             blocks.ROW: pa.array(range(1, len(events) + 1), pa.int64()),
             blocks.FILE: pa.array([0] * len(events), pa.int32()),
         }

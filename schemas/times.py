@@ -1,0 +1,83 @@
+"""Which times a log of behaviour can have: pure NumPy, for whoever reads times (windowing, clients, servers).
+
+Times are milliseconds since 1970 in UTC. A number of another unit is far outside of the range: seconds read as
+milliseconds are in 1970, milliseconds read as seconds after the year 50,000.
+"""
+
+import datetime
+import time
+from typing import Optional, Union
+
+import numpy as np
+
+_Number = Union[int, float, np.ndarray]
+
+DAY_MS = 86_400_000
+# 1990-01-01: before, hardly anyone had written logs. Older ones say so (log.earliest).
+EARLIEST_MS = 631_152_000_000
+# A clock may be fast, and local times may be read as UTC.
+MARGIN_MS = DAY_MS
+# The first moment of the year 10000.
+END_MS = 253_402_300_800_000
+# How many of a unit are a millisecond, of the units that are taken for one another.
+_UNITS = (
+    ("seconds", "multiply by 1000", 1000.0),
+    ("microseconds", "divide by 1000", 1e-3),
+    ("nanoseconds", "divide by 1000000", 1e-6),
+)
+
+
+def now_ms() -> int:
+    """This machine's clock."""
+    return int(time.time() * 1000)
+
+
+def latest_ms(now: Optional[int] = None) -> int:
+    """The latest plausible time: `now` (by default this machine's clock) and a day."""
+    return (now_ms() if now is None else now) + MARGIN_MS
+
+
+def plausible(ms: _Number, earliest: int = EARLIEST_MS, latest: Optional[int] = None) -> Union[bool, np.ndarray]:
+    """Whether times lie in the range, both ends included.
+
+    Args:
+      ms: one time or `[N]` of them.
+      earliest, latest: the range; by default from 1990 to now and a day.
+    """
+    latest = latest_ms() if latest is None else latest
+    if isinstance(ms, np.ndarray):
+        return (ms >= earliest) & (ms <= latest)
+    return earliest <= ms <= latest
+
+
+def implausible(ms: _Number, earliest: int = EARLIEST_MS, latest: Optional[int] = None) -> Optional[str]:
+    """What is wrong with a time in ms, in words that follow its name; None if it is plausible.
+
+    Returns:
+      As `is 1970-01-20T16:13:20+00:00, before 1990-01-01; seconds? multiply by 1000`.
+    """
+    latest = latest_ms() if latest is None else latest
+    if plausible(ms, earliest, latest):
+        return None
+    early = ms < earliest
+    bound = f"before {day(earliest)}" if early else f"after {day(latest)}"
+    found = f"is {moment(int(ms))}, {bound}"
+    for unit, action, factor in _UNITS:
+        if plausible(ms * factor, earliest, latest):
+            return f"{found}; these look like {unit}, times are in ms: {action}"
+    return f"{found}; times are in ms since 1970"
+
+
+def moment(ms: Optional[int]) -> Optional[str]:
+    """A time in ms as ISO 8601 text (as a plain number where no calendar reaches)."""
+    if ms is None:
+        return None
+    try:
+        return datetime.datetime.fromtimestamp(ms / 1000, datetime.timezone.utc).isoformat(timespec="seconds")
+    except (OverflowError, ValueError, OSError):
+        return f"{ms} ms"
+
+
+def day(ms: int) -> str:
+    """The date of a time in ms, where its time of day is 0, else the moment."""
+    return moment(ms)[:10] if ms % DAY_MS == 0 else moment(ms)
