@@ -1,12 +1,10 @@
 """An experiment: the settings of all rooms in one YAML file, checked before anything starts."""
 
 import copy
-import difflib
 import json
 import os
 import re
-import typing
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import pydantic
 import yaml
@@ -15,6 +13,7 @@ from components.behavior_example_gen import spec as window_spec
 from components.evaluator import spec as evaluator_spec
 from components.infra_validator import spec as infra_spec
 from components.transform import spec as transform_spec
+from pipeline import explain
 from schemas import errors, settings
 from trainer import config as trainer_config
 from trainer import search
@@ -24,16 +23,14 @@ from trainer.settings import training as training_settings
 
 EXPERIMENTS = os.path.join(os.path.dirname(__file__), "experiments")
 
-# Parts of which there are several kinds, told apart by `name`.
-_NAMED = ("model", "loss", "loop")
-
 
 class PushSpec(settings.Settings):
     """Attributes:
-    destination: the folder that a server watches; None is `serving/NAME` in the run's folder.
+    destination: the folder that a server watches; None is `serving/NAME` in the run's folder. `~` is the home
+      folder; variables are refused.
     """
 
-    destination: Optional[str] = None
+    destination: Optional[settings.Path] = None
 
 
 class ValidationSpec(settings.Settings):
@@ -167,8 +164,12 @@ def find(name: str) -> str:
     Raises:
       errors.InputError: if there is neither.
     """
-    if os.path.isfile(name):
-        return name
+    try:
+        path = settings.expand_home(name)
+    except ValueError as error:
+        raise errors.InputError(str(error)) from error
+    if os.path.isfile(path):
+        return path
     shipped = os.path.join(EXPERIMENTS, f"{name}.yaml")
     if os.path.isfile(shipped):
         return shipped
@@ -214,13 +215,28 @@ def load(path: str, overrides: Sequence[str] = ()) -> Experiment:
         raise errors.InputError(f"{path}: an experiment is a mapping of keys, found {type(values).__name__}")
     for override in overrides:
         _override(values, override)
+    other = next(_other_keys(values), None)
+    if other is not None:
+        raise errors.InputError(f"{path}: a key is text, in quotes where YAML sees a number or a date; found {other!r}")
     try:
         experiment = Experiment.from_values(values)
     except pydantic.ValidationError as error:
-        raise errors.InputError(f"{path}: " + "; ".join(_explain(error))) from error
+        raise errors.InputError(f"{path}: " + "; ".join(explain.lines(error, Experiment))) from error
     if experiment.tuning is not None:
         _check_space(path, values, experiment.tuning)
     return experiment
+
+
+def _other_keys(values: Any) -> Iterator[Any]:
+    """Keys that are no text; a number, as of a behaviour, is one."""
+    if isinstance(values, dict):
+        for key, value in values.items():
+            if not isinstance(key, (str, int, float)) or isinstance(key, bool):
+                yield key
+            yield from _other_keys(value)
+    elif isinstance(values, list):
+        for value in values:
+            yield from _other_keys(value)
 
 
 def _check_space(path: str, values: Mapping[str, Any], tuning: search.TuningSettings) -> None:
@@ -238,8 +254,9 @@ def _check_space(path: str, values: Mapping[str, Any], tuning: search.TuningSett
                 raise errors.InputError(f"{path}: tuning.space.{key}: {error}") from error
             except pydantic.ValidationError as error:
                 # The file itself fits: what is found deeper than a part is of this key.
-                if any(len(_without_tags(found["loc"])) > 1 for found in error.errors(include_url=False)):
-                    raise errors.InputError(f"{path}: tuning.space: " + "; ".join(_explain(error))) from error
+                if any(len(explain.without_tags(found["loc"])) > 1 for found in error.errors(include_url=False)):
+                    found = "; ".join(explain.lines(error, Experiment))
+                    raise errors.InputError(f"{path}: tuning.space: {found}") from error
 
 
 def _override(values: Dict[str, Any], override: str) -> None:
@@ -263,79 +280,3 @@ def _put(values: Dict[str, Any], key: str, value: Any) -> None:
         if not isinstance(values, dict):
             raise errors.InputError(f"{parent} holds no keys")
     values[last] = value
-
-
-def _explain(error: pydantic.ValidationError) -> List[str]:
-    """Pydantic's findings, a line each, with the key as it stands in the file."""
-    lines = []
-    for found in error.errors(include_url=False):
-        if found["type"] == "default_factory_not_called":
-            # Follows from what is wrong before it.
-            continue
-        location = _without_tags(found["loc"])
-        key = ".".join(str(part) for part in location) or "(file)"
-        value = json.dumps(found["input"], default=str)
-        if len(value) > 80:
-            value = value[:77] + "..."
-        if found["type"] == "extra_forbidden":
-            allowed = _keys_at(found["loc"][:-1])
-            near = difflib.get_close_matches(str(location[-1]), allowed, 1)
-            hint = f"did you mean {near[0]}? " if near else ""
-            lines.append(f"{key}: unknown key; {hint}allowed: {', '.join(allowed)}")
-        elif found["type"] == "missing":
-            lines.append(f"{key}: missing")
-        elif found["loc"] == ("window",) and found["type"].startswith("union_tag"):
-            kinds = ", ".join(window_spec.WINDOWS)
-            if isinstance(found["input"], dict):
-                lines.append(f"window.kind: must be one of {kinds}, found {found['input'].get('kind')!r}")
-            else:
-                lines.append(f"window: takes keys, first kind ({kinds}); found {value}")
-        else:
-            message = found["msg"].removeprefix("Value error, ")
-            message = message[0].lower() + message[1:]
-            shown = "" if "found" in message else f"; found {value}"
-            lines.append(f"{key}: {message}{shown}")
-    return lines
-
-
-def _without_tags(location: Tuple[Any, ...]) -> List[Any]:
-    """The keys of a location, as they stand in the file."""
-    return [part for part in location if not _is_tag(part, location)]
-
-
-def _is_tag(part: Any, location: Tuple[Any, ...]) -> bool:
-    """Whether a part of a location is the name of a model, loss, loop or kind of window rather than a key."""
-    return location.index(part) == 1 and location[0] in (*_NAMED, "window")
-
-
-def _keys_at(location: Sequence[Any]) -> List[str]:
-    """The keys that a place of the file may have."""
-    current: Any = Experiment
-    free = False
-    for index, part in enumerate(location):
-        if free:
-            # A key that the user chose.
-            free = False
-            continue
-        if index == 1 and location[0] == "window":
-            current = window_spec.WINDOWS[part]
-            continue
-        if index == 1 and location[0] in _NAMED:
-            current = next(
-                option
-                for option in _options(Experiment.model_fields[location[0]])
-                if option.model_fields["name"].annotation.__args__[0] == part
-            )
-            continue
-        field = getattr(current, "model_fields", {}).get(part)
-        if field is None:
-            return []
-        # Optional settings are a union with None.
-        options = [o for o in typing.get_args(field.annotation) if hasattr(o, "model_fields")]
-        current = options[0] if options else field.annotation
-        free = typing.get_origin(field.annotation) is dict
-    return list(getattr(current, "model_fields", {}))
-
-
-def _options(field: Any) -> Tuple[Any, ...]:
-    return field.annotation.__args__

@@ -9,6 +9,7 @@ from tfx.proto import transform_pb2
 
 from components.anomaly_gate import component as anomaly_gate
 from components.behavior_example_gen import component as behavior_example_gen
+from components.behavior_example_gen import spans
 from components.evaluator import config as evaluator_config
 from components.evaluator import spec as evaluator_spec
 from components.infra_validator import component as infra_validator
@@ -67,7 +68,7 @@ def create_pipeline(
         statistics=statistics_gen.outputs["statistics"],
         schema=schema,
         # Without spans a second run would compare a log with itself.
-        accepted_root=accepted_root if "{SPAN" in experiment.log.path else None,
+        accepted_root=accepted_root if spans.has_marks(experiment.log.path) else None,
     )
     transform = tfx.components.Transform(
         examples=examples,

@@ -5,17 +5,18 @@ from typing import Any, Dict
 
 import yaml
 
-_MANY_ITEMS_LOSS = {"name": "sampled_softmax", "negatives": 1024, "shared_negatives": True}
+from pipeline import starting_points
+
 # From this share of events on, a suggested experiment recommends what users have had.
-_MANY_REPEATS = 0.05
+MANY_REPEATS = 0.05
 
 
 def experiment(description: Dict[str, Any]) -> str:
     """An experiment file to start from, as YAML text, for a log that `describe` has seen."""
     median = description["history"].get("p50", 0)
     spread = description["start"] != description["end"]
-    length = int(min(200, max(10, 10 * round(description["history"].get("p75", 50) / 10))))
     steps = list(description["steps"])
+    notes = []
     if steps:
         window = {"kind": "exposure", "steps": steps, "history": 20}
         learnt = {
@@ -23,13 +24,15 @@ def experiment(description: Dict[str, Any]) -> str:
             "training": {"epochs": 20, "batch_size": 256, "patience": 3},
         }
     else:
-        window = {"kind": "next", "length": length}
-        loss = {"name": "softmax"} if description["items"] <= 20_000 else _MANY_ITEMS_LOSS
-        learnt = {
-            "model": {"name": "sasrec", "dim": 64},
-            "loss": loss,
-            "training": {"epochs": 50, "batch_size": 128},
-        }
+        start = starting_points.next_items(starting_points.Numbers.of(description))
+        learnt = dict(start.settings)
+        window = learnt.pop("window")
+        notes.extend(f"# {reason}" for reason in start.reasons)
+        if spread:
+            notes.append(
+                "# Papers mostly hold out each user's last event: for figures to compare with theirs,"
+                " split: {by: [leave_one_out]}."
+            )
     suggested = {
         "name": re.sub(
             r"[^a-z0-9]+", "-", description["path"].rsplit("/", 1)[-1].split(".")[0].lower()
@@ -41,8 +44,7 @@ def experiment(description: Dict[str, Any]) -> str:
         "split": {"by": ["time"]} if spread or steps else {"by": ["leave_one_out"]},
         **learnt,
     }
-    notes = []
-    if description["repeat_share"] > _MANY_REPEATS and not steps:
+    if description["repeat_share"] > MANY_REPEATS and not steps:
         suggested["evaluation"] = {"exclude_seen": False}
         notes.append(
             f"# {description['repeat_share']:.0%} of the events are of an item that the user has had before: such items"

@@ -47,7 +47,7 @@ if [ -n "${FOOTFALL_PYTHON:-}" ]; then
     case "$(version_of "$python")" in
         3.10) lock=requirements/py310-tfx116.txt ;;
         3.11 | 3.12 | 3.13) lock=requirements/py311-tfx121.txt ;;
-        *) say "FOOTFALL_PYTHON=$python: wants Python 3.10 to 3.13, found ${_v:-$(version_of "$python")}"; exit 1 ;;
+        *) say "FOOTFALL_PYTHON=$python: wants Python 3.10 to 3.13, found $(version_of "$python")"; exit 1 ;;
     esac
 elif new_enough && pick 3.13 3.12 3.11; then
     lock=requirements/py311-tfx121.txt
@@ -61,17 +61,20 @@ else
     exit 1
 fi
 
-stamp="$(cat "$lock" setup.py requirements/make_env.sh | sha256sum | cut -d' ' -f1) $("$python" -c 'import sys; print(sys.executable, sys.version)' | tr '\n' ' ')"
+stamp="$(cat "$lock" requirements/build.txt setup.py requirements/make_env.sh | sha256sum | cut -d' ' -f1) $("$python" -c 'import sys; print(sys.executable, sys.version)' | tr '\n' ' ')"
 if [ -x .venv/bin/footfall ] && [ "$(cat .venv/.stamp 2>/dev/null)" = "$stamp" ]; then
     exit 0
 fi
 say "Making .venv with $("$python" -V) and $lock"
 rm -rf .venv
 "$python" -m venv .venv
-.venv/bin/python -m pip install --quiet --upgrade pip uv
-if ! .venv/bin/uv pip install --quiet --python .venv/bin/python -r "$lock"; then
+# Each file is one whose hash is in the lock, also those that build the few packages without a wheel: these are built
+# with what build.txt has installed, instead of what the index has at the time.
+.venv/bin/python -m pip install --quiet --require-hashes -r requirements/build.txt
+install=(--quiet --require-hashes --no-build-isolation -r "$lock")
+if ! .venv/bin/uv pip install --python .venv/bin/python "${install[@]}"; then
     say "uv could not install; trying pip"
-    .venv/bin/python -m pip install --quiet -r "$lock"
+    .venv/bin/python -m pip install "${install[@]}"
 fi
 .venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
 # Written last: an installation that was interrupted is made again.

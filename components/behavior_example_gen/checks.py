@@ -1,13 +1,17 @@
 """What must hold of settings before a log is read and of windows after, and what is said of them."""
 
 import logging
-from typing import Any, Hashable, Mapping, Optional, Sequence
+from typing import Any, Dict, Hashable, List, Mapping, Optional, Sequence
 
 from components.behavior_example_gen import exposures, profile, spec, splits
 from schemas import errors, names
 
 # More of a split's exposures than this being censored deserves a word.
 _MUCH_CENSORED = 0.5
+# How many bad rows a message shows.
+_SHOWN_REJECTS = 3
+# How the reason of a row without a user begins.
+_NO_USER = f"missing {names.USER_ID}"
 _PROGRESS = logging.getLogger("footfall.progress")
 
 
@@ -45,6 +49,51 @@ def settings(log: spec.LogSpec, window: spec.WindowSpec, split: spec.SplitSpec) 
     if missing:
         raise errors.InputError(f"window.steps: {', '.join(missing)}: log.columns.label has no such label")
     return split
+
+
+def too_many_rejects(summary: Mapping[str, Any], rows_of: Mapping[str, int], log: spec.LogSpec) -> str:
+    """What is wrong with a log of which more rows are bad than allowed, and the line that lets it pass.
+
+    Args:
+      summary: what `summary.json` of the rejected rows holds.
+      rows_of: the number of rows of each file.
+    """
+    rows, rejected = summary["rows"], summary["rejected"]
+    reasons = "; ".join(f"{count:,} x {reason}" for reason, count in summary["by_reason"].items())
+    bad, where = summary["by_file"], ""
+    if len(bad) < len(rows_of):
+        wholly = sum(count == rows_of[file] for file, count in bad.items())
+        where = f" They are in {len(bad):,} of {len(rows_of):,} files" + (f", {wholly:,} wholly bad." if wholly else ".")
+    found = (
+        f"{log.path}: {rejected:,} of {rows:,} rows ({summary['share']:.1%}) are bad, log.max_rejected_share allows "
+        f"{log.max_rejected_share:.1%}: {reasons}.{where} For example {_examples(summary['examples'])}."
+    )
+    if rejected == rows:
+        return found
+    without_user = sum(n for reason, n in summary["by_reason"].items() if reason.startswith(_NO_USER))
+    why = "If they may be left out"
+    if 2 * without_user > rejected:
+        why = "Events without a user are normal where guests need no account, as in shops. If they may be left out"
+    # Rounded up, so that the line is enough.
+    share = -(-100 * rejected // rows) / 100
+    return f"{found} {why}, this line lets the log pass: log: {{max_rejected_share: {share:g}}}"
+
+
+def _examples(rejects: Sequence[Mapping[str, Any]]) -> str:
+    """Some bad rows; a file is named once, however many of its rows are bad."""
+    of: Dict[str, List[Mapping[str, Any]]] = {}
+    for reject in rejects:
+        of.setdefault(reject["file"], []).append(reject)
+    # As many files as can be, and of each as many rows as are left to show.
+    files = list(of)[:_SHOWN_REJECTS]
+    rows = -(-_SHOWN_REJECTS // max(1, len(files)))
+    return "; ".join(
+        f"{file} "
+        + ", ".join(
+            ("" if r["row"] < 1 else f"row {r['row']}: ") + f"{r['reason']} ({r['value']!r})" for r in of[file][:rows]
+        )
+        for file in files
+    )
 
 
 def windows(

@@ -15,8 +15,8 @@ from tfx.types import component_spec
 from tfx.types import standard_artifacts
 from tfx.types import standard_component_specs
 
-from components.behavior_example_gen import artifacts, executor, spec
-from schemas import names
+from components.behavior_example_gen import artifacts, executor, spans, spec
+from schemas import errors, names
 
 
 class BehaviorExampleGenSpec(component_spec.ComponentSpec):
@@ -48,11 +48,20 @@ class SpansDriver(driver.FileBasedDriver):
     """
 
     def resolve_exec_properties(self, exec_properties: Dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """As TFX's, with the files of all spans that are read in the fingerprint."""
-        found = super().resolve_exec_properties(exec_properties, *args, **kwargs)
-        log = spec.LogSpec.from_json(found["log"])
-        if "{SPAN" in log.path:
-            paths = executor.span_patterns(log, found[utils.SPAN_PROPERTY_NAME])
+        """As TFX's, with the files of all spans that are read in the fingerprint.
+
+        Raises:
+          errors.InputError: if no file of a span is there, or one has no number where its mark stands.
+        """
+        log = spec.LogSpec.from_json(exec_properties["log"])
+        # Says in words what TFX, which comes next, says in regular expressions.
+        spans.find(log.path)
+        try:
+            found = super().resolve_exec_properties(exec_properties, *args, **kwargs)
+        except ValueError as error:
+            raise errors.InputError(f"log.path: {log.path}: {error}") from error
+        if spans.has_marks(log.path):
+            paths = spans.find(log.path, log.spans, found[utils.SPAN_PROPERTY_NAME])
             files = [
                 (file.path, file.size_in_bytes, file.last_updated_in_seconds)
                 for matched in filesystems.FileSystems.match(paths)
@@ -66,7 +75,7 @@ class SpansDriver(driver.FileBasedDriver):
 class BehaviorExampleGen(example_gen.FileBasedExampleGen):
     """Reads a behaviour log, and cuts it into the windows of `train`, `eval` and `test`.
 
-    A path with `{SPAN}` (and `{VERSION}`) is resolved by TFX's driver to the newest span;
+    A path with `{SPAN}`, or a date `{YYYY}`, `{MM}`, `{DD}`, (and `{VERSION}`) is resolved by TFX's driver to the newest span;
     the executor reads that span and the `log.spans - 1` before it, since a window of today
     needs the events of yesterday. (Kubeflow has a driver of its own, which looks at the newest span alone:
     there, late events of older ones come in with the next span.)

@@ -13,7 +13,6 @@ import dataclasses
 import json
 import logging
 import posixpath
-import re
 from typing import Any, Dict, Hashable, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 import apache_beam as beam
@@ -35,10 +34,12 @@ from tfx_bsl.coders import example_coder
 from components.behavior_example_gen import (
     checks,
     exposures,
+    gathered,
     profile,
     readers,
     shards,
     slices,
+    spans,
     spec,
     splits,
     windows,
@@ -127,8 +128,19 @@ class _ReadReport:
         if histograms:
             total.histogram = TimeHistogram.merged(histograms)
         total.scattered.sort()
-        total.examples = sorted(total.examples, key=lambda r: (r.file, r.row))[:_REJECT_EXAMPLES]
+        total.examples = _chosen(total.examples)
         return total
+
+
+def _chosen(rejects: Iterable[blocks.Reject]) -> List[blocks.Reject]:
+    """Some bad rows to show, of as many files as can be: a wholly bad one does not hide the others."""
+    before: collections.Counter = collections.Counter()
+    ranked = []
+    for reject in sorted(rejects, key=lambda r: (r.file, r.row)):
+        ranked.append((before[reject.file], reject))
+        before[reject.file] += 1
+    ranked.sort(key=lambda found: found[0])
+    return sorted((reject for _, reject in ranked[:_REJECT_EXAMPLES]), key=lambda r: (r.file, r.row))
 
 
 class _ReadAndScatter(beam.DoFn):
@@ -185,7 +197,7 @@ class _ReadAndScatter(beam.DoFn):
         for reject in rejects:
             reason = blocks.kind(reject.reason)
             report.reasons[reason] = report.reasons.get(reason, 0) + 1
-        report.examples = (report.examples + rejects)[:_REJECT_EXAMPLES]
+        report.examples = _chosen(report.examples + rejects[:_REJECT_EXAMPLES])
 
     def _flush(self) -> None:
         if not self._tables:
@@ -384,36 +396,6 @@ def _read_batch(path: str, index: int) -> pa.Table:
         return pa.Table.from_batches([pa.ipc.open_file(stream).get_batch(index)])
 
 
-def span_patterns(log: spec.LogSpec, span: Optional[int]) -> List[str]:
-    """The files of the newest spans up to `span`, each in its newest version, oldest first.
-
-    Raises:
-      errors.InputError: if no file of a span is there.
-    """
-    if "{SPAN" not in log.path:
-        return [log.path]
-    marks = re.compile(r"\\\{(SPAN|VERSION)(?::\d+)?\\\}")
-    glob = re.sub(r"\{(SPAN|VERSION)(:\d+)?\}", "*", log.path)
-    expression = re.escape(log.path).replace(r"\*", "[^/]*").replace(r"\?", "[^/]")
-    expression = re.compile(marks.sub(lambda m: rf"(?P<{m.group(1)}>\d+)", expression) + "$")
-    newest: Dict[int, Tuple[int, List[str]]] = {}
-    for metadata in filesystems.FileSystems.match([glob])[0].metadata_list:
-        match = expression.search(metadata.path)
-        if not match or (span is not None and int(match.group("SPAN")) > span):
-            continue
-        at = int(match.group("SPAN"))
-        version = int(match.groupdict().get("VERSION") or 0)
-        held = newest.get(at, (-1, []))
-        if version > held[0]:
-            newest[at] = (version, [metadata.path])
-        elif version == held[0]:
-            held[1].append(metadata.path)
-    if not newest:
-        raise errors.InputError(f"log.path: no file matches {log.path}")
-    chosen = sorted(newest)[-log.spans :] if log.spans else sorted(newest)
-    return [path for at in chosen for path in sorted(newest[at][1])]
-
-
 class Executor(base_beam_executor.BaseBeamExecutor):
     """Executor of BehaviorExampleGen."""
 
@@ -486,7 +468,7 @@ def run(
         if log.filter:
             filtered, histogram = _filter(log.filter, report, window.shards, scratch, make_pipeline)
             scattered = None
-        cuts = _cuts(split, histogram)
+        cuts = _cuts(split, histogram, window)
         counts, written = _window(scattered, window, split, cuts, examples_uri, scratch, make_pipeline)
     finally:
         if fileio.exists(scratch):
@@ -528,7 +510,7 @@ def _read(
 ) -> _ReadReport:
     # A share is one of the events that a filter has left.
     cuts_by_share = "time" in split.by and isinstance(split.eval_from, float) and not log.filter
-    sources = readers.find_sources(span_patterns(log, span), log)
+    sources = readers.find_sources(spans.find(log.path, log.spans, span), log)
     _PROGRESS.info("reading %d file(s)", len({s.path for s in sources}))
     return _gather(
         make_pipeline,
@@ -586,15 +568,17 @@ def _filter(
     return result, found.histogram
 
 
+# What pipelines bring back.
+_GATHERED = (_ReadReport, _FilterReport, TimeHistogram, blocks.Reject, profile.Counts)
+
+
 def _gather(make_pipeline: Any, scratch: str, build: Any, merge: Any) -> Any:
     """Runs a pipeline and brings its merged (small) output back, on any runner."""
-    import pickle
-
     path = posixpath.join(scratch, "gathered")
 
     def store(values: List[Any]) -> None:
         with fileio.open(path, "wb") as stream:
-            stream.write(pickle.dumps(merge(values)))
+            stream.write(gathered.dumps(merge(values), _GATHERED))
 
     with make_pipeline() as pipeline:
         (
@@ -603,7 +587,7 @@ def _gather(make_pipeline: Any, scratch: str, build: Any, merge: Any) -> Any:
             | "Store" >> beam.Map(store)
         )
     with fileio.open(path, "rb") as stream:
-        return pickle.loads(stream.read())
+        return gathered.loads(stream.read(), _GATHERED)
 
 
 def _check_rejects(report: _ReadReport, log: spec.LogSpec, rejected_uri: str) -> Dict[str, Any]:
@@ -623,18 +607,16 @@ def _check_rejects(report: _ReadReport, log: spec.LogSpec, rejected_uri: str) ->
     if not rows:
         raise errors.InputError(f"{log.path}: no rows in {len(report.rows)} file(s)")
     if rejected:
-        reasons = "; ".join(f"{count} x {reason}" for reason, count in summary["by_reason"].items())
-        shown = "; ".join(f"{r.file} row {r.row}: {r.reason} ({r.value!r})" for r in report.examples[:3])
+        reasons = "; ".join(f"{count:,} x {reason}" for reason, count in summary["by_reason"].items())
         if summary["share"] > log.max_rejected_share:
-            raise errors.InputError(
-                f"{log.path}: {rejected:,} of {rows:,} rows ({summary['share']:.1%}) are bad, log.max_rejected_share "
-                f"allows {log.max_rejected_share:.1%}: {reasons}. For example {shown}"
-            )
+            raise errors.InputError(checks.too_many_rejects(summary, report.rows, log))
         _PROGRESS.warning("%s of %s rows set aside: %s", f"{rejected:,}", f"{rows:,}", reasons)
     return summary
 
 
-def _cuts(split: spec.SplitSpec, histogram: Optional[TimeHistogram]) -> Optional[splits.Cuts]:
+def _cuts(
+    split: spec.SplitSpec, histogram: Optional[TimeHistogram], window: spec.WindowSpec
+) -> Optional[splits.Cuts]:
     if "time" not in split.by:
         return None
     if isinstance(split.eval_from, float):
@@ -643,10 +625,13 @@ def _cuts(split: spec.SplitSpec, histogram: Optional[TimeHistogram]) -> Optional
             len(histogram.bins) < 3
             or not int(histogram.bins[0]) << histogram.shift < cuts.eval_from < cuts.test_from
         ):
+            moments = "moments, as split: {eval_from: 2024-05-01, test_from: 2024-06-01}"
+            # Exposures are split by time alone.
+            advice = "name" if isinstance(window, spec.ExposureWindow) else "use split: {by: [leave_one_out]}, or name"
             raise errors.InputError(
                 f"split: a cut in time at {split.eval_from:g} and {split.test_from:g} of the events is impossible: "
                 f"the log has {len(histogram.bins)} distinct time(s) and both cuts fall on "
-                f"{profile.moment(cuts.test_from)}; use by: [leave_one_out] or name moments"
+                f"{profile.moment(cuts.test_from)}; {advice} {moments}"
             )
         return cuts
     return splits.Cuts(int(split.eval_from.timestamp() * 1000), int(split.test_from.timestamp() * 1000))

@@ -29,9 +29,9 @@ def find_sources(patterns: Sequence[str], log: spec.LogSpec) -> List[files.Sourc
     Raises:
       errors.InputError: if no file matches, one cannot be read, or the first block of one lacks a column.
     """
-    sources = []
-    for index, path in enumerate(files.find(patterns)):
-        kind = files.format_of(path, log)
+    sources: List[files.Source] = []
+    paths = files.find(patterns)
+    for index, (path, kind) in enumerate(zip(paths, files.check_formats(paths, log))):
         if kind == "parquet":
             with failures.one_line(path, kind):
                 sources.extend(parquet.sources(path, index, log))

@@ -9,10 +9,12 @@ import pydantic
 from typing_extensions import Annotated
 
 from components.behavior_example_gen import missing as missing_lib
+from components.behavior_example_gen import spans as span_marks
 from components.behavior_example_gen.reading import time_formats
 from schemas import names, settings
 
 
+_NAME = re.compile(r"[A-Za-z0-9_]{1,64}")
 CATEGORICAL, NUMERIC, MULTI = "categorical", "numeric", "multi"
 
 
@@ -88,6 +90,14 @@ class Columns(settings.Settings):
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> "Columns":
+        for group in ("item", "user", "context", "label"):
+            for name in getattr(self, group):
+                # Features, files of vocabularies and inputs of the served model are called by it.
+                if not _NAME.fullmatch(name):
+                    raise ValueError(
+                        f"{group}: a name has letters of English, digits and _, at most 64 of them, whatever its "
+                        f"column is called; found {name!r}"
+                    )
         for name in self.item:
             if name in ("id", "index", "frequency"):
                 raise ValueError(f"item attribute cannot be called {name!r}: item_{name} is Footfall's own")
@@ -138,8 +148,9 @@ class LogSpec(settings.Settings):
     """Where the log is and how its rows are to be read.
 
     Attributes:
-      path: a file, a folder or a pattern, on any Beam filesystem. `{SPAN}` and
-        `{VERSION}` are those of TFX ExampleGen: the newest span is taken.
+      path: a file, a folder or a pattern, on any Beam filesystem. `{SPAN}` stands for the whole number of a
+        span (a day, a batch), `{YYYY}`, `{MM}` and `{DD}` for its date, `{VERSION}` for the number of a
+        delivery made again: spans up to the newest are read. `~` is the home folder; variables are refused.
         `dataset:NAME` is a data set of `footfall data fetch`.
       format: by the file's ending where None. `csv` is text with any delimiter, `tsv` the same with tabs and
         without quotes.
@@ -165,7 +176,7 @@ class LogSpec(settings.Settings):
         there twice is the first one; where they are set forward, a time that is not there counts from before.
       earliest, latest: a row with a time outside of these moments is bad. None is 1990, and a day after the clock of
         the run.
-      spans: with `{SPAN}`, how many spans up to the newest one are read; None is all.
+      spans: with `{SPAN}` or a date in `path`, how many spans up to the newest one are read; None is all.
       max_rejected_share: a run stops when more than this share of the rows is bad.
       max_id_bytes: a longer id makes a row bad.
       missing: words that stand for no value, as `NA` for a user; see `missing.MissingSpec`.
@@ -177,7 +188,7 @@ class LogSpec(settings.Settings):
         `split` are of the events that are left.
     """
 
-    path: str
+    path: settings.Path
     format: Optional[Literal["csv", "tsv", "jsonl", "parquet"]] = None
     columns: Columns = Columns()
     delimiter: Optional[str] = None
@@ -201,6 +212,14 @@ class LogSpec(settings.Settings):
     label_minus_one: Optional[Literal["no", "unknown"]] = None
     duplicates: Literal["keep", "drop"] = "keep"
     filter: Optional[FilterSpec] = None
+
+    @pydantic.field_validator("path")
+    @classmethod
+    def _check_path(cls, path: str) -> str:
+        if not path:
+            raise ValueError("names a file, a folder or a pattern, found none")
+        span_marks.check_path(path)
+        return path
 
     @pydantic.field_validator("timestamp_format")
     @classmethod
@@ -275,6 +294,10 @@ class LogSpec(settings.Settings):
             given = [n for n in _OF_DELIMITED if getattr(self, n) is not None]
             if given:
                 raise ValueError(f"{', '.join(given)} goes with format: csv or tsv, found {self.format}")
+        if self.spans is not None and not span_marks.has_marks(self.path):
+            raise ValueError(
+                f"spans goes with {{SPAN}} or a date in path, found spans: {self.spans} with {self.path}"
+            )
         return self
 
 

@@ -40,16 +40,16 @@ def with_values(**parts):
         ),
         (
             with_values(model={"name": "sasrec", "dim": "64"}),
-            ["model.dim: input should be a valid integer", 'found "64"'],
+            ["model.dim: takes a whole number; found \"64\""],
         ),
         (
             with_values(model={"name": "sasrec", "dim": 10, "heads": 3}),
             ["model: dim must be a multiple of heads (3), found 10"],
         ),
-        (with_values(model={"name": "sasrek"}), ["model:", "sasrek", "'popularity'", "'sasrec'"]),
+        (with_values(model={"name": "sasrek"}), ["model.name: must be one of", "popularity", "did you mean sasrec? found \"sasrek\""]),
         (
             with_values(window={"length": 0}),
-            ["window.length: input should be greater than or equal to 1; found 0"],
+            ["window.length: must be at least 1; found 0"],
         ),
         (
             with_values(window={"length": 5, "stride": 6}),
@@ -65,7 +65,7 @@ def with_values(**parts):
         ),
         (
             with_values(window={"kind": "nxt"}),
-            ["window.kind: must be one of next, exposure, found 'nxt'"],
+            ["window.kind: must be one of next, exposure; did you mean next? found \"nxt\""],
         ),
         (with_values(window=50), ["window: takes keys, first kind (next, exposure); found 50"]),
         (
@@ -74,9 +74,9 @@ def with_values(**parts):
         ),
         (
             with_values(loop={"name": "tp", "inner_steps": 0}),
-            ["loop.inner_steps: input should be greater than or equal to 1; found 0"],
+            ["loop.inner_steps: must be at least 1; found 0"],
         ),
-        (with_values(loop={"name": "pt"}), ["loop:", "pt", "'fit'", "'tp'"]),
+        (with_values(loop={"name": "pt"}), ["loop.name: must be one of fit, tp; did you mean tp? found \"pt\""]),
         (
             with_values(
                 loop={"name": "tp", "user_batch": 4, "users_per_step": 2}, training={"batch_size": 64}

@@ -1,6 +1,11 @@
-"""Reads files of separated values (CSV, TSV) block by block."""
+"""Reads files of separated values (CSV, TSV and their relatives) block by block.
 
-from typing import Any, Dict, List, Sequence, Tuple
+A block is cut at the end of a record, brought to one delimiter of one byte where it has another, and parsed by Arrow
+as a whole. Where a quote may have swallowed a line break, `records` says first which lines are one record.
+"""
+
+import re
+from typing import Any, List, Optional, Sequence, Tuple
 
 import numpy as np
 import pyarrow as pa
@@ -8,12 +13,16 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from components.behavior_example_gen import spec
-from components.behavior_example_gen.reading import blocks, columns, files, values
+from components.behavior_example_gen.reading import blocks, columns, dialect, files, records, utf8
 from schemas import errors
 
 _BLOCK_BYTES = 32 << 20
-_HEADER_BYTES = 1 << 20
-_LINE_BREAK = ord("\n")
+_HEADER_BYTES = 1 << 16
+# A file without a line break in so many bytes is none of rows.
+_LONGEST_RECORD = 256 << 20
+_OPEN_QUOTE = "a quote is not closed"
+# What a time may be written with, however it is written; prose has more.
+_TIME = re.compile(rb"(?=.*[0-9])[\w .,:/+-]{1,40}")
 
 
 def header(path: str, log: spec.LogSpec) -> List[str]:
@@ -22,152 +31,213 @@ def header(path: str, log: spec.LogSpec) -> List[str]:
     Raises:
       errors.InputError: if the file cannot be read as its format.
     """
-    if log.column_names:
-        return list(log.column_names)
-    kind = files.format_of(path, log)
-    with files.open_file(path) as stream:
-        lines = (line for line in stream.read(_HEADER_BYTES).splitlines() if line.strip())
-        first = next(lines, b"")
-    if not first:
-        return []
-    try:
-        # Without threads, which may be at work still when a command has ended.
-        options = pyarrow.csv.ReadOptions(use_threads=False), _parse_options(kind, None)
-        return pyarrow.csv.read_csv(pa.BufferReader(first + b"\n"), *options).column_names
-    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
-        raise errors.InputError(f"{path}: not readable as {kind} ({error})") from error
+    with utf8.open_text(path, log) as stream:
+        return _begin(stream, path, files.format_of(path, log), log)[1]
 
 
-def read(source: files.Source, log: spec.LogSpec) -> blocks.Pieces:
+def read(source: files.Source, log: spec.LogSpec, everything: bool = False) -> blocks.Pieces:
     """Reads a file; see `blocks.Piece`.
+
+    Args:
+      source: the file.
+      log: how it is read.
+      everything: all columns, whether or not a setting names them; none has to be there.
 
     Raises:
       errors.InputError: if a column is missing or the file is not of its format.
     """
-    invalid: List[Any] = []
-    found = header(source.path, log)
-    if not found:
-        return
-    columns.check(found, log, source.path)
-    with files.open_file(source.path) as stream:
+    with utf8.open_text(source.path, log) as stream:
+        marks, found, rest = _begin(stream, source.path, source.format, log)
+        if not found:
+            return
+        if everything:
+            parse = _Parser(source, marks, found, list(range(len(found))), None)
+        else:
+            columns.check(found, log, source.path)
+            wanted = [found.index(name) for name in dict.fromkeys(log.columns.wanted().values())]
+            parse = _Parser(source, marks, found, wanted, _row_test(found, log))
+        last = False
+        while not last:
+            data = stream.read(_BLOCK_BYTES)
+            last = not data
+            block, rest = rest + data, b""
+            if not last:
+                cut = records.last_break(block)
+                block, rest = block[:cut], block[cut:]
+            if not block and len(rest) > _LONGEST_RECORD:
+                raise errors.InputError(
+                    f"{source.path}: not readable as {source.format}: no line break in {len(rest) >> 20} MB"
+                )
+            if block:
+                table, numbers, rejects, open_end = parse(block, last)
+                rest = open_end + rest
+                if table.num_rows or rejects:
+                    yield table, numbers, rejects
+
+
+def _begin(
+    stream: utf8.Utf8, path: str, kind: str, log: spec.LogSpec
+) -> Tuple[dialect.Dialect, List[str], bytes]:
+    """The marks of a file, its columns (none if it has no row), and what is read of it behind its header."""
+    head, end = b"", False
+    while True:
+        more = stream.read(_HEADER_BYTES)
+        head, end = head + more, not more
+        marks, at = dialect.start(head, kind, log)
+        after = _after_record(head, at, marks, end)
+        if end or after is not None or len(head) > _LONGEST_RECORD:
+            break
+    if after is None or after == at:
+        return marks, list(log.column_names or ()), b""
+    line, single = marks.single(head[at:after].rstrip(b"\r\n"))
+    try:
+        first = [dialect.plain(field, single).decode() for field in dialect.fields(line, single)[1]]
+    except UnicodeDecodeError as error:
+        raise errors.InputError(
+            f"{path}: not readable as {kind}: its first row is no UTF-8 ({error.reason}); is it in another "
+            f"log.encoding, as cp1252 or utf-16?"
+        ) from error
+    named = list(log.column_names or ())
+    # Names that stand in the file, too, are no row of it.
+    has_header = (not named or first == named) if log.header is None else log.header
+    return marks, named or first, head[after:] if has_header else head[at:]
+
+
+def _after_record(head: bytes, at: int, marks: dialect.Dialect, end: bool) -> Optional[int]:
+    """Behind the first record, whose quoted values may hold line breaks; None if it is not whole."""
+    inside, begin = False, at
+    for found in re.finditer(rb"\r\n|\r|\n", head[at:]):
+        if found.group() == b"\r" and at + found.end() == len(head) and not end:
+            return None
+        line, single = marks.single(head[begin : at + found.start()])
+        inside = dialect.fields(line, single, inside)[0]
+        begin = at + found.end()
+        # A name of many lines is a stray quote.
+        if not inside or begin - at > _HEADER_BYTES:
+            return begin if not inside else at + re.search(rb"\r\n|\r|\n", head[at:]).end()
+    return len(head) if end else None
+
+
+def _row_test(found: Sequence[str], log: spec.LogSpec) -> records.IsRow:
+    """Tells a row from a line of prose: by the number of its fields and by what stands where the time does."""
+    time = list(found).index(log.columns.timestamp)
+    ids = [list(found).index(name) for name in (log.columns.user_id, log.columns.item_id)]
+
+    def is_row(is_open: bool, fields: Sequence[bytes]) -> bool:
+        if len(fields) != len(found) and not (is_open and time < len(fields) - 1 < len(found)):
+            return False
+        return bool(_TIME.fullmatch(fields[time].strip(b" \"'"))) and all(
+            fields[i].strip() for i in ids if i < len(fields)
+        )
+
+    return is_row
+
+
+class _Parser:
+    """Parses block after block of a file, and counts its rows."""
+
+    def __init__(
+        self,
+        source: files.Source,
+        marks: dialect.Dialect,
+        found: Sequence[str],
+        wanted: Sequence[int],
+        is_row: Optional[records.IsRow],
+    ):
+        self._source, self._marks, self._found, self._wanted = source, marks, found, wanted
+        self._is_row = is_row or (lambda is_open, fields: len(fields) == len(found) and not is_open)
+        self._row = 1
+        self._has_breaks = False  # within quoted values
+
+    def __call__(self, block: bytes, last: bool) -> Tuple[pa.Table, np.ndarray, List[blocks.Reject], bytes]:
+        """The rows of a block, their numbers, bad rows, and what belongs to the next block."""
+        single, marks = self._marks.single(block)
+        if not self._has_breaks:
+            table, invalid = self._arrow(single, marks)
+            count = table.num_rows + len(invalid)
+            found = records.Records(single, np.arange(count), [], count)
+            self._has_breaks = not records.is_plain(single, marks, count)
+        # Where one block has values of several lines, so have the next ones: they are not tried in vain.
+        if self._has_breaks:
+            found = records.split(single, marks, len(self._found), self._is_row, last)
+            table, invalid = self._arrow(found.text, marks)
+            if table.num_rows + len(invalid) != len(found.numbers):
+                raise errors.InputError(
+                    f"{self._source.path}: not readable as {self._source.format}: rows {self._row:,} to "
+                    f"{self._row + found.count:,} are {len(found.numbers):,} records, but Arrow finds "
+                    f"{table.num_rows + len(invalid):,}"
+                )
+        numbers = found.numbers + self._row
+        skipped = np.array([row.number - 1 for row in invalid], np.int64)
+        rejects = [
+            self._reject(
+                numbers[index],
+                f"wrong column count: {row.actual_columns} instead of {row.expected_columns}",
+                row.text.encode("utf-8", "surrogateescape"),
+                marks,
+            )
+            for index, row in zip(skipped, invalid)
+        ]
+        rejects += [self._reject(n + self._row, _OPEN_QUOTE, line, marks) for n, line in found.bad]
+        self._row += found.count
+        rest = found.rest
+        if marks != self._marks:
+            table = _with_delimiters(table, marks.delimiter, self._marks.written)
+            rest = rest.replace(marks.delimiter, self._marks.written)
+        return table, np.delete(numbers, skipped), rejects, rest
+
+    def _reject(self, row: int, reason: str, line: bytes, marks: dialect.Dialect) -> blocks.Reject:
+        if marks != self._marks:
+            line = line.replace(marks.delimiter, self._marks.written)
+        return blocks.Reject(self._source.path, int(row), reason, blocks.sample(line))
+
+    def _arrow(self, single: bytes, marks: dialect.Dialect) -> Tuple[pa.Table, List[Any]]:
+        """A text by Arrow, and the rows of it that have another number of fields."""
+        # By number, since two columns that nobody asks for may have one name.
+        keys = [str(number) for number in range(len(self._found))]
+        invalid: List[Any] = []
+
+        def skip(row: Any) -> str:
+            invalid.append(row)
+            return "skip"
+
+        if not single.strip(b"\r\n"):
+            empty = {self._found[index]: pa.array([], pa.binary()) for index in self._wanted}
+            return pa.table(empty), []
         try:
-            reader = _open_csv(stream, source.format, log, found, invalid)
+            # `read_csv` looks through all objects of the process at its end.
+            reader = pyarrow.csv.open_csv(
+                pa.BufferReader(single),
+                # One thread and one block, so that Arrow knows the number of a row that it skips.
+                pyarrow.csv.ReadOptions(use_threads=False, block_size=len(single) + 1, column_names=keys),
+                pyarrow.csv.ParseOptions(
+                    delimiter=marks.delimiter.decode(),
+                    quote_char=marks.quote.decode() or False,
+                    escape_char=marks.escape.decode() or False,
+                    invalid_row_handler=skip,
+                ),
+                pyarrow.csv.ConvertOptions(
+                    check_utf8=False,
+                    include_columns=[keys[index] for index in self._wanted],
+                    column_types=dict.fromkeys(keys, pa.binary()),
+                    strings_can_be_null=True,
+                    quoted_strings_can_be_null=False,
+                    null_values=[""],
+                ),
+            )
+            table = reader.read_all()
         except pa.ArrowInvalid as error:
-            if "Empty CSV file" in str(error):
-                return
-            raise _unreadable(source, error) from error
-        header_rows = 0 if log.column_names else 1
-        reported, next_row, batches = 0, 1, iter(reader)
-        # Lines that were rows before, had a quote not swallowed them.
-        swallowed = 0
-        while True:
-            try:
-                batch = next(batches, None)
-            except pa.ArrowInvalid as error:
-                raise _unreadable(source, error) from error
-            fresh, reported = invalid[reported:], len(invalid)
-            table = reader.schema.empty_table() if batch is None else pa.Table.from_batches([batch])
-            # Arrow gives no numbers to the rows it keeps: they are the ones it did not skip.
-            skipped = [blocks.NO_ROW if row.number is None else row.number - header_rows for row in fresh]
-            counted = np.arange(next_row, next_row + table.num_rows + len(fresh), dtype=np.int64)
-            counted = counted[~np.isin(counted, skipped)][: table.num_rows]
-            next_row += table.num_rows + len(fresh)
-            torn = _torn(table)
-            breaks = np.zeros(table.num_rows + 1, np.int64)
-            for index, _, lines in torn:
-                breaks[index + 1] += len(lines) - 1
-            before = swallowed + np.cumsum(breaks)
-
-            def row_of(number: int) -> int:
-                return (
-                    number
-                    if number == blocks.NO_ROW
-                    else number + int(before[np.searchsorted(counted, number)])
-                )
-
-            rejects = [
-                blocks.Reject(
-                    source.path,
-                    row_of(number),
-                    f"wrong column count: {row.actual_columns} instead of {row.expected_columns}",
-                    blocks.sample(row.text),
-                )
-                for number, row in zip(skipped, fresh)
-            ]
-            for index, name, lines in torn:
-                # What the value has swallowed were rows, too.
-                reason = f"line break in a quoted value (column {name!r})"
-                rejects += [
-                    blocks.Reject(source.path, row_of(counted[index]) + after, reason, blocks.sample(line))
-                    for after, line in enumerate(lines)
-                ]
-            whole = np.ones(table.num_rows, bool)
-            whole[[index for index, _, _ in torn]] = False
-            numbers = counted + before[:-1]
-            if torn:
-                table, numbers = table.filter(pa.array(whole)), numbers[whole]
-            if table.num_rows or rejects:
-                yield table, numbers, rejects
-            if batch is None:
-                return
-            swallowed = int(before[-1])
+            raise errors.InputError(
+                f"{self._source.path}: not readable as {self._source.format} ({error})"
+            ) from error
+        return table.rename_columns([self._found[index] for index in self._wanted]), invalid
 
 
-def _parse_options(kind: str, skip: Any) -> pyarrow.csv.ParseOptions:
-    # Tab-separated values know no quotes: one is a character like any other.
-    delimiter, quote = ("\t", False) if kind == "tsv" else (",", '"')
-    return pyarrow.csv.ParseOptions(delimiter=delimiter, quote_char=quote, invalid_row_handler=skip)
-
-
-def _open_csv(
-    stream: pa.NativeFile, kind: str, log: spec.LogSpec, found: Sequence[str], invalid: List[Any]
-) -> pyarrow.csv.CSVStreamingReader:
-    def skip(row: Any) -> str:
-        invalid.append(row)
-        return "skip"
-
-    return pyarrow.csv.open_csv(
-        stream,
-        # One thread, so that Arrow knows the number of a row that it skips.
-        read_options=pyarrow.csv.ReadOptions(
-            use_threads=False,
-            block_size=_BLOCK_BYTES,
-            column_names=list(log.column_names) if log.column_names else None,
-        ),
-        parse_options=_parse_options(kind, skip),
-        convert_options=pyarrow.csv.ConvertOptions(
-            check_utf8=False,
-            # All columns, since Arrow holds those of which it guesses a type to what their first block had.
-            column_types={name: pa.binary() for name in found},
-            strings_can_be_null=True,
-            quoted_strings_can_be_null=False,
-            null_values=[""],
-        ),
-    )
-
-
-def _unreadable(source: files.Source, error: pa.ArrowInvalid) -> errors.InputError:
-    hint = "; is there a quote that is not closed within its line?" if "out of sync" in str(error) else ""
-    return errors.InputError(f"{source.path}: not readable as {source.format} ({error}){hint}")
-
-
-def _torn(table: pa.Table) -> List[Tuple[int, str, List[bytes]]]:
-    """The rows of which a value runs over line breaks and has swallowed other rows, by a stray quote.
-
-    A text of several lines swallows nothing: none of its lines has as many fields as a row.
-
-    Returns:
-      Of each the row in the table, the first column with such a value, and that value's lines.
-    """
-    found: Dict[int, Tuple[int, str, List[bytes]]] = {}
+def _with_delimiters(table: pa.Table, control: bytes, delimiter: bytes) -> pa.Table:
+    """What stood for a delimiter within quotes is one again."""
     for number, name in enumerate(table.column_names):
-        array = values.whole(table.column(number))
-        data = array.buffers()[2]
-        if data is None or not (np.frombuffer(data, np.uint8) == _LINE_BREAK).any():
-            continue
-        torn = pc.match_substring(array, "\n").fill_null(False).to_numpy(zero_copy_only=False)
-        for index in map(int, np.flatnonzero(torn)):
-            lines = array[index].as_py().rstrip(b"\n").split(b"\n")
-            if any(line.count(b",") >= table.num_columns - 1 for line in lines[1:]):
-                found.setdefault(index, (index, name, lines))
-    return [found[index] for index in sorted(found)]
+        column = table.column(number)
+        if pc.any(pc.match_substring(column, control.decode())).as_py():
+            replaced = pc.replace_substring(column, control.decode(), delimiter.decode())
+            table = table.set_column(number, name, replaced)
+    return table

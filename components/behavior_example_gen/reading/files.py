@@ -5,8 +5,10 @@ Files are opened through Beam's filesystems, so a bucket works like a folder.
 
 import contextlib
 import dataclasses
+import glob
+import os
 import posixpath
-from typing import Iterator, List, Optional, Sequence
+from typing import Any, Dict, Iterator, List, Optional, Sequence
 
 from apache_beam.io import filesystem, filesystems
 import pyarrow as pa
@@ -25,6 +27,10 @@ _ENDINGS = {
     "pq": "parquet",
 }
 _CODECS = {"gz": "gzip", "gzip": "gzip", "zst": "zstd", "bz2": "bz2"}
+_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bz2"}
+_LONGEST_MAGIC = 4
+_SHOWN = 3
+_HIDDEN = (".", "_")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,46 +45,149 @@ class Source:
 
 
 def format_of(path: str, log: spec.LogSpec) -> str:
-    """The format of a file, from `log.format` or the file's ending.
+    """The format of a file, from `log.format`, the file's ending, or that it has a `log.delimiter`.
 
     Raises:
-      errors.InputError: if neither tells.
+      errors.InputError: if none tells.
     """
-    if log.format:
-        return log.format
-    parts = posixpath.basename(path).lower().split(".")
-    if parts[-1] in _CODECS:
-        parts.pop()
-    found = _ENDINGS.get(parts[-1]) if len(parts) > 1 else None
+    found = log.format or ending_of(path)
+    if found is None and (log.delimiter or log.column_names):
+        found = "csv"
     if found is None:
+        from components.behavior_example_gen.reading import sniff
+
         raise errors.InputError(
             f"{path}: log.format is not set and the ending tells none of csv, tsv, jsonl, parquet"
+            f"{sniff.hint(path, log)}"
         )
     return found
 
 
+def ending_of(path: str) -> Optional[str]:
+    """The format that the ending of a file stands for, behind that of a compression; None for any other."""
+    parts = posixpath.basename(path).lower().split(".")
+    if parts[-1] in _CODECS:
+        parts.pop()
+    return _ENDINGS.get(parts[-1]) if len(parts) > 1 else None
+
+
 def find(patterns: Sequence[str]) -> List[str]:
-    """The files that match, in the order of `patterns` and then of their names.
+    """The files that match, in the order of `patterns` and then of their names; see `match`.
 
     Raises:
       errors.InputError: if no file matches.
     """
-    paths: List[str] = []
-    for pattern in patterns:
-        if pattern.endswith("/"):
-            pattern += "*"
-        matched = filesystems.FileSystems.match([pattern])[0].metadata_list
-        paths.extend(sorted(m.path for m in matched if not posixpath.basename(m.path).startswith((".", "_"))))
-    if not paths:
-        raise errors.InputError(f"log.path: no file matches {', '.join(patterns)}")
-    return paths
+    return [found.path for pattern in patterns for found in match(pattern)]
+
+
+def match(pattern: str) -> List[filesystem.FileMetadata]:
+    """The files of a path, sorted by name: what `run`, `describe` and the cache go by.
+
+    A path that is there is itself, whatever characters it has; a folder, with `/` at its end or without, is
+    all files below it. What begins with `.` or `_`, as Spark's `_SUCCESS`, is left out of folders and patterns.
+
+    Raises:
+      errors.InputError: if no file matches.
+    """
+    hidden = 0
+    if "://" not in pattern and os.path.isfile(pattern):
+        found = [_metadata(pattern)]
+    elif "://" not in pattern and os.path.isdir(pattern):
+        found, hidden = _below(pattern)
+    else:
+        found, hidden = _matched(pattern)
+    if not found:
+        only = f"; {hidden} whose names begin with . or _ are left out" if hidden else ""
+        raise errors.InputError(f"log.path: no file matches {pattern}{only}")
+    return sorted(found, key=lambda metadata: metadata.path)
+
+
+def _metadata(path: str) -> filesystem.FileMetadata:
+    found = os.stat(path)
+    return filesystem.FileMetadata(path, found.st_size, found.st_mtime)
+
+
+def _below(folder: str) -> Any:
+    """The files of a local folder and of those in it, and how many hidden ones there are."""
+    found, hidden = [], 0
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        hidden += sum(name.startswith(_HIDDEN) for name in names)
+        folders[:] = [name for name in folders if not name.startswith(_HIDDEN)]
+        found += [
+            _metadata(os.path.join(parent, name))
+            for name in names
+            # A pipe would never end, and a link may lead nowhere.
+            if not name.startswith(_HIDDEN) and os.path.isfile(os.path.join(parent, name))
+        ]
+    return found, hidden
+
+
+def _matched(pattern: str) -> Any:
+    """The files of a pattern, or of a folder elsewhere, and how many hidden ones there are."""
+    try:
+        matched = filesystems.FileSystems.match([pattern])[0].metadata_list if pattern[-1:] != "/" else []
+        if not matched and not glob.has_magic(pattern) and "://" in pattern:
+            matched = filesystems.FileSystems.match([pattern.rstrip("/") + "/**"])[0].metadata_list
+    except filesystem.BeamIOError as error:
+        raise errors.InputError(f"log.path: {pattern}: {str(error).splitlines()[0]}") from error
+    visible = [m for m in matched if not posixpath.basename(m.path).startswith(_HIDDEN)]
+    hidden = len(matched) - len(visible)
+    if not matched and "://" not in pattern:
+        # Beam matches no folders.
+        for folder in filter(os.path.isdir, glob.glob(pattern, recursive=True)):
+            found, more = _below(folder)
+            visible, hidden = visible + found, hidden + more
+    return visible, hidden
+
+
+def check_formats(paths: Sequence[str], log: spec.LogSpec) -> List[str]:
+    """The format of each file, which is the same for all.
+
+    Raises:
+      errors.InputError: if files are of several formats, or of none that is known.
+    """
+    if log.format:
+        return [log.format] * len(paths)
+    groups: Dict[str, List[str]] = {}
+    for path in paths:
+        groups.setdefault(ending_of(path) or "none that is known", []).append(path)
+    if len(groups) > 1:
+        shown = "; ".join(
+            f"{kind}: {', '.join(map(posixpath.basename, of[:_SHOWN]))}{', ...' if len(of) > _SHOWN else ''}"
+            for kind, of in sorted(groups.items())
+        )
+        raise errors.InputError(
+            f"log.path: {log.path}: files of several formats ({shown}); name those of one by a pattern, as "
+            f"{posixpath.join(posixpath.dirname(paths[0]), '*.csv')}, or set log.format"
+        )
+    # What the ending does not tell is said of the first file.
+    return [format_of(paths[0], log)] * len(paths)
 
 
 @contextlib.contextmanager
 def open_file(path: str) -> Iterator[pa.NativeFile]:
-    """The bytes of a file, decompressed by its ending."""
+    """The bytes of a file, decompressed if its first bytes are those of a compression.
+
+    Raises:
+      errors.InputError: if it is named like a compressed one, and is none.
+    """
     # Arrow decompresses, since it does not take Beam's own decompressing files for open ones.
     with filesystems.FileSystems.open(path, compression_type=filesystem.CompressionTypes.UNCOMPRESSED) as raw:
-        codec = _CODECS.get(path.rsplit(".", 1)[-1].lower())
         stream = pa.PythonFile(raw, mode="r")
+        codec = _codec(path, stream.read(_LONGEST_MAGIC))
+        raw.seek(0)
         yield pa.CompressedInputStream(stream, codec) if codec else stream
+
+
+def _codec(path: str, head: bytes) -> Optional[str]:
+    """How a file is compressed.
+
+    Raises:
+      errors.InputError: if its ending says that it is, and its first bytes say that it is not.
+    """
+    found = next((codec for magic, codec in _MAGIC.items() if head.startswith(magic)), None)
+    named = _CODECS.get(path.rsplit(".", 1)[-1].lower()) if "." in posixpath.basename(path) else None
+    if named and head and found != named:
+        is_other = f"{found} data" if found else f"no compressed data (it begins with {head!r})"
+        raise errors.InputError(f"{path}: named like {named}, but it is {is_other}; rename it")
+    return found

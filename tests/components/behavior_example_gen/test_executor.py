@@ -4,13 +4,13 @@ import collections
 import gzip
 import json
 import math
-import shutil
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+import yaml
 import zstandard
 
 from components.behavior_example_gen import component, describe, executor, readers, spec
@@ -245,6 +245,52 @@ def test_too_many_bad_rows_stop_the_run_and_show_examples(tmp_path):
     assert result["rejected"] == 10 and result["events"] == 90
 
 
+def test_the_line_that_lets_bad_rows_pass_is_enough(tmp_path):
+    """Rows without a customer, as a third of those of a shop are."""
+    rows = log_rows(90) + [f",i{n},{n}" for n in range(42)]  # 31.8 %
+    path = harness.write_csv(tmp_path / "log.csv", rows)
+    with pytest.raises(errors.InputError, match="42 of 132 rows") as caught:
+        harness.run(tmp_path, path)
+    message = str(caught.value)
+    assert "Events without a user are normal where guests need no account" in message
+    told = yaml.safe_load(message.rsplit("lets the log pass: ", 1)[1])
+    assert told == {"log": {"max_rejected_share": 0.32}}
+    log = spec.LogSpec(path=path, timestamp_unit="ms", **told["log"])
+    assert harness.run(tmp_path / "allowed", log)[1]["events"] == 90
+
+
+def test_a_bad_file_among_many_is_named_once(tmp_path):
+    for number in range(5):
+        harness.write_csv(tmp_path / f"part-{number}.csv", log_rows(40))
+    harness.write_csv(tmp_path / "part-5.csv", ["u1,,1"] * 40)
+    harness.write_csv(tmp_path / "part-6.csv", log_rows(39) + ["u1,i1,never"])
+    for path, files in ((f"{tmp_path}/*.csv", 2), (f"{tmp_path}/part-[0-5].csv", 1)):
+        with pytest.raises(errors.InputError) as caught:
+            harness.run(tmp_path, path)
+        message = str(caught.value)
+        assert message.count("part-5.csv") == 1 and "part-0.csv" not in message
+        assert message.count("part-6.csv") == files - 1
+        assert f"They are in {files} of {5 + files} files, 1 wholly bad." in message
+        assert "Events without a user" not in message and "row 1: missing item_id" in message
+    # Where every row is bad, no share would help.
+    with pytest.raises(errors.InputError) as caught:
+        harness.run(tmp_path, str(tmp_path / "part-5.csv"))
+    assert "max_rejected_share: " not in str(caught.value) and str(caught.value).count("part-5.csv row") == 1
+
+
+def test_advice_on_a_cut_that_is_impossible_fits_the_window(tmp_path):
+    rows = [f"u{n % 6},i{n % 9},1000,{n % 2}" for n in range(60)]
+    path = harness.write_csv(tmp_path / "log.csv", rows, "user_id,item_id,timestamp,click")
+    by_time = spec.SplitSpec(by=("time",))
+    with pytest.raises(errors.InputError, match=r"use split: \{by: \[leave_one_out\]\}, or name moments"):
+        harness.run(tmp_path, path, split=by_time)
+    log = spec.LogSpec(path=path, timestamp_unit="ms", columns={"label": {"click": "click"}})
+    window = spec.ExposureWindow(kind="exposure", steps=("click",))
+    with pytest.raises(errors.InputError, match="; name moments, as split: ") as caught:
+        harness.run(tmp_path, log, window=window, split=by_time)
+    assert "leave_one_out" not in str(caught.value)
+
+
 def fails(tmp_path, text, **options):
     path = tmp_path / "log.csv"
     path.write_text(text)
@@ -379,18 +425,28 @@ def test_late_events_of_an_older_span_are_no_cached_input(tmp_path):
     assert fingerprint(spans=1) == newest
 
 
-def test_newest_version_of_a_span(tmp_path):
-    for span, version in ((1, 1), (1, 12), (1, 3), (2, 1)):
-        folder = tmp_path / f"{span}" / f"v{version}"
-        folder.mkdir(parents=True)
-        (folder / "log.csv").write_text("x")
-    log = spec.LogSpec(path=str(tmp_path / "{SPAN}" / "v{VERSION}" / "log.csv"))
-    assert [p[len(str(tmp_path)) :] for p in executor.span_patterns(log, 2)] == [
-        "/1/v12/log.csv",
-        "/2/v1/log.csv",
-    ]
-    shutil.rmtree(tmp_path / "2")
-    assert len(executor.span_patterns(log, 2)) == 1
+@pytest.mark.parametrize("pattern,names", [("{YYYY}-{MM}-{DD}.csv", ("2010-12-31", "2011-01-16")), ("{SPAN}.csv", ("07", "8"))])
+def test_tfx_and_footfall_agree_on_the_newest_span(tmp_path, pattern, names):
+    for name in names:
+        harness.write_csv(tmp_path / f"{name}.csv", log_rows())
+    log = spec.LogSpec(path=str(tmp_path / pattern), timestamp_unit="ms")
+    made = component.BehaviorExampleGen(log, spec.NextWindow(length=5), spec.SplitSpec())
+    found = component.BehaviorExampleGen.DRIVER_CLASS(None).resolve_exec_properties(
+        dict(made.exec_properties), None, None
+    )
+    assert found["span"] == (14990 if "YYYY" in pattern else 8)  # days since 1970
+    assert harness.run(tmp_path / "all", log, span=found["span"])[1]["events"] == 2 * len(log_rows())
+    assert harness.run(tmp_path / "old", log, span=found["span"] - 1)[1]["events"] == len(log_rows())
+
+
+def test_a_span_that_is_no_number_is_said_in_words(tmp_path):
+    harness.write_csv(tmp_path / "2011-01-16.csv", log_rows())
+    log = spec.LogSpec(path=str(tmp_path / "{SPAN}.csv"))
+    made = component.BehaviorExampleGen(log, spec.NextWindow(length=5), spec.SplitSpec())
+    with pytest.raises(errors.InputError, match=r"found '2011-01-16' in .*path: .*/\{YYYY\}-\{MM\}-\{DD\}\.csv"):
+        component.BehaviorExampleGen.DRIVER_CLASS(None).resolve_exec_properties(
+            dict(made.exec_properties), None, None
+        )
 
 
 def test_describe_guesses_a_log(tmp_path):

@@ -1,0 +1,221 @@
+"""Next-item windows in memory: Footfall's kernels and its training loop, without Beam and TFX around them."""
+
+import dataclasses
+import tempfile
+from typing import Any, Dict, List, Tuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+import schemas  # noqa: F401  selects Keras 2, before TensorFlow is imported
+from components.behavior_example_gen import executor, profile, readers, shards, spec, splits, windows
+from components.behavior_example_gen.reading import blocks
+from schemas import names
+from trainer import config
+
+_BLOCK = 1024
+# Windows that are ranked at a time.
+_RANKED = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class Windows:
+    """The windows of a log as a pipeline's Transform hands them to the Trainer.
+
+    Attributes:
+      features: by split, what training and evaluation read: dense `[W, L]` and `[W]`, seen items sparse.
+      users: by split, whose window each is: `[W]` int64 codes.
+      counts: `[N]` training targets of each item of the catalogue, falling.
+      length: L.
+    """
+
+    features: Dict[str, Dict[str, Any]]
+    users: Dict[str, np.ndarray]
+    counts: np.ndarray
+    length: int
+
+    def blocks(self, split: str) -> Any:
+        """A `tf.data.Dataset` of blocks of windows, as `trainer.input.read` gives them."""
+        import tensorflow as tf
+
+        return tf.data.Dataset.from_tensor_slices(self.features[split]).batch(_BLOCK).cache()
+
+
+def read(log: spec.LogSpec) -> pa.Table:
+    """The usable events of a log, in its order."""
+    found = []
+    for block in readers.read_all([log.path], log):
+        batch = pa.Table.from_batches([block.batch])
+        file = pa.array(np.full(batch.num_rows, block.source.index, np.int32))
+        found.append(batch.append_column(blocks.FILE, file))
+    return pa.concat_tables(found)
+
+
+def cut(table: pa.Table, window: spec.NextWindow, split: spec.SplitSpec) -> Windows:
+    """Cuts the windows of all splits, in one shard, and gives items the indices that Transform gives them."""
+    cuts = None
+    if "time" in split.by:
+        histogram = executor.TimeHistogram.of(table.column(names.TIMESTAMP).to_numpy())
+        cuts = splits.Cuts(histogram.quantile(split.eval_from), histogram.quantile(split.test_from))
+    events = shards.sort_events(table, split, cuts)
+    found: Dict[str, List[pa.Table]] = {name: [] for name in names.SPLITS}
+    for name, batch, _ in windows.cut(events, window, profile.popularity(profile.count(events))):
+        if batch is not None:
+            found[name].append(pa.Table.from_batches([batch]))
+    tables = {name: pa.concat_tables(parts).combine_chunks() for name, parts in found.items()}
+    items, counts = _catalogue(tables[names.TRAIN])
+    features = {name: _features(found, items, window.length) for name, found in tables.items()}
+    users = {
+        name: np.unique(_flat(found, names.USER_ID).to_numpy(zero_copy_only=False), return_inverse=True)[1]
+        for name, found in tables.items()
+    }
+    return Windows(features, users, counts, window.length)
+
+
+def _flat(table: pa.Table, name: str) -> pa.Array:
+    return pc.list_flatten(table.column(name)).combine_chunks()
+
+
+def _lengths(table: pa.Table, name: str) -> np.ndarray:
+    return pc.list_value_length(table.column(name)).to_numpy().astype(np.int64)
+
+
+def _catalogue(train: pa.Table) -> Tuple[pa.Array, np.ndarray]:
+    """Each item that is a training target, by falling count: `[N]` ids and counts."""
+    lengths = _lengths(train, names.ITEM_ID)
+    first = np.zeros(int(lengths.sum()), bool)
+    first[(np.cumsum(lengths) - lengths)[lengths > 0]] = True
+    history = _flat(train, names.ITEM_ID).filter(pa.array(~first))
+    targets = pa.concat_arrays([history, _flat(train, names.TARGET_ITEM_ID)])
+    counted = pc.value_counts(targets)
+    counts = counted.field("counts").to_numpy()
+    order = np.argsort(-counts, kind="stable")
+    return counted.field("values").take(pa.array(order)), counts[order]
+
+
+def _features(table: pa.Table, items: pa.Array, length: int) -> Dict[str, Any]:
+    """See `Windows.features`."""
+    import tensorflow as tf
+
+    def index(name: str) -> np.ndarray:
+        row = pc.index_in(_flat(table, name), value_set=items).fill_null(names.OOV_INDEX - names.FIRST_INDEX)
+        return row.to_numpy().astype(np.int64) + names.FIRST_INDEX
+
+    lengths = _lengths(table, names.ITEM_ID)
+    history = np.full([table.num_rows, length], names.PADDING_INDEX, np.int64)
+    row = np.repeat(np.arange(table.num_rows), lengths)
+    # Histories end in the last place.
+    place = np.arange(len(row)) - np.repeat(np.cumsum(lengths), lengths) + length
+    history[row, place] = index(names.ITEM_ID)
+    seen = _lengths(table, names.SEEN_ITEM_ID)
+    row = np.repeat(np.arange(table.num_rows), seen)
+    place = np.arange(len(row)) - np.repeat(np.cumsum(seen) - seen, seen)
+    return {
+        names.ITEM_INDEX: history,
+        names.TARGET_ITEM_INDEX: index(names.TARGET_ITEM_ID),
+        names.SEEN_ITEM_INDEX: tf.SparseTensor(
+            np.stack([row, place], axis=1),
+            index(names.SEEN_ITEM_ID),
+            [table.num_rows, max(1, int(seen.max(initial=0)))],
+        ),
+    }
+
+
+def train(
+    found: Windows, settings: config.TrainerSettings, exclude_seen: bool
+) -> Tuple[Dict[str, Any], np.ndarray]:
+    """Trains a model of item histories with early stopping on `eval`.
+
+    Returns:
+      What the loop says of the training, and the ranks of the targets of `test` by the best weights, `[W]`.
+    """
+    import tensorflow as tf
+
+    from trainer import devices, ranking, registry
+    from trainer.loops import fit
+    from trainer.losses import next_item
+    from trainer.models import base
+
+    catalogue = base.Catalogue(found.counts, found.length)
+
+    def build() -> base.SequenceModel:
+        model = registry.load(settings.model.name)(settings.model, catalogue, seed=settings.training.seed)
+        model.training_loss = next_item.build(settings.loss)
+        return model
+
+    read_in_training = (names.ITEM_INDEX, names.TARGET_ITEM_INDEX)
+    trained_on = {name: found.features[names.TRAIN][name] for name in read_in_training}
+    with tempfile.TemporaryDirectory() as folder:
+        loop = fit.Fit(
+            build,
+            settings.training,
+            devices.strategy(),
+            tf.data.Dataset.from_tensor_slices(trained_on).batch(_BLOCK).cache(),
+            lambda model: ranking.FullRanking(model, found.blocks(names.EVAL), exclude_seen),
+            folder,
+        )
+        history = loop.run()
+    return history, _ranks(loop.model, found, exclude_seen)
+
+
+def _ranks(model: Any, found: Windows, exclude_seen: bool) -> np.ndarray:
+    import tensorflow as tf
+
+    from serving import ranking
+
+    @tf.function
+    def of_batch(batch: Dict[str, Any]) -> tf.Tensor:
+        embedding = tf.cast(model.encode(batch, training=False), tf.float32)
+        seen = tf.sparse.to_dense(batch[names.SEEN_ITEM_INDEX]) - names.FIRST_INDEX
+        target = tf.maximum(batch[names.TARGET_ITEM_INDEX] - names.FIRST_INDEX, -1)
+        size = model.catalogue.size
+        return ranking.full_rank(model, embedding, size, target, seen if exclude_seen else None)
+
+    batches = found.blocks(names.TEST).unbatch().batch(_RANKED)
+    return np.concatenate([of_batch(batch).numpy() for batch in batches])
+
+
+def popular_ranks(found: Windows, exclude_seen: bool) -> np.ndarray:
+    """The ranks of the targets of `test` by the items' counts in training, `[W]`; 0 is no rank.
+
+    Equal counts keep the catalogue's order, as in `trainer.models.popularity`.
+    """
+    features = found.features[names.TEST]
+    row = features[names.TARGET_ITEM_INDEX] - names.FIRST_INDEX
+    ranks = row + 1
+    if exclude_seen:
+        seen = features[names.SEEN_ITEM_INDEX]
+        window, item = seen.indices.numpy()[:, 0], seen.values.numpy() - names.FIRST_INDEX
+        before = (item >= 0) & (item < row[window])
+        ranks = ranks - np.bincount(window[before], minlength=len(row))
+        ranks[window[item == row[window]]] = 0
+    return np.where(row < 0, 0, ranks)
+
+
+def own_ranks(found: Windows) -> Tuple[np.ndarray, np.ndarray]:
+    """The ranks of the targets of `test` among the items of their own windows, each `[W]`; 0 is no rank.
+
+    Returns:
+      By how often they are there, the later of equal ones first; and by how late they are.
+    """
+    frequent, recent = [], []
+    index = found.features[names.TEST][names.ITEM_INDEX]
+    target = found.features[names.TEST][names.TARGET_ITEM_INDEX]
+    place = np.arange(found.length)
+    for rows in np.array_split(np.arange(len(index)), -(-len(index) // _RANKED)):
+        items = index[rows]
+        same = items[:, :, np.newaxis] == items[:, np.newaxis, :]
+        count = same.sum(axis=2)
+        # Where an item is for the last time.
+        again = (same & (place[np.newaxis, :] > place[:, np.newaxis])).any(axis=2)
+        last = ~again & (items >= names.FIRST_INDEX)
+        own = last & (items == target[rows, np.newaxis])
+        met = own.any(axis=1)
+        at = own.argmax(axis=1)[:, np.newaxis]
+        later = last & (place > at)
+        of_target = np.take_along_axis(count, at, axis=1)
+        more = last & (count > of_target) | later & (count == of_target)
+        frequent.append(np.where(met, 1 + more.sum(axis=1), 0))
+        recent.append(np.where(met, 1 + later.sum(axis=1), 0))
+    return np.concatenate(frequent), np.concatenate(recent)

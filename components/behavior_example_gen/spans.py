@@ -1,0 +1,164 @@
+"""Logs that come in spans: what the marks of a path mean, and which files they stand for.
+
+A span is one delivery of a log: a day, an hour, a batch. `{SPAN}` stands for its whole number, `{YYYY}`, `{MM}` and
+`{DD}` together for its date, and `{VERSION}` for the number of a delivery that was made again. `{SPAN:4}` has
+exactly four digits. These are the marks of TFX ExampleGen, whose driver finds the newest span.
+"""
+
+import datetime
+import re
+from typing import Dict, List, Optional, Tuple
+
+from schemas import errors
+
+_DATE = ("YYYY", "MM", "DD")
+_DIGITS = {"YYYY": 4, "MM": 2, "DD": 2}
+_MARKS = ("SPAN", "VERSION", *_DATE)
+_MARK = re.compile(r"\{(" + "|".join(_MARKS) + r")(?::([0-9]+))?\}")
+# What looks like a mark: a name in braces, with or without a width.
+_LOOKS_LIKE_ONE = re.compile(r"(?<!\[)\{([A-Za-z_%][\w%-]*)(?::([^{}/]*))?\}")
+_DATE_LIKE = re.compile(r"(?<!\d)\d{4}([-_.]?)\d{2}([-_.]?)\d{2}(?!\d)")
+_ALLOWED = (
+    "{SPAN} is the whole number of a span (a day, an hour, a batch), {YYYY}, {MM} and {DD} together its date, "
+    "{VERSION} the number of a delivery made again"
+)
+_EPOCH = datetime.date(1970, 1, 1)
+
+
+def has_marks(path: str) -> bool:
+    """Whether a path stands for spans."""
+    return bool(_MARK.search(path))
+
+
+def check_path(path: str) -> None:
+    """Checks the marks of a path.
+
+    Raises:
+      ValueError: if a mark is unknown, or if marks do not go together.
+    """
+    for found in _LOOKS_LIKE_ONE.finditer(path):
+        name, width = found.groups()
+        if name not in _MARKS:
+            raise ValueError(
+                f"unknown mark {found.group(0)}: {_ALLOWED}; a brace of a file's own name is written [{{]"
+            )
+        if width is not None and (name in _DATE or not re.fullmatch("[1-9][0-9]*", width)):
+            raise ValueError(f"a width is a number of digits, as {{SPAN:4}}, found {found.group(0)}")
+    marks = [name for name, _ in _MARK.findall(path)]
+    twice = next((name for name in marks if marks.count(name) > 1), None)
+    if twice:
+        raise ValueError(f"{{{twice}}} stands in a path once, found it {marks.count(twice)} times in {path}")
+    dates = [name for name in _DATE if name in marks]
+    if dates and "SPAN" in marks:
+        raise ValueError(f"a path has {{SPAN}} or a date, found both in {path}")
+    if dates and len(dates) < len(_DATE):
+        raise ValueError(
+            f"a date needs {{YYYY}}, {{MM}} and {{DD}}, found only {', '.join(f'{{{name}}}' for name in dates)} in "
+            f"{path}; for months or years alone write {{SPAN}} where the name has one number, as 202401"
+        )
+    if "VERSION" in marks and not dates and "SPAN" not in marks:
+        raise ValueError(f"{{VERSION}} goes with {{SPAN}} or a date, found it alone in {path}")
+
+
+def find(path: str, most: Optional[int] = None, newest: Optional[int] = None) -> List[str]:
+    """The files of the newest spans, each span in its newest version, oldest span first.
+
+    Args:
+      path: with marks or without: without, it is all that is returned.
+      most: how many spans; None is all.
+      newest: the last span to look at; None is the newest one. A date is its number of days since 1970-01-01.
+
+    Raises:
+      errors.InputError: if no file fits, or where a mark stands the name of one has something else.
+    """
+    if not has_marks(path):
+        return [path]
+    # Beam takes seconds to import, and settings are checked without it.
+    from apache_beam.io import filesystems
+
+    pattern = _expression(path, "[0-9]")
+    found: Dict[int, Tuple[int, List[str]]] = {}
+    for metadata in filesystems.FileSystems.match([_MARK.sub("*", path)])[0].metadata_list:
+        span, version = _numbers(metadata.path, path, pattern)
+        if newest is not None and span > newest:
+            continue
+        held = found.get(span, (-1, []))
+        if version > held[0]:
+            found[span] = (version, [metadata.path])
+        elif version == held[0]:
+            held[1].append(metadata.path)
+    if not found:
+        raise errors.InputError(f"log.path: no file matches {path}; {_ALLOWED}")
+    chosen = sorted(found)[-most:] if most else sorted(found)
+    return [file for span in chosen for file in sorted(found[span][1])]
+
+
+def _expression(path: str, character: str, strict: bool = True) -> "re.Pattern[str]":
+    """A path as a regular expression with a group of such characters for each mark; `strict` keeps its width."""
+    parts, at = [], 0
+    for mark in _MARK.finditer(path):
+        name, width = mark.group(1), _DIGITS.get(mark.group(1)) or mark.group(2)
+        many = f"{{{width}}}" if strict and width else "+"
+        parts.append(f"{_glob(path[at : mark.start()])}(?P<{name}>{character}{many})")
+        at = mark.end()
+    return re.compile("".join(parts) + _glob(path[at:]) + "$", re.DOTALL)
+
+
+def _glob(text: str) -> str:
+    """A piece of a pattern as a regular expression; a set of characters stays one."""
+    pieces = re.split(r"(\*|\?|\[[^\]]+\])", text)
+    known = {"*": "[^/]*", "?": "[^/]"}
+    return "".join(
+        known.get(piece) or ("[" + piece[1:-1].replace("!", "^", 1) + "]" if _is_set(piece) else re.escape(piece))
+        for piece in pieces
+    )
+
+
+def _is_set(piece: str) -> bool:
+    return len(piece) > 2 and piece[0] == "[" and piece[-1] == "]"
+
+
+def _numbers(file: str, path: str, pattern: "re.Pattern[str]") -> Tuple[int, int]:
+    """The span and the version of a file.
+
+    Raises:
+      errors.InputError: if it has none.
+    """
+    match = pattern.search(file)
+    if not match:
+        raise errors.InputError(_mismatch(file, path))
+    named = match.groupdict()
+    version = int(named.get("VERSION") or 0)
+    if "SPAN" in named:
+        return int(named["SPAN"]), version
+    try:
+        date = datetime.date(*(int(named[part]) for part in _DATE))
+    except ValueError:
+        text = "-".join(named[part] for part in _DATE)
+        raise errors.InputError(f"log.path: {file}: {text} is not a date ({{YYYY}}-{{MM}}-{{DD}})") from None
+    return (date - _EPOCH).days, version
+
+
+def _mismatch(file: str, path: str) -> str:
+    """What a file has where a mark should have a number."""
+    match = _expression(path, "[^/]", strict=False).search(file)
+    named = match.groupdict() if match else {}
+    text = named.get("SPAN", "")
+    date = _DATE_LIKE.search(text)
+    if date:
+        # Other numbers in the name are of this file alone.
+        before, after = (re.sub(r"\d+", "*", part) for part in (text[: date.start()], text[date.end() :]))
+        marks = f"{before}{{YYYY}}{date.group(1)}{{MM}}{date.group(2)}{{DD}}{after}"
+        better = re.sub(r"\{SPAN(:\d+)?\}", lambda _: marks, path)
+        return (
+            f"log.path: {{SPAN}} stands for a whole number, found {text!r} in {file}; for dates in the name write "
+            f"{{YYYY}}, {{MM}} and {{DD}}, as path: {better}"
+        )
+    wrong = f"{file} does not fit {path}"
+    for name, width in _MARK.findall(path):
+        digits = _DIGITS.get(name) or width
+        value = named.get(name, "")
+        if value and not re.fullmatch("[0-9]" + (f"{{{digits}}}" if digits else "+"), value):
+            wrong = f"{{{name}}} stands for {f'{digits} digits' if digits else 'a whole number'}, found {value!r} in {file}"
+            break
+    return f"log.path: {wrong}; {_ALLOWED}"

@@ -1,0 +1,103 @@
+"""The marks of a path: which files they stand for, and what is said where a file has something else there."""
+
+import datetime
+
+import pytest
+
+from components.behavior_example_gen import spans, spec
+from schemas import errors
+
+
+def make(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("x")
+
+
+def found(folder, pattern, **options):
+    return [path[len(str(folder)) + 1 :] for path in spans.find(f"{folder}/{pattern}", **options)]
+
+
+def days(text):
+    return (datetime.date.fromisoformat(text) - datetime.date(1970, 1, 1)).days
+
+
+@pytest.mark.parametrize("pattern", ["{YYYY}-{MM}-{DD}.csv", "y={YYYY}/m={MM}/{DD}/*.csv", "e{YYYY}{MM}{DD}*.csv"])
+def test_dates_are_spans_by_day(tmp_path, pattern):
+    dates = ["2010-12-31", "2011-01-16", "2011-02-01"]
+
+    def name(date):
+        year, month, day = date.split("-")
+        filled = pattern.replace("{YYYY}", year).replace("{MM}", month).replace("{DD}", day)
+        return filled.replace("*", "-part")
+
+    make(tmp_path, *map(name, reversed(dates)))
+    assert found(tmp_path, pattern) == [name(date) for date in dates]
+    assert found(tmp_path, pattern, newest=days("2011-01-31")) == [name(date) for date in dates[:2]]
+    assert found(tmp_path, pattern, most=1) == [name(dates[2])]
+
+
+def test_numbers_may_be_padded_and_have_a_width(tmp_path):
+    make(tmp_path, "day-08/a.csv", "day-9/a.csv", "day-10/b.csv", "day-10/a.csv")
+    assert found(tmp_path, "day-{SPAN}/*.csv") == ["day-08/a.csv", "day-9/a.csv", "day-10/a.csv", "day-10/b.csv"]
+    make(tmp_path, "x/20240131v2.csv", "x/20240131v10.csv", "x/20240201v1.csv")
+    assert found(tmp_path, "x/{SPAN:8}v{VERSION}.csv") == ["x/20240131v10.csv", "x/20240201v1.csv"]
+
+
+@pytest.mark.parametrize(
+    "name,pattern,words",
+    [
+        (
+            "2011-01-16.csv",
+            "{SPAN}.csv",
+            ["{SPAN} stands for a whole number, found '2011-01-16'", "/{YYYY}-{MM}-{DD}.csv"],
+        ),
+        ("log_2011_01_16_h07.csv", "log_{SPAN}.csv", ["/log_{YYYY}_{MM}_{DD}_h*.csv"]),
+        ("day-old/log.csv", "day-{SPAN}/*.csv", ["{SPAN} stands for a whole number, found 'old' in", "day-old/log.csv"]),
+        ("2011-1-6.csv", "{YYYY}-{MM}-{DD}.csv", ["{MM} stands for 2 digits, found '1'"]),
+        ("2011-13-06.csv", "{YYYY}-{MM}-{DD}.csv", ["2011-13-06 is not a date"]),
+        ("3/vnew/x.csv", "{SPAN}/v{VERSION}/x.csv", ["{VERSION} stands for a whole number, found 'new'"]),
+        ("12.csv", "{SPAN:3}.csv", ["{SPAN} stands for 3 digits, found '12'"]),
+        ("a.csv", "day-{SPAN}/*.csv", ["no file matches", "{SPAN} is the whole number of a span"]),
+    ],
+)
+def test_a_file_that_has_something_else_there_is_named(tmp_path, name, pattern, words):
+    make(tmp_path, name)
+    with pytest.raises(errors.InputError) as caught:
+        spans.find(f"{tmp_path}/{pattern}")
+    for word in words:
+        assert word in str(caught.value), str(caught.value)
+    assert "(?P" not in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "path,words",
+    [
+        ("{DATE}.csv", "unknown mark {DATE}"),
+        ("{span}.csv", "unknown mark {span}: {SPAN} is the whole number"),
+        ("{YYYYMMDD}.csv", "unknown mark {YYYYMMDD}"),
+        ("{YYYY}-{MM}.csv", "a date needs {YYYY}, {MM} and {DD}, found only {YYYY}, {MM}"),
+        ("{SPAN}/{YYYY}-{MM}-{DD}.csv", "{SPAN} or a date, found both"),
+        ("{SPAN}/{SPAN}.csv", "{SPAN} stands in a path once, found it 2 times"),
+        ("v{VERSION}.csv", "{VERSION} goes with {SPAN} or a date, found it alone"),
+        ("{SPAN:x}.csv", "a width is a number of digits"),
+        ("{MM:2}{YYYY}{DD}.csv", "a width is a number of digits"),
+    ],
+)
+def test_marks_are_checked_with_the_settings(path, words):
+    with pytest.raises(ValueError) as caught:
+        spec.LogSpec(path=path)
+    assert words in str(caught.value)
+
+
+def test_spans_need_a_mark():
+    assert spec.LogSpec(path="{YYYY}/{MM}/{DD}/*.csv", spans=3).spans == 3
+    with pytest.raises(ValueError, match=r"spans goes with \{SPAN\} or a date in path, found spans: 3 with log.csv"):
+        spec.LogSpec(path="log.csv", spans=3)
+
+
+def test_braces_of_a_name_are_no_mark(tmp_path):
+    make(tmp_path, "{x}.csv", "{}1.csv")
+    assert spec.LogSpec(path="[{]x}.csv").path == "[{]x}.csv"
+    assert not spans.has_marks("[{]SPAN}.csv")
+    assert spec.LogSpec(path="{}1.csv").path == "{}1.csv"

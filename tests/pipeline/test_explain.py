@@ -1,0 +1,123 @@
+"""What is wrong with an experiment is said in Footfall's words: where, what was found, what is allowed."""
+
+import copy
+import re
+
+import pydantic
+import pytest
+import yaml
+
+from pipeline import config, explain
+from schemas import errors
+
+GOOD = {"name": "mine", "log": {"path": "log.csv"}, "model": {"name": "sasrec"}}
+# How pydantic speaks.
+_NOT_OURS = re.compile(
+    r"input should|input tag|valid (integer|string|number|boolean|tuple|dictionary|list)|literal|pydantic|extra inputs"
+    r"|field required|discriminator(?!_hidden)|instance of|https:|type=",
+    re.IGNORECASE,
+)
+_WRONG = (None, True, 5, -1, 1.5, 1e400, float("nan"), "", "x", "x" * 300, [], [1], ["x", None], {}, {"x": 1}, {"1": {}})
+
+
+def explained(values):
+    try:
+        config.Experiment.from_values(values)
+    except pydantic.ValidationError as error:
+        return explain.lines(error, config.Experiment)
+    return []
+
+
+def places(values, before=()):
+    """The keys of all values within some, and of their groups."""
+    for key, value in values.items():
+        yield (*before, key)
+        if isinstance(value, dict):
+            yield from places(value, (*before, key))
+
+
+@pytest.mark.parametrize("name", ["ml100k-casm", "ml100k-sasrec-tp", "exposures-example"])
+def test_no_message_has_words_of_pydantic(name):
+    """Every setting of experiments of both windows, with values of each wrong kind."""
+    whole = yaml.safe_load(config.load(config.find(name)).to_yaml())
+    whole["tuning"] = {"space": {"model.dim": [8, 16]}, "training": {"epochs": 2}}
+    said = 0
+    for place in places(whole):
+        for wrong in _WRONG:
+            values = copy.deepcopy(whole)
+            parent = values
+            for key in place[:-1]:
+                parent = parent[key]
+            parent[place[-1]] = wrong
+            for line in explained(values):
+                said += 1
+                assert "\n" not in line and not _NOT_OURS.search(line), (place, wrong, line)
+                assert re.match(r"[\w.@/()-]+: \S", line), (place, wrong, line)
+                assert len(line) < 1000, line
+    assert said > 500
+
+
+@pytest.mark.parametrize(
+    "change,expected",
+    [
+        ({"model": {"name": "sasrek"}}, ["model.name: must be one of", "did you mean sasrec? found \"sasrek\""]),
+        ({"model": "sasrec"}, ["model: takes keys, first name (", "did you mean model: {name: sasrec}? ", "found \"sasrec\""]),
+        ({"model": {"dim": 8}}, ["model.name: missing; allowed: ", "sasrec"]),
+        ({"model": {"name": None}}, ["model.name: missing; allowed: "]),
+        ({"loss": {"name": "sofmax"}}, ["loss.name: must be one of softmax, ", "did you mean softmax? found \"sofmax\""]),
+        ({"split": {"by": "leave_one_out"}}, ["split.by: takes a list, as [leave_one_out]; found \"leave_one_out\""]),
+        (
+            {"split": {"by": ["leave_one_ot"]}},
+            ["split.by.0: must be one of time, leave_one_out, held_out_users; did you mean leave_one_out? found"],
+        ),
+        ({"log": {"path": 5}}, ["log.path: takes text, in quotes; found 5"]),
+        ({"log": {"path": None}}, ["log.path: takes text; found null"]),
+        ({"log": "log.csv"}, ["log: takes keys: path, format", "found \"log.csv\""]),
+        ({"log": {"path": ""}}, ["log.path: names a file, a folder or a pattern, found none"]),
+        ({"log": {"path": "x", "spans": 2}}, ["log: spans goes with {SPAN} or a date in path"]),
+        ({"log": {"path": "{DATE}/x.csv"}}, ["log.path: unknown mark {DATE}: {SPAN} is the whole number of a span"]),
+        ({"log": {"path": "x", "format": "cvs"}}, ["log.format: must be one of csv, tsv, jsonl, parquet or null; did you mean csv?"]),
+        ({"training": {"epochs": 1.5}}, ["training.epochs: takes a whole number; found 1.5"]),
+        ({"training": {"batch_size": "many"}}, ["training.batch_size: takes a whole number", "found \"many\""]),
+        ({"name": "My run"}, ["name: takes lower-case letters, digits and -", "found \"My run\""]),
+        ({"validation": {"max_skew": 0}}, ["validation.max_skew: must be above 0; found 0"]),
+        ({"validation": []}, ["validation: takes keys: max_skew, max_drift; found []"]),
+        # A key that is called as its kind is a key.
+        (
+            {"window": {"kind": "exposure", "steps": ["buy"], "exposure": 5}},
+            ["window.exposure: takes text, in quotes or null; found 5"],
+        ),
+        ({"window": {"kind": "next", "next": 5}}, ["window.next: unknown key; allowed: kind, length"]),
+        ({"log": {"path": "x", "columns": {"item": {"../../x": "c"}}}}, ["log.columns: item: a name has letters", "'../../x'"]),
+        ({"push": {"destination": "$HOME/models"}}, ["push.destination: variables are not expanded (~ is); found $HOME in"]),
+    ],
+)
+def test_a_message_says_where_what_and_what_is_allowed(change, expected):
+    (line,) = explained({**GOOD, **change})
+    for words in expected:
+        assert words in line, line
+
+
+def test_home_is_expanded_and_variables_are_not(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump({**GOOD, "push": {"destination": "~/models"}}))
+    found = config.load(config.find("~/mine.yaml"), ["log.path=~/logs/*.csv"])
+    assert found.log.path == f"{tmp_path}/logs/*.csv" and found.push.destination == f"{tmp_path}/models"
+    for path_of_log, words in (
+        ("$HOME/log.csv", r"found \$HOME in"),
+        ("/data/${DAY}.csv", r"found \$\{DAY\} in"),
+        ("~nobody-of-this-name/x.csv", "no user has the folder ~nobody-of-this-name"),
+    ):
+        with pytest.raises(errors.InputError, match=f"log.path: .*{words}"):
+            config.load(str(path), [f"log.path={path_of_log}"])
+    assert config.load(str(path), ["log.path=a$b.csv"]).log.path == "a$b.csv"
+    with pytest.raises(errors.InputError, match="no user has the folder"):
+        config.find("~nobody-of-this-name/mine.yaml")
+
+
+def test_a_key_that_is_no_text(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("name: mine\nlog: {path: x}\nmodel: {name: sasrec}\ngate: {2024-01-01: 5}\n")
+    with pytest.raises(errors.InputError, match="mine.yaml: a key is text, .*2024"):
+        config.load(str(path))
