@@ -3,9 +3,10 @@
 from typing import Any, Dict
 
 import pytest
+import yaml
 
-from components.behavior_example_gen import spec
-from pipeline import starting_points
+from components.behavior_example_gen import describe, spec
+from pipeline import starting_points, suggest
 from trainer import config
 
 # As `describe` counts the shared logs.
@@ -108,6 +109,20 @@ def test_the_user_is_told_of_the_rules_that_hold() -> None:
 def test_rules_are_not_changed_by_what_is_made_of_them() -> None:
     _suggested(BEAUTY)["loss"]["negatives"] = 1
     assert _suggested(BEAUTY)["loss"]["negatives"] == 1024
+
+
+def test_the_suggested_experiment_has_the_settings_and_their_reasons(tmp_path: Any) -> None:
+    # 60 users with 6 events each among 40 items: 9 events for each item.
+    rows = [f"u{n % 60},i{n * n % 41 % 40},{1_700_000_000 + n}" for n in range(360)]
+    (tmp_path / "clicks.csv").write_text("\n".join(["user_id,item_id,timestamp", *rows]) + "\n")
+    found = describe.describe(str(tmp_path / "clicks.csv"))
+    text = suggest.experiment(found)
+    start = starting_points.next_items(starting_points.Numbers.of(found))
+    loaded = yaml.safe_load(text)
+    assert {part: loaded[part] for part in start.settings} == start.settings
+    comments = [line for line in text.splitlines() if line.startswith("# ")]
+    assert {f"# {reason}" for reason in start.reasons} <= set(comments) and start.reasons
+    assert any("split: {by: [leave_one_out]}" in line for line in comments)
 
 
 @pytest.mark.parametrize("rule", starting_points.RULES)
