@@ -6,6 +6,7 @@ import logging
 import os
 import posixpath
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
-from components.infra_validator import exposures, spec
+from components.infra_validator import exposures, leash, spec
 from schemas import names
 from serving import client as client_lib
 from serving import requests as client_requests
@@ -137,9 +138,18 @@ def _free_port() -> int:
 
 @contextlib.contextmanager
 def _process(
-    command: List[str], address: str, infra: spec.InfraSpec, log: Any, env: Mapping[str, str]
+    command: List[str],
+    address: str,
+    infra: spec.InfraSpec,
+    log: Any,
+    env: Mapping[str, str],
+    last_signal: int = signal.SIGKILL,
 ) -> Iterator[str]:
-    process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=dict(env))
+    """Runs a server, which also ends if this process is killed: by `last_signal`."""
+    leash_command = [sys.executable, "-I", "-S", leash.__file__, str(int(last_signal)), str(os.getpid())]
+    process = subprocess.Popen(
+        [*leash_command, *command], stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=dict(env)
+    )
     try:
         _wait(process, address, infra)
         yield address
@@ -187,7 +197,8 @@ def _docker(base: str, infra: spec.InfraSpec, log: Any) -> Any:
     port = _free_port()
     command = ["docker", "run", "--rm", "--init", "-p", f"127.0.0.1:{port}:8500"]
     command += ["-v", f"{base}:/models/{_MODEL}:ro", "-e", f"MODEL_NAME={_MODEL}", infra.image]
-    return _process(command, f"127.0.0.1:{port}", infra, log, os.environ)
+    # A killed `docker run` leaves its container behind; one that is asked to end takes it along.
+    return _process(command, f"127.0.0.1:{port}", infra, log, os.environ, signal.SIGTERM)
 
 
 def _ask(address: str, examples: List[bytes], infra: spec.InfraSpec, result: Dict[str, Any]) -> None:
