@@ -1,10 +1,8 @@
 """BehaviorExampleGen: from a behaviour log to windowed examples."""
 
-import hashlib
 import re
 from typing import Any, Dict, Tuple
 
-from apache_beam.io import filesystems
 from tfx import types
 from tfx.components.example_gen import component as example_gen
 from tfx.components.example_gen import driver
@@ -15,7 +13,7 @@ from tfx.types import component_spec
 from tfx.types import standard_artifacts
 from tfx.types import standard_component_specs
 
-from components.behavior_example_gen import artifacts, executor, spans, spec
+from components.behavior_example_gen import artifacts, executor, fingerprint, spans, spec
 from schemas import errors, names
 
 
@@ -40,15 +38,15 @@ class BehaviorExampleGenSpec(component_spec.ComponentSpec):
     }
 
 
-class SpansDriver(driver.FileBasedDriver):
-    """TFX's driver, to which a span that is read is input even if it is not the newest.
+class LogDriver(driver.FileBasedDriver):
+    """TFX's driver, to which every file that is read is input, with all that tells its states apart.
 
     TFX looks at the files of the newest span only: events that come late, to an older one, would leave the
-    windows of before in the cache.
+    windows of before in the cache. And it looks at sums of sizes and of times in seconds.
     """
 
     def resolve_exec_properties(self, exec_properties: Dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """As TFX's, with the files of all spans that are read in the fingerprint.
+        """As TFX's, with the state of all files that are read in the fingerprint.
 
         Raises:
           errors.InputError: if no file of a span is there, or one has no number where its mark stands.
@@ -60,15 +58,8 @@ class SpansDriver(driver.FileBasedDriver):
             found = super().resolve_exec_properties(exec_properties, *args, **kwargs)
         except ValueError as error:
             raise errors.InputError(f"log.path: {log.path}: {error}") from error
-        if spans.has_marks(log.path):
-            paths = spans.find(log.path, log.spans, found[utils.SPAN_PROPERTY_NAME])
-            files = [
-                (file.path, file.size_in_bytes, file.last_updated_in_seconds)
-                for matched in filesystems.FileSystems.match(paths)
-                for file in matched.metadata_list
-            ]
-            digest = hashlib.sha256(repr(files).encode()).hexdigest()[:16]
-            found[utils.FINGERPRINT_PROPERTY_NAME] += f",spans:{digest}"
+        state = fingerprint.digest(spans.find(log.path, log.spans, found[utils.SPAN_PROPERTY_NAME]))
+        found[utils.FINGERPRINT_PROPERTY_NAME] += f",files:{state}"
         return found
 
 
@@ -92,7 +83,7 @@ class BehaviorExampleGen(example_gen.FileBasedExampleGen):
 
     SPEC_CLASS = BehaviorExampleGenSpec
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
-    DRIVER_CLASS = SpansDriver
+    DRIVER_CLASS = LogDriver
 
     def __init__(self, log: spec.LogSpec, window: spec.WindowSpec, split: spec.SplitSpec, code: str = ""):
         base, pattern = split_path(log.path)

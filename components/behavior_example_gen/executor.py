@@ -34,6 +34,7 @@ from tfx_bsl.coders import example_coder
 from components.behavior_example_gen import (
     checks,
     exposures,
+    fingerprint,
     gathered,
     profile,
     readers,
@@ -409,23 +410,25 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 
         Raises:
           errors.InputError: if the log does not fit its spec, more rows than allowed are
-            bad, or a split would be empty.
+            bad, a split would be empty, or a file changes while it is read.
         """
         examples = artifact_utils.get_single_instance(output_dict[standard_component_specs.EXAMPLES_KEY])
         rejected = artifact_utils.get_single_instance(output_dict["rejected"])
         profiled = artifact_utils.get_single_instance(output_dict["profile"])
         span = exec_properties.get(example_gen_utils.SPAN_PROPERTY_NAME)
-        run(
-            log=spec.LogSpec.from_json(exec_properties["log"]),
-            window=spec.read_window(exec_properties["window"]),
-            split=spec.SplitSpec.from_json(exec_properties["split"]),
-            span=span,
-            examples_uri=examples.uri,
-            rejected_uri=rejected.uri,
-            profile_uri=profiled.uri,
-            scratch=posixpath.join(self._get_tmp_dir(), "windowing"),
-            make_pipeline=self._make_beam_pipeline,
-        )
+        log = spec.LogSpec.from_json(exec_properties["log"])
+        with fingerprint.unchanged(spans.find(log.path, log.spans, span)):
+            run(
+                log=log,
+                window=spec.read_window(exec_properties["window"]),
+                split=spec.SplitSpec.from_json(exec_properties["split"]),
+                span=span,
+                examples_uri=examples.uri,
+                rejected_uri=rejected.uri,
+                profile_uri=profiled.uri,
+                scratch=posixpath.join(self._get_tmp_dir(), "windowing"),
+                make_pipeline=self._make_beam_pipeline,
+            )
         examples.split_names = artifact_utils.encode_split_names(list(names.SPLITS))
         # TFX's driver sets a custom property; what is made of the examples asks for the plain one.
         examples.span = int(span or 0)

@@ -1,0 +1,86 @@
+"""Which state the files of a log are in, and whether it changes while they are read.
+
+On a local disk a file is told by its path, its size and its times of modification and of change, in nanoseconds. The
+time of change is the filesystem's own and no program can set it: a file that is replaced by one of the same
+size and the same time of modification is another file. So is one that was only touched, or copied back:
+it is read again, which costs time but is never wrong. Of a bucket Beam tells size and time in seconds.
+"""
+
+import contextlib
+import hashlib
+import os
+from typing import Dict, Iterator, Sequence, Tuple
+
+from apache_beam.io import filesystems
+
+from components.behavior_example_gen.reading import files
+from schemas import errors
+
+_Stamp = Tuple[float, ...]
+
+
+def digest(patterns: Sequence[str]) -> str:
+    """Tells states of the files that match apart.
+
+    Raises:
+      errors.InputError: if no file matches.
+    """
+    stamps = {path: _stamp(path) for path in files.find(patterns)}
+    return hashlib.sha256(repr(sorted(stamps.items())).encode()).hexdigest()[:16]
+
+
+@contextlib.contextmanager
+def unchanged(patterns: Sequence[str]) -> Iterator[None]:
+    """Within the context, the files that match at its beginning are read.
+
+    What is made of a file that changes meanwhile is of no state that the file ever was in; of one that grows, the last
+    row may be a part of one, whose id or time is cut and still looks like one. New files are no harm: the next
+    run finds them.
+
+    Raises:
+      errors.InputError: at the end, naming a file that has changed, and how; also in place of an error that
+        follows from it.
+    """
+    before = {path: _stamp(path) for path in files.find(patterns)}
+    try:
+        yield
+    except Exception as error:
+        _check(before, error)
+        raise
+    _check(before)
+
+
+def _check(before: Dict[str, _Stamp], cause: Exception | None = None) -> None:
+    for path, stamp in before.items():
+        try:
+            now: _Stamp = _stamp(path)
+        except OSError:
+            now = ()
+        if now == stamp:
+            continue
+        if not now:
+            how = "was removed"
+        elif now[0] > stamp[0]:
+            how = f"grew from {stamp[0]:,.0f} to {now[0]:,.0f} bytes"
+        elif now[0] < stamp[0]:
+            how = f"shrank from {stamp[0]:,.0f} to {now[0]:,.0f} bytes"
+        else:
+            how = "was written to or replaced"
+        raise errors.InputError(
+            f"{path}: {how} while it was read: run again when it is complete, or give the run a copy of it"
+        ) from cause
+
+
+def _stamp(path: str) -> _Stamp:
+    """Size and times of a file.
+
+    Raises:
+      OSError: if it is gone.
+    """
+    if "://" not in path:
+        found = os.stat(path)
+        return found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    listed = filesystems.FileSystems.match([path])[0].metadata_list
+    if not listed:
+        raise FileNotFoundError(path)
+    return listed[0].size_in_bytes, listed[0].last_updated_in_seconds

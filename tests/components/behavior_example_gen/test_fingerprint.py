@@ -1,0 +1,89 @@
+"""Which state a log is in, and a log that changes while it is read."""
+
+import os
+
+import pytest
+
+from components.behavior_example_gen import fingerprint
+from schemas import errors
+
+
+@pytest.fixture
+def log(tmp_path):
+    folder = tmp_path / "log"
+    folder.mkdir()
+    for name in "ab":
+        (folder / f"{name}.csv").write_text("user_id,item_id,timestamp\nu1,i1,1\n")
+    return folder
+
+
+def replaced(path, text):
+    """By another file of the same name, as `mv` does."""
+    other = path.with_name(".other")
+    other.write_text(text)
+    os.replace(other, path)
+
+
+def same_size_and_time(path):
+    before = path.stat()
+    replaced(path, path.read_text().replace("u1", "u2"))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+
+
+def in_place_within_the_second(path):
+    second = 1_700_000_000_000_000_000
+    os.utime(path, ns=(second, second))
+    before = fingerprint.digest([str(path)])
+    with open(path, "r+") as stream:
+        stream.write("user_id,item_id,timestamp\nu3")
+    os.utime(path, ns=(second, second + 1))
+    assert fingerprint.digest([str(path)]) != before
+
+
+CHANGES = {
+    "same size and time": (same_size_and_time, "was written to or replaced"),
+    "within a second": (in_place_within_the_second, "was written to or replaced"),
+    "grows": (lambda p: p.write_text(p.read_text() + "u1,i2,17"), "grew from 34 to 42 bytes"),
+    "shrinks": (lambda p: os.truncate(p, 30), "shrank from 34 to 30 bytes"),
+    "goes": (lambda p: p.unlink(), "was removed"),
+}
+
+
+@pytest.mark.parametrize("how", CHANGES)
+def test_a_file_that_changes_is_another_log(log, how):
+    before = fingerprint.digest([f"{log}/"])
+    assert fingerprint.digest([f"{log}/"]) == before == fingerprint.digest([f"{log}/*.csv"])
+    CHANGES[how][0](log / "a.csv")
+    assert fingerprint.digest([f"{log}/"]) != before
+
+
+@pytest.mark.parametrize("how", CHANGES)
+def test_a_file_that_changes_while_it_is_read_is_refused(log, how):
+    change, said = CHANGES[how]
+    with pytest.raises(errors.InputError) as found:
+        with fingerprint.unchanged([f"{log}/*"]):
+            change(log / "a.csv")
+    assert str(found.value).startswith(f"{log}/a.csv: {said} while it was read")
+
+
+def test_what_follows_from_the_change_is_not_the_message(log):
+    with pytest.raises(errors.InputError, match="was removed while it was read") as found:
+        with fingerprint.unchanged([f"{log}/*"]):
+            (log / "b.csv").unlink()
+            (log / "b.csv").read_bytes()
+    assert isinstance(found.value.__cause__, FileNotFoundError)
+
+
+def test_other_errors_and_new_files_are_what_they_are(log):
+    with pytest.raises(ValueError, match="of its own"):
+        with fingerprint.unchanged([f"{log}/*"]):
+            raise ValueError("of its own")
+    before = fingerprint.digest([f"{log}/*"])
+    with fingerprint.unchanged([f"{log}/*"]):
+        (log / "c.csv").write_text("user_id,item_id,timestamp\n")
+    assert fingerprint.digest([f"{log}/*"]) != before
+    # What is not read is not the log's.
+    (log / "_SUCCESS").touch()
+    (log / ".crc").touch()
+    assert fingerprint.digest([f"{log}/*.csv"]) == fingerprint.digest([f"{log}/*"])
