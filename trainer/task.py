@@ -5,7 +5,7 @@ import functools
 import hashlib
 import json
 import os
-from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 import tensorflow as tf
 import tensorflow_transform as tft
@@ -202,6 +202,12 @@ def _loop(settings: Any) -> Tuple[Callable[..., fit.Loop], bool]:
     return fit.Fit, False
 
 
+def _state(pattern: str) -> List[Tuple[str, int, int]]:
+    """Name, size and time of the files that match a pattern."""
+    stats = [(path, tf.io.gfile.stat(path)) for path in sorted(tf.io.gfile.glob(pattern))]
+    return [(os.path.basename(path), stat.length, stat.mtime_nsec) for path, stat in stats]
+
+
 def fingerprint(fn_args: Any, tuned: Mapping[str, Any]) -> str:
     """Tells trainings (or searches) apart: by their settings and by the artifacts they read.
 
@@ -214,6 +220,8 @@ def fingerprint(fn_args: Any, tuned: Mapping[str, Any]) -> str:
         "transform": fn_args.transform_graph_path,
         "train": list(fn_args.train_files),
         "eval": list(fn_args.eval_files),
+        # A metadata store that was lost counts anew, so that other artifacts have the same paths.
+        "files": [_state(path) for path in (*fn_args.train_files, *fn_args.eval_files)],
         **({"tuned": dict(tuned)} if tuned else {}),
     }
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]

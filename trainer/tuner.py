@@ -189,8 +189,12 @@ def _name(values: Mapping[str, Any]) -> str:
 def _read(path: str) -> Optional[Result]:
     if not tf.io.gfile.exists(path):
         return None
-    with tf.io.gfile.GFile(path) as stream:
-        return Result(**json.loads(stream.read()))
+    with tf.io.gfile.GFile(path, "rb") as stream:
+        try:
+            return Result(**json.loads(stream.read()))
+        except (ValueError, TypeError):
+            _PROGRESS.warning("%s cannot be read: the trial is trained again", path)
+            return None
 
 
 def _write(path: str, result: Result) -> None:

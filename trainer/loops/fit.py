@@ -14,6 +14,7 @@ from schemas import names
 from trainer import bucketing
 from trainer import input as input_lib
 from trainer import optimizers
+from trainer.loops import checkpoints
 from trainer.settings import training as training_settings
 
 _PROGRESS = logging.getLogger("footfall.progress")
@@ -159,7 +160,8 @@ class Loop:
             seconds=self._seconds,
             **self._kept(),
         )
-        self._manager = tf.train.CheckpointManager(self._checkpoint, checkpoint_dir, max_to_keep=2)
+        self._folder = checkpoint_dir
+        self._manager = checkpoints.manager(self._checkpoint, checkpoint_dir)
         self._best = tf.train.Checkpoint(model=self.model)
         self._best_prefix = os.path.join(checkpoint_dir, "best")
         self._writer = tf.summary.create_file_writer(log_dir) if log_dir else None
@@ -310,9 +312,17 @@ class Loop:
         return sum(epoch["seconds"] for epoch in self._history)
 
     def _restore(self) -> None:
-        if not self._manager.latest_checkpoint:
+        prefix, damaged = checkpoints.newest(self._folder, self._best_prefix, self.evaluation.objective)
+        for why in damaged:
+            _PROGRESS.warning(
+                "checkpoint %s: going on from %s", why, "the one before it" if prefix else "the start"
+            )
+        if prefix is None:
+            if damaged:
+                tf.io.gfile.rmtree(self._folder)
+                self._manager = checkpoints.manager(self._checkpoint, self._folder)
             return
-        self._checkpoint.restore(self._manager.latest_checkpoint).assert_existing_objects_matched()
+        self._checkpoint.restore(prefix).assert_existing_objects_matched()
         self._history = json.loads(self._state.numpy().decode())
         self._resumed = int(self._epoch)
         _PROGRESS.info("going on from epoch %d, step %d", int(self._epoch), int(self._step))

@@ -1,0 +1,114 @@
+"""An interrupted training whose checkpoints are damaged: it ends with the weights that it would have had."""
+
+import os
+import shutil
+import types
+
+import pytest
+
+from tests.trainer.loops import test_fit
+from trainer import task
+from trainer.loops import checkpoints
+
+EPOCHS = {"epochs": 4}
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    """The checkpoints that a training has left which was killed after three epochs, and the whole training's loop."""
+    folder = tmp_path_factory.mktemp("fit")
+    whole = test_fit.loop(folder / "whole", EPOCHS)
+    whole.run()
+    one = test_fit.loop(folder / "killed", EPOCHS)
+    save, saves = one._save, []
+
+    def save_and_die():
+        save()
+        saves.append(1)
+        if len(saves) == 3:
+            raise test_fit.Killed
+
+    one._save = save_and_die
+    with pytest.raises(test_fit.Killed):
+        one.run()
+    return folder / "killed" / "checkpoints", whole
+
+
+def truncate(path):
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def flip(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+
+
+def values(folder, name):
+    (path,) = folder.glob(f"{name}.data-*")
+    return path
+
+
+DAMAGE = {
+    # What is done to the folder, the epoch to go on from, and what is said of how many checkpoints.
+    "nothing": (lambda folder: None, 3, []),
+    "newest cut": (lambda folder: truncate(values(folder, "ckpt-3")), 2, ["the one before it"]),
+    "newest changed": (lambda folder: flip(values(folder, "ckpt-3")), 2, ["the one before it"]),
+    "newest gone": (lambda folder: values(folder, "ckpt-3").unlink(), 2, ["the one before it"]),
+    "its index cut": (lambda folder: truncate(folder / "ckpt-3.index"), 2, ["the one before it"]),
+    "its index empty": (lambda folder: os.truncate(folder / "ckpt-3.index", 0), 2, ["the one before it"]),
+    "both": (lambda folder: [truncate(values(folder, f"ckpt-{n}")) for n in (2, 3)], None, ["the start"] * 2),
+    "the best": (lambda folder: truncate(values(folder, "best")), None, ["the start"] * 2),
+    "the list is garbage": (lambda folder: (folder / "checkpoint").write_bytes(b"\xff\xfe\0"), 3, []),
+    "the list is cut": (lambda folder: truncate(folder / "checkpoint"), 3, []),
+    "the list is gone": (lambda folder: (folder / "checkpoint").unlink(), 3, []),
+    "all gone": (lambda folder: shutil.rmtree(folder), None, []),
+}
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+def test_it_goes_on_from_what_can_be_read(killed, tmp_path, how, caplog):
+    left, whole = killed
+    damage, epoch, said = DAMAGE[how]
+    folder = tmp_path / "checkpoints"
+    shutil.copytree(left, folder)
+    damage(folder)
+    resumed = test_fit.loop(tmp_path, EPOCHS)
+    with caplog.at_level("WARNING", "footfall.progress"):
+        found = resumed.run()
+    assert found["resumed_from_epoch"] == epoch
+    lines = [record.getMessage() for record in caplog.records if record.name == "footfall.progress"]
+    assert [line.rsplit("going on from ", 1)[1] for line in lines] == said
+    assert all(str(folder) in line and "cannot be read" in line for line in lines)
+    test_fit.assert_equal(resumed, whole)
+
+
+def test_only_a_checkpoint_that_needs_the_best_weights_asks_for_them(killed, tmp_path):
+    left, _ = killed
+    shutil.copytree(left, tmp_path / "c")
+    for path in (tmp_path / "c").glob("best.*"):
+        path.unlink()
+    folder = str(tmp_path / "c")
+    best = os.path.join(folder, "best")
+    assert checkpoints.newest(folder, best, "ndcg@10")[0] is None
+    assert checkpoints.newest(folder, best, "never measured") == (os.path.join(folder, "ckpt-3"), [])
+
+
+def test_other_examples_at_the_same_paths_are_another_training(tmp_path):
+    """As after a metadata store was lost, since numbers begin anew."""
+    part = tmp_path / "part-0"
+    arguments = types.SimpleNamespace(
+        custom_config={"training": "{}"},
+        transform_graph_path="graph/7",
+        train_files=[str(tmp_path / "*")],
+        eval_files=[str(tmp_path / "part-*")],
+    )
+    part.write_bytes(b"windows")
+    before = task.fingerprint(arguments, {})
+    assert task.fingerprint(arguments, {}) == before
+    stat = part.stat()
+    part.write_bytes(b"Windows")
+    os.utime(part, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1_000_000))
+    other = task.fingerprint(arguments, {})
+    (tmp_path / "part-1").write_bytes(b"windows")
+    assert len({before, other, task.fingerprint(arguments, {})}) == 3

@@ -1,0 +1,64 @@
+"""Which checkpoint an interrupted training goes on from: the newest that can be read, whole."""
+
+import json
+import os
+import re
+from typing import Any, List, Optional, Tuple
+
+import tensorflow as tf
+
+# Where TensorFlow keeps `state` of `fit.Loop`, the history so far.
+_STATE = "state/.ATTRIBUTES/VARIABLE_VALUE"
+# What its readers raise of damaged and of missing files.
+_UNREADABLE = (tf.errors.OpError, ValueError, IndexError, RuntimeError)
+
+
+def manager(checkpoint: tf.train.Checkpoint, folder: str) -> tf.train.CheckpointManager:
+    """TensorFlow's own, also where its list of checkpoints is damaged: what there is is read from the folder."""
+    try:
+        return tf.train.CheckpointManager(checkpoint, folder, max_to_keep=2)
+    except UnicodeDecodeError:
+        tf.io.gfile.remove(os.path.join(folder, "checkpoint"))
+        return tf.train.CheckpointManager(checkpoint, folder, max_to_keep=2)
+
+
+def newest(folder: str, best: str, objective: str) -> Tuple[Optional[str], List[str]]:
+    """The newest checkpoint of which every value can be read, those of the best epoch until then included.
+
+    Args:
+      folder: with checkpoints of `fit.Loop`.
+      best: the prefix of the weights of the best epoch.
+      objective: a metric that epochs have in the history if they were evaluated.
+
+    Returns:
+      The checkpoint's prefix, None if there is none; and for each newer one why it cannot be used.
+    """
+    damaged: List[str] = []
+    for prefix in _prefixes(folder):
+        why, reader = _read(prefix)
+        if why is None and any(objective in epoch for epoch in json.loads(reader.get_tensor(_STATE))):
+            why, _ = _read(best)
+        if why is None:
+            return prefix, damaged
+        damaged.append(why)
+    return None, damaged
+
+
+def _prefixes(folder: str) -> List[str]:
+    """Those in a folder, newest first."""
+    if not tf.io.gfile.exists(folder):
+        return []
+    found = (re.fullmatch(r"ckpt-(\d+)\.index", name) for name in tf.io.gfile.listdir(folder))
+    numbers = sorted((int(match[1]) for match in found if match), reverse=True)
+    return [os.path.join(folder, f"ckpt-{number}") for number in numbers]
+
+
+def _read(prefix: str) -> Tuple[Optional[str], Any]:
+    """Reads all values, whose checksums TensorFlow compares; why that fails, or the reader."""
+    try:
+        reader = tf.train.load_checkpoint(prefix)
+        for name in reader.get_variable_to_shape_map():
+            reader.get_tensor(name)
+    except _UNREADABLE as error:
+        return f"{prefix} cannot be read ({str(error).splitlines()[0][:200]})", None
+    return None, reader
