@@ -1,13 +1,18 @@
 """Who made what in a run: its components and artifacts, from the metadata store and `run.json`."""
 
 import dataclasses
+import logging
 import os
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
+from ml_metadata import errors as mlmd_errors
 from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 
-METADATA = "metadata.sqlite"
+from pipeline.runners import store
+from schemas import errors
+
+METADATA = store.FILE
 _STATES = {
     "complete": "done",
     "completed": "done",
@@ -68,9 +73,18 @@ def components(run_dir: str, run: Mapping[str, Any]) -> List[Component]:
 
     Args:
       run_dir: the folder.
-      run: what `run.json` says, which completes the metadata store.
+      run: what `run.json` says, which completes the metadata store, and takes its place where that cannot be read.
+
+    Raises:
+      errors.InputError: if the metadata store cannot be read, and `run` names no components.
     """
-    found = {component.id: component for component in _lineage(os.path.join(run_dir, METADATA))}
+    try:
+        found = {component.id: component for component in _lineage(os.path.join(run_dir, store.FILE))}
+    except errors.InputError:
+        if not run.get("components"):
+            raise
+        logging.getLogger("footfall").exception("what was made is not known")
+        found = {}
     order: List[str] = []
     for item in run.get("components") or ():
         state = _STATES.get(str(item.get("state", "")).lower(), WAITING)
@@ -88,31 +102,35 @@ def components(run_dir: str, run: Mapping[str, Any]) -> List[Component]:
 def _lineage(database: str) -> List[Component]:
     if not os.path.exists(database):
         return []
-    config = metadata_store_pb2.ConnectionConfig()
-    config.sqlite.filename_uri = database
-    config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READONLY
-    store = metadata_store.MetadataStore(config)
-    runs = store.get_contexts_by_type("pipeline_run")
+    try:
+        opened = metadata_store.MetadataStore(store.connection(database, readonly=True))
+        runs = opened.get_contexts_by_type("pipeline_run")
+    except (RuntimeError, mlmd_errors.StatusError) as error:
+        raise errors.InputError(
+            f"{database}: cannot be read ({str(error).splitlines()[0][:200]}); if it is lost, the next run of the "
+            "experiment keeps this folder's content aside, and makes all anew"
+        ) from error
     if not runs:
         return []
-    newest = max(runs, key=lambda context: (context.create_time_since_epoch, context.id))
-    executions = sorted(store.get_executions_by_context(newest.id), key=lambda execution: execution.id)
+    # By number: a clock may have gone back since.
+    newest = max(runs, key=lambda context: context.id)
+    executions = sorted(opened.get_executions_by_context(newest.id), key=lambda execution: execution.id)
     events = (
-        store.get_events_by_execution_ids([execution.id for execution in executions]) if executions else []
+        opened.get_events_by_execution_ids([execution.id for execution in executions]) if executions else []
     )
     wanted = sorted({event.artifact_id for event in events})
-    artifacts = {artifact.id: artifact for artifact in (store.get_artifacts_by_id(wanted) if wanted else ())}
-    types = {kind.id: kind.name for kind in store.get_artifact_types()}
+    artifacts = {artifact.id: artifact for artifact in (opened.get_artifacts_by_id(wanted) if wanted else ())}
+    types = {kind.id: kind.name for kind in opened.get_artifact_types()}
 
     components: Dict[str, Component] = {}
     for execution in executions:  # by id, so that a second attempt replaces the first
         component = Component(
-            id=_node_id(store, execution),
+            id=_node_id(opened, execution),
             state=_STATES[metadata_store_pb2.Execution.State.Name(execution.last_known_state).lower()]
             if execution.last_known_state
             else "interrupted",
             type=execution.type,
-            seconds=(execution.last_update_time_since_epoch - execution.create_time_since_epoch) / 1000,
+            seconds=max(execution.last_update_time_since_epoch - execution.create_time_since_epoch, 0) / 1000,
         )
         for event in events:
             if event.execution_id != execution.id:
@@ -135,8 +153,8 @@ def _lineage(database: str) -> List[Component]:
     return list(components.values())
 
 
-def _node_id(store: metadata_store.MetadataStore, execution: metadata_store_pb2.Execution) -> str:
-    for context in store.get_contexts_by_execution(execution.id):
+def _node_id(opened: metadata_store.MetadataStore, execution: metadata_store_pb2.Execution) -> str:
+    for context in opened.get_contexts_by_execution(execution.id):
         if context.type == "node":
             return context.name.rsplit(".", 1)[-1]
     return execution.type.rsplit(".", 1)[-1]

@@ -196,7 +196,9 @@ def quiet(log_path: str) -> Iterator[TextIO]:
             yield screen
     finally:
         for stream in (sys.stdout, sys.stderr):
-            stream.flush()
+            # On a full disk the rest of the log is lost, but not what the run says of that on the screen.
+            with contextlib.suppress(OSError):
+                stream.flush()
         os.dup2(saved[0], 1)
         os.dup2(saved[1], 2)
         for descriptor in (*saved, log):

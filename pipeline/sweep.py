@@ -23,6 +23,7 @@ import yaml
 
 from components.evaluator import spec as evaluator_spec
 from pipeline import config, lineage, progress
+from pipeline.runners import folder as run_folder
 from pipeline.runners import local
 from schemas import errors
 from trainer import search as search_lib
@@ -272,7 +273,7 @@ class Sweep:
         if listed is not None:
             self._check(listed)
         log_path = os.path.join(self.folder, "log.txt")
-        with local.locked(self.folder), progress.quiet(log_path) as screen:
+        with run_folder.at_work(self.folder, print), progress.quiet(log_path) as screen:
             count = len(points)
             screen.write(f"{base.name}: {count} point(s), {len(seeds)} seed(s) each: {self.folder}\n")
             names = [_step(number, seed) for number in range(count) for seed in seeds]
@@ -444,11 +445,14 @@ def _launch(experiment: config.Experiment, folder: str) -> None:
     import tensorflow as tf
     from tfx.orchestration.local import local_dag_runner
 
+    from pipeline.runners import cache
+
     # What a point before has left in this process would only take memory.
     tf.keras.backend.clear_session()
     absl_logging.set_verbosity(absl_logging.INFO)
     try:
-        local_dag_runner.LocalDagRunner().run(local.assemble(experiment, folder, push=False))
+        with cache.checked(folder):
+            local_dag_runner.LocalDagRunner().run(local.assemble(experiment, folder, push=False))
     finally:
         absl_logging.set_verbosity(absl_logging.WARNING)
 

@@ -2,35 +2,29 @@
 
 import contextlib
 import datetime
-import fcntl
 import json
 import logging
 import math
 import os
 import shlex
+import signal
 import sys
+import threading
 from typing import Any, Dict, Iterator, List, Optional, Sequence
+
+import yaml
 
 import schemas  # noqa: F401  selects Keras 2
 from pipeline import config, datasets, progress
+from pipeline.runners import folder
 from schemas import errors
 
 RUN = "run.json"
+EXPERIMENT = "experiment.yaml"
 
 
 class RunFailed(Exception):
     """A component failed; the message says which, why, and where the log is."""
-
-
-def folders(run_dir: str) -> Dict[str, str]:
-    """The places of a run's folder, by name."""
-    return {
-        "pipeline_root": os.path.join(run_dir, "pipeline_root"),
-        "metadata_path": os.path.join(run_dir, "metadata.sqlite"),
-        "checkpoint_root": os.path.join(run_dir, "checkpoints"),
-        "accepted_root": os.path.join(run_dir, "accepted_statistics"),
-        "serving_dir": os.path.join(run_dir, "serving"),
-    }
 
 
 def assemble(experiment: config.Experiment, run_dir: str, push: bool = True) -> Any:
@@ -45,7 +39,7 @@ def assemble(experiment: config.Experiment, run_dir: str, push: bool = True) -> 
 
     schema_path = window_schema.write(experiment, os.path.join(run_dir, "schema"))
     return pipeline.create_pipeline(
-        experiment, schema_path=schema_path, code=code.versions(), push=push, **folders(run_dir)
+        experiment, schema_path=schema_path, code=code.versions(), push=push, **folder.places(run_dir)
     )
 
 
@@ -107,28 +101,56 @@ def run(
     experiment = prepare(experiment, print)
     check_log(experiment, source)
     run_dir = os.path.abspath(run_dir)
-    with locked(run_dir):
-        with open(os.path.join(run_dir, "experiment.yaml"), "w", encoding="utf-8") as stream:
-            stream.write(experiment.to_yaml())
+    with folder.at_work(run_dir, print), _stopped_by_sigterm():
+        _check_same_kind(experiment, run_dir)
         log_path = os.path.join(run_dir, "log.txt")
-        with progress.quiet(log_path) as screen:
-            return _run(experiment, run_dir, screen, log_path, list(command or sys.argv))
+        try:
+            with open(os.path.join(run_dir, EXPERIMENT), "w", encoding="utf-8") as stream:
+                stream.write(experiment.to_yaml())
+            with progress.quiet(log_path) as screen:
+                return _run(experiment, run_dir, screen, log_path, list(command or sys.argv))
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            # Outside of components, which tell their own.
+            raise folder.unusable(run_dir, error) from error
 
 
 @contextlib.contextmanager
-def locked(run_dir: str) -> Iterator[None]:
-    """Makes a run's folder and keeps other runs out of it.
-
-    Raises:
-      errors.InputError: if a run is at work there.
-    """
-    os.makedirs(run_dir, exist_ok=True)
-    with open(os.path.join(run_dir, ".lock"), "w", encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise errors.InputError(f"{run_dir}: another run is at work in this folder") from None
+def _stopped_by_sigterm() -> Iterator[None]:
+    """Has SIGTERM stop a run as Ctrl-C does: with a line, what it started ended, and `run.json` written."""
+    if threading.current_thread() is not threading.main_thread():
         yield
+        return
+
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _check_same_kind(experiment: config.Experiment, run_dir: str) -> None:
+    """Refuses a folder whose last blessed model answers other questions; says if it was made from another log."""
+    try:
+        with open(os.path.join(run_dir, EXPERIMENT), encoding="utf-8") as stream:
+            before = yaml.safe_load(stream)
+        kind, log = before["window"]["kind"], before["log"]["path"]
+    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
+        return
+    if kind != experiment.window.kind:
+        raise errors.InputError(
+            f"{run_dir}: its runs are of window.kind {kind}, this experiment's is {experiment.window.kind}: the two "
+            "cannot be compared; give one of them another name, or choose another folder with --runs"
+        )
+    if log != experiment.log.path:
+        print(
+            f"{run_dir}: the run before read {log}, this one reads {experiment.log.path}; the gate compares with the "
+            "model that was blessed last, of whichever log"
+        )
 
 
 def _run(
@@ -140,52 +162,23 @@ def _run(
 ) -> Dict[str, Any]:
     screen.write(f"{experiment.name}: {run_dir}\n")
     screen.write("        loading TensorFlow, Beam and TFX\n")
-    # Here, since TensorFlow and TFX take their time, and say a lot.
-    from absl import logging as absl_logging
-    from tfx.orchestration.local import local_dag_runner
-    from tfx.orchestration.portable import launcher
-
-    absl_logging.set_verbosity(absl_logging.INFO)
-    dag = assemble(experiment, run_dir)
     state: Dict[str, Any] = {
         "command": shlex.join(command),
         "name": experiment.name,
         "started": _now(),
         "finished": None,
     }
-    failure: Optional[BaseException] = None
+    dag = assemble(experiment, run_dir)
     with progress.Progress([node.id for node in dag.components], screen) as shown:
-        original = launcher.Launcher.launch
-
-        def launch(self: Any) -> Any:
-            """The launcher's own, with its begin, end and error shown."""
-            shown.start(self._pipeline_node.node_info.id)
-            try:
-                info = original(self)
-            except Exception as error:
-                shown.finish(progress.FAILED, root_cause(error))
-                raise
-            # Without an execution, the driver found everything in the cache.
-            ran = info is not None and info.execution_id is not None and _executed(self, info)
-            shown.finish(progress.DONE if ran else progress.CACHED)
-            return info
-
-        launcher.Launcher.launch = launch
         try:
-            local_dag_runner.LocalDagRunner().run(dag)
-        except Exception as error:  # noqa: BLE001  whatever a component raises is reported, with its name
-            logging.getLogger("footfall").exception("the run failed")
-            failure = error
+            failure = _launch(dag, run_dir, shown)
         finally:
-            launcher.Launcher.launch = original
-            absl_logging.set_verbosity(absl_logging.WARNING)
             state["finished"] = _now()
             state["components"] = [
                 {"id": c.id, "state": c.state, "seconds": round(c.seconds, 1), "message": c.message}
                 for c in shown.components
             ]
-            with open(os.path.join(run_dir, RUN), "w", encoding="utf-8") as stream:
-                json.dump(state, stream, indent=1)
+            _write(os.path.join(run_dir, RUN), state, screen)
     from pipeline import report
 
     try:
@@ -193,14 +186,67 @@ def _run(
     except Exception as error:  # noqa: BLE001  a report must not hide how the run itself ended
         logging.getLogger("footfall").exception("no report")
         screen.write(f"no report: {error} (see {log_path})\n")
-    if failure is not None:
-        cause = input_error(failure)
-        if cause is not None:
-            raise cause
-        failed = next((c for c in state["components"] if c["state"] == progress.FAILED), None)
-        where = failed["id"] if failed else "the runner"
-        raise RunFailed(f"{where}: {root_cause(failure)} (log: {log_path})") from failure
-    return state
+    if failure is None:
+        return state
+    failed = next((c for c in state["components"] if c["state"] == progress.FAILED), None)
+    where = failed["id"] if failed else "the runner"
+    cause = input_error(failure)
+    if cause is not None:
+        raise cause
+    if disk_trouble(failure):
+        where = f"{run_dir}: {where}"
+    raise RunFailed(f"{where}: {root_cause(failure)} (log: {log_path})") from failure
+
+
+def _launch(dag: Any, run_dir: str, shown: progress.Progress) -> Optional[Exception]:
+    """Runs the components; what one of them raised, if one did."""
+    # Here, since TensorFlow and TFX take their time, and say a lot.
+    from absl import logging as absl_logging
+    from tfx.orchestration.local import local_dag_runner
+    from tfx.orchestration.portable import launcher
+
+    from pipeline.runners import cache
+
+    original = launcher.Launcher.launch
+
+    def launch(self: Any) -> Any:
+        """The launcher's own, with its begin, end and error shown."""
+        shown.start(self._pipeline_node.node_info.id)
+        try:
+            info = original(self)
+        except Exception as error:
+            shown.finish(progress.FAILED, root_cause(error))
+            raise
+        # Without an execution, the driver found everything in the cache.
+        ran = info is not None and info.execution_id is not None and _executed(self, info)
+        shown.finish(progress.DONE if ran else progress.CACHED)
+        return info
+
+    absl_logging.set_verbosity(absl_logging.INFO)
+    launcher.Launcher.launch = launch
+    try:
+        with cache.checked(run_dir):
+            local_dag_runner.LocalDagRunner().run(dag)
+    except Exception as error:  # noqa: BLE001  whatever a component raises is reported, with its name
+        logging.getLogger("footfall").exception("the run failed")
+        return error
+    finally:
+        launcher.Launcher.launch = original
+        absl_logging.set_verbosity(absl_logging.WARNING)
+    return None
+
+
+def _write(path: str, state: Dict[str, Any], screen: Any) -> None:
+    """Writes how a run went, whole or not at all; on a full disk, says so and leaves what was there."""
+    partial = f"{path}.partial"
+    try:
+        with open(partial, "w", encoding="utf-8") as stream:
+            json.dump(state, stream, indent=1)
+        os.replace(partial, path)
+    except OSError as error:
+        screen.write(f"{path}: cannot be written ({error.strerror})\n")
+        with contextlib.suppress(OSError):
+            os.unlink(partial)
 
 
 def _executed(launched: Any, info: Any) -> bool:
@@ -219,6 +265,29 @@ def _chain(error: BaseException) -> List[BaseException]:
     return chain
 
 
+# What operating system, SQLite and TensorFlow say of a disk that takes nothing more.
+_DISK_TROUBLE = {
+    "No space left on device": "the disk is full",
+    "database or disk is full": "the disk is full",
+    "Disk quota exceeded": "the disk quota is used up",
+    "File too large": "a file is larger than the disk or a limit allows",
+    "Read-only file system": "the disk is read-only",
+    "attempt to write a readonly database": "the metadata store is read-only",
+    "Input/output error": "the disk fails",
+    "disk I/O error": "the disk fails",
+}
+
+
+def disk_trouble(error: BaseException) -> Optional[str]:
+    """What is the matter with the disk, if that is behind an error."""
+    for link in _chain(error):
+        for words, meaning in _DISK_TROUBLE.items():
+            if words in str(link):
+                place = getattr(link, "filename", None)
+                return f"{meaning} ({words}{f': {place}' if place else ''}); what was finished is kept"
+    return None
+
+
 def input_error(error: BaseException) -> Optional[errors.InputError]:
     """The error of the user's input that is behind another one, if any."""
     for link in _chain(error):
@@ -233,7 +302,7 @@ def input_error(error: BaseException) -> Optional[errors.InputError]:
 
 def root_cause(error: BaseException) -> str:
     """An error in one line."""
-    known = input_error(error)
+    known = input_error(error) or disk_trouble(error)
     text = str(known or error).strip() or type(error).__name__
     return text if known else f"{type(error).__name__}: {text.splitlines()[0][:500]}"
 

@@ -1,0 +1,232 @@
+"""What a run takes from the cache after its folder was damaged: a chain of small components under TFX's own launcher."""
+
+import os
+import shutil
+
+import pytest
+from tfx import v1 as tfx
+from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
+from tfx.dsl.component.experimental.decorators import component
+from tfx.orchestration.local import local_dag_runner
+from tfx.types import standard_artifacts
+
+from components.pusher import executor as pusher
+from pipeline import lineage
+from pipeline.runners import cache, folder
+
+
+def _write(uri, text):
+    os.makedirs(uri, exist_ok=True)
+    # A file that is there already would be a part of what is made.
+    with open(os.path.join(uri, "content"), "x", encoding="utf-8") as stream:
+        stream.write(text)
+
+
+@component
+def Read(examples: OutputArtifact[standard_artifacts.Examples]):
+    _write(examples.uri, "windows")
+
+
+@component
+def Train(
+    examples: InputArtifact[standard_artifacts.Examples],
+    model: OutputArtifact[standard_artifacts.Model],
+    seed: Parameter[int],
+):
+    _write(model.uri, f"weights {seed}")
+    with open(os.path.join(model.uri, "saved_model.pb"), "w", encoding="utf-8") as stream:
+        stream.write("graph")
+
+
+@component
+def Bless(
+    model: InputArtifact[standard_artifacts.Model], blessing: OutputArtifact[standard_artifacts.ModelBlessing]
+):
+    _write(blessing.uri, "")
+    blessing.set_int_custom_property("blessed", 1)
+    blessing.set_int_custom_property("current_model_id", model.id)
+
+
+@component
+def Push(
+    model: InputArtifact[standard_artifacts.Model],
+    pushed_model: OutputArtifact[standard_artifacts.PushedModel],
+    base: Parameter[str],
+):
+    version = pusher.push(model.uri, base)
+    _write(pushed_model.uri, "weights")
+    pushed_model.set_int_custom_property("pushed", 1)
+    pushed_model.set_string_custom_property("pushed_destination", os.path.join(base, str(version)))
+
+
+class Run:
+    """A folder and the runs in it."""
+
+    def __init__(self, run_dir):
+        self.run_dir, self.base = run_dir, run_dir / "serving"
+
+    def __call__(self, seed=1):
+        read = Read()
+        train = Train(examples=read.outputs["examples"], seed=seed)
+        latest = tfx.dsl.Resolver(
+            strategy_class=tfx.dsl.experimental.LatestBlessedModelStrategy,
+            model=tfx.dsl.Channel(type=standard_artifacts.Model),
+            model_blessing=tfx.dsl.Channel(type=standard_artifacts.ModelBlessing),
+        ).with_id("Latest")
+        bless = Bless(model=train.outputs["model"])
+        bless.add_upstream_node(latest)
+        push = Push(model=train.outputs["model"], base=str(self.base))
+        places = folder.places(str(self.run_dir))
+        dag = tfx.dsl.Pipeline(
+            pipeline_name="run",
+            pipeline_root=places["pipeline_root"],
+            components=[read, train, latest, bless, push],
+            enable_cache=True,
+            metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
+                places["metadata_path"]
+            ),
+        )
+        with folder.at_work(str(self.run_dir), print), cache.checked(str(self.run_dir)):
+            local_dag_runner.LocalDagRunner().run(dag)
+        return {c.id: c.state for c in self.components()}
+
+    def components(self):
+        return lineage.components(str(self.run_dir), {})
+
+    def place(self, kind):
+        return next(a.uri for c in self.components() if not c.resolves for a in c.outputs if a.type == kind)
+
+    @property
+    def baseline(self):
+        (latest,) = (c for c in self.components() if c.id == "Latest")
+        return next((a.uri for a in latest.outputs if a.type == "Model"), None)
+
+
+ALL = ["Read", "Train", "Bless", "Push"]
+
+
+@pytest.fixture
+def run(tmp_path):
+    made = Run(tmp_path / "run")
+    assert made() == {name: "done" for name in [*ALL, "Latest"]}
+    return made
+
+
+def anew(states):
+    return [name for name in ALL if states[name] == "done"]
+
+
+def test_what_is_sound_is_cached(run):
+    assert anew(run()) == []
+
+
+@pytest.mark.parametrize(
+    "kind, made_again",
+    [
+        ("Examples", ALL),
+        ("Model", ["Train", "Bless", "Push"]),
+        ("ModelBlessing", ["Bless"]),
+        ("PushedModel", ["Push"]),
+    ],
+)
+@pytest.mark.parametrize("how", ["truncated", "gone"])
+def test_what_is_damaged_is_made_again_and_all_that_is_made_of_it(run, kind, made_again, how, caplog):
+    place = run.place(kind)
+    if how == "gone":
+        shutil.rmtree(place)
+    else:
+        # The same size: a blessing's file is empty, and something is added to that.
+        with open(os.path.join(place, "content"), "r+", encoding="utf-8") as stream:
+            stream.write("W")
+    with caplog.at_level("WARNING", "footfall.progress"):
+        assert anew(run()) == made_again
+    (said,) = [record.getMessage() for record in caplog.records if record.name == "footfall.progress"][:1]
+    assert place in said and ("is gone" if how == "gone" else "content") in said
+    assert run.place(kind) != place
+    assert anew(run()) == []
+
+
+def test_an_older_one_that_fits_is_taken(run):
+    """Of two executions with the same inputs, the newer's artifact is damaged."""
+    first = run.place("Model")
+    shutil.move(first, first + "-away")
+    run()
+    second = run.place("Model")
+    shutil.rmtree(second)
+    shutil.move(first + "-away", first)
+    # Abandoned is abandoned: what was found damaged is not trusted again, even if it comes back.
+    assert anew(run()) == ["Train", "Bless", "Push"] and run.place("Model") not in (first, second)
+
+
+def test_the_newest_blessed_model_that_fits_is_the_baseline(run, caplog):
+    first = run.place("Model")
+    run(seed=2)
+    second = run.place("Model")
+    run(seed=3)
+    assert run.baseline == second
+    third = run.place("Model")
+    os.truncate(os.path.join(third, "content"), 3)
+    with caplog.at_level("WARNING", "footfall.progress"):
+        run(seed=4)
+    assert run.baseline == second
+    assert f"{third}/content has 3 bytes" in caplog.text and "blessed model before" in caplog.text
+    for place in (second, run.place("Model"), first):
+        shutil.rmtree(place)
+    run(seed=5)
+    assert run.baseline is None
+
+
+@pytest.mark.parametrize("how", ["truncated", "gone", "older"])
+def test_a_push_that_is_no_longer_live_is_done_again(run, how):
+    (version,) = os.listdir(run.base)
+    if how == "truncated":
+        os.truncate(run.base / version / "content", 3)
+    elif how == "gone":
+        shutil.rmtree(run.base / version)
+    else:
+        run(seed=2)
+    assert anew(run()) == ["Push"]
+    newest = run.base / str(pusher.versions(str(run.base))[-1])
+    assert (newest / "content").read_text() == "weights 1"
+    assert anew(run()) == []
+
+
+def test_an_artifact_in_the_way_is_kept_and_no_part_of_the_new_one(run, caplog):
+    """The store is one of yesterday: it gives numbers anew that folders have already."""
+    shutil.copy(run.run_dir / "metadata.sqlite", run.run_dir.parent / "backup")
+    run(seed=2)
+    model = run.place("Model")
+    shutil.copy(run.run_dir.parent / "backup", run.run_dir / "metadata.sqlite")
+    with caplog.at_level("WARNING", "footfall.progress"):
+        assert anew(run(seed=3)) == ["Train", "Bless", "Push"]
+    assert run.place("Model") == model and "was there already" in caplog.text
+    with open(os.path.join(model, "content"), encoding="utf-8") as stream:
+        assert stream.read() == "weights 3"
+    with open(os.path.join(f"{model}.set-aside-1", "content"), encoding="utf-8") as stream:
+        assert stream.read() == "weights 2"
+
+
+def test_the_newest_run_is_the_last_one_whatever_the_clock_said(run):
+    import sqlite3
+
+    run(seed=2)
+    with sqlite3.connect(run.run_dir / "metadata.sqlite") as database:
+        # A day goes by twice: the second run comes before the first one by the clock.
+        database.execute(
+            "UPDATE Context SET create_time_since_epoch = create_time_since_epoch - 86400000 "
+            "WHERE id = (SELECT max(id) FROM Context WHERE type_id = "
+            "(SELECT id FROM Type WHERE name = 'pipeline_run'))"
+        )
+    with open(os.path.join(run.place("Model"), "content"), encoding="utf-8") as stream:
+        assert stream.read() == "weights 2"
+
+
+def test_tfx_is_as_it_was_afterwards(run):
+    from tfx.orchestration.portable import cache_utils, launcher, outputs_utils
+
+    for function in (
+        cache_utils.get_cached_outputs,
+        launcher.Launcher._publish_successful_execution,
+        outputs_utils.make_output_dirs,
+    ):
+        assert function.__module__.startswith("tfx.")

@@ -1,0 +1,128 @@
+"""How a run tells what went wrong with its disk, its folder and its end."""
+
+import errno
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from pipeline import config
+from pipeline.runners import local
+from schemas import errors
+
+
+@pytest.mark.parametrize(
+    "error, said",
+    [
+        (
+            OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/a/b"),
+            "the disk is full (No space left on device: /a/b)",
+        ),
+        (RuntimeError("Error when executing query: database or disk is full"), "the disk is full (database"),
+        (
+            RuntimeError("/x/part-0; No space left on device [[node Save]]\nmore"),
+            "the disk is full (No space",
+        ),
+        (
+            OSError(errno.EFBIG, os.strerror(errno.EFBIG), "/a/b"),
+            "a file is larger than the disk or a limit allows",
+        ),
+        (
+            OSError(errno.EROFS, os.strerror(errno.EROFS), "/a/b"),
+            "the disk is read-only (Read-only file system: /a/b)",
+        ),
+        (OSError(errno.EDQUOT, os.strerror(errno.EDQUOT)), "the disk quota is used up (Disk quota exceeded)"),
+    ],
+)
+def test_trouble_with_the_disk_is_named_whoever_says_it(error, said):
+    later = RuntimeError("the execution failed")
+    later.__cause__ = error
+    assert said in local.root_cause(later) and "\n" not in local.root_cause(later)
+
+
+def test_errors_of_input_and_others_are_what_they_are():
+    assert local.root_cause(errors.InputError("a.csv: Input/output error")) == "a.csv: Input/output error"
+    assert local.root_cause(ValueError("a\nb")) == "ValueError: a"
+
+
+def write(path, text):
+    path.write_text("before")
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, limit[1]))
+        return local._write(str(path), {"text": text}, sys.stdout)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_what_a_run_came_to_is_written_as_a_whole_or_not_at_all(tmp_path, capsys):
+    path = tmp_path / "run.json"
+    write(path, "short")
+    assert json.loads(path.read_text()) == {"text": "short"}
+    write(path, "x" * 200)
+    assert path.read_text() == "before" and os.listdir(tmp_path) == ["run.json"]
+    assert capsys.readouterr().out == f"{path}: cannot be written (File too large)\n"
+
+
+@pytest.fixture
+def exposures(tmp_path):
+    """An experiment on exposures in a folder of its own, of which `experiment.yaml` is to be written."""
+    experiment = config.load(config.find("exposures-example"))
+    (tmp_path / "run").mkdir()
+    return experiment, tmp_path / "run"
+
+
+def test_two_kinds_of_experiment_have_no_folder_in_common(exposures):
+    experiment, run_dir = exposures
+    before = yaml.safe_load(experiment.to_yaml())
+    before["window"]["kind"] = "next"
+    (run_dir / local.EXPERIMENT).write_text(yaml.safe_dump(before))
+    with pytest.raises(
+        errors.InputError, match="runs are of window.kind next, this experiment's is exposure"
+    ) as found:
+        local._check_same_kind(experiment, str(run_dir))
+    assert str(found.value).startswith(f"{run_dir}: ")
+
+
+def test_another_log_in_the_same_folder_is_said(exposures, capsys):
+    experiment, run_dir = exposures
+    (run_dir / local.EXPERIMENT).write_text(experiment.to_yaml())
+    local._check_same_kind(experiment, str(run_dir))
+    assert not capsys.readouterr().out
+    (run_dir / local.EXPERIMENT).write_text(experiment.to_yaml().replace(experiment.log.path, "other.csv"))
+    local._check_same_kind(experiment, str(run_dir))
+    assert f"the run before read other.csv, this one reads {experiment.log.path}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("text", ["", "window: 3", "- a", "{", "\0"])
+def test_a_damaged_experiment_file_of_before_is_no_hindrance(exposures, text):
+    experiment, run_dir = exposures
+    (run_dir / local.EXPERIMENT).write_text(text)
+    local._check_same_kind(experiment, str(run_dir))
+
+
+def test_sigterm_stops_a_run_as_ctrl_c_does():
+    program = """
+import os, signal, time
+from pipeline.runners import local
+try:
+    with local._stopped_by_sigterm():
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+except KeyboardInterrupt:
+    print("stopped", flush=True)
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.stdout == "stopped\n"
+    # Afterwards the signal is what it was.
+    assert done.returncode == -signal.SIGTERM and done.stderr == ""
