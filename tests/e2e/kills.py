@@ -1,0 +1,143 @@
+"""Runs an experiment again and again in forks of one process, each of which kills itself at a given point.
+
+    python -m tests.e2e.kills FOLDER
+
+A process of its own: TFX is imported once, and TensorFlow has not been started when it forks.
+"""
+
+import json
+import os
+import pathlib
+import signal
+import sys
+import threading
+import time
+from typing import Any, Callable, Optional
+
+WHOLE, KILLED = "whole", "killed"
+# The points of a run in their order: a component, and what it is at.
+KILLS = (
+    "BehaviorExampleGen",
+    "ImportSchemaGen",
+    "LatestBlessedModel",
+    "StatisticsGen",
+    "ExampleValidator",
+    "AnomalyGate",
+    "Transform",
+    "Tuner: a trial is done",
+    "Trainer: an epoch is done",
+    "Trainer: the model is trained",
+    "Evaluator",
+    "ServerValidator: the server is up",
+    "Pusher: the version is not in place",
+    "Pusher: the version is in place",
+)
+
+
+def component_of(point: str) -> str:
+    """The component that a point is in."""
+    return point.split(":")[0]
+
+
+def _die(*_: Any, **__: Any) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(60)
+
+
+def _before(owner: Any, name: str) -> None:
+    setattr(owner, name, _die)
+
+
+def _after(owner: Any, name: str) -> None:
+    original = getattr(owner, name)
+    setattr(owner, name, lambda *args, **kwargs: (original(*args, **kwargs), _die()))
+
+
+def _as_it_writes(name: str, root: pathlib.Path) -> None:
+    """Dies as soon as a component has begun to write, and at the latest when it has all written but not said so."""
+    from tfx.orchestration.portable import launcher
+
+    publish = launcher.Launcher._publish_successful_execution
+
+    def publish_or_die(self: Any, *args: Any, **kwargs: Any) -> None:
+        if self._pipeline_node.node_info.id == name:
+            _die()
+        publish(self, *args, **kwargs)
+
+    launcher.Launcher._publish_successful_execution = publish_or_die
+
+    def watch() -> None:
+        while not any(path.is_file() for path in (root / name).glob("[!.]*/**/*")):
+            time.sleep(0.005)
+        _die()
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _arm(point: str, run_dir: pathlib.Path) -> None:
+    """Has this process kill itself at a point."""
+    from tfx.orchestration.portable import resolver_node_handler
+
+    from components.infra_validator import executor as infra_validator
+    from components.pusher import executor as pusher
+    from trainer import task, tuner
+    from trainer.loops import fit
+
+    special: dict[str, Callable[[], None]] = {
+        "LatestBlessedModel": lambda: _before(resolver_node_handler.ResolverNodeHandler, "run"),
+        "Tuner: a trial is done": lambda: _after(tuner, "_write"),
+        "Trainer: an epoch is done": lambda: _after(fit.Loop, "_save"),
+        "Trainer: the model is trained": lambda: _before(task.export, "export_model"),
+        "ServerValidator: the server is up": lambda: _before(infra_validator, "_ask"),
+        "Pusher: the version is not in place": lambda: _before(pusher, "_sync"),
+        "Pusher: the version is in place": lambda: _after(pusher, "push"),
+    }
+    special.get(point, lambda: _as_it_writes(point, run_dir / "pipeline_root"))()
+
+
+def _run(folder: pathlib.Path, name: str, point: Optional[str]) -> int:
+    """A run in a fork; how it ended, as `os.waitstatus_to_exitcode` says."""
+    from pipeline import config
+    from pipeline.runners import local
+
+    sys.stdout.flush()
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    code = 1
+    try:
+        run_dir = folder / name / "walk"
+        if point is not None:
+            _arm(point, run_dir)
+        path = str(folder / "walk.yaml")
+        local.run(config.load(path), str(run_dir), path, ["footfall", "run", path])
+        code = 0
+    finally:
+        sys.stdout.flush()
+        os._exit(code)
+
+
+def main() -> None:
+    """Runs it as a whole, then with a kill at every point; prints a line for each: the point and how it ended."""
+    import schemas  # noqa: F401  selects Keras 2
+
+    # All that a run imports, once.
+    from pipeline import pipeline, report  # noqa: F401
+    from pipeline.runners import cache  # noqa: F401
+    from trainer import tuner  # noqa: F401
+
+    folder = pathlib.Path(sys.argv[1])
+    for name, point in ((WHOLE, None), *((KILLED, kill) for kill in KILLS), (KILLED, None)):
+        with open(folder / f"{name}.txt", "a", encoding="utf-8") as stream:
+            os.dup2(stream.fileno(), 2)
+            saved = os.dup(1)
+            os.dup2(stream.fileno(), 1)
+            print(f"== {point}", flush=True)
+            start = time.monotonic()
+            code = _run(folder, name, point)
+            os.dup2(saved, 1)
+        print(json.dumps([name, point, code, round(time.monotonic() - start, 1)]), flush=True)
+
+
+if __name__ == "__main__":
+    main()
