@@ -5,7 +5,6 @@ import json
 import os
 import shlex
 import sys
-import time
 import warnings
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
@@ -47,7 +46,7 @@ def execute(arguments: Optional[Sequence[str]] = None) -> int:
         return 2
     except BrokenPipeError:
         return 1
-    except (PermissionError, FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+    except OSError as error:
         if not error.filename:
             raise
         print(f"footfall: {error.filename}: {error.strerror}", file=sys.stderr)
@@ -271,18 +270,26 @@ def _run(options: argparse.Namespace) -> int:
     if options.runs != "runs":
         command += ["--runs", options.runs]
     run_dir = os.path.join(options.runs, experiment.name)
-    started = time.time()
+    before = _report_there(run_dir)
     try:
         return _run_experiment(experiment, path, run_dir, command)
     finally:
-        _say_report(run_dir, started)
+        _say_report(run_dir, before)
 
 
-def _say_report(run_dir: str, since: float = 0.0) -> None:
-    """Names a report, unless it is of another run before."""
-    path = os.path.abspath(os.path.join(run_dir, "report.html"))
-    if os.path.exists(path) and os.path.getmtime(path) >= since - 1:
-        print(f"Report: {path}")
+def _report_there(run_dir: str) -> Optional[Tuple[int, int]]:
+    """What tells a folder's report from another one: no time of now, since clocks go back."""
+    try:
+        found = os.stat(os.path.join(run_dir, "report.html"))
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino
+
+
+def _say_report(run_dir: str, before: Optional[Tuple[int, int]] = None) -> None:
+    """Names a report, unless it is the one that was there before the run."""
+    if _report_there(run_dir) not in (None, before):
+        print(f"Report: {os.path.abspath(os.path.join(run_dir, 'report.html'))}")
 
 
 def _run_experiment(experiment: Any, path: str, run_dir: str, command: List[str]) -> int:

@@ -173,3 +173,16 @@ def test_version_names_the_stack(capsys):
     assert re.fullmatch(
         r"footfall \d+\.\d+\.\d+ \(tfx 1\.\d+\.\d+, tensorflow 2\.\d+\.\d+, .*\)\n", capsys.readouterr().out
     )
+
+
+def test_a_report_is_named_if_the_run_wrote_it_whatever_the_clock_says(tmp_path, capsys):
+    report = tmp_path / "report.html"
+    cli._say_report(str(tmp_path), cli._report_there(str(tmp_path)))
+    report.write_text("of the run before")
+    before = cli._report_there(str(tmp_path))
+    cli._say_report(str(tmp_path), before)
+    assert capsys.readouterr().out == ""
+    report.write_text("of this one")
+    os.utime(report, (1, 1))
+    cli._say_report(str(tmp_path), before)
+    assert capsys.readouterr().out == f"Report: {report}\n"
