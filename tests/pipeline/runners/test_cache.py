@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 
 import pytest
 from tfx import v1 as tfx
@@ -12,7 +13,9 @@ from tfx.types import standard_artifacts
 
 from components.pusher import executor as pusher
 from pipeline import lineage
-from pipeline.runners import cache, folder
+from pipeline.runners import cache, folder, local
+from schemas import errors
+from tests.pipeline.runners.conftest import fill_disk
 
 
 def _write(uri, text):
@@ -219,6 +222,30 @@ def test_the_newest_run_is_the_last_one_whatever_the_clock_said(run):
         )
     with open(os.path.join(run.place("Model"), "content"), encoding="utf-8") as stream:
         assert stream.read() == "weights 2"
+
+
+def test_a_disk_that_gets_full_leaves_nothing_that_looks_finished(small_disk, monkeypatch):
+    """Not even the metadata store can be told."""
+    place, _ = small_disk
+    run, write = Run(place / "run"), _write
+
+    def write_until_it_is_full(uri, text):
+        write(uri, text)
+        if text.startswith("weights"):
+            fill_disk(place)
+            with open(os.path.join(uri, "more"), "w", encoding="utf-8") as stream:
+                stream.write("x" * 9000)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sys.modules[__name__], "_write", write_until_it_is_full)
+        with pytest.raises(Exception) as full:
+            run()
+    assert "the disk is full" in local.root_cause(full.value)
+    with pytest.raises(errors.InputError, match="free some space"):
+        run()
+    (place / "filler").unlink()
+    assert anew(run()) == ["Train", "Bless", "Push"]
+    assert sorted(os.listdir(run.place("Model"))) == ["content", "saved_model.pb"] and anew(run()) == []
 
 
 def test_tfx_is_as_it_was_afterwards(run):

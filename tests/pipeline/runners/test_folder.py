@@ -1,6 +1,5 @@
 """A run's folder: one run at a time, nothing left of killed ones, and one line where it cannot be used."""
 
-import errno
 import os
 import shutil
 import subprocess
@@ -13,6 +12,7 @@ import pytest
 
 from pipeline.runners import folder, store
 from schemas import errors
+from tests.pipeline.runners.conftest import fill_disk
 
 RUNNING, COMPLETE = metadata_store_pb2.Execution.RUNNING, metadata_store_pb2.Execution.COMPLETE
 
@@ -150,30 +150,10 @@ def test_a_file_in_the_folders_place_is_one_line(tmp_path, made):
     assert str(place.parent) in str(found.value) and "\n" not in str(found.value)
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A disk of 1 MB, mounted; a function mounts it anew with options."""
-    place = tmp_path / "disk"
-    place.mkdir()
-
-    def mount(*options):
-        command = ["mount", "-t", "tmpfs", "-o", ",".join(("size=1m", *options)), "tmpfs", str(place)]
-        if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode:
-            pytest.skip("needs the right to mount a tmpfs")
-
-    mount()
-    yield place, mount
-    subprocess.run(["umount", str(place)], check=True)
-
-
 def test_a_full_disk_is_one_line_and_what_is_there_stays(small_disk, run_dir):
     place, _ = small_disk
     shutil.copytree(run_dir, place / "walk")
-    with open(place / "filler", "wb", buffering=0) as stream:
-        with pytest.raises(OSError) as full:
-            while True:
-                stream.write(b"x" * 4096)
-    assert full.value.errno == errno.ENOSPC
+    fill_disk(place)
     with pytest.raises(errors.InputError, match=r"No space left on device\): free some space") as found:
         with folder.at_work(str(place / "walk"), refuse):
             pass
