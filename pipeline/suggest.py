@@ -13,10 +13,10 @@ MANY_REPEATS = 0.05
 
 def experiment(description: Dict[str, Any]) -> str:
     """An experiment file to start from, as YAML text, for a log that `describe` has seen."""
+    notes = [f"# Note: {sentence}." for sentence in description.get("notices", ())]
     median = description["history"].get("p50", 0)
     spread = description["start"] != description["end"]
     steps = list(description["steps"])
-    notes = []
     if steps:
         window = {"kind": "exposure", "steps": steps, "history": 20}
         learnt = {

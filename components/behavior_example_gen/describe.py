@@ -1,13 +1,14 @@
 """Profiles a log before a run, for `footfall data describe`: guesses its columns and the unit of its times."""
 
+import collections
 import dataclasses
 import re
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Counter, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 import pyarrow as pa
 
-from components.behavior_example_gen import profile, readers, shards, spec, splits
+from components.behavior_example_gen import notices, profile, readers, shards, spec, splits
 from components.behavior_example_gen.reading import blocks as blocks_lib
 from components.behavior_example_gen.reading import files, time_kinds
 from schemas import errors, names
@@ -92,12 +93,14 @@ def describe(path: str, log: Optional[spec.LogSpec] = None) -> Dict[str, Any]:
     if log is None:
         log = _guess_log(path)
     blocks, rejects, rows = [], [], 0
+    notes: Counter[Tuple[str, str]] = collections.Counter()
     for block in readers.read_all([path], log, _DESCRIBE_ROWS):
         batch = pa.Table.from_batches([block.batch])
         file = pa.array(np.full(batch.num_rows, block.source.index, np.int32))
         blocks.append(batch.append_column(blocks_lib.FILE, file))
         rejects.extend(block.rejects)
         rows += block.rows
+        notes.update(block.notes)
     if not sum(b.num_rows for b in blocks):
         first = f"; the first bad one: row {rejects[0].row}, {rejects[0].reason}" if rejects else ""
         raise errors.InputError(f"{path}: no usable row among {rows}{first}")
@@ -115,6 +118,11 @@ def describe(path: str, log: Optional[spec.LogSpec] = None) -> Dict[str, Any]:
         unused_columns=[column for column in _header(path, log) if column not in used],
         rows_read=rows,
         rejected=len(rejects),
+        notices=[
+            *notices.of_values(notes, log),
+            *notices.of_duplicates(found["duplicates"], found["events"], log),
+            *notices.of_user(found["implausible_user"], log),
+        ],
         rejected_examples=[dataclasses.asdict(r) for r in rejects[:5]],
         log=log.model_dump(mode="json", exclude_defaults=True),
     )

@@ -33,9 +33,11 @@ from tfx_bsl.coders import example_coder
 
 from components.behavior_example_gen import (
     checks,
+    duplicates,
     exposures,
     fingerprint,
     gathered,
+    notices,
     profile,
     readers,
     shards,
@@ -109,6 +111,7 @@ class _ReadReport:
     rejected: Dict[str, int] = dataclasses.field(default_factory=dict)
     reasons: Dict[str, int] = dataclasses.field(default_factory=dict)
     examples: List[blocks.Reject] = dataclasses.field(default_factory=list)
+    notes: Dict[Tuple[str, str], int] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def merged(cls, reports: Iterable["_ReadReport"]) -> "_ReadReport":
@@ -122,6 +125,7 @@ class _ReadReport:
                 (total.rows, report.rows),
                 (total.rejected, report.rejected),
                 (total.reasons, report.reasons),
+                (total.notes, report.notes),
             ):
                 for key, value in other.items():
                     mine[key] = mine.get(key, 0) + value
@@ -170,6 +174,8 @@ class _ReadAndScatter(beam.DoFn):
             rejected = None
             for block in readers.read(source, self._log):
                 self._report.rows[source.path] += block.rows
+                for key, count in block.notes.items():
+                    self._report.notes[key] = self._report.notes.get(key, 0) + count
                 if block.rejects:
                     rejected = rejected or stack.enter_context(fileio.open(self._rejected_path(source), "w"))
                     rejected.write("".join(reject.to_json() + "\n" for reject in block.rejects))
@@ -235,6 +241,62 @@ class _ReadAndScatter(beam.DoFn):
         )
 
 
+@dataclasses.dataclass(frozen=True)
+class _Shards:
+    """Where the events of each shard are: a batch of every file, or (`apart`) all of a file of its own."""
+
+    paths: Tuple[str, ...]
+    apart: bool = False
+
+    def read(self, shard: int) -> pa.Table:
+        if self.apart:
+            return _read_batch(self.paths[shard], 0)
+        return pa.concat_tables([_read_batch(path, shard) for path in self.paths])
+
+
+@dataclasses.dataclass
+class _DistinctReport:
+    """What `log.duplicates: drop` left out; mergeable."""
+
+    dropped: int = 0
+    item_counts: List[str] = dataclasses.field(default_factory=list)
+    histogram: Optional[TimeHistogram] = None
+
+    @classmethod
+    def merged(cls, reports: Iterable["_DistinctReport"]) -> "_DistinctReport":
+        reports = list(reports)
+        return cls(
+            sum(report.dropped for report in reports),
+            sorted(path for report in reports for path in report.item_counts),
+            TimeHistogram.merged(report.histogram for report in reports if report.histogram is not None),
+        )
+
+
+class _DropDuplicates(beam.DoFn):
+    """Brings a shard together, without events that are equal to an earlier one."""
+
+    def __init__(self, shards_at: _Shards, scratch: str, counts_items: bool):
+        self._shards, self._scratch, self._counts_items = shards_at, scratch, counts_items
+
+    def process(self, shard: int) -> Iterator[_DistinctReport]:
+        table = self._shards.read(shard)
+        repeated = duplicates.repeated(table, *shards.order(table))
+        left = table.filter(pa.array(~repeated))
+        _write_batches(_distinct_path(self._scratch, shard), left.schema, [left])
+        counted = []
+        if self._counts_items:
+            counted = [posixpath.join(self._scratch, f"distinct-items-{shard:06d}.arrow")]
+            items = _item_counts(left)
+            _write_batches(counted[0], items.schema, [items])
+        yield _DistinctReport(
+            int(repeated.sum()), counted, TimeHistogram.of(left.column(names.TIMESTAMP).to_numpy())
+        )
+
+
+def _distinct_path(scratch: str, shard: int) -> str:
+    return posixpath.join(scratch, f"distinct-{shard:06d}.arrow")
+
+
 @dataclasses.dataclass
 class _FilterReport:
     """What `log.filter` left out; mergeable."""
@@ -255,8 +317,8 @@ class _FilterReport:
 class _FilterShard(beam.DoFn):
     """Brings a shard together without the events of rare items and users."""
 
-    def __init__(self, scattered: Sequence[str], kept_items: str, min_user_events: int, scratch: str):
-        self._scattered, self._kept_path, self._scratch = scattered, kept_items, scratch
+    def __init__(self, shards_at: _Shards, kept_items: str, min_user_events: int, scratch: str):
+        self._shards, self._kept_path, self._scratch = shards_at, kept_items, scratch
         self._min_user_events = min_user_events
 
     def setup(self) -> None:
@@ -267,7 +329,7 @@ class _FilterShard(beam.DoFn):
             self._kept = pa.concat_arrays(chunks) if chunks else pa.array([], pa.binary())
 
     def process(self, shard: int) -> Iterator[_FilterReport]:
-        table = pa.concat_tables([_read_batch(path, shard) for path in self._scattered])
+        table = self._shards.read(shard)
         left, dropped = shards.drop_rare(table, self._kept, self._min_user_events)
         _write_batches(_filtered_path(self._scratch, shard), left.schema, [left])
         times = left.column(names.TIMESTAMP).to_numpy()
@@ -299,18 +361,15 @@ class _SortShard(beam.DoFn):
 
     def __init__(
         self,
-        scattered: Optional[Sequence[str]],
+        shards_at: _Shards,
         split: spec.SplitSpec,
         cuts: Optional[splits.Cuts],
         scratch: str,
     ):
-        self._scattered, self._split, self._cuts, self._scratch = scattered, split, cuts, scratch
+        self._shards, self._split, self._cuts, self._scratch = shards_at, split, cuts, scratch
 
     def process(self, shard: int) -> Iterator[Any]:
-        if self._scattered is None:
-            table = _read_batch(_filtered_path(self._scratch, shard), 0)
-        else:
-            table = pa.concat_tables([_read_batch(path, shard) for path in self._scattered])
+        table = self._shards.read(shard)
         if not table.num_rows:
             return
         events = shards.sort_events(table, self._split, self._cuts)
@@ -466,13 +525,20 @@ def run(
     try:
         report = _read(log, window, split, span, scratch, rejected_uri, make_pipeline)
         summary = _check_rejects(report, log, rejected_uri)
-        scattered: Optional[List[str]] = report.scattered
-        histogram, filtered = report.histogram, None
+        notices.check_labels(report.notes, log)
+        shards_at = _Shards(tuple(report.scattered))
+        histogram, item_counts, dropped, filtered = report.histogram, report.item_counts, 0, None
+        if log.duplicates == "drop":
+            distinct = _distinct(shards_at, window.shards, bool(log.filter), scratch, make_pipeline)
+            histogram, item_counts, dropped = distinct.histogram, distinct.item_counts, distinct.dropped
+            shards_at = _Shards(tuple(_distinct_path(scratch, s) for s in range(window.shards)), apart=True)
         if log.filter:
-            filtered, histogram = _filter(log.filter, report, window.shards, scratch, make_pipeline)
-            scattered = None
+            filtered, histogram = _filter(
+                log.filter, shards_at, item_counts, window.shards, scratch, make_pipeline
+            )
+            shards_at = _Shards(tuple(_filtered_path(scratch, s) for s in range(window.shards)), apart=True)
         cuts = _cuts(split, histogram, window)
-        counts, written = _window(scattered, window, split, cuts, examples_uri, scratch, make_pipeline)
+        counts, written = _window(shards_at, window, split, cuts, examples_uri, scratch, make_pipeline)
     finally:
         if fileio.exists(scratch):
             fileio.rmtree(scratch)
@@ -482,6 +548,7 @@ def run(
     result.update(
         rows=summary["rows"],
         rejected=summary["rejected"],
+        duplicates=dropped + counts.duplicates,
         filter=filtered,
         windows={name: written.get(name, 0) for name in (*names.SPLITS, "dropped")},
         exposures=found,
@@ -489,6 +556,12 @@ def run(
         if cuts
         else None,
     )
+    events = summary["rows"] - summary["rejected"] if dropped else counts.events
+    result["notices"] = [
+        *notices.of_values(report.notes, log),
+        *notices.of_duplicates(result["duplicates"], events, log),
+        *notices.of_user(result["implausible_user"], log),
+    ]
     _write(posixpath.join(profile_uri, "profile.json"), json.dumps(result, indent=1, ensure_ascii=False))
     _PROGRESS.info(
         "%s events of %s users on %s items; windows: %s",
@@ -499,6 +572,8 @@ def run(
     )
     if found:
         checks.tell_exposures(found, written, window)
+    for sentence in result["notices"]:
+        _PROGRESS.warning("%s", sentence)
     return result
 
 
@@ -511,8 +586,9 @@ def _read(
     rejected: str,
     make_pipeline: Any,
 ) -> _ReadReport:
-    # A share is one of the events that a filter has left.
-    cuts_by_share = "time" in split.by and isinstance(split.eval_from, float) and not log.filter
+    # A share is one of the events that are left of a filter and of duplicates.
+    cuts_by_share = "time" in split.by and isinstance(split.eval_from, float)
+    cuts_by_share = cuts_by_share and not log.filter and log.duplicates == "keep"
     sources = readers.find_sources(spans.find(log.path, log.spans, span), log)
     _PROGRESS.info("reading %d file(s)", len({s.path for s in sources}))
     return _gather(
@@ -529,8 +605,30 @@ def _read(
     )
 
 
+def _distinct(
+    shards_at: _Shards, shards: int, counts_items: bool, scratch: str, make_pipeline: Any
+) -> _DistinctReport:
+    """Writes the shards without events that are equal to an earlier one; tells how many these were."""
+    return _gather(
+        make_pipeline,
+        scratch,
+        lambda pipeline: (
+            pipeline
+            | "Shards" >> beam.Create(list(range(shards)))
+            | "Spread" >> beam.Reshuffle()
+            | "DropDuplicates" >> beam.ParDo(_DropDuplicates(shards_at, scratch, counts_items))
+        ),
+        _DistinctReport.merged,
+    )
+
+
 def _filter(
-    rule: spec.FilterSpec, report: _ReadReport, shards: int, scratch: str, make_pipeline: Any
+    rule: spec.FilterSpec,
+    shards_at: _Shards,
+    item_counts: Sequence[str],
+    shards: int,
+    scratch: str,
+    make_pipeline: Any,
 ) -> Tuple[Dict[str, int], TimeHistogram]:
     """Writes the shards without rare items and users; tells what was left out, and the times of the rest.
 
@@ -538,7 +636,7 @@ def _filter(
       errors.InputError: if nothing is left.
     """
     counts = _EMPTY_COUNTS
-    for path in report.item_counts:
+    for path in item_counts:
         counts = _added(counts, _read_batch(path, 0))
     kept = counts.filter(pc.greater_equal(counts.column("events"), rule.min_item_events)).select(["item"])
     kept_path = posixpath.join(scratch, "kept-items.arrow")
@@ -551,7 +649,7 @@ def _filter(
             | "Shards" >> beam.Create(list(range(shards)))
             | "Spread" >> beam.Reshuffle()
             | "FilterShard"
-            >> beam.ParDo(_FilterShard(report.scattered, kept_path, rule.min_user_events, scratch))
+            >> beam.ParDo(_FilterShard(shards_at, kept_path, rule.min_user_events, scratch))
         ),
         _FilterReport.merged,
     )
@@ -572,7 +670,7 @@ def _filter(
 
 
 # What pipelines bring back.
-_GATHERED = (_ReadReport, _FilterReport, TimeHistogram, blocks.Reject, profile.Counts)
+_GATHERED = (_ReadReport, _DistinctReport, _FilterReport, TimeHistogram, blocks.Reject, profile.Counts)
 
 
 def _gather(make_pipeline: Any, scratch: str, build: Any, merge: Any) -> Any:
@@ -641,7 +739,7 @@ def _cuts(
 
 
 def _window(
-    scattered: Optional[Sequence[str]],
+    shards_at: _Shards,
     window: spec.WindowSpec,
     split: spec.SplitSpec,
     cuts: Optional[splits.Cuts],
@@ -655,7 +753,7 @@ def _window(
             | "Shards" >> beam.Create(list(range(window.shards)))
             | "Spread" >> beam.Reshuffle()
             | "SortShard"
-            >> beam.ParDo(_SortShard(scattered, split, cuts, scratch)).with_outputs(
+            >> beam.ParDo(_SortShard(shards_at, split, cuts, scratch)).with_outputs(
                 _SortShard.COUNTS, main="sorted"
             )
         )

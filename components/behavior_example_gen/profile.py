@@ -3,13 +3,13 @@
 import collections
 import dataclasses
 import datetime
-from typing import Any, Dict, Iterable, Optional
+from typing import Any, Dict, Iterable, Optional, Tuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.behavior_example_gen import shards, slices, splits
+from components.behavior_example_gen import notices, shards, slices, splits
 from schemas import names
 
 _QUANTILES = (0, 25, 50, 75, 95, 100)
@@ -23,7 +23,8 @@ class Counts:
     """Mergeable counts of a shard (or of all of them).
 
     `items` has columns item, events, train; the `user_*` count users by their number of
-    events, in the whole log and in training.
+    events, in the whole log and in training. `heaviest` is the user with the most events (the first by id
+    of several), `duplicates` counts events that are equal to an earlier one.
     """
 
     items: pa.Table
@@ -35,6 +36,8 @@ class Counts:
     end: Optional[int] = None
     behaviors: Dict[str, int] = dataclasses.field(default_factory=dict)
     scenes: Dict[str, int] = dataclasses.field(default_factory=dict)
+    heaviest: Optional[str] = None
+    duplicates: int = 0
 
 
 def count(events: shards.Events) -> Counts:
@@ -67,6 +70,8 @@ def count(events: shards.Events) -> Counts:
         end=int(times.max()),
         behaviors=_values(events, names.BEHAVIOR),
         scenes=_values(events, names.SCENE),
+        heaviest=events.column(names.USER_ID)[int(events.starts[np.argmax(per_user)])].as_py().decode("utf-8"),
+        duplicates=events.duplicates,
     )
 
 
@@ -108,7 +113,16 @@ def merge(parts: Iterable[Counts]) -> Counts:
         end=max(ends, default=None),
         behaviors=added("behaviors"),
         scenes=added("scenes"),
+        heaviest=min((p for p in parts if p.heaviest is not None), key=_by_heaviest).heaviest
+        if any(p.heaviest is not None for p in parts)
+        else None,
+        duplicates=sum(p.duplicates for p in parts),
     )
+
+
+def _by_heaviest(counts: Counts) -> Tuple[int, str]:
+    assert counts.heaviest is not None
+    return -max(counts.user_events), counts.heaviest
 
 
 def popularity(counts: Counts) -> slices.Popularity:
@@ -160,5 +174,14 @@ def summary(counts: Counts) -> Dict[str, Any]:
         "scenes": dict(sorted(counts.scenes.items(), key=lambda kv: -kv[1])[:100]),
         "tail_share": float(sizes[sizes < threshold].sum() / max(1, counts.events)),
         "tie_share": counts.ties / max(1, counts.events),
+        "duplicates": counts.duplicates,
+        "implausible_user": _implausible(counts),
         "history": {f"p{q}": float(np.percentile(sizes, q)) for q in _QUANTILES} if len(sizes) else {},
     }
+
+
+def _implausible(counts: Counts) -> Optional[Dict[str, Any]]:
+    """The user with the most events, if it may stand for nobody; see `notices.implausible_user`."""
+    if counts.heaviest is None:
+        return None
+    return notices.implausible_user(counts.heaviest, max(counts.user_events), counts.user_events)

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.behavior_example_gen import spec, splits
+from components.behavior_example_gen import duplicates, spec, splits
 from components.behavior_example_gen.reading import blocks
 from schemas import errors, names
 
@@ -49,11 +49,13 @@ def mix(values: np.ndarray) -> np.ndarray:
 class Events:
     """The events of a shard, sorted by user and time, ties in the order of the log.
 
-    `table` holds the columns of a block and `ROLE`; `starts` is `[U + 1]`.
+    `table` holds the columns of a block and `ROLE`; `starts` is `[U + 1]`. `duplicates` counts the events that are
+    equal to an earlier one in all columns.
     """
 
     table: pa.RecordBatch
     starts: np.ndarray
+    duplicates: int = 0
 
     def column(self, name: str) -> pa.Array:
         return self.table.column(self.table.schema.get_field_index(name))
@@ -72,6 +74,27 @@ class Events:
         return before[self.starts[1:]] - before[self.starts[:-1]]
 
 
+def order(table: pa.Table) -> Tuple[np.ndarray, np.ndarray]:
+    """The rows of a shard by user and time, ties in the order of the log, and the code of each row's user: `[N]`.
+
+    Users are ordered by id, not by first appearance: the order of the files must not show in the output.
+
+    Args:
+      table: the columns of `blocks.Block`, and `blocks.FILE`.
+    """
+    codes = _codes(table.column(names.USER_ID))
+    sequence = np.lexsort(
+        (
+            table.column(blocks.ROW).to_numpy(),
+            table.column(blocks.FILE).to_numpy(),
+            table.column(blocks.NANOS).to_numpy(),
+            table.column(names.TIMESTAMP).to_numpy(),
+            codes,
+        )
+    )
+    return sequence, codes
+
+
 def sort_events(table: pa.Table, split: spec.SplitSpec, cuts: Optional[splits.Cuts]) -> Events:
     """Sorts a shard and gives every event its role.
 
@@ -82,21 +105,11 @@ def sort_events(table: pa.Table, split: spec.SplitSpec, cuts: Optional[splits.Cu
       errors.InputError: if targets are asked by behaviour of a log without behaviours.
     """
     table = table.combine_chunks()
-    users = table.column(names.USER_ID)
-    codes = _codes(users)
-    order = np.lexsort(
-        (
-            table.column(blocks.ROW).to_numpy(),
-            table.column(blocks.FILE).to_numpy(),
-            # These tell events of one ms apart.
-            table.column(blocks.NANOS).to_numpy(),
-            table.column(names.TIMESTAMP).to_numpy(),
-            codes,
-        )
-    )
-    sorted_codes = codes[order]
-    starts = np.concatenate([[0], np.flatnonzero(np.diff(sorted_codes)) + 1, [len(order)]]).astype(np.int64)
-    table = table.drop([blocks.ROW, blocks.FILE, blocks.NANOS]).take(pa.array(order)).combine_chunks()
+    sequence, codes = order(table)
+    changes = np.flatnonzero(np.diff(codes[sequence])) + 1
+    starts = np.concatenate([[0], changes, [len(sequence)]]).astype(np.int64)
+    copies = int(duplicates.repeated(table, sequence, codes).sum())
+    table = table.drop([blocks.ROW, blocks.FILE, blocks.NANOS]).take(pa.array(sequence)).combine_chunks()
     (batch,) = table.to_batches(max_chunksize=None) if table.num_rows else (_empty(table.schema),)
     user_hash = hash_ids(
         batch.column(batch.schema.get_field_index(names.USER_ID)).take(pa.array(starts[:-1]))
@@ -105,7 +118,7 @@ def sort_events(table: pa.Table, split: spec.SplitSpec, cuts: Optional[splits.Cu
     roles = splits.assign_roles(starts, times, user_hash, split, cuts, _wanted(batch, split))
     columns = {field.name: batch.column(i) for i, field in enumerate(batch.schema)}
     columns[ROLE] = pa.array(roles)
-    return Events(pa.RecordBatch.from_arrays(list(columns.values()), list(columns)), starts)
+    return Events(pa.RecordBatch.from_arrays(list(columns.values()), list(columns)), starts, copies)
 
 
 def _wanted(batch: pa.RecordBatch, split: spec.SplitSpec) -> Optional[np.ndarray]:

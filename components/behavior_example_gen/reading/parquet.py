@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from components.behavior_example_gen import spec
-from components.behavior_example_gen.reading import blocks, columns, files
+from components.behavior_example_gen.reading import blocks, columns, failures, files
 from schemas import errors
 
 _BLOCK_ROWS = 1 << 19
@@ -26,7 +26,7 @@ def sources(path: str, index: int, log: spec.LogSpec) -> List[files.Source]:
         try:
             parquet = pyarrow.parquet.ParquetFile(stream)
         except pa.ArrowInvalid as error:
-            raise errors.InputError(f"{path}: not a Parquet file ({error})") from error
+            raise errors.InputError(f"{path}: not a Parquet file ({failures.reason(error)})") from error
         columns.check(parquet.schema_arrow.names, log, path)
         found, row = [], 1
         for group in range(parquet.num_row_groups):
@@ -46,13 +46,39 @@ def header(path: str, log: spec.LogSpec) -> List[str]:
 
 
 def read(source: files.Source, log: spec.LogSpec) -> blocks.Pieces:
-    """Reads a row group; see `blocks.Piece`."""
+    """Reads a row group; see `blocks.Piece`.
+
+    Raises:
+      errors.InputError: if it cannot be read, with the columns that it is due to.
+    """
     if source.row_group is None:
         return
     row = source.first_row
     with files.open_file(source.path) as stream:
         parquet = pyarrow.parquet.ParquetFile(stream)
         columns = list(dict.fromkeys(log.columns.wanted().values()))
-        for batch in parquet.iter_batches(_BLOCK_ROWS, [source.row_group], columns, use_threads=False):
+        batches = parquet.iter_batches(_BLOCK_ROWS, [source.row_group], columns, use_threads=False)
+        while True:
+            try:
+                batch = next(batches, None)
+            except (pa.ArrowException, OSError) as error:
+                raise errors.InputError(
+                    f"{source.path}: {_broken(parquet, source, columns)}not readable as parquet "
+                    f"({failures.reason(error)}), in row group {source.row_group} (from row {source.first_row}); "
+                    f"is the file whole?"
+                ) from error
+            if batch is None:
+                return
             yield pa.Table.from_batches([batch]), np.arange(row, row + batch.num_rows, dtype=np.int64), []
             row += batch.num_rows
+
+
+def _broken(parquet: pyarrow.parquet.ParquetFile, source: files.Source, columns: List[str]) -> str:
+    """The columns of a row group that cannot be read, for a message; empty if each can be read alone."""
+    found = []
+    for name in columns:
+        try:
+            parquet.read_row_group(source.row_group, [name], use_threads=False)
+        except (pa.ArrowException, OSError):
+            found.append(repr(name))
+    return f"column {', '.join(found)} " if found else ""
