@@ -178,6 +178,14 @@ class _Piece:
         return found
 
 
+def _shown(value: pa.Scalar) -> object:
+    try:
+        return value.as_py()
+    except UnicodeDecodeError:
+        # Text that is none.
+        return value.as_buffer().to_pybytes()
+
+
 def block(
     source: files.Source, table: pa.Table, rows: np.ndarray, rejects: List[blocks.Reject], log: spec.LogSpec
 ) -> blocks.Block:
@@ -197,7 +205,7 @@ def block(
     bad = piece.reasons.bad()
     for index, reason in bad:
         sample = ",".join(
-            blocks.sample(table.column(name)[index].as_py())
+            blocks.sample(_shown(table.column(name)[index]))
             for name in piece.columns.values()
             if name in table.column_names
         )
