@@ -35,7 +35,9 @@ def repeated(table: pa.Table, order: np.ndarray, users: np.ndarray) -> np.ndarra
     tied = np.append(same, False) | np.append(False, same)
     group = np.cumsum(np.append(True, ~same))[tied]
     rows = order[tied]
-    rest = table.drop([name for name in (*moments, *_PLACES) if name in table.column_names]).take(pa.array(rows))
+    rest = table.drop([name for name in (*moments, *_PLACES) if name in table.column_names]).take(
+        pa.array(rows)
+    )
     keys: List[np.ndarray] = [_codes(column) for column in rest.columns] + [group]
     # Stable, so that equal ones stay in the order of the log.
     by_key = np.lexsort(keys)

@@ -51,7 +51,7 @@ class MissingSpec(settings.Settings):
     item_id: Words = ("-1",)
 
     def of_column(self, feature: str, everywhere_only: bool = False) -> Tuple[str, ...]:
-        """The words for the column of a feature, `ids` with those of a user or an item unless told otherwise."""
+        """The words for a column, for those of user and item with `ids` unless told otherwise."""
         own = feature in ("user_id", "item_id") and not everywhere_only
         return spellings((*self.everywhere, *((*self.ids, *getattr(self, feature)) if own else ())))
 

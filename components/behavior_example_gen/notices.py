@@ -1,4 +1,4 @@
-"""What a person should know of a log that can be read: sentences for a run, its report and `footfall data describe`."""
+"""What a person should know of a log that can be read, for a run, its report and `footfall data describe`."""
 
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
@@ -8,20 +8,34 @@ from components.behavior_example_gen import spec
 from components.behavior_example_gen.reading import blocks, columns as columns_lib
 from schemas import errors, names
 
-# A user is implausible with so large a share of the events, and so many times those of a user who is busy (99th
-# percentile of the others). A word that often stands for nobody needs less.
+# A user is implausible with so large a share of the events, and so many times those of a user who is busy
+# (99th percentile of the others). A word that often stands for nobody needs less.
 _SHARE, _TIMES, _TIMES_OF_NOBODY = 0.01, 10, 3
 _FEWEST_OTHERS = 5
 _NOBODY = frozenset(
-    ("0", "00", "-2", "-9", "-99", "-999", "99", "999", "9999", "99999", "999999", "999999999", "x", "xx", "?")
+    (
+        "0",
+        "00",
+        "-2",
+        "-9",
+        "-99",
+        "-999",
+        "99",
+        "999",
+        "9999",
+        "99999",
+        "999999",
+        "999999999",
+        "x",
+        "xx",
+        "?",
+    )
     + ("no", "empty", "blank", "missing", "default", "test", "admin", "bot", "system", "visitor")
     + ("anon", "anonymous", "guest", "unknown", "none", "null", "nil", "na", "n/a", "undefined", "-", "-1")
 )
 
 
-def implausible_user(
-    user: str, events: int, histogram: Mapping[int, int]
-) -> Optional[Dict[str, Any]]:
+def implausible_user(user: str, events: int, histogram: Mapping[int, int]) -> Optional[Dict[str, Any]]:
     """Whether one user has so many events that it may stand for nobody.
 
     Args:
@@ -52,8 +66,8 @@ def of_user(found: Optional[Mapping[str, Any]], log: spec.LogSpec) -> List[str]:
         return []
     words = ", ".join(f"'{word}'" for word in (*log.missing.user_id, found["user"]))
     return [
-        f"user {found['user']!r} has {found['share']:.1%} of all events ({found['events']:,}; a busy one of the others "
-        f"has {found['busy']:,}): if this is no user, set log.missing.user_id: [{words}]"
+        f"user {found['user']!r} has {found['share']:.1%} of all events ({found['events']:,}; a busy one of the "
+        f"others has {found['busy']:,}): if this is no user, set log.missing.user_id: [{words}]"
     ]
 
 
@@ -66,7 +80,9 @@ def of_duplicates(count: int, events: int, log: spec.LogSpec) -> List[str]:
         if log.duplicates == "drop"
         else "they are kept; log.duplicates: drop leaves them out"
     )
-    return [f"{count:,} of {events:,} events are equal to an earlier one in all columns that are read: {done}"]
+    return [
+        f"{count:,} of {events:,} events are equal to an earlier one in all columns that are read: {done}"
+    ]
 
 
 def of_values(notes: Mapping[Tuple[str, str], int], log: spec.LogSpec) -> List[str]:
@@ -98,7 +114,7 @@ def of_values(notes: Mapping[Tuple[str, str], int], log: spec.LogSpec) -> List[s
 
 
 def _expected(feature: str, what: str) -> bool:
-    """Whether this is nothing to tell: an attribute may be a number or a quotation, and inexact ids are bad rows."""
+    """Whether this is nothing to tell: attributes may be numbers or quotations, inexact ids are bad rows."""
     is_id = feature in (names.USER_ID, names.ITEM_ID)
     return is_id if what == blocks.INEXACT else not is_id and what in (blocks.QUOTES, blocks.FLOATS)
 

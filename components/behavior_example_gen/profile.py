@@ -70,7 +70,9 @@ def count(events: shards.Events) -> Counts:
         end=int(times.max()),
         behaviors=_values(events, names.BEHAVIOR),
         scenes=_values(events, names.SCENE),
-        heaviest=events.column(names.USER_ID)[int(events.starts[np.argmax(per_user)])].as_py().decode("utf-8"),
+        heaviest=events.column(names.USER_ID)[int(events.starts[np.argmax(per_user)])]
+        .as_py()
+        .decode("utf-8"),
         duplicates=events.duplicates,
     )
 

@@ -49,8 +49,8 @@ def mix(values: np.ndarray) -> np.ndarray:
 class Events:
     """The events of a shard, sorted by user and time, ties in the order of the log.
 
-    `table` holds the columns of a block and `ROLE`; `starts` is `[U + 1]`. `duplicates` counts the events that are
-    equal to an earlier one in all columns.
+    `table` holds the columns of a block and `ROLE`; `starts` is `[U + 1]`. `duplicates` counts the events
+    that are equal to an earlier one in all columns.
     """
 
     table: pa.RecordBatch
@@ -75,7 +75,7 @@ class Events:
 
 
 def order(table: pa.Table) -> Tuple[np.ndarray, np.ndarray]:
-    """The rows of a shard by user and time, ties in the order of the log, and the code of each row's user: `[N]`.
+    """The rows of a shard by user and time, ties in the order of the log, and each row's user as a code.
 
     Users are ordered by id, not by first appearance: the order of the files must not show in the output.
 

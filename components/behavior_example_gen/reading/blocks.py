@@ -45,8 +45,8 @@ class Block:
     attributes as lists of binary, numeric ones as float32 (NaN is missing), labels as int8 (1, 0 or
     `names.UNKNOWN_LABEL`), `timestamp` in ms, `nanos` and `row` as int64. `rows` counts good and bad rows.
     `notes` has how many values of a feature (in good and bad rows) had BLANKS around them, were whole numbers
-    written as FLOATS, have QUOTES around them, are numbers that may have lost digits (INEXACT); and, of a label, are
-    ZEROS and MINUS_ONES: by feature and one of these.
+    written as FLOATS, have QUOTES around them, are numbers that may have lost digits (INEXACT); and, of a label,
+    are ZEROS and MINUS_ONES: by feature and one of these.
     """
 
     source: files.Source

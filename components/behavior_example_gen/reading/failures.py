@@ -6,7 +6,6 @@ from typing import Iterator, Sequence
 from apache_beam.io import filesystem
 import pyarrow as pa
 
-from components.behavior_example_gen.reading import files
 from schemas import errors
 
 _CODECS = {"gz": "gzip", "gzip": "gzip", "zst": "zstd", "bz2": "bz2"}

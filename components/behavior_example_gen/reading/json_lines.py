@@ -1,8 +1,8 @@
 """Reads JSON lines block by block.
 
-Arrow reads a block whose values keep all that they say in the types that it finds: text, 64-bit integers, truth
-values, and floats below 2^53. All other blocks are cut into pieces, and a piece that Arrow cannot read so is read line
-by line. Both ways give the same: what a value is as text is the business of `text` alone.
+Arrow reads a block whose values keep all that they say in the types that it finds: text, 64-bit integers,
+truth values, and floats below 2^53. All other blocks are cut into pieces, and a piece that Arrow cannot read so
+is read line by line. Both ways give the same: what a value is as text is the business of `text` alone.
 """
 
 import json
@@ -24,8 +24,8 @@ _BLOCK_BYTES = 32 << 20
 _PIECE_BYTES = 1 << 20
 _HEADER_BYTES = 1 << 20
 _SAMPLE_BYTES = 1 << 16
-# Arrow parses nested values on the stack: a line with more brackets than this is too much for it, and a line this long
-# may have as many.
+# Arrow parses nested values on the stack: a line with more brackets than this is too much for it, and a line
+# this long may have as many.
 _MOST_BRACKETS, _LONG_LINE = 1000, 8192
 _EXACT_FLOAT = 2.0**53
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -161,7 +161,7 @@ class _Reader:
             self._schema = pa.schema(fields)
 
     def _lossless(self, table: pa.Table) -> bool:
-        """Whether the values of all wanted columns are what they are in the text, and may be what they are for."""
+        """Whether all wanted values are what they are in the text, and may be what they are for."""
         for name in self._wanted:
             if name not in table.column_names:
                 continue
@@ -246,9 +246,10 @@ class _Reader:
         return record
 
     def _several(self, name: str, value: Any) -> Optional[List[Optional[str]]]:
-        parts = [_float_texts([part])[0] if type(part) is _Float else _text(part) for part in (
-            value if isinstance(value, list) else [value]
-        )]
+        parts = [
+            _float_texts([part])[0] if type(part) is _Float else _text(part)
+            for part in (value if isinstance(value, list) else [value])
+        ]
         if isinstance(value, list) or value is None:
             return parts
         return (parts[0] or "").split(self._separators[name])
@@ -276,7 +277,7 @@ def _text(value: Any) -> Optional[str]:
 
 
 def _float_texts(values: List[Any]) -> List[Optional[str]]:
-    """The texts of floats, as of a column of them; infinite ones as a number that is too large for any type."""
+    """The texts of floats, as of a column of them; infinite ones as a number too large for any type."""
     numbers = [float(value) for value in values]
     found = text_lib.of(pa.array(numbers, pa.float64())).values.cast(pa.string()).to_pylist()
     return [
@@ -294,7 +295,7 @@ def _encodes(value: str) -> bool:
 
 
 def _plain(text: bytes) -> bool:
-    """Whether each line is UTF-8 and may be an object that Arrow can take: one per line, nested no more than it bears."""
+    """Whether each line is UTF-8 and may be one object, nested no more than Arrow bears."""
     data = np.frombuffer(text, np.uint8)
     ends = np.flatnonzero(data == ord("\n"))
     if not text.endswith(b"\n"):

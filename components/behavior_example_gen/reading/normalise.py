@@ -1,4 +1,4 @@
-"""From a piece of a file, as text or typed columns, to a block: good rows as columns, and bad rows with their reason."""
+"""From a piece of a file, as text or typed columns, to a block: good rows as columns, and bad rows with why."""
 
 import collections
 from typing import Counter, Dict, List, Tuple
@@ -141,7 +141,7 @@ class _Piece:
         self.reasons.mark(
             found.inexact,
             f"{feature} is a float of 2^53 or more, which has lost digits (column {column!r}); keep ids as "
-            f"integers or text"
+            f"integers or text",
         )
         length = pc.binary_length(ids).fill_null(0).to_numpy(zero_copy_only=False)
         self.reasons.mark(
@@ -172,7 +172,9 @@ class _Piece:
         except times.NoTimes as error:
             raise self.refused(names.TIMESTAMP, str(error)) from error
         except pa.ArrowException as error:
-            raise self.refused(names.TIMESTAMP, f"not readable as times ({failures.reason(error)})") from error
+            raise self.refused(
+                names.TIMESTAMP, f"not readable as times ({failures.reason(error)})"
+            ) from error
         for bad, reason in problems:
             self.reasons.mark(bad, reason)
         return found
@@ -220,6 +222,4 @@ def block(
     record_batch = pa.RecordBatch.from_arrays(list(batch.values()), list(batch))
     if bad:
         record_batch = record_batch.filter(pa.array(piece.reasons.good()))
-    return blocks.Block(
-        source, record_batch, rejects, record_batch.num_rows + len(rejects), +piece.notes
-    )
+    return blocks.Block(source, record_batch, rejects, record_batch.num_rows + len(rejects), +piece.notes)

@@ -1,15 +1,17 @@
 """What a value is as text: one rule for ids, behaviours, scenes and categorical attributes of every format.
 
-- Text is itself, without the blanks around it (of any script; a byte order mark and a zero-width space are blanks).
-  Quotes that a format does not take away, capitals and accents are kept: `007`, `"u1"`, `1.50`.
-- A whole number is its digits, as many as there are: no integer passes through a float. One that is written or kept
-  as a float is the same number: `17.0` is `17`, since that is what an id column with gaps is in pandas, `1e+05` is
-  `100000`, `-0.0` is `0`. So it is for numbers (JSON, Parquet) and for text that looks so (CSV, JSON strings).
-- A whole float of 2^53 or more (2^24 in 32 bits) may have lost digits, and an infinite one has: it is no exact id.
-- A number with a fraction is the shortest decimal that reads back as the same float; a decimal is exact: `1.50` is
-  `1.5`.
-- A truth value is `true` or `false`, a date `2024-01-31`, a moment `2024-01-31 08:30:00`, with a `Z` behind it where
-  it has a zone (in UTC).
+- Text is itself, without the blanks around it (of any script; a byte order mark and a zero-width space are
+  blanks). Quotes that a format does not take away, capitals and accents are kept: `007`, `"u1"`, `1.50`.
+- A whole number is its digits, as many as there are: no integer passes through a float. One that is written or
+  kept as a float is the same number: `17.0` is `17`, since that is what an id column with gaps is in pandas,
+  `1e+05` is `100000`, `-0.0` is `0`. So it is for numbers (JSON, Parquet) and for text that looks so (CSV, JSON
+  strings).
+- A whole float of 2^53 or more (2^24 in 32 bits) may have lost digits, and an infinite one has: it is no exact
+  id.
+- A number with a fraction is the shortest decimal that reads back as the same float; a decimal is exact: `1.50`
+  is `1.5`.
+- A truth value is `true` or `false`, a date `2024-01-31`, a moment `2024-01-31 08:30:00`, with a `Z` behind it
+  where it has a zone (in UTC).
 - An object or a list is no text.
 """
 
@@ -23,11 +25,11 @@ import pyarrow.compute as pc
 
 # What Python, Arrow and Unicode call white space, a byte order mark, and the zero-width space.
 BLANKS = (
-    "\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
-    "\u200b\u2028\u2029\u202f\u205f\u3000\ufeff"
+    "\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009"
+    "\u200a\u200b\u2028\u2029\u202f\u205f\u3000\ufeff"
 )
-# Whole numbers as floats are written: with zeros after the point, or with an exponent. `1e3` alone may be part of a
-# hash.
+# Whole numbers as floats are written: with zeros after the point, or with an exponent. `1e3` alone may be part
+# of a hash.
 _FLOAT = r"^-?((0|[1-9][0-9]*)[.]0+|[0-9]([.][0-9]+[eE][+]?|[eE][+])[0-9]+)$"
 _EXACT = {np.dtype(np.float16): 2**11, np.dtype(np.float32): 2**24, np.dtype(np.float64): 2**53}
 _MOST_DIGITS = 16  # of a float that is exact
@@ -44,8 +46,8 @@ class Texts:
     Attributes:
       values: binary, `[N]`; null where there is nothing, an empty text, too.
       inexact: which values are floats that may have lost digits, `[N]` bool.
-      trimmed, floats, quoted: how many values had blanks around them, were whole numbers as floats, and still have
-        quotes around them.
+      trimmed, floats, quoted: how many values had blanks around them, were whole numbers as floats, and still
+        have quotes around them.
     """
 
     values: pa.Array
@@ -211,14 +213,16 @@ def _read_floats(found: Texts) -> None:
         lost[odd] = np.array([got is None for got in read])[indices]
         fractions = int(np.array([got == text for got, text in zip(read, written_so)])[indices].sum())
         texts = [text if got is None else got for got, text in zip(read, written_so)]
-        digits = pc.replace_with_mask(digits, pa.array(odd), pa.array(texts, pa.binary()).take(encoded.indices))
+        digits = pc.replace_with_mask(
+            digits, pa.array(odd), pa.array(texts, pa.binary()).take(encoded.indices)
+        )
     found.values = pc.replace_with_mask(found.values, pa.array(mask), digits)
     found.inexact[mask] = lost
     found.floats = int((~lost).sum()) - fractions
 
 
 def _number(written: bytes) -> Optional[bytes]:
-    """The digits of a whole number that is written as a float, and other numbers as they are; None: some are lost."""
+    """The digits of a whole number written as a float, other numbers as they are; None: some are lost."""
     value = decimal.Decimal(written.decode())
     if value.adjusted() >= _MOST_DIGITS or abs(value) >= 2**53:
         return None
@@ -226,7 +230,7 @@ def _number(written: bytes) -> Optional[bytes]:
 
 
 def _ends(array: pa.Array) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The first and last byte of each binary value (0 of an empty one, or of nothing) and its size, `[N]` each."""
+    """The first and last byte of each binary value (0 if it is empty or nothing) and its size, `[N]` each."""
     offsets = np.frombuffer(array.buffers()[1], np.int32)[array.offset : array.offset + len(array) + 1]
     sizes = np.diff(offsets)
     if array.null_count:

@@ -114,7 +114,9 @@ def labels(array: pa.Array, missing: Sequence[str] = (), minus_one: int = 0) -> 
 
 def _label_words(array: pa.Array, missing: Sequence[str]) -> Tuple[np.ndarray, ...]:
     """Which labels are unknown, yes, no and -1, `[N]` bool each."""
-    text = pc.utf8_lower(_text(array, [word for word in missing if word.lower() not in _YES + _NO + _MINUS_ONE]))
+    text = pc.utf8_lower(
+        _text(array, [word for word in missing if word.lower() not in _YES + _NO + _MINUS_ONE])
+    )
     return text.is_null().to_numpy(zero_copy_only=False), *(
         pc.is_in(text, value_set=pa.array(words)).to_numpy(zero_copy_only=False)
         for words in (_YES, _NO, _MINUS_ONE)
@@ -147,7 +149,7 @@ def _parents(array: pa.Array) -> np.ndarray:
 
 
 def _text(array: pa.Array, missing: Sequence[str]) -> pa.Array:
-    """The text of each field; null where nothing is said, where a word says so, and where bytes are no UTF-8."""
+    """The text of each field; null where nothing or a word for it is said, and where bytes are no UTF-8."""
     values = text_lib.of(array).values
     nothing = text_lib.is_in(values, tuple(missing)) | ~text_lib.valid_utf8(values)
     return text_lib.without(values, nothing).cast(pa.string())

@@ -33,7 +33,21 @@ def test_one_key_changes_no_other():
 def test_words_by_column():
     default = spec.LogSpec(path="x").missing
     users, items, scenes = (default.of_column(feature) for feature in ("user_id", "item_id", "scene"))
-    for word in ("NA", "na", "n/a", "None", "NONE", "<NA>", "\\N", "null", "NULL", "nan", "undefined", "-", "-1"):
+    for word in (
+        "NA",
+        "na",
+        "n/a",
+        "None",
+        "NONE",
+        "<NA>",
+        "\\N",
+        "null",
+        "NULL",
+        "nan",
+        "undefined",
+        "-",
+        "-1",
+    ):
         assert word in users and word in items
     # A user may be nobody; a film may be called so. An index may begin with 0.
     assert {"anonymous", "GUEST", "unknown"} <= set(users) and not {"anonymous", "guest"} & set(items)

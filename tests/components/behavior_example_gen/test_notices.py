@@ -52,7 +52,7 @@ def test_how_values_are_written():
     assert said == [
         "values with blanks around them: they are read without (1,200 in column 'user_id', 3 in column 'page')",
         "values of whole numbers written as 17.0: they are read as 17 (7 in column 'item_id')",
-        'values with quotes that belong to them, so that "a" and a are two (2 in column \'item_id\')',
+        "values with quotes that belong to them, so that \"a\" and a are two (2 in column 'item_id')",
         "values of floats of 2^53 or more, which have lost digits: different values may have become one "
         "(1 in column 'page')",
         "-1 is read as no in column 'bought', which has no 0; log.label_minus_one: unknown if it is not known",
@@ -62,7 +62,9 @@ def test_how_values_are_written():
 
 def test_minus_one_beside_zero_is_asked_for():
     notes = {("label_buy", "zeros"): 3, ("label_buy", "minus_ones"): 2}
-    with pytest.raises(errors.InputError, match=r"'bought' \(log.columns.label.buy\) has 3 x 0 and 2 x -1: set"):
+    with pytest.raises(
+        errors.InputError, match=r"'bought' \(log.columns.label.buy\) has 3 x 0 and 2 x -1: set"
+    ):
         notices.check_labels(notes, LOG)
     notices.check_labels(notes, LOG.model_copy(update={"label_minus_one": "no"}))
     notices.check_labels({("label_buy", "minus_ones"): 2}, LOG)

@@ -40,7 +40,13 @@ def test_cut_damaged_and_misnamed_compressed_files(tmp_path, ending, codec, comp
     damaged = bytearray(whole)
     damaged[len(whole) // 2] ^= 255
     # Without a checksum, as zstandard writes it, damage may look like other data.
-    for data in (whole[: len(whole) // 2], whole[:-1], LINES, whole + b"more", *[bytes(damaged)] * (codec != "zstd")):
+    for data in (
+        whole[: len(whole) // 2],
+        whole[:-1],
+        LINES,
+        whole + b"more",
+        *[bytes(damaged)] * (codec != "zstd"),
+    ):
         path.write_bytes(data)
         assert f"is the file whole, and {codec} as its name says?" in refused(path)
 
@@ -54,10 +60,20 @@ def write_parquet(path, **columns):
 def test_parquet_that_is_cut_or_damaged(tmp_path):
     path = tmp_path / "log.parquet"
     items = [f"item-{n:06d}" for n in range(3000)]
-    table = {"user_id": pa.array(["user"] * 3000), "item_id": pa.array(items), "timestamp": pa.array(range(3000))}
+    table = {
+        "user_id": pa.array(["user"] * 3000),
+        "item_id": pa.array(items),
+        "timestamp": pa.array(range(3000)),
+    }
     pa.parquet.write_table(pa.table(table), path, compression="snappy", use_dictionary=["user_id"])
     whole = path.read_bytes()
-    for data in (whole[: len(whole) // 2], whole[:-3], whole[:-20] + b"\xff" * 12 + whole[-8:], b"PAR1", b"x" * 99):
+    for data in (
+        whole[: len(whole) // 2],
+        whole[:-3],
+        whole[:-20] + b"\xff" * 12 + whole[-8:],
+        b"PAR1",
+        b"x" * 99,
+    ):
         path.write_bytes(data)
         assert "is the file whole?" in refused(path) or "not a Parquet file" in refused(path)
     chunk = pa.parquet.ParquetFile(pa.BufferReader(whole)).metadata.row_group(0).column(1)
@@ -70,12 +86,28 @@ def test_parquet_that_is_cut_or_damaged(tmp_path):
 
 
 ODD = {
-    "struct": (pa.array([{"id": 7}] * 3), "user_id", r"'user_id' \(log.columns.user_id\) holds struct<id: int64>"),
+    "struct": (
+        pa.array([{"id": 7}] * 3),
+        "user_id",
+        r"'user_id' \(log.columns.user_id\) holds struct<id: int64>",
+    ),
     "list": (pa.array([[7]] * 3), "item_id", r"'item_id' \(log.columns.item_id\) holds list"),
     "duration": (pa.array([1] * 3, pa.duration("s")), "item_id", r"holds duration\[s\]; which has no text"),
-    "time struct": (pa.array([{"t": 1}] * 3), "timestamp", r"'timestamp' \(log.columns.timestamp\) holds struct"),
-    "time bool": (pa.array([True] * 3), "timestamp", "holds bool; times are timestamps, dates, numbers or text"),
-    "time of day": (pa.array([1] * 3, pa.time32("s")), "timestamp", r"holds time32\[ms\]; times are timestamps"),
+    "time struct": (
+        pa.array([{"t": 1}] * 3),
+        "timestamp",
+        r"'timestamp' \(log.columns.timestamp\) holds struct",
+    ),
+    "time bool": (
+        pa.array([True] * 3),
+        "timestamp",
+        "holds bool; times are timestamps, dates, numbers or text",
+    ),
+    "time of day": (
+        pa.array([1] * 3, pa.time32("s")),
+        "timestamp",
+        r"holds time32\[ms\]; times are timestamps",
+    ),
     "span": (pa.array([1] * 3, pa.duration("s")), "timestamp", r"holds duration\[s\]; times are timestamps"),
 }
 
@@ -88,7 +120,9 @@ def test_types_that_suit_no_column(tmp_path, values, column, words):
 
 def test_odd_types_that_can_be_read(tmp_path):
     ids = pa.array([decimal.Decimal("7.00"), decimal.Decimal("8.50"), None])
-    path = write_parquet(tmp_path / "log.parquet", user_id=ids, item_id=pa.array([b"a ", b"b", b"c"], pa.binary()))
+    path = write_parquet(
+        tmp_path / "log.parquet", user_id=ids, item_id=pa.array([b"a ", b"b", b"c"], pa.binary())
+    )
     rows, rejects, _ = harness.read(path)
     assert harness.ids(rows) == [("7", "a"), ("8.5", "b")]
     assert rejects == [(3, "missing user_id (column 'user_id')")]
@@ -96,10 +130,14 @@ def test_odd_types_that_can_be_read(tmp_path):
     rows, rejects, _ = harness.read(write_parquet(tmp_path / "times.parquet", timestamp=times))
     assert [row["timestamp"] for row in rows] == [1500, 2000] and len(rejects) == 1
     for kind in (pa.large_string(), pa.dictionary(pa.int8(), pa.string())):
-        written = pa.array(["3", "4", "5"]).cast(kind) if kind == pa.large_string() else pa.array(
-            ["3", "4", "5"]
-        ).dictionary_encode()
-        rows, _, _ = harness.read(write_parquet(tmp_path / "texts.parquet", timestamp=written, user_id=written))
+        written = (
+            pa.array(["3", "4", "5"]).cast(kind)
+            if kind == pa.large_string()
+            else pa.array(["3", "4", "5"]).dictionary_encode()
+        )
+        rows, _, _ = harness.read(
+            write_parquet(tmp_path / "texts.parquet", timestamp=written, user_id=written)
+        )
         assert [(row["user_id"], row["timestamp"]) for row in rows] == [("3", 3000), ("4", 4000), ("5", 5000)]
 
 

@@ -26,7 +26,9 @@ def event(**values):
     return json.dumps({"user_id": "u", "item_id": "i", "timestamp": 1_700_000_000, **values})
 
 
-@pytest.mark.parametrize("odd", ["17.0", "13835058055282163712", '"text"', "true", '{"id": 7}', "[1, 2]", "1e3"])
+@pytest.mark.parametrize(
+    "odd", ["17.0", "13835058055282163712", '"text"', "true", '{"id": 7}', "[1, 2]", "1e3"]
+)
 def test_integers_pass_through_no_float(tmp_path, odd):
     users = [1515915625519388267, 1515915625519388268, 1515915625519388269]
     lines = [event(user_id=user) for user in users] + [event().replace('"u"', odd)]
@@ -47,7 +49,11 @@ def test_one_number_is_one_item_however_it_is_written(tmp_path, broken):
 
 
 def test_floats_that_have_lost_digits_are_no_ids(tmp_path):
-    lines = [event(user_id=7), event().replace('"u"', "1515915625519388267.0"), event().replace('"u"', "1e999")]
+    lines = [
+        event(user_id=7),
+        event().replace('"u"', "1515915625519388267.0"),
+        event().replace('"u"', "1e999"),
+    ]
     rows, rejects, _ = harness.read(write(tmp_path / "log.jsonl", lines))
     assert [row["user_id"] for row in rows] == ["7"]
     assert [row for row, reason in rejects if "user_id is a float of 2^53 or more" in reason] == [2, 3]
@@ -84,12 +90,47 @@ def test_a_byte_order_mark_and_other_line_ends(tmp_path):
 
 
 VALUES = {
-    "user_id": ["7", "7.0", '"7"', '" 7"', "-0", "0.0", "1.5", "1e3", '"1e+03"', "null", "true", '"NA"',
-                "9007199254740993", "9007199254740993.0", "1515915625519388267", '"\\u00e9"', '"2024-01-01"'],
+    "user_id": [
+        "7",
+        "7.0",
+        '"7"',
+        '" 7"',
+        "-0",
+        "0.0",
+        "1.5",
+        "1e3",
+        '"1e+03"',
+        "null",
+        "true",
+        '"NA"',
+        "9007199254740993",
+        "9007199254740993.0",
+        "1515915625519388267",
+        '"\\u00e9"',
+        '"2024-01-01"',
+    ],
     "item_id": ["7", '"7.0"', "12345678901234567890", '"guest"', '{"id": 7}', "[1]", '""', '"a\\nb"'],
-    "timestamp": ["1700000000", "1700000000.25", '"1700000000"', "1e9", "null", "true", '"2024-01-01 00:00:00"'],
+    "timestamp": [
+        "1700000000",
+        "1700000000.25",
+        '"1700000000"',
+        "1e9",
+        "null",
+        "true",
+        '"2024-01-01 00:00:00"',
+    ],
     "price": ["1", "1.5", '"2.5"', "null", "1e400", '"NA"', '"dear"', "true", "0.1"],
-    "tags": ['"a|b"', '["a", " b ", null]', "[1, 2.0, 3.5]", "7", "null", "[]", '[["a"]]', '"1.0|x"', '["NULL"]'],
+    "tags": [
+        '"a|b"',
+        '["a", " b ", null]',
+        "[1, 2.0, 3.5]",
+        "7",
+        "null",
+        "[]",
+        '[["a"]]',
+        '"1.0|x"',
+        '["NULL"]',
+    ],
     "slot": ["1", "1.0", '"NA"', '"top"', "null", "1e20", "false", "0.00001"],
     "bought": ["1", "0", "true", "false", "null", '"yes"', '"N"', "1.0", '"maybe"', "-1"],
 }
@@ -111,9 +152,13 @@ def test_both_ways_give_the_same(tmp_path, monkeypatch):
         for key in ("user_id", "item_id", "timestamp"):
             chosen[key] = chosen[key] if number % 4 == 0 else VALUES[key][:1]
         lines = [
-            "{" + ", ".join(
-                f'"{key}": {draw.choice(chosen[key])}' for key in VALUES if key in COLUMNS or draw.random() > 0.1
-            ) + "}"
+            "{"
+            + ", ".join(
+                f'"{key}": {draw.choice(chosen[key])}'
+                for key in VALUES
+                if key in COLUMNS or draw.random() > 0.1
+            )
+            + "}"
             for _ in range(draw.randrange(1, 30))
         ]
         lines[0] = "{" + ", ".join(f'"{key}": {chosen[key][0]}' for key in VALUES) + "}"
@@ -134,5 +179,7 @@ def test_both_ways_give_the_same(tmp_path, monkeypatch):
 
 def test_a_key_that_no_line_has_is_a_missing_column(tmp_path):
     path = write(tmp_path / "log.jsonl", ['{"user_id": 1, "item_id": 2}', "{broken"])
-    with pytest.raises(errors.InputError, match="column 'timestamp' .* is missing; the file has user_id, item_id"):
+    with pytest.raises(
+        errors.InputError, match="column 'timestamp' .* is missing; the file has user_id, item_id"
+    ):
         harness.read(path)

@@ -20,14 +20,18 @@ def test_parts_of_a_log_may_write_a_number_in_any_way(tmp_path):
     users = np.arange(20)
     (tmp_path / "a.csv").write_text("\n".join([HEADER, *(f"{n},i,1" for n in users)]) + "\n")
     (tmp_path / "b.csv").write_text("\n".join([HEADER, *(f"{n}.0,i,1" for n in users)]) + "\n")
-    (tmp_path / "c.tsv").write_text("\n".join([HEADER, *(f" {n},i,1" for n in users)]).replace(",", "\t") + "\n")
-    lines = [json.dumps({"user_id": v, "item_id": "i", "timestamp": 1}) for n in range(20) for v in (n, float(n))]
+    (tmp_path / "c.tsv").write_text(
+        "\n".join([HEADER, *(f" {n},i,1" for n in users)]).replace(",", "\t") + "\n"
+    )
+    lines = [
+        json.dumps({"user_id": v, "item_id": "i", "timestamp": 1}) for n in range(20) for v in (n, float(n))
+    ]
     (tmp_path / "d.jsonl").write_text("\n".join(lines) + "\n")
     for name, kind in (("e", pa.float64()), ("f", pa.int32()), ("g", pa.string()), ("h", pa.uint64())):
         ids = pa.array(users).cast(kind)
         table = pa.table({"user_id": ids, "item_id": ["i"] * 20, "timestamp": [1] * 20})
         pa.parquet.write_table(table, tmp_path / f"{name}.parquet")
-    log = spec.LogSpec(path=f"{tmp_path}/*")
+    log = spec.LogSpec.from_values({"path": f"{tmp_path}/*", "earliest": "1970-01-01"})
     blocks = list(readers.read_all([log.path], log))
     found = [user.as_py().decode() for block in blocks for user in block.batch.column(0)]
     assert len(found) == 180 and set(found) == set(map(str, range(20))) and not any(b.rejects for b in blocks)
@@ -37,7 +41,9 @@ def test_parts_of_a_log_may_write_a_number_in_any_way(tmp_path):
 def test_blanks_are_no_part_of_a_value(tmp_path, ending, mark):
     path = tmp_path / f"log.{ending}"
     lines = ["user_id,item_id,timestamp,what,page,tags", "u1, i1, 1700000000,view , home,a| b "]
-    lines += ["u2 ,i1\u00a0,1700000000, view,home\t," if mark == "," else "u2 ,i1\u00a0,1700000000, view,home,"]
+    lines += [
+        "u2 ,i1\u00a0,1700000000, view,home\t," if mark == "," else "u2 ,i1\u00a0,1700000000, view,home,"
+    ]
     path.write_text("\n".join(lines).replace(",", mark) + "\n", encoding="utf-8")
     columns = {"behavior": "what", "scene": "page", "item": {"tags": {"column": "tags", "type": "multi"}}}
     rows, rejects, notes = harness.read(path, columns=columns)
@@ -47,7 +53,23 @@ def test_blanks_are_no_part_of_a_value(tmp_path, ending, mark):
     assert notes["item_id", "blanks"] == 2 and notes["user_id", "blanks"] == 1
 
 
-NULLS = ["NA", "na", "N/A", "None", "<NA>", "\\N", "null", "NULL", "nan", "undefined", "(null)", "-", "-1", "-1.0", " NA "]
+NULLS = [
+    "NA",
+    "na",
+    "N/A",
+    "None",
+    "<NA>",
+    "\\N",
+    "null",
+    "NULL",
+    "nan",
+    "undefined",
+    "(null)",
+    "-",
+    "-1",
+    "-1.0",
+    " NA ",
+]
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
@@ -56,7 +78,9 @@ def test_words_that_mean_nobody_are_no_users(tmp_path, ending):
     users = [*NULLS, "anonymous", "Guest".upper(), "0", "u", "NAN1"]
     items = ["i"] * len(users)
     if ending == "csv":
-        path.write_text("\n".join([HEADER, *(f"{u},{i},1" for u, i in zip(users, items)), 'u,"NULL",1', "u,NA,1"]) + "\n")
+        path.write_text(
+            "\n".join([HEADER, *(f"{u},{i},1" for u, i in zip(users, items)), 'u,"NULL",1', "u,NA,1"]) + "\n"
+        )
     else:
         users, items = users + ["u", "u"], items + ["NULL", "NA"]
         table = pa.table({"user_id": users, "item_id": items, "timestamp": [1] * len(users)})
@@ -73,19 +97,28 @@ def test_words_that_mean_nobody_are_no_users(tmp_path, ending):
     assert reasons[21] == "missing item_id (column 'item_id')" and "holds 'NA'" in reasons[22]
     # The words are a setting.
     rows, rejects, _ = harness.read(path, missing={"user_id": [0]})
-    assert {"anonymous", "-1", "u"} <= {row["user_id"] for row in rows} and dict(rejects)[18].count("holds '0'")
+    assert {"anonymous", "-1", "u"} <= {row["user_id"] for row in rows} and dict(rejects)[18].count(
+        "holds '0'"
+    )
     assert not harness.read(path, missing=[])[1]
 
 
 def test_words_that_mean_nothing_in_other_columns(tmp_path):
     path = tmp_path / "log.csv"
     rows = [
-        "u,i,1,NA,NA,NA,NA|x", "u,i,1,NULL,,\\N,NULL|x", "u,i,1,Nan,undefined,-1,", "u,i,1,-1,3,yes,\\N", "u,i,1,0,-1,0,y"
+        "u,i,1,NA,NA,NA,NA|x",
+        "u,i,1,NULL,,\\N,NULL|x",
+        "u,i,1,Nan,undefined,-1,",
+        "u,i,1,-1,3,yes,\\N",
+        "u,i,1,0,-1,0,y",
     ]
     path.write_text("\n".join([f"{HEADER},country,price,bought,tags", *rows]) + "\n")
     columns = {
         "user": {"country": "country"},
-        "item": {"price": {"column": "price", "type": "numeric"}, "tags": {"column": "tags", "type": "multi"}},
+        "item": {
+            "price": {"column": "price", "type": "numeric"},
+            "tags": {"column": "tags", "type": "multi"},
+        },
         "label": {"buy": "bought"},
     }
     found, rejects, notes = harness.read(path, columns=columns)
@@ -100,7 +133,8 @@ def test_words_that_mean_nothing_in_other_columns(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "yes, no", [("yes", "no"), ("Y", "N"), ("t", "f"), ("1", "-1"), ("1.0", "0.0"), ("True", "FALSE"), ("on", "off")]
+    "yes, no",
+    [("yes", "no"), ("Y", "N"), ("t", "f"), ("1", "-1"), ("1.0", "0.0"), ("True", "FALSE"), ("on", "off")],
 )
 def test_labels_in_any_spelling(tmp_path, yes, no):
     path = tmp_path / "log.csv"
@@ -116,14 +150,34 @@ def test_labels_in_any_spelling(tmp_path, yes, no):
         assert [row["label_buy"] for row in rows] == [1, 0]
 
 
-IDS = ["7", "7.0", " 8", "9 ", "007", "1515915625519388267", "18446744073709551615", "é", "1e3", "1e+05", "a.b", '"q']
+IDS = [
+    "7",
+    "7.0",
+    " 8",
+    "9 ",
+    "007",
+    "1515915625519388267",
+    "18446744073709551615",
+    "é",
+    "1e3",
+    "1e+05",
+    "a.b",
+    '"q',
+]
 BROKEN = {
     "csv": ["x", "a,b,c,d,e", ",i,1", "u,,1", "u,i,soon", "1e+18,i,1", "NA,i,1", "u," + "x" * 300 + ",1"],
     "tsv": ["x", "a\tb\tc\td", "\ti\t1", "u\t\t1", "u\ti\tsoon", "9007199254740993.0\ti\t1", "-1\ti\t1"],
     "jsonl": [
-        "x", "null", "[]", "{}", '{"user_id": {}, "item_id": 1, "timestamp": 1}', '{"user_id": 1, "item_id": 2}',
-        '{"user_id": 1e999, "item_id": 1, "timestamp": 1}', '{"user_id": "\\ud800", "item_id": 1, "timestamp": 1}',
-        '{"user_id": 1.5, "item_id": [], "timestamp": 1}', '{"user_id": true, "item_id": 1, "timestamp": "x"}',
+        "x",
+        "null",
+        "[]",
+        "{}",
+        '{"user_id": {}, "item_id": 1, "timestamp": 1}',
+        '{"user_id": 1, "item_id": 2}',
+        '{"user_id": 1e999, "item_id": 1, "timestamp": 1}',
+        '{"user_id": "\\ud800", "item_id": 1, "timestamp": 1}',
+        '{"user_id": 1.5, "item_id": [], "timestamp": 1}',
+        '{"user_id": true, "item_id": 1, "timestamp": "x"}',
     ],
 }
 
@@ -150,7 +204,11 @@ def test_a_broken_line_changes_nothing_else(tmp_path, monkeypatch, ending):
     path = tmp_path / f"log.{ending}"
     for number in range(20):
         size = draw.choice((200, 1000, 1 << 20))
-        for module, name in ((delimited, "_BLOCK_BYTES"), (json_lines, "_BLOCK_BYTES"), (json_lines, "_PIECE_BYTES")):
+        for module, name in (
+            (delimited, "_BLOCK_BYTES"),
+            (json_lines, "_BLOCK_BYTES"),
+            (json_lines, "_PIECE_BYTES"),
+        ):
             monkeypatch.setattr(module, name, max(1000, size) if module is delimited else size)
         good = lines_of(ending, draw, draw.randrange(5, 40))
         path.write_text("\n".join([*header, *good]) + "\n", encoding="utf-8")

@@ -50,8 +50,11 @@ def test_whole_numbers_are_their_digits_whatever_they_are_kept_as():
     for array in (
         pa.array(["17.0", "17", "-0.0", "17.000", None, "1e+05", "1.2345e+03", "9007199254740991.0"]),
         pa.array([17.0, 17, -0.0, 17, None, 1e5, 1234.5, 2.0**53 - 1]),
-        pa.array([decimal.Decimal(d) for d in ("17.0", "17", "-0.0", "17.000")] + [None]
-                 + [decimal.Decimal(d) for d in ("100000", "1234.50", "9007199254740991.0")]),
+        pa.array(
+            [decimal.Decimal(d) for d in ("17.0", "17", "-0.0", "17.000")]
+            + [None]
+            + [decimal.Decimal(d) for d in ("100000", "1234.50", "9007199254740991.0")]
+        ),
     ):
         found = texts(array)
         assert found[:6] == ["17", "17", "0", "17", None, "100000"] and found[7] == "9007199254740991"
@@ -68,7 +71,15 @@ def test_floats_that_may_have_lost_digits_are_told():
     for array in (
         pa.array([2.0**53, 2.0**53 - 1, 1.5159156255193882e18, float("inf"), -(2.0**53), 2.5, None]),
         pa.array(
-            ["9007199254740992.0", "9007199254740991.0", "1.5159156255193882e+18", "1e+999", "-9.1e15", "2.5", None]
+            [
+                "9007199254740992.0",
+                "9007199254740991.0",
+                "1.5159156255193882e+18",
+                "1e+999",
+                "-9.1e15",
+                "2.5",
+                None,
+            ]
         ),
     ):
         assert text.of(array).inexact.tolist() == [True, False, True, True, True, False, False]
@@ -84,7 +95,9 @@ def test_other_types():
     assert texts(pa.array([day.date()])) == ["2024-01-31"]
     for unit in ("s", "ms", "us", "ns"):
         assert texts(pa.array([day], pa.timestamp(unit))) == ["2024-01-31 08:30:00"]
-    assert texts(pa.array([day.replace(microsecond=120_000)], pa.timestamp("ns"))) == ["2024-01-31 08:30:00.12"]
+    assert texts(pa.array([day.replace(microsecond=120_000)], pa.timestamp("ns"))) == [
+        "2024-01-31 08:30:00.12"
+    ]
     assert texts(pa.array([day], pa.timestamp("ms", "UTC"))) == ["2024-01-31 08:30:00Z"]
     assert texts(pa.array([b"ab"], pa.binary(2))) == ["ab"] and texts(pa.nulls(2)) == [None, None]
     for kind in (pa.struct([("id", pa.int64())]), pa.list_(pa.int64()), pa.duration("s")):
