@@ -43,12 +43,13 @@ def test_cut_damaged_and_misnamed_compressed_files(tmp_path, ending, codec, comp
     for data in (
         whole[: len(whole) // 2],
         whole[:-1],
-        LINES,
         whole + b"more",
         *[bytes(damaged)] * (codec != "zstd"),
     ):
         path.write_bytes(data)
         assert f"is the file whole, and {codec} as its name says?" in refused(path)
+    path.write_bytes(LINES)
+    assert "no compressed data" in refused(path)
 
 
 def write_parquet(path, **columns):

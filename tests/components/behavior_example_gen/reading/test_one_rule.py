@@ -31,10 +31,13 @@ def test_parts_of_a_log_may_write_a_number_in_any_way(tmp_path):
         ids = pa.array(users).cast(kind)
         table = pa.table({"user_id": ids, "item_id": ["i"] * 20, "timestamp": [1] * 20})
         pa.parquet.write_table(table, tmp_path / f"{name}.parquet")
-    log = spec.LogSpec.from_values({"path": f"{tmp_path}/*", "earliest": "1970-01-01"})
-    blocks = list(readers.read_all([log.path], log))
-    found = [user.as_py().decode() for block in blocks for user in block.batch.column(0)]
-    assert len(found) == 180 and set(found) == set(map(str, range(20))) and not any(b.rejects for b in blocks)
+    found = []
+    for ending in ("csv", "tsv", "jsonl", "parquet"):
+        log = spec.LogSpec.from_values({"path": f"{tmp_path}/*.{ending}", "earliest": "1970-01-01"})
+        blocks = list(readers.read_all([log.path], log))
+        assert not any(block.rejects for block in blocks)
+        found += [user.as_py().decode() for block in blocks for user in block.batch.column(0)]
+    assert len(found) == 180 and set(found) == set(map(str, range(20)))
 
 
 @pytest.mark.parametrize("ending, mark", [("csv", ","), ("tsv", "\t")])
