@@ -525,6 +525,8 @@ def run(
     try:
         report = _read(log, window, split, span, scratch, rejected_uri, make_pipeline)
         summary = _check_rejects(report, log, rejected_uri)
+        if not report.scattered:
+            raise errors.InputError(f"{log.path}: none of the {summary['rows']:,} rows is good")
         notices.check_labels(report.notes, log)
         shards_at = _Shards(tuple(report.scattered))
         histogram, item_counts, dropped, filtered = report.histogram, report.item_counts, 0, None
