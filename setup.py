@@ -28,12 +28,20 @@ setuptools.setup(
     package_data={
         "components": ["py.typed"],
         "trainer": ["py.typed"],
-        "pipeline": ["py.typed", "*_template.html", "report_style.css", "report_tabs.js", "experiments/*.yaml"],
+        "pipeline": [
+            "py.typed",
+            "*_template.html",
+            "report_style.css",
+            "report_tabs.js",
+            "experiments/*.yaml",
+        ],
         "schemas": ["py.typed", "*.pbtxt"],
         "serving": ["py.typed", "deploy/*"],
     },
     # Ranges; what is tested is locked in requirements/.
     install_requires=[
+        # The embedded server's HTTP.
+        "aiohttp>=3.14",
         "apache-beam>=2.60",
         # tensorflow-transform imports it, and newer Beam no longer brings it.
         "dill",

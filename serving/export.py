@@ -10,7 +10,9 @@ from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
 from serving import conversion
 from serving import signatures
 
-_WARMUP = "tf_serving_warmup_requests"
+# What a SavedModel may hold beside what TensorFlow reads; TensorFlow Serving looks for the warm-up there.
+EXTRA = "assets.extra"
+WARMUP = "tf_serving_warmup_requests"
 
 
 def export_model(
@@ -33,9 +35,9 @@ def export_model(
     else:
         exported = signatures.ServingModule(model, transform_output, exclude_seen)
     tf.saved_model.save(exported, export_dir, signatures=exported.signatures())
-    extra = os.path.join(export_dir, "assets.extra")
+    extra = os.path.join(export_dir, EXTRA)
     tf.io.gfile.makedirs(extra)
-    with tf.io.TFRecordWriter(os.path.join(extra, _WARMUP)) as writer:
+    with tf.io.TFRecordWriter(os.path.join(extra, WARMUP)) as writer:
         for signature, inputs in exported.warm_up().items():
             request = predict_pb2.PredictRequest(model_spec=model_pb2.ModelSpec(signature_name=signature))
             for name, value in inputs.items():

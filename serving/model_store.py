@@ -1,117 +1,46 @@
-"""Loads the versions of a model from a folder as TensorFlow Serving lays it out, and follows new ones."""
+"""Finds the versions of a model in a folder as TensorFlow Serving lays it out, and follows changes."""
 
 import dataclasses
 import logging
 import os
 import threading
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+import time
+from typing import Dict, List, Optional, Tuple
 
-import numpy as np
 import tensorflow as tf
 
-import schemas  # noqa: F401  selects Keras 2
-from serving import requests
-from serving import signatures
+from schemas import versions
+from serving import loaded_model
+from serving.loaded_model import LoadedModel, RequestError
 
 _LOG = logging.getLogger("footfall.serving")
 _SAVED_MODEL = "saved_model.pb"
+# A version that does not load may be sound and the filesystem, or the memory, short for a while. TensorFlow
+# Serving has the same numbers.
+_RETRIES = 5
+_RETRY_SECONDS = 60.0
+
+_Files = List[Tuple[str, int, int]]
 
 
-class RequestError(Exception):
-    """A request that cannot be answered; `code` is the name of a gRPC status code."""
+@dataclasses.dataclass
+class _Broken:
+    """A version that did not load: the files that it had, why, how often and when it was tried."""
 
-    def __init__(self, code: str, message: str):
-        super().__init__(message)
-        self.code = code
-
-
-@dataclasses.dataclass(frozen=True)
-class LoadedModel:
-    """One version in memory; requests in flight keep it alive after a newer one has come."""
-
-    version: int
-    path: str
-    functions: Mapping[str, Any]
-    # Keeps the variables and tables that the functions use.
-    root: Any
-
-    def signature(self, name: str) -> Any:
-        """The function of a signature.
-
-        Raises:
-          RequestError: if there is none of that name.
-        """
-        name = name or "serving_default"
-        if name not in self.functions:
-            raise RequestError(
-                "NOT_FOUND", f"no signature {name!r}; the model has {', '.join(sorted(self.functions))}"
-            )
-        return self.functions[name]
-
-    def predict(self, name: str, inputs: Mapping[str, np.ndarray]) -> Dict[str, np.ndarray]:
-        """Runs a signature; inputs for which something can stand may be left out.
-
-        Raises:
-          RequestError: for a missing, unknown or misshapen input.
-        """
-        function = self.signature(name)
-        specs = function.structured_input_signature[1]
-        unknown = sorted(set(inputs) - set(specs))
-        if unknown:
-            raise RequestError(
-                "INVALID_ARGUMENT", f"unknown input {unknown[0]!r}; {name} takes {', '.join(sorted(specs))}"
-            )
-        feed = {}
-        for key, spec in sorted(specs.items()):
-            value = inputs[key] if key in inputs else _default(name, key, spec, inputs)
-            if value is None:
-                raise RequestError(
-                    "INVALID_ARGUMENT", f"input {key!r} is missing; {name} takes {', '.join(sorted(specs))}"
-                )
-            feed[key] = _checked(key, spec, value)
-        try:
-            outputs = function(**feed)
-        except tf.errors.OpError as error:
-            raise RequestError("INVALID_ARGUMENT", f"{name}: {error.message}") from error
-        except UnicodeDecodeError as error:
-            # TensorFlow's message has the bytes in it that it could not read.
-            raise RequestError("INVALID_ARGUMENT", f"{name}: an input cannot be read") from error
-        return {key: value.numpy() for key, value in outputs.items()}
-
-
-def _default(
-    signature: str, key: str, spec: tf.TensorSpec, inputs: Mapping[str, np.ndarray]
-) -> Optional[np.ndarray]:
-    if signature in (requests.PREDICT, requests.PREDICT_CANDIDATES):
-        return requests.missing(signature, key, spec.dtype, spec.shape.rank, inputs)
-    if key not in (signatures.K, signatures.EXCLUDE):
-        return None
-    rows = next((np.shape(value)[0] for value in inputs.values() if np.ndim(value)), 0)
-    return (
-        np.full(rows, signatures.DEFAULT_K, np.int32) if key == signatures.K else np.empty([rows, 0], object)
-    )
-
-
-def _checked(key: str, spec: tf.TensorSpec, value: np.ndarray) -> tf.Tensor:
-    try:
-        tensor = tf.constant(value, spec.dtype)
-    except (TypeError, ValueError) as error:
-        raise RequestError(
-            "INVALID_ARGUMENT", f"input {key!r} wants {spec.dtype.name}, found {np.asarray(value).dtype}"
-        ) from error
-    if not spec.shape.is_compatible_with(tensor.shape):
-        raise RequestError(
-            "INVALID_ARGUMENT", f"input {key!r} wants shape {spec.shape}, found {tensor.shape}"
-        )
-    return tensor
+    files: _Files
+    reason: str
+    tries: int
+    tried_at: float
 
 
 class ModelStore:
-    """The newest loadable version of a model; a thread looks for newer ones.
+    """The newest sound version of a model; a thread looks for changes.
 
-    A version is a folder named by an integer that holds `saved_model.pb`. A newer one is
-    loaded beside the old, which answers until the exchange. One that does not load is
-    reported, and left alone until its files are others: it may still be on its way.
+    A version is a folder named by a positive int64 (see `schemas.versions`) that holds `saved_model.pb`. A
+    newer one is loaded beside the old, which answers until the exchange, and is taken once it has answered
+    its own warm-up. One that does not is reported once, and tried again when its files are others (it may
+    still be on its way) and a few times later. When the version that answers is taken away, the newest
+    sound one before it takes its place; where there is none, it goes on from memory.
 
     Args:
       base: the folder with the versions, on any filesystem of TensorFlow.
@@ -121,10 +50,13 @@ class ModelStore:
     def __init__(self, base: str, poll_seconds: float = 1.0):
         self._base, self._poll_seconds = base, poll_seconds
         self._model: Optional[LoadedModel] = None
-        self._broken: Dict[int, List[Tuple[str, int]]] = {}
+        self._broken: Dict[int, _Broken] = {}
+        # What was said last of the folder itself, so that a look every second is no line every second.
+        self._said = ""
+        self._looking = threading.Lock()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="model-store", daemon=True)
-        self.refresh()
+        self._look()
         self._thread.start()
 
     def close(self) -> None:
@@ -151,47 +83,101 @@ class ModelStore:
         return model
 
     def refresh(self) -> None:
-        """Loads the newest version, if it is not the one in memory."""
-        for version in reversed(self._versions()):
-            if self._model is not None and version <= self._model.version:
+        """Loads the newest sound version, if it is not the one in memory.
+
+        Raises:
+          OSError, tf.errors.OpError: if the folder cannot be read.
+        """
+        with self._looking:
+            there = self._versions()
+            for gone in set(self._broken) - set(there):
+                del self._broken[gone]
+            for version in reversed(there):
+                if self._model is not None and version == self._model.version:
+                    break
+                if self._load(version):
+                    break
+            else:
+                self._say_kept()
                 return
-            path = os.path.join(self._base, str(version))
-            # Looked at before loading, so that what comes meanwhile counts as a change.
-            files = _files(path)
-            if self._broken.get(version) == files:
-                continue
-            try:
-                root = tf.saved_model.load(path)
-                self._model = LoadedModel(version, path, dict(root.signatures), root)
-            except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
-                self._broken[version] = files
-                _LOG.error("version %d does not load: %s", version, error)
-                continue
-            _LOG.info("version %d loaded from %s", version, path)
+            self._said = ""
+
+    def _load(self, version: int) -> bool:
+        path = os.path.join(self._base, str(version))
+        # Looked at before loading, so that what comes meanwhile counts as a change.
+        files, before = _files(path), self._broken.get(version)
+        if before is not None and before.files == files:
+            waited = time.monotonic() - before.tried_at >= _RETRY_SECONDS
+            if not waited or before.tries > _RETRIES:
+                return False
+        else:
+            before = None
+        try:
+            model = loaded_model.load(version, path)
+        except Exception as error:  # noqa: BLE001  TensorFlow raises anything for a broken file
+            reason = " ".join(str(error).split())[:500] or type(error).__name__
+            if before is None or before.reason != reason:
+                _LOG.error("version %d does not load: %s", version, reason)
+            tries = before.tries + 1 if before else 1
+            self._broken[version] = _Broken(files, reason, tries, time.monotonic())
+            return False
+        self._broken.pop(version, None)
+        self._model = model
+        _LOG.info("version %d loaded from %s", version, path)
+        return True
+
+    def _say_kept(self) -> None:
+        """No version below the folder is sound: what is in memory goes on."""
+        if self._model is None:
             return
+        self._say(
+            f"version {self._model.version} is no longer below {self._base}, nor is another sound one: it goes "
+            "on answering from memory"
+        )
+
+    def _say(self, text: str) -> None:
+        if text != self._said:
+            _LOG.error("%s", text)
+            self._said = text
 
     def _versions(self) -> List[int]:
         if not tf.io.gfile.exists(self._base):
             return []
-        found = (name.rstrip("/") for name in tf.io.gfile.listdir(self._base))
-        return sorted(
-            int(name)
-            for name in found
-            if name.isdigit() and tf.io.gfile.exists(os.path.join(self._base, name, _SAVED_MODEL))
-        )
+        return [
+            version
+            for version in versions.found(tf.io.gfile.listdir(self._base))
+            if _holds_a_model(os.path.join(self._base, str(version)))
+        ]
+
+    def _look(self) -> None:
+        try:
+            self.refresh()
+        except Exception as error:  # noqa: BLE001  whatever comes of a look, there is a next one
+            self._say(f"cannot look for versions below {self._base}: {error}")
 
     def _watch(self) -> None:
         while not self._stopped.wait(self._poll_seconds):
-            try:
-                self.refresh()
-            except (OSError, tf.errors.OpError) as error:
-                _LOG.error("cannot look for versions below %s: %s", self._base, error)
+            self._look()
 
 
-def _files(path: str) -> List[Tuple[str, int]]:
-    """The files below a folder with their sizes in bytes."""
+def _holds_a_model(path: str) -> bool:
+    file = os.path.join(path, _SAVED_MODEL)
+    try:
+        return tf.io.gfile.exists(file) and not tf.io.gfile.isdir(file)
+    except tf.errors.OpError:
+        # One folder that cannot be read hides none of the others.
+        return False
+
+
+def _files(path: str) -> _Files:
+    """The files below a folder with their sizes in bytes and times of change in ns."""
     found = []
     for folder, _, files in tf.io.gfile.walk(path):
-        names = (os.path.join(folder, file) for file in files)
-        found += [(name, tf.io.gfile.stat(name).length) for name in names]
+        for name in (os.path.join(folder, file) for file in files):
+            try:
+                status = tf.io.gfile.stat(name)
+            except tf.errors.OpError:
+                found.append((name, -1, -1))
+            else:
+                found.append((name, status.length, status.mtime_nsec))
     return sorted(found)

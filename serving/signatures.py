@@ -187,5 +187,15 @@ def of_inputs(function: Any, specs: Dict[str, tf.TensorSpec]) -> Any:
 
 def _to_sparse(histories: Dict[str, tf.Tensor]) -> Dict[str, tf.SparseTensor]:
     """Padded rows to sparse ones, without the padding, wherever it stands."""
-    event = histories[names.ITEM_ID] != ""
+    checks = [
+        tf.debugging.assert_equal(
+            tf.shape(values),
+            tf.shape(histories[names.ITEM_ID]),
+            message=f"{name} has another shape than {names.ITEM_ID}",
+        )
+        for name, values in histories.items()
+        if name != names.ITEM_ID
+    ]
+    with tf.control_dependencies([check for check in checks if check is not None]):
+        event = tf.identity(histories[names.ITEM_ID]) != ""
     return {name: tf.ragged.boolean_mask(values, event).to_sparse() for name, values in histories.items()}

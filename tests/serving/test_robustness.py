@@ -1,0 +1,191 @@
+"""A server that is asked anything goes on answering: seeded mutations of good requests, and malformed ones."""
+
+import json
+import random
+import shutil
+import urllib.error
+import urllib.request
+
+import grpc
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow.core.framework import tensor_pb2
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+from serving import server as server_lib
+
+MUTATIONS = 250
+# What a caller may be told: its own fault, or a limit. UNKNOWN and INTERNAL are the server's (but INTERNAL
+# for bytes that are no message, which gRPC itself answers).
+BLAMED = {"INVALID_ARGUMENT", "NOT_FOUND", "RESOURCE_EXHAUSTED"}
+INPUTS = {
+    "item_id": np.array([["i1", "i2"]], object),
+    "behavior": np.array([["view", "buy"]], object),
+    "timestamp": np.array([[1, 2]], np.int64),
+    "exclude": np.array([["i3"]], object),
+    "k": np.array([3], np.int32),
+}
+
+
+@pytest.fixture(scope="module")
+def server(toy, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("base")
+    shutil.copytree(toy / "model", folder / "7")
+    with server_lib.Server(str(folder), "toy", max_message_bytes=1 << 20) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def channel(server):
+    with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def ask(channel):
+    """A function from a request to OK or the code of its error, and its details."""
+    stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+
+    def call(request):
+        try:
+            stub.Predict(request, timeout=60)
+        except grpc.RpcError as error:
+            return error.code().name, error.details()
+        return "OK", ""
+
+    return call
+
+
+def good(**changes):
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name, request.model_spec.signature_name = "toy", "recommend"
+    for name, value in {**INPUTS, **changes}.items():
+        if isinstance(value, np.ndarray):
+            value = tf.make_tensor_proto(value)
+        if value is not None:
+            request.inputs[name].CopyFrom(value)
+    return request
+
+
+def tensor(dtype, *shape, **values):
+    made = tensor_pb2.TensorProto(dtype=dtype)
+    for size in shape:
+        made.tensor_shape.dim.add(size=size)
+    for name, given in values.items():
+        if isinstance(given, bytes):
+            setattr(made, name, given)
+        else:
+            getattr(made, name).extend(given)
+    return made
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"k": np.array([np.nan])}, "'k' wants int32, found float64"),
+        ({"k": np.array([np.inf], np.float32)}, "'k' wants int32, found float32"),
+        ({"k": np.array([2**40])}, "'k' wants int32, found int64"),
+        ({"k": np.array([True])}, "'k' wants int32, found bool"),
+        ({"k": np.array([-1], np.int32)}, "0 or more; found -1"),
+        ({"k": np.array([1, 2], np.int32)}, "same rows"),
+        ({"k": tensor(3, *[1] * 40, int_val=[1])}, "wants shape"),
+        ({"k": tensor(3, -1, int_val=[1])}, "negative dimension"),
+        ({"k": tensor(3, 2**60, int_val=[1])}, "holds 1152921504606846976"),
+        ({"k": tensor(77, 1)}, "an unknown type (77)"),
+        ({"item_id": tensor(7, 1, 2, tensor_content=b"i1i2")}, "texts in tensor_content"),
+        ({"timestamp": tensor(9, 1, 2, tensor_content=b"123")}, "3 bytes of content"),
+        ({"timestamp": tensor(9, 1, 2, int64_val=[1, 2, 3])}, "has 3 values"),
+        ({"timestamp": np.array([[1, 2, 3]])}, "timestamp has another shape than item_id"),
+        ({"timestamp": None}, "'timestamp' is missing"),
+        pytest.param({"x" * 100_000: np.array([1])}, "unknown input 'xxx", id="a long name"),
+    ],
+)
+def test_a_request_that_does_not_fit_is_told_so_in_a_sentence(ask, changes, words):
+    code, said = ask(good(**changes))
+    assert code == "INVALID_ARGUMENT" and words in said
+    assert "\n" not in said and "Exception" not in said and len(said) < 700
+    assert ask(good()) == ("OK", "")
+
+
+def test_names_of_outputs_are_looked_at_before_the_model_works(ask):
+    request = good()
+    request.output_filter.extend(f"x{n}" for n in range(100_000))
+    assert ask(request) == ("INVALID_ARGUMENT", "unknown output 'x0' in output_filter")
+    request = good()
+    request.output_filter.extend(["score"] * 100_000)
+    assert ask(request) == ("OK", "")
+
+
+def test_a_request_that_would_take_all_memory_is_refused(ask):
+    rows = 20_000
+    many = {name: np.repeat(value, rows, axis=0) for name, value in INPUTS.items()}
+    many |= {"item_id": np.full([rows, 1], "", object), "behavior": np.full([rows, 1], "", object)}
+    many |= {"timestamp": np.zeros([rows, 1], np.int64), "exclude": np.empty([rows, 0], object)}
+    assert "at most 10,000 rows" in ask(good(**many))[1]
+    # However many items are asked for, no more come than there are.
+    two = {name: np.repeat(value, 2, axis=0) for name, value in INPUTS.items()}
+    assert ask(good(**two | {"k": np.array([2**31 - 1, 1], np.int32)})) == ("OK", "")
+
+
+def test_a_version_by_a_label_is_not_taken_for_the_newest(ask):
+    request = good()
+    request.model_spec.version_label = "stable"
+    assert ask(request)[0] == "NOT_FOUND"
+
+
+def mutated(rng, data):
+    """Some bytes of a message changed, taken away or put in."""
+    data = bytearray(data)
+    for _ in range(rng.randint(1, 4)):
+        place = rng.randrange(len(data))
+        kind = rng.randrange(3)
+        if kind == 0:
+            data[place] = rng.randrange(256)
+        elif kind == 1:
+            del data[place : place + rng.randint(1, 8)]
+        else:
+            data[place:place] = rng.randbytes(rng.randint(1, 8))
+        if not data:
+            data = bytearray(b"\0")
+    return bytes(data)
+
+
+def test_mutated_messages_are_survived(channel, ask):
+    rng, message = random.Random(7), good().SerializeToString()
+    send = channel.unary_unary(
+        "/tensorflow.serving.PredictionService/Predict",
+        request_serializer=bytes,
+        response_deserializer=predict_pb2.PredictResponse.FromString,
+    )
+    codes = set()
+    for _ in range(MUTATIONS):
+        data = mutated(rng, message)
+        try:
+            predict_pb2.PredictRequest.FromString(data)
+            parsed = True
+        except Exception:  # noqa: BLE001  protobuf's own, by its implementation
+            parsed = False
+        try:
+            send(data, timeout=60)
+        except grpc.RpcError as error:
+            codes.add(error.code().name)
+            assert not parsed or error.code().name in BLAMED, (data, error.code(), error.details())
+    assert "INVALID_ARGUMENT" in codes and ask(good()) == ("OK", "")
+
+
+def test_mutated_json_is_survived(server):
+    rng = random.Random(8)
+    columns = {name: value.tolist() for name, value in INPUTS.items()}
+    text = json.dumps({"signature_name": "recommend", "inputs": columns}).encode()
+    address = f"http://127.0.0.1:{server.rest_port}/v1/models/toy:predict"
+    found = set()
+    for data in [text] + [mutated(rng, text) for _ in range(MUTATIONS)] + [text]:
+        try:
+            with urllib.request.urlopen(urllib.request.Request(address, data), timeout=60) as response:
+                found.add(response.status)
+                json.loads(response.read())
+        except urllib.error.HTTPError as error:
+            found.add(error.code)
+            assert error.code in (400, 404) and json.loads(error.read())["error"], data
+    assert found >= {200, 400}
