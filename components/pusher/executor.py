@@ -2,11 +2,12 @@
 
 import contextlib
 import fcntl
+import logging
 import os
 import posixpath
 import time
 import uuid
-from typing import Any, Dict, Iterator, List
+from typing import Any, Callable, Dict, Iterator, List
 
 from tfx.components.pusher import executor as pusher
 from tfx.dsl.io import fileio
@@ -14,10 +15,18 @@ from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, proto_utils
 
+from schemas import versions as version_names
+from serving import manifest
+
 _PARTIAL = ".pushing-"
 _SAVED_MODEL = "saved_model.pb"
 # Written by TensorFlow with every SavedModel: checksums of its graph and its variables.
 _FINGERPRINT = "fingerprint.pb"
+_PROGRESS = logging.getLogger("footfall.progress")
+
+
+class PushFailed(Exception):
+    """A push that could not be done, or did not leave what it should; no version has come of it."""
 
 
 class Executor(pusher.Executor):
@@ -49,46 +58,66 @@ def versions(base: str) -> List[int]:
     """The pushed versions, oldest first."""
     if not fileio.exists(base):
         return []
-    found = (name.rstrip("/") for name in fileio.listdir(base))
-    return sorted(int(name) for name in found if name.isdigit())
+    return version_names.found(fileio.listdir(base))
 
 
 def push(model_path: str, base: str) -> int:
-    """Copies a SavedModel to a new version below `base`.
+    """Copies a SavedModel to a new version below `base`, and verifies what it wrote.
 
-    On a local disk the version appears with one rename. A bucket has no rename of folders:
-    there `saved_model.pb`, by which a server tells that a version is there, is copied last.
-    The model that is the newest version already is not pushed again. On a local disk a push waits for
-    another one to the same place.
+    On a local disk the version appears with one rename, once all of it is on the disk. A bucket has no
+    rename of folders: there `saved_model.pb`, by which a server tells that a version is there, is copied
+    last. The list of the files, `serving.manifest.FILE`, is part of the version. The model that is the
+    newest version already is not pushed again, unless that version is damaged. On a local disk a push waits
+    for another one to the same place.
 
     Returns:
       The version: the time in seconds, or one above the newest where that is not larger.
+
+    Raises:
+      PushFailed: if what was written is not what was to be written, or there is no larger version.
     """
     fileio.makedirs(base)
-    remote = "://" in base
+    remote = _is_remote(base)
     with contextlib.nullcontext() if remote else _locked(base):
         newest = versions(base)[-1:]
-        if newest and _same(model_path, posixpath.join(base, str(newest[0]))):
+        expected = manifest.measure(model_path)
+        if newest and _same(model_path, expected, posixpath.join(base, str(newest[0]))):
             return newest[0]
         if remote:
             version = _next(newest)
-            _copy(model_path, posixpath.join(base, str(version)))
+            _write(model_path, expected, posixpath.join(base, str(version)))
             return version
-        for left in os.listdir(base):
-            # Of a push that was killed.
-            if left.startswith(_PARTIAL):
-                fileio.rmtree(os.path.join(base, left))
+        _remove_partial(base)
         partial = os.path.join(base, f"{_PARTIAL}{uuid.uuid4().hex}")
-        _copy(model_path, partial)
-        _sync(partial)
-        version = _next(newest)
-        os.rename(partial, os.path.join(base, str(version)))
+        try:
+            _write(model_path, expected, partial)
+            _sync(partial)
+            version = _next(newest)
+            os.rename(partial, os.path.join(base, str(version)))
+        except Exception:
+            # Disk full, or bytes that are not those of the model: nothing stays.
+            _remove_partial(base)
+            raise
         _sync_folder(base)
         return version
 
 
+def _is_remote(place: str) -> bool:
+    return "://" in place
+
+
+def _remove_partial(base: str) -> None:
+    """Removes what killed pushes have left in a local folder."""
+    for left in os.listdir(base):
+        if left.startswith(_PARTIAL):
+            fileio.rmtree(os.path.join(base, left))
+
+
 def _next(newest: List[int]) -> int:
-    return max(int(time.time()), *(v + 1 for v in newest), 1)
+    version = max(int(time.time()), *(v + 1 for v in newest), 1)
+    if version > version_names.LARGEST:
+        raise PushFailed(f"version {newest[0]} is the largest there can be; take it away, and push again")
+    return version
 
 
 @contextlib.contextmanager
@@ -102,21 +131,49 @@ def _locked(folder: str) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _same(model_path: str, version: str) -> bool:
+def _same(model_path: str, expected: manifest.Files, version: str) -> bool:
+    """Whether a version is this model, and whole."""
     paths = [posixpath.join(folder, _FINGERPRINT) for folder in (model_path, version)]
-    if not all(fileio.exists(path) for path in paths) or not fileio.exists(
-        posixpath.join(version, _SAVED_MODEL)
-    ):
+    if not all(fileio.exists(path) for path in paths):
         return False
     contents = []
     for path in paths:
         with fileio.open(path, "rb") as stream:
             contents.append(stream.read())
-    return contents[0] == contents[1]
+    if contents[0] != contents[1]:
+        return False
+    problem = manifest.difference(version, expected)
+    if problem:
+        _PROGRESS.warning("%s is damaged: %s; the model is pushed again", version, problem)
+    return not problem
 
 
-def _copy(source: str, target: str) -> None:
+def _write(source: str, expected: manifest.Files, target: str) -> None:
+    """Copies a SavedModel, and reads what came of it before and after its graph makes it a version."""
+    graph = {_SAVED_MODEL: expected[_SAVED_MODEL]} if _SAVED_MODEL in expected else {}
+
+    def verify_all_but_graph() -> None:
+        _verify(target, {name: of for name, of in expected.items() if name not in graph})
+        manifest.write(target, expected)
+
+    _copy(source, target, verify_all_but_graph)
+    try:
+        _verify(target, graph)
+    except PushFailed:
+        fileio.remove(posixpath.join(target, _SAVED_MODEL))
+        raise
+
+
+def _verify(target: str, expected: manifest.Files) -> None:
+    problem = manifest.difference(target, expected)
+    if problem:
+        raise PushFailed(f"what was written to {target} is not the model: {problem}")
+
+
+def _copy(source: str, target: str, before_graph: Callable[[], None] = lambda: None) -> None:
+    """Copies a SavedModel's folder, its graph last."""
     io_utils.copy_dir(source, target, deny_regex_patterns=[r"saved_model\.pb"])
+    before_graph()
     io_utils.copy_file(posixpath.join(source, _SAVED_MODEL), posixpath.join(target, _SAVED_MODEL))
 
 

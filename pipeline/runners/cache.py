@@ -17,6 +17,7 @@ from tfx.orchestration.portable import cache_utils, launcher, outputs_utils, res
 from tfx.orchestration.portable.mlmd import execution_lib
 
 from components.pusher import executor as pusher
+from components.pusher import verify
 from pipeline import progress
 from pipeline.runners import checksums, folder, store
 
@@ -196,4 +197,5 @@ def _no_longer_live(artifact: Any, record: str) -> Optional[str]:
     newest = pusher.versions(base)[-1:]
     if newest != [int(version)]:
         return f"{pushed} is not the newest version there ({newest[0] if newest else 'none'} is)"
-    return None if "://" in pushed else checksums.problem(pushed, record)
+    # Of a remote place only the list in the version itself tells.
+    return verify.check(pushed) if "://" in pushed else checksums.problem(pushed, record)

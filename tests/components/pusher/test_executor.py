@@ -1,6 +1,8 @@
 """Pushes that are whole or not there."""
 
 import concurrent.futures
+import hashlib
+import json
 import os
 import pathlib
 import shutil
@@ -12,6 +14,8 @@ import time
 import pytest
 
 from components.pusher import executor
+from components.pusher import verify
+from serving import manifest
 
 
 @pytest.fixture
@@ -44,6 +48,95 @@ def test_the_newest_version_is_not_pushed_again(model, tmp_path):
             stream.write(content)
         version = executor.push(model, base)
         assert len(executor.versions(base)) == number and version == executor.versions(base)[-1]
+
+
+def test_folders_that_are_no_versions_do_not_count(model, tmp_path):
+    base = tmp_path / "serving"
+    for name in ("²", "１", "007", "-1", "1.5", str(10**20), "x"):
+        (base / name).mkdir(parents=True)
+    assert executor.versions(str(base)) == []
+    assert abs(executor.push(model, str(base)) - time.time()) < 100
+
+
+def test_no_version_is_larger_than_an_int64(model, tmp_path):
+    base = tmp_path / "serving"
+    (base / str(2**63 - 1)).mkdir(parents=True)
+    with pytest.raises(executor.PushFailed, match="is the largest there can be"):
+        executor.push(model, str(base))
+    assert os.listdir(base) == [str(2**63 - 1)]
+
+
+def test_a_version_lists_its_files(model, tmp_path):
+    version = os.path.join(str(tmp_path / "serving"), str(executor.push(model, str(tmp_path / "serving"))))
+    with open(os.path.join(version, manifest.FILE), encoding="utf-8") as stream:
+        files = json.load(stream)["files"]
+    assert len(files) == 51
+    assert files["saved_model.pb"] == {"size": 5, "sha256": hashlib.sha256(b"graph").hexdigest()}
+    assert files["variables/v7"] == {"size": 1000, "sha256": hashlib.sha256(b"x" * 1000).hexdigest()}
+    assert verify.check(version) is None
+
+
+DAMAGE = {
+    "cut": (
+        lambda folder: os.truncate(folder / "variables" / "v3", 10),
+        "variables/v3 has 10 bytes, it had 1,000",
+    ),
+    "other bytes": (
+        lambda folder: (folder / "variables" / "v3").write_bytes(b"y" * 1000),
+        "variables/v3 has other bytes than it had",
+    ),
+    "a file gone": (lambda folder: os.remove(folder / "variables" / "v3"), "variables/v3 is missing"),
+    "the graph gone": (lambda folder: os.remove(folder / "saved_model.pb"), "saved_model.pb is missing"),
+    "the version gone": (shutil.rmtree, "it is no longer there"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_version_is_found_and_the_model_pushed_again(model, tmp_path, damage, caplog):
+    base, (harm, words) = tmp_path / "serving", DAMAGE[damage]
+    pathlib.Path(model, "fingerprint.pb").write_bytes(b"one")
+    first = executor.push(model, str(base))
+    assert executor.push(model, str(base)) == first
+    harm(base / str(first))
+    assert verify.check(str(base / str(first))) == words
+    with caplog.at_level("WARNING", "footfall.progress"):
+        second = executor.push(model, str(base))
+    assert verify.check(str(base / str(second))) is None
+    if damage != "the version gone":
+        assert second > first and f"is damaged: {words}; the model is pushed again" in caplog.text
+
+
+@pytest.mark.parametrize("remote", [False, True])
+@pytest.mark.parametrize("spoilt", ["v7", "saved_model.pb"])
+def test_a_push_that_writes_other_bytes_leaves_no_version(model, tmp_path, monkeypatch, remote, spoilt):
+    """As a disk or a network that fails without an error does."""
+    copy, base = executor.io_utils.fileio.copy, tmp_path / "serving"
+
+    def spoil(source, target, overwrite=False):
+        copy(source, target, overwrite=overwrite)
+        if target.endswith(spoilt):
+            pathlib.Path(target).write_bytes(b"spoilt")
+
+    monkeypatch.setattr(executor.io_utils.fileio, "copy", spoil)
+    monkeypatch.setattr(executor, "_is_remote", lambda place: remote)
+    with pytest.raises(executor.PushFailed, match=f"is not the model: .*{spoilt} has"):
+        executor.push(model, str(base))
+    assert not [name for name in os.listdir(base) if os.path.exists(base / name / "saved_model.pb")]
+    monkeypatch.undo()
+    version = executor.push(model, str(base))
+    assert verify.check(str(base / str(version))) is None
+
+
+def test_a_full_disk_leaves_nothing(model, tmp_path, monkeypatch):
+    base = tmp_path / "serving"
+
+    def full(source, target, overwrite=False):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(executor.io_utils.fileio, "copy", full)
+    with pytest.raises(OSError, match="No space left"):
+        executor.push(model, str(base))
+    assert os.listdir(base) == []
 
 
 def test_a_killed_push_leaves_no_version(model, tmp_path):
@@ -89,9 +182,9 @@ def test_pushes_to_one_place_wait_for_each_other(model, tmp_path, monkeypatch):
     """A push takes away what a killed one has left, but not what another is about to finish."""
     base, copy, copying = str(tmp_path / "serving"), executor._copy, threading.Semaphore(0)
 
-    def slow(source, target):
+    def slow(source, target, *more):
         copying.release()
-        copy(source, target)
+        copy(source, target, *more)
         time.sleep(0.5)
 
     monkeypatch.setattr(executor, "_copy", slow)
