@@ -161,7 +161,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     predict.add_argument("model", metavar="DIR_OR_ADDRESS", help="host:port of a server, or a folder to load")
     given = predict.add_mutually_exclusive_group(required=True)
-    given.add_argument("--items", help="the ids of a history, oldest first: 242,302,377")
+    given.add_argument(
+        "--items", help="the ids of a history, oldest first: 242,302,377; as if all had happened just now"
+    )
     given.add_argument("--history", help="a file with a JSON list of events a line; - is stdin")
     given.add_argument(
         "--exposure",
@@ -367,7 +369,9 @@ def _compare(options: argparse.Namespace) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    model_dir = _model_dir(options.model_dir)
+    from pipeline import ask
+
+    model_dir = ask.model_dir(options.model_dir)
     _import_tensorflow()
     from serving import server
 
@@ -382,133 +386,10 @@ def _import_tensorflow() -> None:
     progress.import_tensorflow()
 
 
-def _model_dir(path: str) -> str:
-    """A folder with versions: the path itself, or what a run has pushed."""
-    if any(name.isdigit() for name in (os.listdir(path) if os.path.isdir(path) else ())):
-        return path
-    pushed = os.path.join(path, "serving")
-    found = [
-        os.path.join(pushed, name) for name in (sorted(os.listdir(pushed)) if os.path.isdir(pushed) else ())
-    ]
-    if len(found) == 1:
-        return found[0]
-    raise errors.InputError(
-        f"{path}: no version of a model there; a run pushes to serving/NAME when its model is blessed"
-    )
-
-
 def _predict(options: argparse.Namespace) -> int:
-    if options.k < 1:
-        raise errors.InputError(f"-k takes a positive number, found {options.k}")
-    asked = _exposures(options) if options.exposure or options.exposures else _histories(options)
-    if ":" in os.path.basename(options.model) and not os.path.exists(options.model):
-        return _ask(options.model, options, asked)
-    model_dir = _model_dir(options.model)
-    _import_tensorflow()
-    from serving import server
+    from pipeline import ask
 
-    with server.Server(model_dir, options.name) as embedded:
-        return _ask(f"127.0.0.1:{embedded.grpc_port}", options, asked)
-
-
-def _ask(address: str, options: argparse.Namespace, asked: List[Any]) -> int:
-    _import_tensorflow()
-    import grpc
-
-    from serving import client as client_lib
-
-    with client_lib.Client(address, options.name, timeout_s=10.0) as client:
-        try:
-            of_exposures = "recommend" not in client.metadata()
-            if of_exposures != bool(options.exposure or options.exposures):
-                raise errors.InputError(
-                    f"{options.model}: a model of exposures, ask it with --exposure or --exposures"
-                    if of_exposures
-                    else f"{options.model}: a model of next items, ask it with --items or --history"
-                )
-            lines = _probabilities(client, asked, options) if of_exposures else _items(client, asked, options)
-        except grpc.RpcError as error:
-            raise errors.InputError(f"{address}: {error.code().name}: {error.details()}") from error
-        except ValueError as error:
-            raise errors.InputError(str(error)) from error
-    for line in lines:
-        print(line)
-    return 0
-
-
-def _items(client: Any, histories: List[Any], options: argparse.Namespace) -> List[str]:
-    excluded = [item for item in options.exclude.split(",") if item]
-    answers = client.recommend(histories, options.k, excluded)
-    if options.json:
-        return [
-            json.dumps({"item_id": answer.item_ids, "score": answer.scores}, ensure_ascii=False)
-            for answer in answers
-        ]
-    return [
-        "  ".join(f"{item} ({score:.3f})" for item, score in zip(answer.item_ids, answer.scores))
-        for answer in answers
-    ]
-
-
-def _probabilities(client: Any, exposures: List[Any], options: argparse.Namespace) -> List[str]:
-    answers = client.predict_exposures(exposures)
-    if options.json:
-        return [json.dumps(answer, ensure_ascii=False) for answer in answers]
-    return ["  ".join(f"{step} {chance:.4f}" for step, chance in answer.items()) for answer in answers]
-
-
-def _exposures(options: argparse.Namespace) -> List[Dict[str, Any]]:
-    if options.exposure:
-        found = [("--exposure", options.exposure)]
-    else:
-        found = _lines(options.exposures)
-    exposures = []
-    for place, text in found:
-        exposure = _from_json(place, text)
-        if not isinstance(exposure, dict):
-            raise errors.InputError(f"{place}: an exposure is an object with user_id, item_id and timestamp")
-        exposures.append(exposure)
-    return exposures
-
-
-def _histories(options: argparse.Namespace) -> List[List[Dict[str, Any]]]:
-    if options.items is not None:
-        items = [item.strip() for item in options.items.split(",") if item.strip()]
-        if not items:
-            raise errors.InputError("--items: ids with commas between them, found none")
-        return [
-            [
-                {"item_id": item, "timestamp": number, "behavior": options.behavior, "scene": options.scene}
-                for number, item in enumerate(items)
-            ]
-        ]
-    histories = []
-    for place, text in _lines(options.history):
-        history = _from_json(place, text)
-        if not isinstance(history, list) or not all(isinstance(e, dict) and "item_id" in e for e in history):
-            raise errors.InputError(f"{place}: a history is a list of events with item_id and timestamp")
-        histories.append(history)
-    return histories
-
-
-def _lines(path: str) -> List[Tuple[str, str]]:
-    """The lines of a file that are not empty, each with its place."""
-    try:
-        stream = sys.stdin if path == "-" else open(path, encoding="utf-8")
-    except OSError as error:
-        raise errors.InputError(f"{path}: {error.strerror}") from error
-    with stream:
-        try:
-            return [(f"{path} line {number}", line) for number, line in enumerate(stream, 1) if line.strip()]
-        except UnicodeDecodeError as error:
-            raise errors.InputError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})") from error
-
-
-def _from_json(place: str, text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise errors.InputError(f"{place}: not JSON: {error}") from error
+    return ask.predict(options)
 
 
 def _compile(options: argparse.Namespace) -> int:
@@ -579,6 +460,7 @@ def _demo(options: argparse.Namespace) -> int:
     if code:
         _say_report(run_dir)
         return code
+    from pipeline import ask
     from serving import client as client_lib
     from serving import server
 
@@ -586,7 +468,7 @@ def _demo(options: argparse.Namespace) -> int:
     titles = datasets.titles(folder)
     user, events = _a_user(os.path.join(folder, datasets.EVENTS))
     *history, last = events
-    with server.Server(_model_dir(run_dir)) as embedded:
+    with server.Server(ask.model_dir(run_dir)) as embedded:
         with client_lib.Client(f"127.0.0.1:{embedded.grpc_port}") as client:
             (answer,) = client.recommend([history], k=_DEMO_SHOWN)
             versions = ", ".join(map(str, client.versions()))

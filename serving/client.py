@@ -20,12 +20,16 @@ from tensorflow_serving.apis import (
 )
 
 from schemas import names
+from serving import address as address_lib
 from serving import requests
 from serving import signatures
+from serving import vocabularies
 
 History = Sequence[Mapping[str, Any]]
 _RETRIED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
-_TOO_LARGE = "larger than max"
+# What no second try would change: a message over the limit, and a server that speaks HTTP/1 only.
+_HOPELESS = ("larger than max", "http1.x", "HTTP/1")
+_MAX_K = (1 << 31) - 1
 _FIRST_WAIT_S = 0.05
 _LONGEST_WAIT_S = 2.0
 
@@ -45,11 +49,14 @@ class Client:
     with `behavior` and `scene` where the log has them; times are ms since the epoch.
 
     Args:
-      address: `host:port` of the gRPC interface.
+      address: `host:port` of the gRPC interface, see `serving.address`.
       name: of the model.
       timeout_s: for a call with all its retries.
       max_batch: histories or exposures in one request; more are sent one batch after the other.
       max_message_bytes: of a request or an answer.
+
+    Raises:
+      ValueError: if the address is none.
     """
 
     def __init__(
@@ -62,7 +69,7 @@ class Client:
     ):
         self._name, self._timeout_s, self._max_batch = name, timeout_s, max_batch
         self._channel = grpc.insecure_channel(
-            address,
+            address_lib.check(address),
             options=[
                 ("grpc.max_receive_message_length", max_message_bytes),
                 ("grpc.max_send_message_length", max_message_bytes),
@@ -118,8 +125,17 @@ class Client:
     def recommend(
         self, histories: Sequence[History], k: int = signatures.DEFAULT_K, exclude: Iterable[str] = ()
     ) -> List[Recommendation]:
-        """The `k` best items for each history, without those in `exclude`."""
-        left_out = list(exclude)
+        """The `k` best items for each history, without those in `exclude`.
+
+        Items that the model does not know count as any unknown item; `unknown` names them.
+
+        Raises:
+          ValueError: for a `k` that is no number of items, ids that are one text, or an event that does not
+          fit. grpc.RpcError: as `predict`.
+        """
+        if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or not 0 <= k <= _MAX_K:
+            raise ValueError(f"k is how many items are wanted, a whole number up to {_MAX_K}; found {k!r}")
+        left_out = _ids("exclude", exclude)
         result = []
         for batch in self._batches(histories):
             outputs = self.predict(
@@ -136,10 +152,11 @@ class Client:
         return result
 
     def rank(self, histories: Sequence[History], candidates: Sequence[str]) -> List[Dict[str, float]]:
-        """The score of each candidate for each history."""
+        """The score of each candidate for each history; an unknown one has the lowest float."""
         result = []
+        candidates = _ids("candidates", candidates)
         for batch in self._batches(histories):
-            offered = np.asarray([list(candidates)] * len(batch), object)
+            offered = np.asarray([candidates] * len(batch), object).reshape(len(batch), -1)
             outputs = self.predict("rank", {**self._inputs("rank", batch), signatures.CANDIDATES: offered})
             result.extend(dict(zip(candidates, map(float, row))) for row in outputs[signatures.SCORE])
         return result
@@ -196,6 +213,28 @@ class Client:
         )
         return _rows({step: values[0] for step, values in outputs.items()})
 
+    def unknown(self, given: Mapping[str, Iterable[str]]) -> Dict[str, List[str]]:
+        """What the model has never met, and answers as it answers for any unknown value.
+
+        Args:
+          given: values by the name of the input, as of `vocabularies.of_histories` or `of_exposures`.
+
+        Returns:
+          Those that the model's vocabularies lack, by the name of the input, in the given order. Nothing of
+          inputs without a vocabulary.
+        """
+        name = vocabularies.SIGNATURE
+        if name not in self.metadata():
+            return {}
+        of_exposures = requests.PREDICT in self.metadata()
+        found: Dict[str, List[str]] = {}
+        distinct = {feature: list(dict.fromkeys(values)) for feature, values in given.items()}
+        for batch in vocabularies.batches(distinct, self._max_batch):
+            outputs = self.predict(name, {signatures.EXAMPLES: vocabularies.examples(batch, of_exposures)})
+            for feature, values in vocabularies.unknown(batch, outputs, of_exposures).items():
+                found.setdefault(feature, []).extend(values)
+        return found
+
     def _takes(self, signature: str) -> Mapping[str, Any]:
         known = self.metadata()
         if signature not in known:
@@ -207,7 +246,7 @@ class Client:
 
     def _inputs(self, signature: str, histories: Sequence[History]) -> Dict[str, np.ndarray]:
         """Histories as padded tensors of what the signature takes."""
-        takes = self.metadata()[signature].inputs
+        takes = self._takes(signature)
         longest = max((len(history) for history in histories), default=0)
         inputs = {}
         for name in (names.ITEM_ID, names.BEHAVIOR, names.SCENE, names.TIMESTAMP):
@@ -225,6 +264,9 @@ class Client:
                     place = f"history {row}, event {column}: {name}"
                     values[row, column] = requests.value_of(event[name], kind, place)
             inputs[name] = values
+            if not text:
+                given = [(r, c) for r, history in enumerate(histories) for c in range(len(history))]
+                requests.check_times([(f"history {r}, event {c}: {name}", values[r, c]) for r, c in given])
         return inputs
 
     def _call(self, method: Any, request: Any) -> Any:
@@ -237,11 +279,32 @@ class Client:
                 # With jitter, so that refused clients do not come back all at once.
                 pause = wait * (0.5 + random.random())
                 # gRPC has one code for a full queue and for a message that will be too large again.
-                hopeless = error.code() not in _RETRIED or _TOO_LARGE in (error.details() or "")
+                said = error.details() or ""
+                hopeless = error.code() not in _RETRIED or any(words in said for words in _HOPELESS)
                 if hopeless or time.monotonic() + pause >= deadline:
                     raise
                 time.sleep(pause)
                 wait = min(2 * wait, _LONGEST_WAIT_S)
+
+
+def _ids(what: str, given: Iterable[str]) -> List[str]:
+    """Ids as texts; a whole number may stand for one, a single text for none."""
+    if isinstance(given, (str, bytes)):
+        raise ValueError(f"{what} is a list of ids, found {given!r}")
+    return [requests.value_of(item, tf.string, f"{what} {number}") for number, item in enumerate(given)]
+
+
+def explain(error: grpc.RpcError, address: str) -> str:
+    """What came of a call, in a sentence that says what to do where that is known."""
+    said = error.details() or ""
+    if any(words in said for words in _HOPELESS[1:]):
+        return (
+            f"{address}: no gRPC is spoken there; perhaps it is the REST port ({address_lib.REST_PORT} by "
+            f"default): the gRPC port is {address_lib.GRPC_PORT} by default"
+        )
+    if error.code() == grpc.StatusCode.UNAVAILABLE and "onnect" in said:
+        return f"{address}: no server answers there: {said[:300]}"
+    return f"{address}: {error.code().name}: {said}"
 
 
 def _rows(outputs: Mapping[str, np.ndarray]) -> List[Dict[str, float]]:

@@ -1,11 +1,14 @@
 """Plain values to the tensors that the signatures of `serving.conversion` take."""
 
+import warnings
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 import tensorflow as tf
 
 from schemas import names
+from schemas import times
+from serving import tensors
 
 PREDICT = "predict"
 PREDICT_CANDIDATES = "predict_candidates"
@@ -18,6 +21,8 @@ BLANKS = {"string": "", "float32": float("nan"), "int64": 0}
 
 Row = Mapping[str, Any]
 _HISTORY_PREFIX = "history_"
+# Seconds, microseconds and nanoseconds: what makes ms of them.
+_OTHER_UNITS = (1e3, 1e-3, 1e-6)
 
 
 def is_of_item(name: str) -> bool:
@@ -76,9 +81,14 @@ def of_candidates(
     }
 
 
+def key_of_event(name: str) -> str:
+    """What one of the features HISTORY is called in an event."""
+    return name[len(_HISTORY_PREFIX) :]
+
+
 def events(history: Mapping[str, Sequence[Any]]) -> List[Dict[str, Any]]:
     """Lists of the features HISTORY as a list of events."""
-    keys = [name[len(_HISTORY_PREFIX) :] for name in history]
+    keys = [key_of_event(name) for name in history]
     return [dict(zip(keys, values)) for values in zip(*history.values())]
 
 
@@ -99,23 +109,27 @@ def _columns(
         places = [f"{what} {number}: {name}" for number in range(len(rows))]
         if name in HISTORY:
             lists = [_events(row, name, dtype, place) for row, place in zip(rows, places)]
+            if name == names.HISTORY_TIMESTAMP:
+                check_times([(place, time) for place, values in zip(places, lists) for time in values])
         elif len(info.tensor_shape.dim) > leading:
             lists = [_several(row.get(name), dtype, place) for row, place in zip(rows, places)]
         else:
             values = [_one(row.get(name), name, dtype, place) for row, place in zip(rows, places)]
             columns[name] = np.array(values, _numpy_type(dtype))
+            if name == names.TIMESTAMP:
+                check_times(list(zip(places, values)))
             continue
         columns[name] = _padded(lists, dtype)
     return columns
 
 
 def _events(row: Row, name: str, dtype: tf.DType, place: str) -> List[Any]:
-    key = name[len(_HISTORY_PREFIX) :]
+    key = key_of_event(name)
     values = []
     for number, event in enumerate(row.get(HISTORY_KEY) or ()):
         if not isinstance(event, Mapping):
             raise ValueError(
-                f"{place}: event {number} is an object with item_id and timestamp, found {event!r}"
+                f"{place}: event {number} is an object with item_id and timestamp, found {tensors.shown(event)}"
             )
         if event.get(key) is None:
             raise ValueError(f"{place}: event {number} has no {key}; found {', '.join(event)}")
@@ -127,7 +141,7 @@ def _several(given: Any, dtype: tf.DType, place: str) -> List[Any]:
     if given is None:
         return []
     if not isinstance(given, (list, tuple)):
-        raise ValueError(f"{place} is a list, found {given!r}")
+        raise ValueError(f"{place} is a list, found {tensors.shown(given)}")
     return [value_of(value, dtype, place) for value in given]
 
 
@@ -142,16 +156,52 @@ def _one(given: Any, name: str, dtype: tf.DType, place: str) -> Any:
 def value_of(given: Any, dtype: tf.DType, place: str) -> Any:
     """A value of the input's type; a whole number may stand for a text, as ids often are."""
     wanted, types = _TYPES[dtype.name]
-    if isinstance(given, bool) or not isinstance(given, types):
-        raise ValueError(f"{place} is {wanted}, found {given!r}")
-    return str(given) if dtype == tf.string and isinstance(given, int) else given
+    if isinstance(given, (bool, np.bool_)) or not isinstance(given, types):
+        raise ValueError(f"{place} is {wanted}, found {tensors.shown(given)}")
+    if dtype == tf.string:
+        return str(given) if isinstance(given, (int, np.integer)) else given
+    if dtype == tf.int64 and not dtype.min <= given <= dtype.max:
+        raise ValueError(f"{place} is {wanted} of 64 bits, found {tensors.shown(given)}")
+    if dtype == tf.float32 and np.isfinite(_double(given)) != np.isfinite(np.float32(_double(given))):
+        raise ValueError(f"{place} is {wanted} that float32 holds, found {tensors.shown(given)}")
+    return given
+
+
+def _double(given: Any) -> float:
+    try:
+        return float(given)
+    except OverflowError:
+        # Of an int with more than 308 digits: finite, and out of any range.
+        return float(np.finfo(np.float64).max)
 
 
 _TYPES: Dict[str, Tuple[str, Tuple[type, ...]]] = {
-    "string": ("a text", (str, bytes, int)),
-    "float32": ("a number", (int, float)),
-    "int64": ("a whole number", (int,)),
+    "string": ("a text", (str, bytes, int, np.integer)),
+    "float32": ("a number", (int, float, np.integer, np.floating)),
+    "int64": ("a whole number", (int, np.integer)),
 }
+
+
+def check_times(given: Sequence[Tuple[str, int]]) -> None:
+    """Looks at the times of a request, with the place of each for messages.
+
+    A time that only another unit makes plausible (seconds in place of ms) is an error; another implausible
+    one, before 1990 or in the future, is a `UserWarning`, since there are such logs. The first of each is
+    named.
+
+    Raises:
+      ValueError: naming the place, the time and its unit.
+    """
+    if not given:
+        return
+    odd = np.flatnonzero(~times.plausible(np.array([time for _, time in given], np.int64)))
+    for number in odd:
+        place, time = given[number]
+        if any(times.plausible(int(time) * factor) for factor in _OTHER_UNITS):
+            raise ValueError(f"{place} {time} {times.implausible(int(time))}")
+    if len(odd):
+        place, time = given[odd[0]]
+        warnings.warn(f"{place} {time} {times.implausible(int(time))}", stacklevel=2)
 
 
 def array_of(value: Any) -> np.ndarray:

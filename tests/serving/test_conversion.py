@@ -23,6 +23,7 @@ from serving import client as client_lib
 from serving import conversion
 from serving import requests
 from serving import server as server_lib
+from serving import vocabularies
 from tests import exposure_fixtures
 
 ROWS = exposure_fixtures.generate(40, seed=8)
@@ -326,3 +327,23 @@ def test_the_command_finds_out_what_it_asks(running, offline, monkeypatch, capsy
     np.testing.assert_allclose(table(found), offline[:3], rtol=1e-5)
     assert predict(running, "--items", "i1,i2") == 2
     assert "a model of exposures, ask it with --exposure" in capsys.readouterr().err
+
+
+def test_what_the_model_has_never_met_is_named(running, client, monkeypatch, capsys):
+    row = plain(ROWS[0]) | {"item_id": "ghost", "item_tags": ["sale", "odd", "eco"], "context_device": "tv"}
+    row["history"] = [{"item_id": "gone", "behavior": "stared", "timestamp": ROWS[0]["timestamp"] - 1}]
+    takes = client.metadata()[requests.PREDICT].inputs
+    found = client.unknown(vocabularies.of_exposures(takes, [row, plain(ROWS[1])]))
+    assert found == {
+        "item_id": ["ghost"],
+        "item_tags": ["odd"],
+        "context_device": ["tv"],
+        "history_item_id": ["gone"],
+        "history_behavior": ["stared"],
+    }
+    assert predict(running, "--exposure", json.dumps(row)) == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith("buy ") or captured.out.startswith("cart ")
+    assert "footfall: warning: item_tags 'odd': not known to the model" in captured.err
+    assert predict(running, "--exposure", json.dumps({**row, "timestamp": row["timestamp"] // 1000})) == 2
+    assert "these look like seconds" in capsys.readouterr().err

@@ -1,0 +1,215 @@
+"""What `footfall predict` does: reads histories or exposures, asks a model and writes its answers."""
+
+import argparse
+import json
+import os
+import sys
+import time
+import warnings
+from typing import Any, Dict, List, Mapping, Sequence, Tuple
+
+from schemas import errors
+from schemas import versions
+from serving import address as address_lib
+
+_MAX_K = (1 << 31) - 1
+# Of the values that a model does not know.
+_NAMED = 10
+
+
+def predict(options: argparse.Namespace) -> int:
+    """Asks the model of the command line; see `cli` for its options."""
+    if not 1 <= options.k <= _MAX_K:
+        raise errors.InputError(f"-k takes a number from 1 to {_MAX_K}, found {options.k}")
+    asked = _exposures(options) if options.exposure or options.exposures else _histories(options)
+    if not os.path.exists(options.model) and _may_be_address(options.model):
+        try:
+            address = address_lib.check(options.model)
+        except ValueError as error:
+            raise errors.InputError(f"{error} (Nor is there such a folder.)") from error
+        return _ask(address, options, asked)
+    folder = model_dir(options.model)
+    _import_tensorflow()
+    from serving import server
+
+    with server.Server(folder, options.name) as embedded:
+        return _ask(f"127.0.0.1:{embedded.grpc_port}", options, asked)
+
+
+def _may_be_address(text: str) -> bool:
+    """Whether this is meant as an address; a name without a colon that is no folder may be a host."""
+    return ":" in text or os.sep not in text
+
+
+def model_dir(path: str) -> str:
+    """A folder with versions: the path itself, or what a run has pushed.
+
+    Raises:
+      errors.InputError: if there is none.
+    """
+    if any(versions.found(os.listdir(path) if os.path.isdir(path) else ())):
+        return path
+    pushed = os.path.join(path, "serving")
+    found = [
+        os.path.join(pushed, name) for name in (sorted(os.listdir(pushed)) if os.path.isdir(pushed) else ())
+    ]
+    if len(found) == 1:
+        return found[0]
+    raise errors.InputError(
+        f"{path}: no version of a model there; a run pushes to serving/NAME when its model is blessed"
+    )
+
+
+def _import_tensorflow() -> None:
+    from pipeline import progress
+
+    progress.import_tensorflow()
+
+
+def _ask(address: str, options: argparse.Namespace, asked: List[Any]) -> int:
+    _import_tensorflow()
+    import grpc
+
+    from serving import client as client_lib
+
+    with client_lib.Client(address, options.name, timeout_s=10.0) as client:
+        try:
+            of_exposures = "recommend" not in client.metadata()
+            if of_exposures != bool(options.exposure or options.exposures):
+                raise errors.InputError(
+                    f"{options.model}: a model of exposures, ask it with --exposure or --exposures"
+                    if of_exposures
+                    else f"{options.model}: a model of next items, ask it with --items or --history"
+                )
+            with warnings.catch_warnings(record=True) as said:
+                warnings.simplefilter("always", UserWarning)
+                ask = _probabilities if of_exposures else _items
+                lines = ask(client, asked, options)
+        except grpc.RpcError as error:
+            raise errors.InputError(client_lib.explain(error, address)) from error
+        except ValueError as error:
+            raise errors.InputError(str(error)) from error
+    for warning in said:
+        if warning.category is UserWarning:
+            _warn(str(warning.message))
+    for line in lines:
+        print(line)
+    return 0
+
+
+def _warn(text: str) -> None:
+    print(f"footfall: warning: {text}", file=sys.stderr)
+
+
+def _name_unknown(unknown: Mapping[str, Sequence[str]], what: str) -> None:
+    for name, values in unknown.items():
+        shown = ", ".join(repr(value) for value in values[:_NAMED])
+        more = f" and {len(values) - _NAMED} more" if len(values) > _NAMED else ""
+        _warn(f"{name} {shown}{more}: {what}")
+
+
+def _items(client: Any, histories: List[Any], options: argparse.Namespace) -> List[str]:
+    from serving import vocabularies
+
+    excluded = _ids(options.exclude)
+    answers = client.recommend(histories, options.k, excluded)
+    _name_unknown(
+        client.unknown(vocabularies.of_histories(histories)),
+        "not known to the model, which takes it for any unknown value",
+    )
+    _name_unknown(
+        client.unknown({"item_id": excluded}) if excluded else {},
+        "not known to the model: nothing to exclude",
+    )
+    if options.json:
+        return [
+            json.dumps({"item_id": answer.item_ids, "score": answer.scores}, ensure_ascii=False)
+            for answer in answers
+        ]
+    return [
+        "  ".join(f"{item} ({score:.3f})" for item, score in zip(answer.item_ids, answer.scores))
+        for answer in answers
+    ]
+
+
+def _probabilities(client: Any, exposures: List[Any], options: argparse.Namespace) -> List[str]:
+    from serving import requests
+    from serving import vocabularies
+
+    answers = client.predict_exposures(exposures)
+    takes = client.metadata()[requests.PREDICT].inputs
+    _name_unknown(
+        client.unknown(vocabularies.of_exposures(takes, exposures)),
+        "not known to the model, which takes it for any unknown value",
+    )
+    if options.json:
+        return [json.dumps(answer, ensure_ascii=False) for answer in answers]
+    return ["  ".join(f"{step} {chance:.4f}" for step, chance in answer.items()) for answer in answers]
+
+
+def _ids(text: str) -> List[str]:
+    """Ids with commas between them; blanks around an id are none of it."""
+    return [item.strip() for item in text.split(",") if item.strip()]
+
+
+def _exposures(options: argparse.Namespace) -> List[Dict[str, Any]]:
+    if options.exposure:
+        found = [("--exposure", options.exposure)]
+    else:
+        found = _lines(options.exposures)
+    exposures = []
+    for place, text in found:
+        exposure = _from_json(place, text)
+        if not isinstance(exposure, dict):
+            raise errors.InputError(f"{place}: an exposure is an object with user_id, item_id and timestamp")
+        exposures.append(exposure)
+    return exposures
+
+
+def _histories(options: argparse.Namespace) -> List[List[Dict[str, Any]]]:
+    if options.items is not None:
+        items = _ids(options.items)
+        if not items:
+            raise errors.InputError("--items: ids with commas between them, found none")
+        # No times are given: all has happened just now.
+        now = int(time.time() * 1000) - len(items)
+        return [
+            [
+                {
+                    "item_id": item,
+                    "timestamp": now + number,
+                    "behavior": options.behavior,
+                    "scene": options.scene,
+                }
+                for number, item in enumerate(items)
+            ]
+        ]
+    histories = []
+    for place, text in _lines(options.history):
+        history = _from_json(place, text)
+        if not isinstance(history, list) or not all(isinstance(e, dict) and "item_id" in e for e in history):
+            raise errors.InputError(f"{place}: a history is a list of events with item_id and timestamp")
+        histories.append(history)
+    return histories
+
+
+def _lines(path: str) -> List[Tuple[str, str]]:
+    """The lines of a file that are not empty, each with its place."""
+    try:
+        stream = sys.stdin if path == "-" else open(path, encoding="utf-8")
+    except OSError as error:
+        raise errors.InputError(f"{path}: {error.strerror}") from error
+    with stream:
+        try:
+            return [(f"{path} line {number}", line) for number, line in enumerate(stream, 1) if line.strip()]
+        except UnicodeDecodeError as error:
+            raise errors.InputError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})") from error
+
+
+def _from_json(place: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise errors.InputError(f"{place}: JSON that is nested too deeply") from error
+    except ValueError as error:
+        raise errors.InputError(f"{place}: not JSON: {error}") from error

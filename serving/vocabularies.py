@@ -1,0 +1,112 @@
+"""Which values a served model knows: asked of its own transform graph, by any server and without a
+signature more.
+
+`transform_features` gives the index of each value, and OOV_INDEX of what no vocabulary has. Each value is
+asked in an example of its own (with one of every other feature beside it), since features have a length.
+"""
+
+from typing import Any, Dict, Iterator, List, Mapping, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from schemas import names
+from serving import requests
+
+SIGNATURE = "transform_features"
+_OF_EVENTS = {
+    names.ITEM_ID: names.ITEM_INDEX,
+    names.BEHAVIOR: names.BEHAVIOR_INDEX,
+    names.SCENE: names.SCENE_INDEX,
+}
+# Any time: it decides no vocabulary's index.
+_TIME = 1_600_000_000_000
+
+Values = Mapping[str, Sequence[str]]
+
+
+def of_histories(histories: Sequence[Sequence[Mapping[str, Any]]]) -> Dict[str, List[str]]:
+    """The distinct items, behaviours and scenes of histories as a client takes them."""
+    found: Dict[str, Dict[str, None]] = {name: {} for name in _OF_EVENTS}
+    for history in histories:
+        for event in history:
+            for name in _OF_EVENTS:
+                if event.get(name) not in (None, ""):
+                    found[name][_text(event[name])] = None
+    return {name: list(values) for name, values in found.items() if values}
+
+
+def of_exposures(takes: Mapping[str, Any], rows: Sequence[requests.Row]) -> Dict[str, List[str]]:
+    """The distinct texts of exposures as a client takes them, by the name of the input."""
+    texts = [name for name, info in takes.items() if info.dtype == tf.string.as_datatype_enum]
+    found: Dict[str, Dict[str, None]] = {name: {} for name in texts}
+    for row in rows:
+        for name in texts:
+            if name in requests.HISTORY:
+                key = requests.key_of_event(name)
+                given = [event.get(key) for event in row.get(requests.HISTORY_KEY) or ()]
+            else:
+                value = row.get(name)
+                given = list(value) if isinstance(value, (list, tuple)) else [value]
+            for value in given:
+                if value not in (None, ""):
+                    found[name][_text(value)] = None
+    return {name: list(values) for name, values in found.items() if values}
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def batches(given: Values, rows: int) -> Iterator[Dict[str, List[str]]]:
+    """The values in parts of at most `rows` of each feature."""
+    for first in range(0, max(map(len, given.values()), default=0), rows):
+        part = {name: list(values[first : first + rows]) for name, values in given.items()}
+        yield {name: values for name, values in part.items() if values}
+
+
+def examples(given: Values, of_exposures: bool) -> np.ndarray:
+    """Serialized tf.Examples, `[B]` objects: row r has value r of every feature, or its last one."""
+    rows = max(map(len, given.values()))
+    made = []
+    for row in range(rows):
+        values: Dict[str, Any] = {name: [of[min(row, len(of) - 1)]] for name, of in given.items()}
+        values.setdefault(names.ITEM_ID, [""])
+        values[names.TIMESTAMP] = [_TIME]
+        if of_exposures:
+            if any(name in values for name in requests.HISTORY):
+                values.setdefault(names.HISTORY_ITEM_ID, ["?"])
+                values.setdefault(names.HISTORY_BEHAVIOR, [""])
+                values[names.HISTORY_TIMESTAMP] = [_TIME]
+        else:
+            # An event has all of what the log has; a feature that the model does not read is not parsed.
+            for name in _OF_EVENTS:
+                values.setdefault(name, [""])
+        made.append(_serialized(values))
+    return np.array(made, object)
+
+
+def _serialized(values: Mapping[str, Sequence[Any]]) -> bytes:
+    example = tf.train.Example()
+    for name, given in values.items():
+        feature = example.features.feature[name]
+        if isinstance(given[0], int):
+            feature.int64_list.value.extend(given)
+        else:
+            feature.bytes_list.value.extend(text.encode("utf-8") for text in given)
+    return example.SerializeToString()
+
+
+def unknown(given: Values, outputs: Mapping[str, np.ndarray], of_exposures: bool) -> Dict[str, List[str]]:
+    """The values of `examples(given)` whose index in the answer is OOV_INDEX, by the name of the feature."""
+    found = {}
+    for name, values in given.items():
+        index = outputs.get(name + names.INDEX_SUFFIX if of_exposures else _OF_EVENTS[name])
+        if index is None:
+            continue
+        # A row has one value, and padding.
+        largest = index.reshape(len(index), -1).max(axis=1)
+        missing = [value for value, at in zip(values, largest) if at == names.OOV_INDEX]
+        if missing:
+            found[name] = missing
+    return found

@@ -1,0 +1,146 @@
+"""`footfall predict` and the client: nothing that they are given is taken in silence."""
+
+import json
+import shutil
+import time
+
+import grpc
+import numpy as np
+import pytest
+
+from pipeline import cli
+from serving import client as client_lib
+from serving import server as server_lib
+
+NOW = int(time.time() * 1000)
+HISTORY = [{"item_id": f"i{n}", "behavior": "view", "timestamp": 1_600_000_000_000 + n} for n in (1, 2)]
+
+
+@pytest.fixture(scope="module")
+def server(toy, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("base")
+    shutil.copytree(toy / "model", folder / "7")
+    with server_lib.Server(str(folder), "model") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def client(server):
+    with client_lib.Client(f"127.0.0.1:{server.grpc_port}", timeout_s=60.0) as connected:
+        yield connected
+
+
+@pytest.fixture
+def predict(server, capsys):
+    """A function from arguments of `footfall predict` to the code, what was printed and what was said."""
+
+    def run(*arguments, model=None):
+        code = cli.execute(["predict", model or f"127.0.0.1:{server.grpc_port}", *arguments])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+def test_blanks_are_no_part_of_an_excluded_id(predict):
+    code, printed, said = predict("--items", "i1, i2", "-k", "3", "--json")
+    first, second = json.loads(printed)["item_id"][:2]
+    assert code == 0 and said == ""
+    for excluded in (f"{first},{second}", f" {first} ,\t{second},"):
+        _, printed, _ = predict("--items", " i1,i2 ", "--exclude", excluded, "-k", "20", "--json")
+        assert not {first, second} & set(json.loads(printed)["item_id"])
+
+
+def test_what_the_model_does_not_know_is_named(predict, client, tmp_path):
+    code, _, said = predict(
+        "--items", "i1,ghost,i2", "--behavior", "vew", "--exclude", "i3,nothing", "--json"
+    )
+    assert code == 0 and said.splitlines() == [
+        "footfall: warning: item_id 'ghost': not known to the model, which takes it for any unknown value",
+        "footfall: warning: behavior 'vew': not known to the model, which takes it for any unknown value",
+        "footfall: warning: item_id 'nothing': not known to the model: nothing to exclude",
+    ]
+    many = [f"x{n}" for n in range(600)]
+    found = client.unknown({"item_id": ["i1", *many[:300], "i2", *many[300:], "i3"]})
+    assert found == {"item_id": many}
+    assert client.unknown({"item_id": ["i1"], "behavior": ["view", "odd", "buy"]}) == {"behavior": ["odd"]}
+    assert client.unknown({}) == {}
+
+
+@pytest.mark.parametrize(
+    "unit, times",
+    [
+        ("seconds", [1_600_000_000]),
+        ("microseconds", [1_600_000_000_000_000]),
+        ("nanoseconds", [1_600_000_000_000_000_000]),
+    ],
+)
+def test_times_of_another_unit_are_refused(predict, tmp_path, unit, times):
+    history = [{**HISTORY[0], "timestamp": 1_600_000_000_000}, {**HISTORY[1], "timestamp": times[0]}]
+    (tmp_path / "h.jsonl").write_text(json.dumps(history) + "\n")
+    code, printed, said = predict("--history", str(tmp_path / "h.jsonl"))
+    assert code == 2 and not printed
+    assert f"history 0, event 1: timestamp {times[0]}" in said and unit in said
+
+
+@pytest.mark.parametrize("odd, words", [(0, "1970-01-01"), (NOW + 10**10, "after")])
+def test_times_that_no_log_has_are_warned_of(predict, tmp_path, odd, words):
+    (tmp_path / "h.jsonl").write_text(json.dumps([{**HISTORY[0], "timestamp": odd}]) + "\n")
+    code, printed, said = predict("--history", str(tmp_path / "h.jsonl"))
+    assert code == 0 and printed and said.startswith("footfall: warning: history 0, event 0: timestamp")
+    assert words in said and len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "model, words",
+    [
+        ("http://127.0.0.1:8501", "Perhaps 127.0.0.1:8500?"),
+        ("localhost", "the port is missing"),
+        ("localhost:port", "host:port"),
+        ("127.0.0.1:1", "no server answers there"),
+        ("runs/nothing", "no version of a model there"),
+    ],
+)
+def test_addresses_and_folders_that_are_none(predict, model, words):
+    code, printed, said = predict("--items", "i1", model=model)
+    assert (code, printed) == (2, "") and words in said and len(said.splitlines()) == 1
+
+
+def test_the_rest_port_is_told_from_the_grpc_port(server, predict):
+    start = time.monotonic()
+    code, _, said = predict("--items", "i1", model=f"127.0.0.1:{server.rest_port}")
+    assert code == 2 and "perhaps it is the REST port" in said and len(said.splitlines()) == 1
+    # No second try can help.
+    assert time.monotonic() - start < 9
+
+
+@pytest.mark.parametrize("k", [True, 2.0, np.float32(2), float("nan"), -1, 2**31, "3", None])
+def test_a_number_of_items_is_one(client, k):
+    with pytest.raises(ValueError, match="k is how many items are wanted"):
+        client.recommend([HISTORY], k)
+
+
+def test_numbers_of_numpy_are_numbers(client):
+    plain = client.recommend([HISTORY], 3, ["5"])
+    odd = [{**event, "timestamp": np.int64(event["timestamp"])} for event in HISTORY]
+    assert client.recommend([odd], np.int32(3), [np.int64(5)]) == plain
+
+
+@pytest.mark.parametrize("given", ["i1", b"i1"])
+def test_one_text_is_no_list_of_ids(client, given):
+    with pytest.raises(ValueError, match="exclude is a list of ids"):
+        client.recommend([HISTORY], 3, given)
+
+
+def test_k_over_the_limit_of_the_command(predict):
+    assert predict("--items", "i1", "-k", str(2**31))[0] == 2
+
+
+def test_an_error_of_the_server_is_a_sentence(server):
+    with client_lib.Client(f"127.0.0.1:{server.grpc_port}", "other", timeout_s=20) as other:
+        with pytest.raises(grpc.RpcError) as caught:
+            other.versions()
+    assert (
+        client_lib.explain(caught.value, "here")
+        == "here: NOT_FOUND: no model 'other'; this server has 'model'"
+    )
