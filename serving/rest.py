@@ -303,8 +303,10 @@ class _Server(web.Server):
     def __init__(self, handler: Any, **options: Any):
         super().__init__(handler, **options)
         self._options = options
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         # Half of the files that the process may open: TensorFlow and gRPC need some, too.
-        self._most = min(_MOST_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
+        unbounded = files == resource.RLIM_INFINITY
+        self._most = _MOST_CONNECTIONS if unbounded else min(_MOST_CONNECTIONS, files // 2)
 
     def connection_made(self, handler: Any, transport: Any) -> None:
         """One connection more."""
