@@ -202,10 +202,18 @@ def _loop(settings: Any) -> Tuple[Callable[..., fit.Loop], bool]:
     return fit.Fit, False
 
 
-def _state(pattern: str) -> List[Tuple[str, int, int]]:
-    """Name, size and time of the files that match a pattern."""
-    stats = [(path, tf.io.gfile.stat(path)) for path in sorted(tf.io.gfile.glob(pattern))]
-    return [(os.path.basename(path), stat.length, stat.mtime_nsec) for path, stat in stats]
+def _states(pattern: str) -> List[Tuple[str, int, int]]:
+    """Name, size and time (ns) of the files that match a pattern."""
+    found = []
+    for path in sorted(tf.io.gfile.glob(pattern)):
+        if "://" in path:
+            stat = tf.io.gfile.stat(path)
+            found.append((os.path.basename(path), stat.length, stat.mtime_nsec))
+        else:
+            # Of which TensorFlow tells whole seconds.
+            local = os.stat(path)
+            found.append((os.path.basename(path), local.st_size, local.st_mtime_ns))
+    return found
 
 
 def fingerprint(fn_args: Any, tuned: Mapping[str, Any]) -> str:
@@ -221,7 +229,7 @@ def fingerprint(fn_args: Any, tuned: Mapping[str, Any]) -> str:
         "train": list(fn_args.train_files),
         "eval": list(fn_args.eval_files),
         # A metadata store that was lost counts anew, so that other artifacts have the same paths.
-        "files": [_state(path) for path in (*fn_args.train_files, *fn_args.eval_files)],
+        "files": [_states(path) for path in (*fn_args.train_files, *fn_args.eval_files)],
         **({"tuned": dict(tuned)} if tuned else {}),
     }
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
