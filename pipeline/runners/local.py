@@ -44,27 +44,23 @@ def assemble(experiment: config.Experiment, run_dir: str, push: bool = True) -> 
 
 
 def check_log(experiment: config.Experiment, path: str) -> None:
-    """Checks that the first file of the log has the columns, before anything starts.
+    """Checks that the log's spans can be told and that its first file has the columns, before anything starts.
 
     Raises:
       errors.InputError: naming the experiment file, the key and the columns.
     """
-    from components.behavior_example_gen import readers
+    from components.behavior_example_gen import readers, spans
+    from components.behavior_example_gen.reading import columns
 
     log = experiment.log
-    if "{" in log.path:
-        return
-    sources = readers.find_sources([log.path], log)
-    for source in sources:
+    for source in readers.find_sources(spans.find(log.path, log.spans), log):
         found = readers.header(source.path, log)
         if not found:
             continue
-        for feature, column in log.columns.wanted().items():
-            if column not in found:
-                raise errors.InputError(
-                    f"{path}: log.columns: column {column!r} (for {feature}) is not in {source.path}; it has "
-                    f"{', '.join(found)}"
-                )
+        try:
+            columns.check(found, log, source.path)
+        except errors.InputError as error:
+            raise errors.InputError(f"{path}: {error}") from error
         return
 
 

@@ -1,11 +1,17 @@
 """The columns of a file and those that a log's spec asks for."""
 
+import difflib
+import re
 from typing import Dict, Sequence
 
 from components.behavior_example_gen import spec
 from schemas import errors, names
 
 LABEL = "label"  # beside the types of attributes
+# A number or a date, which is the name of no column.
+_VALUE = re.compile(r"[-+]?\d+(\.\d*)?([eE][-+]?\d+)?|\d{4}-\d\d-\d\d.*")
+# Of a file's columns, in a message.
+_MOST = 50
 
 
 def check(found: Sequence[str], log: spec.LogSpec, path: str, only: Sequence[str] = ()) -> None:
@@ -21,8 +27,30 @@ def check(found: Sequence[str], log: spec.LogSpec, path: str, only: Sequence[str
         if column not in found:
             raise errors.InputError(
                 f"{path}: column {column!r} (log.columns.{key(feature, log)}) is missing; the file has "
-                f"{', '.join(found)}"
+                f"{_shown(found)}{advice(found, column, key(feature, log))}"
             )
+
+
+def advice(found: Sequence[str], column: str, place: str) -> str:
+    """What may help where a file lacks a column.
+
+    Args:
+      found: the columns of the file.
+      column: the one that is missing, and `place` where `log.columns` names it.
+    """
+    if any(_VALUE.fullmatch(name.strip()) for name in found):
+        return (
+            "; these look like values: a file without a header needs the names of its columns in their order, as "
+            f"log: {{column_names: [user_id, item_id, timestamp{', ...' if len(found) > 3 else ''}]}}"
+        )
+    bare = {re.sub(r"[\W_]", "", name).lower(): name for name in found}
+    near = difflib.get_close_matches(re.sub(r"[\W_]", "", column).lower(), list(bare), 1)
+    return f"; did you mean log.columns.{place}: {bare[near[0]]}?" if near else ""
+
+
+def _shown(found: Sequence[str]) -> str:
+    more = f" and {len(found) - _MOST:,} more" if len(found) > _MOST else ""
+    return ", ".join(found[:_MOST]) + more
 
 
 def key(feature: str, log: spec.LogSpec) -> str:
