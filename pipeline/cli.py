@@ -1,6 +1,7 @@
 """The `footfall` command. TensorFlow and TFX are imported only by what needs them."""
 
 import argparse
+import contextlib
 import json
 import os
 import shlex
@@ -13,7 +14,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 # What libraries say about Python's age is not for our users.
 warnings.simplefilter("ignore")
 
-from schemas import errors
+from schemas import errors, text
 
 _DEMO = "ml100k-sasrec"
 _DEMO_DATA = "ml-100k"
@@ -38,11 +39,17 @@ def execute(arguments: Optional[Sequence[str]] = None) -> int:
     Raises:
         SystemExit: as argparse does, after --help and where the arguments are not the command's.
     """
-    options = _parser().parse_args(arguments)
+    # Ids, file names and behaviours are whatever a log has: nothing of it may act on the terminal.
+    with contextlib.redirect_stdout(text.Stream(sys.stdout)), contextlib.redirect_stderr(text.Stream(sys.stderr)):
+        return _execute(_parser().parse_args(arguments))
+
+
+def _execute(options: argparse.Namespace) -> int:
     try:
+        _expand_paths(options)
         return options.run(options)
     except errors.InputError as error:
-        print(f"footfall: {error}", file=sys.stderr)
+        print(f"footfall: {text.visible(str(error))}", file=sys.stderr)
         return 2
     except BrokenPipeError:
         return 1
@@ -51,9 +58,45 @@ def execute(arguments: Optional[Sequence[str]] = None) -> int:
             raise
         print(f"footfall: {error.filename}: {error.strerror}", file=sys.stderr)
         return 2
+    except ValueError as error:
+        found = _of_settings(error)
+        if not found:
+            raise
+        print(f"footfall: {found}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("footfall: stopped; the same command goes on from here", file=sys.stderr)
         return 130
+
+
+# Arguments that are paths: a shell expands ~ at the beginning of a word alone, and not within quotes.
+_PATHS = ("file", "to", "runs", "run_dir", "run_a", "run_b", "html", "model_dir", "model", "history", "exposures", "output")
+
+
+def _expand_paths(options: argparse.Namespace) -> None:
+    from schemas import settings
+
+    for name in _PATHS:
+        value = getattr(options, name, None)
+        if isinstance(value, str) and "~" in value:
+            try:
+                # Runs may be several, with commas between them.
+                expanded = ",".join(map(settings.expand_home, value.split(",")))
+            except ValueError as error:
+                raise errors.InputError(str(error)) from error
+            setattr(options, name, expanded)
+
+
+def _of_settings(error: ValueError) -> str:
+    """What is wrong with settings that an argument gave, as the path of a log; empty for another error."""
+    import pydantic
+
+    if not isinstance(error, pydantic.ValidationError):
+        return ""
+    from components.behavior_example_gen import spec
+    from pipeline import explain
+
+    return "; ".join(explain.lines(error, spec.LogSpec))
 
 
 class _Version(argparse.Action):
@@ -234,7 +277,8 @@ def _describe(options: argparse.Namespace) -> int:
         print(json.dumps({**found, "experiment": suggestion}, ensure_ascii=False))
         return 0
     # Comments, so that all of it is an experiment file.
-    print("\n".join(f"# {line}" for line in _description(found)))
+    # A line break in a value makes no line of its own, which would be part of the experiment.
+    print("\n".join(f"# {text.visible(line)}" for line in _description(found)))
     print(suggestion, end="")
     return 0
 

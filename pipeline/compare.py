@@ -20,6 +20,7 @@ import yaml
 from components.evaluator import metrics, spec, verdict
 from pipeline import lineage, paired, paired_scores
 from schemas import errors, names
+from schemas import text as text_lib
 
 POINT = "point.json"
 EXPERIMENT = "experiment.yaml"
@@ -685,7 +686,8 @@ def table(found: Comparison) -> str:
         lines.append(row[0] if len(row) == 1 else text.rstrip())
     method = found.method
     lines += ["", f"Interval: {method['interval']}. p: {method['p']}.", _small_print(method)]
-    return "\n".join(lines)
+    # A line break in a name makes no line of its own.
+    return "\n".join(map(text_lib.visible, lines))
 
 
 def _small_print(method: Mapping[str, Any]) -> str:

@@ -13,6 +13,8 @@ from typing import Any, Iterator, List, Optional, Sequence, TextIO
 from rich import console as rich_console
 from rich import live, table
 
+from schemas import text as text_lib
+
 LOGGER = "footfall.progress"
 WAITING, RUNNING, DONE, CACHED, FAILED = "not run", "running", "done", "cached", "failed"
 _MARKS = {WAITING: "·", RUNNING: "▸", DONE: "✓", CACHED: "↺", FAILED: "✗"}
@@ -110,7 +112,7 @@ class Progress(logging.Handler):
         component = self._current
         component.state = state
         component.seconds = time.monotonic() - component.started
-        component.message = message or component.message
+        component.message = text_lib.visible(message) or component.message
         if not self._live:
             done = sum(c.state in (DONE, CACHED, FAILED) for c in self.components)
             words = f"[{done:2d}/{len(self.components)}] {_MARKS[state]} {component.id}: {state}"
@@ -120,7 +122,7 @@ class Progress(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Takes a line that a component says."""
-        text = record.getMessage()
+        text = text_lib.visible(record.getMessage())
         if self._current:
             self._current.message = text
         if not self._live and self._details:
@@ -138,7 +140,7 @@ class Progress(logging.Handler):
 
     def _line(self, text: str) -> None:
         self._spoken = time.monotonic()
-        self._console.print(text, markup=False)
+        self._console.print(text_lib.visible(text), markup=False)
         self._console.file.flush()
 
     def _table(self) -> table.Table:

@@ -4,20 +4,25 @@ import datetime
 import json
 import math
 import os
+import posixpath
 import re
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import jinja2
+import markupsafe
 from apache_beam.io import filesystem, filesystems
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 
 from components.evaluator import spec as evaluator_spec
 from pipeline import lineage
 from schemas import names
+from schemas import text as text_lib
 
 FILE = "report.html"
 
 _REJECTED_SHOWN = 20
+# Of one text in a page, in characters; the experiment and the command are shown whole.
+_LONGEST = 2000
 
 
 def build(run_dir: str) -> str:
@@ -60,6 +65,7 @@ def render(template: str, run_dir: str, facts: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
         # Artifacts of an older version may lack a key: its value reads as a dash, the rest stays.
         undefined=jinja2.ChainableUndefined,
+        finalize=_shown,
     )
     environment.filters.update(
         count=_count,
@@ -70,8 +76,17 @@ def render(template: str, run_dir: str, facts: Mapping[str, Any]) -> str:
         percent=_percent,
         moment=_moment,
     )
+    environment.filters["basename"] = lambda path: posixpath.basename(str(path).rstrip("/")) or str(path)
+    environment.filters["whole"] = lambda value: markupsafe.escape(text_lib.visible(str(value), keep="\n\t"))
     environment.filters["below"] = lambda uri: _below(run_dir, uri)
     return environment.get_template(template).render(**facts)
+
+
+def _shown(value: Any) -> Any:
+    """A text from outside without characters that act on the page, and not without end; markup is Footfall's."""
+    if not isinstance(value, str) or isinstance(value, markupsafe.Markup):
+        return value
+    return text_lib.clipped(text_lib.visible(value, keep="\n\t"), _LONGEST)
 
 
 def _facts(run_dir: str) -> Dict[str, Any]:

@@ -7,7 +7,7 @@ import pydantic
 import pytest
 import yaml
 
-from pipeline import config, explain
+from pipeline import cli, config, explain
 from schemas import errors
 
 GOOD = {"name": "mine", "log": {"path": "log.csv"}, "model": {"name": "sasrec"}}
@@ -114,6 +114,17 @@ def test_home_is_expanded_and_variables_are_not(tmp_path, monkeypatch):
     assert config.load(str(path), ["log.path=a$b.csv"]).log.path == "a$b.csv"
     with pytest.raises(errors.InputError, match="no user has the folder"):
         config.find("~nobody-of-this-name/mine.yaml")
+
+
+def test_home_is_expanded_in_arguments(tmp_path, monkeypatch, capsys):
+    """Also within quotes and behind a comma, where no shell does it."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cli.execute(["report", "~/nothing"]) == 2
+    assert cli.execute(["compare", "~/a,~/b", "~/c"]) == 2
+    assert cli.execute(["report", "~nobody-of-this-name/x"]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith(f"footfall: {tmp_path}/nothing: ") and said[1].startswith(f"footfall: {tmp_path}/a: ")
+    assert said[2].startswith("footfall: no user has the folder ~nobody-of-this-name")
 
 
 def test_a_key_that_is_no_text(tmp_path):

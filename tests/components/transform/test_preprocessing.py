@@ -8,11 +8,11 @@ import tensorflow as tf
 
 from components.transform import preprocessing, vocabulary
 from schemas import names
-from tests import fixtures
+from tests import fixtures, hostile
 
 # What TensorFlow 2.16 makes of b"u1".
 RECORDED_HASH = 7_313_556_432_661_986_459
-ODD = ["a b", "", "ü漢", "tab\there", '"q",', "0012", "12"]
+ODD = ["a b", "", "ü漢", "tab\there", '"q",', "0012", "12", *hostile.IDS]
 
 
 @pytest.fixture(scope="module")
