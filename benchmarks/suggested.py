@@ -41,7 +41,8 @@ BEFORE, NOW = "before", "now"
 _SPLITS = ("leave_one_out", "time")
 _CUTOFF = 10
 _METRICS = ("hr@10", "ndcg@10")
-_QUICK_EPOCHS = 2
+# One width, so that the step's graph is made once.
+_QUICK = {"epochs": 2, "length_buckets": 1}
 _PROGRESS = "footfall.progress"
 
 
@@ -233,9 +234,9 @@ def run(
     suggestions: Sequence[str],
     seeds: int,
     results: Results,
-    epochs: Optional[int] = None,
+    training: Optional[Dict[str, Any]] = None,
 ) -> None:
-    """Measures what has not been; `epochs` takes the place of those that are suggested."""
+    """Measures what has not been; settings of `training` take the place of those that are suggested."""
     for name, path in logs.items():
         if not os.path.exists(path):
             print(f"{name}: its log is not there: {path}")
@@ -244,8 +245,7 @@ def run(
         for split in splits:
             for suggestion in suggestions:
                 settings = _SUGGESTIONS[suggestion](log.description)
-                if epochs:
-                    settings["training"] = {**settings["training"], "epochs": epochs}
+                settings["training"] = {**settings["training"], **(training or {})}
                 key = f"{name}, {split}, {suggestion}"
                 done = {found["seed"] for found in results.runs(key, settings)}
                 for seed in range(1, seeds + 1):
@@ -329,7 +329,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
         with tempfile.TemporaryDirectory() as folder:
             results = Results(os.path.join(folder, "suggested.json"))
             logs = {"drawn": drawn_log(folder)}
-            run(logs, _SPLITS[:1], chosen["suggestions"], 1, results, _QUICK_EPOCHS)
+            run(logs, _SPLITS[:1], chosen["suggestions"], 1, results, _QUICK)
     else:
         results = Results(os.path.join(study_lib.RESULTS, "suggested.json"))
         if not given.table:
