@@ -129,7 +129,24 @@ def _parser() -> argparse.ArgumentParser:
     fetch.add_argument("name", help="as ml-100k")
     fetch.add_argument("--to", help="the folder to put it in; the user's cache by default")
     describe = command("describe", _describe, "profile a log, and suggest an experiment for it", data)
-    describe.add_argument("file", help="a file, a folder with / at its end, or a pattern")
+    describe.add_argument("file", help="a file, a folder or a pattern")
+    describe.add_argument(
+        "--columns",
+        action="append",
+        default=[],
+        metavar="ROLE=COLUMN,...",
+        help="which column plays which role, where names do not tell: user_id=uid,item_id=sku,label.click=opened",
+    )
+    describe.add_argument("--delimiter", help="between the values of a line, as ';' or '::'; seen by default")
+    describe.add_argument("--encoding", help="of the text, as cp1252; seen by default")
+    describe.add_argument("--no-header", action="store_true", help="the first row is one of the log")
+    describe.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="log.KEY=VALUE",
+        help="any other setting of the log, as log.timestamp_unit=ms; once for each",
+    )
     describe.add_argument("--json", action="store_true", help="as one JSON object")
 
     run = command("run", _run, "run an experiment, or what is left of it")
@@ -269,42 +286,20 @@ def _fetch(options: argparse.Namespace) -> int:
 def _describe(options: argparse.Namespace) -> int:
     _import_tensorflow()
     from components.behavior_example_gen import describe
-    from pipeline import datasets, suggest
+    from pipeline import datasets, describing, suggest
 
-    found = describe.describe(datasets.resolve(options.file))
+    given = describing.settings(
+        options.columns, options.delimiter, options.encoding, not options.no_header, options.set
+    )
+    found = describe.describe(datasets.resolve(options.file), given)
     suggestion = suggest.experiment(found)
     if options.json:
         print(json.dumps({**found, "experiment": suggestion}, ensure_ascii=False))
         return 0
     # Comments, so that all of it is an experiment file.
-    # A line break in a value makes no line of its own, which would be part of the experiment.
-    print("\n".join(f"# {text.visible(line)}" for line in _description(found)))
+    print("\n".join(map(describing.comment, describing.lines(found))))
     print(suggestion, end="")
     return 0
-
-
-def _description(found: Dict[str, Any]) -> List[str]:
-    sizes = ", ".join(f"{name[1:]} %: {value:,.0f}" for name, value in found["history"].items())
-    lines = [
-        found["path"],
-        f"  {found['events']:,} events, {found['users']:,} users, {found['items']:,} items",
-        f"  {found['start']} to {found['end']}; {found['tie_share']:.1%} of the events tie with the one before",
-        f"  events of a user, by percentile: {sizes}",
-        f"  {found['tail_share']:.1%} of the events are of the 80 % of users with the fewest",
-    ]
-    for name in ("behaviors", "scenes"):
-        if found[name]:
-            values = ", ".join(f"{value} {count:,}" for value, count in list(found[name].items())[:10])
-            lines.append(f"  {name}: {values}")
-    if found["steps"]:
-        shares = (
-            (step, "unknown" if share is None else f"{share:.2%}") for step, share in found["steps"].items()
-        )
-        lines.append("  steps after an exposure: " + ", ".join(f"{step} {share}" for step, share in shares))
-    lines.append(f"  bad rows: {found['rejected']:,} of {found['rows_read']:,}")
-    for reject in found["rejected_examples"]:
-        lines.append(f"    row {reject['row']}: {reject['reason']} ({reject['value']!r})")
-    return lines
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -187,9 +187,14 @@ class _Loader(yaml.SafeLoader):
     """YAML in which 1e-3 is a number, as in YAML 1.2."""
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
+class Dumper(yaml.SafeDumper):
+    """Writes what `load` reads: a text like 1e-3 in quotes."""
+
+
+for _class in (_Loader, Dumper):
+    _class.add_implicit_resolver(
+        "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+    )
 
 
 def load(path: str, overrides: Sequence[str] = ()) -> Experiment:
@@ -213,8 +218,8 @@ def load(path: str, overrides: Sequence[str] = ()) -> Experiment:
             raise errors.InputError(f"{path}{where}: not YAML: {getattr(error, 'problem', error)}") from error
     if not isinstance(values, dict):
         raise errors.InputError(f"{path}: an experiment is a mapping of keys, found {type(values).__name__}")
-    for override in overrides:
-        _override(values, override)
+    for change in overrides:
+        override(values, change)
     other = next(_other_keys(values), None)
     if other is not None:
         raise errors.InputError(f"{path}: a key is text, in quotes where YAML sees a number or a date; found {other!r}")
@@ -259,7 +264,12 @@ def _check_space(path: str, values: Mapping[str, Any], tuning: search.TuningSett
                     raise errors.InputError(f"{path}: tuning.space: {found}") from error
 
 
-def _override(values: Dict[str, Any], override: str) -> None:
+def override(values: Dict[str, Any], override: str) -> None:
+    """Puts `a.b=value` into values.
+
+    Raises:
+      errors.InputError: if that is not what it is.
+    """
     key, equals, text = override.partition("=")
     if not equals or not re.fullmatch(r"[A-Za-z_][\w@./-]*", key):
         raise errors.InputError(f"--set takes KEY=VALUE, as training.epochs=5; found {override!r}")

@@ -5,10 +5,11 @@ from typing import Any, Dict
 
 import yaml
 
-from pipeline import starting_points
+from pipeline import config, describing, starting_points
 
 # From this share of events on, a suggested experiment recommends what users have had.
 MANY_REPEATS = 0.05
+_LONGEST_NAME = 63
 
 
 def experiment(description: Dict[str, Any]) -> str:
@@ -34,10 +35,7 @@ def experiment(description: Dict[str, Any]) -> str:
                 " split: {by: [leave_one_out]}."
             )
     suggested = {
-        "name": re.sub(
-            r"[^a-z0-9]+", "-", description["path"].rsplit("/", 1)[-1].split(".")[0].lower()
-        ).strip("-")
-        or "my-log",
+        "name": _name(description["path"]),
         "log": description["log"],
         "window": window,
         # Without a spread in time a cut is impossible; exposures have no other split.
@@ -63,4 +61,13 @@ def experiment(description: Dict[str, Any]) -> str:
         notes.append(
             f"# {description['tie_share']:.0%} of the times tie: keep the rows in the order they happened."
         )
-    return "".join(f"{note}\n" for note in notes) + yaml.safe_dump(suggested, sort_keys=False)
+    if steps and not spread:
+        notes.append("# All times are equal: exposures are split by time, so this log cannot be.")
+    head = "".join(f"{describing.comment(note.removeprefix('# '))}\n" for note in notes)
+    return head + yaml.dump(suggested, Dumper=config.Dumper, sort_keys=False, allow_unicode=True)
+
+
+def _name(path: str) -> str:
+    """A name for an experiment, from that of a file or folder."""
+    base = path.rstrip("/").rsplit("/", 1)[-1].split(".")[0].lower()
+    return re.sub(r"[^a-z0-9]+", "-", base).strip("-")[:_LONGEST_NAME].strip("-") or "my-log"

@@ -2,96 +2,69 @@
 
 import collections
 import dataclasses
-import re
+import json
 from typing import Any, Counter, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet
+import pydantic
 
-from components.behavior_example_gen import notices, profile, readers, shards, spec, splits
+from components.behavior_example_gen import guess, notices, profile, readers, shards, spec, splits
 from components.behavior_example_gen.reading import blocks as blocks_lib
-from components.behavior_example_gen.reading import files, time_kinds
+from components.behavior_example_gen.reading import delimited, failures, files, sniff, time_kinds, utf8
 from schemas import errors, names
 
 _DESCRIBE_ROWS = 5_000_000
-# Of several patterns a later one counts where no column fits those before.
-_ROLES = {
-    "user_id": (
-        r"^(user_?id|uid|user|visitor_?id|customer_?id|member_?id|reviewer_?id)$",
-        r"^session_?id$",
-    ),
-    "item_id": (
-        r"^(item_?id|iid|item|product_?id|movie_?id|article_?id|click_article_id|asin|sku|track_?id)$",
-        r"^description$",
-    ),
-    "timestamp": (
-        r"^(time_?stamp|time|ts|date|datetime|event_?time|click_timestamp|unix_?time|invoice_?date)$",
-    ),
-    "behavior": (r"^(behavio(u)?r(_type)?|event(_type)?|action(_type)?)$",),
-    "scene": (r"^(scene|page|channel|tab|section|click_referrer_type|referrer_type)$",),
-}
-# Steps of a chain, in its order.
-_STEPS = {
-    "click": (r"^(is_)?click(s|ed)?$",),
-    "cart": (r"^(is_)?(add(ed)?_?to_?)?(cart|basket)(ed)?$",),
-    "buy": (r"^(is_)?(buy|bought|purchased?|order(ed)?|conversion|converted)$",),
-}
+_SAMPLE_ROWS = 200_000
+_SAMPLE_BYTES = 4 << 20
 
 
 def guess_columns(header: Sequence[str]) -> Dict[str, str]:
-    """Which column plays which role, by name; RecBole's `name:type` headers are understood."""
-    return _named_like(_ROLES, header)
-
-
-def guess_labels(header: Sequence[str]) -> Dict[str, str]:
-    """The column of each step of a log of exposures, by name; in the order of the chain."""
-    return _named_like(_STEPS, header)
-
-
-def _named_like(roles: Dict[str, Sequence[str]], header: Sequence[str]) -> Dict[str, str]:
-    """The first column that fits the first pattern of each role that any does, and no role before it."""
-    bare = {c: re.sub(r"(?<=[a-z])(?=[A-Z])", "_", c.split(":")[0].strip()).lower() for c in header}
+    """Which column plays which role, by name alone."""
     found: Dict[str, str] = {}
-    for role, patterns in roles.items():
-        fitting = (
-            column
-            for pattern in patterns
-            for column in header
-            if re.match(pattern, bare[column]) and column not in found.values()
-        )
-        column = next(fitting, None)
-        if column is not None:
-            found[role] = column
+    for role, columns in guess.named_like(guess.ROLES, header).items():
+        free = [column for column in columns if column not in found.values()]
+        if free:
+            found[role] = free[0]
     return found
 
 
-def _guess_times(log: spec.LogSpec) -> Dict[str, str]:
-    """The settings that read the first times of a log; none where they have none of them.
+def _guess_times(path: str, column: pa.ChunkedArray, name: str) -> Dict[str, str]:
+    """The settings that read the first times of a log.
 
     Raises:
-      errors.InputError: if day and month can be either.
+      errors.InputError: if day and month can be either, or nothing reads them.
     """
-    for column in readers.raw(log, names.TIMESTAMP):
-        found = time_kinds.recognise(column)
-        if found.choices:
-            raise errors.InputError(
-                f"{log.path}: column {log.columns.timestamp!r} has {found.why}: {' or '.join(found.lines())}"
-            )
-        return found.settings
-    return {}
+    found = time_kinds.recognise(column)
+    if found.choices:
+        raise errors.InputError(
+            f"{path}: column {name!r} has {found.why}; day and month can be either, so say it with --set: "
+            f"{' or '.join(found.lines())}"
+        )
+    if not found.settings and not found.why:
+        raise errors.InputError(
+            f"{path}: column {name!r} holds no times of one known kind: {'; '.join(found.problems)}. Name another "
+            f"column (--columns timestamp=COLUMN), or how its times are written (--set log.timestamp_format=...)"
+        )
+    return found.settings
 
 
-def describe(path: str, log: Optional[spec.LogSpec] = None) -> Dict[str, Any]:
-    """Profiles any log; without a spec, guesses one from the header and the first rows.
+def describe(path: str, settings: Optional[Dict[str, Any]] = None) -> Dict[str, Any]:
+    """Profiles any log, whose settings it guesses from the first file's header and first rows.
 
     At most the first five million rows are read (`rows_read` tells). Columns that are named like steps of a
-    chain and hold nothing but labels make it a log of exposures: `steps` has the share of each.
+    chain and hold nothing but labels make it a log of exposures: `steps` has the share of each. `notices` are
+    sentences on what was seen, and what looks odd.
+
+    Args:
+      path: a file, a folder or a pattern.
+      settings: of `log`, which are not guessed: plain values, as in YAML.
 
     Raises:
-      errors.InputError: if no column looks like a user, an item or a time.
+      errors.InputError: if no column looks like a user, an item or a time; it says how to name one.
     """
-    if log is None:
-        log = _guess_log(path)
+    log, seen = _guess_log(path, settings or {})
     blocks, rejects, rows = [], [], 0
     notes: Counter[Tuple[str, str]] = collections.Counter()
     for block in readers.read_all([path], log, _DESCRIBE_ROWS):
@@ -111,6 +84,7 @@ def describe(path: str, log: Optional[spec.LogSpec] = None) -> Dict[str, Any]:
     found = profile.summary(profile.count(events))
     pairs = table.group_by([names.USER_ID, names.ITEM_ID]).aggregate([(names.TIMESTAMP, "count")])
     found["repeat_share"] = 1 - pairs.num_rows / table.num_rows
+    seen += _of_users(table)
     used = set(log.columns.wanted().values())
     found.update(
         path=path,
@@ -119,6 +93,7 @@ def describe(path: str, log: Optional[spec.LogSpec] = None) -> Dict[str, Any]:
         rows_read=rows,
         rejected=len(rejects),
         notices=[
+            *seen,
             *notices.of_values(notes, log),
             *notices.of_duplicates(found["duplicates"], found["events"], log),
             *notices.of_user(found["implausible_user"], log),
@@ -140,42 +115,174 @@ def _shares(steps: Sequence[str], blocks: Sequence[pa.Table]) -> Dict[str, Optio
 
 
 def _header(path: str, log: spec.LogSpec) -> List[str]:
-    paths = [s.path for s in _sources_of_any_columns(path, log)]
-    header = next((h for h in (readers.header(p, log) for p in paths) if h), None)
-    if header is None:
+    return next((h for h in (readers.header(p, log) for p in files.find([path])) if h), [])
+
+
+def _of_users(table: pa.Table) -> List[str]:
+    """What is odd about how many events users have."""
+    counted = table.group_by(names.USER_ID).aggregate([(names.TIMESTAMP, "count")])
+    events = counted.column(f"{names.TIMESTAMP}_count").to_numpy()
+    if len(events) == 1:
+        return ["All events are of one user: is this the column of users? Name another: --columns user_id=COLUMN"]
+    if events.max() == 1:
+        return [
+            "Every user has one event: nothing can be learnt of who does what next. Is this the column of users? "
+            "Name another: --columns user_id=COLUMN"
+        ]
+    return []
+
+
+def _guess_log(path: str, given: Dict[str, Any]) -> Tuple[spec.LogSpec, List[str]]:
+    """The settings that read a log, and what they come from."""
+    paths = files.find([path])
+    given = {**given, "path": path}
+    headerless = given.get("header") is False and not given.get("column_names")
+    base = _log({k: v for k, v in given.items() if not (headerless and k == "header")})
+    first, seen = "", None
+    for first in paths:
+        seen = sniff.sniff(first, base)
+        if seen.rows or seen.settings or readers.header(first, base):
+            break
+    assert seen is not None
+    settings, notes = {**seen.settings, **given}, list(seen.seen)
+    if settings.get("header") is False and not settings.get("column_names"):
+        if not seen.rows:
+            raise errors.InputError(f"{path}: no rows")
+        settings["column_names"] = guess.names_of(path, seen.rows)
+        del settings["header"]
+        notes.append(
+            "the names in log.column_names are guessed from the values, the first column of ids as the user's: check them"
+        )
+    columns = dict(settings.pop("columns", {}))
+    log = _log(settings)
+    files.check_formats(paths, log)
+    header = readers.header(first, log)
+    if not header:
         raise errors.InputError(f"{path}: no rows")
-    return header
-
-
-def _guess_log(path: str) -> spec.LogSpec:
-    log = spec.LogSpec(path=path)
-    header = _header(path, log)
-    roles = guess_columns(header)
-    for role in ("user_id", "item_id", "timestamp"):
-        if role not in roles:
+    for role, column in columns.items():
+        if isinstance(column, str) and column not in header:
             raise errors.InputError(
-                f"{path}: no column looks like {role} among {', '.join(header)}; name it in log.columns.{role}"
+                f"{path}: no column {column!r} (--columns {role}={column}); the file has {', '.join(header)}"
             )
-    log = log.model_copy(update={"columns": spec.Columns(**roles)})
-    log = log.model_copy(update=_guess_times(log))
-    # Where an event has a kind, a column `click` is more likely to count something.
-    steps = {} if "behavior" in roles else guess_labels(header)
-    if not steps:
-        return log
-    labelled = log.model_copy(update={"columns": spec.Columns(**roles, label=steps)})
-    return labelled if _first_rejects(labelled) == _first_rejects(log) else log
+    table = _sample(first, log)
+    found = guess.columns(table)
+    named = {role: column for role, column in columns.items() if isinstance(column, str)}
+    columns.update(guess.roles(path, header, found, named))
+    notes += _doubts(columns, found)
+    settings["columns"] = columns
+    if "timestamp_unit" not in given and "timestamp_format" not in given:
+        settings.update(_guess_times(path, table.column(columns["timestamp"]), columns["timestamp"]))
+    log = _log(settings)
+    if "label" in columns:
+        return log, notes
+    steps = _steps(log, settings, header, found, notes)
+    return (_log({**settings, "columns": {**columns, "label": steps}}) if steps else log), notes
+
+
+def _doubts(columns: Dict[str, Any], found: Dict[str, guess.Column]) -> List[str]:
+    """What is odd about the columns that were chosen for want of others."""
+    notes = []
+    for role in ("user_id", "item_id"):
+        column = found.get(columns[role])
+        if column and (column.is_constant or role == "user_id" and column.is_unique):
+            what = "one value" if column.is_constant else "another value in almost each row"
+            notes.append(f"column {column.name!r} has {what}; name another: --columns {role}=COLUMN")
+    return notes
+
+
+def _steps(
+    log: spec.LogSpec,
+    settings: Dict[str, Any],
+    header: Sequence[str],
+    found: Dict[str, guess.Column],
+    notes: List[str],
+) -> Dict[str, str]:
+    """The columns that are named like steps of a chain and hold labels."""
+    steps: Dict[str, str] = {}
+    used = set(log.columns.wanted().values())
+    named = {
+        step: [c for c in columns if c not in used]
+        for step, columns in guess.named_like(guess.STEPS, header).items()
+    }
+    if log.columns.behavior:
+        # Where an event has a kind, a column `click` is more likely to count something.
+        others = [c for columns in named.values() for c in columns]
+        if others:
+            notes.append(
+                f"column {', '.join(map(repr, others))} is named like a step, but events have a kind "
+                f"({log.columns.behavior}): it is not used"
+            )
+        return {}
+    bad = _first_rejects(log)
+    for step, columns in named.items():
+        for column in columns[:1]:
+            tried = _log({**settings, "columns": {**settings["columns"], "label": {step: column}}})
+            if _first_rejects(tried) == bad:
+                steps[step] = column
+            else:
+                shown = ", ".join(found[column].examples) if column in found else "lists"
+                notes.append(f"column {column!r} is named like a step, but holds no labels ({shown}): it is not used")
+    if steps:
+        notes.append(
+            f"column {', '.join(map(repr, steps.values()))} holds labels: each row is an exposure with what followed"
+        )
+    return steps
+
+
+def _log(settings: Dict[str, Any]) -> spec.LogSpec:
+    try:
+        return spec.LogSpec.from_values(settings)
+    except pydantic.ValidationError as error:
+        said = "; ".join(
+            f"{'.'.join(['log', *map(str, e['loc'])])}: {e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors(include_url=False)
+        )
+        raise errors.InputError(said) from error
+
+
+def _sample(path: str, log: spec.LogSpec) -> pa.Table:
+    """The first rows of a file, with all columns."""
+    kind = files.format_of(path, log)
+    with failures.one_line(path, kind):
+        if kind == "parquet":
+            with files.open_file(path) as stream:
+                batches = pyarrow.parquet.ParquetFile(stream).iter_batches(_SAMPLE_ROWS, use_threads=False)
+                return pa.Table.from_batches([next(batches)])
+        if kind == "jsonl":
+            return _sample_of_json(path, log)
+        pieces = delimited.read(files.Source(path, 0, kind), log, everything=True)
+        table = next((table for table, _, _ in pieces if table.num_rows), None)
+    if table is None:
+        raise errors.InputError(f"{path}: no usable row; is log.delimiter what separates the values?")
+    return table.slice(0, _SAMPLE_ROWS)
+
+
+def _sample_of_json(path: str, log: spec.LogSpec) -> pa.Table:
+    rows: List[Dict[str, Any]] = []
+    with utf8.open_text(path, log) as stream:
+        for line in stream.read(_SAMPLE_BYTES).split(b"\n"):
+            try:
+                row = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(row, dict):
+                rows.append(row)
+    if not rows:
+        raise errors.InputError(f"{path}: no JSON object in its first lines")
+    header = dict.fromkeys(key for row in rows for key in row)
+    plain = {key: [row.get(key) for row in rows] for key in header}
+    # Lists and objects play no role.
+    return pa.table(
+        {
+            key: pa.array(
+                [None if v is None else v if isinstance(v, str) else json.dumps(v) for v in values], pa.string()
+            )
+            for key, values in plain.items()
+            if not any(isinstance(v, (list, dict)) for v in values)
+        }
+    )
 
 
 def _first_rejects(log: spec.LogSpec) -> int:
     """How many of the first rows are bad."""
     return next((len(block.rejects) for block in readers.read_all([log.path], log)), 0)
-
-
-def _sources_of_any_columns(path: str, log: spec.LogSpec) -> List[files.Source]:
-    from apache_beam.io import filesystems
-
-    pattern = path + "*" if path.endswith("/") else path
-    found = sorted(m.path for m in filesystems.FileSystems.match([pattern])[0].metadata_list)
-    if not found:
-        raise errors.InputError(f"log.path: no file matches {path}")
-    return [files.Source(p, i, files.format_of(p, log)) for i, p in enumerate(found)]

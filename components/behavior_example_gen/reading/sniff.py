@@ -232,7 +232,7 @@ def _best(
                 # A blank behind each delimiter belongs to it; that is only known where both fit as well.
                 blank = delimiter[1:] == " " and delimiter[0] in ",;"
                 rank = (
-                    fits, len(records[0]) == size, round(share, 1), size, blank, quoted if quote != '"' else 0.5,
+                    fits, delimiter != dialect.BLANKS, len(records[0]) == size, round(share, 1), size, blank, quoted if quote != '"' else 0.5,
                     not escape if quoted < 0.01 else bool(escape), -place,
                 )  # fmt: skip
                 if not best or rank > best[0]:

@@ -1,0 +1,173 @@
+"""What `describe` makes of logs in the style of public ones: settings that a run reads every row with."""
+
+import datetime
+import json
+
+import pytest
+
+from components.behavior_example_gen import describe
+from pipeline import config, describing, suggest
+from schemas import errors
+
+EVENTS = [(n * 7 % 40 + 1, n * 11 % 30 + 100, 1_500_000_000 + 60 * n) for n in range(400)]
+
+
+def moment(seconds, form="%Y-%m-%d %H:%M:%S"):
+    return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).strftime(form)
+
+
+def written(form, header="", encoding="utf-8"):
+    return (header + "".join(form(u, i, t) for u, i, t in EVENTS)).encode(encoding)
+
+
+STYLES = {
+    "ratings.dat": written(lambda u, i, t: f"{u}::{i}::5::{t}\n"),
+    "u.data": written(lambda u, i, t: f"{u}\t{i}\t3\t{t}\n"),
+    "BX-Ratings.csv": written(
+        lambda u, i, t: f'"{u}";"{i:010d}";"Mädchen ""x""; é";"{moment(t)}"\r\n',
+        '"User-ID";"ISBN";"Book-Title";"Date"\r\n',
+        "latin-1",
+    ),
+    "Gowalla.txt": written(lambda u, i, t: f"{u}\t{moment(t, '%Y-%m-%dT%H:%M:%SZ')}\t30.{i}\t-97.{i}\t{i}\n"),
+    "tsmc.txt": written(
+        lambda u, i, t: f"{u}\t4b{i:06x}\tc{i % 5}\tBar {i}\t40.7{i}\t-73.9{i}\t-240\t"
+        f"{moment(t, '%a %b %d %H:%M:%S +0000 %Y')}\n"
+    ),
+    "yoochoose-clicks.dat": written(lambda u, i, t: f"{u},{moment(t, '%Y-%m-%dT%H:%M:%S.000Z')},{i},0\n"),
+    "lastfm": written(lambda u, i, t: f'user_{u}\t{moment(t, "%Y-%m-%dT%H:%M:%SZ")}\tab-{i}\tDéjà "{i}"\n'),
+    "diginetica.csv": written(
+        lambda u, i, t: f"{u};NA;{i};{t % 977};{moment(t, '%Y-%m-%d')}\n",
+        "sessionId;userId;itemId;timeframe;eventdate\n",
+    ),
+    "UserBehavior.csv": written(lambda u, i, t: f"{u},{i},{i % 7},{['pv', 'buy', 'cart'][t // 60 % 3]},{t}\n"),
+    "reviews.jsonl": written(
+        lambda u, i, t: json.dumps({"reviewerID": f"A{u}", "asin": f"B{i}", "unixReviewTime": t, "text": "a\n"}) + "\n"
+    ),
+    "ml.inter": written(lambda u, i, t: f"{u}\t{i}\t3\t{t}\n", "user_id:token\titem_id:token\trating:float\ttimestamp:float\n"),
+    "transactions.csv": written(
+        lambda u, i, t: f"{moment(t, '%Y-%m-%d')},c{u},{i},0.0{i},1\n", "t_dat,customer_id,article_id,price,channel\n"
+    ),
+    "OnlineRetail.csv": written(
+        lambda u, i, t: f"5{t % 97},S{i},a,{u}.0,{moment(t)}\n", "InvoiceNo,StockCode,Text,CustomerID,InvoiceDate\n"
+    ),
+    "saved.csv": written(lambda u, i, t: f"{u};{i};{moment(t)}\r\n", "sep=;\r\nvisitorid;document_id;created_at\r\n"),
+    "unicode.csv": written(lambda u, i, t: f"{u}\t{i}\t{t}\r\n", "userId\ttrack_id\tts\r\n", "utf-16"),
+    "yelp.csv": written(
+        lambda u, i, t: f'u{u},"nice\nplace, ""{i}"", 5","b{i}",{moment(t)}\n', "user_id,review,business_id,date\n"
+    ),
+    "songs.csv": written(lambda u, i, t: f"{u}|s{i}|{t}000\n", "session_id|song|datetime\n"),
+    "amazon.csv": written(lambda u, i, t: f"B{i:09d},A{u:013d},5.0,{t}\n"),
+}  # fmt: skip
+
+
+def suggested(tmp_path, path, **options):
+    """What `describe` says, and the experiment that it suggests, as it loads."""
+    found = describe.describe(str(path), options)
+    text = "\n".join(map(describing.comment, describing.lines(found))) + "\n" + suggest.experiment(found)
+    (tmp_path / "suggested.yaml").write_text(text, encoding="utf-8")
+    return found, config.load(str(tmp_path / "suggested.yaml"))
+
+
+@pytest.mark.parametrize("name", STYLES)
+def test_logs_in_the_style_of_public_ones(tmp_path, name):
+    (tmp_path / name).write_bytes(STYLES[name])
+    found, experiment = suggested(tmp_path, tmp_path / name)
+    assert (found["users"], found["items"], found["events"], found["rejected"]) == (40, 30, 400, 0), found
+    assert found["start"][:10] == found["end"][:10] == "2017-07-14"
+    assert experiment.log.path == str(tmp_path / name)
+
+
+def test_a_column_of_one_value_or_of_another_in_each_row_is_no_user_while_another_fits(tmp_path):
+    rows = [f"-7,{n},{u},{i},{t}" for n, (u, i, t) in enumerate(EVENTS)]
+    (tmp_path / "a.csv").write_text("user_id,uid,user,item,time\n" + "\n".join(rows) + "\n")
+    found, experiment = suggested(tmp_path, tmp_path / "a.csv")
+    assert experiment.log.columns.user_id == "user" and found["users"] == 40
+    # Where no other fits it is taken, and said to be odd.
+    (tmp_path / "b.csv").write_text("user_id,item,time\n" + "".join(f"7,{i},{t}\n" for _, i, t in EVENTS))
+    found, _ = suggested(tmp_path, tmp_path / "b.csv")
+    assert any("'user_id' has one value; name another: --columns user_id=" in note for note in found["notes"])
+
+
+def test_columns_may_be_named(tmp_path):
+    rows = "".join(f"{u},{i},{t}\n" for u, i, t in EVENTS)
+    (tmp_path / "a.csv").write_text("who,what,at time\n" + rows)
+    with pytest.raises(errors.InputError, match=r"no column looks like user_id .* --columns user_id=COLUMN, where .* who \(1, 8, 15, ...; 40 different\)"):
+        describe.describe(str(tmp_path / "a.csv"))
+    given = describing.settings(["user_id=who,item_id=what", "timestamp=at time"], None, None, True, [])
+    found, _ = suggested(tmp_path, tmp_path / "a.csv", **given)
+    assert (found["users"], found["items"]) == (40, 30)
+    with pytest.raises(errors.InputError, match="no column 'none' .* the file has who, what, at time"):
+        describe.describe(str(tmp_path / "a.csv"), describing.settings(["user_id=none"], None, None, True, []))
+    with pytest.raises(errors.InputError, match="--columns takes ROLE=COLUMN"):
+        describing.settings(["who"], None, None, True, [])
+    (tmp_path / "b.csv").write_text(rows.replace(",", "#"))
+    names = "log.column_names=[user_id, item_id, timestamp]"
+    given = describing.settings([], "#", None, False, [names, "log.timestamp_unit=s"])
+    assert suggested(tmp_path, tmp_path / "b.csv", **given)[0]["items"] == 30
+
+
+@pytest.mark.parametrize("no, yes", [("no", "yes"), ("N", "Y"), ("f", "t"), ("0.0", "1.0"), ("-1", "1"), ("False", "True")])
+def test_labels_make_a_log_of_exposures_and_it_is_said(tmp_path, no, yes):
+    rows = [f"{u},{i},{t},{yes if t % 3 else no}" for u, i, t in EVENTS]
+    (tmp_path / "a.csv").write_text("user,item,time,is_clicked\n" + "\n".join(rows) + "\n")
+    found, experiment = suggested(tmp_path, tmp_path / "a.csv")
+    assert experiment.window.kind == "exposure" and experiment.window.steps == ("click",)
+    assert any("'is_clicked' holds labels" in note for note in found["notes"])
+
+
+def test_a_column_that_is_named_like_a_step_and_holds_none_is_told(tmp_path):
+    rows = [f"{u},{i},{t},{t % 7}" for u, i, t in EVENTS]
+    (tmp_path / "a.csv").write_text("user,item,time,clicks\n" + "\n".join(rows) + "\n")
+    found, experiment = suggested(tmp_path, tmp_path / "a.csv")
+    assert experiment.window.kind == "next"
+    assert any("'clicks' is named like a step, but holds no labels (" in note for note in found["notes"])
+
+
+def test_a_user_with_an_implausible_share_of_the_events_is_named(tmp_path):
+    rows = [f"{'walk-in' if n % 3 == 0 else u},{i},{t}" for n, (u, i, t) in enumerate(EVENTS)]
+    (tmp_path / "a.csv").write_text("user,item,time\n" + "\n".join(rows) + "\n")
+    found, _ = suggested(tmp_path, tmp_path / "a.csv")
+    assert any("User 'walk-in' has 33.5% of the events" in note for note in found["notes"])
+
+
+LONG = "a" * 80
+ODD = {
+    "long": (f"{LONG}.csv", EVENTS),
+    "odd": ("-- ü 'quoted': #1 [x] & \"more\".csv", EVENTS),
+    "number": ("1e5", EVENTS),
+    "nothing": ("_.csv", EVENTS),
+    "one event each": ("a.csv", [(n, n % 5, t) for n, (_, _, t) in enumerate(EVENTS)]),
+    "one user": ("a.csv", [("u", i, t) for _, i, t in EVENTS]),
+    "one time": ("a.csv", [(u, i, 1_500_000_000) for u, i, _ in EVENTS]),
+    "tiny": ("a.csv", EVENTS[:3]),
+    "one row": ("a.csv", EVENTS[:1]),
+}
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_what_is_suggested_loads(tmp_path, case):
+    name, events = ODD[case]
+    (tmp_path / name).write_text("user,item,time\n" + "".join(f"{u},{i},{t}\n" for u, i, t in events))
+    found, experiment = suggested(tmp_path, tmp_path / name)
+    assert experiment.log.path == str(tmp_path / name) and found["events"] == len(events)
+    if case == "one event each":
+        assert any("nothing can be learnt" in note for note in found["notes"])
+
+
+def test_a_behavior_with_a_line_break_breaks_no_line(tmp_path):
+    rows = "".join(f'{u},{i},{t},"view\nlog: [{i % 2}]\u2028x"\n' for u, i, t in EVENTS)
+    (tmp_path / "a.csv").write_text("user,item,time,event\n" + rows)
+    _, experiment = suggested(tmp_path, tmp_path / "a.csv")
+    assert experiment.log.columns.behavior == "event"
+
+
+def test_a_folder_of_spark(tmp_path):
+    folder = tmp_path / "out" / "events"
+    (folder / "day=2").mkdir(parents=True)
+    (folder / "_SUCCESS").write_text("")
+    (folder / ".part-0.csv.crc").write_bytes(b"\x00crc")
+    (folder / "part-0.csv").write_text("user,item,time\n" + "".join(f"{u},{i},{t}\n" for u, i, t in EVENTS[:200]))
+    (folder / "day=2" / "part-1.csv").write_text("user,item,time\n" + "".join(f"{u},{i},{t}\n" for u, i, t in EVENTS[200:]))
+    for path in (folder, f"{folder}/"):
+        found, experiment = suggested(tmp_path, path)
+        assert found["events"] == 400 and experiment.name == "events"
