@@ -75,4 +75,4 @@ def lines(found: Dict[str, Any]) -> List[str]:
     said.append(f"  bad rows: {found['rejected']:,} of {found['rows_read']:,}")
     for reject in found["rejected_examples"]:
         said.append(f"    row {reject['row']}: {reject['reason']} ({reject['value']!r})")
-    return said + [f"  {note}" for note in found["notes"]]
+    return said
