@@ -37,7 +37,9 @@ def latest_ms(now: Optional[int] = None) -> int:
     return (now_ms() if now is None else now) + MARGIN_MS
 
 
-def plausible(ms: _Number, earliest: int = EARLIEST_MS, latest: Optional[int] = None) -> Union[bool, np.ndarray]:
+def plausible(
+    ms: _Number, earliest: int = EARLIEST_MS, latest: Optional[int] = None
+) -> Union[bool, np.ndarray]:
     """Whether times lie in the range, both ends included.
 
     Args:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pydantic
 
-from components.behavior_example_gen import guess, notices, profile, readers, shards, spec, splits
+from components.behavior_example_gen import guess, notices, profile, readers, shards, spec, splits, time_span
 from components.behavior_example_gen.reading import blocks as blocks_lib
 from components.behavior_example_gen.reading import delimited, failures, files, sniff, time_kinds, utf8
 from schemas import errors, names
@@ -81,7 +81,8 @@ def describe(path: str, settings: Optional[Dict[str, Any]] = None) -> Dict[str, 
     never = splits.Cuts(2**62, 2**62)
     table = pa.concat_tables(blocks)
     events = shards.sort_events(table, everything, never)
-    found = profile.summary(profile.count(events))
+    bulk = time_span.TimeHistogram.of(events.numbers(names.TIMESTAMP)).bulk()
+    found = profile.summary(profile.count(events, bulk))
     pairs = table.group_by([names.USER_ID, names.ITEM_ID]).aggregate([(names.TIMESTAMP, "count")])
     found["repeat_share"] = 1 - pairs.num_rows / table.num_rows
     seen += _of_users(table)
@@ -94,6 +95,7 @@ def describe(path: str, settings: Optional[Dict[str, Any]] = None) -> Dict[str, 
         rejected=len(rejects),
         notices=[
             *seen,
+            *notices.of_times(found, log),
             *notices.of_values(notes, log),
             *notices.of_duplicates(found["duplicates"], found["events"], log),
             *notices.of_user(found["implausible_user"], log),

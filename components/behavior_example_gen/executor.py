@@ -45,59 +45,17 @@ from components.behavior_example_gen import (
     spans,
     spec,
     splits,
+    time_span,
     windows,
 )
-from components.behavior_example_gen.reading import blocks, files
+from components.behavior_example_gen.reading import blocks, files, times
 from schemas import errors, names
 
 _SCATTER_ROWS = 1 << 19
-_HISTOGRAM_BINS = 1 << 18
 _REJECT_EXAMPLES = 20
 # Windows are written once and read once or twice: speed is worth more than the last tenth in size.
 _COMPRESSION = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=1)
 _PROGRESS = logging.getLogger("footfall.progress")
-
-
-@dataclasses.dataclass
-class TimeHistogram:
-    """How many events fall in each bin of `2 ** shift` ms; exact while there are few distinct times.
-
-    The width depends on the times alone, not on the order in which parts are merged.
-    """
-
-    bins: np.ndarray
-    counts: np.ndarray
-    shift: int = 0
-
-    @classmethod
-    def of(cls, times: np.ndarray) -> "TimeHistogram":
-        bins, counts = np.unique(times, return_counts=True)
-        return cls(bins, counts)._narrowed()
-
-    @classmethod
-    def merged(cls, parts: Iterable["TimeHistogram"]) -> "TimeHistogram":
-        parts = list(parts) or [cls(np.empty(0, np.int64), np.empty(0, np.int64))]
-        shift = max(p.shift for p in parts)
-        bins = np.concatenate([p.bins >> (shift - p.shift) for p in parts])
-        counts = np.concatenate([p.counts for p in parts])
-        return cls(*_summed(bins, counts), shift)._narrowed()
-
-    def _narrowed(self) -> "TimeHistogram":
-        while len(self.bins) > _HISTOGRAM_BINS:
-            self.bins, self.counts = _summed(self.bins >> 1, self.counts)
-            self.shift += 1
-        return self
-
-    def quantile(self, share: float) -> int:
-        """The first bin's start (ms) before which at least `share` of the events lie."""
-        before = np.cumsum(self.counts)
-        at = int(np.searchsorted(before, share * before[-1]))
-        return int(self.bins[min(at + 1, len(self.bins) - 1)]) << self.shift
-
-
-def _summed(bins: np.ndarray, counts: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-    distinct, inverse = np.unique(bins, return_inverse=True)
-    return distinct, np.bincount(inverse, counts, minlength=len(distinct)).astype(np.int64)
 
 
 @dataclasses.dataclass
@@ -106,7 +64,7 @@ class _ReadReport:
 
     scattered: List[str] = dataclasses.field(default_factory=list)
     item_counts: List[str] = dataclasses.field(default_factory=list)
-    histogram: Optional[TimeHistogram] = None
+    histogram: Optional[time_span.TimeHistogram] = None
     rows: Dict[str, int] = dataclasses.field(default_factory=dict)
     rejected: Dict[str, int] = dataclasses.field(default_factory=dict)
     reasons: Dict[str, int] = dataclasses.field(default_factory=dict)
@@ -131,7 +89,7 @@ class _ReadReport:
                     mine[key] = mine.get(key, 0) + value
             total.examples.extend(report.examples)
         if histograms:
-            total.histogram = TimeHistogram.merged(histograms)
+            total.histogram = time_span.TimeHistogram.merged(histograms)
         total.scattered.sort()
         total.examples = _chosen(total.examples)
         return total
@@ -154,16 +112,15 @@ class _ReadAndScatter(beam.DoFn):
     With `log.filter` it writes how many events each item has, too, an Arrow file a bundle.
     """
 
-    def __init__(self, log: spec.LogSpec, shards: int, scratch: str, rejected: str, counts_times: bool):
+    def __init__(self, log: spec.LogSpec, shards: int, scratch: str, rejected: str):
         self._log, self._shards, self._scratch, self._rejected = log, shards, scratch, rejected
-        self._counts_times = counts_times
 
     def start_bundle(self) -> None:
         self._tables: List[pa.Table] = []
         self._rows = 0
         self._report = _ReadReport()
         self._items = _EMPTY_COUNTS
-        self._histograms: List[TimeHistogram] = []
+        self._histograms: List[time_span.TimeHistogram] = []
         self._name = ""
 
     def process(self, source: files.Source) -> Iterator[Any]:
@@ -189,8 +146,9 @@ class _ReadAndScatter(beam.DoFn):
         file = pa.array(np.full(table.num_rows, source.index, np.int32))
         self._tables.append(table.append_column(blocks.FILE, file))
         self._rows += table.num_rows
-        if self._counts_times:
-            self._histograms.append(TimeHistogram.of(table.column(names.TIMESTAMP).to_numpy()))
+        # What is left of a filter and of duplicates is counted there.
+        if not self._log.filter and self._log.duplicates == "keep":
+            self._histograms.append(time_span.TimeHistogram.of(table.column(names.TIMESTAMP).to_numpy()))
         if self._rows >= _SCATTER_ROWS:
             self._flush()
 
@@ -235,7 +193,7 @@ class _ReadAndScatter(beam.DoFn):
             _write_batches(path, self._items.schema, [self._items])
             self._report.item_counts.append(path)
         if self._histograms:
-            self._report.histogram = TimeHistogram.merged(self._histograms)
+            self._report.histogram = time_span.TimeHistogram.merged(self._histograms)
         yield windowed_value.WindowedValue(
             self._report, beam_window.GlobalWindow().max_timestamp(), [beam_window.GlobalWindow()]
         )
@@ -260,7 +218,7 @@ class _DistinctReport:
 
     dropped: int = 0
     item_counts: List[str] = dataclasses.field(default_factory=list)
-    histogram: Optional[TimeHistogram] = None
+    histogram: Optional[time_span.TimeHistogram] = None
 
     @classmethod
     def merged(cls, reports: Iterable["_DistinctReport"]) -> "_DistinctReport":
@@ -268,7 +226,7 @@ class _DistinctReport:
         return cls(
             sum(report.dropped for report in reports),
             sorted(path for report in reports for path in report.item_counts),
-            TimeHistogram.merged(report.histogram for report in reports if report.histogram is not None),
+            time_span.TimeHistogram.merged(report.histogram for report in reports if report.histogram is not None),
         )
 
 
@@ -289,7 +247,7 @@ class _DropDuplicates(beam.DoFn):
             items = _item_counts(left)
             _write_batches(counted[0], items.schema, [items])
         yield _DistinctReport(
-            int(repeated.sum()), counted, TimeHistogram.of(left.column(names.TIMESTAMP).to_numpy())
+            int(repeated.sum()), counted, time_span.TimeHistogram.of(left.column(names.TIMESTAMP).to_numpy())
         )
 
 
@@ -302,7 +260,7 @@ class _FilterReport:
     """What `log.filter` left out; mergeable."""
 
     dropped: Dict[str, int] = dataclasses.field(default_factory=dict)
-    histogram: Optional[TimeHistogram] = None
+    histogram: Optional[time_span.TimeHistogram] = None
 
     @classmethod
     def merged(cls, reports: Iterable["_FilterReport"]) -> "_FilterReport":
@@ -311,7 +269,7 @@ class _FilterReport:
         for report in reports:
             dropped.update(report.dropped)
         histograms = [report.histogram for report in reports if report.histogram is not None]
-        return cls(dict(dropped), TimeHistogram.merged(histograms) if histograms else None)
+        return cls(dict(dropped), time_span.TimeHistogram.merged(histograms) if histograms else None)
 
 
 class _FilterShard(beam.DoFn):
@@ -333,7 +291,7 @@ class _FilterShard(beam.DoFn):
         left, dropped = shards.drop_rare(table, self._kept, self._min_user_events)
         _write_batches(_filtered_path(self._scratch, shard), left.schema, [left])
         times = left.column(names.TIMESTAMP).to_numpy()
-        yield _FilterReport(dropped, TimeHistogram.of(times) if len(times) else None)
+        yield _FilterReport(dropped, time_span.TimeHistogram.of(times) if len(times) else None)
 
 
 def _filtered_path(scratch: str, shard: int) -> str:
@@ -364,16 +322,18 @@ class _SortShard(beam.DoFn):
         shards_at: _Shards,
         split: spec.SplitSpec,
         cuts: Optional[splits.Cuts],
+        bulk: time_span.Bulk,
         scratch: str,
     ):
         self._shards, self._split, self._cuts, self._scratch = shards_at, split, cuts, scratch
+        self._bulk = bulk
 
     def process(self, shard: int) -> Iterator[Any]:
         table = self._shards.read(shard)
         if not table.num_rows:
             return
         events = shards.sort_events(table, self._split, self._cuts)
-        yield beam.pvalue.TaggedOutput(self.COUNTS, profile.count(events))
+        yield beam.pvalue.TaggedOutput(self.COUNTS, profile.count(events, self._bulk))
         path = posixpath.join(self._scratch, f"sorted-{shard:06d}.arrow")
         _write_batches(path, events.table.schema, [pa.Table.from_batches([events.table])])
         yield shard, path
@@ -520,10 +480,12 @@ def run(
       errors.InputError: see `Executor.Do`.
     """
     split = checks.settings(log, window, split)
+    # Else each worker would go by its own clock.
+    log = times.bounded(log)
     for folder in [rejected_uri, profile_uri, scratch, *(_split_uri(examples_uri, s) for s in names.SPLITS)]:
         fileio.makedirs(folder)
     try:
-        report = _read(log, window, split, span, scratch, rejected_uri, make_pipeline)
+        report = _read(log, window, span, scratch, rejected_uri, make_pipeline)
         summary = _check_rejects(report, log, rejected_uri)
         if not report.scattered:
             raise errors.InputError(f"{log.path}: none of the {summary['rows']:,} rows is good")
@@ -540,7 +502,8 @@ def run(
             )
             shards_at = _Shards(tuple(_filtered_path(scratch, s) for s in range(window.shards)), apart=True)
         cuts = _cuts(split, histogram, window)
-        counts, written = _window(shards_at, window, split, cuts, examples_uri, scratch, make_pipeline)
+        bulk = histogram.bulk() if histogram else time_span.EVERYTHING
+        counts, written = _window(shards_at, window, split, cuts, bulk, examples_uri, scratch, make_pipeline)
     finally:
         if fileio.exists(scratch):
             fileio.rmtree(scratch)
@@ -560,16 +523,19 @@ def run(
     )
     events = summary["rows"] - summary["rejected"] if dropped else counts.events
     result["notices"] = [
+        *notices.of_times(result, log),
         *notices.of_values(report.notes, log),
         *notices.of_duplicates(result["duplicates"], events, log),
         *notices.of_user(result["implausible_user"], log),
     ]
     _write(posixpath.join(profile_uri, "profile.json"), json.dumps(result, indent=1, ensure_ascii=False))
     _PROGRESS.info(
-        "%s events of %s users on %s items; windows: %s",
+        "%s events of %s users on %s items, %s to %s; windows: %s",
         f"{result['events']:,}",
         f"{result['users']:,}",
         f"{result['items']:,}",
+        result["start"],
+        result["end"],
         ", ".join(f"{name} {written.get(name, 0):,}" for name in names.SPLITS),
     )
     if found:
@@ -582,15 +548,11 @@ def run(
 def _read(
     log: spec.LogSpec,
     window: spec.WindowSpec,
-    split: spec.SplitSpec,
     span: Optional[int],
     scratch: str,
     rejected: str,
     make_pipeline: Any,
 ) -> _ReadReport:
-    # A share is one of the events that are left of a filter and of duplicates.
-    cuts_by_share = "time" in split.by and isinstance(split.eval_from, float)
-    cuts_by_share = cuts_by_share and not log.filter and log.duplicates == "keep"
     sources = readers.find_sources(spans.find(log.path, log.spans, span), log)
     _PROGRESS.info("reading %d file(s)", len({s.path for s in sources}))
     return _gather(
@@ -601,7 +563,7 @@ def _read(
             | "Sources" >> beam.Create(sources)
             | "Spread" >> beam.Reshuffle()
             | "ReadAndScatter"
-            >> beam.ParDo(_ReadAndScatter(log, window.shards, scratch, rejected, cuts_by_share))
+            >> beam.ParDo(_ReadAndScatter(log, window.shards, scratch, rejected))
         ),
         _ReadReport.merged,
     )
@@ -631,7 +593,7 @@ def _filter(
     shards: int,
     scratch: str,
     make_pipeline: Any,
-) -> Tuple[Dict[str, int], TimeHistogram]:
+) -> Tuple[Dict[str, int], time_span.TimeHistogram]:
     """Writes the shards without rare items and users; tells what was left out, and the times of the rest.
 
     Raises:
@@ -672,7 +634,7 @@ def _filter(
 
 
 # What pipelines bring back.
-_GATHERED = (_ReadReport, _DistinctReport, _FilterReport, TimeHistogram, blocks.Reject, profile.Counts)
+_GATHERED = (_ReadReport, _DistinctReport, _FilterReport, time_span.TimeHistogram, blocks.Reject, profile.Counts)
 
 
 def _gather(make_pipeline: Any, scratch: str, build: Any, merge: Any) -> Any:
@@ -718,7 +680,7 @@ def _check_rejects(report: _ReadReport, log: spec.LogSpec, rejected_uri: str) ->
 
 
 def _cuts(
-    split: spec.SplitSpec, histogram: Optional[TimeHistogram], window: spec.WindowSpec
+    split: spec.SplitSpec, histogram: Optional[time_span.TimeHistogram], window: spec.WindowSpec
 ) -> Optional[splits.Cuts]:
     if "time" not in split.by:
         return None
@@ -734,7 +696,8 @@ def _cuts(
             raise errors.InputError(
                 f"split: a cut in time at {split.eval_from:g} and {split.test_from:g} of the events is impossible: "
                 f"the log has {len(histogram.bins)} distinct time(s) and both cuts fall on "
-                f"{profile.moment(cuts.test_from)}; {advice} {moments}"
+                f"{profile.moment(cuts.test_from)}; {advice} {moments}, if log.columns.timestamp is the right column "
+                f"and its times are read as they should"
             )
         return cuts
     return splits.Cuts(int(split.eval_from.timestamp() * 1000), int(split.test_from.timestamp() * 1000))
@@ -745,6 +708,7 @@ def _window(
     window: spec.WindowSpec,
     split: spec.SplitSpec,
     cuts: Optional[splits.Cuts],
+    bulk: time_span.Bulk,
     examples_uri: str,
     scratch: str,
     make_pipeline: Any,
@@ -755,7 +719,7 @@ def _window(
             | "Shards" >> beam.Create(list(range(window.shards)))
             | "Spread" >> beam.Reshuffle()
             | "SortShard"
-            >> beam.ParDo(_SortShard(shards_at, split, cuts, scratch)).with_outputs(
+            >> beam.ParDo(_SortShard(shards_at, split, cuts, bulk, scratch)).with_outputs(
                 _SortShard.COUNTS, main="sorted"
             )
         )

@@ -24,7 +24,7 @@ def knowledge(cuts: splits.Cuts, end: int) -> Dict[str, int]:
 
     Args:
       cuts: in time.
-      end: the last moment of the log.
+      end: the last moment of the log, of which no lonely event tells (`time_span.Bulk`).
     """
     return {
         names.TRAIN: min(cuts.eval_from, end + 1),

@@ -35,6 +35,29 @@ _NOBODY = frozenset(
 )
 
 
+def of_times(found: Mapping[str, Any], log: spec.LogSpec) -> List[str]:
+    """What to say of times that are all equal, and of events that are alone in time.
+
+    Args:
+      found: `profile.summary` of the log.
+    """
+    said = []
+    if found["lonely"]["events"]:
+        shown = ", ".join(f"{moment} of user {user!r}" for moment, user in found["lonely"]["examples"])
+        said.append(
+            f"{found['lonely']['events']:,} event(s) lie far from all others ({shown}): they are kept, but the log is "
+            f"taken to be from {found['start']} to {found['end']}, and labels know nothing of what comes after; "
+            f"log.earliest and log.latest leave such events out"
+        )
+    if found["start"] == found["end"] and found["events"] > 1:
+        said.append(
+            f"all {found['events']:,} events have one time, {found['start']}, and so the order of the log: is "
+            f"{log.columns.timestamp!r} (log.columns.timestamp) the time of an event, and do log.timestamp_unit or "
+            f"log.timestamp_format read it as they should"
+        )
+    return said
+
+
 def implausible_user(user: str, events: int, histogram: Mapping[int, int]) -> Optional[Dict[str, Any]]:
     """Whether one user has so many events that it may stand for nobody.
 

@@ -2,16 +2,17 @@
 
 import collections
 import dataclasses
-import datetime
-from typing import Any, Dict, Iterable, Optional, Tuple
+from typing import Any, Dict, Iterable, List, Optional, Tuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.behavior_example_gen import notices, shards, slices, splits
+from components.behavior_example_gen import notices, shards, slices, splits, time_span
 from schemas import names
+from schemas.times import moment
 
+_EXAMPLES = 3
 _QUANTILES = (0, 25, 50, 75, 95, 100)
 _EMPTY_ITEMS = pa.table(
     {"item": pa.array([], pa.binary()), "events": pa.array([], pa.int64()), "train": pa.array([], pa.int64())}
@@ -24,7 +25,9 @@ class Counts:
 
     `items` has columns item, events, train; the `user_*` count users by their number of
     events, in the whole log and in training. `heaviest` is the user with the most events (the first by id
-    of several), `duplicates` counts events that are equal to an earlier one.
+    of several), `duplicates` counts events that are equal to an earlier one. `start` and `end` are
+    those of the log without lonely events; `lonely` is how many these are, and `examples` has the time and the user
+    of some.
     """
 
     items: pa.Table
@@ -34,14 +37,20 @@ class Counts:
     ties: int = 0
     start: Optional[int] = None
     end: Optional[int] = None
+    lonely: int = 0
+    examples: List[Tuple[int, str]] = dataclasses.field(default_factory=list)
     behaviors: Dict[str, int] = dataclasses.field(default_factory=dict)
     scenes: Dict[str, int] = dataclasses.field(default_factory=dict)
     heaviest: Optional[str] = None
     duplicates: int = 0
 
 
-def count(events: shards.Events) -> Counts:
-    """Counts one shard."""
+def count(events: shards.Events, bulk: time_span.Bulk = time_span.EVERYTHING) -> Counts:
+    """Counts one shard.
+
+    Args:
+      bulk: when the events are that are not lonely.
+    """
     if not len(events.numbers(names.TIMESTAMP)):
         return Counts(_EMPTY_ITEMS, {}, {})
     ids = events.column(names.ITEM_ID).dictionary_encode()
@@ -58,6 +67,9 @@ def count(events: shards.Events) -> Counts:
     trained = np.concatenate([[0], np.cumsum(training)])
     trained = trained[events.starts[1:]] - trained[events.starts[:-1]]
     times = events.numbers(names.TIMESTAMP)
+    inside = (times >= bulk.first) & (times <= bulk.last)
+    lonely = np.flatnonzero(~inside)[:_EXAMPLES]
+    users = events.column(names.USER_ID).take(pa.array(lonely)).to_pylist()
     same = np.append(times[1:] == times[:-1], False)
     same[events.starts[1:] - 1] = False
     return Counts(
@@ -66,8 +78,10 @@ def count(events: shards.Events) -> Counts:
         _histogram(trained[trained > 0]),
         events=len(times),
         ties=int(same.sum()),
-        start=int(times.min()),
-        end=int(times.max()),
+        start=int(times[inside].min()) if inside.any() else None,
+        end=int(times[inside].max()) if inside.any() else None,
+        lonely=int((~inside).sum()),
+        examples=[(int(times[at]), user.decode("utf-8", "replace")) for at, user in zip(lonely, users)],
         behaviors=_values(events, names.BEHAVIOR),
         scenes=_values(events, names.SCENE),
         heaviest=events.column(names.USER_ID)[int(events.starts[np.argmax(per_user)])]
@@ -113,6 +127,8 @@ def merge(parts: Iterable[Counts]) -> Counts:
         ties=sum(p.ties for p in parts),
         start=min(starts, default=None),
         end=max(ends, default=None),
+        lonely=sum(p.lonely for p in parts),
+        examples=sorted(example for p in parts for example in p.examples)[:_EXAMPLES],
         behaviors=added("behaviors"),
         scenes=added("scenes"),
         heaviest=min((p for p in parts if p.heaviest is not None), key=_by_heaviest).heaviest
@@ -149,16 +165,6 @@ def _threshold(histogram: Dict[int, int]) -> int:
     )
 
 
-def moment(ms: Optional[int]) -> Optional[str]:
-    """A time in ms as ISO 8601 text (as plain number where no calendar reaches)."""
-    if ms is None:
-        return None
-    try:
-        return datetime.datetime.fromtimestamp(ms / 1000, datetime.timezone.utc).isoformat(timespec="seconds")
-    except (OverflowError, ValueError, OSError):
-        return f"{ms} ms"
-
-
 def summary(counts: Counts) -> Dict[str, Any]:
     """The profile as plain values for JSON."""
     sizes = np.repeat(
@@ -172,6 +178,7 @@ def summary(counts: Counts) -> Dict[str, Any]:
         "events": counts.events,
         "start": moment(counts.start),
         "end": moment(counts.end),
+        "lonely": {"events": counts.lonely, "examples": [[moment(ms), user] for ms, user in counts.examples]},
         "behaviors": dict(sorted(counts.behaviors.items(), key=lambda kv: -kv[1])),
         "scenes": dict(sorted(counts.scenes.items(), key=lambda kv: -kv[1])[:100]),
         "tail_share": float(sizes[sizes < threshold].sum() / max(1, counts.events)),

@@ -136,9 +136,7 @@ def _split(text: str) -> List[Tuple[Optional[str], str]]:
         if name == "%":
             literal += "%"
         elif name not in _KNOWN or not name:
-            raise ValueError(
-                f"takes directives of strptime, %{' %'.join(_KNOWN)}; found %{name} in {text!r}"
-            )
+            raise ValueError(f"takes directives of strptime, %{' %'.join(_KNOWN)}; found %{name} in {text!r}")
         else:
             found.append((_SAME.get(name, name), literal))
             literal = ""

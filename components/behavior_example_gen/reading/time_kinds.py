@@ -69,7 +69,11 @@ class Recognised:
 
     def lines(self) -> List[str]:
         """The lines of YAML to write below `log`, one to choose from where there are choices."""
-        return [yaml_line(key, value) for found in self.choices or (self.settings,) for key, value in found.items()]
+        return [
+            yaml_line(key, value)
+            for found in self.choices or (self.settings,)
+            for key, value in found.items()
+        ]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,7 +152,9 @@ def explain(array: pa.Array, rule: times.Rule) -> Explained:
     if typed or not len(left):
         return explained
     for kind, _ in _kinds(_sample(array.take(pa.array(left))), rule):
-        rows = left[_fits(array.take(pa.array(left)), dataclasses.replace(rule, **_rule(kind.key, kind.value)))]
+        rows = left[
+            _fits(array.take(pa.array(left)), dataclasses.replace(rule, **_rule(kind.key, kind.value)))
+        ]
         explained.of[rows] = len(explained.words)
         explained.words.append(f"; looks like {kind.why}, {' or '.join(kind.lines())}")
         left = np.setdiff1d(left, rows)

@@ -82,7 +82,11 @@ class Texts:
     def _digits(self, rows: np.ndarray, length: int) -> np.ndarray:
         """The bytes of texts of one length, place by place, less that of 0: `[length, R]`."""
         first = self.starts[rows]
-        if len(rows) and first[-1] - first[0] == (len(rows) - 1) * length and (np.diff(first) == length).all():
+        if (
+            len(rows)
+            and first[-1] - first[0] == (len(rows) - 1) * length
+            and (np.diff(first) == length).all()
+        ):
             table = self.data[first[0] : first[0] + len(rows) * length].reshape(len(rows), length)
         else:
             table = self.data[first[:, None] + np.arange(length)]
@@ -123,7 +127,9 @@ class Fields:
         return end - begin
 
 
-def parse(texts: Texts, count: int, patterns: time_formats.Patterns, zone: str) -> Tuple[np.ndarray, np.ndarray]:
+def parse(
+    texts: Texts, count: int, patterns: time_formats.Patterns, zone: str
+) -> Tuple[np.ndarray, np.ndarray]:
     """Reads the times of text.
 
     Args:
@@ -171,7 +177,9 @@ def _local(fields: Fields) -> Tuple[np.ndarray, np.ndarray]:
         fine &= (day >= 1) & (day <= 365 + leap)
     else:
         # No month has fewer days than 28.
-        days = 28 if day.max(initial=0) <= 28 else (first + 1).astype("datetime64[D]").astype(np.int64) - begin
+        days = (
+            28 if day.max(initial=0) <= 28 else (first + 1).astype("datetime64[D]").astype(np.int64) - begin
+        )
         fine &= (day >= 1) & (day <= days)
     for name in fields.named(time_formats.LITERAL):
         fine &= fields.number(name) == int(name.rsplit("_", 1)[1])
@@ -234,6 +242,8 @@ def to_utc(local: np.ndarray, zone: str) -> np.ndarray:
 def _offsets(micros: np.ndarray, place: zoneinfo.ZoneInfo) -> np.ndarray:
     """How far the clock of a place is ahead of UTC at moments of its own, in microseconds: `[N] -> [N]`."""
     # Within what Python's calendar holds, where no clock changes.
-    moments = (_EPOCH + datetime.timedelta(microseconds=m) for m in np.clip(micros, _FIRST_US, _LAST_US).tolist())
+    moments = (
+        _EPOCH + datetime.timedelta(microseconds=m) for m in np.clip(micros, _FIRST_US, _LAST_US).tolist()
+    )
     found = [place.utcoffset(moment) // datetime.timedelta(microseconds=1) for moment in moments]
     return np.asarray(found, np.int64).reshape(len(micros))

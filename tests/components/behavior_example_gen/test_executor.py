@@ -13,7 +13,7 @@ import pytest
 import yaml
 import zstandard
 
-from components.behavior_example_gen import component, describe, executor, readers, spec
+from components.behavior_example_gen import component, describe, readers, spec
 from pipeline import suggest
 from schemas import errors, names
 from tests.components.behavior_example_gen import harness, reference, test_windows
@@ -369,16 +369,6 @@ def test_cut_at_a_moment_and_at_a_share(tmp_path, rows_csv):
     )
     _, same, _ = harness.run(tmp_path / "moment", rows_csv, split=moments)
     assert same["windows"] == result["windows"]
-
-
-def test_time_histogram_is_the_same_in_any_order():
-    times = np.random.default_rng(0).integers(0, 2**45, 900_000)
-    whole = executor.TimeHistogram.of(times.copy())
-    parts = executor.TimeHistogram.merged(
-        executor.TimeHistogram.of(part) for part in np.array_split(times[::-1].copy(), 7)
-    )
-    assert whole.shift == parts.shift > 0 and np.array_equal(whole.bins, parts.bins)
-    assert abs((times < whole.quantile(0.8)).mean() - 0.8) < 1e-3
 
 
 def test_spans_bring_new_days_and_keep_history(tmp_path):

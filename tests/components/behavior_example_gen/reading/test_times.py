@@ -154,12 +154,16 @@ def test_formats(tmp_path, format_, written, ms):
         assert bad == {2: f"unparsable time (column 'timestamp', log.timestamp_format {format_})"}
 
 
-@pytest.mark.parametrize("written", ["31.4.2023", "0.4.2023", "1.13.2023", "1.4.23", "1.4.2023 0:00", "1-4-2023"])
+@pytest.mark.parametrize(
+    "written", ["31.4.2023", "0.4.2023", "1.13.2023", "1.4.23", "1.4.2023 0:00", "1-4-2023"]
+)
 def test_a_format_takes_no_other_times(tmp_path, written):
     found, bad = read(write(tmp_path, [written], "csv"), timestamp_format="%d.%m.%Y")
     assert not found and bad[1].startswith("unparsable time")
     # Digits of a format are what they are: this one would lose the time of day.
-    found, bad = read(write(tmp_path, ["2023-11-14 00:00", "2023-11-14 22:31"], "csv"), timestamp_format="%Y-%m-%d 00:00")
+    found, bad = read(
+        write(tmp_path, ["2023-11-14 00:00", "2023-11-14 22:31"], "csv"), timestamp_format="%Y-%m-%d 00:00"
+    )
     assert found == [DAY_START] and sorted(bad) == [2]
     # Digits that nothing separates have all their zeros.
     found, bad = read(write(tmp_path, ["2023114"], "csv"), timestamp_format="%Y%m%d")
@@ -200,7 +204,9 @@ def test_local_times_are_of_the_zone_of_the_log(tmp_path, format_):
         "2023-07-01T12:00:00Z": "2023-07-01T12:00:00",
         "2023-07-01T12:00:00-01:00": "2023-07-01T13:00:00",
     }
-    found, bad = read(write(tmp_path, list(forms), format_), timestamp_unit="iso8601", timezone="Europe/Berlin")
+    found, bad = read(
+        write(tmp_path, list(forms), format_), timestamp_unit="iso8601", timezone="Europe/Berlin"
+    )
     assert not bad and found == [int(np.datetime64(utc, "ms").astype(int)) for utc in forms.values()]
 
 
@@ -219,7 +225,9 @@ def test_zones_as_python_has_them(zone):
 
 def test_a_zone_is_for_clocks_on_walls(tmp_path):
     path = write(tmp_path, [SECOND], "csv")
-    with pytest.raises(errors.InputError, match=r"log.csv: column 'timestamp' .*log.timezone \(Europe/Berlin\)"):
+    with pytest.raises(
+        errors.InputError, match=r"log.csv: column 'timestamp' .*log.timezone \(Europe/Berlin\)"
+    ):
         read(path, timezone="Europe/Berlin")
     found, _ = read(write(tmp_path, [45_244], "csv"), timestamp_unit="excel", timezone="Europe/Berlin")
     assert found == [DAY_START - 3_600_000]
@@ -263,11 +271,15 @@ def test_typed_times_need_no_unit(tmp_path, kind, ms, unit):
 def test_types_that_are_no_times(tmp_path, values, kind):
     path = write(tmp_path, [None], "parquet", kind) if pa.types.is_duration(kind) else None
     path = path or write(tmp_path, values, "parquet", kind)
-    with pytest.raises(errors.InputError, match=r"log.parquet: column 'timestamp' .*; times are timestamps, dates"):
+    with pytest.raises(
+        errors.InputError, match=r"log.parquet: column 'timestamp' .*; times are timestamps, dates"
+    ):
         read(path)
 
 
-@pytest.mark.parametrize("kind", [pa.int32(), pa.int64(), pa.uint32(), pa.uint64(), pa.float64(), pa.decimal128(20)])
+@pytest.mark.parametrize(
+    "kind", [pa.int32(), pa.int64(), pa.uint32(), pa.uint64(), pa.float64(), pa.decimal128(20)]
+)
 def test_numeric_types_of_parquet(tmp_path, kind):
     far = [2**64 - 1] if kind == pa.uint64() else []
     path = write(tmp_path, [SECOND, None, SECOND + 1, *far], "parquet", kind)
@@ -358,7 +370,10 @@ def test_text_of_the_wrong_kind_is_named(tmp_path, format_, written, words):
     assert len(found) == len(written) and not bad
 
 
-SENTINELS = ["0", "-1"], ["1970-01-01", "1900-01-01", "9999-12-31", "9999-12-31T23:59:59Z", "2099-01-01", "0001-01-01"]
+SENTINELS = (
+    ["0", "-1"],
+    ["1970-01-01", "1900-01-01", "9999-12-31", "9999-12-31T23:59:59Z", "2099-01-01", "0001-01-01"],
+)
 
 
 @pytest.mark.parametrize("format_", FORMATS)

@@ -1,0 +1,116 @@
+"""The span of a log: which events tell it, and what hangs on it."""
+
+import logging
+
+import numpy as np
+import pytest
+
+from components.behavior_example_gen import describe, spec, time_span
+from tests.components.behavior_example_gen import harness
+
+DAY = 86_400_000
+START = 1_600_000_000_000  # 2020-09-13T12:26:40Z
+# At moments, since a share of the events is another one with one event more.
+SPLIT = spec.SplitSpec.from_values(
+    {"by": ["time"], "eval_from": "2020-09-28T12:26:40Z", "test_from": "2020-10-04T12:26:40Z"}
+)
+
+
+def test_time_histogram_is_the_same_in_any_order():
+    times = np.random.default_rng(0).integers(0, 2**45, 900_000)
+    whole = time_span.TimeHistogram.of(times.copy())
+    parts = time_span.TimeHistogram.merged(
+        time_span.TimeHistogram.of(part) for part in np.array_split(times[::-1].copy(), 7)
+    )
+    assert whole.shift == parts.shift > 0 and np.array_equal(whole.bins, parts.bins)
+    assert abs((times < whole.quantile(0.8)).mean() - 0.8) < 1e-3
+
+
+def span(times):
+    found = time_span.TimeHistogram.of(np.asarray(times)).bulk()
+    inside = [time for time in times if found.first <= time <= found.last]
+    return min(inside), max(inside)
+
+
+def test_lonely_events_do_not_tell_the_span():
+    hours = START + DAY // 24 * np.arange(720)
+    assert span(hours) == (hours[0], hours[-1])
+    # One, or three, a month after the others; one long before; both.
+    assert span([*hours, hours[-1] + 30 * DAY]) == (hours[0], hours[-1])
+    assert span([*hours, *(hours[-1] + np.array([30, 31, 60]) * DAY)]) == (hours[0], hours[-1])
+    assert span([hours[0] - 3000 * DAY, *hours]) == (hours[0], hours[-1])
+    assert span([hours[0] - 3000 * DAY, *hours, hours[-1] + 30 * DAY]) == (hours[0], hours[-1])
+    # As far as the widest gap between others (a night, say) times five is not far.
+    nights = np.concatenate([START + DAY * day + np.arange(36) * 1_000_000 for day in range(20)])
+    assert span([*nights, nights[-1] + 3 * DAY // 2])[1] == nights[-1] + 3 * DAY // 2
+    # Many are not lonely, and a handful of events has no bulk.
+    assert span([*hours, *(hours[-1] + 30 * DAY + np.arange(4))])[1] == hours[-1] + 30 * DAY + 3
+    assert span([1, 2, 3, 10_000]) == (1, 10_000)
+    assert span([7] * 50) == (7, 7)
+    # Wide bins lose no event at the edges.
+    many = START + 1000 * np.arange(600_000)
+    assert span([*many, many[-1] + 30 * DAY]) == (many[0], many[-1])
+
+
+def test_no_events_have_no_span():
+    assert time_span.TimeHistogram.merged([]).bulk() == time_span.EVERYTHING
+
+
+def shop(path, last=()):
+    """Views, a third of them followed by a purchase within two days, over 30 days; and the last events."""
+    rows = []
+    for number in range(600):
+        at = START + number * DAY // 20
+        rows.append((f"u{number % 50}", f"i{number}", at, "view"))
+        if number % 3 == 0:
+            rows.append((f"u{number % 50}", f"i{number}", at + DAY, "buy"))
+    rows.sort(key=lambda row: row[2])
+    rows = [row for row in rows if row[2] < START + 30 * DAY] + list(last)
+    lines = [",".join(map(str, row)) for row in rows]
+    return harness.write_csv(path, lines, "user_id,item_id,timestamp,behavior")
+
+
+@pytest.mark.parametrize("when", ["2100", "a month later"])
+def test_one_extreme_event_makes_no_negatives(tmp_path, caplog, when):
+    """What a view of the last days leads to is not known, whatever one event says of the log's end."""
+    window = spec.ExposureWindow(
+        kind="exposure", steps=("buy",), exposure="view", horizon=3 * 86_400.0, shards=2
+    )
+
+    def run(name, *last):
+        (tmp_path / name).mkdir()
+        path = shop(tmp_path / f"{name}.csv", last)
+        log = spec.LogSpec(path=path, timestamp_unit="ms", columns=spec.Columns(behavior="behavior"))
+        return harness.run(tmp_path / name, log, window, SPLIT)
+
+    far = 4_102_444_800_000 if when == "2100" else START + 60 * DAY
+    before, profile, _ = run("before")
+    caplog.set_level(logging.INFO, "footfall.progress")
+    after, found, summary = run("after", ("u1", "i1", far, "view"))
+    assert after["test"] == before["test"]
+    exposures, expected = found["exposures"], profile["exposures"]
+    # With the rows of the last three days, each of which can only seem to be negative, it is below 0.2.
+    assert exposures["positive_rate"] == expected["positive_rate"]
+    assert exposures["positive_rate"]["test"]["buy"] == pytest.approx(1 / 3, abs=0.01)
+    assert found["end"] == profile["end"] and (found["start"], found["rows"]) == (
+        profile["start"],
+        profile["rows"] + 1,
+    )
+    said = "\n".join(record.getMessage() for record in caplog.records)
+    if when == "2100":
+        assert exposures["censored"] == expected["censored"] and summary["rejected"] == 1
+        assert "time after 20" in said and f"{profile['start']} to {profile['end']}" in said
+    else:
+        assert exposures["censored"] == expected["censored"] + 1
+        assert found["lonely"] == {"events": 1, "examples": [["2020-11-12T12:26:40+00:00", "u1"]]}
+        assert "1 event(s) lie far from all others (2020-11-12T12:26:40+00:00 of user 'u1')" in said
+
+
+def test_equal_times_are_named(tmp_path, caplog):
+    caplog.set_level(logging.INFO, "footfall.progress")
+    path = harness.write_csv(tmp_path / "log.csv", [f"u{n % 6},i{n % 7},{START}" for n in range(60)])
+    harness.run(tmp_path, path)
+    words = "all 60 events have one time, 2020-09-13T12:26:40+00:00, and so the order of the log"
+    assert words in caplog.text
+    found = describe.describe(path)
+    assert [sentence for sentence in found["notices"] if words in sentence] and found["start"] == found["end"] and found["lonely"] == {"events": 0, "examples": []}
