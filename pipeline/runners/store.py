@@ -108,7 +108,10 @@ def _lost(path: str) -> Optional[str]:
         ):
             return f"is damaged ({text})"
         # A disk that is read-only, full or gone is no reason to give up what is on it.
-        raise errors.InputError(f"{path}: cannot be written: {text}") from error
+        raise errors.InputError(
+            f"{path}: cannot be written ({text}): free some space on that disk, or make it writable; then the same "
+            "command goes on"
+        ) from error
     return None
 
 

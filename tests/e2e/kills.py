@@ -74,20 +74,34 @@ def _as_it_writes(name: str, root: pathlib.Path) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+def _when_a_trial_is_kept() -> None:
+    """Dies once a trial's result is written (TFX loads `trainer.tuner` anew, with what would be put into it)."""
+    import tensorflow as tf
+
+    rename = tf.io.gfile.rename
+
+    def rename_and_die(source: str, target: str, overwrite: bool = False) -> None:
+        rename(source, target, overwrite=overwrite)
+        if "/search-" in target and target.endswith(".json"):
+            _die()
+
+    tf.io.gfile.rename = rename_and_die
+
+
 def _arm(point: str, run_dir: pathlib.Path) -> None:
     """Has this process kill itself at a point."""
     from tfx.orchestration.portable import resolver_node_handler
 
     from components.infra_validator import executor as infra_validator
     from components.pusher import executor as pusher
-    from trainer import task, tuner
+    from serving import export
     from trainer.loops import fit
 
     special: dict[str, Callable[[], None]] = {
         "LatestBlessedModel": lambda: _before(resolver_node_handler.ResolverNodeHandler, "run"),
-        "Tuner: a trial is done": lambda: _after(tuner, "_write"),
+        "Tuner: a trial is done": _when_a_trial_is_kept,
         "Trainer: an epoch is done": lambda: _after(fit.Loop, "_save"),
-        "Trainer: the model is trained": lambda: _before(task.export, "export_model"),
+        "Trainer: the model is trained": lambda: _before(export, "export_model"),
         "ServerValidator: the server is up": lambda: _before(infra_validator, "_ask"),
         "Pusher: the version is not in place": lambda: _before(pusher, "_sync"),
         "Pusher: the version is in place": lambda: _after(pusher, "push"),

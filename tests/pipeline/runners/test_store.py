@@ -162,7 +162,9 @@ def test_a_read_only_store_is_not_lost(run_dir, monkeypatch):
     monkeypatch.setattr(
         sqlite3, "connect", lambda at, **options: original(at.replace("mode=rw", "mode=ro"), **options)
     )
-    with pytest.raises(errors.InputError, match="cannot be written: attempt to write a readonly database"):
+    with pytest.raises(
+        errors.InputError, match=r"cannot be written \(attempt to write a readonly database\): free"
+    ):
         store.recover(str(run_dir))
     assert not list(run_dir.glob("set-aside-*"))
 
