@@ -53,7 +53,11 @@ def check_log(experiment: config.Experiment, path: str) -> None:
     from components.behavior_example_gen.reading import columns, sniff
 
     log = experiment.log
-    for source in readers.find_sources(spans.find(log.path, log.spans), log):
+    try:
+        sources = readers.find_sources(spans.find(log.path, log.spans), log)
+    except errors.InputError as error:
+        raise errors.InputError(f"{path}: {error}") from error
+    for source in sources:
         found = readers.header(source.path, log)
         if not found:
             continue

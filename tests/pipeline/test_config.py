@@ -110,7 +110,7 @@ def with_values(**parts):
         ),
         (
             with_values(log={"path": "x", "filter": {"min_user_events": 0}}),
-            ["log.filter.min_user_events: input should be"],
+            ["log.filter.min_user_events: must be at least 1"],
         ),
         (
             with_values(tuning={"space": {"model.dims": [8, 16]}}),
@@ -118,11 +118,11 @@ def with_values(**parts):
         ),
         (
             with_values(tuning={"space": {"model.dim": {"low": 8.5, "high": 16}}}),
-            ["tuning.space: model.dim: input should be a valid integer", "found 8.5"],
+            ["tuning.space: model.dim: takes a whole number; found 8.5"],
         ),
         (
             with_values(tuning={"space": {"model.dropout": [0.1, 1.5]}}),
-            ["tuning.space: model.dropout: input should be less than 1; found 1.5"],
+            ["tuning.space: model.dropout: must be below 1; found 1.5"],
         ),
         (
             with_values(tuning={"space": {"model.dim": {"lo": 8, "high": 16}}}),
