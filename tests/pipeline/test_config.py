@@ -76,7 +76,7 @@ def with_values(**parts):
             with_values(loop={"name": "tp", "inner_steps": 0}),
             ["loop.inner_steps: must be at least 1; found 0"],
         ),
-        (with_values(loop={"name": "pt"}), ["loop.name: must be one of fit, tp; did you mean tp? found \"pt\""]),
+        (with_values(loop={"name": "pt"}), ["loop.name: must be one of fit, tp; found \"pt\""]),
         (
             with_values(
                 loop={"name": "tp", "user_batch": 4, "users_per_step": 2}, training={"batch_size": 64}
