@@ -36,12 +36,16 @@ class PushSpec(settings.Settings):
 class ValidationSpec(settings.Settings):
     """Attributes:
     max_skew: the largest allowed difference of a value's share (L-infinity) between the
-      training windows and those of another split.
+      training windows and those of another split; of numbers, the largest Jensen-Shannon divergence.
     max_drift: the same between the training windows of two spans.
+    error_rate: the probability that any difference stops a run although none of the populations behind
+      the windows differ by more: a difference that chance may explain is a warning. None or 0 lets the
+      bare distances decide.
     """
 
     max_skew: float = pydantic.Field(default=0.2, gt=0, le=1)
     max_drift: float = pydantic.Field(default=0.2, gt=0, le=1)
+    error_rate: Optional[float] = pydantic.Field(default=0.01, ge=0, lt=0.5)
 
 
 class BeamSpec(settings.Settings):

@@ -69,6 +69,7 @@ def create_pipeline(
         schema=schema,
         # Without spans a second run would compare a log with itself.
         accepted_root=accepted_root if spans.has_marks(experiment.log.path) else None,
+        error_rate=experiment.validation.error_rate,
     )
     transform = tfx.components.Transform(
         examples=examples,

@@ -12,7 +12,10 @@ from components.anomaly_gate import executor
 class AnomalyGateSpec(component_spec.ComponentSpec):
     """Inputs and outputs of AnomalyGate."""
 
-    PARAMETERS = {"accepted_root": component_spec.ExecutionParameter(type=str, optional=True)}
+    PARAMETERS = {
+        "accepted_root": component_spec.ExecutionParameter(type=str, optional=True),
+        "error_rate": component_spec.ExecutionParameter(type=float, optional=True),
+    }
     INPUTS = {
         "anomalies": component_spec.ChannelParameter(type=standard_artifacts.ExampleAnomalies),
         "statistics": component_spec.ChannelParameter(type=standard_artifacts.ExampleStatistics),
@@ -24,9 +27,10 @@ class AnomalyGateSpec(component_spec.ComponentSpec):
 class AnomalyGate(base_component.BaseComponent):
     """Stops the pipeline on an anomaly of severity ERROR, and names it.
 
-    It reads ExampleValidator's anomalies, and compares distributions as the schema's
-    comparators ask: training windows against those of the other splits (skew), and against
-    those of the span before (drift). Downstream nodes wait for it with `add_upstream_node`.
+    It reads ExampleValidator's anomalies, and compares the features that have comparators in the
+    schema: windows of the other splits against training windows (skew), and these against
+    those of the span before (drift). A difference stops the run when it is beyond its bound, and
+    chance does not explain it; see `shifts`. Downstream nodes wait for it with `add_upstream_node`.
 
     Args:
       anomalies: of ExampleValidator.
@@ -37,6 +41,8 @@ class AnomalyGate(base_component.BaseComponent):
         Resolver would not do: the newest statistics are those of the span itself as soon as
         it is tried a second time, and a span that was stopped would then pass. None, for a
         log without spans, measures no drift.
+      error_rate: the probability that a difference stops a run although none is beyond its bound;
+        None or 0: the distances alone decide.
 
     Outputs:
       comparisons: anomalies of skew and drift, a folder a split.
@@ -51,6 +57,7 @@ class AnomalyGate(base_component.BaseComponent):
         statistics: types.BaseChannel,
         schema: types.BaseChannel,
         accepted_root: Optional[str] = None,
+        error_rate: Optional[float] = None,
     ):
         super().__init__(
             AnomalyGateSpec(
@@ -58,6 +65,7 @@ class AnomalyGate(base_component.BaseComponent):
                 statistics=statistics,
                 schema=schema,
                 accepted_root=accepted_root,
+                error_rate=error_rate,
                 comparisons=types.Channel(type=standard_artifacts.ExampleAnomalies),
             )
         )

@@ -1,11 +1,11 @@
 """Reads and makes the anomalies that stop a pipeline."""
 
+import dataclasses
 import logging
 import os
 import re
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 from tfx.components.statistics_gen import stats_artifact_utils
 from tfx.dsl.components.base import base_executor
@@ -13,10 +13,12 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
+from components.anomaly_gate import shifts
 from schemas import errors, names
 
 _ANOMALIES = "SchemaDiff.pb"
-_SKEW = ("COMPARATOR_L_INFTY_HIGH", "COMPARATOR_JENSEN_SHANNON_DIVERGENCE_HIGH")
+# Of a value in a message.
+_SHOWN = 60
 _PROGRESS = logging.getLogger("footfall.progress")
 
 
@@ -41,7 +43,6 @@ class Executor(base_executor.BaseExecutor):
         accepted = (
             _Accepted(exec_properties["accepted_root"]) if exec_properties.get("accepted_root") else None
         )
-        before = accepted.before(statistics.span) if accepted else None
 
         found: List[Tuple[str, str, anomalies_pb2.AnomalyInfo]] = []
         for split in artifact_utils.decode_split_names(anomalies.split_names):
@@ -50,7 +51,8 @@ class Executor(base_executor.BaseExecutor):
             found.extend((f"split {split}", name, info) for name, info in read.anomaly_info.items())
 
         train = _statistics(statistics, names.TRAIN)
-        compared = dict(_comparisons(train, statistics, before, schema))
+        pairs = _pairs(train, statistics, accepted.before(statistics.span) if accepted else None)
+        compared = compare(pairs, schema, exec_properties.get("error_rate"))
         for label, result in compared.items():
             folder = os.path.join(output.uri, f"Split-{label.replace(' ', '-')}")
             fileio.makedirs(folder)
@@ -85,8 +87,8 @@ class _Accepted:
     def _path(self, span: int) -> str:
         return os.path.join(self._root, f"span-{span}.pb")
 
-    def before(self, span: int) -> Optional[statistics_pb2.DatasetFeatureStatisticsList]:
-        """Those of the newest span before `span`; None where there is none."""
+    def before(self, span: int) -> Optional[Tuple[int, statistics_pb2.DatasetFeatureStatisticsList]]:
+        """The newest span before `span`, and its statistics; None where there is none."""
         listed = fileio.listdir(self._root) if fileio.exists(self._root) else []
         spans = [
             int(match[1]) for match in (re.fullmatch(r"span-(\d+)\.pb", name) for name in listed) if match
@@ -94,7 +96,9 @@ class _Accepted:
         earlier = [found for found in spans if found < span]
         if not earlier:
             return None
-        return statistics_pb2.DatasetFeatureStatisticsList.FromString(_read_bytes(self._path(max(earlier))))
+        newest = max(earlier)
+        read = statistics_pb2.DatasetFeatureStatisticsList.FromString(_read_bytes(self._path(newest)))
+        return newest, read
 
     def add(self, span: int, train: statistics_pb2.DatasetFeatureStatisticsList) -> None:
         """Keeps those of a span, whole or not at all."""
@@ -105,29 +109,107 @@ class _Accepted:
         fileio.rename(written, self._path(span), overwrite=True)
 
 
-def _comparisons(
+@dataclasses.dataclass(frozen=True)
+class _Pair:
+    """Two sets of windows to compare.
+
+    Attributes:
+      names: of both, as a message calls them.
+      statistics: of both.
+      comparator: the schema's, `skew_comparator` or `drift_comparator`.
+      setting: of the experiment, which bounds the difference.
+    """
+
+    names: Tuple[str, str]
+    statistics: Tuple[statistics_pb2.DatasetFeatureStatisticsList, ...]
+    comparator: str
+    setting: str
+
+    @property
+    def label(self) -> str:
+        return " against ".join(self.names)
+
+
+def _pairs(
     train: statistics_pb2.DatasetFeatureStatisticsList,
     statistics: Any,
-    before: Optional[statistics_pb2.DatasetFeatureStatisticsList],
-    schema: schema_pb2.Schema,
-) -> Iterator[Tuple[str, anomalies_pb2.Anomalies]]:
-    for split in (names.EVAL, names.TEST):
-        other = _statistics(statistics, split)
-        yield (
-            f"skew of {split}",
-            _only_comparators(tfdv.validate_statistics(train, schema, serving_statistics=other)),
+    before: Optional[Tuple[int, statistics_pb2.DatasetFeatureStatisticsList]],
+) -> List[_Pair]:
+    pairs = [
+        _Pair(
+            (split, names.TRAIN),
+            (_statistics(statistics, split), train),
+            "skew_comparator",
+            "validation.max_skew",
         )
+        for split in (names.EVAL, names.TEST)
+    ]
     if before is not None:
-        yield "drift", _only_comparators(tfdv.validate_statistics(train, schema, previous_statistics=before))
+        span, earlier = before
+        ours = f"{names.TRAIN} of span {statistics.span}"
+        pairs.append(
+            _Pair((ours, f"span {span}"), (train, earlier), "drift_comparator", "validation.max_drift")
+        )
+    return pairs
 
 
-def _only_comparators(anomalies: anomalies_pb2.Anomalies) -> anomalies_pb2.Anomalies:
-    """Without what ExampleValidator reports already."""
-    types = {anomalies_pb2.AnomalyInfo.Type.Value(name) for name in _SKEW}
-    for name in list(anomalies.anomaly_info):
-        if not any(reason.type in types for reason in anomalies.anomaly_info[name].reason):
-            del anomalies.anomaly_info[name]
-    return anomalies
+def compare(
+    pairs: Sequence[_Pair], schema: schema_pb2.Schema, error_rate: Optional[float]
+) -> Dict[str, anomalies_pb2.Anomalies]:
+    """Compares the features for which the schema has comparators; see `shifts`.
+
+    Args:
+      pairs: sets of windows.
+      schema: with the bounds.
+      error_rate: the probability that any difference stops the run although none is beyond its bound; None or
+        0 asks for the distances alone.
+
+    Returns:
+      By the pair's label: a difference that chance may explain is a warning, another one an error.
+    """
+    todo = []
+    for pair in pairs:
+        both = [shifts.samples(listed) for listed in pair.statistics]
+        for feature in schema.feature:
+            bound = _bound(feature, pair.comparator)
+            if bound and all(feature.name in samples for samples in both):
+                todo.append((pair, feature.name, bound, [samples[feature.name] for samples in both]))
+    result = {pair.label: anomalies_pb2.Anomalies() for pair in pairs}
+    for pair, feature_name, bound, (ours, theirs) in todo:
+        shift = shifts.between(ours, theirs, bound)
+        if shift is None or shift.distance <= bound:
+            continue
+        p = min(1.0, shift.p * len(todo))
+        sure = not error_rate or p < error_rate
+        info = result[pair.label].anomaly_info[feature_name]
+        info.path.step.append(feature_name)
+        info.severity = anomalies_pb2.AnomalyInfo.ERROR if sure else anomalies_pb2.AnomalyInfo.WARNING
+        info.short_description = f"differs by more than {pair.setting} ({bound:g})" + (
+            "" if sure else ", which may be chance"
+        )
+        info.description = _describe(pair, shift, (ours, theirs), p if error_rate else None)
+    return result
+
+
+def _bound(feature: schema_pb2.Feature, comparator: str) -> float:
+    """The bound of a feature; 0 where it has none."""
+    found = getattr(feature, comparator)
+    return found.infinity_norm.threshold or found.jensen_shannon_divergence.threshold
+
+
+def _describe(
+    pair: _Pair, shift: shifts.Shift, both: Tuple[shifts.Sample, shifts.Sample], p: Optional[float]
+) -> str:
+    if shift.value is None:
+        text = f"their histograms have a Jensen-Shannon divergence of {shift.distance:.2f}"
+    else:
+        shares = " and ".join(f"{share:.1%} in {name}" for share, name in zip(shift.shares, pair.names))
+        text = f"{shift.value[:_SHOWN]!r} has {shares}, {shift.distance:.2f} apart"
+    users = " and ".join(f"{sample.users:,}" for sample in both)
+    noun = "users" if any(sample.users < sample.windows for sample in both) else "windows"
+    if p is not None:
+        text += f" (of {users} {noun}; by chance with a probability of {'below 0.0001' if p < 0.0001 else f'{p:.2g}'})"
+    return text
 
 
 def _statistics(artifact: Any, split: str) -> statistics_pb2.DatasetFeatureStatisticsList:

@@ -4,6 +4,7 @@ import pathlib
 import re
 
 from google.protobuf import text_format
+import pydantic
 import pytest
 from tensorflow_metadata.proto.v0 import schema_pb2
 import yaml
@@ -279,3 +280,11 @@ def test_numbers_may_be_written_as_in_yaml_1_2(tmp_path):
     (tmp_path / "latin.yaml").write_bytes("name: caf\u00e9\n".encode("latin-1"))
     with pytest.raises(errors.InputError, match="latin.yaml: not UTF-8"):
         config.load(str(tmp_path / "latin.yaml"))
+
+
+def test_the_error_rate_of_comparisons_is_checked():
+    assert config.ValidationSpec().error_rate == 0.01
+    assert config.ValidationSpec.from_values({"error_rate": None}).error_rate is None
+    for wrong in (-0.1, 0.5, "low"):
+        with pytest.raises(pydantic.ValidationError, match="error_rate"):
+            config.ValidationSpec.from_values({"error_rate": wrong})

@@ -39,7 +39,7 @@ def statistics(folder, frames, span):
     return artifact
 
 
-def run(tmp_path, splits, span=0, accepted_root=None):
+def run(tmp_path, splits, span=0, accepted_root=None, error_rate=0.01):
     stats = statistics(tmp_path / "stats", splits, span)
     anomalies = standard_artifacts.ExampleAnomalies()
     anomalies.uri = str(tmp_path / "anomalies")
@@ -55,6 +55,7 @@ def run(tmp_path, splits, span=0, accepted_root=None):
     output.uri = str(tmp_path / "output")
     inputs = {"statistics": [stats], "anomalies": [anomalies], "schema": [schema]}
     properties = {"accepted_root": str(accepted_root)} if accepted_root else {}
+    properties["error_rate"] = error_rate
     executor.Executor().Do(inputs, {"comparisons": [output]}, properties)
     return artifact_utils.decode_split_names(output.split_names)
 
@@ -64,8 +65,8 @@ def alike():
 
 
 def test_data_like_the_schema_pass(tmp_path):
-    assert run(tmp_path, alike()) == ["skew-of-eval", "skew-of-test"]
-    assert (tmp_path / "output" / "Split-skew-of-test" / "SchemaDiff.pb").exists()
+    assert run(tmp_path, alike()) == ["eval-against-train", "test-against-train"]
+    assert (tmp_path / "output" / "Split-test-against-train" / "SchemaDiff.pb").exists()
 
 
 def test_a_missing_feature_stops_and_is_named(tmp_path):
@@ -80,23 +81,47 @@ def test_a_missing_feature_stops_and_is_named(tmp_path):
 
 def test_skew_between_splits_stops(tmp_path):
     """A deliberately skewed split: in training most targets are views, in test most are buys."""
-    with pytest.raises(
-        errors.InputError, match=r"feature 'target_behavior' \(skew of test\): High Linfty distance"
-    ):
+    with pytest.raises(errors.InputError) as caught:
         run(tmp_path, {**alike(), "test": frame(0.2)})
+    assert str(caught.value) == (
+        "1 anomaly(ies) stop the run before training: feature 'target_behavior' (test against train): differs by more "
+        "than validation.max_skew (0.2): 'buy' has 80.0% in test and 20.0% in train, 0.60 apart (of 200 and 200 "
+        "windows; by chance with a probability of below 0.0001)"
+    )
+
+
+def test_a_difference_of_few_windows_is_a_warning(tmp_path, caplog):
+    """14 windows that are 0.23 apart; by the bare distance they stop the run."""
+    few = {**alike(), "eval": frame(8 / 14, rows=14)}
+    with caplog.at_level("WARNING", "footfall.progress"):
+        run(tmp_path / "tested", few)
+    (message,) = [
+        record.getMessage() for record in caplog.records if "target_behavior" in record.getMessage()
+    ]
+    assert message.startswith(
+        "anomaly of feature 'target_behavior' (eval against train): differs by more than validation.max_skew (0.2), "
+        "which may be chance: 'buy' has 42.9% in eval and 20.0% in train, 0.23 apart (of 14 and 200 windows"
+    )
+    for number, off in enumerate((0, None)):
+        with pytest.raises(errors.InputError, match=r"\(eval against train\): .*0.23 apart$"):
+            run(tmp_path / str(number), few, error_rate=off)
 
 
 def test_drift_between_spans_stops_however_often_it_is_tried(tmp_path):
     accepted = tmp_path / "accepted"
     drifted = {split: frame(0.3) for split in names.SPLITS}
-    assert "drift" not in run(tmp_path / "1", alike(), span=4, accepted_root=accepted)
+    assert len(run(tmp_path / "1", alike(), span=4, accepted_root=accepted)) == 2
     for attempt in "23":
-        with pytest.raises(errors.InputError, match=r"feature 'target_behavior' \(drift\)"):
+        with pytest.raises(
+            errors.InputError,
+            match=r"'target_behavior' \(train of span 5 against span 4\): .*max_drift \(0.2\)",
+        ):
             run(tmp_path / attempt, drifted, span=5, accepted_root=accepted)
     # Back to the day before, which was accepted and has nothing before it.
-    assert "drift" not in run(tmp_path / "4", alike(), span=4, accepted_root=accepted)
+    assert len(run(tmp_path / "4", alike(), span=4, accepted_root=accepted)) == 2
     near = {split: frame(0.7) for split in names.SPLITS}
-    assert "drift" in run(tmp_path / "5", near, span=6, accepted_root=accepted)
+    assert "train-of-span-6-against-span-4" in run(tmp_path / "5", near, span=6, accepted_root=accepted)
     # Measured against span 6 from now on, not against the first.
-    assert "drift" in run(tmp_path / "6", {split: frame(0.55) for split in names.SPLITS}, 7, accepted)
+    changed = {split: frame(0.55) for split in names.SPLITS}
+    assert "train-of-span-7-against-span-6" in run(tmp_path / "6", changed, 7, accepted)
     assert sorted(path.name for path in accepted.iterdir()) == ["span-4.pb", "span-6.pb", "span-7.pb"]

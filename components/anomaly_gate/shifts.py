@@ -1,0 +1,198 @@
+"""Whether two sets of windows differ by more than is allowed, and by more than chance explains.
+
+A distance between samples is never 0: of 14 windows, a value that has a tenth of all is in four or more
+with a probability of 4 %. What stops a run is therefore a test of "the populations differ by at most the
+bound":
+
+  values    the difference of the shares of one value (the largest is the L-infinity distance): a score test
+            of a difference of proportions with a margin (Farrington and Manning, Statistics in Medicine 9,
+            1990)
+  numbers   the Jensen-Shannon divergence (in bits, 0 to 1) between the deciles of the second sample, by its
+            first-order standard error and without its first-order bias
+
+What is independent are users, not the events of their windows, so that sizes are numbers of users. Values
+that are rare on both sides (most ids) decide nothing by themselves: their shares cannot differ by the bound,
+and a test of few windows does not find that they do. One run compares several features and splits; the
+probability that any of them stops it although none differs by more than the bound is at most the error
+rate: each comparison gets an equal part of it (Bonferroni), and so does each value that could differ by the
+bound.
+"""
+
+import dataclasses
+import math
+from typing import Dict, List, Optional, Tuple
+
+import numpy as np
+from scipy import stats
+from tensorflow_metadata.proto.v0 import statistics_pb2
+
+from schemas import names
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """One feature of a set of windows.
+
+    Attributes:
+      shares: of each listed value among all values; rarer ones may be missing. Empty for numbers.
+      histogram: of numbers, bounds and counts of adjacent bins, `[B + 1]` and `[B]`, which are about equally
+        full; else None.
+      windows: how many have the feature.
+      users: how many different users these windows have, as far as that is known: at most `windows`.
+    """
+
+    shares: Dict[str, float]
+    histogram: Optional[Tuple[np.ndarray, np.ndarray]]
+    windows: int
+    users: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Shift:
+    """What differs most between two samples.
+
+    Attributes:
+      distance: L-infinity, or the Jensen-Shannon divergence.
+      p: of the test that the populations differ by at most the bound, after correction for the values.
+      value: whose shares differ; None for numbers.
+      shares: of it in both samples.
+    """
+
+    distance: float
+    p: float
+    value: Optional[str] = None
+    shares: Tuple[float, float] = (0.0, 0.0)
+
+
+def samples(listed: statistics_pb2.DatasetFeatureStatisticsList) -> Dict[str, Sample]:
+    """The features of one set of windows, by name, from TFDV's statistics."""
+    (dataset,) = listed.datasets
+    features = {
+        feature.path.step[0] if feature.path.step else feature.name: feature for feature in dataset.features
+    }
+    users = features.get(names.USER_ID)
+    different = users.string_stats.unique if users is not None else 0
+    return {name: _sample(feature, different) for name, feature in features.items()}
+
+
+def _sample(feature: statistics_pb2.FeatureNameStatistics, users: int) -> Sample:
+    common = (
+        feature.string_stats.common_stats
+        if feature.HasField("string_stats")
+        else feature.num_stats.common_stats
+    )
+    windows = int(common.num_non_missing)
+    users = min(users, windows) if users else windows
+    if not feature.HasField("string_stats"):
+        return Sample({}, _histogram(feature.num_stats), windows, users)
+    total = float(common.tot_num_values or common.num_non_missing)
+    counts = {
+        bucket.label: bucket.sample_count
+        for bucket in feature.string_stats.rank_histogram.buckets
+        if bucket.low_rank == bucket.high_rank
+    }
+    return Sample(
+        {value: count / total for value, count in counts.items()} if total else {}, None, windows, users
+    )
+
+
+def _histogram(found: statistics_pb2.NumericStatistics) -> Optional[Tuple[np.ndarray, np.ndarray]]:
+    for histogram in found.histograms:
+        if histogram.type == statistics_pb2.Histogram.QUANTILES and histogram.buckets:
+            edges = [histogram.buckets[0].low_value, *(bucket.high_value for bucket in histogram.buckets)]
+            counts = np.array([bucket.sample_count for bucket in histogram.buckets])
+            if np.isfinite(edges).all() and counts.sum() > 0:
+                return np.array(edges), counts
+    return None
+
+
+def between(a: Sample, b: Sample, bound: float) -> Optional[Shift]:
+    """Tests whether two samples of a feature differ by more than the bound; None where nothing can be said."""
+    if not (a.users and b.users):
+        return None
+    if a.histogram is not None and b.histogram is not None:
+        return _of_numbers(a, b, bound)
+    return _of_values(a, b, bound) if a.shares and b.shares else None
+
+
+def _of_values(a: Sample, b: Sample, bound: float) -> Shift:
+    values = sorted({*a.shares, *b.shares})
+    p, q = (np.array([sample.shares.get(value, 0.0) for value in values]) for sample in (a, b))
+    largest = int(np.argmax(np.abs(p - q)))
+    found = np.minimum(1.0, margin_p_values(np.maximum(p, q), np.minimum(p, q), *_sizes(p, q, a, b), bound))
+    # Differences of shares add up to two at most: so many values can differ by the bound.
+    able = min(len(values), max(1, math.floor(2 / bound)))
+    best = int(np.argmin(found))
+    # The surest one, if it differs by more than the bound at all.
+    shown = best if abs(p - q)[best] > bound else largest
+    shares = float(p[shown]), float(q[shown])
+    return Shift(abs(shares[0] - shares[1]), float(min(1.0, found[best] * able)), values[shown], shares)
+
+
+def _sizes(p: np.ndarray, q: np.ndarray, a: Sample, b: Sample) -> Tuple[np.ndarray, np.ndarray]:
+    """The sizes of the sample in which each value is more frequent, and of the other."""
+    more = p >= q
+    return np.where(more, a.users, b.users), np.where(more, b.users, a.users)
+
+
+def margin_p_values(p: np.ndarray, q: np.ndarray, n: np.ndarray, m: np.ndarray, margin: float) -> np.ndarray:
+    """One-sided p values of "the proportion behind p exceeds that behind q by at most the margin".
+
+    The standard error is that of the proportions that are likeliest if the difference is the margin: the one root
+    of a cubic that makes both of them proportions.
+
+    Args:
+      p, q: observed, `[V]`.
+      n, m: sizes of the samples behind p and q, `[V]`.
+      margin: above 0.
+    """
+    theta = m / n
+    a = 1 + theta
+    b = -(1 + theta + p + theta * q + margin * (theta + 2))
+    c = margin**2 + margin * (2 * p + theta + 1) + p + theta * q
+    d = -p * margin * (1 + margin)
+    v = b**3 / (3 * a) ** 3 - b * c / (6 * a**2) + d / (2 * a)
+    u = np.where(v >= 0, 1.0, -1.0) * np.sqrt(np.maximum(b**2 / (3 * a) ** 2 - c / (3 * a), 0))
+    safe = np.where(u == 0, 1.0, u)
+    w = (np.pi + np.arccos(np.clip(np.where(u == 0, 0.0, v / safe**3), -1, 1))) / 3
+    likeliest = np.clip(2 * u * np.cos(w) - b / (3 * a), margin, 1.0)
+    other = np.clip(likeliest - margin, 0.0, 1.0)
+    variance = likeliest * (1 - likeliest) / n + other * (1 - other) / m
+    # Half a window less of a difference, as for counts: few windows take few steps.
+    steps = 0.5 / np.minimum(n, m)
+    z = (p - q - margin - steps) / np.sqrt(np.maximum(variance, 1e-12))
+    return stats.norm.sf(z)
+
+
+def _of_numbers(a: Sample, b: Sample, bound: float) -> Shift:
+    p, q = _aligned(a.histogram, b.histogram)
+    middle = (p + q) / 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        to_p, to_q = (np.where(side > 0, np.log2(side / middle), 0.0) for side in (p, q))
+    distance = float((p @ to_p + q @ to_q) / 2)
+    variance = 0.0
+    for share, log, size in ((p, to_p, a.users), (q, to_q, b.users)):
+        variance += (share @ log**2 - (share @ log) ** 2) / 4 / size
+    filled = int(np.count_nonzero(middle))
+    bias = (filled - 1) / (8 * math.log(2)) * (1 / a.users + 1 / b.users)
+    z = (distance - bias - bound) / math.sqrt(max(variance, 1e-12))
+    return Shift(distance, float(stats.norm.sf(z)))
+
+
+def _aligned(
+    a: Tuple[np.ndarray, np.ndarray], b: Tuple[np.ndarray, np.ndarray]
+) -> Tuple[np.ndarray, np.ndarray]:
+    """Two histograms as shares of b's bins, of which the first and the last one have no end.
+
+    Bins of equal width would not do: one large number makes them so wide that most numbers are in one.
+    """
+    bounds = np.unique(b[0])
+    bounds = bounds[:-1] if len(bounds) > 1 else bounds
+    shares: List[np.ndarray] = []
+    for edges, counts in (a, b):
+        below = np.concatenate([[0.0], np.cumsum(counts)]) / counts.sum()
+        # Where edges are equal, their number is that often: it is below what comes after it.
+        known, last = np.unique(edges[::-1], return_index=True)
+        at = np.interp(bounds, known, below[::-1][last], left=0.0, right=1.0)
+        shares.append(np.diff(np.concatenate([[0.0], at, [1.0]])))
+    return shares[0], shares[1]
