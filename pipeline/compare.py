@@ -17,7 +17,8 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from components.evaluator import metrics, spec, verdict
+from components.evaluator import ranks as rank_metrics
+from components.evaluator import sentences, spec, verdict
 from pipeline import lineage, paired, paired_scores
 from schemas import errors, names
 from schemas import text as text_lib
@@ -452,7 +453,7 @@ class _Ranks:
     ):
         values = np.stack(
             [
-                metrics.metric_values(t[names.RANK], cutoffs, sampled_negatives, t.get(names.CANDIDATES))
+                rank_metrics.metric_values(t[names.RANK], cutoffs, sampled_negatives, t.get(names.CANDIDATES))
                 for t in tables
             ]
         )
@@ -663,7 +664,7 @@ def table(found: Comparison) -> str:
     header = ("", "A", "B", "B - A", "95 % interval", "p")
     cells: List[Tuple[str, ...]] = []
     for part in found.slices:
-        title = f"{verdict.slice_name(part.slice)}: {part.windows:,} {found.noun}, {part.users:,} users"
+        title = f"{sentences.slice_name(part.slice)}: {part.windows:,} {found.noun}, {part.users:,} users"
         cells.append((title,))
         for row in part.rows:
             interval = "–" if row.low is None else f"[{row.low:+.4f}, {row.high:+.4f}]"
@@ -768,7 +769,7 @@ def _panel(found: Comparison, index: int, ticks: Any) -> Dict[str, Any]:
 
     rows = [
         {
-            "name": verdict.slice_name(part.slice),
+            "name": sentences.slice_name(part.slice),
             "part": part,
             "row": row,
             "x": None if row.difference is None else x(row.difference),

@@ -324,7 +324,7 @@ def _evaluation(artifacts: Mapping[str, lineage.Artifact]) -> Optional[Dict[str,
     if "ModelEvaluation" not in artifacts:
         return None
     # TFMA takes seconds to import; a run that failed before has no need of it.
-    from components.evaluator import verdict
+    from components.evaluator import sentences, verdict
 
     blessing = artifacts.get("ModelBlessing")
     try:
@@ -341,10 +341,16 @@ def _evaluation(artifacts: Mapping[str, lineage.Artifact]) -> Optional[Dict[str,
         "verdict": found,
         "main": main if main in metrics else next(iter(metrics), None),
         "noun": "exposures" if found.steps else "windows",
-        "panels": [_panel(name, found, verdict.slice_name) for name in metrics],
+        "floors": [(name, _floor_title(name)) for name in (found.overall.floors if found.overall else ())],
+        "panels": [_panel(name, found, sentences.slice_name) for name in metrics],
         "sampled": any(name.startswith(evaluator_spec.SAMPLED_PREFIX) for name in metrics),
         "steps": [_step(step, found) for step in found.steps] if found.overall else [],
     }
+
+
+def _floor_title(name: str) -> str:
+    title = evaluator_spec.FLOOR_TITLES[name]
+    return title[0].upper() + title[1:]
 
 
 def _step(step: str, found: Any) -> Dict[str, Any]:
@@ -401,10 +407,16 @@ def _panel(name: str, found: Any, slice_name: Any) -> Dict[str, Any]:
     """One metric by slice: a table, and the geometry of a dot-and-interval plot, 960 wide."""
     left, right, top, row_height = 250.0, 930.0, 16.0, 40.0
     series = [("candidate", "This model")]
-    if not found.steps:
-        series.append(("popularity", "Popularity"))
+    floor = found.overall.best_floor(name)
+    if floor is not None:
+        # The others are in the table.
+        series.append(("popularity", _floor_title(floor)))
     if found.has_baseline:
         series.append(("baseline", "Last blessed"))
+
+    def of_part(result: Any, part: str) -> Any:
+        return (result.floors[floor] if part == "popularity" else getattr(result, part))[name]
+
     rows = []
     for index, result in enumerate(found.slices):
         if name not in result.candidate:
@@ -416,7 +428,7 @@ def _panel(name: str, found: Any, slice_name: Any) -> Dict[str, Any]:
         bound
         for row in rows
         for part, _ in series
-        for estimate in [getattr(row["result"], part)[name]]
+        for estimate in [of_part(row["result"], part)]
         for bound in (estimate.low, estimate.value, estimate.high)
         if _is_number(bound)
     ]
@@ -431,7 +443,7 @@ def _panel(name: str, found: Any, slice_name: Any) -> Dict[str, Any]:
     for row in rows:
         row["marks"] = []
         for offset, (part, title) in enumerate(series):
-            estimate = getattr(row["result"], part)[name]
+            estimate = of_part(row["result"], part)
             if not _is_number(estimate.value):
                 continue
             row["marks"].append(
@@ -463,8 +475,8 @@ def _reasons(found: Optional[Any]) -> List[str]:
     if found is None:
         return []
     if not found.blessed:
-        return list(found.reasons)
-    return [c.sentence for c in found.conditions if not c.slice and c.outcome == "passed"]
+        return [*found.reasons, *found.notes]
+    return [c.sentence for c in found.conditions if not c.slice and c.outcome == "passed"] + list(found.notes)
 
 
 def _status(

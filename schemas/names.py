@@ -79,4 +79,11 @@ SCENE_VOCABULARY = "scenes"
 # Outputs of the `evaluate` signature, each `[B]`.
 RANK = "rank"  # int64, 1 is best; ties count against the model
 POPULARITY_RANK = "popularity_rank"  # int64: the same, for a model that ranks by training count
+# The same of other floors, only where seen items may be recommended: by how often the history has an item; by
+# how late it has it.
+OWN_FREQUENT_RANK = "own_frequent_rank"
+OWN_RECENT_RANK = "own_recent_rank"
+# int64: why a target cannot be recommended: it is not in the catalogue, or it is left out as seen.
+UNREACHABLE = "unreachable"
+REACHABLE, NOT_IN_CATALOGUE, LEFT_OUT = 0, 1, 2
 CANDIDATES = "candidates"  # int64: how many items are ranked, the target included

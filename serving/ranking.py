@@ -271,3 +271,39 @@ def popularity_rank(size: int, target: tf.Tensor, excluded: Optional[tf.Tensor] 
         ahead = (excluded >= 0) & (excluded < target[:, tf.newaxis])
         before -= tf.math.count_nonzero(ahead, axis=1)
     return tf.where(target >= 0, before, tf.constant(size + 1, tf.int64))
+
+
+def own_ranks(size: int, target: tf.Tensor, history: tf.Tensor) -> Tuple[tf.Tensor, tf.Tensor]:
+    """The target's rank in lists that begin with the items of the user's own history.
+
+    The first list has those that are there most often first (equally often: the one that came last), the second
+    the ones that came last. Both go on with all other items, by training count. There are no ties.
+
+    Args:
+      size: N.
+      target: `[B]` int64 catalogue row, negative where the target is not in the catalogue.
+      history: `[B, L]` int64 catalogue rows, oldest first; negative ones say nothing.
+
+    Returns:
+      Two ranks `[B]` int64.
+    """
+    order = tf.argsort(history, axis=1, stable=True)
+    rows = tf.gather(history, order, axis=1, batch_dims=1)
+    # The last of neighbours that are equal has the item's latest place in the history.
+    latest = tf.concat([rows[:, 1:] != rows[:, :-1], tf.ones_like(rows[:, :1], tf.bool)], axis=1)
+    item = latest & (rows >= 0)
+    times = tf.searchsorted(rows, rows, side="right") - tf.searchsorted(rows, rows, side="left")
+    own = item & (rows == target[:, tf.newaxis])
+    own_times = tf.reduce_sum(tf.where(own, times, 0), axis=1, keepdims=True)
+    own_place = tf.reduce_max(tf.where(own, order, -1), axis=1, keepdims=True)
+    later = order > own_place
+    oftener = (times > own_times) | ((times == own_times) & later)
+    known = tf.reduce_any(own, axis=1)
+    # All own items stand before the others, of which those of a lower row are more popular.
+    other = target + 1 + tf.math.count_nonzero(item & (rows > target[:, tf.newaxis]), axis=1)
+
+    def rank(ahead: tf.Tensor) -> tf.Tensor:
+        found = tf.where(known, 1 + tf.math.count_nonzero(item & ahead, axis=1), other)
+        return tf.where(target >= 0, found, tf.constant(size + 1, tf.int64))
+
+    return rank(oftener), rank(later)

@@ -135,21 +135,31 @@ class ServingModule(module.ModelModule):
         """Where the targets of serialized windows `[B]` stand in the whole catalogue.
 
         Returns:
-          `rank`, `popularity_rank`, `candidates` (what is ranked) and `catalogue_size`, `[B]`
-          int64; see `serving.ranking`.
+          `rank`, those of floors (`popularity_rank` and, where seen items are recommended,
+          `own_frequent_rank` and `own_recent_rank`), `candidates` (what is ranked),
+          `unreachable` and `catalogue_size`, `[B]` int64; see `serving.ranking` and `schemas.names`.
         """
         parsed = self._parse(examples, [*self.history, names.TARGET_ITEM_ID, names.SEEN_ITEM_ID])
         features = self._transform(parsed)
         # As `_encode` does: of rounded scores, more would be equal than in what is served.
         embedding = tf.cast(self.model.encode(features, training=False), tf.float32)
         target = tf.maximum(features[names.TARGET_ITEM_INDEX] - names.FIRST_INDEX, -1)
+        why = tf.where(target >= 0, names.REACHABLE, names.NOT_IN_CATALOGUE)
         excluded = None
+        own: Dict[str, tf.Tensor] = {}
         if self._exclude_seen:
             excluded = tf.sparse.to_dense(features[names.SEEN_ITEM_INDEX]) - names.FIRST_INDEX
+            why = tf.where(ranking.is_left_out(target, excluded), names.LEFT_OUT, why)
+        else:
+            history = features[names.ITEM_INDEX] - names.FIRST_INDEX
+            frequent, latest = ranking.own_ranks(self._size, target, history)
+            own = {names.OWN_FREQUENT_RANK: frequent, names.OWN_RECENT_RANK: latest}
         return {
             names.RANK: ranking.full_rank(self.model, embedding, self._size, target, excluded),
             names.POPULARITY_RANK: ranking.popularity_rank(self._size, target, excluded),
+            **own,
             names.CANDIDATES: ranking.candidates(self._size, target, excluded),
+            names.UNREACHABLE: tf.cast(why, tf.int64),
             CATALOGUE_SIZE: tf.fill(tf.shape(target), tf.constant(self._size, tf.int64)),
         }
 

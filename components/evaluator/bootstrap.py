@@ -8,9 +8,11 @@ own bootstrap calls Python for each example in each resample.
 """
 
 import hashlib
-from typing import Any, Dict
+import functools
+from typing import Any, Dict, Tuple
 
 import numpy as np
+from scipy import stats
 import tensorflow_model_analysis as tfma
 
 from schemas import names
@@ -57,3 +59,17 @@ def poisson_weights(users: np.ndarray) -> np.ndarray:
     """
     uniform = (_mix(users[:, None] + _STREAMS[None, :]) >> np.uint64(32)).astype(np.uint32)
     return np.searchsorted(_POISSON_STEPS, uniform, side="right").astype(np.float64)
+
+
+@functools.lru_cache(maxsize=1024)
+def quantile(freedom: int, confidence: float = 0.95) -> float:
+    """The factor between a standard error and half of an interval, of Student's t."""
+    return float(stats.t.ppf((1 + confidence) / 2, freedom))
+
+
+def bounds(value: float, error: float, freedom: int, confidence: float) -> Tuple[float, float]:
+    """The bounds of an interval: all numbers where there is no standard error."""
+    if freedom < 1 or not np.isfinite(error):
+        return -np.inf, np.inf
+    reach = quantile(freedom, confidence) * error
+    return value - reach, value + reach

@@ -7,13 +7,13 @@ import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import config_pb2
 
 from components.behavior_example_gen import spec as window_spec
-from components.evaluator import conversion_metrics, metrics, spec
+from components.evaluator import conversion_metrics, gating, metrics, ranks, spec
 
 SIGNATURE = "evaluate"
 
-# A model is blessed only if some threshold was checked, and change thresholds are not checked
-# without a baseline. This one holds for every model, so that a gate without conditions is open.
-_OPEN = 0.0
+# Where a lift of nothing is asked it must be above: equal to the floor is not better. Less than any difference of
+# means, more than rounding.
+_ABOVE = 1e-9
 
 
 def eval_config(
@@ -38,32 +38,39 @@ def eval_config(
         "intervals": evaluation.confidence_intervals,
         "gate_metric": metric,
         "min_slice_examples": gate.min_slice_examples,
+        "confidence": gate.confidence or None,
     }
+    overall = [config_pb2.SlicingSpec()]
+    conditions = _Conditions()
+    # A model is blessed only if some threshold was checked, and change thresholds are not checked
+    # without a baseline. This one is always there, so that a gate without conditions is open.
+    conditions.add(ranks.EXAMPLE_COUNT, overall, at_least=gate.min_examples)
     if isinstance(window, window_spec.ExposureWindow):
         metrics_class: Any = conversion_metrics.ConversionMetrics
         settings["steps"] = list(window.steps)
-        lifts = [f"{metrics.LIFT_PREFIX}log_loss/{step}" for step in window.steps]
+        settings["min_positives"] = gate.min_positives
+        for step in window.steps if gate.min_positives else ():
+            conditions.add(f"{conversion_metrics.RARER_LABELS}/{step}", overall, at_least=gate.min_positives)
+        lifts = [f"{ranks.LIFT_PREFIX}log_loss/{step}" for step in window.steps]
         min_lift = gate.min_lift_over_base_rate
     else:
         metrics_class = metrics.RankingMetrics
         settings["cutoffs"] = sorted(set(evaluation.cutoffs))
+        settings["floors"] = list(spec.floors(evaluation))
         if evaluation.sampled_negatives is not None:
             settings["sampled_negatives"] = evaluation.sampled_negatives
-        lifts = [metrics.LIFT_PREFIX + metric]
-        min_lift = gate.min_lift_over_popularity
-    overall = [config_pb2.SlicingSpec()]
-    conditions = _Conditions()
-    conditions.add(metrics.EXAMPLE_COUNT, overall, at_least=_OPEN)
+        lifts = [ranks.LIFT_PREFIX + metric]
+        min_lift = gate.min_lift_over_floor
     for name in sorted({*gate.min, *gate.max}):
         conditions.add(name, overall, at_least=gate.min.get(name), at_most=gate.max.get(name))
     for lift in lifts:
-        conditions.add(lift, overall, at_least=min_lift)
-    conditions.add(metric, overall, worse_by_at_most=gate.max_drop)
+        conditions.add(gating.GATE_PREFIX + lift, overall, at_least=_ABOVE if min_lift == 0 else min_lift)
+    conditions.add(gating.GATE_PREFIX + metric, overall, worse_by_at_most=gate.max_drop)
     slices = [config_pb2.SlicingSpec(feature_keys=[feature]) for feature in gate.slices]
     if slices:
         for lift in lifts:
-            conditions.add(metrics.GATE_PREFIX + lift, slices, at_least=min_lift)
-        conditions.add(metrics.GATE_PREFIX + metric, slices, worse_by_at_most=gate.max_drop)
+            conditions.add(gating.SLICE_PREFIX + lift, slices, at_least=min_lift)
+        conditions.add(gating.SLICE_PREFIX + metric, slices, worse_by_at_most=gate.max_drop)
 
     return config_pb2.EvalConfig(
         model_specs=[
@@ -118,7 +125,7 @@ class _Conditions:
             threshold.value_threshold.upper_bound.value = at_most
         if worse_by_at_most is not None:
             change = threshold.change_threshold
-            if spec.lower_is_better(name.removeprefix(metrics.GATE_PREFIX)):
+            if spec.lower_is_better(name.removeprefix(gating.GATE_PREFIX).removeprefix(gating.SLICE_PREFIX)):
                 change.direction = config_pb2.MetricDirection.LOWER_IS_BETTER
                 change.absolute.value = worse_by_at_most
             else:

@@ -17,22 +17,22 @@ from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Se
 
 import apache_beam as beam
 import numpy as np
-from scipy import stats
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import config_pb2
 
-from components.evaluator import bootstrap, conversion, metrics, spec
+from components.evaluator import bootstrap, conversion, gating, ranks, spec
 from schemas import names
 
 POSITIVE_RATE = "positive_rate"
 LABEL_COUNT = "label_count"
+RARER_LABELS = "rarer_labels"
 RELATIVE_IMPROVEMENT = "relaimpr"
 CURVE = "calibration_curve"
 # Columns of a curve, a row a bin of `conversion.BINS`: mean probability, share of positives with the
 # bounds of its 95 % interval, and examples.
 CURVE_COLUMNS = ("predicted", "observed", "low", "high", "examples")
 
-_LIFT = metrics.LIFT_PREFIX + "log_loss"
+_LIFT = ranks.LIFT_PREFIX + "log_loss"
 _CELLS = 4096
 _CELLS_PER_LOGIT = 128  # from -16 to 16: a probability of 1e-7, and of 1 - 1e-7
 # Users are put together by their hash: the spread of a mean over 1,000 groups is known to 2 %.
@@ -131,9 +131,8 @@ class _Results:
       model_names: of the models, in the order of an example's probabilities.
       baseline: the one that the others are compared with, or None.
       steps: of the chain.
-      intervals: whether there are resamples.
-      gate_metric: of the `gate/` change, or None for no `gate/` results.
-      min_examples: of a slice that decides.
+      intervals: whether all values have an interval, or only what the gate asks for.
+      gate: makes the `gate/` and `slice/` results; None: there are none.
     """
 
     def __init__(
@@ -142,14 +141,14 @@ class _Results:
         baseline: Optional[str],
         steps: Sequence[str],
         intervals: bool,
-        gate_metric: Optional[str],
-        min_examples: int,
+        gate: Optional[gating.Gate],
     ):
         self.models, self.steps = tuple(model_names), tuple(steps)
-        self.groups = _GROUPS if intervals else 1
+        self.resampled = intervals or bool(gate and gate.confidence)
+        self.groups = _GROUPS if self.resampled else 1
         self._baseline = baseline if baseline in self.models else None
         self._compared = [model for model in self.models if model != self._baseline]
-        self._gate_metric, self._min_examples = gate_metric, min_examples
+        self._gate, self._intervals = gate, intervals
         self._names = (
             *spec.conversion_metrics(self.steps),
             *(f"{name}/{step}" for name in (POSITIVE_RATE, _LIFT) for step in self.steps),
@@ -157,21 +156,18 @@ class _Results:
 
     def keys(self) -> List[tfma.metrics.MetricKey]:
         """Keys of everything that `of` gives."""
-        own = [*self._names, metrics.EXAMPLE_COUNT]
-        own += [f"{name}/{step}" for name in (LABEL_COUNT, CURVE) for step in self.steps]
-        keys = [metrics.metric_key(name, model) for model in self.models for name in own]
+        own = [*self._names, ranks.EXAMPLE_COUNT]
+        own += [f"{name}/{step}" for name in (LABEL_COUNT, RARER_LABELS, CURVE) for step in self.steps]
+        keys = [ranks.metric_key(name, model) for model in self.models for name in own]
         if self._baseline is not None:
             changes = [*self._names, *(f"{RELATIVE_IMPROVEMENT}/{step}" for step in self.steps)]
-            keys += [metrics.metric_key(name, model, True) for model in self._compared for name in changes]
-        if self._gate_metric:
+            keys += [ranks.metric_key(name, model, True) for model in self._compared for name in changes]
+        for prefix in (gating.GATE_PREFIX, gating.SLICE_PREFIX) if self._gate else ():
             for model in self._compared:
-                keys += [metrics.metric_key(self._gate_lift(step), model) for step in self.steps]
+                keys += [ranks.metric_key(f"{prefix}{_LIFT}/{step}", model) for step in self.steps]
                 if self._baseline is not None:
-                    keys.append(metrics.metric_key(metrics.GATE_PREFIX + self._gate_metric, model, True))
+                    keys.append(ranks.metric_key(prefix + self._gate.metric, model, True))
         return keys
-
-    def _gate_lift(self, step: str) -> str:
-        return f"{metrics.GATE_PREFIX}{_LIFT}/{step}"
 
     def of(self, sums: _Sums) -> Dict[tfma.metrics.MetricKey, Any]:
         """The metrics of a slice, as numbers or (with resamples) as TFMA's values with an interval."""
@@ -189,10 +185,14 @@ class _Results:
                 measured = conversion.measure(counts, weights)
                 values.update({f"{name}/{step}": found for name, found in measured.metrics.items()})
                 values[f"{_LIFT}/{step}"] = values.pop(f"lift/{step}")
-                result[metrics.metric_key(f"{LABEL_COUNT}/{step}", model)] = float(
-                    measured.bin_examples[0].sum()
+                known, positive = measured.bin_examples[0].sum(), measured.bin_positives[0].sum()
+                result[ranks.metric_key(f"{LABEL_COUNT}/{step}", model)] = float(known)
+                result[ranks.metric_key(f"{RARER_LABELS}/{step}", model)] = float(
+                    min(positive, known - positive)
                 )
-                result[metrics.metric_key(f"{CURVE}/{step}", model)] = _curve(measured, freedom)
+                result[ranks.metric_key(f"{CURVE}/{step}", model)] = _curve(
+                    measured, freedom if self._intervals else 0
+                )
             for name in self._names:
                 if name not in values and name != spec.CHAIN_VIOLATIONS:
                     values[name] = np.mean([values[f"{name}/{step}"] for step in self.steps], axis=0)
@@ -204,8 +204,10 @@ class _Results:
                 )
             by_model[model] = values
             for name in self._names:
-                result[metrics.metric_key(name, model)] = _value(values[name], freedom)
-            result[metrics.metric_key(metrics.EXAMPLE_COUNT, model)] = float(sums.examples.sum())
+                gated = self._gate is not None and name.startswith(_LIFT)
+                found = _estimate(values[name], freedom)
+                result[ranks.metric_key(name, model)] = _value(found, self._intervals or gated)
+            result[ranks.metric_key(ranks.EXAMPLE_COUNT, model)] = float(sums.examples.sum())
         if self._baseline is not None:
             base = by_model[self._baseline]
             for model in self._compared:
@@ -215,27 +217,37 @@ class _Results:
                         by_model[model][f"{spec.AUC}/{step}"], base[f"{spec.AUC}/{step}"]
                     )
                 for name, change in changes.items():
-                    result[metrics.metric_key(name, model, True)] = _value(change, freedom)
-        self._add_gate(result, float(sums.examples.sum()))
+                    gated = self._gate is not None and name == self._gate.metric
+                    found = _estimate(change, freedom)
+                    result[ranks.metric_key(name, model, True)] = _value(found, self._intervals or gated)
+        if self._gate:
+            self._add_gate(result, self._gate, float(sums.examples.sum()))
         return result
 
-    def _add_gate(self, result: Dict[tfma.metrics.MetricKey, Any], examples: float) -> None:
-        """Adds what the gate sees of a slice: values that pass where it is too small or has no value."""
-        if not self._gate_metric:
-            return
-
-        def decided(key: tfma.metrics.MetricKey, passes: float) -> Any:
-            decides = examples >= self._min_examples and np.isfinite(float(result[key]))
-            return result[key] if decides else passes
-
+    def _add_gate(
+        self, result: Dict[tfma.metrics.MetricKey, Any], gate: gating.Gate, examples: float
+    ) -> None:
+        """Adds what the gate sees."""
         for model in self._compared:
+            enough = {
+                step: result[ranks.metric_key(f"{RARER_LABELS}/{step}", model)] >= gate.min_positives
+                for step in self.steps
+            }
             for step in self.steps:
-                lift = decided(metrics.metric_key(f"{_LIFT}/{step}", model), np.inf)
-                result[metrics.metric_key(self._gate_lift(step), model)] = lift
+                name = f"{_LIFT}/{step}"
+                lift = _difference(result[ranks.metric_key(name, model)])
+                decides = examples >= gate.min_examples and enough[step]
+                result[ranks.metric_key(gating.GATE_PREFIX + name, model)] = gate.lift(lift)
+                result[ranks.metric_key(gating.SLICE_PREFIX + name, model)] = gate.slice_lift(lift, decides)
             if self._baseline is not None:
-                change = decided(metrics.metric_key(self._gate_metric, model, True), 0.0)
-                name = metrics.GATE_PREFIX + self._gate_metric
-                result[metrics.metric_key(name, model, True)] = change
+                name = gate.metric
+                change = _difference(result[ranks.metric_key(name, model, True)])
+                step = name.partition("/")[2]
+                decides = examples >= gate.min_examples and (enough[step] if step else all(enough.values()))
+                result[ranks.metric_key(gating.GATE_PREFIX + name, model, True)] = gate.drop(change)
+                result[ranks.metric_key(gating.SLICE_PREFIX + name, model, True)] = gate.slice_drop(
+                    change, decides
+                )
 
     def _counts(self, sums: _Sums, column: int, occupied: np.ndarray) -> conversion.Counts:
         width = self.groups * 2 * _CELLS
@@ -271,13 +283,28 @@ def _standard_errors(samples: np.ndarray) -> np.ndarray:
     return np.where(enough, np.sqrt(squares / np.maximum(number - 1, 1)), np.nan)
 
 
-def _value(samples: np.ndarray, freedom: int) -> Any:
-    """The estimate (the first of the samples), with TFMA's interval where resamples follow."""
+def _estimate(samples: np.ndarray, freedom: int) -> gating.Difference:
+    """The estimate (the first of the samples) and the spread of the resamples that follow."""
     estimate = float(samples[0])
     error = float(_standard_errors(samples[1:])) if len(samples) > 1 else np.nan
     if not np.isfinite(estimate) or not np.isfinite(error) or freedom < 1:
-        return estimate
-    return tfma.types.ValueWithTDistribution(estimate, error, freedom, estimate)
+        return gating.Difference(estimate)
+    return gating.Difference(estimate, error, freedom)
+
+
+def _value(found: gating.Difference, interval: bool) -> Any:
+    """A number or, where there is an interval and it is wanted, TFMA's value with one."""
+    if not found.freedom or not interval:
+        return found.value
+    return tfma.types.ValueWithTDistribution(*found, found.value)
+
+
+def _difference(value: Any) -> gating.Difference:
+    if isinstance(value, tfma.types.ValueWithTDistribution):
+        return gating.Difference(
+            float(value), value.sample_standard_deviation, value.sample_degrees_of_freedom
+        )
+    return gating.Difference(float(value))
 
 
 def _curve(measured: conversion.Measured, freedom: int) -> np.ndarray:
@@ -292,15 +319,10 @@ def _curve(measured: conversion.Measured, freedom: int) -> np.ndarray:
     )
     spread = np.full(shares.shape[1], np.nan)
     if len(shares) > 1 and freedom >= 1:
-        spread = _quantile(freedom) * _standard_errors(shares[1:])
+        spread = bootstrap.quantile(freedom) * _standard_errors(shares[1:])
     predicted = measured.bin_predicted[0, filled] / examples[0, filled]
     low, high = np.maximum(shares[0] - spread, 0.0), np.minimum(shares[0] + spread, 1.0)
     return np.stack([predicted, shares[0], low, high, examples[0, filled]], axis=1)
-
-
-def _quantile(freedom: int) -> float:
-    """The factor between a standard error and half of TFMA's 95 % interval."""
-    return float(stats.t.ppf(0.975, freedom))
 
 
 class _Combiner(beam.CombineFn):
@@ -382,6 +404,8 @@ def _computations(
     intervals: bool,
     gate_metric: Optional[str],
     min_slice_examples: int,
+    confidence: Optional[float],
+    min_positives: int,
     name: str,
     eval_config: Optional[config_pb2.EvalConfig] = None,
     model_names: Sequence[str] = ("",),
@@ -390,11 +414,14 @@ def _computations(
     baseline = None
     if eval_config is not None:
         baseline = next((found.name for found in eval_config.model_specs if found.is_baseline), None)
-    results = _Results(model_names, baseline, steps, intervals, gate_metric, min_slice_examples)
+    gate = None
+    if gate_metric:
+        gate = gating.Gate(gate_metric, min_slice_examples, confidence, min_positives)
+    results = _Results(model_names, baseline, steps, intervals, gate)
     return [
         tfma.metrics.MetricComputation(
             keys=results.keys(),
-            preprocessors=[_Preprocessor(model_names, steps, intervals)],
+            preprocessors=[_Preprocessor(model_names, steps, results.resampled)],
             combiner=_Combiner(results),
         )
     ]
@@ -407,7 +434,8 @@ class ConversionMetrics(tfma.metrics.Metric):
       `auc/buy`, `auc_pr/buy`, `log_loss/buy`, `ece/buy`: see `conversion`, over the exposures whose label of
         the step is known. `auc`, `auc_pr`, `log_loss`: means over steps, if each has a value.
       `calibration/buy`: mean probability over share of positives; 1 is best.
-      `positive_rate/buy`, `label_count/buy`: share of positives, and number, of known labels.
+      `positive_rate/buy`, `label_count/buy`: share of positives, and number, of known labels;
+        `rarer_labels/buy`: how many of them are positive, or negative if that is less.
       `lift/log_loss/buy`: log loss of the best constant, the share of positives, minus the model's.
       `calibration_curve/buy`: array, a row a bin; see CURVE_COLUMNS.
       `chain_violations`: share of exposures where a later step is likelier than an earlier one;
@@ -415,8 +443,8 @@ class ConversionMetrics(tfma.metrics.Metric):
       `example_count`: exposures in the slice.
       With a baseline, differences candidate minus baseline (TFMA's diff keys), and `relaimpr/buy`
         (BPCM, eq. 14) among them.
-      With `gate_metric`, `gate/lift/log_loss/buy` and the difference `gate/METRIC`: as without the
-        prefix where the slice has enough examples and a value; where not, values that pass.
+      With `gate_metric`, `gate/lift/log_loss/buy` and the difference `gate/METRIC`, and the same with
+        `slice/`: see `gating`.
 
     Made for `MetricConfig(class_name="ConversionMetrics", module=<this module>, config=<JSON>)`.
 
@@ -424,8 +452,10 @@ class ConversionMetrics(tfma.metrics.Metric):
       steps: of the chain, in order: outputs of `evaluate`, whose labels are `label_STEP`.
       intervals: give 95 % intervals by a Poisson bootstrap over users (none for a slice of one
         user, or where half of the resamples have no value).
-      gate_metric: metric for the `gate/` results.
-      min_slice_examples: size below which a slice passes the `gate/` thresholds.
+      gate_metric: metric for the `gate/` and `slice/` differences.
+      min_slice_examples: size below which a slice passes the `slice/` thresholds.
+      confidence: of the intervals that the gate goes by; None or 0: it goes by the estimates.
+      min_positives: a slice with fewer positive or negative labels of a step passes, too.
       name: unused by the results; TFMA wants one.
 
     Raises:
@@ -438,6 +468,8 @@ class ConversionMetrics(tfma.metrics.Metric):
         intervals: bool = False,
         gate_metric: Optional[str] = None,
         min_slice_examples: int = 1,
+        confidence: Optional[float] = None,
+        min_positives: int = 0,
         name: str = "conversion",
     ):
         if not steps:
@@ -452,5 +484,7 @@ class ConversionMetrics(tfma.metrics.Metric):
             intervals=intervals,
             gate_metric=gate_metric,
             min_slice_examples=min_slice_examples,
+            confidence=confidence,
+            min_positives=min_positives,
             name=name,
         )

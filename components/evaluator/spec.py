@@ -23,6 +23,23 @@ _COMPARED = (*_MEANS, "ece")
 _LOWER_IS_BETTER = ("log_loss", "ece", CHAIN_VIOLATIONS)
 _DEFAULT_METRICS = {"next": "ndcg@10", "exposure": AUC}
 _NO_LIFT = 0.0
+_LIFT, _FORMER_LIFT = "min_lift_over_floor", "min_lift_over_popularity"
+
+# Rankings that need no model, by which output of `evaluate` has their rank. The gate asks for more than the best
+# of those that fit.
+POPULARITY = "popularity"
+OWN_FREQUENT, OWN_RECENT = "own_frequent", "own_recent"
+FLOOR_RANKS = {
+    POPULARITY: names.POPULARITY_RANK,
+    OWN_FREQUENT: names.OWN_FREQUENT_RANK,
+    OWN_RECENT: names.OWN_RECENT_RANK,
+}
+# A floor's name in texts.
+FLOOR_TITLES = {
+    POPULARITY: "popularity",
+    OWN_FREQUENT: "the user's most frequent items",
+    OWN_RECENT: "the user's latest items",
+}
 
 
 class EvaluationSpec(settings.Settings):
@@ -34,7 +51,8 @@ class EvaluationSpec(settings.Settings):
       candidates drawn uniformly as well (`sampled99_ndcg@10`): its expectation, without a draw.
       Only for comparison with papers that rank so; see `components.evaluator.sampled`.
     slices: features by whose values every metric is given as well.
-    confidence_intervals: 95 % intervals by Poisson bootstrap over users.
+    confidence_intervals: 95 % intervals by Poisson bootstrap over users. Those that the gate goes by are
+      there in any case; see `gate.confidence`.
     """
 
     exclude_seen: bool = True
@@ -47,6 +65,11 @@ class EvaluationSpec(settings.Settings):
 class GateSpec(settings.Settings):
     """A model is blessed when every condition that is set holds on the test examples.
 
+    A difference counts only beyond its own interval, which is of `confidence` and by bootstrap over users: the
+    whole split must show the lift that is asked (the lower bound reaches it), a slice blocks a model
+    when it shows less (the upper bound does not reach it), and a drop is one if its interval is without zero.
+    `min` and `max` are asked of the estimates.
+
     A metric of exposures that has no value (no exposure with a known label of a step, or all labels
     alike) fails its condition on the whole split, and decides nothing on a slice.
 
@@ -54,27 +77,49 @@ class GateSpec(settings.Settings):
       min: lowest allowed value by metric, as in `{ndcg@10: 0.05}` or `{auc/buy: 0.7}`; of sampled
         metrics, too, where `evaluation.sampled_negatives` is set.
       max: highest allowed value by metric, as in `{ece/buy: 0.02, chain_violations: 0.01}`.
-      min_lift_over_popularity: of `next` windows: by how much the metric must exceed the popularity
-        ranking's, on the same examples; None asks for nothing.
+      min_lift_over_floor: of `next` windows: by how much the metric must exceed that of the best floor (see
+        `floors`) on the same examples; with 0 it must be above. None asks for nothing. Also under its
+        former name, min_lift_over_popularity.
       min_lift_over_base_rate: of exposures: by how much the log loss of each step must be below that
-        of the best constant, the step's share of positives on the same examples (in nats); None asks
-        for nothing. Ranking alone cannot pass it: probabilities must be worth more than a constant.
+        of the best constant, the step's share of positives on the same examples (in nats); with 0 it must
+        be below. None asks for nothing. Ranking alone cannot pass it: probabilities must be worth more
+        than a constant.
       max_drop: by how much the metric may be worse than the last blessed model's; None asks for
         nothing.
-      metric: of `max_drop` and `min_lift_over_popularity`, never a sampled one; None is ndcg@10, and of
+      metric: of `max_drop` and `min_lift_over_floor`, never a sampled one; None is ndcg@10, and of
         exposures the mean AUC over the steps (auc). A lower log_loss or ece is the better one.
+      confidence: of the intervals of lift and drop; None or 0 asks for the estimates alone.
+      min_examples: fewer test examples bless nothing. With 100, the interval of a hit rate of 0.2 is still
+        0.08 to both sides.
+      min_positives: of exposures: so many positive labels of each step, and as many negative ones, must be
+        known, else nothing is blessed (and a slice decides nothing). With 50, the interval of an AUC of
+        0.75 is still 0.07 to both sides.
       slices: the conditions of lift and drop hold for each value of these features as well.
       min_slice_examples: a slice with fewer examples decides nothing.
     """
 
     min: Dict[str, float] = {}
     max: Dict[str, float] = {}
-    min_lift_over_popularity: Optional[float] = _NO_LIFT
+    min_lift_over_floor: Optional[float] = pydantic.Field(
+        default=_NO_LIFT, validation_alias=pydantic.AliasChoices(_LIFT, _FORMER_LIFT)
+    )
     min_lift_over_base_rate: Optional[float] = _NO_LIFT
     max_drop: Optional[float] = pydantic.Field(default=0.005, ge=0)
     metric: Optional[str] = None
+    confidence: Optional[float] = pydantic.Field(default=0.95, ge=0, lt=1)
+    min_examples: int = pydantic.Field(default=100, ge=0)
+    min_positives: int = pydantic.Field(default=50, ge=0)
     slices: Tuple[Slice, ...] = ()
     min_slice_examples: int = pydantic.Field(default=50, ge=1)
+
+
+def floors(evaluation: EvaluationSpec) -> Tuple[str, ...]:
+    """The floors of `next` windows: what could be recommended without a model.
+
+    The most popular items of all training targets and, where seen items may be recommended, the items that
+    the user's window has most often, and last (then the most popular ones).
+    """
+    return (POPULARITY,) if evaluation.exclude_seen else (POPULARITY, OWN_FREQUENT, OWN_RECENT)
 
 
 def ranking_metrics(cutoffs: Iterable[int], sampled_negatives: Optional[int] = None) -> Tuple[str, ...]:
@@ -158,12 +203,10 @@ def check(evaluation: EvaluationSpec, gate: GateSpec, window: Window) -> None:
                 f"{gate.min[name]:g}"
             )
     # Written out, an experiment names the default of the other kind, too.
-    for key, of_exposures in (("min_lift_over_popularity", False), ("min_lift_over_base_rate", True)):
+    for key, of_exposures in ((_LIFT, False), ("min_lift_over_base_rate", True)):
         found = getattr(gate, key)
         if of_exposures != exposures and found not in (None, _NO_LIFT):
-            kind, other = (
-                ("exposure", "min_lift_over_base_rate") if exposures else ("next", "min_lift_over_popularity")
-            )
+            kind, other = ("exposure", "min_lift_over_base_rate") if exposures else ("next", _LIFT)
             raise errors.InputError(
                 f"gate.{key}: found {found:g} with window: {{kind: {kind}}}, where the floor is gate.{other}"
             )

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 import os
 import re
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
@@ -14,7 +13,7 @@ from tensorflow_model_analysis.proto import config_pb2
 from tensorflow_model_analysis.writers import eval_config_writer
 from tfx.components.evaluator import constants
 
-from components.evaluator import conversion_metrics, metrics, spec
+from components.evaluator import bootstrap, conversion_metrics, gating, metrics, ranks, sentences, spec
 
 Slice = Tuple[Tuple[str, str], ...]
 OVERALL: Slice = ()
@@ -24,11 +23,22 @@ _PASSED, _FAILED, _UNDECIDED = "passed", "failed", "undecided"
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """A mean over examples; `low` and `high` bound its 95 % interval, where the values have a spread."""
+    """A mean over examples; `low` and `high` bound its 95 % interval, where the values have a spread.
+
+    `error` and `freedom` are its standard error and the degrees of freedom of that.
+    """
 
     value: float
     low: Optional[float] = None
     high: Optional[float] = None
+    error: Optional[float] = None
+    freedom: int = 0
+
+    def bounds(self, confidence: float) -> Optional[Tuple[float, float]]:
+        """Of its interval of another confidence; None where it has none."""
+        if self.error is None:
+            return None
+        return bootstrap.bounds(self.value, self.error, self.freedom, confidence)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +47,11 @@ class Labels:
 
     known: int
     positive: int
+
+    @property
+    def rarer(self) -> int:
+        """How many are positive, or negative if that is less."""
+        return min(self.positive, self.known - self.positive)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,26 +70,37 @@ class SliceResult:
     Attributes:
       slice: pairs of feature and value; empty for the whole split.
       examples: number of test windows (or exposures) in it.
-      candidate, popularity, baseline: the metrics of the three; `baseline` (the last blessed
-        model) is None on the first run; `popularity` is empty for exposures. Metrics of exposures
-        may have no value: it is not a number.
-      lift: candidate minus popularity, paired by example; for exposures, by which the log loss is
-        below that of the best constant (`log_loss/buy`).
+      candidate, baseline: the metrics of both; `baseline` (the last blessed model) is None on the first
+        run. Metrics of exposures may have no value: it is not a number.
+      floors: the metrics of each floor, by the names of `spec.FLOOR_RANKS`; none for exposures.
+      lift: candidate minus the best of the floors in this metric, paired by example; for exposures, by
+        which the log loss is below that of the best constant (`log_loss/buy`).
       change: candidate minus baseline, paired by example; None on the first run.
       improvement: RelaImpr of the candidate over the baseline, by step of exposures.
       labels, curves: of exposures, by step; the candidate's calibration curve, by ascending probability.
+      unreachable: shares of targets that cannot be recommended, by the names of `ranks.UNREACHABLE`.
     """
 
     slice: Slice
     examples: int
     candidate: Mapping[str, Estimate]
-    popularity: Mapping[str, Estimate]
+    floors: Mapping[str, Mapping[str, Estimate]]
     lift: Mapping[str, Estimate]
     baseline: Optional[Mapping[str, Estimate]] = None
     change: Optional[Mapping[str, Estimate]] = None
     improvement: Mapping[str, Estimate] = dataclasses.field(default_factory=dict)
     labels: Mapping[str, Labels] = dataclasses.field(default_factory=dict)
     curves: Mapping[str, Tuple[Bin, ...]] = dataclasses.field(default_factory=dict)
+    unreachable: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+    @property
+    def popularity(self) -> Mapping[str, Estimate]:
+        """The metrics of all-time popularity; empty for exposures."""
+        return self.floors.get(spec.POPULARITY, {})
+
+    def best_floor(self, metric: str) -> Optional[str]:
+        """The floor with most of a metric; None for exposures."""
+        return max(self.floors, key=lambda floor: self.floors[floor][metric].value, default=None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,6 +128,7 @@ class Verdict:
       slices: results by slice, the whole split first.
       has_baseline: whether a blessed model was there to compare with.
       steps: the chain of exposures; empty for windows whose targets are ranked.
+      notes: what a reader should know before believing the decision, in sentences.
     """
 
     blessed: Optional[bool]
@@ -109,6 +136,7 @@ class Verdict:
     slices: Tuple[SliceResult, ...]
     has_baseline: bool
     steps: Tuple[str, ...] = ()
+    notes: Tuple[str, ...] = ()
 
     @property
     def reasons(self) -> Tuple[str, ...]:
@@ -120,11 +148,6 @@ class Verdict:
     def overall(self) -> Optional[SliceResult]:
         """Results on the whole split; None where it had no examples."""
         return next((result for result in self.slices if result.slice == OVERALL), None)
-
-
-def slice_name(value: Slice) -> str:
-    """`user_frequency tail`, or `all` for the whole split."""
-    return ", ".join(f"{feature} {text}" for feature, text in value) or "all"
 
 
 def read(evaluation_uri: str, blessing_uri: Optional[str] = None) -> Verdict:
@@ -152,12 +175,14 @@ def read(evaluation_uri: str, blessing_uri: Optional[str] = None) -> Verdict:
             for missing in validation.missing_slices
         )
     order = (_FAILED, _PASSED, _UNDECIDED)
+    whole = next((result for result in slices if result.slice == OVERALL), None)
     return Verdict(
         blessed=_blessed(blessing_uri),
         conditions=tuple(sorted(conditions, key=lambda c: (order.index(c.outcome), len(c.slice)))),
         slices=tuple(slices),
         has_baseline=has_baseline,
         steps=tuple(_settings(eval_config).get("steps", ())),
+        notes=_notes(whole) if whole else (),
     )
 
 
@@ -184,20 +209,28 @@ def _slices(evaluation_uri: str) -> List[SliceResult]:
             by_model.setdefault((of_baseline, item.key.is_diff), {})[item.key.name] = _estimate(item)
         candidate = by_model.get((False, False), {})
         baseline, change = by_model.get((True, False)), by_model.get((False, True))
-        if metrics.EXAMPLE_COUNT not in candidate:
+        if ranks.EXAMPLE_COUNT not in candidate:
             continue
         results.append(
             SliceResult(
                 slice=_slice(message.slice_key),
-                examples=round(candidate[metrics.EXAMPLE_COUNT].value),
+                examples=round(candidate[ranks.EXAMPLE_COUNT].value),
                 candidate=_with_prefix(candidate, ""),
-                popularity=_with_prefix(candidate, metrics.POPULARITY_PREFIX),
-                lift=_with_prefix(candidate, metrics.LIFT_PREFIX),
+                floors={
+                    floor: found
+                    for floor in spec.FLOOR_RANKS
+                    if (found := _with_prefix(candidate, f"{floor}/"))
+                },
+                lift=_with_prefix(candidate, ranks.LIFT_PREFIX),
                 baseline=None if baseline is None else _with_prefix(baseline, ""),
                 change=None if change is None else _with_prefix(change, ""),
                 improvement=_with_prefix(change or {}, f"{conversion_metrics.RELATIVE_IMPROVEMENT}/"),
                 labels=_labels(candidate),
                 curves=curves,
+                unreachable={
+                    why: share.value
+                    for why, share in _with_prefix(candidate, ranks.UNREACHABLE_PREFIX).items()
+                },
             )
         )
     return sorted(results, key=lambda r: [(feature, value_order(value)) for feature, value in r.slice])
@@ -226,17 +259,20 @@ def value_order(value: str) -> Tuple[float, str]:
 
 
 _PREFIXES = (
-    metrics.POPULARITY_PREFIX,
-    metrics.LIFT_PREFIX,
-    metrics.GATE_PREFIX,
+    *(f"{floor}/" for floor in spec.FLOOR_RANKS),
+    ranks.LIFT_PREFIX,
+    ranks.UNREACHABLE_PREFIX,
+    gating.GATE_PREFIX,
+    gating.SLICE_PREFIX,
     f"{conversion_metrics.RELATIVE_IMPROVEMENT}/",
     f"{conversion_metrics.LABEL_COUNT}/",
+    f"{conversion_metrics.RARER_LABELS}/",
 )
 
 
 def _with_prefix(estimates: Mapping[str, Estimate], prefix: str) -> Dict[str, Estimate]:
     """Those with a prefix, without it; those with none of the prefixes for an empty one."""
-    unwanted = () if prefix else (*_PREFIXES, metrics.EXAMPLE_COUNT)
+    unwanted = () if prefix else (*_PREFIXES, ranks.EXAMPLE_COUNT)
     return {
         name[len(prefix) :]: estimate
         for name, estimate in estimates.items()
@@ -253,12 +289,13 @@ def _estimate(item: Any) -> Estimate:
     if low >= high:
         # Equal values (no hit at all, say) tell nothing about their spread.
         return Estimate(value)
-    if not item.key.is_diff and not item.key.name.startswith((metrics.LIFT_PREFIX, metrics.GATE_PREFIX)):
+    if not item.key.is_diff and not item.key.name.startswith(ranks.LIFT_PREFIX):
         # The t interval is symmetric; no metric is negative, and most are shares.
         low = max(low, 0.0)
         if not item.key.name.startswith(("log_loss", "calibration")):
             high = min(high, 1.0)
-    return Estimate(value, low, high)
+    error, freedom = interval.standard_error.double_value.value, interval.degrees_of_freedom.value
+    return Estimate(value, low, high, error, freedom)
 
 
 def _slice(key) -> Slice:
@@ -288,26 +325,46 @@ def _conditions(
     failures: Mapping[Tuple[Slice, str, bool], float],
 ) -> List[Condition]:
     conditions = []
-    minimum = _settings(eval_config).get("min_slice_examples", 1)
+    # Evaluations of before have no confidence: they were judged by estimates.
+    settings = _settings(eval_config)
     for metrics_spec in eval_config.metrics_specs:
         for name, thresholds in sorted(metrics_spec.per_slice_thresholds.items()):
-            if name == metrics.EXAMPLE_COUNT:
-                continue
             for item in thresholds.thresholds:
-                is_change = item.threshold.HasField("change_threshold")
-                if not is_change and not item.threshold.HasField("value_threshold"):
+                asked = sentences.Asked(
+                    name,
+                    item.threshold,
+                    settings.get("confidence"),
+                    settings.get("min_slice_examples", 1),
+                    settings.get("min_positives", 0),
+                )
+                if not asked.is_change and not item.threshold.HasField("value_threshold"):
                     continue  # TFX cleared it, there being no baseline
+                if name == ranks.EXAMPLE_COUNT and asked.least <= 0:
+                    continue
                 for result in slices:
-                    if not any(_matches(wanted, result.slice) for wanted in item.slicing_specs):
-                        continue
-                    outcome = _FAILED if (result.slice, name, is_change) in failures else _PASSED
-                    if name.startswith(metrics.GATE_PREFIX):
-                        value = _found(name[len(metrics.GATE_PREFIX) :], is_change, result)
-                        if result.examples < minimum or math.isnan(value):
-                            outcome = _UNDECIDED
-                    sentence = _sentence(name, item.threshold, result, outcome, minimum)
-                    conditions.append(Condition(result.slice, outcome, sentence))
+                    if any(_matches(wanted, result.slice) for wanted in item.slicing_specs):
+                        failed = (result.slice, name, asked.is_change) in failures
+                        conditions.append(_condition(asked, result, failed))
     return conditions
+
+
+def _condition(asked: sentences.Asked, result: SliceResult, failed: bool) -> Condition:
+    outcome = _FAILED if failed else _PASSED
+    if asked.name == ranks.EXAMPLE_COUNT:
+        return Condition(result.slice, outcome, sentences.of_count(round(asked.least), result.examples))
+    if sentences.is_count(asked.name):
+        step = asked.name.partition("/")[2]
+        sentence = sentences.of_labels(step, round(asked.least), result.labels[step])
+        return Condition(result.slice, outcome, sentence)
+    if result.slice and not failed and not asked.decides(result):
+        outcome = _UNDECIDED
+    return Condition(result.slice, outcome, sentences.of_condition(asked, result, outcome))
+
+
+def _notes(whole: SliceResult) -> Tuple[str, ...]:
+    unreachable = sentences.unreachable(whole)
+    large = sum(whole.unreachable.values()) >= sentences.LARGE_SHARE
+    return (unreachable,) if unreachable and large else ()
 
 
 def _settings(eval_config: config_pb2.EvalConfig) -> Dict[str, Any]:
@@ -319,90 +376,5 @@ def _settings(eval_config: config_pb2.EvalConfig) -> Dict[str, Any]:
     return {}
 
 
-def _found(name: str, is_change: bool, result: SliceResult) -> float:
-    """The value that a condition looks at."""
-    if is_change:
-        return result.change[name].value
-    if name.startswith(metrics.LIFT_PREFIX):
-        return result.lift[name[len(metrics.LIFT_PREFIX) :]].value
-    return result.candidate[name].value
-
-
 def _matches(wanted: config_pb2.SlicingSpec, value: Slice) -> bool:
     return tuple(wanted.feature_keys) == tuple(feature for feature, _ in value)
-
-
-def _sentence(
-    name: str, threshold: config_pb2.MetricThreshold, result: SliceResult, outcome: str, minimum: int
-) -> str:
-    where = f" for {slice_name(result.slice)}" if result.slice else ""
-    name = name.removeprefix(metrics.GATE_PREFIX)
-    base = name.removeprefix(metrics.LIFT_PREFIX)
-    is_change = threshold.HasField("change_threshold")
-    if outcome == _UNDECIDED and result.examples < minimum:
-        return f"{base}{where} decides nothing: {_examples(result.examples)} (asked: at least {minimum})"
-    if math.isnan(_found(name, is_change, result)):
-        decides = " and decides nothing" if outcome == _UNDECIDED else ""
-        return (
-            f"{base}{where} has no {'lift' if name != base else 'value'}{decides}: {_why_none(base, result)}"
-        )
-    if is_change:
-        worse = "above" if spec.lower_is_better(base) else "below"
-        return (
-            f"{base}{where} is {number(result.candidate[base].value)}, {_than(result.change[base].value)} the last "
-            f"blessed model's {number(result.baseline[base].value)} (asked: at most "
-            f"{abs(threshold.change_threshold.absolute.value):g} {worse})"
-        )
-    bounds = threshold.value_threshold
-    if name != base:
-        asked, value, lift = bounds.lower_bound.value, result.candidate[base].value, result.lift[base].value
-        if result.popularity:
-            of, floor, asked_for = (
-                "popularity",
-                result.popularity[base].value,
-                _beyond(asked, "above", "below"),
-            )
-        else:
-            # Of a loss, lift is how far it is below.
-            of, floor, asked_for = "the base rate", value + lift, _beyond(asked, "below", "above")
-            lift = -lift
-        return f"{base}{where} is {number(value)}, {_than(lift)} {of}'s {number(floor)} (asked: {asked_for})"
-    asked_for = [f"at least {bounds.lower_bound.value:g}"] if bounds.HasField("lower_bound") else []
-    asked_for += [f"at most {bounds.upper_bound.value:g}"] if bounds.HasField("upper_bound") else []
-    return f"{base}{where} is {number(result.candidate[base].value)} (asked: {', '.join(asked_for)})"
-
-
-def _why_none(name: str, result: SliceResult) -> str:
-    """Why a metric of exposures has no value: of its step, or of the first one that has none."""
-    step = name.partition("/")[2]
-    for other, labels in result.labels.items():
-        if step not in ("", other) or 0 < labels.positive < labels.known:
-            continue
-        if not labels.known:
-            return f"no label of {other} is known"
-        which = "none" if not labels.positive else "each"
-        return f"{which} of the {labels.known:,} known labels of {other} is positive"
-    return "the last blessed model has none"
-
-
-def _beyond(asked: float, better: str, worse: str) -> str:
-    if asked == 0:
-        return f"not {worse}"
-    return f"at least {asked:g} {better}" if asked > 0 else f"at most {-asked:g} {worse}"
-
-
-def _examples(count: int) -> str:
-    return f"{count:,} example" + ("" if count == 1 else "s")
-
-
-def _than(difference: float) -> str:
-    if number(abs(difference)) == number(0.0):
-        return "equal to"
-    return f"{number(abs(difference))} {'above' if difference > 0 else 'below'}"
-
-
-def number(value: float) -> str:
-    """A metric with four decimals, as all texts give it; more where it would read as zero."""
-    if value and abs(value) < 0.00005:
-        return f"{value:.1e}"
-    return f"{value:.4f}"

@@ -313,6 +313,8 @@ def _now() -> str:
 
 def outcome(run_dir: str) -> List[str]:
     """What came of the newest run in a folder, in a few lines for a person."""
+    from components.evaluator import sentences
+    from components.evaluator import spec as evaluator_spec
     from pipeline import results
 
     found = results.newest(run_dir)
@@ -323,10 +325,16 @@ def outcome(run_dir: str) -> List[str]:
             lines.extend(_of_step(step, overall) for step in found.verdict.steps)
         for metric in ("ndcg@10", "hr@10"):
             if metric in overall.candidate:
-                lines.append(
-                    f"{metric}: {_estimate(overall.candidate[metric])}, popularity {_estimate(overall.popularity[metric])}"
-                    f" on {overall.examples:,} test windows"
+                floors = "".join(
+                    f", {evaluator_spec.FLOOR_TITLES[floor]} {_estimate(found_of[metric])}"
+                    for floor, found_of in overall.floors.items()
                 )
+                lines.append(
+                    f"{metric}: {_estimate(overall.candidate[metric])}{floors} on {overall.examples:,} test windows"
+                )
+        unreachable = sentences.unreachable(overall)
+        if unreachable:
+            lines.append(f"{unreachable}.")
         lines.append("Blessed by the gate." if found.verdict.blessed else "Not blessed by the gate:")
         if not found.verdict.blessed:
             lines.extend(f"  {reason}" for reason in found.verdict.reasons)

@@ -23,7 +23,7 @@ EXPERIMENT = {
     "training": {"epochs": 3, "batch_size": 32, "learning_rate": 0.01},
     "tuning": {"search": "grid", "space": {"model.dim": [8, 16]}, "training": {"epochs": 1}},
     "evaluation": {"cutoffs": [1, 10], "slices": ["user_frequency"], "confidence_intervals": False},
-    "gate": {"min_lift_over_popularity": 0.0},
+    "gate": {"min_lift_over_floor": None},
     "infra": {"requests": 2, "max_p50_ms": 2000.0, "server": "embedded"},
 }
 

@@ -30,7 +30,7 @@ class Deployment:
             "model": {"name": "sasrec", "dim": 16, "blocks": 1, "heads": 1, "dropout": 0.1},
             "training": {"epochs": 12, "batch_size": 32, "learning_rate": 0.01, "patience": 12},
             "evaluation": {"cutoffs": [1, 10]},
-            "gate": {"min": {"hr@1": 0.3}, "min_lift_over_popularity": 0.1, "max_drop": 0.05},
+            "gate": {"min": {"hr@1": 0.3}, "min_lift_over_floor": 0.1, "max_drop": 0.05},
             "infra": {"requests": 5, "max_p50_ms": 500.0, "server": "embedded"},
         }
         (folder / "walk.yaml").write_text(yaml.safe_dump(experiment))
@@ -116,7 +116,7 @@ def test_a_new_day_is_read_trained_on_and_pushed(deployment):
     assert events == [3600, 7200]
     assert deployment.versions()[:-1] == before
     # The day before is what drift was measured against.
-    (drift,) = (deployment.run_dir / "pipeline_root" / "AnomalyGate").rglob("Split-drift")
+    (drift,) = (deployment.run_dir / "pipeline_root" / "AnomalyGate").rglob("Split-train-of-span-2-against-span-1")
     assert drift.parent == deployment.artifacts("AnomalyGate", "comparisons")[-1]
 
 

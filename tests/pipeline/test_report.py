@@ -69,7 +69,7 @@ def evaluations(tmp_path_factory):
     `good` has metrics of a sampled ranking, too.
     """
     directory = tmp_path_factory.mktemp("evaluations")
-    harness.write_examples(harness.windows(size=300, users=60, better=0.7), directory / "examples")
+    harness.write_examples(harness.windows(size=300, users=60, better=0.9), directory / "examples")
     found = {}
     for candidate, baseline, sampled in (("good", "worse", 99), ("random", None, None)):
         evaluation = spec.EvaluationSpec(
@@ -119,7 +119,7 @@ def test_a_pushed_run(tmp_path, evaluations):
     page = _read(recorder)
     top = page.sections["verdict"]
     assert "Pushed Version 1795240497 is live" in top
-    assert re.search(r"ndcg@10 is 0\.\d{4}, 0\.\d{4} above popularity's 0\.\d{4} \(asked: not below\)", top)
+    assert re.search(r"ndcg@10 is 0\.\d{4}, 0\.\d{4} above popularity's 0\.\d{4} \[\+0\.\d{4}, \+0\.\d{4}\] \(asked: above", top)
     assert "above the last blessed model's" in top
 
     number, intervals = r"\d\.\d{4}", r"\d\.\d{4}–\d\.\d{4}"
@@ -130,7 +130,8 @@ def test_a_pushed_run(tmp_path, evaluations):
         assert all(re.fullmatch(number, cells[i]) for i in (2, 4, 8)), cells
         assert all(re.fullmatch(intervals, cells[i]) for i in (3, 5, 9)), cells
     assert page.row("metrics", "user_frequency tail")
-    assert page.sections["gate"].count("passed") == 6
+    assert page.sections["gate"].count("passed") == 7
+    assert "Lift over popularity" in page.sections["metrics"]
 
     assert "epoch 11: 0.0584" in page.sections["training"]
     assert "14 until no better" in page.sections["training"] and "162,304" in page.sections["training"]

@@ -51,6 +51,34 @@ def test_popularity_rank_is_the_place_in_the_catalogue():
     )
 
 
+def test_own_items_by_hand():
+    """History a b a c b (rows 3 7 3 0 7), an unknown one and padding: 7 and 3 twice, 7 later; 0 once."""
+    history = tf.constant([[-2, -2, 3, 7, 3, -1, 0, 7]] * 8, tf.int64)
+    #                       own         own own others: 1, 2, 4 .. by count, without the own ones
+    target = tf.constant([7, 3, 0, 1, 2, 4, 8, -1], tf.int64)
+    frequent, latest = ranking.own_ranks(10, target, history)
+    assert frequent.dtype == latest.dtype == tf.int64
+    np.testing.assert_array_equal(frequent, [1, 2, 3, 4, 5, 6, 9, 11])
+    np.testing.assert_array_equal(latest, [1, 3, 2, 4, 5, 6, 9, 11])
+    # Nothing that is known: the list is that of all items.
+    for found in ranking.own_ranks(10, target, tf.fill([8, 3], tf.constant(-2, tf.int64))):
+        np.testing.assert_array_equal(found, ranking.popularity_rank(10, target))
+
+
+def test_own_items_equal_a_list_made_row_by_row():
+    rng = np.random.default_rng(0)
+    history, target = rng.integers(-2, 12, [200, 9]), rng.integers(-1, 12, 200)
+    found = ranking.own_ranks(12, tf.constant(target), tf.constant(history))
+    for row, (items, wanted) in enumerate(zip(history.tolist(), target.tolist())):
+        known = [item for item in items if item >= 0]
+        place = {item: at for at, item in enumerate(known)}
+        by_count = sorted(place, key=lambda item: (-known.count(item), -place[item]))
+        by_time = sorted(place, key=lambda item: -place[item])
+        for ranks, own in zip(found, (by_count, by_time)):
+            whole = own + [item for item in range(12) if item not in place]
+            assert ranks[row] == (1 + whole.index(wanted) if wanted >= 0 else 13)
+
+
 def test_candidates_are_what_is_ranked():
     target = tf.constant([0, 3, -1, 3], tf.int64)
     np.testing.assert_array_equal(ranking.candidates(6, target), [6, 6, 6, 6])

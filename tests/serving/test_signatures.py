@@ -9,6 +9,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from components.transform import vocabulary
 from schemas import names
+from serving import signatures
 from tests import fixtures
 
 
@@ -161,6 +162,34 @@ def test_evaluate_equals_offline_ranks(served, offline, items):
         assert found[names.RANK][row] == 1 + sum(offline[row][n] >= offline[row][place] for n in rivals)
         assert found[names.POPULARITY_RANK][row] == 1 + sum(n < place for n in rivals)
     assert found["catalogue_size"].numpy().tolist() == [len(known)] * len(WINDOWS)
+    # What the model never recommends has a reason, and the user's own items are among it: they are no floor.
+    reasons = [
+        names.LEFT_OUT
+        if window[names.TARGET_ITEM_ID] in window[names.SEEN_ITEM_ID]
+        else names.REACHABLE
+        if window[names.TARGET_ITEM_ID] in known
+        else names.NOT_IN_CATALOGUE
+        for window in WINDOWS
+    ]
+    assert set(reasons) == {0, 1, 2} and found[names.UNREACHABLE].numpy().tolist() == reasons
+    assert not {names.OWN_FREQUENT_RANK, names.OWN_RECENT_RANK} & set(found)
+
+
+def test_own_items_are_floors_where_they_may_be_recommended(output, items):
+    model = fixtures.ToyModel(output.vocabulary_size_by_name(names.ITEM_VOCABULARY))
+    module = signatures.ServingModule(model, output, exclude_seen=False)
+    found = module.evaluate(SERIALIZED)
+    ids = [item.decode() for item in items]
+    for row, window in enumerate(WINDOWS):
+        history = [ids.index(item) for item in window[names.ITEM_ID] if item in ids]
+        latest = list(dict.fromkeys(reversed(history)))
+        often = sorted(latest, key=lambda item: -history.count(item))
+        target = window[names.TARGET_ITEM_ID]
+        for key, own in ((names.OWN_FREQUENT_RANK, often), (names.OWN_RECENT_RANK, latest)):
+            whole = own + [item for item in range(len(ids)) if item not in own]
+            expected = 1 + whole.index(ids.index(target)) if target in ids else len(ids) + 1
+            assert found[key][row] == expected
+    assert set(found[names.UNREACHABLE].numpy().tolist()) == {names.REACHABLE, names.NOT_IN_CATALOGUE}
 
 
 def test_rank_and_embed(served, offline, items):

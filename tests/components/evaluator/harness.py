@@ -16,6 +16,9 @@ from tfx.utils import proto_utils
 from schemas import names
 
 
+CATALOGUE = 1_000_000
+
+
 class Windows(NamedTuple):
     """Test windows: a user, a slice value, and the rank that each stub model will give."""
 
@@ -91,7 +94,7 @@ class _Stub(tf.Module):
         features = {key: tf.io.FixedLenFeature([], tf.int64) for key in keys.values()}
         parsed = tf.io.parse_example(examples, features)
         outputs = {output: parsed[key] for output, key in keys.items()}
-        outputs["catalogue_size"] = tf.fill(tf.shape(parsed["popularity"]), tf.constant(1_000_000, tf.int64))
+        outputs["catalogue_size"] = tf.fill(tf.shape(parsed["popularity"]), tf.constant(CATALOGUE, tf.int64))
         return outputs
 
 

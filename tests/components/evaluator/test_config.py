@@ -1,5 +1,7 @@
 """From the settings to TFMA's configuration."""
 
+import json
+
 import pydantic
 import pytest
 from tensorflow_model_analysis.proto import config_pb2
@@ -28,16 +30,16 @@ def _thresholds(eval_config):
 def test_conditions_become_thresholds():
     gate = spec.GateSpec(
         min={"hr@5": 0.1},
-        min_lift_over_popularity=0.02,
+        min_lift_over_floor=0.02,
         max_drop=0.003,
         metric="ndcg@20",
         slices=("user_status",),
     )
     thresholds = _thresholds(_eval_config(spec.EvaluationSpec(), gate))
     assert thresholds["hr@5", None].value_threshold.lower_bound.value == 0.1
-    for name, feature in (("lift/ndcg@20", None), ("gate/lift/ndcg@20", "user_status")):
+    for name, feature in (("gate/lift/ndcg@20", None), ("slice/lift/ndcg@20", "user_status")):
         assert thresholds[name, feature].value_threshold.lower_bound.value == 0.02
-    for name, feature in (("ndcg@20", None), ("gate/ndcg@20", "user_status")):
+    for name, feature in (("gate/ndcg@20", None), ("slice/ndcg@20", "user_status")):
         assert thresholds[name, feature].change_threshold.absolute.value == -0.003
         assert (
             thresholds[name, feature].change_threshold.direction
@@ -46,9 +48,67 @@ def test_conditions_become_thresholds():
 
 
 def test_a_gate_without_conditions_is_still_checked():
-    gate = spec.GateSpec(min_lift_over_popularity=None, max_drop=None)
-    eval_config = _eval_config(spec.EvaluationSpec(), gate)
-    assert set(_thresholds(eval_config)) == {("example_count", None)}
+    gate = spec.GateSpec(min_lift_over_floor=None, max_drop=None, min_examples=0)
+    thresholds = _thresholds(_eval_config(spec.EvaluationSpec(), gate))
+    assert set(thresholds) == {("example_count", None)}
+    assert thresholds["example_count", None].value_threshold.lower_bound.value == 0
+
+
+def _settings(eval_config):
+    (metrics_spec,) = eval_config.metrics_specs
+    return json.loads(metrics_spec.metrics[0].config)
+
+
+def test_the_default_gate():
+    eval_config = _eval_config(spec.EvaluationSpec(), spec.GateSpec())
+    thresholds = _thresholds(eval_config)
+    assert set(thresholds) == {
+        ("example_count", None),
+        ("gate/lift/ndcg@10", None),
+        ("gate/ndcg@10", None),
+    }
+    assert thresholds["example_count", None].value_threshold.lower_bound.value == 100
+    # Equal to the floor is not above it.
+    assert 0 < thresholds["gate/lift/ndcg@10", None].value_threshold.lower_bound.value < 1e-8
+    assert _settings(eval_config)["confidence"] == 0.95
+    for off in (0, None):
+        assert (
+            _settings(_eval_config(spec.EvaluationSpec(), spec.GateSpec(confidence=off)))["confidence"]
+            is None
+        )
+
+
+def test_floors_that_fit_the_settings():
+    found = _settings(_eval_config(spec.EvaluationSpec(), spec.GateSpec()))["floors"]
+    assert found == ["popularity"]
+    found = _settings(_eval_config(spec.EvaluationSpec(exclude_seen=False), spec.GateSpec()))["floors"]
+    assert found == ["popularity", "own_frequent", "own_recent"]
+
+
+def test_the_lift_is_known_by_its_former_name():
+    former = spec.GateSpec.from_values({"min_lift_over_popularity": 0.02, "max_drop": None})
+    assert former.min_lift_over_floor == 0.02 and former.max_drop is None
+    assert "min_lift_over_popularity" not in former.to_json()
+    assert spec.GateSpec.from_values({"min_lift_over_popularity": None}).min_lift_over_floor is None
+    assert spec.GateSpec.from_json(former.to_json()) == former
+    # Not both.
+    with pytest.raises(pydantic.ValidationError, match="min_lift_over_popularity\n  Extra inputs"):
+        spec.GateSpec.from_values({"min_lift_over_popularity": 0.02, "min_lift_over_floor": 0.02})
+
+
+@pytest.mark.parametrize(
+    "key, value",
+    [
+        ("confidence", 1),
+        ("confidence", -0.1),
+        ("confidence", "high"),
+        ("min_examples", -1),
+        ("min_positives", 0.5),
+    ],
+)
+def test_wrong_settings_of_the_gate_are_named(key, value):
+    with pytest.raises(pydantic.ValidationError, match=key):
+        spec.GateSpec.from_values({key: value})
 
 
 def test_models_and_slices():
@@ -135,9 +195,10 @@ def test_conditions_on_exposures_become_thresholds():
     top = thresholds["chain_violations", None].value_threshold
     assert top.upper_bound.value == 0.01 and not top.HasField("lower_bound")
     for step in ("cart", "buy"):
-        for key in ((f"lift/log_loss/{step}", None), (f"gate/lift/log_loss/{step}", "user_status")):
+        assert thresholds[f"rarer_labels/{step}", None].value_threshold.lower_bound.value == 50
+        for key in ((f"gate/lift/log_loss/{step}", None), (f"slice/lift/log_loss/{step}", "user_status")):
             assert thresholds[key].value_threshold.lower_bound.value == 0.001
-    for key in (("log_loss/buy", None), ("gate/log_loss/buy", "user_status")):
+    for key in (("gate/log_loss/buy", None), ("slice/log_loss/buy", "user_status")):
         assert thresholds[key].change_threshold.absolute.value == 0.002
         assert thresholds[key].change_threshold.direction == config_pb2.MetricDirection.LOWER_IS_BETTER
 
@@ -146,12 +207,14 @@ def test_the_default_gate_of_exposures():
     thresholds = _thresholds(_eval_config(spec.EvaluationSpec(), spec.GateSpec(), _EXPOSURES))
     assert {name for name, _ in thresholds} == {
         "example_count",
-        "lift/log_loss/cart",
-        "lift/log_loss/buy",
-        "auc",
+        "rarer_labels/cart",
+        "rarer_labels/buy",
+        "gate/lift/log_loss/cart",
+        "gate/lift/log_loss/buy",
+        "gate/auc",
     }
-    assert thresholds["auc", None].change_threshold.absolute.value == -0.005
-    assert thresholds["lift/log_loss/cart", None].value_threshold.lower_bound.value == 0
+    assert thresholds["gate/auc", None].change_threshold.absolute.value == -0.005
+    assert 0 < thresholds["gate/lift/log_loss/cart", None].value_threshold.lower_bound.value < 1e-8
 
 
 @pytest.mark.parametrize(
@@ -169,7 +232,7 @@ def test_the_default_gate_of_exposures():
         ({"min": {"auc": 0.9}, "max": {"auc": 0.8}}, "gate.max: found 0.8 for auc, .* at least 0.9"),
         (
             {"min_lift_over_popularity": 0.01},
-            "gate.min_lift_over_popularity: found 0.01 with window: {kind: exposure}, where the floor is "
+            "gate.min_lift_over_floor: found 0.01 with window: {kind: exposure}, where the floor is "
             "gate.min_lift_over_base_rate",
         ),
     ],

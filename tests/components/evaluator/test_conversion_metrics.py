@@ -5,11 +5,12 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.metrics import metric_specs
 from tensorflow_model_analysis.proto import config_pb2
 
-from components.evaluator import conversion_metrics
+from components.evaluator import bootstrap, conversion_metrics
 from schemas import names
 from tests.components.evaluator import test_conversion as exact
 
@@ -188,9 +189,11 @@ def test_a_step_with_one_class_has_no_value(chain):
     for name in ("auc/cart", "log_loss/buy", "log_loss", "ece/buy", "positive_rate/buy"):
         assert np.isfinite(float(found["candidate", name, False])), name
     assert np.isnan(float(found["candidate", "auc", True]))
-    # On a slice that decides nothing.
-    assert found["candidate", "gate/auc", True] == 0
-    assert found["candidate", "gate/lift/log_loss/buy", False] == np.inf
+    # On a slice that decides nothing; on the whole split it fails any threshold.
+    assert found["candidate", "slice/auc", True] == 0
+    assert found["candidate", "slice/lift/log_loss/buy", False] == np.inf
+    assert np.isnan(found["candidate", "gate/auc", True])
+    assert np.isnan(found["candidate", "gate/lift/log_loss/buy", False])
     labels[:] = names.UNKNOWN_LABEL
     found = _run(config, _extracts(users, labels, {"candidate": scores, "baseline": scores}))
     assert np.isnan(float(found["candidate", "log_loss/cart", False]))
@@ -216,7 +219,7 @@ def test_baseline_gives_paired_differences(chain):
     ours, theirs = (exact.pairwise_auc(s[:, 1], labels[:, 1]) for s in (scores, worse))
     change = found["candidate", "auc/buy", True]
     assert ours - theirs > 0.02 and float(change) == pytest.approx(ours - theirs, abs=1e-4)
-    assert found["candidate", "gate/auc/buy", True] is change
+    assert found["candidate", "gate/auc/buy", True] == float(change)
     improved = found["candidate", "relaimpr/buy", True]
     assert float(improved) == pytest.approx((ours - 0.5) / (theirs - 0.5) - 1, abs=1e-3)
     # Paired: the two models err on the same examples.
@@ -275,7 +278,7 @@ def test_intervals_cover():
         for t, step in enumerate(STEPS)
         for name in ("auc", "log_loss")
     }
-    results = conversion_metrics._Results(("",), None, STEPS, True, None, 1)
+    results = conversion_metrics._Results(("",), None, STEPS, True, None)
     combiner = conversion_metrics._Combiner(results)
     inside = {name: 0 for name in truth}
     runs = 100
@@ -289,10 +292,7 @@ def test_intervals_cover():
         ]
         for key, value in combiner.extract_output(sums).items():
             if key.name in truth:
-                reach = (
-                    conversion_metrics._quantile(value.sample_degrees_of_freedom)
-                    * value.sample_standard_deviation
-                )
+                reach = bootstrap.quantile(value.sample_degrees_of_freedom) * value.sample_standard_deviation
                 inside[key.name] += abs(float(value) - truth[key.name]) <= reach
     # Three standard errors of a share of 100 are 0.065.
     for name, count in inside.items():
@@ -331,7 +331,7 @@ def test_folding_in_parts_changes_nothing(chain, monkeypatch):
 
 def test_memory_is_bounded_by_cells_and_groups():
     """Twice the same examples need no more counts."""
-    combiner = conversion_metrics._Combiner(conversion_metrics._Results(("",), None, ("buy",), True, None, 1))
+    combiner = conversion_metrics._Combiner(conversion_metrics._Results(("",), None, ("buy",), True, None))
     rng = np.random.default_rng(0)
     examples = [
         conversion_metrics._Example(int(user), (int(label),), (float(score),))
@@ -398,11 +398,52 @@ def test_computation_announces_the_keys_it_gives(chain):
 def test_small_slices_pass_the_gate_results(chain):
     users, labels, scores = (part[:100] for part in chain)
     by_model = {"candidate": 1 - scores, "baseline": scores}
-    for minimum, decides in ((100, True), (101, False)):
-        config = _config(("candidate", "baseline"), "baseline", gate_metric="auc", min_slice_examples=minimum)
+    positive = labels.sum(axis=0)
+    assert positive[1] < positive[0] < 50
+    for minimum, positives, cart, buy in (
+        (100, 0, True, True),
+        (101, 0, False, False),
+        (100, positive[1], True, True),
+        (100, positive[1] + 1, True, False),
+        (100, positive[0] + 1, False, False),
+    ):
+        config = _config(
+            ("candidate", "baseline"),
+            "baseline",
+            gate_metric="auc",
+            min_slice_examples=minimum,
+            min_positives=int(positives),
+        )
         found = _run(config, _extracts(users, labels, by_model))
-        assert (found["candidate", "gate/lift/log_loss/cart", False] < 0) == decides
-        assert (found["candidate", "gate/auc", True] < 0) == decides
+        assert (found["candidate", "slice/lift/log_loss/cart", False] < 0) == cart
+        assert (found["candidate", "slice/lift/log_loss/buy", False] < 0) == buy
+        # The mean is of both steps.
+        assert (found["candidate", "slice/auc", True] < 0) == (cart and buy)
+        assert found["candidate", "gate/lift/log_loss/cart", False] < 0
+        assert found["candidate", "gate/auc", True] < 0
+        assert found["candidate", "rarer_labels/buy", False] == positive[1]
+
+
+def test_the_gate_sees_the_bounds_of_intervals(chain):
+    """A loss's drop is a rise."""
+    users, labels, scores = chain
+    shifted = np.clip(scores + 0.002 * np.random.default_rng(0).normal(size=scores.shape), 0.001, 0.999)
+    worse = scores / 3
+    config = _config(("candidate", "baseline"), "baseline", gate_metric="log_loss/cart", confidence=0.9)
+    near = _run(config, _extracts(users, labels, {"candidate": shifted, "baseline": scores}))
+    lift = near["candidate", "lift/log_loss/cart", False]
+    reach = stats.t.ppf(0.95, 199) * lift.sample_standard_deviation
+    assert near["candidate", "gate/lift/log_loss/cart", False] == pytest.approx(float(lift) - reach)
+    assert near["candidate", "slice/lift/log_loss/cart", False] == pytest.approx(float(lift) + reach)
+    change = near["candidate", "log_loss/cart", True]
+    assert abs(float(change)) < change.sample_standard_deviation
+    assert near["candidate", "gate/log_loss/cart", True] == 0
+    far = _run(config, _extracts(users, labels, {"candidate": worse, "baseline": scores}))
+    assert (
+        far["candidate", "gate/log_loss/cart", True] == float(far["candidate", "log_loss/cart", True]) > 0.05
+    )
+    # What the gate does not go by has no interval where none is asked for.
+    assert isinstance(far["candidate", "auc/cart", False], float)
 
 
 @pytest.mark.parametrize(

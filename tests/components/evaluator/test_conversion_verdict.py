@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from components.behavior_example_gen import spec as window_spec
-from components.evaluator import config, spec, verdict
+from components.evaluator import config, sentences, spec, verdict
 from schemas import names
 from tests.components.evaluator import harness
 from tests.components.evaluator import test_conversion as exact
@@ -50,14 +50,22 @@ def test_a_good_model_is_blessed(tmp_path, examples, data):
     expected, known, positive = _exact(data, "good", "buy")
     overall = found.overall
     assert overall.examples == 800 and overall.labels["buy"] == verdict.Labels(known, positive)
-    assert f"auc/buy is {overall.candidate['auc/buy'].value:.4f} (asked: at least 0.6)" in found.reasons
-    assert "chain_violations is 0.0000 (asked: at most 0.01)" in found.reasons
-    loss, lift = expected["log_loss"], expected["lift"]
+    auc = overall.candidate["auc/buy"]
     assert (
-        f"log_loss/buy is {loss:.4f}, {lift:.4f} below the base rate's {loss + lift:.4f} (asked: not above)"
-        in found.reasons
+        f"auc/buy is {auc.value:.4f} [{auc.low:.4f}, {auc.high:.4f}] (asked: at least 0.6)" in found.reasons
     )
-    assert len(found.reasons) == 5
+    assert "chain_violations is 0.0000 (asked: at most 0.01)" in found.reasons
+    assert (
+        f"{positive} of the {known} known labels of buy are positive (asked: at least 50 positive and 50 negative "
+        "ones)"
+    ) in found.reasons
+    loss, lift = expected["log_loss"], expected["lift"]
+    shown = overall.lift["log_loss/buy"]
+    assert (
+        f"log_loss/buy is {loss:.4f}, {lift:.4f} below the base rate's {loss + lift:.4f} [{-shown.high:+.4f}, "
+        f"{-shown.low:+.4f}] (asked: below with 95 % confidence)"
+    ) in found.reasons
+    assert len(found.reasons) == 8
     for name in ("auc", "log_loss", "calibration", "positive_rate"):
         estimate = overall.candidate[f"{name}/buy"]
         assert estimate.value == pytest.approx(expected[name], abs=1e-3), name
@@ -65,7 +73,7 @@ def test_a_good_model_is_blessed(tmp_path, examples, data):
     assert overall.popularity == {} and set(overall.lift) == {"log_loss/cart", "log_loss/buy"}
     assert not {name for name in overall.candidate if name.startswith(("lift/", "label_count/", "relaimpr/"))}
     tail = data.frequency == names.TAIL
-    assert [verdict.slice_name(part.slice) for part in found.slices][1:] == [
+    assert [sentences.slice_name(part.slice) for part in found.slices][1:] == [
         "user_frequency head",
         "user_frequency tail",
     ]
@@ -86,13 +94,17 @@ def test_worse_than_the_base_rate_is_never_blessed(tmp_path, examples, data):
     expected, _, _ = _exact(data, "wild", "cart")
     assert expected["auc"] > 0.6 and expected["lift"] < 0
     loss, lift = expected["log_loss"], expected["lift"]
+    shown = found.overall.lift["log_loss/cart"]
     assert (
-        f"log_loss/cart is {loss:.4f}, {-lift:.4f} above the base rate's {loss + lift:.4f} (asked: not above)"
-        in found.reasons
-    )
+        f"log_loss/cart is {loss:.4f}, {-lift:.4f} above the base rate's {loss + lift:.4f} [{-shown.high:+.4f}, "
+        f"{-shown.low:+.4f}] (asked: below with 95 % confidence)"
+    ) in found.reasons
     cart, buy = data.probabilities["wild"].astype(np.float32).astype(np.float64).T
     violations = np.mean(buy > cart * (1 + 1e-6))
-    assert f"chain_violations is {violations:.4f} (asked: at most 0.5)" in found.reasons
+    share = found.overall.candidate["chain_violations"]
+    assert (
+        f"chain_violations is {violations:.4f} [{share.low:.4f}, {share.high:.4f}] (asked: at most 0.5)"
+    ) in found.reasons
     assert all("auc is" not in reason for reason in found.reasons)
     assert any(
         condition.outcome == "passed" and condition.sentence.startswith("auc is ")
@@ -102,15 +114,17 @@ def test_worse_than_the_base_rate_is_never_blessed(tmp_path, examples, data):
 
 @pytest.mark.parametrize("metric, direction", [("auc/cart", "below"), ("log_loss", "above")])
 def test_drops_have_the_metrics_direction(tmp_path, examples, metric, direction):
-    gate = {"metric": metric, "max_drop": 0.01, "slices": ("user_frequency",)}
+    # 49 of the tail's labels of buy are positive.
+    gate = {"metric": metric, "max_drop": 0.01, "slices": ("user_frequency",), "min_positives": 40}
     worse = _judge(tmp_path / "worse", examples, "noisy", "good", **gate)
     assert worse.blessed is False and worse.has_baseline
     reasons = [reason for reason in worse.reasons if "last blessed" in reason]
     assert len(reasons) == 3
-    change = worse.overall.change[metric].value
+    change = worse.overall.change[metric]
     assert (
-        f"{metric} is {worse.overall.candidate[metric].value:.4f}, {abs(change):.4f} {direction} the last blessed "
-        f"model's {worse.overall.baseline[metric].value:.4f} (asked: at most 0.01 {direction})"
+        f"{metric} is {worse.overall.candidate[metric].value:.4f}, {abs(change.value):.4f} {direction} the last blessed "
+        f"model's {worse.overall.baseline[metric].value:.4f} [{change.low:+.4f}, {change.high:+.4f}] (asked: at most "
+        f"0.01 {direction}, but for chance at 95 % confidence)"
     ) == reasons[0]
     better = _judge(tmp_path / "better", examples, "good", "noisy", **gate)
     assert better.blessed, better.reasons
@@ -124,7 +138,9 @@ def test_a_step_without_positives_is_not_blessed_and_says_why(tmp_path, data):
     labels = data.labels.copy()
     labels[labels[:, 1] == 1, 1] = 0
     harness.write_exposures(data._replace(labels=labels), tmp_path / "examples")
-    found = _judge(tmp_path, tmp_path / "examples", "good", "good", slices=("user_frequency",))
+    found = _judge(
+        tmp_path, tmp_path / "examples", "good", "good", slices=("user_frequency",), min_positives=0
+    )
     assert found.blessed is False
     why = f"none of the {(labels[:, 1] == 0).sum():,} known labels of buy is positive"
     assert set(found.reasons) == {f"log_loss/buy has no lift: {why}", f"auc has no value: {why}"}
@@ -135,9 +151,39 @@ def test_a_step_without_positives_is_not_blessed_and_says_why(tmp_path, data):
     labels[:, 1] = names.UNKNOWN_LABEL
     harness.write_exposures(data._replace(labels=labels), tmp_path / "unknown")
     found = _judge(
-        tmp_path / "again", tmp_path / "unknown", "good", min_lift_over_base_rate=None, min={"auc/buy": 0}
+        tmp_path / "again",
+        tmp_path / "unknown",
+        "good",
+        min_lift_over_base_rate=None,
+        min={"auc/buy": 0},
+        min_positives=0,
     )
     assert found.reasons == ("auc/buy has no value: no label of buy is known",)
+
+
+def test_28_positives_decide_nothing(tmp_path, data):
+    """However well the model knows them."""
+    labels = data.labels.copy()
+    labels[np.flatnonzero(labels[:, 1] == 1)[28:], 1] = 0
+    probabilities = {
+        "good": np.stack([data.probabilities["good"][:, 0], 0.02 + 0.7 * (labels[:, 1] == 1)], 1)
+    }
+    harness.write_exposures(data._replace(labels=labels, probabilities=probabilities), tmp_path / "examples")
+    found = _judge(tmp_path, tmp_path / "examples", "good", slices=("user_frequency",))
+    assert found.overall.candidate["auc/buy"].value == 1 and found.overall.lift["log_loss/buy"].low > 0
+    assert found.blessed is False
+    known = int((labels[:, 1] != names.UNKNOWN_LABEL).sum())
+    assert found.reasons == (
+        f"28 of the {known} known labels of buy are positive: too few to decide (asked: at least 50 positive and 50 "
+        "negative ones)",
+    )
+    undecided = [condition.sentence for condition in found.conditions if condition.outcome == "undecided"]
+    assert len(undecided) == 2 and all(
+        text.startswith("log_loss/buy for user_frequency ") and "too few to decide" in text
+        for text in undecided
+    )
+    found = _judge(tmp_path / "asked", tmp_path / "examples", "good", min_positives=28)
+    assert found.blessed
 
 
 def test_a_small_slice_decides_nothing(tmp_path, examples):
@@ -151,7 +197,14 @@ def test_a_small_slice_decides_nothing(tmp_path, examples):
 def test_a_gate_without_conditions_is_open(tmp_path, examples):
     evaluation = spec.EvaluationSpec(slices=(), confidence_intervals=False)
     found = _judge(
-        tmp_path, examples, "wild", evaluation=evaluation, min_lift_over_base_rate=None, max_drop=None
+        tmp_path,
+        examples,
+        "wild",
+        evaluation=evaluation,
+        min_lift_over_base_rate=None,
+        max_drop=None,
+        min_examples=0,
+        min_positives=0,
     )
     assert found.blessed and found.reasons == ()
     assert found.overall.candidate["auc/cart"].low is None

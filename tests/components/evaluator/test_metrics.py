@@ -9,7 +9,7 @@ from scipy import stats
 from tensorflow_model_analysis.metrics import metric_specs
 from tensorflow_model_analysis.proto import config_pb2
 
-from components.evaluator import bootstrap, metrics
+from components.evaluator import bootstrap, metrics, ranks as rank_metrics
 from schemas import names
 
 
@@ -123,7 +123,10 @@ def test_baseline_gives_paired_differences(ranks):
     assert float(change) == pytest.approx(paired.mean(), abs=1e-12)
     assert change.sample_standard_deviation == pytest.approx(paired.std() / np.sqrt(500), rel=0.2)
     assert float(result["baseline", "ndcg@10", False]) == pytest.approx(_ndcg(live, 10).mean())
-    assert float(result["candidate", "popularity/ndcg@10", True]) == 0
+    # Floors are the candidate's: the examples are the same.
+    assert not {
+        key for key in result if key[0] == "baseline" and "/" in key[1] or key[1][:3] == "pop" and key[2]
+    }
     assert ("baseline", "ndcg@10", True) not in result
 
 
@@ -201,18 +204,183 @@ def test_poisson_weights_are_poisson():
     assert abs(np.corrcoef(weights[0], weights[1])[0, 1]) < 0.3
 
 
+def _gated(candidate, baseline, popularity, count=None, confidence=None, users=None, **settings):
+    """Gate results of the candidate: ranks of each example, `count` of them needed on a slice."""
+    config = _config(
+        ("candidate", "baseline"),
+        "baseline",
+        cutoffs=[10],
+        gate_metric="ndcg@10",
+        min_slice_examples=count or 1,
+        confidence=confidence,
+        **settings,
+    )
+    models = {"candidate": (candidate, popularity), "baseline": (baseline, popularity)}
+    return _run(config, _extracts(users or [f"u{i}" for i in range(len(candidate))], models))
+
+
 def test_small_slices_pass_the_gate_results():
-    settings = dict(cutoffs=[10], gate_metric="ndcg@10", min_slice_examples=3)
-    config = _config(("candidate", "baseline"), "baseline", **settings)
-    bad, good = ([50, 60], [1, 2]), ([1, 2], [1, 2])
-    small = _run(config, _extracts(["u", "v"], {"candidate": bad, "baseline": good}))
-    assert small["candidate", "gate/lift/ndcg@10", False] == np.inf
-    assert small["candidate", "gate/ndcg@10", True] == 0
-    bad, good = ([50, 60, 70], [1, 2, 3]), ([1, 2, 3], [1, 2, 3])
-    large = _run(config, _extracts(["u", "v", "w"], {"candidate": bad, "baseline": good}))
-    expected = -_ndcg([1, 2, 3], 10).mean()
-    assert large["candidate", "gate/lift/ndcg@10", False] == pytest.approx(expected)
-    assert large["candidate", "gate/ndcg@10", True] == pytest.approx(expected)
+    small = _gated([50, 2], [1, 2], [1, 2], count=3)
+    assert small["candidate", "slice/lift/ndcg@10", False] == np.inf
+    assert small["candidate", "slice/ndcg@10", True] == 0
+    # The whole split has no such excuse.
+    expected = (1 / np.log2(3) - _ndcg([1, 2], 10).sum()) / 2
+    assert small["candidate", "gate/lift/ndcg@10", False] == pytest.approx(expected)
+    assert small["candidate", "gate/ndcg@10", True] == pytest.approx(expected)
+    large = _gated([50, 60, 2], [1, 2, 3], [1, 2, 3], count=3)
+    expected = (1 / np.log2(3) - _ndcg([1, 2, 3], 10).sum()) / 3
+    for prefix in ("gate", "slice"):
+        assert large["candidate", f"{prefix}/lift/ndcg@10", False] == pytest.approx(expected)
+        assert large["candidate", f"{prefix}/ndcg@10", True] == pytest.approx(expected)
+
+
+def test_the_gate_sees_the_bounds_of_intervals(ranks):
+    own, popularity = ranks
+    found = _gated(own, np.roll(own, 1), popularity, confidence=0.9, intervals=True)
+    lift = found["candidate", "lift/ndcg@10", False]
+    reach = stats.t.ppf(0.95, 199) * lift.sample_standard_deviation
+    assert found["candidate", "gate/lift/ndcg@10", False] == pytest.approx(float(lift) - reach)
+    assert found["candidate", "slice/lift/ndcg@10", False] == pytest.approx(float(lift) + reach)
+    # A change of noise is none.
+    change = found["candidate", "ndcg@10", True]
+    assert 0 < abs(float(change)) < change.sample_standard_deviation
+    assert found["candidate", "gate/ndcg@10", True] == found["candidate", "slice/ndcg@10", True] == 0
+    worse = _gated(own + 3, own, popularity, confidence=0.9)
+    assert worse["candidate", "gate/ndcg@10", True] == float(worse["candidate", "ndcg@10", True]) < -0.02
+    # One that is better never stands in the way, nor does it where the gate goes by estimates.
+    better = _gated(own, own + 3, popularity)
+    assert better["candidate", "gate/ndcg@10", True] > 0.02
+
+
+def test_intervals_are_there_for_the_gate_alone(ranks):
+    own, popularity = ranks
+    found = _gated(own, own, popularity, confidence=0.95)
+    spread = {key for key, value in found.items() if isinstance(value, tfma.types.ValueWithTDistribution)}
+    assert spread == {("candidate", "lift/ndcg@10", False), ("candidate", "ndcg@10", True)}
+
+
+def test_few_hits_are_less_sure_than_they_look():
+    """Hits against none: one more on either side is two more for the sum of squares."""
+    for hits in (3, 5, 9):
+        own = [1] * hits + [50] * (500 - hits)
+        found = _gated(own, own, [60] * 500, confidence=0.95, intervals=True)
+        lift = found["candidate", "lift/ndcg@10", False]
+        share = hits / 500
+        plain = share * (1 - share) / 500
+        assert lift.sample_standard_deviation == pytest.approx(np.sqrt(plain + 2 * 500.0**-2), rel=0.2)
+        # A sign test of 5 against 0 has p = 0.031, of 3 against 0 0.125 (one-sided).
+        assert (found["candidate", "gate/lift/ndcg@10", False] > 0) == (hits == 9)
+    # Without any spread at all there is one, too.
+    constant = _gated([1] * 500, [1] * 500, [60] * 500, confidence=0.95, intervals=True)
+    assert constant["candidate", "lift/ndcg@10", False].sample_standard_deviation == pytest.approx(
+        np.sqrt(2) / 500, rel=0.3
+    )
+    assert constant["candidate", "gate/lift/ndcg@10", False] > 0.99
+
+
+def test_a_model_without_a_hit_has_no_lift():
+    for confidence in (None, 0.95):
+        found = _gated([50] * 200, [50] * 200, [60] * 200, confidence=confidence)
+        assert float(found["candidate", "lift/ndcg@10", False]) == 0
+        assert np.isnan(found["candidate", "gate/lift/ndcg@10", False])
+
+
+def test_one_users_examples_show_nothing():
+    found = _gated([1] * 200, [1] * 200, [60] * 200, confidence=0.95, users=["u"] * 200)
+    assert found["candidate", "gate/lift/ndcg@10", False] == -np.inf
+    assert found["candidate", "slice/lift/ndcg@10", False] == np.inf
+
+
+@pytest.mark.parametrize("size, rate", [(100, 0.1), (400, 0.02), (400, 0.2)])
+def test_a_model_that_is_no_better_is_rarely_shown_to_be(size, rate):
+    """Of models that hit as often as popularity, at most about 2.5 % are blessed at 95 % confidence."""
+    rng = np.random.default_rng(size)
+    settings = ranks_settings(confidence=0.95)
+    blessed, runs = 0, 300
+    for _ in range(runs):
+        own, popularity = (np.where(rng.random(size) < rate, 1.0, np.inf) for _ in range(2))
+        blessed += settings(rng.integers(0, 2**63, size), own, popularity) > 0
+    # Three standard errors above 2.5 %.
+    assert blessed / runs <= 0.025 + 3 * np.sqrt(0.025 * 0.975 / runs)
+
+
+def test_a_better_model_is_mostly_shown_to_be():
+    """HR@10 of 0.2 against 0.1 on 400 windows: four standard errors."""
+    rng = np.random.default_rng(0)
+    settings = ranks_settings(confidence=0.95)
+    shown = [
+        settings(
+            rng.integers(0, 2**63, 400),
+            *(np.where(rng.random(400) < rate, 1.0, np.inf) for rate in (0.2, 0.1)),
+        )
+        > 0
+        for _ in range(100)
+    ]
+    assert np.mean(shown) > 0.9
+
+
+def ranks_settings(**settings):
+    """A function of users, ranks and popularity ranks that gives `gate/lift/ndcg@10`, without TFMA around it."""
+    computation = _computation(_config(cutoffs=[10], gate_metric="ndcg@10", **settings))
+    key = rank_metrics.metric_key("gate/lift/ndcg@10", "")
+
+    def found(users, own, popularity):
+        combiner = computation.combiner
+        sums = combiner.create_accumulator()
+        reachable = float(names.REACHABLE)
+        sums.pending = [
+            metrics._Example(int(user), (a, b, reachable)) for user, a, b in zip(users, own, popularity)
+        ]
+        return combiner.extract_output(sums)[key]
+
+    return found
+
+
+def test_the_best_floor_is_the_one_to_beat():
+    """Lifts are over the floor with most of each metric: here the most frequent items by HR@10, popularity by MRR."""
+    floors = ["popularity", "own_frequent", "own_recent"]
+    config = _config(cutoffs=[10], floors=floors, gate_metric="hr@10")
+    answers = {
+        names.RANK: [1, 2, 3, 40],
+        names.POPULARITY_RANK: [1, 20, 20, 20],
+        names.OWN_FREQUENT_RANK: [9, 9, 20, 20],
+        names.OWN_RECENT_RANK: [20, 20, 20, 20],
+    }
+    extracts = [
+        {
+            tfma.PREDICTIONS_KEY: {name: np.array([ranks[i]]) for name, ranks in answers.items()},
+            tfma.FEATURES_KEY: {},
+        }
+        for i in range(4)
+    ]
+    found = _run(config, extracts)
+    hits = {floor: found["", f"{floor}/hr@10", False] for floor in floors}
+    assert hits == {"popularity": 0.25, "own_frequent": 0.5, "own_recent": 0.0}
+    assert found["", "lift/hr@10", False] == found["", "gate/lift/hr@10", False] == 0.75 - 0.5
+    mrr = (1 + 1 / 2 + 1 / 3 + 1 / 40) / 4 - (1 + 3 / 20) / 4
+    assert found["", "lift/mrr", False] == pytest.approx(mrr)
+    del answers[names.OWN_RECENT_RANK]
+    with pytest.raises(ValueError, match="must give own_recent_rank, found"):
+        _run(
+            config, [{tfma.PREDICTIONS_KEY: {name: np.array([1]) for name in answers}, tfma.FEATURES_KEY: {}}]
+        )
+
+
+def test_targets_that_cannot_be_recommended_are_counted():
+    codes = [names.NOT_IN_CATALOGUE, names.LEFT_OUT, names.REACHABLE, names.REACHABLE]
+    config = _config(cutoffs=[10])
+    extracts = []
+    for code in codes:
+        (extract,) = _extracts(["u"], {"": ([4 if code else 1], [4])}, catalogue_size=3)
+        extract[tfma.PREDICTIONS_KEY][names.UNREACHABLE] = np.array([code])
+        extracts.append(extract)
+    found = _run(config, extracts)
+    assert found["", "unreachable/catalogue", False] == found["", "unreachable/seen", False] == 0.25
+    # A model of before tells only that they are beyond the catalogue.
+    for extract in extracts:
+        del extract[tfma.PREDICTIONS_KEY][names.UNREACHABLE]
+    found = _run(config, extracts)
+    assert found["", "unreachable/catalogue", False] == 0.5 and found["", "unreachable/seen", False] == 0
 
 
 def test_computation_announces_the_keys_it_gives(ranks):
@@ -265,7 +433,7 @@ def test_sampled_metrics_need_the_number_of_candidates():
     with pytest.raises(ValueError, match=r"must give candidates \(evaluation.sampled_negatives needs it\)"):
         list(computation.preprocessors[0].process(next(_extracts(["u"], {"": ([1], [1])}))))
     with pytest.raises(ValueError, match="among 99 negatives need the number of candidates"):
-        metrics.metric_values(np.ones(3), (10,), 99)
+        rank_metrics.metric_values(np.ones(3), (10,), 99)
 
 
 @pytest.mark.parametrize(
@@ -300,3 +468,5 @@ def test_wrong_settings(settings, message):
         metrics.RankingMetrics(cutoffs=[5], gate_metric="sampled9_hr@5", sampled_negatives=9)
     with pytest.raises(ValueError, match="sampled_negatives must be positive, found 0"):
         metrics.RankingMetrics(cutoffs=[5], sampled_negatives=0)
+    with pytest.raises(ValueError, match="floors are of popularity, .*found mean"):
+        metrics.RankingMetrics(cutoffs=[5], floors=["popularity", "mean"])

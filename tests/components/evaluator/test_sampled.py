@@ -3,13 +3,14 @@
 import numpy as np
 from scipy import stats
 
-from components.evaluator import metrics, sampled, spec
+from components.evaluator import ranks as rank_metrics
+from components.evaluator import sampled, spec
 
 CUTOFFS = (1, 5, 10)
 
 
 def expected(ranks, candidates, negatives, cutoffs=CUTOFFS):
-    values = metrics.metric_values(np.asarray(ranks), cutoffs, negatives, np.asarray(candidates))
+    values = rank_metrics.metric_values(np.asarray(ranks), cutoffs, negatives, np.asarray(candidates))
     return values[:, len(spec.ranking_metrics(cutoffs)) :]
 
 
@@ -20,7 +21,7 @@ def test_equals_the_mean_of_draws():
     for rank, candidates in ((1, 60), (2, 60), (7, 25), (30, 200), (190, 200), (14, 14)):
         ahead = np.arange(candidates - 1) < rank - 1
         order = rng.permuted(np.tile(ahead, (draws, 1)), axis=1)
-        drawn = metrics.metric_values(1 + order[:, :negatives].sum(axis=1), CUTOFFS)
+        drawn = rank_metrics.metric_values(1 + order[:, :negatives].sum(axis=1), CUTOFFS)
         error = drawn.std(axis=0, ddof=1) / np.sqrt(draws)
         found = expected([rank], [candidates], negatives)[0]
         # What never came up in all draws has no spread, and is rarer than 5 / draws.
@@ -67,8 +68,12 @@ def test_the_first_stays_the_first():
 
 def test_few_candidates_are_all_negatives():
     ranks = np.arange(1, 101)
-    np.testing.assert_array_equal(expected(ranks, [100] * 100, 99), metrics.metric_values(ranks, CUTOFFS))
-    np.testing.assert_array_equal(expected(ranks, [100] * 100, 150), metrics.metric_values(ranks, CUTOFFS))
+    np.testing.assert_array_equal(
+        expected(ranks, [100] * 100, 99), rank_metrics.metric_values(ranks, CUTOFFS)
+    )
+    np.testing.assert_array_equal(
+        expected(ranks, [100] * 100, 150), rank_metrics.metric_values(ranks, CUTOFFS)
+    )
     # One more candidate than that: the last one is left out of every hundredth draw.
     found = expected([2], [101], 99, cutoffs=(1,))[0]
     np.testing.assert_allclose(found[0], 0.01, rtol=1e-12)
@@ -97,7 +102,7 @@ def test_worse_ranks_and_more_negatives_are_never_better():
     assert (np.diff(by_rank, axis=0) <= 1e-12).all()
     by_number = np.stack([expected([20, 150], [300, 300], n) for n in (1, 5, 50, 200, 298, 299)])
     assert (np.diff(by_number, axis=0) <= 1e-12).all()
-    np.testing.assert_allclose(by_number[-1], metrics.metric_values(np.array([20, 150]), CUTOFFS))
+    np.testing.assert_allclose(by_number[-1], rank_metrics.metric_values(np.array([20, 150]), CUTOFFS))
 
 
 def test_chunks_change_nothing(monkeypatch):

@@ -1,12 +1,14 @@
 """The standard Evaluator with our metrics and gate: what is blessed, and the reasons given."""
 
+import json
+
 import numpy as np
 import pytest
 from scipy import stats
 from tensorflow_model_analysis.proto import config_pb2
 
 from components.behavior_example_gen import spec as window_spec
-from components.evaluator import config, spec, verdict
+from components.evaluator import config, sentences, spec, verdict
 from schemas import names
 from tests.components.evaluator import harness
 
@@ -37,22 +39,30 @@ def _ndcg(ranks):
     return float(np.mean(np.where(ranks <= 10, 1 / np.log2(1 + ranks), 0)))
 
 
+def _interval(estimate):
+    """Of a difference, as sentences give it."""
+    return f"[{estimate.low:+.4f}, {estimate.high:+.4f}]"
+
+
 def test_better_than_popularity_is_blessed(tmp_path, examples, data):
     found = _judge(tmp_path, examples, "good", min={"ndcg@10": 0.05})
     assert found.blessed and not found.has_baseline
     good, popularity = _ndcg(data.ranks["good"]), _ndcg(data.popularity)
+    own, lift = found.overall.candidate["ndcg@10"], found.overall.lift["ndcg@10"]
     assert found.reasons == (
-        f"ndcg@10 is {good:.4f}, {good - popularity:.4f} above popularity's {popularity:.4f} "
-        "(asked: not below)",
-        f"ndcg@10 is {good:.4f} (asked: at least 0.05)",
+        "400 test examples (asked: at least 100)",
+        f"ndcg@10 is {good:.4f}, {good - popularity:.4f} above popularity's {popularity:.4f} {_interval(lift)} "
+        "(asked: above with 95 % confidence)",
+        f"ndcg@10 is {good:.4f} [{own.low:.4f}, {own.high:.4f}] (asked: at least 0.05)",
     )
+    assert 0 < lift.low < good - popularity < lift.high
     assert found.overall.examples == 400
     estimate = found.overall.candidate["ndcg@10"]
     assert estimate.value == pytest.approx(good)
     assert estimate.low < estimate.value < estimate.high
     assert found.overall.popularity["ndcg@10"].value == pytest.approx(popularity)
     assert found.overall.baseline is None and found.overall.change is None
-    assert [verdict.slice_name(result.slice) for result in found.slices] == [
+    assert [sentences.slice_name(result.slice) for result in found.slices] == [
         "all",
         "user_frequency head",
         "user_frequency tail",
@@ -67,23 +77,24 @@ def test_random_ranks_are_not_blessed(tmp_path, examples, data):
     assert found.blessed is False
     random, popularity = _ndcg(data.ranks["random"]), _ndcg(data.popularity)
     hits = np.mean(data.ranks["random"] <= 10)
+    own, lift = found.overall.candidate["hr@10"], found.overall.lift["ndcg@10"]
     assert set(found.reasons) == {
-        f"hr@10 is {hits:.4f} (asked: at least 0.5)",
+        f"hr@10 is {hits:.4f} [{own.low:.4f}, {own.high:.4f}] (asked: at least 0.5)",
         f"ndcg@10 is {random:.4f}, {popularity - random:.4f} below popularity's {popularity:.4f} "
-        "(asked: not below)",
+        f"{_interval(lift)} (asked: above with 95 % confidence)",
     }
 
 
 def test_worse_than_the_last_blessed_model(tmp_path, examples, data):
-    found = _judge(tmp_path, examples, "worse", "good", min_lift_over_popularity=None, max_drop=0.01)
+    found = _judge(tmp_path, examples, "worse", "good", min_lift_over_floor=None, max_drop=0.01)
     assert found.blessed is False and found.has_baseline
     worse, good = _ndcg(data.ranks["worse"]), _ndcg(data.ranks["good"])
+    change = found.overall.change["ndcg@10"]
     assert found.reasons == (
         f"ndcg@10 is {worse:.4f}, {good - worse:.4f} below the last blessed model's {good:.4f} "
-        "(asked: at most 0.01 below)",
+        f"{_interval(change)} (asked: at most 0.01 below, but for chance at 95 % confidence)",
     )
     assert found.overall.baseline["ndcg@10"].value == pytest.approx(good)
-    change = found.overall.change["ndcg@10"]
     assert change.value == pytest.approx(worse - good) and change.low < change.value < change.high < 0
 
 
@@ -92,7 +103,7 @@ def test_within_the_margin_of_the_last_blessed_model(tmp_path, examples, data):
     assert drop > 0
     found = _judge(tmp_path, examples, "close", "good", max_drop=drop + 0.001, slices=("user_frequency",))
     assert found.blessed, found.reasons
-    assert len(found.conditions) == 6 and all(condition.outcome == "passed" for condition in found.conditions)
+    assert len(found.conditions) == 7 and all(condition.outcome == "passed" for condition in found.conditions)
 
 
 def _sampled_ndcg(ranks, candidates, negatives):
@@ -120,16 +131,19 @@ def test_sampled_metrics_stand_beside_the_full_ones(tmp_path, examples, data):
     )
     assert found.overall.candidate["ndcg@10"].value == pytest.approx(_ndcg(data.ranks["good"]))
     assert found.blessed is False
-    assert found.reasons == (f"{name} is {expected:.4f} (asked: at least 0.999)",)
+    low, high = estimate.low, estimate.high
+    assert found.reasons == (f"{name} is {expected:.4f} [{low:.4f}, {high:.4f}] (asked: at least 0.999)",)
 
 
 @pytest.fixture(scope="module")
 def uneven(tmp_path_factory):
     """Windows where the model is good, except for the 40 of tail users."""
-    data = harness.windows(size=400, users=80, better=0.7)
+    data = harness.windows(size=400, users=80, better=0.9)
     tail = np.arange(400) < 40
     data.frequency[:] = np.where(tail, names.TAIL, names.HEAD)
     data.ranks["good"][tail] = 1000
+    # Every second one is a hit of popularity's.
+    data.popularity[tail] = np.where(np.arange(40) % 2, 1, 100)
     directory = tmp_path_factory.mktemp("uneven")
     harness.write_examples(data, directory)
     return directory
@@ -139,10 +153,13 @@ def test_a_bad_slice_blocks(tmp_path, uneven):
     found = _judge(tmp_path, uneven, "good", slices=("user_frequency",), min_slice_examples=40)
     assert found.blessed is False
     (reason,) = found.reasons
-    assert reason.startswith("ndcg@10 for user_frequency tail is 0.0000, 0.0")
-    assert reason.endswith("(asked: not below)")
-    # That none of 40 examples is a hit does not show that none ever is: no interval.
     tail = next(result for result in found.slices if result.slice == (("user_frequency", "tail"),))
+    assert reason == (
+        "ndcg@10 for user_frequency tail is 0.0000, without a single hit: no lift over popularity's 0.5000 (asked: "
+        "not below, but for chance at 95 % confidence)"
+    )
+    assert tail.lift["ndcg@10"].high < 0
+    # That none of 40 examples is a hit does not show that none ever is: no interval.
     assert tail.candidate["ndcg@10"] == verdict.Estimate(0.0)
     assert {condition.slice for condition in found.conditions if condition.outcome == "passed"} == {
         (),
@@ -163,7 +180,13 @@ def test_a_small_slice_decides_nothing(tmp_path, uneven):
 def test_a_gate_without_conditions_is_open(tmp_path, examples):
     evaluation = spec.EvaluationSpec(cutoffs=(10,), slices=(), confidence_intervals=False)
     found = _judge(
-        tmp_path, examples, "random", evaluation=evaluation, min_lift_over_popularity=None, max_drop=None
+        tmp_path,
+        examples,
+        "random",
+        evaluation=evaluation,
+        min_lift_over_floor=None,
+        max_drop=None,
+        min_examples=0,
     )
     assert found.blessed and found.reasons == ()
     assert found.overall.candidate["mrr"].low is None
@@ -177,6 +200,86 @@ def test_no_examples(tmp_path, data):
     assert found.overall is None
 
 
+@pytest.fixture(scope="module")
+def useless(tmp_path_factory):
+    """48 windows whose targets are all outside the catalogue: neither model nor popularity has any."""
+    data = harness.windows(size=48, users=48, better=0.7)
+    beyond = np.full(48, harness.CATALOGUE + 1)
+    data = data._replace(popularity=beyond, ranks={"good": beyond, "worse": beyond})
+    directory = tmp_path_factory.mktemp("useless")
+    harness.write_examples(data, directory)
+    return directory
+
+
+@pytest.mark.parametrize("gate", [{}, {"confidence": 0, "min_examples": 0}, {"min_lift_over_floor": -0.01}])
+def test_nothing_against_nothing_is_never_blessed(tmp_path, useless, gate):
+    found = _judge(tmp_path, useless, "good", **gate)
+    assert found.blessed is False
+    assert any(
+        reason.startswith("ndcg@10 is 0.0000, without a single hit: no lift over popularity's 0.0000")
+        for reason in found.reasons
+    )
+    few = "48 test examples are too few to decide (asked: at least 100)"
+    assert (few in found.reasons) == ("min_examples" not in gate)
+    assert found.overall.unreachable == {"catalogue": 1.0, "seen": 0.0}
+    assert found.notes == (
+        "100.0% of the test targets cannot be recommended and are misses: 100.0% are of items that are no target "
+        "in training",
+    )
+
+
+@pytest.fixture(scope="module")
+def slight(tmp_path_factory):
+    """200 windows, 20 of which popularity hits; `good` 24 of others, `close` 23 of these."""
+    data = harness.windows(size=200, users=200, better=0.7)
+    place = np.arange(200)
+    ranks = {"good": np.where((place >= 50) & (place < 74), 1, 500)}
+    ranks["close"] = np.where((place >= 50) & (place < 73), 1, 500)
+    ranks["far"] = np.where((place >= 50) & (place < 60), 1, 500)
+    data = data._replace(
+        users=np.array([f"u{i}" for i in place]), popularity=np.where(place < 20, 1, 500), ranks=ranks
+    )
+    directory = tmp_path_factory.mktemp("slight")
+    harness.write_examples(data, directory)
+    return directory
+
+
+def test_a_lift_within_its_interval_is_none(tmp_path, slight):
+    found = _judge(tmp_path / "sure", slight, "good", slices=("user_frequency",))
+    assert found.blessed is False
+    lift = found.overall.lift["ndcg@10"]
+    assert lift.low < 0 < lift.value == pytest.approx(0.02)
+    assert found.reasons == (
+        f"ndcg@10 is 0.1200, 0.0200 above popularity's 0.1000, which may be chance {_interval(lift)} (asked: above "
+        "with 95 % confidence)",
+    )
+    # A slice need not show it.
+    undecided = [condition for condition in found.conditions if condition.outcome == "undecided"]
+    assert {condition.slice for condition in undecided} == {
+        (("user_frequency", "head"),),
+        (("user_frequency", "tail"),),
+    }
+    assert all("which may be chance" in condition.sentence for condition in undecided)
+    # By the estimate it is one.
+    found = _judge(tmp_path / "unsure", slight, "good", confidence=None)
+    assert found.blessed
+    assert found.reasons[1] == "ndcg@10 is 0.1200, 0.0200 above popularity's 0.1000 (asked: above)"
+
+
+def test_a_drop_within_its_interval_is_none(tmp_path, slight):
+    gate = {"min_lift_over_floor": None, "max_drop": 0.001}
+    found = _judge(tmp_path / "near", slight, "close", "good", **gate)
+    change = found.overall.change["ndcg@10"]
+    assert change.value == pytest.approx(-0.005) and change.low < change.value < 0 < change.high
+    assert found.blessed and found.reasons[1] == (
+        f"ndcg@10 is 0.1150, 0.0050 below the last blessed model's 0.1200, which may be chance {_interval(change)} "
+        "(asked: at most 0.001 below, but for chance at 95 % confidence)"
+    )
+    assert _judge(tmp_path / "unsure", slight, "close", "good", confidence=0, **gate).blessed is False
+    far = _judge(tmp_path / "far", slight, "far", "good", **gate)
+    assert far.blessed is False and far.overall.change["ndcg@10"].high < 0
+
+
 @pytest.mark.parametrize("method", ["POISSON_BOOTSTRAP", "JACKKNIFE"])
 def test_tfma_intervals_agree_with_ours(tmp_path, method):
     """With one example per user both resample the same things."""
@@ -185,7 +288,8 @@ def test_tfma_intervals_agree_with_ours(tmp_path, method):
     harness.write_examples(data, tmp_path / "examples")
     ours = _judge(tmp_path / "ours", tmp_path / "examples", "good", "worse", slices=("user_frequency",))
     evaluation = spec.EvaluationSpec(cutoffs=(10,), slices=(), confidence_intervals=False)
-    eval_config = config.eval_config(evaluation, spec.GateSpec(), window_spec.NextWindow())
+    # The gate's own intervals are resamples, too.
+    eval_config = config.eval_config(evaluation, spec.GateSpec(confidence=None), window_spec.NextWindow())
     eval_config.options.compute_confidence_intervals.value = True
     eval_config.options.confidence_intervals.method = (
         config_pb2.ConfidenceIntervalOptions.ConfidenceIntervalMethod.Value(method)
@@ -198,6 +302,44 @@ def test_tfma_intervals_agree_with_ours(tmp_path, method):
         assert one.value == pytest.approx(other.value, abs=1e-9)
         # Theirs has 20 resamples without a seed: its width has a standard deviation of a sixth.
         assert 0.5 < (one.high - one.low) / (other.high - other.low) < 2.0
+
+
+def _as_before(eval_config):
+    """The configuration as it was while the gate went by estimates and popularity was the only floor."""
+    (metrics_spec,) = eval_config.metrics_specs
+    settings = json.loads(metrics_spec.metrics[0].config)
+    for name in ("confidence", "floors"):
+        del settings[name]
+    metrics_spec.metrics[0].config = json.dumps(settings)
+    names_before = {
+        "example_count": "example_count",
+        "gate/lift/ndcg@10": "lift/ndcg@10",
+        "gate/ndcg@10": "ndcg@10",
+        "slice/lift/ndcg@10": "gate/lift/ndcg@10",
+        "slice/ndcg@10": "gate/ndcg@10",
+    }
+    thresholds = {old: metrics_spec.per_slice_thresholds[new] for new, old in names_before.items()}
+    kept = {old: type(found).FromString(found.SerializeToString()) for old, found in thresholds.items()}
+    metrics_spec.per_slice_thresholds.clear()
+    for name, found in kept.items():
+        metrics_spec.per_slice_thresholds[name].CopyFrom(found)
+    for name in ("example_count", "lift/ndcg@10"):
+        kept_threshold = metrics_spec.per_slice_thresholds[name].thresholds[0].threshold
+        kept_threshold.value_threshold.lower_bound.value = 0
+    return eval_config
+
+
+def test_evaluations_of_before_are_read_as_they_were_decided(tmp_path, slight):
+    gate = spec.GateSpec(slices=("user_frequency",), max_drop=0.001)
+    eval_config = _as_before(config.eval_config(_EVALUATION, gate, window_spec.NextWindow()))
+    result = harness.evaluate(tmp_path, slight, eval_config, "close", "good")
+    found = verdict.read(result.evaluation_uri, result.blessing_uri)
+    assert found.blessed is False and set(found.overall.floors) == {"popularity"}
+    assert found.reasons[0] == (
+        "ndcg@10 is 0.1150, 0.0050 below the last blessed model's 0.1200 (asked: at most 0.001 below)"
+    )
+    passed = [condition.sentence for condition in found.conditions if condition.outcome == "passed"]
+    assert passed[0] == "ndcg@10 is 0.1150, 0.0150 above popularity's 0.1000 (asked: not below)"
 
 
 def test_reading_what_is_not_there(tmp_path):

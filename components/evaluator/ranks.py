@@ -1,0 +1,286 @@
+"""From ranks to ranking metrics: of each model and floor, their differences, and what the gate sees of these.
+
+A rank is all that a ranking metric of a single relevant item needs, so the report's memory
+does not grow with the catalogue. With rank r, 1 being best:
+
+  HR@K = [r <= K]        NDCG@K = [r <= K] / log2(1 + r)        MRR = 1 / r
+
+(Jarvelin and Kekalainen, TOIS 2002, with one relevant item: the ideal DCG is 1.) With the
+number of candidates as well, the same metrics are given of a sampled ranking: see `sampled`.
+"""
+
+import dataclasses
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+import numpy as np
+import tensorflow_model_analysis as tfma
+
+from components.evaluator import gating, sampled, spec
+from schemas import names
+
+LIFT_PREFIX = "lift/"
+EXAMPLE_COUNT = "example_count"
+# Shares of targets that cannot be recommended, and why.
+UNREACHABLE_PREFIX = "unreachable/"
+UNREACHABLE = {"catalogue": names.NOT_IN_CATALOGUE, "seen": names.LEFT_OUT}
+
+# Output of `evaluate` that is read where the signature has it: a rank beyond it is a target
+# that the model cannot recommend, a miss even if the catalogue has fewer than K items.
+_CATALOGUE_SIZE = "catalogue_size"
+
+
+def metric_values(
+    ranks: np.ndarray,
+    cutoffs: Sequence[int],
+    sampled_negatives: Optional[int] = None,
+    candidates: Optional[np.ndarray] = None,
+) -> np.ndarray:
+    """The base metrics of each example.
+
+    Args:
+      ranks: `[B]`, 1 is best; infinity is a miss at any cutoff.
+      cutoffs: the K's.
+      sampled_negatives: give the sampled metrics, too.
+      candidates: `[B]`, what is ranked in each example, the target included; for the sampled
+        metrics only.
+
+    Returns:
+      float64 `[B, M]`, columns as in `spec.ranking_metrics`.
+
+    Raises:
+      ValueError: if sampled metrics are wanted and `candidates` is missing.
+    """
+    full = _full_values(ranks, cutoffs)
+    if sampled_negatives is None:
+        return full
+    if candidates is None:
+        raise ValueError(f"metrics among {sampled_negatives} negatives need the number of candidates")
+    drawn = sampled.expected_values(ranks, candidates, sampled_negatives, lambda r: _full_values(r, cutoffs))
+    return np.concatenate([full, drawn], axis=1)
+
+
+def _full_values(ranks: np.ndarray, cutoffs: Sequence[int]) -> np.ndarray:
+    ranks = np.asarray(ranks, np.float64)
+    within = ranks[:, None] <= np.asarray(cutoffs, np.float64)[None, :]
+    gain = 1.0 / np.log2(1.0 + ranks)
+    return np.concatenate([within, within * gain[:, None], 1.0 / ranks[:, None]], axis=1)
+
+
+def metric_key(name: str, model_name: str, is_diff: bool = False) -> tfma.metrics.MetricKey:
+    # Without a mark of weighting, as the keys that MetricsSpec.thresholds looks for.
+    return tfma.metrics.MetricKey(name, model_name=model_name, example_weighted=None, is_diff=is_diff)
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """What is taken of a model's answer, in this order: its rank, those of floors, the number of candidates, and
+    why the target is unreachable.
+
+    Attributes:
+      floors: names of `spec.FLOOR_RANKS`; of a baseline none: the candidate's are on the same examples.
+      candidates: whether the number of candidates is wanted.
+    """
+
+    floors: Tuple[str, ...]
+    candidates: bool
+
+    @property
+    def width(self) -> int:
+        """How many values these are."""
+        return 2 + len(self.floors) + self.candidates
+
+    def of(self, outputs: Any) -> List[float]:
+        """The values of one example; ranks are infinite for a target that cannot be recommended.
+
+        Raises:
+          ValueError: if the signature gives something else.
+        """
+        ranked = (names.RANK, *(spec.FLOOR_RANKS[floor] for floor in self.floors))
+        wanted = (*ranked, *((names.CANDIDATES,) if self.candidates else ()))
+        missing = [key for key in wanted if not _has(outputs, key)]
+        if missing:
+            found = sorted(outputs) if isinstance(outputs, dict) else type(outputs).__name__
+            why = " (evaluation.sampled_negatives needs it)" if missing == [names.CANDIDATES] else ""
+            raise ValueError(f"the evaluate signature must give {' and '.join(missing)}{why}, found {found}")
+        limit = _number(outputs, _CATALOGUE_SIZE) if _has(outputs, _CATALOGUE_SIZE) else np.inf
+        values = []
+        for key in ranked:
+            rank = _number(outputs, key)
+            if rank < 1:
+                raise ValueError(f"ranks start at 1, the evaluate signature gave {key} {rank:g}")
+            values.append(rank if rank <= limit else np.inf)
+        if self.candidates:
+            values.append(_number(outputs, names.CANDIDATES))
+        if _has(outputs, names.UNREACHABLE):
+            values.append(_number(outputs, names.UNREACHABLE))
+        else:
+            # Of a model from before this was told.
+            values.append(names.NOT_IN_CATALOGUE if np.isinf(values[0]) else names.REACHABLE)
+        return values
+
+
+def _has(outputs: Any, key: str) -> bool:
+    return isinstance(outputs, dict) and key in outputs
+
+
+def _number(outputs: Any, key: str) -> float:
+    return float(np.asarray(outputs[key]).item())
+
+
+@dataclasses.dataclass(frozen=True)
+class _Block:
+    """Columns of one model: its metrics, those of each floor, its lifts over each, shares of unreachable targets,
+    and its metrics minus the baseline's. All but the first are of the models that are no baseline."""
+
+    own: slice
+    floors: Tuple[slice, ...] = ()
+    lifts: Tuple[slice, ...] = ()
+    unreachable: slice = slice(0, 0)
+    change: slice = slice(0, 0)
+
+
+class Columns:
+    """Which metrics are computed, of which model, and how they come out of the answers.
+
+    Args:
+      model_names: of the models, in the order of an example's answers.
+      baseline: the one that the others are compared with, or None.
+      cutoffs, sampled_negatives: see `metric_values`.
+      floors: of `spec.FLOOR_RANKS`.
+      gate: makes the `gate/` and `slice/` results; None: there are none.
+      intervals: whether all values have an interval, or only what the gate asks for.
+    """
+
+    def __init__(
+        self,
+        model_names: Sequence[str],
+        baseline: Optional[str],
+        cutoffs: Sequence[int],
+        floors: Sequence[str],
+        gate: Optional[gating.Gate],
+        sampled_negatives: Optional[int],
+        intervals: bool,
+    ):
+        self._baseline = baseline if baseline in model_names else None
+        self._compared = tuple(model for model in model_names if model != self._baseline)
+        self._cutoffs, self._floors, self._gate = tuple(cutoffs), tuple(floors), gate
+        self._sampled, self._intervals = sampled_negatives, intervals
+        self._base = spec.ranking_metrics(self._cutoffs, sampled_negatives)
+        self.asked = {
+            model: Asked(self._floors if model in self._compared else (), sampled_negatives is not None)
+            for model in model_names
+        }
+        self.size = 0
+        self._blocks = {model: self._block(model) for model in model_names}
+        # What is a difference of two metrics, for its standard error.
+        self.differences = np.zeros(self.size, bool)
+        for block in self._blocks.values():
+            for part in (*block.lifts, block.change):
+                self.differences[part] = True
+
+    def _take(self, width: int) -> slice:
+        self.size += width
+        return slice(self.size - width, self.size)
+
+    def _block(self, model: str) -> _Block:
+        width = len(self._base)
+        own = self._take(width)
+        if model not in self._compared:
+            return _Block(own)
+        return _Block(
+            own,
+            tuple(self._take(width) for _ in self._floors),
+            tuple(self._take(width) for _ in self._floors),
+            self._take(len(UNREACHABLE)),
+            self._take(width if self._baseline is not None else 0),
+        )
+
+    def all_keys(self) -> List[tfma.metrics.MetricKey]:
+        """Keys of everything that `results` gives."""
+        keys = [metric_key(name, model) for model in self._blocks for name in (*self._base, EXAMPLE_COUNT)]
+        prefixes = [*(f"{floor}/" for floor in self._floors), *([LIFT_PREFIX] if self._floors else ())]
+        for model in self._compared:
+            keys += [metric_key(prefix + name, model) for prefix in prefixes for name in self._base]
+            keys += [metric_key(UNREACHABLE_PREFIX + name, model) for name in UNREACHABLE]
+            if self._baseline is not None:
+                keys += [metric_key(name, model, True) for name in self._base]
+            for prefix in (gating.GATE_PREFIX, gating.SLICE_PREFIX) if self._gate else ():
+                if self._floors:
+                    keys.append(metric_key(prefix + LIFT_PREFIX + self._gate.metric, model))
+                if self._baseline is not None:
+                    keys.append(metric_key(prefix + self._gate.metric, model, True))
+        return keys
+
+    def values(self, answers: np.ndarray) -> np.ndarray:
+        """What `asked` gives of each model, side by side, `[B, ...]`, to the values of each example, `[B, size]`."""
+        found = np.empty([len(answers), self.size])
+        ends = np.cumsum([asked.width for asked in self.asked.values()])
+        for (model, block), part in zip(self._blocks.items(), np.split(answers, ends[:-1], axis=1)):
+            candidates = None if self._sampled is None else part[:, -2]
+            for number, columns in enumerate((block.own, *block.floors)):
+                found[:, columns] = metric_values(part[:, number], self._cutoffs, self._sampled, candidates)
+            for floor, lift in zip(block.floors, block.lifts):
+                found[:, lift] = found[:, block.own] - found[:, floor]
+            if model in self._compared:
+                found[:, block.unreachable] = part[:, -1:] == list(UNREACHABLE.values())
+        if self._baseline is not None:
+            for model in self._compared:
+                block = self._blocks[model]
+                found[:, block.change] = found[:, block.own] - found[:, self._blocks[self._baseline].own]
+        return found
+
+    def results(
+        self, count: int, means: np.ndarray, errors: np.ndarray, freedom: int
+    ) -> Dict[tfma.metrics.MetricKey, Any]:
+        """What is given of a slice: numbers or, where there is an interval, TFMA's values with one.
+
+        Args:
+          count: of the examples.
+          means, errors: `[size]`, of `values`, and their standard errors.
+          freedom: degrees of freedom of these; 0 if there are none.
+        """
+        result: Dict[tfma.metrics.MetricKey, Any] = {}
+
+        def put(name: str, column: int, model: str, is_diff: bool = False, always: bool = False) -> Any:
+            value = gating.Difference(float(means[column]), float(errors[column]), freedom)
+            result[metric_key(name, model, is_diff)] = (
+                tfma.types.ValueWithTDistribution(*value, value.value)
+                if freedom and (self._intervals or always)
+                else value.value
+            )
+            return value
+
+        for model, block in self._blocks.items():
+            result[metric_key(EXAMPLE_COUNT, model)] = float(count)
+            for number, name in enumerate(self._base):
+                put(name, block.own.start + number, model)
+                gated = self._gate is not None and name == self._gate.metric
+                for floor, columns in zip(self._floors, block.floors):
+                    put(f"{floor}/{name}", columns.start + number, model)
+                if block.lifts:
+                    best = int(np.argmax([means[columns.start + number] for columns in block.floors]))
+                    lift = put(LIFT_PREFIX + name, block.lifts[best].start + number, model, always=gated)
+                    if gated:
+                        self._add_lift(result, model, lift, count, means[block.own.start + number])
+                if model in self._compared and self._baseline is not None:
+                    change = put(name, block.change.start + number, model, True, always=gated)
+                    if gated:
+                        self._add_drop(result, model, change, count)
+            if model in self._compared:
+                for number, name in enumerate(UNREACHABLE):
+                    put(UNREACHABLE_PREFIX + name, block.unreachable.start + number, model)
+        return result
+
+    def _add_lift(
+        self, result: Dict[Any, Any], model: str, lift: gating.Difference, count: int, reached: float
+    ) -> None:
+        name, decides = LIFT_PREFIX + self._gate.metric, count >= self._gate.min_examples
+        # Without a single hit there is nothing that could be above a floor.
+        shown = self._gate.lift(lift) if reached > 0 else np.nan
+        result[metric_key(gating.GATE_PREFIX + name, model)] = shown
+        result[metric_key(gating.SLICE_PREFIX + name, model)] = self._gate.slice_lift(lift, decides)
+
+    def _add_drop(self, result: Dict[Any, Any], model: str, change: gating.Difference, count: int) -> None:
+        name, decides = self._gate.metric, count >= self._gate.min_examples
+        result[metric_key(gating.GATE_PREFIX + name, model, True)] = self._gate.drop(change)
+        result[metric_key(gating.SLICE_PREFIX + name, model, True)] = self._gate.slice_drop(change, decides)
