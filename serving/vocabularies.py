@@ -19,6 +19,8 @@ _OF_EVENTS = {
     names.BEHAVIOR: names.BEHAVIOR_INDEX,
     names.SCENE: names.SCENE_INDEX,
 }
+# Of exposures a feature's index has its name; but the items of the history, which are no feature by themselves.
+_OF_EXPOSURES = {names.HISTORY_ITEM_ID: "history_item"}
 # Any time: it decides no vocabulary's index.
 _TIME = 1_600_000_000_000
 
@@ -101,7 +103,8 @@ def unknown(given: Values, outputs: Mapping[str, np.ndarray], of_exposures: bool
     """The values of `examples(given)` whose index in the answer is OOV_INDEX, by the name of the feature."""
     found = {}
     for name, values in given.items():
-        index = outputs.get(name + names.INDEX_SUFFIX if of_exposures else _OF_EVENTS[name])
+        of_exposure = _OF_EXPOSURES.get(name, name) + names.INDEX_SUFFIX
+        index = outputs.get(of_exposure if of_exposures else _OF_EVENTS[name])
         if index is None:
             continue
         # A row has one value, and padding.
