@@ -83,7 +83,7 @@ def test_times_of_another_unit_are_refused(predict, tmp_path, unit, times):
     assert f"history 0, event 1: timestamp {times[0]}" in said and unit in said
 
 
-@pytest.mark.parametrize("odd, words", [(0, "1970-01-01"), (NOW + 10**10, "after")])
+@pytest.mark.parametrize("odd, words", [(0, "1970-01-01"), (NOW + 10**10, "after")], ids=["zero", "future"])
 def test_times_that_no_log_has_are_warned_of(predict, tmp_path, odd, words):
     (tmp_path / "h.jsonl").write_text(json.dumps([{**HISTORY[0], "timestamp": odd}]) + "\n")
     code, printed, said = predict("--history", str(tmp_path / "h.jsonl"))
