@@ -3,7 +3,7 @@
 import collections
 import dataclasses
 import json
-from typing import Any, Counter, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Counter, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 import pyarrow as pa
@@ -39,8 +39,8 @@ def _guess_times(path: str, column: pa.ChunkedArray, name: str) -> Dict[str, str
     found = time_kinds.recognise(column)
     if found.choices:
         raise errors.InputError(
-            f"{path}: column {name!r} has {found.why}; day and month can be either, so say it with --set: "
-            f"{' or '.join(found.lines())}"
+            f"{path}: column {name!r} has {found.why}: "
+            + " or ".join(f"--set '{key}={value}'" for choice in found.choices for key, value in _dotted(choice))
         )
     if not found.settings and not found.why:
         raise errors.InputError(
@@ -48,6 +48,11 @@ def _guess_times(path: str, column: pa.ChunkedArray, name: str) -> Dict[str, str
             f"column (--columns timestamp=COLUMN), or how its times are written (--set log.timestamp_format=...)"
         )
     return found.settings
+
+
+def _dotted(settings: Dict[str, str]) -> Iterator[Tuple[str, str]]:
+    for key, value in settings.items():
+        yield f"log.{key}", value
 
 
 def describe(path: str, settings: Optional[Dict[str, Any]] = None) -> Dict[str, Any]:
@@ -272,16 +277,21 @@ def _sample_of_json(path: str, log: spec.LogSpec) -> pa.Table:
     if not rows:
         raise errors.InputError(f"{path}: no JSON object in its first lines")
     header = dict.fromkeys(key for row in rows for key in row)
-    plain = {key: [row.get(key) for row in rows] for key in header}
-    # Lists and objects play no role.
-    return pa.table(
-        {
-            key: pa.array(
-                [None if v is None else v if isinstance(v, str) else json.dumps(v) for v in values], pa.string()
-            )
-            for key, values in plain.items()
-            if not any(isinstance(v, (list, dict)) for v in values)
-        }
+    return pa.table({key: _json_column([row.get(key) for row in rows]) for key in header})
+
+
+def _json_column(values: List[Any]) -> pa.Array:
+    """Values of a key as text; as a struct, which plays no role, where most are lists or objects."""
+    nested = sum(isinstance(value, (list, dict)) for value in values)
+    if 2 * nested > sum(value is not None for value in values):
+        return pa.nulls(len(values), pa.struct([]))
+    # A list or an object among plain values makes a bad row, not another column.
+    return pa.array(
+        [
+            None if isinstance(v, (list, dict, type(None))) else v if isinstance(v, str) else json.dumps(v)
+            for v in values
+        ],
+        pa.string(),
     )
 
 

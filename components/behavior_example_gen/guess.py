@@ -131,9 +131,13 @@ def roles(path: str, header: Sequence[str], found: Dict[str, Column], given: Dic
             others = [found[c] for c in header if c in found and c not in chosen.values()]
             shown = "; ".join(map(str, [c for c in others if not c.is_constant] or others))
             so_far = "".join(f", {r}: {c!r}" for r, c in chosen.items() if r in NEEDED)
+            nested = [c for c in header if c not in found]
+            why = f" ({', '.join(nested)}: lists or objects, of which none can be)" if nested else ""
+            advice = f"Name it: --columns {role}=COLUMN, where COLUMN may be {shown}"
+            if not shown:
+                advice = "A log has one event per row, with a user, an item and a time"
             raise errors.InputError(
-                f"{path}: no column looks like {role} among {', '.join(header)}{so_far}. Name it: --columns "
-                f"{role}=COLUMN, where COLUMN may be {shown or 'none of these: each has a role already'}"
+                f"{path}: no column looks like {role} among {', '.join(header)}{why}{so_far}. {advice}"
             )
     return chosen
 

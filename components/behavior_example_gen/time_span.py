@@ -45,12 +45,21 @@ class TimeHistogram:
         shift = max(p.shift for p in parts)
         bins = np.concatenate([p.bins >> (shift - p.shift) for p in parts])
         counts = np.concatenate([p.counts for p in parts])
-        return cls(*_summed(bins, counts), shift)._narrowed()
+        # Stable, which merges runs that are sorted already.
+        order = np.argsort(bins, kind="stable")
+        return cls(*_summed(bins[order], counts[order]), shift)._narrowed()
 
     def _narrowed(self) -> "TimeHistogram":
-        while len(self.bins) > _HISTOGRAM_BINS:
-            self.bins, self.counts = _summed(self.bins >> 1, self.counts)
-            self.shift += 1
+        """With bins as wide as it takes for there to be few enough."""
+        if len(self.bins) <= _HISTOGRAM_BINS:
+            return self
+        # Neighbours share a bin once all bits in which they differ are shifted out.
+        differ = self.bins[1:] ^ self.bins[:-1]
+        bits = np.where(differ < 0, 64, np.frexp(differ.astype(np.float64))[1])
+        left = 1 + len(bits) - np.cumsum(np.bincount(bits, minlength=65))
+        by = int(np.argmax(left <= _HISTOGRAM_BINS))
+        self.bins, self.counts = _summed(self.bins >> by, self.counts)
+        self.shift += by
         return self
 
     def quantile(self, share: float) -> int:
@@ -78,5 +87,8 @@ class TimeHistogram:
 
 
 def _summed(bins: np.ndarray, counts: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-    distinct, inverse = np.unique(bins, return_inverse=True)
-    return distinct, np.bincount(inverse, counts, minlength=len(distinct)).astype(np.int64)
+    """The counts of equal bins added up; `bins` are sorted."""
+    if not len(bins):
+        return bins, counts
+    starts = np.concatenate([[0], np.flatnonzero(bins[1:] != bins[:-1]) + 1])
+    return bins[starts], np.add.reduceat(counts, starts)

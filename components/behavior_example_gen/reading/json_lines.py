@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.json
 
 from components.behavior_example_gen import spec
-from components.behavior_example_gen.reading import blocks, columns, files
+from components.behavior_example_gen.reading import blocks, columns, files, utf8
 from components.behavior_example_gen.reading import text as text_lib
 from components.behavior_example_gen.reading import values as values_lib
 from schemas import names
@@ -28,18 +28,16 @@ _SAMPLE_BYTES = 1 << 16
 # this long may have as many.
 _MOST_BRACKETS, _LONG_LINE = 1000, 8192
 _EXACT_FLOAT = 2.0**53
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # What no block of JSON lines can be without; other keys may be left out where there is no value.
 _ALWAYS = (names.USER_ID, names.ITEM_ID, names.TIMESTAMP)
 
 
 def header(path: str, log: spec.LogSpec) -> List[str]:
     """The keys of the first lines; empty for a file without any."""
-    del log  # of other formats
     # Of all lines, since one may leave out what it has no value of.
     found: Dict[str, None] = {}
-    with files.open_file(path) as stream:
-        for line in stream.read(_HEADER_BYTES).removeprefix(_BYTE_ORDER_MARK).split(b"\n"):
+    with utf8.open_text(path, log) as stream:
+        for line in stream.read(_HEADER_BYTES).split(b"\n"):
             try:
                 record = json.loads(line)
             except (ValueError, RecursionError):
@@ -56,7 +54,7 @@ def read(source: files.Source, log: spec.LogSpec) -> blocks.Pieces:
       errors.InputError: if a column that each event has is missing from the first block.
     """
     reader, row = _Reader(source, log), 1
-    with files.open_file(source.path) as stream:
+    with utf8.open_text(source.path, log) as stream:
         rest = b""
         while True:
             data = stream.read(_BLOCK_BYTES)
@@ -69,8 +67,6 @@ def read(source: files.Source, log: spec.LogSpec) -> blocks.Pieces:
                     rest = text
                     continue
                 text, rest = text[:cut], text[cut:]
-            if row == 1:
-                text = text.removeprefix(_BYTE_ORDER_MARK)
             yield from reader.pieces(text, row)
             if row == 1 and reader.found:
                 columns.check(list(reader.found), log, source.path, _ALWAYS)

@@ -129,9 +129,11 @@ class _Piece:
     def _id(self, feature: str, found: text.Texts) -> None:
         ids, column = found.values, self.columns[feature]
         nothing = ~ids.is_valid().to_numpy(zero_copy_only=False)
-        nothing |= text.is_in(ids, self._log.missing.of_column(feature, everywhere_only=True))
+        said = text.is_in(ids, self._log.missing.of_column(feature))
+        if said.any():
+            nothing |= text.is_in(ids, self._log.missing.of_column(feature, everywhere_only=True))
+            said &= ~nothing
         self.reasons.mark(nothing, f"missing {feature} (column {column!r})")
-        said = text.is_in(ids, self._log.missing.of_column(feature)) & ~nothing
         if said.any():
             for word in pc.unique(ids.filter(pa.array(said))):
                 self.reasons.mark(
@@ -148,8 +150,9 @@ class _Piece:
             length > self._log.max_id_bytes, f"{feature} longer than {self._log.max_id_bytes} bytes"
         )
         # Vocabulary files hold one value per line.
-        broken = pc.match_substring_regex(ids, r"[\r\n]").fill_null(False).to_numpy(zero_copy_only=False)
-        self.reasons.mark(broken, f"line break in {feature}")
+        if text.holds(ids, "\r\n"):
+            broken = pc.match_substring_regex(ids, r"[\r\n]").fill_null(False)
+            self.reasons.mark(broken.to_numpy(zero_copy_only=False), f"line break in {feature}")
         self.arrays[feature] = ids
 
     def _note(self, feature: str, found: text.Texts) -> None:

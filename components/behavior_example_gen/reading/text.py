@@ -117,6 +117,12 @@ def is_in(array: pa.Array, words: Tuple[str, ...]) -> np.ndarray:
     )
 
 
+def holds(array: pa.Array, characters: str) -> bool:
+    """Whether any of the ASCII characters is in any of the binary values."""
+    data = _bytes(array)
+    return any(bool((data == ord(character)).any()) for character in characters)
+
+
 def without(array: pa.Array, mask: np.ndarray) -> pa.Array:
     """An array with nothing where the mask says so."""
     return pc.if_else(pa.array(mask), pa.scalar(None, array.type), array) if mask.any() else array
@@ -171,8 +177,7 @@ def _of_texts(array: pa.Array) -> Texts:
     quoted = int((_QUOTE[first] & (first == last) & (sizes > 1)).sum())
     found = Texts(without(array, sizes == 0), np.zeros(len(array), bool), trimmed, quoted=quoted)
     # A text with an exponent has a point or a plus.
-    data = _bytes(array)
-    if (data == ord(".")).any() or (data == ord("+")).any():
+    if holds(array, ".+"):
         _read_floats(found)
     return found
 

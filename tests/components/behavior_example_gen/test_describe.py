@@ -2,10 +2,12 @@
 
 import datetime
 import json
+import os
 
 import pytest
 
-from components.behavior_example_gen import describe
+from components.behavior_example_gen import describe, readers, spec
+from components.behavior_example_gen.reading import files
 from pipeline import config, describing, suggest
 from schemas import errors
 
@@ -171,3 +173,39 @@ def test_a_folder_of_spark(tmp_path):
     for path in (folder, f"{folder}/"):
         found, experiment = suggested(tmp_path, path)
         assert found["events"] == 400 and experiment.name == "events"
+
+
+def test_files_that_are_found_and_those_that_are_not(tmp_path):
+    """By describe and by a run alike, which ask one function."""
+
+    def of(path):
+        log = spec.LogSpec(path=str(path))
+        by_run = [source.path for source in readers.find_sources([str(path)], log)]
+        assert by_run == files.find([str(path)])
+        return [os.path.basename(found) for found in by_run]
+
+    text = "user_id,item_id,timestamp\nu,i,1600000000\n"
+    (tmp_path / "log[1].csv").write_text(text)
+    assert of(tmp_path / "log[1].csv") == ["log[1].csv"]
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(errors.InputError, match=r"^log.path: no file matches .*nothing$"):
+        of(tmp_path / "nothing")
+    (tmp_path / "mixed").mkdir()
+    (tmp_path / "mixed" / "a.csv").write_text(text)
+    (tmp_path / "mixed" / "b.tsv").write_text(text)
+    with pytest.raises(errors.InputError, match=r"files of several formats \(csv: a.csv; tsv: b.tsv\)"):
+        of(tmp_path / "mixed")
+    with pytest.raises(errors.InputError, match="files of several formats"):
+        describe.describe(str(tmp_path / "mixed"))
+
+
+def test_one_nested_value_is_a_bad_row_and_a_column_of_them_is_told(tmp_path):
+    rows = [{"user_id": n % 5, "item_id": f"i{n % 7}", "timestamp": 1_600_000_000 + n} for n in range(60)]
+    rows[3]["user_id"], rows[5]["item_id"] = {"id": 7}, [1, 2]
+    path = tmp_path / "log.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = describe.describe(str(path))
+    assert (found["users"], found["items"], found["rejected"]) == (5, 7, 2)
+    path.write_text("".join(json.dumps({"session": n, "events": [rows[n]]}) + "\n" for n in range(60)))
+    with pytest.raises(errors.InputError, match=r"events: lists or objects.*A log has one event per row"):
+        describe.describe(str(path))

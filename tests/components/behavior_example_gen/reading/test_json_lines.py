@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from components.behavior_example_gen import readers, spec
 from components.behavior_example_gen.reading import json_lines
 from schemas import errors
 from tests.components.behavior_example_gen.reading import harness
@@ -175,6 +176,18 @@ def test_both_ways_give_the_same(tmp_path, monkeypatch):
             for mine, other in zip(found, expected):
                 assert mine == other, lines
     assert ways == {True, False}
+
+
+@pytest.mark.parametrize("encoding, marked", [("utf-16", True), ("utf-16-le", False), ("cp1252", False)])
+def test_encodings(tmp_path, encoding, marked):
+    """As of separated values: a mark tells the encoding, else `log.encoding` does."""
+    path = tmp_path / "log.jsonl"
+    lines = [f'{{"user_id": "{user}", "item_id": "é", "timestamp": {1000 + user}}}' for user in range(9)]
+    path.write_bytes("\n".join(lines).encode(encoding))
+    settings = {} if marked else {"encoding": encoding}
+    rows, rejects, _ = harness.read(path, **settings)
+    assert harness.ids(rows) == [(str(user), "é") for user in range(9)] and not rejects
+    assert readers.header(str(path), spec.LogSpec(path=str(path), **settings)) == ["user_id", "item_id", "timestamp"]
 
 
 def test_a_key_that_no_line_has_is_a_missing_column(tmp_path):
