@@ -19,6 +19,9 @@ _SAVED_MODEL = "saved_model.pb"
 # Serving has the same numbers.
 _RETRIES = 5
 _RETRY_SECONDS = 60.0
+# How long a version is kept that has been replaced. To free one takes a while, and would else be done by the last
+# request that uses it, before its answer.
+_KEPT_SECONDS = 30.0
 
 _Files = List[Tuple[str, int, int]]
 
@@ -51,6 +54,8 @@ class ModelStore:
         self._base, self._poll_seconds = base, poll_seconds
         self._model: Optional[LoadedModel] = None
         self._broken: Dict[int, _Broken] = {}
+        # What was replaced, and when.
+        self._replaced: List[Tuple[float, LoadedModel]] = []
         # What was said last of the folder itself, so that a look every second is no line every second.
         self._said = ""
         self._looking = threading.Lock()
@@ -89,6 +94,8 @@ class ModelStore:
           OSError, tf.errors.OpError: if the folder cannot be read.
         """
         with self._looking:
+            kept_since = time.monotonic() - _KEPT_SECONDS
+            self._replaced = [(at, model) for at, model in self._replaced if at > kept_since]
             there = self._versions()
             for gone in set(self._broken) - set(there):
                 del self._broken[gone]
@@ -122,6 +129,8 @@ class ModelStore:
             self._broken[version] = _Broken(files, reason, tries, time.monotonic())
             return False
         self._broken.pop(version, None)
+        if self._model is not None:
+            self._replaced.append((time.monotonic(), self._model))
         self._model = model
         _LOG.info("version %d loaded from %s", version, path)
         return True

@@ -162,15 +162,10 @@ def test_mutated_messages_are_survived(channel, ask):
     for _ in range(MUTATIONS):
         data = mutated(rng, message)
         try:
-            predict_pb2.PredictRequest.FromString(data)
-            parsed = True
-        except Exception:  # noqa: BLE001  protobuf's own, by its implementation
-            parsed = False
-        try:
             send(data, timeout=60)
         except grpc.RpcError as error:
             codes.add(error.code().name)
-            assert not parsed or error.code().name in BLAMED, (data, error.code(), error.details())
+            assert error.code().name in BLAMED, (data, error.code(), error.details())
     assert "INVALID_ARGUMENT" in codes and ask(good()) == ("OK", "")
 
 
