@@ -226,7 +226,8 @@ def _asks_nobody(page):
 def test_a_run_that_did_not_pass_the_gate(tmp_path, evaluations):
     page = _read(_run(tmp_path, evaluations["random"]))
     assert "Not pushed The model did not pass the gate" in page.sections["verdict"]
-    assert re.search(r"ndcg@10 is 0\.\d{4}, 0\.\d{4} below popularity's", page.sections["verdict"])
+    why = r"ndcg@10 is 0\.0000, without a single hit: no lift over popularity's 0\.\d{4} \(asked: above with 95 % confidence\)"
+    assert re.search(why, page.sections["verdict"])
     assert "The model is not blessed." in page.sections["gate"]
     assert "no blessed model to compare it with" in page.sections["gate"]
     assert page.sections["gate"].count("failed") >= 1

@@ -100,7 +100,7 @@ def test_a_difference_of_few_windows_is_a_warning(tmp_path, caplog):
     ]
     assert message.startswith(
         "anomaly of feature 'target_behavior' (eval against train): differs by more than validation.max_skew (0.2), "
-        "which may be chance: 'buy' has 42.9% in eval and 20.0% in train, 0.23 apart (of 14 and 200 windows"
+        "which may be chance: 'view' has 57.1% in eval and 80.0% in train, 0.23 apart (of 14 and 200 windows"
     )
     for number, off in enumerate((0, None)):
         with pytest.raises(errors.InputError, match=r"\(eval against train\): .*0.23 apart$"):
