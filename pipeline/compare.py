@@ -171,7 +171,10 @@ def _trained(folder: str) -> Trained:
     point = os.path.join(folder, POINT)
     if os.path.exists(point):
         with open(point, encoding="utf-8") as stream:
-            uris = json.load(stream)
+            try:
+                uris = json.load(stream)
+            except ValueError as error:
+                raise errors.InputError(f"{point}: damaged: not JSON ({error})") from error
     else:
         made = {c.id: c.outputs for c in lineage.components(folder, {})}
         wanted = {"model": ("Trainer", "Model"), "examples": ("BehaviorExampleGen", "Examples")}

@@ -15,7 +15,7 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2
 
 from components.evaluator import spec as evaluator_spec
 from pipeline import lineage
-from schemas import names
+from schemas import errors, names
 from schemas import text as text_lib
 
 FILE = "report.html"
@@ -564,7 +564,12 @@ def _text(path: str) -> Optional[str]:
 
 def _json(path: str) -> Optional[Any]:
     text = _text(path)
-    return None if text is None else json.loads(text)
+    try:
+        return None if text is None else json.loads(text)
+    except ValueError as error:
+        raise errors.InputError(
+            f"{path}: damaged: not JSON ({error}); the same run again makes it anew"
+        ) from error
 
 
 def _files(folder: str, name: str) -> List[str]:

@@ -6,6 +6,7 @@ import os
 import re
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
+from google.protobuf import message
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 from tfx.components.statistics_gen import stats_artifact_utils
 from tfx.dsl.components.base import base_executor
@@ -88,17 +89,22 @@ class _Accepted:
         return os.path.join(self._root, f"span-{span}.pb")
 
     def before(self, span: int) -> Optional[Tuple[int, statistics_pb2.DatasetFeatureStatisticsList]]:
-        """The newest span before `span`, and its statistics; None where there is none."""
+        """The newest span before `span` whose statistics can be read, and these; None where there is none."""
         listed = fileio.listdir(self._root) if fileio.exists(self._root) else []
         spans = [
             int(match[1]) for match in (re.fullmatch(r"span-(\d+)\.pb", name) for name in listed) if match
         ]
-        earlier = [found for found in spans if found < span]
-        if not earlier:
-            return None
-        newest = max(earlier)
-        read = statistics_pb2.DatasetFeatureStatisticsList.FromString(_read_bytes(self._path(newest)))
-        return newest, read
+        for earlier in sorted((found for found in spans if found < span), reverse=True):
+            path = self._path(earlier)
+            try:
+                read = statistics_pb2.DatasetFeatureStatisticsList.FromString(_read_bytes(path))
+            except message.DecodeError:
+                read = None
+            # An empty file is a message, too.
+            if read is not None and read.datasets:
+                return earlier, read
+            _PROGRESS.warning("%s is damaged: the span before it is compared with, if there is one", path)
+        return None
 
     def add(self, span: int, train: statistics_pb2.DatasetFeatureStatisticsList) -> None:
         """Keeps those of a span, whole or not at all."""

@@ -12,6 +12,7 @@ from components.behavior_example_gen import spec as window_spec
 from components.evaluator import config, spec
 from pipeline import report
 from pipeline.runners import local
+from schemas import errors
 from tests.components.evaluator import harness
 from tests.pipeline import recorded_run
 
@@ -299,6 +300,9 @@ def test_an_empty_folder_and_no_folder(tmp_path):
     assert "Nothing has run yet" in page.sections["verdict"]
     with pytest.raises(FileNotFoundError, match="no run at .*missing"):
         report.build(str(tmp_path / "missing"))
+    (tmp_path / local.RUN).write_text('{"experiment": ')
+    with pytest.raises(errors.InputError, match="run.json: damaged: not JSON .*the same run again"):
+        report.build(str(tmp_path))
 
 
 @pytest.mark.parametrize(

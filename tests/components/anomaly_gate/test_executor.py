@@ -125,3 +125,9 @@ def test_drift_between_spans_stops_however_often_it_is_tried(tmp_path):
     changed = {split: frame(0.55) for split in names.SPLITS}
     assert "train-of-span-7-against-span-6" in run(tmp_path / "6", changed, 7, accepted)
     assert sorted(path.name for path in accepted.iterdir()) == ["span-4.pb", "span-6.pb", "span-7.pb"]
+    # What is damaged is said, and the span before it is compared with.
+    kept = (accepted / "span-7.pb").read_bytes()
+    for attempt, damaged in (("7", b""), ("8", kept[:-9])):
+        (accepted / "span-7.pb").write_bytes(damaged)
+        assert "train-of-span-8-against-span-6" in run(tmp_path / attempt, changed, 8, accepted)
+        (accepted / "span-8.pb").unlink()
