@@ -88,6 +88,20 @@ def _when_a_trial_is_kept() -> None:
     tf.io.gfile.rename = rename_and_die
 
 
+def _when_an_epoch_of_the_trainer_is_kept() -> None:
+    """Dies once an epoch's checkpoint is written; those of the Tuner's trials, which are of a search, do not count."""
+    from trainer.loops import fit
+
+    save = fit.Loop._save
+
+    def save_and_die(self: Any) -> None:
+        save(self)
+        if "/search-" not in self._folder:
+            _die()
+
+    fit.Loop._save = save_and_die
+
+
 def _arm(point: str, run_dir: pathlib.Path) -> None:
     """Has this process kill itself at a point."""
     from tfx.orchestration.portable import resolver_node_handler
@@ -95,12 +109,11 @@ def _arm(point: str, run_dir: pathlib.Path) -> None:
     from components.infra_validator import executor as infra_validator
     from components.pusher import executor as pusher
     from serving import export
-    from trainer.loops import fit
 
     special: dict[str, Callable[[], None]] = {
         "LatestBlessedModel": lambda: _before(resolver_node_handler.ResolverNodeHandler, "run"),
         "Tuner: a trial is done": _when_a_trial_is_kept,
-        "Trainer: an epoch is done": lambda: _after(fit.Loop, "_save"),
+        "Trainer: an epoch is done": _when_an_epoch_of_the_trainer_is_kept,
         "Trainer: the model is trained": lambda: _before(export, "export_model"),
         "ServerValidator: the server is up": lambda: _before(infra_validator, "_ask"),
         "Pusher: the version is not in place": lambda: _before(pusher, "_sync"),
