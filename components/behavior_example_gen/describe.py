@@ -3,7 +3,7 @@
 import collections
 import dataclasses
 import json
-from typing import Any, Counter, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Counter, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 import pyarrow as pa
@@ -40,7 +40,7 @@ def _guess_times(path: str, column: pa.ChunkedArray, name: str) -> Dict[str, str
     if found.choices:
         raise errors.InputError(
             f"{path}: column {name!r} has {found.why}: "
-            + " or ".join(f"--set '{key}={value}'" for choice in found.choices for key, value in _dotted(choice))
+            + " or ".join(f"--set 'log.{key}={value}'" for choice in found.choices for key, value in choice.items())
         )
     if not found.settings and not found.why:
         raise errors.InputError(
@@ -48,11 +48,6 @@ def _guess_times(path: str, column: pa.ChunkedArray, name: str) -> Dict[str, str
             f"column (--columns timestamp=COLUMN), or how its times are written (--set log.timestamp_format=...)"
         )
     return found.settings
-
-
-def _dotted(settings: Dict[str, str]) -> Iterator[Tuple[str, str]]:
-    for key, value in settings.items():
-        yield f"log.{key}", value
 
 
 def describe(path: str, settings: Optional[Dict[str, Any]] = None) -> Dict[str, Any]:
