@@ -25,6 +25,23 @@ def pytest_configure(config):
         )
 
 
+@pytest.hookimpl(hookwrapper=True)
+def pytest_report_to_serializable():
+    """Half a character of a hostile text in what a test shows, or in its log, would end xdist's worker."""
+    outcome = yield
+    outcome.force_result(_sendable(outcome.get_result()))
+
+
+def _sendable(value):
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(value, dict):
+        return {_sendable(key): _sendable(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_sendable, value))
+    return value
+
+
 _KEYS = itertools.count(100_000, 100_000)
 _SHARED_DATA = pathlib.Path(__file__).resolve().parents[2] / "shared" / "data"
 
