@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from typing import Any, Dict
+from typing import Any
 
 # Before TensorFlow is imported in a measuring process.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -27,7 +27,7 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 _LENGTH = 50
 _BATCH = 128
 _SEEN = 200
-_LOSSES: Dict[str, Dict[str, Any]] = {
+_LOSSES: dict[str, dict[str, Any]] = {
     "sampled_softmax": {"name": "sampled_softmax", "negatives": 256},
     "sampled_softmax, shared": {"name": "sampled_softmax", "negatives": 256, "shared_negatives": True},
     "sampled_softmax, popularity": {
@@ -63,8 +63,8 @@ class _Phases:
     """
 
     def __init__(self) -> None:
-        self.peak_mb: Dict[str, int] = {}
-        self.above_mb: Dict[str, int] = {}
+        self.peak_mb: dict[str, int] = {}
+        self.above_mb: dict[str, int] = {}
         self._begun = 0.0
 
     def ends(self, name: str) -> None:
@@ -79,7 +79,7 @@ class _Phases:
         self._begun = _status("VmRSS")
 
 
-def measure(items: int, loss: str, batches: int, windows: int) -> Dict[str, Any]:
+def measure(items: int, loss: str, batches: int, windows: int) -> dict[str, Any]:
     """Trains and ranks in this process."""
     import numpy as np
     import tensorflow as tf
@@ -99,7 +99,7 @@ def measure(items: int, loss: str, batches: int, windows: int) -> Dict[str, Any]
         return (items * rng.random(shape) ** 2).astype(np.int64)
 
     def blocks(count: int, evaluation: bool = False) -> tf.data.Dataset:
-        features: Dict[str, Any] = {
+        features: dict[str, Any] = {
             names.ITEM_INDEX: drawn(count, _LENGTH) + names.FIRST_INDEX,
             names.TARGET_ITEM_INDEX: drawn(count) + names.FIRST_INDEX,
         }
@@ -124,7 +124,7 @@ def measure(items: int, loss: str, batches: int, windows: int) -> Dict[str, Any]
     class Evaluation(ranking.FullRanking):
         """Whose memory is told apart from that of the training before it."""
 
-        def evaluate(self) -> Dict[str, float]:
+        def evaluate(self) -> dict[str, float]:
             phases.ends("training")
             found = super().evaluate()
             phases.ends("evaluation")
@@ -149,7 +149,7 @@ def measure(items: int, loss: str, batches: int, windows: int) -> Dict[str, Any]
         phases.ends("variables")
         last = loop.run()["epochs"][-1]
         phases.ends("best weights")
-    found: Dict[str, Any] = {
+    found: dict[str, Any] = {
         "targets_per_s": round(last["targets_per_s"]),
         "users_ranked_per_s": round(windows / last["evaluation_seconds"]),
     }
@@ -172,7 +172,7 @@ def measure(items: int, loss: str, batches: int, windows: int) -> Dict[str, Any]
     return {**found, "peak_mb": phases.peak_mb, "above_mb": phases.above_mb}
 
 
-def _process(items: int, loss: str, batches: int, windows: int) -> Dict[str, Any]:
+def _process(items: int, loss: str, batches: int, windows: int) -> dict[str, Any]:
     command = [sys.executable, "-m", "benchmarks.catalogue", "--measure"]
     command += [str(items), loss, str(batches), str(windows)]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True)
@@ -196,7 +196,7 @@ def main() -> None:
     sizes = options.items or ([20_000, 100_000] if options.quick else [100_000, 1_000_000])
     losses = options.losses or (["bce"] if options.quick else list(_LOSSES))
     batches, windows = (4, 512) if options.quick else (8, 1024)
-    found: Dict[str, Dict[str, Any]] = {}
+    found: dict[str, dict[str, Any]] = {}
     for items in sizes:
         # The first loss with each size, the others with the largest.
         for loss in losses if items == max(sizes) else losses[:1]:
@@ -216,12 +216,12 @@ def main() -> None:
     print(json.dumps(result))
 
 
-def _ranking(figures: Dict[str, Any]) -> Dict[str, int]:
+def _ranking(figures: dict[str, Any]) -> dict[str, int]:
     phases = figures["above_mb"].items()
     return {name: value for name, value in phases if name.split()[0] in ("evaluation", "rank", "recommend")}
 
 
-def _print(title: str, figures: Dict[str, Any]) -> None:
+def _print(title: str, figures: dict[str, Any]) -> None:
     print(
         f"{title}: {figures['targets_per_s']:,} targets/s, {figures['users_ranked_per_s']:,} users ranked/s"
     )

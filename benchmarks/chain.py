@@ -18,7 +18,8 @@ import json
 import os
 import tempfile
 import time
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -49,7 +50,7 @@ _COLUMNS = {
 _COMMON = {"dim": 8, "dropout": 0.0}
 _EXPERTS = {**_COMMON, "expert": (64,), "tower": (32,)}
 _TOWERS = {**_COMMON, "tower": (64, 32)}
-MODELS: Dict[str, Dict[str, Any]] = {
+MODELS: dict[str, dict[str, Any]] = {
     "mlp": {"name": "mlp", **_TOWERS},
     "omoe": {"name": "omoe", "experts": 4, **_EXPERTS},
     "mmoe": {"name": "mmoe", "experts": 4, **_EXPERTS},
@@ -63,7 +64,7 @@ MODELS: Dict[str, Dict[str, Any]] = {
 _QUICK_MODELS = ("aitm", "aitm calibrator=0")
 
 
-def draw(rows: int, seed: int = 0) -> Tuple[pd.DataFrame, np.ndarray]:
+def draw(rows: int, seed: int = 0) -> tuple[pd.DataFrame, np.ndarray]:
     """A log of exposures, a second apart.
 
     Returns:
@@ -139,14 +140,14 @@ def prepare(log: pd.DataFrame, folder: str) -> prepared.Prepared:
     return found
 
 
-def scores(model: Any, exposures: prepared.Prepared, transform_output: Any) -> Tuple[np.ndarray, np.ndarray]:
+def scores(model: Any, exposures: prepared.Prepared, transform_output: Any) -> tuple[np.ndarray, np.ndarray]:
     """The model's probabilities of the test exposures `[N, T]`, and the row of the log of each `[N]`."""
     import tensorflow as tf
 
     layer = transform_output.transform_features_layer()
     answer = tf.function(lambda batch: model.probabilities(layer(batch)), reduce_retracing=True)
-    found: List[np.ndarray] = []
-    rows: List[np.ndarray] = []
+    found: list[np.ndarray] = []
+    rows: list[np.ndarray] = []
     for batch in exposures.parsed(names.TEST):
         found.append(answer(batch).numpy())
         rows.append(batch[names.TIMESTAMP].numpy() // 1000 - _START)
@@ -154,8 +155,8 @@ def scores(model: Any, exposures: prepared.Prepared, transform_output: Any) -> T
 
 
 def measure(
-    models: Sequence[str], rows: int, seed: int, training: Dict[str, Any], resamples: int
-) -> Dict[str, Any]:
+    models: Sequence[str], rows: int, seed: int, training: dict[str, Any], resamples: int
+) -> dict[str, Any]:
     """Trains models on one log, each in turn.
 
     Returns:
@@ -168,7 +169,7 @@ def measure(
 
     log, chances = draw(rows)
     labels, users = log[list(STEPS)].to_numpy(), log["user_id"].to_numpy()
-    figures: Dict[str, Any] = {
+    figures: dict[str, Any] = {
         "date": time.strftime("%Y-%m-%d"),
         "rows": rows,
         "seed": seed,
@@ -216,7 +217,7 @@ def measure(
     return figures
 
 
-def _figures(compared: Dict[str, Any]) -> Dict[str, Any]:
+def _figures(compared: dict[str, Any]) -> dict[str, Any]:
     """Of one model: metrics by name, and its AUC less that of the optimum, with a 95 % interval."""
     own = {metric: round(float(found.b[0]), 5) for metric, found in compared.items() if len(found.b)}
     difference = {}
@@ -229,7 +230,7 @@ def _figures(compared: Dict[str, Any]) -> Dict[str, Any]:
 _HEADER = f"{'':18s} " + " ".join(f"{'AUC ' + step + ' (lacks)':>20s} {'ECE':>7s}" for step in STEPS)
 
 
-def _row(name: str, found: Dict[str, Any]) -> str:
+def _row(name: str, found: dict[str, Any]) -> str:
     metrics = found["metrics"]
     cells = [
         f"{metrics[f'auc/{step}']:.4f} ({-found['difference'][step][0]:+.4f})".rjust(20)
@@ -239,7 +240,7 @@ def _row(name: str, found: Dict[str, Any]) -> str:
     return f"{name:18s} {' '.join(cells)} {metrics['chain_violations']:10.4%} {found['cpu_seconds']:6.1f}"
 
 
-def main(arguments: Optional[Sequence[str]] = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

@@ -27,11 +27,11 @@ import os
 import sys
 import tempfile
 import time
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any
 
 from benchmarks import training
-from benchmarks.baselines import conversions
-from benchmarks.baselines import protocol
+from benchmarks.baselines import conversions, protocol
 
 RECHUB = "rechub"
 SHIPPED, READY, PLAIN = "shipped", "ready", "plain"
@@ -57,12 +57,12 @@ class Measured:
     """
 
     def __init__(self) -> None:
-        self.speeds: Dict[str, List[training.Round]] = {system: [] for system in SYSTEMS}
-        self.cpu: Dict[str, List[training.Round]] = {system: [] for system in SYSTEMS}
-        self.parts: Dict[str, float] = {}
-        self.missing: Dict[str, str] = {}
+        self.speeds: dict[str, list[training.Round]] = {system: [] for system in SYSTEMS}
+        self.cpu: dict[str, list[training.Round]] = {system: [] for system in SYSTEMS}
+        self.parts: dict[str, float] = {}
+        self.missing: dict[str, str] = {}
 
-    def add(self, system: str, answer: Dict[str, Any]) -> None:
+    def add(self, system: str, answer: dict[str, Any]) -> None:
         """Counts a burst."""
         others = answer["others"]
         self.speeds[system].append((answer["rows"] / answer["seconds"], others))
@@ -79,9 +79,9 @@ class Workers:
       deadline: of the monotonic clock.
     """
 
-    def __init__(self, data: str, arguments: Dict[str, Any], pythons: Dict[str, str], deadline: float):
+    def __init__(self, data: str, arguments: dict[str, Any], pythons: dict[str, str], deadline: float):
         self._deadline = deadline
-        self.missing: Dict[str, str] = {}
+        self.missing: dict[str, str] = {}
         scripts = {training.FOOTFALL: "conversions", RECHUB: RECHUB}
         self._workers = {
             name: training.Process(
@@ -92,7 +92,7 @@ class Workers:
         for name in list(self._workers):
             self._attempt(name, lambda worker, left: worker.answer(left))
 
-    def _attempt(self, name: str, call: Any) -> Optional[Dict[str, Any]]:
+    def _attempt(self, name: str, call: Any) -> dict[str, Any] | None:
         if name not in self._workers:
             return None
         try:
@@ -102,7 +102,7 @@ class Workers:
             self._workers.pop(name).close()
             return None
 
-    def ask(self, name: str, **command: Any) -> Optional[Dict[str, Any]]:
+    def ask(self, name: str, **command: Any) -> dict[str, Any] | None:
         """The answer of a process; None if it has none, for which `missing` has the reason."""
         return self._attempt(name, lambda worker, left: worker.ask(left, **command))
 
@@ -137,7 +137,7 @@ def measure(workers: Workers, model: str, rounds: int, seconds: float) -> Measur
     return found
 
 
-def shares(parts: Dict[str, float]) -> Dict[str, float]:
+def shares(parts: dict[str, float]) -> dict[str, float]:
     """What of a step is the embedding, the layers above it, and the rest; empty if not measured."""
     if not parts:
         return {}
@@ -150,7 +150,7 @@ def shares(parts: Dict[str, float]) -> Dict[str, float]:
     }
 
 
-def summary(found: Measured) -> Dict[str, Any]:
+def summary(found: Measured) -> dict[str, Any]:
     """The measurements of a model as an object; null where there is none."""
     busy = [others for rounds in found.speeds.values() for _, others in rounds]
     ours, ours_cpu = found.speeds[training.FOOTFALL], found.cpu[training.FOOTFALL]
@@ -167,9 +167,9 @@ def summary(found: Measured) -> Dict[str, Any]:
     }
 
 
-def table(result: Dict[str, Dict[str, Any]]) -> str:
+def table(result: dict[str, dict[str, Any]]) -> str:
     """The same to read."""
-    lines: List[Tuple[str, ...]] = [
+    lines: list[tuple[str, ...]] = [
         ("model", "system", "rows/s", "Footfall's is", "rows/CPU s", "Footfall's is", "busy")
     ]
     for model, one in result.items():
@@ -190,7 +190,7 @@ def table(result: Dict[str, Dict[str, Any]]) -> str:
     return "\n".join(text)
 
 
-def main(arguments: Optional[Sequence[str]] = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the benchmark; 1 if Footfall itself could not be measured."""
     start = time.monotonic()
     parser = argparse.ArgumentParser(
@@ -216,7 +216,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         )
     except training.Unavailable as error:
         missing[RECHUB] = str(error)
-    found: Dict[str, Measured] = {}
+    found: dict[str, Measured] = {}
     left_out = []
     with tempfile.TemporaryDirectory() as data:
         meta = conversions.prepare(data, _ROWS)

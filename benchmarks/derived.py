@@ -1,7 +1,7 @@
 """Logs that are made of others."""
 
 import os
-from typing import Callable, Dict
+from collections.abc import Callable
 
 import pandas as pd
 
@@ -50,7 +50,7 @@ def _write(log: pd.DataFrame, folder: str, name: str) -> str:
 
 
 # What makes the log, from the folders of the data and of what is made, by the name that studies use.
-LOGS: Dict[str, Callable[[str, str], str]] = {
+LOGS: dict[str, Callable[[str, str], str]] = {
     "derived:ml-1m-behaviors": _ratings_as_behaviors,
     "derived:census": _census,
 }

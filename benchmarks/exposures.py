@@ -13,10 +13,9 @@ import json
 import os
 import tempfile
 import time
-from typing import Any, Dict, List
+from typing import Any
 
-from benchmarks import prepared
-from benchmarks import processes
+from benchmarks import prepared, processes
 from components.behavior_example_gen import spec
 from components.transform import spec as transform_spec
 
@@ -96,12 +95,12 @@ def _prepared(log: str, rows: int, output: str) -> prepared.Prepared:
     )
 
 
-def measure(phase: str, log: str, rows: int, output: str) -> Dict[str, float]:
+def measure(phase: str, log: str, rows: int, output: str) -> dict[str, float]:
     """Runs one phase in this process."""
-    import schemas  # noqa: F401  selects Keras 2
     import tensorflow  # noqa: F401
     import tensorflow_transform  # noqa: F401
 
+    import schemas  # noqa: F401  selects Keras 2
     from components.behavior_example_gen import executor  # noqa: F401
 
     exposures = _prepared(log, rows, output)
@@ -137,7 +136,7 @@ def main() -> None:
     sizes = _QUICK_ROWS if options.quick else tuple(map(int, options.rows.split(",")))
     # Transform reads what windowing has written.
     phases = _PHASES[:1] if options.windowing_only else _PHASES
-    found: Dict[str, List[Dict[str, float]]] = {phase: [] for phase in phases}
+    found: dict[str, list[dict[str, float]]] = {phase: [] for phase in phases}
     print(f"{'':10s} {'rows':>12s} {'rows/s':>10s} {'CPU s':>8s} {'peak MB':>8s}")
     for rows in sizes:
         with tempfile.TemporaryDirectory() as folder:
@@ -148,7 +147,7 @@ def main() -> None:
                 found[phase].append(run)
                 speed, seconds, peak = run["rows_per_s"], run["cpu_seconds"], run["peak_mb"]
                 print(f"{phase:10s} {rows:12,d} {speed:10,.0f} {seconds:8,.1f} {peak:8,.0f}", flush=True)
-    figures: Dict[str, Any] = {"rows": list(sizes)}
+    figures: dict[str, Any] = {"rows": list(sizes)}
     for phase, runs in found.items():
         figures[phase] = {
             "rows_per_s": [round(run["rows_per_s"]) for run in runs],

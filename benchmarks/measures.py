@@ -5,7 +5,8 @@ differences of two points by slice; a metric without a value, as the AUC of a sl
 is None.
 """
 
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,7 +21,7 @@ _MORE = ((names.ITEM_FREQUENCY,), (names.HISTORY_LENGTH,))
 # Of the standard errors of one run.
 _RESAMPLES = 200
 
-Slices = Dict[str, Dict[str, Any]]
+Slices = dict[str, dict[str, Any]]
 
 
 class Ranking:
@@ -34,7 +35,7 @@ class Ranking:
     noun = "windows"
     shown = main = ("hr@10", "ndcg@10")
 
-    def __init__(self, sampled_negatives: Optional[int]):
+    def __init__(self, sampled_negatives: int | None):
         self._sampled_negatives = sampled_negatives
 
     def slices(self, run: Any) -> Slices:
@@ -81,7 +82,7 @@ class Ranking:
             }
         return found
 
-    def _metrics(self, ranks: pd.DataFrame) -> Tuple[Tuple[str, ...], np.ndarray]:
+    def _metrics(self, ranks: pd.DataFrame) -> tuple[tuple[str, ...], np.ndarray]:
         """Names of the metrics, and their values `[W, M]` for each window of a table of `compare.ranks`."""
         from components.evaluator import metrics, spec
 
@@ -155,12 +156,12 @@ class Conversion:
         return table[[names.LABEL_PREFIX + step for step in self._steps]].to_numpy()
 
 
-def of_kind(kind: str, steps: Sequence[str], sampled_negatives: Optional[int]) -> Any:
+def of_kind(kind: str, steps: Sequence[str], sampled_negatives: int | None) -> Any:
     """The measure of a kind of window."""
     return Conversion(steps) if kind == "exposure" else Ranking(sampled_negatives)
 
 
-def _rounded(values: Sequence[float]) -> List[Optional[float]]:
+def _rounded(values: Sequence[float]) -> list[float | None]:
     """JSON has no word for what is not a number."""
     return [round(float(value), 5) if np.isfinite(value) else None for value in values]
 
@@ -179,7 +180,7 @@ def _check_same(tables: Sequence[pd.DataFrame], columns: Sequence[str]) -> None:
             raise ValueError(f"the runs differ in {', '.join(columns)} of their test windows")
 
 
-def _chosen(table: pd.DataFrame) -> Iterator[Tuple[str, np.ndarray]]:
+def _chosen(table: pd.DataFrame) -> Iterator[tuple[str, np.ndarray]]:
     """The label of each slice, and which windows are in it, `[W]` bool; all of them first."""
     yield ALL, np.ones(len(table), bool)
     for features in (*_CROSSED, *_MORE):

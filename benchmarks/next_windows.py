@@ -2,7 +2,7 @@
 
 import dataclasses
 import tempfile
-from typing import Any, Dict, List, Tuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -30,8 +30,8 @@ class Windows:
       length: L.
     """
 
-    features: Dict[str, Dict[str, Any]]
-    users: Dict[str, np.ndarray]
+    features: dict[str, dict[str, Any]]
+    users: dict[str, np.ndarray]
     counts: np.ndarray
     length: int
 
@@ -59,7 +59,7 @@ def cut(table: pa.Table, window: spec.NextWindow, split: spec.SplitSpec) -> Wind
         histogram = executor.TimeHistogram.of(table.column(names.TIMESTAMP).to_numpy())
         cuts = splits.Cuts(histogram.quantile(split.eval_from), histogram.quantile(split.test_from))
     events = shards.sort_events(table, split, cuts)
-    found: Dict[str, List[pa.Table]] = {name: [] for name in names.SPLITS}
+    found: dict[str, list[pa.Table]] = {name: [] for name in names.SPLITS}
     for name, batch, _ in windows.cut(events, window, profile.popularity(profile.count(events))):
         if batch is not None:
             found[name].append(pa.Table.from_batches([batch]))
@@ -81,7 +81,7 @@ def _lengths(table: pa.Table, name: str) -> np.ndarray:
     return pc.list_value_length(table.column(name)).to_numpy().astype(np.int64)
 
 
-def _catalogue(train: pa.Table) -> Tuple[pa.Array, np.ndarray]:
+def _catalogue(train: pa.Table) -> tuple[pa.Array, np.ndarray]:
     """Each item that is a training target, by falling count: `[N]` ids and counts."""
     lengths = _lengths(train, names.ITEM_ID)
     first = np.zeros(int(lengths.sum()), bool)
@@ -94,7 +94,7 @@ def _catalogue(train: pa.Table) -> Tuple[pa.Array, np.ndarray]:
     return counted.field("values").take(pa.array(order)), counts[order]
 
 
-def _features(table: pa.Table, items: pa.Array, length: int) -> Dict[str, Any]:
+def _features(table: pa.Table, items: pa.Array, length: int) -> dict[str, Any]:
     """See `Windows.features`."""
     import tensorflow as tf
 
@@ -124,7 +124,7 @@ def _features(table: pa.Table, items: pa.Array, length: int) -> Dict[str, Any]:
 
 def train(
     found: Windows, settings: config.TrainerSettings, exclude_seen: bool
-) -> Tuple[Dict[str, Any], np.ndarray]:
+) -> tuple[dict[str, Any], np.ndarray]:
     """Trains a model of item histories with early stopping on `eval`.
 
     Returns:
@@ -165,7 +165,7 @@ def _ranks(model: Any, found: Windows, exclude_seen: bool) -> np.ndarray:
     from serving import ranking
 
     @tf.function
-    def of_batch(batch: Dict[str, Any]) -> tf.Tensor:
+    def of_batch(batch: dict[str, Any]) -> tf.Tensor:
         embedding = tf.cast(model.encode(batch, training=False), tf.float32)
         seen = tf.sparse.to_dense(batch[names.SEEN_ITEM_INDEX]) - names.FIRST_INDEX
         target = tf.maximum(batch[names.TARGET_ITEM_INDEX] - names.FIRST_INDEX, -1)
@@ -193,7 +193,7 @@ def popular_ranks(found: Windows, exclude_seen: bool) -> np.ndarray:
     return np.where(row < 0, 0, ranks)
 
 
-def own_ranks(found: Windows) -> Tuple[np.ndarray, np.ndarray]:
+def own_ranks(found: Windows) -> tuple[np.ndarray, np.ndarray]:
     """The ranks of the targets of `test` among the items of their own windows, each `[W]`; 0 is no rank.
 
     Returns:

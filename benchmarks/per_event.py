@@ -8,7 +8,8 @@ a stride of its own.
 import bisect
 import json
 import math
-from typing import Any, Dict, Iterator, List, Sequence, Tuple
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import apache_beam as beam
 import tensorflow as tf
@@ -96,7 +97,7 @@ def _trained(events: Sequence[Any]) -> int:
     return len(events) - 2 if len(events) >= 3 else len(events)
 
 
-def _threshold(counts: List[int]) -> int:
+def _threshold(counts: list[int]) -> int:
     """The least count that at most a fifth of all have or exceed."""
     ordered = sorted(counts)
     best = (ordered[-1] if ordered else 0) + 1
@@ -112,7 +113,7 @@ class _Check(beam.DoFn):
 
     REJECTED = "rejected"
 
-    def process(self, row: Dict[str, Any]) -> Iterator[Any]:
+    def process(self, row: dict[str, Any]) -> Iterator[Any]:
         reason = None
         for name in (names.USER_ID, names.ITEM_ID):
             value = row[name]
@@ -139,8 +140,8 @@ class _Cut(beam.DoFn):
 
     def process(
         self,
-        user_and_events: Tuple[str, List[Any]],
-        item_counts: Dict[str, int],
+        user_and_events: tuple[str, list[Any]],
+        item_counts: dict[str, int],
         item_threshold: int,
         user_threshold: int,
     ) -> Iterator[Any]:
@@ -171,7 +172,7 @@ class _Cut(beam.DoFn):
             yield beam.pvalue.TaggedOutput(split, _example(values).SerializeToString())
 
 
-def _example(values: Dict[str, List[Any]]) -> tf.train.Example:
+def _example(values: dict[str, list[Any]]) -> tf.train.Example:
     example = tf.train.Example()
     for name, value in values.items():
         feature = example.features.feature[name]

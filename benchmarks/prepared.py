@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from typing import Any, Dict, Tuple
+from typing import Any
 
 import schemas  # noqa: F401  selects Keras 2
 from benchmarks import processes
@@ -58,7 +58,7 @@ class Prepared:
         with beam.Pipeline(argv=list(processes.BEAM)) as pipeline:
             with tft_beam.Context(temp_dir=os.path.join(self.folder, "tft"), force_tf_compat_v1=False):
 
-                def read(split: str, purpose: str) -> Tuple[Any, Any]:
+                def read(split: str, purpose: str) -> tuple[Any, Any]:
                     source = tf_example_record.TFExampleRecord(self.examples(split), schema=schema)
                     raw = pipeline | f"Read {split} to {purpose}" >> source.BeamSource()
                     return raw, source.TensorAdapterConfig()
@@ -88,7 +88,7 @@ class Prepared:
         """The pattern of a split's examples."""
         return os.path.join(self.folder, f"Split-{split}", "*")
 
-    def custom_config(self) -> Dict[str, str]:
+    def custom_config(self) -> dict[str, str]:
         """What Transform and Trainer are told."""
         return {
             "window": self.window.to_json(),

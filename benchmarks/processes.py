@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from typing import Dict
 
 # Of Beam: one process, and nothing between its stages on disk but what a component puts there.
 BEAM = ("--runner=DirectRunner", "--direct_running_mode=in_memory", "--direct_num_workers=1")
@@ -17,7 +16,7 @@ def peak_mb() -> float:
     return int(line.split()[1]) / 1024
 
 
-def measure(module: str, *arguments: str) -> Dict[str, float]:
+def measure(module: str, *arguments: str) -> dict[str, float]:
     """Runs `python -m module --measure arguments`; gives the JSON object of its last line."""
     done = subprocess.run(
         [sys.executable, "-m", module, "--measure", *arguments],

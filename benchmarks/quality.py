@@ -23,7 +23,8 @@ import json
 import os
 import statistics
 import time
-from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -37,7 +38,7 @@ _WEIGHTS = "_model/variables/"
 _DATA = os.path.join("..", "shared", "data")
 
 
-def measure(study: study_lib.Study, point: str, seeds: int) -> List[Dict[str, Any]]:
+def measure(study: study_lib.Study, point: str, seeds: int) -> list[dict[str, Any]]:
     """Trains and evaluates a point, as far as that has not been done.
 
     Returns:
@@ -62,7 +63,7 @@ def measure(study: study_lib.Study, point: str, seeds: int) -> List[Dict[str, An
     return [_run(trial, cpu, wall, study.measure) for trial in trials]
 
 
-def _run(trial: Any, cpu: Optional[float], wall: Optional[float], measured: Any) -> Dict[str, Any]:
+def _run(trial: Any, cpu: float | None, wall: float | None, measured: Any) -> dict[str, Any]:
     from pipeline import compare
 
     run = compare.find_runs(trial.folder)[0]
@@ -91,7 +92,7 @@ def _parameters(run: Any) -> int:
     return int(sum(np.prod(shape) for shape in shapes))
 
 
-def compare_pair(study: study_lib.Study, a: str, b: str) -> Optional[Dict[str, Any]]:
+def compare_pair(study: study_lib.Study, a: str, b: str) -> dict[str, Any] | None:
     """Differences B - A of two points by slice: means over the seeds that both have, paired over users.
 
     Returns:
@@ -120,8 +121,8 @@ def compare_pair(study: study_lib.Study, a: str, b: str) -> Optional[Dict[str, A
 
 
 def mean_and_interval(
-    runs: Sequence[Dict[str, Any]], label: str, metric: str
-) -> Optional[Tuple[float, Optional[float]]]:
+    runs: Sequence[dict[str, Any]], label: str, metric: str
+) -> tuple[float, float | None] | None:
     """The mean over seeds of a metric, and the half width of its 95 % interval.
 
     With several seeds the interval is Student's over them; with one it is over the windows (of exposures:
@@ -181,14 +182,14 @@ def _check_known(noun: str, asked: Sequence[str], measured: Sequence[Iterable[st
         raise SystemExit(f"no {noun} {', '.join(unknown)} was measured; there are: {', '.join(known)}")
 
 
-def _mean_cell(found: Optional[Tuple[float, Optional[float]]]) -> str:
+def _mean_cell(found: tuple[float, float | None] | None) -> str:
     if found is None:
         return "–"
     mean, half = found
     return f"{mean:.4f}" if half is None else f"{mean:.4f} ± {half:.4f}"
 
 
-def _difference_cell(found: Optional[Sequence[Optional[float]]]) -> str:
+def _difference_cell(found: Sequence[float | None] | None) -> str:
     if found is None:
         return "–"
     difference, low, high, p = found
@@ -198,11 +199,11 @@ def _difference_cell(found: Optional[Sequence[Optional[float]]]) -> str:
     return f"{difference:+.4f}{bounds}, p " + ("< 0.001" if p < 0.0005 else f"{p:.3f}")
 
 
-def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> List[str]:
+def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows)]
 
 
-def run(study: study_lib.Study, points: Sequence[str], seeds: int) -> Dict[str, Any]:
+def run(study: study_lib.Study, points: Sequence[str], seeds: int) -> dict[str, Any]:
     """Measures points; returns the figures of all that the study has."""
     for point in points:
         known = study.read().get(point, {}).get("runs", ())
@@ -217,9 +218,9 @@ def run(study: study_lib.Study, points: Sequence[str], seeds: int) -> Dict[str, 
     return figures(study)
 
 
-def figures(study: study_lib.Study) -> Dict[str, Any]:
+def figures(study: study_lib.Study) -> dict[str, Any]:
     """Mean and half width of the interval of the main metrics of each measured point."""
-    found: Dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for point, measured in study.read().items():
         found[point] = {"seeds": [run["seed"] for run in measured["runs"]]}
         for metric in study.measure.main:
@@ -228,7 +229,7 @@ def figures(study: study_lib.Study) -> Dict[str, Any]:
     return found
 
 
-def main(arguments: Optional[Sequence[str]] = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """See the module's text."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("study", nargs="?", help="name of a file in benchmarks/studies")

@@ -18,7 +18,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from typing import Any, Callable, Dict, List, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 # Before TensorFlow is imported, here or in the server.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -50,7 +51,7 @@ def export_model(folder: str) -> str:
     return versions
 
 
-def histories(count: int, seed: int = 0) -> List[List[Dict[str, Any]]]:
+def histories(count: int, seed: int = 0) -> list[list[dict[str, Any]]]:
     """Histories of 50 events."""
     import numpy as np
 
@@ -61,7 +62,7 @@ def histories(count: int, seed: int = 0) -> List[List[Dict[str, Any]]]:
     ]
 
 
-def _timed(call: Callable[[int], Any], requests: int) -> List[float]:
+def _timed(call: Callable[[int], Any], requests: int) -> list[float]:
     times = []
     for number in range(requests):
         start = time.perf_counter()
@@ -75,11 +76,11 @@ def _percentile(times: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-def _many(address: str, asked: Sequence[Any], clients: int, requests: int) -> Dict[str, Any]:
+def _many(address: str, asked: Sequence[Any], clients: int, requests: int) -> dict[str, Any]:
     """`clients` threads, each with a connection of its own, ask as fast as they are answered."""
     from serving import client as client_lib
 
-    def ask(number: int) -> List[float]:
+    def ask(number: int) -> list[float]:
         with client_lib.Client(address, timeout_s=30.0) as client:
             client.recommend([asked[number]], _K)
             return _timed(lambda n: client.recommend([asked[(n + number) % len(asked)]], _K), requests)
@@ -134,10 +135,10 @@ def main() -> None:
             if not line.startswith(server_lib.READY):
                 raise RuntimeError(f"the server said {line!r}")
             address = f"127.0.0.1:{json.loads(line[len(server_lib.READY) :])['grpc_port']}"
-            inside: List[float] = []
-            one: List[float] = []
-            many: List[Dict[str, Any]] = []
-            differences: List[float] = []
+            inside: list[float] = []
+            one: list[float] = []
+            many: list[dict[str, Any]] = []
+            differences: list[float] = []
             with client_lib.Client(address) as client:
 
                 def call(number: int) -> Any:

@@ -5,12 +5,12 @@ import copy
 import fcntl
 import json
 import os
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import yaml
 
-from benchmarks import derived
-from benchmarks import measures
+from benchmarks import derived, measures
 from pipeline import datasets
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
@@ -46,7 +46,7 @@ class Study:
         return self._values["title"]
 
     @property
-    def points(self) -> List[str]:
+    def points(self) -> list[str]:
         """Their names, in the order of the file."""
         return list(self._values["points"])
 
@@ -55,25 +55,25 @@ class Study:
         """How many trainings a point has."""
         return self._values["seeds"]
 
-    def seed_numbers(self, point: str, seeds: int) -> List[int]:
+    def seed_numbers(self, point: str, seeds: int) -> list[int]:
         """The seeds of a point's trainings."""
         first = self.experiment(point).get("training", {}).get("seed", 1)
         return list(range(first, first + seeds))
 
     @property
-    def pairs(self) -> List[Tuple[str, str]]:
+    def pairs(self) -> list[tuple[str, str]]:
         """Which points are compared with which: those that are named, and all with the baseline."""
         named = [tuple(pair) for pair in self._values.get("compare", ())]
         others = [point for point in self.points if self.baseline not in (None, point)]
         return [*named, *((self.baseline, point) for point in others if (self.baseline, point) not in named)]
 
     @property
-    def baseline(self) -> Optional[str]:
+    def baseline(self) -> str | None:
         """The point that all others are compared with; None for none."""
         return self._values.get("baseline")
 
     @property
-    def steps(self) -> Tuple[str, ...]:
+    def steps(self) -> tuple[str, ...]:
         """Of the chain, where windows are exposures."""
         return tuple(self._window.get("steps", ()))
 
@@ -84,7 +84,7 @@ class Study:
         return measures.of_kind(self._window.get("kind", "next"), self.steps, negatives)
 
     @property
-    def _window(self) -> Dict[str, Any]:
+    def _window(self) -> dict[str, Any]:
         return self._values["experiment"].get("window", {})
 
     def forget(self) -> None:
@@ -92,7 +92,7 @@ class Study:
         if os.path.exists(self._path):
             os.remove(self._path)
 
-    def experiment(self, point: Optional[str] = None) -> Dict[str, Any]:
+    def experiment(self, point: str | None = None) -> dict[str, Any]:
         """The experiment of a point: the study's (which it is for None), with the point's parts merged in."""
         merged = copy.deepcopy(self._values["experiment"])
         for part, settings in (self._values["points"][point] if point else {}).items():
@@ -106,7 +106,7 @@ class Study:
         merged["name"] = self.name
         return merged
 
-    def values(self, point: str) -> Dict[str, Any]:
+    def values(self, point: str) -> dict[str, Any]:
         """The settings of a point, by part, that its experiment's file does not have."""
         if not self._together:
             return {}
@@ -142,7 +142,7 @@ class Study:
             yaml.safe_dump(experiment, stream, sort_keys=False)
         return path
 
-    def read(self) -> Dict[str, Any]:
+    def read(self) -> dict[str, Any]:
         """What has been measured with the settings of now, by point."""
         found = self._file()["points"]
         return {
@@ -151,7 +151,7 @@ class Study:
             if point in found and found[point]["experiment"] == self.experiment(point)
         }
 
-    def comparisons(self) -> Dict[str, Any]:
+    def comparisons(self) -> dict[str, Any]:
         """What came of the pairs of which both are measured; see `compare_pair`."""
         measured = self.read()
         return {
@@ -160,13 +160,13 @@ class Study:
             if all(point in measured for point in pair.split(AGAINST))
         }
 
-    def _file(self) -> Dict[str, Any]:
+    def _file(self) -> dict[str, Any]:
         if not os.path.exists(self._path):
             return {"points": {}, "comparisons": {}}
         with open(self._path, encoding="utf-8") as stream:
             return json.load(stream)
 
-    def keep(self, point: str, runs: Sequence[Dict[str, Any]]) -> None:
+    def keep(self, point: str, runs: Sequence[dict[str, Any]]) -> None:
         """Adds runs of a point, one for each seed; other points may be written at the same time."""
         with self._locked():
             points, comparisons = self.read(), self.comparisons()
@@ -178,7 +178,7 @@ class Study:
             }
             self._write(points, comparisons)
 
-    def keep_comparison(self, a: str, b: str, found: Dict[str, Any]) -> None:
+    def keep_comparison(self, a: str, b: str, found: dict[str, Any]) -> None:
         """Keeps what `compare_pair` found."""
         with self._locked():
             self._write(self.read(), {**self.comparisons(), f"{a}{AGAINST}{b}": found})
@@ -190,7 +190,7 @@ class Study:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
-    def _write(self, points: Dict[str, Any], comparisons: Dict[str, Any]) -> None:
+    def _write(self, points: dict[str, Any], comparisons: dict[str, Any]) -> None:
         # A line a run, so that what is added shows as such in version control.
         blocks = []
         for name in self.points:

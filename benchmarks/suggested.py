@@ -23,7 +23,8 @@ import logging
 import os
 import statistics
 import tempfile
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -46,7 +47,7 @@ _QUICK = {"epochs": 2, "length_buckets": 1}
 _PROGRESS = "footfall.progress"
 
 
-def before(description: Dict[str, Any]) -> Dict[str, Dict[str, Any]]:
+def before(description: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The settings that were suggested until 2026-11-26."""
     length = int(min(200, max(10, 10 * round(description["history"].get("p75", 50) / 10))))
     many = {"name": "sampled_softmax", "negatives": 1024, "shared_negatives": True}
@@ -58,7 +59,7 @@ def before(description: Dict[str, Any]) -> Dict[str, Dict[str, Any]]:
     }
 
 
-def now(description: Dict[str, Any]) -> Dict[str, Dict[str, Any]]:
+def now(description: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The settings that are suggested."""
     from pipeline import starting_points
 
@@ -82,7 +83,7 @@ class Log:
         self.description = describe.describe(path)
         self.exclude_seen = self.description["repeat_share"] <= suggest.MANY_REPEATS
         self._table: Any = None
-        self._cut: Dict[Tuple[int, str], Any] = {}
+        self._cut: dict[tuple[int, str], Any] = {}
 
     def windows(self, length: int, split: str) -> Any:
         """Its `next_windows.Windows`."""
@@ -98,7 +99,7 @@ class Log:
         return self._cut[length, split]
 
 
-def measure(log: Log, split: str, settings: Dict[str, Dict[str, Any]], seed: int) -> Dict[str, Any]:
+def measure(log: Log, split: str, settings: dict[str, dict[str, Any]], seed: int) -> dict[str, Any]:
     """Trains what is suggested, and measures it and the floors on `test`."""
     import time
 
@@ -125,7 +126,7 @@ def measure(log: Log, split: str, settings: Dict[str, Dict[str, Any]], seed: int
     }
 
 
-def untrained(found: Any, exclude_seen: bool) -> Dict[str, Any]:
+def untrained(found: Any, exclude_seen: bool) -> dict[str, Any]:
     """What is known of the windows of `test` before any training.
 
     Returns:
@@ -155,7 +156,7 @@ def _values(ranks: np.ndarray) -> np.ndarray:
     return np.stack([hit, hit / np.log2(1.0 + np.maximum(ranks, 1.0))], axis=1)
 
 
-def _means(values: np.ndarray, users: np.ndarray) -> List[List[float]]:
+def _means(values: np.ndarray, users: np.ndarray) -> list[list[float]]:
     """Mean and half width of the 95 % interval (bootstrap over users) of each metric."""
     from pipeline import paired
 
@@ -173,17 +174,17 @@ class Results:
 
     def __init__(self, path: str):
         self._path = path
-        self.points: Dict[str, Any] = {}
+        self.points: dict[str, Any] = {}
         if os.path.exists(path):
             with open(path, encoding="utf-8") as stream:
                 self.points = json.load(stream)
 
-    def runs(self, key: str, settings: Any) -> List[Dict[str, Any]]:
+    def runs(self, key: str, settings: Any) -> list[dict[str, Any]]:
         """Those of a point that were measured with these settings."""
         point = self.points.get(key)
         return list(point["runs"]) if point and point["settings"] == settings else []
 
-    def keep(self, key: str, settings: Any, run: Dict[str, Any]) -> None:
+    def keep(self, key: str, settings: Any, run: dict[str, Any]) -> None:
         """Adds a run."""
         self.points[key] = {"settings": settings, "runs": [*self.runs(key, settings), run]}
         lines = [f" {json.dumps(name)}: {json.dumps(self.points[name])}" for name in sorted(self.points)]
@@ -193,7 +194,7 @@ class Results:
         os.replace(f"{self._path}.tmp", self._path)
 
 
-def table(points: Dict[str, Any]) -> str:
+def table(points: dict[str, Any]) -> str:
     """What was measured, as Markdown: a row for each log, split and suggestion, and one for each floor."""
     lines = ["| log, split | | seeds | best epoch | HR@10 | NDCG@10 | CPU s |", "| --- " * 7 + "|"]
     floors_of = None
@@ -217,7 +218,7 @@ def _cell(measured: Sequence[Any], metric: int) -> str:
     return f"{mean:.4f} ± {half:.4f}"
 
 
-def interval(measured: Sequence[Sequence[float]]) -> Tuple[float, float]:
+def interval(measured: Sequence[Sequence[float]]) -> tuple[float, float]:
     """Mean and half width of the 95 % interval: Student's over seeds; of one seed, over its users."""
     from scipy import stats
 
@@ -229,12 +230,12 @@ def interval(measured: Sequence[Sequence[float]]) -> Tuple[float, float]:
 
 
 def run(
-    logs: Dict[str, str],
+    logs: dict[str, str],
     splits: Sequence[str],
     suggestions: Sequence[str],
     seeds: int,
     results: Results,
-    training: Optional[Dict[str, Any]] = None,
+    training: dict[str, Any] | None = None,
 ) -> None:
     """Measures what has not been; settings of `training` take the place of those that are suggested."""
     for name, path in logs.items():
@@ -254,7 +255,7 @@ def run(
                         print(key, json.dumps(results.points[key]["runs"][-1]), flush=True)
 
 
-def floors_of(logs: Dict[str, str], splits: Sequence[str]) -> Dict[str, Any]:
+def floors_of(logs: dict[str, str], splits: Sequence[str]) -> dict[str, Any]:
     """What `untrained` says of each log and split, with the windows that are suggested now."""
     found = {}
     for name, path in logs.items():
@@ -282,9 +283,9 @@ def drawn_log(folder: str, users: int = 120, items: int = 40, seed: int = 0) -> 
     return path
 
 
-def figures(points: Dict[str, Any]) -> Dict[str, Any]:
+def figures(points: dict[str, Any]) -> dict[str, Any]:
     """Mean and half width of the interval of each metric on `test`, by point."""
-    found: Dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for key, point in points.items():
         tested = [run["on_test"] for run in point["runs"]]
         found[key] = {"seeds": len(tested)}
@@ -293,7 +294,7 @@ def figures(points: Dict[str, Any]) -> Dict[str, Any]:
     return found
 
 
-def main(arguments: Optional[Sequence[str]] = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """See the module's text."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--logs", help=f"which, with commas (default: {','.join(LOGS)})")

@@ -24,7 +24,8 @@ import os
 import sys
 import tempfile
 import time
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -59,7 +60,7 @@ def uneven(path: str, seed: int = 0) -> None:
     table.to_csv(path, index=False)
 
 
-def prepare(data: str, folder: str) -> Dict[str, Any]:
+def prepare(data: str, folder: str) -> dict[str, Any]:
     """`training.prepare` of one of the two shapes of data, by its name."""
     if data == UNEVEN:
         events, length = os.path.join(folder, "events.csv"), _LONGEST
@@ -73,8 +74,8 @@ def prepare(data: str, folder: str) -> Dict[str, Any]:
 
 
 def measure(
-    data: str, meta: Dict[str, Any], model: str, rounds: int, seconds: float, deadline: float
-) -> Dict[str, Any]:
+    data: str, meta: dict[str, Any], model: str, rounds: int, seconds: float, deadline: float
+) -> dict[str, Any]:
     """Bursts of one model's systems in turns.
 
     Args:
@@ -92,9 +93,9 @@ def measure(
     pythons = training.interpreters(deadline - time.monotonic(), found)
     if model not in _OF_RECTOOLS:
         pythons.pop(training.RECTOOLS, None)
-    workers: Dict[str, training.Process] = {}
+    workers: dict[str, training.Process] = {}
 
-    def attempt(system: str, **command: Any) -> Optional[Dict[str, Any]]:
+    def attempt(system: str, **command: Any) -> dict[str, Any] | None:
         left = min(_START_SECONDS, deadline - time.monotonic())
         try:
             return workers[system].ask(left, **command) if command else workers[system].answer(left)
@@ -126,7 +127,7 @@ def measure(
     return _summary(found, by_work)
 
 
-def _summary(found: training.Measurements, by_work: Dict[str, List[training.Round]]) -> Dict[str, Any]:
+def _summary(found: training.Measurements, by_work: dict[str, list[training.Round]]) -> dict[str, Any]:
     ours, work = found.speeds[training.FOOTFALL], by_work[training.FOOTFALL]
     busy = [others for rounds in found.speeds.values() for _, others in rounds]
     return {
@@ -142,10 +143,10 @@ def _summary(found: training.Measurements, by_work: Dict[str, List[training.Roun
     }
 
 
-def table(result: Dict[str, Dict[str, Any]]) -> str:
+def table(result: dict[str, dict[str, Any]]) -> str:
     """The same to read."""
     head = ("/ RecTools", "/ RecBole", "by work", "by work", "busy")
-    lines: List[Tuple[str, ...]] = [("data", "model", *training.SYSTEMS, *head)]
+    lines: list[tuple[str, ...]] = [("data", "model", *training.SYSTEMS, *head)]
     for data, models in result.items():
         for model, one in models.items():
             speeds = [training.number(one["targets_per_s"][system]) for system in training.SYSTEMS]
@@ -162,7 +163,7 @@ def table(result: Dict[str, Dict[str, Any]]) -> str:
     return "\n".join(text)
 
 
-def main(arguments: Optional[Sequence[str]] = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the benchmark; 1 if Footfall itself could not be measured."""
     start = time.monotonic()
     parser = argparse.ArgumentParser(
@@ -181,7 +182,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         # The long tail first, which differs most.
         options.data = [data for data in (UNEVEN, ML100K) if data in options.data]
     deadline = start + _QUICK_SECONDS - 3.0 if options.quick else float("inf")
-    result: Dict[str, Dict[str, Any]] = {}
+    result: dict[str, dict[str, Any]] = {}
     left_out, failed = [], False
     for data in options.data:
         with tempfile.TemporaryDirectory() as folder:

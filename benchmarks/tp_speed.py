@@ -16,14 +16,14 @@ import os
 import sys
 import tempfile
 import time
-from typing import Any, Dict, List, Optional, Sequence
+from collections.abc import Sequence
+from typing import Any
 
-from benchmarks import throughput
-from benchmarks import training
+from benchmarks import throughput, training
 from benchmarks.baselines import protocol
 
 PLAIN = "plain"
-LOOPS: Dict[str, Dict[str, Any]] = {
+LOOPS: dict[str, dict[str, Any]] = {
     PLAIN: {"name": "fit"},
     "k 1, lambda 0": {"name": "tp", "inner_steps": 1, "users_per_step": protocol.BATCH_SIZE, "adversary": 0},
     "k 2, lambda 0": {
@@ -41,7 +41,7 @@ _QUICK_SECONDS = 60.0
 _QUICK_START = 45.0
 
 
-def measure(data: str, meta: Dict[str, Any], model: str, rounds: int, seconds: float) -> Dict[str, Any]:
+def measure(data: str, meta: dict[str, Any], model: str, rounds: int, seconds: float) -> dict[str, Any]:
     """Bursts of one model's ways of training, in turns.
 
     Args:
@@ -57,9 +57,9 @@ def measure(data: str, meta: Dict[str, Any], model: str, rounds: int, seconds: f
     Raises:
       training.Unavailable: if a process stopped.
     """
-    speeds: Dict[str, List[training.Round]] = {name: [] for name in LOOPS}
-    work: Dict[str, List[training.Round]] = {name: [] for name in LOOPS}
-    workers: Dict[str, training.Process] = {}
+    speeds: dict[str, list[training.Round]] = {name: [] for name in LOOPS}
+    work: dict[str, list[training.Round]] = {name: [] for name in LOOPS}
+    workers: dict[str, training.Process] = {}
     try:
         for number, (name, loop) in enumerate(LOOPS.items()):
             arguments = {**training.arguments_of(data, meta, 1), "model": model, "loop": loop}
@@ -88,7 +88,7 @@ def measure(data: str, meta: Dict[str, Any], model: str, rounds: int, seconds: f
     }
 
 
-def table(result: Dict[str, Dict[str, Any]]) -> str:
+def table(result: dict[str, dict[str, Any]]) -> str:
     """The same to read: targets a second, in brackets the share of plain training's, by work after it."""
     lines = [("data", "model", *LOOPS, "busy")]
     for data, models in result.items():
@@ -102,7 +102,7 @@ def table(result: Dict[str, Dict[str, Any]]) -> str:
     return "\n".join(training.aligned(lines))
 
 
-def main(arguments: Optional[Sequence[str]] = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the benchmark."""
     start = time.monotonic()
     shapes = (throughput.ML100K, throughput.UNEVEN)
@@ -115,7 +115,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
     options = parser.parse_args(arguments)
     if options.quick:
         options.rounds, options.seconds = 1, 1.0
-    result: Dict[str, Dict[str, Any]] = {}
+    result: dict[str, dict[str, Any]] = {}
     left_out = []
     for data in options.data:
         with tempfile.TemporaryDirectory() as folder:

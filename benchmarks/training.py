@@ -27,7 +27,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -59,7 +60,7 @@ class Unavailable(RuntimeError):
     """A system cannot be measured; the message says why."""
 
 
-def prepare(events: str, folder: str, length: int = protocol.LENGTH) -> Dict[str, Any]:
+def prepare(events: str, folder: str, length: int = protocol.LENGTH) -> dict[str, Any]:
     """Writes what all systems train on and rank from.
 
     The last event of each user is held out; the `length + 1` before it are for training. The
@@ -100,8 +101,8 @@ def prepare(events: str, folder: str, length: int = protocol.LENGTH) -> Dict[str
 
 
 def quality(
-    scores: np.ndarray, meta: Dict[str, Any], users: np.ndarray, items: np.ndarray
-) -> Dict[str, float]:
+    scores: np.ndarray, meta: dict[str, Any], users: np.ndarray, items: np.ndarray
+) -> dict[str, float]:
     """`ndcg@10` and `hr@10` over the whole catalogue without seen items; ties count against the model.
 
     Args:
@@ -121,7 +122,7 @@ def quality(
     return {"ndcg@10": float((hit / np.log2(1.0 + rank)).mean()), "hr@10": float(hit.mean())}
 
 
-def interval(values: Sequence[float]) -> Dict[str, Any]:
+def interval(values: Sequence[float]) -> dict[str, Any]:
     """The mean and its 95 % interval by Student's t; without bounds for a single value."""
     mean, low, high = statistics.fmean(values), None, None
     if len(values) > 1:
@@ -139,7 +140,7 @@ def _runs(python: str, version: str) -> bool:
     return done.stdout.strip() == version
 
 
-def _interpreter(uv: Optional[str]) -> str:
+def _interpreter(uv: str | None) -> str:
     """A Python that the baselines have wheels for; this one if no other is found."""
     for version in _PYTHONS:
         root = os.path.join(os.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv"), "versions")
@@ -156,7 +157,7 @@ def _interpreter(uv: Optional[str]) -> str:
     return sys.executable
 
 
-def _install_commands(folder: str, requirements: str, settings: Dict[str, str]) -> List[List[List[str]]]:
+def _install_commands(folder: str, requirements: str, settings: dict[str, str]) -> list[list[list[str]]]:
     """Ways to make an environment, the best first; each is a list of commands."""
     uv = shutil.which("uv")
     python, inside = _interpreter(uv), os.path.join(folder, "bin", "python")
@@ -231,9 +232,9 @@ class Process:
         self,
         system: str,
         python: str,
-        arguments: Dict[str, Any],
+        arguments: dict[str, Any],
         log: str,
-        script: Optional[str] = None,
+        script: str | None = None,
     ):
         self.system, self._log = system, log
         cores = str(len(os.sched_getaffinity(0)))
@@ -252,7 +253,7 @@ class Process:
                 text=True,
             )
 
-    def answer(self, timeout: float) -> Dict[str, Any]:
+    def answer(self, timeout: float) -> dict[str, Any]:
         """The next answer.
 
         Raises:
@@ -267,7 +268,7 @@ class Process:
             raise Unavailable(f"it stopped: {last}")
         return json.loads(line)
 
-    def _used(self) -> Tuple[float, float, float]:
+    def _used(self) -> tuple[float, float, float]:
         """Seconds until now: of wall time, of all cores' work, and of this worker's."""
         tick = os.sysconf("SC_CLK_TCK")
         try:
@@ -280,7 +281,7 @@ class Process:
         # Without the times of idling and of waiting for a disk.
         return time.monotonic(), (sum(fields) - sum(fields[3:5])) / tick, sum(map(int, own)) / tick
 
-    def ask(self, timeout: float, **command: Any) -> Dict[str, Any]:
+    def ask(self, timeout: float, **command: Any) -> dict[str, Any]:
         """Sends a command and returns its answer.
 
         It comes with `others`, the cores that other processes used, and `own`, the seconds that all
@@ -302,23 +303,23 @@ class Process:
         self._process.communicate()
 
 
-Round = Tuple[Optional[float], float]
+Round = tuple[float | None, float]
 
 
-def _undisturbed(*systems: List[Round]) -> List[List[float]]:
+def _undisturbed(*systems: list[Round]) -> list[list[float]]:
     """The values of the rounds in which all of `systems` were measured; if possible, of quiet ones."""
     known = [one for one in zip(*systems) if all(value for value, _ in one)]
     quiet = [one for one in known if all(others <= _BUSY for _, others in one)]
     return [[value for value, _ in one] for one in quiet or known]
 
 
-def middle(rounds: List[Round]) -> Optional[float]:
+def middle(rounds: list[Round]) -> float | None:
     """The median over rounds."""
     found = _undisturbed(rounds)
     return statistics.median(value for (value,) in found) if found else None
 
 
-def ratio(rounds: List[Round], others: List[Round]) -> Optional[float]:
+def ratio(rounds: list[Round], others: list[Round]) -> float | None:
     """The median over rounds of one system over another."""
     found = _undisturbed(rounds, others)
     return statistics.median(one / other for one, other in found) if found else None
@@ -338,14 +339,14 @@ class Measurements:
     """
 
     def __init__(self) -> None:
-        self.speeds: Dict[str, List[Round]] = {system: [] for system in SYSTEMS}
-        self.walls: Dict[str, List[Round]] = {system: [] for system in SYSTEMS}
-        self.rankings: Dict[str, List[Round]] = {system: [] for system in SYSTEMS}
-        self.qualities: Dict[str, List[Dict[str, float]]] = {system: [] for system in SYSTEMS}
-        self.trained: Dict[str, List[Tuple[float, int]]] = {system: [] for system in SYSTEMS}
-        self.missing: Dict[str, str] = {}
+        self.speeds: dict[str, list[Round]] = {system: [] for system in SYSTEMS}
+        self.walls: dict[str, list[Round]] = {system: [] for system in SYSTEMS}
+        self.rankings: dict[str, list[Round]] = {system: [] for system in SYSTEMS}
+        self.qualities: dict[str, list[dict[str, float]]] = {system: [] for system in SYSTEMS}
+        self.trained: dict[str, list[tuple[float, int]]] = {system: [] for system in SYSTEMS}
+        self.missing: dict[str, str] = {}
 
-    def add_training(self, system: str, answer: Dict[str, Any], skip: int = 0) -> None:
+    def add_training(self, system: str, answer: dict[str, Any], skip: int = 0) -> None:
         """Counts a round of training, without its first `skip` pieces."""
         pieces = answer["pieces"][skip:]
         # None keeps the rounds of the systems side by side.
@@ -353,7 +354,7 @@ class Measurements:
         self.speeds[system].append((targets / stepping or None, answer["others"]))
         self.walls[system].append((targets / wall or None, answer["others"]))
 
-    def add_ranking(self, system: str, answer: Dict[str, Any]) -> None:
+    def add_ranking(self, system: str, answer: dict[str, Any]) -> None:
         """Counts a round of evaluation."""
         self.rankings[system].append((answer["users"] / answer["seconds"], answer["others"]))
 
@@ -368,14 +369,14 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def arguments_of(data: str, meta: Dict[str, Any], seed: int) -> Dict[str, Any]:
+def arguments_of(data: str, meta: dict[str, Any], seed: int) -> dict[str, Any]:
     """What a worker is started with."""
     # As many targets in a step of RecBole, which makes a sequence of each, as in one of the others.
     per_step = round(protocol.BATCH_SIZE * sum(meta["counts"]) / meta["users"])
     return {"data": data, "seed": seed, "batch_targets": per_step}
 
 
-def interpreters(seconds: float, found: Measurements) -> Dict[str, str]:
+def interpreters(seconds: float, found: Measurements) -> dict[str, str]:
     """The interpreter of each system that can be measured; environments are made if need be."""
     result, deadline = {FOOTFALL: sys.executable}, time.monotonic() + seconds
     for system in (RECTOOLS, RECBOLE):
@@ -386,11 +387,11 @@ def interpreters(seconds: float, found: Measurements) -> Dict[str, str]:
     return result
 
 
-def run_quick(data: str, meta: Dict[str, Any], deadline: float) -> Measurements:
+def run_quick(data: str, meta: dict[str, Any], deadline: float) -> Measurements:
     """Short bursts in turns until the time is over; no quality."""
     found = Measurements()
     pythons = interpreters(deadline - time.monotonic() - _QUICK_RESERVE, found)
-    workers: Dict[str, Process] = {}
+    workers: dict[str, Process] = {}
 
     def left() -> float:
         return deadline - time.monotonic()
@@ -436,7 +437,7 @@ def run_quick(data: str, meta: Dict[str, Any], deadline: float) -> Measurements:
     return found
 
 
-def run_full(data: str, meta: Dict[str, Any], seeds: int, seconds: float) -> Measurements:
+def run_full(data: str, meta: dict[str, Any], seeds: int, seconds: float) -> Measurements:
     """Each system is trained for `seconds` from each seed."""
     found = Measurements()
     pythons = interpreters(_SETUP_SECONDS, found)
@@ -468,9 +469,9 @@ def run_full(data: str, meta: Dict[str, Any], seeds: int, seconds: float) -> Mea
     return found
 
 
-def summary(found: Measurements, popularity: Dict[str, float]) -> Dict[str, Any]:
+def summary(found: Measurements, popularity: dict[str, float]) -> dict[str, Any]:
     """The measurements as one JSON object; null where there is none."""
-    result: Dict[str, Any] = {
+    result: dict[str, Any] = {
         "targets_per_s": middle(found.speeds[FOOTFALL]),
         "ratio_vs_rectools": ratio(found.speeds[FOOTFALL], found.speeds[RECTOOLS]),
         "ratio_vs_recbole": ratio(found.speeds[FOOTFALL], found.speeds[RECBOLE]),
@@ -500,13 +501,13 @@ def summary(found: Measurements, popularity: Dict[str, float]) -> Dict[str, Any]
     return result
 
 
-def aligned(lines: Sequence[Sequence[str]]) -> List[str]:
+def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
     """Rows of cells as lines whose columns stand below each other."""
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines]
 
 
-def names_of(text: str, known: Sequence[str]) -> List[str]:
+def names_of(text: str, known: Sequence[str]) -> list[str]:
     """The names of an option, with commas.
 
     Raises:
@@ -519,7 +520,7 @@ def names_of(text: str, known: Sequence[str]) -> List[str]:
     return names
 
 
-def number(value: Optional[float], digits: int = 0) -> str:
+def number(value: float | None, digits: int = 0) -> str:
     return "-" if value is None else f"{value:,.{digits}f}"
 
 
@@ -531,7 +532,7 @@ def _ranged(value: Any) -> str:
     return f"{value['mean']:.4f} [{value['low']:.4f}, {value['high']:.4f}]"
 
 
-def table(result: Dict[str, Any]) -> str:
+def table(result: dict[str, Any]) -> str:
     """The same to read."""
     head = ("system", "targets/s", "Footfall's is", "wall", "evaluated users/s")
     lines = [(*head, "NDCG@10 [95 %]", "HR@10 [95 %]")]
@@ -557,7 +558,7 @@ def table(result: Dict[str, Any]) -> str:
     return "\n".join(text)
 
 
-def main(arguments: Optional[Sequence[str]] = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the benchmark; 1 if Footfall itself could not be measured."""
     deadline = time.monotonic() + _QUICK_SECONDS - 5.0
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=__doc__.split("\n")[0])

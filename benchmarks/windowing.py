@@ -14,7 +14,7 @@ import json
 import os
 import tempfile
 import time
-from typing import Any, Dict, List
+from typing import Any
 
 from benchmarks import processes
 
@@ -47,7 +47,7 @@ def write_log(path: str, events: int, seed: int = 0) -> None:
     pq.write_table(table, path, row_group_size=500_000)
 
 
-def measure(which: str, log: str, events: int, output: str) -> Dict[str, float]:
+def measure(which: str, log: str, events: int, output: str) -> dict[str, float]:
     """Runs one implementation in this process."""
     import apache_beam as beam
 
@@ -74,11 +74,11 @@ def measure(which: str, log: str, events: int, output: str) -> Dict[str, float]:
     return {"events_per_s": events / seconds, "seconds": seconds, "peak_mb": processes.peak_mb()}
 
 
-def digest(output: str) -> Dict[str, Any]:
+def digest(output: str) -> dict[str, Any]:
     """Of the examples of each split, whatever their order and that of their features."""
     import tensorflow as tf
 
-    result: Dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for folder in sorted(glob.glob(os.path.join(output, "Split-*"))):
         total, count = 0, 0
         for record in tf.data.TFRecordDataset(sorted(glob.glob(f"{folder}/*")), "GZIP").as_numpy_iterator():
@@ -90,7 +90,7 @@ def digest(output: str) -> Dict[str, Any]:
     return result
 
 
-def _median(values: List[float]) -> float:
+def _median(values: list[float]) -> float:
     import statistics
 
     return statistics.median(values)
@@ -111,7 +111,7 @@ def main() -> None:
         return
     events = _QUICK_EVENTS if options.quick else _EVENTS
     rounds = 1 if options.quick else options.rounds
-    rows: Dict[str, List[Dict[str, float]]] = {"columnar": [], "columnar x4": [], "per_event": []}
+    rows: dict[str, list[dict[str, float]]] = {"columnar": [], "columnar x4": [], "per_event": []}
     with tempfile.TemporaryDirectory() as folder:
         logs = {1: os.path.join(folder, "log.parquet"), 4: os.path.join(folder, "log4.parquet")}
         for factor, path in logs.items():

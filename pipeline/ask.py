@@ -6,10 +6,10 @@ import os
 import sys
 import time
 import warnings
-from typing import Any, Dict, List, Mapping, Sequence, Tuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from schemas import errors
-from schemas import versions
+from schemas import errors, versions
 from serving import address as address_lib
 
 _MAX_K = (1 << 31) - 1
@@ -66,7 +66,7 @@ def _import_tensorflow() -> None:
     progress.import_tensorflow()
 
 
-def _ask(address: str, options: argparse.Namespace, asked: List[Any]) -> int:
+def _ask(address: str, options: argparse.Namespace, asked: list[Any]) -> int:
     _import_tensorflow()
     import grpc
 
@@ -108,7 +108,7 @@ def _name_unknown(unknown: Mapping[str, Sequence[str]], what: str) -> None:
         _warn(f"{name} {shown}{more}: {what}")
 
 
-def _items(client: Any, histories: List[Any], options: argparse.Namespace) -> List[str]:
+def _items(client: Any, histories: list[Any], options: argparse.Namespace) -> list[str]:
     from serving import vocabularies
 
     excluded = _ids(options.exclude)
@@ -132,9 +132,8 @@ def _items(client: Any, histories: List[Any], options: argparse.Namespace) -> Li
     ]
 
 
-def _probabilities(client: Any, exposures: List[Any], options: argparse.Namespace) -> List[str]:
-    from serving import requests
-    from serving import vocabularies
+def _probabilities(client: Any, exposures: list[Any], options: argparse.Namespace) -> list[str]:
+    from serving import requests, vocabularies
 
     answers = client.predict_exposures(exposures)
     takes = client.metadata()[requests.PREDICT].inputs
@@ -147,12 +146,12 @@ def _probabilities(client: Any, exposures: List[Any], options: argparse.Namespac
     return ["  ".join(f"{step} {chance:.4f}" for step, chance in answer.items()) for answer in answers]
 
 
-def _ids(text: str) -> List[str]:
+def _ids(text: str) -> list[str]:
     """Ids with commas between them; blanks around an id are none of it."""
     return [item.strip() for item in text.split(",") if item.strip()]
 
 
-def _exposures(options: argparse.Namespace) -> List[Dict[str, Any]]:
+def _exposures(options: argparse.Namespace) -> list[dict[str, Any]]:
     if options.exposure:
         found = [("--exposure", options.exposure)]
     else:
@@ -166,7 +165,7 @@ def _exposures(options: argparse.Namespace) -> List[Dict[str, Any]]:
     return exposures
 
 
-def _histories(options: argparse.Namespace) -> List[List[Dict[str, Any]]]:
+def _histories(options: argparse.Namespace) -> list[list[dict[str, Any]]]:
     if options.items is not None:
         items = _ids(options.items)
         if not items:
@@ -193,7 +192,7 @@ def _histories(options: argparse.Namespace) -> List[List[Dict[str, Any]]]:
     return histories
 
 
-def _lines(path: str) -> List[Tuple[str, str]]:
+def _lines(path: str) -> list[tuple[str, str]]:
     """The lines of a file that are not empty, each with its place."""
     try:
         stream = sys.stdin if path == "-" else open(path, encoding="utf-8")

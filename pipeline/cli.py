@@ -7,14 +7,15 @@ import os
 import shlex
 import sys
 import warnings
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 # What libraries say about Python's age is not for our users.
 warnings.simplefilter("ignore")
 
-from schemas import errors, text
+from schemas import errors, text  # noqa: E402
 
 _DEMO = "ml100k-sasrec"
 _DEMO_DATA = "ml-100k"
@@ -33,14 +34,17 @@ def main() -> None:
     sys.exit(code)
 
 
-def execute(arguments: Optional[Sequence[str]] = None) -> int:
+def execute(arguments: Sequence[str] | None = None) -> int:
     """Runs a command, by default the one of `sys.argv`: 0 done, 1 a run failed, 2 the input does not fit.
 
     Raises:
         SystemExit: as argparse does, after --help and where the arguments are not the command's.
     """
     # Ids, file names and behaviours are whatever a log has: nothing of it may act on the terminal.
-    with contextlib.redirect_stdout(text.Stream(sys.stdout)), contextlib.redirect_stderr(text.Stream(sys.stderr)):
+    with (
+        contextlib.redirect_stdout(text.Stream(sys.stdout)),
+        contextlib.redirect_stderr(text.Stream(sys.stderr)),
+    ):
         return _execute(_parser().parse_args(arguments))
 
 
@@ -70,7 +74,20 @@ def _execute(options: argparse.Namespace) -> int:
 
 
 # Arguments that are paths: a shell expands ~ at the beginning of a word alone, and not within quotes.
-_PATHS = ("file", "to", "runs", "run_dir", "run_a", "run_b", "html", "model_dir", "model", "history", "exposures", "output")
+_PATHS = (
+    "file",
+    "to",
+    "runs",
+    "run_dir",
+    "run_a",
+    "run_b",
+    "html",
+    "model_dir",
+    "model",
+    "history",
+    "exposures",
+    "output",
+)
 
 
 def _expand_paths(options: argparse.Namespace) -> None:
@@ -114,7 +131,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="footfall", description="From a log of what users do to a served model of what they do next."
     )
-    parser.add_argument("--version", action=_Version, nargs=0, help="the versions of Footfall, TFX and TensorFlow")
+    parser.add_argument(
+        "--version", action=_Version, nargs=0, help="the versions of Footfall, TFX and TensorFlow"
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, function: Any, text: str, parent: Any = commands) -> argparse.ArgumentParser:
@@ -252,11 +271,11 @@ def _parser() -> argparse.ArgumentParser:
         "--image", default="footfall:latest", help="with Footfall in it (default: %(default)s)"
     )
 
-    for name, function, text in (
+    for name, function, summary in (
         ("models", _models, "list the models"),
         ("experiments", _experiments, "list the experiments that come with Footfall"),
     ):
-        command(name, function, text).add_argument("--json", action="store_true")
+        command(name, function, summary).add_argument("--json", action="store_true")
 
     demo = command("demo", _demo, "run SASRec on MovieLens-100K, serve it and ask it")
     demo.add_argument("--runs", default="runs", help=argparse.SUPPRESS)
@@ -318,7 +337,7 @@ def _run(options: argparse.Namespace) -> int:
         _say_report(run_dir, before)
 
 
-def _report_there(run_dir: str) -> Optional[Tuple[int, int]]:
+def _report_there(run_dir: str) -> tuple[int, int] | None:
     """What tells a folder's report from another one: no time of now, since clocks go back."""
     try:
         found = os.stat(os.path.join(run_dir, "report.html"))
@@ -327,13 +346,13 @@ def _report_there(run_dir: str) -> Optional[Tuple[int, int]]:
     return found.st_mtime_ns, found.st_ino
 
 
-def _say_report(run_dir: str, before: Optional[Tuple[int, int]] = None) -> None:
+def _say_report(run_dir: str, before: tuple[int, int] | None = None) -> None:
     """Names a report, unless it is the one that was there before the run."""
     if _report_there(run_dir) not in (None, before):
         print(f"Report: {os.path.abspath(os.path.join(run_dir, 'report.html'))}")
 
 
-def _run_experiment(experiment: Any, path: str, run_dir: str, command: List[str]) -> int:
+def _run_experiment(experiment: Any, path: str, run_dir: str, command: list[str]) -> int:
     from pipeline.runners import local
 
     try:
@@ -479,7 +498,7 @@ def _experiments(options: argparse.Namespace) -> int:
     return _list(entries, options.json)
 
 
-def _list(entries: List[Dict[str, Any]], as_json: bool) -> int:
+def _list(entries: list[dict[str, Any]], as_json: bool) -> int:
     if as_json:
         print(json.dumps(entries, ensure_ascii=False))
         return 0
@@ -529,7 +548,7 @@ def _a_user(path: str) -> Any:
     """The user of the log's newest event, and the events in time; ties keep the log's order."""
     import csv
 
-    by_user: Dict[str, List[Dict[str, Any]]] = {}
+    by_user: dict[str, list[dict[str, Any]]] = {}
     with open(path, encoding="utf-8", newline="") as stream:
         for row in csv.DictReader(stream):
             event = {"item_id": row["item_id"], "timestamp": 1000 * int(row["timestamp"])}

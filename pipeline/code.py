@@ -6,7 +6,7 @@ does not look at.
 
 import hashlib
 import pathlib
-from typing import Dict, Optional, Sequence
+from collections.abc import Sequence
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -21,7 +21,7 @@ _FOLDERS = {
 }
 
 
-def versions(root: Optional[pathlib.Path] = None) -> Dict[str, str]:
+def versions(root: pathlib.Path | None = None) -> dict[str, str]:
     """A hash of the source of each stage, by its name.
 
     Args:

@@ -11,7 +11,8 @@ import gc
 import hashlib
 import json
 import os
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -64,7 +65,7 @@ class Trained:
         return self.settings.get("window.kind") or "next"
 
     @property
-    def steps(self) -> Tuple[str, ...]:
+    def steps(self) -> tuple[str, ...]:
         """Of its chain, where it has exposures."""
         return tuple(self.settings.get("window.steps") or ())
 
@@ -82,14 +83,14 @@ class Row:
     """
 
     metric: str
-    a: Optional[float]
-    b: Optional[float]
-    a_sd: Optional[float]
-    b_sd: Optional[float]
-    difference: Optional[float]
-    low: Optional[float]
-    high: Optional[float]
-    p: Optional[float]
+    a: float | None
+    b: float | None
+    a_sd: float | None
+    b_sd: float | None
+    difference: float | None
+    low: float | None
+    high: float | None
+    p: float | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +100,7 @@ class SliceRows:
     slice: verdict.Slice
     windows: int
     users: int
-    rows: Tuple[Row, ...]
+    rows: tuple[Row, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,15 +119,15 @@ class Comparison:
       noun: what is counted, `windows` or `exposures`.
     """
 
-    a: Tuple[str, ...]
-    b: Tuple[str, ...]
+    a: tuple[str, ...]
+    b: tuple[str, ...]
     only_a: int
     only_b: int
     incomplete: int
-    differing: Tuple[Tuple[str, str, str], ...]
-    notes: Tuple[str, ...]
+    differing: tuple[tuple[str, str, str], ...]
+    notes: tuple[str, ...]
     method: Mapping[str, Any]
-    slices: Tuple[SliceRows, ...]
+    slices: tuple[SliceRows, ...]
     main: str
     noun: str = "windows"
 
@@ -139,13 +140,13 @@ class Comparison:
         return json.dumps(plain, ensure_ascii=False, allow_nan=False)
 
 
-def find_runs(text: str) -> List[Trained]:
+def find_runs(text: str) -> list[Trained]:
     """The runs of an argument: a run's folder, several with commas between, or a folder of runs.
 
     Raises:
       errors.InputError: if there is no run, or one has no trained model.
     """
-    found: List[Trained] = []
+    found: list[Trained] = []
     for folder in filter(None, text.split(",")):
         if _is_run(folder):
             found.append(_trained(folder))
@@ -191,16 +192,16 @@ def _trained(folder: str) -> Trained:
     return Trained(folder, uris["model"], uris["examples"], _settings(os.path.join(folder, EXPERIMENT)))
 
 
-def _settings(path: str) -> Dict[str, Any]:
+def _settings(path: str) -> dict[str, Any]:
     if not os.path.exists(path):
         return {}
     with open(path, encoding="utf-8") as stream:
         return flat(yaml.safe_load(stream))
 
 
-def flat(values: Mapping[str, Any], prefix: str = "") -> Dict[str, Any]:
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested settings by dotted key."""
-    result: Dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, dict) and value:
             result.update(flat(value, f"{prefix}{key}."))
@@ -266,7 +267,7 @@ def _fingerprint(model_dir: str, examples_uri: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _evaluate(model_dir: str, run: Trained) -> Tuple[Any, Any, List[str]]:
+def _evaluate(model_dir: str, run: Trained) -> tuple[Any, Any, list[str]]:
     """The model (which must outlive its signature), its `evaluate` signature, and the files of test examples."""
     import tensorflow as tf
 
@@ -282,7 +283,7 @@ def _evaluate(model_dir: str, run: Trained) -> Tuple[Any, Any, List[str]]:
     return model, model.signatures[config.SIGNATURE], files
 
 
-def _features(kind: str) -> Dict[str, Any]:
+def _features(kind: str) -> dict[str, Any]:
     """How the key and the slices of an example are read."""
     import tensorflow as tf
 
@@ -293,7 +294,7 @@ def _features(kind: str) -> Dict[str, Any]:
     return features
 
 
-def _as_table(parts: List[Dict[str, np.ndarray]], run: Trained) -> pd.DataFrame:
+def _as_table(parts: list[dict[str, np.ndarray]], run: Trained) -> pd.DataFrame:
     """The parts of an answer, with text where they have bytes."""
     if not parts:
         raise errors.InputError(f"{run.folder}: no test {_NOUNS[run.kind]} below {run.examples_uri}")
@@ -310,7 +311,7 @@ def _ask_ranks(model_dir: str, run: Trained) -> pd.DataFrame:
     model, evaluate, files = _evaluate(model_dir, run)
     features = _features(run.kind)
     windows = tf.data.TFRecordDataset(files, compression_type="GZIP")
-    parts: List[Dict[str, np.ndarray]] = []
+    parts: list[dict[str, np.ndarray]] = []
     for first in windows.take(1).batch(1):
         size = int(evaluate(examples=first)[_CATALOGUE_SIZE][0])
         for batch in windows.batch(max(1, min(_MOST_WINDOWS, _SCORES // max(size, 1)))):
@@ -339,7 +340,7 @@ def _ask_probabilities(model_dir: str, run: Trained) -> pd.DataFrame:
     features = _features(run.kind)
     for step in run.steps:
         features[names.LABEL_PREFIX + step] = tf.io.FixedLenFeature([], tf.int64)
-    parts: List[Dict[str, np.ndarray]] = []
+    parts: list[dict[str, np.ndarray]] = []
     for batch in tf.data.TFRecordDataset(files, compression_type="GZIP").batch(_MOST_EXPOSURES):
         answer = evaluate(examples=batch)
         part = {name: values.numpy() for name, values in tf.io.parse_example(batch, features).items()}
@@ -379,7 +380,7 @@ def compare(runs_a: Sequence[Trained], runs_b: Sequence[Trained], seed: int = 0)
         )
     tables = [table.loc[order] for table in tables]
     users = pd.factorize(order.get_level_values(names.USER_ID))[0]
-    sampling: Tuple[str, ...] = ()
+    sampling: tuple[str, ...] = ()
     if kind == "next":
         cutoffs = sorted({k for run in runs for k in _cutoffs(run)})
         sampled, sampling = _sampled(runs, tables)
@@ -451,7 +452,7 @@ class _Ranks:
         count_a: int,
         users: np.ndarray,
         cutoffs: Sequence[int],
-        sampled_negatives: Optional[int],
+        sampled_negatives: int | None,
         seed: int,
     ):
         values = np.stack(
@@ -464,7 +465,7 @@ class _Ranks:
         self._names = spec.ranking_metrics(cutoffs, sampled_negatives)
         self._any_exact = False
 
-    def rows(self, chosen: np.ndarray) -> Tuple[Row, ...]:
+    def rows(self, chosen: np.ndarray) -> tuple[Row, ...]:
         """Of the chosen windows, `[W]` bool."""
         found, exact = _rows(
             self._a[:, chosen], self._b[:, chosen], self._users[chosen], self._names, self._seed
@@ -504,7 +505,7 @@ class _Probabilities:
         self._a, self._b = values[:count_a], values[count_a:]
         self._users, self._steps, self._seed = users, tuple(steps), seed
 
-    def rows(self, chosen: np.ndarray) -> Tuple[Row, ...]:
+    def rows(self, chosen: np.ndarray) -> tuple[Row, ...]:
         """Of the chosen exposures, `[N]` bool."""
         codes = np.unique(self._users[chosen], return_inverse=True)[1]
         found = paired_scores.compare(
@@ -531,11 +532,11 @@ class _Probabilities:
         return "two-sided, of the same bootstrap: twice the smaller share of resamples on one side of zero"
 
 
-def _number(value: Any) -> Optional[float]:
+def _number(value: Any) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def _any_and_all(keys: Sequence[pd.MultiIndex]) -> Tuple[pd.MultiIndex, pd.MultiIndex]:
+def _any_and_all(keys: Sequence[pd.MultiIndex]) -> tuple[pd.MultiIndex, pd.MultiIndex]:
     """The keys that any, and those that all of the runs have."""
     return (
         functools.reduce(lambda found, other: found.union(other), keys),
@@ -553,9 +554,7 @@ def _cutoffs(run: Trained) -> Sequence[int]:
     return run.settings.get("evaluation.cutoffs") or spec.EvaluationSpec().cutoffs
 
 
-def _sampled(
-    runs: Sequence[Trained], tables: Sequence[pd.DataFrame]
-) -> Tuple[Optional[int], Tuple[str, ...]]:
+def _sampled(runs: Sequence[Trained], tables: Sequence[pd.DataFrame]) -> tuple[int | None, tuple[str, ...]]:
     """How many negatives the sampled metrics have (None: there are none of these), and notes on it."""
     asked = {run.settings.get("evaluation.sampled_negatives") for run in runs} - {None}
     if not asked:
@@ -574,9 +573,9 @@ def _sampled(
     return None, (f"Sampled metrics are left out: {why}.",)
 
 
-def _slices(first: pd.DataFrame) -> List[Tuple[verdict.Slice, np.ndarray]]:
+def _slices(first: pd.DataFrame) -> list[tuple[verdict.Slice, np.ndarray]]:
     """Each slice, and which windows are in it, `[W]` bool; the slices are A's."""
-    found: List[Tuple[verdict.Slice, np.ndarray]] = [(verdict.OVERALL, np.ones(len(first), bool))]
+    found: list[tuple[verdict.Slice, np.ndarray]] = [(verdict.OVERALL, np.ones(len(first), bool))]
     for feature in names.SLICES:
         of_windows = first[feature].to_numpy()
         for value in sorted(set(of_windows) - {""}, key=verdict.value_order):
@@ -586,7 +585,7 @@ def _slices(first: pd.DataFrame) -> List[Tuple[verdict.Slice, np.ndarray]]:
 
 def _rows(
     a: np.ndarray, b: np.ndarray, users: np.ndarray, metric_names: Sequence[str], seed: int
-) -> Tuple[Tuple[Row, ...], bool]:
+) -> tuple[tuple[Row, ...], bool]:
     """The metrics of one slice: `[runs, W, M]` of both sides and `[W]` users."""
     mean_a, mean_b = a.mean(axis=0), b.mean(axis=0)
     codes = np.unique(users, return_inverse=True)[1]
@@ -613,12 +612,12 @@ def _rows(
     return tuple(rows), result.exact
 
 
-def _between(values: np.ndarray) -> Optional[np.ndarray]:
+def _between(values: np.ndarray) -> np.ndarray | None:
     """Standard deviation of the mean between runs: `[runs, W, M]` to `[M]`."""
     return values.mean(axis=1).std(axis=0, ddof=1) if len(values) > 1 else None
 
 
-def _differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> List[Tuple[str, str, str]]:
+def _differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     keys = [key for key in dict.fromkeys((*a, *b)) if key not in _NOT_SETTINGS]
     shown = {key: tuple(str(side[key]) if key in side else "–" for side in (a, b)) for key in keys}
     return [(key, left, right) for key, (left, right) in shown.items() if left != right]
@@ -628,8 +627,8 @@ def _notes(
     runs_a: Sequence[Trained],
     runs_b: Sequence[Trained],
     tables: Sequence[pd.DataFrame],
-    differing: Sequence[Tuple[str, str, str]],
-) -> List[str]:
+    differing: Sequence[tuple[str, str, str]],
+) -> list[str]:
     notes = []
     for side, runs in (("A", runs_a), ("B", runs_b)):
         keys = {key for run in runs[1:] for key, _, _ in _differing(runs[0].settings, run.settings)}
@@ -665,7 +664,7 @@ def table(found: Comparison) -> str:
     )
     lines += found.notes
     header = ("", "A", "B", "B - A", "95 % interval", "p")
-    cells: List[Tuple[str, ...]] = []
+    cells: list[tuple[str, ...]] = []
     for part in found.slices:
         title = f"{sentences.slice_name(part.slice)}: {part.windows:,} {found.noun}, {part.users:,} users"
         cells.append((title,))
@@ -714,7 +713,7 @@ def side_name(folders: Sequence[str]) -> str:
     return f"{parents.pop()}: {', '.join(os.path.basename(os.path.normpath(folder)) for folder in folders)}"
 
 
-def _mean(value: Optional[float], deviation: Optional[float]) -> str:
+def _mean(value: float | None, deviation: float | None) -> str:
     if value is None:
         return "–"
     return f"{value:.4f}" if deviation is None else f"{value:.4f} ± {deviation:.4f}"
@@ -744,7 +743,7 @@ def page(found: Comparison) -> str:
     )
 
 
-def _status(row: Row) -> Dict[str, str]:
+def _status(row: Row) -> dict[str, str]:
     """The main metric in one sentence; `kind` colours it."""
     name = row.metric.upper()
     if row.low is None or row.low <= 0 <= row.high or row.p >= 1 - paired.LEVEL:
@@ -758,7 +757,7 @@ def _status(row: Row) -> Dict[str, str]:
     }
 
 
-def _panel(found: Comparison, index: int, ticks: Any) -> Dict[str, Any]:
+def _panel(found: Comparison, index: int, ticks: Any) -> dict[str, Any]:
     """One metric by slice: geometry of the differences and their intervals, 960 wide."""
     left, right, top, row_height = 250.0, 930.0, 16.0, 32.0
     parts = [(part, part.rows[index]) for part in found.slices]

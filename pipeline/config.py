@@ -4,7 +4,8 @@ import copy
 import json
 import os
 import re
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import pydantic
 import yaml
@@ -30,7 +31,7 @@ class PushSpec(settings.Settings):
       folder; variables are refused.
     """
 
-    destination: Optional[settings.Path] = None
+    destination: settings.Path | None = None
 
 
 class ValidationSpec(settings.Settings):
@@ -45,7 +46,7 @@ class ValidationSpec(settings.Settings):
 
     max_skew: float = pydantic.Field(default=0.2, gt=0, le=1)
     max_drift: float = pydantic.Field(default=0.2, gt=0, le=1)
-    error_rate: Optional[float] = pydantic.Field(default=0.01, ge=0, lt=0.5)
+    error_rate: float | None = pydantic.Field(default=0.01, ge=0, lt=0.5)
 
 
 class BeamSpec(settings.Settings):
@@ -53,7 +54,7 @@ class BeamSpec(settings.Settings):
     args: of Beam's runner, as `--runner=DataflowRunner`; by default the embedded one.
     """
 
-    args: Tuple[str, ...] = (
+    args: tuple[str, ...] = (
         "--runner=DirectRunner",
         "--direct_running_mode=in_memory",
         "--direct_num_workers=1",
@@ -76,7 +77,7 @@ class Experiment(settings.Settings):
     loss: loss_settings.LossSettings = pydantic.Field(default_factory=trainer_config.default_loss)
     loop: loop_settings.LoopSettings = loop_settings.FitSettings(name="fit")
     training: training_settings.TrainingSettings = training_settings.TrainingSettings()
-    tuning: Optional[search.TuningSettings] = None
+    tuning: search.TuningSettings | None = None
     evaluation: evaluator_spec.EvaluationSpec = evaluator_spec.EvaluationSpec()
     gate: evaluator_spec.GateSpec = evaluator_spec.GateSpec()
     infra: infra_spec.InfraSpec = infra_spec.InfraSpec()
@@ -182,7 +183,7 @@ def find(name: str) -> str:
     )
 
 
-def shipped_names() -> List[str]:
+def shipped_names() -> list[str]:
     """The experiments that come with Footfall."""
     return sorted(name[: -len(".yaml")] for name in os.listdir(EXPERIMENTS) if name.endswith(".yaml"))
 
@@ -226,7 +227,9 @@ def load(path: str, overrides: Sequence[str] = ()) -> Experiment:
         override(values, change)
     other = next(_other_keys(values), None)
     if other is not None:
-        raise errors.InputError(f"{path}: a key is text, in quotes where YAML sees a number or a date; found {other!r}")
+        raise errors.InputError(
+            f"{path}: a key is text, in quotes where YAML sees a number or a date; found {other!r}"
+        )
     try:
         experiment = Experiment.from_values(values)
     except pydantic.ValidationError as error:
@@ -263,12 +266,14 @@ def _check_space(path: str, values: Mapping[str, Any], tuning: search.TuningSett
                 raise errors.InputError(f"{path}: tuning.space.{key}: {error}") from error
             except pydantic.ValidationError as error:
                 # The file itself fits: what is found deeper than a part is of this key.
-                if any(len(explain.without_tags(found["loc"])) > 1 for found in error.errors(include_url=False)):
+                if any(
+                    len(explain.without_tags(found["loc"])) > 1 for found in error.errors(include_url=False)
+                ):
                     found = "; ".join(explain.lines(error, Experiment))
                     raise errors.InputError(f"{path}: tuning.space: {found}") from error
 
 
-def override(values: Dict[str, Any], override: str) -> None:
+def override(values: dict[str, Any], override: str) -> None:
     """Puts `a.b=value` into values.
 
     Raises:
@@ -285,7 +290,7 @@ def override(values: Dict[str, Any], override: str) -> None:
         raise errors.InputError(f"--set {override}: {error}") from error
 
 
-def _put(values: Dict[str, Any], key: str, value: Any) -> None:
+def _put(values: dict[str, Any], key: str, value: Any) -> None:
     *parents, last = key.split(".")
     for parent in parents:
         if values.get(parent) is None:

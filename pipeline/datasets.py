@@ -8,7 +8,7 @@ import sys
 import tempfile
 import urllib.request
 import zipfile
-from typing import Callable, Dict, List, Optional, Tuple
+from collections.abc import Callable
 
 from schemas import errors
 
@@ -26,7 +26,7 @@ _ML_100K_SHA256 = "65eb67736961d69ca7865b494f5183a635f644c99a672fc7d4c80c0cfb5c9
 _TIMEOUT_S = 20
 # The rating in the middle, of 1 to 5 stars.
 _NEUTRAL = 3
-_Files = Dict[str, bytes]
+_Files = dict[str, bytes]
 
 
 def cache_dir() -> str:
@@ -35,12 +35,12 @@ def cache_dir() -> str:
     return os.path.join(base, "footfall")
 
 
-def names() -> List[str]:
+def names() -> list[str]:
     """The data sets that can be fetched."""
     return list(_LOGS)
 
 
-def path_of(name: str, to: Optional[str] = None) -> str:
+def path_of(name: str, to: str | None = None) -> str:
     """The folder of a data set, whether it has been fetched or not."""
     return os.path.join(to or cache_dir(), name)
 
@@ -58,7 +58,7 @@ def resolve(path: str) -> str:
     return os.path.join(path_of(name), _LOGS[name])
 
 
-def fetch(name: str, to: Optional[str] = None, say: Callable[[str], None] = lambda text: None) -> str:
+def fetch(name: str, to: str | None = None, say: Callable[[str], None] = lambda text: None) -> str:
     """Gets a data set, unless it is there: its public source first, then a published copy.
 
     Of `ml-100k` it writes `events.csv` (user_id, item_id, rating, timestamp in s, behavior, in the
@@ -118,7 +118,7 @@ def _make_example(folder: str, say: Callable[[str], None]) -> None:
     say(f"{_EXAMPLE}: made (it is synthetic), in {folder}")
 
 
-def titles(folder: str) -> Dict[str, str]:
+def titles(folder: str) -> dict[str, str]:
     """The titles of a data set's items by id."""
     import csv
 
@@ -177,11 +177,11 @@ def _from_wheel() -> _Files:
     return _canonical(rows, [(row[0], f"{row[1]} ({row[2]})" if row[2] else row[1]) for row in items])
 
 
-def _table(data: bytes) -> List[List[str]]:
+def _table(data: bytes) -> list[list[str]]:
     return [line.rstrip("\r").split("\t") for line in data.decode("utf-8").split("\n")[1:] if line.strip()]
 
 
-def _canonical(rows: List[List[str]], items: List[Tuple[str, str]]) -> _Files:
+def _canonical(rows: list[list[str]], items: list[tuple[str, str]]) -> _Files:
     import csv
 
     events = "user_id,item_id,rating,timestamp,behavior\n" + "".join(

@@ -1,7 +1,8 @@
 """What `footfall data describe` takes and says."""
 
 import re
-from typing import Any, Dict, List, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from pipeline import config
 from schemas import errors, text
@@ -10,8 +11,12 @@ _ROLE = r"(?:user_id|item_id|timestamp|behavior|scene|(?:item|user|context|label
 
 
 def settings(
-    columns: Sequence[str], delimiter: "str | None", encoding: "str | None", header: bool, overrides: Sequence[str]
-) -> Dict[str, Any]:
+    columns: Sequence[str],
+    delimiter: "str | None",
+    encoding: "str | None",
+    header: bool,
+    overrides: Sequence[str],
+) -> dict[str, Any]:
     """The settings of `log` that the options name, as plain values.
 
     Args:
@@ -23,10 +28,12 @@ def settings(
     Raises:
       errors.InputError: for what is none of these.
     """
-    values: Dict[str, Any] = {"log": {}}
+    values: dict[str, Any] = {"log": {}}
     for override in overrides:
         if not override.startswith("log."):
-            raise errors.InputError(f"--set takes settings of the log here, as log.timestamp_unit=ms; found {override!r}")
+            raise errors.InputError(
+                f"--set takes settings of the log here, as log.timestamp_unit=ms; found {override!r}"
+            )
         config.override(values, override)
     found = values["log"]
     for named in columns:
@@ -42,7 +49,11 @@ def settings(
                 found.setdefault("columns", {}).setdefault(group, {})[name] = column
             else:
                 found.setdefault("columns", {})[role] = column
-    for key, value in (("delimiter", delimiter), ("encoding", encoding), ("header", None if header else False)):
+    for key, value in (
+        ("delimiter", delimiter),
+        ("encoding", encoding),
+        ("header", None if header else False),
+    ):
         if value is not None:
             found[key] = value
     return found
@@ -53,7 +64,7 @@ def comment(line: str) -> str:
     return f"# {text.visible(line)}"
 
 
-def lines(found: Dict[str, Any]) -> List[str]:
+def lines(found: dict[str, Any]) -> list[str]:
     """What `describe` has found, for people."""
     sizes = ", ".join(f"{name[1:]} %: {value:,.0f}" for name, value in found["history"].items())
     said = [

@@ -4,7 +4,8 @@ import difflib
 import json
 import re
 import typing
-from typing import Any, Callable, Dict, List, Mapping, Sequence, Tuple, Type
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import pydantic
 
@@ -30,7 +31,7 @@ def _short(context: Mapping[str, Any], given: Any) -> str:
 
 
 # What each kind of finding asks for, by pydantic's name for it.
-_WANTED: Dict[str, Callable[[Mapping[str, Any], Any], str]] = {
+_WANTED: dict[str, Callable[[Mapping[str, Any], Any], str]] = {
     **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), lambda c, v: "takes a whole number"),
     **dict.fromkeys(("int_parsing_size",), lambda c, v: "takes a smaller whole number"),
     **dict.fromkeys(("float_type", "float_parsing"), lambda c, v: "takes a number"),
@@ -38,7 +39,9 @@ _WANTED: Dict[str, Callable[[Mapping[str, Any], Any], str]] = {
     "finite_number": lambda c, v: "takes a finite number",
     "string_type": lambda c, v: "takes text" + (", in quotes" if isinstance(v, (int, float)) else ""),
     "string_unicode": lambda c, v: "takes text of whole Unicode characters",
-    "string_too_short": lambda c, v: f"needs at least {c['min_length']} character{'s' if c['min_length'] > 1 else ''}",
+    "string_too_short": lambda c, v: (
+        f"needs at least {c['min_length']} character{'s' if c['min_length'] > 1 else ''}"
+    ),
     "string_too_long": lambda c, v: f"takes at most {c['max_length']} characters",
     **dict.fromkeys(("tuple_type", "list_type", "set_type"), _list_of),
     "dict_type": lambda c, v: "takes keys with values, as {key: value}",
@@ -52,7 +55,7 @@ _WANTED: Dict[str, Callable[[Mapping[str, Any], Any], str]] = {
 }
 
 
-def lines(error: pydantic.ValidationError, root: Type[pydantic.BaseModel]) -> List[str]:
+def lines(error: pydantic.ValidationError, root: type[pydantic.BaseModel]) -> list[str]:
     """The findings, each in one line that starts with the key as it stands in the file.
 
     Args:
@@ -67,7 +70,7 @@ def lines(error: pydantic.ValidationError, root: Type[pydantic.BaseModel]) -> Li
     ]
 
 
-def _line(found: Mapping[str, Any], root: Type[pydantic.BaseModel]) -> str:
+def _line(found: Mapping[str, Any], root: type[pydantic.BaseModel]) -> str:
     location, kind, given = found["loc"], found["type"], found["input"]
     key = ".".join(str(part) for part in without_tags(location)) or "(file)"
     context = found.get("ctx") or {}
@@ -104,7 +107,9 @@ def _kind(key: str, given: Any, allowed: Sequence[str]) -> str:
     return f"{key}.{tag}: must be one of {', '.join(allowed)}; {_near(given[tag], allowed)}found {_shown(given[tag])}"
 
 
-def _allowed(location: Tuple[Any, ...], context: Mapping[str, Any], root: Type[pydantic.BaseModel]) -> List[str]:
+def _allowed(
+    location: tuple[Any, ...], context: Mapping[str, Any], root: type[pydantic.BaseModel]
+) -> list[str]:
     if location[0] == "window":
         return list(window_spec.WINDOWS)
     if "expected_tags" in context:
@@ -112,11 +117,11 @@ def _allowed(location: Tuple[Any, ...], context: Mapping[str, Any], root: Type[p
     return [_tag_of(option) for option in typing.get_args(root.model_fields[location[0]].annotation)]
 
 
-def _tag_of(option: Type[pydantic.BaseModel]) -> str:
+def _tag_of(option: type[pydantic.BaseModel]) -> str:
     return typing.get_args(option.model_fields["name"].annotation)[0]
 
 
-def _quoted(text: str) -> List[str]:
+def _quoted(text: str) -> list[str]:
     return [part.strip("'") for part in re.findall(r"'[^']*'|[^\s,']+", text) if part != "or"]
 
 
@@ -130,30 +135,30 @@ def _shown(value: Any) -> str:
     return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
 
 
-def _null(location: Tuple[Any, ...], root: Type[pydantic.BaseModel]) -> str:
+def _null(location: tuple[Any, ...], root: type[pydantic.BaseModel]) -> str:
     """That a setting may be left without a value, where it may."""
     annotation = _annotation_at(location, root)
     return " or null" if type(None) in typing.get_args(annotation) else ""
 
 
-def without_tags(location: Sequence[Any]) -> List[Any]:
+def without_tags(location: Sequence[Any]) -> list[Any]:
     """The keys of a location, as they stand in the file: behind a part of several kinds stands its kind."""
     return [part for at, part in enumerate(location) if not (at == 1 and location[0] in _KINDS)]
 
 
-def _annotation_at(location: Sequence[Any], root: Type[pydantic.BaseModel]) -> Any:
+def _annotation_at(location: Sequence[Any], root: type[pydantic.BaseModel]) -> Any:
     if not location or not isinstance(location[-1], str):
         return None
     field = getattr(_class_at(location[:-1], root), "model_fields", {}).get(location[-1])
     return getattr(field, "annotation", None)
 
 
-def _keys_at(location: Sequence[Any], root: Type[pydantic.BaseModel]) -> List[str]:
+def _keys_at(location: Sequence[Any], root: type[pydantic.BaseModel]) -> list[str]:
     """The keys that a place of the file may have."""
     return list(getattr(_class_at(location, root), "model_fields", {}))
 
 
-def _class_at(location: Sequence[Any], root: Type[pydantic.BaseModel]) -> Any:
+def _class_at(location: Sequence[Any], root: type[pydantic.BaseModel]) -> Any:
     """The settings at a place of the file; None where there are none."""
     current: Any = root
     free = False

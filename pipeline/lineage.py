@@ -3,7 +3,8 @@
 import dataclasses
 import logging
 import os
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ml_metadata import errors as mlmd_errors
 from ml_metadata.metadata_store import metadata_store
@@ -57,10 +58,10 @@ class Component:
     id: str
     state: str
     type: str = ""
-    seconds: Optional[float] = None
+    seconds: float | None = None
     message: str = ""
-    inputs: List[Artifact] = dataclasses.field(default_factory=list)
-    outputs: List[Artifact] = dataclasses.field(default_factory=list)
+    inputs: list[Artifact] = dataclasses.field(default_factory=list)
+    outputs: list[Artifact] = dataclasses.field(default_factory=list)
 
     @property
     def resolves(self) -> bool:
@@ -68,7 +69,7 @@ class Component:
         return self.type.endswith("Resolver")
 
 
-def components(run_dir: str, run: Mapping[str, Any]) -> List[Component]:
+def components(run_dir: str, run: Mapping[str, Any]) -> list[Component]:
     """Components of a folder's newest run in pipeline order.
 
     Args:
@@ -85,7 +86,7 @@ def components(run_dir: str, run: Mapping[str, Any]) -> List[Component]:
             raise
         logging.getLogger("footfall").exception("what was made is not known")
         found = {}
-    order: List[str] = []
+    order: list[str] = []
     for item in run.get("components") or ():
         state = _STATES.get(str(item.get("state", "")).lower(), WAITING)
         component = found.setdefault(item["id"], Component(item["id"], state))
@@ -99,7 +100,7 @@ def components(run_dir: str, run: Mapping[str, Any]) -> List[Component]:
     return [found[name] for name in order]
 
 
-def _lineage(database: str) -> List[Component]:
+def _lineage(database: str) -> list[Component]:
     if not os.path.exists(database):
         return []
     try:
@@ -122,7 +123,7 @@ def _lineage(database: str) -> List[Component]:
     artifacts = {artifact.id: artifact for artifact in (opened.get_artifacts_by_id(wanted) if wanted else ())}
     types = {kind.id: kind.name for kind in opened.get_artifact_types()}
 
-    components: Dict[str, Component] = {}
+    components: dict[str, Component] = {}
     for execution in executions:  # by id, so that a second attempt replaces the first
         component = Component(
             id=_node_id(opened, execution),
@@ -160,7 +161,7 @@ def _node_id(opened: metadata_store.MetadataStore, execution: metadata_store_pb2
     return execution.type.rsplit(".", 1)[-1]
 
 
-def _properties(values: Mapping[str, metadata_store_pb2.Value]) -> Dict[str, Any]:
+def _properties(values: Mapping[str, metadata_store_pb2.Value]) -> dict[str, Any]:
     return {
         key: getattr(value, value.WhichOneof("value"))
         for key, value in values.items()
@@ -168,6 +169,6 @@ def _properties(values: Mapping[str, metadata_store_pb2.Value]) -> Dict[str, Any
     }
 
 
-def outputs(found: Sequence[Component]) -> Dict[str, Artifact]:
+def outputs(found: Sequence[Component]) -> dict[str, Artifact]:
     """The artifacts that a run made (or took from the cache), by type."""
     return {a.type: a for component in found if not component.resolves for a in component.outputs}

@@ -7,7 +7,7 @@ leaves open (Fisher's sign-flip test; Smucker et al., CIKM 2007, for ranking met
 """
 
 import dataclasses
-from typing import Iterator, Tuple
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -68,7 +68,7 @@ def compare(differences: np.ndarray, users: np.ndarray, seed: int = 0, resamples
 
 def _interval(
     sums: np.ndarray, counts: np.ndarray, rng: np.random.Generator, resamples: int
-) -> Tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray]:
     """Quantiles of the mean over resamples of the users: `[U, M]`, `[U]` to `[M]`, `[M]`."""
     units, metrics = sums.shape
     if units < 2:
@@ -86,7 +86,7 @@ def _interval(
     return low, high
 
 
-def _p_value(sums: np.ndarray, rng: np.random.Generator, resamples: int) -> Tuple[np.ndarray, bool]:
+def _p_value(sums: np.ndarray, rng: np.random.Generator, resamples: int) -> tuple[np.ndarray, bool]:
     """How often swaps give a sum at least as far from zero: `[U, M]` to `[M]`, and whether of all swaps."""
     units, metrics = sums.shape
     # A swap of all users mirrors the sum: the first one may stay.

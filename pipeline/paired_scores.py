@@ -10,7 +10,7 @@ models need not.
 """
 
 import dataclasses
-from typing import Dict, List, Sequence, Tuple
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -53,7 +53,7 @@ def compare(
     steps: Sequence[str],
     seed: int = 0,
     resamples: int = RESAMPLES,
-) -> Dict[str, Difference]:
+) -> dict[str, Difference]:
     """Compares two models, or the means of several models of one setting each.
 
     Args:
@@ -75,8 +75,8 @@ def compare(
         raise ValueError("there is nothing to compare: no exposure")
     users, weights = resampled(users, seed, resamples)
     by_run = [[measured(run, labels, users, steps, weights) for run in side] for side in (a, b)]
-    found: Dict[str, Difference] = {}
-    means: List[Dict[str, np.ndarray]] = [
+    found: dict[str, Difference] = {}
+    means: list[dict[str, np.ndarray]] = [
         {name: np.mean([run[name] for run in side], axis=0) for name in side[0]} for side in by_run
     ]
     for name in means[0]:
@@ -94,7 +94,7 @@ def compare(
     return found
 
 
-def resampled(users: np.ndarray, seed: int = 0, resamples: int = RESAMPLES) -> Tuple[np.ndarray, np.ndarray]:
+def resampled(users: np.ndarray, seed: int = 0, resamples: int = RESAMPLES) -> tuple[np.ndarray, np.ndarray]:
     """The units of the exposures `[N]`, and their weights `[1 + R, U]`: all 1, then those of resamples.
 
     Args:
@@ -117,14 +117,14 @@ def measured(
     users: np.ndarray,
     steps: Sequence[str],
     weights: np.ndarray,
-) -> Dict[str, np.ndarray]:
+) -> dict[str, np.ndarray]:
     """Metrics of one run, by name: `[1 + R]` each, of which the estimate, exact, comes first.
 
     Args:
       probabilities, labels, users, steps: see `compare`; probabilities are `[N, T]`.
       weights: `[1 + R, U]` of `resampled`.
     """
-    found: Dict[str, np.ndarray] = {}
+    found: dict[str, np.ndarray] = {}
     for number, step in enumerate(steps):
         known = labels[:, number] >= 0
         score = probabilities[known, number].astype(np.float64)
@@ -151,7 +151,7 @@ def measured(
     return {name: found[name] for name in order}
 
 
-def _test(samples: np.ndarray) -> Tuple[float, float, float, float]:
+def _test(samples: np.ndarray) -> tuple[float, float, float, float]:
     """The estimate (the first sample), the bounds of its interval, and p: `[1 + R]`, R may be 0."""
     value, resampled = float(samples[0]), samples[1:]
     defined = resampled[np.isfinite(resampled)]

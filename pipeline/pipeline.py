@@ -1,7 +1,7 @@
 """The pipeline of an experiment. Pure: no file, clock or environment is read here."""
 
 import posixpath
-from typing import Dict, List, Mapping, Optional
+from collections.abc import Mapping
 
 from tfx import v1 as tfx
 from tfx.dsl.components.base import base_node
@@ -34,7 +34,7 @@ def create_pipeline(
     accepted_root: str,
     serving_dir: str,
     code: Mapping[str, str],
-    metadata_path: Optional[str] = None,
+    metadata_path: str | None = None,
     push: bool = True,
 ) -> tfx.dsl.Pipeline:
     """Wires the components, from the log to the pushed model.
@@ -129,7 +129,7 @@ def create_pipeline(
         baseline_model=latest_blessed.outputs["model"] if latest_blessed else None,
         eval_config=evaluator_config.eval_config(experiment.evaluation, experiment.gate, experiment.window),
     )
-    pushing: List[base_node.BaseNode] = []
+    pushing: list[base_node.BaseNode] = []
     if push:
         server_validator = infra_validator.ServerValidator(
             model=model, examples=examples, infra=experiment.infra
@@ -145,7 +145,7 @@ def create_pipeline(
             ),
         )
         pushing = [server_validator, pusher]
-    components: List[base_node.BaseNode] = [
+    components: list[base_node.BaseNode] = [
         example_gen,
         statistics_gen,
         schema_gen,
@@ -172,7 +172,7 @@ def create_pipeline(
     )
 
 
-def _of_exposures(experiment: config.Experiment) -> Dict[str, str]:
+def _of_exposures(experiment: config.Experiment) -> dict[str, str]:
     """What of an experiment says which features an exposure has."""
     if experiment.window.kind != "exposure":
         return {}

@@ -8,7 +8,8 @@ import sys
 import threading
 import time
 import warnings
-from typing import Any, Iterator, List, Optional, Sequence, TextIO
+from collections.abc import Iterator, Sequence
+from typing import Any, TextIO
 
 from rich import console as rich_console
 from rich import live, table
@@ -65,11 +66,11 @@ class Progress(logging.Handler):
         quiet_seconds: float = QUIET_SECONDS,
     ):
         super().__init__(logging.INFO)
-        self.components: List[Component] = [Component(name) for name in ids]
+        self.components: list[Component] = [Component(name) for name in ids]
         self._console = rich_console.Console(file=screen, highlight=False, soft_wrap=True)
         self._details = details
-        self._live: Optional[live.Live] = None
-        self._current: Optional[Component] = None
+        self._live: live.Live | None = None
+        self._current: Component | None = None
         self._quiet_seconds = quiet_seconds
         self._spoken = time.monotonic()
         self._over = threading.Event()
@@ -170,8 +171,9 @@ def import_tensorflow() -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, 2)
-        import schemas  # noqa: F401  selects Keras 2
         import tensorflow  # noqa: F401
+
+        import schemas  # noqa: F401  selects Keras 2
     finally:
         os.dup2(saved, 2)
         os.close(saved)

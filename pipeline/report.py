@@ -6,7 +6,8 @@ import math
 import os
 import posixpath
 import re
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jinja2
 import markupsafe
@@ -89,12 +90,12 @@ def _shown(value: Any) -> Any:
     return text_lib.clipped(text_lib.visible(value, keep="\n\t"), _LONGEST)
 
 
-def _facts(run_dir: str) -> Dict[str, Any]:
+def _facts(run_dir: str) -> dict[str, Any]:
     run = _json(filesystems.FileSystems.join(run_dir, "run.json")) or {}
     components = lineage.components(run_dir, run)
     artifacts = lineage.outputs(components)
 
-    def of(kind: str, name: str) -> Optional[Any]:
+    def of(kind: str, name: str) -> Any | None:
         return _json(filesystems.FileSystems.join(artifacts[kind].uri, name)) if kind in artifacts else None
 
     evaluation = _evaluation(artifacts)
@@ -126,7 +127,7 @@ def _facts(run_dir: str) -> Dict[str, Any]:
 # Lineage.
 
 
-def _graph(components: Sequence[lineage.Component]) -> Optional[Dict[str, Any]]:
+def _graph(components: Sequence[lineage.Component]) -> dict[str, Any] | None:
     """Places of the components in the drawing: a column is the longest way from the log."""
     by_lookup_first = sorted(components, key=lambda component: not component.resolves)
     made_by = {artifact.id: component.id for component in by_lookup_first for artifact in component.outputs}
@@ -138,9 +139,9 @@ def _graph(components: Sequence[lineage.Component]) -> Optional[Dict[str, Any]]:
     }
     if not any(before.values()):
         return None
-    column: Dict[str, int] = {}
+    column: dict[str, int] = {}
 
-    def place(name: str, seen: Tuple[str, ...] = ()) -> int:
+    def place(name: str, seen: tuple[str, ...] = ()) -> int:
         if name not in column:
             earlier = [place(other, seen + (name,)) for other in before[name] if other not in seen]
             column[name] = 1 + max(earlier, default=-1)
@@ -155,7 +156,7 @@ def _graph(components: Sequence[lineage.Component]) -> Optional[Dict[str, Any]]:
             column[component.id] = min(after) - 1
     drawn = _without_shortcuts(before)
     width, height, gap_x, gap_y = 104, 42, 22, 16
-    rows: Dict[int, int] = {}
+    rows: dict[int, int] = {}
     nodes = {}
     for component in components:
         row = rows.get(column[component.id], 0)
@@ -192,9 +193,9 @@ def _graph(components: Sequence[lineage.Component]) -> Optional[Dict[str, Any]]:
     }
 
 
-def _without_shortcuts(before: Mapping[str, Sequence[str]]) -> Dict[str, List[str]]:
+def _without_shortcuts(before: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
     """Drops what follows from the rest: C waits for A where C waits for B and B waits for A."""
-    reached: Dict[str, set] = {}
+    reached: dict[str, set] = {}
 
     def ancestors(name: str) -> set:
         if name not in reached:
@@ -208,7 +209,7 @@ def _without_shortcuts(before: Mapping[str, Sequence[str]]) -> Dict[str, List[st
     }
 
 
-def _two_lines(name: str) -> List[str]:
+def _two_lines(name: str) -> list[str]:
     words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[^A-Z]+", name)
     if len(name) <= 13 or len(words) < 2:
         return [name]
@@ -219,7 +220,7 @@ def _two_lines(name: str) -> List[str]:
 # What the components found.
 
 
-def _anomalies(artifacts: Sequence[lineage.Artifact]) -> Optional[List[Dict[str, Any]]]:
+def _anomalies(artifacts: Sequence[lineage.Artifact]) -> list[dict[str, Any]] | None:
     """Anomalies by split; those that stop a run first. None where nothing was looked at."""
     if not artifacts:
         return None
@@ -243,7 +244,7 @@ def _anomalies(artifacts: Sequence[lineage.Artifact]) -> Optional[List[Dict[str,
     return sorted(rows, key=lambda row: (row["severity"] != "error", row["split"], row["feature"]))
 
 
-def _search(trials: Optional[Sequence[Mapping[str, Any]]]) -> Optional[Dict[str, Any]]:
+def _search(trials: Sequence[Mapping[str, Any]] | None) -> dict[str, Any] | None:
     """The trials of a search, best first; those that failed at the end, in their order."""
     if not trials:
         return None
@@ -258,7 +259,7 @@ def _search(trials: Optional[Sequence[Mapping[str, Any]]]) -> Optional[Dict[str,
     }
 
 
-def _training(history: Optional[Mapping[str, Any]]) -> Optional[Dict[str, Any]]:
+def _training(history: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if not history:
         return None
     epochs = history.get("epochs") or []
@@ -281,7 +282,7 @@ def _training(history: Optional[Mapping[str, Any]]) -> Optional[Dict[str, Any]]:
     }
 
 
-def _curve(title: str, points: Sequence[Tuple[float, float]], best: Optional[float]) -> Dict[str, Any]:
+def _curve(title: str, points: Sequence[tuple[float, float]], best: float | None) -> dict[str, Any]:
     """Geometry of a line chart, 480 by 220."""
     left, right, top, bottom = 52.0, 468.0, 14.0, 184.0
     x_ticks = ticks(points[0][0], points[-1][0], 6, whole=True)
@@ -308,7 +309,7 @@ def _curve(title: str, points: Sequence[Tuple[float, float]], best: Optional[flo
     }
 
 
-def ticks(low: float, high: float, most: int, whole: bool = False) -> List[float]:
+def ticks(low: float, high: float, most: int, whole: bool = False) -> list[float]:
     """Round numbers that cover [low, high]."""
     span = (high - low) or abs(high) or 1.0
     raw = span / max(most - 1, 1)
@@ -320,7 +321,7 @@ def ticks(low: float, high: float, most: int, whole: bool = False) -> List[float
     return [round(index * step, 10) for index in range(first, max(last, first + 1) + 1)]
 
 
-def _evaluation(artifacts: Mapping[str, lineage.Artifact]) -> Optional[Dict[str, Any]]:
+def _evaluation(artifacts: Mapping[str, lineage.Artifact]) -> dict[str, Any] | None:
     if "ModelEvaluation" not in artifacts:
         return None
     # TFMA takes seconds to import; a run that failed before has no need of it.
@@ -353,7 +354,7 @@ def _floor_title(name: str) -> str:
     return title[0].upper() + title[1:]
 
 
-def _step(step: str, found: Any) -> Dict[str, Any]:
+def _step(step: str, found: Any) -> dict[str, Any]:
     """What is known of one step of exposures on the whole split."""
     overall = found.overall
     candidate, loss = overall.candidate, overall.candidate[f"log_loss/{step}"].value
@@ -371,7 +372,7 @@ def _step(step: str, found: Any) -> Dict[str, Any]:
     }
 
 
-def _calibration(bins: Sequence[Any]) -> Optional[Dict[str, Any]]:
+def _calibration(bins: Sequence[Any]) -> dict[str, Any] | None:
     """Geometry of a calibration curve, 480 by 330; None where there is too little to draw."""
     if len(bins) < 2:
         return None
@@ -403,7 +404,7 @@ def _calibration(bins: Sequence[Any]) -> Optional[Dict[str, Any]]:
     }
 
 
-def _panel(name: str, found: Any, slice_name: Any) -> Dict[str, Any]:
+def _panel(name: str, found: Any, slice_name: Any) -> dict[str, Any]:
     """One metric by slice: a table, and the geometry of a dot-and-interval plot, 960 wide."""
     left, right, top, row_height = 250.0, 930.0, 16.0, 40.0
     series = [("candidate", "This model")]
@@ -437,7 +438,7 @@ def _panel(name: str, found: Any, slice_name: Any) -> Dict[str, Any]:
     marked = ticks(start, max(bounds, default=0.0) or 1.0, 6)
     scale = (right - left) / (marked[-1] - marked[0])
 
-    def x(value: Optional[float]) -> Optional[float]:
+    def x(value: float | None) -> float | None:
         return round(left + (value - marked[0]) * scale, 1) if _is_number(value) else None
 
     for row in rows:
@@ -470,7 +471,7 @@ def _panel(name: str, found: Any, slice_name: Any) -> Dict[str, Any]:
     }
 
 
-def _reasons(found: Optional[Any]) -> List[str]:
+def _reasons(found: Any | None) -> list[str]:
     """The reasons of a verdict; of a blessed model those of the whole split (the gate's table has all)."""
     if found is None:
         return []
@@ -482,9 +483,9 @@ def _reasons(found: Optional[Any]) -> List[str]:
 def _status(
     components: Sequence[lineage.Component],
     artifacts: Mapping[str, lineage.Artifact],
-    evaluation: Optional[Mapping[str, Any]],
-    latency: Optional[Mapping[str, Any]],
-) -> Dict[str, Any]:
+    evaluation: Mapping[str, Any] | None,
+    latency: Mapping[str, Any] | None,
+) -> dict[str, Any]:
     """What became of the run: `kind` is good, bad or open; reasons are plain sentences."""
     failed = next((component for component in components if component.state == "failed"), None)
     if failed:
@@ -548,7 +549,7 @@ def _status(
 # Files.
 
 
-def _bytes(path: str) -> Optional[bytes]:
+def _bytes(path: str) -> bytes | None:
     if not filesystems.FileSystems.exists(path):
         return None
     with filesystems.FileSystems.open(
@@ -557,12 +558,12 @@ def _bytes(path: str) -> Optional[bytes]:
         return stream.read()
 
 
-def _text(path: str) -> Optional[str]:
+def _text(path: str) -> str | None:
     data = _bytes(path)
     return None if data is None else data.decode("utf-8", "replace")
 
 
-def _json(path: str) -> Optional[Any]:
+def _json(path: str) -> Any | None:
     text = _text(path)
     try:
         return None if text is None else json.loads(text)
@@ -572,7 +573,7 @@ def _json(path: str) -> Optional[Any]:
         ) from error
 
 
-def _files(folder: str, name: str) -> List[str]:
+def _files(folder: str, name: str) -> list[str]:
     (match,) = filesystems.FileSystems.match([filesystems.FileSystems.join(folder, "*", name)])
     return sorted(metadata.path for metadata in match.metadata_list)
 
@@ -631,7 +632,7 @@ def _seconds(value: Any) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def _parse_time(value: Any) -> Optional[datetime.datetime]:
+def _parse_time(value: Any) -> datetime.datetime | None:
     if _is_number(value):
         return datetime.datetime.fromtimestamp(value, datetime.timezone.utc)
     if not value:

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import os
-from typing import Any, List, Optional
+from typing import Any
 
 from components.evaluator import verdict
 from components.infra_validator import executor as infra_validator
@@ -14,9 +14,9 @@ from pipeline import lineage
 class Results:
     """The gate's verdict, where the model went, and why it may not have."""
 
-    verdict: Optional[verdict.Verdict]
-    pushed_to: Optional[str]
-    infra_reasons: List[str]
+    verdict: verdict.Verdict | None
+    pushed_to: str | None
+    infra_reasons: list[str]
 
 
 def newest(run_dir: str) -> Results:
@@ -26,7 +26,7 @@ def newest(run_dir: str) -> Results:
     if "ModelEvaluation" in made:
         blessing = made.get("ModelBlessing")
         decided = verdict.read(made["ModelEvaluation"].uri, blessing.uri if blessing else None)
-    reasons: List[str] = []
+    reasons: list[str] = []
     if "InfraBlessing" in made:
         with open(
             os.path.join(made["InfraBlessing"].uri, infra_validator.LATENCY), encoding="utf-8"

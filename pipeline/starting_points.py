@@ -6,7 +6,8 @@ it: the tables are in benchmarks/README.md, and `python -m benchmarks.suggested`
 
 import copy
 import dataclasses
-from typing import Any, Callable, Dict, Mapping, Tuple
+from collections.abc import Callable, Mapping
+from typing import Any
 
 # Events per item below which a log is sparse. Measured: 11 (MovieTweetings) and 16 (Amazon Beauty) are, 135
 # (MovieLens-1M) is not; where between them the line is was not.
@@ -68,7 +69,7 @@ class Rule:
     measured: str
 
 
-RULES: Tuple[Rule, ...] = (
+RULES: tuple[Rule, ...] = (
     Rule(
         holds=lambda log: True,
         settings={
@@ -123,14 +124,14 @@ class StartingPoint:
       reasons: sentences for the user, of the rules that hold.
     """
 
-    settings: Dict[str, Dict[str, Any]]
-    reasons: Tuple[str, ...]
+    settings: dict[str, dict[str, Any]]
+    reasons: tuple[str, ...]
 
 
 def next_items(log: Numbers) -> StartingPoint:
     """The settings for a log of next items."""
     holding = [rule for rule in RULES if rule.holds(log)]
-    settings: Dict[str, Dict[str, Any]] = {"window": {"kind": "next", "length": window_length(log)}}
+    settings: dict[str, dict[str, Any]] = {"window": {"kind": "next", "length": window_length(log)}}
     for rule in holding:
         for part, values in rule.settings.items():
             before = {} if "name" in values else settings.get(part, {})

@@ -1,7 +1,7 @@
 """An experiment to start from, for a log that `describe` has seen."""
 
 import re
-from typing import Any, Dict
+from typing import Any
 
 import yaml
 
@@ -12,7 +12,7 @@ MANY_REPEATS = 0.05
 _LONGEST_NAME = 63
 
 
-def experiment(description: Dict[str, Any]) -> str:
+def experiment(description: dict[str, Any]) -> str:
     """An experiment file to start from, as YAML text, for a log that `describe` has seen."""
     notes = [f"# Note: {sentence}." for sentence in description.get("notices", ())]
     median = description["history"].get("p50", 0)

@@ -16,7 +16,8 @@ import re
 import shutil
 import statistics
 import tempfile
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import pydantic
 import yaml
@@ -57,8 +58,8 @@ class Trial:
     error: str = ""
     epochs: int = 0
     best_epoch: int = 0
-    on_eval: Dict[str, float] = dataclasses.field(default_factory=dict)
-    on_test: Dict[str, float] = dataclasses.field(default_factory=dict)
+    on_eval: dict[str, float] = dataclasses.field(default_factory=dict)
+    on_test: dict[str, float] = dataclasses.field(default_factory=dict)
     folder: str = ""
 
 
@@ -70,8 +71,8 @@ class Point:
       objective: the metric on `eval` by which points are ranked; higher is better.
     """
 
-    values: Dict[str, Any]
-    trials: List[Trial] = dataclasses.field(default_factory=list)
+    values: dict[str, Any]
+    trials: list[Trial] = dataclasses.field(default_factory=list)
     objective: str = evaluator_spec.default_metric("next")
 
     @property
@@ -79,10 +80,10 @@ class Point:
         """`model.dim=32 training.learning_rate=0.001`."""
         return " ".join(f"{key}={value}" for key, value in self.values.items()) or "as the experiment"
 
-    def summary(self, of: str) -> Dict[str, Dict[str, Optional[float]]]:
+    def summary(self, of: str) -> dict[str, dict[str, float | None]]:
         """Mean, standard deviation and number of the metrics over seeds; `of` is `on_eval` or `on_test`."""
         measured = [getattr(trial, of) for trial in self.trials if trial.state != progress.FAILED]
-        result: Dict[str, Dict[str, Optional[float]]] = {}
+        result: dict[str, dict[str, float | None]] = {}
         for name in dict.fromkeys(name for one in measured for name in one):
             values = [one[name] for one in measured if name in one]
             deviation = statistics.stdev(values) if len(values) > 1 else None
@@ -96,7 +97,7 @@ class Point:
         return -math.inf if found is None else found["mean"]
 
     @property
-    def errors(self) -> List[str]:
+    def errors(self) -> list[str]:
         """Each different error once."""
         return list(dict.fromkeys(trial.error for trial in self.trials if trial.error))
 
@@ -104,26 +105,26 @@ class Point:
 # What a person writes.
 
 
-def parse_grid(texts: Sequence[str]) -> Dict[str, Tuple[Any, ...]]:
+def parse_grid(texts: Sequence[str]) -> dict[str, tuple[Any, ...]]:
     """`model.dim=32,64` to the values of each key.
 
     Raises:
       errors.InputError: for what is not of this form, or a key that makes other windows.
     """
-    grid: Dict[str, Tuple[Any, ...]] = {}
+    grid: dict[str, tuple[Any, ...]] = {}
     for text in texts:
         key, values = _key_of("--grid", text, grid)
         grid[key] = tuple(_value(part) for part in values.split(","))
     return grid
 
 
-def parse_space(texts: Sequence[str]) -> Dict[str, search_lib.Range]:
+def parse_space(texts: Sequence[str]) -> dict[str, search_lib.Range]:
     """`model.dim=16..128:log`, `model.dim=16..128:step=16` or `model.heads=1,2,4` to ranges.
 
     Raises:
       errors.InputError: for what is not of this form, or a key that makes other windows.
     """
-    space: Dict[str, search_lib.Range] = {}
+    space: dict[str, search_lib.Range] = {}
     for text in texts:
         key, rest = _key_of("--space", text, space)
         try:
@@ -149,7 +150,7 @@ def _range(text: str, rest: str) -> search_lib.Range:
     return search_lib.Range(low=low, high=high, step=step, log=log)
 
 
-def _key_of(option: str, text: str, known: Mapping[str, Any]) -> Tuple[str, str]:
+def _key_of(option: str, text: str, known: Mapping[str, Any]) -> tuple[str, str]:
     key, equals, rest = text.partition("=")
     if not equals or not rest:
         raise errors.InputError(f"{option} takes KEY=VALUES, as model.dim=32,64; found {text!r}")
@@ -180,7 +181,7 @@ def _override(key: str, value: Any) -> str:
 # Which points.
 
 
-def grid_points(grid: Mapping[str, Sequence[Any]]) -> List[Dict[str, Any]]:
+def grid_points(grid: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     """Every combination; one point without values where the grid is empty."""
     return [dict(zip(grid, values)) for values in itertools.product(*grid.values())]
 
@@ -205,7 +206,7 @@ class Search:
         """The largest number of points."""
         return self._trials
 
-    def __iter__(self) -> Iterator[Tuple[Dict[str, Any], Callable[[float], None]]]:
+    def __iter__(self) -> Iterator[tuple[dict[str, Any], Callable[[float], None]]]:
         """Yields each point, and what is to be called with its score before the next (-inf: it failed)."""
         oracle = search_lib.build_oracle(self._kind, self._space, self._trials, self._seed)
         with tempfile.TemporaryDirectory() as folder:
@@ -245,7 +246,7 @@ class Sweep:
     folder: str
     seeds: int
 
-    def run(self, points: Any, search: str) -> List[Point]:
+    def run(self, points: Any, search: str) -> list[Point]:
         """Trains all points, and writes `sweep.json` after each.
 
         Args:
@@ -278,7 +279,7 @@ class Sweep:
             screen.write(f"{base.name}: {count} point(s), {len(seeds)} seed(s) each: {self.folder}\n")
             names = [_step(number, seed) for number in range(count) for seed in seeds]
             with progress.Progress(names, screen, details=False) as shown:
-                found: List[Point] = []
+                found: list[Point] = []
                 for number, (values, answer) in enumerate(
                     points if listed is None else ((v, None) for v in listed)
                 ):
@@ -300,7 +301,7 @@ class Sweep:
         if failures and len(failures) == len(points):
             raise failures[0]
 
-    def _experiment(self, values: Values, seed: Optional[int] = None) -> config.Experiment:
+    def _experiment(self, values: Values, seed: int | None = None) -> config.Experiment:
         chosen = [_override(key, value) for key, value in values.items()]
         if seed is not None:
             chosen.append(f"training.seed={seed}")
@@ -308,7 +309,7 @@ class Sweep:
 
     def _point(
         self,
-        values: Dict[str, Any],
+        values: dict[str, Any],
         number: int,
         seeds: Sequence[int],
         before: Sequence[Point],
@@ -338,7 +339,7 @@ class Sweep:
             experiment = local.prepare(self._experiment(point.values, seed), print)
         except errors.InputError as error:
             return Trial(seed, progress.FAILED, error=str(error))
-        failure: Optional[Exception] = None
+        failure: Exception | None = None
         try:
             _launch(experiment, self.folder)
         except Exception as error:  # noqa: BLE001  a point that fails must not end the sweep
@@ -426,7 +427,7 @@ def _forget_others(folder: str, experiment: config.Experiment) -> None:
     """Takes seeds of another sweep away, whose other settings were not those of now."""
     from pipeline import compare
 
-    def but_the_seed(text: str) -> Dict[str, Any]:
+    def but_the_seed(text: str) -> dict[str, Any]:
         values = compare.flat(yaml.safe_load(text))
         values.pop("training.seed", None)
         return values
@@ -441,8 +442,8 @@ def _forget_others(folder: str, experiment: config.Experiment) -> None:
 
 
 def _launch(experiment: config.Experiment, folder: str) -> None:
-    from absl import logging as absl_logging
     import tensorflow as tf
+    from absl import logging as absl_logging
     from tfx.orchestration.local import local_dag_runner
 
     from pipeline.runners import cache
@@ -460,12 +461,12 @@ def _launch(experiment: config.Experiment, folder: str) -> None:
 # What came of it.
 
 
-def ranked(points: Sequence[Point]) -> List[Point]:
+def ranked(points: Sequence[Point]) -> list[Point]:
     """Best first; those that failed at the end, in their order."""
     return sorted(points, key=lambda point: -point.score)
 
 
-def as_plain(points: Sequence[Point], seeds: Sequence[int], search: str, name: str) -> Dict[str, Any]:
+def as_plain(points: Sequence[Point], seeds: Sequence[int], search: str, name: str) -> dict[str, Any]:
     """What `sweep.json` holds, best point first."""
     return {
         "name": name,
@@ -516,7 +517,7 @@ def _objective(points: Sequence[Point]) -> str:
     return points[0].objective
 
 
-def _mean(found: Optional[Mapping[str, Optional[float]]]) -> str:
+def _mean(found: Mapping[str, float | None] | None) -> str:
     if found is None:
         return "–"
     return f"{found['mean']:.4f}" + ("" if found["sd"] is None else f" ± {found['sd']:.4f}")

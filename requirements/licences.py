@@ -9,7 +9,7 @@ import importlib.metadata
 import pathlib
 import re
 import sys
-from typing import Dict, Iterable, List, Optional, Tuple
+from collections.abc import Iterable
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "supply-chain.md"
@@ -19,27 +19,31 @@ _PIN = re.compile(r"^([A-Za-z0-9_.-]+)==([^\s;\\]+)", re.MULTILINE)
 _LONGEST = 60
 
 
-def locked(lock: str) -> Dict[str, List[str]]:
+def locked(lock: str) -> dict[str, list[str]]:
     """The versions of each package of a lock; several where they differ by version of Python."""
-    found: Dict[str, List[str]] = {}
+    found: dict[str, list[str]] = {}
     for name, version in _PIN.findall((ROOT / "requirements" / f"{lock}.txt").read_text(encoding="utf-8")):
         found.setdefault(_plain(name), []).append(version)
     return found
 
 
-def table(text: str) -> Dict[str, Tuple[str, ...]]:
+def table(text: str) -> dict[str, tuple[str, ...]]:
     """The rows of the table in a page, by package: its versions by lock, and its licence."""
     inside = text.partition(_BEGIN)[2].partition(_END)[0]
     cells = [[cell.strip() for cell in line.strip("|\n").split("|")] for line in inside.splitlines()[2:]]
     return {name: tuple(rest) for name, *rest in cells}
 
 
-def rows(licence_of: Dict[str, str]) -> List[Tuple[str, ...]]:
+def rows(licence_of: dict[str, str]) -> list[tuple[str, ...]]:
     """What the table has to say of the locks as they are."""
     locks = [locked(lock) for lock in LOCKS]
     every = sorted({name for lock in locks for name in lock})
     return [
-        (name, *(", ".join(sorted(set(lock.get(name, ())))) or "-" for lock in locks), licence_of.get(name, ""))
+        (
+            name,
+            *(", ".join(sorted(set(lock.get(name, ())))) or "-" for lock in locks),
+            licence_of.get(name, ""),
+        )
         for name in every
     ]
 
@@ -68,27 +72,32 @@ def _licence(package: importlib.metadata.Distribution) -> str:
     return lines[0][:_LONGEST].replace("|", "/") if lines else ""
 
 
-def _installed(folders: Iterable[str]) -> Dict[str, str]:
+def _installed(folders: Iterable[str]) -> dict[str, str]:
     """The licence of each package in this environment and in folders."""
-    found: Dict[str, str] = {}
+    found: dict[str, str] = {}
     for package in importlib.metadata.distributions(path=[*sys.path, *folders]):
-        name: Optional[str] = package.metadata.get("Name")
+        name: str | None = package.metadata.get("Name")
         licence = _licence(package) if name else ""
         if licence:
             found.setdefault(_plain(name), licence)
     return found
 
 
-def main(folders: List[str]) -> int:
+def main(folders: list[str]) -> int:
     """Writes the page; 1 where a package has no licence that could be found."""
     text = PAGE.read_text(encoding="utf-8")
     licence_of = {name: cells[-1] for name, cells in table(text).items()}
     licence_of.update(_installed(folders))
     found = rows(licence_of)
-    lines = ["| package | Python 3.10 | Python 3.11 and later | installing | licence |", "| --- | --- | --- | --- | --- |"]
+    lines = [
+        "| package | Python 3.10 | Python 3.11 and later | installing | licence |",
+        "| --- | --- | --- | --- | --- |",
+    ]
     lines += [f"| {' | '.join(row)} |" for row in found]
     before, _, rest = text.partition(_BEGIN)
-    PAGE.write_text(before + _BEGIN + "\n".join(lines) + "\n" + _END + rest.partition(_END)[2], encoding="utf-8")
+    PAGE.write_text(
+        before + _BEGIN + "\n".join(lines) + "\n" + _END + rest.partition(_END)[2], encoding="utf-8"
+    )
     unknown = [name for name, *_, licence in found if not licence]
     print(f"{len(found)} packages" + (f"; no licence found of {', '.join(unknown)}" if unknown else ""))
     return 1 if unknown else 0

@@ -1,7 +1,7 @@
 """Loads the schemas, fitted to what a log has."""
 
 import os
-from typing import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2

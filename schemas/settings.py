@@ -3,10 +3,9 @@
 import json
 import os
 import re
-from typing import Any, Type, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import pydantic
-from typing_extensions import Annotated
 
 _Settings = TypeVar("_Settings", bound="Settings")
 
@@ -17,7 +16,7 @@ class Settings(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
     @classmethod
-    def from_values(cls: Type[_Settings], values: Any) -> _Settings:
+    def from_values(cls: type[_Settings], values: Any) -> _Settings:
         """Builds the settings from plain YAML or JSON values.
 
         Types are strict (`"5"` is not an integer); lists are taken for tuples.
@@ -28,7 +27,7 @@ class Settings(pydantic.BaseModel):
         return cls.model_validate_json(json.dumps(values, default=str), strict=True)
 
     @classmethod
-    def from_json(cls: Type[_Settings], text: str) -> _Settings:
+    def from_json(cls: type[_Settings], text: str) -> _Settings:
         """Reads what `to_json` wrote."""
         return cls.model_validate_json(text, strict=True)
 
@@ -51,7 +50,9 @@ def expand_home(path: str) -> str:
         return path
     expanded = os.path.expanduser(path)
     if expanded.startswith("~"):
-        raise ValueError(f"no user has the folder {path.split('/')[0]}; a name that starts with ~ is written ./~")
+        raise ValueError(
+            f"no user has the folder {path.split('/')[0]}; a name that starts with ~ is written ./~"
+        )
     return expanded
 
 

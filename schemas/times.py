@@ -6,11 +6,10 @@ milliseconds are in 1970, milliseconds read as seconds after the year 50,000.
 
 import datetime
 import time
-from typing import Optional, Union
 
 import numpy as np
 
-_Number = Union[int, float, np.ndarray]
+_Number = int | float | np.ndarray
 
 DAY_MS = 86_400_000
 # 1990-01-01: before, hardly anyone had written logs. Older ones say so (log.earliest).
@@ -32,14 +31,12 @@ def now_ms() -> int:
     return int(time.time() * 1000)
 
 
-def latest_ms(now: Optional[int] = None) -> int:
+def latest_ms(now: int | None = None) -> int:
     """The latest plausible time: `now` (by default this machine's clock) and a day."""
     return (now_ms() if now is None else now) + MARGIN_MS
 
 
-def plausible(
-    ms: _Number, earliest: int = EARLIEST_MS, latest: Optional[int] = None
-) -> Union[bool, np.ndarray]:
+def plausible(ms: _Number, earliest: int = EARLIEST_MS, latest: int | None = None) -> bool | np.ndarray:
     """Whether times lie in the range, both ends included.
 
     Args:
@@ -52,7 +49,7 @@ def plausible(
     return earliest <= ms <= latest
 
 
-def implausible(ms: _Number, earliest: int = EARLIEST_MS, latest: Optional[int] = None) -> Optional[str]:
+def implausible(ms: _Number, earliest: int = EARLIEST_MS, latest: int | None = None) -> str | None:
     """What is wrong with a time in ms, in words that follow its name; None if it is plausible.
 
     Returns:
@@ -70,7 +67,7 @@ def implausible(ms: _Number, earliest: int = EARLIEST_MS, latest: Optional[int] 
     return f"{found}; times are in ms since 1970"
 
 
-def moment(ms: Optional[int]) -> Optional[str]:
+def moment(ms: int | None) -> str | None:
     """A time in ms as ISO 8601 text (as a plain number where no calendar reaches)."""
     if ms is None:
         return None

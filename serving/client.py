@@ -6,7 +6,8 @@ Histories in, items out; or exposures in, probabilities out.
 import dataclasses
 import random
 import time
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import grpc
 import numpy as np
@@ -21,9 +22,7 @@ from tensorflow_serving.apis import (
 
 from schemas import names
 from serving import address as address_lib
-from serving import requests
-from serving import signatures
-from serving import vocabularies
+from serving import requests, signatures, vocabularies
 
 History = Sequence[Mapping[str, Any]]
 _RETRIED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
@@ -38,8 +37,8 @@ _LONGEST_WAIT_S = 2.0
 class Recommendation:
     """Items of one history, best first, and their scores."""
 
-    item_ids: List[str]
-    scores: List[float]
+    item_ids: list[str]
+    scores: list[float]
 
 
 class Client:
@@ -77,7 +76,7 @@ class Client:
         )
         self._prediction = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
         self._models = model_service_pb2_grpc.ModelServiceStub(self._channel)
-        self._signatures: Optional[Dict[str, Any]] = None
+        self._signatures: dict[str, Any] | None = None
 
     def __enter__(self) -> "Client":
         return self
@@ -89,7 +88,7 @@ class Client:
         """Closes the connection."""
         self._channel.close()
 
-    def versions(self) -> Dict[int, str]:
+    def versions(self) -> dict[int, str]:
         """The loaded versions and their state, as in `{1700000000: "AVAILABLE"}`."""
         request = get_model_status_pb2.GetModelStatusRequest()
         request.model_spec.name = self._name
@@ -97,7 +96,7 @@ class Client:
         states = get_model_status_pb2.ModelVersionStatus.State
         return {status.version: states.Name(status.state) for status in response.model_version_status}
 
-    def metadata(self) -> Dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """The signatures: name to `SignatureDef`; asked once."""
         if self._signatures is None:
             request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
@@ -108,7 +107,7 @@ class Client:
             self._signatures = dict(found.signature_def)
         return self._signatures
 
-    def predict(self, signature: str, inputs: Mapping[str, np.ndarray]) -> Dict[str, np.ndarray]:
+    def predict(self, signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Asks any signature with raw tensors.
 
         Raises:
@@ -124,7 +123,7 @@ class Client:
 
     def recommend(
         self, histories: Sequence[History], k: int = signatures.DEFAULT_K, exclude: Iterable[str] = ()
-    ) -> List[Recommendation]:
+    ) -> list[Recommendation]:
         """The `k` best items for each history, without those in `exclude`.
 
         Items that the model does not know count as any unknown item; `unknown` names them.
@@ -151,7 +150,7 @@ class Client:
                 result.append(Recommendation([item for item, _ in kept], [score for _, score in kept]))
         return result
 
-    def rank(self, histories: Sequence[History], candidates: Sequence[str]) -> List[Dict[str, float]]:
+    def rank(self, histories: Sequence[History], candidates: Sequence[str]) -> list[dict[str, float]]:
         """The score of each candidate for each history; an unknown one has the lowest float."""
         result = []
         candidates = _ids("candidates", candidates)
@@ -169,7 +168,7 @@ class Client:
         ]
         return np.concatenate(parts)
 
-    def predict_exposures(self, exposures: Sequence[Mapping[str, Any]]) -> List[Dict[str, float]]:
+    def predict_exposures(self, exposures: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
         """How likely each step is after each exposure.
 
         Args:
@@ -197,7 +196,7 @@ class Client:
         user: Mapping[str, Any],
         history: History,
         candidates: Sequence[Mapping[str, Any]],
-    ) -> List[Dict[str, float]]:
+    ) -> list[dict[str, float]]:
         """As `predict_exposures` for many items that one user may be shown, in one request.
 
         Args:
@@ -213,7 +212,7 @@ class Client:
         )
         return _rows({step: values[0] for step, values in outputs.items()})
 
-    def unknown(self, given: Mapping[str, Iterable[str]]) -> Dict[str, List[str]]:
+    def unknown(self, given: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
         """What the model has never met, and answers as it answers for any unknown value.
 
         Args:
@@ -227,7 +226,7 @@ class Client:
         if name not in self.metadata():
             return {}
         of_exposures = requests.PREDICT in self.metadata()
-        found: Dict[str, List[str]] = {}
+        found: dict[str, list[str]] = {}
         distinct = {feature: list(dict.fromkeys(values)) for feature, values in given.items()}
         for batch in vocabularies.batches(distinct, self._max_batch):
             outputs = self.predict(name, {signatures.EXAMPLES: vocabularies.examples(batch, of_exposures)})
@@ -244,7 +243,7 @@ class Client:
     def _batches(self, rows: Sequence[Any]) -> Iterable[Sequence[Any]]:
         return (rows[i : i + self._max_batch] for i in range(0, len(rows), self._max_batch))
 
-    def _inputs(self, signature: str, histories: Sequence[History]) -> Dict[str, np.ndarray]:
+    def _inputs(self, signature: str, histories: Sequence[History]) -> dict[str, np.ndarray]:
         """Histories as padded tensors of what the signature takes."""
         takes = self._takes(signature)
         longest = max((len(history) for history in histories), default=0)
@@ -287,7 +286,7 @@ class Client:
                 wait = min(2 * wait, _LONGEST_WAIT_S)
 
 
-def _ids(what: str, given: Iterable[str]) -> List[str]:
+def _ids(what: str, given: Iterable[str]) -> list[str]:
     """Ids as texts; a whole number may stand for one, a single text for none."""
     if isinstance(given, (str, bytes)):
         raise ValueError(f"{what} is a list of ids, found {given!r}")
@@ -307,7 +306,7 @@ def explain(error: grpc.RpcError, address: str) -> str:
     return f"{address}: {error.code().name}: {said}"
 
 
-def _rows(outputs: Mapping[str, np.ndarray]) -> List[Dict[str, float]]:
+def _rows(outputs: Mapping[str, np.ndarray]) -> list[dict[str, float]]:
     return [dict(zip(outputs, map(float, row))) for row in zip(*outputs.values())]
 
 

@@ -3,16 +3,14 @@
 As in `serving.signatures`, the transform graph is inside and only core TensorFlow operations are used.
 """
 
-from typing import Any, Dict, List
+from typing import Any
 
 import tensorflow as tf
 import tensorflow_transform as tft
 
 from components.transform import fields
 from schemas import names
-from serving import module
-from serving import requests
-from serving import signatures
+from serving import module, requests, signatures
 
 _WARMUP_CANDIDATES = 2
 
@@ -38,11 +36,11 @@ class ConversionModule(module.ModelModule):
         }
 
     @property
-    def of_item(self) -> List[str]:
+    def of_item(self) -> list[str]:
         """The inputs that belong to the item; the others are of the user and the occasion."""
         return [name for name in self._raw_spec if requests.is_of_item(name)]
 
-    def signatures(self) -> Dict[str, Any]:
+    def signatures(self) -> dict[str, Any]:
         """All signatures as concrete functions, by name; no `predict_candidates` without inputs of the item."""
         functions = {
             "serving_default": signatures.of_examples(self.predict_examples),
@@ -56,7 +54,7 @@ class ConversionModule(module.ModelModule):
             )
         return functions
 
-    def predict(self, inputs: Dict[str, tf.Tensor]) -> Dict[str, tf.Tensor]:
+    def predict(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """How likely each step is after each exposure.
 
         Args:
@@ -69,11 +67,11 @@ class ConversionModule(module.ModelModule):
         """
         return self._answer(self.features(inputs))
 
-    def features(self, inputs: Dict[str, tf.Tensor]) -> Dict[str, tf.Tensor]:
+    def features(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The features after Transform of the inputs of `predict`."""
         return self._transform(self._raw(inputs))
 
-    def predict_candidates(self, inputs: Dict[str, tf.Tensor]) -> Dict[str, tf.Tensor]:
+    def predict_candidates(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """As `predict` for every candidate item of each row.
 
         Args:
@@ -94,15 +92,15 @@ class ConversionModule(module.ModelModule):
                 rows[name] = tf.repeat(value, shape[1], axis=0)
         return {step: tf.reshape(value, shape) for step, value in self.predict(rows).items()}
 
-    def predict_examples(self, examples: tf.Tensor) -> Dict[str, tf.Tensor]:
+    def predict_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """As `predict`, for serialized tf.Examples `[B]`; only item and time have to be there."""
         return self._answer(self.transform_features(examples))
 
-    def transform_features(self, examples: tf.Tensor) -> Dict[str, tf.Tensor]:
+    def transform_features(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """The features after Transform of serialized tf.Examples `[B]`."""
         return self._transform(tf.io.parse_example(examples, self._parsing_spec()))
 
-    def warm_up(self) -> Dict[str, Dict[str, tf.Tensor]]:
+    def warm_up(self) -> dict[str, dict[str, tf.Tensor]]:
         """A small request by signature."""
         shown = {requests.PREDICT: self._specs(())}
         if self.of_item:
@@ -115,7 +113,7 @@ class ConversionModule(module.ModelModule):
             for signature, specs in shown.items()
         }
 
-    def _specs(self, with_candidates: Any) -> Dict[str, tf.TensorSpec]:
+    def _specs(self, with_candidates: Any) -> dict[str, tf.TensorSpec]:
         return {
             name: tf.TensorSpec(
                 [None] * (1 + (name in self._lists) + (name in with_candidates)), feature.dtype, name=name
@@ -123,7 +121,7 @@ class ConversionModule(module.ModelModule):
             for name, feature in self._raw_spec.items()
         }
 
-    def _parsing_spec(self) -> Dict[str, Any]:
+    def _parsing_spec(self) -> dict[str, Any]:
         """The features of an example, of which most may be left out."""
         return {
             name: tf.io.FixedLenFeature(feature.shape, feature.dtype, requests.BLANKS[feature.dtype.name])
@@ -132,7 +130,7 @@ class ConversionModule(module.ModelModule):
             for name, feature in self._raw_spec.items()
         }
 
-    def _raw(self, inputs: Dict[str, tf.Tensor]) -> Dict[str, Any]:
+    def _raw(self, inputs: dict[str, tf.Tensor]) -> dict[str, Any]:
         """Dense inputs as the transform graph takes them."""
         checks = [
             tf.debugging.assert_equal(
@@ -154,7 +152,7 @@ class ConversionModule(module.ModelModule):
                     raw[name] = tf.RaggedTensor.from_tensor(value).to_sparse()
         return raw
 
-    def _answer(self, features: Dict[str, tf.Tensor]) -> Dict[str, tf.Tensor]:
+    def _answer(self, features: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         read = {name: features[name] for name in self.model.inputs_read}
         found = tf.cast(self.model.probabilities(read, training=False), tf.float32)
         return {step: found[:, place] for place, step in enumerate(self.model.exposures.steps)}

@@ -7,8 +7,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
 
-from serving import conversion
-from serving import signatures
+from serving import conversion, signatures
 
 # What a SavedModel may hold beside what TensorFlow reads; TensorFlow Serving looks for the warm-up there.
 EXTRA = "assets.extra"

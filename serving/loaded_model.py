@@ -2,18 +2,15 @@
 
 import dataclasses
 import os
-from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 import schemas  # noqa: F401  selects Keras 2
-from serving import export
-from serving import manifest
-from serving import requests
-from serving import signatures
-from serving import tensors
+from serving import export, manifest, requests, signatures, tensors
 
 DEFAULT_SIGNATURE = "serving_default"
 # Rows of one request, candidates counted: memory grows with them.
@@ -84,7 +81,7 @@ class LoadedModel:
     # Keeps the variables and tables that the functions use.
     root: Any
 
-    def predict(self, name: str, inputs: Mapping[str, np.ndarray]) -> Dict[str, np.ndarray]:
+    def predict(self, name: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Runs a signature; inputs for which something can stand may be left out.
 
         Args:
@@ -112,7 +109,7 @@ class LoadedModel:
         return run(name, function, feed)
 
 
-def run(name: str, function: Any, feed: Mapping[str, np.ndarray]) -> Dict[str, np.ndarray]:
+def run(name: str, function: Any, feed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Calls a signature's function.
 
     Raises:
@@ -150,7 +147,7 @@ def _sentence(message: str) -> str:
 
 def _default(
     signature: str, key: str, spec: tf.TensorSpec, inputs: Mapping[str, np.ndarray]
-) -> Optional[np.ndarray]:
+) -> np.ndarray | None:
     if signature in (requests.PREDICT, requests.PREDICT_CANDIDATES):
         return requests.missing(signature, key, spec.dtype, spec.shape.rank, inputs)
     if key not in (signatures.K, signatures.EXCLUDE):
@@ -256,7 +253,7 @@ def load(version: int, path: str) -> LoadedModel:
     return LoadedModel(version, path, functions, root)
 
 
-def _warm_ups(path: str) -> Iterator[Tuple[str, Dict[str, np.ndarray]]]:
+def _warm_ups(path: str) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
     """The requests that an export brings along: signature and inputs."""
     file = os.path.join(path, export.EXTRA, export.WARMUP)
     if not tf.io.gfile.exists(file):

@@ -7,7 +7,8 @@ import hashlib
 import json
 import os
 import posixpath
-from typing import Any, Dict, Mapping, Optional
+from collections.abc import Mapping
+from typing import Any
 
 import tensorflow as tf
 
@@ -17,7 +18,7 @@ _READ_AT_ONCE = 1 << 20
 Files = Mapping[str, Mapping[str, Any]]
 
 
-def measure(folder: str) -> Dict[str, Dict[str, Any]]:
+def measure(folder: str) -> dict[str, dict[str, Any]]:
     """Size (bytes) and SHA-256 of every file below a folder but FILE, by its path in the folder.
 
     Args:
@@ -33,7 +34,7 @@ def measure(folder: str) -> Dict[str, Dict[str, Any]]:
     return found
 
 
-def _measured(path: str) -> Dict[str, Any]:
+def _measured(path: str) -> dict[str, Any]:
     digest, size = hashlib.sha256(), 0
     with tf.io.gfile.GFile(path, "rb") as stream:
         while part := stream.read(_READ_AT_ONCE):
@@ -50,7 +51,7 @@ def write(folder: str, files: Files) -> None:
         stream.write(json.dumps({"files": files}, indent=1, sort_keys=True))
 
 
-def check(folder: str) -> Optional[str]:
+def check(folder: str) -> str | None:
     """What is wrong with the files of a version, by the list inside it.
 
     Returns:
@@ -69,7 +70,7 @@ def check(folder: str) -> Optional[str]:
     return difference(folder, expected)
 
 
-def difference(folder: str, expected: Files) -> Optional[str]:
+def difference(folder: str, expected: Files) -> str | None:
     """The first file below a folder that is not as expected, in one line; None if there is none.
 
     Files that are not expected are no difference: a server does not read them.

@@ -5,8 +5,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow_serving.apis import get_model_metadata_pb2
 
-from serving import loaded_model
-from serving import tensors
+from serving import loaded_model, tensors
 
 
 def check_name(asked: str, name: str) -> None:

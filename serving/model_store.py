@@ -5,7 +5,6 @@ import logging
 import os
 import threading
 import time
-from typing import Dict, List, Optional, Tuple
 
 import tensorflow as tf
 
@@ -23,7 +22,7 @@ _RETRY_SECONDS = 60.0
 # request that uses it, before its answer.
 _KEPT_SECONDS = 30.0
 
-_Files = List[Tuple[str, int, int]]
+_Files = list[tuple[str, int, int]]
 
 
 @dataclasses.dataclass
@@ -52,10 +51,10 @@ class ModelStore:
 
     def __init__(self, base: str, poll_seconds: float = 1.0):
         self._base, self._poll_seconds = base, poll_seconds
-        self._model: Optional[LoadedModel] = None
-        self._broken: Dict[int, _Broken] = {}
+        self._model: LoadedModel | None = None
+        self._broken: dict[int, _Broken] = {}
         # What was replaced, and when.
-        self._replaced: List[Tuple[float, LoadedModel]] = []
+        self._replaced: list[tuple[float, LoadedModel]] = []
         # What was said last of the folder itself, so that a look every second is no line every second.
         self._said = ""
         self._looking = threading.Lock()
@@ -70,11 +69,11 @@ class ModelStore:
         self._thread.join()
 
     @property
-    def model(self) -> Optional[LoadedModel]:
+    def model(self) -> LoadedModel | None:
         """The version that answers now."""
         return self._model
 
-    def get(self, version: Optional[int] = None) -> LoadedModel:
+    def get(self, version: int | None = None) -> LoadedModel:
         """The model, if it is of the version that is asked for.
 
         Raises:
@@ -149,7 +148,7 @@ class ModelStore:
             _LOG.error("%s", text)
             self._said = text
 
-    def _versions(self) -> List[int]:
+    def _versions(self) -> list[int]:
         if not tf.io.gfile.exists(self._base):
             return []
         return [

@@ -5,7 +5,8 @@ memory does not grow with N. A model here has `scores(embedding, first, count)`,
 neighbouring catalogue rows (of all N without the last two), and `item_vectors(rows)`.
 """
 
-from typing import Any, Callable, Optional, Tuple
+from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
@@ -19,7 +20,7 @@ _SMALLEST, _LARGEST = 1024, 65_536
 _LOWEST = float("-inf")
 
 
-def _pairs(rows: tf.Tensor) -> Tuple[tf.Tensor, tf.Tensor]:
+def _pairs(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """What `[B, M]` catalogue rows name, as pairs of batch row and catalogue row: `[P]` int64 each."""
     where = tf.where(rows >= 0)
     return where[:, 0], tf.gather_nd(rows, where)
@@ -48,14 +49,14 @@ def is_left_out(target: tf.Tensor, excluded: tf.Tensor) -> tf.Tensor:
     return tf.reduce_any((excluded == target[:, tf.newaxis]) & (excluded >= 0), axis=1)
 
 
-def _ranked(target: tf.Tensor, excluded: Optional[tf.Tensor]) -> tf.Tensor:
+def _ranked(target: tf.Tensor, excluded: tf.Tensor | None) -> tf.Tensor:
     """The targets, -1 for those that no ranking without `excluded` holds."""
     if excluded is None:
         return target
     return tf.where(is_left_out(target, excluded), tf.constant(-1, tf.int64), target)
 
 
-def rank_of_target(scores: tf.Tensor, target: tf.Tensor, excluded: Optional[tf.Tensor] = None) -> tf.Tensor:
+def rank_of_target(scores: tf.Tensor, target: tf.Tensor, excluded: tf.Tensor | None = None) -> tf.Tensor:
     """The target's rank in the catalogue; 1 is best.
 
     Ties and scores that are not numbers count against the model, so a constant model ranks
@@ -102,7 +103,7 @@ class _Chunks:
         model: Any,
         embedding: tf.Tensor,
         size: int,
-        excluded: Optional[tf.Tensor],
+        excluded: tf.Tensor | None,
         at_once: int,
     ):
         self._model, self._embedding, self._size = model, embedding, size
@@ -112,7 +113,7 @@ class _Chunks:
         self._width = -(-size // self._number)
         self.several = self._number > 1
 
-    def fold(self, function: Callable[..., Any], state: Tuple[tf.Tensor, ...]) -> Tuple[tf.Tensor, ...]:
+    def fold(self, function: Callable[..., Any], state: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
         """Calls `function(scores, first, *state)` for each chunk in order; it gives the next state.
 
         `scores` are `[B, count]` float32 of the rows from `first` (an int32 scalar) on. The state keeps
@@ -126,7 +127,7 @@ class _Chunks:
             order = tf.argsort(rows)
             left_out = tf.gather(batch_rows, order), tf.gather(rows, order)
 
-        def step(number: tf.Tensor, *before: tf.Tensor) -> Tuple[tf.Tensor, ...]:
+        def step(number: tf.Tensor, *before: tf.Tensor) -> tuple[tf.Tensor, ...]:
             first = number * self._width
             start = tf.minimum(first, self._size - self._width)
             scores = tf.cast(self._model.scores(self._embedding, start, self._width), tf.float32)
@@ -149,7 +150,7 @@ def full_rank(
     embedding: tf.Tensor,
     size: int,
     target: tf.Tensor,
-    excluded: Optional[tf.Tensor] = None,
+    excluded: tf.Tensor | None = None,
     at_once: int = AT_ONCE,
 ) -> tf.Tensor:
     """As `rank_of_target` of all the model's scores, in the memory of `at_once` of them.
@@ -175,7 +176,7 @@ def full_rank(
     def whole() -> tf.Tensor:
         return rank_of_target(tf.cast(model.scores(embedding), tf.float32), target, excluded)
 
-    def compare(own: tf.Tensor) -> Tuple[tf.Tensor, tf.Tensor]:
+    def compare(own: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """How many are beaten, and the score of each target in its chunk."""
 
         def chunk(scores: tf.Tensor, first: tf.Tensor, beaten: tf.Tensor, found: tf.Tensor) -> Any:
@@ -209,7 +210,7 @@ def best(
     k: tf.Tensor,
     excluded: tf.Tensor,
     at_once: int = AT_ONCE,
-) -> Tuple[tf.Tensor, tf.Tensor]:
+) -> tuple[tf.Tensor, tf.Tensor]:
     """The items with the highest scores; of equal ones those that come first in the catalogue.
 
     Args:
@@ -223,7 +224,7 @@ def best(
     """
     chunks = _Chunks(model, embedding, size, excluded, at_once)
 
-    def whole() -> Tuple[tf.Tensor, tf.Tensor]:
+    def whole() -> tuple[tf.Tensor, tf.Tensor]:
         return tuple(tf.math.top_k(leave_out(tf.cast(model.scores(embedding), tf.float32), excluded), k))
 
     def merge(scores: tf.Tensor, first: tf.Tensor, top: tf.Tensor, rows: tf.Tensor) -> Any:
@@ -232,14 +233,14 @@ def best(
         top, places = tf.math.top_k(tf.concat([top, found], axis=1), k)
         return top, tf.gather(tf.concat([rows, columns + first], axis=1), places, axis=1, batch_dims=1)
 
-    def in_chunks() -> Tuple[tf.Tensor, tf.Tensor]:
+    def in_chunks() -> tuple[tf.Tensor, tf.Tensor]:
         shape = [tf.shape(embedding)[0], k]
         return chunks.fold(merge, (tf.fill(shape, _LOWEST), tf.zeros(shape, tf.int32)))
 
     return tf.cond(chunks.several, in_chunks, whole)
 
 
-def candidates(size: int, target: tf.Tensor, excluded: Optional[tf.Tensor] = None) -> tf.Tensor:
+def candidates(size: int, target: tf.Tensor, excluded: tf.Tensor | None = None) -> tf.Tensor:
     """How many items are ranked for each target: the catalogue without what is left out.
 
     Args:
@@ -255,7 +256,7 @@ def candidates(size: int, target: tf.Tensor, excluded: Optional[tf.Tensor] = Non
     return count
 
 
-def popularity_rank(size: int, target: tf.Tensor, excluded: Optional[tf.Tensor] = None) -> tf.Tensor:
+def popularity_rank(size: int, target: tf.Tensor, excluded: tf.Tensor | None = None) -> tf.Tensor:
     """The target's rank in a list of all items by training count, which is the catalogue's order.
 
     Args:
@@ -273,7 +274,7 @@ def popularity_rank(size: int, target: tf.Tensor, excluded: Optional[tf.Tensor] 
     return tf.where(target >= 0, before, tf.constant(size + 1, tf.int64))
 
 
-def own_ranks(size: int, target: tf.Tensor, history: tf.Tensor) -> Tuple[tf.Tensor, tf.Tensor]:
+def own_ranks(size: int, target: tf.Tensor, history: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """The target's rank in lists that begin with the items of the user's own history.
 
     The first list has those that are there most often first (equally often: the one that came last), the second

@@ -1,13 +1,13 @@
 """Plain values to the tensors that the signatures of `serving.conversion` take."""
 
 import warnings
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from schemas import names
-from schemas import times
+from schemas import names, times
 from serving import tensors
 
 PREDICT = "predict"
@@ -32,7 +32,7 @@ def is_of_item(name: str) -> bool:
 
 def missing(
     signature: str, name: str, dtype: tf.DType, rank: int, inputs: Mapping[str, np.ndarray]
-) -> Optional[np.ndarray]:
+) -> np.ndarray | None:
     """What stands for an input that a request leaves out.
 
     Args:
@@ -54,7 +54,7 @@ def missing(
     return np.full(shape, BLANKS[dtype.name], _numpy_type(dtype))
 
 
-def of_exposures(takes: Mapping[str, Any], rows: Sequence[Row]) -> Dict[str, np.ndarray]:
+def of_exposures(takes: Mapping[str, Any], rows: Sequence[Row]) -> dict[str, np.ndarray]:
     """The inputs of PREDICT.
 
     Args:
@@ -69,7 +69,7 @@ def of_exposures(takes: Mapping[str, Any], rows: Sequence[Row]) -> Dict[str, np.
 
 def of_candidates(
     takes: Mapping[str, Any], user: Row, history: Sequence[Row], candidates: Sequence[Row]
-) -> Dict[str, np.ndarray]:
+) -> dict[str, np.ndarray]:
     """The inputs of PREDICT_CANDIDATES for one user; see `of_exposures`."""
     shared = {name: info for name, info in takes.items() if not is_of_item(name)}
     of_item = {name: info for name, info in takes.items() if is_of_item(name)}
@@ -86,7 +86,7 @@ def key_of_event(name: str) -> str:
     return name[len(_HISTORY_PREFIX) :]
 
 
-def events(history: Mapping[str, Sequence[Any]]) -> List[Dict[str, Any]]:
+def events(history: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     """Lists of the features HISTORY as a list of events."""
     keys = [key_of_event(name) for name in history]
     return [dict(zip(keys, values)) for values in zip(*history.values())]
@@ -94,7 +94,7 @@ def events(history: Mapping[str, Sequence[Any]]) -> List[Dict[str, Any]]:
 
 def _columns(
     takes: Mapping[str, Any], rows: Sequence[Row], what: str, leading: int = 1
-) -> Dict[str, np.ndarray]:
+) -> dict[str, np.ndarray]:
     allowed = [name for name in takes if name not in HISTORY]
     allowed += [HISTORY_KEY] if set(HISTORY) & set(takes) else []
     for number, row in enumerate(rows):
@@ -123,7 +123,7 @@ def _columns(
     return columns
 
 
-def _events(row: Row, name: str, dtype: tf.DType, place: str) -> List[Any]:
+def _events(row: Row, name: str, dtype: tf.DType, place: str) -> list[Any]:
     key = key_of_event(name)
     values = []
     for number, event in enumerate(row.get(HISTORY_KEY) or ()):
@@ -137,7 +137,7 @@ def _events(row: Row, name: str, dtype: tf.DType, place: str) -> List[Any]:
     return values
 
 
-def _several(given: Any, dtype: tf.DType, place: str) -> List[Any]:
+def _several(given: Any, dtype: tf.DType, place: str) -> list[Any]:
     if given is None:
         return []
     if not isinstance(given, (list, tuple)):
@@ -175,14 +175,14 @@ def _double(given: Any) -> float:
         return float(np.finfo(np.float64).max)
 
 
-_TYPES: Dict[str, Tuple[str, Tuple[type, ...]]] = {
+_TYPES: dict[str, tuple[str, tuple[type, ...]]] = {
     "string": ("a text", (str, bytes, int, np.integer)),
     "float32": ("a number", (int, float, np.integer, np.floating)),
     "int64": ("a whole number", (int, np.integer)),
 }
 
 
-def check_times(given: Sequence[Tuple[str, int]]) -> None:
+def check_times(given: Sequence[tuple[str, int]]) -> None:
     """Looks at the times of a request, with the place of each for messages.
 
     A time that only another unit makes plausible (seconds in place of ms) is an error; another implausible

@@ -19,17 +19,13 @@ import resource
 import socket
 import threading
 import zlib
-from typing import Any, AsyncIterator, Dict, List, Mapping, Optional
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
 
-from aiohttp import http_exceptions, HttpVersion10, HttpVersion11
-from aiohttp import web
+from aiohttp import HttpVersion10, HttpVersion11, http_exceptions, web
 from google.protobuf import json_format
 
-from serving import loaded_model
-from serving import metadata
-from serving import model_store
-from serving import rows
-from serving import tensors
+from serving import loaded_model, metadata, model_store, rows, tensors
 
 # Connections that wait to be accepted.
 BACKLOG = 1024
@@ -81,7 +77,7 @@ class _Refused(Exception):
     """A request that is answered with an HTTP status of its own; `close` ends the connection with it."""
 
     def __init__(
-        self, status: int, message: str, close: bool = False, headers: Optional[Mapping[str, str]] = None
+        self, status: int, message: str, close: bool = False, headers: Mapping[str, str] | None = None
     ):
         super().__init__(message)
         self.status, self.close, self.headers = status, close, dict(headers or {})
@@ -181,7 +177,7 @@ class Rest:
         metadata.check_name(match["model"], self._name)
         return self._store.get(int(match["version"]) if match["version"] else None)
 
-    def _metadata(self, model: model_store.LoadedModel) -> Dict[str, Any]:
+    def _metadata(self, model: model_store.LoadedModel) -> dict[str, Any]:
         signatures = json_format.MessageToDict(
             metadata.signature_defs(model), preserving_proto_field_name=True
         )
@@ -210,7 +206,7 @@ class Rest:
                 413, f"a request has at most {most} bytes, found {request.content_length}", close=True
             )
         await _continue(request)
-        parts: List[bytes] = []
+        parts: list[bytes] = []
         try:
             async for part in _parts(request, self._limits.body_seconds):
                 if held + len(part) > most:
@@ -341,8 +337,8 @@ class _Connection(web.RequestHandler):
         self,
         request: Any,
         status: int = 500,
-        exc: Optional[BaseException] = None,
-        message: Optional[str] = None,
+        exc: BaseException | None = None,
+        message: str | None = None,
     ) -> web.StreamResponse:
         """Answers an error and ends the connection."""
         if isinstance(exc, ConnectionError):
@@ -367,7 +363,7 @@ def _not_http(message: str) -> str:
     return f"the request is not HTTP/1.1: {said[:200]}"
 
 
-def _answer(status: int, content: Any, headers: Optional[Mapping[str, str]] = None) -> web.Response:
+def _answer(status: int, content: Any, headers: Mapping[str, str] | None = None) -> web.Response:
     body = content if isinstance(content, bytes) else _json(content)
     return web.Response(
         status=status,
@@ -381,7 +377,7 @@ def _json(content: Any) -> bytes:
     return json.dumps(content, ensure_ascii=False).encode("utf-8")
 
 
-def _status(model: model_store.LoadedModel) -> Dict[str, Any]:
+def _status(model: model_store.LoadedModel) -> dict[str, Any]:
     status = {"error_code": "OK", "error_message": ""}
     return {"model_version_status": [{"version": str(model.version), "state": "AVAILABLE", "status": status}]}
 

@@ -1,19 +1,18 @@
 """TensorFlow Serving's JSON: requests by rows (`instances`) or by columns (`inputs`), and their answers."""
 
 import base64
-from typing import Any, Dict, Mapping, Tuple
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from serving import loaded_model
-from serving import model_store
-from serving import tensors
+from serving import loaded_model, model_store, tensors
 
 
 def read(
     request: Any, model: model_store.LoadedModel
-) -> Tuple[str, Mapping[str, tf.TensorSpec], Dict[str, Any]]:
+) -> tuple[str, Mapping[str, tf.TensorSpec], dict[str, Any]]:
     """The signature, what it takes, and the values of its inputs, as nested lists.
 
     Args:
@@ -39,13 +38,13 @@ def read(
     return name, specs, values
 
 
-def _by_columns(given: Any, specs: Mapping[str, tf.TensorSpec]) -> Dict[str, Any]:
+def _by_columns(given: Any, specs: Mapping[str, tf.TensorSpec]) -> dict[str, Any]:
     if isinstance(given, dict) and not _is_bytes(given):
         return given
     return {_only(specs, "'inputs' is an object"): given}
 
 
-def _by_rows(rows: Any, specs: Mapping[str, tf.TensorSpec]) -> Dict[str, Any]:
+def _by_rows(rows: Any, specs: Mapping[str, tf.TensorSpec]) -> dict[str, Any]:
     if not isinstance(rows, list) or not rows:
         raise ValueError("'instances' is a list with at least one row")
     if all(isinstance(row, dict) and not _is_bytes(row) for row in rows):
@@ -74,7 +73,7 @@ def _only(specs: Mapping[str, tf.TensorSpec], wanted: str) -> str:
     return next(iter(specs))
 
 
-def write(request: Mapping[str, Any], outputs: Mapping[str, np.ndarray]) -> Dict[str, Any]:
+def write(request: Mapping[str, Any], outputs: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """An answer as the request asked for it: by rows or by columns; one output needs no name.
 
     Raises:
@@ -110,5 +109,5 @@ def _text(value: bytes) -> str:
     return value.decode("utf-8", "replace")
 
 
-def _base64(value: bytes) -> Dict[str, str]:
+def _base64(value: bytes) -> dict[str, str]:
     return {"b64": base64.b64encode(value).decode()}

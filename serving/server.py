@@ -15,13 +15,14 @@ import signal
 import socket
 import sys
 import threading
-from typing import Any, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 import tensorflow as tf
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
@@ -31,11 +32,7 @@ from tensorflow_serving.apis import (
 )
 
 from schemas import errors
-from serving import loaded_model
-from serving import metadata
-from serving import model_store
-from serving import rest
-from serving import tensors
+from serving import loaded_model, metadata, model_store, rest, tensors
 
 READY = "footfall-server-ready"
 _SERVING_STATE_OK = get_model_status_pb2.ModelVersionStatus.AVAILABLE

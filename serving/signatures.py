@@ -4,14 +4,13 @@ The transform graph is inside, so the server's features are those of training. O
 TensorFlow operations are used: TensorFlow Serving answers from the same folder.
 """
 
-from typing import Any, Dict, List
+from typing import Any
 
 import tensorflow as tf
 import tensorflow_transform as tft
 
 from schemas import names
-from serving import module
-from serving import ranking
+from serving import module, ranking
 
 EXAMPLES = "examples"
 EXCLUDE = "exclude"
@@ -51,11 +50,11 @@ class ServingModule(module.ModelModule):
         )
 
     @property
-    def history(self) -> List[str]:
+    def history(self) -> list[str]:
         """The raw features that make a history."""
         return [name for name in _HISTORY if name in self._raw_spec]
 
-    def signatures(self) -> Dict[str, Any]:
+    def signatures(self) -> dict[str, Any]:
         """All signatures as concrete functions, by name."""
         histories = {
             name: tf.TensorSpec([None, None], self._raw_spec[name].dtype, name=name) for name in self.history
@@ -74,7 +73,7 @@ class ServingModule(module.ModelModule):
             "evaluate": of_examples(self.evaluate),
         }
 
-    def warm_up(self) -> Dict[str, Dict[str, tf.Tensor]]:
+    def warm_up(self) -> dict[str, dict[str, tf.Tensor]]:
         """A small request by signature."""
         items = self._id_of_row.lookup(tf.range(min(_WARMUP_ITEMS, self._size), dtype=tf.int64))
         shape = [1, len(items)]
@@ -84,7 +83,7 @@ class ServingModule(module.ModelModule):
         inputs[K] = tf.constant([DEFAULT_K])
         return {"recommend": inputs}
 
-    def recommend(self, inputs: Dict[str, tf.Tensor]) -> Dict[str, tf.Tensor]:
+    def recommend(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The `k` best items for each history.
 
         Args:
@@ -101,18 +100,18 @@ class ServingModule(module.ModelModule):
             self._encode(_to_sparse(histories)), inputs[names.ITEM_ID], inputs[EXCLUDE], inputs[K]
         )
 
-    def recommend_examples(self, examples: tf.Tensor) -> Dict[str, tf.Tensor]:
+    def recommend_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """As `recommend`, for serialized tf.Examples `[B]` with the features of a history, and k = 10."""
         parsed = self._parse(examples, self.history)
         seen = tf.sparse.to_dense(parsed[names.ITEM_ID], default_value="")
         nothing = tf.fill([tf.shape(examples)[0], 0], "")
         return self._best(self._encode(parsed), seen, nothing, tf.fill(tf.shape(examples), DEFAULT_K))
 
-    def embed(self, inputs: Dict[str, tf.Tensor]) -> Dict[str, tf.Tensor]:
+    def embed(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The sequence embedding of each history: `embedding` `[B, D]`."""
         return {EMBEDDING: self._encode(_to_sparse(inputs))}
 
-    def rank(self, inputs: Dict[str, tf.Tensor]) -> Dict[str, tf.Tensor]:
+    def rank(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Scores given candidates `[B, C]`.
 
         Returns:
@@ -127,11 +126,11 @@ class ServingModule(module.ModelModule):
         order = tf.argsort(found, axis=1, direction="DESCENDING", stable=True)
         return {SCORE: found, names.RANK: tf.cast(tf.argsort(order, axis=1), tf.int64) + 1}
 
-    def transform_features(self, examples: tf.Tensor) -> Dict[str, tf.Tensor]:
+    def transform_features(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """The features after Transform of serialized tf.Examples `[B]` with a history."""
         return self._transform(self._parse(examples, self.history))
 
-    def evaluate(self, examples: tf.Tensor) -> Dict[str, tf.Tensor]:
+    def evaluate(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Where the targets of serialized windows `[B]` stand in the whole catalogue.
 
         Returns:
@@ -146,7 +145,7 @@ class ServingModule(module.ModelModule):
         target = tf.maximum(features[names.TARGET_ITEM_INDEX] - names.FIRST_INDEX, -1)
         why = tf.where(target >= 0, names.REACHABLE, names.NOT_IN_CATALOGUE)
         excluded = None
-        own: Dict[str, tf.Tensor] = {}
+        own: dict[str, tf.Tensor] = {}
         if self._exclude_seen:
             excluded = tf.sparse.to_dense(features[names.SEEN_ITEM_INDEX]) - names.FIRST_INDEX
             why = tf.where(ranking.is_left_out(target, excluded), names.LEFT_OUT, why)
@@ -163,15 +162,15 @@ class ServingModule(module.ModelModule):
             CATALOGUE_SIZE: tf.fill(tf.shape(target), tf.constant(self._size, tf.int64)),
         }
 
-    def _parse(self, examples: tf.Tensor, features: List[str]) -> Dict[str, Any]:
+    def _parse(self, examples: tf.Tensor, features: list[str]) -> dict[str, Any]:
         return tf.io.parse_example(examples, {name: self._raw_spec[name] for name in features})
 
-    def _encode(self, raw: Dict[str, tf.SparseTensor]) -> tf.Tensor:
+    def _encode(self, raw: dict[str, tf.SparseTensor]) -> tf.Tensor:
         return tf.cast(self.model.encode(self._transform(raw), training=False), tf.float32)
 
     def _best(
         self, embedding: tf.Tensor, seen: tf.Tensor, exclude: tf.Tensor, k: tf.Tensor
-    ) -> Dict[str, tf.Tensor]:
+    ) -> dict[str, tf.Tensor]:
         without = tf.concat([seen, exclude], axis=1) if self._exclude_seen else exclude
         most = tf.clip_by_value(tf.reduce_max(k), 0, self._size)
         best, rows = ranking.best(self.model, embedding, self._size, most, self._row_of_id.lookup(without))
@@ -190,12 +189,12 @@ def of_examples(function: Any) -> Any:
     return tf.function(function, autograph=False).get_concrete_function(examples)
 
 
-def of_inputs(function: Any, specs: Dict[str, tf.TensorSpec]) -> Any:
+def of_inputs(function: Any, specs: dict[str, tf.TensorSpec]) -> Any:
     """A function of a dict of tensors as a concrete function of keywords, as a signature must be."""
     return tf.function(lambda **inputs: function(inputs), autograph=False).get_concrete_function(**specs)
 
 
-def _to_sparse(histories: Dict[str, tf.Tensor]) -> Dict[str, tf.SparseTensor]:
+def _to_sparse(histories: dict[str, tf.Tensor]) -> dict[str, tf.SparseTensor]:
     """Padded rows to sparse ones, without the padding, wherever it stands."""
     checks = [
         tf.debugging.assert_equal(

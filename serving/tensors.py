@@ -7,7 +7,7 @@ different lengths are refused, with one sentence, as TensorFlow Serving refuses 
 import base64
 import binascii
 import math
-from typing import Any, List, Tuple
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -90,7 +90,7 @@ def of_proto(name: str, spec: tf.TensorSpec, proto: Any, max_bytes: int) -> np.n
         ) from error
 
 
-def _of_content(name: str, spec: tf.TensorSpec, content: bytes, shape: Tuple[int, ...]) -> np.ndarray:
+def _of_content(name: str, spec: tf.TensorSpec, content: bytes, shape: tuple[int, ...]) -> np.ndarray:
     if spec.dtype == tf.string:
         raise ValueError(f"input {name!r} has its texts in tensor_content; they go in string_val")
     expected = math.prod(shape) * spec.dtype.size
@@ -123,7 +123,7 @@ def of_json(name: str, spec: tf.TensorSpec, value: Any) -> np.ndarray:
     rank = spec.shape.rank
     if rank is None:
         raise ValueError(f"input {name!r}: an input of unknown rank is not read from JSON; ask by gRPC")
-    shape: List[int] = []
+    shape: list[int] = []
     level = [value]
     for depth in range(rank):
         if not all(isinstance(item, list) for item in level):
@@ -168,7 +168,7 @@ def _bytes(name: str, value: Any) -> bytes:
         raise ValueError(f"input {name!r}: 'b64' is not base64: {error}") from error
 
 
-def _numbers(name: str, dtype: tf.DType, values: List[Any]) -> np.ndarray:
+def _numbers(name: str, dtype: tf.DType, values: list[Any]) -> np.ndarray:
     allowed = {bool} if dtype == tf.bool else {int} if dtype.is_integer else {int, float}
     if not set(map(type, values)) <= allowed:
         odd = next(value for value in values if type(value) not in allowed)

@@ -5,7 +5,8 @@ signature more.
 asked in an example of its own (with one of every other feature beside it), since features have a length.
 """
 
-from typing import Any, Dict, Iterator, List, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -27,9 +28,9 @@ _TIME = 1_600_000_000_000
 Values = Mapping[str, Sequence[str]]
 
 
-def of_histories(histories: Sequence[Sequence[Mapping[str, Any]]]) -> Dict[str, List[str]]:
+def of_histories(histories: Sequence[Sequence[Mapping[str, Any]]]) -> dict[str, list[str]]:
     """The distinct items, behaviours and scenes of histories as a client takes them."""
-    found: Dict[str, Dict[str, None]] = {name: {} for name in _OF_EVENTS}
+    found: dict[str, dict[str, None]] = {name: {} for name in _OF_EVENTS}
     for history in histories:
         for event in history:
             for name in _OF_EVENTS:
@@ -38,10 +39,10 @@ def of_histories(histories: Sequence[Sequence[Mapping[str, Any]]]) -> Dict[str, 
     return {name: list(values) for name, values in found.items() if values}
 
 
-def of_exposures(takes: Mapping[str, Any], rows: Sequence[requests.Row]) -> Dict[str, List[str]]:
+def of_exposures(takes: Mapping[str, Any], rows: Sequence[requests.Row]) -> dict[str, list[str]]:
     """The distinct texts of exposures as a client takes them, by the name of the input."""
     texts = [name for name, info in takes.items() if info.dtype == tf.string.as_datatype_enum]
-    found: Dict[str, Dict[str, None]] = {name: {} for name in texts}
+    found: dict[str, dict[str, None]] = {name: {} for name in texts}
     for row in rows:
         for name in texts:
             if name in requests.HISTORY:
@@ -60,7 +61,7 @@ def _text(value: Any) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
-def batches(given: Values, rows: int) -> Iterator[Dict[str, List[str]]]:
+def batches(given: Values, rows: int) -> Iterator[dict[str, list[str]]]:
     """The values in parts of at most `rows` of each feature."""
     for first in range(0, max(map(len, given.values()), default=0), rows):
         part = {name: list(values[first : first + rows]) for name, values in given.items()}
@@ -72,7 +73,7 @@ def examples(given: Values, of_exposures: bool) -> np.ndarray:
     rows = max(map(len, given.values()))
     made = []
     for row in range(rows):
-        values: Dict[str, Any] = {name: [of[min(row, len(of) - 1)]] for name, of in given.items()}
+        values: dict[str, Any] = {name: [of[min(row, len(of) - 1)]] for name, of in given.items()}
         values.setdefault(names.ITEM_ID, [""])
         values[names.TIMESTAMP] = [_TIME]
         if of_exposures:
@@ -99,7 +100,7 @@ def _serialized(values: Mapping[str, Sequence[Any]]) -> bytes:
     return example.SerializeToString()
 
 
-def unknown(given: Values, outputs: Mapping[str, np.ndarray], of_exposures: bool) -> Dict[str, List[str]]:
+def unknown(given: Values, outputs: Mapping[str, np.ndarray], of_exposures: bool) -> dict[str, list[str]]:
     """The values of `examples(given)` whose index in the answer is OOV_INDEX, by the name of the feature."""
     found = {}
     for name, values in given.items():

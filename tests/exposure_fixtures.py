@@ -6,21 +6,19 @@ is missing, and lists.
 
 import os
 import types
-from typing import Any, Dict, List, Sequence, Tuple
-
-import schemas  # noqa: F401  selects Keras 2
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 import tensorflow_transform.beam as tft_beam
 from tensorflow_metadata.proto.v0 import schema_pb2
-from tensorflow_transform.tf_metadata import dataset_metadata
-from tensorflow_transform.tf_metadata import metadata_io
+from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io
 
+import schemas  # noqa: F401  selects Keras 2
 from components.behavior_example_gen import spec as window_spec
-from components.transform import exposures, fields
-from components.transform import spec
+from components.transform import exposures, fields, spec
 from schemas import names
 from serving import export
 
@@ -61,7 +59,7 @@ _BEHAVIORS = ("view", "cart", "buy")
 
 def generate(
     count: int, seed: int = 0, users: int = 30, items: int = 20, start: int = _START
-) -> List[Dict[str, Any]]:
+) -> list[dict[str, Any]]:
     """Exposures a minute apart whose labels are drawn with `probabilities`.
 
     Attributes of users and items depend on their ids alone, so that two calls fit together.
@@ -72,7 +70,7 @@ def generate(
         user, item = int(rng.integers(users)), int(rng.integers(items))
         time = start + _MINUTE * row
         events = int(rng.integers(0, WINDOW.history + 1))
-        values: Dict[str, Any] = {
+        values: dict[str, Any] = {
             names.USER_ID: f"u{user}",
             names.ITEM_ID: f"i{item}",
             names.TIMESTAMP: time,
@@ -102,7 +100,7 @@ def generate(
     return result
 
 
-def _conditional(values: Dict[str, Any]) -> Tuple[float, float]:
+def _conditional(values: dict[str, Any]) -> tuple[float, float]:
     """The chance of each step after the one before."""
     user, item = int(values[names.USER_ID][1:]), int(values[names.ITEM_ID][1:])
     met = sum(other == values[names.ITEM_ID] for other in values[names.HISTORY_ITEM_ID])
@@ -112,12 +110,12 @@ def _conditional(values: Dict[str, Any]) -> Tuple[float, float]:
     return tuple(1 / (1 + np.exp(-logit)) for logit in (cart, buy))
 
 
-def probabilities(rows: Sequence[Dict[str, Any]]) -> np.ndarray:
+def probabilities(rows: Sequence[dict[str, Any]]) -> np.ndarray:
     """The true chance of each step of STEPS, `[B, T]`; the best any model can do."""
     return np.cumprod([_conditional(values) for values in rows], axis=1)
 
 
-def serialize(values: Dict[str, Any]) -> bytes:
+def serialize(values: dict[str, Any]) -> bytes:
     """An exposure, or some of its features, as a serialized tf.Example."""
     features = {}
     for name, value in values.items():
@@ -154,7 +152,7 @@ def schema() -> schema_pb2.Schema:
 
 def build_transform_output(
     folder: str,
-    rows: Sequence[Dict[str, Any]],
+    rows: Sequence[dict[str, Any]],
     features: spec.FeaturesSpec = FEATURES,
     window: window_spec.ExposureWindow = WINDOW,
     columns: window_spec.Columns = COLUMNS,
@@ -191,10 +189,10 @@ class LinearModel(tf.Module):
             self._tables[field.key] = tf.Variable(weights)
 
     @property
-    def inputs_read(self) -> Tuple[str, ...]:
+    def inputs_read(self) -> tuple[str, ...]:
         return tuple(field.key for field in self.exposures.fields)
 
-    def logits(self, features: Dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
+    def logits(self, features: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         del training
         total = 0.0
         for field in self.exposures.fields:
@@ -208,7 +206,7 @@ class LinearModel(tf.Module):
                 total += tf.reduce_sum(present * tf.gather(table, value), axis=1)
         return 0.3 * total
 
-    def probabilities(self, features: Dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
+    def probabilities(self, features: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         return tf.math.cumprod(tf.sigmoid(self.logits(features, training)), axis=1)
 
 

@@ -5,17 +5,16 @@ that is cheap to make, with every signature of a real one.
 """
 
 import os
-from typing import Any, Dict, List, Optional, Sequence
-
-import schemas  # noqa: F401  selects Keras 2
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 import tensorflow_transform.beam as tft_beam
-from tensorflow_transform.tf_metadata import dataset_metadata
-from tensorflow_transform.tf_metadata import metadata_io
+from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io
 
+import schemas  # noqa: F401  selects Keras 2
 from components.behavior_example_gen import spec
 from components.transform import preprocessing
 from schemas import load, names
@@ -28,13 +27,13 @@ _START = 1_600_000_000_000
 def window(
     items: Sequence[str],
     target: str,
-    behaviors: Optional[Sequence[str]] = None,
+    behaviors: Sequence[str] | None = None,
     seen: Sequence[str] = (),
     user: str = "u",
-) -> Dict[str, Any]:
+) -> dict[str, Any]:
     """A `next` window as plain values, an hour between two events."""
     count = len(items)
-    values: Dict[str, Any] = {
+    values: dict[str, Any] = {
         names.USER_ID: user,
         names.ITEM_ID: list(items),
         names.TIMESTAMP: [_START + 3_600_000 * i for i in range(count)],
@@ -52,7 +51,7 @@ def window(
     return values
 
 
-def serialize(values: Dict[str, Any]) -> bytes:
+def serialize(values: dict[str, Any]) -> bytes:
     """A window as a serialized tf.Example."""
     features = {}
     for name, value in values.items():
@@ -67,7 +66,7 @@ def serialize(values: Dict[str, Any]) -> bytes:
 
 def random_windows(
     count: int, catalogue: int, seed: int = 0, behaviors: bool = False
-) -> List[Dict[str, Any]]:
+) -> list[dict[str, Any]]:
     """Windows of random items `i0`, `i1`, …; together they have every item as a target."""
     rng = np.random.default_rng(seed)
     result = []
@@ -81,7 +80,7 @@ def random_windows(
 
 
 def build_transform_output(
-    folder: str, windows: Sequence[Dict[str, Any]], length: int = LENGTH, behaviors: bool = False
+    folder: str, windows: Sequence[dict[str, Any]], length: int = LENGTH, behaviors: bool = False
 ) -> tft.TFTransformOutput:
     """Analyses windows with the real `preprocessing_fn` and writes the transform graph to `folder`."""
     schema = load.next_window_schema(behaviors, False)
@@ -107,7 +106,7 @@ class ToyModel(tf.Module):
         rng = np.random.default_rng(seed)
         self.table = tf.Variable(rng.normal(size=(catalogue + names.FIRST_INDEX, dim)).astype(np.float32))
 
-    def encode(self, features: Dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
+    def encode(self, features: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         del training
         index = features[names.ITEM_INDEX]
         present = tf.cast(index != names.PADDING_INDEX, tf.float32)[:, :, tf.newaxis]
@@ -116,7 +115,7 @@ class ToyModel(tf.Module):
     def item_vectors(self, rows: tf.Tensor) -> tf.Tensor:
         return tf.gather(self.table, rows + names.FIRST_INDEX)
 
-    def scores(self, embedding: tf.Tensor, first: Any = 0, count: Optional[Any] = None) -> tf.Tensor:
+    def scores(self, embedding: tf.Tensor, first: Any = 0, count: Any | None = None) -> tf.Tensor:
         table = self.table[names.FIRST_INDEX :]
         table = table if count is None else tf.slice(table, [first, 0], [count, -1])
         return tf.matmul(embedding, table, transpose_b=True)
@@ -132,7 +131,7 @@ def export_toy_model(folder: str, catalogue: int = 20, behaviors: bool = False, 
     return target
 
 
-def write_transformed(output: tft.TFTransformOutput, windows: Sequence[Dict[str, Any]], path: str) -> str:
+def write_transformed(output: tft.TFTransformOutput, windows: Sequence[dict[str, Any]], path: str) -> str:
     """Transforms windows and writes them to `path` (gzip TFRecord), as TFX Transform does; returns it."""
     raw = tf.io.parse_example([serialize(window) for window in windows], output.raw_feature_spec())
     columns = output.transform_features_layer()(raw)

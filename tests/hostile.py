@@ -3,7 +3,7 @@
 # As an id, none has a line break: such a row is refused.
 IDS = (
     "<script>alert(1)</script>",
-    "\"><img src=x onerror=alert(1)>",
+    '"><img src=x onerror=alert(1)>',
     "{{ 7 * 7 }}",
     "../../x",
     "/etc/passwd",

@@ -63,7 +63,9 @@ def test_advisories_are_of_the_versions_in_the_locks(licences):
     for lock in LOCKS:
         for name, versions in licences.locked(lock).items():
             locked.setdefault(name, set()).update(versions)
-    judged = re.findall(r"([a-z0-9-]+) (\d[\w.]*(?:, \d[\w.]*)*)", "\n".join(re.findall(r"^\| ([^|]*) \|", text, re.M)))
+    judged = re.findall(
+        r"([a-z0-9-]+) (\d[\w.]*(?:, \d[\w.]*)*)", "\n".join(re.findall(r"^\| ([^|]*) \|", text, re.M))
+    )
     assert len(judged) > 20
     for name, versions in judged:
         assert set(versions.split(", ")) <= locked[name], (name, versions, locked[name])
@@ -82,7 +84,13 @@ def test_no_code_of_ours_loads_pickles():
                     assert node.arg != "allow_pickle", path
                     continue
                 elif isinstance(node, ast.Attribute):
-                    assert node.attr not in ("unsafe_load", "UnsafeLoader", "full_load", "read_pickle", "py_function"), path
+                    assert node.attr not in (
+                        "unsafe_load",
+                        "UnsafeLoader",
+                        "full_load",
+                        "read_pickle",
+                        "py_function",
+                    ), path
                     continue
                 else:
                     continue

@@ -1,6 +1,6 @@
 """Batches of windows of about the same length, so that little padding is computed on."""
 
-from typing import List, Optional, Sequence, Tuple
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -28,7 +28,7 @@ def lengths(index: np.ndarray) -> np.ndarray:
     return np.where(real.any(axis=1), real.shape[1] - real.argmax(axis=1), 0)
 
 
-def needed_places(real: np.ndarray, length: int, padding: Optional[int]) -> np.ndarray:
+def needed_places(real: np.ndarray, length: int, padding: int | None) -> np.ndarray:
     """How many places of each window a model needs.
 
     Args:
@@ -42,7 +42,7 @@ def needed_places(real: np.ndarray, length: int, padding: Optional[int]) -> np.n
     return np.full_like(real, length) if padding is None else np.minimum(real + padding, length)
 
 
-def widths(needed: np.ndarray, length: int, buckets: Optional[int] = None) -> List[int]:
+def widths(needed: np.ndarray, length: int, buckets: int | None = None) -> list[int]:
     """The widths that batches have: those with the fewest places, of all windows together.
 
     Args:
@@ -70,7 +70,7 @@ def widths(needed: np.ndarray, length: int, buckets: Optional[int] = None) -> Li
     return chosen
 
 
-def _cheapest(candidates: np.ndarray, counts: np.ndarray, most: int) -> List[Tuple[float, List[int]]]:
+def _cheapest(candidates: np.ndarray, counts: np.ndarray, most: int) -> list[tuple[float, list[int]]]:
     """The fewest places with 1, 2, ... `most` of the candidates, and which these are.
 
     Dynamic programming over the last width: of windows up to a candidate, the narrower ones are
@@ -122,7 +122,7 @@ class LengthBatches:
         """How many batches an epoch has."""
         return -(-len(self._bucket) // self._batch_size)
 
-    def order(self, seed: int, epoch: int) -> Tuple[np.ndarray, np.ndarray]:
+    def order(self, seed: int, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """The windows of each batch of an epoch, which `seed` and `epoch` alone decide.
 
         Returns:

@@ -1,7 +1,5 @@
 """Calibration after training: probabilities that are as large as what they are about is frequent."""
 
-from typing import Tuple
-
 import numpy as np
 
 # Of 1 - slope, as of a normal prior: keeps the slope finite where logits part the classes.
@@ -10,7 +8,7 @@ _STEPS = 50
 _TOLERANCE = 1e-9
 
 
-def platt(logits: np.ndarray, labels: np.ndarray) -> Tuple[float, float]:
+def platt(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
     """The slope a > 0 and the offset b of sigmoid(a logit + b) (Platt 1999).
 
     Minimises the cross-entropy plus (a - 1)^2 / 2 by Newton's method. Since b is free, the mean of the

@@ -1,14 +1,13 @@
 """All settings of a training together, and which of them suit one another. Free of TensorFlow."""
 
 import json
-from typing import Any, Dict, Union
+from typing import Annotated, Any, Union
 
 import pydantic
-from typing_extensions import Annotated
 
 from schemas import settings
 from trainer import registry
-from trainer.settings import conversion, losses, loops
+from trainer.settings import conversion, loops, losses
 from trainer.settings import training as training_lib
 
 # The parts of an experiment that the Trainer gets.
@@ -16,12 +15,12 @@ PARTS = ("model", "loss", "loop", "training")
 
 # Any of the models that are registered.
 ModelSettings = Annotated[
-    Union[tuple(registry.MODELS.values())],  # type: ignore[misc]
+    Union[tuple(registry.MODELS.values())],  # noqa: UP007  of as many as there are
     pydantic.Field(discriminator="name"),
 ]
 
 
-def default_loss(parts: Dict[str, Any]) -> losses.LossSettings:
+def default_loss(parts: dict[str, Any]) -> losses.LossSettings:
     """The loss where none is named, from the parts before it."""
     if isinstance(parts.get("model"), conversion.ConversionSettings):
         return losses.StepBCESettings(name="step_bce")
@@ -99,11 +98,11 @@ class TrainerSettings(settings.Settings):
         check_loop(self.loop, self.loss, self.training)
         return self
 
-    def to_custom_config(self) -> Dict[str, str]:
+    def to_custom_config(self) -> dict[str, str]:
         """For TFX Trainer's `custom_config`: JSON text by name."""
         return {name: getattr(self, name).to_json() for name in PARTS}
 
     @classmethod
-    def from_custom_config(cls, custom: Dict[str, str]) -> "TrainerSettings":
+    def from_custom_config(cls, custom: dict[str, str]) -> "TrainerSettings":
         """Reads what `to_custom_config` wrote; other keys are left alone."""
         return cls.from_values({name: json.loads(custom[name]) for name in PARTS})

@@ -1,6 +1,6 @@
 """Evaluation of models of exposures within training: exact AUC and log loss of each step."""
 
-from typing import Any, Dict, Tuple
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -55,14 +55,14 @@ class StepMetrics:
             found.append(self._infer(batch).numpy())
         return np.concatenate(found).astype(np.float64)
 
-    def evaluate(self) -> Dict[str, float]:
+    def evaluate(self) -> dict[str, float]:
         """`auc/STEP` and `log_loss/STEP`, their means over the steps `auc` and `log_loss`, and `exposures`.
 
         A step with one class has no AUC, and is left out of the mean; one without labels has no log loss.
         """
         logits = self.logits()
-        metrics: Dict[str, float] = {}
-        means: Dict[str, list] = {"auc": [], "log_loss": []}
+        metrics: dict[str, float] = {}
+        means: dict[str, list] = {"auc": [], "log_loss": []}
         for place, step in enumerate(self._model.exposures.steps):
             own, labels = self._known(logits, place)
             values = {"auc": auc(own, labels), "log_loss": log_loss(own, labels)}
@@ -73,7 +73,7 @@ class StepMetrics:
         metrics.update((name, float(np.mean(values))) for name, values in means.items())
         return {**metrics, "exposures": len(self._labels)}
 
-    def calibrate(self) -> Dict[str, Any]:
+    def calibrate(self) -> dict[str, Any]:
         """Fits and sets the model's calibration, `calibration.platt` for each step.
 
         Returns:
@@ -95,7 +95,7 @@ class StepMetrics:
             "log_loss_after": self.evaluate()["log_loss"],
         }
 
-    def _known(self, logits: np.ndarray, place: int) -> Tuple[np.ndarray, np.ndarray]:
+    def _known(self, logits: np.ndarray, place: int) -> tuple[np.ndarray, np.ndarray]:
         """The logits and labels of a step, of the exposures of which it is known."""
         known = self._labels[:, place] >= 0
         return logits[known, place], self._labels[known, place]

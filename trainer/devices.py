@@ -7,7 +7,7 @@ import tensorflow as tf
 import schemas  # noqa: F401  selects Keras 2
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def strategy() -> tf.distribute.Strategy:
     """All devices; the same for all trainings of a process.
 

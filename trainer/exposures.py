@@ -1,6 +1,7 @@
 """What a training on exposures is made of."""
 
-from typing import Any, Callable, Mapping, Sequence, Tuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import tensorflow as tf
 import tensorflow_transform as tft
@@ -8,10 +9,8 @@ import tensorflow_transform as tft
 from components.behavior_example_gen import spec
 from components.transform import fields as fields_lib
 from components.transform import spec as transform_spec
-from trainer import config
-from trainer import conversion_eval
+from trainer import config, conversion_eval, registry
 from trainer import input as input_lib
-from trainer import registry
 from trainer.losses import conversion as losses
 from trainer.models import conversion
 
@@ -47,7 +46,7 @@ def prepare(
     transform_output: tft.TFTransformOutput,
     train_files: Sequence[str],
     eval_files: Sequence[str],
-) -> Tuple[Callable[[], conversion.ConversionModel], tf.data.Dataset, Callable[[Any], Any]]:
+) -> tuple[Callable[[], conversion.ConversionModel], tf.data.Dataset, Callable[[Any], Any]]:
     """What `loops.exposures.ExposureFit` takes: `build`, `train` and `evaluate`.
 
     Raises:

@@ -1,19 +1,18 @@
 """Reads transformed windows into batches."""
 
-from typing import Dict, List, Sequence, Tuple
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from schemas import errors
-from schemas import names
+from schemas import errors, names
 from trainer import grouping
 
 _PARSE = 1024
 
 
-def files(patterns: Sequence[str]) -> List[str]:
+def files(patterns: Sequence[str]) -> list[str]:
     """The files that match, sorted.
 
     Raises:
@@ -63,14 +62,14 @@ def read(
     )
 
 
-def per_place(held: Dict[str, tf.Tensor]) -> List[str]:
+def per_place(held: dict[str, tf.Tensor]) -> list[str]:
     """The features of `columns` whose second dimension is that of `item_index`: a value for each place."""
     length = held[names.ITEM_INDEX].shape[1]
     return [name for name, values in held.items() if values.shape.rank > 1 and values.shape[1] == length]
 
 
 def training_batches(
-    held: Dict[str, tf.Tensor],
+    held: dict[str, tf.Tensor],
     rows: np.ndarray,
     widths: np.ndarray,
     choice: Sequence[int],
@@ -95,7 +94,7 @@ def training_batches(
     rows = np.pad(rows, [[0, 0], [0, -rows.shape[1] % shares]], constant_values=grouping.NOTHING)
     rows = rows.reshape([len(rows), -1, shares]).transpose([0, 2, 1]).reshape([len(rows) * shares, -1])
 
-    def gather(chosen: tf.Tensor, width: tf.Tensor) -> Dict[str, tf.Tensor]:
+    def gather(chosen: tf.Tensor, width: tf.Tensor) -> dict[str, tf.Tensor]:
         real = chosen != grouping.NOTHING
         chosen = tf.maximum(chosen, 0) if fill else tf.boolean_mask(chosen, real)
         kept = choice[0] if len(choice) == 1 else width
@@ -122,9 +121,9 @@ class Rows:
       held: of `columns`, dense.
     """
 
-    def __init__(self, held: Dict[str, tf.Tensor]):
+    def __init__(self, held: dict[str, tf.Tensor]):
         self._shapes = {name: values.shape[1:] for name, values in held.items()}
-        self._groups: Dict[tf.DType, List[str]] = {}
+        self._groups: dict[tf.DType, list[str]] = {}
         for name, values in held.items():
             self._groups.setdefault(values.dtype, []).append(name)
         self.count = len(next(iter(held.values())))
@@ -136,7 +135,7 @@ class Rows:
                 for dtype, group in self._groups.items()
             }
 
-    def gather(self, chosen: tf.Tensor) -> Dict[str, tf.Tensor]:
+    def gather(self, chosen: tf.Tensor) -> dict[str, tf.Tensor]:
         """The rows `[b]` of all columns, `[b, ...]`."""
         found = {}
         for dtype, group in self._groups.items():
@@ -167,7 +166,7 @@ def exposure_batches(held: Rows, batch_size: int, seed: int, epoch: int, done: i
     return in_order(batches.prefetch(tf.data.AUTOTUNE))
 
 
-def base_rates(blocks: tf.data.Dataset, steps: Sequence[str]) -> Tuple[float, ...]:
+def base_rates(blocks: tf.data.Dataset, steps: Sequence[str]) -> tuple[float, ...]:
     """The share of positives of each step among the exposures whose label is known.
 
     Args:
@@ -187,7 +186,7 @@ def base_rates(blocks: tf.data.Dataset, steps: Sequence[str]) -> Tuple[float, ..
     return tuple((positives / known).tolist())
 
 
-def columns(blocks: tf.data.Dataset) -> Dict[str, tf.Tensor]:
+def columns(blocks: tf.data.Dataset) -> dict[str, tf.Tensor]:
     """All windows in memory, for reading them in any order.
 
     Args:
@@ -201,16 +200,16 @@ def columns(blocks: tf.data.Dataset) -> Dict[str, tf.Tensor]:
         return {name: tf.concat([block[name] for block in found], axis=0) for name in blocks.element_spec}
 
 
-def evaluation_features(model_features: Sequence[str]) -> List[str]:
+def evaluation_features(model_features: Sequence[str]) -> list[str]:
     """What full-ranking evaluation reads besides the model's own features."""
     return [*model_features, names.TARGET_ITEM_INDEX, names.SEEN_ITEM_INDEX]
 
 
-def training_features(model_features: Sequence[str]) -> List[str]:
+def training_features(model_features: Sequence[str]) -> list[str]:
     """What the loss reads besides the model's own features."""
     return list(dict.fromkeys([*model_features, names.ITEM_INDEX, names.TARGET_ITEM_INDEX]))
 
 
-def user_features() -> List[str]:
+def user_features() -> list[str]:
     """What loops that group windows by user read besides."""
     return [names.USER_HASH, names.USER_HEAD]

@@ -1,6 +1,6 @@
 """The optimiser of all loops."""
 
-from typing import Any, List
+from typing import Any
 
 import tensorflow as tf
 
@@ -16,11 +16,11 @@ class Adam(tf.keras.optimizers.Adam):
     variable and moments once. It takes dense gradients: sparse ones are summed into one.
     """
 
-    def _clip_gradients(self, grads: List[Any]) -> List[tf.Tensor]:
+    def _clip_gradients(self, grads: list[Any]) -> list[tf.Tensor]:
         # Dense before: the norm of slices is not that of their sum, if a row is in several of them.
         return super()._clip_gradients([_dense(gradient) for gradient in grads])
 
-    def _deduplicate_sparse_grad(self, grads: List[Any]) -> List[tf.Tensor]:
+    def _deduplicate_sparse_grad(self, grads: list[Any]) -> list[tf.Tensor]:
         # Keras would sum equal rows into slices, which would then be summed once more.
         return [_dense(gradient) for gradient in grads]
 

@@ -1,7 +1,7 @@
 """Full-ranking evaluation within training: every target against the whole catalogue."""
 
 import logging
-from typing import Any, Dict
+from typing import Any
 
 import tensorflow as tf
 
@@ -43,13 +43,13 @@ class FullRanking:
         self._sums = tf.function(self._sum_batches)
         self._told = False
 
-    def _prepare(self, batch: Dict[str, Any]) -> Dict[str, tf.Tensor]:
+    def _prepare(self, batch: dict[str, Any]) -> dict[str, tf.Tensor]:
         batch = dict(batch)
         batch[names.SEEN_ITEM_INDEX] = tf.sparse.to_dense(batch[names.SEEN_ITEM_INDEX]) - names.FIRST_INDEX
         return batch
 
     @tf.autograph.experimental.do_not_convert
-    def ranks(self, batch: Dict[str, tf.Tensor]) -> tf.Tensor:
+    def ranks(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
         """The targets' ranks `[B]`; see `serving.ranking`."""
         # In float32, as served: of rounded scores more are equal.
         embedding = tf.cast(self._model.encode(batch, training=False), tf.float32)
@@ -58,7 +58,7 @@ class FullRanking:
             self._model, embedding, self._model.catalogue.size, self._target(batch), excluded
         )
 
-    def _target(self, batch: Dict[str, tf.Tensor]) -> tf.Tensor:
+    def _target(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
         return tf.maximum(batch[names.TARGET_ITEM_INDEX] - names.FIRST_INDEX, -1)
 
     def _sum_batches(self) -> tf.Tensor:
@@ -72,7 +72,7 @@ class FullRanking:
             sums += tf.stack([tf.reduce_sum(part) for part in counted])
         return sums
 
-    def evaluate(self) -> Dict[str, float]:
+    def evaluate(self) -> dict[str, float]:
         """`hr@K`, `ndcg@K` and the number of `windows`."""
         hits, gains, count, seen = self._sums().numpy().tolist()
         if self._exclude_seen and not self._told and seen > _MANY_SEEN * count:

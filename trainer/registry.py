@@ -1,7 +1,7 @@
 """The models by name; free of TensorFlow, so that listing them is quick."""
 
 import importlib
-from typing import Any, Dict, Type
+from typing import Any
 
 from trainer.settings import (
     aitm,
@@ -21,7 +21,7 @@ from trainer.settings import (
 )
 
 # A model declares itself in its settings; the experiment's type, the lists and the tables are made from these.
-MODELS: Dict[str, Type[model.ModelSettings]] = {
+MODELS: dict[str, type[model.ModelSettings]] = {
     entry.model_fields["name"].annotation.__args__[0]: entry
     for entry in (
         popularity.PopularitySettings,
@@ -41,7 +41,7 @@ MODELS: Dict[str, Type[model.ModelSettings]] = {
 }
 
 
-def load(name: str) -> Type[Any]:
+def load(name: str) -> type[Any]:
     """Imports the class of a model (and TensorFlow with it)."""
     module, _, attribute = MODELS[name].model_class.rpartition(".")
     return getattr(importlib.import_module(module), attribute)

@@ -5,7 +5,8 @@ Keras Tuner, and TensorFlow with it, are imported only when an oracle is built.
 
 import json
 import math
-from typing import Any, Dict, Literal, Mapping, Optional, Tuple, Union
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import pydantic
 
@@ -21,7 +22,7 @@ _TRIALS = 20
 _SLACK = 1e-9
 _DIGITS = 12
 
-_Scalar = Union[bool, int, float, str]
+_Scalar = bool | int | float | str
 
 
 class ImpossiblePoint(ValueError):
@@ -40,10 +41,10 @@ class Range(settings.Settings):
       log: equal ratios are equally likely, not equal differences.
     """
 
-    choices: Tuple[_Scalar, ...] = ()
-    low: Optional[Union[int, float]] = None
-    high: Optional[Union[int, float]] = None
-    step: Optional[Union[int, float]] = None
+    choices: tuple[_Scalar, ...] = ()
+    low: int | float | None = None
+    high: int | float | None = None
+    step: int | float | None = None
     log: bool = False
 
     @pydantic.model_validator(mode="before")
@@ -101,7 +102,7 @@ class Range(settings.Settings):
         return all(isinstance(number, int) for number in (self.low, self.high, self.step or 1))
 
     @property
-    def values(self) -> Tuple[_Scalar, ...]:
+    def values(self) -> tuple[_Scalar, ...]:
         """Everything that it allows; nothing where that is not a list, for want of a step.
 
         Keras Tuner counts steps with `//`, and so leaves 0.5 out of 0 to 0.5 in steps of 0.1.
@@ -117,7 +118,7 @@ class Range(settings.Settings):
         return tuple(number if self.whole else round(float(number), _DIGITS) for number in numbers)
 
     @property
-    def probes(self) -> Tuple[_Scalar, ...]:
+    def probes(self) -> tuple[_Scalar, ...]:
         """Values each of which has to be one that the setting can have."""
         return self.values or (self.low, self.high)
 
@@ -129,10 +130,10 @@ class TrialTraining(settings.Settings):
       epochs, patience, evaluate_every, max_seconds: see `trainer.settings.training.TrainingSettings`.
     """
 
-    epochs: Optional[int] = pydantic.Field(default=None, ge=1)
-    patience: Optional[int] = pydantic.Field(default=None, ge=1)
-    evaluate_every: Optional[int] = pydantic.Field(default=None, ge=1)
-    max_seconds: Optional[float] = pydantic.Field(default=None, gt=0)
+    epochs: int | None = pydantic.Field(default=None, ge=1)
+    patience: int | None = pydantic.Field(default=None, ge=1)
+    evaluate_every: int | None = pydantic.Field(default=None, ge=1)
+    max_seconds: float | None = pydantic.Field(default=None, gt=0)
 
 
 class TuningSettings(settings.Settings):
@@ -146,8 +147,8 @@ class TuningSettings(settings.Settings):
     """
 
     search: Literal["random", "bayesian", "grid"] = BAYESIAN
-    trials: Optional[int] = pydantic.Field(default=None, ge=1)
-    space: Dict[str, Range] = pydantic.Field(min_length=1)
+    trials: int | None = pydantic.Field(default=None, ge=1)
+    space: dict[str, Range] = pydantic.Field(min_length=1)
     training: TrialTraining = TrialTraining()
 
     @pydantic.model_validator(mode="after")
@@ -284,7 +285,7 @@ def _hyperparameters(space: Mapping[str, Range]) -> Any:
     return parameters
 
 
-def plain(values: Mapping[str, Any]) -> Dict[str, Any]:
+def plain(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values of a trial as Python's own, where Keras Tuner took NumPy's."""
     return {key: value.item() if hasattr(value, "item") else value for key, value in values.items()}
 

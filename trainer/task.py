@@ -5,7 +5,8 @@ import functools
 import hashlib
 import json
 import os
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import tensorflow as tf
 import tensorflow_transform as tft
@@ -15,19 +16,12 @@ from components.behavior_example_gen import spec
 from components.evaluator import spec as evaluator_spec
 from components.transform import vocabulary
 from serving import export
-from trainer import config
-from trainer import devices
-from trainer import exposures
+from trainer import config, devices, exposures, ranking, registry, search
 from trainer import input as input_lib
-from trainer import ranking
-from trainer import registry
-from trainer import search
 from trainer.loops import exposures as exposure_loop
-from trainer.loops import fit
-from trainer.loops import tp
+from trainer.loops import fit, tp
 from trainer.losses import next_item
-from trainer.models import base
-from trainer.models import conversion
+from trainer.models import base, conversion
 from trainer.settings import loops as loop_settings
 from trainer.settings import losses as loss_settings
 from trainer.settings import training as training_settings
@@ -83,7 +77,7 @@ class Data:
     """
 
     transform_output: tft.TFTransformOutput
-    known: Union[base.Catalogue, conversion.Exposures]
+    known: base.Catalogue | conversion.Exposures
     train_files: Sequence[str]
     eval_files: Sequence[str]
     exclude_seen: bool
@@ -94,7 +88,7 @@ class Data:
         custom = fn_args.custom_config
         transform_output = tft.TFTransformOutput(fn_args.transform_graph_path)
         window = spec.read_window(custom["window"])
-        known: Union[base.Catalogue, conversion.Exposures]
+        known: base.Catalogue | conversion.Exposures
         if isinstance(window, spec.ExposureWindow):
             known = exposures.load(transform_output, custom, fn_args.train_files)
         else:
@@ -115,8 +109,8 @@ def _catalogue(transform_output: tft.TFTransformOutput, window: spec.NextWindow)
 
 
 def train(
-    settings: config.TrainerSettings, data: Data, checkpoint_dir: str, log_dir: Optional[str] = None
-) -> Tuple[fit.Loop, Dict[str, Any]]:
+    settings: config.TrainerSettings, data: Data, checkpoint_dir: str, log_dir: str | None = None
+) -> tuple[fit.Loop, dict[str, Any]]:
     """Trains a model, or goes on with what an interrupted training has left.
 
     Args:
@@ -167,7 +161,7 @@ def _with_fitting_batches(settings: config.TrainerSettings) -> training_settings
 
 
 # What makes the loop; what makes the model; what it is trained on; what makes its evaluation.
-_Parts = Tuple[Callable[..., fit.Loop], Callable[[], Any], tf.data.Dataset, Callable[[Any], Any]]
+_Parts = tuple[Callable[..., fit.Loop], Callable[[], Any], tf.data.Dataset, Callable[[Any], Any]]
 
 
 def _of_exposures(settings: config.TrainerSettings, data: Data) -> _Parts:
@@ -195,14 +189,14 @@ def _of_next_items(settings: config.TrainerSettings, data: Data) -> _Parts:
     return kind, build, blocks, lambda model: ranking.FullRanking(model, evaluated, data.exclude_seen)
 
 
-def _loop(settings: Any) -> Tuple[Callable[..., fit.Loop], bool]:
+def _loop(settings: Any) -> tuple[Callable[..., fit.Loop], bool]:
     """What makes the loop of its settings, and whether it reads the users of windows."""
     if isinstance(settings, loop_settings.TPSettings):
         return functools.partial(tp.TP, tp=settings), True
     return fit.Fit, False
 
 
-def _states(pattern: str) -> List[Tuple[str, int, int]]:
+def _states(pattern: str) -> list[tuple[str, int, int]]:
     """Name, size and time (ns) of the files that match a pattern."""
     found = []
     for path in sorted(tf.io.gfile.glob(pattern)):
@@ -223,7 +217,7 @@ def fingerprint(fn_args: Any, tuned: Mapping[str, Any]) -> str:
       fn_args: of TFX.
       tuned: what a search has chosen, by key.
     """
-    inputs: Dict[str, Any] = {
+    inputs: dict[str, Any] = {
         "custom_config": {k: v for k, v in sorted(fn_args.custom_config.items()) if k != "checkpoint_root"},
         "transform": fn_args.transform_graph_path,
         "train": list(fn_args.train_files),

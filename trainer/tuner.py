@@ -5,18 +5,16 @@ import hashlib
 import json
 import logging
 import os
-from typing import Any, Callable, Dict, List, Mapping, Optional
-
-import schemas  # noqa: F401  selects Keras 2
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import keras_tuner
-from keras_tuner.engine import base_tuner
 import tensorflow as tf
+from keras_tuner.engine import base_tuner
 from tfx import v1 as tfx
 
-from trainer import config
-from trainer import search
-from trainer import task
+import schemas  # noqa: F401  selects Keras 2
+from trainer import config, search, task
 from trainer.loops import fit
 
 _PROGRESS = logging.getLogger("footfall.progress")
@@ -35,7 +33,7 @@ def tuner_fn(fn_args: Any) -> tfx.components.TunerFnResult:
     tuning = search.TuningSettings.from_json(custom["tuning"])
     data = task.Data.of(fn_args)
 
-    def train(values: Mapping[str, Any], checkpoint_dir: str) -> Dict[str, Any]:
+    def train(values: Mapping[str, Any], checkpoint_dir: str) -> dict[str, Any]:
         # What a trial before has left in this process would only take memory.
         tf.keras.backend.clear_session()
         return task.train(tuning.of_trial(experiment, values), data, checkpoint_dir)[1]
@@ -62,9 +60,9 @@ class Result:
       seconds: of training.
     """
 
-    values: Dict[str, Any]
+    values: dict[str, Any]
     objective: str = ""
-    score: Optional[float] = None
+    score: float | None = None
     error: str = ""
     epochs: int = 0
     best_epoch: int = 0
@@ -89,15 +87,15 @@ class Tuner(base_tuner.BaseTuner):
     def __init__(
         self,
         oracle: keras_tuner.Oracle,
-        train: Callable[[Mapping[str, Any], str], Dict[str, Any]],
+        train: Callable[[Mapping[str, Any], str], dict[str, Any]],
         folder: str,
         working_dir: str,
     ):
         super().__init__(oracle, directory=working_dir, project_name="search", overwrite=True)
         self._train, self._folder = train, folder
-        self._results: Dict[str, Result] = {}
+        self._results: dict[str, Result] = {}
 
-    def run_trial(self, trial: Any) -> Dict[str, float]:
+    def run_trial(self, trial: Any) -> dict[str, float]:
         """Trains at the trial's values, unless that has been done.
 
         Returns:
@@ -156,7 +154,7 @@ class Tuner(base_tuner.BaseTuner):
                 f"all {len(failed)} trials failed; the last, {search.label(failed[-1].values)}: {failed[-1].error}"
             )
 
-    def trials(self) -> List[Dict[str, Any]]:
+    def trials(self) -> list[dict[str, Any]]:
         """All trials in their order, as plain values: a `Result` each, and whether it was `taken`."""
         best = self.oracle.get_best_trials(1)[0].trial_id
         return [
@@ -170,7 +168,7 @@ class Tuner(base_tuner.BaseTuner):
             tf.io.gfile.rmtree(self._folder)
 
 
-def _measure(values: Dict[str, Any], history: Mapping[str, Any]) -> Result:
+def _measure(values: dict[str, Any], history: Mapping[str, Any]) -> Result:
     best = next(epoch for epoch in history["epochs"] if epoch["epoch"] == history["best_epoch"])
     return Result(
         values,
@@ -186,7 +184,7 @@ def _name(values: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _read(path: str) -> Optional[Result]:
+def _read(path: str) -> Result | None:
     if not tf.io.gfile.exists(path):
         return None
     with tf.io.gfile.GFile(path, "rb") as stream:

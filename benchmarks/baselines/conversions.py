@@ -1,7 +1,7 @@
 """What the systems of `benchmarks.conversion_speed` have in common: sizes of the data and of the models."""
 
 import os
-from typing import Any, Dict, Tuple
+from typing import Any
 
 import numpy as np
 
@@ -29,13 +29,13 @@ def sizes() -> np.ndarray:
     return np.geomspace(SMALLEST, LARGEST, FIELDS).round().astype(int)
 
 
-def load(folder: str) -> Tuple[np.ndarray, np.ndarray]:
+def load(folder: str) -> tuple[np.ndarray, np.ndarray]:
     """The fields `[N, FIELDS]` int64 from 0 and the labels `[N, T]` int64 of the prepared exposures."""
     with np.load(os.path.join(folder, ARRAYS)) as arrays:
         return arrays["fields"], arrays["labels"]
 
 
-def prepare(folder: str, rows: int, seed: int = 0) -> Dict[str, Any]:
+def prepare(folder: str, rows: int, seed: int = 0) -> dict[str, Any]:
     """Writes exposures that are drawn: values by Zipf's law, labels from an additive score of the values.
 
     Args:

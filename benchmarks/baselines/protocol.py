@@ -8,7 +8,7 @@ import json
 import os
 import sys
 import time
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any
 
 import numpy as np
 
@@ -51,18 +51,18 @@ class Worker:
         os.dup2(2, 1)
         self.arguments = json.loads(sys.argv[1])
         with open(os.path.join(self.arguments["data"], META), encoding="utf-8") as stream:
-            self.meta: Dict[str, Any] = json.load(stream)
+            self.meta: dict[str, Any] = json.load(stream)
         self.model = self.arguments.get("model", SASREC)
-        self._pieces: List[Tuple[int, float, float]] = []
+        self._pieces: list[tuple[int, float, float]] = []
         self._left = 0.0
         self._resumed = 0.0
 
-    def table(self, name: str) -> Tuple[np.ndarray, np.ndarray]:
+    def table(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """The users and items of a table of the prepared data."""
         with np.load(os.path.join(self.arguments["data"], name)) as arrays:
             return arrays["users"], arrays["items"]
 
-    def sequences(self, name: str) -> List[np.ndarray]:
+    def sequences(self, name: str) -> list[np.ndarray]:
         """The items of each user of a table, oldest first."""
         users, items = self.table(name)
         return np.split(items, np.searchsorted(users, np.arange(1, self.meta["users"])))
@@ -72,7 +72,7 @@ class Worker:
         self._answers.write(json.dumps(values) + "\n")
         self._answers.flush()
 
-    def command(self) -> Dict[str, Any]:
+    def command(self) -> dict[str, Any]:
         """Waits for the next command; the end of the input means `exit`."""
         line = sys.stdin.readline()
         return json.loads(line) if line else {"do": "exit"}
@@ -86,7 +86,7 @@ class Worker:
         self.answer(ready=True)
         return self._wait()
 
-    def piece(self, targets: int, stepping: Optional[float] = None) -> bool:
+    def piece(self, targets: int, stepping: float | None = None) -> bool:
         """Counts a piece of training that has just ended; waits when the time given is over.
 
         Args:

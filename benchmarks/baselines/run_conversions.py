@@ -4,20 +4,17 @@ import functools
 import os
 import tempfile
 import time
-from typing import Any, Callable, Dict, Tuple
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
-
-import schemas  # noqa: F401  selects Keras 2, before TensorFlow is imported
 import tensorflow as tf
 
-from benchmarks.baselines import conversions
-from benchmarks.baselines import protocol
+import schemas  # noqa: F401  selects Keras 2, before TensorFlow is imported
+from benchmarks.baselines import conversions, protocol
 from components.transform import fields as fields_lib
 from schemas import names
-from trainer import config
-from trainer import conversion_eval
-from trainer import registry
+from trainer import config, conversion_eval, registry
 from trainer.loops import exposures as exposures_lib
 from trainer.losses import conversion as losses
 from trainer.models import conversion
@@ -26,7 +23,7 @@ _STEPS_PER_CALL = 64
 _BLOCK = 4096
 _EVALUATED = 4096
 
-_SETTINGS: Dict[str, Dict[str, Any]] = {
+_SETTINGS: dict[str, dict[str, Any]] = {
     conversions.MMOE: {
         "experts": conversions.EXPERTS,
         "expert": conversions.EXPERT,
@@ -49,7 +46,7 @@ class _Bursts(exposures_lib.ExposureFit):
     _iterator: Any = None
     _left = 0
 
-    def burst(self, seconds: float) -> Tuple[int, float]:
+    def burst(self, seconds: float) -> tuple[int, float]:
         """Trains for about so long: rows and seconds. The way into an epoch is kept for the next burst."""
         rows, start = 0, time.perf_counter()
         while not rows or time.perf_counter() - start < seconds:
@@ -63,7 +60,7 @@ class _Bursts(exposures_lib.ExposureFit):
             rows += int(added[1])
         return rows, time.perf_counter() - start
 
-    def parts(self, seconds: float) -> Dict[str, float]:
+    def parts(self, seconds: float) -> dict[str, float]:
         """Seconds on cores that the parts of a step take, by `conversions.PARTS`.
 
         Each is measured alone: getting a batch; the embedding of the fields and the whole model, with
@@ -71,12 +68,12 @@ class _Bursts(exposures_lib.ExposureFit):
         """
         model, batch_size = self.model, self._settings.batch_size
 
-        def embedding(batch: Dict[str, tf.Tensor]) -> Any:
+        def embedding(batch: dict[str, tf.Tensor]) -> Any:
             with tf.GradientTape() as tape:
                 total = tf.reduce_sum(model._embedding(batch) ** 2)
             return tape.gradient(total, model._embedding.trainable_variables)
 
-        def gradients(batch: Dict[str, tf.Tensor]) -> Any:
+        def gradients(batch: dict[str, tf.Tensor]) -> Any:
             with tf.GradientTape() as tape:
                 total, _ = model.summed_loss(batch, training=True)
             return tape.gradient(total, model.trainable_variables)
@@ -91,7 +88,7 @@ class _Bursts(exposures_lib.ExposureFit):
         found["step"] = (time.process_time() - used) / rows * batch_size
         return found
 
-    def _repeated(self, part: Callable[[Any], Any], held: Dict[str, tf.Tensor], seconds: float) -> float:
+    def _repeated(self, part: Callable[[Any], Any], held: dict[str, tf.Tensor], seconds: float) -> float:
         """Seconds on cores of one call of a compiled part."""
 
         @tf.function
@@ -167,7 +164,7 @@ def main() -> None:
     worker = protocol.Worker()
     with tempfile.TemporaryDirectory() as folder:
 
-        @functools.lru_cache(maxsize=None)
+        @functools.cache
         def training(model: str) -> _Bursts:
             return _training(model, worker, folder)
 

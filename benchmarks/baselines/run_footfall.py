@@ -3,20 +3,16 @@
 import functools
 import os
 import tempfile
-from typing import Any, Dict, List
+from typing import Any
 
 import numpy as np
-
-import schemas  # noqa: F401  selects Keras 2, before TensorFlow is imported
 import tensorflow as tf
 
+import schemas  # noqa: F401  selects Keras 2, before TensorFlow is imported
 from benchmarks.baselines import protocol
 from schemas import names
-from trainer import config
-from trainer import ranking
-from trainer import registry
-from trainer.loops import fit
-from trainer.loops import tp
+from trainer import config, ranking, registry
+from trainer.loops import fit, tp
 from trainer.losses import next_item
 from trainer.models import base
 
@@ -33,7 +29,7 @@ class _Paced(fit.Loop):
 
     worker: protocol.Worker
 
-    def _report(self, record: Dict[str, float]) -> None:
+    def _report(self, record: dict[str, float]) -> None:
         super()._report(record)
         targets = round(record["targets_per_s"] * record["seconds"])
         if not self.worker.piece(targets, record["seconds"]):
@@ -48,9 +44,9 @@ class _PacedTP(_Paced, tp.TP):
     """Training by TP."""
 
 
-def _model(name: str) -> Dict[str, Any]:
+def _model(name: str) -> dict[str, Any]:
     """The settings of a model, as large as those of the other systems."""
-    own: Dict[str, Any] = {"blocks": protocol.BLOCKS, "heads": protocol.HEADS}
+    own: dict[str, Any] = {"blocks": protocol.BLOCKS, "heads": protocol.HEADS}
     if name == protocol.GRU4REC:
         own = {"hidden": protocol.HIDDEN}
     elif name == protocol.CASER:
@@ -61,7 +57,7 @@ def _model(name: str) -> Dict[str, Any]:
     return {"name": name, "dim": protocol.DIM, "dropout": protocol.DROPOUT, **own}
 
 
-def _padded(sequences: List[np.ndarray], length: int) -> np.ndarray:
+def _padded(sequences: list[np.ndarray], length: int) -> np.ndarray:
     padded = np.full([len(sequences), length], names.PADDING_INDEX, np.int64)
     for row, items in zip(padded, sequences):
         kept = items[-length:]

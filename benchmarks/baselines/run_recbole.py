@@ -4,7 +4,8 @@ import logging
 import os
 import sys
 import tempfile
-from typing import Any, Dict, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import protocol
@@ -60,7 +61,7 @@ def _write(worker: protocol.Worker, folder: str) -> None:
 def _config(worker: protocol.Worker, folder: str) -> Config:
     model = worker.model
     length, rows = worker.meta["length"], worker.arguments["batch_targets"]
-    own: Dict[str, Any] = {
+    own: dict[str, Any] = {
         "n_layers": protocol.BLOCKS,
         "n_heads": protocol.HEADS,
         "hidden_size": protocol.DIM,

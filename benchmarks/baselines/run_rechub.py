@@ -7,7 +7,8 @@ by row; `plain` is `ready` without the batch normalisation that each of its laye
 
 import functools
 import time
-from typing import Any, Dict, Iterator, Tuple
+from collections.abc import Iterator
+from typing import Any
 
 import conversions
 import numpy as np
@@ -34,7 +35,7 @@ class _Arrays:
         self._fields = {_NAME.format(n): torch.tensor(column) for n, column in enumerate(fields.T)}
         self._labels, self._batch_size = torch.tensor(labels), batch_size
 
-    def __iter__(self) -> Iterator[Tuple[Dict[str, torch.Tensor], torch.Tensor]]:
+    def __iter__(self) -> Iterator[tuple[dict[str, torch.Tensor], torch.Tensor]]:
         for chosen in torch.randperm(len(self._labels)).split(self._batch_size):
             yield {name: column[chosen] for name, column in self._fields.items()}, self._labels[chosen]
 
@@ -72,7 +73,7 @@ class _Training:
         )
         self._batches = iter(self._loader)
 
-    def burst(self, seconds: float) -> Tuple[int, float]:
+    def burst(self, seconds: float) -> tuple[int, float]:
         """Trains for about so long: rows and seconds. The way into an epoch is kept for the next burst."""
         rows, start = 0, time.perf_counter()
 
@@ -113,7 +114,7 @@ def main() -> None:
     worker = protocol.Worker()
     fields, labels = conversions.load(worker.arguments["data"])
 
-    @functools.lru_cache(maxsize=None)
+    @functools.cache
     def training(model: str, variant: str) -> _Training:
         return _Training(model, variant, fields, labels, worker.arguments["batch_size"])
 

@@ -2,7 +2,7 @@
 
 import time
 import warnings
-from typing import Any, Dict
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -80,7 +80,7 @@ def main() -> None:
             callbacks=[_Paced(worker)],
         )
 
-    own: Dict[str, Any] = {}
+    own: dict[str, Any] = {}
     if worker.model == protocol.BERT4REC:
         own["mask_prob"] = protocol.MASK_RATIO
     kind = BERT4RecModel if worker.model == protocol.BERT4REC else SASRecModel

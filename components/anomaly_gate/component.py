@@ -1,7 +1,5 @@
 """AnomalyGate: no training on data that break their schema, or differ too much from earlier data."""
 
-from typing import Optional
-
 from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import component_spec, standard_artifacts
@@ -56,8 +54,8 @@ class AnomalyGate(base_component.BaseComponent):
         anomalies: types.BaseChannel,
         statistics: types.BaseChannel,
         schema: types.BaseChannel,
-        accepted_root: Optional[str] = None,
-        error_rate: Optional[float] = None,
+        accepted_root: str | None = None,
+        error_rate: float | None = None,
     ):
         super().__init__(
             AnomalyGateSpec(

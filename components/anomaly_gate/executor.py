@@ -4,7 +4,8 @@ import dataclasses
 import logging
 import os
 import re
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any
 
 from google.protobuf import message
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
@@ -28,9 +29,9 @@ class Executor(base_executor.BaseExecutor):
 
     def Do(
         self,
-        input_dict: Dict[str, List[Any]],
-        output_dict: Dict[str, List[Any]],
-        exec_properties: Dict[str, Any],
+        input_dict: dict[str, list[Any]],
+        output_dict: dict[str, list[Any]],
+        exec_properties: dict[str, Any],
     ) -> None:
         """Checks; see `component.AnomalyGate`.
 
@@ -45,7 +46,7 @@ class Executor(base_executor.BaseExecutor):
             _Accepted(exec_properties["accepted_root"]) if exec_properties.get("accepted_root") else None
         )
 
-        found: List[Tuple[str, str, anomalies_pb2.AnomalyInfo]] = []
+        found: list[tuple[str, str, anomalies_pb2.AnomalyInfo]] = []
         for split in artifact_utils.decode_split_names(anomalies.split_names):
             path = os.path.join(anomalies.uri, f"Split-{split}", _ANOMALIES)
             read = anomalies_pb2.Anomalies.FromString(_read_bytes(path))
@@ -88,7 +89,7 @@ class _Accepted:
     def _path(self, span: int) -> str:
         return os.path.join(self._root, f"span-{span}.pb")
 
-    def before(self, span: int) -> Optional[Tuple[int, statistics_pb2.DatasetFeatureStatisticsList]]:
+    def before(self, span: int) -> tuple[int, statistics_pb2.DatasetFeatureStatisticsList] | None:
         """The newest span before `span` whose statistics can be read, and these; None where there is none."""
         listed = fileio.listdir(self._root) if fileio.exists(self._root) else []
         spans = [
@@ -126,8 +127,8 @@ class _Pair:
       setting: of the experiment, which bounds the difference.
     """
 
-    names: Tuple[str, str]
-    statistics: Tuple[statistics_pb2.DatasetFeatureStatisticsList, ...]
+    names: tuple[str, str]
+    statistics: tuple[statistics_pb2.DatasetFeatureStatisticsList, ...]
     comparator: str
     setting: str
 
@@ -139,8 +140,8 @@ class _Pair:
 def _pairs(
     train: statistics_pb2.DatasetFeatureStatisticsList,
     statistics: Any,
-    before: Optional[Tuple[int, statistics_pb2.DatasetFeatureStatisticsList]],
-) -> List[_Pair]:
+    before: tuple[int, statistics_pb2.DatasetFeatureStatisticsList] | None,
+) -> list[_Pair]:
     pairs = [
         _Pair(
             (split, names.TRAIN),
@@ -160,8 +161,8 @@ def _pairs(
 
 
 def compare(
-    pairs: Sequence[_Pair], schema: schema_pb2.Schema, error_rate: Optional[float]
-) -> Dict[str, anomalies_pb2.Anomalies]:
+    pairs: Sequence[_Pair], schema: schema_pb2.Schema, error_rate: float | None
+) -> dict[str, anomalies_pb2.Anomalies]:
     """Compares the features for which the schema has comparators; see `shifts`.
 
     Args:
@@ -204,7 +205,7 @@ def _bound(feature: schema_pb2.Feature, comparator: str) -> float:
 
 
 def _describe(
-    pair: _Pair, shift: shifts.Shift, both: Tuple[shifts.Sample, shifts.Sample], p: Optional[float]
+    pair: _Pair, shift: shifts.Shift, both: tuple[shifts.Sample, shifts.Sample], p: float | None
 ) -> str:
     if shift.value is None:
         text = f"their histograms have a Jensen-Shannon divergence of {shift.distance:.2f}"

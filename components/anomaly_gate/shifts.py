@@ -20,7 +20,6 @@ bound.
 
 import dataclasses
 import math
-from typing import Dict, List, Optional, Tuple
 
 import numpy as np
 from scipy import stats
@@ -41,8 +40,8 @@ class Sample:
       users: how many different users these windows have, as far as that is known: at most `windows`.
     """
 
-    shares: Dict[str, float]
-    histogram: Optional[Tuple[np.ndarray, np.ndarray]]
+    shares: dict[str, float]
+    histogram: tuple[np.ndarray, np.ndarray] | None
     windows: int
     users: int
 
@@ -60,11 +59,11 @@ class Shift:
 
     distance: float
     p: float
-    value: Optional[str] = None
-    shares: Tuple[float, float] = (0.0, 0.0)
+    value: str | None = None
+    shares: tuple[float, float] = (0.0, 0.0)
 
 
-def samples(listed: statistics_pb2.DatasetFeatureStatisticsList) -> Dict[str, Sample]:
+def samples(listed: statistics_pb2.DatasetFeatureStatisticsList) -> dict[str, Sample]:
     """The features of one set of windows, by name, from TFDV's statistics."""
     (dataset,) = listed.datasets
     features = {
@@ -96,7 +95,7 @@ def _sample(feature: statistics_pb2.FeatureNameStatistics, users: int) -> Sample
     )
 
 
-def _histogram(found: statistics_pb2.NumericStatistics) -> Optional[Tuple[np.ndarray, np.ndarray]]:
+def _histogram(found: statistics_pb2.NumericStatistics) -> tuple[np.ndarray, np.ndarray] | None:
     for histogram in found.histograms:
         if histogram.type == statistics_pb2.Histogram.QUANTILES and histogram.buckets:
             edges = [histogram.buckets[0].low_value, *(bucket.high_value for bucket in histogram.buckets)]
@@ -106,7 +105,7 @@ def _histogram(found: statistics_pb2.NumericStatistics) -> Optional[Tuple[np.nda
     return None
 
 
-def between(a: Sample, b: Sample, bound: float) -> Optional[Shift]:
+def between(a: Sample, b: Sample, bound: float) -> Shift | None:
     """Tests whether two samples of a feature differ by more than the bound; None where nothing can be said."""
     if not (a.users and b.users):
         return None
@@ -129,7 +128,7 @@ def _of_values(a: Sample, b: Sample, bound: float) -> Shift:
     return Shift(abs(shares[0] - shares[1]), float(min(1.0, found[best] * able)), values[shown], shares)
 
 
-def _sizes(p: np.ndarray, q: np.ndarray, a: Sample, b: Sample) -> Tuple[np.ndarray, np.ndarray]:
+def _sizes(p: np.ndarray, q: np.ndarray, a: Sample, b: Sample) -> tuple[np.ndarray, np.ndarray]:
     """The sizes of the sample in which each value is more frequent, and of the other."""
     more = p >= q
     return np.where(more, a.users, b.users), np.where(more, b.users, a.users)
@@ -180,15 +179,15 @@ def _of_numbers(a: Sample, b: Sample, bound: float) -> Shift:
 
 
 def _aligned(
-    a: Tuple[np.ndarray, np.ndarray], b: Tuple[np.ndarray, np.ndarray]
-) -> Tuple[np.ndarray, np.ndarray]:
+    a: tuple[np.ndarray, np.ndarray], b: tuple[np.ndarray, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
     """Two histograms as shares of b's bins, of which the first and the last one have no end.
 
     Bins of equal width would not do: one large number makes them so wide that most numbers are in one.
     """
     bounds = np.unique(b[0])
     bounds = bounds[:-1] if len(bounds) > 1 else bounds
-    shares: List[np.ndarray] = []
+    shares: list[np.ndarray] = []
     for edges, counts in (a, b):
         below = np.concatenate([[0.0], np.cumsum(counts)]) / counts.sum()
         # Where edges are equal, their number is that often: it is below what comes after it.

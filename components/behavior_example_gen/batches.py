@@ -1,7 +1,5 @@
 """Pieces of the record batches that become tf.Examples: each column a list, a scalar a list of one."""
 
-from typing import List
-
 import numpy as np
 import pyarrow as pa
 
@@ -46,7 +44,7 @@ def texts(values: np.ndarray) -> pa.Array:
     return scalars(pa.array(values).cast(pa.binary()))
 
 
-def pieces(values: np.ndarray) -> List[np.ndarray]:
+def pieces(values: np.ndarray) -> list[np.ndarray]:
     """Divides rows with so many values each (`[B]`) into pieces that each fit into one record batch."""
     volume = np.cumsum(values)
     cuts = np.flatnonzero(np.diff(volume // _VALUES_PER_BATCH)) + 1

@@ -1,7 +1,8 @@
 """What must hold of settings before a log is read and of windows after, and what is said of them."""
 
 import logging
-from typing import Any, Dict, Hashable, List, Mapping, Optional, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
 
 from components.behavior_example_gen import exposures, profile, spec, splits
 from schemas import errors, names
@@ -63,7 +64,9 @@ def too_many_rejects(summary: Mapping[str, Any], rows_of: Mapping[str, int], log
     bad, where = summary["by_file"], ""
     if len(bad) < len(rows_of):
         wholly = sum(count == rows_of[file] for file, count in bad.items())
-        where = f" They are in {len(bad):,} of {len(rows_of):,} files" + (f", {wholly:,} wholly bad." if wholly else ".")
+        where = f" They are in {len(bad):,} of {len(rows_of):,} files" + (
+            f", {wholly:,} wholly bad." if wholly else "."
+        )
     found = (
         f"{log.path}: {rejected:,} of {rows:,} rows ({summary['share']:.1%}) are bad, log.max_rejected_share allows "
         f"{log.max_rejected_share:.1%}: {reasons}.{where} For example {_examples(summary['examples'])}."
@@ -81,7 +84,7 @@ def too_many_rejects(summary: Mapping[str, Any], rows_of: Mapping[str, int], log
 
 def _examples(rejects: Sequence[Mapping[str, Any]]) -> str:
     """Some bad rows; a file is named once, however many of its rows are bad."""
-    of: Dict[str, List[Mapping[str, Any]]] = {}
+    of: dict[str, list[Mapping[str, Any]]] = {}
     for reject in rejects:
         of.setdefault(reject["file"], []).append(reject)
     # As many files as can be, and of each as many rows as are left to show.
@@ -90,7 +93,8 @@ def _examples(rejects: Sequence[Mapping[str, Any]]) -> str:
     return "; ".join(
         f"{file} "
         + ", ".join(
-            ("" if r["row"] < 1 else f"row {r['row']}: ") + f"{r['reason']} ({r['value']!r})" for r in of[file][:rows]
+            ("" if r["row"] < 1 else f"row {r['row']}: ") + f"{r['reason']} ({r['value']!r})"
+            for r in of[file][:rows]
         )
         for file in files
     )
@@ -100,7 +104,7 @@ def windows(
     written: Mapping[Hashable, int],
     window: spec.WindowSpec,
     split: spec.SplitSpec,
-    cuts: Optional[splits.Cuts],
+    cuts: splits.Cuts | None,
     counts: profile.Counts,
 ) -> None:
     """Checks that each split has windows.
@@ -162,7 +166,7 @@ def _behaviors(key: str, wanted: Sequence[str], counts: profile.Counts) -> None:
 def _next(
     written: Mapping[Hashable, int],
     split: spec.SplitSpec,
-    cuts: Optional[splits.Cuts],
+    cuts: splits.Cuts | None,
     counts: profile.Counts,
 ) -> None:
     for name in names.SPLITS:
@@ -218,7 +222,7 @@ def _exposures(
         )
 
 
-def _extent(counts: profile.Counts, cuts: Optional[splits.Cuts]) -> str:
+def _extent(counts: profile.Counts, cuts: splits.Cuts | None) -> str:
     """What the log has, for a message."""
     users = sum(counts.user_events.values())
     found = (

@@ -1,17 +1,14 @@
 """BehaviorExampleGen: from a behaviour log to windowed examples."""
 
 import re
-from typing import Any, Dict, Tuple
+from typing import Any
 
 from tfx import types
 from tfx.components.example_gen import component as example_gen
-from tfx.components.example_gen import driver
-from tfx.components.example_gen import utils
+from tfx.components.example_gen import driver, utils
 from tfx.dsl.components.base import executor_spec
 from tfx.proto import example_gen_pb2
-from tfx.types import component_spec
-from tfx.types import standard_artifacts
-from tfx.types import standard_component_specs
+from tfx.types import component_spec, standard_artifacts, standard_component_specs
 
 from components.behavior_example_gen import artifacts, executor, fingerprint, spans, spec
 from schemas import errors, names
@@ -45,7 +42,7 @@ class LogDriver(driver.FileBasedDriver):
     windows of before in the cache. And it looks at sums of sizes and of times in seconds.
     """
 
-    def resolve_exec_properties(self, exec_properties: Dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+    def resolve_exec_properties(self, exec_properties: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """As TFX's, with the state of all files that are read in the fingerprint.
 
         Raises:
@@ -112,7 +109,7 @@ class BehaviorExampleGen(example_gen.FileBasedExampleGen):
         super(example_gen.FileBasedExampleGen, self).__init__(spec=component_specification)
 
 
-def split_path(path: str) -> Tuple[str, str]:
+def split_path(path: str) -> tuple[str, str]:
     """A path as a folder without patterns and a pattern below it; `dir/` means all its files.
 
     >>> split_path("logs/day-{SPAN}/*.csv")

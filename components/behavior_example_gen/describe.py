@@ -3,7 +3,9 @@
 import collections
 import dataclasses
 import json
-from typing import Any, Counter, Dict, List, Optional, Sequence, Tuple
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,9 +22,9 @@ _SAMPLE_ROWS = 200_000
 _SAMPLE_BYTES = 4 << 20
 
 
-def guess_columns(header: Sequence[str]) -> Dict[str, str]:
+def guess_columns(header: Sequence[str]) -> dict[str, str]:
     """Which column plays which role, by name alone."""
-    found: Dict[str, str] = {}
+    found: dict[str, str] = {}
     for role, columns in guess.named_like(guess.ROLES, header).items():
         free = [column for column in columns if column not in found.values()]
         if free:
@@ -30,7 +32,7 @@ def guess_columns(header: Sequence[str]) -> Dict[str, str]:
     return found
 
 
-def _guess_times(path: str, column: pa.ChunkedArray, name: str) -> Dict[str, str]:
+def _guess_times(path: str, column: pa.ChunkedArray, name: str) -> dict[str, str]:
     """The settings that read the first times of a log.
 
     Raises:
@@ -40,7 +42,9 @@ def _guess_times(path: str, column: pa.ChunkedArray, name: str) -> Dict[str, str
     if found.choices:
         raise errors.InputError(
             f"{path}: column {name!r} has {found.why}: "
-            + " or ".join(f"--set 'log.{key}={value}'" for choice in found.choices for key, value in choice.items())
+            + " or ".join(
+                f"--set 'log.{key}={value}'" for choice in found.choices for key, value in choice.items()
+            )
         )
     if not found.settings and not found.why:
         raise errors.InputError(
@@ -50,7 +54,7 @@ def _guess_times(path: str, column: pa.ChunkedArray, name: str) -> Dict[str, str
     return found.settings
 
 
-def describe(path: str, settings: Optional[Dict[str, Any]] = None) -> Dict[str, Any]:
+def describe(path: str, settings: dict[str, Any] | None = None) -> dict[str, Any]:
     """Profiles any log, whose settings it guesses from the first file's header and first rows.
 
     At most the first five million rows are read (`rows_read` tells). Columns that are named like steps of a
@@ -66,7 +70,7 @@ def describe(path: str, settings: Optional[Dict[str, Any]] = None) -> Dict[str, 
     """
     log, seen = _guess_log(path, settings or {})
     blocks, rejects, rows = [], [], 0
-    notes: Counter[Tuple[str, str]] = collections.Counter()
+    notes: Counter[tuple[str, str]] = collections.Counter()
     for block in readers.read_all([path], log, _DESCRIBE_ROWS):
         batch = pa.Table.from_batches([block.batch])
         file = pa.array(np.full(batch.num_rows, block.source.index, np.int32))
@@ -106,9 +110,9 @@ def describe(path: str, settings: Optional[Dict[str, Any]] = None) -> Dict[str, 
     return found
 
 
-def _shares(steps: Sequence[str], blocks: Sequence[pa.Table]) -> Dict[str, Optional[float]]:
+def _shares(steps: Sequence[str], blocks: Sequence[pa.Table]) -> dict[str, float | None]:
     """How often each step has happened, where that is known; None if it never is."""
-    found: Dict[str, Optional[float]] = {}
+    found: dict[str, float | None] = {}
     for step in steps:
         labels = np.concatenate([block.column(names.LABEL_PREFIX + step).to_numpy() for block in blocks])
         labels = labels[labels != names.UNKNOWN_LABEL]
@@ -116,16 +120,18 @@ def _shares(steps: Sequence[str], blocks: Sequence[pa.Table]) -> Dict[str, Optio
     return found
 
 
-def _header(path: str, log: spec.LogSpec) -> List[str]:
+def _header(path: str, log: spec.LogSpec) -> list[str]:
     return next((h for h in (readers.header(p, log) for p in files.find([path])) if h), [])
 
 
-def _of_users(table: pa.Table) -> List[str]:
+def _of_users(table: pa.Table) -> list[str]:
     """What is odd about how many events users have."""
     counted = table.group_by(names.USER_ID).aggregate([(names.TIMESTAMP, "count")])
     events = counted.column(f"{names.TIMESTAMP}_count").to_numpy()
     if len(events) == 1:
-        return ["All events are of one user: is this the column of users? Name another: --columns user_id=COLUMN"]
+        return [
+            "All events are of one user: is this the column of users? Name another: --columns user_id=COLUMN"
+        ]
     if events.max() == 1:
         return [
             "Every user has one event: nothing can be learnt of who does what next. Is this the column of users? "
@@ -134,7 +140,7 @@ def _of_users(table: pa.Table) -> List[str]:
     return []
 
 
-def _guess_log(path: str, given: Dict[str, Any]) -> Tuple[spec.LogSpec, List[str]]:
+def _guess_log(path: str, given: dict[str, Any]) -> tuple[spec.LogSpec, list[str]]:
     """The settings that read a log, and what they come from."""
     paths = files.find([path])
     given = {**given, "path": path}
@@ -181,7 +187,7 @@ def _guess_log(path: str, given: Dict[str, Any]) -> Tuple[spec.LogSpec, List[str
     return (_log({**settings, "columns": {**columns, "label": steps}}) if steps else log), notes
 
 
-def _doubts(columns: Dict[str, Any], found: Dict[str, guess.Column]) -> List[str]:
+def _doubts(columns: dict[str, Any], found: dict[str, guess.Column]) -> list[str]:
     """What is odd about the columns that were chosen for want of others."""
     notes = []
     for role in ("user_id", "item_id"):
@@ -194,13 +200,13 @@ def _doubts(columns: Dict[str, Any], found: Dict[str, guess.Column]) -> List[str
 
 def _steps(
     log: spec.LogSpec,
-    settings: Dict[str, Any],
+    settings: dict[str, Any],
     header: Sequence[str],
-    found: Dict[str, guess.Column],
-    notes: List[str],
-) -> Dict[str, str]:
+    found: dict[str, guess.Column],
+    notes: list[str],
+) -> dict[str, str]:
     """The columns that are named like steps of a chain and hold labels."""
-    steps: Dict[str, str] = {}
+    steps: dict[str, str] = {}
     used = set(log.columns.wanted().values())
     named = {
         step: [c for c in columns if c not in used]
@@ -223,7 +229,9 @@ def _steps(
                 steps[step] = column
             else:
                 shown = ", ".join(found[column].examples) if column in found else "lists"
-                notes.append(f"column {column!r} is named like a step, but holds no labels ({shown}): it is not used")
+                notes.append(
+                    f"column {column!r} is named like a step, but holds no labels ({shown}): it is not used"
+                )
     if steps:
         notes.append(
             f"column {', '.join(map(repr, steps.values()))} holds labels: each row is an exposure with what followed"
@@ -231,7 +239,7 @@ def _steps(
     return steps
 
 
-def _log(settings: Dict[str, Any]) -> spec.LogSpec:
+def _log(settings: dict[str, Any]) -> spec.LogSpec:
     try:
         return spec.LogSpec.from_values(settings)
     except pydantic.ValidationError as error:
@@ -260,7 +268,7 @@ def _sample(path: str, log: spec.LogSpec) -> pa.Table:
 
 
 def _sample_of_json(path: str, log: spec.LogSpec) -> pa.Table:
-    rows: List[Dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     with utf8.open_text(path, log) as stream:
         for line in stream.read(_SAMPLE_BYTES).split(b"\n"):
             try:
@@ -275,7 +283,7 @@ def _sample_of_json(path: str, log: spec.LogSpec) -> pa.Table:
     return pa.table({key: _json_column([row.get(key) for row in rows]) for key in header})
 
 
-def _json_column(values: List[Any]) -> pa.Array:
+def _json_column(values: list[Any]) -> pa.Array:
     """Values of a key as text; as a struct, which plays no role, where most are lists or objects."""
     nested = sum(isinstance(value, (list, dict)) for value in values)
     if 2 * nested > sum(value is not None for value in values):

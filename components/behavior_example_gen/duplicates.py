@@ -1,7 +1,5 @@
 """Events of a log that are equal to another one in all columns that are read."""
 
-from typing import List
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -38,7 +36,7 @@ def repeated(table: pa.Table, order: np.ndarray, users: np.ndarray) -> np.ndarra
     rest = table.drop([name for name in (*moments, *_PLACES) if name in table.column_names]).take(
         pa.array(rows)
     )
-    keys: List[np.ndarray] = [_codes(column) for column in rest.columns] + [group]
+    keys: list[np.ndarray] = [_codes(column) for column in rest.columns] + [group]
     # Stable, so that equal ones stay in the order of the log.
     by_key = np.lexsort(keys)
     equal = np.ones(len(rows) - 1, bool)

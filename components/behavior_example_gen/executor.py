@@ -13,22 +13,22 @@ import dataclasses
 import json
 import logging
 import posixpath
-from typing import Any, Dict, Hashable, Iterable, Iterator, List, Optional, Sequence, Tuple
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from typing import Any
 
 import apache_beam as beam
-from apache_beam.io import filesystems
-from apache_beam.transforms import window as beam_window
-from apache_beam.utils import windowed_value
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import tensorflow as tf
+from apache_beam.io import filesystems
+from apache_beam.transforms import window as beam_window
+from apache_beam.utils import windowed_value
 from tfx.components.example_gen import utils as example_gen_utils
 from tfx.components.util import examples_utils
 from tfx.dsl.components.base import base_beam_executor
 from tfx.dsl.io import fileio
-from tfx.types import artifact_utils
-from tfx.types import standard_component_specs
+from tfx.types import artifact_utils, standard_component_specs
 from tfx_bsl.coders import example_coder
 
 from components.behavior_example_gen import (
@@ -62,14 +62,14 @@ _PROGRESS = logging.getLogger("footfall.progress")
 class _ReadReport:
     """What a bundle of the first pipeline did."""
 
-    scattered: List[str] = dataclasses.field(default_factory=list)
-    item_counts: List[str] = dataclasses.field(default_factory=list)
-    histogram: Optional[time_span.TimeHistogram] = None
-    rows: Dict[str, int] = dataclasses.field(default_factory=dict)
-    rejected: Dict[str, int] = dataclasses.field(default_factory=dict)
-    reasons: Dict[str, int] = dataclasses.field(default_factory=dict)
-    examples: List[blocks.Reject] = dataclasses.field(default_factory=list)
-    notes: Dict[Tuple[str, str], int] = dataclasses.field(default_factory=dict)
+    scattered: list[str] = dataclasses.field(default_factory=list)
+    item_counts: list[str] = dataclasses.field(default_factory=list)
+    histogram: time_span.TimeHistogram | None = None
+    rows: dict[str, int] = dataclasses.field(default_factory=dict)
+    rejected: dict[str, int] = dataclasses.field(default_factory=dict)
+    reasons: dict[str, int] = dataclasses.field(default_factory=dict)
+    examples: list[blocks.Reject] = dataclasses.field(default_factory=list)
+    notes: dict[tuple[str, str], int] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def merged(cls, reports: Iterable["_ReadReport"]) -> "_ReadReport":
@@ -95,7 +95,7 @@ class _ReadReport:
         return total
 
 
-def _chosen(rejects: Iterable[blocks.Reject]) -> List[blocks.Reject]:
+def _chosen(rejects: Iterable[blocks.Reject]) -> list[blocks.Reject]:
     """Some bad rows to show, of as many files as can be: a wholly bad one does not hide the others."""
     before: collections.Counter = collections.Counter()
     ranked = []
@@ -116,11 +116,11 @@ class _ReadAndScatter(beam.DoFn):
         self._log, self._shards, self._scratch, self._rejected = log, shards, scratch, rejected
 
     def start_bundle(self) -> None:
-        self._tables: List[pa.Table] = []
+        self._tables: list[pa.Table] = []
         self._rows = 0
         self._report = _ReadReport()
         self._items = _EMPTY_COUNTS
-        self._histograms: List[time_span.TimeHistogram] = []
+        self._histograms: list[time_span.TimeHistogram] = []
         self._name = ""
 
     def process(self, source: files.Source) -> Iterator[Any]:
@@ -156,7 +156,7 @@ class _ReadAndScatter(beam.DoFn):
         name = f"rejected-{source.index:06d}-{source.row_group or 0:06d}.jsonl"
         return posixpath.join(self._rejected, name)
 
-    def _count(self, source: files.Source, rejects: List[blocks.Reject]) -> None:
+    def _count(self, source: files.Source, rejects: list[blocks.Reject]) -> None:
         report = self._report
         report.rejected[source.path] = report.rejected.get(source.path, 0) + len(rejects)
         for reject in rejects:
@@ -203,7 +203,7 @@ class _ReadAndScatter(beam.DoFn):
 class _Shards:
     """Where the events of each shard are: a batch of every file, or (`apart`) all of a file of its own."""
 
-    paths: Tuple[str, ...]
+    paths: tuple[str, ...]
     apart: bool = False
 
     def read(self, shard: int) -> pa.Table:
@@ -217,8 +217,8 @@ class _DistinctReport:
     """What `log.duplicates: drop` left out; mergeable."""
 
     dropped: int = 0
-    item_counts: List[str] = dataclasses.field(default_factory=list)
-    histogram: Optional[time_span.TimeHistogram] = None
+    item_counts: list[str] = dataclasses.field(default_factory=list)
+    histogram: time_span.TimeHistogram | None = None
 
     @classmethod
     def merged(cls, reports: Iterable["_DistinctReport"]) -> "_DistinctReport":
@@ -226,7 +226,9 @@ class _DistinctReport:
         return cls(
             sum(report.dropped for report in reports),
             sorted(path for report in reports for path in report.item_counts),
-            time_span.TimeHistogram.merged(report.histogram for report in reports if report.histogram is not None),
+            time_span.TimeHistogram.merged(
+                report.histogram for report in reports if report.histogram is not None
+            ),
         )
 
 
@@ -259,8 +261,8 @@ def _distinct_path(scratch: str, shard: int) -> str:
 class _FilterReport:
     """What `log.filter` left out; mergeable."""
 
-    dropped: Dict[str, int] = dataclasses.field(default_factory=dict)
-    histogram: Optional[time_span.TimeHistogram] = None
+    dropped: dict[str, int] = dataclasses.field(default_factory=dict)
+    histogram: time_span.TimeHistogram | None = None
 
     @classmethod
     def merged(cls, reports: Iterable["_FilterReport"]) -> "_FilterReport":
@@ -321,7 +323,7 @@ class _SortShard(beam.DoFn):
         self,
         shards_at: _Shards,
         split: spec.SplitSpec,
-        cuts: Optional[splits.Cuts],
+        cuts: splits.Cuts | None,
         bulk: time_span.Bulk,
         scratch: str,
     ):
@@ -342,12 +344,12 @@ class _SortShard(beam.DoFn):
 class _CutShard(beam.DoFn):
     """Cuts a shard's windows and writes them, a file a split; tells how many."""
 
-    def __init__(self, window: spec.WindowSpec, cuts: Optional[splits.Cuts], examples_uri: str):
+    def __init__(self, window: spec.WindowSpec, cuts: splits.Cuts | None, examples_uri: str):
         self._window, self._cuts, self._examples_uri = window, cuts, examples_uri
 
     def process(
-        self, shard_and_path: Tuple[int, str], popularity: slices.Popularity, end: Optional[int]
-    ) -> Iterator[Dict[Hashable, int]]:
+        self, shard_and_path: tuple[int, str], popularity: slices.Popularity, end: int | None
+    ) -> Iterator[dict[Hashable, int]]:
         # There is no end where there are no events, so nor a shard.
         assert end is not None
         shard, path = shard_and_path
@@ -356,7 +358,7 @@ class _CutShard(beam.DoFn):
         changes = np.flatnonzero(pc.not_equal(users[1:], users[:-1]).to_numpy(zero_copy_only=False)) + 1
         events = shards.Events(batch, np.concatenate([[0], changes, [len(users)]]).astype(np.int64))
         written: collections.Counter = collections.Counter()
-        writers: Dict[str, tf.io.TFRecordWriter] = {}
+        writers: dict[str, tf.io.TFRecordWriter] = {}
         encoder = None
         try:
             for split, windowed, counted in self._cut(events, popularity, end):
@@ -421,9 +423,9 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 
     def Do(
         self,
-        input_dict: Dict[str, List[Any]],
-        output_dict: Dict[str, List[Any]],
-        exec_properties: Dict[str, Any],
+        input_dict: dict[str, list[Any]],
+        output_dict: dict[str, list[Any]],
+        exec_properties: dict[str, Any],
     ) -> None:
         """Windows a log; see `component.BehaviorExampleGen` for inputs and outputs.
 
@@ -462,13 +464,13 @@ def run(
     log: spec.LogSpec,
     window: spec.WindowSpec,
     split: spec.SplitSpec,
-    span: Optional[int],
+    span: int | None,
     examples_uri: str,
     rejected_uri: str,
     profile_uri: str,
     scratch: str,
     make_pipeline: Any,
-) -> Dict[str, Any]:
+) -> dict[str, Any]:
     """Reads a log and writes its windows, its bad rows and its profile; returns the profile.
 
     Args:
@@ -548,7 +550,7 @@ def run(
 def _read(
     log: spec.LogSpec,
     window: spec.WindowSpec,
-    span: Optional[int],
+    span: int | None,
     scratch: str,
     rejected: str,
     make_pipeline: Any,
@@ -562,8 +564,7 @@ def _read(
             pipeline
             | "Sources" >> beam.Create(sources)
             | "Spread" >> beam.Reshuffle()
-            | "ReadAndScatter"
-            >> beam.ParDo(_ReadAndScatter(log, window.shards, scratch, rejected))
+            | "ReadAndScatter" >> beam.ParDo(_ReadAndScatter(log, window.shards, scratch, rejected))
         ),
         _ReadReport.merged,
     )
@@ -593,7 +594,7 @@ def _filter(
     shards: int,
     scratch: str,
     make_pipeline: Any,
-) -> Tuple[Dict[str, int], time_span.TimeHistogram]:
+) -> tuple[dict[str, int], time_span.TimeHistogram]:
     """Writes the shards without rare items and users; tells what was left out, and the times of the rest.
 
     Raises:
@@ -612,8 +613,7 @@ def _filter(
             pipeline
             | "Shards" >> beam.Create(list(range(shards)))
             | "Spread" >> beam.Reshuffle()
-            | "FilterShard"
-            >> beam.ParDo(_FilterShard(shards_at, kept_path, rule.min_user_events, scratch))
+            | "FilterShard" >> beam.ParDo(_FilterShard(shards_at, kept_path, rule.min_user_events, scratch))
         ),
         _FilterReport.merged,
     )
@@ -634,14 +634,21 @@ def _filter(
 
 
 # What pipelines bring back.
-_GATHERED = (_ReadReport, _DistinctReport, _FilterReport, time_span.TimeHistogram, blocks.Reject, profile.Counts)
+_GATHERED = (
+    _ReadReport,
+    _DistinctReport,
+    _FilterReport,
+    time_span.TimeHistogram,
+    blocks.Reject,
+    profile.Counts,
+)
 
 
 def _gather(make_pipeline: Any, scratch: str, build: Any, merge: Any) -> Any:
     """Runs a pipeline and brings its merged (small) output back, on any runner."""
     path = posixpath.join(scratch, "gathered")
 
-    def store(values: List[Any]) -> None:
+    def store(values: list[Any]) -> None:
         with fileio.open(path, "wb") as stream:
             stream.write(gathered.dumps(merge(values), _GATHERED))
 
@@ -655,7 +662,7 @@ def _gather(make_pipeline: Any, scratch: str, build: Any, merge: Any) -> Any:
         return gathered.loads(stream.read(), _GATHERED)
 
 
-def _check_rejects(report: _ReadReport, log: spec.LogSpec, rejected_uri: str) -> Dict[str, Any]:
+def _check_rejects(report: _ReadReport, log: spec.LogSpec, rejected_uri: str) -> dict[str, Any]:
     rows, rejected = sum(report.rows.values()), sum(report.rejected.values())
     summary = {
         "rows": rows,
@@ -680,8 +687,8 @@ def _check_rejects(report: _ReadReport, log: spec.LogSpec, rejected_uri: str) ->
 
 
 def _cuts(
-    split: spec.SplitSpec, histogram: Optional[time_span.TimeHistogram], window: spec.WindowSpec
-) -> Optional[splits.Cuts]:
+    split: spec.SplitSpec, histogram: time_span.TimeHistogram | None, window: spec.WindowSpec
+) -> splits.Cuts | None:
     if "time" not in split.by:
         return None
     if isinstance(split.eval_from, float):
@@ -692,7 +699,11 @@ def _cuts(
         ):
             moments = "moments, as split: {eval_from: 2024-05-01, test_from: 2024-06-01}"
             # Exposures are split by time alone.
-            advice = "name" if isinstance(window, spec.ExposureWindow) else "use split: {by: [leave_one_out]}, or name"
+            advice = (
+                "name"
+                if isinstance(window, spec.ExposureWindow)
+                else "use split: {by: [leave_one_out]}, or name"
+            )
             raise errors.InputError(
                 f"split: a cut in time at {split.eval_from:g} and {split.test_from:g} of the events is impossible: "
                 f"the log has {len(histogram.bins)} distinct time(s) and both cuts fall on "
@@ -707,12 +718,12 @@ def _window(
     shards_at: _Shards,
     window: spec.WindowSpec,
     split: spec.SplitSpec,
-    cuts: Optional[splits.Cuts],
+    cuts: splits.Cuts | None,
     bulk: time_span.Bulk,
     examples_uri: str,
     scratch: str,
     make_pipeline: Any,
-) -> Tuple[profile.Counts, Dict[Hashable, int]]:
+) -> tuple[profile.Counts, dict[Hashable, int]]:
     def build(pipeline: beam.Pipeline) -> beam.PCollection:
         sorted_shards = (
             pipeline
@@ -737,7 +748,7 @@ def _window(
         )
         return (counts, written) | "Both" >> beam.Flatten()
 
-    def merge(values: List[Any]) -> Tuple[profile.Counts, Dict[Hashable, int]]:
+    def merge(values: list[Any]) -> tuple[profile.Counts, dict[Hashable, int]]:
         total: collections.Counter = collections.Counter()
         counts = None
         for value in values:

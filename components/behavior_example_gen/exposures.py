@@ -1,6 +1,7 @@
 """Cuts the sorted events of many users into windows of kind `exposure`, columns in, columns out."""
 
-from typing import Any, Dict, Hashable, Iterator, Mapping, Optional, Tuple
+from collections.abc import Hashable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +20,7 @@ EXPOSURES, CENSORED, INCONSISTENT, NEGATIVES_LEFT_OUT = (
 _POSITIVE, _UNKNOWN = "positive", "unknown"
 
 
-def knowledge(cuts: splits.Cuts, end: int) -> Dict[str, int]:
+def knowledge(cuts: splits.Cuts, end: int) -> dict[str, int]:
     """The first moment (ms) that the labels of each split know nothing of.
 
     Args:
@@ -38,7 +39,7 @@ def cut(
     window: spec.ExposureWindow,
     popularity: slices.Popularity,
     known_until: Mapping[str, int],
-) -> Iterator[Tuple[str, Optional[pa.RecordBatch], Dict[Hashable, int]]]:
+) -> Iterator[tuple[str, pa.RecordBatch | None, dict[Hashable, int]]]:
     """Cuts the exposures of all splits.
 
     A step has happened if the user's events hold it, with the same item, behind the exposure in their order
@@ -57,7 +58,7 @@ def cut(
         yield from cutter.windows(split, known_until[split])
 
 
-def summary(counted: Mapping[Hashable, int], window: spec.ExposureWindow) -> Dict[str, Any]:
+def summary(counted: Mapping[Hashable, int], window: spec.ExposureWindow) -> dict[str, Any]:
     """What `cut` counted, as plain values for the profile.
 
     Returns:
@@ -65,12 +66,12 @@ def summary(counted: Mapping[Hashable, int], window: spec.ExposureWindow) -> Dic
       `negatives_left_out`; by split and step the `positive_rate` of the known labels that were written (None
       where there are none) and how many are `unknown`.
     """
-    result: Dict[str, Any] = {
+    result: dict[str, Any] = {
         what: sum(counted.get((split, what), 0) for split in names.SPLITS)
         for what in (EXPOSURES, CENSORED, INCONSISTENT, NEGATIVES_LEFT_OUT)
     }
-    rates: Dict[str, Dict[str, Optional[float]]] = {}
-    unknown: Dict[str, Dict[str, int]] = {}
+    rates: dict[str, dict[str, float | None]] = {}
+    unknown: dict[str, dict[str, int]] = {}
     for split in names.SPLITS:
         rates[split], unknown[split] = {}, {}
         for step in window.steps:
@@ -122,11 +123,11 @@ class _Cutter:
 
     def windows(
         self, split: str, known_until: int
-    ) -> Iterator[Tuple[str, Optional[pa.RecordBatch], Dict[Hashable, int]]]:
+    ) -> Iterator[tuple[str, pa.RecordBatch | None, dict[Hashable, int]]]:
         targets = np.flatnonzero((self._roles == splits.ROLE_OF[split]) & self._is_exposure)
         if not len(targets):
             return
-        counted: Dict[Hashable, int] = {(split, EXPOSURES): len(targets)}
+        counted: dict[Hashable, int] = {(split, EXPOSURES): len(targets)}
         kept = np.ones(len(targets), bool)
         if self._window.exposure:
             labels, censored = self._outcomes(targets, known_until)
@@ -158,7 +159,7 @@ class _Cutter:
         for part in batches.pieces(len(self._features) + 3 * length) if len(targets) else ():
             yield split, self._batch(targets[part], labels[part], length[part], history[part]), {}
 
-    def _outcomes(self, targets: np.ndarray, known_until: int) -> Tuple[np.ndarray, np.ndarray]:
+    def _outcomes(self, targets: np.ndarray, known_until: int) -> tuple[np.ndarray, np.ndarray]:
         """Which steps followed, as far as known, `[B, T]` int8, and whose horizon ends later, `[B]` bool."""
         last = self._times[targets] + round(self._window.horizon * 1000)
         count = len(self._times)
@@ -208,7 +209,7 @@ class _Cutter:
         self, targets: np.ndarray, labels: np.ndarray, length: np.ndarray, history: np.ndarray
     ) -> pa.RecordBatch:
         events, at = self._events, pa.array(targets)
-        columns: Dict[str, pa.Array] = {}
+        columns: dict[str, pa.Array] = {}
         for feature in self._features:
             values = events.column(feature.name).take(at)
             if pa.types.is_list(feature.type):

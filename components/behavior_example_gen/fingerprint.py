@@ -9,14 +9,14 @@ it is read again, which costs time but is never wrong. Of a bucket Beam tells si
 import contextlib
 import hashlib
 import os
-from typing import Dict, Iterator, Sequence, Tuple
+from collections.abc import Iterator, Sequence
 
 from apache_beam.io import filesystems
 
 from components.behavior_example_gen.reading import files
 from schemas import errors
 
-_Stamp = Tuple[float, ...]
+_Stamp = tuple[float, ...]
 
 
 def digest(patterns: Sequence[str]) -> str:
@@ -50,7 +50,7 @@ def unchanged(patterns: Sequence[str]) -> Iterator[None]:
     _check(before)
 
 
-def _check(before: Dict[str, _Stamp], cause: Exception | None = None) -> None:
+def _check(before: dict[str, _Stamp], cause: Exception | None = None) -> None:
     for path, stamp in before.items():
         try:
             now: _Stamp = _stamp(path)

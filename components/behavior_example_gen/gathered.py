@@ -8,7 +8,8 @@ import dataclasses
 import io
 import json
 import zipfile
-from typing import Any, Callable, Dict, List, Sequence, Type
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +17,7 @@ import pyarrow as pa
 _VALUE = "value.json"
 
 
-def dumps(value: Any, classes: Sequence[Type[Any]] = ()) -> bytes:
+def dumps(value: Any, classes: Sequence[type[Any]] = ()) -> bytes:
     """Packs plain values, lists, tuples, dicts, sets, arrays of numbers, Arrow tables, and dataclasses of these.
 
     Args:
@@ -26,7 +27,7 @@ def dumps(value: Any, classes: Sequence[Type[Any]] = ()) -> bytes:
       TypeError: for anything else.
     """
     known = {cls: cls.__name__ for cls in classes}
-    tables: List[pa.Table] = []
+    tables: list[pa.Table] = []
 
     def plain(item: Any) -> Any:
         if item is None or isinstance(item, (bool, int, float, str)):
@@ -60,7 +61,7 @@ def dumps(value: Any, classes: Sequence[Type[Any]] = ()) -> bytes:
     return packed.getvalue()
 
 
-def loads(data: bytes, classes: Sequence[Type[Any]] = ()) -> Any:
+def loads(data: bytes, classes: Sequence[type[Any]] = ()) -> Any:
     """Unpacks what `dumps` packed.
 
     Raises:
@@ -72,7 +73,7 @@ def loads(data: bytes, classes: Sequence[Type[Any]] = ()) -> Any:
         def table(number: int) -> pa.Table:
             return pa.ipc.open_file(pa.BufferReader(archive.read(f"{number}.arrow"))).read_all()
 
-        readers: Dict[str, Callable[..., Any]] = {
+        readers: dict[str, Callable[..., Any]] = {
             "list": lambda *items: [whole(item) for item in items],
             "tuple": lambda *items: tuple(whole(item) for item in items),
             "set": lambda *items: {whole(item) for item in items},

@@ -2,7 +2,8 @@
 
 import dataclasses
 import re
-from typing import Any, Dict, List, NoReturn, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -34,7 +35,9 @@ ROLES = {
         r"date_?time|time(_?(ms|s|us|utc|local))?|(created|updated|added|occurred|happened|viewed|clicked|purchased|ordered|played|watched|rated|reviewed)_?(at|on)|at|utc",
         r"(invoice|event|order|purchase|transaction|review|rating|visit|click|session|t)_?(date|dat|day)|date(_?(added|utc))?|day|when|transaction_?time|eventdate",
     ),
-    "behavior": (r"behavio(u)?r(_?(type|id))?|(event|action|interaction|activity)(_?(type|name|kind))?|type|verb",),
+    "behavior": (
+        r"behavio(u)?r(_?(type|id))?|(event|action|interaction|activity)(_?(type|name|kind))?|type|verb",
+    ),
     "scene": (r"scene|page(_?type)?|channel|tab|section|(click_)?referrer_?type|surface|placement",),
 }
 NEEDED = ("user_id", "item_id", "timestamp")
@@ -63,7 +66,7 @@ class Column:
     name: str
     rows: int
     distinct: int
-    examples: Tuple[str, ...]
+    examples: tuple[str, ...]
 
     def __str__(self) -> str:
         shown = ", ".join(value[:30] for value in self.examples)
@@ -78,9 +81,9 @@ class Column:
         return self.rows >= _FEW_ROWS and self.distinct >= _UNIQUE * self.rows
 
 
-def columns(table: pa.Table) -> Dict[str, Column]:
+def columns(table: pa.Table) -> dict[str, Column]:
     """The columns of the first rows of a log, by name; those of lists and structs are left out."""
-    found: Dict[str, Column] = {}
+    found: dict[str, Column] = {}
     for name in dict.fromkeys(table.column_names):
         array = table.column(table.column_names.index(name))
         if pa.types.is_nested(array.type):
@@ -96,16 +99,21 @@ def _text(value: Any) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
-def named_like(roles: Dict[str, Sequence[str]], header: Sequence[str]) -> Dict[str, List[str]]:
+def named_like(roles: dict[str, Sequence[str]], header: Sequence[str]) -> dict[str, list[str]]:
     """The columns that each role may have by their names, best first; RecBole's `name:type` is understood."""
-    bare = {c: re.sub(r"[\s.-]+", "_", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", c.split(":")[0].strip(' #"'))).lower() for c in header}
+    bare = {
+        c: re.sub(r"[\s.-]+", "_", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", c.split(":")[0].strip(' #"'))).lower()
+        for c in header
+    }
     return {
         role: list(dict.fromkeys(c for p in patterns for c in header if re.fullmatch(p, bare[c])))
         for role, patterns in roles.items()
     }
 
 
-def roles(path: str, header: Sequence[str], found: Dict[str, Column], given: Dict[str, str]) -> Dict[str, str]:
+def roles(
+    path: str, header: Sequence[str], found: dict[str, Column], given: dict[str, str]
+) -> dict[str, str]:
     """Which column plays which role.
 
     Args:
@@ -154,12 +162,14 @@ def _suits(role: str, column: Any) -> bool:
     return not column.is_constant
 
 
-_TIME = re.compile(r"1[0-9]{9}([0-9]{3}){0,3}(\.[0-9]+)?|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}.*|[A-Z][a-z]{2} [A-Z][a-z]{2} .*[0-9]{4}")
+_TIME = re.compile(
+    r"1[0-9]{9}([0-9]{3}){0,3}(\.[0-9]+)?|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}.*|[A-Z][a-z]{2} [A-Z][a-z]{2} .*[0-9]{4}"
+)
 _FLOAT = re.compile(r"-?[0-9]+\.[0-9]+")
 _AMAZON_USER, _AMAZON_ITEM = re.compile(r"A[0-9A-Z]{9,}"), re.compile(r"B[0-9A-Z]{9}|[0-9]{9}[0-9X]")
 
 
-def names_of(path: str, rows: Sequence[Sequence[str]]) -> List[str]:
+def names_of(path: str, rows: Sequence[Sequence[str]]) -> list[str]:
     """Names for the columns of a file without a header, by what they hold: an id, then another one, and the time.
 
     Raises:
@@ -180,13 +190,21 @@ def names_of(path: str, rows: Sequence[Sequence[str]]) -> List[str]:
         if i not in times and cells[i] and not any(_FLOAT.fullmatch(v) for v in cells[i]) and i not in few
     ]
     # A log that is sorted by user has few in its first rows.
-    ids = sorted({*ids, *(i for i in few if i < min([*ids, width]))} - set(times))[:3] if len(ids) < 2 else ids
+    ids = (
+        sorted({*ids, *(i for i in few if i < min([*ids, width]))} - set(times))[:3] if len(ids) < 2 else ids
+    )
     if len(ids) < 2:
         _ask(path, rows[0], "two columns of ids")
     user, item = ids[:2]
-    if all(_AMAZON_USER.fullmatch(v) for v in cells[item]) and all(_AMAZON_ITEM.fullmatch(v) for v in cells[user]):
+    if all(_AMAZON_USER.fullmatch(v) for v in cells[item]) and all(
+        _AMAZON_ITEM.fullmatch(v) for v in cells[user]
+    ):
         user, item = item, user
-    words = [i for i in few if i not in (user, item, time) and all(re.fullmatch(r"[A-Za-z_-]+", v) for v in cells[i])]
+    words = [
+        i
+        for i in few
+        if i not in (user, item, time) and all(re.fullmatch(r"[A-Za-z_-]+", v) for v in cells[i])
+    ]
     named = {user: "user_id", item: "item_id", time: "timestamp", **({words[0]: "behavior"} if words else {})}
     return [named.get(i, f"column_{i + 1}") for i in range(width)]
 

@@ -1,10 +1,9 @@
 """Which words of a log stand for no value."""
 
 import math
-from typing import Any, Dict, Tuple
+from typing import Annotated, Any
 
 import pydantic
-from typing_extensions import Annotated
 
 from schemas import settings
 
@@ -28,7 +27,7 @@ def _words(value: Any) -> Any:
 
 
 Words = Annotated[
-    Tuple[Annotated[str, pydantic.BeforeValidator(_word)], ...], pydantic.BeforeValidator(_words)
+    tuple[Annotated[str, pydantic.BeforeValidator(_word)], ...], pydantic.BeforeValidator(_words)
 ]
 
 
@@ -50,19 +49,19 @@ class MissingSpec(settings.Settings):
     user_id: Words = ("-1", "anonymous", "guest", "unknown")
     item_id: Words = ("-1",)
 
-    def of_column(self, feature: str, everywhere_only: bool = False) -> Tuple[str, ...]:
+    def of_column(self, feature: str, everywhere_only: bool = False) -> tuple[str, ...]:
         """The words for a column, for those of user and item with `ids` unless told otherwise."""
         own = feature in ("user_id", "item_id") and not everywhere_only
         return spellings((*self.everywhere, *((*self.ids, *getattr(self, feature)) if own else ())))
 
-    def of_values(self) -> Tuple[str, ...]:
+    def of_values(self) -> tuple[str, ...]:
         """The words for columns of numbers and labels."""
         return spellings((*self.everywhere, *self.ids))
 
 
-def spellings(words: Tuple[str, ...]) -> Tuple[str, ...]:
+def spellings(words: tuple[str, ...]) -> tuple[str, ...]:
     """Words as they are, in lower case and in upper case; no empty one, none twice."""
-    found: Dict[str, None] = {}
+    found: dict[str, None] = {}
     for word in words:
         found.update(dict.fromkeys((word, word.lower(), word.upper())))
     return tuple(word for word in found if word)

@@ -1,11 +1,13 @@
 """What a person should know of a log that can be read, for a run, its report and `footfall data describe`."""
 
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from components.behavior_example_gen import spec
-from components.behavior_example_gen.reading import blocks, columns as columns_lib
+from components.behavior_example_gen.reading import blocks
+from components.behavior_example_gen.reading import columns as columns_lib
 from schemas import errors, names
 
 # A user is implausible with so large a share of the events, and so many times those of a user who is busy
@@ -35,7 +37,7 @@ _NOBODY = frozenset(
 )
 
 
-def of_times(found: Mapping[str, Any], log: spec.LogSpec) -> List[str]:
+def of_times(found: Mapping[str, Any], log: spec.LogSpec) -> list[str]:
     """What to say of times that are all equal, and of events that are alone in time.
 
     Args:
@@ -58,7 +60,7 @@ def of_times(found: Mapping[str, Any], log: spec.LogSpec) -> List[str]:
     return said
 
 
-def implausible_user(user: str, events: int, histogram: Mapping[int, int]) -> Optional[Dict[str, Any]]:
+def implausible_user(user: str, events: int, histogram: Mapping[int, int]) -> dict[str, Any] | None:
     """Whether one user has so many events that it may stand for nobody.
 
     Args:
@@ -83,7 +85,7 @@ def implausible_user(user: str, events: int, histogram: Mapping[int, int]) -> Op
     return {"user": user, "events": events, "share": share, "busy": busy}
 
 
-def of_user(found: Optional[Mapping[str, Any]], log: spec.LogSpec) -> List[str]:
+def of_user(found: Mapping[str, Any] | None, log: spec.LogSpec) -> list[str]:
     """A sentence about a user who is implausible, by `implausible_user`."""
     if not found:
         return []
@@ -94,7 +96,7 @@ def of_user(found: Optional[Mapping[str, Any]], log: spec.LogSpec) -> List[str]:
     ]
 
 
-def of_duplicates(count: int, events: int, log: spec.LogSpec) -> List[str]:
+def of_duplicates(count: int, events: int, log: spec.LogSpec) -> list[str]:
     """A sentence about events that are equal to another one, if there are any."""
     if not count:
         return []
@@ -108,7 +110,7 @@ def of_duplicates(count: int, events: int, log: spec.LogSpec) -> List[str]:
     ]
 
 
-def of_values(notes: Mapping[Tuple[str, str], int], log: spec.LogSpec) -> List[str]:
+def of_values(notes: Mapping[tuple[str, str], int], log: spec.LogSpec) -> list[str]:
     """Sentences about how ids and other texts are written, by `blocks.Block.notes`."""
     said = {
         blocks.BLANKS: "with blanks around them: they are read without",
@@ -142,7 +144,7 @@ def _expected(feature: str, what: str) -> bool:
     return is_id if what == blocks.INEXACT else not is_id and what in (blocks.QUOTES, blocks.FLOATS)
 
 
-def check_labels(notes: Mapping[Tuple[str, str], int], log: spec.LogSpec) -> None:
+def check_labels(notes: Mapping[tuple[str, str], int], log: spec.LogSpec) -> None:
     """Checks that -1 in a column of labels can only mean one thing.
 
     Raises:

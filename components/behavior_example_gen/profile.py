@@ -2,7 +2,8 @@
 
 import collections
 import dataclasses
-from typing import Any, Dict, Iterable, List, Optional, Tuple
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -31,17 +32,17 @@ class Counts:
     """
 
     items: pa.Table
-    user_events: Dict[int, int]
-    user_train: Dict[int, int]
+    user_events: dict[int, int]
+    user_train: dict[int, int]
     events: int = 0
     ties: int = 0
-    start: Optional[int] = None
-    end: Optional[int] = None
+    start: int | None = None
+    end: int | None = None
     lonely: int = 0
-    examples: List[Tuple[int, str]] = dataclasses.field(default_factory=list)
-    behaviors: Dict[str, int] = dataclasses.field(default_factory=dict)
-    scenes: Dict[str, int] = dataclasses.field(default_factory=dict)
-    heaviest: Optional[str] = None
+    examples: list[tuple[int, str]] = dataclasses.field(default_factory=list)
+    behaviors: dict[str, int] = dataclasses.field(default_factory=dict)
+    scenes: dict[str, int] = dataclasses.field(default_factory=dict)
+    heaviest: str | None = None
     duplicates: int = 0
 
 
@@ -91,12 +92,12 @@ def count(events: shards.Events, bulk: time_span.Bulk = time_span.EVERYTHING) ->
     )
 
 
-def _histogram(values: np.ndarray) -> Dict[int, int]:
+def _histogram(values: np.ndarray) -> dict[int, int]:
     distinct, of = np.unique(values, return_counts=True)
     return dict(zip(distinct.tolist(), of.tolist()))
 
 
-def _values(events: shards.Events, name: str) -> Dict[str, int]:
+def _values(events: shards.Events, name: str) -> dict[str, int]:
     if name not in events.table.schema.names:
         return {}
     counted = pc.value_counts(events.column(name))
@@ -111,7 +112,7 @@ def merge(parts: Iterable[Counts]) -> Counts:
     items = items.group_by("item").aggregate([("events", "sum"), ("train", "sum")])
     items = items.select(["item", "events_sum", "train_sum"]).rename_columns(["item", "events", "train"])
 
-    def added(field: str) -> Dict[Any, int]:
+    def added(field: str) -> dict[Any, int]:
         total: collections.Counter = collections.Counter()
         for part in parts:
             total.update(getattr(part, field))
@@ -138,7 +139,7 @@ def merge(parts: Iterable[Counts]) -> Counts:
     )
 
 
-def _by_heaviest(counts: Counts) -> Tuple[int, str]:
+def _by_heaviest(counts: Counts) -> tuple[int, str]:
     assert counts.heaviest is not None
     return -max(counts.user_events), counts.heaviest
 
@@ -158,14 +159,14 @@ def popularity(counts: Counts) -> slices.Popularity:
     )
 
 
-def _threshold(histogram: Dict[int, int]) -> int:
+def _threshold(histogram: dict[int, int]) -> int:
     return slices.head_threshold(
         np.fromiter(histogram, np.int64, len(histogram)),
         np.fromiter(histogram.values(), np.int64, len(histogram)),
     )
 
 
-def summary(counts: Counts) -> Dict[str, Any]:
+def summary(counts: Counts) -> dict[str, Any]:
     """The profile as plain values for JSON."""
     sizes = np.repeat(
         np.fromiter(counts.user_events, np.int64, len(counts.user_events)),
@@ -189,7 +190,7 @@ def summary(counts: Counts) -> Dict[str, Any]:
     }
 
 
-def _implausible(counts: Counts) -> Optional[Dict[str, Any]]:
+def _implausible(counts: Counts) -> dict[str, Any] | None:
     """The user with the most events, if it may stand for nobody; see `notices.implausible_user`."""
     if counts.heaviest is None:
         return None

@@ -5,7 +5,7 @@ row is bad. What is of one format is in `reading`. Whatever Arrow or the operati
 is an `errors.InputError` of one line.
 """
 
-from typing import Iterator, List, Optional, Sequence
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
@@ -23,13 +23,13 @@ from components.behavior_example_gen.reading import (
 _FORMATS = {"csv": delimited, "tsv": delimited, "jsonl": json_lines, "parquet": parquet}
 
 
-def find_sources(patterns: Sequence[str], log: spec.LogSpec) -> List[files.Source]:
+def find_sources(patterns: Sequence[str], log: spec.LogSpec) -> list[files.Source]:
     """The files that match, in the order of `patterns` and then of their names; Parquet by row group.
 
     Raises:
       errors.InputError: if no file matches, one cannot be read, or the first block of one lacks a column.
     """
-    sources: List[files.Source] = []
+    sources: list[files.Source] = []
     paths = files.find(patterns)
     for index, (path, kind) in enumerate(zip(paths, files.check_formats(paths, log))):
         if kind == "parquet":
@@ -40,7 +40,7 @@ def find_sources(patterns: Sequence[str], log: spec.LogSpec) -> List[files.Sourc
     return sources
 
 
-def header(path: str, log: spec.LogSpec) -> List[str]:
+def header(path: str, log: spec.LogSpec) -> list[str]:
     """The columns of a file; empty for a file without rows.
 
     Raises:
@@ -78,7 +78,7 @@ def raw(log: spec.LogSpec, feature: str) -> Iterator[pa.ChunkedArray]:
 
 
 def read_all(
-    patterns: Sequence[str], log: spec.LogSpec, max_rows: Optional[int] = None
+    patterns: Sequence[str], log: spec.LogSpec, max_rows: int | None = None
 ) -> Iterator[blocks.Block]:
     """The blocks of a whole log in its order, at most about `max_rows` rows of it."""
     total = 0

@@ -1,7 +1,6 @@
 """The events of a shard: hashed, filtered, sorted, each with its role."""
 
 import dataclasses
-from typing import Dict, Optional, Tuple
 
 import numpy as np
 import pyarrow as pa
@@ -74,7 +73,7 @@ class Events:
         return before[self.starts[1:]] - before[self.starts[:-1]]
 
 
-def order(table: pa.Table) -> Tuple[np.ndarray, np.ndarray]:
+def order(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
     """The rows of a shard by user and time, ties in the order of the log, and each row's user as a code.
 
     Users are ordered by id, not by first appearance: the order of the files must not show in the output.
@@ -95,7 +94,7 @@ def order(table: pa.Table) -> Tuple[np.ndarray, np.ndarray]:
     return sequence, codes
 
 
-def sort_events(table: pa.Table, split: spec.SplitSpec, cuts: Optional[splits.Cuts]) -> Events:
+def sort_events(table: pa.Table, split: spec.SplitSpec, cuts: splits.Cuts | None) -> Events:
     """Sorts a shard and gives every event its role.
 
     Args:
@@ -121,7 +120,7 @@ def sort_events(table: pa.Table, split: spec.SplitSpec, cuts: Optional[splits.Cu
     return Events(pa.RecordBatch.from_arrays(list(columns.values()), list(columns)), starts, copies)
 
 
-def _wanted(batch: pa.RecordBatch, split: spec.SplitSpec) -> Optional[np.ndarray]:
+def _wanted(batch: pa.RecordBatch, split: spec.SplitSpec) -> np.ndarray | None:
     """Which events may be targets of eval and test, `[N]` bool; None is all."""
     if split.target_behaviors is None:
         return None
@@ -135,7 +134,7 @@ def _wanted(batch: pa.RecordBatch, split: spec.SplitSpec) -> Optional[np.ndarray
     return pc.is_in(behaviors, value_set=values).to_numpy(zero_copy_only=False)
 
 
-def drop_rare(table: pa.Table, kept_items: pa.Array, min_user_events: int) -> Tuple[pa.Table, Dict[str, int]]:
+def drop_rare(table: pa.Table, kept_items: pa.Array, min_user_events: int) -> tuple[pa.Table, dict[str, int]]:
     """Leaves out events of rare items, then those of users with few of what is left.
 
     Args:

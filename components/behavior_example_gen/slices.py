@@ -1,7 +1,6 @@
 """The features that metrics are sliced by: heads and tails, lengths of histories, new users."""
 
 import dataclasses
-from typing import Dict
 
 import numpy as np
 import pyarrow as pa
@@ -61,7 +60,7 @@ class Slices:
             ),
         )
 
-    def columns(self, targets: np.ndarray, history: np.ndarray) -> Dict[str, pa.Array]:
+    def columns(self, targets: np.ndarray, history: np.ndarray) -> dict[str, pa.Array]:
         """The features `names.SLICES`.
 
         Args:

@@ -7,7 +7,6 @@ exactly four digits. These are the marks of TFX ExampleGen, whose driver finds t
 
 import datetime
 import re
-from typing import Dict, List, Optional, Tuple
 
 from schemas import errors
 
@@ -60,7 +59,7 @@ def check_path(path: str) -> None:
         raise ValueError(f"{{VERSION}} goes with {{SPAN}} or a date, found it alone in {path}")
 
 
-def find(path: str, most: Optional[int] = None, newest: Optional[int] = None) -> List[str]:
+def find(path: str, most: int | None = None, newest: int | None = None) -> list[str]:
     """The files of the newest spans, each span in its newest version, oldest span first.
 
     Args:
@@ -77,7 +76,7 @@ def find(path: str, most: Optional[int] = None, newest: Optional[int] = None) ->
     from apache_beam.io import filesystems
 
     pattern = _expression(path, "[0-9]")
-    found: Dict[int, Tuple[int, List[str]]] = {}
+    found: dict[int, tuple[int, list[str]]] = {}
     for metadata in filesystems.FileSystems.match([_MARK.sub("*", path)])[0].metadata_list:
         span, version = _numbers(metadata.path, path, pattern)
         if newest is not None and span > newest:
@@ -109,7 +108,8 @@ def _glob(text: str) -> str:
     pieces = re.split(r"(\*|\?|\[[^\]]+\])", text)
     known = {"*": "[^/]*", "?": "[^/]"}
     return "".join(
-        known.get(piece) or ("[" + piece[1:-1].replace("!", "^", 1) + "]" if _is_set(piece) else re.escape(piece))
+        known.get(piece)
+        or ("[" + piece[1:-1].replace("!", "^", 1) + "]" if _is_set(piece) else re.escape(piece))
         for piece in pieces
     )
 
@@ -118,7 +118,7 @@ def _is_set(piece: str) -> bool:
     return len(piece) > 2 and piece[0] == "[" and piece[-1] == "]"
 
 
-def _numbers(file: str, path: str, pattern: "re.Pattern[str]") -> Tuple[int, int]:
+def _numbers(file: str, path: str, pattern: "re.Pattern[str]") -> tuple[int, int]:
     """The span and the version of a file.
 
     Raises:

@@ -3,16 +3,14 @@
 import datetime
 import re
 import zoneinfo
-from typing import Dict, Literal, Optional, Tuple, Union
+from typing import Annotated, Literal
 
 import pydantic
-from typing_extensions import Annotated
 
 from components.behavior_example_gen import missing as missing_lib
 from components.behavior_example_gen import spans as span_marks
 from components.behavior_example_gen.reading import time_formats
 from schemas import names, settings
-
 
 _NAME = re.compile(r"[A-Za-z0-9_]{1,64}")
 CATEGORICAL, NUMERIC, MULTI = "categorical", "numeric", "multi"
@@ -58,14 +56,14 @@ class Columns(settings.Settings):
     user_id: str = "user_id"
     item_id: str = "item_id"
     timestamp: str = "timestamp"
-    behavior: Optional[str] = None
-    scene: Optional[str] = None
-    item: Dict[str, Attribute] = {}
-    user: Dict[str, Attribute] = {}
-    context: Dict[str, Attribute] = {}
-    label: Dict[str, str] = {}
+    behavior: str | None = None
+    scene: str | None = None
+    item: dict[str, Attribute] = {}
+    user: dict[str, Attribute] = {}
+    context: dict[str, Attribute] = {}
+    label: dict[str, str] = {}
 
-    def attributes(self) -> Dict[str, AttributeSpec]:
+    def attributes(self) -> dict[str, AttributeSpec]:
         """The attributes by the name of their feature."""
         return {
             prefix + name: attribute
@@ -77,7 +75,7 @@ class Columns(settings.Settings):
             for name, attribute in group.items()
         }
 
-    def wanted(self) -> Dict[str, str]:
+    def wanted(self) -> dict[str, str]:
         """The column of each feature that a window is made of, by the feature's name."""
         columns = {names.USER_ID: self.user_id, names.ITEM_ID: self.item_id, names.TIMESTAMP: self.timestamp}
         if self.behavior:
@@ -189,29 +187,29 @@ class LogSpec(settings.Settings):
     """
 
     path: settings.Path
-    format: Optional[Literal["csv", "tsv", "jsonl", "parquet"]] = None
+    format: Literal["csv", "tsv", "jsonl", "parquet"] | None = None
     columns: Columns = Columns()
-    delimiter: Optional[str] = None
-    quote: Optional[str] = None
-    escape: Optional[str] = None
-    comment: Optional[str] = None
-    encoding: Optional[str] = None
-    header: Optional[bool] = None
-    column_names: Optional[Tuple[str, ...]] = None
+    delimiter: str | None = None
+    quote: str | None = None
+    escape: str | None = None
+    comment: str | None = None
+    encoding: str | None = None
+    header: bool | None = None
+    column_names: tuple[str, ...] | None = None
     timestamp_unit: Literal[
         "s", "ms", "us", "ns", "d", "iso8601", "excel", "dotnet_ticks", "filetime", "webkit", "julian_day"
     ] = "s"
-    timestamp_format: Optional[str] = None
-    timezone: Optional[str] = None
-    earliest: Optional[Moment] = None
-    latest: Optional[Moment] = None
-    spans: Optional[int] = pydantic.Field(default=None, ge=1)
+    timestamp_format: str | None = None
+    timezone: str | None = None
+    earliest: Moment | None = None
+    latest: Moment | None = None
+    spans: int | None = pydantic.Field(default=None, ge=1)
     max_rejected_share: float = pydantic.Field(default=0.01, ge=0, le=1)
     max_id_bytes: int = pydantic.Field(default=256, ge=1)
     missing: missing_lib.Missing = missing_lib.MissingSpec()
-    label_minus_one: Optional[Literal["no", "unknown"]] = None
+    label_minus_one: Literal["no", "unknown"] | None = None
     duplicates: Literal["keep", "drop"] = "keep"
-    filter: Optional[FilterSpec] = None
+    filter: FilterSpec | None = None
 
     @pydantic.field_validator("path")
     @classmethod
@@ -223,14 +221,14 @@ class LogSpec(settings.Settings):
 
     @pydantic.field_validator("timestamp_format")
     @classmethod
-    def _check_format(cls, value: Optional[str]) -> Optional[str]:
+    def _check_format(cls, value: str | None) -> str | None:
         if value is not None:
             time_formats.compile_format(value)
         return value
 
     @pydantic.field_validator("timezone")
     @classmethod
-    def _check_zone(cls, value: Optional[str]) -> Optional[str]:
+    def _check_zone(cls, value: str | None) -> str | None:
         try:
             zoneinfo.ZoneInfo(value or "UTC")
         except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
@@ -252,10 +250,10 @@ class LogSpec(settings.Settings):
 
     @pydantic.field_validator("delimiter")
     @classmethod
-    def _check_delimiter(cls, value: Optional[str]) -> Optional[str]:
+    def _check_delimiter(cls, value: str | None) -> str | None:
         # Not quoted, YAML leaves these two characters, which separate nothing.
         value = "\t" if value == "\\t" else value
-        if value is not None and (not value or set(value) & set("\r\n\"")):
+        if value is not None and (not value or set(value) & set('\r\n"')):
             raise ValueError(
                 f"takes one or more characters, none of them a quote or a line break, in quotes where YAML "
                 f"has a use for them, as '|'; found {value!r}"
@@ -264,7 +262,7 @@ class LogSpec(settings.Settings):
 
     @pydantic.field_validator("quote", "escape", "comment")
     @classmethod
-    def _check_mark(cls, value: Optional[str], info: pydantic.ValidationInfo) -> Optional[str]:
+    def _check_mark(cls, value: str | None, info: pydantic.ValidationInfo) -> str | None:
         empty = "" if info.field_name == "quote" else None
         if value is not None and value != empty and (len(value) != 1 or not "!" <= value <= "~"):
             raise ValueError(f"takes one visible ASCII character, in YAML quotes as '#'; found {value!r}")
@@ -272,7 +270,7 @@ class LogSpec(settings.Settings):
 
     @pydantic.field_validator("encoding")
     @classmethod
-    def _check_encoding(cls, value: Optional[str]) -> Optional[str]:
+    def _check_encoding(cls, value: str | None) -> str | None:
         try:
             "".encode(value or "utf-8")
         except (LookupError, ValueError):
@@ -318,7 +316,7 @@ class NextWindow(settings.Settings):
     kind: Literal["next"] = "next"
     length: int = pydantic.Field(default=50, ge=1, le=10_000)
     train: Literal["sliding", "last"] = "sliding"
-    stride: Optional[int] = pydantic.Field(default=None, ge=1)
+    stride: int | None = pydantic.Field(default=None, ge=1)
     min_history: int = pydantic.Field(default=1, ge=1)
     shards: int = pydantic.Field(default=16, ge=1, le=100_000)
 
@@ -380,11 +378,11 @@ class ExposureWindow(settings.Settings):
     """
 
     kind: Literal["exposure"]
-    steps: Tuple[Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9_]+$")], ...] = pydantic.Field(
+    steps: tuple[Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9_]+$")], ...] = pydantic.Field(
         min_length=1
     )
-    exposure: Optional[str] = None
-    horizon: Optional[Duration] = None
+    exposure: str | None = None
+    horizon: Duration | None = None
     censored: Literal["drop", "mark"] = "drop"
     inconsistent: Literal["keep", "fill", "drop"] = "keep"
     history: int = pydantic.Field(default=0, ge=0, le=1000)
@@ -415,20 +413,17 @@ def _kind(value: object) -> object:
 WINDOWS = {"next": NextWindow, "exposure": ExposureWindow}
 # How a user's events become examples; `next` where no kind is named.
 WindowSpec = Annotated[
-    Union[
-        Annotated[NextWindow, pydantic.Tag("next")],
-        Annotated[ExposureWindow, pydantic.Tag("exposure")],
-    ],
+    Annotated[NextWindow, pydantic.Tag("next")] | Annotated[ExposureWindow, pydantic.Tag("exposure")],
     pydantic.Discriminator(_kind),
 ]
 
 
-def read_window(text: str) -> Union[NextWindow, ExposureWindow]:
+def read_window(text: str) -> NextWindow | ExposureWindow:
     """A window from the JSON text that its `to_json` gives."""
     return pydantic.TypeAdapter(WindowSpec).validate_json(text, strict=True)
 
 
-def _cut(value: object) -> Union[float, datetime.datetime]:
+def _cut(value: object) -> float | datetime.datetime:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         if not 0 < value < 1:
             raise ValueError(f"a share lies between 0 and 1, found {value}")
@@ -438,7 +433,7 @@ def _cut(value: object) -> Union[float, datetime.datetime]:
 
 # A share of the log's events in time order, or a moment (ISO 8601; UTC where it names no zone).
 Cut = Annotated[
-    Union[float, datetime.datetime],
+    float | datetime.datetime,
     pydantic.PlainValidator(_cut),
     pydantic.PlainSerializer(
         lambda cut: cut if isinstance(cut, float) else cut.isoformat(), when_used="json"
@@ -463,12 +458,12 @@ class SplitSpec(settings.Settings):
         Histories, and what is trained on, have all behaviours.
     """
 
-    by: Tuple[Literal["time", "leave_one_out", "held_out_users"], ...] = ("time",)
+    by: tuple[Literal["time", "leave_one_out", "held_out_users"], ...] = ("time",)
     eval_from: Cut = 0.8
     test_from: Cut = 0.9
     targets: Literal["first", "last", "all"] = "all"
     held_out_share: float = pydantic.Field(default=0.2, gt=0, lt=1)
-    target_behaviors: Optional[Tuple[str, ...]] = None
+    target_behaviors: tuple[str, ...] | None = None
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> "SplitSpec":

@@ -1,7 +1,6 @@
 """Which event is a target of which split. NumPy on the sorted events of many users at once."""
 
 import dataclasses
-from typing import Optional, Tuple
 
 import numpy as np
 
@@ -46,8 +45,8 @@ def assign_roles(
     times: np.ndarray,
     user_hash: np.ndarray,
     split: spec.SplitSpec,
-    cuts: Optional[Cuts],
-    wanted: Optional[np.ndarray] = None,
+    cuts: Cuts | None,
+    wanted: np.ndarray | None = None,
 ) -> np.ndarray:
     """Gives every event its role.
 
@@ -104,7 +103,7 @@ def assign_roles(
     return roles
 
 
-def _wanted_around(wanted: np.ndarray, starts: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+def _wanted_around(wanted: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """How many wanted events of the same group come before and after each event: `[N]`, `[N]`."""
     counts = np.diff(starts)
     total = np.concatenate([[0], np.cumsum(wanted)])

@@ -1,7 +1,8 @@
 """When the events of a log are: a histogram that merges, and the span that no lonely event stretches."""
 
 import dataclasses
-from typing import Iterable, NamedTuple, Tuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -86,7 +87,7 @@ class TimeHistogram:
         return Bulk(int(self.bins[first]) << self.shift, (int(self.bins[last] + 1) << self.shift) - 1)
 
 
-def _summed(bins: np.ndarray, counts: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+def _summed(bins: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The counts of equal bins added up; `bins` are sorted."""
     if not len(bins):
         return bins, counts

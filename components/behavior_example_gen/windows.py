@@ -1,6 +1,6 @@
 """Cuts the sorted events of many users into windows of kind `next`, columns in, columns out."""
 
-from typing import Dict, Iterator, Optional, Tuple
+from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +11,7 @@ from schemas import names
 
 def cut(
     events: shards.Events, window: spec.NextWindow, popularity: slices.Popularity
-) -> Iterator[Tuple[str, Optional[pa.RecordBatch], Dict[str, int]]]:
+) -> Iterator[tuple[str, pa.RecordBatch | None, dict[str, int]]]:
     """Cuts the windows of all splits.
 
     Yields:
@@ -38,7 +38,7 @@ class _Cutter:
             f.name for f in events.table.schema if _is_user_feature(f.name) and f.name != names.USER_ID
         ]
 
-    def windows(self, split: str) -> Iterator[Tuple[str, Optional[pa.RecordBatch], Dict[str, int]]]:
+    def windows(self, split: str) -> Iterator[tuple[str, pa.RecordBatch | None, dict[str, int]]]:
         targets = (
             self._train_targets()
             if split == names.TRAIN

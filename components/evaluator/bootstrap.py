@@ -7,13 +7,13 @@ equal intervals (Chamandy et al., "Estimating uncertainty for massive data strea
 own bootstrap calls Python for each example in each resample.
 """
 
-import hashlib
 import functools
-from typing import Any, Dict, Tuple
+import hashlib
+from typing import Any
 
 import numpy as np
-from scipy import stats
 import tensorflow_model_analysis as tfma
+from scipy import stats
 
 from schemas import names
 
@@ -21,7 +21,7 @@ from schemas import names
 RESAMPLES = 200
 
 
-def user_hash(extracts: Dict[str, Any]) -> int:
+def user_hash(extracts: dict[str, Any]) -> int:
     """64 bits of the user of an example in TFMA's extracts.
 
     Raises:
@@ -67,7 +67,7 @@ def quantile(freedom: int, confidence: float = 0.95) -> float:
     return float(stats.t.ppf((1 + confidence) / 2, freedom))
 
 
-def bounds(value: float, error: float, freedom: int, confidence: float) -> Tuple[float, float]:
+def bounds(value: float, error: float, freedom: int, confidence: float) -> tuple[float, float]:
     """The bounds of an interval: all numbers where there is no standard error."""
     if freedom < 1 or not np.isfinite(error):
         return -np.inf, np.inf

@@ -1,7 +1,7 @@
 """From our settings to TFMA's: what the standard TFX Evaluator computes and demands."""
 
 import json
-from typing import Any, Dict, List, Optional
+from typing import Any
 
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import config_pb2
@@ -34,7 +34,7 @@ def eval_config(
     """
     spec.check(evaluation, gate, window)
     metric = spec.gate_metric(gate, window)
-    settings: Dict[str, Any] = {
+    settings: dict[str, Any] = {
         "intervals": evaluation.confidence_intervals,
         "gate_metric": metric,
         "min_slice_examples": gate.min_slice_examples,
@@ -107,15 +107,15 @@ class _Conditions:
     """Thresholds by metric."""
 
     def __init__(self) -> None:
-        self._by_metric: Dict[str, List[config_pb2.PerSliceMetricThreshold]] = {}
+        self._by_metric: dict[str, list[config_pb2.PerSliceMetricThreshold]] = {}
 
     def add(
         self,
         name: str,
-        slices: List[config_pb2.SlicingSpec],
-        at_least: Optional[float] = None,
-        at_most: Optional[float] = None,
-        worse_by_at_most: Optional[float] = None,
+        slices: list[config_pb2.SlicingSpec],
+        at_least: float | None = None,
+        at_most: float | None = None,
+        worse_by_at_most: float | None = None,
     ) -> None:
         """Adds a condition on a metric's value or on its change; None asks for nothing."""
         threshold = config_pb2.MetricThreshold()
@@ -137,7 +137,7 @@ class _Conditions:
             config_pb2.PerSliceMetricThreshold(slicing_specs=slices, threshold=threshold)
         )
 
-    def thresholds(self) -> Dict[str, config_pb2.PerSliceMetricThresholds]:
+    def thresholds(self) -> dict[str, config_pb2.PerSliceMetricThresholds]:
         return {
             name: config_pb2.PerSliceMetricThresholds(thresholds=thresholds)
             for name, thresholds in self._by_metric.items()

@@ -17,7 +17,6 @@ Labels that are not known must be left out before.
 """
 
 import dataclasses
-from typing import Dict, Optional
 
 import numpy as np
 
@@ -92,8 +91,8 @@ def count(
     labels: np.ndarray,
     predicted: np.ndarray,
     loss: np.ndarray,
-    examples: Optional[np.ndarray] = None,
-    units_count: Optional[int] = None,
+    examples: np.ndarray | None = None,
+    units_count: int | None = None,
 ) -> Counts:
     """Counts examples, or rows that stand for several equal ones.
 
@@ -137,7 +136,7 @@ class Measured:
       bin_examples, bin_positives, bin_predicted: `[R, BINS]`, sums by calibration bin.
     """
 
-    metrics: Dict[str, np.ndarray]
+    metrics: dict[str, np.ndarray]
     bin_examples: np.ndarray
     bin_positives: np.ndarray
     bin_predicted: np.ndarray

@@ -13,7 +13,8 @@ to cells x groups, and every metric of every resample is a product of small matr
 
 import dataclasses
 import functools
-from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 import numpy as np
@@ -47,8 +48,8 @@ class _Example(NamedTuple):
     """A hash of the user, the labels, and the probabilities of each model in turn."""
 
     user: int
-    labels: Tuple[int, ...]
-    probabilities: Tuple[float, ...]
+    labels: tuple[int, ...]
+    probabilities: tuple[float, ...]
 
 
 class _Preprocessor(tfma.metrics.Preprocessor):
@@ -58,8 +59,8 @@ class _Preprocessor(tfma.metrics.Preprocessor):
         super().__init__(name=f"footfall_steps({','.join(model_names)};{','.join(steps)};{intervals})")
         self._model_names, self._steps, self._intervals = tuple(model_names), tuple(steps), intervals
 
-    def process(self, extracts: Dict[str, Any]) -> Iterator[_Example]:
-        probabilities: List[float] = []
+    def process(self, extracts: dict[str, Any]) -> Iterator[_Example]:
+        probabilities: list[float] = []
         for model_name in self._model_names:
             outputs = extracts[tfma.PREDICTIONS_KEY]
             if len(self._model_names) > 1:
@@ -86,7 +87,7 @@ class _Preprocessor(tfma.metrics.Preprocessor):
         return value
 
 
-def _label(features: Dict[str, Any], key: str) -> int:
+def _label(features: dict[str, Any], key: str) -> int:
     value = np.asarray(features.get(key, ())).reshape(-1)
     if value.size != 1 or int(value[0]) not in (0, 1, names.UNKNOWN_LABEL):
         raise ValueError(
@@ -118,10 +119,10 @@ class _Sums:
 
     keys: np.ndarray
     values: np.ndarray
-    recent: List[Tuple[np.ndarray, np.ndarray]]
+    recent: list[tuple[np.ndarray, np.ndarray]]
     examples: np.ndarray
     violations: np.ndarray
-    pending: List[_Example]
+    pending: list[_Example]
 
 
 class _Results:
@@ -138,10 +139,10 @@ class _Results:
     def __init__(
         self,
         model_names: Sequence[str],
-        baseline: Optional[str],
+        baseline: str | None,
         steps: Sequence[str],
         intervals: bool,
-        gate: Optional[gating.Gate],
+        gate: gating.Gate | None,
     ):
         self.models, self.steps = tuple(model_names), tuple(steps)
         self.resampled = intervals or bool(gate and gate.confidence)
@@ -154,7 +155,7 @@ class _Results:
             *(f"{name}/{step}" for name in (POSITIVE_RATE, _LIFT) for step in self.steps),
         )
 
-    def keys(self) -> List[tfma.metrics.MetricKey]:
+    def keys(self) -> list[tfma.metrics.MetricKey]:
         """Keys of everything that `of` gives."""
         own = [*self._names, ranks.EXAMPLE_COUNT]
         own += [f"{name}/{step}" for name in (LABEL_COUNT, RARER_LABELS, CURVE) for step in self.steps]
@@ -169,17 +170,17 @@ class _Results:
                     keys.append(ranks.metric_key(prefix + self._gate.metric, model, True))
         return keys
 
-    def of(self, sums: _Sums) -> Dict[tfma.metrics.MetricKey, Any]:
+    def of(self, sums: _Sums) -> dict[tfma.metrics.MetricKey, Any]:
         """The metrics of a slice, as numbers or (with resamples) as TFMA's values with an interval."""
         occupied = np.flatnonzero(sums.examples)
         weights = np.ones((1, len(occupied)))
         if self.groups > 1 and len(occupied) > 1:
             weights = np.concatenate([weights, _group_weights()[occupied].T])
         freedom = min(bootstrap.RESAMPLES, len(occupied)) - 1
-        result: Dict[tfma.metrics.MetricKey, Any] = {}
-        by_model: Dict[str, Dict[str, np.ndarray]] = {}
+        result: dict[tfma.metrics.MetricKey, Any] = {}
+        by_model: dict[str, dict[str, np.ndarray]] = {}
         for index, model in enumerate(self.models):
-            values: Dict[str, np.ndarray] = {}
+            values: dict[str, np.ndarray] = {}
             for number, step in enumerate(self.steps):
                 counts = self._counts(sums, index * len(self.steps) + number, occupied)
                 measured = conversion.measure(counts, weights)
@@ -225,7 +226,7 @@ class _Results:
         return result
 
     def _add_gate(
-        self, result: Dict[tfma.metrics.MetricKey, Any], gate: gating.Gate, examples: float
+        self, result: dict[tfma.metrics.MetricKey, Any], gate: gating.Gate, examples: float
     ) -> None:
         """Adds what the gate sees."""
         for model in self._compared:
@@ -358,7 +359,7 @@ class _Combiner(beam.CombineFn):
     def compact(self, accumulator: _Sums) -> _Sums:
         return _add_up(self._fold(accumulator))
 
-    def extract_output(self, accumulator: _Sums) -> Dict[tfma.metrics.MetricKey, Any]:
+    def extract_output(self, accumulator: _Sums) -> dict[tfma.metrics.MetricKey, Any]:
         return self._results.of(self.compact(accumulator))
 
     def _fold(self, sums: _Sums) -> _Sums:
@@ -381,7 +382,7 @@ class _Combiner(beam.CombineFn):
         return sums
 
 
-def _add(sums: _Sums, parts: Sequence[Tuple[np.ndarray, np.ndarray]]) -> None:
+def _add(sums: _Sums, parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
     """Keeps keys and values, and adds them up when they outnumber the sums: few sorts, not one a batch."""
     sums.recent.extend(part for part in parts if len(part[0]))
     if sum(len(keys) for keys, _ in sums.recent) > len(sums.keys):
@@ -402,14 +403,14 @@ def _add_up(sums: _Sums) -> _Sums:
 def _computations(
     steps: Sequence[str],
     intervals: bool,
-    gate_metric: Optional[str],
+    gate_metric: str | None,
     min_slice_examples: int,
-    confidence: Optional[float],
+    confidence: float | None,
     min_positives: int,
     name: str,
-    eval_config: Optional[config_pb2.EvalConfig] = None,
+    eval_config: config_pb2.EvalConfig | None = None,
     model_names: Sequence[str] = ("",),
-) -> List[tfma.metrics.MetricComputation]:
+) -> list[tfma.metrics.MetricComputation]:
     del name
     baseline = None
     if eval_config is not None:
@@ -466,9 +467,9 @@ class ConversionMetrics(tfma.metrics.Metric):
         self,
         steps: Sequence[str],
         intervals: bool = False,
-        gate_metric: Optional[str] = None,
+        gate_metric: str | None = None,
         min_slice_examples: int = 1,
-        confidence: Optional[float] = None,
+        confidence: float | None = None,
         min_positives: int = 0,
         name: str = "conversion",
     ):

@@ -12,7 +12,7 @@ one model differ by noise alone. Both errors have the probability (1 - confidenc
 """
 
 import dataclasses
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import numpy as np
 
@@ -49,7 +49,7 @@ class Gate:
 
     metric: str
     min_examples: int
-    confidence: Optional[float] = None
+    confidence: float | None = None
     min_positives: int = 0
 
     def lift(self, found: Difference) -> float:

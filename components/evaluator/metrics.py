@@ -1,7 +1,8 @@
 """Ranking metrics for TFMA, from the ranks that the `evaluate` signature gives; see `ranks`."""
 
 import dataclasses
-from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 import numpy as np
@@ -18,18 +19,18 @@ class _Example(NamedTuple):
     """One example: a 64-bit hash of its user, and what `ranks.Asked` takes of each model's answer."""
 
     user: int
-    answers: Tuple[float, ...]
+    answers: tuple[float, ...]
 
 
 class _AnswersPreprocessor(tfma.metrics.Preprocessor):
     """Takes the ranks and the user out of an example's extracts."""
 
-    def __init__(self, asked: Dict[str, ranks.Asked], users: bool):
+    def __init__(self, asked: dict[str, ranks.Asked], users: bool):
         super().__init__(name=f"footfall_ranks({asked},{users})")
         self._asked, self._users = asked, users
 
-    def process(self, extracts: Dict[str, Any]) -> Iterator[_Example]:
-        answers: List[float] = []
+    def process(self, extracts: dict[str, Any]) -> Iterator[_Example]:
+        answers: list[float] = []
         for model_name, asked in self._asked.items():
             outputs = extracts[tfma.PREDICTIONS_KEY]
             if len(self._asked) > 1:
@@ -46,10 +47,10 @@ class _Sums:
     total: np.ndarray  # [M]
     weight: np.ndarray  # [R], examples in each resample
     weighted: np.ndarray  # [R, M]
-    pending: List[_Example]
+    pending: list[_Example]
 
 
-def _standard_errors(sums: _Sums, differences: np.ndarray) -> Tuple[np.ndarray, int]:
+def _standard_errors(sums: _Sums, differences: np.ndarray) -> tuple[np.ndarray, int]:
     """Standard errors `[M]` of the means, and their degrees of freedom (0: no interval can be given).
 
     Of differences (`[M]` bool) they are those with one user more on either side for whom all is a hit (as
@@ -100,7 +101,7 @@ class _RankingCombiner(beam.CombineFn):
     def compact(self, accumulator: _Sums) -> _Sums:
         return self._fold(accumulator)
 
-    def extract_output(self, accumulator: _Sums) -> Dict[tfma.metrics.MetricKey, Any]:
+    def extract_output(self, accumulator: _Sums) -> dict[tfma.metrics.MetricKey, Any]:
         sums = self._fold(accumulator)
         errors, freedom = np.full(self._columns.size, np.nan), 0
         if self._resamples:
@@ -126,15 +127,15 @@ class _RankingCombiner(beam.CombineFn):
 def _computations(
     cutoffs: Sequence[int],
     intervals: bool,
-    gate_metric: Optional[str],
+    gate_metric: str | None,
     min_slice_examples: int,
-    sampled_negatives: Optional[int],
+    sampled_negatives: int | None,
     floors: Sequence[str],
-    confidence: Optional[float],
+    confidence: float | None,
     name: str,
-    eval_config: Optional[config_pb2.EvalConfig] = None,
+    eval_config: config_pb2.EvalConfig | None = None,
     model_names: Sequence[str] = ("",),
-) -> List[tfma.metrics.MetricComputation]:
+) -> list[tfma.metrics.MetricComputation]:
     del name
     baseline = None
     if eval_config is not None:
@@ -193,11 +194,11 @@ class RankingMetrics(tfma.metrics.Metric):
         self,
         cutoffs: Sequence[int],
         intervals: bool = False,
-        gate_metric: Optional[str] = None,
+        gate_metric: str | None = None,
         min_slice_examples: int = 1,
-        sampled_negatives: Optional[int] = None,
+        sampled_negatives: int | None = None,
         floors: Sequence[str] = (spec.POPULARITY,),
-        confidence: Optional[float] = None,
+        confidence: float | None = None,
         name: str = "ranking",
     ):
         if not cutoffs or min(cutoffs) < 1:

@@ -10,7 +10,8 @@ number of candidates as well, the same metrics are given of a sampled ranking: s
 """
 
 import dataclasses
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow_model_analysis as tfma
@@ -32,8 +33,8 @@ _CATALOGUE_SIZE = "catalogue_size"
 def metric_values(
     ranks: np.ndarray,
     cutoffs: Sequence[int],
-    sampled_negatives: Optional[int] = None,
-    candidates: Optional[np.ndarray] = None,
+    sampled_negatives: int | None = None,
+    candidates: np.ndarray | None = None,
 ) -> np.ndarray:
     """The base metrics of each example.
 
@@ -81,7 +82,7 @@ class Asked:
       candidates: whether the number of candidates is wanted.
     """
 
-    floors: Tuple[str, ...]
+    floors: tuple[str, ...]
     candidates: bool
 
     @property
@@ -89,7 +90,7 @@ class Asked:
         """How many values these are."""
         return 2 + len(self.floors) + self.candidates
 
-    def of(self, outputs: Any) -> List[float]:
+    def of(self, outputs: Any) -> list[float]:
         """The values of one example; ranks are infinite for a target that cannot be recommended.
 
         Raises:
@@ -133,8 +134,8 @@ class _Block:
     and its metrics minus the baseline's. All but the first are of the models that are no baseline."""
 
     own: slice
-    floors: Tuple[slice, ...] = ()
-    lifts: Tuple[slice, ...] = ()
+    floors: tuple[slice, ...] = ()
+    lifts: tuple[slice, ...] = ()
     unreachable: slice = slice(0, 0)
     change: slice = slice(0, 0)
 
@@ -154,11 +155,11 @@ class Columns:
     def __init__(
         self,
         model_names: Sequence[str],
-        baseline: Optional[str],
+        baseline: str | None,
         cutoffs: Sequence[int],
         floors: Sequence[str],
-        gate: Optional[gating.Gate],
-        sampled_negatives: Optional[int],
+        gate: gating.Gate | None,
+        sampled_negatives: int | None,
         intervals: bool,
     ):
         self._baseline = baseline if baseline in model_names else None
@@ -195,7 +196,7 @@ class Columns:
             self._take(width if self._baseline is not None else 0),
         )
 
-    def all_keys(self) -> List[tfma.metrics.MetricKey]:
+    def all_keys(self) -> list[tfma.metrics.MetricKey]:
         """Keys of everything that `results` gives."""
         keys = [metric_key(name, model) for model in self._blocks for name in (*self._base, EXAMPLE_COUNT)]
         prefixes = [*(f"{floor}/" for floor in self._floors), *([LIFT_PREFIX] if self._floors else ())]
@@ -231,7 +232,7 @@ class Columns:
 
     def results(
         self, count: int, means: np.ndarray, errors: np.ndarray, freedom: int
-    ) -> Dict[tfma.metrics.MetricKey, Any]:
+    ) -> dict[tfma.metrics.MetricKey, Any]:
         """What is given of a slice: numbers or, where there is an interval, TFMA's values with one.
 
         Args:
@@ -239,7 +240,7 @@ class Columns:
           means, errors: `[size]`, of `values`, and their standard errors.
           freedom: degrees of freedom of these; 0 if there are none.
         """
-        result: Dict[tfma.metrics.MetricKey, Any] = {}
+        result: dict[tfma.metrics.MetricKey, Any] = {}
 
         def put(name: str, column: int, model: str, is_diff: bool = False, always: bool = False) -> Any:
             value = gating.Difference(float(means[column]), float(errors[column]), freedom)
@@ -272,7 +273,7 @@ class Columns:
         return result
 
     def _add_lift(
-        self, result: Dict[Any, Any], model: str, lift: gating.Difference, count: int, reached: float
+        self, result: dict[Any, Any], model: str, lift: gating.Difference, count: int, reached: float
     ) -> None:
         name, decides = LIFT_PREFIX + self._gate.metric, count >= self._gate.min_examples
         # Without a single hit there is nothing that could be above a floor.
@@ -280,7 +281,7 @@ class Columns:
         result[metric_key(gating.GATE_PREFIX + name, model)] = shown
         result[metric_key(gating.SLICE_PREFIX + name, model)] = self._gate.slice_lift(lift, decides)
 
-    def _add_drop(self, result: Dict[Any, Any], model: str, change: gating.Difference, count: int) -> None:
+    def _add_drop(self, result: dict[Any, Any], model: str, change: gating.Difference, count: int) -> None:
         name, decides = self._gate.metric, count >= self._gate.min_examples
         result[metric_key(gating.GATE_PREFIX + name, model, True)] = self._gate.drop(change)
         result[metric_key(gating.SLICE_PREFIX + name, model, True)] = self._gate.slice_drop(change, decides)

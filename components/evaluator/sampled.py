@@ -11,7 +11,7 @@ Rendle (On Sampled Metrics for Item Recommendation, KDD 2020, section 4) show th
 metrics may order models otherwise than the full ones do.
 """
 
-from typing import Callable
+from collections.abc import Callable
 
 import numpy as np
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING, Optional, Tuple
+from typing import TYPE_CHECKING
 
 from tensorflow_model_analysis.proto import config_pb2
 
@@ -32,7 +32,7 @@ class Asked:
 
     name: str
     threshold: config_pb2.MetricThreshold
-    confidence: Optional[float] = None
+    confidence: float | None = None
     min_examples: int = 1
     min_positives: int = 0
 
@@ -66,11 +66,11 @@ class Asked:
             return result.change[self.metric]
         return (result.lift if self.is_lift else result.candidate)[self.metric]
 
-    def bounds(self, result: "verdict.SliceResult") -> Optional[Tuple[float, float]]:
+    def bounds(self, result: "verdict.SliceResult") -> tuple[float, float] | None:
         """Of the interval that the gate went by; None where it went by the estimate."""
         return self.found(result).bounds(self.confidence) if self.confidence else None
 
-    def scarce(self, result: "verdict.SliceResult") -> Optional[str]:
+    def scarce(self, result: "verdict.SliceResult") -> str | None:
         """The step of which a slice has too few labels of one kind to decide, if any."""
         step = self.metric.partition("/")[2]
         for other, labels in result.labels.items():
@@ -179,7 +179,7 @@ def _percent(share: float) -> str:
     return f"{100 * share:g} %"
 
 
-def _interval(bounds: Optional[Tuple[float, float]]) -> str:
+def _interval(bounds: tuple[float, float] | None) -> str:
     return "" if bounds is None else f" [{bounds[0]:+.4f}, {bounds[1]:+.4f}]"
 
 
@@ -200,7 +200,7 @@ def _why_none(name: str, result: "verdict.SliceResult") -> str:
     return "the last blessed model has none"
 
 
-def unreachable(result: "verdict.SliceResult") -> Optional[str]:
+def unreachable(result: "verdict.SliceResult") -> str | None:
     """Which test targets cannot be recommended, and why; None where all can."""
     total = sum(result.unreachable.values())
     if not total:

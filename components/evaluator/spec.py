@@ -1,6 +1,7 @@
 """What is measured on the test examples, and what a model must reach to be blessed."""
 
-from typing import Dict, Iterable, Literal, Optional, Sequence, Tuple, Union
+from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import pydantic
 
@@ -8,7 +9,7 @@ from components.behavior_example_gen import spec as window_spec
 from schemas import errors, names, settings
 
 Slice = Literal["user_frequency", "item_frequency", "history_length", "user_status"]
-Window = Union[window_spec.NextWindow, window_spec.ExposureWindow]
+Window = window_spec.NextWindow | window_spec.ExposureWindow
 
 MRR = "mrr"
 # Of what is only for comparison with papers; the number of negatives follows.
@@ -56,9 +57,9 @@ class EvaluationSpec(settings.Settings):
     """
 
     exclude_seen: bool = True
-    cutoffs: Tuple[pydantic.PositiveInt, ...] = (5, 10, 20)
-    sampled_negatives: Optional[pydantic.PositiveInt] = None
-    slices: Tuple[Slice, ...] = names.SLICES
+    cutoffs: tuple[pydantic.PositiveInt, ...] = (5, 10, 20)
+    sampled_negatives: pydantic.PositiveInt | None = None
+    slices: tuple[Slice, ...] = names.SLICES
     confidence_intervals: bool = True
 
 
@@ -98,22 +99,22 @@ class GateSpec(settings.Settings):
       min_slice_examples: a slice with fewer examples decides nothing.
     """
 
-    min: Dict[str, float] = {}
-    max: Dict[str, float] = {}
-    min_lift_over_floor: Optional[float] = pydantic.Field(
+    min: dict[str, float] = {}
+    max: dict[str, float] = {}
+    min_lift_over_floor: float | None = pydantic.Field(
         default=_NO_LIFT, validation_alias=pydantic.AliasChoices(_LIFT, _FORMER_LIFT)
     )
-    min_lift_over_base_rate: Optional[float] = _NO_LIFT
-    max_drop: Optional[float] = pydantic.Field(default=0.005, ge=0)
-    metric: Optional[str] = None
-    confidence: Optional[float] = pydantic.Field(default=0.95, ge=0, lt=1)
+    min_lift_over_base_rate: float | None = _NO_LIFT
+    max_drop: float | None = pydantic.Field(default=0.005, ge=0)
+    metric: str | None = None
+    confidence: float | None = pydantic.Field(default=0.95, ge=0, lt=1)
     min_examples: int = pydantic.Field(default=100, ge=0)
     min_positives: int = pydantic.Field(default=50, ge=0)
-    slices: Tuple[Slice, ...] = ()
+    slices: tuple[Slice, ...] = ()
     min_slice_examples: int = pydantic.Field(default=50, ge=1)
 
 
-def floors(evaluation: EvaluationSpec) -> Tuple[str, ...]:
+def floors(evaluation: EvaluationSpec) -> tuple[str, ...]:
     """The floors of `next` windows: what could be recommended without a model.
 
     The most popular items of all training targets and, where seen items may be recommended, the items that
@@ -122,7 +123,7 @@ def floors(evaluation: EvaluationSpec) -> Tuple[str, ...]:
     return (POPULARITY,) if evaluation.exclude_seen else (POPULARITY, OWN_FREQUENT, OWN_RECENT)
 
 
-def ranking_metrics(cutoffs: Iterable[int], sampled_negatives: Optional[int] = None) -> Tuple[str, ...]:
+def ranking_metrics(cutoffs: Iterable[int], sampled_negatives: int | None = None) -> tuple[str, ...]:
     """Metrics of `next` windows: `hr@K` and `ndcg@K` for each cutoff, and `mrr`.
 
     With `sampled_negatives`, 99 say, the same follow as `sampled99_hr@K` and so on.
@@ -134,7 +135,7 @@ def ranking_metrics(cutoffs: Iterable[int], sampled_negatives: Optional[int] = N
     return (*full, *(f"{SAMPLED_PREFIX}{sampled_negatives}_{name}" for name in full))
 
 
-def conversion_metrics(steps: Sequence[str]) -> Tuple[str, ...]:
+def conversion_metrics(steps: Sequence[str]) -> tuple[str, ...]:
     """Metrics of exposures: means over steps (`auc`), then those of each step (`auc/buy`)."""
     chain = (CHAIN_VIOLATIONS,) if len(steps) > 1 else ()
     return (

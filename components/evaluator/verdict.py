@@ -4,7 +4,8 @@ import dataclasses
 import json
 import os
 import re
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -15,7 +16,7 @@ from tfx.components.evaluator import constants
 
 from components.evaluator import bootstrap, conversion_metrics, gating, metrics, ranks, sentences, spec
 
-Slice = Tuple[Tuple[str, str], ...]
+Slice = tuple[tuple[str, str], ...]
 OVERALL: Slice = ()
 
 _PASSED, _FAILED, _UNDECIDED = "passed", "failed", "undecided"
@@ -29,12 +30,12 @@ class Estimate:
     """
 
     value: float
-    low: Optional[float] = None
-    high: Optional[float] = None
-    error: Optional[float] = None
+    low: float | None = None
+    high: float | None = None
+    error: float | None = None
     freedom: int = 0
 
-    def bounds(self, confidence: float) -> Optional[Tuple[float, float]]:
+    def bounds(self, confidence: float) -> tuple[float, float] | None:
         """Of its interval of another confidence; None where it has none."""
         if self.error is None:
             return None
@@ -86,11 +87,11 @@ class SliceResult:
     candidate: Mapping[str, Estimate]
     floors: Mapping[str, Mapping[str, Estimate]]
     lift: Mapping[str, Estimate]
-    baseline: Optional[Mapping[str, Estimate]] = None
-    change: Optional[Mapping[str, Estimate]] = None
+    baseline: Mapping[str, Estimate] | None = None
+    change: Mapping[str, Estimate] | None = None
     improvement: Mapping[str, Estimate] = dataclasses.field(default_factory=dict)
     labels: Mapping[str, Labels] = dataclasses.field(default_factory=dict)
-    curves: Mapping[str, Tuple[Bin, ...]] = dataclasses.field(default_factory=dict)
+    curves: Mapping[str, tuple[Bin, ...]] = dataclasses.field(default_factory=dict)
     unreachable: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     @property
@@ -98,7 +99,7 @@ class SliceResult:
         """The metrics of all-time popularity; empty for exposures."""
         return self.floors.get(spec.POPULARITY, {})
 
-    def best_floor(self, metric: str) -> Optional[str]:
+    def best_floor(self, metric: str) -> str | None:
         """The floor with most of a metric; None for exposures."""
         return max(self.floors, key=lambda floor: self.floors[floor][metric].value, default=None)
 
@@ -131,26 +132,26 @@ class Verdict:
       notes: what a reader should know before believing the decision, in sentences.
     """
 
-    blessed: Optional[bool]
-    conditions: Tuple[Condition, ...]
-    slices: Tuple[SliceResult, ...]
+    blessed: bool | None
+    conditions: tuple[Condition, ...]
+    slices: tuple[SliceResult, ...]
     has_baseline: bool
-    steps: Tuple[str, ...] = ()
-    notes: Tuple[str, ...] = ()
+    steps: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
-    def reasons(self) -> Tuple[str, ...]:
+    def reasons(self) -> tuple[str, ...]:
         """Sentences that explain the decision: the failed conditions, or the passed ones if none failed."""
         wanted = _PASSED if self.blessed else _FAILED
         return tuple(condition.sentence for condition in self.conditions if condition.outcome == wanted)
 
     @property
-    def overall(self) -> Optional[SliceResult]:
+    def overall(self) -> SliceResult | None:
         """Results on the whole split; None where it had no examples."""
         return next((result for result in self.slices if result.slice == OVERALL), None)
 
 
-def read(evaluation_uri: str, blessing_uri: Optional[str] = None) -> Verdict:
+def read(evaluation_uri: str, blessing_uri: str | None = None) -> Verdict:
     """Reads the artifacts of the Evaluator.
 
     Args:
@@ -186,7 +187,7 @@ def read(evaluation_uri: str, blessing_uri: Optional[str] = None) -> Verdict:
     )
 
 
-def _blessed(blessing_uri: Optional[str]) -> Optional[bool]:
+def _blessed(blessing_uri: str | None) -> bool | None:
     if blessing_uri is None:
         return None
     for name, value in ((constants.BLESSED_FILE_NAME, True), (constants.NOT_BLESSED_FILE_NAME, False)):
@@ -195,11 +196,11 @@ def _blessed(blessing_uri: Optional[str]) -> Optional[bool]:
     return None
 
 
-def _slices(evaluation_uri: str) -> List[SliceResult]:
+def _slices(evaluation_uri: str) -> list[SliceResult]:
     results = []
     for message in tfma.load_metrics(evaluation_uri):
-        by_model: Dict[Tuple[bool, bool], Dict[str, Estimate]] = {}
-        curves: Dict[str, Tuple[Bin, ...]] = {}
+        by_model: dict[tuple[bool, bool], dict[str, Estimate]] = {}
+        curves: dict[str, tuple[Bin, ...]] = {}
         for item in message.metric_keys_and_values:
             of_baseline = item.key.model_name == tfma.BASELINE_KEY
             if item.value.HasField("array_value"):
@@ -236,7 +237,7 @@ def _slices(evaluation_uri: str) -> List[SliceResult]:
     return sorted(results, key=lambda r: [(feature, value_order(value)) for feature, value in r.slice])
 
 
-def _labels(candidate: Mapping[str, Estimate]) -> Dict[str, Labels]:
+def _labels(candidate: Mapping[str, Estimate]) -> dict[str, Labels]:
     found = {}
     for step, known in _with_prefix(candidate, f"{conversion_metrics.LABEL_COUNT}/").items():
         rate = candidate[f"{conversion_metrics.POSITIVE_RATE}/{step}"].value
@@ -244,7 +245,7 @@ def _labels(candidate: Mapping[str, Estimate]) -> Dict[str, Labels]:
     return found
 
 
-def _curve(array: Any) -> Tuple[Bin, ...]:
+def _curve(array: Any) -> tuple[Bin, ...]:
     rows = np.array(array.float64_values).reshape(tuple(array.shape))
     return tuple(
         Bin(predicted, Estimate(observed, *((low, high) if low < high else ())), round(examples))
@@ -252,7 +253,7 @@ def _curve(array: Any) -> Tuple[Bin, ...]:
     )
 
 
-def value_order(value: str) -> Tuple[float, str]:
+def value_order(value: str) -> tuple[float, str]:
     """Sorts `5-9` before `10-19`."""
     leading = re.match(r"\d+", value)
     return (float(leading.group()) if leading else 0.0, value)
@@ -270,7 +271,7 @@ _PREFIXES = (
 )
 
 
-def _with_prefix(estimates: Mapping[str, Estimate], prefix: str) -> Dict[str, Estimate]:
+def _with_prefix(estimates: Mapping[str, Estimate], prefix: str) -> dict[str, Estimate]:
     """Those with a prefix, without it; those with none of the prefixes for an empty one."""
     unwanted = () if prefix else (*_PREFIXES, ranks.EXAMPLE_COUNT)
     return {
@@ -309,7 +310,7 @@ def _slice(key) -> Slice:
     return tuple(pairs)
 
 
-def _failures(validation) -> Dict[Tuple[Slice, str, bool], float]:
+def _failures(validation) -> dict[tuple[Slice, str, bool], float]:
     """Failed metrics, by slice, name and whether it is the change that failed."""
     failures = {}
     for message in validation.metric_validations_per_slice:
@@ -322,8 +323,8 @@ def _failures(validation) -> Dict[Tuple[Slice, str, bool], float]:
 def _conditions(
     eval_config: config_pb2.EvalConfig,
     slices: Sequence[SliceResult],
-    failures: Mapping[Tuple[Slice, str, bool], float],
-) -> List[Condition]:
+    failures: Mapping[tuple[Slice, str, bool], float],
+) -> list[Condition]:
     conditions = []
     # Evaluations of before have no confidence: they were judged by estimates.
     settings = _settings(eval_config)
@@ -361,13 +362,13 @@ def _condition(asked: sentences.Asked, result: SliceResult, failed: bool) -> Con
     return Condition(result.slice, outcome, sentences.of_condition(asked, result, outcome))
 
 
-def _notes(whole: SliceResult) -> Tuple[str, ...]:
+def _notes(whole: SliceResult) -> tuple[str, ...]:
     unreachable = sentences.unreachable(whole)
     large = sum(whole.unreachable.values()) >= sentences.LARGE_SHARE
     return (unreachable,) if unreachable and large else ()
 
 
-def _settings(eval_config: config_pb2.EvalConfig) -> Dict[str, Any]:
+def _settings(eval_config: config_pb2.EvalConfig) -> dict[str, Any]:
     """What our metric was made with."""
     for metrics_spec in eval_config.metrics_specs:
         for metric in metrics_spec.metrics:

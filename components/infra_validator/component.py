@@ -1,7 +1,5 @@
 """ServerValidator: the candidate answers from a server before it is pushed."""
 
-from typing import Optional
-
 from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import component_spec, standard_artifacts
@@ -41,7 +39,7 @@ class ServerValidator(base_component.BaseComponent):
         model: types.BaseChannel,
         examples: types.BaseChannel,
         infra: spec.InfraSpec,
-        model_blessing: Optional[types.BaseChannel] = None,
+        model_blessing: types.BaseChannel | None = None,
     ):
         super().__init__(
             ServerValidatorSpec(

@@ -12,7 +12,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from typing import Any, Dict, Iterator, List, Mapping, Tuple
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import grpc
 import numpy as np
@@ -41,9 +42,9 @@ class Executor(base_executor.BaseExecutor):
 
     def Do(
         self,
-        input_dict: Dict[str, List[Any]],
-        output_dict: Dict[str, List[Any]],
-        exec_properties: Dict[str, Any],
+        input_dict: dict[str, list[Any]],
+        output_dict: dict[str, list[Any]],
+        exec_properties: dict[str, Any],
     ) -> None:
         """Validates; a bad model is not blessed, with the reasons in `latency.json`."""
         infra = spec.InfraSpec.from_json(exec_properties["infra"])
@@ -72,13 +73,13 @@ class Executor(base_executor.BaseExecutor):
             _PROGRESS.warning("not servable: %s", "; ".join(result["reasons"]))
 
 
-def read_examples(pattern: str, count: int) -> List[bytes]:
+def read_examples(pattern: str, count: int) -> list[bytes]:
     """The first `count` serialized examples of some gzip TFRecords."""
     files = sorted(tf.io.gfile.glob(pattern))
     return list(tf.data.TFRecordDataset(files, compression_type="GZIP").take(count).as_numpy_iterator())
 
 
-def validate(model_path: str, examples: List[bytes], infra: spec.InfraSpec) -> Dict[str, Any]:
+def validate(model_path: str, examples: list[bytes], infra: spec.InfraSpec) -> dict[str, Any]:
     """Serves a SavedModel, asks it, and tells whether it may be pushed and why not.
 
     Args:
@@ -87,7 +88,7 @@ def validate(model_path: str, examples: List[bytes], infra: spec.InfraSpec) -> D
       infra: the server and the bounds.
     """
     server = infra.server if infra.server != "auto" else _available_server()
-    result: Dict[str, Any] = {
+    result: dict[str, Any] = {
         "server": server,
         "requests": infra.requests,
         "timed": None,
@@ -138,7 +139,7 @@ def _free_port() -> int:
 
 @contextlib.contextmanager
 def _process(
-    command: List[str],
+    command: list[str],
     address: str,
     infra: spec.InfraSpec,
     log: Any,
@@ -201,7 +202,7 @@ def _docker(base: str, infra: spec.InfraSpec, log: Any) -> Any:
     return _process(command, f"127.0.0.1:{port}", infra, log, os.environ, signal.SIGTERM)
 
 
-def _ask(address: str, examples: List[bytes], infra: spec.InfraSpec, result: Dict[str, Any]) -> None:
+def _ask(address: str, examples: list[bytes], infra: spec.InfraSpec, result: dict[str, Any]) -> None:
     with client_lib.Client(address, _MODEL, timeout_s=30.0) as client:
         try:
             known = client.metadata()
@@ -211,7 +212,7 @@ def _ask(address: str, examples: List[bytes], infra: spec.InfraSpec, result: Dic
         of_exposures = exposures.is_of_exposures(known)
         requests = (exposures.make_requests if of_exposures else _requests)(known, examples)
         check = exposures.check if of_exposures else _check
-        answers: Dict[str, Dict[str, np.ndarray]] = {}
+        answers: dict[str, dict[str, np.ndarray]] = {}
         for name in sorted(known):
             if name not in requests:
                 continue
@@ -239,12 +240,12 @@ def _ask(address: str, examples: List[bytes], infra: spec.InfraSpec, result: Dic
             )
 
 
-def _requests(known: Mapping[str, Any], examples: List[bytes]) -> Dict[str, Dict[str, np.ndarray]]:
+def _requests(known: Mapping[str, Any], examples: list[bytes]) -> dict[str, dict[str, np.ndarray]]:
     """A real request for each signature of a model of next items."""
     takes = known["recommend"].inputs if "recommend" in known else {}
     parsed = [tf.train.Example.FromString(example).features.feature for example in examples]
     longest = max(len(p[names.ITEM_ID].bytes_list.value) for p in parsed)
-    histories: Dict[str, np.ndarray] = {}
+    histories: dict[str, np.ndarray] = {}
     for name in (names.ITEM_ID, names.BEHAVIOR, names.SCENE, names.TIMESTAMP):
         if name not in takes:
             continue
@@ -272,7 +273,7 @@ def _requests(known: Mapping[str, Any], examples: List[bytes]) -> Dict[str, Dict
     }
 
 
-def _check(name: str, request: Dict[str, np.ndarray], outputs: Dict[str, np.ndarray]) -> str:
+def _check(name: str, request: dict[str, np.ndarray], outputs: dict[str, np.ndarray]) -> str:
     """`ok`, or what is wrong with the answer of a model of next items."""
     rows = len(next(iter(request.values())))
     for key, value in outputs.items():
@@ -293,8 +294,8 @@ def _check(name: str, request: Dict[str, np.ndarray], outputs: Dict[str, np.ndar
 
 
 def _time(
-    client: client_lib.Client, name: str, request: Dict[str, np.ndarray], count: int
-) -> Tuple[float, float]:
+    client: client_lib.Client, name: str, request: dict[str, np.ndarray], count: int
+) -> tuple[float, float]:
     """Median and 99th percentile (ms) of a signature for one row."""
     single = {name: value[:1] for name, value in request.items()}
     taken = []

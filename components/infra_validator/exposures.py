@@ -1,12 +1,12 @@
 """How the signatures of a model of exposures are tried: requests made of examples, and what answers must be."""
 
-from typing import Any, Dict, List, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from serving import requests
-from serving import signatures
+from serving import requests, signatures
 
 # What one model may differ from itself, asked in another way: sums in another order, no more.
 _RELATIVE, _ABSOLUTE = 1e-3, 1e-6
@@ -17,7 +17,7 @@ def is_of_exposures(known: Mapping[str, Any]) -> bool:
     return "recommend" not in known and requests.PREDICT in known
 
 
-def make_requests(known: Mapping[str, Any], examples: List[bytes]) -> Dict[str, Dict[str, np.ndarray]]:
+def make_requests(known: Mapping[str, Any], examples: list[bytes]) -> dict[str, dict[str, np.ndarray]]:
     """A real request for each signature.
 
     Args:
@@ -47,15 +47,15 @@ def make_requests(known: Mapping[str, Any], examples: List[bytes]) -> Dict[str, 
     return made
 
 
-def _row(example: bytes, takes: Mapping[str, Any]) -> Dict[str, Any]:
+def _row(example: bytes, takes: Mapping[str, Any]) -> dict[str, Any]:
     """An example as a client would write the exposure."""
     features = tf.train.Example.FromString(example).features.feature
 
-    def values(name: str) -> List[Any]:
+    def values(name: str) -> list[Any]:
         kind = features[name].WhichOneof("kind") if name in features else None
         return list(getattr(features[name], kind).value) if kind else []
 
-    row: Dict[str, Any] = {}
+    row: dict[str, Any] = {}
     for name, info in takes.items():
         if name in requests.HISTORY:
             continue
@@ -67,7 +67,7 @@ def _row(example: bytes, takes: Mapping[str, Any]) -> Dict[str, Any]:
     return row
 
 
-def _stacked(asked: List[Dict[str, np.ndarray]]) -> Dict[str, np.ndarray]:
+def _stacked(asked: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """Requests of one user each as one; histories and lists are padded to the longest."""
     result = {}
     for name in asked[0]:
@@ -100,7 +100,7 @@ def check(name: str, request: Mapping[str, np.ndarray], outputs: Mapping[str, np
     return "ok"
 
 
-def compare(answers: Mapping[str, Mapping[str, np.ndarray]]) -> Dict[str, str]:
+def compare(answers: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, str]:
     """The signatures that say otherwise than `predict` of the same exposures, and how.
 
     Args:

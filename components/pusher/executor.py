@@ -7,7 +7,8 @@ import os
 import posixpath
 import time
 import uuid
-from typing import Any, Callable, Dict, Iterator, List
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from tfx.components.pusher import executor as pusher
 from tfx.dsl.io import fileio
@@ -34,9 +35,9 @@ class Executor(pusher.Executor):
 
     def Do(
         self,
-        input_dict: Dict[str, List[Any]],
-        output_dict: Dict[str, List[Any]],
-        exec_properties: Dict[str, Any],
+        input_dict: dict[str, list[Any]],
+        output_dict: dict[str, list[Any]],
+        exec_properties: dict[str, Any],
     ) -> None:
         """Pushes a blessed model to `<base_directory>/<version>`; see TFX's Pusher."""
         pushed = artifact_utils.get_single_instance(output_dict[standard_component_specs.PUSHED_MODEL_KEY])
@@ -54,7 +55,7 @@ class Executor(pusher.Executor):
         )
 
 
-def versions(base: str) -> List[int]:
+def versions(base: str) -> list[int]:
     """The pushed versions, oldest first."""
     if not fileio.exists(base):
         return []
@@ -113,7 +114,7 @@ def _remove_partial(base: str) -> None:
             fileio.rmtree(os.path.join(base, left))
 
 
-def _next(newest: List[int]) -> int:
+def _next(newest: list[int]) -> int:
     version = max(int(time.time()), *(v + 1 for v in newest), 1)
     if version > version_names.LARGEST:
         raise PushFailed(f"version {newest[0]} is the largest there can be; take it away, and push again")

@@ -1,13 +1,11 @@
 """Whether a pushed version is still what was pushed."""
 
-from typing import Optional
-
 from tfx.dsl.io import fileio
 
 from serving import manifest
 
 
-def check(pushed_to: str) -> Optional[str]:
+def check(pushed_to: str) -> str | None:
     """What is wrong with a pushed version.
 
     Args:

@@ -1,24 +1,22 @@
 """`preprocessing_fn` of TFX Transform for exposures; the same graph answers requests."""
 
-from typing import Any, Dict, Union
+from typing import Any
 
 import tensorflow as tf
 import tensorflow_transform as tft
 
 from components.behavior_example_gen import spec as window_spec
-from components.transform import fields
-from components.transform import preprocessing
-from components.transform import spec
+from components.transform import fields, preprocessing, spec
 from schemas import names
 
-_Tensor = Union[tf.Tensor, tf.SparseTensor]
+_Tensor = tf.Tensor | tf.SparseTensor
 # Of a bucket's share: how far its boundaries may lie from the exact quantiles.
 _QUANTILE_ERROR = 0.1
 # A number whose deviation is smaller than this share of its mean is a constant, but for rounding.
 _CONSTANT = 1e-6
 
 
-def preprocessing_fn(inputs: Dict[str, _Tensor], custom_config: Dict[str, Any]) -> Dict[str, _Tensor]:
+def preprocessing_fn(inputs: dict[str, _Tensor], custom_config: dict[str, Any]) -> dict[str, _Tensor]:
     """Maps raw exposures to the features of `fields.fields_of`.
 
     Vocabularies, quantiles, means and deviations are those of the training exposures. The history
@@ -37,7 +35,7 @@ def preprocessing_fn(inputs: Dict[str, _Tensor], custom_config: Dict[str, Any]) 
     features = spec.FeaturesSpec.from_json(custom_config["features"])
     columns = window_spec.Columns.from_json(custom_config["columns"])
     tables = fields.vocabulary_tables(window, features, columns)
-    outputs: Dict[str, _Tensor] = {}
+    outputs: dict[str, _Tensor] = {}
 
     users, items = _first(inputs[names.USER_ID], ""), _first(inputs[names.ITEM_ID], "")
     times = _first(inputs[names.TIMESTAMP], 0)
@@ -110,7 +108,7 @@ def _several(value: tf.SparseTensor, name: str, features: spec.FeaturesSpec) -> 
     return indices.to_tensor(names.PADDING_INDEX, shape=[None, most])
 
 
-def _number(values: tf.Tensor, name: str, options: spec.FeatureSpec) -> Dict[str, tf.Tensor]:
+def _number(values: tf.Tensor, name: str, options: spec.FeatureSpec) -> dict[str, tf.Tensor]:
     there = tf.math.is_finite(values)
     if options.encode == "buckets":
         boundaries = tft.quantiles(
@@ -131,13 +129,13 @@ def _number(values: tf.Tensor, name: str, options: spec.FeatureSpec) -> Dict[str
 
 
 def _history(
-    inputs: Dict[str, _Tensor],
+    inputs: dict[str, _Tensor],
     length: int,
     items: tf.Tensor,
     times: tf.Tensor,
     known_items: Any,
     has_behavior: bool,
-) -> Dict[str, tf.Tensor]:
+) -> dict[str, tf.Tensor]:
     """The last `length` events: items and behaviours left-padded, and what is told of them in buckets."""
     everything = tf.sparse.to_dense(inputs[names.HISTORY_ITEM_ID], default_value="")
     there = everything != ""

@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from typing import Iterable, List, Mapping, Set, Tuple
+from collections.abc import Iterable, Mapping
 
 import tensorflow_transform as tft
 
@@ -74,7 +74,7 @@ def fields_of(
     features: spec.FeaturesSpec,
     columns: window_spec.Columns,
     sizes: Mapping[str, int],
-) -> Tuple[Field, ...]:
+) -> tuple[Field, ...]:
     """The features of an exposure in an order that the settings alone decide.
 
     Args:
@@ -85,7 +85,7 @@ def fields_of(
     def rows(values: int) -> int:
         return values + names.FIRST_INDEX
 
-    fields: List[Field] = []
+    fields: list[Field] = []
 
     def index(name: str, size: int, table: str = "", kind: str = INDEX) -> None:
         fields.append(Field(name, name + names.INDEX_SUFFIX, kind, size, table or name))
@@ -123,7 +123,7 @@ def load_fields(
     window: window_spec.ExposureWindow,
     features: spec.FeaturesSpec,
     columns: window_spec.Columns,
-) -> Tuple[Field, ...]:
+) -> tuple[Field, ...]:
     """`fields_of` with the sizes of the vocabularies of a transform graph."""
     sizes = {
         table: transform_output.vocabulary_size_by_name(vocabulary_name(table))
@@ -134,9 +134,9 @@ def load_fields(
 
 def vocabulary_tables(
     window: window_spec.ExposureWindow, features: spec.FeaturesSpec, columns: window_spec.Columns
-) -> Set[str]:
+) -> set[str]:
     """The tables whose rows are a vocabulary."""
-    tables: Set[str] = set(features.ids)
+    tables: set[str] = set(features.ids)
     tables.update(n for n, a in columns.attributes().items() if a.type != window_spec.NUMERIC)
     if has_scene(features, columns):
         tables.add(names.SCENE)
@@ -162,7 +162,7 @@ def has_history(window: window_spec.ExposureWindow, features: spec.FeaturesSpec)
     return features.history and window.history > 0
 
 
-def raw_inputs(keys: Iterable[str]) -> Tuple[str, ...]:
+def raw_inputs(keys: Iterable[str]) -> tuple[str, ...]:
     """The raw features that transformed ones are computed from, sorted.
 
     Args:

@@ -1,6 +1,6 @@
 """`preprocessing_fn` of TFX Transform: raw `next` windows to indices; the same graph answers requests."""
 
-from typing import Any, Dict, Union
+from typing import Any
 
 import tensorflow as tf
 import tensorflow_transform as tft
@@ -19,10 +19,10 @@ ITEM_COUNTS_VOCABULARY = "item_counts"
 # Farmhash is part of TensorFlow's contract: a user has the same hash in every release.
 _USER_HASHES = 2**63 - 1
 
-_Tensor = Union[tf.Tensor, tf.SparseTensor]
+_Tensor = tf.Tensor | tf.SparseTensor
 
 
-def preprocessing_fn(inputs: Dict[str, _Tensor], custom_config: Dict[str, Any]) -> Dict[str, _Tensor]:
+def preprocessing_fn(inputs: dict[str, _Tensor], custom_config: dict[str, Any]) -> dict[str, _Tensor]:
     """Maps raw windows of kind `next` to the model's features.
 
     The item vocabulary is that of the training targets: each event of a training window but
@@ -39,7 +39,7 @@ def preprocessing_fn(inputs: Dict[str, _Tensor], custom_config: Dict[str, Any]) 
       last L events, left-padded.
     """
     length = spec.read_window(custom_config["window"]).length
-    outputs: Dict[str, _Tensor] = {}
+    outputs: dict[str, _Tensor] = {}
 
     items = tf.RaggedTensor.from_sparse(inputs[names.ITEM_ID])
     target = _scalar(inputs[names.TARGET_ITEM_ID])
@@ -82,7 +82,7 @@ def _scalar(value: _Tensor) -> tf.Tensor:
     return tf.reshape(value, [-1])
 
 
-def user_features(users: tf.Tensor, frequencies: tf.Tensor) -> Dict[str, tf.Tensor]:
+def user_features(users: tf.Tensor, frequencies: tf.Tensor) -> dict[str, tf.Tensor]:
     """USER_HASH and USER_HEAD of users `[B]` and their USER_FREQUENCY."""
     # The order of the windows in the files says nothing certain of whose they are: Beam may mix it.
     return {
@@ -130,7 +130,7 @@ def day_of_week(times: tf.Tensor) -> tf.Tensor:
     return tf.math.floormod(times // _MS_PER_DAY + _FIRST_WEEKDAY, 7)
 
 
-def _time_features(times: tf.RaggedTensor, length: int) -> Dict[str, tf.Tensor]:
+def _time_features(times: tf.RaggedTensor, length: int) -> dict[str, tf.Tensor]:
     """Hour, weekday and gap of each event; all are relative to UTC and to the event before."""
     recent = times[:, -length:]
     hours, days = hour_of_day(recent.flat_values) + 1, day_of_week(recent.flat_values) + 1

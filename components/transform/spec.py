@@ -1,6 +1,6 @@
 """How the attributes of exposures become features."""
 
-from typing import Dict, Literal, Optional, Tuple
+from typing import Literal
 
 import pydantic
 
@@ -21,7 +21,7 @@ class FeatureSpec(settings.Settings):
     """
 
     min_count: int = pydantic.Field(default=1, ge=1)
-    max_size: Optional[int] = pydantic.Field(default=None, ge=1)
+    max_size: int | None = pydantic.Field(default=None, ge=1)
     encode: Literal["buckets", "z_score", "log_z_score"] = "buckets"
     buckets: int = pydantic.Field(default=20, ge=2)
     max_values: int = pydantic.Field(default=16, ge=1)
@@ -40,11 +40,11 @@ class FeaturesSpec(settings.Settings):
       options: of single features by name, as `{item_id: {min_count: 5}, item_price: {encode: z_score}}`.
     """
 
-    ids: Tuple[Literal["user_id", "item_id"], ...] = ("user_id", "item_id")
+    ids: tuple[Literal["user_id", "item_id"], ...] = ("user_id", "item_id")
     time: bool = True
     scene: bool = True
     history: bool = True
-    options: Dict[str, FeatureSpec] = {}
+    options: dict[str, FeatureSpec] = {}
 
     def of(self, name: str) -> FeatureSpec:
         """The options of a feature, whether the experiment names it or not."""

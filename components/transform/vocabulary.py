@@ -1,7 +1,6 @@
 """The vocabularies that Transform made."""
 
 import dataclasses
-from typing import List
 
 import numpy as np
 import tensorflow_transform as tft
@@ -20,10 +19,10 @@ class Vocabulary:
       behaviors, scenes: the known values, by falling count; empty where the log has none.
     """
 
-    items: List[bytes]
+    items: list[bytes]
     counts: np.ndarray
-    behaviors: List[bytes]
-    scenes: List[bytes]
+    behaviors: list[bytes]
+    scenes: list[bytes]
 
     @property
     def size(self) -> int:
@@ -51,7 +50,7 @@ class Vocabulary:
         )
 
 
-def _read(transform_output: tft.TFTransformOutput, name: str) -> List[bytes]:
+def _read(transform_output: tft.TFTransformOutput, name: str) -> list[bytes]:
     if not transform_output.vocabulary_file_by_name(name):
         return []
     return list(transform_output.vocabulary_by_name(name))

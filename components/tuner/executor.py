@@ -2,7 +2,7 @@
 
 import json
 import os
-from typing import Any, Dict, List
+from typing import Any
 
 from tfx.components.tuner import executor as tuner
 from tfx.types import artifact_utils, standard_component_specs
@@ -17,9 +17,9 @@ class Executor(tuner.Executor):
 
     def Do(
         self,
-        input_dict: Dict[str, List[Any]],
-        output_dict: Dict[str, List[Any]],
-        exec_properties: Dict[str, Any],
+        input_dict: dict[str, list[Any]],
+        output_dict: dict[str, list[Any]],
+        exec_properties: dict[str, Any],
     ) -> None:
         """Searches, and writes the best hyperparameters and all trials; see TFX's Tuner."""
         found = tuner.search(input_dict, exec_properties, self._get_tmp_dir())

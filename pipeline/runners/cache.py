@@ -9,7 +9,8 @@ import contextlib
 import itertools
 import logging
 import os
-from typing import Any, Collection, Iterator, List, Mapping, Optional, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
 from unittest import mock
 
 from ml_metadata.proto import metadata_store_pb2
@@ -41,7 +42,7 @@ def checked(run_dir: str) -> Iterator[None]:
     )
     resolve = resolver_node_handler.ResolverNodeHandler.run
 
-    def get_cached_outputs(metadata_handle: Any, cache_context: Any) -> Optional[Mapping[str, Any]]:
+    def get_cached_outputs(metadata_handle: Any, cache_context: Any) -> Mapping[str, Any] | None:
         """TFX's own, which takes the newest execution whose artifacts nobody has abandoned."""
         records.abandon_cached(metadata_handle.store, cache_context)
         return cached(metadata_handle=metadata_handle, cache_context=cache_context)
@@ -81,11 +82,11 @@ def checked(run_dir: str) -> Iterator[None]:
         yield
 
 
-def _all(artifacts: Mapping[str, Sequence[Any]]) -> List[Any]:
+def _all(artifacts: Mapping[str, Sequence[Any]]) -> list[Any]:
     return [artifact for listed in artifacts.values() for artifact in _of(listed)]
 
 
-def _of(artifacts: Sequence[Any]) -> List[Any]:
+def _of(artifacts: Sequence[Any]) -> list[Any]:
     """TFX's artifacts as ML Metadata has them."""
     return [artifact.mlmd_artifact for artifact in artifacts]
 
@@ -119,7 +120,7 @@ class _Records:
             "%s was there already, though the metadata store does not know it: kept in %s", uri, kept
         )
 
-    def _problem(self, artifact: Any) -> Optional[str]:
+    def _problem(self, artifact: Any) -> str | None:
         if not os.path.realpath(artifact.uri).startswith(os.path.realpath(self._root) + os.sep):
             return f"{artifact.uri} is not in this run's folder"
         record = self._record(artifact)
@@ -130,7 +131,7 @@ class _Records:
         executions = filter(
             execution_lib.is_execution_successful, opened.get_executions_by_context(context.id)
         )
-        damaged: List[str] = []
+        damaged: list[str] = []
         then = "made again"
         for execution in execution_lib.sort_executions_newest_to_oldest(list(executions)):
             events = opened.get_events_by_execution_ids([execution.id])
@@ -177,7 +178,7 @@ def _abandon(opened: Any, numbers: Collection[int]) -> None:
         opened.put_artifacts([artifact])
 
 
-def _pushed_to(artifact: Any) -> Optional[str]:
+def _pushed_to(artifact: Any) -> str | None:
     """The version's folder, if the artifact says that a model was pushed."""
     return _property(artifact, "pushed_destination") if _property(artifact, "pushed") == 1 else None
 
@@ -188,7 +189,7 @@ def _property(artifact: Any, name: str) -> Any:
     return getattr(properties[name], properties[name].WhichOneof("value")) if name in properties else None
 
 
-def _no_longer_live(artifact: Any, record: str) -> Optional[str]:
+def _no_longer_live(artifact: Any, record: str) -> str | None:
     """Why a push is to be done again: what it wrote has changed, or servers answer from another version."""
     pushed = _pushed_to(artifact)
     if pushed is None:

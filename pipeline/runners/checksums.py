@@ -12,7 +12,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from typing import Dict, Iterator, Optional, Tuple
+from collections.abc import Iterator
 
 _ALWAYS_READ = 16 << 20
 _BLOCK = 1 << 20
@@ -31,7 +31,7 @@ class _File:
 
     size: int
     sha256: str
-    stat: Tuple[int, int, int]
+    stat: tuple[int, int, int]
 
 
 def write(artifact: str, record: str) -> None:
@@ -46,7 +46,7 @@ def write(artifact: str, record: str) -> None:
         _store(record, dict(zip(names, pool.map(lambda name: _read(_path(artifact, name)), names))))
 
 
-def problem(artifact: str, record: str) -> Optional[str]:
+def problem(artifact: str, record: str) -> str | None:
     """Why an artifact is not as it was recorded, with the file; None if it is.
 
     What was made before there were records is taken as it stands, and recorded.
@@ -73,7 +73,7 @@ def problem(artifact: str, record: str) -> Optional[str]:
         return f"{error.filename or artifact} cannot be read ({error.strerror})"
 
 
-def _compare(artifact: str, record: str, known: Dict[str, _File]) -> Optional[str]:
+def _compare(artifact: str, record: str, known: dict[str, _File]) -> str | None:
     there = set(_files(artifact))
     for name in sorted(known.keys() - there):
         return f"{_path(artifact, name)} is gone"
@@ -122,11 +122,11 @@ def _read(path: str) -> _File:
     return _File(stat.st_size, found.hexdigest(), _identity(stat))
 
 
-def _identity(stat: os.stat_result) -> Tuple[int, int, int]:
+def _identity(stat: os.stat_result) -> tuple[int, int, int]:
     return stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino
 
 
-def _store(record: str, files: Dict[str, _File]) -> None:
+def _store(record: str, files: dict[str, _File]) -> None:
     """Writes a record, whole or not at all."""
     os.makedirs(os.path.dirname(record), exist_ok=True)
     partial = f"{record}.partial"

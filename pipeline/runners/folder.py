@@ -7,7 +7,8 @@ import glob
 import os
 import shutil
 import tempfile
-from typing import Any, Callable, Dict, Iterator, List, Optional
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2
@@ -20,7 +21,7 @@ TEMPORARY = "tmp"
 _TMPDIR = "TMPDIR"
 
 
-def places(run_dir: str) -> Dict[str, str]:
+def places(run_dir: str) -> dict[str, str]:
     """The places of a run's folder, by name."""
     return {
         "pipeline_root": os.path.join(run_dir, "pipeline_root"),
@@ -162,7 +163,7 @@ _UNFINISHED = (metadata_store_pb2.Execution.NEW, metadata_store_pb2.Execution.RU
 
 def _follow(opened: Any, root: str) -> bool:
     """Has the store name artifacts where they are, after their run's folder was moved or copied; whether any was."""
-    moved: List[Any] = []
+    moved: list[Any] = []
     for artifact in opened.get_artifacts():
         place = _moved_to(artifact.uri, root)
         if place is not None:
@@ -173,7 +174,7 @@ def _follow(opened: Any, root: str) -> bool:
     return bool(moved)
 
 
-def _moved_to(uri: str, root: str) -> Optional[str]:
+def _moved_to(uri: str, root: str) -> str | None:
     """Where an artifact is below `root`, if the store names it elsewhere."""
     name = os.path.basename(root)
     before, found, below = uri.rpartition(f"/{name}/")

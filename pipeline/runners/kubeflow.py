@@ -2,7 +2,6 @@
 
 import os
 import posixpath
-from typing import List, Optional, Tuple
 
 import schemas  # noqa: F401  selects Keras 2
 from pipeline import config, datasets, window_schema
@@ -15,7 +14,7 @@ def schema_place(experiment: config.Experiment, root: str) -> str:
     return posixpath.join(root, experiment.name, "schema", window_schema.file_name(experiment))
 
 
-def out_of_reach(experiment: config.Experiment, root: str, example: Optional[str] = None) -> List[str]:
+def out_of_reach(experiment: config.Experiment, root: str, example: str | None = None) -> list[str]:
     """What a cluster cannot read or keep of a compiled pipeline, a line each; `example` is a root that is none."""
     log, pushed = datasets.resolve(experiment.log.path), experiment.push.destination
     found = []
@@ -32,7 +31,7 @@ def out_of_reach(experiment: config.Experiment, root: str, example: Optional[str
 
 def compile_pipeline(
     experiment: config.Experiment, output: str, root: str, image: str = IMAGE
-) -> Tuple[str, str]:
+) -> tuple[str, str]:
     """Writes the spec of an experiment, and the schema of its windows beside it; nothing is run or read.
 
     Args:

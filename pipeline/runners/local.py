@@ -10,7 +10,8 @@ import shlex
 import signal
 import sys
 import threading
-from typing import Any, Dict, Iterator, List, Optional, Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import yaml
 
@@ -81,8 +82,8 @@ def prepare(experiment: config.Experiment, say: Any) -> config.Experiment:
 
 
 def run(
-    experiment: config.Experiment, run_dir: str, source: str, command: Optional[Sequence[str]] = None
-) -> Dict[str, Any]:
+    experiment: config.Experiment, run_dir: str, source: str, command: Sequence[str] | None = None
+) -> dict[str, Any]:
     """Runs an experiment, or what is left of it: finished components are taken from the cache.
 
     Args:
@@ -158,11 +159,11 @@ def _run(
     run_dir: str,
     screen: Any,
     log_path: str,
-    command: List[str],
-) -> Dict[str, Any]:
+    command: list[str],
+) -> dict[str, Any]:
     screen.write(f"{experiment.name}: {run_dir}\n")
     screen.write("        loading TensorFlow, Beam and TFX\n")
-    state: Dict[str, Any] = {
+    state: dict[str, Any] = {
         "command": shlex.join(command),
         "name": experiment.name,
         "started": _now(),
@@ -198,7 +199,7 @@ def _run(
     raise RunFailed(f"{where}: {root_cause(failure)} (log: {log_path})") from failure
 
 
-def _launch(dag: Any, run_dir: str, shown: progress.Progress) -> Optional[Exception]:
+def _launch(dag: Any, run_dir: str, shown: progress.Progress) -> Exception | None:
     """Runs the components; what one of them raised, if one did."""
     # Here, since TensorFlow and TFX take their time, and say a lot.
     from absl import logging as absl_logging
@@ -236,7 +237,7 @@ def _launch(dag: Any, run_dir: str, shown: progress.Progress) -> Optional[Except
     return None
 
 
-def _write(path: str, state: Dict[str, Any], screen: Any) -> None:
+def _write(path: str, state: dict[str, Any], screen: Any) -> None:
     """Writes how a run went, whole or not at all; on a full disk, says so and leaves what was there."""
     partial = f"{path}.partial"
     try:
@@ -258,7 +259,7 @@ def _executed(launched: Any, info: Any) -> bool:
     return execution.last_known_state != metadata_store_pb2.Execution.CACHED
 
 
-def _chain(error: BaseException) -> List[BaseException]:
+def _chain(error: BaseException) -> list[BaseException]:
     chain = [error]
     while chain[-1].__cause__ or chain[-1].__context__:
         chain.append(chain[-1].__cause__ or chain[-1].__context__)
@@ -278,7 +279,7 @@ _DISK_TROUBLE = {
 }
 
 
-def disk_trouble(error: BaseException) -> Optional[str]:
+def disk_trouble(error: BaseException) -> str | None:
     """What is the matter with the disk, if that is behind an error."""
     for link in _chain(error):
         for words, meaning in _DISK_TROUBLE.items():
@@ -288,7 +289,7 @@ def disk_trouble(error: BaseException) -> Optional[str]:
     return None
 
 
-def input_error(error: BaseException) -> Optional[errors.InputError]:
+def input_error(error: BaseException) -> errors.InputError | None:
     """The error of the user's input that is behind another one, if any."""
     for link in _chain(error):
         if isinstance(link, errors.InputError):
@@ -311,7 +312,7 @@ def _now() -> str:
     return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
 
 
-def outcome(run_dir: str) -> List[str]:
+def outcome(run_dir: str) -> list[str]:
     """What came of the newest run in a folder, in a few lines for a person."""
     from components.evaluator import sentences
     from components.evaluator import spec as evaluator_spec

@@ -5,8 +5,9 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from typing import Any, Iterator, Optional
 import urllib.parse
+from collections.abc import Iterator
+from typing import Any
 
 from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2
@@ -34,7 +35,7 @@ _MOVED = (
 _LOCK_SECONDS = 5.0
 
 
-def recover(run_dir: str) -> Optional[str]:
+def recover(run_dir: str) -> str | None:
     """Sees to it that the store of a run's folder can be opened, or is not there.
 
     A lost store leaves a folder whose content nobody can tell: it is moved to `set-aside-N` within the folder.
@@ -68,7 +69,7 @@ def recover(run_dir: str) -> Optional[str]:
     )
 
 
-def _lost(path: str) -> Optional[str]:
+def _lost(path: str) -> str | None:
     """Why a store cannot be read, ever; None if it can.
 
     Raises:
@@ -155,7 +156,7 @@ def connection(path: str, readonly: bool = False) -> Any:
     return config
 
 
-def _fit_schema(path: str) -> Optional[str]:
+def _fit_schema(path: str) -> str | None:
     """Upgrades a store of an older schema; what was done, if anything."""
     found, known = _schema_version(path), _library_version()
     if found == known:

@@ -2,7 +2,7 @@
 
 import json
 import os
-from typing import Any, Dict, List
+from typing import Any
 
 import numpy as np
 import pytest
@@ -57,7 +57,7 @@ def _write_study(dropout: float) -> None:
         yaml.safe_dump(values, stream)
 
 
-def _runs(*means: float) -> List[Dict[str, Any]]:
+def _runs(*means: float) -> list[dict[str, Any]]:
     metrics = [{"windows": 9, "hr@10": [mean, 0.01], "ndcg@10": [mean / 2, 0.01]} for mean in means]
     return [
         {

@@ -1,7 +1,7 @@
 """What is suggested beside what was: windows without a pipeline around them, floors and what is kept."""
 
 import json
-from typing import Any, Dict, List
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ A, B, C, D = range(names.FIRST_INDEX, names.FIRST_INDEX + 4)
 OOV, PADDING = names.OOV_INDEX, names.PADDING_INDEX
 
 
-def _windows(history: List[List[int]], target: List[int], seen: List[List[int]]) -> next_windows.Windows:
+def _windows(history: list[list[int]], target: list[int], seen: list[list[int]]) -> next_windows.Windows:
     test = {
         names.ITEM_INDEX: np.array(history),
         names.TARGET_ITEM_INDEX: np.array(target),
@@ -74,7 +74,7 @@ def test_values_of_ranks() -> None:
     np.testing.assert_allclose(values[:, 1], [1, 0.5, 1 / np.log2(11), 0, 0])
 
 
-def _run(seed: int, hr: float) -> Dict[str, Any]:
+def _run(seed: int, hr: float) -> dict[str, Any]:
     return {
         "seed": seed,
         "on_test": [[hr, 0.01], [hr / 2, 0.005]],

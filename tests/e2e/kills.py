@@ -12,7 +12,8 @@ import signal
 import sys
 import threading
 import time
-from typing import Any, Callable, Optional
+from collections.abc import Callable
+from typing import Any
 
 WHOLE, KILLED = "whole", "killed"
 # The points of a run in their order: a component, and what it is at.
@@ -122,7 +123,7 @@ def _arm(point: str, run_dir: pathlib.Path) -> None:
     special.get(point, lambda: _as_it_writes(point, run_dir / "pipeline_root"))()
 
 
-def _run(folder: pathlib.Path, name: str, point: Optional[str]) -> int:
+def _run(folder: pathlib.Path, name: str, point: str | None) -> int:
     """A run in a fork; how it ended, as `os.waitstatus_to_exitcode` says."""
     from pipeline import config
     from pipeline.runners import local

@@ -116,7 +116,9 @@ def test_a_new_day_is_read_trained_on_and_pushed(deployment):
     assert events == [3600, 7200]
     assert deployment.versions()[:-1] == before
     # The day before is what drift was measured against.
-    (drift,) = (deployment.run_dir / "pipeline_root" / "AnomalyGate").rglob("Split-train-of-span-2-against-span-1")
+    (drift,) = (deployment.run_dir / "pipeline_root" / "AnomalyGate").rglob(
+        "Split-train-of-span-2-against-span-1"
+    )
     assert drift.parent == deployment.artifacts("AnomalyGate", "comparisons")[-1]
 
 

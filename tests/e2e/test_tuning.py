@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from tfx.orchestration.local import local_dag_runner
 import yaml
+from tfx.orchestration.local import local_dag_runner
 
 from pipeline import config, lineage, report
 from pipeline.runners import local

@@ -2,7 +2,8 @@
 
 import json
 import pathlib
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any
 
 from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2
@@ -55,7 +56,7 @@ LATENCY = {
 }
 
 
-def history(epochs: int = 14, best: int = 11) -> Dict[str, Any]:
+def history(epochs: int = 14, best: int = 11) -> dict[str, Any]:
     """A training history whose NDCG rises until `best`."""
     return {
         "epochs": [
@@ -89,8 +90,8 @@ class Recorder:
         config = metadata_store_pb2.ConnectionConfig()
         config.sqlite.filename_uri = str(run_dir / "metadata.sqlite")
         self._store = metadata_store.MetadataStore(config)
-        self._run: Optional[int] = None
-        self.components: List[Dict[str, Any]] = []
+        self._run: int | None = None
+        self.components: list[dict[str, Any]] = []
 
     def start(self, run_id: str) -> None:
         """Begins a pipeline run."""
@@ -119,8 +120,8 @@ class Recorder:
     def execution(
         self,
         name: str,
-        inputs: Sequence[Tuple[str, int]] = (),
-        outputs: Sequence[Tuple[str, int]] = (),
+        inputs: Sequence[tuple[str, int]] = (),
+        outputs: Sequence[tuple[str, int]] = (),
         state: int = _STATES.COMPLETE,
         seconds: float = 1.0,
         message: str = "",
@@ -178,7 +179,7 @@ class Recorder:
         return str(folder)
 
 
-def anomalies(folder: pathlib.Path, split: str, **features: Tuple[int, str]) -> None:
+def anomalies(folder: pathlib.Path, split: str, **features: tuple[int, str]) -> None:
     """Writes a split's SchemaDiff, one anomaly for each feature."""
     message = anomalies_pb2.Anomalies()
     for feature, (severity, text) in features.items():
@@ -196,8 +197,8 @@ def record(
     blessing_uri: str,
     pushed: bool,
     cached: Sequence[str] = (),
-    latency: Optional[Dict[str, Any]] = None,
-    trained: Optional[Dict[str, Any]] = None,
+    latency: dict[str, Any] | None = None,
+    trained: dict[str, Any] | None = None,
 ) -> None:
     """Records a whole pipeline run with made-up artifacts and a real evaluation."""
     recorder.start(run_id)

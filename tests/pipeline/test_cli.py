@@ -12,7 +12,6 @@ import pytest
 
 from pipeline import cli, config
 
-
 ROOT = pathlib.Path(cli.__file__).parents[1]
 
 
@@ -50,7 +49,10 @@ def test_errors_are_one_line_and_exit_2(tmp_path, capsys, monkeypatch):
     cases = (
         (("run", "nothing"), "nothing: no such file"),
         (("run", str(tmp_path / "bad.yaml")), "model.dim: takes a whole number; found"),
-        (("run", str(tmp_path / "column.yaml")), "column 'user_id' (log.columns.user_id) is missing; the file has"),
+        (
+            ("run", str(tmp_path / "column.yaml")),
+            "column 'user_id' (log.columns.user_id) is missing; the file has",
+        ),
         (("report", str(tmp_path)), "it has no run.json"),
         (("predict", str(tmp_path), "--items", "a"), "no version of a model there"),
         (("predict", str(tmp_path), "--exposure", "{"), "--exposure: not JSON"),

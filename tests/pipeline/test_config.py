@@ -3,11 +3,11 @@
 import pathlib
 import re
 
-from google.protobuf import text_format
 import pydantic
 import pytest
-from tensorflow_metadata.proto.v0 import schema_pb2
 import yaml
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import schema_pb2
 
 from components.behavior_example_gen import spec
 from pipeline import config, window_schema
@@ -41,13 +41,16 @@ def with_values(**parts):
         ),
         (
             with_values(model={"name": "sasrec", "dim": "64"}),
-            ["model.dim: takes a whole number; found \"64\""],
+            ['model.dim: takes a whole number; found "64"'],
         ),
         (
             with_values(model={"name": "sasrec", "dim": 10, "heads": 3}),
             ["model: dim must be a multiple of heads (3), found 10"],
         ),
-        (with_values(model={"name": "sasrek"}), ["model.name: must be one of", "popularity", "did you mean sasrec? found \"sasrek\""]),
+        (
+            with_values(model={"name": "sasrek"}),
+            ["model.name: must be one of", "popularity", 'did you mean sasrec? found "sasrek"'],
+        ),
         (
             with_values(window={"length": 0}),
             ["window.length: must be at least 1; found 0"],
@@ -66,7 +69,7 @@ def with_values(**parts):
         ),
         (
             with_values(window={"kind": "nxt"}),
-            ["window.kind: must be one of next, exposure; did you mean next? found \"nxt\""],
+            ['window.kind: must be one of next, exposure; did you mean next? found "nxt"'],
         ),
         (with_values(window=50), ["window: takes keys, first kind (next, exposure); found 50"]),
         (
@@ -77,7 +80,7 @@ def with_values(**parts):
             with_values(loop={"name": "tp", "inner_steps": 0}),
             ["loop.inner_steps: must be at least 1; found 0"],
         ),
-        (with_values(loop={"name": "pt"}), ["loop.name: must be one of fit, tp; found \"pt\""]),
+        (with_values(loop={"name": "pt"}), ['loop.name: must be one of fit, tp; found "pt"']),
         (
             with_values(
                 loop={"name": "tp", "user_batch": 4, "users_per_step": 2}, training={"batch_size": 64}

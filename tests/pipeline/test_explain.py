@@ -17,7 +17,24 @@ _NOT_OURS = re.compile(
     r"|field required|discriminator(?!_hidden)|instance of|https:|type=",
     re.IGNORECASE,
 )
-_WRONG = (None, True, 5, -1, 1.5, 1e400, float("nan"), "", "x", "x" * 300, [], [1], ["x", None], {}, {"x": 1}, {"1": {}})
+_WRONG = (
+    None,
+    True,
+    5,
+    -1,
+    1.5,
+    1e400,
+    float("nan"),
+    "",
+    "x",
+    "x" * 300,
+    [],
+    [1],
+    ["x", None],
+    {},
+    {"x": 1},
+    {"1": {}},
+)
 
 
 def explained(values):
@@ -60,26 +77,46 @@ def test_no_message_has_words_of_pydantic(name):
 @pytest.mark.parametrize(
     "change,expected",
     [
-        ({"model": {"name": "sasrek"}}, ["model.name: must be one of", "did you mean sasrec? found \"sasrek\""]),
-        ({"model": "sasrec"}, ["model: takes keys, first name (", "did you mean model: {name: sasrec}? ", "found \"sasrec\""]),
+        (
+            {"model": {"name": "sasrek"}},
+            ["model.name: must be one of", 'did you mean sasrec? found "sasrek"'],
+        ),
+        (
+            {"model": "sasrec"},
+            ["model: takes keys, first name (", "did you mean model: {name: sasrec}? ", 'found "sasrec"'],
+        ),
         ({"model": {"dim": 8}}, ["model.name: missing; allowed: ", "sasrec"]),
         ({"model": {"name": None}}, ["model.name: missing; allowed: "]),
-        ({"loss": {"name": "sofmax"}}, ["loss.name: must be one of softmax, ", "did you mean softmax? found \"sofmax\""]),
-        ({"split": {"by": "leave_one_out"}}, ["split.by: takes a list, as [leave_one_out]; found \"leave_one_out\""]),
+        (
+            {"loss": {"name": "sofmax"}},
+            ["loss.name: must be one of softmax, ", 'did you mean softmax? found "sofmax"'],
+        ),
+        (
+            {"split": {"by": "leave_one_out"}},
+            ['split.by: takes a list, as [leave_one_out]; found "leave_one_out"'],
+        ),
         (
             {"split": {"by": ["leave_one_ot"]}},
-            ["split.by.0: must be one of time, leave_one_out, held_out_users; did you mean leave_one_out? found"],
+            [
+                "split.by.0: must be one of time, leave_one_out, held_out_users; did you mean leave_one_out? found"
+            ],
         ),
         ({"log": {"path": 5}}, ["log.path: takes text, in quotes; found 5"]),
         ({"log": {"path": None}}, ["log.path: takes text; found null"]),
-        ({"log": "log.csv"}, ["log: takes keys: path, format", "found \"log.csv\""]),
+        ({"log": "log.csv"}, ["log: takes keys: path, format", 'found "log.csv"']),
         ({"log": {"path": ""}}, ["log.path: names a file, a folder or a pattern, found none"]),
         ({"log": {"path": "x", "spans": 2}}, ["log: spans goes with {SPAN} or a date in path"]),
-        ({"log": {"path": "{DATE}/x.csv"}}, ["log.path: unknown mark {DATE}: {SPAN} is the whole number of a span"]),
-        ({"log": {"path": "x", "format": "cvs"}}, ["log.format: must be one of csv, tsv, jsonl, parquet or null; did you mean csv?"]),
+        (
+            {"log": {"path": "{DATE}/x.csv"}},
+            ["log.path: unknown mark {DATE}: {SPAN} is the whole number of a span"],
+        ),
+        (
+            {"log": {"path": "x", "format": "cvs"}},
+            ["log.format: must be one of csv, tsv, jsonl, parquet or null; did you mean csv?"],
+        ),
         ({"training": {"epochs": 1.5}}, ["training.epochs: takes a whole number; found 1.5"]),
-        ({"training": {"batch_size": "many"}}, ["training.batch_size: takes a whole number", "found \"many\""]),
-        ({"name": "My run"}, ["name: takes lower-case letters, digits and -", "found \"My run\""]),
+        ({"training": {"batch_size": "many"}}, ["training.batch_size: takes a whole number", 'found "many"']),
+        ({"name": "My run"}, ["name: takes lower-case letters, digits and -", 'found "My run"']),
         ({"validation": {"max_skew": 0}}, ["validation.max_skew: must be above 0; found 0"]),
         ({"validation": []}, ["validation: takes keys: max_skew, max_drift; found []"]),
         # A key that is called as its kind is a key.
@@ -88,8 +125,14 @@ def test_no_message_has_words_of_pydantic(name):
             ["window.exposure: takes text, in quotes or null; found 5"],
         ),
         ({"window": {"kind": "next", "next": 5}}, ["window.next: unknown key; allowed: kind, length"]),
-        ({"log": {"path": "x", "columns": {"item": {"../../x": "c"}}}}, ["log.columns: item: a name has letters", "'../../x'"]),
-        ({"push": {"destination": "$HOME/models"}}, ["push.destination: variables are not expanded (~ is); found $HOME in"]),
+        (
+            {"log": {"path": "x", "columns": {"item": {"../../x": "c"}}}},
+            ["log.columns: item: a name has letters", "'../../x'"],
+        ),
+        (
+            {"push": {"destination": "$HOME/models"}},
+            ["push.destination: variables are not expanded (~ is); found $HOME in"],
+        ),
     ],
 )
 def test_a_message_says_where_what_and_what_is_allowed(change, expected):
@@ -123,7 +166,9 @@ def test_home_is_expanded_in_arguments(tmp_path, monkeypatch, capsys):
     assert cli.execute(["compare", "~/a,~/b", "~/c"]) == 2
     assert cli.execute(["report", "~nobody-of-this-name/x"]) == 2
     said = capsys.readouterr().err.splitlines()
-    assert said[0].startswith(f"footfall: {tmp_path}/nothing: ") and said[1].startswith(f"footfall: {tmp_path}/a: ")
+    assert said[0].startswith(f"footfall: {tmp_path}/nothing: ") and said[1].startswith(
+        f"footfall: {tmp_path}/a: "
+    )
     assert said[2].startswith("footfall: no user has the folder ~nobody-of-this-name")
 
 

@@ -56,7 +56,11 @@ def assert_safe(source):
 def test_the_report(tmp_path):
     recorder = recorded_run.Recorder(tmp_path / "demo")
     recorder.start("one")
-    profile = {**recorded_run.PROFILE, "behaviors": {_EVIL: 5, _LONG: 4, "__proto__": 3, "train": 2}, "scenes": {_EVIL: 1}}
+    profile = {
+        **recorded_run.PROFILE,
+        "behaviors": {_EVIL: 5, _LONG: 4, "__proto__": 3, "train": 2},
+        "scenes": {_EVIL: 1},
+    }
     file = f"logs/{_EVIL}/part.csv"
     rejected = {
         **recorded_run.REJECTED,
@@ -66,7 +70,10 @@ def test_the_report(tmp_path):
         "examples": [{"file": file, "row": 3, "reason": _EVIL, "value": _EVIL + _LONG}],
     }
     artifacts = [
-        ("rejected", recorder.artifact("footfall.RejectedRows", recorder.folder("rejected", summary=rejected))),
+        (
+            "rejected",
+            recorder.artifact("footfall.RejectedRows", recorder.folder("rejected", summary=rejected)),
+        ),
         ("profile", recorder.artifact("footfall.LogProfile", recorder.folder("profile", profile=profile))),
     ]
     recorder.execution("BehaviorExampleGen", outputs=artifacts)
@@ -146,7 +153,10 @@ def test_windows_keep_ids_and_files_have_names_of_their_own(tmp_path):
         for u in range(len(ids))
         for n in range(8)
     ]
-    rows += [{"user_id": _LONG, "item_id": "i", "timestamp": 1}, {"user_id": "a\nb", "item_id": "i", "timestamp": 1}]
+    rows += [
+        {"user_id": _LONG, "item_id": "i", "timestamp": 1},
+        {"user_id": "a\nb", "item_id": "i", "timestamp": 1},
+    ]
     path = tmp_path / "<img src=x>\u202e.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     log = spec.LogSpec(
@@ -161,7 +171,9 @@ def test_windows_keep_ids_and_files_have_names_of_their_own(tmp_path):
     assert names_of_files and all(re.fullmatch(r"[A-Za-z0-9_.-]+", name) for name in names_of_files)
 
 
-@pytest.mark.parametrize("name", ["<script>", "../../x", "=cmd()", "\u202ex", "a\x1bb", "[PAD]", "a b", "x" * 300, ""])
+@pytest.mark.parametrize(
+    "name", ["<script>", "../../x", "=cmd()", "\u202ex", "a\x1bb", "[PAD]", "a b", "x" * 300, ""]
+)
 def test_names_that_become_files_or_features_are_refused(tmp_path, name):
     good = {"name": "mine", "log": {"path": "log.csv"}, "model": {"name": "sasrec"}}
     exposure = {"kind": "exposure", "steps": [name]}

@@ -120,7 +120,10 @@ def test_a_pushed_run(tmp_path, evaluations):
     page = _read(recorder)
     top = page.sections["verdict"]
     assert "Pushed Version 1795240497 is live" in top
-    assert re.search(r"ndcg@10 is 0\.\d{4}, 0\.\d{4} above popularity's 0\.\d{4} \[\+0\.\d{4}, \+0\.\d{4}\] \(asked: above", top)
+    assert re.search(
+        r"ndcg@10 is 0\.\d{4}, 0\.\d{4} above popularity's 0\.\d{4} \[\+0\.\d{4}, \+0\.\d{4}\] \(asked: above",
+        top,
+    )
     assert "above the last blessed model's" in top
 
     number, intervals = r"\d\.\d{4}", r"\d\.\d{4}–\d\.\d{4}"

@@ -1,6 +1,6 @@
 """What is suggested for the numbers of a log."""
 
-from typing import Any, Dict
+from typing import Any
 
 import pytest
 import yaml
@@ -19,7 +19,7 @@ TINY = starting_points.Numbers(users=9, items=5, events=200, long_history=23)
 ALL = (BEAUTY, MOVIETWEETINGS, RETAILROCKET, MOVIELENS, NEWS, TINY)
 
 
-def _suggested(log: starting_points.Numbers) -> Dict[str, Dict[str, Any]]:
+def _suggested(log: starting_points.Numbers) -> dict[str, dict[str, Any]]:
     return starting_points.next_items(log).settings
 
 

@@ -39,4 +39,6 @@ def test_a_stream_passes_lines_and_nothing_that_acts():
 
 
 def test_long_texts_say_how_long_they_are():
-    assert text.clipped("x" * 10_000, 5) == "xxxxx… (10,000 characters)" and text.clipped("xxxxx", 5) == "xxxxx"
+    assert (
+        text.clipped("x" * 10_000, 5) == "xxxxx… (10,000 characters)" and text.clipped("xxxxx", 5) == "xxxxx"
+    )

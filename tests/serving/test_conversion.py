@@ -20,10 +20,8 @@ from components.transform import fields
 from pipeline import cli
 from schemas import names
 from serving import client as client_lib
-from serving import conversion
-from serving import requests
+from serving import conversion, requests, vocabularies
 from serving import server as server_lib
-from serving import vocabularies
 from tests import exposure_fixtures
 
 ROWS = exposure_fixtures.generate(40, seed=8)

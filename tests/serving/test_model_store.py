@@ -7,9 +7,7 @@ import types
 
 import pytest
 
-from serving import loaded_model
-from serving import manifest
-from serving import model_store
+from serving import loaded_model, manifest, model_store
 
 
 @pytest.fixture
@@ -177,7 +175,7 @@ def test_damage_of_every_kind_is_found_when_a_version_is_loaded(version, damage)
     # Without the list of a push TensorFlow finds it, or an answer does; but a shorter vocabulary is one, too.
     os.remove(version / manifest.FILE)
     if damage != "vocabularies cut":
-        with pytest.raises(Exception):
+        with pytest.raises(Exception):  # noqa: B017  which one is TensorFlow's choice
             loaded_model.load(7, str(version))
 
 

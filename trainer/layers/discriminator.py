@@ -1,6 +1,6 @@
 """The adversary of TP (Yin et al., KDD 2020): tells head users from tail users."""
 
-from typing import Sequence
+from collections.abc import Sequence
 
 import tensorflow as tf
 

@@ -1,6 +1,6 @@
 """Embedding tables with the reserved ids of `schemas.names`."""
 
-from typing import Any, Optional
+from typing import Any
 
 import tensorflow as tf
 
@@ -36,7 +36,7 @@ class ItemEmbedding(tf.keras.layers.Layer):
         """The rows of the real items, `[N, D]`."""
         return self.table[names.FIRST_INDEX :]
 
-    def scores(self, embedding: tf.Tensor, first: Any = 0, count: Optional[Any] = None) -> tf.Tensor:
+    def scores(self, embedding: tf.Tensor, first: Any = 0, count: Any | None = None) -> tf.Tensor:
         """Dot products `[B, D] -> [B, count]` with the items from catalogue row `first` on.
 
         Without `count` it is all of them, `[B, N]`; the reserved rows are cut off the (small) result.

@@ -1,6 +1,6 @@
 """Experts that see the same input, and gates that mix them."""
 
-from typing import Sequence
+from collections.abc import Sequence
 
 import tensorflow as tf
 

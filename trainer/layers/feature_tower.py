@@ -1,7 +1,5 @@
 """The feature tower of BPCM (Tang et al.): self-attention, aggregation, and the gate between them."""
 
-from typing import Optional
-
 import tensorflow as tf
 
 import schemas  # noqa: F401  selects Keras 2
@@ -98,7 +96,7 @@ class FeatureTower(tf.keras.layers.Layer):
         self._attention = FieldAttention(dim) if attention else None
         self._aggregation = Aggregation(fields, dim, hidden) if aggregation else None
         gated = attention and aggregation and gate
-        self._gate: Optional[ComplementaryGate] = ComplementaryGate(dim) if gated else None
+        self._gate: ComplementaryGate | None = ComplementaryGate(dim) if gated else None
 
     def call(self, tokens: tf.Tensor) -> tf.Tensor:
         """E_F, `[B, I, d]`, to q, `[B, I, d]`."""

@@ -1,6 +1,7 @@
 """Embeds the fields of an exposure, a token each."""
 
-from typing import Any, Dict, List, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -30,7 +31,7 @@ class FieldEmbedding(tf.keras.layers.Layer):
         # Numbers come as they are: one of many digits is no longer itself in bfloat16.
         super().__init__(autocast=False)
         self._fields, self._dim = tuple(fields), dim
-        groups: Dict[str, List[fields_lib.Field]] = {}
+        groups: dict[str, list[fields_lib.Field]] = {}
         for field in self._fields:
             if field.kind not in ("index", "indices", "value"):
                 raise ValueError(f"field {field.name}: kind is index, indices or value, found {field.kind!r}")
@@ -60,9 +61,9 @@ class FieldEmbedding(tf.keras.layers.Layer):
             name=name, shape=shape, dtype=tf.float32, initializer=initializer, experimental_autocast=False
         )
 
-    def call(self, features: Dict[str, tf.Tensor]) -> tf.Tensor:
+    def call(self, features: dict[str, tf.Tensor]) -> tf.Tensor:
         """Transformed features by key to `[B, F, D]`."""
-        tokens: Dict[str, tf.Tensor] = {}
+        tokens: dict[str, tf.Tensor] = {}
         for name, group in self._groups:
             indices = [_as_matrix(features[field.key]) for field in group]
             widths = [tf.shape(index)[1] if index.shape[1] is None else index.shape[1] for index in indices]

@@ -1,7 +1,5 @@
 """Gated recurrent units over left-padded sequences."""
 
-from typing import List
-
 import tensorflow as tf
 
 import schemas  # noqa: F401  selects Keras 2
@@ -64,7 +62,7 @@ class GRU(tf.keras.layers.Layer):
             return tf.cast(tf.stack(states, axis=1), self.compute_dtype)
         return tf.cast(self._loop(state, gates, weights), self.compute_dtype)
 
-    def _step(self, state: tf.Tensor, gates: List[tf.Tensor], weights: tf.Tensor) -> tf.Tensor:
+    def _step(self, state: tf.Tensor, gates: list[tf.Tensor], weights: tf.Tensor) -> tf.Tensor:
         """`[B, H]` to `[B, H]`."""
         recurrent = tf.matmul(tf.cast(state, weights.dtype), weights)
         # Split rather than sliced: the gradient of a slice fills a whole matrix with zeros.
@@ -72,7 +70,7 @@ class GRU(tf.keras.layers.Layer):
         candidate = tf.tanh(gates[2] + tf.sigmoid(gates[1] + reset) * new)
         return state + tf.sigmoid(gates[0] + update) * (candidate - state)
 
-    def _loop(self, state: tf.Tensor, gates: List[tf.Tensor], weights: tf.Tensor) -> tf.Tensor:
+    def _loop(self, state: tf.Tensor, gates: list[tf.Tensor], weights: tf.Tensor) -> tf.Tensor:
         length = tf.shape(gates[0])[0]
 
         def body(t: tf.Tensor, state: tf.Tensor, states: tf.TensorArray) -> tuple:

@@ -1,7 +1,7 @@
 """What stands above shared features: a tower for each step, and its head."""
 
 import math
-from typing import Sequence
+from collections.abc import Sequence
 
 import tensorflow as tf
 

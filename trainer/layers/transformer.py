@@ -3,8 +3,7 @@
 import tensorflow as tf
 
 import schemas  # noqa: F401  selects Keras 2
-from trainer.layers import attention
-from trainer.layers import dropout
+from trainer.layers import attention, dropout
 
 
 class TransformerBlock(tf.keras.layers.Layer):

@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from typing import Any, List, Optional, Tuple
+from typing import Any
 
 import tensorflow as tf
 
@@ -22,7 +22,7 @@ def manager(checkpoint: tf.train.Checkpoint, folder: str) -> tf.train.Checkpoint
         return tf.train.CheckpointManager(checkpoint, folder, max_to_keep=2)
 
 
-def newest(folder: str, best: str, objective: str) -> Tuple[Optional[str], List[str]]:
+def newest(folder: str, best: str, objective: str) -> tuple[str | None, list[str]]:
     """The newest checkpoint of which every value can be read, those of the best epoch until then included.
 
     Args:
@@ -33,7 +33,7 @@ def newest(folder: str, best: str, objective: str) -> Tuple[Optional[str], List[
     Returns:
       The checkpoint's prefix, None if there is none; and for each newer one why it cannot be used.
     """
-    damaged: List[str] = []
+    damaged: list[str] = []
     for prefix in _prefixes(folder):
         why, reader = _read(prefix)
         if why is None and any(objective in epoch for epoch in json.loads(reader.get_tensor(_STATE))):
@@ -44,7 +44,7 @@ def newest(folder: str, best: str, objective: str) -> Tuple[Optional[str], List[
     return None, damaged
 
 
-def _prefixes(folder: str) -> List[str]:
+def _prefixes(folder: str) -> list[str]:
     """Those in a folder, newest first."""
     if not tf.io.gfile.exists(folder):
         return []
@@ -53,7 +53,7 @@ def _prefixes(folder: str) -> List[str]:
     return [os.path.join(folder, f"ckpt-{number}") for number in numbers]
 
 
-def _read(prefix: str) -> Tuple[Optional[str], Any]:
+def _read(prefix: str) -> tuple[str | None, Any]:
     """Reads all values, whose checksums TensorFlow compares; why that fails, or the reader."""
     try:
         reader = tf.train.load_checkpoint(prefix)

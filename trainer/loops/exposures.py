@@ -1,6 +1,6 @@
 """The training loop of models of exposures."""
 
-from typing import Any, Dict
+from typing import Any
 
 import tensorflow as tf
 
@@ -24,6 +24,6 @@ class ExposureFit(fit.Loop):
             batches = self._strategy.experimental_distribute_dataset(batches)
         return batches
 
-    def _one_step(self, batch: Dict[str, tf.Tensor]) -> tf.Tensor:
+    def _one_step(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
         first = batch[self.model.loss_inputs_read[0]]
         return self._descend(batch, tf.cast(tf.size(first), tf.float32))

@@ -5,15 +5,15 @@ import logging
 import math
 import os
 import time
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
 import schemas  # noqa: F401  selects Keras 2
 from schemas import names
-from trainer import bucketing
+from trainer import bucketing, optimizers
 from trainer import input as input_lib
-from trainer import optimizers
 from trainer.loops import checkpoints
 from trainer.settings import training as training_settings
 
@@ -30,7 +30,7 @@ _EPOCHS_ASKED = 3
 class _Schedule(tf.keras.optimizers.schedules.LearningRateSchedule):
     """Linear growth over `warmup` steps; then constant, or half a cosine that ends at 0 in step `steps`."""
 
-    def __init__(self, rate: float, warmup: int, steps: Optional[int]):
+    def __init__(self, rate: float, warmup: int, steps: int | None):
         self._rate, self._warmup, self._steps = rate, warmup, steps
 
     def __call__(self, step: tf.Tensor) -> tf.Tensor:
@@ -41,7 +41,7 @@ class _Schedule(tf.keras.optimizers.schedules.LearningRateSchedule):
         done = tf.clip_by_value((step - self._warmup) / max(1, self._steps - self._warmup), 0.0, 1.0)
         return self._rate * grown * (1.0 + tf.cos(math.pi * done)) / 2.0
 
-    def get_config(self) -> Dict[str, Any]:
+    def get_config(self) -> dict[str, Any]:
         return {"rate": self._rate, "warmup": self._warmup, "steps": self._steps}
 
 
@@ -122,7 +122,7 @@ class Loop:
     """
 
     # What a step adds up, each a scalar; the first two are the loss and the number of targets.
-    sums: Tuple[str, ...] = ("loss", "targets")
+    sums: tuple[str, ...] = ("loss", "targets")
 
     def __init__(
         self,
@@ -132,7 +132,7 @@ class Loop:
         train: tf.data.Dataset,
         evaluate: Callable[[Any], Any],
         checkpoint_dir: str,
-        log_dir: Optional[str] = None,
+        log_dir: str | None = None,
     ):
         self._settings, self._strategy, self._train = settings, strategy, train
         with strategy.scope():
@@ -148,7 +148,7 @@ class Loop:
         self._state = tf.Variable("[]", dtype=tf.string)
         self._running = tf.Variable(tf.zeros([len(self.sums)]))
         self._seconds = tf.Variable(0.0, dtype=tf.float64)
-        self._history: List[Dict[str, float]] = []
+        self._history: list[dict[str, float]] = []
         self.evaluation = evaluate(self.model)
         self._checkpoint = tf.train.Checkpoint(
             model=self.model,
@@ -168,18 +168,18 @@ class Loop:
         self._steps = tf.function(self._run_steps)
         # AutoGraph rewrites the source of all that it gets to, which takes longer than tracing it.
         self._traced_step = tf.autograph.experimental.do_not_convert(self._one_step)
-        self._resumed: Optional[int] = None
+        self._resumed: int | None = None
 
     def _make_variables(self) -> None:
         """Makes the model's variables, by one call in the strategy's scope."""
         self.model(self._nothing(), training=False)
 
-    def _nothing(self) -> Dict[str, tf.Tensor]:
+    def _nothing(self) -> dict[str, tf.Tensor]:
         """A batch of one window that is all padding."""
         specs = self._train.element_spec.items()
         return {name: tf.zeros([1, *spec.shape[1:]], spec.dtype) for name, spec in specs}
 
-    def _new_optimizer(self, variables: List[tf.Variable]) -> tf.keras.optimizers.Optimizer:
+    def _new_optimizer(self, variables: list[tf.Variable]) -> tf.keras.optimizers.Optimizer:
         """An optimiser of these variables, after `_prepare` or as its last step."""
         optimizer = build_optimizer(self._settings, self._settings.epochs * self._epoch_steps())
         optimizer.build(variables)
@@ -192,7 +192,7 @@ class Loop:
         """How many steps an epoch has."""
         raise NotImplementedError
 
-    def _kept(self) -> Dict[str, Any]:
+    def _kept(self) -> dict[str, Any]:
         """What of that belongs in a checkpoint, by name."""
         return {}
 
@@ -210,7 +210,7 @@ class Loop:
         """
         raise NotImplementedError
 
-    def _one_step(self, batch: Dict[str, tf.Tensor]) -> tf.Tensor:
+    def _one_step(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
         """Trains on one replica's share of a batch, in its replica context.
 
         Returns:
@@ -218,13 +218,13 @@ class Loop:
         """
         raise NotImplementedError
 
-    def _measured(self, sums: Dict[str, float]) -> Dict[str, float]:
+    def _measured(self, sums: dict[str, float]) -> dict[str, float]:
         """What the history of an epoch says of the sums besides the mean loss."""
         del sums
         return {}
 
     def _descend(
-        self, batch: Dict[str, tf.Tensor], places: tf.Tensor, factor: Optional[tf.Tensor] = None
+        self, batch: dict[str, tf.Tensor], places: tf.Tensor, factor: tf.Tensor | None = None
     ) -> tf.Tensor:
         """An optimiser step along the mean loss over the targets of all replicas.
 
@@ -251,7 +251,7 @@ class Loop:
         )
         return tf.stack([total, count])
 
-    def _gradients(self, batch: Dict[str, tf.Tensor], places: tf.Tensor) -> Any:
+    def _gradients(self, batch: dict[str, tf.Tensor], places: tf.Tensor) -> Any:
         """The summed loss, the number of targets, and the (scaled) gradient of that sum over `places`."""
 
         def gradients() -> Any:
@@ -273,7 +273,7 @@ class Loop:
             sums += self._strategy.reduce(tf.distribute.ReduceOp.SUM, added, axis=None)
         return sums
 
-    def run(self) -> Dict[str, Any]:
+    def run(self) -> dict[str, Any]:
         """Trains (or goes on training) to the end.
 
         Returns:
@@ -295,7 +295,7 @@ class Loop:
             self._best.restore(self._best_prefix).expect_partial()
         return self._result(stopped)
 
-    def _result(self, stopped: str) -> Dict[str, Any]:
+    def _result(self, stopped: str) -> dict[str, Any]:
         return {
             "epochs": self._history,
             "best_epoch": self._best_epoch(),
@@ -337,7 +337,7 @@ class Loop:
         # The first of equal ones: more training did not help.
         return max(measured, key=lambda e: (e[metric], -e["epoch"]))["epoch"] if measured else 0
 
-    def _stop_reason(self) -> Optional[str]:
+    def _stop_reason(self) -> str | None:
         if int(self._epoch) >= self._settings.epochs:
             return "epochs"
         if self._out_of_time(self._spent()):
@@ -445,7 +445,7 @@ class Loop:
             left = min(left, max(self._settings.max_seconds - spent, rest))
         return f", at most {duration(left)} in all" if rest else f", at most {duration(left)} left"
 
-    def _report(self, record: Dict[str, float]) -> None:
+    def _report(self, record: dict[str, float]) -> None:
         metric = self.evaluation.objective
         measured = f" {metric} {record[metric]:.4f}" if metric in record else ""
         lasted = [e["seconds"] + e.get("evaluation_seconds", 0.0) for e in self._history[-_EPOCHS_ASKED:]]
@@ -510,11 +510,11 @@ class Fit(Loop):
             batches = self._strategy.distribute_datasets_from_function(lambda context, local=batches: local)
         return batches
 
-    def _one_step(self, batch: Dict[str, tf.Tensor]) -> tf.Tensor:
+    def _one_step(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
         factor = self._relative_targets(batch[names.ITEM_INDEX]) if len(self._widths) > 1 else None
         return self._descend(batch, tf.cast(tf.size(batch[names.ITEM_INDEX]), tf.float32), factor)
 
-    def _gradients(self, batch: Dict[str, tf.Tensor], places: tf.Tensor) -> Any:
+    def _gradients(self, batch: dict[str, tf.Tensor], places: tf.Tensor) -> Any:
         if len(self._widths) == 1 or not self.model.graph_per_width:
             return super()._gradients(batch, places)
         compute = super()._gradients
@@ -524,7 +524,7 @@ class Fit(Loop):
         width = tf.shape(batch[names.ITEM_INDEX])[1:]
         return tf.switch_case(tf.searchsorted(self._widths, width)[0], branches)
 
-    def _of_width(self, batch: Dict[str, tf.Tensor], width: int) -> Dict[str, tf.Tensor]:
+    def _of_width(self, batch: dict[str, tf.Tensor], width: int) -> dict[str, tf.Tensor]:
         """The same, with its width known to the graph."""
         shaped = {
             name: tf.ensure_shape(batch[name], [None, width, *batch[name].shape[2:]])

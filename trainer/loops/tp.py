@@ -1,24 +1,23 @@
 """TP: learning transferrable parameters (Yin et al., "Learning Transferrable Parameters for
 Long-tailed Sequential User Behavior Modeling", KDD 2020), around any next-item model."""
 
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 import schemas  # noqa: F401  selects Keras 2
 from schemas import names
-from trainer import bucketing
-from trainer import grouping
+from trainer import bucketing, grouping, ranking
 from trainer import input as input_lib
-from trainer import ranking
 from trainer.layers import discriminator
 from trainer.loops import fit
 from trainer.settings import loops as loop_settings
 from trainer.settings import training as training_settings
 
 _Gradient = Any  # tf.Tensor or tf.IndexedSlices
-_Undo = List[Tuple[tf.Variable, _Gradient]]
+_Undo = list[tuple[tf.Variable, _Gradient]]
 
 
 class TP(fit.Loop):
@@ -86,12 +85,12 @@ class TP(fit.Loop):
         train: tf.data.Dataset,
         evaluate: Callable[[Any], ranking.FullRanking],
         checkpoint_dir: str,
-        log_dir: Optional[str] = None,
+        log_dir: str | None = None,
         *,
         tp: loop_settings.TPSettings,
     ):
         self._tp = tp
-        self.discriminator: Optional[discriminator.Discriminator] = None
+        self.discriminator: discriminator.Discriminator | None = None
         super().__init__(build, settings, strategy, train, evaluate, checkpoint_dir, log_dir)
 
     def _prepare(self) -> None:
@@ -111,7 +110,7 @@ class TP(fit.Loop):
             self.discriminator(self.model(self._nothing(), training=False))
             self._adversary_optimizer = self._new_optimizer(self.discriminator.trainable_variables)
 
-    def _usual_widths(self, index: np.ndarray) -> List[int]:
+    def _usual_widths(self, index: np.ndarray) -> list[int]:
         """The widths that mini-batches are cut down to; all epochs' are of about the first one's.
 
         Args:
@@ -127,12 +126,12 @@ class TP(fit.Loop):
         widest = np.where(order == grouping.NOTHING, 0, needed[order]).max(axis=1)
         return bucketing.widths(widest, length, self._settings.length_buckets)
 
-    def _kept(self) -> Dict[str, Any]:
+    def _kept(self) -> dict[str, Any]:
         if self.discriminator is None:
             return {}
         return {"discriminator": self.discriminator, "adversary_optimizer": self._adversary_optimizer}
 
-    def _measured(self, sums: Dict[str, float]) -> Dict[str, float]:
+    def _measured(self, sums: dict[str, float]) -> dict[str, float]:
         if self.discriminator is None:
             return {}
         return {"discriminator_log_likelihood": sums["log_likelihood"] / max(1.0, sums["windows"])}
@@ -159,7 +158,7 @@ class TP(fit.Loop):
             batches = self._strategy.distribute_datasets_from_function(lambda context, local=batches: local)
         return batches
 
-    def _gather(self, rows: tf.Tensor) -> Dict[str, tf.Tensor]:
+    def _gather(self, rows: tf.Tensor) -> dict[str, tf.Tensor]:
         """The windows of a step `[k, C]` for each replica: `[replicas, k, C / replicas, ...]`.
 
         Places without a window are all padding. Where shapes need not be known, C is cut down to
@@ -178,7 +177,7 @@ class TP(fit.Loop):
             found[name] = tf.where(mask, gathered, tf.zeros([], values.dtype))
         return found
 
-    def _one_step(self, batch: Dict[str, tf.Tensor]) -> tf.Tensor:
+    def _one_step(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
         """k inner updates and the outer one, on `[k, b, ...]`; see the class."""
         compute = self._differentiate
         # Nothing can be summed over replicas within a function of its own; where nothing is, one
@@ -186,7 +185,7 @@ class TP(fit.Loop):
         if self._strategy.num_replicas_in_sync == 1 or self.discriminator is None:
             compute = tf.function(compute, jit_compile=self._settings.xla or None, autograph=False)
         variables = self._variables()
-        summed: List[_Gradient] = []
+        summed: list[_Gradient] = []
         undo: _Undo = []
         sums = tf.zeros([len(self.sums)])
         for step in range(self._tp.inner_steps):
@@ -211,12 +210,12 @@ class TP(fit.Loop):
             )
         return sums
 
-    def _variables(self) -> List[tf.Variable]:
+    def _variables(self) -> list[tf.Variable]:
         """theta, then theta_d."""
         adversary = [] if self.discriminator is None else self.discriminator.trainable_variables
         return [*self.model.trainable_variables, *adversary]
 
-    def _gradients(self, compute: Any, part: Dict[str, tf.Tensor]) -> Tuple[tf.Tensor, List[_Gradient]]:
+    def _gradients(self, compute: Any, part: dict[str, tf.Tensor]) -> tuple[tf.Tensor, list[_Gradient]]:
         """What `sums` names of this replica's rows, and what all replicas' rows make of V's descent.
 
         Returns:
@@ -261,7 +260,7 @@ class TP(fit.Loop):
         needed = tf.minimum(longest + (self.model.padding_needed or 0), length)
         return tf.searchsorted(self._widths, needed[tf.newaxis])[0]
 
-    def _cut(self, part: Dict[str, tf.Tensor], width: Union[int, tf.Tensor]) -> Dict[str, tf.Tensor]:
+    def _cut(self, part: dict[str, tf.Tensor], width: int | tf.Tensor) -> dict[str, tf.Tensor]:
         """The last `width` places of the windows."""
         if len(self._widths) == 1:
             return part
@@ -273,8 +272,8 @@ class TP(fit.Loop):
         return isinstance(self._optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
 
     def _differentiate(
-        self, part: Dict[str, tf.Tensor], windows: tf.Tensor, places: tf.Tensor
-    ) -> Tuple[tf.Tensor, List[_Gradient]]:
+        self, part: dict[str, tf.Tensor], windows: tf.Tensor, places: tf.Tensor
+    ) -> tuple[tf.Tensor, list[_Gradient]]:
         """What `sums` names, and the gradient of V times the divisor of L over `places`.
 
         Args:
@@ -300,12 +299,12 @@ class TP(fit.Loop):
         return sums, tape.gradient(value, self._variables())
 
 
-def _is_window(part: Dict[str, tf.Tensor]) -> tf.Tensor:
+def _is_window(part: dict[str, tf.Tensor]) -> tf.Tensor:
     """Which rows have a history, `[b]` bool: events stand at the right."""
     return part[names.ITEM_INDEX][:, -1] != names.PADDING_INDEX
 
 
-def _number_of_windows(part: Dict[str, tf.Tensor]) -> tf.Tensor:
+def _number_of_windows(part: dict[str, tf.Tensor]) -> tf.Tensor:
     return tf.reduce_sum(tf.cast(_is_window(part), tf.float32))
 
 

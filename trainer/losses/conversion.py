@@ -1,6 +1,6 @@
 """Losses of models of exposures: on the logits of all steps, `[B, T]`."""
 
-from typing import Dict, Sequence
+from collections.abc import Sequence
 
 import tensorflow as tf
 
@@ -58,7 +58,7 @@ def build(settings: loss_settings.StepBCESettings, steps: Sequence[str]) -> Step
     Raises:
       errors.InputError: if a weight is for a step that there is not, or all are 0.
     """
-    given: Dict[str, float] = dict(settings.weights)
+    given: dict[str, float] = dict(settings.weights)
     for name in given:
         if name not in steps:
             raise errors.InputError(

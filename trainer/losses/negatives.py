@@ -6,7 +6,7 @@ catalogue; corrections are relative to uniform draws, log(N q), so they are 0 fo
 """
 
 import dataclasses
-from typing import Any, Optional, Tuple
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -29,9 +29,9 @@ class Sample:
 
     positive: tf.Tensor
     negative: tf.Tensor
-    positive_q: Optional[tf.Tensor] = None
-    negative_q: Optional[tf.Tensor] = None
-    used: Optional[tf.Tensor] = None
+    positive_q: tf.Tensor | None = None
+    negative_q: tf.Tensor | None = None
+    used: tf.Tensor | None = None
 
 
 def _positive(model: Any, states: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
@@ -40,7 +40,7 @@ def _positive(model: Any, states: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
 
 def _of_drawn(
     model: Any, states: tf.Tensor, labels: tf.Tensor, drawn: tf.Tensor
-) -> Tuple[tf.Tensor, tf.Tensor]:
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Logits `[T]` of the targets and `[T, n]` of the drawn rows `[T, n]`."""
     states = tf.cast(states, tf.float32)
     vectors = tf.cast(model.item_vectors(drawn), tf.float32)
@@ -61,7 +61,7 @@ class Uniform:
         states: tf.Tensor,
         labels: tf.Tensor,
         negatives: int,
-        counted: Optional[tf.Tensor] = None,
+        counted: tf.Tensor | None = None,
     ) -> Sample:
         """Draws for states `[T, D]` with labels `[T]`, catalogue rows.
 
@@ -103,7 +103,7 @@ class Popularity:
         states: tf.Tensor,
         labels: tf.Tensor,
         negatives: int,
-        counted: Optional[tf.Tensor] = None,
+        counted: tf.Tensor | None = None,
     ) -> Sample:
         """As `Uniform.draw`."""
         size = model.catalogue.size
@@ -162,7 +162,7 @@ class _SharedDraw:
     """
 
     def _sample(
-        self, model: Any, states: tf.Tensor, labels: tf.Tensor, drawn: tf.Tensor, q: Optional[np.ndarray]
+        self, model: Any, states: tf.Tensor, labels: tf.Tensor, drawn: tf.Tensor, q: np.ndarray | None
     ) -> Sample:
         """What was drawn, rows `[n]`, with probabilities `[N]`; None: all have the same."""
         states = tf.cast(states, tf.float32)
@@ -187,7 +187,7 @@ class Shared(_SharedDraw):
       exponent: see `probabilities`; None draws uniformly.
     """
 
-    def __init__(self, exponent: Optional[float] = None):
+    def __init__(self, exponent: float | None = None):
         self._exponent = exponent
 
     def draw(
@@ -196,7 +196,7 @@ class Shared(_SharedDraw):
         states: tf.Tensor,
         labels: tf.Tensor,
         negatives: int,
-        counted: Optional[tf.Tensor] = None,
+        counted: tf.Tensor | None = None,
     ) -> Sample:
         """As `Uniform.draw`."""
         size = model.catalogue.size
@@ -227,7 +227,7 @@ class InBatch(_SharedDraw):
         states: tf.Tensor,
         labels: tf.Tensor,
         negatives: int,
-        counted: Optional[tf.Tensor] = None,
+        counted: tf.Tensor | None = None,
     ) -> Sample:
         """As `Uniform.draw`; targets that are not real are not drawn."""
         _check(model.catalogue.size)

@@ -6,7 +6,7 @@ returns a value for each target, `[T]` float32; that of one that is not real has
 """
 
 import math
-from typing import Any, Optional
+from typing import Any
 
 import tensorflow as tf
 
@@ -56,7 +56,7 @@ class Softmax:
     """Cross-entropy over the whole catalogue."""
 
     def __call__(
-        self, model: Any, states: tf.Tensor, labels: tf.Tensor, counted: Optional[tf.Tensor] = None
+        self, model: Any, states: tf.Tensor, labels: tf.Tensor, counted: tf.Tensor | None = None
     ) -> tf.Tensor:
         return softmax_losses(states, tf.cast(model.item_table(), states.dtype), labels)
 
@@ -81,7 +81,7 @@ class _Sampled:
       logq_correction: make up for items being drawn more often than others.
     """
 
-    def __init__(self, negatives: int, sampler: Optional[Any] = None, logq_correction: bool = True):
+    def __init__(self, negatives: int, sampler: Any | None = None, logq_correction: bool = True):
         self._negatives = negatives
         self._sampler = sampler or sampling.Uniform()
         self._corrects = logq_correction
@@ -96,7 +96,7 @@ class SampledSoftmax(_Sampled):
     """
 
     def __call__(
-        self, model: Any, states: tf.Tensor, labels: tf.Tensor, counted: Optional[tf.Tensor] = None
+        self, model: Any, states: tf.Tensor, labels: tf.Tensor, counted: tf.Tensor | None = None
     ) -> tf.Tensor:
         sample = self._sampler.draw(model, states, labels, self._negatives, counted)
         size, negative = model.catalogue.size, sample.negative
@@ -125,7 +125,7 @@ class BCE(_Sampled):
     """
 
     def __call__(
-        self, model: Any, states: tf.Tensor, labels: tf.Tensor, counted: Optional[tf.Tensor] = None
+        self, model: Any, states: tf.Tensor, labels: tf.Tensor, counted: tf.Tensor | None = None
     ) -> tf.Tensor:
         sample = self._sampler.draw(model, states, labels, self._negatives, counted)
         positive, negative = sample.positive, sample.negative
@@ -152,7 +152,7 @@ class GBCE(_Sampled):
       calibration: t.
     """
 
-    def __init__(self, negatives: int, calibration: float, sampler: Optional[Any] = None):
+    def __init__(self, negatives: int, calibration: float, sampler: Any | None = None):
         super().__init__(negatives, sampler)
         self._calibration = calibration
 
@@ -162,7 +162,7 @@ class GBCE(_Sampled):
         return alpha * (self._calibration * (1 - 1 / alpha) + 1 / alpha)
 
     def __call__(
-        self, model: Any, states: tf.Tensor, labels: tf.Tensor, counted: Optional[tf.Tensor] = None
+        self, model: Any, states: tf.Tensor, labels: tf.Tensor, counted: tf.Tensor | None = None
     ) -> tf.Tensor:
         sample = self._sampler.draw(model, states, labels, self._negatives, counted)
         # -log(sigmoid(s) ** beta) = beta softplus(-s): no power is ever computed.

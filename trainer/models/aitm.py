@@ -2,9 +2,7 @@
 
 import tensorflow as tf
 
-from trainer.layers import fields
-from trainer.layers import towers
-from trainer.layers import transfer
+from trainer.layers import fields, towers, transfer
 from trainer.losses import conversion as losses
 from trainer.models import conversion
 from trainer.settings import aitm as aitm_settings

@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from typing import Any, Dict, Optional, Tuple
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -12,7 +12,7 @@ import schemas  # noqa: F401  selects Keras 2
 from schemas import names
 from trainer.layers import embedding
 
-Features = Dict[str, tf.Tensor]
+Features = dict[str, tf.Tensor]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Catalogue:
     window_length: int
     behaviors: int = 0
     scenes: int = 0
-    behavior_names: Tuple[str, ...] = ()
+    behavior_names: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
@@ -62,12 +62,12 @@ class SequenceModel(tfrs.Model):
     """
 
     # The features that `encode` reads.
-    inputs_read: Tuple[str, ...] = (names.ITEM_INDEX,)
+    inputs_read: tuple[str, ...] = (names.ITEM_INDEX,)
     # What the loss reads besides those and the target item.
-    loss_inputs_read: Tuple[str, ...] = ()
+    loss_inputs_read: tuple[str, ...] = ()
     # How many places of padding have to stay before a history so that states and losses are those
     # of the whole window (as far as it has them); None: nothing may be cut off.
-    padding_needed: Optional[int] = 0
+    padding_needed: int | None = 0
     # Whether training is faster where the graph knows the width of a batch. It is then built for
     # each width, which takes its time; others are built once for all.
     graph_per_width: bool = False
@@ -77,7 +77,7 @@ class SequenceModel(tfrs.Model):
         self.settings = settings
         self.catalogue = catalogue
         self.generator = random_generator(seed)
-        self.training_loss: Optional[Any] = None
+        self.training_loss: Any | None = None
         # With XLA shapes must be known, so padded positions are weighted, not left out.
         self.static_shapes = False
 
@@ -97,7 +97,7 @@ class SequenceModel(tfrs.Model):
         """The vectors of catalogue rows `[...]`: `[..., D]`."""
         return tf.gather(self.item_table(), rows)
 
-    def scores(self, embedding: tf.Tensor, first: Any = 0, count: Optional[Any] = None) -> tf.Tensor:
+    def scores(self, embedding: tf.Tensor, first: Any = 0, count: Any | None = None) -> tf.Tensor:
         """`[B, D]` to the scores of `count` items from catalogue row `first` on: `[B, count]`.
 
         Without `count` it is all of them, `[B, N]`.
@@ -111,7 +111,7 @@ class SequenceModel(tfrs.Model):
         """As `encode`."""
         return self.encode(features, training=training)
 
-    def targets(self, features: Features) -> Tuple[tf.Tensor, tf.Tensor]:
+    def targets(self, features: Features) -> tuple[tf.Tensor, tf.Tensor]:
         """The item that follows each position.
 
         Returns:
@@ -127,7 +127,7 @@ class SequenceModel(tfrs.Model):
         """How many targets windows of so many events have on average, `[B]` float32 to `[B]`."""
         return lengths
 
-    def target_weights(self, features: Features) -> Optional[tf.Tensor]:
+    def target_weights(self, features: Features) -> tf.Tensor | None:
         """What the loss of each target is multiplied by, `[B, L]` float32; None: all weigh 1."""
         return None
 
@@ -140,7 +140,7 @@ class SequenceModel(tfrs.Model):
 
     def loss_and_embedding(
         self, features: Features, training: bool = True
-    ) -> Tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """As `summed_loss`, and as `encode`, `[B, D]`: in one pass where neither is a subclass's own."""
         own = type(self).summed_loss is not SequenceModel.summed_loss
         if own or type(self).encode is not SequenceModel.encode:
@@ -153,14 +153,14 @@ class SequenceModel(tfrs.Model):
         del features, counted
         return 0.0
 
-    def _loss_of(self, states: tf.Tensor, features: Features) -> Tuple[tf.Tensor, tf.Tensor]:
+    def _loss_of(self, states: tf.Tensor, features: Features) -> tuple[tf.Tensor, tf.Tensor]:
         labels, counted = self.targets(features)
         total, count = self.sum_losses(states, labels, counted, self.target_weights(features))
         return total + self.penalty(features, counted), count
 
     def sum_losses(
-        self, states: tf.Tensor, labels: tf.Tensor, counted: tf.Tensor, weights: Optional[tf.Tensor] = None
-    ) -> Tuple[tf.Tensor, tf.Tensor]:
+        self, states: tf.Tensor, labels: tf.Tensor, counted: tf.Tensor, weights: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """The sum of `training_loss` times the weights, and the number of targets, both float32 scalars.
 
         The number does not depend on the weights: the loss is a sum of weighted terms, as
@@ -213,6 +213,6 @@ class EmbeddingModel(SequenceModel):
         """Those of catalogue rows `[...]`: `[..., D]`; other rows are not touched."""
         return self._outputs.vectors(rows)
 
-    def scores(self, embedding: tf.Tensor, first: Any = 0, count: Optional[Any] = None) -> tf.Tensor:
+    def scores(self, embedding: tf.Tensor, first: Any = 0, count: Any | None = None) -> tf.Tensor:
         """See `SequenceModel.scores`."""
         return self._outputs.scores(embedding, first, count)

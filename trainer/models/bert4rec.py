@@ -1,14 +1,9 @@
 """BERT4Rec: sequential recommendation with bidirectional encoders (Sun et al., CIKM 2019)."""
 
-from typing import Tuple
-
 import tensorflow as tf
 
 from schemas import names
-from trainer.layers import attention
-from trainer.layers import dropout
-from trainer.layers import embedding
-from trainer.layers import transformer
+from trainer.layers import attention, dropout, embedding, transformer
 from trainer.models import base
 from trainer.settings import bert4rec as bert4rec_settings
 
@@ -112,7 +107,7 @@ class BERT4Rec(base.EmbeddingModel):
         only_last |= ~tf.reduce_any(drawn, axis=1, keepdims=True)
         return tf.where(only_last, last, drawn)
 
-    def summed_loss(self, features: base.Features, training: bool = True) -> Tuple[tf.Tensor, tf.Tensor]:
+    def summed_loss(self, features: base.Features, training: bool = True) -> tuple[tf.Tensor, tf.Tensor]:
         """The sum of the loss over the masked items of a batch, eq. (8), and their number.
 
         The sequence is the history moved left by one with the target at its end, so that a

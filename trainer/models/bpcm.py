@@ -2,10 +2,7 @@
 
 import tensorflow as tf
 
-from trainer.layers import dropout
-from trainer.layers import feature_tower
-from trainer.layers import fields
-from trainer.layers import towers
+from trainer.layers import dropout, feature_tower, fields, towers
 from trainer.losses import conversion as losses
 from trainer.models import conversion
 from trainer.settings import bpcm as bpcm_settings

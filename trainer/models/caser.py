@@ -1,7 +1,7 @@
 """Caser: personalized top-N sequential recommendation via convolutional sequence embedding (Tang and
 Wang, WSDM 2018)."""
 
-from typing import Any, List
+from typing import Any
 
 import tensorflow as tf
 
@@ -34,8 +34,8 @@ class Caser(base.EmbeddingModel):
 
     def __init__(self, settings: caser_settings.CaserSettings, catalogue: base.Catalogue, seed: int = 0):
         super().__init__(settings, catalogue, seed, tied=settings.tied)
-        self._filters: List[tf.Variable] = []
-        self._biases: List[tf.Variable] = []
+        self._filters: list[tf.Variable] = []
+        self._biases: list[tf.Variable] = []
         for height in range(1, settings.heights + 1):
             shape = [height, settings.dim, settings.horizontal]
             self._filters.append(
@@ -64,7 +64,7 @@ class Caser(base.EmbeddingModel):
         hidden = self._dropout(tf.concat(convolved, axis=2), training=training)
         return self._dense(hidden)
 
-    def _horizontal(self, items: tf.Tensor, length: Any) -> List[tf.Tensor]:
+    def _horizontal(self, items: tf.Tensor, length: Any) -> list[tf.Tensor]:
         """`[B, M - 1 + L, D]` to the largest values of the filters of each height, `[B, L, n]`.
 
         One matrix product applies all rows of all filters to all events; the convolutions are sums
@@ -92,7 +92,7 @@ class Caser(base.EmbeddingModel):
             values.append(tf.nn.relu(largest + tf.cast(bias, items.dtype)))
         return values
 
-    def _weighted_sums(self, items: tf.Tensor, length: Any) -> List[tf.Tensor]:
+    def _weighted_sums(self, items: tf.Tensor, length: Any) -> list[tf.Tensor]:
         """`[B, M - 1 + L, D]` to the sums of each vertical filter, `[B, L, D]`."""
         markov, number = self.settings.markov, self.settings.vertical
         frames = tf.stack([items[:, m : m + length] for m in range(markov)])

@@ -1,16 +1,12 @@
 """CASM: context-aware sequential model for multi-behaviour recommendation (Elsayed, Rashed and
 Schmidt-Thieme, arXiv 2312.09684)."""
 
-from typing import Any, List, Tuple
+from typing import Any
 
 import tensorflow as tf
 
-from schemas import errors
-from schemas import names
-from trainer.layers import attention
-from trainer.layers import dropout
-from trainer.layers import embedding
-from trainer.layers import transformer
+from schemas import errors, names
+from trainer.layers import attention, dropout, embedding, transformer
 from trainer.models import base
 from trainer.settings import casm as casm_settings
 
@@ -43,8 +39,8 @@ class CASM(base.EmbeddingModel):
         nothing would be trained.
     """
 
-    inputs_read: Tuple[str, ...] = (names.ITEM_INDEX, names.BEHAVIOR_INDEX)
-    loss_inputs_read: Tuple[str, ...] = (names.TARGET_BEHAVIOR_INDEX,)
+    inputs_read: tuple[str, ...] = (names.ITEM_INDEX, names.BEHAVIOR_INDEX)
+    loss_inputs_read: tuple[str, ...] = (names.TARGET_BEHAVIOR_INDEX,)
 
     def __init__(self, settings: casm_settings.CASMSettings, catalogue: base.Catalogue, seed: int = 0):
         super().__init__(settings, catalogue, seed)
@@ -81,7 +77,7 @@ class CASM(base.EmbeddingModel):
         ]
         self._norm = tf.keras.layers.LayerNormalization(epsilon=1e-8)
 
-    def _fixed_weights(self) -> List[float]:
+    def _fixed_weights(self) -> list[float]:
         """alpha_b of each index of a behaviour, the reserved ones first."""
         known, settings = self.catalogue.behavior_names, self.settings
         if not known:

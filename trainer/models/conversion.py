@@ -2,7 +2,8 @@
 
 import dataclasses
 import math
-from typing import Any, Dict, List, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -15,7 +16,7 @@ from trainer.layers import towers
 from trainer.losses import conversion
 from trainer.models import base
 
-Features = Dict[str, tf.Tensor]
+Features = dict[str, tf.Tensor]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,9 +30,9 @@ class Exposures:
       keep_negatives: r, the share of the training exposures without any step that was kept.
     """
 
-    fields: Tuple[fields_lib.Field, ...]
-    steps: Tuple[str, ...]
-    base_rates: Tuple[float, ...]
+    fields: tuple[fields_lib.Field, ...]
+    steps: tuple[str, ...]
+    base_rates: tuple[float, ...]
     keep_negatives: float = 1.0
 
     def __post_init__(self) -> None:
@@ -42,12 +43,12 @@ class Exposures:
             )
 
 
-def inputs_read(fields: Sequence[fields_lib.Field]) -> Tuple[str, ...]:
+def inputs_read(fields: Sequence[fields_lib.Field]) -> tuple[str, ...]:
     """The transformed features that a model of these fields reads."""
     return tuple(dict.fromkeys(field.key for field in fields))
 
 
-def label_names(steps: Sequence[str]) -> Tuple[str, ...]:
+def label_names(steps: Sequence[str]) -> tuple[str, ...]:
     """The features with the labels of the steps."""
     return tuple(names.LABEL_PREFIX + step for step in steps)
 
@@ -110,12 +111,12 @@ class ConversionModel(tfrs.Model):
         self._offsets = tf.Variable(tf.zeros([count]), trainable=False, name="calibration_offsets")
 
     @property
-    def inputs_read(self) -> Tuple[str, ...]:
+    def inputs_read(self) -> tuple[str, ...]:
         """The features that `logits` reads."""
         return inputs_read(self.exposures.fields)
 
     @property
-    def loss_inputs_read(self) -> Tuple[str, ...]:
+    def loss_inputs_read(self) -> tuple[str, ...]:
         """The features that the loss reads besides."""
         return label_names(self.exposures.steps)
 
@@ -152,7 +153,7 @@ class ConversionModel(tfrs.Model):
         """What the loss of each exposure has besides the cross-entropy: `[B]` float32."""
         return tf.zeros(tf.shape(logits)[:1])
 
-    def summed_loss(self, features: Features, training: bool = True) -> Tuple[tf.Tensor, tf.Tensor]:
+    def summed_loss(self, features: Features, training: bool = True) -> tuple[tf.Tensor, tf.Tensor]:
         """The sum of the loss over the exposures of a batch, and their number, both float32 scalars.
 
         Exposures of which no label is known do not count.
@@ -167,7 +168,7 @@ class ConversionModel(tfrs.Model):
         total, count = self.summed_loss(inputs, training)
         return tf.math.divide_no_nan(total, count)
 
-    def heads(self) -> List[towers.Head]:
+    def heads(self) -> list[towers.Head]:
         """A head for each step, whose bias starts at the step's base rate."""
         return [towers.Head(rate) for rate in self.exposures.base_rates]
 

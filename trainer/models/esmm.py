@@ -2,8 +2,7 @@
 
 import tensorflow as tf
 
-from trainer.layers import fields
-from trainer.layers import towers
+from trainer.layers import fields, towers
 from trainer.models import conversion
 from trainer.settings import esmm as esmm_settings
 

@@ -3,8 +3,7 @@
 import tensorflow as tf
 
 from schemas import names
-from trainer.layers import dropout
-from trainer.layers import recurrent
+from trainer.layers import dropout, recurrent
 from trainer.models import base
 from trainer.settings import gru4rec as gru4rec_settings
 

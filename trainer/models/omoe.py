@@ -2,9 +2,7 @@
 
 import tensorflow as tf
 
-from trainer.layers import experts
-from trainer.layers import fields
-from trainer.layers import towers
+from trainer.layers import experts, fields, towers
 from trainer.models import conversion
 from trainer.settings import omoe as omoe_settings
 

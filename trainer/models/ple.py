@@ -1,12 +1,10 @@
 """PLE: progressive layered extraction (Tang et al., RecSys 2020)."""
 
-from typing import List, Sequence
+from collections.abc import Sequence
 
 import tensorflow as tf
 
-from trainer.layers import experts
-from trainer.layers import fields
-from trainer.layers import towers
+from trainer.layers import experts, fields, towers
 from trainer.models import conversion
 from trainer.settings import ple as ple_settings
 
@@ -41,7 +39,7 @@ class Extraction(tf.keras.layers.Layer):
         self._gates = [experts.Gate(settings.step_experts + settings.shared_experts) for _ in range(steps)]
         self._shared_gate = None if last else experts.Gate(sum(counts))
 
-    def call(self, parts: Sequence[tf.Tensor], training: bool = False) -> List[tf.Tensor]:
+    def call(self, parts: Sequence[tf.Tensor], training: bool = False) -> list[tf.Tensor]:
         """`[B, X]` for each step and the shared part to `[B, Y]` for each; without the shared one if last."""
         found = [group(part, training=training) for group, part in zip(self._experts, parts)]
         mixed = [

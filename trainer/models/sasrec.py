@@ -3,10 +3,7 @@
 import tensorflow as tf
 
 from schemas import names
-from trainer.layers import attention
-from trainer.layers import dropout
-from trainer.layers import embedding
-from trainer.layers import transformer
+from trainer.layers import attention, dropout, embedding, transformer
 from trainer.models import base
 from trainer.settings import sasrec as sasrec_settings
 

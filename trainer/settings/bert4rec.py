@@ -1,6 +1,6 @@
 """Settings of BERT4Rec."""
 
-from typing import ClassVar, Literal, Tuple
+from typing import ClassVar, Literal
 
 import pydantic
 
@@ -22,7 +22,7 @@ class BERT4RecSettings(model.ModelSettings):
         "Transformer, CIKM 2019"
     )
     summary: ClassVar[str] = "bidirectional self-attention that fills in masked items"
-    window_kinds: ClassVar[Tuple[str, ...]] = ("next",)
+    window_kinds: ClassVar[tuple[str, ...]] = ("next",)
     objective: ClassVar[str] = "ranking"
 
     name: Literal["bert4rec"]

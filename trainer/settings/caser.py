@@ -1,6 +1,6 @@
 """Settings of Caser."""
 
-from typing import ClassVar, Literal, Optional, Tuple
+from typing import ClassVar, Literal
 
 import pydantic
 
@@ -27,13 +27,13 @@ class CaserSettings(model.ModelSettings):
         "WSDM 2018"
     )
     summary: ClassVar[str] = "horizontal and vertical convolutions over the last items"
-    window_kinds: ClassVar[Tuple[str, ...]] = ("next",)
+    window_kinds: ClassVar[tuple[str, ...]] = ("next",)
     objective: ClassVar[str] = "ranking"
 
     name: Literal["caser"]
     dim: int = pydantic.Field(default=64, ge=1)
     markov: int = pydantic.Field(default=5, ge=1)
-    max_height: Optional[int] = pydantic.Field(default=None, ge=1)
+    max_height: int | None = pydantic.Field(default=None, ge=1)
     horizontal: int = pydantic.Field(default=16, ge=1)
     vertical: int = pydantic.Field(default=4, ge=0)
     activation: Literal["relu", "gelu", "tanh", "linear"] = "relu"

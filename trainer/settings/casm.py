@@ -1,6 +1,6 @@
 """Settings of CASM."""
 
-from typing import ClassVar, Dict, Literal, Optional, Tuple, Union
+from typing import ClassVar, Literal
 
 import pydantic
 
@@ -32,9 +32,9 @@ class CASMSettings(model.ModelSettings):
     summary: ClassVar[str] = (
         "self-attention over items with their behaviours, whose weights in the loss are set or learnt"
     )
-    window_kinds: ClassVar[Tuple[str, ...]] = ("next",)
+    window_kinds: ClassVar[tuple[str, ...]] = ("next",)
     objective: ClassVar[str] = "ranking"
-    needs_columns: ClassVar[Tuple[str, ...]] = ("behavior",)
+    needs_columns: ClassVar[tuple[str, ...]] = ("behavior",)
 
     name: Literal["casm"]
     dim: int = pydantic.Field(default=64, ge=1)
@@ -45,8 +45,8 @@ class CASMSettings(model.ModelSettings):
     activation: Literal["relu", "gelu"] = "relu"
     ffn_ratio: int = pydantic.Field(default=1, ge=1)
     context: bool = True
-    behavior_weights: Union[Literal["learned"], Dict[str, float]] = {}
-    target_behavior: Optional[str] = None
+    behavior_weights: Literal["learned"] | dict[str, float] = {}
+    target_behavior: str | None = None
 
     @pydantic.field_validator("behavior_weights", mode="before")
     @classmethod

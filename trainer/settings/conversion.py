@@ -1,13 +1,12 @@
 """What settings of models of exposures have in common."""
 
-from typing import ClassVar, Tuple
+from typing import Annotated, ClassVar
 
 import pydantic
-from typing_extensions import Annotated
 
 from trainer.settings import model
 
-Widths = Tuple[Annotated[int, pydantic.Field(ge=1)], ...]
+Widths = tuple[Annotated[int, pydantic.Field(ge=1)], ...]
 
 
 class ConversionSettings(model.ModelSettings):
@@ -19,7 +18,7 @@ class ConversionSettings(model.ModelSettings):
       dropout: rate after each hidden layer.
     """
 
-    window_kinds: ClassVar[Tuple[str, ...]] = ("exposure",)
+    window_kinds: ClassVar[tuple[str, ...]] = ("exposure",)
     objective: ClassVar[str] = "labels"
 
     dim: int = pydantic.Field(default=16, ge=1)

@@ -1,6 +1,6 @@
 """Settings of GRU4Rec."""
 
-from typing import ClassVar, Literal, Tuple
+from typing import ClassVar, Literal
 
 import pydantic
 
@@ -23,7 +23,7 @@ class GRU4RecSettings(model.ModelSettings):
         "Hidasi et al., Session-based Recommendations with Recurrent Neural Networks, ICLR 2016"
     )
     summary: ClassVar[str] = "gated recurrent units over the item history"
-    window_kinds: ClassVar[Tuple[str, ...]] = ("next",)
+    window_kinds: ClassVar[tuple[str, ...]] = ("next",)
     objective: ClassVar[str] = "ranking"
 
     name: Literal["gru4rec"]

@@ -1,9 +1,8 @@
 """Settings of the training procedures."""
 
-from typing import Literal, Tuple, Union
+from typing import Annotated, Literal
 
 import pydantic
-from typing_extensions import Annotated
 
 from schemas import settings
 
@@ -42,7 +41,7 @@ class TPSettings(settings.Settings):
     adversary: float = pydantic.Field(default=0.1, ge=0)
     user_batch: int = pydantic.Field(default=8, ge=1)
     users_per_step: int = pydantic.Field(default=1, ge=1)
-    discriminator_hidden: Tuple[Annotated[int, pydantic.Field(ge=1)], ...] = (64,)
+    discriminator_hidden: tuple[Annotated[int, pydantic.Field(ge=1)], ...] = (64,)
 
 
-LoopSettings = Annotated[Union[FitSettings, TPSettings], pydantic.Field(discriminator="name")]
+LoopSettings = Annotated[FitSettings | TPSettings, pydantic.Field(discriminator="name")]

@@ -1,9 +1,8 @@
 """Settings of the losses."""
 
-from typing import Dict, Literal, Optional, Union
+from typing import Annotated, Literal
 
 import pydantic
-from typing_extensions import Annotated
 
 from schemas import settings
 
@@ -34,7 +33,7 @@ class NegativeSettings(settings.Settings):
 
     negatives: int = pydantic.Field(ge=1)
     negative_sampling: Literal["uniform", "popularity", "in_batch"] = UNIFORM
-    popularity_exponent: Optional[float] = pydantic.Field(default=None, ge=0, le=2)
+    popularity_exponent: float | None = pydantic.Field(default=None, ge=0, le=2)
     logq_correction: bool = True
     shared_negatives: bool = False
 
@@ -101,10 +100,10 @@ class StepBCESettings(settings.Settings):
     """
 
     name: Literal["step_bce"]
-    weights: Dict[str, Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)]] = {}
+    weights: dict[str, Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)]] = {}
 
 
 LossSettings = Annotated[
-    Union[SoftmaxSettings, SampledSoftmaxSettings, BCESettings, GBCESettings, StepBCESettings],
+    SoftmaxSettings | SampledSoftmaxSettings | BCESettings | GBCESettings | StepBCESettings,
     pydantic.Field(discriminator="name"),
 ]

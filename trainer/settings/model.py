@@ -1,6 +1,6 @@
 """What the settings of every model say of it. Free of TensorFlow, so that a file is checked at once."""
 
-from typing import ClassVar, Tuple
+from typing import ClassVar
 
 from schemas import settings
 
@@ -20,6 +20,6 @@ class ModelSettings(settings.Settings):
     model_class: ClassVar[str]
     paper: ClassVar[str] = ""
     summary: ClassVar[str]
-    window_kinds: ClassVar[Tuple[str, ...]]
+    window_kinds: ClassVar[tuple[str, ...]]
     objective: ClassVar[str]
-    needs_columns: ClassVar[Tuple[str, ...]] = ()
+    needs_columns: ClassVar[tuple[str, ...]] = ()

@@ -1,6 +1,6 @@
 """Settings of the popularity ranking."""
 
-from typing import ClassVar, Literal, Tuple
+from typing import ClassVar, Literal
 
 from trainer.settings import model
 
@@ -12,7 +12,7 @@ class PopularitySettings(model.ModelSettings):
     summary: ClassVar[str] = (
         "ranks items by their number of training targets; the floor of every gate on next items"
     )
-    window_kinds: ClassVar[Tuple[str, ...]] = ("next",)
+    window_kinds: ClassVar[tuple[str, ...]] = ("next",)
     objective: ClassVar[str] = "ranking"
 
     name: Literal["popularity"]

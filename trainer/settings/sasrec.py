@@ -1,6 +1,6 @@
 """Settings of SASRec."""
 
-from typing import ClassVar, Literal, Tuple
+from typing import ClassVar, Literal
 
 import pydantic
 
@@ -21,7 +21,7 @@ class SASRecSettings(model.ModelSettings):
     model_class: ClassVar[str] = "trainer.models.sasrec.SASRec"
     paper: ClassVar[str] = "Kang and McAuley, Self-Attentive Sequential Recommendation, ICDM 2018"
     summary: ClassVar[str] = "causal self-attention over the item history"
-    window_kinds: ClassVar[Tuple[str, ...]] = ("next",)
+    window_kinds: ClassVar[tuple[str, ...]] = ("next",)
     objective: ClassVar[str] = "ranking"
 
     name: Literal["sasrec"]

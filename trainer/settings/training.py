@@ -1,6 +1,6 @@
 """Settings of a training run."""
 
-from typing import Literal, Optional
+from typing import Literal
 
 import pydantic
 
@@ -37,15 +37,15 @@ class TrainingSettings(settings.Settings):
 
     epochs: int = pydantic.Field(default=50, ge=0)
     batch_size: int = pydantic.Field(default=128, ge=1)
-    length_buckets: Optional[int] = pydantic.Field(default=None, ge=1)
+    length_buckets: int | None = pydantic.Field(default=None, ge=1)
     learning_rate: float = pydantic.Field(default=1e-3, gt=0)
     weight_decay: float = pydantic.Field(default=0.0, ge=0)
-    clip_norm: Optional[float] = pydantic.Field(default=None, gt=0)
+    clip_norm: float | None = pydantic.Field(default=None, gt=0)
     warmup_steps: int = pydantic.Field(default=0, ge=0)
     schedule: Literal["constant", "cosine"] = "constant"
     patience: int = pydantic.Field(default=5, ge=1)
     evaluate_every: int = pydantic.Field(default=1, ge=1)
-    max_seconds: Optional[float] = pydantic.Field(default=None, gt=0)
+    max_seconds: float | None = pydantic.Field(default=None, gt=0)
     seed: int = pydantic.Field(default=1, ge=0)
     mixed_precision: bool = False
     xla: bool = False

@@ -3,7 +3,9 @@
 import collections
 import dataclasses
 import json
-from typing import Any, Counter, Iterator, List, Tuple
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -51,13 +53,13 @@ class Block:
 
     source: files.Source
     batch: pa.RecordBatch
-    rejects: List[Reject]
+    rejects: list[Reject]
     rows: int
-    notes: Counter[Tuple[str, str]] = dataclasses.field(default_factory=collections.Counter)
+    notes: Counter[tuple[str, str]] = dataclasses.field(default_factory=collections.Counter)
 
 
 # What a reader of one format gives: a piece of a file as text or typed columns, the number of each row, and bad rows.
-Piece = Tuple[pa.Table, np.ndarray, List[Reject]]
+Piece = tuple[pa.Table, np.ndarray, list[Reject]]
 Pieces = Iterator[Piece]
 
 

@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from typing import Dict, Sequence
+from collections.abc import Sequence
 
 from components.behavior_example_gen import spec
 from schemas import errors, names
@@ -62,7 +62,7 @@ def key(feature: str, log: spec.LogSpec) -> str:
     return feature
 
 
-def kind(feature: str, attributes: Dict[str, spec.AttributeSpec]) -> str:
+def kind(feature: str, attributes: dict[str, spec.AttributeSpec]) -> str:
     """How the column of a feature is read."""
     if feature in attributes:
         return attributes[feature].type

@@ -5,7 +5,8 @@ as a whole. Where a quote may have swallowed a line break, `records` says first 
 """
 
 import re
-from typing import Any, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +26,7 @@ _OPEN_QUOTE = "a quote is not closed"
 _TIME = re.compile(rb"(?=.*[0-9])[\w .,:/+-]{1,40}")
 
 
-def header(path: str, log: spec.LogSpec) -> List[str]:
+def header(path: str, log: spec.LogSpec) -> list[str]:
     """The columns of a file; empty for a file without rows.
 
     Raises:
@@ -80,7 +81,7 @@ def read(source: files.Source, log: spec.LogSpec, everything: bool = False) -> b
 
 def _begin(
     stream: utf8.Utf8, path: str, kind: str, log: spec.LogSpec
-) -> Tuple[dialect.Dialect, List[str], bytes]:
+) -> tuple[dialect.Dialect, list[str], bytes]:
     """The marks of a file, its columns (none if it has no row), and what is read of it behind its header."""
     head, end = b"", False
     while True:
@@ -106,7 +107,7 @@ def _begin(
     return marks, named or first, head[after:] if has_header else head[at:]
 
 
-def _after_record(head: bytes, at: int, marks: dialect.Dialect, end: bool) -> Optional[int]:
+def _after_record(head: bytes, at: int, marks: dialect.Dialect, end: bool) -> int | None:
     """Behind the first record, whose quoted values may hold line breaks; None if it is not whole."""
     inside, begin = False, at
     for found in re.finditer(rb"\r\n|\r|\n", head[at:]):
@@ -145,14 +146,14 @@ class _Parser:
         marks: dialect.Dialect,
         found: Sequence[str],
         wanted: Sequence[int],
-        is_row: Optional[records.IsRow],
+        is_row: records.IsRow | None,
     ):
         self._source, self._marks, self._found, self._wanted = source, marks, found, wanted
         self._is_row = is_row or (lambda is_open, fields: len(fields) == len(found) and not is_open)
         self._row = 1
         self._has_breaks = False  # within quoted values
 
-    def __call__(self, block: bytes, last: bool) -> Tuple[pa.Table, np.ndarray, List[blocks.Reject], bytes]:
+    def __call__(self, block: bytes, last: bool) -> tuple[pa.Table, np.ndarray, list[blocks.Reject], bytes]:
         """The rows of a block, their numbers, bad rows, and what belongs to the next block."""
         single, marks = self._marks.single(block)
         if not self._has_breaks:
@@ -194,11 +195,11 @@ class _Parser:
             line = line.replace(marks.delimiter, self._marks.written)
         return blocks.Reject(self._source.path, int(row), reason, blocks.sample(line))
 
-    def _arrow(self, single: bytes, marks: dialect.Dialect) -> Tuple[pa.Table, List[Any]]:
+    def _arrow(self, single: bytes, marks: dialect.Dialect) -> tuple[pa.Table, list[Any]]:
         """A text by Arrow, and the rows of it that have another number of fields."""
         # By number, since two columns that nobody asks for may have one name.
         keys = [str(number) for number in range(len(self._found))]
-        invalid: List[Any] = []
+        invalid: list[Any] = []
 
         def skip(row: Any) -> str:
             invalid.append(row)

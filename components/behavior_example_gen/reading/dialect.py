@@ -2,7 +2,6 @@
 
 import dataclasses
 import re
-from typing import List, Tuple
 
 from components.behavior_example_gen import spec
 from schemas import errors
@@ -34,7 +33,7 @@ class Dialect:
     escape: bytes = b""
     comment: bytes = b""
 
-    def single(self, text: bytes) -> Tuple[bytes, "Dialect"]:
+    def single(self, text: bytes) -> tuple[bytes, "Dialect"]:
         """The text with a delimiter of one byte, and the dialect that it has then.
 
         Raises:
@@ -64,7 +63,7 @@ class Dialect:
         return b" " if self.delimiter == BLANKS.encode() else self.delimiter
 
 
-def start(head: bytes, kind: str, log: spec.LogSpec) -> Tuple[Dialect, int]:
+def start(head: bytes, kind: str, log: spec.LogSpec) -> tuple[Dialect, int]:
     """The dialect of a file and where its first record begins, behind empty lines, comments and `sep=`."""
     delimiter, quote = _DEFAULTS[kind]
     at = _skip_empty(head, 0)
@@ -93,7 +92,7 @@ def _skip_empty(text: bytes, at: int) -> int:
     return at
 
 
-def fields(line: bytes, marks: Dialect, inside: bool = False) -> Tuple[bool, List[bytes]]:
+def fields(line: bytes, marks: Dialect, inside: bool = False) -> tuple[bool, list[bytes]]:
     """The fields of a line as they stand there, and whether its end is within a quoted one.
 
     A quote is one at a field's start alone, as Arrow has it.
@@ -103,7 +102,7 @@ def fields(line: bytes, marks: Dialect, inside: bool = False) -> Tuple[bool, Lis
       marks: with a delimiter of one byte.
       inside: whether the line begins within a quoted field.
     """
-    found: List[bytes] = []
+    found: list[bytes] = []
     begin = at = 0
     while True:
         if marks.quote and (inside or line.startswith(marks.quote, at)):

@@ -1,10 +1,10 @@
 """What goes wrong with a file while it is read, in one line."""
 
 import contextlib
-from typing import Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
-from apache_beam.io import filesystem
 import pyarrow as pa
+from apache_beam.io import filesystem
 
 from schemas import errors
 

@@ -8,10 +8,11 @@ import dataclasses
 import glob
 import os
 import posixpath
-from typing import Any, Dict, Iterator, List, Optional, Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-from apache_beam.io import filesystem, filesystems
 import pyarrow as pa
+from apache_beam.io import filesystem, filesystems
 
 from components.behavior_example_gen import spec
 from schemas import errors
@@ -40,7 +41,7 @@ class Source:
     path: str
     index: int
     format: str
-    row_group: Optional[int] = None
+    row_group: int | None = None
     first_row: int = 1
 
 
@@ -63,7 +64,7 @@ def format_of(path: str, log: spec.LogSpec) -> str:
     return found
 
 
-def ending_of(path: str) -> Optional[str]:
+def ending_of(path: str) -> str | None:
     """The format that the ending of a file stands for, behind that of a compression; None for any other."""
     parts = posixpath.basename(path).lower().split(".")
     if parts[-1] in _CODECS:
@@ -71,7 +72,7 @@ def ending_of(path: str) -> Optional[str]:
     return _ENDINGS.get(parts[-1]) if len(parts) > 1 else None
 
 
-def find(patterns: Sequence[str]) -> List[str]:
+def find(patterns: Sequence[str]) -> list[str]:
     """The files that match, in the order of `patterns` and then of their names; see `match`.
 
     Raises:
@@ -80,7 +81,7 @@ def find(patterns: Sequence[str]) -> List[str]:
     return [found.path for pattern in patterns for found in match(pattern)]
 
 
-def match(pattern: str) -> List[filesystem.FileMetadata]:
+def match(pattern: str) -> list[filesystem.FileMetadata]:
     """The files of a path, sorted by name: what `run`, `describe` and the cache go by.
 
     A path that is there is itself, whatever characters it has; a folder, with `/` at its end or without, is
@@ -140,7 +141,7 @@ def _matched(pattern: str) -> Any:
     return visible, hidden
 
 
-def check_formats(paths: Sequence[str], log: spec.LogSpec) -> List[str]:
+def check_formats(paths: Sequence[str], log: spec.LogSpec) -> list[str]:
     """The format of each file, which is the same for all.
 
     Raises:
@@ -148,7 +149,7 @@ def check_formats(paths: Sequence[str], log: spec.LogSpec) -> List[str]:
     """
     if log.format:
         return [log.format] * len(paths)
-    groups: Dict[str, List[str]] = {}
+    groups: dict[str, list[str]] = {}
     for path in paths:
         groups.setdefault(ending_of(path) or "none that is known", []).append(path)
     if len(groups) > 1:
@@ -179,7 +180,7 @@ def open_file(path: str) -> Iterator[pa.NativeFile]:
         yield pa.CompressedInputStream(stream, codec) if codec else stream
 
 
-def _codec(path: str, head: bytes) -> Optional[str]:
+def _codec(path: str, head: bytes) -> str | None:
     """How a file is compressed.
 
     Raises:

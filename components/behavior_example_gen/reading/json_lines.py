@@ -7,7 +7,8 @@ is read line by line. Both ways give the same: what a value is as text is the bu
 
 import json
 import math
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -32,10 +33,10 @@ _EXACT_FLOAT = 2.0**53
 _ALWAYS = (names.USER_ID, names.ITEM_ID, names.TIMESTAMP)
 
 
-def header(path: str, log: spec.LogSpec) -> List[str]:
+def header(path: str, log: spec.LogSpec) -> list[str]:
     """The keys of the first lines; empty for a file without any."""
     # Of all lines, since one may leave out what it has no value of.
-    found: Dict[str, None] = {}
+    found: dict[str, None] = {}
     with utf8.open_text(path, log) as stream:
         for line in stream.read(_HEADER_BYTES).split(b"\n"):
             try:
@@ -84,11 +85,11 @@ class _Reader:
     """
 
     def __init__(self, source: files.Source, log: spec.LogSpec):
-        self.found: Dict[str, None] = {}
+        self.found: dict[str, None] = {}
         self._source = source
         wanted, attributes = log.columns.wanted(), log.columns.attributes()
         self._wanted = list(dict.fromkeys(wanted.values()))
-        kinds: Dict[str, set] = {name: set() for name in self._wanted}
+        kinds: dict[str, set] = {name: set() for name in self._wanted}
         for feature, name in wanted.items():
             kinds[name].add("time" if feature == names.TIMESTAMP else columns.kind(feature, attributes))
         # Of several values in a field, the separator; of numbers and labels, floats are what they are.
@@ -99,7 +100,7 @@ class _Reader:
         }
         self._numbers = {name for name in self._wanted if kinds[name] <= {spec.NUMERIC, columns.LABEL}}
         self._time = wanted[names.TIMESTAMP]
-        self._schema: Optional[pa.Schema] = None
+        self._schema: pa.Schema | None = None
 
     def pieces(self, text: bytes, row: int) -> Iterator[blocks.Piece]:
         """The pieces of whole lines of which the first has the number `row`."""
@@ -120,7 +121,7 @@ class _Reader:
             row += _lines(piece)
             start = end
 
-    def _fast(self, text: bytes) -> Optional[pa.Table]:
+    def _fast(self, text: bytes) -> pa.Table | None:
         """Whole lines as Arrow reads them; None where something may be lost or bad."""
         if not _plain(text):
             return None
@@ -137,7 +138,7 @@ class _Reader:
                 return table
         return None
 
-    def _as_texts(self, text: bytes, table: Optional[pa.Table]) -> Optional[pa.Table]:
+    def _as_texts(self, text: bytes, table: pa.Table | None) -> pa.Table | None:
         """A table in which the texts that Arrow takes for times are texts."""
         if table is None:
             return None
@@ -148,7 +149,7 @@ class _Reader:
         ]
         return _arrow(text, pa.schema(moments), "infer") if moments else table
 
-    def _remember(self, table: Optional[pa.Table]) -> None:
+    def _remember(self, table: pa.Table | None) -> None:
         """Takes the types of a table for those of the file, if it has all columns and tells all types."""
         if table is None or not set(self._wanted) <= set(table.column_names):
             return
@@ -181,10 +182,10 @@ class _Reader:
 
     def _slow(self, text: bytes, row: int) -> blocks.Piece:
         """Lines one by one: bad ones are set aside, and numbers keep all their digits."""
-        texts: Dict[str, List[Any]] = {name: [] for name in self._wanted}
-        floats: Dict[str, List[Tuple[int, float]]] = {name: [] for name in self._wanted}
-        rows: List[int] = []
-        rejects: List[blocks.Reject] = []
+        texts: dict[str, list[Any]] = {name: [] for name in self._wanted}
+        floats: dict[str, list[tuple[int, float]]] = {name: [] for name in self._wanted}
+        rows: list[int] = []
+        rejects: list[blocks.Reject] = []
         for number, line in enumerate(text.split(b"\n"), row):
             if not line.strip():
                 continue
@@ -213,7 +214,7 @@ class _Reader:
         )
         return table, np.asarray(rows, np.int64), rejects
 
-    def _record(self, line: bytes) -> Dict[str, Any]:
+    def _record(self, line: bytes) -> dict[str, Any]:
         """The object of a line, with numbers as they are written.
 
         Raises:
@@ -241,7 +242,7 @@ class _Reader:
                 raise _BadLine(f"invalid UTF-8 in column {name!r}")
         return record
 
-    def _several(self, name: str, value: Any) -> Optional[List[Optional[str]]]:
+    def _several(self, name: str, value: Any) -> list[str | None] | None:
         parts = [
             _float_texts([part])[0] if type(part) is _Float else _text(part)
             for part in (value if isinstance(value, list) else [value])
@@ -266,13 +267,13 @@ class _Float(str):
 _DECODER = json.JSONDecoder(parse_int=_Int, parse_float=_Float, parse_constant=_Float)
 
 
-def _text(value: Any) -> Optional[str]:
+def _text(value: Any) -> str | None:
     if isinstance(value, bool):
         return "true" if value else "false"
     return "0" if type(value) is _Int and value == "-0" else value
 
 
-def _float_texts(values: List[Any]) -> List[Optional[str]]:
+def _float_texts(values: list[Any]) -> list[str | None]:
     """The texts of floats, as of a column of them; infinite ones as a number too large for any type."""
     numbers = [float(value) for value in values]
     found = text_lib.of(pa.array(numbers, pa.float64())).values.cast(pa.string()).to_pylist()
@@ -319,7 +320,7 @@ def _decodes(text: bytes) -> bool:
         return False
 
 
-def _arrow(text: bytes, schema: Optional[pa.Schema], others: str = "ignore") -> Optional[pa.Table]:
+def _arrow(text: bytes, schema: pa.Schema | None, others: str = "ignore") -> pa.Table | None:
     """Lines as Arrow reads them; None if one is not JSON, or values of a key are of different types."""
     try:
         return pyarrow.json.read_json(

@@ -1,7 +1,7 @@
 """From a piece of a file, as text or typed columns, to a block: good rows as columns, and bad rows with why."""
 
 import collections
-from typing import Counter, Dict, List, Tuple
+from collections import Counter
 
 import numpy as np
 import pyarrow as pa
@@ -10,11 +10,15 @@ import pyarrow.compute as pc
 from components.behavior_example_gen import spec
 from components.behavior_example_gen.reading import (
     blocks,
-    columns as columns_lib,
     failures,
     files,
     text,
     times,
+)
+from components.behavior_example_gen.reading import (
+    columns as columns_lib,
+)
+from components.behavior_example_gen.reading import (
     values as values_lib,
 )
 from schemas import errors, names
@@ -40,7 +44,7 @@ class _Reasons:
         """Which rows have none, `[N]` bool."""
         return self._of == 0
 
-    def bad(self) -> List[Tuple[int, str]]:
+    def bad(self) -> list[tuple[int, str]]:
         """The rows that have one, with it."""
         return [(int(row), self._texts[self._of[row]]) for row in np.flatnonzero(self._of)]
 
@@ -52,8 +56,8 @@ class _Piece:
         self.table, self._source, self._log = table, source, log
         self.columns = log.columns.wanted()
         self.reasons = _Reasons(table.num_rows)
-        self.notes: Counter[Tuple[str, str]] = collections.Counter()
-        self.arrays: Dict[str, pa.Array] = {}
+        self.notes: Counter[tuple[str, str]] = collections.Counter()
+        self.arrays: dict[str, pa.Array] = {}
         self._attributes = log.columns.attributes()
         self._raw = {feature: values_lib.whole(self._column(name)) for feature, name in self.columns.items()}
 
@@ -192,7 +196,7 @@ def _shown(value: pa.Scalar) -> object:
 
 
 def block(
-    source: files.Source, table: pa.Table, rows: np.ndarray, rejects: List[blocks.Reject], log: spec.LogSpec
+    source: files.Source, table: pa.Table, rows: np.ndarray, rejects: list[blocks.Reject], log: spec.LogSpec
 ) -> blocks.Block:
     """The block of a piece.
 

@@ -1,7 +1,5 @@
 """Reads Parquet files, row group by row group."""
 
-from typing import List
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
@@ -13,7 +11,7 @@ from schemas import errors
 _BLOCK_ROWS = 1 << 19
 
 
-def sources(path: str, index: int, log: spec.LogSpec) -> List[files.Source]:
+def sources(path: str, index: int, log: spec.LogSpec) -> list[files.Source]:
     """A source for each row group of a file.
 
     Raises:
@@ -35,7 +33,7 @@ def sources(path: str, index: int, log: spec.LogSpec) -> List[files.Source]:
         return found
 
 
-def header(path: str, log: spec.LogSpec) -> List[str]:
+def header(path: str, log: spec.LogSpec) -> list[str]:
     """The columns of a file; empty for an empty file."""
     del log  # of other formats
     with files.open_file(path) as stream:
@@ -73,7 +71,7 @@ def read(source: files.Source, log: spec.LogSpec) -> blocks.Pieces:
             row += batch.num_rows
 
 
-def _broken(parquet: pyarrow.parquet.ParquetFile, source: files.Source, columns: List[str]) -> str:
+def _broken(parquet: pyarrow.parquet.ParquetFile, source: files.Source, columns: list[str]) -> str:
     """The columns of a row group that cannot be read, for a message; empty if each can be read alone."""
     found = []
     for name in columns:

@@ -6,7 +6,7 @@ that begin, continue or end a quoted value of several lines.
 """
 
 import dataclasses
-from typing import Callable, List, Optional, Sequence, Tuple
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -34,7 +34,7 @@ class Records:
 
     text: bytes
     numbers: np.ndarray
-    bad: List[Tuple[int, bytes]]
+    bad: list[tuple[int, bytes]]
     count: int
     rest: bytes = b""
 
@@ -78,9 +78,9 @@ def split(
       last: whether the file ends here.
     """
     lines = _Lines(text, marks)
-    starts: List[int] = []  # lines at which a record begins that has several
-    sizes: List[int] = []
-    bad: List[int] = []
+    starts: list[int] = []  # lines at which a record begins that has several
+    sizes: list[int] = []
+    bad: list[int] = []
     skipped = lines.empty | lines.comments
     rest, at = len(lines), 0
     opening = lines.open_ends()
@@ -117,7 +117,7 @@ def split(
     )
 
 
-def _end_of(lines: "_Lines", first: int, columns: int, is_row: IsRow, last: bool) -> Optional[int]:
+def _end_of(lines: "_Lines", first: int, columns: int, is_row: IsRow, last: bool) -> int | None:
     """The line behind the record that begins at `first`, whose end is within quotes.
 
     `first` itself where the quote is a stray one; None where more text has to tell.
@@ -181,7 +181,7 @@ class _Lines:
         bounds = np.append(self.begins, len(self._text))
         return b"".join(self._text[bounds[a] : bounds[b]] for a, b in zip(changes[::2], changes[1::2]))
 
-    def open_ends(self) -> List[int]:
+    def open_ends(self) -> list[int]:
         """The lines whose end is within quotes, each read as if a record began with it."""
         if not self.marks.quote:
             return []

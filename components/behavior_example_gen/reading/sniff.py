@@ -5,7 +5,8 @@ import dataclasses
 import io
 import json
 import re
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any
 
 from components.behavior_example_gen import spec
 from components.behavior_example_gen.reading import dialect, failures, files, utf8
@@ -46,9 +47,9 @@ class Sniffed:
       rows: the first records of separated values, as text; with the header, where there is one.
     """
 
-    settings: Dict[str, Any]
-    seen: List[str]
-    rows: List[List[str]]
+    settings: dict[str, Any]
+    seen: list[str]
+    rows: list[list[str]]
 
 
 def sniff(path: str, log: spec.LogSpec) -> Sniffed:
@@ -77,7 +78,9 @@ def sniff(path: str, log: spec.LogSpec) -> Sniffed:
     if kind:
         if kind != ending:
             found["format"] = kind
-            seen.append(f"it holds {'Parquet' if kind == 'parquet' else 'JSON lines'}, whatever its name ends with")
+            seen.append(
+                f"it holds {'Parquet' if kind == 'parquet' else 'JSON lines'}, whatever its name ends with"
+            )
         return Sniffed(found, seen, [])
     if not text.strip():
         return Sniffed({}, [], [])
@@ -95,7 +98,9 @@ def hint(path: str, log: spec.LogSpec) -> str:
     settings = {k: v for k, v in found.settings.items() if v != getattr(log, k)}
     if not settings:
         return ""
-    lines = ", ".join(f"log.{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in settings.items())
+    lines = ", ".join(
+        f"log.{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in settings.items()
+    )
     return f"; {', '.join(found.seen)}: {lines}?"
 
 
@@ -109,7 +114,7 @@ def _read(stream: Any) -> bytes:
     return head
 
 
-def _encoding(head: bytes) -> Tuple[Optional[str], str]:
+def _encoding(head: bytes) -> tuple[str | None, str]:
     """The encoding of text without a byte order mark, and why, where it is not UTF-8."""
     if utf8.Utf8(io.BytesIO(head)).marked:
         return None, ""
@@ -125,14 +130,16 @@ def _encoding(head: bytes) -> Tuple[Optional[str], str]:
             good += 1
         except UnicodeDecodeError:
             bad += 1
-            letters += bool(re.search(rb"[A-Za-z][\x8a\x8c\x8e\x91-\x97\x9a\x9c\x9e\x9f\xbf-\xf6\xf8-\xfd]", line))
+            letters += bool(
+                re.search(rb"[A-Za-z][\x8a\x8c\x8e\x91-\x97\x9a\x9c\x9e\x9f\xbf-\xf6\xf8-\xfd]", line)
+            )
     if bad <= good or not letters:
         return None, ""
     encoding = "latin-1" if re.search(rb"[\x81\x8d\x8f\x90\x9d]", head) else "cp1252"
     return encoding, f"{bad:,} of the first lines are no UTF-8; read as {encoding}, unless you know better"
 
 
-def _json_kind(path: str, text: bytes) -> Optional[str]:
+def _json_kind(path: str, text: bytes) -> str | None:
     first = next((line for line in text.split(b"\n") if line.strip()), b"").strip()
     if first.startswith(b"["):
         body = text.lstrip()[1:].lstrip()
@@ -156,8 +163,8 @@ def _json_kind(path: str, text: bytes) -> Optional[str]:
 
 
 def _delimited(
-    text: bytes, cut: bool, ending: Optional[str], log: spec.LogSpec
-) -> Tuple[Dict[str, Any], List[str], List[List[str]]]:
+    text: bytes, cut: bool, ending: str | None, log: spec.LogSpec
+) -> tuple[dict[str, Any], list[str], list[list[str]]]:
     found, seen = {}, []  # type: Dict[str, Any], List[str]
     lines = [line for line in _BREAK.split(text) if line.strip()]
     if cut and len(lines) > 1:
@@ -171,7 +178,7 @@ def _delimited(
         comments.append(lines.pop(0))
     default = ("\t" if ending == "tsv" else ",") if ending in ("csv", "tsv") else None
     if says_separator and not log.delimiter:
-        given: Optional[str] = separator
+        given: str | None = separator
     else:
         given = log.delimiter
     marks, records = _best(lines, given, default, log)
@@ -211,13 +218,13 @@ def _delimited(
 
 
 def _best(
-    lines: Sequence[bytes], given: Optional[str], default: Optional[str], log: spec.LogSpec
-) -> Tuple[dialect.Dialect, List[List[str]]]:
+    lines: Sequence[bytes], given: str | None, default: str | None, log: spec.LogSpec
+) -> tuple[dialect.Dialect, list[list[str]]]:
     """The marks that cut lines into as many fields each, and the records that they make."""
     text = b"\n".join(lines)
     quotes = [log.quote] if log.quote is not None else ['"'] + (["'"] if b"'" in text else [])
     escapes = [log.escape] if log.escape else [""] + (["\\"] if b'\\"' in text or b"\\'" in text else [])
-    best: Tuple[Any, ...] = ()
+    best: tuple[Any, ...] = ()
     order = ([default] if default else []) + [d for d in _DELIMITERS if d != default]
     for place, delimiter in enumerate([given] if given else order):
         for quote in quotes:
@@ -232,9 +239,16 @@ def _best(
                 # A blank behind each delimiter belongs to it; that is only known where both fit as well.
                 blank = delimiter[1:] == " " and delimiter[0] in ",;"
                 rank = (
-                    fits, delimiter != dialect.BLANKS, len(records[0]) == size, round(share, 1), size, blank, quoted if quote != '"' else 0.5,
-                    not escape if quoted < 0.01 else bool(escape), -place,
-                )  # fmt: skip
+                    fits,
+                    delimiter != dialect.BLANKS,
+                    len(records[0]) == size,
+                    round(share, 1),
+                    size,
+                    blank,
+                    quoted if quote != '"' else 0.5,
+                    not escape if quoted < 0.01 else bool(escape),
+                    -place,
+                )
                 if not best or rank > best[0]:
                     best = (rank, marks, records, quoted)
     rank, marks, records, quoted = best
@@ -248,8 +262,8 @@ def _best(
     return marks, records
 
 
-def _records(lines: Sequence[bytes], marks: dialect.Dialect) -> List[List[str]]:
-    found: List[List[str]] = []
+def _records(lines: Sequence[bytes], marks: dialect.Dialect) -> list[list[str]]:
+    found: list[list[str]] = []
     inside, whole = False, b""
     for line in lines:
         whole = whole + b"\n" + line if inside else line
@@ -262,7 +276,7 @@ def _records(lines: Sequence[bytes], marks: dialect.Dialect) -> List[List[str]]:
     return found or [[""]]
 
 
-def _fields(line: bytes, marks: dialect.Dialect) -> List[str]:
+def _fields(line: bytes, marks: dialect.Dialect) -> list[str]:
     single, one = marks.single(line.strip())
     return [dialect.plain(f, one).decode("utf-8", "replace") for f in dialect.fields(single, one)[1]]
 
@@ -276,7 +290,10 @@ def _quoted(lines: Sequence[bytes], marks: dialect.Dialect) -> float:
         if marks.quote in line:
             single, one = marks.single(line)
             fields = dialect.fields(single, one)[1]
-            count += any(len(f) > 1 and f.startswith(one.quote) and f.endswith(one.quote) for f in map(bytes.strip, fields))
+            count += any(
+                len(f) > 1 and f.startswith(one.quote) and f.endswith(one.quote)
+                for f in map(bytes.strip, fields)
+            )
     return count / len(lines)
 
 

@@ -17,7 +17,6 @@
 
 import dataclasses
 import decimal
-from typing import List, Optional, Tuple
 
 import numpy as np
 import pyarrow as pa
@@ -110,7 +109,7 @@ def valid_utf8(array: pa.Array) -> np.ndarray:
     return fine[encoded.indices.fill_null(len(encoded.dictionary)).to_numpy(zero_copy_only=False)]
 
 
-def is_in(array: pa.Array, words: Tuple[str, ...]) -> np.ndarray:
+def is_in(array: pa.Array, words: tuple[str, ...]) -> np.ndarray:
     """Which binary values are one of the words, `[N]` bool."""
     return pc.is_in(array, value_set=pa.array([word.encode() for word in words], pa.binary())).to_numpy(
         zero_copy_only=False
@@ -152,7 +151,7 @@ def _of_floats(array: pa.Array) -> Texts:
 
 def _of_decimals(array: pa.Array) -> pa.Array:
     encoded = array.dictionary_encode()
-    texts: List[bytes] = []
+    texts: list[bytes] = []
     for value in encoded.dictionary:
         digits = format(value.as_py(), "f")
         digits = digits.rstrip("0").rstrip(".") if "." in digits else digits
@@ -182,7 +181,7 @@ def _of_texts(array: pa.Array) -> Texts:
     return found
 
 
-def _trimmed(array: pa.Array, may: np.ndarray) -> Tuple[pa.Array, int]:
+def _trimmed(array: pa.Array, may: np.ndarray) -> tuple[pa.Array, int]:
     """Texts without blanks around them, which those of `may` may have, and how many had some."""
     some = array.filter(pa.array(may))
     fine = valid_utf8(some)
@@ -226,7 +225,7 @@ def _read_floats(found: Texts) -> None:
     found.floats = int((~lost).sum()) - fractions
 
 
-def _number(written: bytes) -> Optional[bytes]:
+def _number(written: bytes) -> bytes | None:
     """The digits of a whole number written as a float, other numbers as they are; None: some are lost."""
     value = decimal.Decimal(written.decode())
     if value.adjusted() >= _MOST_DIGITS or abs(value) >= 2**53:
@@ -234,7 +233,7 @@ def _number(written: bytes) -> Optional[bytes]:
     return str(int(value)).encode() if value == int(value) else written
 
 
-def _ends(array: pa.Array) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _ends(array: pa.Array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The first and last byte of each binary value (0 if it is empty or nothing) and its size, `[N]` each."""
     offsets = np.frombuffer(array.buffers()[1], np.int32)[array.offset : array.offset + len(array) + 1]
     sizes = np.diff(offsets)

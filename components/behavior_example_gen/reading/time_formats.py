@@ -6,7 +6,6 @@ fields, not their values.
 
 import functools
 import re
-from typing import Dict, List, Optional, Tuple
 
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _LONG_MONTHS = (
@@ -70,7 +69,7 @@ LITERAL = "literal"
 # What a number that went through a float has behind it: 20231114.0.
 _POINT = r"(?:[.](?P<zero>\d+))?"
 
-Patterns = Tuple["re.Pattern[str]", ...]
+Patterns = tuple["re.Pattern[str]", ...]
 
 
 def _compiled(*patterns: str) -> Patterns:
@@ -98,7 +97,7 @@ def compile_format(text: str) -> Patterns:
       ValueError: if a directive is unknown or says something twice, or if no date comes of them.
     """
     parts = _split(text)
-    fields: List[str] = []
+    fields: list[str] = []
     pattern = ""
     for index, (directive, literal) in enumerate(parts):
         pattern += _literal(literal, index)
@@ -120,9 +119,9 @@ def compile_format(text: str) -> Patterns:
     return _compiled(pattern)
 
 
-def _split(text: str) -> List[Tuple[Optional[str], str]]:
+def _split(text: str) -> list[tuple[str | None, str]]:
     """The directives of a format, each with the text before it; at last None with the text behind them."""
-    found: List[Tuple[Optional[str], str]] = []
+    found: list[tuple[str | None, str]] = []
     literal, at = "", 0
     text = re.sub("%([TRFD])", lambda short: _SHORTHANDS[short.group(1)], text)
     while at < len(text):
@@ -157,8 +156,8 @@ def _literal(text: str, place: int) -> str:
     return found
 
 
-def _check(text: str, fields: List[str]) -> None:
-    counted: Dict[str, int] = {}
+def _check(text: str, fields: list[str]) -> None:
+    counted: dict[str, int] = {}
     same = {"month_name": "month", "short_year": "year", "hour_12": "hour"}
     for field in (same.get(field, field) for field in fields):
         counted[field] = counted.get(field, 0) + 1

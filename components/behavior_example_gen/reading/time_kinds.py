@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from typing import Dict, Iterator, List, Optional, Sequence, Tuple
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +17,7 @@ _SAMPLE_SHAPES = 50
 _MOST = 0.9
 _MANY_KINDS = 4
 # Numbers that are plausible as two kinds are of the first.
-_NUMBERS: Tuple[Tuple[str, str, str], ...] = (
+_NUMBERS: tuple[tuple[str, str, str], ...] = (
     (UNIT, "s", "seconds since 1970"),
     (UNIT, "ms", "milliseconds since 1970"),
     (UNIT, "us", "microseconds since 1970"),
@@ -62,12 +62,12 @@ class Recognised:
       problems: what does not fit, a sentence each.
     """
 
-    settings: Dict[str, str]
+    settings: dict[str, str]
     why: str = ""
-    choices: Tuple[Dict[str, str], ...] = ()
-    problems: Tuple[str, ...] = ()
+    choices: tuple[dict[str, str], ...] = ()
+    problems: tuple[str, ...] = ()
 
-    def lines(self) -> List[str]:
+    def lines(self) -> list[str]:
         """The lines of YAML to write below `log`, one to choose from where there are choices."""
         return [
             yaml_line(key, value)
@@ -83,9 +83,9 @@ class _Kind:
     key: str
     value: str
     why: str
-    others: Tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
 
-    def lines(self) -> List[str]:
+    def lines(self) -> list[str]:
         return [yaml_line(self.key, value) for value in (self.value, *self.others)]
 
 
@@ -94,14 +94,14 @@ class Explained:
     """Which of some words belong to each time, `[N]`; the first words are none."""
 
     of: np.ndarray
-    words: List[str]
+    words: list[str]
 
 
 def yaml_line(key: str, value: str) -> str:
     return f'log.{key}: "{value}"' if key == FORMAT else f"log.{key}: {value}"
 
 
-def recognise(column: pa.ChunkedArray, rule: Optional[times.Rule] = None) -> Recognised:
+def recognise(column: pa.ChunkedArray, rule: times.Rule | None = None) -> Recognised:
     """Finds the settings that read the times of a column.
 
     Args:
@@ -121,7 +121,7 @@ def recognise(column: pa.ChunkedArray, rule: Optional[times.Rule] = None) -> Rec
         return Recognised({}, problems=("there is no time",))
     ranked = _kinds(array, rule)
     problems, count = [], len(array)
-    first: Optional[_Kind] = None
+    first: _Kind | None = None
     for number, (kind, rows) in enumerate(ranked):
         if number == 0 and len(rows) >= _MOST * count:
             first = kind
@@ -163,7 +163,7 @@ def explain(array: pa.Array, rule: times.Rule) -> Explained:
     return explained
 
 
-def _rule(key: str, value: str) -> Dict[str, Optional[str]]:
+def _rule(key: str, value: str) -> dict[str, str | None]:
     if key == FORMAT:
         return {"unit": "s", "format": value}
     # Of numbers that count from a moment there is no zone to say.
@@ -185,14 +185,14 @@ def _fits(array: pa.Array, rule: times.Rule) -> np.ndarray:
     return times.convert(pa.chunked_array([array]), rule).state == times.GOOD
 
 
-def _kinds(array: pa.Array, rule: times.Rule) -> List[Tuple[_Kind, np.ndarray]]:
+def _kinds(array: pa.Array, rule: times.Rule) -> list[tuple[_Kind, np.ndarray]]:
     """The kinds that together fit most of an array, each with the rows that it adds; the largest first."""
     fitting = [
         (key, value, why, _fits(array, dataclasses.replace(rule, **_rule(key, value))))
         for key, value, why in _candidates(array)
     ]
     left = np.ones(len(array), bool)
-    found: List[Tuple[_Kind, np.ndarray]] = []
+    found: list[tuple[_Kind, np.ndarray]] = []
     while fitting and left.any() and len(found) < _MANY_KINDS:
         sizes = [int((fits & left).sum()) for *_, fits in fitting]
         best = int(np.argmax(sizes))
@@ -220,7 +220,7 @@ def _mirror(form: str) -> str:
     return re.sub("%[dm]", lambda found: "%d" if found.group() == "%m" else "%m", form)
 
 
-def _candidates(array: pa.Array) -> Iterator[Tuple[str, str, str]]:
+def _candidates(array: pa.Array) -> Iterator[tuple[str, str, str]]:
     """Settings that may fit, each with what times of them look like."""
     if not times.is_text(array.type):
         yield from _NUMBERS
@@ -230,7 +230,7 @@ def _candidates(array: pa.Array) -> Iterator[Tuple[str, str, str]]:
         yield from _NUMBERS
     yield _ISO
     order = np.argsort([-len(rows) for rows in texts.rows], kind="stable")[:_SAMPLE_SHAPES]
-    formats: Dict[str, None] = {}
+    formats: dict[str, None] = {}
     for index in order:
         if len(texts.shapes[index]) <= time_texts.MAX_BYTES:
             formats.update(dict.fromkeys(formats_of(texts.shapes[index])))
@@ -250,7 +250,7 @@ _MONTHS = re.compile(time_formats.MONTH, re.IGNORECASE)
 _WEEKDAYS = re.compile(time_formats.WEEKDAY, re.IGNORECASE)
 
 
-def formats_of(shape: str) -> List[str]:
+def formats_of(shape: str) -> list[str]:
     """The strptime formats that a text may have, by its shape; two where day and month can be either.
 
     `00/0/0000 0:00` has `%d/%m/%Y %H:%M` and `%m/%d/%Y %H:%M`.
@@ -264,8 +264,8 @@ def formats_of(shape: str) -> List[str]:
         clock += f"{found['blank']}%p" if found["half"] else ""
         clock += f"{found['gap']}%z" if found["zone"] else ""
         shape = f"{shape[: found.start()]}%T{shape[found.end() :]}"
-    parts: List[str] = []
-    numbers: List[int] = []
+    parts: list[str] = []
+    numbers: list[int] = []
     for token in _TOKEN.findall(shape):
         if token == "%T":
             parts.append(clock)
@@ -298,7 +298,7 @@ def formats_of(shape: str) -> List[str]:
     return result
 
 
-def _orders(numbers: Sequence[str], has_month: bool) -> List[Tuple[str, ...]]:
+def _orders(numbers: Sequence[str], has_month: bool) -> list[tuple[str, ...]]:
     """What the numbers of a date may be, beside the name of a month, if it has one."""
     sizes = tuple(len(number) for number in numbers)
     if sizes in ((8,), (14,), (12,)):

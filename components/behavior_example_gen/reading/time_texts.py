@@ -3,8 +3,8 @@
 import dataclasses
 import datetime
 import re
-from typing import Iterator, List, Optional, Tuple
 import zoneinfo
+from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -38,8 +38,8 @@ class Texts:
 
     data: np.ndarray
     starts: np.ndarray
-    shapes: List[str]
-    rows: List[np.ndarray]
+    shapes: list[str]
+    rows: list[np.ndarray]
 
     @classmethod
     def of(cls, array: pa.Array) -> "Texts":
@@ -65,7 +65,7 @@ class Texts:
         ends = np.cumsum(np.bincount(codes, minlength=len(shapes)))[:-1] if len(shapes) else []
         return cls(raw, bounds[:-1], shapes, np.split(at[order], ends) if len(shapes) else [])
 
-    def matching(self, patterns: time_formats.Patterns) -> Iterator[Tuple[np.ndarray, "Fields"]]:
+    def matching(self, patterns: time_formats.Patterns) -> Iterator[tuple[np.ndarray, "Fields"]]:
         """For each shape that a pattern fits, its rows and their fields."""
         for shape, rows in zip(self.shapes, self.rows):
             found = next((m for m in (p.fullmatch(shape) for p in patterns) if m), None)
@@ -73,7 +73,7 @@ class Texts:
             if found and shape.isascii():
                 yield rows, Fields(self._digits(rows, len(shape)), found)
 
-    def rows_like(self, pattern: str, but: Optional[str] = None) -> Iterator[np.ndarray]:
+    def rows_like(self, pattern: str, but: str | None = None) -> Iterator[np.ndarray]:
         """The rows of each shape that a pattern fits and another one, if any, does not."""
         for shape, rows in zip(self.shapes, self.rows):
             if re.fullmatch(pattern, shape, re.IGNORECASE) and not (but and re.fullmatch(but, shape)):
@@ -104,7 +104,7 @@ class Fields:
     def __contains__(self, name: str) -> bool:
         return name in self._there
 
-    def named(self, prefix: str) -> List[str]:
+    def named(self, prefix: str) -> list[str]:
         return [name for name in self._there if name.startswith(prefix)]
 
     def word(self, name: str) -> str:
@@ -129,7 +129,7 @@ class Fields:
 
 def parse(
     texts: Texts, count: int, patterns: time_formats.Patterns, zone: str
-) -> Tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray]:
     """Reads the times of text.
 
     Args:
@@ -158,7 +158,7 @@ def parse(
     return micros, valid
 
 
-def _local(fields: Fields) -> Tuple[np.ndarray, np.ndarray]:
+def _local(fields: Fields) -> tuple[np.ndarray, np.ndarray]:
     """Microseconds since 1970 on the clock that the text has read, and which of these are times."""
     year = fields.number("year", 1970)
     fine = year >= 1
@@ -187,7 +187,7 @@ def _local(fields: Fields) -> Tuple[np.ndarray, np.ndarray]:
     return (begin + day - 1) * _DAY_US + micros, fine & known & (fields.number("zero") == 0)
 
 
-def _time_of_day(fields: Fields) -> Tuple[np.ndarray, np.ndarray]:
+def _time_of_day(fields: Fields) -> tuple[np.ndarray, np.ndarray]:
     """Microseconds since midnight and which are a time of day, up to 24:00:00 and with leap seconds."""
     minute, second = fields.number("minute"), fields.number("second")
     fraction = fields.number("fraction", most=_FRACTION_DIGITS)
@@ -205,7 +205,7 @@ def _time_of_day(fields: Fields) -> Tuple[np.ndarray, np.ndarray]:
     return ((hour * 60 + minute) * 60 + second) * 1_000_000 + fraction, fine
 
 
-def _offset(fields: Fields) -> Tuple[np.ndarray, np.ndarray]:
+def _offset(fields: Fields) -> tuple[np.ndarray, np.ndarray]:
     """Microseconds that clocks are ahead of UTC by their own word, and which of these can be."""
     hour, minute = fields.number("zone_hour"), fields.number("zone_minute")
     sign = -1 if fields.word("sign") == "-" else 1

@@ -2,7 +2,6 @@
 
 import dataclasses
 import datetime
-from typing import List, Optional, Tuple
 
 import numpy as np
 import pyarrow as pa
@@ -50,8 +49,8 @@ class Rule:
     """How the times of a column are read, and between which moments (ms, both included) they lie."""
 
     unit: str = "s"
-    format: Optional[str] = None
-    zone: Optional[str] = None
+    format: str | None = None
+    zone: str | None = None
     earliest: int = times.EARLIEST_MS
     latest: int = dataclasses.field(default_factory=times.latest_ms)
 
@@ -67,7 +66,7 @@ class Rule:
             return f"log.timestamp_format {self.format}"
         return f"log.timestamp_unit {self.unit}"
 
-    def patterns(self) -> Optional[time_formats.Patterns]:
+    def patterns(self) -> time_formats.Patterns | None:
         """Those of text; None of numbers."""
         if self.format is not None:
             return time_formats.compile_format(self.format)
@@ -163,14 +162,14 @@ def _is_number(kind: pa.DataType) -> bool:
     return pa.types.is_integer(kind) or pa.types.is_floating(kind)
 
 
-def _in_zone(ms: np.ndarray, zone: Optional[str]) -> np.ndarray:
+def _in_zone(ms: np.ndarray, zone: str | None) -> np.ndarray:
     if zone is None:
         return ms
     inside = np.clip(ms, FIRST_MS, times.END_MS)
     return time_texts.to_utc(inside * 1000, zone) // 1000 + (ms - inside)
 
 
-def _typed(array: pa.Array) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _typed(array: pa.Array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Ms and ns of timestamps and dates, and which of them an int64 of ms can hold."""
     if pa.types.is_date32(array.type):
         unit, numbers = "d", array.cast(pa.int32()).cast(pa.int64())
@@ -181,8 +180,8 @@ def _typed(array: pa.Array) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _from_numbers(
-    integers: np.ndarray, floats: Optional[np.ndarray], unit: str
-) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    integers: np.ndarray, floats: np.ndarray | None, unit: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Ms and ns of numbers of a unit, and which of these are near the calendar.
 
     Args:
@@ -206,7 +205,7 @@ def _from_numbers(
     return ms + zero, nanos, fine
 
 
-def numbers_of(array: pa.Array) -> Tuple[np.ndarray, Optional[np.ndarray], np.ndarray]:
+def numbers_of(array: pa.Array) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
     """The numbers of a column: as integers, as floats where they are none (else NaN), and which are any."""
     kind = array.type
     if pa.types.is_uint64(kind):
@@ -227,14 +226,14 @@ def numbers_of(array: pa.Array) -> Tuple[np.ndarray, Optional[np.ndarray], np.nd
         return _mixed_numbers(array)
 
 
-def _split(numbers: np.ndarray) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _split(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Floats that are whole as the integers that they are."""
     known = np.isfinite(numbers)
     whole = known & (np.abs(numbers) < 2.0**62) & (numbers == np.floor(np.where(known, numbers, 0)))
     return np.where(whole, numbers, 0).astype(np.int64), np.where(whole | ~known, np.nan, numbers), known
 
 
-def _mixed_numbers(text: pa.Array) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _mixed_numbers(text: pa.Array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Numbers among other texts: an integer is exact, whatever else stands in the column."""
     integers, floats = np.zeros(len(text), np.int64), np.full(len(text), np.nan)
     known = np.zeros(len(text), bool)
@@ -254,7 +253,7 @@ def _mixed_numbers(text: pa.Array) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
     return integers, floats, known
 
 
-def _integers(text: pa.Array) -> Tuple[np.ndarray, np.ndarray]:
+def _integers(text: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     """Integers of up to 19 digits, and which of them an int64 holds."""
     try:
         found = text.cast(pa.int64()).to_numpy(zero_copy_only=False)
@@ -276,7 +275,7 @@ def as_text(array: pa.Array) -> pa.Array:
     return array if pa.types.is_binary(array.type) else array.cast(pa.large_binary())
 
 
-def read(column: pa.ChunkedArray, log: spec.LogSpec) -> Tuple[Times, List[Tuple[np.ndarray, str]]]:
+def read(column: pa.ChunkedArray, log: spec.LogSpec) -> tuple[Times, list[tuple[np.ndarray, str]]]:
     """Reads the times of a log's column.
 
     Returns:
@@ -314,7 +313,7 @@ def read(column: pa.ChunkedArray, log: spec.LogSpec) -> Tuple[Times, List[Tuple[
     return found, problems
 
 
-def _find_missing(column: pa.ChunkedArray, found: Times, words: Tuple[str, ...]) -> None:
+def _find_missing(column: pa.ChunkedArray, found: Times, words: tuple[str, ...]) -> None:
     """Marks texts that are words for no value."""
     bad = np.flatnonzero(found.state == NO_TIME)
     if len(bad) and is_text(column.type):

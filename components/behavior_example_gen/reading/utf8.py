@@ -2,7 +2,8 @@
 
 import codecs
 import contextlib
-from typing import Any, Iterator, Optional
+from collections.abc import Iterator
+from typing import Any
 
 from components.behavior_example_gen import spec
 from components.behavior_example_gen.reading import files
@@ -29,7 +30,7 @@ class Utf8:
     become bytes that are invalid in UTF-8, so that their row can be set aside.
     """
 
-    def __init__(self, stream: Any, encoding: Optional[str] = None):
+    def __init__(self, stream: Any, encoding: str | None = None):
         self._stream, self._decoder, self._head = stream, None, b""
         while len(self._head) < _LONGEST_MARK:
             more = stream.read(_LONGEST_MARK - len(self._head))

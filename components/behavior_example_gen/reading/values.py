@@ -1,7 +1,7 @@
 """From the fields of a log, as text or typed, to columns of numbers, labels and lists; ids are in `text`."""
 
 import dataclasses
-from typing import Sequence, Tuple
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -49,7 +49,7 @@ def whole_values(array: pa.Array) -> pa.Array:
     return values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
 
 
-def numbers(array: pa.Array, missing: Sequence[str] = ()) -> Tuple[np.ndarray, np.ndarray]:
+def numbers(array: pa.Array, missing: Sequence[str] = ()) -> tuple[np.ndarray, np.ndarray]:
     """Numbers as `[N]` float32, NaN where there is none, and which fields are valid.
 
     Text that is no number is not, and neither is what float32 takes for infinite.
@@ -112,7 +112,7 @@ def labels(array: pa.Array, missing: Sequence[str] = (), minus_one: int = 0) -> 
     return Labels(values, unknown | yes | no | minus, int(no.sum()), int(minus.sum()))
 
 
-def _label_words(array: pa.Array, missing: Sequence[str]) -> Tuple[np.ndarray, ...]:
+def _label_words(array: pa.Array, missing: Sequence[str]) -> tuple[np.ndarray, ...]:
     """Which labels are unknown, yes, no and -1, `[N]` bool each."""
     text = pc.utf8_lower(
         _text(array, [word for word in missing if word.lower() not in _YES + _NO + _MINUS_ONE])

@@ -1,14 +1,14 @@
 """AnomalyGate on real statistics: what stops a run, and that it says why."""
 
-import tensorflow_data_validation as tfdv
 import pandas as pd
 import pytest
+import tensorflow_data_validation as tfdv
+from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import io_utils
 
 from components.anomaly_gate import executor
 from schemas import errors, load, names
-from tensorflow_metadata.proto.v0 import schema_pb2
 
 SCHEMA = schema_pb2.Schema()
 SCHEMA.feature.extend(

@@ -87,19 +87,26 @@ def test_a_column_of_one_value_or_of_another_in_each_row_is_no_user_while_anothe
     # Where no other fits it is taken, and said to be odd.
     (tmp_path / "b.csv").write_text("user_id,item,time\n" + "".join(f"7,{i},{t}\n" for _, i, t in EVENTS))
     found, _ = suggested(tmp_path, tmp_path / "b.csv")
-    assert any("'user_id' has one value; name another: --columns user_id=" in note for note in found["notices"])
+    assert any(
+        "'user_id' has one value; name another: --columns user_id=" in note for note in found["notices"]
+    )
 
 
 def test_columns_may_be_named(tmp_path):
     rows = "".join(f"{u},{i},{t}\n" for u, i, t in EVENTS)
     (tmp_path / "a.csv").write_text("who,what,at time\n" + rows)
-    with pytest.raises(errors.InputError, match=r"no column looks like user_id .* --columns user_id=COLUMN, where .* who \(1, 8, 15, ...; 40 different\)"):
+    with pytest.raises(
+        errors.InputError,
+        match=r"no column looks like user_id .* --columns user_id=COLUMN, where .* who \(1, 8, 15, ...; 40 different\)",
+    ):
         describe.describe(str(tmp_path / "a.csv"))
     given = describing.settings(["user_id=who,item_id=what", "timestamp=at time"], None, None, True, [])
     found, _ = suggested(tmp_path, tmp_path / "a.csv", **given)
     assert (found["users"], found["items"]) == (40, 30)
     with pytest.raises(errors.InputError, match="no column 'none' .* the file has who, what, at time"):
-        describe.describe(str(tmp_path / "a.csv"), describing.settings(["user_id=none"], None, None, True, []))
+        describe.describe(
+            str(tmp_path / "a.csv"), describing.settings(["user_id=none"], None, None, True, [])
+        )
     with pytest.raises(errors.InputError, match="--columns takes ROLE=COLUMN"):
         describing.settings(["who"], None, None, True, [])
     (tmp_path / "b.csv").write_text(rows.replace(",", "#"))
@@ -108,7 +115,9 @@ def test_columns_may_be_named(tmp_path):
     assert suggested(tmp_path, tmp_path / "b.csv", **given)[0]["items"] == 30
 
 
-@pytest.mark.parametrize("no, yes", [("no", "yes"), ("N", "Y"), ("f", "t"), ("0.0", "1.0"), ("-1", "1"), ("False", "True")])
+@pytest.mark.parametrize(
+    "no, yes", [("no", "yes"), ("N", "Y"), ("f", "t"), ("0.0", "1.0"), ("-1", "1"), ("False", "True")]
+)
 def test_labels_make_a_log_of_exposures_and_it_is_said(tmp_path, no, yes):
     rows = [f"{u},{i},{t},{yes if t % 3 else no}" for u, i, t in EVENTS]
     (tmp_path / "a.csv").write_text("user,item,time,is_clicked\n" + "\n".join(rows) + "\n")
@@ -168,8 +177,12 @@ def test_a_folder_of_spark(tmp_path):
     (folder / "day=2").mkdir(parents=True)
     (folder / "_SUCCESS").write_text("")
     (folder / ".part-0.csv.crc").write_bytes(b"\x00crc")
-    (folder / "part-0.csv").write_text("user,item,time\n" + "".join(f"{u},{i},{t}\n" for u, i, t in EVENTS[:200]))
-    (folder / "day=2" / "part-1.csv").write_text("user,item,time\n" + "".join(f"{u},{i},{t}\n" for u, i, t in EVENTS[200:]))
+    (folder / "part-0.csv").write_text(
+        "user,item,time\n" + "".join(f"{u},{i},{t}\n" for u, i, t in EVENTS[:200])
+    )
+    (folder / "day=2" / "part-1.csv").write_text(
+        "user,item,time\n" + "".join(f"{u},{i},{t}\n" for u, i, t in EVENTS[200:])
+    )
     for path in (folder, f"{folder}/"):
         found, experiment = suggested(tmp_path, path)
         assert found["events"] == 400 and experiment.name == "events"

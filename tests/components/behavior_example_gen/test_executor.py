@@ -415,7 +415,9 @@ def test_late_events_of_an_older_span_are_no_cached_input(tmp_path):
     assert fingerprint(spans=1) == newest
 
 
-@pytest.mark.parametrize("pattern,names", [("{YYYY}-{MM}-{DD}.csv", ("2010-12-31", "2011-01-16")), ("{SPAN}.csv", ("07", "8"))])
+@pytest.mark.parametrize(
+    "pattern,names", [("{YYYY}-{MM}-{DD}.csv", ("2010-12-31", "2011-01-16")), ("{SPAN}.csv", ("07", "8"))]
+)
 def test_tfx_and_footfall_agree_on_the_newest_span(tmp_path, pattern, names):
     for name in names:
         harness.write_csv(tmp_path / f"{name}.csv", log_rows())
@@ -433,7 +435,9 @@ def test_a_span_that_is_no_number_is_said_in_words(tmp_path):
     harness.write_csv(tmp_path / "2011-01-16.csv", log_rows())
     log = spec.LogSpec(path=str(tmp_path / "{SPAN}.csv"))
     made = component.BehaviorExampleGen(log, spec.NextWindow(length=5), spec.SplitSpec())
-    with pytest.raises(errors.InputError, match=r"found '2011-01-16' in .*path: .*/\{YYYY\}-\{MM\}-\{DD\}\.csv"):
+    with pytest.raises(
+        errors.InputError, match=r"found '2011-01-16' in .*path: .*/\{YYYY\}-\{MM\}-\{DD\}\.csv"
+    ):
         component.BehaviorExampleGen.DRIVER_CLASS(None).resolve_exec_properties(
             dict(made.exec_properties), None, None
         )

@@ -14,7 +14,16 @@ import pytest
 from tfx import v1 as tfx
 
 from components.anomaly_gate import component as anomaly_gate
-from components.behavior_example_gen import component, describe, exposures, profile, readers, shards, spec, splits
+from components.behavior_example_gen import (
+    component,
+    describe,
+    exposures,
+    profile,
+    readers,
+    shards,
+    spec,
+    splits,
+)
 from schemas import errors, load, names
 from tests.components.behavior_example_gen import harness, reference, test_windows
 

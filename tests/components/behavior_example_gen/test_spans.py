@@ -22,7 +22,9 @@ def days(text):
     return (datetime.date.fromisoformat(text) - datetime.date(1970, 1, 1)).days
 
 
-@pytest.mark.parametrize("pattern", ["{YYYY}-{MM}-{DD}.csv", "y={YYYY}/m={MM}/{DD}/*.csv", "e{YYYY}{MM}{DD}*.csv"])
+@pytest.mark.parametrize(
+    "pattern", ["{YYYY}-{MM}-{DD}.csv", "y={YYYY}/m={MM}/{DD}/*.csv", "e{YYYY}{MM}{DD}*.csv"]
+)
 def test_dates_are_spans_by_day(tmp_path, pattern):
     dates = ["2010-12-31", "2011-01-16", "2011-02-01"]
 
@@ -39,7 +41,12 @@ def test_dates_are_spans_by_day(tmp_path, pattern):
 
 def test_numbers_may_be_padded_and_have_a_width(tmp_path):
     make(tmp_path, "day-08/a.csv", "day-9/a.csv", "day-10/b.csv", "day-10/a.csv")
-    assert found(tmp_path, "day-{SPAN}/*.csv") == ["day-08/a.csv", "day-9/a.csv", "day-10/a.csv", "day-10/b.csv"]
+    assert found(tmp_path, "day-{SPAN}/*.csv") == [
+        "day-08/a.csv",
+        "day-9/a.csv",
+        "day-10/a.csv",
+        "day-10/b.csv",
+    ]
     make(tmp_path, "x/20240131v2.csv", "x/20240131v10.csv", "x/20240201v1.csv")
     assert found(tmp_path, "x/{SPAN:8}v{VERSION}.csv") == ["x/20240131v10.csv", "x/20240201v1.csv"]
 
@@ -53,7 +60,11 @@ def test_numbers_may_be_padded_and_have_a_width(tmp_path):
             ["{SPAN} stands for a whole number, found '2011-01-16'", "/{YYYY}-{MM}-{DD}.csv"],
         ),
         ("log_2011_01_16_h07.csv", "log_{SPAN}.csv", ["/log_{YYYY}_{MM}_{DD}_h*.csv"]),
-        ("day-old/log.csv", "day-{SPAN}/*.csv", ["{SPAN} stands for a whole number, found 'old' in", "day-old/log.csv"]),
+        (
+            "day-old/log.csv",
+            "day-{SPAN}/*.csv",
+            ["{SPAN} stands for a whole number, found 'old' in", "day-old/log.csv"],
+        ),
         ("2011-1-6.csv", "{YYYY}-{MM}-{DD}.csv", ["{MM} stands for 2 digits, found '1'"]),
         ("2011-13-06.csv", "{YYYY}-{MM}-{DD}.csv", ["2011-13-06 is not a date"]),
         ("3/vnew/x.csv", "{SPAN}/v{VERSION}/x.csv", ["{VERSION} stands for a whole number, found 'new'"]),
@@ -92,7 +103,9 @@ def test_marks_are_checked_with_the_settings(path, words):
 
 def test_spans_need_a_mark():
     assert spec.LogSpec(path="{YYYY}/{MM}/{DD}/*.csv", spans=3).spans == 3
-    with pytest.raises(ValueError, match=r"spans goes with \{SPAN\} or a date in path, found spans: 3 with log.csv"):
+    with pytest.raises(
+        ValueError, match=r"spans goes with \{SPAN\} or a date in path, found spans: 3 with log.csv"
+    ):
         spec.LogSpec(path="log.csv", spans=3)
 
 

@@ -113,4 +113,8 @@ def test_equal_times_are_named(tmp_path, caplog):
     words = "all 60 events have one time, 2020-09-13T12:26:40+00:00, and so the order of the log"
     assert words in caplog.text
     found = describe.describe(path)
-    assert [sentence for sentence in found["notices"] if words in sentence] and found["start"] == found["end"] and found["lonely"] == {"events": 0, "examples": []}
+    assert (
+        [sentence for sentence in found["notices"] if words in sentence]
+        and found["start"] == found["end"]
+        and found["lonely"] == {"events": 0, "examples": []}
+    )

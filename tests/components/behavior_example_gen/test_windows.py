@@ -70,7 +70,7 @@ def held_out_users(events, split):
 
 
 def same(found, expected):
-    order = lambda w: sorted((repr(sorted(x.items())) for x in w))  # noqa: E731
+    order = lambda w: sorted(repr(sorted(x.items())) for x in w)  # noqa: E731
     assert order(found) == order(expected)
 
 

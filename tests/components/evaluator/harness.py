@@ -2,7 +2,8 @@
 
 import os
 import pathlib
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -15,7 +16,6 @@ from tfx.utils import proto_utils
 
 from schemas import names
 
-
 CATALOGUE = 1_000_000
 
 
@@ -24,7 +24,7 @@ class Windows(NamedTuple):
 
     users: np.ndarray  # [B] str
     frequency: np.ndarray  # [B] str
-    ranks: Dict[str, np.ndarray]  # [B] int64 by the stub's name
+    ranks: dict[str, np.ndarray]  # [B] int64 by the stub's name
     popularity: np.ndarray  # [B] int64
     candidates: np.ndarray  # [B] int64
 
@@ -56,7 +56,7 @@ def write_examples(data: Windows, directory: pathlib.Path, split: str = names.TE
     write_columns(columns, directory / f"Split-{split}")
 
 
-def write_columns(columns: Dict[str, np.ndarray], folder: pathlib.Path) -> None:
+def write_columns(columns: dict[str, np.ndarray], folder: pathlib.Path) -> None:
     """Writes features by name, `[B]` each, as tf.Examples."""
     folder.mkdir(parents=True)
     options = tf.io.TFRecordOptions(compression_type="GZIP")
@@ -117,7 +117,7 @@ class Exposures(NamedTuple):
     users: np.ndarray
     frequency: np.ndarray
     labels: np.ndarray
-    probabilities: Dict[str, np.ndarray]
+    probabilities: dict[str, np.ndarray]
 
 
 def exposures(size: int, users: int, seed: int = 7, unknown: float = 0.05) -> Exposures:
@@ -188,7 +188,7 @@ def evaluate(
     examples: pathlib.Path,
     config: config_pb2.EvalConfig,
     candidate: str,
-    baseline: Optional[str] = None,
+    baseline: str | None = None,
     splits: Sequence[str] = (names.TEST,),
     stub_class: Any = _Stub,
 ) -> Evaluated:
@@ -196,7 +196,7 @@ def evaluate(
     artifact = standard_artifacts.Examples()
     artifact.uri = str(examples)
     artifact.split_names = str(list(splits)).replace("'", '"')
-    inputs: Dict[str, List[types.Artifact]] = {
+    inputs: dict[str, list[types.Artifact]] = {
         "examples": [artifact],
         "model": [write_model(candidate, directory, stub_class)],
     }

@@ -12,8 +12,8 @@ from components.evaluator import config, spec
 from schemas import errors
 
 
-def _eval_config(evaluation, gate, window=window_spec.NextWindow()):
-    return config.eval_config(evaluation, gate, window)
+def _eval_config(evaluation, gate, window=None):
+    return config.eval_config(evaluation, gate, window or window_spec.NextWindow())
 
 
 def _thresholds(eval_config):

@@ -9,7 +9,8 @@ from scipy import stats
 from tensorflow_model_analysis.metrics import metric_specs
 from tensorflow_model_analysis.proto import config_pb2
 
-from components.evaluator import bootstrap, metrics, ranks as rank_metrics
+from components.evaluator import bootstrap, metrics
+from components.evaluator import ranks as rank_metrics
 from schemas import names
 
 

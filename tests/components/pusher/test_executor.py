@@ -13,8 +13,7 @@ import time
 
 import pytest
 
-from components.pusher import executor
-from components.pusher import verify
+from components.pusher import executor, verify
 from serving import manifest
 
 

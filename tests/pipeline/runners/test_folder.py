@@ -6,9 +6,9 @@ import subprocess
 import sys
 import tempfile
 
+import pytest
 from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2
-import pytest
 
 from pipeline.runners import folder, store
 from schemas import errors

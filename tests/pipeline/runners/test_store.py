@@ -5,9 +5,9 @@ import sqlite3
 import subprocess
 import sys
 
+import pytest
 from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2
-import pytest
 
 from pipeline.runners import store
 from schemas import errors

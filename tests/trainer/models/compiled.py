@@ -1,12 +1,12 @@
 """What XLA makes of a model's loss, for both harnesses."""
 
-from typing import Any, Dict, Tuple
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 
-def check(model: Any, features: Dict[str, tf.Tensor], expected: Tuple[tf.Tensor, tf.Tensor]) -> None:
+def check(model: Any, features: dict[str, tf.Tensor], expected: tuple[tf.Tensor, tf.Tensor]) -> None:
     """The compiled loss is the expected one, and its gradient in training compiles and is finite.
 
     Args:

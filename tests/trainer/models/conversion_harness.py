@@ -1,6 +1,7 @@
 """What every model of exposures has to pass; a model's test is one call of `run_model_test`."""
 
-from typing import Any, Dict, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -35,7 +36,7 @@ def exposures(steps: Sequence[str] = STEPS, **changes: Any) -> conversion.Exposu
     return conversion.Exposures(**{**values, **changes})
 
 
-def batch(seed: int = 0, rows: int = 7, steps: Sequence[str] = STEPS) -> Dict[str, tf.Tensor]:
+def batch(seed: int = 0, rows: int = 7, steps: Sequence[str] = STEPS) -> dict[str, tf.Tensor]:
     """Random exposures with consistent chains of labels, all of them known."""
     rng = np.random.default_rng(seed)
 
@@ -64,7 +65,7 @@ def batch(seed: int = 0, rows: int = 7, steps: Sequence[str] = STEPS) -> Dict[st
     return {name: tf.constant(value) for name, value in features.items()}
 
 
-def build(values: Dict[str, Any], seed: int = 3, steps: Sequence[str] = STEPS, **changes: Any) -> Any:
+def build(values: dict[str, Any], seed: int = 3, steps: Sequence[str] = STEPS, **changes: Any) -> Any:
     """A model with its variables made."""
     settings = config.TrainerSettings.from_values({"model": values}).model
     tf.keras.utils.set_random_seed(seed)
@@ -74,7 +75,7 @@ def build(values: Dict[str, Any], seed: int = 3, steps: Sequence[str] = STEPS, *
 
 
 def run_model_test(
-    values: Dict[str, Any], folder: Any, learning_rate: float = 0.02, steps: int = 150
+    values: dict[str, Any], folder: Any, learning_rate: float = 0.02, steps: int = 150
 ) -> None:
     """Checks shapes, chains of any length, gradients, unknown labels, overfitting, XLA, saving and replicas.
 
@@ -119,7 +120,7 @@ def _check_rows(model: conversion.ConversionModel) -> None:
     np.testing.assert_allclose(model(wider), expected, rtol=1e-4, atol=1e-5)
 
 
-def _check_base_rates(values: Dict[str, Any]) -> None:
+def _check_base_rates(values: dict[str, Any]) -> None:
     """A model whose fields say nothing answers with the base rates from the start."""
     model = build(values)
     heads = {head.trainable_variables[1].ref() for head in model._heads}
@@ -130,7 +131,7 @@ def _check_base_rates(values: Dict[str, Any]) -> None:
     np.testing.assert_allclose(model.probabilities(batch()), expected, rtol=1e-5)
 
 
-def _gradients(model: conversion.ConversionModel, features: Dict[str, tf.Tensor]) -> Any:
+def _gradients(model: conversion.ConversionModel, features: dict[str, tf.Tensor]) -> Any:
     with tf.GradientTape() as tape:
         total, count = model.summed_loss(features, training=False)
     found = tape.gradient(total, model.trainable_variables)
@@ -184,7 +185,7 @@ def _cross_entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.where(labels >= 0, losses, 0).sum(axis=1)
 
 
-def _check_overfitting(values: Dict[str, Any], learning_rate: float, steps: int) -> None:
+def _check_overfitting(values: dict[str, Any], learning_rate: float, steps: int) -> None:
     """One batch is learnt by heart, so the loss can be reached and the optimiser finds it."""
     model, features = build({**values, "dropout": 0.0}), batch(5, rows=12)
     model(features)
@@ -207,7 +208,7 @@ def _check_overfitting(values: Dict[str, Any], learning_rate: float, steps: int)
     assert last < 0.1 * first, (first, last)
 
 
-def _check_precision(values: Dict[str, Any]) -> None:
+def _check_precision(values: dict[str, Any]) -> None:
     exact = build(values)(batch())
     tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
     try:
@@ -220,7 +221,7 @@ def _check_precision(values: Dict[str, Any]) -> None:
 
 
 def _check_saving(
-    values: Dict[str, Any], model: conversion.ConversionModel, features: Dict[str, tf.Tensor], folder: Any
+    values: dict[str, Any], model: conversion.ConversionModel, features: dict[str, tf.Tensor], folder: Any
 ) -> None:
     """Checkpoints and SavedModels have all of it, calibration included."""
     model.calibrate(np.array([0.5, 1.5, 2.0]), np.array([0.1, 0.0, -0.2]))
@@ -243,7 +244,7 @@ def _check_saving(
     np.testing.assert_allclose(loaded, likely, rtol=1e-5, atol=1e-6)
 
 
-def _check_replicas(values: Dict[str, Any]) -> None:
+def _check_replicas(values: dict[str, Any]) -> None:
     features = batch(7, rows=6)
     # One replica has fewer labels, so that a mean of the replicas' means would be a different gradient.
     for name in conversion.label_names(STEPS):

@@ -1,6 +1,6 @@
 """What every next-item model has to pass; a model's test is one call of `run_model_test`."""
 
-from typing import Any, Dict
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -23,7 +23,7 @@ def catalogue() -> base.Catalogue:
     return base.Catalogue(counts, LENGTH, behaviors=2, scenes=2, behavior_names=("view", "buy"))
 
 
-def batch(seed: int = 0, rows: int = 5) -> Dict[str, tf.Tensor]:
+def batch(seed: int = 0, rows: int = 5) -> dict[str, tf.Tensor]:
     """Left-padded random histories of 1 to L events; what a model does not read does no harm."""
     rng = np.random.default_rng(seed)
     item = rng.integers(names.FIRST_INDEX, names.FIRST_INDEX + SIZE, [rows, LENGTH])
@@ -43,7 +43,7 @@ def batch(seed: int = 0, rows: int = 5) -> Dict[str, tf.Tensor]:
     }
 
 
-def build(values: Dict[str, Any], seed: int = 3) -> base.SequenceModel:
+def build(values: dict[str, Any], seed: int = 3) -> base.SequenceModel:
     """A model with its variables made, and the full softmax as its loss."""
     settings = config.TrainerSettings.from_values({"model": values}).model
     tf.keras.utils.set_random_seed(seed)
@@ -54,7 +54,7 @@ def build(values: Dict[str, Any], seed: int = 3) -> base.SequenceModel:
 
 
 def run_model_test(
-    values: Dict[str, Any],
+    values: dict[str, Any],
     folder: Any,
     causal: bool = True,
     trains: bool = True,
@@ -106,7 +106,7 @@ def _check_padding(model: base.SequenceModel) -> None:
     np.testing.assert_allclose(model.encode(alone)[0], model.encode(features)[2], rtol=1e-4, atol=1e-5)
 
 
-def _check_trimming(values: Dict[str, Any]) -> None:
+def _check_trimming(values: dict[str, Any]) -> None:
     """Without the padding that all windows have, states, loss and gradients are the same."""
     model, features = build({**values, "dropout": 0.0} if "dropout" in values else values), batch(8)
     if model.padding_needed is None:
@@ -133,7 +133,7 @@ def _check_trimming(values: Dict[str, Any]) -> None:
     model.static_shapes = False
 
 
-def _loss_and_gradients(model: base.SequenceModel, features: Dict[str, tf.Tensor]) -> Any:
+def _loss_and_gradients(model: base.SequenceModel, features: dict[str, tf.Tensor]) -> Any:
     with tf.GradientTape() as tape:
         found = model.summed_loss(features, training=False)
     gradients = tape.gradient(found[0], model.trainable_variables)
@@ -154,7 +154,7 @@ def _check_causality(model: base.SequenceModel) -> None:
         np.testing.assert_array_equal(after[:, :changed][real], before[:, :changed][real])
 
 
-def _check_gradients(model: base.SequenceModel, features: Dict[str, tf.Tensor]) -> None:
+def _check_gradients(model: base.SequenceModel, features: dict[str, tf.Tensor]) -> None:
     with tf.GradientTape() as tape:
         total, count = model.summed_loss(features, training=False)
     assert count > 0
@@ -165,7 +165,7 @@ def _check_gradients(model: base.SequenceModel, features: Dict[str, tf.Tensor]) 
         )
 
 
-def _check_overfitting(values: Dict[str, Any], learning_rate: float, steps: int) -> None:
+def _check_overfitting(values: dict[str, Any], learning_rate: float, steps: int) -> None:
     """One batch is learnt by heart, so the loss can be reached and the optimiser finds it."""
     model, features = build({**values, "dropout": 0.0} if "dropout" in values else values), batch(4, rows=3)
     model(features)
@@ -187,7 +187,7 @@ def _check_overfitting(values: Dict[str, Any], learning_rate: float, steps: int)
     assert last < 0.15 * first, (first, last)
 
 
-def _check_static_shapes(values: Dict[str, Any]) -> None:
+def _check_static_shapes(values: dict[str, Any]) -> None:
     """XLA compiles the loss of known shapes with its gradient, and it is the same loss."""
     model, features = build(values), batch(3)
     expected = model.summed_loss(features, training=False)
@@ -195,7 +195,7 @@ def _check_static_shapes(values: Dict[str, Any]) -> None:
     compiled.check(model, features, expected)
 
 
-def _check_precision(values: Dict[str, Any]) -> None:
+def _check_precision(values: dict[str, Any]) -> None:
     exact = build(values).scores(build(values).encode(batch()))
     tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
     try:
@@ -209,7 +209,7 @@ def _check_precision(values: Dict[str, Any]) -> None:
 
 
 def _check_saving(
-    values: Dict[str, Any], model: base.SequenceModel, features: Dict[str, tf.Tensor], folder: Any
+    values: dict[str, Any], model: base.SequenceModel, features: dict[str, tf.Tensor], folder: Any
 ) -> None:
     path = tf.train.Checkpoint(model=model).write(str(folder / "checkpoint"))
     other = build(values, seed=99)
@@ -229,6 +229,6 @@ def _check_saving(
     np.testing.assert_allclose(loaded, model.scores(model.encode(features)), rtol=1e-5, atol=1e-6)
 
 
-def _check_replicas(values: Dict[str, Any]) -> None:
+def _check_replicas(values: dict[str, Any]) -> None:
     # Of uneven lengths, so that a mean of the replicas' means would be a different gradient.
     replicas.check(lambda: build(values), batch(7, rows=6), learning_rate=1.0)

@@ -1,6 +1,7 @@
 """What a model does on two replicas, for both harnesses."""
 
-from typing import Any, Callable, Dict
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -8,7 +9,7 @@ import tensorflow as tf
 from trainer.loops import fit
 
 
-def check(build: Callable[[], Any], features: Dict[str, tf.Tensor], learning_rate: float) -> None:
+def check(build: Callable[[], Any], features: dict[str, tf.Tensor], learning_rate: float) -> None:
     """A step on two logical devices equals one on all of the batch.
 
     Args:
@@ -36,7 +37,7 @@ def check(build: Callable[[], Any], features: Dict[str, tf.Tensor], learning_rat
     rows = len(next(iter(features.values())))
     data = tf.data.Dataset.from_tensors(features).unbatch().batch(rows)
 
-    def step(batch: Dict[str, tf.Tensor]) -> None:
+    def step(batch: dict[str, tf.Tensor]) -> None:
         with tf.GradientTape() as tape:
             total, count = model.summed_loss(batch, training=False)
             loss = total / fit.sum_over_replicas(count)

@@ -6,8 +6,7 @@ import tensorflow as tf
 
 from schemas import names
 from tests.trainer.models import harness
-from trainer.layers import attention
-from trainer.layers import transformer
+from trainer.layers import attention, transformer
 
 SMALL = {"name": "bert4rec", "dim": 8, "blocks": 2, "heads": 2, "dropout": 0.1}
 

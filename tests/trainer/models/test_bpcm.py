@@ -8,8 +8,7 @@ import tensorflow as tf
 from tests.trainer.models import conversion_harness as harness
 from trainer import config
 from trainer.layers import feature_tower
-from trainer.models import bpcm
-from trainer.models import conversion
+from trainer.models import bpcm, conversion
 
 SMALL = {"name": "bpcm", "dim": 4, "hidden": 8, "tower": [6], "dropout": 0.1}
 

@@ -4,8 +4,8 @@ import numpy as np
 import tensorflow as tf
 
 from schemas import names
-from trainer.layers import attention
 from tests.trainer.models import harness
+from trainer.layers import attention
 
 SMALL = {"name": "sasrec", "dim": 8, "blocks": 2, "heads": 2, "dropout": 0.1}
 

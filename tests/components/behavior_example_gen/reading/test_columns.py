@@ -10,7 +10,10 @@ from schemas import errors
 @pytest.mark.parametrize(
     "found,words",
     [
-        (["196", "242", "3", "881250949"], "these look like values: .*log: {column_names: \\[user_id, item_id, timestamp, ...\\]}"),
+        (
+            ["196", "242", "3", "881250949"],
+            "these look like values: .*log: {column_names: \\[user_id, item_id, timestamp, ...\\]}",
+        ),
         (["u1", "i1", "2024-01-31T10:00:00"], "these look like values"),
         (["userId", "itemId", "at"], "column 'user_id' .* did you mean log.columns.user_id: userId\\?"),
         (["a", "b"], "the file has a, b$"),

@@ -169,7 +169,10 @@ def test_a_broken_value_of_an_encoding_is_that_of_its_row_alone(tmp_path, monkey
 @pytest.mark.parametrize("blanks", [" ", "   ", "\t", " \t "])
 def test_values_between_any_blanks(tmp_path, monkeypatch, blanks):
     rows = [(u, "", i, at) for u, _, i, at in events(TITLES)]
-    lines = [" " + blanks.join([u, i, at]) + "  " for u, _, i, at in [("user_id", "", "item_id", "timestamp"), *rows]]
+    lines = [
+        " " + blanks.join([u, i, at]) + "  "
+        for u, _, i, at in [("user_id", "", "item_id", "timestamp"), *rows]
+    ]
     (tmp_path / "log.txt").write_text("\n".join(lines) + "\n")
     for size in (60, 1 << 20):
         monkeypatch.setattr(delimited, "_BLOCK_BYTES", size)
@@ -178,7 +181,9 @@ def test_values_between_any_blanks(tmp_path, monkeypatch, blanks):
         assert found["timestamp"] == [int(at) * 1000 for *_, at in rows]
 
 
-@pytest.mark.parametrize("columns", list(itertools.permutations(["user_id", "title", "item_id", "timestamp"]))[::5])
+@pytest.mark.parametrize(
+    "columns", list(itertools.permutations(["user_id", "title", "item_id", "timestamp"]))[::5]
+)
 def test_a_text_of_several_lines_in_any_column(tmp_path, monkeypatch, columns):
     """Also where it stands first, so that its end leaves as many fields as a row has."""
     rows = events(["one", "two\nlines", "with, commas\n\n1, 2, 3\nand more", "x"])

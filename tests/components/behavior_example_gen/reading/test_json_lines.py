@@ -187,7 +187,11 @@ def test_encodings(tmp_path, encoding, marked):
     settings = {} if marked else {"encoding": encoding}
     rows, rejects, _ = harness.read(path, **settings)
     assert harness.ids(rows) == [(str(user), "é") for user in range(9)] and not rejects
-    assert readers.header(str(path), spec.LogSpec(path=str(path), **settings)) == ["user_id", "item_id", "timestamp"]
+    assert readers.header(str(path), spec.LogSpec(path=str(path), **settings)) == [
+        "user_id",
+        "item_id",
+        "timestamp",
+    ]
 
 
 def test_a_key_that_no_line_has_is_a_missing_column(tmp_path):

@@ -205,7 +205,7 @@ def test_a_broken_line_changes_nothing_else(tmp_path, monkeypatch, ending):
     draw = random.Random(1)
     header = {"csv": [HEADER], "tsv": [HEADER.replace(",", "\t")], "jsonl": []}[ending]
     path = tmp_path / f"log.{ending}"
-    for number in range(20):
+    for _ in range(20):
         size = draw.choice((200, 1000, 1 << 20))
         for module, name in (
             (delimited, "_BLOCK_BYTES"),

@@ -9,7 +9,12 @@ from tests.components.behavior_example_gen.reading import test_delimited as form
 from tests.components.behavior_example_gen.test_readers import read
 
 # What a run needs no setting for, as the file says it itself.
-_NAMES = {"names beside a header": {}, "names instead of a header": None, "no header": None, "no header, said": None}
+_NAMES = {
+    "names beside a header": {},
+    "names instead of a header": None,
+    "no header": None,
+    "no header, said": None,
+}
 
 
 @pytest.mark.parametrize("group, form", [(g, f) for g in ("PLAIN", "QUOTED") for f in getattr(forms, g)])
@@ -45,7 +50,7 @@ def test_what_is_seen_reads_the_file(tmp_path, monkeypatch, group, form):
         ("a.csv", b'{"user": "a", "item": 1}\n', {"format": "jsonl"}),
         ("a.json", b"user,item,time\nu,i,5\n", {"format": "csv"}),
         ("a.csv", b"PAR1" + bytes(20), {"format": "parquet"}),
-        ("a.csv", "user,item,t\n".encode() + "café,naïve,1\n".encode("latin-1") * 3, {"encoding": "cp1252"}),
+        ("a.csv", b"user,item,t\n" + "café,naïve,1\n".encode("latin-1") * 3, {"encoding": "cp1252"}),
         ("a.csv", b"user,item,t\nu,i,1\nu\xff,i,2\n", {}),
         ("a.csv", "user,item,t\nü,i,1\né,i,2\n".encode() + b"a\xe9,i,3\n", {}),
         ("a.csv", b"#user,item,time\nu,i,1600000000\n", {"comment": "#", "column_names": ["user", "item", "time"]}),

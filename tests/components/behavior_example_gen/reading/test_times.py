@@ -440,5 +440,8 @@ def test_describe_finds_the_settings_that_a_run_needs(tmp_path, format_, values,
 
 
 def test_describe_asks_which_is_the_day(tmp_path):
-    with pytest.raises(errors.InputError, match="--set 'log.timestamp_format=%d/%m/%Y' or --set 'log.timestamp_format=%m/%d/%Y'"):
+    with pytest.raises(
+        errors.InputError,
+        match="--set 'log.timestamp_format=%d/%m/%Y' or --set 'log.timestamp_format=%m/%d/%Y'",
+    ):
         describe.describe(str(write(tmp_path, ["1/2/2023", "12/12/2023"], "csv")))
