@@ -1,0 +1,80 @@
+"""What a user of Footfall chooses apart: how examples are cut from the log, and what is learnt from them.
+
+A *window kind* and an *objective* are independent. What each means in a room of the house (Transform, the
+Trainer, a server, ...) is in that room's registry, under the same name.
+"""
+
+import dataclasses
+
+from schemas import errors, names
+
+
+@dataclasses.dataclass(frozen=True)
+class WindowKind:
+    """How examples are cut from the log.
+
+    Attributes:
+      name: as in `window.kind`.
+      noun: what its examples are called, in the plural.
+      user, item, time: the features that, together, tell its examples apart.
+    """
+
+    name: str
+    noun: str
+    user: str
+    item: str
+    time: str
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """The features that, together, tell its examples apart."""
+        return self.user, self.item, self.time
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """What is learnt, measured, gated and answered.
+
+    Attributes:
+      name: as models name it.
+      metric: by which models are chosen and compared where none is named.
+    """
+
+    name: str
+    metric: str
+
+
+WINDOW_KINDS = {
+    kind.name: kind
+    for kind in (
+        WindowKind("next", "windows", names.USER_ID, names.TARGET_ITEM_ID, names.TARGET_TIMESTAMP),
+        WindowKind("exposure", "exposures", names.USER_ID, names.ITEM_ID, names.TIMESTAMP),
+    )
+}
+OBJECTIVES = {
+    objective.name: objective for objective in (Objective("ranking", "ndcg@10"), Objective("labels", "auc"))
+}
+
+
+def window_kind(name: str) -> WindowKind:
+    """The window kind of a name.
+
+    Raises:
+      errors.InputError: if there is none.
+    """
+    return _entry(WINDOW_KINDS, "window kind", name)
+
+
+def objective(name: str) -> Objective:
+    """The objective of a name.
+
+    Raises:
+      errors.InputError: if there is none.
+    """
+    return _entry(OBJECTIVES, "objective", name)
+
+
+def _entry(entries, what, name):
+    if name not in entries:
+        raise errors.InputError(f"no {what} is named {name!r}; there are {', '.join(entries)}")
+    return entries[name]
