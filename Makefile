@@ -1,4 +1,4 @@
-.PHONY: env demo test
+.PHONY: env demo check lint test docs
 
 env:
 	@requirements/make_env.sh
@@ -6,6 +6,21 @@ env:
 demo: env
 	@.venv/bin/footfall demo
 
+# What a change must pass.
+check: lint test
+
+# Style, imports and types.
+lint: env
+	@requirements/make_tools.sh check
+	@.venv-check/bin/ruff check .
+	@.venv-check/bin/ruff format --check .
+	@.venv-check/bin/mypy --python-executable .venv/bin/python
+
 # Processes that import TensorFlow and TFX start in a third of the time where Python may keep their bytecode.
 test: env
 	@env -u PYTHONDONTWRITEBYTECODE .venv/bin/python -m pytest
+
+# The site, in site/.
+docs: env
+	@requirements/make_tools.sh docs
+	@.venv-docs/bin/mkdocs build --quiet --strict

@@ -260,9 +260,12 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--exclude", default="", help="ids to leave out: 1,2,3")
     predict.add_argument("--json", action="store_true", help="a JSON object a history or exposure")
 
-    compiled = command("compile", _compile, "write an experiment as a Kubeflow Pipelines v2 spec")
+    compiled = command(
+        "compile",
+        _compile,
+        "write an experiment as a Kubeflow Pipelines v2 spec, which Vertex AI Pipelines takes, too",
+    )
     _experiment_argument(compiled)
-    compiled.add_argument("--target", choices=("kubeflow", "vertex"), default="kubeflow")
     compiled.add_argument("-o", "--output", required=True, help="of the spec; .yaml or .json")
     compiled.add_argument(
         "--root", default=_EXAMPLE_ROOT, help="of all the pipeline keeps (default: %(default)s)"
@@ -457,7 +460,6 @@ def _compile(options: argparse.Namespace) -> int:
     if not options.output.endswith((".yaml", ".yml", ".json")):
         raise errors.InputError(f"--output: a spec ends with .yaml or .json, found {options.output}")
     experiment = config.load(config.find(options.experiment), options.set)
-    # Vertex AI Pipelines takes the same spec.
     spec, schema = kubeflow.compile_pipeline(experiment, options.output, options.root, options.image)
     print(
         f"{spec}\n{schema}: copy it to {kubeflow.schema_place(experiment, options.root)} before the first run"

@@ -157,7 +157,7 @@ def _graph(components: Sequence[lineage.Component]) -> dict[str, Any] | None:
     drawn = _without_shortcuts(before)
     width, height, gap_x, gap_y = 104, 42, 22, 16
     rows: dict[int, int] = {}
-    nodes = {}
+    nodes: dict[str, dict[str, Any]] = {}
     for component in components:
         row = rows.get(column[component.id], 0)
         rows[column[component.id]] = row + 1

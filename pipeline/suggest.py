@@ -19,8 +19,8 @@ def experiment(description: dict[str, Any]) -> str:
     spread = description["start"] != description["end"]
     steps = list(description["steps"])
     if steps:
-        window = {"kind": "exposure", "steps": steps, "history": 20}
-        learnt = {
+        window: dict[str, Any] = {"kind": "exposure", "steps": steps, "history": 20}
+        learnt: dict[str, Any] = {
             "model": {"name": "bpcm", "dim": 16},
             "training": {"epochs": 20, "batch_size": 256, "patience": 3},
         }

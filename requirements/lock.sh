@@ -7,5 +7,8 @@ cd "$(dirname "$0")"
 compile=(uv pip compile --quiet --generate-hashes --custom-compile-command requirements/lock.sh --no-emit-index-url --no-emit-find-links "$@")
 "${compile[@]}" --python-version 3.10 --python-platform x86_64-manylinux_2_17 py310-tfx116.in -o py310-tfx116.txt
 "${compile[@]}" --universal --python-version 3.11 py311-tfx121.in -o py311-tfx121.txt
-# Of no platform: it is installed before the others, by any of their interpreters.
-"${compile[@]}" --universal --python-version 3.10 build.in -o build.txt
+# Of no platform: build.txt is installed before the others, by any of their interpreters, and check.txt and docs.txt
+# have environments of their own (make_tools.sh).
+for name in build check docs; do
+    "${compile[@]}" --universal --python-version 3.10 $name.in -o $name.txt
+done

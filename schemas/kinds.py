@@ -5,8 +5,12 @@ Trainer, a server, ...) is in that room's registry, under the same name.
 """
 
 import dataclasses
+from collections.abc import Mapping
+from typing import TypeVar
 
 from schemas import errors, names
+
+_Entry = TypeVar("_Entry")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +78,7 @@ def objective(name: str) -> Objective:
     return _entry(OBJECTIVES, "objective", name)
 
 
-def _entry(entries, what, name):
+def _entry(entries: Mapping[str, _Entry], what: str, name: str) -> _Entry:
     if name not in entries:
         raise errors.InputError(f"no {what} is named {name!r}; there are {', '.join(entries)}")
     return entries[name]

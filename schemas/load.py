@@ -16,7 +16,7 @@ _OPTIONAL = {
 
 
 def read(name: str) -> schema_pb2.Schema:
-    """A schema of this folder, as `log`, `next_window` or `exposure_window`."""
+    """A schema of this folder, as `next_window` or `exposure_window`."""
     with open(os.path.join(_FOLDER, f"{name}.pbtxt"), encoding="utf-8") as stream:
         return text_format.Parse(stream.read(), schema_pb2.Schema())
 
@@ -40,7 +40,7 @@ def next_window_schema(
         splits, by intention: their skew is no anomaly.
     """
     schema = read("next_window")
-    absent = set()
+    absent: set[str] = set()
     if not has_behavior:
         absent.update(_OPTIONAL[names.BEHAVIOR])
     if not has_scene:

@@ -1,5 +1,7 @@
 """Feature, split and slice names, and the reserved ids, used by more than one package."""
 
+from typing import Final
+
 # Splits of the windowed examples.
 TRAIN = "train"
 EVAL = "eval"
@@ -35,11 +37,11 @@ HISTORY_BEHAVIOR = "history_behavior"  # present if the log has behaviours
 HISTORY_TIMESTAMP = "history_timestamp"
 
 # Slicing features: bytes scalars of every example.
-USER_FREQUENCY = "user_frequency"  # head | tail: the top 20 % of users by number of events
-ITEM_FREQUENCY = "item_frequency"  # head | tail | new: of the target, counted in training
-HISTORY_LENGTH = "history_length"  # 1-4 | 5-9 | 10-19 | 20-49 | 50+
-USER_STATUS = "user_status"  # existing | new: whether the user has training events
-SLICES = (USER_FREQUENCY, ITEM_FREQUENCY, HISTORY_LENGTH, USER_STATUS)
+USER_FREQUENCY: Final = "user_frequency"  # head | tail: the top 20 % of users by number of events
+ITEM_FREQUENCY: Final = "item_frequency"  # head | tail | new: of the target, counted in training
+HISTORY_LENGTH: Final = "history_length"  # 0 | 1-4 | 5-9 | 10-19 | 20-49 | 50+
+USER_STATUS: Final = "user_status"  # existing | new: whether the user has training events
+SLICES: Final = (USER_FREQUENCY, ITEM_FREQUENCY, HISTORY_LENGTH, USER_STATUS)
 HEAD = "head"
 TAIL = "tail"
 NEW = "new"

@@ -1,6 +1,7 @@
 """Text of a log made safe to show: on a terminal, in a page, in a message."""
 
 import unicodedata
+from typing import IO, Any
 
 # Line and paragraph separators, controls, formats (bidirectional marks, zero-width characters), and halves of characters.
 _UNSAFE = frozenset(("Cc", "Cf", "Cs", "Co", "Zl", "Zp"))
@@ -50,7 +51,7 @@ class Stream:
       stream: of text, as `sys.stdout`.
     """
 
-    def __init__(self, stream: object):
+    def __init__(self, stream: IO[str]):
         self._stream = stream
 
     def write(self, text: str) -> int:
@@ -58,5 +59,5 @@ class Stream:
         self._stream.write(visible(text, keep="\n\t"))
         return len(text)
 
-    def __getattr__(self, name: str) -> object:
+    def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

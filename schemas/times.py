@@ -79,4 +79,5 @@ def moment(ms: int | None) -> str | None:
 
 def day(ms: int) -> str:
     """The date of a time in ms, where its time of day is 0, else the moment."""
-    return moment(ms)[:10] if ms % DAY_MS == 0 else moment(ms)
+    text = str(moment(ms))
+    return text[:10] if ms % DAY_MS == 0 else text

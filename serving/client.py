@@ -152,7 +152,7 @@ class Client:
 
     def rank(self, histories: Sequence[History], candidates: Sequence[str]) -> list[dict[str, float]]:
         """The score of each candidate for each history; an unknown one has the lowest float."""
-        result = []
+        result: list[dict[str, float]] = []
         candidates = _ids("candidates", candidates)
         for batch in self._batches(histories):
             offered = np.asarray([candidates] * len(batch), object).reshape(len(batch), -1)

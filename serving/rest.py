@@ -317,7 +317,8 @@ class _Server(web.Server):
 class _Connection(web.RequestHandler):
     """aiohttp's; it answers in JSON where a request cannot be read, and those who have sent their last."""
 
-    def eof_received(self) -> bool:
+    # asyncio takes an answer, of which aiohttp's types know nothing.
+    def eof_received(self) -> bool:  # type: ignore[override]
         """The client sends no more; what it has asked is still answered, then the connection ends."""
         self._end_once_answered()
         return True

@@ -10,7 +10,7 @@ import pyarrow.parquet
 import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
-LOCKS = ("py310-tfx116", "py311-tfx121", "build")
+LOCKS = ("py310-tfx116", "py311-tfx121", "build", "check", "docs")
 # Modules and functions that run what they read.
 _RUNNING = {"pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "jsonpickle"}
 

@@ -1,23 +1,27 @@
 """All settings of a training together, and which of them suit one another. Free of TensorFlow."""
 
 import json
-from typing import Annotated, Any, Union
+from typing import TYPE_CHECKING, Annotated, Any, Union
 
 import pydantic
 
 from schemas import settings
 from trainer import registry
 from trainer.settings import conversion, loops, losses
+from trainer.settings import model as model_lib
 from trainer.settings import training as training_lib
 
 # The parts of an experiment that the Trainer gets.
 PARTS = ("model", "loss", "loop", "training")
 
-# Any of the models that are registered.
-ModelSettings = Annotated[
-    Union[tuple(registry.MODELS.values())],  # noqa: UP007  of as many as there are
-    pydantic.Field(discriminator="name"),
-]
+if TYPE_CHECKING:
+    ModelSettings = model_lib.ModelSettings
+else:
+    # Any of the models that are registered.
+    ModelSettings = Annotated[
+        Union[tuple(registry.MODELS.values())],  # noqa: UP007  of as many as there are
+        pydantic.Field(discriminator="name"),
+    ]
 
 
 def default_loss(parts: dict[str, Any]) -> losses.LossSettings:

@@ -6,7 +6,7 @@ Keras Tuner, and TensorFlow with it, are imported only when an oracle is built.
 import json
 import math
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import pydantic
 
@@ -15,7 +15,9 @@ from trainer import config
 
 # What Keras Tuner calls the score of a point, whatever metric of `eval` it is; larger is better.
 SCORE = "score"
-RANDOM, BAYESIAN, GRID = "random", "bayesian", "grid"
+RANDOM: Final = "random"
+BAYESIAN: Final = "bayesian"
+GRID: Final = "grid"
 # Trials of a random or Bayesian search that says nothing.
 _TRIALS = 20
 # Of steps: what is this close to the end of a range is still in it.

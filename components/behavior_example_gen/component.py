@@ -25,7 +25,7 @@ class BehaviorExampleGenSpec(component_spec.ComponentSpec):
         # Read by nobody: an execution by other code is another execution.
         "code": component_spec.ExecutionParameter(type=str),
     }
-    INPUTS = {}
+    INPUTS: dict[str, Any] = {}
     OUTPUTS = {
         standard_component_specs.EXAMPLES_KEY: component_spec.ChannelParameter(
             type=standard_artifacts.Examples

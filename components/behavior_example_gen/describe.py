@@ -4,7 +4,7 @@ import collections
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -110,7 +110,7 @@ def describe(path: str, settings: dict[str, Any] | None = None) -> dict[str, Any
     return found
 
 
-def _shares(steps: Sequence[str], blocks: Sequence[pa.Table]) -> dict[str, float | None]:
+def _shares(steps: Iterable[str], blocks: Sequence[pa.Table]) -> dict[str, float | None]:
     """How often each step has happened, where that is known; None if it never is."""
     found: dict[str, float | None] = {}
     for step in steps:

@@ -79,12 +79,13 @@ class _ReadReport:
             total.item_counts.extend(report.item_counts)
             if report.histogram is not None:
                 histograms.append(report.histogram)
-            for mine, other in (
+            counts: tuple[tuple[dict[Any, int], dict[Any, int]], ...] = (
                 (total.rows, report.rows),
                 (total.rejected, report.rejected),
                 (total.reasons, report.reasons),
                 (total.notes, report.notes),
-            ):
+            )
+            for mine, other in counts:
                 for key, value in other.items():
                     mine[key] = mine.get(key, 0) + value
             total.examples.extend(report.examples)
@@ -664,7 +665,7 @@ def _gather(make_pipeline: Any, scratch: str, build: Any, merge: Any) -> Any:
 
 def _check_rejects(report: _ReadReport, log: spec.LogSpec, rejected_uri: str) -> dict[str, Any]:
     rows, rejected = sum(report.rows.values()), sum(report.rejected.values())
-    summary = {
+    summary: dict[str, Any] = {
         "rows": rows,
         "rejected": rejected,
         "share": rejected / rows if rows else 0.0,

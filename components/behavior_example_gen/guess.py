@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 import pyarrow as pa
@@ -99,7 +99,7 @@ def _text(value: Any) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
-def named_like(roles: dict[str, Sequence[str]], header: Sequence[str]) -> dict[str, list[str]]:
+def named_like(roles: Mapping[str, Sequence[str]], header: Sequence[str]) -> dict[str, list[str]]:
     """The columns that each role may have by their names, best first; RecBole's `name:type` is understood."""
     bare = {
         c: re.sub(r"[\s.-]+", "_", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", c.split(":")[0].strip(' #"'))).lower()

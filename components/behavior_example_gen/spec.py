@@ -3,7 +3,7 @@
 import datetime
 import re
 import zoneinfo
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import pydantic
 
@@ -13,7 +13,9 @@ from components.behavior_example_gen.reading import time_formats
 from schemas import names, settings
 
 _NAME = re.compile(r"[A-Za-z0-9_]{1,64}")
-CATEGORICAL, NUMERIC, MULTI = "categorical", "numeric", "multi"
+CATEGORICAL: Final = "categorical"
+NUMERIC: Final = "numeric"
+MULTI: Final = "multi"
 
 
 class AttributeSpec(settings.Settings):

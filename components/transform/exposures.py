@@ -1,6 +1,6 @@
 """`preprocessing_fn` of TFX Transform for exposures; the same graph answers requests."""
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import tensorflow as tf
 import tensorflow_transform as tft
@@ -9,7 +9,7 @@ from components.behavior_example_gen import spec as window_spec
 from components.transform import fields, preprocessing, spec
 from schemas import names
 
-_Tensor = tf.Tensor | tf.SparseTensor
+_Tensor: TypeAlias = tf.Tensor | tf.SparseTensor
 # Of a bucket's share: how far its boundaries may lie from the exact quantiles.
 _QUANTILE_ERROR = 0.1
 # A number whose deviation is smaller than this share of its mean is a constant, but for rounding.

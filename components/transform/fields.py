@@ -90,8 +90,8 @@ def fields_of(
     def index(name: str, size: int, table: str = "", kind: str = INDEX) -> None:
         fields.append(Field(name, name + names.INDEX_SUFFIX, kind, size, table or name))
 
-    for name in features.ids:
-        index(name, rows(sizes[name]))
+    for id_name in features.ids:
+        index(id_name, rows(sizes[id_name]))
     if has_scene(features, columns):
         index(names.SCENE, rows(sizes[names.SCENE]))
     for name, attribute in sorted(columns.attributes().items()):
@@ -113,8 +113,8 @@ def fields_of(
         index(HISTORY_GAP, rows(len(GAP_BOUNDARIES) + 1))
         index(HISTORY_SAME, rows(SAME_MOST + 1))
         if columns.behavior:
-            for name in (HISTORY_BEHAVIOR, HISTORY_SAME_BEHAVIOR):
-                index(name, rows(sizes[BEHAVIOR_TABLE]), BEHAVIOR_TABLE, INDICES)
+            for table in (HISTORY_BEHAVIOR, HISTORY_SAME_BEHAVIOR):
+                index(table, rows(sizes[BEHAVIOR_TABLE]), BEHAVIOR_TABLE, INDICES)
     return tuple(fields)
 
 

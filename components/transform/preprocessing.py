@@ -1,6 +1,6 @@
 """`preprocessing_fn` of TFX Transform: raw `next` windows to indices; the same graph answers requests."""
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import tensorflow as tf
 import tensorflow_transform as tft
@@ -19,7 +19,7 @@ ITEM_COUNTS_VOCABULARY = "item_counts"
 # Farmhash is part of TensorFlow's contract: a user has the same hash in every release.
 _USER_HASHES = 2**63 - 1
 
-_Tensor = tf.Tensor | tf.SparseTensor
+_Tensor: TypeAlias = tf.Tensor | tf.SparseTensor
 
 
 def preprocessing_fn(inputs: dict[str, _Tensor], custom_config: dict[str, Any]) -> dict[str, _Tensor]:

@@ -29,11 +29,6 @@ class Vocabulary:
         """N, the number of real items."""
         return len(self.items)
 
-    @property
-    def table_size(self) -> int:
-        """Rows of an embedding table, with the reserved ones."""
-        return self.size + names.FIRST_INDEX
-
     @classmethod
     def load(cls, transform_output: tft.TFTransformOutput) -> "Vocabulary":
         """Reads the vocabularies of a transform graph."""

@@ -109,7 +109,7 @@ def unusable(path: str, error: OSError) -> errors.InputError:
     what = {
         errno.ENOSPC: "free some space on that disk",
         errno.EDQUOT: "free some space within your quota",
-    }.get(error.errno, "make it writable")
+    }.get(error.errno or 0, "make it writable")
     return errors.InputError(
         f"{where}: cannot be written ({error.strerror}): {what}, or choose another folder with --runs"
     )

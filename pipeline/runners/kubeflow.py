@@ -6,8 +6,6 @@ import posixpath
 import schemas  # noqa: F401  selects Keras 2
 from pipeline import config, datasets, window_schema
 
-IMAGE = "footfall:latest"
-
 
 def schema_place(experiment: config.Experiment, root: str) -> str:
     """Where a compiled pipeline reads the schema of its windows."""
@@ -29,9 +27,7 @@ def out_of_reach(experiment: config.Experiment, root: str, example: str | None =
     return found
 
 
-def compile_pipeline(
-    experiment: config.Experiment, output: str, root: str, image: str = IMAGE
-) -> tuple[str, str]:
+def compile_pipeline(experiment: config.Experiment, output: str, root: str, image: str) -> tuple[str, str]:
     """Writes the spec of an experiment, and the schema of its windows beside it; nothing is run or read.
 
     Args:

@@ -261,8 +261,8 @@ def _executed(launched: Any, info: Any) -> bool:
 
 def _chain(error: BaseException) -> list[BaseException]:
     chain = [error]
-    while chain[-1].__cause__ or chain[-1].__context__:
-        chain.append(chain[-1].__cause__ or chain[-1].__context__)
+    while earlier := chain[-1].__cause__ or chain[-1].__context__:
+        chain.append(earlier)
     return chain
 
 
@@ -319,7 +319,7 @@ def outcome(run_dir: str) -> list[str]:
     from pipeline import results
 
     found = results.newest(run_dir)
-    lines = []
+    lines: list[str] = []
     if found.verdict is not None and found.verdict.overall is not None:
         overall = found.verdict.overall
         if found.verdict.steps:

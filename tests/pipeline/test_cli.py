@@ -115,7 +115,7 @@ def test_a_search_is_part_of_the_compiled_pipeline(tmp_path):
     search = "tuning={space: {model.dim: [32, 64], model.dropout: {low: 0.1, high: 0.5}}, trials: 4}"
     for overrides, tuned in (([search], True), ([], False)):
         experiment = config.load(config.find("ml100k-sasrec"), overrides)
-        spec, _ = kubeflow.compile_pipeline(experiment, str(tmp_path / "spec.yaml"), root="gs://bucket/root")
+        spec, _ = kubeflow.compile_pipeline(experiment, str(tmp_path / "spec.yaml"), "gs://bucket/root", "x")
         loaded = kfp.components.load_component_from_file(spec)
         tasks = loaded.pipeline_spec.root.dag.tasks
         assert ("Tuner" in tasks) == tuned
@@ -136,7 +136,7 @@ def test_only_spans_have_drift_measured(tmp_path):
 
     for path, measured in (("gs://bucket/day-{SPAN}/*.csv", True), ("gs://bucket/*.csv", False)):
         experiment = config.load(config.find("ml100k-sasrec"), [f"log.path={path}"])
-        spec, _ = kubeflow.compile_pipeline(experiment, str(tmp_path / "spec.yaml"), root="gs://bucket/root")
+        spec, _ = kubeflow.compile_pipeline(experiment, str(tmp_path / "spec.yaml"), "gs://bucket/root", "x")
         loaded = kfp.components.load_component_from_file(spec)
         parameters = loaded.pipeline_spec.root.dag.tasks["AnomalyGate"].inputs.parameters
         assert ("accepted_root" in parameters) == measured

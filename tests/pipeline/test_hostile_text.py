@@ -137,7 +137,7 @@ def test_every_command_writes_through_one_gate(capsys, monkeypatch):
     monkeypatch.setattr(cli, "_models", evil)
     assert cli.execute(["models"]) == 2
     with pytest.raises(SystemExit):
-        cli.execute(["compile", "x", "-o", "y", "--target", _EVIL])
+        cli.execute(["sweep", "x", "--search", _EVIL])
     assert cli.execute(["run", _EVIL.replace("\x00", "")]) == 2
     found = capsys.readouterr()
     assert "second" in found.err and not re.search("^second", found.err.partition("usage:")[0], re.MULTILINE)

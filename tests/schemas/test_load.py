@@ -105,6 +105,6 @@ def test_bounds_of_exposures_reach_what_is_compared():
         assert getattr(feature.drift_comparator, how).threshold == 0.03
 
 
-@pytest.mark.parametrize("name", ["log", "next_window", "exposure_window"])
+@pytest.mark.parametrize("name", ["next_window", "exposure_window"])
 def test_files_parse(name):
     assert isinstance(load.read(name), schema_pb2.Schema) and load.read(name).feature

@@ -93,17 +93,15 @@ class FeatureTower(tf.keras.layers.Layer):
         gate: bool = True,
     ):
         super().__init__()
-        self._attention = FieldAttention(dim) if attention else None
-        self._aggregation = Aggregation(fields, dim, hidden) if aggregation else None
+        self._attention: FieldAttention | None = FieldAttention(dim) if attention else None
+        self._aggregation: Aggregation | None = Aggregation(fields, dim, hidden) if aggregation else None
         gated = attention and aggregation and gate
         self._gate: ComplementaryGate | None = ComplementaryGate(dim) if gated else None
 
     def call(self, tokens: tf.Tensor) -> tf.Tensor:
         """E_F, `[B, I, d]`, to q, `[B, I, d]`."""
-        if self._aggregation is None:
-            return self._attention(tokens, tokens)
-        aggregated = self._aggregation(tokens)
-        if self._attention is None:
-            return aggregated
-        attended = self._attention(tokens, tokens)
+        aggregated = None if self._aggregation is None else self._aggregation(tokens)
+        attended = None if self._attention is None else self._attention(tokens, tokens)
+        if aggregated is None or attended is None:
+            return attended if aggregated is None else aggregated
         return attended + aggregated if self._gate is None else self._gate(attended, aggregated)

@@ -1,5 +1,7 @@
 """Gated recurrent units over left-padded sequences."""
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 import schemas  # noqa: F401  selects Keras 2
@@ -62,7 +64,7 @@ class GRU(tf.keras.layers.Layer):
             return tf.cast(tf.stack(states, axis=1), self.compute_dtype)
         return tf.cast(self._loop(state, gates, weights), self.compute_dtype)
 
-    def _step(self, state: tf.Tensor, gates: list[tf.Tensor], weights: tf.Tensor) -> tf.Tensor:
+    def _step(self, state: tf.Tensor, gates: Sequence[tf.Tensor], weights: tf.Tensor) -> tf.Tensor:
         """`[B, H]` to `[B, H]`."""
         recurrent = tf.matmul(tf.cast(state, weights.dtype), weights)
         # Split rather than sliced: the gradient of a slice fills a whole matrix with zeros.

@@ -148,7 +148,7 @@ class Loop:
         self._state = tf.Variable("[]", dtype=tf.string)
         self._running = tf.Variable(tf.zeros([len(self.sums)]))
         self._seconds = tf.Variable(0.0, dtype=tf.float64)
-        self._history: list[dict[str, float]] = []
+        self._history: list[dict[str, Any]] = []
         self.evaluation = evaluate(self.model)
         self._checkpoint = tf.train.Checkpoint(
             model=self.model,

@@ -100,7 +100,8 @@ class SampledSoftmax(_Sampled):
     ) -> tf.Tensor:
         sample = self._sampler.draw(model, states, labels, self._negatives, counted)
         size, negative = model.catalogue.size, sample.negative
-        if self._corrects and sample.negative_q is not None:
+        # The sampler says both or neither.
+        if self._corrects and sample.negative_q is not None and sample.positive_q is not None:
             negative -= tf.math.log(sample.negative_q) - tf.math.log1p(-sample.positive_q)[:, tf.newaxis]
         else:
             negative += math.log(size - 1)
@@ -129,7 +130,8 @@ class BCE(_Sampled):
     ) -> tf.Tensor:
         sample = self._sampler.draw(model, states, labels, self._negatives, counted)
         positive, negative = sample.positive, sample.negative
-        if self._corrects and sample.negative_q is not None:
+        # The sampler says both or neither.
+        if self._corrects and sample.negative_q is not None and sample.positive_q is not None:
             positive -= tf.math.log(model.catalogue.size * sample.positive_q)
             negative -= tf.math.log(model.catalogue.size * sample.negative_q)
         prior = _prior_logit(1 / self._negatives)

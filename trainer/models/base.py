@@ -77,7 +77,8 @@ class SequenceModel(tfrs.Model):
         self.settings = settings
         self.catalogue = catalogue
         self.generator = random_generator(seed)
-        self.training_loss: Any | None = None
+        # A loss of `trainer.losses.next_item`; needed for training alone.
+        self.training_loss: Any = None
         # With XLA shapes must be known, so padded positions are weighted, not left out.
         self.static_shapes = False
 

@@ -1,5 +1,7 @@
 """The floor: everybody gets what is met most often."""
 
+from typing import Any
+
 import tensorflow as tf
 
 from trainer.models import base
@@ -8,7 +10,7 @@ from trainer.models import base
 class Popularity(base.SequenceModel):
     """Ranks the catalogue by the number of training targets; nothing is trained."""
 
-    def __init__(self, settings, catalogue: base.Catalogue, seed: int = 0):
+    def __init__(self, settings: Any, catalogue: base.Catalogue, seed: int = 0):
         super().__init__(settings, catalogue, seed)
         size = catalogue.size
         # By rank rather than by count, so that equal counts keep the vocabulary's order.

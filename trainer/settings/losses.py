@@ -1,13 +1,15 @@
 """Settings of the losses."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import pydantic
 
 from schemas import settings
 
 # Where negatives come from.
-UNIFORM, POPULARITY, IN_BATCH = "uniform", "popularity", "in_batch"
+UNIFORM: Final = "uniform"
+POPULARITY: Final = "popularity"
+IN_BATCH: Final = "in_batch"
 # Of popularity, as in word2vec.
 _EXPONENT = 0.75
 

@@ -23,3 +23,5 @@ class ModelSettings(settings.Settings):
     window_kinds: ClassVar[tuple[str, ...]]
     objective: ClassVar[str]
     needs_columns: ClassVar[tuple[str, ...]] = ()
+
+    name: str

@@ -61,7 +61,8 @@ def sniff(path: str, log: spec.LogSpec) -> Sniffed:
     with failures.one_line(path):
         with files.open_file(path) as stream:
             head = _read(stream)
-    found, seen = {}, []  # type: Dict[str, Any], List[str]
+    found: dict[str, Any] = {}
+    seen: list[str] = []
     other = next((what for magic, what in _OTHERS.items() if head.startswith(magic)), None)
     if other:
         raise errors.InputError(f"{path}: {other}; Footfall reads CSV, TSV, JSON lines and Parquet")
@@ -165,7 +166,8 @@ def _json_kind(path: str, text: bytes) -> str | None:
 def _delimited(
     text: bytes, cut: bool, ending: str | None, log: spec.LogSpec
 ) -> tuple[dict[str, Any], list[str], list[list[str]]]:
-    found, seen = {}, []  # type: Dict[str, Any], List[str]
+    found: dict[str, Any] = {}
+    seen: list[str] = []
     lines = [line for line in _BREAK.split(text) if line.strip()]
     if cut and len(lines) > 1:
         lines.pop()

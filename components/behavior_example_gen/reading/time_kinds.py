@@ -3,6 +3,7 @@
 import dataclasses
 import re
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -163,7 +164,7 @@ def explain(array: pa.Array, rule: times.Rule) -> Explained:
     return explained
 
 
-def _rule(key: str, value: str) -> dict[str, str | None]:
+def _rule(key: str, value: str) -> dict[str, Any]:
     if key == FORMAT:
         return {"unit": "s", "format": value}
     # Of numbers that count from a moment there is no zone to say.
@@ -307,7 +308,10 @@ def _orders(numbers: Sequence[str], has_month: bool) -> list[tuple[str, ...]]:
         return []
     years = [at for at, size in enumerate(sizes) if size == 4]
     if has_month:
-        by_count = {1: [("%Y",)] if years else [], 2: [("%d", "%Y" if years else "%y")]}
+        by_count: dict[int, list[tuple[str, ...]]] = {
+            1: [("%Y",)] if years else [],
+            2: [("%d", "%Y" if years else "%y")],
+        }
         if len(sizes) == 2 and years == [0]:
             return [("%Y", "%d")]
         return by_count.get(len(sizes), [])

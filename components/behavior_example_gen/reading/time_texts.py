@@ -62,8 +62,10 @@ class Texts:
         if len(shapes) == 1:
             return cls(raw, bounds[:-1], shapes, [at])
         order = np.argsort(codes, kind="stable")
-        ends = np.cumsum(np.bincount(codes, minlength=len(shapes)))[:-1] if len(shapes) else []
-        return cls(raw, bounds[:-1], shapes, np.split(at[order], ends) if len(shapes) else [])
+        if not shapes:
+            return cls(raw, bounds[:-1], shapes, [])
+        ends = np.cumsum(np.bincount(codes, minlength=len(shapes)))[:-1]
+        return cls(raw, bounds[:-1], shapes, np.split(at[order], ends))
 
     def matching(self, patterns: time_formats.Patterns) -> Iterator[tuple[np.ndarray, "Fields"]]:
         """For each shape that a pattern fits, its rows and their fields."""
@@ -115,7 +117,8 @@ class Fields:
         if name not in self:
             return np.full(self.count, default, np.int64)
         begin, end = self._match.span(name)
-        total = np.zeros(self.count, np.int32 if min(end - begin, most) < 10 else np.int64)
+        kind: type[np.integer] = np.int32 if min(end - begin, most) < 10 else np.int64
+        total = np.zeros(self.count, kind)
         for place in range(begin, min(end, begin + most)):
             total *= 10
             total += self._digits[place]

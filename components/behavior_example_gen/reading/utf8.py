@@ -20,7 +20,13 @@ _LONGEST_MARK = 4
 # No text in UTF-8 has this byte: what cannot be decoded stays a bad value of its row.
 _NO_UTF8 = "\udcff"
 
-codecs.register_error("footfall.invalid", lambda error: (_NO_UTF8, error.end))
+
+def _replaced(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeDecodeError)
+    return _NO_UTF8, error.end
+
+
+codecs.register_error("footfall.invalid", _replaced)
 
 
 class Utf8:

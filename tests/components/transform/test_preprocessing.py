@@ -41,7 +41,6 @@ def test_vocabulary_counts_training_targets(output, windows):
     found = {item.decode(): count for item, count in zip(known.items, known.counts)}
     assert found == dict(counts)
     assert list(known.counts) == sorted(known.counts, reverse=True)
-    assert known.table_size == known.size + names.FIRST_INDEX
     assert set(known.behaviors) == {b"view", b"buy", b"rare"} and known.scenes == []
 
 
