@@ -31,6 +31,7 @@ setuptools.setup(
         "pipeline": [
             "py.typed",
             "*_template.html",
+            "comparing/*_template.html",
             "report_style.css",
             "report_tabs.js",
             "experiments/*.yaml",

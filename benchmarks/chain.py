@@ -164,7 +164,7 @@ def measure(
     """
     import tensorflow as tf
 
-    from pipeline import paired_scores
+    from pipeline.comparing import paired_scores
     from trainer import task
 
     log, chances = draw(rows)

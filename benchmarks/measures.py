@@ -39,10 +39,10 @@ class Ranking:
         self._sampled_negatives = sampled_negatives
 
     def slices(self, run: Any) -> Slices:
-        """Mean and standard error of each metric over the windows of each slice, of a `compare.Trained`."""
-        from pipeline import compare
+        """Mean and standard error of each metric over the windows of each slice, of a `runs.Trained`."""
+        from pipeline.comparing import ranking
 
-        ranks = compare.ranks(run)
+        ranks = ranking.ask(run)
         metric_names, values = self._metrics(ranks)
         found: Slices = {}
         for label, chosen in _chosen(ranks):
@@ -61,10 +61,10 @@ class Ranking:
         Raises:
           ValueError: if the runs were not measured on the same windows.
         """
-        from pipeline import compare, paired
+        from pipeline.comparing import paired, ranking
 
         key = [names.USER_ID, names.TARGET_ITEM_ID]
-        tables = [_sorted(compare.ranks(run), key) for run in (*runs_a, *runs_b)]
+        tables = [_sorted(ranking.ask(run), key) for run in (*runs_a, *runs_b)]
         _check_same(tables, key)
         values = [self._metrics(table) for table in tables]
         metric_names = values[0][0]
@@ -83,7 +83,7 @@ class Ranking:
         return found
 
     def _metrics(self, ranks: pd.DataFrame) -> tuple[tuple[str, ...], np.ndarray]:
-        """Names of the metrics, and their values `[W, M]` for each window of a table of `compare.ranks`."""
+        """Names of the metrics, and their values `[W, M]` for each window of a table of `ranking.ask`."""
         from components.evaluator import metrics, spec
 
         return spec.ranking_metrics(_CUTOFFS, self._sampled_negatives), metrics.metric_values(
@@ -109,9 +109,10 @@ class Conversion:
 
     def slices(self, run: Any) -> Slices:
         """Each metric of each slice, and its standard error over resamples of the users; see `Ranking`."""
-        from pipeline import compare, paired_scores
+        from pipeline.comparing import labels as comparing
+        from pipeline.comparing import paired_scores
 
-        table = compare.probabilities(run)
+        table = comparing.ask(run)
         found: Slices = {}
         for label, chosen in _chosen(table):
             part = table[chosen]
@@ -128,10 +129,11 @@ class Conversion:
 
     def compare(self, runs_a: Sequence[Any], runs_b: Sequence[Any]) -> Slices:
         """Differences B - A of means over runs, with `relaimpr/STEP` (BPCM, eq. 14); see `Ranking`."""
-        from pipeline import compare, paired_scores
+        from pipeline.comparing import labels as comparing
+        from pipeline.comparing import paired_scores
 
         key = [names.USER_ID, names.ITEM_ID, names.TIMESTAMP]
-        tables = [_sorted(compare.probabilities(run), key) for run in (*runs_a, *runs_b)]
+        tables = [_sorted(comparing.ask(run), key) for run in (*runs_a, *runs_b)]
         _check_same(tables, [*key, *(names.LABEL_PREFIX + step for step in self._steps)])
         scores = np.stack([table[list(self._steps)].to_numpy() for table in tables])
         labels = self._labels(tables[0])

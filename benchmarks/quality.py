@@ -64,9 +64,9 @@ def measure(study: study_lib.Study, point: str, seeds: int) -> list[dict[str, An
 
 
 def _run(trial: Any, cpu: float | None, wall: float | None, measured: Any) -> dict[str, Any]:
-    from pipeline import compare
+    from pipeline.comparing import runs
 
-    run = compare.find_runs(trial.folder)[0]
+    run = runs.find_runs(trial.folder)[0]
     result = {
         "seed": trial.seed,
         "date": time.strftime("%Y-%m-%d"),
@@ -99,7 +99,8 @@ def compare_pair(study: study_lib.Study, a: str, b: str) -> dict[str, Any] | Non
       `seeds`, and `slices`: difference, bounds of its 95 % interval and p of each metric; None if the
       trained models of a point are not there.
     """
-    from pipeline import compare, sweep
+    from pipeline import sweep
+    from pipeline.comparing import runs
 
     folders = [
         os.path.join(study.folder(point), "points", sweep.folder_name(study.values(point)))
@@ -111,7 +112,7 @@ def compare_pair(study: study_lib.Study, a: str, b: str) -> dict[str, Any] | Non
     if not seeds:
         return None
     runs_a, runs_b = (
-        [run for seed in seeds for run in compare.find_runs(os.path.join(folder, seed))] for folder in folders
+        [run for seed in seeds for run in runs.find_runs(os.path.join(folder, seed))] for folder in folders
     )
     try:
         slices = study.measure.compare(runs_a, runs_b)

@@ -158,7 +158,7 @@ def _values(ranks: np.ndarray) -> np.ndarray:
 
 def _means(values: np.ndarray, users: np.ndarray) -> list[list[float]]:
     """Mean and half width of the 95 % interval (bootstrap over users) of each metric."""
-    from pipeline import paired
+    from pipeline.comparing import paired
 
     found = paired.compare(values, users, resamples=1000)
     half = (found.high - found.low) / 2

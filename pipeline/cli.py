@@ -417,13 +417,13 @@ def _compare(options: argparse.Namespace) -> int:
         if not os.path.isdir(run):
             raise errors.InputError(f"{run}: no such folder")
     _import_tensorflow()
-    from pipeline import compare
+    from pipeline.comparing import comparison, page, runs, table
 
-    found = compare.compare(compare.find_runs(options.run_a), compare.find_runs(options.run_b), options.seed)
-    print(found.to_json() if options.json else compare.table(found))
+    found = comparison.compare(runs.find_runs(options.run_a), runs.find_runs(options.run_b), options.seed)
+    print(found.to_json() if options.json else table.table(found))
     if options.html:
         with open(options.html, "w", encoding="utf-8") as stream:
-            stream.write(compare.page(found))
+            stream.write(page.page(found))
         if not options.json:
             print(f"Page: {os.path.abspath(options.html)}")
     return 0

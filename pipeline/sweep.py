@@ -366,7 +366,7 @@ class Sweep:
         components: Mapping[str, lineage.Component],
     ) -> Trial:
         from components.evaluator import verdict
-        from pipeline import compare
+        from pipeline.comparing import runs
         from trainer import task
 
         made = {a.type: a.uri for name in _TRAINING_COMPONENTS for a in components[name].outputs}
@@ -392,9 +392,9 @@ class Sweep:
         )
         _forget_others(os.path.dirname(trial.folder), experiment)
         os.makedirs(trial.folder, exist_ok=True)
-        with open(os.path.join(trial.folder, compare.EXPERIMENT), "w", encoding="utf-8") as stream:
+        with open(os.path.join(trial.folder, runs.EXPERIMENT), "w", encoding="utf-8") as stream:
             stream.write(experiment.to_yaml())
-        with open(os.path.join(trial.folder, compare.POINT), "w", encoding="utf-8") as stream:
+        with open(os.path.join(trial.folder, runs.POINT), "w", encoding="utf-8") as stream:
             json.dump({"model": made["Model"], "examples": examples}, stream)
         return trial
 
@@ -425,16 +425,16 @@ def folder_name(values: Values) -> str:
 
 def _forget_others(folder: str, experiment: config.Experiment) -> None:
     """Takes seeds of another sweep away, whose other settings were not those of now."""
-    from pipeline import compare
+    from pipeline.comparing import runs
 
     def but_the_seed(text: str) -> dict[str, Any]:
-        values = compare.flat(yaml.safe_load(text))
+        values = runs.flat(yaml.safe_load(text))
         values.pop("training.seed", None)
         return values
 
     wanted = but_the_seed(experiment.to_yaml())
     for name in os.listdir(folder) if os.path.isdir(folder) else ():
-        path = os.path.join(folder, name, compare.EXPERIMENT)
+        path = os.path.join(folder, name, runs.EXPERIMENT)
         if os.path.exists(path):
             with open(path, encoding="utf-8") as stream:
                 if but_the_seed(stream.read()) != wanted:

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from components.evaluator import verdict
-from pipeline import cli, compare, datasets
+from pipeline import cli, datasets
+from pipeline.comparing import labels, runs
 from schemas import names
 from serving import client as client_lib
 from serving import server as server_lib
@@ -32,8 +33,8 @@ class Shop:
 
     def table(self):
         """What the Trainer's model says of each test exposure: the examples through `evaluate`."""
-        (run,) = compare.find_runs(str(self.run_dir))
-        return compare.probabilities(run)
+        (run,) = runs.find_runs(str(self.run_dir))
+        return labels.ask(run)
 
     def exposures(self):
         """By key, each exposure of the log as a client would ask for it: from the log alone, row by row."""

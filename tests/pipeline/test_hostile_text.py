@@ -12,7 +12,9 @@ from ml_metadata.proto import metadata_store_pb2
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 
 from components.behavior_example_gen import spec
-from pipeline import cli, compare, config, lineage, progress, report
+from pipeline import cli, config, lineage, progress, report
+from pipeline.comparing import comparison as comparing
+from pipeline.comparing import rows, runs
 from schemas import names
 from tests import hostile
 from tests.components.behavior_example_gen import harness
@@ -98,16 +100,16 @@ _METHOD = {"interval": "bootstrap", "p": "x", "resamples": 10, "seed": 0, "group
 
 @pytest.fixture
 def comparison():
-    row = compare.Row("ndcg@10", 0.1, 0.2, None, None, 0.1, 0.05, 0.15, 0.01)
-    parts = [compare.SliceRows(part, 10, 5, (row,)) for part in ((), ((_EVIL, _EVIL),), (("slice", _LONG),))]
-    return compare.Comparison(
+    row = rows.Row("ndcg@10", 0.1, 0.2, None, None, 0.1, 0.05, 0.15, 0.01)
+    parts = [rows.SliceRows(part, 10, 5, (row,)) for part in ((), ((_EVIL, _EVIL),), (("slice", _LONG),))]
+    return comparing.Comparison(
         (_EVIL,), ("b",), 0, 0, 0, ((_EVIL, _EVIL, _LONG),), (_EVIL,), _METHOD, tuple(parts), "ndcg@10"
     )
 
 
 def test_the_comparison(comparison, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(compare, "compare", lambda *arguments: comparison)
-    monkeypatch.setattr(compare, "find_runs", lambda text: [])
+    monkeypatch.setattr(comparing, "compare", lambda *arguments: comparison)
+    monkeypatch.setattr(runs, "find_runs", lambda text: [])
     page = tmp_path / "page.html"
     assert cli.execute(["compare", str(tmp_path), str(tmp_path), "--html", str(page)]) == 0
     shown = capsys.readouterr().out

@@ -7,7 +7,8 @@ import os
 import pytest
 import yaml
 
-from pipeline import compare, config, progress, sweep
+from pipeline import config, progress, sweep
+from pipeline.comparing import runs
 from pipeline.runners import local
 from schemas import errors
 from tests.components.behavior_example_gen import harness
@@ -260,7 +261,7 @@ def test_seeds_of_another_sweep_do_not_stay_beside_those_of_this_one(tmp_path):
         folder = tmp_path / "point" / f"seed-{seed}"
         folder.mkdir(parents=True)
         experiment = config.load(str(path), [f"training.seed={seed}", f"training.epochs={epochs}"])
-        (folder / compare.EXPERIMENT).write_text(experiment.to_yaml())
+        (folder / runs.EXPERIMENT).write_text(experiment.to_yaml())
     sweep._forget_others(str(tmp_path / "point"), config.load(str(path), ["training.seed=7"]))
     assert sorted(os.listdir(tmp_path / "point")) == ["seed-1", "seed-2"]
 

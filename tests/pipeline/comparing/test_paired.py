@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from pipeline import paired
+from pipeline.comparing import paired
 
 
 def one_window_each(values):

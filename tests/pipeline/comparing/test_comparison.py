@@ -9,7 +9,8 @@ import pytest
 import tensorflow as tf
 import yaml
 
-from pipeline import cli, compare
+from pipeline import cli
+from pipeline.comparing import comparison, labels, page, ranking, runs, table
 from schemas import errors, names
 from tests.components.evaluator import harness as evaluator_harness
 from tests.components.evaluator import test_conversion as exact
@@ -67,15 +68,15 @@ def write_run(folder, windows, settings=None, catalogue=CATALOGUE, candidates=No
     path = str(folder / "model" / "Format-Serving")
     tf.saved_model.save(model, path, signatures={"evaluate": model.evaluate})
     uris = {"model": str(folder / "model"), "examples": str(folder / "examples")}
-    (folder / compare.POINT).write_text(json.dumps(uris))
-    (folder / compare.EXPERIMENT).write_text(
+    (folder / runs.POINT).write_text(json.dumps(uris))
+    (folder / runs.EXPERIMENT).write_text(
         yaml.safe_dump({"evaluation": {"cutoffs": [1, 10]}, **(settings or {})})
     )
     return str(folder)
 
 
 def compared(a, b, **options):
-    return compare.compare(compare.find_runs(a), compare.find_runs(b), **options)
+    return comparison.compare(runs.find_runs(a), runs.find_runs(b), **options)
 
 
 def of(found, metric, **slices):
@@ -164,16 +165,16 @@ def test_equal_windows_of_a_user_are_told_apart(tmp_path):
 
 def test_the_model_is_asked_once_and_again_when_it_was_trained_anew(tmp_path, monkeypatch):
     path = tmp_path / "a"
-    (run,) = compare.find_runs(write_run(path, [window("u", "x", 1, 7)]))
-    first = compare.ranks(run)
-    monkeypatch.setattr(compare, "_ask_ranks", lambda *_: pytest.fail("asked again"))
-    pd.testing.assert_frame_equal(compare.ranks(run), first)
+    (run,) = runs.find_runs(write_run(path, [window("u", "x", 1, 7)]))
+    first = ranking.ask(run)
+    monkeypatch.setattr(ranking, "_ask", lambda *_: pytest.fail("asked again"))
+    pd.testing.assert_frame_equal(ranking.ask(run), first)
     assert list(path.glob("compare/*.parquet")) and not list(path.glob("compare/*.tmp"))
     monkeypatch.undo()
     saved = path / "model" / "Format-Serving"
     model = _Known(catalogue=5)
     tf.saved_model.save(model, str(saved), signatures={"evaluate": model.evaluate})
-    assert np.isinf(compare.ranks(run)[names.RANK].iloc[0]) and first[names.RANK].iloc[0] == 7
+    assert np.isinf(ranking.ask(run)[names.RANK].iloc[0]) and first[names.RANK].iloc[0] == 7
 
 
 def test_notes_say_what_is_not_alike(tmp_path):
@@ -217,8 +218,8 @@ def test_sampled_metrics_by_hand(tmp_path):
     assert of(found, "sampled1_mrr")[1].a == pytest.approx((3 / 4 + 1 + 0) / 3)
     assert of(found, "hr@1")[1].a == pytest.approx(1 / 3)
     (note,) = found.notes
-    assert note.startswith("sampled1 metrics rank among 1 other candidates") and note in compare.table(found)
-    assert "SAMPLED1_HR@1" in compare.page(found)
+    assert note.startswith("sampled1 metrics rank among 1 other candidates") and note in table.table(found)
+    assert "SAMPLED1_HR@1" in page.page(found)
 
 
 def test_sampled_metrics_are_left_out_where_a_model_cannot_tell(tmp_path):
@@ -240,13 +241,13 @@ def test_sampled_metrics_are_left_out_where_a_model_cannot_tell(tmp_path):
 
 
 def test_ranks_that_an_older_version_kept_are_not_read(tmp_path, monkeypatch):
-    (run,) = compare.find_runs(write_run(tmp_path / "a", [window("u", "x", 1, 2)], candidates=3))
+    (run,) = runs.find_runs(write_run(tmp_path / "a", [window("u", "x", 1, 2)], candidates=3))
     with monkeypatch.context() as earlier:
-        earlier.setattr(compare, "_ASKED", ("rank", "catalogue_size"))
-        found = compare.ranks(run)
+        earlier.setattr(ranking, "_ASKED", ("rank", "catalogue_size"))
+        found = ranking.ask(run)
         (kept,) = (tmp_path / "a" / "compare").iterdir()
         found.drop(columns=names.CANDIDATES).to_parquet(kept, index=False)
-    assert compare.ranks(run)[names.CANDIDATES].tolist() == [3]
+    assert ranking.ask(run)[names.CANDIDATES].tolist() == [3]
 
 
 def test_what_cannot_be_compared(tmp_path):
@@ -256,15 +257,15 @@ def test_what_cannot_be_compared(tmp_path):
         compared(a, b)
     (tmp_path / "empty").mkdir()
     with pytest.raises(errors.InputError, match="neither the folder of a run"):
-        compare.find_runs(str(tmp_path / "empty"))
+        runs.find_runs(str(tmp_path / "empty"))
     recorder = recorded_run.Recorder(tmp_path / "untrained")
     recorder.start("first")
     recorder.finish()
     with pytest.raises(errors.InputError, match="newest run has left no trained model"):
-        compare.find_runs(str(tmp_path / "untrained"))
+        runs.find_runs(str(tmp_path / "untrained"))
     (tmp_path / "b" / "model").rename(tmp_path / "elsewhere")
     with pytest.raises(errors.InputError, match="where there is nothing now"):
-        compare.find_runs(b)
+        runs.find_runs(b)
 
 
 def test_the_commands_table_page_and_json(tmp_path, capsys):
@@ -303,11 +304,13 @@ def write_exposures(folder, data, model, settings=None, steps=evaluator_harness.
     evaluator_harness.write_exposures(data, folder / "examples")
     stub = evaluator_harness.StepsStub(model, steps)
     tf.saved_model.save(
-        stub, str(folder / "model" / "Format-Serving"), signatures={"evaluate": stub.evaluate}
+        stub,
+        str(folder / "model" / "Format-Serving"),
+        signatures={"evaluate": stub.evaluate, "predict": stub.evaluate},
     )
     uris = {"model": str(folder / "model"), "examples": str(folder / "examples")}
-    (folder / compare.POINT).write_text(json.dumps(uris))
-    (folder / compare.EXPERIMENT).write_text(
+    (folder / runs.POINT).write_text(json.dumps(uris))
+    (folder / runs.EXPERIMENT).write_text(
         yaml.safe_dump({**EXPOSURES, "model": {"name": model}, **(settings or {})})
     )
     return str(folder)
@@ -348,7 +351,7 @@ def test_exposures_by_exact_values(exposure_runs):
 def test_exposures_are_asked_once_and_have_pages(exposure_runs, tmp_path, capsys, monkeypatch):
     _, a, b = exposure_runs
     compared(a, b)
-    monkeypatch.setattr(compare, "_ask_probabilities", lambda *_: pytest.fail("asked again"))
+    monkeypatch.setattr(labels, "_ask", lambda *_: pytest.fail("asked again"))
     options = cli._parser().parse_args(["compare", a, b, "--html", str(tmp_path / "page.html")])
     assert options.run(options) == 0
     printed = capsys.readouterr().out
@@ -404,5 +407,5 @@ def test_a_slice_without_positives_has_no_value(exposure_runs, tmp_path):
     row = of(found, "auc/buy", user_frequency="tail")[1]
     assert (row.a, row.difference, row.low, row.p) == (None, None, None, None)
     assert of(found, "log_loss/buy", user_frequency="tail")[1].difference is not None
-    assert "–" in compare.table(found) and "nan" not in compare.table(found)
-    assert "nan" not in compare.page(found) and json.loads(found.to_json())
+    assert "–" in table.table(found) and "nan" not in table.table(found)
+    assert "nan" not in page.page(found) and json.loads(found.to_json())

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from pipeline import paired_scores
+from pipeline.comparing import paired_scores
 from tests.components.evaluator import test_conversion as exact
 
 STEPS = ("cart", "buy")

@@ -1,0 +1,128 @@
+"""The trained runs that are compared: where they are, and by which settings they were made."""
+
+import dataclasses
+import functools
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from pipeline import lineage
+from schemas import errors, kinds
+
+POINT = "point.json"
+EXPERIMENT = "experiment.yaml"
+# Of runs whose settings are not there any more.
+_FORMER_KIND = "next"
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A trained model and the windows that it was made with.
+
+    Attributes:
+      folder: of the run, where its ranks are kept.
+      model_uri, examples_uri: of the artifacts of Trainer and BehaviorExampleGen.
+      settings: of the experiment, by dotted key.
+    """
+
+    folder: str
+    model_uri: str
+    examples_uri: str
+    settings: Mapping[str, Any]
+
+    @property
+    def kind(self) -> kinds.WindowKind:
+        """Of its windows."""
+        return kinds.window_kind(self.settings.get("window.kind") or _FORMER_KIND)
+
+    @functools.cached_property
+    def objective(self) -> str:
+        """What its model has learnt, as its signatures tell."""
+        from serving import objectives
+
+        return objectives.of_saved_model(self.model_dir)
+
+    @property
+    def model_dir(self) -> str:
+        """The folder of its SavedModel."""
+        from tfx.utils import path_utils
+
+        return path_utils.serving_model_path(self.model_uri)
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """Of its chain, where it has exposures."""
+        return tuple(self.settings.get("window.steps") or ())
+
+
+def find_runs(text: str) -> list[Trained]:
+    """The runs of an argument: a run's folder, several with commas between, or a folder of runs.
+
+    Raises:
+      errors.InputError: if there is no run, or one has no trained model.
+    """
+    found: list[Trained] = []
+    for folder in filter(None, text.split(",")):
+        if _is_run(folder):
+            found.append(_trained(folder))
+            continue
+        inside = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+        below = [os.path.join(folder, name) for name in inside if _is_run(os.path.join(folder, name))]
+        if not below:
+            raise errors.InputError(
+                f"{folder}: neither the folder of a run ({lineage.METADATA} or {POINT}) nor a folder of such "
+                f"folders"
+            )
+        found.extend(_trained(run) for run in below)
+    if not found:
+        raise errors.InputError(f"no run is named by {text!r}")
+    return found
+
+
+def _is_run(folder: str) -> bool:
+    return any(os.path.exists(os.path.join(folder, name)) for name in (lineage.METADATA, POINT))
+
+
+def _trained(folder: str) -> Trained:
+    point = os.path.join(folder, POINT)
+    if os.path.exists(point):
+        with open(point, encoding="utf-8") as stream:
+            try:
+                uris = json.load(stream)
+            except ValueError as error:
+                raise errors.InputError(f"{point}: damaged: not JSON ({error})") from error
+    else:
+        made = {c.id: c.outputs for c in lineage.components(folder, {})}
+        wanted = {"model": ("Trainer", "Model"), "examples": ("BehaviorExampleGen", "Examples")}
+        uris = {
+            key: next((a.uri for a in made.get(component, ()) if a.type == kind), None)
+            for key, (component, kind) in wanted.items()
+        }
+    for key, what in (("model", "trained model"), ("examples", "windows")):
+        uri = uris.get(key)
+        if not uri:
+            raise errors.InputError(f"{folder}: its newest run has left no {what}")
+        if "://" not in uri and not os.path.exists(uri):
+            raise errors.InputError(f"{folder}: its {what} was at {uri}, where there is nothing now")
+    return Trained(folder, uris["model"], uris["examples"], _settings(os.path.join(folder, EXPERIMENT)))
+
+
+def _settings(path: str) -> dict[str, Any]:
+    if not os.path.exists(path):
+        return {}
+    with open(path, encoding="utf-8") as stream:
+        return flat(yaml.safe_load(stream))
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted key."""
+    result: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            result.update(flat(value, f"{prefix}{key}."))
+        else:
+            result[prefix + key] = value
+    return result
