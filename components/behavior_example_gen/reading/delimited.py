@@ -24,6 +24,7 @@ _LONGEST_RECORD = 256 << 20
 _OPEN_QUOTE = "a quote is not closed"
 # What a time may be written with, however it is written; prose has more.
 _TIME = re.compile(rb"(?=.*[0-9])[\w .,:/+-]{1,40}")
+_EMPTY = re.compile(rb"[\r\n]*\Z")
 
 
 def header(path: str, log: spec.LogSpec) -> list[str]:
@@ -205,7 +206,7 @@ class _Parser:
             invalid.append(row)
             return "skip"
 
-        if not single.strip(b"\r\n"):
+        if _EMPTY.match(single):
             empty = {self._found[index]: pa.array([], pa.binary()) for index in self._wanted}
             return pa.table(empty), []
         try:

@@ -21,8 +21,10 @@ from components.behavior_example_gen.reading import text as text_lib
 from components.behavior_example_gen.reading import values as values_lib
 from schemas import names
 
-_BLOCK_BYTES = 32 << 20
+_BLOCK_BYTES = 8 << 20
 _PIECE_BYTES = 1 << 20
+# What Arrow refuses to read as one block.
+_MOST_LINES = 100_000
 _HEADER_BYTES = 1 << 20
 _SAMPLE_BYTES = 1 << 16
 # Arrow parses nested values on the stack: a line with more brackets than this is too much for it, and a line
@@ -75,7 +77,9 @@ def read(source: files.Source, log: spec.LogSpec) -> blocks.Pieces:
 
 
 def _lines(text: bytes) -> int:
-    return text.count(b"\n") + (not text.endswith(b"\n"))
+    # `bytes.count` stops at each of many.
+    breaks = np.count_nonzero(np.frombuffer(text, np.uint8) == ord("\n"))
+    return int(breaks) + (not text.endswith(b"\n"))
 
 
 class _Reader:
@@ -123,7 +127,8 @@ class _Reader:
 
     def _fast(self, text: bytes) -> pa.Table | None:
         """Whole lines as Arrow reads them; None where something may be lost or bad."""
-        if not _plain(text):
+        lines = _lines(text)
+        if lines >= _MOST_LINES or not _plain(text):
             return None
         if self._schema is None:
             sample = text[: text.find(b"\n", _SAMPLE_BYTES) + 1 or len(text)]
@@ -131,7 +136,7 @@ class _Reader:
         for schema in dict.fromkeys((self._schema, None)):
             table = self._as_texts(text, _arrow(text, schema))
             # A line is a row.
-            if table is not None and table.num_rows == _lines(text) and self._lossless(table):
+            if table is not None and table.num_rows == lines and self._lossless(table):
                 if schema is None:
                     self._remember(table)
                 self.found.update(dict.fromkeys(table.column_names))

@@ -52,7 +52,9 @@ def is_plain(text: bytes, marks: dialect.Dialect, found: int) -> bool:
         return False
     if not marks.quote or marks.quote not in text:
         return True
-    if found != text.count(b"\n") + (not text.endswith(b"\n")):
+    # `bytes.count` stops at each of many.
+    breaks = np.count_nonzero(np.frombuffer(text, np.uint8) == _LF)
+    if found != breaks + (not text.endswith(b"\n")):
         return False
     if b"\r" in text and text.count(b"\r") != text.count(b"\r\n"):
         return False

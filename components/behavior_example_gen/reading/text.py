@@ -93,6 +93,8 @@ def of(array: pa.Array) -> Texts:
 
 def valid_utf8(array: pa.Array) -> np.ndarray:
     """Which texts are UTF-8, `[N]` bool; nothing is."""
+    if _is_ascii(array):
+        return np.ones(len(array), bool)
     try:
         array.cast(pa.string())
         return np.ones(len(array), bool)
@@ -110,16 +112,42 @@ def valid_utf8(array: pa.Array) -> np.ndarray:
 
 
 def is_in(array: pa.Array, words: tuple[str, ...]) -> np.ndarray:
-    """Which binary values are one of the words, `[N]` bool."""
-    return pc.is_in(array, value_set=pa.array([word.encode() for word in words], pa.binary())).to_numpy(
-        zero_copy_only=False
-    )
+    """Which binary values are one of the words, none of which is empty: `[N]` bool."""
+    found = np.zeros(len(array), bool)
+    if array.null_count == len(array) or not words:
+        return found
+    encoded = [word.encode() for word in words]
+    # Most values begin and end as no word does, which is a look at two bytes and no hash of all.
+    ends = np.zeros((256, 256), bool)
+    ends[[word[0] for word in encoded], [word[-1] for word in encoded]] = True
+    first, last, _ = _ends(array)
+    may = ends[first, last]
+    if may.any():
+        some = array.filter(pa.array(may))
+        found[may] = pc.is_in(some, value_set=pa.array(encoded, pa.binary())).to_numpy(zero_copy_only=False)
+    return found
 
 
 def holds(array: pa.Array, characters: str) -> bool:
     """Whether any of the ASCII characters is in any of the binary values."""
     data = _bytes(array)
+    if not len(data) or data.min() > ord(max(characters)):
+        return False
     return any(bool((data == ord(character)).any()) for character in characters)
+
+
+def as_strings(array: pa.Array) -> pa.Array:
+    """Binary values as strings.
+
+    Raises:
+      pa.ArrowInvalid: if one is not UTF-8.
+    """
+    # A cast looks at value after value.
+    return (
+        array.view(pa.string())
+        if pa.types.is_binary(array.type) and _is_ascii(array)
+        else array.cast(pa.string())
+    )
 
 
 def without(array: pa.Array, mask: np.ndarray) -> pa.Array:
@@ -167,6 +195,8 @@ def _of_moments(array: pa.Array) -> pa.Array:
 
 
 def _of_texts(array: pa.Array) -> Texts:
+    if _is_bare(array):
+        return Texts(without(array, _sizes(array) == 0), np.zeros(len(array), bool))
     first, last, sizes = _ends(array)
     trimmed = 0
     may = _MAY_BEGIN[first] | _MAY_END[last]
@@ -235,10 +265,7 @@ def _number(written: bytes) -> bytes | None:
 
 def _ends(array: pa.Array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The first and last byte of each binary value (0 if it is empty or nothing) and its size, `[N]` each."""
-    offsets = np.frombuffer(array.buffers()[1], np.int32)[array.offset : array.offset + len(array) + 1]
-    sizes = np.diff(offsets)
-    if array.null_count:
-        sizes = np.where(array.is_valid().to_numpy(zero_copy_only=False), sizes, 0)
+    offsets, sizes = _offsets(array), _sizes(array)
     if not sizes.any():
         return np.zeros(len(array), np.uint8), np.zeros(len(array), np.uint8), sizes
     data = np.frombuffer(array.buffers()[2], np.uint8)
@@ -248,14 +275,33 @@ def _ends(array: pa.Array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return first, np.where(sizes > 0, data[np.maximum(offsets[1:] - 1, 0)], 0), sizes
 
 
+def _offsets(array: pa.Array) -> np.ndarray:
+    return np.frombuffer(array.buffers()[1], np.int32)[array.offset : array.offset + len(array) + 1]
+
+
+def _sizes(array: pa.Array) -> np.ndarray:
+    """Of each value, 0 of nothing: `[N]`."""
+    sizes = np.diff(_offsets(array))
+    return np.where(array.is_valid().to_numpy(zero_copy_only=False), sizes, 0) if array.null_count else sizes
+
+
+def _is_ascii(array: pa.Array) -> bool:
+    data = _bytes(array)
+    return not len(data) or data.max() < 128
+
+
+def _is_bare(array: pa.Array) -> bool:
+    """Whether no value can have blanks or quotes around it, or be a float: all is ASCII from the digits on."""
+    data = _bytes(array)
+    return bool(len(data)) and data.min() >= ord("0") and data.max() < 127
+
+
 def _bytes(array: pa.Array) -> np.ndarray:
     """All bytes of the values."""
     if not len(array) or array.buffers()[2] is None:
         return np.empty(0, np.uint8)
-    offsets = np.frombuffer(array.buffers()[1], np.int32)
-    return np.frombuffer(array.buffers()[2], np.uint8)[
-        offsets[array.offset] : offsets[array.offset + len(array)]
-    ]
+    offsets = _offsets(array)
+    return np.frombuffer(array.buffers()[2], np.uint8)[offsets[0] : offsets[-1]]
 
 
 def _table_of(characters: str, place: int) -> np.ndarray:

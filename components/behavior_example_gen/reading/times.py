@@ -141,6 +141,8 @@ def convert(column: pa.ChunkedArray, rule: Rule) -> Times:
             # Of a log with times of 1990 that says so, these are its times.
             fine &= (integers < _TICKS[0]) | (integers > _TICKS[1])
         ms = _in_zone(ms, rule.zone) if wall else ms
+    if fine.all() and not missing.any() and _within(ms, rule):
+        return Times(ms, nanos, np.full(len(ms), GOOD, np.int8))
     fine &= (ms >= FIRST_MS) & (ms < times.END_MS)
     state = np.where(ms < rule.earliest, EARLY, np.where(ms > rule.latest, LATE, GOOD)).astype(np.int8)
     state[~fine] = NO_TIME
@@ -160,6 +162,14 @@ def is_text(kind: pa.DataType) -> bool:
 
 def _is_number(kind: pa.DataType) -> bool:
     return pa.types.is_integer(kind) or pa.types.is_floating(kind)
+
+
+def _within(ms: np.ndarray, rule: Rule) -> bool:
+    """Whether all times are plausible, as they usually are."""
+    if not len(ms):
+        return True
+    earliest, latest = max(rule.earliest, FIRST_MS), min(rule.latest, times.END_MS - 1)
+    return bool(ms.min() >= earliest and ms.max() <= latest)
 
 
 def _in_zone(ms: np.ndarray, zone: str | None) -> np.ndarray:
@@ -190,9 +200,16 @@ def _from_numbers(
     """
     factor, divisor, zero, _ = _UNITS[unit]
     bound = min(2 * times.END_MS * divisor // factor, 2**63 - 1)
-    fine = (integers <= bound) & (integers >= -bound)
-    whole, rest = np.divmod(np.where(fine, integers, 0) * factor, divisor)
-    ms, nanos = whole, rest * (1_000_000 // divisor)
+    if len(integers) and integers.min() >= -bound and integers.max() <= bound:
+        fine = np.ones(len(integers), bool)
+    else:
+        fine = (integers <= bound) & (integers >= -bound)
+        integers = np.where(fine, integers, 0)
+    if divisor == 1:
+        ms, nanos = integers * factor, np.zeros(len(integers), np.int64)
+    else:
+        ms, rest = np.divmod(integers * factor, divisor)
+        nanos = rest * (1_000_000 // divisor)
     if floats is not None:
         broken = np.flatnonzero(~np.isnan(floats))
         number = floats[broken]
@@ -202,7 +219,7 @@ def _from_numbers(
         step = 1 if factor == _DAY else 1000
         counted = np.rint(number * (factor * step / divisor)).astype(np.int64)
         ms[broken], nanos[broken] = counted // step, counted % step * (1_000_000 // step)
-    return ms + zero, nanos, fine
+    return ms + zero if zero else ms, nanos, fine
 
 
 def numbers_of(array: pa.Array) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
@@ -219,7 +236,7 @@ def numbers_of(array: pa.Array) -> tuple[np.ndarray, np.ndarray | None, np.ndarr
         return _split(array.to_numpy(zero_copy_only=False).astype(np.float64))
     try:
         # The usual case, in one pass.
-        integers = array.cast(pa.string()).cast(pa.int64())
+        integers = text_lib.as_strings(array).cast(pa.int64())
         known = integers.is_valid().to_numpy(zero_copy_only=False)
         return integers.fill_null(0).to_numpy(zero_copy_only=False), None, known
     except pa.ArrowInvalid:

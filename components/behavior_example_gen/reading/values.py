@@ -16,7 +16,11 @@ _YES, _NO, _MINUS_ONE = ("1", "true", "yes", "y", "t", "on"), ("0", "false", "no
 
 def whole(column: pa.ChunkedArray) -> pa.Array:
     """A column as one array, without a dictionary."""
-    array = column.combine_chunks()
+    # Bringing chunks together copies them, one alone, too.
+    if column.num_chunks == 1 and not column.chunk(0).offset:
+        array = column.chunk(0)
+    else:
+        array = column.combine_chunks()
     if isinstance(array, pa.ChunkedArray):
         array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
     return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
