@@ -3,7 +3,6 @@
 TensorFlow Serving reads nothing else than its warm-up below `assets.extra`, so the list lies there.
 """
 
-import hashlib
 import json
 import os
 import posixpath
@@ -12,8 +11,9 @@ from typing import Any
 
 import tensorflow as tf
 
+from schemas import checksums
+
 FILE = posixpath.join("assets.extra", "footfall_files.json")
-_READ_AT_ONCE = 1 << 20
 
 Files = Mapping[str, Mapping[str, Any]]
 
@@ -35,12 +35,9 @@ def measure(folder: str) -> dict[str, dict[str, Any]]:
 
 
 def _measured(path: str) -> dict[str, Any]:
-    digest, size = hashlib.sha256(), 0
     with tf.io.gfile.GFile(path, "rb") as stream:
-        while part := stream.read(_READ_AT_ONCE):
-            digest.update(part)
-            size += len(part)
-    return {"size": size, "sha256": digest.hexdigest()}
+        size, sha256 = checksums.measure(stream)
+    return {"size": size, "sha256": sha256}
 
 
 def write(folder: str, files: Files) -> None:

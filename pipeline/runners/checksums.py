@@ -9,13 +9,13 @@ filesystem's knowing; the checksums within TFRecords and TensorFlow's variables 
 
 import concurrent.futures
 import dataclasses
-import hashlib
 import json
 import os
 from collections.abc import Iterator
 
+from schemas import checksums
+
 _ALWAYS_READ = 16 << 20
-_BLOCK = 1 << 20
 _THREADS = 8
 
 
@@ -113,13 +113,11 @@ def _path(artifact: str, name: str) -> str:
 
 
 def _read(path: str) -> _File:
-    found = hashlib.sha256()
     with open(path, "rb", buffering=0) as stream:
         # Before its content: a change in between is then seen the next time.
         stat = os.fstat(stream.fileno())
-        while block := stream.read(_BLOCK):
-            found.update(block)
-    return _File(stat.st_size, found.hexdigest(), _identity(stat))
+        size, sha256 = checksums.measure(stream)
+    return _File(size, sha256, _identity(stat))
 
 
 def _identity(stat: os.stat_result) -> tuple[int, int, int]:
