@@ -148,7 +148,9 @@ def _parser() -> argparse.ArgumentParser:
     fetch.add_argument("name", help="as ml-100k")
     fetch.add_argument("--to", help="the folder to put it in; the user's cache by default")
     describe = command("describe", _describe, "profile a log, and suggest an experiment for it", data)
-    describe.add_argument("file", help="a file, a folder or a pattern")
+    describe.add_argument(
+        "file", help="a file, a folder, a pattern, or a path with {SPAN} or {YYYY}-{MM}-{DD}"
+    )
     describe.add_argument(
         "--columns",
         action="append",

@@ -5,6 +5,7 @@ from typing import Any
 
 import yaml
 
+from components.behavior_example_gen import spans
 from pipeline import config, describing, starting_points
 
 # From this share of events on, a suggested experiment recommends what users have had.
@@ -68,6 +69,13 @@ def experiment(description: dict[str, Any]) -> str:
 
 
 def _name(path: str) -> str:
-    """A name for an experiment, from that of a file or folder."""
-    base = path.rstrip("/").rsplit("/", 1)[-1].split(".")[0].lower()
-    return re.sub(r"[^a-z0-9]+", "-", base).strip("-")[:_LONGEST_NAME].strip("-") or "my-log"
+    """A name for an experiment, from that of a file or folder; of spans, from what their names have in common."""
+    parts = path.rstrip("/").split("/")
+    if not spans.has_marks(path):
+        parts = parts[-1:]
+    for part in reversed(parts):
+        base = spans.without_marks(part).split(".")[0].lower()
+        name = re.sub(r"[^a-z0-9]+", "-", base).strip("-")[:_LONGEST_NAME].strip("-")
+        if name:
+            return name
+    return "my-log"

@@ -12,7 +12,17 @@ import pyarrow as pa
 import pyarrow.parquet
 import pydantic
 
-from components.behavior_example_gen import guess, notices, profile, readers, shards, spec, splits, time_span
+from components.behavior_example_gen import (
+    guess,
+    notices,
+    profile,
+    readers,
+    shards,
+    spans,
+    spec,
+    splits,
+    time_span,
+)
 from components.behavior_example_gen.reading import blocks as blocks_lib
 from components.behavior_example_gen.reading import delimited, failures, files, sniff, time_kinds, utf8
 from schemas import errors, names
@@ -62,7 +72,7 @@ def describe(path: str, settings: dict[str, Any] | None = None) -> dict[str, Any
     sentences on what was seen, and what looks odd.
 
     Args:
-      path: a file, a folder or a pattern.
+      path: a file, a folder or a pattern, or one with marks of spans, see `spans`.
       settings: of `log`, which are not guessed: plain values, as in YAML.
 
     Raises:
@@ -71,7 +81,7 @@ def describe(path: str, settings: dict[str, Any] | None = None) -> dict[str, Any
     log, seen = _guess_log(path, settings or {})
     blocks, rejects, rows = [], [], 0
     notes: Counter[tuple[str, str]] = collections.Counter()
-    for block in readers.read_all([path], log, _DESCRIBE_ROWS):
+    for block in readers.read_all(_patterns(log), log, _DESCRIBE_ROWS):
         batch = pa.Table.from_batches([block.batch])
         file = pa.array(np.full(batch.num_rows, block.source.index, np.int32))
         blocks.append(batch.append_column(blocks_lib.FILE, file))
@@ -94,7 +104,7 @@ def describe(path: str, settings: dict[str, Any] | None = None) -> dict[str, Any
     found.update(
         path=path,
         steps=_shares(log.columns.label, blocks),
-        unused_columns=[column for column in _header(path, log) if column not in used],
+        unused_columns=[column for column in _header(log) if column not in used],
         rows_read=rows,
         rejected=len(rejects),
         notices=[
@@ -120,8 +130,13 @@ def _shares(steps: Iterable[str], blocks: Sequence[pa.Table]) -> dict[str, float
     return found
 
 
-def _header(path: str, log: spec.LogSpec) -> list[str]:
-    return next((h for h in (readers.header(p, log) for p in files.find([path])) if h), [])
+def _header(log: spec.LogSpec) -> list[str]:
+    return next((h for h in (readers.header(p, log) for p in files.find(_patterns(log))) if h), [])
+
+
+def _patterns(log: spec.LogSpec) -> list[str]:
+    """The path, or the files that its marks stand for, as a run of the newest span takes them."""
+    return spans.find(log.path, log.spans)
 
 
 def _of_users(table: pa.Table) -> list[str]:
@@ -142,10 +157,10 @@ def _of_users(table: pa.Table) -> list[str]:
 
 def _guess_log(path: str, given: dict[str, Any]) -> tuple[spec.LogSpec, list[str]]:
     """The settings that read a log, and what they come from."""
-    paths = files.find([path])
     given = {**given, "path": path}
     headerless = given.get("header") is False and not given.get("column_names")
     base = _log({k: v for k, v in given.items() if not (headerless and k == "header")})
+    paths = files.find(_patterns(base))
     first, seen = "", None
     for first in paths:
         seen = sniff.sniff(first, base)
@@ -300,4 +315,4 @@ def _json_column(values: list[Any]) -> pa.Array:
 
 def _first_rejects(log: spec.LogSpec) -> int:
     """How many of the first rows are bad."""
-    return next((len(block.rejects) for block in readers.read_all([log.path], log)), 0)
+    return next((len(block.rejects) for block in readers.read_all(_patterns(log), log)), 0)

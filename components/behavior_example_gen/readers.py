@@ -7,8 +7,6 @@ is an `errors.InputError` of one line.
 
 from collections.abc import Iterator, Sequence
 
-import pyarrow as pa
-
 from components.behavior_example_gen import spec
 from components.behavior_example_gen.reading import (
     blocks,
@@ -61,20 +59,6 @@ def read(source: files.Source, log: spec.LogSpec) -> Iterator[blocks.Block]:
     with failures.one_line(source.path, source.format):
         for table, numbers, rejects in _FORMATS[source.format].read(source, log):
             yield normalise.block(source, table, numbers, rejects, log)
-
-
-def raw(log: spec.LogSpec, feature: str) -> Iterator[pa.ChunkedArray]:
-    """The column of a feature as its file has it, piece by piece.
-
-    Raises:
-      errors.InputError: as `read` does.
-    """
-    for source in find_sources([log.path], log):
-        with failures.one_line(source.path, source.format):
-            for table, _, _ in _FORMATS[source.format].read(source, log):
-                name = log.columns.wanted()[feature]
-                if table.num_rows and name in table.column_names:
-                    yield table.column(name)
 
 
 def read_all(

@@ -29,6 +29,11 @@ def has_marks(path: str) -> bool:
     return bool(_MARK.search(path))
 
 
+def without_marks(path: str) -> str:
+    """A path, or a part of one, as if its marks stood for nothing."""
+    return _MARK.sub("", path)
+
+
 def check_path(path: str) -> None:
     """Checks the marks of a path.
 

@@ -51,7 +51,7 @@ def check_log(experiment: config.Experiment, path: str) -> None:
       errors.InputError: naming the experiment file, the key and the columns.
     """
     from components.behavior_example_gen import readers, spans
-    from components.behavior_example_gen.reading import columns, sniff
+    from components.behavior_example_gen.reading import columns
 
     log = experiment.log
     try:
@@ -65,7 +65,7 @@ def check_log(experiment: config.Experiment, path: str) -> None:
         try:
             columns.check(found, log, source.path)
         except errors.InputError as error:
-            raise errors.InputError(f"{path}: {error}{sniff.hint(source.path, log)}") from error
+            raise errors.InputError(f"{path}: {error}") from error
         return
 
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 
 from components.behavior_example_gen import spec
+from components.behavior_example_gen.reading import sniff
 from schemas import errors, names
 
 LABEL = "label"  # beside the types of attributes
@@ -15,19 +16,23 @@ _MOST = 50
 
 
 def check(found: Sequence[str], log: spec.LogSpec, path: str, only: Sequence[str] = ()) -> None:
-    """Checks that the columns are there, once each; `only` those of these features, if any is named."""
+    """Checks that the columns are there, once each; `only` those of these features, if any is named.
+
+    Raises:
+      errors.InputError: naming the file, the column and its key, and what the file looks like.
+    """
     for feature, column in log.columns.wanted().items():
         if only and feature not in only:
             continue
         if found.count(column) > 1:
             raise errors.InputError(
                 f"{path}: column {column!r} (log.columns.{key(feature, log)}) is there {found.count(column)} "
-                f"times; the file has {', '.join(found)}"
+                f"times; the file has {_shown(found)}{sniff.hint(path, log)}"
             )
         if column not in found:
             raise errors.InputError(
                 f"{path}: column {column!r} (log.columns.{key(feature, log)}) is missing; the file has "
-                f"{_shown(found)}{advice(found, column, key(feature, log))}"
+                f"{_shown(found)}{advice(found, column, key(feature, log))}{sniff.hint(path, log)}"
             )
 
 

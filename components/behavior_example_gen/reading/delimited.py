@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from components.behavior_example_gen import spec
-from components.behavior_example_gen.reading import blocks, columns, dialect, files, records, sniff, utf8
+from components.behavior_example_gen.reading import blocks, columns, dialect, files, records, utf8
 from schemas import errors
 
 _BLOCK_BYTES = 32 << 20
@@ -55,10 +55,7 @@ def read(source: files.Source, log: spec.LogSpec, everything: bool = False) -> b
         if everything:
             parse = _Parser(source, marks, found, list(range(len(found))), None)
         else:
-            try:
-                columns.check(found, log, source.path)
-            except errors.InputError as error:
-                raise errors.InputError(f"{error}{sniff.hint(source.path, log)}") from error
+            columns.check(found, log, source.path)
             wanted = [found.index(name) for name in dict.fromkeys(log.columns.wanted().values())]
             parse = _Parser(source, marks, found, wanted, _row_test(found, log))
         last = False

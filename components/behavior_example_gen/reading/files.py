@@ -109,11 +109,25 @@ def _metadata(path: str) -> filesystem.FileMetadata:
 
 
 def _below(folder: str) -> Any:
-    """The files of a local folder and of those in it, and how many hidden ones there are."""
-    found, hidden = [], 0
+    """The files of a local folder and of those in it, and how many hidden ones there are.
+
+    A folder is read once, whatever links lead to it: one that leads back to where it stands would be read
+    until the system gives up. Of a folder and links to it beside it the folder itself is read.
+    """
+    found, hidden, met = [], 0, {_identity(folder)}
     for parent, folders, names in os.walk(folder, followlinks=True):
         hidden += sum(name.startswith(_HIDDEN) for name in names)
-        folders[:] = [name for name in folders if not name.startswith(_HIDDEN)]
+        inside = sorted(
+            (os.path.islink(os.path.join(parent, name)), name)
+            for name in folders
+            if not name.startswith(_HIDDEN)
+        )
+        folders.clear()
+        for _, name in inside:
+            identity = _identity(os.path.join(parent, name))
+            if identity not in met:
+                met.add(identity)
+                folders.append(name)
         found += [
             _metadata(os.path.join(parent, name))
             for name in names
@@ -121,6 +135,12 @@ def _below(folder: str) -> Any:
             if not name.startswith(_HIDDEN) and os.path.isfile(os.path.join(parent, name))
         ]
     return found, hidden
+
+
+def _identity(path: str) -> tuple[int, int]:
+    """What a file or folder is on its disk, by whatever name."""
+    found = os.stat(path)
+    return found.st_dev, found.st_ino
 
 
 def _matched(pattern: str) -> Any:

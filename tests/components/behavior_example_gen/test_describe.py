@@ -1,12 +1,13 @@
 """What `describe` makes of logs in the style of public ones: settings that a run reads every row with."""
 
 import datetime
+import gzip
 import json
 import os
 
 import pytest
 
-from components.behavior_example_gen import describe, readers, spec
+from components.behavior_example_gen import describe, readers, spans, spec
 from components.behavior_example_gen.reading import files
 from pipeline import config, describing, suggest
 from schemas import errors
@@ -186,6 +187,63 @@ def test_a_folder_of_spark(tmp_path):
     for path in (folder, f"{folder}/"):
         found, experiment = suggested(tmp_path, path)
         assert found["events"] == 400 and experiment.name == "events"
+
+
+@pytest.mark.parametrize(
+    "path, days, name",
+    [
+        ("shop/{YYYY}-{MM}-{DD}.csv", ["2011-01-16", "2011-01-17"], "shop"),
+        ("shop/day-{SPAN}/*.csv", ["day-7/a", "day-7/b", "day-8/a"], "day"),
+        ("{SPAN:3}-clicks.csv.gz", ["007-clicks", "008-clicks"], "clicks"),
+        ("shop/{SPAN}/v{VERSION}/log.csv", ["7/v1/log", "8/v1/log", "8/v2/log"], "log"),
+    ],
+)
+def test_daily_logs_are_found_as_a_run_finds_them(tmp_path, path, days, name):
+    head, ending = "userId,itemId,ts,click,buy\n", ".csv.gz" if path.endswith(".gz") else ".csv"
+    folder = path.split("{")[0].rpartition("/")[0]
+    for number, day in enumerate(days):
+        file = tmp_path / folder / f"{day}{ending}"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        rows = "".join(f"{u},{i},{t},{t // 60 % 2},0\n" for u, i, t in EVENTS[50 * number : 50 * number + 50])
+        data = (head + rows).encode()
+        file.write_bytes(gzip.compress(data) if ending.endswith(".gz") else data)
+    found, experiment = suggested(tmp_path, tmp_path / path)
+    log = experiment.log
+    assert log.path == str(tmp_path / path) and experiment.name == name
+    # A version that was made again takes the place of the one before.
+    by_run = readers.find_sources(spans.find(log.path, log.spans), log)
+    assert found["rows_read"] == 50 * len(by_run) == 100 + 50 * ("day" in name)
+    assert found["steps"] == {"click": 0.5, "buy": 0.0} and found["unused_columns"] == []
+    latest, _ = suggested(tmp_path, tmp_path / path, spans=1)
+    assert latest["rows_read"] == 50
+
+
+def test_marks_that_fit_no_file_are_told_before_anything_is_read(tmp_path):
+    (tmp_path / "2011-01-16.csv").write_text("user,item,time\nu,i,1600000000\n")
+    for path, words in (
+        ("{SPAN}.csv", r"found '2011-01-16' in .*as path: .*/\{YYYY\}-\{MM\}-\{DD\}\.csv$"),
+        ("{DATE}.csv", r"unknown mark \{DATE\}"),
+        ("day-{SPAN}.csv", "no file matches"),
+    ):
+        with pytest.raises(errors.InputError, match=words) as caught:
+            describe.describe(str(tmp_path / path))
+        assert len(str(caught.value).splitlines()) == 1
+
+
+def test_links_that_lead_back_or_to_a_folder_beside_them_are_read_once(tmp_path):
+    day = tmp_path / "log" / "2011-01-16"
+    day.mkdir(parents=True)
+    (day / "a.csv").write_text("user,item,time\n" + "".join(f"{u},{i},{t}\n" for u, i, t in EVENTS))
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "b.csv").write_text("user,item,time\nu,i,1500000000\n")
+    (day / "up").symlink_to(tmp_path / "log")
+    (day / "itself").symlink_to(day)
+    (tmp_path / "log" / "1-latest").symlink_to(day)
+    (tmp_path / "log" / "other").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "log" / "nowhere").symlink_to(tmp_path / "gone")
+    found = files.find([str(tmp_path / "log")])
+    assert [os.path.relpath(path, tmp_path / "log") for path in found] == ["2011-01-16/a.csv", "other/b.csv"]
+    assert suggested(tmp_path, tmp_path / "log")[0]["events"] == 401
 
 
 def test_files_that_are_found_and_those_that_are_not(tmp_path):
