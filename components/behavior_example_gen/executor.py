@@ -571,10 +571,8 @@ def _read(
     )
 
 
-def _distinct(
-    shards_at: _Shards, shards: int, counts_items: bool, scratch: str, make_pipeline: Any
-) -> _DistinctReport:
-    """Writes the shards without events that are equal to an earlier one; tells how many these were."""
+def _per_shard(shards: int, name: str, work: beam.DoFn, scratch: str, make_pipeline: Any, merge: Any) -> Any:
+    """Does some work on each shard, and merges what comes of it."""
     return _gather(
         make_pipeline,
         scratch,
@@ -582,10 +580,18 @@ def _distinct(
             pipeline
             | "Shards" >> beam.Create(list(range(shards)))
             | "Spread" >> beam.Reshuffle()
-            | "DropDuplicates" >> beam.ParDo(_DropDuplicates(shards_at, scratch, counts_items))
+            | name >> beam.ParDo(work)
         ),
-        _DistinctReport.merged,
+        merge,
     )
+
+
+def _distinct(
+    shards_at: _Shards, shards: int, counts_items: bool, scratch: str, make_pipeline: Any
+) -> _DistinctReport:
+    """Writes the shards without events that are equal to an earlier one; tells how many these were."""
+    work = _DropDuplicates(shards_at, scratch, counts_items)
+    return _per_shard(shards, "DropDuplicates", work, scratch, make_pipeline, _DistinctReport.merged)
 
 
 def _filter(
@@ -607,17 +613,8 @@ def _filter(
     kept = counts.filter(pc.greater_equal(counts.column("events"), rule.min_item_events)).select(["item"])
     kept_path = posixpath.join(scratch, "kept-items.arrow")
     _write_batches(kept_path, kept.schema, [kept])
-    found = _gather(
-        make_pipeline,
-        scratch,
-        lambda pipeline: (
-            pipeline
-            | "Shards" >> beam.Create(list(range(shards)))
-            | "Spread" >> beam.Reshuffle()
-            | "FilterShard" >> beam.ParDo(_FilterShard(shards_at, kept_path, rule.min_user_events, scratch))
-        ),
-        _FilterReport.merged,
-    )
+    work = _FilterShard(shards_at, kept_path, rule.min_user_events, scratch)
+    found = _per_shard(shards, "FilterShard", work, scratch, make_pipeline, _FilterReport.merged)
     result = {
         "min_item_events": rule.min_item_events,
         "min_user_events": rule.min_user_events,
