@@ -61,6 +61,8 @@ setuptools.setup(
         "tensorflow-serving-api>=2.16",
         "tf-keras>=2.16,<2.22",
         "tfx>=1.16,<1.22",
+        # Names of time zones (log.timezone), which slim images lack.
+        "tzdata",
     ],
     extras_require={"kubeflow": ["kfp>=2"], "test": ["kfp>=2", "pytest", "pytest-xdist"]},
     entry_points={"console_scripts": ["footfall=pipeline.cli:main"]},
