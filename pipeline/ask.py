@@ -71,6 +71,7 @@ def _ask(address: str, options: argparse.Namespace, asked: list[Any]) -> int:
     import grpc
 
     from serving import client as client_lib
+    from serving import training_times
 
     with client_lib.Client(address, options.name, timeout_s=10.0) as client:
         try:
@@ -83,6 +84,9 @@ def _ask(address: str, options: argparse.Namespace, asked: list[Any]) -> int:
                 )
             with warnings.catch_warnings(record=True) as said:
                 warnings.simplefilter("always", UserWarning)
+                if options.items is not None:
+                    # Items without times have just been met, however long ago the training was.
+                    warnings.simplefilter("ignore", training_times.TimeWarning)
                 ask = _probabilities if of_exposures else _items
                 lines = ask(client, asked, options)
         except grpc.RpcError as error:
@@ -90,7 +94,7 @@ def _ask(address: str, options: argparse.Namespace, asked: list[Any]) -> int:
         except ValueError as error:
             raise errors.InputError(str(error)) from error
     for warning in said:
-        if warning.category is UserWarning:
+        if warning.category in (UserWarning, training_times.TimeWarning):
             _warn(str(warning.message))
     for line in lines:
         print(line)

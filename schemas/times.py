@@ -6,6 +6,7 @@ milliseconds are in 1970, milliseconds read as seconds after the year 50,000.
 
 import datetime
 import time
+from collections.abc import Callable
 
 import numpy as np
 
@@ -61,10 +62,24 @@ def implausible(ms: _Number, earliest: int = EARLIEST_MS, latest: int | None = N
     early = ms < earliest
     bound = f"before {day(earliest)}" if early else f"after {day(latest)}"
     found = f"is {moment(int(ms))}, {bound}"
+    look = other_unit(ms, lambda other: bool(plausible(other, earliest, latest)))
+    return f"{found}; {look or 'times are in ms since 1970'}"
+
+
+def other_unit(ms: int | float, fits: Callable[[float], bool]) -> str | None:
+    """The unit that makes a time of a number, and what to do, as in `these look like seconds, ...`.
+
+    Args:
+      ms: the number.
+      fits: whether a time in ms is one.
+
+    Returns:
+      None if no unit does.
+    """
     for unit, action, factor in _UNITS:
-        if plausible(ms * factor, earliest, latest):
-            return f"{found}; these look like {unit}, times are in ms: {action}"
-    return f"{found}; times are in ms since 1970"
+        if fits(ms * factor):
+            return f"these look like {unit}, times are in ms: {action}"
+    return None
 
 
 def moment(ms: int | None) -> str | None:

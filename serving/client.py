@@ -22,7 +22,7 @@ from tensorflow_serving.apis import (
 
 from schemas import names
 from serving import address as address_lib
-from serving import requests, signatures, vocabularies
+from serving import requests, signatures, training_times, vocabularies
 
 History = Sequence[Mapping[str, Any]]
 _RETRIED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
@@ -45,7 +45,8 @@ class Client:
     """Asks one model.
 
     A history is a list of events, oldest first: `{"item_id": "242", "timestamp": 881250949000}`
-    with `behavior` and `scene` where the log has them; times are ms since the epoch.
+    with `behavior` and `scene` where the log has them; times are ms since the epoch. A time of another unit is
+    an error, and one far from the times of training a warning, see `serving.training_times`.
 
     Args:
       address: `host:port` of the gRPC interface, see `serving.address`.
@@ -77,6 +78,7 @@ class Client:
         self._prediction = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
         self._models = model_service_pb2_grpc.ModelServiceStub(self._channel)
         self._signatures: dict[str, Any] | None = None
+        self._trained: training_times.Range | None = None
 
     def __enter__(self) -> "Client":
         return self
@@ -106,6 +108,17 @@ class Client:
             response.metadata["signature_def"].Unpack(found)
             self._signatures = dict(found.signature_def)
         return self._signatures
+
+    def training_times(self) -> training_times.Range | None:
+        """Between which times the model was trained; None of one that does not tell. Asked once."""
+        if self._trained is None and training_times.SIGNATURE in self.metadata():
+            answer = self.predict(training_times.SIGNATURE, {names.TIMESTAMP: np.zeros(1, np.int64)})
+            first, last = (int(answer[name][0]) for name in (training_times.FIRST, training_times.LAST))
+            self._trained = training_times.Range(first, last)
+        return self._trained
+
+    def _check_times(self, given: Sequence[tuple[str, int]]) -> None:
+        training_times.check(given, self.training_times() if given else None)
 
     def predict(self, signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Asks any signature with raw tensors.
@@ -187,7 +200,7 @@ class Client:
         takes = self._takes(requests.PREDICT)
         result = []
         for batch in self._batches(exposures):
-            outputs = self.predict(requests.PREDICT, requests.of_exposures(takes, batch))
+            outputs = self.predict(requests.PREDICT, requests.of_exposures(takes, batch, self._check_times))
             result.extend(_rows(outputs))
         return result
 
@@ -208,7 +221,8 @@ class Client:
             return []
         takes = self._takes(requests.PREDICT_CANDIDATES)
         outputs = self.predict(
-            requests.PREDICT_CANDIDATES, requests.of_candidates(takes, user, history, candidates)
+            requests.PREDICT_CANDIDATES,
+            requests.of_candidates(takes, user, history, candidates, self._check_times),
         )
         return _rows({step: values[0] for step, values in outputs.items()})
 
@@ -265,7 +279,7 @@ class Client:
             inputs[name] = values
             if not text:
                 given = [(r, c) for r, history in enumerate(histories) for c in range(len(history))]
-                requests.check_times([(f"history {r}, event {c}: {name}", values[r, c]) for r, c in given])
+                self._check_times([(f"history {r}, event {c}: {name}", values[r, c]) for r, c in given])
         return inputs
 
     def _call(self, method: Any, request: Any) -> Any:

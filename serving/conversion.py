@@ -25,7 +25,7 @@ class ConversionModule(module.ModelModule):
     """
 
     def __init__(self, model: Any, transform_output: tft.TFTransformOutput):
-        super().__init__(model)
+        super().__init__(model, transform_output)
         self._transform = transform_output.transform_features_layer()
         raw, transformed = transform_output.raw_feature_spec(), transform_output.transformed_feature_spec()
         self._raw_spec = {name: raw[name] for name in fields.raw_inputs(model.inputs_read)}
@@ -47,6 +47,7 @@ class ConversionModule(module.ModelModule):
             "evaluate": signatures.of_examples(self.predict_examples),
             "transform_features": signatures.of_examples(self.transform_features),
             requests.PREDICT: signatures.of_inputs(self.predict, self._specs(())),
+            **self.training_times(),
         }
         if self.of_item:
             functions[requests.PREDICT_CANDIDATES] = signatures.of_inputs(

@@ -3,6 +3,11 @@
 from typing import Any
 
 import tensorflow as tf
+import tensorflow_transform as tft
+
+from components.transform import training_times as counted_days
+from schemas import names
+from serving import training_times
 
 
 class _Held:
@@ -20,10 +25,12 @@ class ModelModule(tf.Module):
 
     Args:
       model: has `variables`.
+      transform_output: of TFX Transform.
     """
 
-    def __init__(self, model: Any):
+    def __init__(self, model: Any, transform_output: tft.TFTransformOutput):
         super().__init__()
+        self._trained = counted_days.load(transform_output)
         self._held = _Held(model)
         self._weights = list(model.variables)
 
@@ -31,3 +38,25 @@ class ModelModule(tf.Module):
     def model(self) -> Any:
         """The model, as it was given."""
         return self._held.value
+
+    def training_times(self) -> dict[str, Any]:
+        """The signature that tells between which times the model was trained; none if that is not known.
+
+        It takes `timestamp` `[B]`, of which only the number of rows counts, since servers join requests by
+        rows, and gives `first` and `last`, `[B]` int64, ms since the epoch.
+        """
+        if self._trained is None:
+            return {}
+        first, last = self._trained
+
+        def tell(timestamp: tf.Tensor) -> dict[str, tf.Tensor]:
+            shape = tf.shape(timestamp)
+            return {
+                training_times.FIRST: tf.fill(shape, tf.constant(first, tf.int64)),
+                training_times.LAST: tf.fill(shape, tf.constant(last, tf.int64)),
+            }
+
+        spec = tf.TensorSpec([None], tf.int64, name=names.TIMESTAMP)
+        return {
+            training_times.SIGNATURE: tf.function(tell, autograph=False).get_concrete_function(timestamp=spec)
+        }

@@ -1,13 +1,12 @@
 """Plain values to the tensors that the signatures of `serving.conversion` take."""
 
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from schemas import names, times
+from schemas import names
 from serving import tensors
 
 PREDICT = "predict"
@@ -20,9 +19,9 @@ REQUIRED = (names.ITEM_ID, names.TIMESTAMP)
 BLANKS = {"string": "", "float32": float("nan"), "int64": 0}
 
 Row = Mapping[str, Any]
+# Looks at times, each with its place for messages.
+CheckTimes = Callable[[Sequence[tuple[str, int]]], None]
 _HISTORY_PREFIX = "history_"
-# Seconds, microseconds and nanoseconds: what makes ms of them.
-_OTHER_UNITS = (1e3, 1e-3, 1e-6)
 
 
 def is_of_item(name: str) -> bool:
@@ -54,29 +53,40 @@ def missing(
     return np.full(shape, BLANKS[dtype.name], _numpy_type(dtype))
 
 
-def of_exposures(takes: Mapping[str, Any], rows: Sequence[Row]) -> dict[str, np.ndarray]:
+def _any_time(given: Sequence[tuple[str, int]]) -> None:
+    del given
+
+
+def of_exposures(
+    takes: Mapping[str, Any], rows: Sequence[Row], check_times: CheckTimes = _any_time
+) -> dict[str, np.ndarray]:
     """The inputs of PREDICT.
 
     Args:
       takes: the inputs of the signature: name to `TensorInfo`.
       rows: a dict an exposure, see `serving.client.Client.predict_exposures`.
+      check_times: is given all times, those of histories, too.
 
     Raises:
       ValueError: for a value that is missing, unknown or of another type, with its row.
     """
-    return _columns(takes, rows, "exposure")
+    return _columns(takes, rows, "exposure", check_times)
 
 
 def of_candidates(
-    takes: Mapping[str, Any], user: Row, history: Sequence[Row], candidates: Sequence[Row]
+    takes: Mapping[str, Any],
+    user: Row,
+    history: Sequence[Row],
+    candidates: Sequence[Row],
+    check_times: CheckTimes = _any_time,
 ) -> dict[str, np.ndarray]:
     """The inputs of PREDICT_CANDIDATES for one user; see `of_exposures`."""
     shared = {name: info for name, info in takes.items() if not is_of_item(name)}
     of_item = {name: info for name, info in takes.items() if is_of_item(name)}
     given = {**user, HISTORY_KEY: history} if history else user
-    items = _columns(of_item, candidates, "candidate", leading=2)
+    items = _columns(of_item, candidates, "candidate", check_times, leading=2)
     return {
-        **_columns(shared, [given], "user"),
+        **_columns(shared, [given], "user", check_times),
         **{name: value[np.newaxis] for name, value in items.items()},
     }
 
@@ -93,7 +103,7 @@ def events(history: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
 
 
 def _columns(
-    takes: Mapping[str, Any], rows: Sequence[Row], what: str, leading: int = 1
+    takes: Mapping[str, Any], rows: Sequence[Row], what: str, check_times: CheckTimes, leading: int = 1
 ) -> dict[str, np.ndarray]:
     allowed = [name for name in takes if name not in HISTORY]
     allowed += [HISTORY_KEY] if set(HISTORY) & set(takes) else []
@@ -180,28 +190,6 @@ _TYPES: dict[str, tuple[str, tuple[type, ...]]] = {
     "float32": ("a number", (int, float, np.integer, np.floating)),
     "int64": ("a whole number", (int, np.integer)),
 }
-
-
-def check_times(given: Sequence[tuple[str, int]]) -> None:
-    """Looks at the times of a request, with the place of each for messages.
-
-    A time that only another unit makes plausible (seconds in place of ms) is an error; another implausible
-    one, before 1990 or in the future, is a `UserWarning`, since there are such logs. The first of each is
-    named.
-
-    Raises:
-      ValueError: naming the place, the time and its unit.
-    """
-    if not given:
-        return
-    odd = np.flatnonzero(~times.plausible(np.array([time for _, time in given], np.int64)))
-    for number in odd:
-        place, time = given[number]
-        if any(times.plausible(int(time) * factor) for factor in _OTHER_UNITS):
-            raise ValueError(f"{place} {time} {times.implausible(int(time))}")
-    if len(odd):
-        place, time = given[odd[0]]
-        warnings.warn(f"{place} {time} {times.implausible(int(time))}", stacklevel=2)
 
 
 def array_of(value: Any) -> np.ndarray:

@@ -35,7 +35,7 @@ class ServingModule(module.ModelModule):
     """
 
     def __init__(self, model: Any, transform_output: tft.TFTransformOutput, exclude_seen: bool):
-        super().__init__(model)
+        super().__init__(model, transform_output)
         self._transform = transform_output.transform_features_layer()
         self._raw_spec = transform_output.raw_feature_spec()
         self._exclude_seen = exclude_seen
@@ -71,6 +71,7 @@ class ServingModule(module.ModelModule):
             "rank": of_inputs(self.rank, {**histories, CANDIDATES: candidates}),
             "transform_features": of_examples(self.transform_features),
             "evaluate": of_examples(self.evaluate),
+            **self.training_times(),
         }
 
     def warm_up(self) -> dict[str, dict[str, tf.Tensor]]:

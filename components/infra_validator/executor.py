@@ -23,11 +23,12 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
-from components.infra_validator import exposures, leash, spec
+from components.infra_validator import exposures, leash, spec, training_times
 from schemas import names
 from serving import client as client_lib
 from serving import requests as client_requests
 from serving import signatures
+from serving import training_times as served_times
 
 LATENCY = "latency.json"
 _MODEL = "candidate"
@@ -263,6 +264,7 @@ def _requests(known: Mapping[str, Any], examples: list[bytes]) -> dict[str, dict
         "serving_default": {signatures.EXAMPLES: serialized},
         "transform_features": {signatures.EXAMPLES: serialized},
         "evaluate": {signatures.EXAMPLES: serialized},
+        **training_times.make_request(known, len(parsed)),
         "embed": histories,
         "rank": {**histories, signatures.CANDIDATES: candidates},
         "recommend": {
@@ -290,6 +292,8 @@ def _check(name: str, request: dict[str, np.ndarray], outputs: dict[str, np.ndar
                 return f"row {row} recommends an excluded item"
     if name == "evaluate" and not (outputs[names.RANK] >= 1).all():
         return "a rank is below 1"
+    if name == served_times.SIGNATURE:
+        return training_times.check(outputs)
     return "ok"
 
 

@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from components.infra_validator import training_times
 from serving import requests, signatures
+from serving import training_times as served_times
 
 # What one model may differ from itself, asked in another way: sums in another order, no more.
 _RELATIVE, _ABSOLUTE = 1e-3, 1e-6
@@ -32,6 +34,7 @@ def make_requests(known: Mapping[str, Any], examples: list[bytes]) -> dict[str, 
         "transform_features": serialized,
         "evaluate": serialized,
         requests.PREDICT: requests.of_exposures(takes, rows),
+        **training_times.make_request(known, len(examples)),
     }
     # Left out by a model that reads nothing of the items.
     if requests.PREDICT_CANDIDATES in known:
@@ -95,9 +98,9 @@ def check(name: str, request: Mapping[str, np.ndarray], outputs: Mapping[str, np
                 return f"{key} has shape {list(value.shape)} for {shape[0]} rows"
         elif value.shape != shape:
             return f"{key} has shape {list(value.shape)}, not {list(shape)}"
-        elif not ((value >= 0) & (value <= 1)).all():
+        elif name != served_times.SIGNATURE and not ((value >= 0) & (value <= 1)).all():
             return f"{key} is no probability: it goes from {value.min():g} to {value.max():g}"
-    return "ok"
+    return training_times.check(outputs) if name == served_times.SIGNATURE else "ok"
 
 
 def compare(answers: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, str]:

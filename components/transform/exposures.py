@@ -6,7 +6,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from components.behavior_example_gen import spec as window_spec
-from components.transform import fields, preprocessing, spec
+from components.transform import fields, preprocessing, spec, training_times
 from schemas import names
 
 _Tensor: TypeAlias = tf.Tensor | tf.SparseTensor
@@ -39,6 +39,7 @@ def preprocessing_fn(inputs: dict[str, _Tensor], custom_config: dict[str, Any]) 
 
     users, items = _first(inputs[names.USER_ID], ""), _first(inputs[names.ITEM_ID], "")
     times = _first(inputs[names.TIMESTAMP], 0)
+    training_times.count(times)
     known_items = None
     if names.ITEM_ID in tables:
         known_items = _vocabulary(items, names.ITEM_ID, features)

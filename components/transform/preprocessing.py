@@ -6,6 +6,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from components.behavior_example_gen import spec
+from components.transform import training_times
 from schemas import names
 
 MS_PER_SECOND = 1000
@@ -73,7 +74,9 @@ def preprocessing_fn(inputs: dict[str, _Tensor], custom_config: dict[str, Any]) 
             outputs[target_index] = index_of(target, known)
 
     outputs.update(user_features(_scalar(inputs[names.USER_ID]), _scalar(inputs[names.USER_FREQUENCY])))
-    outputs.update(_time_features(tf.RaggedTensor.from_sparse(inputs[names.TIMESTAMP]), length))
+    times = tf.RaggedTensor.from_sparse(inputs[names.TIMESTAMP])
+    training_times.count(tf.concat([times.flat_values, _scalar(inputs[names.TARGET_TIMESTAMP])], axis=0))
+    outputs.update(_time_features(times, length))
     return outputs
 
 

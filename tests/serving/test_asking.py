@@ -1,7 +1,6 @@
 """`footfall predict` and the client: nothing that they are given is taken in silence."""
 
 import json
-import shutil
 import time
 
 import grpc
@@ -10,32 +9,26 @@ import pytest
 
 from pipeline import cli
 from serving import client as client_lib
-from serving import server as server_lib
+from serving import training_times
 
 NOW = int(time.time() * 1000)
 HISTORY = [{"item_id": f"i{n}", "behavior": "view", "timestamp": 1_600_000_000_000 + n} for n in (1, 2)]
 
 
 @pytest.fixture(scope="module")
-def server(toy, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("base")
-    shutil.copytree(toy / "model", folder / "7")
-    with server_lib.Server(str(folder), "model") as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def client(server):
-    with client_lib.Client(f"127.0.0.1:{server.grpc_port}", timeout_s=60.0) as connected:
+def client(toy_server):
+    with client_lib.Client(f"127.0.0.1:{toy_server.grpc_port}", "toy", timeout_s=60.0) as connected:
         yield connected
 
 
 @pytest.fixture
-def predict(server, capsys):
+def predict(toy_server, capsys):
     """A function from arguments of `footfall predict` to the code, what was printed and what was said."""
 
     def run(*arguments, model=None):
-        code = cli.execute(["predict", model or f"127.0.0.1:{server.grpc_port}", *arguments])
+        code = cli.execute(
+            ["predict", model or f"127.0.0.1:{toy_server.grpc_port}", "--name", "toy", *arguments]
+        )
         captured = capsys.readouterr()
         return code, captured.out, captured.err
 
@@ -83,12 +76,47 @@ def test_times_of_another_unit_are_refused(predict, tmp_path, unit, times):
     assert f"history 0, event 1: timestamp {times[0]}" in said and unit in said
 
 
-@pytest.mark.parametrize("odd, words", [(0, "1970-01-01"), (NOW + 10**10, "after")], ids=["zero", "future"])
-def test_times_that_no_log_has_are_warned_of(predict, tmp_path, odd, words):
-    (tmp_path / "h.jsonl").write_text(json.dumps([{**HISTORY[0], "timestamp": odd}]) + "\n")
-    code, printed, said = predict("--history", str(tmp_path / "h.jsonl"))
-    assert code == 0 and printed and said.startswith("footfall: warning: history 0, event 0: timestamp")
-    assert words in said and len(said.splitlines()) == 1
+def of_one_event(folder, time):
+    (folder / "h.jsonl").write_text(json.dumps([{**HISTORY[0], "timestamp": time}]) + "\n")
+    return ["--history", str(folder / "h.jsonl")]
+
+
+@pytest.mark.parametrize("odd", [NOW, NOW + 10**10, 10**12], ids=["now", "future", "long ago"])
+def test_times_far_from_those_of_training_are_warned_of(predict, tmp_path, odd):
+    code, printed, said = predict(*of_one_event(tmp_path, odd))
+    assert (
+        code == 0
+        and printed
+        and said.startswith(f"footfall: warning: history 0, event 0: timestamp {odd} is ")
+    )
+    assert said.endswith(", far from the times that the model was trained on (2020-09-13 to 2020-09-13)\n")
+    assert len(said.splitlines()) == 1
+
+
+def test_no_time_is_an_error_where_training_has_times(predict, tmp_path):
+    code, printed, said = predict(*of_one_event(tmp_path, 0))
+    assert (code, printed) == (2, "") and "trained on times from 2020-09-13 to 2020-09-13" in said
+
+
+@pytest.mark.parametrize("odd, words", [(0, "before 1990-01-01"), (NOW + 10**10, "after")])
+def test_of_a_model_that_does_not_tell_its_training_only_odd_times_are_named(
+    predict, tmp_path, monkeypatch, odd, words
+):
+    told = client_lib.Client.metadata
+    monkeypatch.setattr(
+        client_lib.Client,
+        "metadata",
+        lambda self: {name: of for name, of in told(self).items() if name != training_times.SIGNATURE},
+    )
+    code, printed, said = predict(*of_one_event(tmp_path, odd))
+    assert code == 0 and printed and words in said and len(said.splitlines()) == 1
+    assert predict(*of_one_event(tmp_path, NOW))[::2] == (0, "")
+
+
+def test_a_client_tells_the_times_of_training(client):
+    day = 86_400_000
+    first = HISTORY[0]["timestamp"] // day * day
+    assert client.training_times() == training_times.Range(first, first + day - 1)
 
 
 @pytest.mark.parametrize(
@@ -106,9 +134,9 @@ def test_addresses_and_folders_that_are_none(predict, model, words):
     assert (code, printed) == (2, "") and words in said and len(said.splitlines()) == 1
 
 
-def test_the_rest_port_is_told_from_the_grpc_port(server, predict):
+def test_the_rest_port_is_told_from_the_grpc_port(toy_server, predict):
     start = time.monotonic()
-    code, _, said = predict("--items", "i1", model=f"127.0.0.1:{server.rest_port}")
+    code, _, said = predict("--items", "i1", model=f"127.0.0.1:{toy_server.rest_port}")
     assert code == 2 and "perhaps it is the REST port" in said and len(said.splitlines()) == 1
     # No second try can help.
     assert time.monotonic() - start < 9
@@ -136,11 +164,10 @@ def test_k_over_the_limit_of_the_command(predict):
     assert predict("--items", "i1", "-k", str(2**31))[0] == 2
 
 
-def test_an_error_of_the_server_is_a_sentence(server):
-    with client_lib.Client(f"127.0.0.1:{server.grpc_port}", "other", timeout_s=20) as other:
+def test_an_error_of_the_server_is_a_sentence(toy_server):
+    with client_lib.Client(f"127.0.0.1:{toy_server.grpc_port}", "other", timeout_s=20) as other:
         with pytest.raises(grpc.RpcError) as caught:
             other.versions()
     assert (
-        client_lib.explain(caught.value, "here")
-        == "here: NOT_FOUND: no model 'other'; this server has 'model'"
+        client_lib.explain(caught.value, "here") == "here: NOT_FOUND: no model 'other'; this server has 'toy'"
     )

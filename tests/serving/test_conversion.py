@@ -3,7 +3,6 @@
 import base64
 import io
 import json
-import shutil
 import sys
 import urllib.error
 import urllib.request
@@ -20,8 +19,7 @@ from components.transform import fields
 from pipeline import cli
 from schemas import names
 from serving import client as client_lib
-from serving import conversion, requests, vocabularies
-from serving import server as server_lib
+from serving import conversion, requests, training_times, vocabularies
 from tests import exposure_fixtures
 
 ROWS = exposure_fixtures.generate(40, seed=8)
@@ -59,16 +57,8 @@ def offline(output, features):
 
 
 @pytest.fixture(scope="module")
-def running(shop, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("base")
-    shutil.copytree(shop / "model", folder / "1")
-    with server_lib.Server(str(folder), "shop") as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def client(running):
-    with client_lib.Client(f"127.0.0.1:{running.grpc_port}", "shop", timeout_s=60.0) as connected:
+def client(shop_server):
+    with client_lib.Client(f"127.0.0.1:{shop_server.grpc_port}", "shop", timeout_s=60.0) as connected:
         yield connected
 
 
@@ -132,11 +122,13 @@ def test_the_client_gets_what_is_computed_offline(client, offline):
     )
 
 
-def test_order_batches_and_padding_do_not_matter(running, client, offline):
+def test_order_batches_and_padding_do_not_matter(shop_server, client, offline):
     order = np.random.default_rng(1).permutation(len(ROWS))
     shuffled = client.predict_exposures([plain(ROWS[row]) for row in order])
     np.testing.assert_allclose(table(shuffled), offline[order], rtol=1e-5)
-    with client_lib.Client(f"127.0.0.1:{running.grpc_port}", "shop", timeout_s=60.0, max_batch=7) as small:
+    with client_lib.Client(
+        f"127.0.0.1:{shop_server.grpc_port}", "shop", timeout_s=60.0, max_batch=7
+    ) as small:
         answers = small.predict_exposures([plain(values) for values in ROWS])
     np.testing.assert_allclose(table(answers), offline, rtol=1e-5)
     padded = raw(client, ROWS)
@@ -243,23 +235,23 @@ def test_numbers_stand_for_ids(client):
     assert client.predict_exposures([row]) == client.predict_exposures([{**row, "user_id": "7"}])
 
 
-def test_rest(running, client, offline):
+def test_rest(shop_server, client, offline):
     # JSON has no missing number but NaN; TensorFlow Serving reads it, too.
     inputs = {name: value.tolist() for name, value in raw(client, ROWS[:3]).items()}
     rows = [{name: values[row] for name, values in inputs.items()} for row in range(3)]
-    status, found = rest(running, {"signature_name": "predict", "instances": rows})
+    status, found = rest(shop_server, {"signature_name": "predict", "instances": rows})
     assert status == 200
     np.testing.assert_allclose(table(found["predictions"]), offline[:3], rtol=1e-5)
-    status, found = rest(running, {"signature_name": "predict", "inputs": inputs})
+    status, found = rest(shop_server, {"signature_name": "predict", "inputs": inputs})
     assert status == 200
     np.testing.assert_allclose(found["outputs"]["cart"], offline[:3, 0], rtol=1e-5)
     serialized = base64.b64encode(SERIALIZED[0].numpy()).decode()
-    status, found = rest(running, {"instances": [{"b64": serialized}]})
+    status, found = rest(shop_server, {"instances": [{"b64": serialized}]})
     assert status == 200 and found["predictions"][0] == pytest.approx(dict(zip(STEPS, offline[0])), rel=1e-5)
     body = {"timestamp": [1], "item_id": [["i1", "i2"]], "item_tags": [[["new", ""], ["eco", "sale"]]]}
-    status, found = rest(running, {"signature_name": "predict_candidates", "inputs": body})
+    status, found = rest(shop_server, {"signature_name": "predict_candidates", "inputs": body})
     assert status == 200 and np.shape(found["outputs"]["buy"]) == (1, 2)
-    status, found = rest(running, {"signature_name": "predict", "instances": [{"item_id": "i1"}]})
+    status, found = rest(shop_server, {"signature_name": "predict", "instances": [{"item_id": "i1"}]})
     assert status == 400 and "'timestamp' is missing" in found["error"]
 
 
@@ -270,7 +262,7 @@ def test_a_model_that_reads_little_asks_for_little(output, tmp_path):
     of_users = [field for field in known if field.name in ("user_age", "user_country")]
     found = conversion.ConversionModule(exposure_fixtures.LinearModel(of_users), output).signatures()
     # Nothing of the item: it has no candidates.
-    assert set(found) == {"predict", "serving_default", "evaluate", "transform_features"}
+    assert set(found) == {"predict", "serving_default", "evaluate", "transform_features", "training_times"}
     assert set(found["predict"].structured_input_signature[1]) == {"user_age", "user_country"}
     answer = found["predict"](user_age=tf.constant([20.0]), user_country=tf.constant(["c1"]))
     assert answer["cart"].shape == (1,)
@@ -284,6 +276,7 @@ def test_metadata(client):
         "serving_default",
         "evaluate",
         "transform_features",
+        "training_times",
     }
     assert set(known["predict"].outputs) == set(STEPS)
     inputs = known["predict"].inputs
@@ -312,22 +305,22 @@ def test_warmup_requests_are_answered(shop, served):
     assert asked == {"predict", "predict_candidates"}
 
 
-def predict(running, *arguments):
-    address = f"127.0.0.1:{running.grpc_port}"
+def predict(shop_server, *arguments):
+    address = f"127.0.0.1:{shop_server.grpc_port}"
     return cli.execute(["predict", address, "--name", "shop", *arguments])
 
 
-def test_the_command_finds_out_what_it_asks(running, offline, monkeypatch, capsys):
+def test_the_command_finds_out_what_it_asks(shop_server, offline, monkeypatch, capsys):
     lines = "".join(json.dumps(plain(values)) + "\n" for values in ROWS[:3])
     monkeypatch.setattr(sys, "stdin", io.StringIO(lines))
-    assert predict(running, "--exposures", "-", "--json") == 0
+    assert predict(shop_server, "--exposures", "-", "--json") == 0
     found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     np.testing.assert_allclose(table(found), offline[:3], rtol=1e-5)
-    assert predict(running, "--items", "i1,i2") == 2
+    assert predict(shop_server, "--items", "i1,i2") == 2
     assert "a model of exposures, ask it with --exposure" in capsys.readouterr().err
 
 
-def test_what_the_model_has_never_met_is_named(running, client, monkeypatch, capsys):
+def test_what_the_model_has_never_met_is_named(shop_server, client, monkeypatch, capsys):
     row = plain(ROWS[0]) | {"item_id": "ghost", "item_tags": ["sale", "odd", "eco"], "context_device": "tv"}
     row["history"] = [{"item_id": "gone", "behavior": "stared", "timestamp": ROWS[0]["timestamp"] - 1}]
     takes = client.metadata()[requests.PREDICT].inputs
@@ -339,9 +332,24 @@ def test_what_the_model_has_never_met_is_named(running, client, monkeypatch, cap
         "history_item_id": ["gone"],
         "history_behavior": ["stared"],
     }
-    assert predict(running, "--exposure", json.dumps(row)) == 0
+    assert predict(shop_server, "--exposure", json.dumps(row)) == 0
     captured = capsys.readouterr()
     assert captured.out.startswith("buy ") or captured.out.startswith("cart ")
     assert "footfall: warning: item_tags 'odd': not known to the model" in captured.err
-    assert predict(running, "--exposure", json.dumps({**row, "timestamp": row["timestamp"] // 1000})) == 2
+    assert predict(shop_server, "--exposure", json.dumps({**row, "timestamp": row["timestamp"] // 1000})) == 2
     assert "these look like seconds" in capsys.readouterr().err
+
+
+def test_dates_far_from_training_are_named_for_exposures_candidates_and_histories(client):
+    row = plain(ROWS[0])
+    far = row["timestamp"] + 300 * 86_400_000
+    with pytest.warns(training_times.TimeWarning, match="^exposure 1: timestamp .* far from the times"):
+        client.predict_exposures([row, {**row, "timestamp": far}])
+    user, history, candidate = split(row)
+    with pytest.warns(training_times.TimeWarning, match="^user 0: timestamp .* far from the times"):
+        client.predict_candidates({**user, "timestamp": far}, history, [candidate])
+    event = {"item_id": "i1", "behavior": "view"}
+    with pytest.raises(ValueError, match="^exposure 0: history_timestamp .* these look like seconds"):
+        client.predict_exposures([{**row, "history": [{**event, "timestamp": far // 1000}]}])
+    with pytest.raises(ValueError, match="^user 0: history_timestamp .* these look like seconds"):
+        client.predict_candidates(user, [{**event, "timestamp": far // 1000}], [candidate])

@@ -2,7 +2,6 @@
 
 import json
 import random
-import shutil
 import urllib.error
 import urllib.request
 
@@ -12,8 +11,6 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
-
-from serving import server as server_lib
 
 MUTATIONS = 250
 # What a caller may be told: its own fault, or a limit. UNKNOWN and INTERNAL are the server's (but INTERNAL
@@ -29,16 +26,8 @@ INPUTS = {
 
 
 @pytest.fixture(scope="module")
-def server(toy, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("base")
-    shutil.copytree(toy / "model", folder / "7")
-    with server_lib.Server(str(folder), "toy", max_message_bytes=1 << 20) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def channel(server):
-    with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as opened:
+def channel(toy_server):
+    with grpc.insecure_channel(f"127.0.0.1:{toy_server.grpc_port}") as opened:
         yield opened
 
 
@@ -169,11 +158,11 @@ def test_mutated_messages_are_survived(channel, ask):
     assert "INVALID_ARGUMENT" in codes and ask(good()) == ("OK", "")
 
 
-def test_mutated_json_is_survived(server):
+def test_mutated_json_is_survived(toy_server):
     rng = random.Random(8)
     columns = {name: value.tolist() for name, value in INPUTS.items()}
     text = json.dumps({"signature_name": "recommend", "inputs": columns}).encode()
-    address = f"http://127.0.0.1:{server.rest_port}/v1/models/toy:predict"
+    address = f"http://127.0.0.1:{toy_server.rest_port}/v1/models/toy:predict"
     found = set()
     for data in [text] + [mutated(rng, text) for _ in range(MUTATIONS)] + [text]:
         try:

@@ -41,17 +41,8 @@ def base(toy, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def running(toy, tmp_path_factory):
-    """A server that the tests that change nothing share."""
-    folder = tmp_path_factory.mktemp("base")
-    shutil.copytree(toy / "model", folder / "7")
-    with server_lib.Server(str(folder), "toy", max_message_bytes=1 << 20) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def client(running):
-    with client_lib.Client(f"127.0.0.1:{running.grpc_port}", "toy") as connected:
+def client(toy_server):
+    with client_lib.Client(f"127.0.0.1:{toy_server.grpc_port}", "toy") as connected:
         yield connected
 
 
@@ -80,9 +71,9 @@ def test_answers_are_those_of_the_saved_model(client, toy):
         np.testing.assert_allclose(answer.scores, direct["score"][0], rtol=1e-6)
 
 
-def test_batches_of_different_lengths(running):
+def test_batches_of_different_lengths(toy_server):
     histories = [HISTORY * n for n in (1, 3, 2, 1, 1)]
-    with client_lib.Client(f"127.0.0.1:{running.grpc_port}", "toy", max_batch=2) as small:
+    with client_lib.Client(f"127.0.0.1:{toy_server.grpc_port}", "toy", max_batch=2) as small:
         answers = small.recommend(histories, k=3)
         alone = [small.recommend([history], k=3)[0] for history in histories]
     assert [a.item_ids for a in answers] == [a.item_ids for a in alone]
@@ -132,8 +123,8 @@ def test_inputs_that_may_be_left_out(client):
         ),
     ],
 )
-def test_errors_name_what_was_wrong(running, name, signature, inputs, code, words):
-    with client_lib.Client(f"127.0.0.1:{running.grpc_port}", name) as other:
+def test_errors_name_what_was_wrong(toy_server, name, signature, inputs, code, words):
+    with client_lib.Client(f"127.0.0.1:{toy_server.grpc_port}", name) as other:
         with pytest.raises(grpc.RpcError) as caught:
             other.predict(signature, inputs)
     assert caught.value.code().name == code and words in caught.value.details()
@@ -144,8 +135,11 @@ def test_history_without_a_feature_is_named(client):
         client.recommend([HISTORY, [{"item_id": "i1", "timestamp": 1}]])
 
 
-def test_a_port_that_is_taken_is_named(base, running):
-    for ports, option in (((running.grpc_port, 0), "--grpc-port"), ((0, running.rest_port), "--rest-port")):
+def test_a_port_that_is_taken_is_named(base, toy_server):
+    for ports, option in (
+        ((toy_server.grpc_port, 0), "--grpc-port"),
+        ((0, toy_server.rest_port), "--rest-port"),
+    ):
         with pytest.raises(errors.InputError, match=f"127.0.0.1:{max(ports)} is not to be had.*{option}"):
             server_lib.Server(str(base), "toy", *ports)
 
@@ -157,8 +151,8 @@ def test_whole_numbers_may_stand_for_ids(client):
         client.recommend([[{**HISTORY[0], "item_id": None}]], k=3)
 
 
-def test_version_in_the_request(running):
-    with grpc.insecure_channel(f"127.0.0.1:{running.grpc_port}") as channel:
+def test_version_in_the_request(toy_server):
+    with grpc.insecure_channel(f"127.0.0.1:{toy_server.grpc_port}") as channel:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
         request = predict_pb2.PredictRequest()
         request.model_spec.name, request.model_spec.signature_name = "toy", "serving_default"
@@ -175,30 +169,32 @@ def test_version_in_the_request(running):
         assert caught.value.code() == grpc.StatusCode.NOT_FOUND
 
 
-def test_health(running):
-    with grpc.insecure_channel(f"127.0.0.1:{running.grpc_port}") as channel:
+def test_health(toy_server):
+    with grpc.insecure_channel(f"127.0.0.1:{toy_server.grpc_port}") as channel:
         answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5)
     assert answer.status == health_pb2.HealthCheckResponse.SERVING
-    assert rest(running, "/healthz") == (200, {"status": "ok"})
+    assert rest(toy_server, "/healthz") == (200, {"status": "ok"})
 
 
-def test_rest_as_tensorflow_serving(running, client):
+def test_rest_as_tensorflow_serving(toy_server, client):
     (expected,) = client.recommend([HISTORY], k=2)
     columns = {name: [[event[name] for event in HISTORY]] for name in ("item_id", "behavior", "timestamp")}
     body = {"signature_name": "recommend", "inputs": {**columns, "exclude": [[]], "k": [2]}}
-    status, found = rest(running, "/v1/models/toy:predict", body)
+    status, found = rest(toy_server, "/v1/models/toy:predict", body)
     assert status == 200 and found["outputs"]["item_id"] == [expected.item_ids]
     serialized = base64.b64encode(fixtures.serialize(test_signatures.WINDOWS[0])).decode()
     for instances in ([{"b64": serialized}], [{"examples": {"b64": serialized}}]):
-        status, found = rest(running, "/v1/models/toy/versions/7:predict", {"instances": instances})
+        status, found = rest(toy_server, "/v1/models/toy/versions/7:predict", {"instances": instances})
         assert status == 200 and set(found["predictions"][0]) == {"item_id", "score"}
     row = {name: value[0] for name, value in columns.items()}
-    status, found = rest(running, "/v1/models/toy:predict", {"signature_name": "embed", "instances": [row]})
+    status, found = rest(
+        toy_server, "/v1/models/toy:predict", {"signature_name": "embed", "instances": [row]}
+    )
     # One output needs no name.
     assert status == 200 and np.shape(found["predictions"]) == (1, 4)
-    status, found = rest(running, "/v1/models/toy")
+    status, found = rest(toy_server, "/v1/models/toy")
     assert found["model_version_status"][0]["version"] == "7"
-    status, found = rest(running, "/v1/models/toy/metadata")
+    status, found = rest(toy_server, "/v1/models/toy/metadata")
     assert "recommend" in found["metadata"]["signature_def"]["signature_def"]
 
 
@@ -223,12 +219,12 @@ def test_rest_as_tensorflow_serving(running, client):
         ("/v1/models/toy:predict", b" " * (1 << 21), 413, "at most 1048576 bytes"),
     ],
 )
-def test_rest_errors(running, path, body, status, words):
-    found, answer = rest(running, path, body)
+def test_rest_errors(toy_server, path, body, status, words):
+    found, answer = rest(toy_server, path, body)
     assert found == status and words in answer["error"]
 
 
-def test_bytes_keep_the_zeros_at_their_end(running, client):
+def test_bytes_keep_the_zeros_at_their_end(toy_server, client):
     """As a serialized example has that ends with a number; here, with a part that is empty."""
     example = fixtures.serialize(test_signatures.WINDOWS[0]) + b"\x0a\0"
     assert tf.train.Example.FromString(example).features.feature
@@ -236,13 +232,13 @@ def test_bytes_keep_the_zeros_at_their_end(running, client):
     given = client.predict("serving_default", {"examples": [example]})
     np.testing.assert_array_equal(given["item_id"], expected["item_id"])
     encoded = base64.b64encode(example).decode()
-    status, answer = rest(running, "/v1/models/toy:predict", {"instances": [{"b64": encoded}]})
+    status, answer = rest(toy_server, "/v1/models/toy:predict", {"instances": [{"b64": encoded}]})
     assert status == 200 and len(answer["predictions"]) == 1
 
 
 @pytest.mark.parametrize("length", ["-1", "many"])
-def test_a_length_that_is_none_is_answered(running, length):
-    connection = http.client.HTTPConnection("127.0.0.1", running.rest_port, timeout=20)
+def test_a_length_that_is_none_is_answered(toy_server, length):
+    connection = http.client.HTTPConnection("127.0.0.1", toy_server.rest_port, timeout=20)
     connection.putrequest("POST", "/v1/models/toy:predict")
     connection.putheader("Content-Length", length)
     connection.endheaders()
@@ -251,8 +247,8 @@ def test_a_length_that_is_none_is_answered(running, length):
     connection.close()
 
 
-def test_a_request_over_the_size_is_refused(running):
-    with client_lib.Client(f"127.0.0.1:{running.grpc_port}", "toy") as big:
+def test_a_request_over_the_size_is_refused(toy_server):
+    with client_lib.Client(f"127.0.0.1:{toy_server.grpc_port}", "toy") as big:
         with pytest.raises(grpc.RpcError) as caught:
             big.predict("serving_default", {"examples": np.array(["x" * (2 << 20)], object)})
     assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED

@@ -31,6 +31,7 @@ def test_a_good_model_is_blessed(toy):
         "embed",
         "transform_features",
         "evaluate",
+        "training_times",
     }
     assert set(result["signatures"].values()) == {"ok"}
     assert 0 < result["p50_ms"] <= result["p99_ms"]

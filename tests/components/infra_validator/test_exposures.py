@@ -13,7 +13,8 @@ from tests.components.infra_validator import in_this_process
 ROWS = exposure_fixtures.generate(8, seed=2)
 ROWS[1] |= {name: [] for name in requests.HISTORY} | {"item_tags": [], "item_price": None}
 EXAMPLES = [exposure_fixtures.serialize(values) for values in ROWS]
-NAMES = {"predict", "predict_candidates", "serving_default", "evaluate", "transform_features"}
+PROBABILITIES = {"predict", "predict_candidates", "serving_default", "evaluate"}
+NAMES = PROBABILITIES | {"transform_features", "training_times"}
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +66,13 @@ def test_requests_are_made_of_examples(answers):
     assert all(exposures.check(name, asked[name], found[name]) == "ok" for name in NAMES)
 
 
+def test_a_training_that_ends_before_it_begins(answers):
+    asked, found = answers
+    wrong = {"first": found["training_times"]["last"], "last": found["training_times"]["first"]}
+    said = exposures.check("training_times", asked["training_times"], wrong)
+    assert said.startswith("training ends at 1599955200000, before it begins at ")
+
+
 @pytest.mark.parametrize(
     "value,words",
     [
@@ -75,7 +83,7 @@ def test_requests_are_made_of_examples(answers):
 )
 def test_what_is_no_probability(answers, value, words):
     asked, found = answers
-    for name in NAMES - {"transform_features"}:
+    for name in PROBABILITIES:
         wrong = {**found[name], "cart": found[name]["cart"].copy()}
         wrong["cart"].flat[-1] = value
         assert words in exposures.check(name, asked[name], wrong)
@@ -90,7 +98,7 @@ def test_a_wrong_shape(answers):
     assert square == "cart has shape [8], not [8, 8]"
 
 
-@pytest.mark.parametrize("name", sorted(NAMES - {"predict", "transform_features"}))
+@pytest.mark.parametrize("name", sorted(PROBABILITIES - {"predict"}))
 def test_a_signature_that_says_otherwise(answers, name):
     _, found = answers
     buy = found[name]["buy"].copy()
