@@ -6,6 +6,7 @@ what the one before has left, as the days of a deployment do.
 
 import fcntl
 import json
+import os
 import pathlib
 import subprocess
 
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import yaml
 
+from serving import manifest
 from tests.e2e import walk
 
 
@@ -83,11 +85,18 @@ def test_the_pushed_model_has_learnt_the_walk(deployment):
         for _ in range(4):
             steps.append(walk.successor(steps[-1]))
         lines.append(
-            json.dumps([{"item_id": f"i{item}", "timestamp": n} for n, item in enumerate(steps[:-1])])
+            json.dumps(
+                [
+                    {"item_id": f"i{item}", "timestamp": 1000 * (1_600_000_000 + walk.DAY + 60 * n)}
+                    for n, item in enumerate(steps[:-1])
+                ]
+            )
         )
         wanted.append(f"i{steps[-1]}")
     (deployment.folder / "histories.jsonl").write_text("\n".join(lines))
     done = deployment.finish("predict", "runs/walk", "--history", "histories.jsonl", "-k", "1", "--json")
+    # The times are those of training.
+    assert "warning" not in done.stdout
     answers = [json.loads(line)["item_id"][0] for line in done.stdout.splitlines() if line.startswith("{")]
     assert len(answers) == len(wanted)
     assert np.mean([a == w for a, w in zip(answers, wanted)]) >= 0.8, (answers, wanted)
@@ -129,6 +138,27 @@ def test_the_same_again_is_all_cached(deployment):
     work = ("BehaviorExampleGen", "StatisticsGen", "ExampleValidator", "AnomalyGate", "Transform", "Trainer")
     assert {states[name] for name in work} == {"cached"}
     assert deployment.versions() == before
+
+
+@pytest.mark.parametrize("damage", ["truncated", "gone"])
+def test_a_damaged_version_is_pushed_again_by_the_same_command(deployment, damage):
+    before = deployment.versions()
+    version = deployment.run_dir / "serving" / "walk" / str(before[-1])
+    if damage == "truncated":
+        (file,) = (version / "variables").glob("*.data-*")
+        os.truncate(file, 100)
+    else:
+        file = version / "saved_model.pb"
+        file.unlink()
+    printed = deployment.run()
+    after = deployment.versions()
+    assert after[:-1] == before and f"Pushed to {version.parent / str(after[-1])}" in printed
+    (said,) = (line for line in printed.splitlines() if str(file) in line)
+    assert said.endswith(": made again")
+    assert deployment.states()["Trainer"] == deployment.states()["ServerValidator"] == "cached"
+    assert manifest.check(str(version.parent / str(after[-1]))) is None
+    # The damaged one stays where it is.
+    assert manifest.check(str(version)) is not None
 
 
 def test_a_folder_has_one_run_at_a_time(deployment):
