@@ -28,12 +28,14 @@ class Windows:
       users: by split, whose window each is: `[W]` int64 codes.
       counts: `[N]` training targets of each item of the catalogue, falling.
       length: L.
+      recent: `[N]`, the recent ones among `counts`; see `spec.NextWindow.recent_share`.
     """
 
     features: dict[str, dict[str, Any]]
     users: dict[str, np.ndarray]
     counts: np.ndarray
     length: int
+    recent: np.ndarray
 
     def blocks(self, split: str) -> Any:
         """A `tf.data.Dataset` of blocks of windows, as `trainer.input.read` gives them."""
@@ -60,17 +62,18 @@ def cut(table: pa.Table, window: spec.NextWindow, split: spec.SplitSpec) -> Wind
         cuts = splits.Cuts(histogram.quantile(split.eval_from), histogram.quantile(split.test_from))
     events = shards.sort_events(table, split, cuts)
     found: dict[str, list[pa.Table]] = {name: [] for name in names.SPLITS}
-    for name, batch, _ in windows.cut(events, window, profile.popularity(profile.count(events))):
+    popularity = profile.popularity(profile.count(events), window.recent_share)
+    for name, batch, _ in windows.cut(events, window, popularity):
         if batch is not None:
             found[name].append(pa.Table.from_batches([batch]))
     tables = {name: pa.concat_tables(parts).combine_chunks() for name, parts in found.items()}
-    items, counts = _catalogue(tables[names.TRAIN])
+    items, counts, recent = _catalogue(tables[names.TRAIN])
     features = {name: _features(found, items, window.length) for name, found in tables.items()}
     users = {
         name: np.unique(_flat(found, names.USER_ID).to_numpy(zero_copy_only=False), return_inverse=True)[1]
         for name, found in tables.items()
     }
-    return Windows(features, users, counts, window.length)
+    return Windows(features, users, counts, window.length, recent)
 
 
 def _flat(table: pa.Table, name: str) -> pa.Array:
@@ -81,17 +84,23 @@ def _lengths(table: pa.Table, name: str) -> np.ndarray:
     return pc.list_value_length(table.column(name)).to_numpy().astype(np.int64)
 
 
-def _catalogue(train: pa.Table) -> tuple[pa.Array, np.ndarray]:
-    """Each item that is a training target, by falling count: `[N]` ids and counts."""
+def _catalogue(train: pa.Table) -> tuple[pa.Array, np.ndarray, np.ndarray]:
+    """Each item that is a training target, by falling count: `[N]` ids, counts, and recent counts."""
     lengths = _lengths(train, names.ITEM_ID)
-    first = np.zeros(int(lengths.sum()), bool)
-    first[(np.cumsum(lengths) - lengths)[lengths > 0]] = True
-    history = _flat(train, names.ITEM_ID).filter(pa.array(~first))
+    recent = _flat(train, names.RECENT_TARGETS).to_numpy()
+    begin = np.repeat(np.cumsum(lengths) - lengths, lengths)
+    place = np.arange(len(begin)) - begin
+    # The target is the last of a window's recent ones.
+    late = place + np.repeat(recent - lengths, lengths) > 0
+    history = _flat(train, names.ITEM_ID).filter(pa.array(place > 0))
     targets = pa.concat_arrays([history, _flat(train, names.TARGET_ITEM_ID)])
     counted = pc.value_counts(targets)
     counts = counted.field("counts").to_numpy()
     order = np.argsort(-counts, kind="stable")
-    return counted.field("values").take(pa.array(order)), counts[order]
+    items = counted.field("values").take(pa.array(order))
+    rows = pc.index_in(targets, value_set=items).to_numpy()
+    is_recent = np.concatenate([late[place > 0], recent > 0])
+    return items, counts[order], np.bincount(rows[is_recent], minlength=len(items))
 
 
 def _features(table: pa.Table, items: pa.Array, length: int) -> dict[str, Any]:
@@ -181,16 +190,31 @@ def popular_ranks(found: Windows, exclude_seen: bool) -> np.ndarray:
 
     Equal counts keep the catalogue's order, as in `trainer.models.popularity`.
     """
+    return _listed_ranks(found, np.arange(len(found.counts)), exclude_seen)
+
+
+def recent_ranks(found: Windows, exclude_seen: bool) -> np.ndarray:
+    """As `popular_ranks`, by the items' recent counts, equal ones by `counts`."""
+    place = np.empty(len(found.recent), np.int64)
+    place[np.argsort(-found.recent, kind="stable")] = np.arange(len(place))
+    return _listed_ranks(found, place, exclude_seen)
+
+
+def _listed_ranks(found: Windows, place: np.ndarray, exclude_seen: bool) -> np.ndarray:
+    """The ranks of the targets of `test` in one list of all items, `[W]`, by the items' places in it, `[N]`."""
     features = found.features[names.TEST]
-    row = features[names.TARGET_ITEM_INDEX] - names.FIRST_INDEX
-    ranks = row + 1
+    # -1 is the place of what is not in the catalogue.
+    place = np.append(place, -1)
+    target = place[np.maximum(features[names.TARGET_ITEM_INDEX] - names.FIRST_INDEX, -1)]
+    ranks = target + 1
     if exclude_seen:
         seen = features[names.SEEN_ITEM_INDEX]
-        window, item = seen.indices.numpy()[:, 0], seen.values.numpy() - names.FIRST_INDEX
-        before = (item >= 0) & (item < row[window])
-        ranks = ranks - np.bincount(window[before], minlength=len(row))
-        ranks[window[item == row[window]]] = 0
-    return np.where(row < 0, 0, ranks)
+        window = seen.indices.numpy()[:, 0]
+        item = place[np.maximum(seen.values.numpy() - names.FIRST_INDEX, -1)]
+        before = (item >= 0) & (item < target[window])
+        ranks = ranks - np.bincount(window[before], minlength=len(target))
+        ranks[window[item == target[window]]] = 0
+    return np.where(target < 0, 0, ranks)
 
 
 def own_ranks(found: Windows) -> tuple[np.ndarray, np.ndarray]:

@@ -136,7 +136,10 @@ def untrained(found: Any, exclude_seen: bool) -> dict[str, Any]:
     from benchmarks import next_windows
     from schemas import names
 
-    floors = {"popularity": next_windows.popular_ranks(found, exclude_seen)}
+    floors = {
+        "popularity": next_windows.popular_ranks(found, exclude_seen),
+        "recent popularity": next_windows.recent_ranks(found, exclude_seen),
+    }
     if not exclude_seen:
         floors["own frequent"], floors["own recent"] = next_windows.own_ranks(found)
     users = found.users[names.TEST]

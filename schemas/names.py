@@ -21,6 +21,8 @@ TARGET_SCENE = "target_scene"
 TARGET_TIMESTAMP = "target_timestamp"
 # Distinct items the user met before the target, also beyond the window; empty in `train`.
 SEEN_ITEM_ID = "seen_item_id"  # [m]
+# How many of the training targets of a window are recent: the last ones. 0 in `eval` and `test`.
+RECENT_TARGETS = "recent_targets"
 # Prefixes of attributes: `item_color` is one value per event, `user_country` a scalar.
 ITEM_PREFIX = "item_"
 USER_PREFIX = "user_"
@@ -75,12 +77,14 @@ FIRST_INDEX = 2
 # Names of the vocabularies in the transform graph; the item vocabulary carries the
 # number of training targets of each item.
 ITEM_VOCABULARY = "items"
+RECENT_ITEMS_VOCABULARY = "recent_items"  # "<number> <id>" of the items that are recent training targets
 BEHAVIOR_VOCABULARY = "behaviors"
 SCENE_VOCABULARY = "scenes"
 
 # Outputs of the `evaluate` signature, each `[B]`.
 RANK = "rank"  # int64, 1 is best; ties count against the model
 POPULARITY_RANK = "popularity_rank"  # int64: the same, for a model that ranks by training count
+RECENT_POPULARITY_RANK = "recent_popularity_rank"  # int64: the same, by recent training count, then by all
 # The same of other floors, only where seen items may be recommended: by how often the history has an item; by
 # how late it has it.
 OWN_FREQUENT_RANK = "own_frequent_rank"

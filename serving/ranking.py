@@ -257,11 +257,12 @@ def candidates(size: int, target: tf.Tensor, excluded: tf.Tensor | None = None) 
 
 
 def popularity_rank(size: int, target: tf.Tensor, excluded: tf.Tensor | None = None) -> tf.Tensor:
-    """The target's rank in a list of all items by training count, which is the catalogue's order.
+    """The target's rank in a list of all items, without those left out.
 
     Args:
       size: N.
-      target, excluded: as in `rank_of_target`; `excluded` without repeats.
+      target, excluded: as in `rank_of_target`, but places in the list; `excluded` without repeats. Catalogue rows
+        are places by training count.
 
     Returns:
       `[B]` int64.

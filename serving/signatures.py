@@ -6,6 +6,7 @@ TensorFlow operations are used: TensorFlow Serving answers from the same folder.
 
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
@@ -48,6 +49,8 @@ class ServingModule(module.ModelModule):
         self._id_of_row = tf.lookup.StaticHashTable(
             tf.lookup.TextFileInitializer(path, tf.int64, number, tf.string, line), default_value=""
         )
+        # A variable, as a constant of the size of a catalogue would be read with every graph.
+        self._recent_place = tf.Variable(self._places_by_recent_count(transform_output), trainable=False)
 
     @property
     def history(self) -> list[str]:
@@ -135,8 +138,8 @@ class ServingModule(module.ModelModule):
         """Where the targets of serialized windows `[B]` stand in the whole catalogue.
 
         Returns:
-          `rank`, those of floors (`popularity_rank` and, where seen items are recommended,
-          `own_frequent_rank` and `own_recent_rank`), `candidates` (what is ranked),
+          `rank`, those of floors (`popularity_rank`, `recent_popularity_rank` and, where seen items are
+          recommended, `own_frequent_rank` and `own_recent_rank`), `candidates` (what is ranked),
           `unreachable` and `catalogue_size`, `[B]` int64; see `serving.ranking` and `schemas.names`.
         """
         parsed = self._parse(examples, [*self.history, names.TARGET_ITEM_ID, names.SEEN_ITEM_ID])
@@ -157,11 +160,32 @@ class ServingModule(module.ModelModule):
         return {
             names.RANK: ranking.full_rank(self.model, embedding, self._size, target, excluded),
             names.POPULARITY_RANK: ranking.popularity_rank(self._size, target, excluded),
+            names.RECENT_POPULARITY_RANK: self._recent_rank(target, excluded),
             **own,
             names.CANDIDATES: ranking.candidates(self._size, target, excluded),
             names.UNREACHABLE: tf.cast(why, tf.int64),
             CATALOGUE_SIZE: tf.fill(tf.shape(target), tf.constant(self._size, tf.int64)),
         }
+
+    def _places_by_recent_count(self, transform_output: tft.TFTransformOutput) -> np.ndarray:
+        """Where each catalogue row is in a list of all by recent training count, equal ones by all of it: `[N]`."""
+        counted = transform_output.vocabulary_by_name(names.RECENT_ITEMS_VOCABULARY)
+        pairs = [line.split(b" ", 1) for line in counted]
+        rows = self._row_of_id.lookup(tf.constant([item for _, item in pairs], tf.string)).numpy()
+        counts = np.zeros(self._size, np.int64)
+        # Of no recent target at all, the vocabulary holds a word that is no item.
+        counts[rows[rows >= 0]] = np.array([int(count) for count, _ in pairs], np.int64)[rows >= 0]
+        places = np.empty(self._size, np.int64)
+        places[np.argsort(-counts, kind="stable")] = np.arange(self._size)
+        return places
+
+    def _recent_rank(self, target: tf.Tensor, excluded: tf.Tensor | None) -> tf.Tensor:
+        def place(rows: tf.Tensor) -> tf.Tensor:
+            return tf.where(rows >= 0, tf.gather(self._recent_place, tf.maximum(rows, 0)), -1)
+
+        return ranking.popularity_rank(
+            self._size, place(target), None if excluded is None else place(excluded)
+        )
 
     def _parse(self, examples: tf.Tensor, features: list[str]) -> dict[str, Any]:
         return tf.io.parse_example(examples, {name: self._raw_spec[name] for name in features})

@@ -30,8 +30,9 @@ def window(
     behaviors: Sequence[str] | None = None,
     seen: Sequence[str] = (),
     user: str = "u",
+    recent: int = 0,
 ) -> dict[str, Any]:
-    """A `next` window as plain values, an hour between two events."""
+    """A `next` window as plain values, an hour between two events; the last `recent` targets are recent."""
     count = len(items)
     values: dict[str, Any] = {
         names.USER_ID: user,
@@ -40,6 +41,7 @@ def window(
         names.TARGET_ITEM_ID: target,
         names.TARGET_TIMESTAMP: _START + 3_600_000 * count,
         names.SEEN_ITEM_ID: list(seen),
+        names.RECENT_TARGETS: recent,
         names.USER_FREQUENCY: names.TAIL,
         names.ITEM_FREQUENCY: names.TAIL,
         names.HISTORY_LENGTH: "1-4",
@@ -56,7 +58,7 @@ def serialize(values: dict[str, Any]) -> bytes:
     features = {}
     for name, value in values.items():
         value = value if isinstance(value, list) else [value]
-        if name in (names.TIMESTAMP, names.TARGET_TIMESTAMP):
+        if name in (names.TIMESTAMP, names.TARGET_TIMESTAMP, names.RECENT_TARGETS):
             features[name] = tf.train.Feature(int64_list=tf.train.Int64List(value=value))
         else:
             data = [v if isinstance(v, bytes) else v.encode() for v in value]
@@ -74,7 +76,14 @@ def random_windows(
         items = [f"i{v}" for v in rng.integers(0, catalogue, rng.integers(1, LENGTH + 1))]
         kinds = [str(k) for k in rng.choice(["view", "buy"], len(items))] if behaviors else None
         result.append(
-            window(items, f"i{index % catalogue}", kinds, seen=sorted(set(items)), user=f"u{index}")
+            window(
+                items,
+                f"i{index % catalogue}",
+                kinds,
+                seen=sorted(set(items)),
+                user=f"u{index}",
+                recent=0 if index % 4 else min(index % 3, len(items)),
+            )
         )
     return result
 

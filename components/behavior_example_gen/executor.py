@@ -737,7 +737,9 @@ def _window(
             | "CountsOfAll" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
             | "MergeCounts" >> beam.Map(profile.merge)
         )
-        popularity = counts | "Popularity" >> beam.Map(profile.popularity)
+        # Exposures have no floor of recent popularity: theirs is the base rate.
+        shares = [window.recent_share] if isinstance(window, spec.NextWindow) else []
+        popularity = counts | "Popularity" >> beam.Map(profile.popularity, *shares)
         end = counts | "End" >> beam.Map(lambda found: found.end)
         written = sorted_shards["sorted"] | "CutShard" >> beam.ParDo(
             _CutShard(window, cuts, examples_uri),

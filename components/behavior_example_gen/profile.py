@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.behavior_example_gen import notices, shards, slices, splits, time_span
+from components.behavior_example_gen import notices, shards, slices, spec, splits, time_span
 from schemas import names
 from schemas.times import moment
 
@@ -28,7 +28,7 @@ class Counts:
     events, in the whole log and in training. `heaviest` is the user with the most events (the first by id
     of several), `duplicates` counts events that are equal to an earlier one. `start` and `end` are
     those of the log without lonely events; `lonely` is how many these are, and `examples` has the time and the user
-    of some.
+    of some. `target_times` is when the training targets are: the training events but each user's first.
     """
 
     items: pa.Table
@@ -44,6 +44,7 @@ class Counts:
     scenes: dict[str, int] = dataclasses.field(default_factory=dict)
     heaviest: str | None = None
     duplicates: int = 0
+    target_times: time_span.TimeHistogram | None = None
 
 
 def count(events: shards.Events, bulk: time_span.Bulk = time_span.EVERYTHING) -> Counts:
@@ -68,6 +69,8 @@ def count(events: shards.Events, bulk: time_span.Bulk = time_span.EVERYTHING) ->
     trained = np.concatenate([[0], np.cumsum(training)])
     trained = trained[events.starts[1:]] - trained[events.starts[:-1]]
     times = events.numbers(names.TIMESTAMP)
+    targets = training.copy()
+    targets[events.starts[:-1]] = False
     inside = (times >= bulk.first) & (times <= bulk.last)
     lonely = np.flatnonzero(~inside)[:_EXAMPLES]
     users = events.column(names.USER_ID).take(pa.array(lonely)).to_pylist()
@@ -89,6 +92,7 @@ def count(events: shards.Events, bulk: time_span.Bulk = time_span.EVERYTHING) ->
         .as_py()
         .decode("utf-8"),
         duplicates=events.duplicates,
+        target_times=time_span.TimeHistogram.on_grid(times[targets], bulk),
     )
 
 
@@ -136,6 +140,9 @@ def merge(parts: Iterable[Counts]) -> Counts:
         if any(p.heaviest is not None for p in parts)
         else None,
         duplicates=sum(p.duplicates for p in parts),
+        target_times=time_span.TimeHistogram.merged(
+            p.target_times for p in parts if p.target_times is not None and len(p.target_times.bins)
+        ),
     )
 
 
@@ -144,10 +151,14 @@ def _by_heaviest(counts: Counts) -> tuple[int, str]:
     return -max(counts.user_events), counts.heaviest
 
 
-def popularity(counts: Counts) -> slices.Popularity:
-    """Who and what is in the head, by training events."""
+def popularity(counts: Counts, recent_share: float = spec.RECENT_SHARE) -> slices.Popularity:
+    """Who and what is in the head, by training events, and since when training targets are recent.
+
+    Args:
+      recent_share: see `spec.NextWindow`.
+    """
     trained = counts.items.filter(pc.greater(counts.items.column("train"), 0))
-    of_items = trained.column("train").to_numpy()
+    of_items, times = trained.column("train").to_numpy(), counts.target_times
     threshold = _threshold(_histogram(of_items))
     known = trained.column("item").combine_chunks()
     if isinstance(known, pa.ChunkedArray):
@@ -156,6 +167,7 @@ def popularity(counts: Counts) -> slices.Popularity:
         head_items=known.filter(pa.array(of_items >= threshold)),
         known_items=known,
         user_threshold=_threshold(counts.user_train),
+        recent_from=times.quantile(1 - recent_share) if times is not None and len(times.bins) else None,
     )
 
 

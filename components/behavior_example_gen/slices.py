@@ -14,16 +14,18 @@ _LENGTH_GROUPS = ((0, "0"), (1, "1-4"), (5, "5-9"), (10, "10-19"), (20, "20-49")
 
 @dataclasses.dataclass(frozen=True)
 class Popularity:
-    """What the slices need to know of the whole log, counted on training events only.
+    """What windows and their slices need to know of the whole log, counted on training events only.
 
     Attributes:
       head_items, known_items: binary arrays of item ids.
       user_threshold: a user with at least so many events is in the head.
+      recent_from: the moment (ms) from which training targets are recent; None where there are none.
     """
 
     head_items: pa.Array
     known_items: pa.Array
     user_threshold: int
+    recent_from: int | None = None
 
 
 def head_threshold(counts: np.ndarray, of: np.ndarray) -> int:

@@ -301,6 +301,9 @@ class LogSpec(settings.Settings):
         return self
 
 
+RECENT_SHARE = 0.1
+
+
 class NextWindow(settings.Settings):
     """A user's last events before a target event, and the target.
 
@@ -312,6 +315,8 @@ class NextWindow(settings.Settings):
         first is the target of exactly one position; `last` makes one window per user.
       stride: see `train`; None is `length`.
       min_history: a window with fewer history events is dropped (and counted).
+      recent_share: the latest training targets that are recent, for the floor of recent popularity: at most so
+        large a share of all, and in any case those of the last moment that has any. No model reads it.
       shards: how many groups the users are hashed to. Memory is bounded by a shard.
     """
 
@@ -320,6 +325,7 @@ class NextWindow(settings.Settings):
     train: Literal["sliding", "last"] = "sliding"
     stride: int | None = pydantic.Field(default=None, ge=1)
     min_history: int = pydantic.Field(default=1, ge=1)
+    recent_share: float = pydantic.Field(default=RECENT_SHARE, gt=0, lt=1)
     shards: int = pydantic.Field(default=16, ge=1, le=100_000)
 
     @pydantic.model_validator(mode="after")

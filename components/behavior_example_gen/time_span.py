@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 _HISTOGRAM_BINS = 1 << 18
+_GRID_BITS = 17
 # Events that are few at an end of the log and far from all others are lonely: at most one of 1000, or one of 30 and
 # three in all, behind a gap that is wider than five times the widest one between the others.
 _LONELY_SHARE = 1000
@@ -39,6 +40,24 @@ class TimeHistogram:
     def of(cls, times: np.ndarray) -> "TimeHistogram":
         bins, counts = np.unique(times, return_counts=True)
         return cls(bins, counts)._narrowed()
+
+    @classmethod
+    def on_grid(cls, times: np.ndarray, bulk: Bulk = EVERYTHING) -> "TimeHistogram":
+        """Counts in bins whose width follows from the bulk alone: quicker than `of`, as it sorts nothing.
+
+        Args:
+          times: in ms; those outside of the bulk count at its ends.
+          bulk: of the whole log. Parts of one log fit together without loss.
+        """
+        if not len(times):
+            return cls(np.empty(0, np.int64), np.empty(0, np.int64))
+        if bulk == EVERYTHING:
+            bulk = Bulk(int(times.min()), int(times.max()))
+        shift = max(0, (bulk.last - bulk.first).bit_length() - _GRID_BITS)
+        low = bulk.first >> shift
+        counts = np.bincount((np.clip(times, *bulk) >> shift) - low)
+        bins = np.flatnonzero(counts)
+        return cls(bins + low, counts[bins], shift)
 
     @classmethod
     def merged(cls, parts: Iterable["TimeHistogram"]) -> "TimeHistogram":

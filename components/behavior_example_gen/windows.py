@@ -31,6 +31,9 @@ class _Cutter:
         self._user_of = events.user_of()
         self._roles = events.numbers(shards.ROLE)
         self._train_counts = events.training_counts()
+        times, since = events.numbers(names.TIMESTAMP), popularity.recent_from
+        recent = np.zeros(len(times), bool) if since is None else times >= since
+        self._recent_before = np.concatenate([[0], np.cumsum(recent)])
         self._features = [
             f.name for f in events.table.schema if f.name != shards.ROLE and not _is_user_feature(f.name)
         ]
@@ -110,8 +113,14 @@ class _Cutter:
             columns[names.SEEN_ITEM_ID] = batches.lists(
                 seen.offsets, events.column(names.ITEM_ID).take(pa.array(self._first[seen.indices()]))
             )
+        recent = self._recent(targets, length) if split == names.TRAIN else np.zeros(len(targets), np.int64)
+        columns[names.RECENT_TARGETS] = batches.scalars(pa.array(recent))
         columns.update(self._slices.columns(targets, history))
         return pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
+
+    def _recent(self, targets: np.ndarray, length: np.ndarray) -> np.ndarray:
+        """How many of the events of each training window, its first one left out, are recent: `[B]`."""
+        return self._recent_before[targets + 1] - self._recent_before[targets - length + 1]
 
 
 def _is_user_feature(name: str) -> bool:

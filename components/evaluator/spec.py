@@ -28,16 +28,18 @@ _LIFT, _FORMER_LIFT = "min_lift_over_floor", "min_lift_over_popularity"
 
 # Rankings that need no model, by which output of `evaluate` has their rank. The gate asks for more than the best
 # of those that fit.
-POPULARITY = "popularity"
+POPULARITY, RECENT_POPULARITY = "popularity", "recent_popularity"
 OWN_FREQUENT, OWN_RECENT = "own_frequent", "own_recent"
 FLOOR_RANKS = {
     POPULARITY: names.POPULARITY_RANK,
+    RECENT_POPULARITY: names.RECENT_POPULARITY_RANK,
     OWN_FREQUENT: names.OWN_FREQUENT_RANK,
     OWN_RECENT: names.OWN_RECENT_RANK,
 }
 # A floor's name in texts.
 FLOOR_TITLES = {
     POPULARITY: "popularity",
+    RECENT_POPULARITY: "recent popularity",
     OWN_FREQUENT: "the user's most frequent items",
     OWN_RECENT: "the user's latest items",
 }
@@ -117,10 +119,12 @@ class GateSpec(settings.Settings):
 def floors(evaluation: EvaluationSpec) -> tuple[str, ...]:
     """The floors of `next` windows: what could be recommended without a model.
 
-    The most popular items of all training targets and, where seen items may be recommended, the items that
-    the user's window has most often, and last (then the most popular ones).
+    The most popular items of all training targets, and of the recent ones (`window.recent_share`); where seen
+    items may be recommended, the items that the user's window has most often, and last (then the most popular
+    ones).
     """
-    return (POPULARITY,) if evaluation.exclude_seen else (POPULARITY, OWN_FREQUENT, OWN_RECENT)
+    of_all = (POPULARITY, RECENT_POPULARITY)
+    return of_all if evaluation.exclude_seen else (*of_all, OWN_FREQUENT, OWN_RECENT)
 
 
 def ranking_metrics(cutoffs: Iterable[int], sampled_negatives: int | None = None) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ def preprocessing_fn(inputs: dict[str, _Tensor], custom_config: dict[str, Any]) 
     The item vocabulary is that of the training targets: each event of a training window but
     its first, which is what a causal loss is computed on; its counts are kept. An item that
     never is a target (it was only ever somebody's first event) is out of vocabulary, since
-    no model learns to recommend it.
+    no model learns to recommend it. Of the recent targets alone there are counts, too.
 
     Args:
       inputs: features of `schemas.names`; histories are sparse `[B, n]` of any n >= 0.
@@ -44,9 +44,15 @@ def preprocessing_fn(inputs: dict[str, _Tensor], custom_config: dict[str, Any]) 
 
     items = tf.RaggedTensor.from_sparse(inputs[names.ITEM_ID])
     target = _scalar(inputs[names.TARGET_ITEM_ID])
-    targets = tf.concat([items[:, 1:], target[:, tf.newaxis]], axis=1).flat_values
+    rows = tf.concat([items[:, 1:], target[:, tf.newaxis]], axis=1)
+    targets = rows.flat_values
     item_vocabulary = tft.vocabulary(targets, vocab_filename=names.ITEM_VOCABULARY)
     tft.vocabulary(targets, vocab_filename=ITEM_COUNTS_VOCABULARY, store_frequency=True)
+    tft.vocabulary(
+        _last(rows, _scalar(inputs[names.RECENT_TARGETS])),
+        vocab_filename=names.RECENT_ITEMS_VOCABULARY,
+        store_frequency=True,
+    )
     outputs[names.ITEM_INDEX] = _history(items, length, item_vocabulary)
     outputs[names.TARGET_ITEM_INDEX] = index_of(target, item_vocabulary)
     outputs[names.SEEN_ITEM_INDEX] = _map_values(inputs[names.SEEN_ITEM_ID], item_vocabulary)
@@ -83,6 +89,13 @@ def preprocessing_fn(inputs: dict[str, _Tensor], custom_config: dict[str, Any]) 
 def _scalar(value: _Tensor) -> tf.Tensor:
     """`[B]` or `[B, 1]` to `[B]`."""
     return tf.reshape(value, [-1])
+
+
+def _last(rows: tf.RaggedTensor, numbers: tf.Tensor) -> tf.Tensor:
+    """The last values of each row, as many as it has in `numbers` `[B]`, one row after the other."""
+    place = tf.range(tf.size(rows.flat_values, tf.int64))
+    ends = tf.cast(rows.row_limits(), tf.int64)
+    return tf.boolean_mask(rows.flat_values, place >= tf.gather(ends - numbers, rows.value_rowids()))
 
 
 def user_features(users: tf.Tensor, frequencies: tf.Tensor) -> dict[str, tf.Tensor]:

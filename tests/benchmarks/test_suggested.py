@@ -22,8 +22,8 @@ def _windows(history: list[list[int]], target: list[int], seen: list[list[int]])
         names.TARGET_ITEM_INDEX: np.array(target),
         names.SEEN_ITEM_INDEX: tf.sparse.from_dense(np.array(seen)),
     }
-    counts = np.array([4, 3, 2, 1])
-    return next_windows.Windows({names.TEST: test}, {}, counts, np.array(history).shape[1])
+    counts, recent = np.array([4, 3, 2, 1]), np.array([1, 0, 1, 1])
+    return next_windows.Windows({names.TEST: test}, {}, counts, np.array(history).shape[1], recent)
 
 
 def test_windows_are_those_of_the_log(tmp_path: Any) -> None:
@@ -51,6 +51,26 @@ def test_popularity_ranks_without_what_was_seen() -> None:
     # C is third, first without A and B; D fourth, third without B; A was seen.
     assert next_windows.popular_ranks(found, exclude_seen=True).tolist() == [1, 3, 0, 0]
     assert next_windows.popular_ranks(found, exclude_seen=False).tolist() == [3, 4, 1, 0]
+
+
+def test_recent_popularity_ranks_equal_counts_by_all_time_popularity() -> None:
+    found = _windows([[A, B]] * 4, [C, D, B, OOV], [[A, OOV], [B, OOV], [A, D], [A, B]])
+    # The list is A C D, and then B.
+    assert next_windows.recent_ranks(found, exclude_seen=False).tolist() == [2, 3, 4, 0]
+    assert next_windows.recent_ranks(found, exclude_seen=True).tolist() == [1, 3, 2, 0]
+
+
+def test_recent_counts_are_those_of_the_last_training_targets(tmp_path: Any) -> None:
+    # u trains on a b c b d b, of which all but a are targets: the latest two are d and b.
+    lines = [f"u,{item},{1_700_000_000 + n}" for n, item in enumerate("abcbdbxy")]
+    (tmp_path / "log.csv").write_text("\n".join(["user_id,item_id,timestamp", *lines]) + "\n")
+    table = next_windows.read(spec.LogSpec(path=str(tmp_path / "log.csv")))
+    for length in (1, 2, 3, 9):
+        window = spec.NextWindow(length=length, recent_share=0.4)
+        found = next_windows.cut(table, window, spec.SplitSpec(by=("leave_one_out",)))
+        assert found.counts.tolist() == [3, 1, 1]
+        # Of c and d, which are equally frequent, the order is that of the windows.
+        assert found.recent[0] == 1 and sorted(found.recent[1:]) == [0, 1]
 
 
 def test_own_items_rank_by_count_and_by_recency() -> None:

@@ -1,5 +1,7 @@
 """Signatures: what is served equals what is computed offline, for any way to ask."""
 
+import collections
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -190,6 +192,57 @@ def test_own_items_are_floors_where_they_may_be_recommended(output, items):
             expected = 1 + whole.index(ids.index(target)) if target in ids else len(ids) + 1
             assert found[key][row] == expected
     assert set(found[names.UNREACHABLE].numpy().tolist()) == {names.REACHABLE, names.NOT_IN_CATALOGUE}
+
+
+def listed(places, window, exclude_seen):
+    """The rank of a window's target in a list of items."""
+    seen = window[names.SEEN_ITEM_ID] if exclude_seen else ()
+    left = [item for item in places if item not in seen]
+    target = window[names.TARGET_ITEM_ID]
+    return 1 + left.index(target) if target in left else len(places) + 1
+
+
+@pytest.mark.parametrize("exclude_seen", [True, False])
+def test_recent_popularity_goes_by_recent_targets_and_then_by_all(output, items, exclude_seen):
+    counts = collections.Counter()
+    for window in fixtures.random_windows(60, 20, behaviors=True):
+        targets = [*window[names.ITEM_ID][1:], window[names.TARGET_ITEM_ID]]
+        counts.update(targets[len(targets) - window[names.RECENT_TARGETS] :])
+    ids = [item.decode() for item in items]
+    places = sorted(ids, key=lambda item: -counts[item])
+    # Some items have none, several have equally many, and it is another list than that of all targets.
+    assert 0 < len(counts) < len(ids) and len(set(counts.values())) < len(counts) and places != ids
+    model = fixtures.ToyModel(len(ids))
+    module = signatures.ServingModule(model, output, exclude_seen)
+    found = module.evaluate(SERIALIZED)[names.RECENT_POPULARITY_RANK].numpy().tolist()
+    assert found == [listed(places, window, exclude_seen) for window in WINDOWS]
+    assert len(set(found)) > 5
+
+
+def test_recent_popularity_by_hand(tmp_path):
+    """Ranks that can be counted on a finger: recent c c b, all b b b c c a, in which d has no place."""
+    train = [
+        fixtures.window(["x", "b", "b", "c"], "c", recent=2),
+        fixtures.window(["x", "a"], "b", recent=1),
+    ]
+    output = fixtures.build_transform_output(str(tmp_path), train)
+    module = signatures.ServingModule(fixtures.ToyModel(3), output, exclude_seen=True)
+    asked = [("c", []), ("b", []), ("a", []), ("a", ["c"]), ("b", ["c", "x"]), ("c", ["c"]), ("d", [])]
+    windows = [fixtures.window(["x"], target, seen=seen) for target, seen in asked]
+    found = module.evaluate(tf.constant([fixtures.serialize(window) for window in windows]))
+    assert found[names.RECENT_POPULARITY_RANK].numpy().tolist() == [1, 2, 3, 2, 1, 4, 4]
+    assert found[names.POPULARITY_RANK].numpy().tolist() == [2, 1, 3, 2, 1, 4, 4]
+
+
+def test_without_a_recent_target_recent_popularity_is_that_of_all(tmp_path):
+    """As where each recent event is the first one of a new user."""
+    train = [fixtures.window(["a", "b", "b"], "c"), fixtures.window(["b"], "a")]
+    output = fixtures.build_transform_output(str(tmp_path), train)
+    module = signatures.ServingModule(fixtures.ToyModel(3), output, exclude_seen=False)
+    windows = [fixtures.window(["a"], target) for target in "abcd"]
+    found = module.evaluate(tf.constant([fixtures.serialize(window) for window in windows]))
+    recent = found[names.RECENT_POPULARITY_RANK].numpy().tolist()
+    assert recent == found[names.POPULARITY_RANK].numpy().tolist() and sorted(recent) == [1, 2, 3, 4]
 
 
 def test_rank_and_embed(served, offline, items):

@@ -13,7 +13,7 @@ from schemas import names
 
 ARGS = ["--runner=DirectRunner", "--direct_running_mode=in_memory", "--direct_num_workers=1"]
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
-_NUMBERS = (names.TIMESTAMP, names.TARGET_TIMESTAMP)
+_NUMBERS = (names.TIMESTAMP, names.TARGET_TIMESTAMP, names.RECENT_TARGETS)
 
 
 def write_csv(path, rows, header="user_id,item_id,timestamp"):

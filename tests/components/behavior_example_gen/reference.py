@@ -92,8 +92,26 @@ def _roles_of_some(times, out, by, targets, cuts, may_be_target):
     return result
 
 
+def recent_from(times, share):
+    """The moment from which times are recent: at most that share of all, and in any case the last moment."""
+    moments = sorted(set(times))
+    fits = [moment for moment in moments if sum(t >= moment for t in times) <= share * len(times) + 1e-9]
+    return min(fits, default=moments[-1] if moments else None)
+
+
 def windows(
-    events, *, length, train, stride, min_history, by, targets, cuts, held_out, target_behaviors=None
+    events,
+    *,
+    length,
+    train,
+    stride,
+    min_history,
+    by,
+    targets,
+    cuts,
+    held_out,
+    target_behaviors=None,
+    recent_share=0.1,
 ):
     """All windows of a log as a list of dicts.
 
@@ -116,6 +134,8 @@ def windows(
     )
     item_threshold = head_threshold(list(items.values()))
     user_threshold = head_threshold([n for n in trained.values() if n])
+    learnt = [e["time"] for u, s in users.items() for e, r in list(zip(s, role[u]))[1:] if r == "train"]
+    recent = recent_from(learnt, recent_share)
 
     result = []
     for user, sequence in users.items():
@@ -151,6 +171,9 @@ def windows(
                         "timestamp": [e["time"] for e in history],
                         "target_item_id": target["item"],
                         "target_timestamp": target["time"],
+                        "recent_targets": sum(e["time"] >= recent for e in [*history[1:], target])
+                        if split == "train"
+                        else 0,
                         "seen_item_id": []
                         if split == "train"
                         else list(dict.fromkeys(e["item"] for e in sequence[:i])),

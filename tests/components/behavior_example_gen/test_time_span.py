@@ -26,6 +26,32 @@ def test_time_histogram_is_the_same_in_any_order():
     assert abs((times < whole.quantile(0.8)).mean() - 0.8) < 1e-3
 
 
+def test_a_histogram_on_a_grid_is_that_of_its_parts_and_tells_shares():
+    rng = np.random.default_rng(1)
+    # Ten years with a rush at the end.
+    times = START + np.concatenate(
+        [rng.integers(0, 3650 * DAY, 50_000), 3650 * DAY - rng.integers(0, DAY, 50_000)]
+    )
+    bulk = time_span.TimeHistogram.of(times).bulk()
+    whole = time_span.TimeHistogram.on_grid(times, bulk)
+    parts = time_span.TimeHistogram.merged(
+        time_span.TimeHistogram.on_grid(part, bulk) for part in np.array_split(times, 9)
+    )
+    assert whole.shift == parts.shift > 0 and len(whole.bins) <= 1 << 17
+    assert np.array_equal(whole.bins, parts.bins) and np.array_equal(whole.counts, parts.counts)
+    assert whole.counts.sum() == len(times)
+    for share in (0.2, 0.5, 0.9):
+        assert 0 <= (times < whole.quantile(share)).mean() - share < 0.03
+    # A single time far off is at an end, and makes no bin wider.
+    far = time_span.TimeHistogram.on_grid(np.append(times, [-(10**15), 10**16]), bulk)
+    assert far.shift == whole.shift and far.counts.sum() == len(times) + 2
+    assert far.bins[0] == bulk.first >> far.shift and far.bins[-1] == bulk.last >> far.shift
+    # Few distinct times are told exactly, and none are none.
+    exact = time_span.TimeHistogram.on_grid(np.array([5, -3, 5, 9]))
+    assert exact.shift == 0 and exact.bins.tolist() == [-3, 5, 9] and exact.counts.tolist() == [1, 2, 1]
+    assert not len(time_span.TimeHistogram.on_grid(np.empty(0, np.int64), bulk).bins)
+
+
 def span(times):
     found = time_span.TimeHistogram.of(np.asarray(times)).bulk()
     inside = [time for time in times if found.first <= time <= found.last]

@@ -48,7 +48,7 @@ def table(events):
 def cut(events, window, split, cuts=CUTS):
     """All windows by the kernels, as plain values."""
     sorted_events = shards.sort_events(table(events), split, cuts)
-    popularity = profile.popularity(profile.count(sorted_events))
+    popularity = profile.popularity(profile.count(sorted_events), window.recent_share)
     result = []
     for name, batch, _ in windows.cut(sorted_events, window, popularity):
         for row in batch.to_pylist() if batch is not None else ():
@@ -256,3 +256,74 @@ def test_attributes_of_users_are_those_before_the_target():
         for row in batch.to_pylist()
     ]
     assert test["user_plan"] == [b"paid"] and test["item_color"] == [b"r", b"g", b"b"]
+
+
+def recent_targets(events, share, length=9, split="train"):
+    """By user, of its windows from the first to the last."""
+    window = spec.NextWindow(length=length, recent_share=share)
+    found = cut(events, window, spec.SplitSpec(by=("leave_one_out",)), None)
+    found.sort(key=lambda w: w["target_timestamp"])
+    result = {}
+    for each in found:
+        if each["split"] == split:
+            result.setdefault(each["user_id"], []).append(each["recent_targets"])
+    return result
+
+
+def test_recent_targets_by_hand():
+    # The last two of each user are for eval and test, and the first is nobody's target: 10, 15, 20, 25, 25 are.
+    events = [{"user": "u", "item": f"i{t}", "time": t} for t in (0, 10, 20, 25, 40, 50)]
+    events += [{"user": "v", "item": f"i{t}", "time": t} for t in (5, 15, 25, 35, 45)]
+    events += [{"user": "alone", "item": "i", "time": 99}]
+    # One moment stays together, and the last one is recent in any case.
+    for share, expected in ((0.1, (1, 1)), (0.4, (1, 1)), (0.6, (2, 1)), (0.8, (2, 2)), (0.99, (2, 2))):
+        assert recent_targets(events, share) == {"u": [expected[0]], "v": [expected[1]]}
+    assert recent_targets(events, 0.6, length=1) == {"u": [0, 1, 1], "v": [0, 1]}
+    assert recent_targets(events, 0.6, length=2) == {"u": [0, 2], "v": [1]}
+    for split in ("eval", "test"):
+        assert recent_targets(events, 0.6, split=split) == {"u": [0], "v": [0]}
+
+
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.5])
+def test_recent_targets_equal_plain_python(share):
+    split = spec.SplitSpec(by=("leave_one_out",))
+    for seed, times in enumerate((5, 100, 1000)):
+        events = make_log(seed, times=times)
+        window = spec.NextWindow(length=4, recent_share=share)
+        expected = reference.windows(
+            events,
+            length=4,
+            train="sliding",
+            stride=4,
+            min_history=1,
+            by=split.by,
+            targets="last",
+            cuts=None,
+            held_out=set(),
+            recent_share=share,
+        )
+        same(cut(events, window, split, None), expected)
+        assert any(w["recent_targets"] for w in expected)
+
+
+def test_recent_targets_know_nothing_of_what_is_left_out():
+    events = make_log(3)
+    split = spec.SplitSpec(by=("leave_one_out",))
+    window = spec.NextWindow(length=5)
+    found = cut(events, window, split, None)
+    left_out = {
+        (w["user_id"], w["target_timestamp"], w["target_item_id"]) for w in found if w["split"] != "train"
+    }
+    # Later, and often: the items of eval and test are another tenth of the log now.
+    moved = [
+        {**e, "time": e["time"] + 5000, "item": "late"}
+        if (e["user"], e["time"], e["item"]) in left_out
+        else e
+        for e in events
+    ]
+    train = [w for w in found if w["split"] == "train"]
+    again = [w for w in cut(moved, window, split, None) if w["split"] == "train"]
+    assert sum(w["recent_targets"] for w in train) > 10
+    slicing = (names.USER_FREQUENCY, names.ITEM_FREQUENCY)
+    plain = lambda ws: [{k: v for k, v in w.items() if k not in slicing} for w in ws]  # noqa: E731
+    same(plain(again), plain(train))

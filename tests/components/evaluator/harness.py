@@ -89,6 +89,7 @@ class _Stub(tf.Module):
         keys = {
             names.RANK: self._feature,
             names.POPULARITY_RANK: "popularity",
+            names.RECENT_POPULARITY_RANK: "popularity",
             names.CANDIDATES: names.CANDIDATES,
         }
         features = {key: tf.io.FixedLenFeature([], tf.int64) for key in keys.values()}
@@ -187,18 +188,18 @@ def evaluate(
     directory: pathlib.Path,
     examples: pathlib.Path,
     config: config_pb2.EvalConfig,
-    candidate: str,
+    candidate: str | types.Artifact,
     baseline: str | None = None,
     splits: Sequence[str] = (names.TEST,),
     stub_class: Any = _Stub,
 ) -> Evaluated:
-    """Runs the executor of TFX's Evaluator."""
+    """Runs the executor of TFX's Evaluator on a Model artifact, or a stub's name."""
     artifact = standard_artifacts.Examples()
     artifact.uri = str(examples)
     artifact.split_names = str(list(splits)).replace("'", '"')
     inputs: dict[str, list[types.Artifact]] = {
         "examples": [artifact],
-        "model": [write_model(candidate, directory, stub_class)],
+        "model": [write_model(candidate, directory, stub_class) if isinstance(candidate, str) else candidate],
     }
     if baseline is not None:
         inputs["baseline_model"] = [write_model(baseline, directory, stub_class)]

@@ -80,9 +80,9 @@ def test_the_default_gate():
 
 def test_floors_that_fit_the_settings():
     found = _settings(_eval_config(spec.EvaluationSpec(), spec.GateSpec()))["floors"]
-    assert found == ["popularity"]
+    assert found == ["popularity", "recent_popularity"]
     found = _settings(_eval_config(spec.EvaluationSpec(exclude_seen=False), spec.GateSpec()))["floors"]
-    assert found == ["popularity", "own_frequent", "own_recent"]
+    assert found == ["popularity", "recent_popularity", "own_frequent", "own_recent"]
 
 
 def test_the_lift_is_known_by_its_former_name():

@@ -44,6 +44,20 @@ def test_vocabulary_counts_training_targets(output, windows):
     assert set(known.behaviors) == {b"view", b"buy", b"rare"} and known.scenes == []
 
 
+def recent_counts(output):
+    lines = [line.split(b" ", 1) for line in output.vocabulary_by_name(names.RECENT_ITEMS_VOCABULARY)]
+    return {item.decode(): int(count) for count, item in lines}
+
+
+def test_recent_counts_are_of_the_last_targets_of_windows(output, windows):
+    counts = collections.Counter()
+    for window in windows:
+        targets = [*window[names.ITEM_ID][1:], window[names.TARGET_ITEM_ID]]
+        counts.update(targets[len(targets) - window[names.RECENT_TARGETS] :])
+    assert recent_counts(output) == dict(counts) and 0 < len(counts) < 20
+    assert {window[names.RECENT_TARGETS] for window in windows} == {0, 1, 2}
+
+
 def test_indices_are_places_in_the_vocabulary(output, windows):
     known = vocabulary.Vocabulary.load(output)
     index = {item.decode(): names.FIRST_INDEX + place for place, item in enumerate(known.items)}
