@@ -63,8 +63,8 @@ def with_values(**parts):
             with_values(window={"length": 5, "min_history": 6}),
             ["window: min_history must be at most length (5)"],
         ),
-        (with_values(window={"recent_share": 0}), ["window.recent_share: ", "greater than 0", "found 0"]),
-        (with_values(window={"recent_share": 1}), ["window.recent_share: ", "less than 1", "found 1"]),
+        (with_values(window={"recent_share": 0}), ["window.recent_share: must be above 0; found 0"]),
+        (with_values(window={"recent_share": 1}), ["window.recent_share: must be below 1; found 1"]),
         (
             with_values(window={"kind": "next", "train": "last", "stride": 2}),
             ["window: stride goes with train: sliding"],
