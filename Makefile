@@ -9,12 +9,13 @@ demo: env
 # What a change must pass.
 check: lint test
 
-# Style, imports and types.
+# Style, imports, types, and whether the generated parts of the documentation are those of this code.
 lint: env
 	@requirements/make_tools.sh check
 	@.venv-check/bin/ruff check .
 	@.venv-check/bin/ruff format --check .
 	@.venv-check/bin/mypy --python-executable .venv/bin/python
+	@.venv/bin/python -m docs.generate --check
 
 # Processes that import TensorFlow and TFX start in a third of the time where Python may keep their bytecode.
 test: env
@@ -23,4 +24,4 @@ test: env
 # The site, in site/.
 docs: env
 	@requirements/make_tools.sh docs
-	@.venv-docs/bin/mkdocs build --quiet --strict
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --quiet --strict

@@ -26,7 +26,9 @@ EXPERIMENTS = os.path.join(os.path.dirname(__file__), "experiments")
 
 
 class PushSpec(settings.Settings):
-    """Attributes:
+    """Where a blessed model goes.
+
+    Attributes:
     destination: the folder that a server watches; None is `serving/NAME` in the run's folder. `~` is the home
       folder; variables are refused.
     """
@@ -35,7 +37,9 @@ class PushSpec(settings.Settings):
 
 
 class ValidationSpec(settings.Settings):
-    """Attributes:
+    """How far the windows of two splits, or of two spans, may differ.
+
+    Attributes:
     max_skew: the largest allowed difference of a value's share (L-infinity) between the
       training windows and those of another split; of numbers, the largest Jensen-Shannon divergence.
     max_drift: the same between the training windows of two spans.
@@ -50,7 +54,9 @@ class ValidationSpec(settings.Settings):
 
 
 class BeamSpec(settings.Settings):
-    """Attributes:
+    """Where Beam runs.
+
+    Attributes:
     args: of Beam's runner, as `--runner=DataflowRunner`; by default the embedded one.
     """
 
@@ -65,7 +71,15 @@ class BeamSpec(settings.Settings):
 
 
 class Experiment(settings.Settings):
-    """A run's settings; see the classes of its parts."""
+    """An experiment: the settings of a run.
+
+    Attributes:
+      name: of the run's folder and of the served model: lower-case letters, digits and `-`, at most 63 characters.
+      window: how examples are cut from the log.
+      model: what is trained.
+      loss: what training minimises; by default the one that fits the model.
+      loop: the training procedure.
+    """
 
     name: str = pydantic.Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
     log: window_spec.LogSpec
@@ -211,6 +225,10 @@ def load(path: str, overrides: Sequence[str] = ()) -> Experiment:
 
     Raises:
       errors.InputError: one line with the file, the key, what was found and what is allowed.
+
+    >>> experiment = load(find("ml100k-sasrec"), ["training.epochs=5"])
+    >>> experiment.model.name, experiment.training.epochs
+    ('sasrec', 5)
     """
     with open(path, encoding="utf-8") as stream:
         try:
@@ -277,7 +295,12 @@ def override(values: dict[str, Any], override: str) -> None:
     """Puts `a.b=value` into values.
 
     Raises:
-      errors.InputError: if that is not what it is.
+      errors.InputError: if it is not of that form.
+
+    >>> values = {"model": {"name": "sasrec"}}
+    >>> override(values, "model.dim=32")
+    >>> values
+    {'model': {'name': 'sasrec', 'dim': 32}}
     """
     key, equals, text = override.partition("=")
     if not equals or not re.fullmatch(r"[A-Za-z_][\w@./-]*", key):

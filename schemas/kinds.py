@@ -65,6 +65,9 @@ def window_kind(name: str) -> WindowKind:
 
     Raises:
       errors.InputError: if there is none.
+
+    >>> window_kind("exposure").key
+    ('user_id', 'item_id', 'timestamp')
     """
     return _entry(WINDOW_KINDS, "window kind", name)
 

@@ -23,6 +23,12 @@ class Settings(pydantic.BaseModel):
 
         Raises:
           pydantic.ValidationError: naming every key that does not fit.
+
+        >>> class Sizes(Settings):
+        ...     dim: int = 64
+        ...     tower: tuple[int, ...] = ()
+        >>> Sizes.from_values({"tower": [32, 16]})
+        Sizes(dim=64, tower=(32, 16))
         """
         return cls.model_validate_json(json.dumps(values, default=str), strict=True)
 

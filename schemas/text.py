@@ -31,7 +31,11 @@ def visible(text: str, keep: str = "") -> str:
 
 
 def clipped(text: str, most: int = _CLIPPED) -> str:
-    """The beginning of a long text, and how long it is."""
+    """The beginning of a long text, and how long it is.
+
+    >>> clipped("a long title", most=6)
+    'a long… (12 characters)'
+    """
     return text if len(text) <= most else f"{text[:most]}… ({len(text):,} characters)"
 
 

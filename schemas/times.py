@@ -43,6 +43,9 @@ def plausible(ms: _Number, earliest: int = EARLIEST_MS, latest: int | None = Non
     Args:
       ms: one time or `[N]` of them.
       earliest, latest: the range; by default from 1990 to now and a day.
+
+    >>> plausible(1_700_000_000_000), plausible(1_700_000_000)
+    (True, False)
     """
     latest = latest_ms() if latest is None else latest
     if isinstance(ms, np.ndarray):
@@ -83,7 +86,11 @@ def other_unit(ms: int | float, fits: Callable[[float], bool]) -> str | None:
 
 
 def moment(ms: int | None) -> str | None:
-    """A time in ms as ISO 8601 text (as a plain number where no calendar reaches)."""
+    """A time in ms as ISO 8601 text (as a plain number where no calendar reaches).
+
+    >>> moment(1_700_000_000_000)
+    '2023-11-14T22:13:20+00:00'
+    """
     if ms is None:
         return None
     try:
@@ -93,6 +100,10 @@ def moment(ms: int | None) -> str | None:
 
 
 def day(ms: int) -> str:
-    """The date of a time in ms, where its time of day is 0, else the moment."""
+    """The date of a time in ms, where its time of day is 0, else the moment.
+
+    >>> day(EARLIEST_MS)
+    '1990-01-01'
+    """
     text = str(moment(ms))
     return text[:10] if ms % DAY_MS == 0 else text

@@ -19,6 +19,9 @@ def check(address: str) -> str:
 
     Raises:
       ValueError: saying what was found and how it would be right.
+
+    >>> check("localhost:8500")
+    'localhost:8500'
     """
     if address.startswith(_RESOLVED):
         return address

@@ -129,7 +129,7 @@ class TrialTraining(settings.Settings):
     """How long a trial trains; what is not set is as in `training`.
 
     Attributes:
-      epochs, patience, evaluate_every, max_seconds: see `trainer.settings.training.TrainingSettings`.
+      epochs, patience, evaluate_every, max_seconds: as the same keys of `training`.
     """
 
     epochs: int | None = pydantic.Field(default=None, ge=1)

@@ -33,7 +33,11 @@ _SAMPLE_BYTES = 4 << 20
 
 
 def guess_columns(header: Sequence[str]) -> dict[str, str]:
-    """Which column plays which role, by name alone."""
+    """Which column plays which role, by name alone.
+
+    >>> guess_columns(["userId", "movieId", "rating", "timestamp"])
+    {'user_id': 'userId', 'item_id': 'movieId', 'timestamp': 'timestamp'}
+    """
     found: dict[str, str] = {}
     for role, columns in guess.named_like(guess.ROLES, header).items():
         free = [column for column in columns if column not in found.values()]

@@ -460,6 +460,9 @@ class SplitSpec(settings.Settings):
         `held_out_users`: `held_out_share` of the users (by a hash of their id) train
         nothing; alone, their last two events are targets as in `leave_one_out`.
         `time` with `leave_one_out`: the last event of each user in each period.
+      eval_from, test_from: with `time`, where each split begins: a share of the log's events in time order, or a
+        moment (ISO 8601; UTC where it names no zone). Both are of one kind.
+      held_out_share: with `held_out_users`, which share of the users is held out.
       targets: with `time`, which events of a user in a period are targets.
       target_behaviors: only events of these behaviours are targets of `eval` and `test`, so that
         `leave_one_out` takes the last such event and the one before; None is all of them.

@@ -37,6 +37,10 @@ def expected_values(
 
     Returns:
       float64 `[B, metrics]`.
+
+    >>> # Of 3 candidates the target has rank 2: one of the other 2 is drawn, the better one in half of the draws.
+    >>> expected_values(np.array([2]), np.array([3]), 1, lambda ranks: (ranks <= 1)[:, np.newaxis]).tolist()
+    [[0.5]]
     """
     ranks = np.asarray(ranks, np.float64)
     others = np.asarray(candidates, np.float64) - 1.0

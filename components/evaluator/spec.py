@@ -46,7 +46,9 @@ FLOOR_TITLES = {
 
 
 class EvaluationSpec(settings.Settings):
-    """Attributes:
+    """What is measured on the test examples.
+
+    Attributes:
     exclude_seen: leave the items that the user has met before the target out of the ranking, as the model that
       is served does; a target among them is a miss. Of `next` windows.
     cutoffs: the K of HR@K and NDCG@K. Of `next` windows.
@@ -131,6 +133,9 @@ def ranking_metrics(cutoffs: Iterable[int], sampled_negatives: int | None = None
     """Metrics of `next` windows: `hr@K` and `ndcg@K` for each cutoff, and `mrr`.
 
     With `sampled_negatives`, 99 say, the same follow as `sampled99_hr@K` and so on.
+
+    >>> ranking_metrics([5, 10])
+    ('hr@5', 'hr@10', 'ndcg@5', 'ndcg@10', 'mrr')
     """
     cutoffs = tuple(cutoffs)
     full = (*(f"hr@{k}" for k in cutoffs), *(f"ndcg@{k}" for k in cutoffs), MRR)

@@ -8,7 +8,9 @@ from schemas import settings
 
 
 class InfraSpec(settings.Settings):
-    """Attributes:
+    """How a candidate is tried in a server before it is pushed.
+
+    Attributes:
     server: `auto` takes a `tensorflow_model_server` binary where one is on PATH, else
       TensorFlow Serving in Docker where a daemon answers, else the embedded server.
     requests: timed requests of one row (`recommend`; `predict` of a model of exposures), after as many that

@@ -271,10 +271,10 @@ def test_an_unknown_experiment_lists_those_that_are_there():
         config.find("nothing")
 
 
-def test_the_experiment_on_exposures_in_the_readme_is_the_one_that_is_shipped(request, tmp_path):
+def test_the_experiment_on_exposures_in_the_docs_is_the_one_that_is_shipped(request, tmp_path):
     name = "exposures-example"
-    readme = (request.config.rootpath / "README.md").read_text(encoding="utf-8")
-    (block,) = [text for text in re.findall(r"```yaml\n(.*?)```", readme, re.S) if f"name: {name}\n" in text]
+    page = (request.config.rootpath / "docs" / "windows.md").read_text(encoding="utf-8")
+    (block,) = [text for text in re.findall(r"```yaml\n(.*?)```", page, re.S) if f"name: {name}\n" in text]
     (tmp_path / "mine.yaml").write_text(block)
     assert config.load(str(tmp_path / "mine.yaml")) == config.load(config.find(name))
 

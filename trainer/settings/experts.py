@@ -6,7 +6,7 @@ from trainer.settings import conversion
 
 
 class ExpertSettings(conversion.ConversionSettings):
-    """Of models with experts.
+    """What settings of models with experts have in common.
 
     Attributes:
       expert: widths of the layers of each expert.

@@ -8,7 +8,12 @@ from trainer.settings import experts
 
 
 class MMoESettings(experts.ExpertSettings):
-    """MMoE (Ma et al., KDD 2018); as `OMoESettings`."""
+    """MMoE (Ma et al., KDD 2018).
+
+    Attributes:
+      experts: how many.
+      expert, dim, tower, dropout: see `ConversionSettings` and `ExpertSettings`.
+    """
 
     model_class: ClassVar[str] = "trainer.models.mmoe.MMoE"
     paper: ClassVar[str] = (

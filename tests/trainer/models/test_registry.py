@@ -10,13 +10,13 @@ from trainer import registry
 
 
 @pytest.mark.parametrize("name", registry.MODELS)
-def test_every_model_loads_and_has_a_test_an_experiment_and_a_row_in_the_readme(name, request):
+def test_every_model_loads_and_has_a_test_an_experiment_and_a_row_of_what_it_reached(name, request):
     entry = registry.MODELS[name]
     assert registry.load(name).__module__.startswith("trainer.models.")
     assert entry.model_fields["name"].annotation.__args__ == (name,)
     assert (request.path.parent / f"test_{name}.py").exists()
-    readme = (request.config.rootpath / "README.md").read_text(encoding="utf-8")
-    assert f"\n| `{name}` |" in readme
+    page = (request.config.rootpath / "docs" / "models.md").read_text(encoding="utf-8")
+    assert f"\n| `{name}` |" in page
     assert name in {config.load(config.find(shipped)).model.name for shipped in config.shipped_names()}
 
 
