@@ -80,8 +80,8 @@ def compare(
         {name: np.mean([run[name] for run in side], axis=0) for name in side[0]} for side in by_run
     ]
     for name in means[0]:
-        of_runs = [np.array([run[name][0] for run in side]) for side in by_run]
-        found[name] = Difference(*of_runs, *_test(means[1][name] - means[0][name]))
+        of_a, of_b = (np.array([run[name][0] for run in side]) for side in by_run)
+        found[name] = Difference(of_a, of_b, *_test(means[1][name] - means[0][name]))
     for step in steps:
         auc = f"{spec.AUC}/{step}"
         improved = conversion.relative_improvement(means[1][auc], means[0][auc])

@@ -39,11 +39,11 @@ def table(found: Comparison) -> str:
             )
     widths = [max(len(row[i]) for row in (header, *cells) if len(row) > 1) for i in range(len(header))]
     lines.append("")
-    for row in (header, *cells):
+    for line in (header, *cells):
         text = "  ".join(
-            cell.rjust(width) if i else cell.ljust(width) for i, (cell, width) in enumerate(zip(row, widths))
+            cell.rjust(width) if i else cell.ljust(width) for i, (cell, width) in enumerate(zip(line, widths))
         )
-        lines.append(row[0] if len(row) == 1 else text.rstrip())
+        lines.append(line[0] if len(line) == 1 else text.rstrip())
     method = found.method
     lines += ["", f"Interval: {method['interval']}. p: {method['p']}.", small_print(method)]
     # A line break in a name makes no line of its own.
