@@ -7,6 +7,7 @@ milliseconds are in 1970, milliseconds read as seconds after the year 50,000.
 import datetime
 import time
 from collections.abc import Callable
+from typing import overload
 
 import numpy as np
 
@@ -37,6 +38,10 @@ def latest_ms(now: int | None = None) -> int:
     return (now_ms() if now is None else now) + MARGIN_MS
 
 
+@overload
+def plausible(ms: int | float, earliest: int = ..., latest: int | None = ...) -> bool: ...
+@overload
+def plausible(ms: np.ndarray, earliest: int = ..., latest: int | None = ...) -> np.ndarray: ...
 def plausible(ms: _Number, earliest: int = EARLIEST_MS, latest: int | None = None) -> bool | np.ndarray:
     """Whether times lie in the range, both ends included.
 
@@ -53,7 +58,7 @@ def plausible(ms: _Number, earliest: int = EARLIEST_MS, latest: int | None = Non
     return earliest <= ms <= latest
 
 
-def implausible(ms: _Number, earliest: int = EARLIEST_MS, latest: int | None = None) -> str | None:
+def implausible(ms: int | float, earliest: int = EARLIEST_MS, latest: int | None = None) -> str | None:
     """What is wrong with a time in ms, in words that follow its name; None if it is plausible.
 
     Returns:

@@ -39,7 +39,7 @@ class Range:
         return times.plausible(ms, self.first - self.margin, self.last + self.margin)
 
     def __str__(self) -> str:
-        return f"{times.moment(self.first)[:10]} to {times.moment(self.last)[:10]}"
+        return f"{str(times.moment(self.first))[:10]} to {str(times.moment(self.last))[:10]}"
 
 
 def check(given: Sequence[tuple[str, int]], trained: Range | None) -> None:
@@ -84,7 +84,7 @@ def _mistaken(ms: int, trained: Range | None) -> str | None:
     # A date that logs have is a date, if another one than expected.
     if times.plausible(ms) or trained.near(ms):
         return None
-    look = times.other_unit(ms, lambda other: times.plausible(other) or trained.near(other))
+    look = times.other_unit(ms, lambda other: times.plausible(other) or bool(trained.near(other)))
     if look is None and ms > times.EARLIEST_MS:
         return None
     return (
