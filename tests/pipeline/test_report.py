@@ -1,6 +1,7 @@
 """The report of a run, read from its folder."""
 
 import html.parser
+import json
 import pathlib
 import re
 import sqlite3
@@ -67,7 +68,7 @@ class _Page(html.parser.HTMLParser):
 def evaluations(tmp_path_factory):
     """URIs of real evaluations: `good` (against a live model) passes the gate, `random` does not.
 
-    `good` has metrics of a sampled ranking, too.
+    `good` has metrics of a sampled ranking, too; `random` is from before recent popularity was a floor.
     """
     directory = tmp_path_factory.mktemp("evaluations")
     harness.write_examples(harness.windows(size=300, users=60, better=0.9), directory / "examples")
@@ -79,6 +80,9 @@ def evaluations(tmp_path_factory):
         eval_config = config.eval_config(
             evaluation, spec.GateSpec(slices=("user_frequency",)), window_spec.NextWindow()
         )
+        if candidate == "random":
+            metric = eval_config.metrics_specs[0].metrics[0]
+            metric.config = json.dumps({**json.loads(metric.config), "floors": [spec.POPULARITY]})
         found[candidate] = harness.evaluate(
             directory / candidate, directory / "examples", eval_config, candidate, baseline
         )
@@ -131,11 +135,11 @@ def test_a_pushed_run(tmp_path, evaluations):
         assert metric in page.sections["metrics"]
         cells = [c for where, c in page.rows if where == "metrics" and c[:1] == ["all"]][panel]
         assert cells[1] == "300"
-        assert all(re.fullmatch(number, cells[i]) for i in (2, 4, 8)), cells
-        assert all(re.fullmatch(intervals, cells[i]) for i in (3, 5, 9)), cells
+        assert all(re.fullmatch(number, cells[i]) for i in (2, 4, 6, 10)), cells
+        assert all(re.fullmatch(intervals, cells[i]) for i in (3, 5, 7, 11)), cells
     assert page.row("metrics", "user_frequency tail")
     assert page.sections["gate"].count("passed") == 7
-    assert "Lift over popularity" in page.sections["metrics"]
+    assert "Recent popularity Lift over the best of these" in page.sections["metrics"]
 
     assert "epoch 11: 0.0584" in page.sections["training"]
     assert "14 until no better" in page.sections["training"] and "162,304" in page.sections["training"]
@@ -236,6 +240,8 @@ def test_a_run_that_did_not_pass_the_gate(tmp_path, evaluations):
     assert "no blessed model to compare it with" in page.sections["gate"]
     assert page.sections["gate"].count("failed") >= 1
     assert "Last blessed" not in page.sections["metrics"]
+    # Its floors are those it was measured against.
+    assert "Lift over popularity" in page.sections["metrics"] and "Recent" not in page.source
 
 
 def test_a_run_that_was_too_slow(tmp_path, evaluations):
