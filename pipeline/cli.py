@@ -129,25 +129,27 @@ class _Version(argparse.Action):
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="footfall", description="From a log of what users do to a served model of what they do next."
+        prog="footfall", description="Footfall turns a log of what users do into a served model."
     )
     parser.add_argument(
         "--version", action=_Version, nargs=0, help="the versions of Footfall, TFX and TensorFlow"
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(name: str, function: Any, text: str, parent: Any = commands) -> argparse.ArgumentParser:
-        added = parent.add_parser(name, help=text, description=text)
+    def command(
+        name: str, function: Any, text: str, parent: Any = commands, more: str = ""
+    ) -> argparse.ArgumentParser:
+        added = parent.add_parser(name, help=text, description=f"{text}. {more}" if more else text)
         added.set_defaults(run=function)
         return added
 
-    data = commands.add_parser("data", help="get a public data set, or look into a log").add_subparsers(
+    data = commands.add_parser("data", help="fetch a public data set, or profile a log").add_subparsers(
         required=True, metavar="COMMAND"
     )
-    fetch = command("fetch", _fetch, "get a public data set and keep it", data)
-    fetch.add_argument("name", help="as ml-100k")
-    fetch.add_argument("--to", help="the folder to put it in; the user's cache by default")
-    describe = command("describe", _describe, "profile a log, and suggest an experiment for it", data)
+    fetch = command("fetch", _fetch, "fetch a public data set and keep it", data)
+    fetch.add_argument("name", help="of the data set, for example ml-100k")
+    fetch.add_argument("--to", help="the folder to put it in (default: the user's cache)")
+    describe = command("describe", _describe, "profile a log and suggest an experiment", data)
     describe.add_argument(
         "file", help="a file, a folder, a pattern, or a path with {SPAN} or {YYYY}-{MM}-{DD}"
     )
@@ -156,29 +158,33 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="ROLE=COLUMN,...",
-        help="which column plays which role, where names do not tell: user_id=uid,item_id=sku,label.click=opened",
+        help="which column has which role, for example user_id=uid,item_id=sku,label.click=opened",
     )
-    describe.add_argument("--delimiter", help="between the values of a line, as ';' or '::'; seen by default")
-    describe.add_argument("--encoding", help="of the text, as cp1252; seen by default")
-    describe.add_argument("--no-header", action="store_true", help="the first row is one of the log")
+    describe.add_argument(
+        "--delimiter", help="what separates values, for example ';' or '::' (default: detected)"
+    )
+    describe.add_argument("--encoding", help="of the text, for example cp1252 (default: detected)")
+    describe.add_argument("--no-header", action="store_true", help="the first row is data, not column names")
     describe.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="log.KEY=VALUE",
-        help="any other setting of the log, as log.timestamp_unit=ms; once for each",
+        help="another setting of the log, for example log.timestamp_unit=ms; repeatable",
     )
-    describe.add_argument("--json", action="store_true", help="as one JSON object")
+    describe.add_argument("--json", action="store_true", help="print one JSON object")
 
-    run = command("run", _run, "run an experiment, or what is left of it")
+    run = command("run", _run, "run an experiment; finished components are not repeated")
     _experiment_argument(run)
-    run.add_argument("--runs", default="runs", help="where runs have their folders (default: %(default)s)")
+    run.add_argument(
+        "--runs", default="runs", help="the folder that holds the folders of runs (default: %(default)s)"
+    )
 
     swept = command(
         "sweep",
         _sweep,
-        "train an experiment with many settings and seeds on the same windows; nothing is pushed, what is "
-        "finished is not repeated, and `footfall compare` takes the points' folders",
+        "train an experiment with many settings and seeds on the same windows",
+        more="Nothing is pushed, and finished points are not repeated. `footfall compare` takes the folders of points.",
     )
     _experiment_argument(swept)
     swept.add_argument(
@@ -186,117 +192,136 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="KEY=A,B",
-        help="values of a setting, as model.dim=32,64, once for each setting; all combinations",
+        help="values of a setting, for example model.dim=32,64; repeat it to train all combinations",
     )
     swept.add_argument(
-        "--search", choices=("random", "bayesian"), help="let Keras Tuner choose the points, of --space"
+        "--search", choices=("random", "bayesian"), help="let Keras Tuner choose points from --space"
     )
     swept.add_argument(
         "--space",
         action="append",
         default=[],
         metavar="KEY=LOW..HIGH[:log][:step=N]",
-        help="range of a setting, as model.dim=16..128:log:step=2, or its values, as model.heads=1,2,4; once for each",
+        help="a range, for example model.dim=16..128:log:step=2, or values, for example model.heads=1,2,4; repeatable",
     )
-    swept.add_argument("--trials", type=int, default=10, help="points of a search (default: %(default)s)")
+    swept.add_argument(
+        "--trials", type=int, default=10, help="how many points a search tries (default: %(default)s)"
+    )
     swept.add_argument(
         "--seeds",
         type=int,
         default=1,
-        help="trainings of each point, from training.seed on (default: %(default)s)",
+        help="how often each point is trained, with training.seed, training.seed + 1, ... (default: %(default)s)",
     )
     swept.add_argument(
-        "--runs", default="runs", help="where the sweep has its folder, NAME-sweep (default: %(default)s)"
+        "--runs",
+        default="runs",
+        help="the folder that holds the sweep's folder, NAME-sweep (default: %(default)s)",
     )
-    swept.add_argument("--json", action="store_true", help="print what sweep.json holds, after the progress")
+    swept.add_argument("--json", action="store_true", help="print sweep.json at the end")
 
-    report = command("report", _report, "write the report of a run again")
+    report = command("report", _report, "write a run's report again")
     report.add_argument("run_dir", metavar="RUN", help="the folder of a run")
 
     compared = command(
         "compare",
         _compare,
-        "compare two trained models on the test windows (or exposures) that both have: each metric and slice, the "
-        "difference, its 95-percent interval (bootstrap over users) and p value (paired randomisation over users; "
-        "of exposures, from the bootstrap)",
+        "compare two trained models on the test examples that both have",
+        more="For each metric and slice it prints both values, the difference, its 95-percent interval (paired bootstrap "
+        "over users) and a p value (paired randomisation over users; of exposures, from the bootstrap).",
     )
     runs = (
-        "the folder of a run; several with commas between, or a folder of runs (as of one setting with several "
-        "seeds): their mean"
+        "the folder of a run; or several runs whose mean is compared: a folder of runs, or folders with commas "
+        "between them"
     )
     compared.add_argument("run_a", metavar="RUN_A", help=runs)
-    compared.add_argument("run_b", metavar="RUN_B", help="the same")
-    compared.add_argument("--html", metavar="FILE", help="write a page, too")
-    compared.add_argument("--json", action="store_true", help="as one JSON object")
-    compared.add_argument("--seed", type=int, default=0, help="of the resamples (default: %(default)s)")
+    compared.add_argument("run_b", metavar="RUN_B", help="likewise")
+    compared.add_argument("--html", metavar="FILE", help="also write an HTML page")
+    compared.add_argument("--json", action="store_true", help="print one JSON object")
+    compared.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: %(default)s)")
 
-    serve = command("serve", _serve, "serve a pushed model on this machine (for laptops and tests)")
-    serve.add_argument("model_dir", metavar="DIR", help="a folder with versions, or the folder of a run")
-    serve.add_argument("--name", default="model", help="of the model in requests (default: %(default)s)")
-    serve.add_argument("--grpc-port", type=int, default=8500)
-    serve.add_argument("--rest-port", type=int, default=8501)
-    serve.add_argument("--host", default="127.0.0.1")
+    serve = command("serve", _serve, "serve a pushed model on this machine, for laptops and tests")
+    serve.add_argument(
+        "model_dir", metavar="DIR", help="the folder of a run, or one with versions of a model"
+    )
+    serve.add_argument("--name", default="model", help="the model's name in requests (default: %(default)s)")
+    serve.add_argument("--grpc-port", type=int, default=8500, help="(default: %(default)s)")
+    serve.add_argument("--rest-port", type=int, default=8501, help="(default: %(default)s)")
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
 
     predict = command(
-        "predict", _predict, "ask a model for the next items of a history, or what comes of an exposure"
+        "predict", _predict, "ask a model for the next items of a history, or for the steps after an exposure"
     )
-    predict.add_argument("model", metavar="DIR_OR_ADDRESS", help="host:port of a server, or a folder to load")
+    predict.add_argument(
+        "model", metavar="DIR_OR_ADDRESS", help="the folder of a run, or host:port of a server"
+    )
     given = predict.add_mutually_exclusive_group(required=True)
     given.add_argument(
-        "--items", help="the ids of a history, oldest first: 242,302,377; as if all had happened just now"
+        "--items",
+        help="a history of item ids, oldest first, for example 242,302,377; all count as happening now",
     )
-    given.add_argument("--history", help="a file with a JSON list of events a line; - is stdin")
+    given.add_argument(
+        "--history", help="a file with one history per line, each a JSON list of events; - is stdin"
+    )
     given.add_argument(
         "--exposure",
         metavar="JSON",
-        help='of a model of exposures: \'{"user_id": "7", "item_id": "9", "timestamp": 881250949000}\' with '
-        "attributes, and with `history`, a list of events, where the model takes them",
+        help='an exposure, for example \'{"user_id": "7", "item_id": "9", "timestamp": 881250949000}\', '
+        "with the attributes and the `history` (a list of events) that the model takes",
     )
-    given.add_argument("--exposures", metavar="FILE", help="with such an object a line; - is stdin")
+    given.add_argument("--exposures", metavar="FILE", help="a file with one such object per line; - is stdin")
     predict.add_argument(
-        "--behavior", default="view", help="of each of --items, where the log has behaviours"
+        "--behavior",
+        default="view",
+        help="the behaviour of all --items, if the log has behaviours (default: %(default)s)",
     )
-    predict.add_argument("--scene", default="", help="of each of --items, where the log has scenes")
-    predict.add_argument("--name", default="model", help="of the model on a server (default: %(default)s)")
-    predict.add_argument("-k", type=int, default=10, help="how many items (default: %(default)s)")
-    predict.add_argument("--exclude", default="", help="ids to leave out: 1,2,3")
-    predict.add_argument("--json", action="store_true", help="a JSON object a history or exposure")
+    predict.add_argument("--scene", default="", help="the scene of all --items, if the log has scenes")
+    predict.add_argument(
+        "--name", default="model", help="the model's name on the server (default: %(default)s)"
+    )
+    predict.add_argument(
+        "-k", type=int, default=10, help="how many items to recommend (default: %(default)s)"
+    )
+    predict.add_argument("--exclude", default="", help="item ids to leave out, for example 1,2,3")
+    predict.add_argument("--json", action="store_true", help="print one JSON object per history or exposure")
 
     compiled = command(
         "compile",
         _compile,
-        "write an experiment as a Kubeflow Pipelines v2 spec, which Vertex AI Pipelines takes, too",
+        "write an experiment as a Kubeflow Pipelines v2 spec",
     )
     _experiment_argument(compiled)
-    compiled.add_argument("-o", "--output", required=True, help="of the spec; .yaml or .json")
+    compiled.add_argument("-o", "--output", required=True, help="the file to write, .yaml or .json")
     compiled.add_argument(
-        "--root", default=_EXAMPLE_ROOT, help="of all the pipeline keeps (default: %(default)s)"
+        "--root",
+        default=_EXAMPLE_ROOT,
+        help="where the pipeline keeps everything, for example a bucket (default: %(default)s)",
     )
     compiled.add_argument(
-        "--image", default="footfall:latest", help="with Footfall in it (default: %(default)s)"
+        "--image", default="footfall:latest", help="a container image with Footfall (default: %(default)s)"
     )
 
     for name, function, summary in (
         ("models", _models, "list the models"),
         ("experiments", _experiments, "list the experiments that come with Footfall"),
     ):
-        command(name, function, summary).add_argument("--json", action="store_true")
+        command(name, function, summary).add_argument("--json", action="store_true", help="print JSON")
 
-    demo = command("demo", _demo, "run SASRec on MovieLens-100K, serve it and ask it")
+    demo = command("demo", _demo, "train SASRec on MovieLens-100K, serve it and ask it")
     demo.add_argument("--runs", default="runs", help=argparse.SUPPRESS)
     return parser
 
 
 def _experiment_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "experiment", metavar="EXPERIMENT", help="a YAML file, or a name of `footfall experiments`"
+        "experiment", metavar="EXPERIMENT", help="a YAML file, or a name that `footfall experiments` lists"
     )
     parser.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="another value, as training.epochs=5; once for each setting",
+        help="overrides a setting, for example training.epochs=5; repeatable",
     )
 
 
@@ -364,7 +389,7 @@ def _run_experiment(experiment: Any, path: str, run_dir: str, command: list[str]
         local.run(experiment, run_dir, path, command)
     except local.RunFailed as error:
         print(f"footfall: {error}", file=sys.stderr)
-        print(f"After mending it, go on with: {shlex.join(command)}", file=sys.stderr)
+        print(f"When it is fixed, go on with: {shlex.join(command)}", file=sys.stderr)
         return 1
     for line in local.outcome(run_dir):
         print(line)
