@@ -200,3 +200,22 @@ def test_a_key_that_no_line_has_is_a_missing_column(tmp_path):
         errors.InputError, match="column 'timestamp' .* is missing; the file has user_id, item_id"
     ):
         harness.read(path)
+
+
+@pytest.mark.parametrize("more", [-1, 0, 20_000])
+def test_arrow_is_given_no_block_that_it_refuses_for_its_number_of_lines(tmp_path, monkeypatch, more):
+    monkeypatch.setattr(json_lines, "_BLOCK_BYTES", 32 << 20)
+    read, refused = json_lines._arrow, []
+    monkeypatch.setattr(
+        json_lines, "_arrow", lambda *args: (found := read(*args)) or refused.append(len(args[0])) or found
+    )
+    users = [b"%d" % user for user in range(json_lines._MOST_LINES + more)]
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(
+        b"".join(b'{"user_id":%s,"item_id":2,"timestamp":1700000000}\n' % user for user in users)
+    )
+    batches = [block.batch for block in readers.read_all([str(path)], spec.LogSpec(path=str(path)))]
+    assert (len(batches) > 1) == (more >= 0) and not refused
+    assert [user for batch in batches for user in batch.column("user_id").to_pylist()] == users
+    rows = [row for batch in batches for row in batch.column("row").to_pylist()]
+    assert rows == list(range(1, len(users) + 1))

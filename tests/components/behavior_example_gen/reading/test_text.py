@@ -109,3 +109,32 @@ def test_bytes_that_are_no_utf8_are_left_alone():
     found = text.of(pa.array([b" \xff ", b" a ", b"\xff7.0"]))
     assert found.values.to_pylist() == [b" \xff ", b"a", b"\xff7.0"]
     assert text.valid_utf8(found.values).tolist() == [False, True, False]
+
+
+def test_looks_at_bytes_give_what_each_value_gives():
+    """Words, ASCII characters, UTF-8, blanks and floats, in columns that have and lack what a look at all bytes finds."""
+    rng = np.random.default_rng(0)
+    words = ("NA", "null", "-1", "é", "unknown")
+    parts = ["NA", "null", "-1", "é", "unknown", "u", "n", "1", "17.0", " x", '"q"', "\n", "1e+05", ""]
+    for _ in range(300):
+        few = rng.choice(parts, rng.integers(1, 4), replace=False)
+        values = ["".join(rng.choice(few, rng.integers(0, 3))) for _ in range(rng.integers(0, 8))]
+        values = [None if rng.random() < 0.2 else value for value in values]
+        encoded = [None if value is None else value.encode() for value in values]
+        # A part of a longer array, too, whose other values do not count.
+        array = pa.array([b"\xff\n.", *encoded, b"NA \xff"], pa.binary()).slice(1, len(encoded))
+        assert text.is_in(array, words).tolist() == [value in words for value in values]
+        assert text.valid_utf8(array).all()
+        assert text.as_strings(array).to_pylist() == values
+        for characters in ("\r\n", ".+"):
+            assert text.holds(array, characters) == any(c in (v or "") for v in values for c in characters)
+        # With a value that every look finds something in, each other value is looked at for itself.
+        odd = pa.array([*encoded, b" 1.0 ", b'"\xc3\xa9"'], pa.binary())
+        assert texts(array) == texts(odd)[:-2]
+
+
+def test_invalid_utf8_is_no_string():
+    array = pa.array([b"a", b"\xff", None], pa.binary())
+    assert text.valid_utf8(array).tolist() == [True, False, True]
+    with pytest.raises(pa.ArrowInvalid):
+        text.as_strings(array)
