@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import schemas  # noqa: F401  selects Keras 2, before TensorFlow is imported
-from components.behavior_example_gen import executor, profile, readers, shards, spec, splits, windows
+from components.behavior_example_gen import profile, readers, shards, spec, splits, time_span, windows
 from components.behavior_example_gen.reading import blocks
 from schemas import names
 from trainer import config
@@ -58,7 +58,7 @@ def cut(table: pa.Table, window: spec.NextWindow, split: spec.SplitSpec) -> Wind
     """Cuts the windows of all splits, in one shard, and gives items the indices that Transform gives them."""
     cuts = None
     if "time" in split.by:
-        histogram = executor.TimeHistogram.of(table.column(names.TIMESTAMP).to_numpy())
+        histogram = time_span.TimeHistogram.of(table.column(names.TIMESTAMP).to_numpy())
         cuts = splits.Cuts(histogram.quantile(split.eval_from), histogram.quantile(split.test_from))
     events = shards.sort_events(table, split, cuts)
     found: dict[str, list[pa.Table]] = {name: [] for name in names.SPLITS}

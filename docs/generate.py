@@ -311,7 +311,9 @@ def commands_block() -> str:
     """What `footfall --help` says, for each command."""
     lines = []
     for name, parser in _commands(cli._parser()):
-        lines.append(f"## `{name}`\n\n{_sentence(parser.description or '').rstrip('.')}.\n\n```\n{_help(parser)}\n```\n")
+        lines.append(
+            f"## `{name}`\n\n{_sentence(parser.description or '').rstrip('.')}.\n\n```\n{_help(parser)}\n```\n"
+        )
     return "\n".join(lines)
 
 

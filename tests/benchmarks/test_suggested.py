@@ -60,6 +60,16 @@ def test_recent_popularity_ranks_equal_counts_by_all_time_popularity() -> None:
     assert next_windows.recent_ranks(found, exclude_seen=True).tolist() == [1, 3, 2, 0]
 
 
+def test_windows_of_a_split_by_time(tmp_path: Any) -> None:
+    # A new item each day: what is learnt until day 16 is a target once, and the last tenth of 15 targets is one.
+    lines = [f"u,i{day},{1_700_000_000 + 86_400 * day}" for day in range(20)]
+    (tmp_path / "log.csv").write_text("\n".join(["user_id,item_id,timestamp", *lines]) + "\n")
+    table = next_windows.read(spec.LogSpec(path=str(tmp_path / "log.csv")))
+    found = next_windows.cut(table, spec.NextWindow(), spec.SplitSpec(by=("time",)))
+    assert found.counts.tolist() == [1] * 15 and sorted(found.recent) == [0] * 14 + [1]
+    assert [len(found.users[name]) for name in names.SPLITS] == [1, 2, 2]
+
+
 def test_recent_counts_are_those_of_the_last_training_targets(tmp_path: Any) -> None:
     # u trains on a b c b d b, of which all but a are targets: the latest two are d and b.
     lines = [f"u,{item},{1_700_000_000 + n}" for n, item in enumerate("abcbdbxy")]
