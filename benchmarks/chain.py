@@ -26,6 +26,7 @@ import pandas as pd
 
 from benchmarks import prepared
 from components.behavior_example_gen import spec as window_spec
+from components.behavior_example_gen.windows.exposure import ExposureWindow
 from components.transform import spec as transform_spec
 from schemas import names
 from trainer import config
@@ -130,7 +131,7 @@ def prepare(log: pd.DataFrame, folder: str) -> prepared.Prepared:
     log.to_parquet(path, index=False)
     found = prepared.Prepared(
         log=window_spec.LogSpec(path=path, columns=window_spec.Columns.from_values(_COLUMNS)),
-        window=window_spec.ExposureWindow(kind="exposure", steps=STEPS, shards=2),
+        window=ExposureWindow(kind="exposure", steps=STEPS, shards=2),
         split=window_spec.SplitSpec(by=("time",), eval_from=0.7, test_from=0.8),
         features=transform_spec.FeaturesSpec(time=False),
         folder=os.path.join(folder, "examples"),

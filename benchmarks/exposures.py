@@ -17,6 +17,7 @@ from typing import Any
 
 from benchmarks import prepared, processes
 from components.behavior_example_gen import spec
+from components.behavior_example_gen.windows.exposure import ExposureWindow
 from components.transform import spec as transform_spec
 
 # Before TensorFlow is imported in a measuring process.
@@ -83,7 +84,7 @@ def write_log(path: str, rows: int, seed: int = 0) -> None:
 
 
 def _prepared(log: str, rows: int, output: str) -> prepared.Prepared:
-    window = spec.ExposureWindow(
+    window = ExposureWindow(
         kind="exposure", steps=("click", "buy"), history=20, shards=max(2, rows // _ROWS_PER_SHARD)
     )
     return prepared.Prepared(

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import schemas  # noqa: F401  selects Keras 2, before TensorFlow is imported
 from components.behavior_example_gen import profile, readers, shards, spec, splits, time_span, windows
 from components.behavior_example_gen.reading import blocks
+from components.behavior_example_gen.windows.next import NextWindow
 from schemas import names
 from trainer import config
 
@@ -28,7 +29,7 @@ class Windows:
       users: by split, whose window each is: `[W]` int64 codes.
       counts: `[N]` training targets of each item of the catalogue, falling.
       length: L.
-      recent: `[N]`, the recent ones among `counts`; see `spec.NextWindow.recent_share`.
+      recent: `[N]`, the recent ones among `counts`; see `NextWindow.recent_share`.
     """
 
     features: dict[str, dict[str, Any]]
@@ -54,7 +55,7 @@ def read(log: spec.LogSpec) -> pa.Table:
     return pa.concat_tables(found)
 
 
-def cut(table: pa.Table, window: spec.NextWindow, split: spec.SplitSpec) -> Windows:
+def cut(table: pa.Table, window: NextWindow, split: spec.SplitSpec) -> Windows:
     """Cuts the windows of all splits, in one shard, and gives items the indices that Transform gives them."""
     cuts = None
     if "time" in split.by:

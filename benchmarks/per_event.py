@@ -14,7 +14,7 @@ from typing import Any
 import apache_beam as beam
 import tensorflow as tf
 
-from components.behavior_example_gen import spec
+from components.behavior_example_gen.windows.next import NextWindow
 from schemas import names
 
 _HEAD_SHARE = 0.2
@@ -23,7 +23,7 @@ _LAST_TIME = 253_402_300_799  # in s: the end of the year 9999
 _LENGTH_GROUPS = ((50, "50+"), (20, "20-49"), (10, "10-19"), (5, "5-9"), (1, "1-4"))
 
 
-def run(path: str, window: spec.NextWindow, output: str, arguments: Sequence[str]) -> None:
+def run(path: str, window: NextWindow, output: str, arguments: Sequence[str]) -> None:
     """Reads a Parquet log with `user_id`, `item_id` and `timestamp` (s), and writes windows.
 
     Args:

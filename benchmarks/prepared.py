@@ -7,6 +7,7 @@ from typing import Any
 import schemas  # noqa: F401  selects Keras 2
 from benchmarks import processes
 from components.behavior_example_gen import spec as window_spec
+from components.behavior_example_gen.windows.exposure import ExposureWindow
 from components.transform import spec as transform_spec
 from schemas import names
 
@@ -22,7 +23,7 @@ class Prepared:
     """
 
     log: window_spec.LogSpec
-    window: window_spec.ExposureWindow
+    window: ExposureWindow
     split: window_spec.SplitSpec
     features: transform_spec.FeaturesSpec
     folder: str

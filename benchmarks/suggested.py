@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import study as study_lib
+from components.behavior_example_gen.windows.next import NextWindow
 
 _DATA = os.path.join("..", "shared", "data")
 LOGS = {
@@ -94,7 +95,7 @@ class Log:
             self._table = next_windows.read(spec.LogSpec.from_values(self.description["log"]))
         if (length, split) not in self._cut:
             self._cut[length, split] = next_windows.cut(
-                self._table, spec.NextWindow(length=length), spec.SplitSpec(by=(split,))
+                self._table, NextWindow(length=length), spec.SplitSpec(by=(split,))
             )
         return self._cut[length, split]
 

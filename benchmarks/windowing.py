@@ -17,6 +17,7 @@ import time
 from typing import Any
 
 from benchmarks import processes
+from components.behavior_example_gen.windows.next import NextWindow
 
 # Before TensorFlow is imported, here or in a measuring process.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -54,7 +55,7 @@ def measure(which: str, log: str, events: int, output: str) -> dict[str, float]:
     from benchmarks import per_event
     from components.behavior_example_gen import executor, spec
 
-    window = spec.NextWindow(length=50, shards=max(2, events // _EVENTS_PER_SHARD))
+    window = NextWindow(length=50, shards=max(2, events // _EVENTS_PER_SHARD))
     start = time.perf_counter()
     if which == "per_event":
         per_event.run(log, window, output, processes.BEAM)

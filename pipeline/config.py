@@ -5,12 +5,14 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pydantic
 import yaml
 
 from components.behavior_example_gen import spec as window_spec
+from components.behavior_example_gen import windows
+from components.behavior_example_gen.windows.kind import WindowSettings
 from components.evaluator import spec as evaluator_spec
 from components.infra_validator import spec as infra_spec
 from components.transform import spec as transform_spec
@@ -70,6 +72,13 @@ class BeamSpec(settings.Settings):
     )
 
 
+if TYPE_CHECKING:
+    Window = WindowSettings
+else:
+    # Of the kinds that there are now.
+    Window = windows.any_window()
+
+
 class Experiment(settings.Settings):
     """An experiment: the settings of a run.
 
@@ -83,7 +92,7 @@ class Experiment(settings.Settings):
 
     name: str = pydantic.Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
     log: window_spec.LogSpec
-    window: window_spec.WindowSpec = window_spec.NextWindow()
+    window: Window = windows.get(windows.DEFAULT).settings()
     split: window_spec.SplitSpec = window_spec.SplitSpec()
     validation: ValidationSpec = ValidationSpec()
     features: transform_spec.FeaturesSpec = transform_spec.FeaturesSpec()
@@ -111,58 +120,26 @@ class Experiment(settings.Settings):
                 f"model {self.model.name} needs window: {{kind: {' or '.join(kinds)}}}, found kind: "
                 f"{self.window.kind}"
             )
-        if isinstance(self.window, window_spec.ExposureWindow):
-            self._check_exposures(self.window)
-        else:
-            self._check_next()
+        windows.get(self.window.kind).check(self.window, self.log, self.split)
+        self._check_target_behavior()
+        self._check_features()
         evaluator_spec.check(self.evaluation, self.gate, self.window)
-        if self.split.target_behaviors and self.log.columns.behavior is None:
-            raise ValueError("split.target_behaviors needs log.columns.behavior, found none")
         return self
 
-    def _check_next(self) -> None:
-        columns = self.log.columns
-        for name, attribute in columns.attributes().items():
-            if attribute.type != window_spec.CATEGORICAL:
-                raise ValueError(
-                    f"log.columns: {name} is {attribute.type}, which goes with window: {{kind: exposure}}"
-                )
+    def _check_target_behavior(self) -> None:
         wanted, targets = getattr(self.model, "target_behavior", None), self.split.target_behaviors
         if wanted is not None and tuple(targets or ()) != (wanted,):
             raise ValueError(
                 f"model.target_behavior: what is trained for is evaluated: set split.target_behaviors: "
                 f"[{wanted}], found {list(targets) if targets else 'none'}"
             )
-        for group in ("context", "label"):
-            if getattr(columns, group):
-                raise ValueError(f"log.columns.{group} goes with window: {{kind: exposure}}")
 
-    def _check_exposures(self, window: window_spec.ExposureWindow) -> None:
-        columns = self.log.columns
-        if window.exposure is None:
-            missing = [step for step in window.steps if step not in columns.label]
-            if missing:
-                raise ValueError(
-                    f"window.steps: {', '.join(missing)}: log.columns.label has no such label; to make "
-                    f"exposures of events, set window.exposure and window.horizon"
-                )
-        elif columns.behavior is None:
-            raise ValueError("window.exposure needs log.columns.behavior, found none")
-        known = {*columns.attributes(), "user_id", "item_id", "scene", "hour_of_day", "day_of_week"}
+    def _check_features(self) -> None:
+        known = {*self.log.columns.attributes(), "user_id", "item_id", "scene", "hour_of_day", "day_of_week"}
         unknown = sorted(set(self.features.options) - known)
         if unknown:
             raise ValueError(
                 f"features.options: {', '.join(unknown)}: no such feature; there are {', '.join(sorted(known))}"
-            )
-        if self.split.target_behaviors:
-            raise ValueError(
-                f"split.target_behaviors goes with window: {{kind: next}}, found "
-                f"{list(self.split.target_behaviors)}; window.exposure says which events are exposures"
-            )
-        if "held_out_users" in self.split.by and len(self.split.by) == 1 or "leave_one_out" in self.split.by:
-            raise ValueError(
-                f"window: {{kind: exposure}} is split by time, with held_out_users or without; found by: "
-                f"{list(self.split.by)}"
             )
 
     @property

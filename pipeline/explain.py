@@ -9,7 +9,7 @@ from typing import Any
 
 import pydantic
 
-from components.behavior_example_gen import spec as window_spec
+from components.behavior_example_gen import windows
 
 # Parts of which there are several kinds, and the key that tells these apart.
 _KINDS = {"model": "name", "loss": "name", "loop": "name", "window": "kind"}
@@ -111,7 +111,7 @@ def _allowed(
     location: tuple[Any, ...], context: Mapping[str, Any], root: type[pydantic.BaseModel]
 ) -> list[str]:
     if location[0] == "window":
-        return list(window_spec.WINDOWS)
+        return list(windows.KINDS)
     if "expected_tags" in context:
         return _quoted(context["expected_tags"])
     return [_tag_of(option) for option in typing.get_args(root.model_fields[location[0]].annotation)]
@@ -168,7 +168,7 @@ def _class_at(location: Sequence[Any], root: type[pydantic.BaseModel]) -> Any:
             free = False
             continue
         if at == 1 and location[0] == "window":
-            current = window_spec.WINDOWS[part]
+            current = windows.KINDS[part].settings
             continue
         if at == 1 and location[0] in _KINDS:
             current = next(

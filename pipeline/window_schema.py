@@ -5,7 +5,7 @@ import os
 
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from components.behavior_example_gen import spec
+from components.behavior_example_gen import windows
 from pipeline import config
 from schemas import load
 
@@ -30,23 +30,11 @@ def write(experiment: config.Experiment, folder: str) -> str:
 
 
 def _schema(experiment: config.Experiment) -> schema_pb2.Schema:
-    columns, window, bounds = experiment.log.columns, experiment.window, experiment.validation
-    if isinstance(window, spec.ExposureWindow):
-        return load.exposure_window_schema(
-            window.steps,
-            {name: attribute.type for name, attribute in columns.attributes().items()},
-            has_scene=bool(columns.scene),
-            has_history=window.history > 0,
-            has_behavior=bool(columns.behavior),
-            max_skew=bounds.max_skew,
-            max_drift=bounds.max_drift,
-        )
-    return load.next_window_schema(
-        bool(columns.behavior),
-        bool(columns.scene),
-        sorted(columns.item),
-        sorted(columns.user),
+    window, bounds = experiment.window, experiment.validation
+    return windows.get(window.kind).schema(
+        window,
+        experiment.log.columns,
+        experiment.split,
         max_skew=bounds.max_skew,
         max_drift=bounds.max_drift,
-        target_behaviors_differ=experiment.split.target_behaviors is not None,
     )

@@ -18,14 +18,13 @@ from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io
 
 import schemas  # noqa: F401  selects Keras 2
 from components.behavior_example_gen import spec as window_spec
+from components.behavior_example_gen.windows.exposure import ExposureWindow
 from components.transform import exposures, fields, spec
 from schemas import names
 from serving import export
 
 STEPS = ("cart", "buy")
-WINDOW = window_spec.ExposureWindow(
-    kind="exposure", steps=STEPS, exposure="view", horizon=86_400.0, history=6
-)
+WINDOW = ExposureWindow(kind="exposure", steps=STEPS, exposure="view", horizon=86_400.0, history=6)
 COLUMNS = window_spec.Columns.from_values(
     {
         "behavior": "behavior",
@@ -154,7 +153,7 @@ def build_transform_output(
     folder: str,
     rows: Sequence[dict[str, Any]],
     features: spec.FeaturesSpec = FEATURES,
-    window: window_spec.ExposureWindow = WINDOW,
+    window: ExposureWindow = WINDOW,
     columns: window_spec.Columns = COLUMNS,
 ) -> tft.TFTransformOutput:
     """Analyses exposures with the real `preprocessing_fn` and writes the transform graph to `folder`."""

@@ -15,7 +15,7 @@ import tensorflow_transform.beam as tft_beam
 from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io
 
 import schemas  # noqa: F401  selects Keras 2
-from components.behavior_example_gen import spec
+from components.behavior_example_gen.windows.next import NextWindow
 from components.transform import preprocessing
 from schemas import load, names
 from serving import export
@@ -94,7 +94,7 @@ def build_transform_output(
     """Analyses windows with the real `preprocessing_fn` and writes the transform graph to `folder`."""
     schema = load.next_window_schema(behaviors, False)
     metadata = dataset_metadata.DatasetMetadata(schema)
-    config = {"window": spec.NextWindow(length=length).to_json()}
+    config = {"window": NextWindow(length=length).to_json()}
     with tft_beam.Context(temp_dir=os.path.join(folder, "tmp"), force_tf_compat_v1=False):
         transform_fn = (list(windows), metadata) | tft_beam.AnalyzeDataset(
             lambda inputs: preprocessing.preprocessing_fn(inputs, config)

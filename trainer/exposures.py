@@ -6,7 +6,7 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from components.behavior_example_gen import spec
+from components.behavior_example_gen import spec, windows
 from components.transform import fields as fields_lib
 from components.transform import spec as transform_spec
 from trainer import config, conversion_eval, registry
@@ -28,7 +28,7 @@ def load(
     Raises:
       errors.InputError: if a step is known of no exposure.
     """
-    window = spec.read_window(custom["window"])
+    window = windows.read(custom["window"])
     fields = fields_lib.load_fields(
         transform_output,
         window,

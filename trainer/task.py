@@ -12,7 +12,9 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 import schemas  # noqa: F401  selects Keras 2
-from components.behavior_example_gen import spec
+from components.behavior_example_gen import windows
+from components.behavior_example_gen.windows.exposure import ExposureWindow
+from components.behavior_example_gen.windows.next import NextWindow
 from components.evaluator import spec as evaluator_spec
 from components.transform import vocabulary
 from serving import export
@@ -87,9 +89,9 @@ class Data:
         """What TFX's arguments of a Trainer or a Tuner name."""
         custom = fn_args.custom_config
         transform_output = tft.TFTransformOutput(fn_args.transform_graph_path)
-        window = spec.read_window(custom["window"])
+        window = windows.read(custom["window"])
         known: base.Catalogue | conversion.Exposures
-        if isinstance(window, spec.ExposureWindow):
+        if isinstance(window, ExposureWindow):
             known = exposures.load(transform_output, custom, fn_args.train_files)
         else:
             known = _catalogue(transform_output, window)
@@ -97,7 +99,7 @@ class Data:
         return cls(transform_output, known, fn_args.train_files, fn_args.eval_files, exclude_seen)
 
 
-def _catalogue(transform_output: tft.TFTransformOutput, window: spec.NextWindow) -> base.Catalogue:
+def _catalogue(transform_output: tft.TFTransformOutput, window: NextWindow) -> base.Catalogue:
     known = vocabulary.Vocabulary.load(transform_output)
     return base.Catalogue(
         known.counts,

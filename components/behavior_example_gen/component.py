@@ -11,6 +11,7 @@ from tfx.proto import example_gen_pb2
 from tfx.types import component_spec, standard_artifacts, standard_component_specs
 
 from components.behavior_example_gen import artifacts, executor, fingerprint, spans, spec
+from components.behavior_example_gen.windows.kind import WindowSettings
 from schemas import errors, names
 
 
@@ -82,7 +83,7 @@ class BehaviorExampleGen(example_gen.FileBasedExampleGen):
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
     DRIVER_CLASS = LogDriver
 
-    def __init__(self, log: spec.LogSpec, window: spec.WindowSpec, split: spec.SplitSpec, code: str = ""):
+    def __init__(self, log: spec.LogSpec, window: WindowSettings, split: spec.SplitSpec, code: str = ""):
         base, pattern = split_path(log.path)
         component_specification = BehaviorExampleGenSpec(
             input_base=base,

@@ -34,7 +34,6 @@ from tfx_bsl.coders import example_coder
 from components.behavior_example_gen import (
     checks,
     duplicates,
-    exposures,
     fingerprint,
     gathered,
     notices,
@@ -49,6 +48,7 @@ from components.behavior_example_gen import (
     windows,
 )
 from components.behavior_example_gen.reading import blocks, files, times
+from components.behavior_example_gen.windows import kind
 from schemas import errors, names
 
 _SCATTER_ROWS = 1 << 19
@@ -345,7 +345,7 @@ class _SortShard(beam.DoFn):
 class _CutShard(beam.DoFn):
     """Cuts a shard's windows and writes them, a file a split; tells how many."""
 
-    def __init__(self, window: spec.WindowSpec, cuts: splits.Cuts | None, examples_uri: str):
+    def __init__(self, window: kind.WindowSettings, cuts: splits.Cuts | None, examples_uri: str):
         self._window, self._cuts, self._examples_uri = window, cuts, examples_uri
 
     def process(
@@ -382,10 +382,8 @@ class _CutShard(beam.DoFn):
         yield dict(written)
 
     def _cut(self, events: shards.Events, popularity: slices.Popularity, end: int) -> Iterator[Any]:
-        if isinstance(self._window, spec.ExposureWindow):
-            known_until = exposures.knowledge(self._cuts, end)
-            return exposures.cut(events, self._window, popularity, known_until)
-        return windows.cut(events, self._window, popularity)
+        context = kind.Context(popularity, self._cuts, end)
+        return windows.get(self._window.kind).cut(events, self._window, context)
 
     def _path(self, split: str, shard: int) -> str:
         folder = _split_uri(self._examples_uri, split)
@@ -442,7 +440,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         with fingerprint.unchanged(spans.find(log.path, log.spans, span)):
             run(
                 log=log,
-                window=spec.read_window(exec_properties["window"]),
+                window=windows.read(exec_properties["window"]),
                 split=spec.SplitSpec.from_json(exec_properties["split"]),
                 span=span,
                 examples_uri=examples.uri,
@@ -463,7 +461,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 def run(
     *,
     log: spec.LogSpec,
-    window: spec.WindowSpec,
+    window: kind.WindowSettings,
     split: spec.SplitSpec,
     span: int | None,
     examples_uri: str,
@@ -482,7 +480,9 @@ def run(
     Raises:
       errors.InputError: see `Executor.Do`.
     """
-    split = checks.settings(log, window, split)
+    window_kind = windows.get(window.kind)
+    window_kind.check(window, log, split)
+    split = window_kind.split(window, split)
     # Else each worker would go by its own clock.
     log = times.bounded(log)
     for folder in [rejected_uri, profile_uri, scratch, *(_split_uri(examples_uri, s) for s in names.SPLITS)]:
@@ -510,8 +510,8 @@ def run(
     finally:
         if fileio.exists(scratch):
             fileio.rmtree(scratch)
-    checks.windows(written, window, split, cuts, counts)
-    found = exposures.summary(written, window) if isinstance(window, spec.ExposureWindow) else None
+    window_kind.check_written(window, written, split, cuts, counts)
+    summary_of_kind = window_kind.summary(window, written)
     result = profile.summary(counts)
     result.update(
         rows=summary["rows"],
@@ -519,7 +519,7 @@ def run(
         duplicates=dropped + counts.duplicates,
         filter=filtered,
         windows={name: written.get(name, 0) for name in (*names.SPLITS, "dropped")},
-        exposures=found,
+        **summary_of_kind,
         split={"eval_from": profile.moment(cuts.eval_from), "test_from": profile.moment(cuts.test_from)}
         if cuts
         else None,
@@ -541,8 +541,7 @@ def run(
         result["end"],
         ", ".join(f"{name} {written.get(name, 0):,}" for name in names.SPLITS),
     )
-    if found:
-        checks.tell_exposures(found, written, window)
+    window_kind.tell(window, summary_of_kind, written)
     for sentence in result["notices"]:
         _PROGRESS.warning("%s", sentence)
     return result
@@ -550,7 +549,7 @@ def run(
 
 def _read(
     log: spec.LogSpec,
-    window: spec.WindowSpec,
+    window: kind.WindowSettings,
     span: int | None,
     scratch: str,
     rejected: str,
@@ -685,7 +684,7 @@ def _check_rejects(report: _ReadReport, log: spec.LogSpec, rejected_uri: str) ->
 
 
 def _cuts(
-    split: spec.SplitSpec, histogram: time_span.TimeHistogram | None, window: spec.WindowSpec
+    split: spec.SplitSpec, histogram: time_span.TimeHistogram | None, window: kind.WindowSettings
 ) -> splits.Cuts | None:
     if "time" not in split.by:
         return None
@@ -696,12 +695,8 @@ def _cuts(
             or not int(histogram.bins[0]) << histogram.shift < cuts.eval_from < cuts.test_from
         ):
             moments = "moments, as split: {eval_from: 2024-05-01, test_from: 2024-06-01}"
-            # Exposures are split by time alone.
-            advice = (
-                "name"
-                if isinstance(window, spec.ExposureWindow)
-                else "use split: {by: [leave_one_out]}, or name"
-            )
+            by_time = windows.get(window.kind).only_by_time
+            advice = "name" if by_time else "use split: {by: [leave_one_out]}, or name"
             raise errors.InputError(
                 f"split: a cut in time at {split.eval_from:g} and {split.test_from:g} of the events is impossible: "
                 f"the log has {len(histogram.bins)} distinct time(s) and both cuts fall on "
@@ -714,7 +709,7 @@ def _cuts(
 
 def _window(
     shards_at: _Shards,
-    window: spec.WindowSpec,
+    window: kind.WindowSettings,
     split: spec.SplitSpec,
     cuts: splits.Cuts | None,
     bulk: time_span.Bulk,
@@ -737,9 +732,8 @@ def _window(
             | "CountsOfAll" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
             | "MergeCounts" >> beam.Map(profile.merge)
         )
-        # Exposures have no floor of recent popularity: theirs is the base rate.
-        shares = [window.recent_share] if isinstance(window, spec.NextWindow) else []
-        popularity = counts | "Popularity" >> beam.Map(profile.popularity, *shares)
+        share = windows.get(window.kind).recent_share(window)
+        popularity = counts | "Popularity" >> beam.Map(profile.popularity, share)
         end = counts | "End" >> beam.Map(lambda found: found.end)
         written = sorted_shards["sorted"] | "CutShard" >> beam.ParDo(
             _CutShard(window, cuts, examples_uri),

@@ -155,7 +155,7 @@ def popularity(counts: Counts, recent_share: float = spec.RECENT_SHARE) -> slice
     """Who and what is in the head, by training events, and since when training targets are recent.
 
     Args:
-      recent_share: see `spec.NextWindow`.
+      recent_share: see `windows.next.NextWindow`.
     """
     trained = counts.items.filter(pc.greater(counts.items.column("train"), 0))
     of_items, times = trained.column("train").to_numpy(), counts.target_times

@@ -304,43 +304,6 @@ class LogSpec(settings.Settings):
 RECENT_SHARE = 0.1
 
 
-class NextWindow(settings.Settings):
-    """A user's last events before a target event, and the target.
-
-    Attributes:
-      kind: `next`: up to `length` events before a target event, and the target.
-      length: L, the largest number of history events in a window.
-      train: `sliding` makes a training window end every `stride` events, counted back
-        from the last one, so that with the default stride (L) each event but a user's
-        first is the target of exactly one position; `last` makes one window per user.
-      stride: see `train`; None is `length`.
-      min_history: a window with fewer history events is dropped (and counted).
-      recent_share: the latest training targets that are recent, for the floor of recent popularity: at most so
-        large a share of all, and in any case those of the last moment that has any. No model reads it.
-      shards: how many groups the users are hashed to. Memory is bounded by a shard.
-    """
-
-    kind: Literal["next"] = "next"
-    length: int = pydantic.Field(default=50, ge=1, le=10_000)
-    train: Literal["sliding", "last"] = "sliding"
-    stride: int | None = pydantic.Field(default=None, ge=1)
-    min_history: int = pydantic.Field(default=1, ge=1)
-    recent_share: float = pydantic.Field(default=RECENT_SHARE, gt=0, lt=1)
-    shards: int = pydantic.Field(default=16, ge=1, le=100_000)
-
-    @pydantic.model_validator(mode="after")
-    def _check(self) -> "NextWindow":
-        if self.stride is not None and self.train == "last":
-            raise ValueError("stride goes with train: sliding, found train: last")
-        if self.stride is not None and self.stride > self.length:
-            raise ValueError(
-                f"stride must be at most length ({self.length}), else targets are lost; found {self.stride}"
-            )
-        if self.min_history > self.length:
-            raise ValueError(f"min_history must be at most length ({self.length}), found {self.min_history}")
-        return self
-
-
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?) *([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -356,79 +319,6 @@ def _seconds(value: object) -> float:
 
 
 Duration = Annotated[float, pydantic.BeforeValidator(_seconds)]
-
-
-class ExposureWindow(settings.Settings):
-    """An exposure, what came of it step by step, and what the user had done before.
-
-    Either each row of the log is an exposure with a label column for each step (`log.columns.label`),
-    or exposures are the events of one behaviour, and a step has happened if the same user did it with
-    the same item after the exposure, within the horizon.
-
-    Attributes:
-      steps: the chain, as `[cart, buy]`: labels, or behaviours of the log.
-      exposure: the behaviour whose events are exposures; None: each row is one.
-      horizon: how long after the exposure a step counts, as `7d`; with `exposure`. A step at the same
-        moment counts if it stands behind the exposure in the log.
-      censored: what becomes of an exposure whose horizon ends after the last moment its labels may know
-        of (the cut that ends its split; the end of the log): `drop` leaves it out, `mark` keeps
-        what happened and makes the other labels unknown, so that such an exposure has no label 0 and
-        raises the rates. Counted; never silently negative.
-      inconsistent: what becomes of an exposure with a later step but without an earlier one: `keep`,
-        `fill` (the earlier ones have happened, too) or `drop`. Counted; a label that is unknown is
-        not missing, and stays unknown.
-      history: how many of the user's events strictly before the exposure are features.
-      keep_negatives: share of the training exposures without any step that is kept; probabilities are
-        corrected for it. Chosen by a hash of user, item and time: rows that agree in these share
-        their fate. Below 1 an earlier step must be as likely as a later one: `inconsistent` is
-        `fill` or `drop`.
-      shards: how many groups the users are hashed to. Memory is bounded by a shard.
-    """
-
-    kind: Literal["exposure"]
-    steps: tuple[Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9_]+$")], ...] = pydantic.Field(
-        min_length=1
-    )
-    exposure: str | None = None
-    horizon: Duration | None = None
-    censored: Literal["drop", "mark"] = "drop"
-    inconsistent: Literal["keep", "fill", "drop"] = "keep"
-    history: int = pydantic.Field(default=0, ge=0, le=1000)
-    keep_negatives: float = pydantic.Field(default=1.0, gt=0, le=1)
-    shards: int = pydantic.Field(default=16, ge=1, le=100_000)
-
-    @pydantic.model_validator(mode="after")
-    def _check(self) -> "ExposureWindow":
-        if len(set(self.steps)) < len(self.steps):
-            raise ValueError(f"steps are different ones, found {list(self.steps)}")
-        if (self.exposure is None) != (self.horizon is None):
-            raise ValueError(
-                "exposure (a behaviour) and horizon go together; without them the log has a row an exposure"
-            )
-        if self.exposure in self.steps:
-            raise ValueError(f"exposure is before the first step, found {self.exposure} among the steps")
-        if self.keep_negatives < 1 and self.inconsistent == "keep":
-            raise ValueError("keep_negatives below 1 needs inconsistent: fill or drop, found keep")
-        return self
-
-
-def _kind(value: object) -> object:
-    if isinstance(value, dict):
-        return value.get("kind", "next")
-    return getattr(value, "kind", None)
-
-
-WINDOWS = {"next": NextWindow, "exposure": ExposureWindow}
-# How a user's events become examples; `next` where no kind is named.
-WindowSpec = Annotated[
-    Annotated[NextWindow, pydantic.Tag("next")] | Annotated[ExposureWindow, pydantic.Tag("exposure")],
-    pydantic.Discriminator(_kind),
-]
-
-
-def read_window(text: str) -> NextWindow | ExposureWindow:
-    """A window from the JSON text that its `to_json` gives."""
-    return pydantic.TypeAdapter(WindowSpec).validate_json(text, strict=True)
 
 
 def _cut(value: object) -> float | datetime.datetime:

@@ -6,7 +6,7 @@ from typing import Any
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import config_pb2
 
-from components.behavior_example_gen import spec as window_spec
+from components.behavior_example_gen.windows.exposure import ExposureWindow
 from components.evaluator import conversion_metrics, gating, metrics, ranks, spec
 
 SIGNATURE = "evaluate"
@@ -45,7 +45,7 @@ def eval_config(
     # A model is blessed only if some threshold was checked, and change thresholds are not checked
     # without a baseline. This one is always there, so that a gate without conditions is open.
     conditions.add(ranks.EXAMPLE_COUNT, overall, at_least=gate.min_examples)
-    if isinstance(window, window_spec.ExposureWindow):
+    if isinstance(window, ExposureWindow):
         metrics_class: Any = conversion_metrics.ConversionMetrics
         settings["steps"] = list(window.steps)
         settings["min_positives"] = gate.min_positives

@@ -5,11 +5,12 @@ from typing import Literal
 
 import pydantic
 
-from components.behavior_example_gen import spec as window_spec
+from components.behavior_example_gen.windows.exposure import ExposureWindow
+from components.behavior_example_gen.windows.next import NextWindow
 from schemas import errors, names, settings
 
 Slice = Literal["user_frequency", "item_frequency", "history_length", "user_status"]
-Window = window_spec.NextWindow | window_spec.ExposureWindow
+Window = NextWindow | ExposureWindow
 
 MRR = "mrr"
 # Of what is only for comparison with papers; the number of negatives follows.

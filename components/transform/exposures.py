@@ -6,6 +6,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from components.behavior_example_gen import spec as window_spec
+from components.behavior_example_gen import windows
 from components.transform import fields, preprocessing, spec, training_times
 from schemas import names
 
@@ -31,7 +32,7 @@ def preprocessing_fn(inputs: dict[str, _Tensor], custom_config: dict[str, Any]) 
     Returns:
       The features, the labels (`[B]`) and USER_HASH and USER_HEAD.
     """
-    window = window_spec.read_window(custom_config["window"])
+    window = windows.read(custom_config["window"])
     features = spec.FeaturesSpec.from_json(custom_config["features"])
     columns = window_spec.Columns.from_json(custom_config["columns"])
     tables = fields.vocabulary_tables(window, features, columns)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 import tensorflow_transform as tft
 
 from components.behavior_example_gen import spec as window_spec
+from components.behavior_example_gen.windows.exposure import ExposureWindow
 from components.transform import spec
 from schemas import names
 
@@ -70,7 +71,7 @@ class Field:
 
 
 def fields_of(
-    window: window_spec.ExposureWindow,
+    window: ExposureWindow,
     features: spec.FeaturesSpec,
     columns: window_spec.Columns,
     sizes: Mapping[str, int],
@@ -120,7 +121,7 @@ def fields_of(
 
 def load_fields(
     transform_output: tft.TFTransformOutput,
-    window: window_spec.ExposureWindow,
+    window: ExposureWindow,
     features: spec.FeaturesSpec,
     columns: window_spec.Columns,
 ) -> tuple[Field, ...]:
@@ -133,7 +134,7 @@ def load_fields(
 
 
 def vocabulary_tables(
-    window: window_spec.ExposureWindow, features: spec.FeaturesSpec, columns: window_spec.Columns
+    window: ExposureWindow, features: spec.FeaturesSpec, columns: window_spec.Columns
 ) -> set[str]:
     """The tables whose rows are a vocabulary."""
     tables: set[str] = set(features.ids)
@@ -157,7 +158,7 @@ def has_scene(features: spec.FeaturesSpec, columns: window_spec.Columns) -> bool
     return features.scene and columns.scene is not None
 
 
-def has_history(window: window_spec.ExposureWindow, features: spec.FeaturesSpec) -> bool:
+def has_history(window: ExposureWindow, features: spec.FeaturesSpec) -> bool:
     """Whether the history is one."""
     return features.history and window.history > 0
 

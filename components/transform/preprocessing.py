@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from components.behavior_example_gen import spec
+from components.behavior_example_gen import windows
 from components.transform import training_times
 from schemas import names
 
@@ -39,7 +39,7 @@ def preprocessing_fn(inputs: dict[str, _Tensor], custom_config: dict[str, Any]) 
       The features after Transform of `schemas.names`: histories are dense `[B, L]`, their
       last L events, left-padded.
     """
-    length = spec.read_window(custom_config["window"]).length
+    length = windows.read(custom_config["window"]).length
     outputs: dict[str, _Tensor] = {}
 
     items = tf.RaggedTensor.from_sparse(inputs[names.ITEM_ID])

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from benchmarks import next_windows, suggested
 from components.behavior_example_gen import spec
+from components.behavior_example_gen.windows.next import NextWindow
 from schemas import names
 
 # Items by their row in the catalogue, as features hold them.
@@ -32,7 +33,7 @@ def test_windows_are_those_of_the_log(tmp_path: Any) -> None:
     lines = [f"{user},{item},{1_700_000_000 + n}" for n, (user, item) in enumerate(events)]
     (tmp_path / "log.csv").write_text("\n".join(["user_id,item_id,timestamp", *lines]) + "\n")
     table = next_windows.read(spec.LogSpec(path=str(tmp_path / "log.csv")))
-    found = next_windows.cut(table, spec.NextWindow(length=3), spec.SplitSpec(by=("leave_one_out",)))
+    found = next_windows.cut(table, NextWindow(length=3), spec.SplitSpec(by=("leave_one_out",)))
     # u1 trains on a, b, u2 on c alone: a window without a history has none to learn from. b is the one
     # target that has a history.
     train, test = found.features[names.TRAIN], found.features[names.TEST]

@@ -10,6 +10,7 @@ from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from components.behavior_example_gen import spec
+from components.behavior_example_gen.windows.exposure import ExposureWindow
 from pipeline import config, window_schema
 from schemas import errors, names
 from trainer import config as trainer_config
@@ -104,7 +105,7 @@ def with_values(**parts):
         (with_values(split={"by": ["time", "time"]}), ["split: by takes one rule or two different ones"]),
         (
             with_values(split={"target_behaviors": ["buy"]}),
-            ["split.target_behaviors needs log.columns.behavior, found none"],
+            ["needs log.columns.behavior, found none"],
         ),
         (
             with_values(split={"target_behaviors": []}),
@@ -215,7 +216,7 @@ def test_exposures_have_a_schema_of_their_own(tmp_path):
     experiment = load(tmp_path, GOOD).model_copy(
         update={
             "log": spec.LogSpec.from_values({"path": "log.csv", "columns": columns}),
-            "window": spec.ExposureWindow(kind="exposure", steps=("click",), history=5),
+            "window": ExposureWindow(kind="exposure", steps=("click",), history=5),
             "validation": config.ValidationSpec(max_skew=0.4),
         }
     )

@@ -124,7 +124,10 @@ def test_no_message_has_words_of_pydantic(name):
             {"window": {"kind": "exposure", "steps": ["buy"], "exposure": 5}},
             ["window.exposure: takes text, in quotes or null; found 5"],
         ),
-        ({"window": {"kind": "next", "next": 5}}, ["window.next: unknown key; allowed: kind, length"]),
+        (
+            {"window": {"kind": "next", "next": 5}},
+            ["window.next: unknown key; allowed: kind, shards, length"],
+        ),
         (
             {"log": {"path": "x", "columns": {"item": {"../../x": "c"}}}},
             ["log.columns: item: a name has letters", "'../../x'"],

@@ -9,7 +9,8 @@ import sqlite3
 import pytest
 from ml_metadata.proto import metadata_store_pb2
 
-from components.behavior_example_gen import spec as window_spec
+from components.behavior_example_gen.windows.exposure import ExposureWindow
+from components.behavior_example_gen.windows.next import NextWindow
 from components.evaluator import config, spec
 from pipeline import report
 from pipeline.runners import local
@@ -77,9 +78,7 @@ def evaluations(tmp_path_factory):
         evaluation = spec.EvaluationSpec(
             cutoffs=(5, 10), slices=("user_frequency",), sampled_negatives=sampled
         )
-        eval_config = config.eval_config(
-            evaluation, spec.GateSpec(slices=("user_frequency",)), window_spec.NextWindow()
-        )
+        eval_config = config.eval_config(evaluation, spec.GateSpec(slices=("user_frequency",)), NextWindow())
         if candidate == "random":
             metric = eval_config.metrics_specs[0].metrics[0]
             metric.config = json.dumps({**json.loads(metric.config), "floors": [spec.POPULARITY]})
@@ -94,7 +93,7 @@ def exposures(tmp_path_factory):
     """The real evaluation of a conversion model against a live one."""
     directory = tmp_path_factory.mktemp("exposures")
     harness.write_exposures(harness.exposures(size=500, users=100), directory / "examples")
-    window = window_spec.ExposureWindow(kind="exposure", steps=harness.STEPS)
+    window = ExposureWindow(kind="exposure", steps=harness.STEPS)
     evaluation = spec.EvaluationSpec(slices=("user_frequency",))
     eval_config = config.eval_config(evaluation, spec.GateSpec(min={"auc/buy": 0.6}), window)
     return harness.evaluate(

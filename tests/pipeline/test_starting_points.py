@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 import yaml
 
-from components.behavior_example_gen import describe, spec
+from components.behavior_example_gen import describe
+from components.behavior_example_gen.windows.next import NextWindow
 from pipeline import starting_points, suggest
 from trainer import config
 
@@ -41,7 +42,7 @@ def test_numbers_are_those_of_a_description() -> None:
 @pytest.mark.parametrize("log", ALL)
 def test_what_is_suggested_loads(log: starting_points.Numbers) -> None:
     settings = _suggested(log)
-    spec.NextWindow.from_values(settings["window"])
+    NextWindow.from_values(settings["window"])
     config.TrainerSettings.from_values({part: settings[part] for part in ("model", "loss", "training")})
 
 

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from tfx import v1 as tfx
 
-from components.behavior_example_gen import spec
+from components.behavior_example_gen.windows.next import NextWindow
 from components.evaluator import spec as evaluator_spec
 from tests import fixtures
 from trainer import config, devices, search, task, tuner
@@ -160,7 +160,7 @@ def transformed(tmp_path_factory):
             model_run_dir=str(folder / name / "run"),
             custom_config={
                 **settings.to_custom_config(),
-                "window": spec.NextWindow(length=fixtures.LENGTH).to_json(),
+                "window": NextWindow(length=fixtures.LENGTH).to_json(),
                 "evaluation": evaluator_spec.EvaluationSpec(exclude_seen=False).to_json(),
                 "tuning": search.TuningSettings.from_values(tuning).to_json(),
                 "checkpoint_root": str(folder / name / "checkpoints"),

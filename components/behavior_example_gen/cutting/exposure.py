@@ -7,7 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.behavior_example_gen import batches, shards, slices, spec, splits
+from components.behavior_example_gen import batches, shards, slices, splits
+from components.behavior_example_gen.windows.exposure import ExposureWindow
 from schemas import names
 
 # What is counted of a split's exposures, beside the windows written and their labels.
@@ -36,7 +37,7 @@ def knowledge(cuts: splits.Cuts, end: int) -> dict[str, int]:
 
 def cut(
     events: shards.Events,
-    window: spec.ExposureWindow,
+    window: ExposureWindow,
     popularity: slices.Popularity,
     known_until: Mapping[str, int],
 ) -> Iterator[tuple[str, pa.RecordBatch | None, dict[Hashable, int]]]:
@@ -58,7 +59,7 @@ def cut(
         yield from cutter.windows(split, known_until[split])
 
 
-def summary(counted: Mapping[Hashable, int], window: spec.ExposureWindow) -> dict[str, Any]:
+def summary(counted: Mapping[Hashable, int], window: ExposureWindow) -> dict[str, Any]:
     """What `cut` counted, as plain values for the profile.
 
     Returns:
@@ -83,7 +84,7 @@ def summary(counted: Mapping[Hashable, int], window: spec.ExposureWindow) -> dic
 
 
 class _Cutter:
-    def __init__(self, events: shards.Events, window: spec.ExposureWindow, popularity: slices.Popularity):
+    def __init__(self, events: shards.Events, window: ExposureWindow, popularity: slices.Popularity):
         self._events, self._window = events, window
         self._slices = slices.Slices(events, popularity)
         self._user_of = events.user_of()

@@ -5,12 +5,13 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow as pa
 
-from components.behavior_example_gen import batches, shards, slices, spec, splits
+from components.behavior_example_gen import batches, shards, slices, splits
+from components.behavior_example_gen.windows.next import NextWindow
 from schemas import names
 
 
 def cut(
-    events: shards.Events, window: spec.NextWindow, popularity: slices.Popularity
+    events: shards.Events, window: NextWindow, popularity: slices.Popularity
 ) -> Iterator[tuple[str, pa.RecordBatch | None, dict[str, int]]]:
     """Cuts the windows of all splits.
 
@@ -24,7 +25,7 @@ def cut(
 
 
 class _Cutter:
-    def __init__(self, events: shards.Events, window: spec.NextWindow, popularity: slices.Popularity):
+    def __init__(self, events: shards.Events, window: NextWindow, popularity: slices.Popularity):
         self._events, self._window = events, window
         self._slices = slices.Slices(events, popularity)
         self._starts = events.starts

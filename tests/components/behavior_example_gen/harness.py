@@ -9,6 +9,7 @@ import apache_beam as beam
 import tensorflow as tf
 
 from components.behavior_example_gen import executor, spec
+from components.behavior_example_gen.windows.next import NextWindow
 from schemas import names
 
 ARGS = ["--runner=DirectRunner", "--direct_running_mode=in_memory", "--direct_num_workers=1"]
@@ -35,7 +36,7 @@ def run(folder, log, window=None, split=None, span=None, read_splits=names.SPLIT
     out = str(folder / "out")
     profile = executor.run(
         log=log,
-        window=window or spec.NextWindow(shards=2),
+        window=window or NextWindow(shards=2),
         split=split or spec.SplitSpec(by=("leave_one_out",)),
         span=span,
         examples_uri=f"{out}/examples",

@@ -14,9 +14,12 @@ import yaml
 import zstandard
 
 from components.behavior_example_gen import component, describe, readers, spec
+from components.behavior_example_gen.windows.exposure import ExposureWindow
+from components.behavior_example_gen.windows.next import NextWindow
 from pipeline import suggest
 from schemas import errors, names
-from tests.components.behavior_example_gen import harness, reference, test_windows
+from tests.components.behavior_example_gen import harness, reference
+from tests.components.behavior_example_gen.cutting import test_next
 
 
 def log_rows(count=60, users=6):
@@ -30,9 +33,9 @@ def rows_csv(tmp_path):
 
 
 def test_examples_equal_plain_python(tmp_path):
-    events = test_windows.make_log(11, users=40, events=900)
+    events = test_next.make_log(11, users=40, events=900)
     path = harness.write_csv(tmp_path / "log.csv", [f"{e['user']},{e['item']},{e['time']}" for e in events])
-    window = spec.NextWindow(length=5, shards=4)
+    window = NextWindow(length=5, shards=4)
     found, _, _ = harness.run(tmp_path, path, window)
     expected = reference.windows(
         events,
@@ -56,7 +59,7 @@ def test_examples_equal_plain_python(tmp_path):
 
 @pytest.mark.parametrize("by", [("leave_one_out",), ("time",)])
 def test_a_filter_equals_plain_python_on_what_it_leaves(tmp_path, by):
-    events = test_windows.make_log(3, users=60, events=900, items=120)
+    events = test_next.make_log(3, users=60, events=900, items=120)
     for number, event in enumerate(events):
         event["time"] = number  # so that the cut in time falls on one event
     left = reference.without_rare(events, 4, 5)
@@ -65,9 +68,7 @@ def test_a_filter_equals_plain_python_on_what_it_leaves(tmp_path, by):
     log = spec.LogSpec(
         path=path, timestamp_unit="ms", filter=spec.FilterSpec(min_item_events=4, min_user_events=5)
     )
-    found, profiled, _ = harness.run(
-        tmp_path, log, spec.NextWindow(length=5, shards=3), spec.SplitSpec(by=by)
-    )
+    found, profiled, _ = harness.run(tmp_path, log, NextWindow(length=5, shards=3), spec.SplitSpec(by=by))
     after_items = sum(of_items[e["item"]] >= 4 for e in events)
     users = {e["user"] for e in events}
     assert profiled["filter"] == {
@@ -138,7 +139,7 @@ def test_whole_and_broken_seconds_are_in_one_order(tmp_path):
 def test_number_of_shards_changes_no_example(tmp_path, rows_csv):
     results = []
     for shards in (1, 7):
-        found, _, _ = harness.run(tmp_path / str(shards), rows_csv, spec.NextWindow(length=4, shards=shards))
+        found, _, _ = harness.run(tmp_path / str(shards), rows_csv, NextWindow(length=4, shards=shards))
         results.append({name: sorted(map(harness.key, found[name])) for name in names.SPLITS})
     assert results[0] == results[1] and all(results[0].values())
 
@@ -285,7 +286,7 @@ def test_advice_on_a_cut_that_is_impossible_fits_the_window(tmp_path):
     with pytest.raises(errors.InputError, match=r"use split: \{by: \[leave_one_out\]\}, or name moments"):
         harness.run(tmp_path, path, split=by_time)
     log = spec.LogSpec(path=path, timestamp_unit="ms", columns={"label": {"click": "click"}})
-    window = spec.ExposureWindow(kind="exposure", steps=("click",))
+    window = ExposureWindow(kind="exposure", steps=("click",))
     with pytest.raises(errors.InputError, match="; name moments, as split: ") as caught:
         harness.run(tmp_path, log, window=window, split=by_time)
     assert "leave_one_out" not in str(caught.value)
@@ -398,7 +399,7 @@ def test_late_events_of_an_older_span_are_no_cached_input(tmp_path):
 
     def fingerprint(**settings):
         log = spec.LogSpec(path=str(tmp_path / "day-{SPAN}" / "*.csv"), **settings)
-        made = component.BehaviorExampleGen(log, spec.NextWindow(length=5), spec.SplitSpec())
+        made = component.BehaviorExampleGen(log, NextWindow(length=5), spec.SplitSpec())
         driver = component.BehaviorExampleGen.DRIVER_CLASS(None)
         found = driver.resolve_exec_properties(dict(made.exec_properties), None, None)
         assert found["span"] == 2
@@ -422,7 +423,7 @@ def test_tfx_and_footfall_agree_on_the_newest_span(tmp_path, pattern, names):
     for name in names:
         harness.write_csv(tmp_path / f"{name}.csv", log_rows())
     log = spec.LogSpec(path=str(tmp_path / pattern), timestamp_unit="ms")
-    made = component.BehaviorExampleGen(log, spec.NextWindow(length=5), spec.SplitSpec())
+    made = component.BehaviorExampleGen(log, NextWindow(length=5), spec.SplitSpec())
     found = component.BehaviorExampleGen.DRIVER_CLASS(None).resolve_exec_properties(
         dict(made.exec_properties), None, None
     )
@@ -434,7 +435,7 @@ def test_tfx_and_footfall_agree_on_the_newest_span(tmp_path, pattern, names):
 def test_a_span_that_is_no_number_is_said_in_words(tmp_path):
     harness.write_csv(tmp_path / "2011-01-16.csv", log_rows())
     log = spec.LogSpec(path=str(tmp_path / "{SPAN}.csv"))
-    made = component.BehaviorExampleGen(log, spec.NextWindow(length=5), spec.SplitSpec())
+    made = component.BehaviorExampleGen(log, NextWindow(length=5), spec.SplitSpec())
     with pytest.raises(
         errors.InputError, match=r"found '2011-01-16' in .*path: .*/\{YYYY\}-\{MM\}-\{DD\}\.csv"
     ):

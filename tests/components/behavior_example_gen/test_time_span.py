@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from components.behavior_example_gen import describe, spec, time_span
+from components.behavior_example_gen.windows.exposure import ExposureWindow
 from tests.components.behavior_example_gen import harness
 
 DAY = 86_400_000
@@ -99,9 +100,7 @@ def shop(path, last=()):
 @pytest.mark.parametrize("when", ["2100", "a month later"])
 def test_one_extreme_event_makes_no_negatives(tmp_path, caplog, when):
     """What a view of the last days leads to is not known, whatever one event says of the log's end."""
-    window = spec.ExposureWindow(
-        kind="exposure", steps=("buy",), exposure="view", horizon=3 * 86_400.0, shards=2
-    )
+    window = ExposureWindow(kind="exposure", steps=("buy",), exposure="view", horizon=3 * 86_400.0, shards=2)
 
     def run(name, *last):
         (tmp_path / name).mkdir()

@@ -7,13 +7,14 @@ import pytest
 from tensorflow_model_analysis.proto import config_pb2
 from tfx.utils import proto_utils
 
-from components.behavior_example_gen import spec as window_spec
+from components.behavior_example_gen.windows.exposure import ExposureWindow
+from components.behavior_example_gen.windows.next import NextWindow
 from components.evaluator import config, spec
 from schemas import errors
 
 
 def _eval_config(evaluation, gate, window=None):
-    return config.eval_config(evaluation, gate, window or window_spec.NextWindow())
+    return config.eval_config(evaluation, gate, window or NextWindow())
 
 
 def _thresholds(eval_config):
@@ -176,7 +177,7 @@ def test_conditions_on_what_is_not_measured(gate, message):
         _eval_config(evaluation, spec.GateSpec(**gate))
 
 
-_EXPOSURES = window_spec.ExposureWindow(kind="exposure", steps=("cart", "buy"))
+_EXPOSURES = ExposureWindow(kind="exposure", steps=("cart", "buy"))
 
 
 def test_conditions_on_exposures_become_thresholds():
@@ -248,6 +249,6 @@ def test_conditions_that_windows_of_targets_do_not_have():
         errors.InputError, match="gate.min_lift_over_base_rate: found 0.01 with window: {kind: next}"
     ):
         _eval_config(spec.EvaluationSpec(), gate)
-    one = window_spec.ExposureWindow(kind="exposure", steps=("buy",))
+    one = ExposureWindow(kind="exposure", steps=("buy",))
     with pytest.raises(errors.InputError, match="gate.max: found chain_violations, which is not measured"):
         _eval_config(spec.EvaluationSpec(), spec.GateSpec(max={"chain_violations": 0.1}), one)

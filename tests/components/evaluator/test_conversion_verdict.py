@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from components.behavior_example_gen import spec as window_spec
+from components.behavior_example_gen.windows.exposure import ExposureWindow
 from components.evaluator import config, sentences, spec, verdict
 from schemas import names
 from tests.components.evaluator import harness
 from tests.components.evaluator import test_conversion as exact
 
-_WINDOW = window_spec.ExposureWindow(kind="exposure", steps=harness.STEPS)
+_WINDOW = ExposureWindow(kind="exposure", steps=harness.STEPS)
 _EVALUATION = spec.EvaluationSpec(slices=("user_frequency",))
 
 
@@ -218,7 +218,7 @@ def test_no_exposures(tmp_path, data):
 
 def test_one_step(tmp_path, examples):
     """TFMA gives a single output another form."""
-    window = window_spec.ExposureWindow(kind="exposure", steps=("cart",))
+    window = ExposureWindow(kind="exposure", steps=("cart",))
     eval_config = config.eval_config(_EVALUATION, spec.GateSpec(), window)
 
     def stub(feature):

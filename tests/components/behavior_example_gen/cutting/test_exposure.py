@@ -17,21 +17,23 @@ from components.anomaly_gate import component as anomaly_gate
 from components.behavior_example_gen import (
     component,
     describe,
-    exposures,
     profile,
     readers,
     shards,
     spec,
     splits,
 )
+from components.behavior_example_gen.cutting import exposure as cutting
+from components.behavior_example_gen.windows.exposure import ExposureWindow
 from schemas import errors, load, names
-from tests.components.behavior_example_gen import harness, reference, test_windows
+from tests.components.behavior_example_gen import harness, reference
+from tests.components.behavior_example_gen.cutting import test_next
 
 CUTS = splits.Cuts(600, 800)
-VIEWS = spec.ExposureWindow(
+VIEWS = ExposureWindow(
     kind="exposure", steps=("cart", "buy"), exposure="view", horizon=0.1, history=4, shards=3
 )
-ROWS = spec.ExposureWindow(kind="exposure", steps=("click", "buy"), history=4, shards=3)
+ROWS = ExposureWindow(kind="exposure", steps=("click", "buy"), history=4, shards=3)
 COLUMNS = {
     "label": {"click": "clicked", "buy": "bought"},
     "item": {"brand": "brand", "price": {"column": "price", "type": "numeric"}},
@@ -47,13 +49,13 @@ MOMENTS = spec.SplitSpec(
 def make_views(seed, events=500, times=1000):
     """Random views, carts and buys of few users and items; many times tie."""
     behaviors = ["view"] * 6 + ["cart", "cart", "buy"]
-    return test_windows.make_log(seed, users=9, items=7, events=events, times=times, behaviors=behaviors)
+    return test_next.make_log(seed, users=9, items=7, events=events, times=times, behaviors=behaviors)
 
 
 def make_rows(seed, events=300):
     """Random rows of exposures: labels with gaps, an attribute of each type, each with gaps, too."""
     rng = np.random.default_rng(seed)
-    rows = test_windows.make_log(seed, users=9, items=7, events=events)
+    rows = test_next.make_log(seed, users=9, items=7, events=events)
     for row in rows:
         row["labels"] = {step: int(rng.choice([-1, 0, 0, 1])) for step in ("click", "buy")}
         row["features"] = {
@@ -67,7 +69,7 @@ def make_rows(seed, events=300):
 
 def table(events):
     """The columns of a block."""
-    result = test_windows.table(events)
+    result = test_next.table(events)
     if "labels" not in events[0]:
         return result
     features = {name: [e["features"][name] for e in events] for name in events[0]["features"]}
@@ -94,8 +96,8 @@ def cut(events, window, split=BY_TIME, cuts=CUTS):
     )
     counts = profile.count(sorted_events)
     found, written = [], {}
-    known_until = exposures.knowledge(cuts, counts.end)
-    for name, batch, counted in exposures.cut(sorted_events, window, profile.popularity(counts), known_until):
+    known_until = cutting.knowledge(cuts, counts.end)
+    for name, batch, counted in cutting.cut(sorted_events, window, profile.popularity(counts), known_until):
         for what, count in counted.items():
             written[what] = written.get(what, 0) + count
         if batch is None:
@@ -104,7 +106,7 @@ def cut(events, window, split=BY_TIME, cuts=CUTS):
         for row in batch.to_pylist():
             values = {key: [v.decode() if isinstance(v, bytes) else v for v in row[key]] for key in row}
             found.append({"split": name, **values})
-    return found, exposures.summary(written, window), written
+    return found, cutting.summary(written, window), written
 
 
 def same(found, expected):
@@ -139,7 +141,7 @@ def test_exposures_of_events_equal_plain_python(censored, inconsistent, targets)
             update={"censored": censored, "inconsistent": inconsistent, "horizon": horizon}
         )
         split = spec.SplitSpec(by=("time", "held_out_users"), targets=targets, held_out_share=0.3)
-        out = test_windows.held_out_users(events, split)
+        out = test_next.held_out_users(events, split)
         expected, counts = expected_of(events, window, targets=targets, held_out=out)
         found, counted, written = cut(events, window, split)
         assert out and counts["censored"] and counts["inconsistent"]
@@ -280,7 +282,7 @@ def test_censoring_by_hand():
     assert counted["unknown"]["train"] == {"cart": 1, "buy": 2}
     assert counted["positive_rate"]["train"] == {"cart": 0.5, "buy": 0.0}
     # Where the log ends before a cut, so does knowledge.
-    assert exposures.knowledge(splits.Cuts(100, 2**40), 300)["eval"] == 301
+    assert cutting.knowledge(splits.Cuts(100, 2**40), 300)["eval"] == 301
 
 
 def test_inconsistent_chains_by_hand():
@@ -582,7 +584,7 @@ def test_retailrocket(shared_data, tmp_path):
         path=str(shared_data("retailrocket/events.csv.gz")),
         columns=spec.Columns(**describe.guess_columns(["user_id", "item_id", "behavior", "timestamp"])),
     )
-    window = spec.ExposureWindow.from_values(
+    window = ExposureWindow.from_values(
         {
             "kind": "exposure",
             "steps": ["cart", "buy"],

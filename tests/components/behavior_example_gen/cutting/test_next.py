@@ -6,8 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from components.behavior_example_gen import profile, shards, slices, spec, splits, windows
+from components.behavior_example_gen import profile, shards, slices, spec, splits
+from components.behavior_example_gen.cutting import next as cutting
 from components.behavior_example_gen.reading import blocks
+from components.behavior_example_gen.windows.next import NextWindow
 from schemas import names
 from tests.components.behavior_example_gen import reference
 
@@ -50,7 +52,7 @@ def cut(events, window, split, cuts=CUTS):
     sorted_events = shards.sort_events(table(events), split, cuts)
     popularity = profile.popularity(profile.count(sorted_events), window.recent_share)
     result = []
-    for name, batch, _ in windows.cut(sorted_events, window, popularity):
+    for name, batch, _ in cutting.cut(sorted_events, window, popularity):
         for row in batch.to_pylist() if batch is not None else ():
             values = {"split": name}
             for key, value in row.items():
@@ -84,7 +86,7 @@ def test_windows_equal_plain_python(by, train, stride):
     for seed, targets in enumerate(("first", "last", "all")):
         events = make_log(seed)
         split = spec.SplitSpec(by=by, targets=targets, held_out_share=0.3)
-        window = spec.NextWindow(length=5, train=train, stride=stride, min_history=1 + seed % 2)
+        window = NextWindow(length=5, train=train, stride=stride, min_history=1 + seed % 2)
         expected = reference.windows(
             events,
             length=5,
@@ -123,13 +125,13 @@ def test_targets_of_some_behaviors_equal_plain_python(by, asked):
         assert {w["target_behavior"] for w in evaluated} <= set(asked)
         assert {w["split"] for w in evaluated} == {"eval", "test"}
         assert any("view" in w["behavior"] for w in evaluated)
-        same(cut(events, spec.NextWindow(length=5), split), expected)
+        same(cut(events, NextWindow(length=5), split), expected)
 
 
 def test_all_behaviors_as_targets_are_the_same_as_none_named():
     for by in RULES:
         events = make_log(4, behaviors=["view", "buy"])
-        window = spec.NextWindow(length=5)
+        window = NextWindow(length=5)
         named = spec.SplitSpec(by=by, target_behaviors=("view", "buy"))
         same(cut(events, window, named), cut(events, window, spec.SplitSpec(by=by)))
 
@@ -176,7 +178,7 @@ def test_every_training_event_but_the_first_is_a_target_once():
     events = [{"user": "u", "item": f"i{n}", "time": n} for n in range(103)]
     found = [
         w
-        for w in cut(events, spec.NextWindow(length=10), spec.SplitSpec(by=("leave_one_out",)))
+        for w in cut(events, NextWindow(length=10), spec.SplitSpec(by=("leave_one_out",)))
         if w["split"] == "train"
     ]
     targets = [i for w in found for i in (*w["item_id"][1:], w["target_item_id"])]
@@ -187,7 +189,7 @@ def test_the_future_changes_nothing_before_it():
     """Windows of targets before a moment are the same whatever comes after it."""
     events = make_log(5)
     moment = 850
-    split, window = spec.SplitSpec(by=("time",), targets="all"), spec.NextWindow(length=5)
+    split, window = spec.SplitSpec(by=("time",), targets="all"), NextWindow(length=5)
     before = [w for w in cut(events, window, split) if w["target_timestamp"] < moment]
     rng = np.random.default_rng(0)
     future = [
@@ -205,7 +207,7 @@ def test_ties_in_time_keep_the_order_of_the_log():
     events = [{"user": "u", "item": item, "time": 7} for item in items]
     test = [
         w
-        for w in cut(events, spec.NextWindow(length=9), spec.SplitSpec(by=("leave_one_out",)))
+        for w in cut(events, NextWindow(length=9), spec.SplitSpec(by=("leave_one_out",)))
         if w["split"] == "test"
     ]
     assert test[0]["item_id"] == items[:-1] and test[0]["target_item_id"] == "y"
@@ -216,7 +218,7 @@ def test_order_of_rows_does_not_matter_where_times_differ():
     for number, event in enumerate(events):
         event["time"] = number
     shuffled = [events[i] for i in np.random.default_rng(1).permutation(len(events))]
-    split, window = spec.SplitSpec(by=("leave_one_out",)), spec.NextWindow(length=5)
+    split, window = spec.SplitSpec(by=("leave_one_out",)), NextWindow(length=5)
     same(cut(shuffled, window, split), cut(events, window, split))
 
 
@@ -251,7 +253,7 @@ def test_attributes_of_users_are_those_before_the_target():
     popularity = profile.popularity(profile.count(events))
     (test,) = [
         row
-        for name, batch, _ in windows.cut(events, spec.NextWindow(length=9), popularity)
+        for name, batch, _ in cutting.cut(events, NextWindow(length=9), popularity)
         if name == "test"
         for row in batch.to_pylist()
     ]

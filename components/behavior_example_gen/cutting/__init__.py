@@ -1,0 +1,1 @@
+"""Cuts sorted events into windows: one module for each window kind."""

@@ -1,0 +1,225 @@
+"""Windows of kind `exposure`: an exposure, what came of it, and what the user had done before."""
+
+from collections.abc import Hashable, Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+import pydantic
+
+from components.behavior_example_gen import spec
+from components.behavior_example_gen.windows import kind
+from schemas import errors, names
+
+# More of a split's exposures than this being censored deserves a word.
+_MUCH_CENSORED = 0.5
+
+
+class ExposureWindow(kind.WindowSettings):
+    """An exposure, what came of it step by step, and what the user had done before.
+
+    Either each row of the log is an exposure with a label column for each step (`log.columns.label`),
+    or exposures are the events of one behaviour, and a step has happened if the same user did it with
+    the same item after the exposure, within the horizon.
+
+    Attributes:
+      steps: the chain, as `[cart, buy]`: labels, or behaviours of the log.
+      exposure: the behaviour whose events are exposures; None: each row is one.
+      horizon: how long after the exposure a step counts, as `7d`; with `exposure`. A step at the same
+        moment counts if it stands behind the exposure in the log.
+      censored: what becomes of an exposure whose horizon ends after the last moment its labels may know
+        of (the cut that ends its split; the end of the log): `drop` leaves it out, `mark` keeps
+        what happened and makes the other labels unknown, so that such an exposure has no label 0 and
+        raises the rates. Counted; never silently negative.
+      inconsistent: what becomes of an exposure with a later step but without an earlier one: `keep`,
+        `fill` (the earlier ones have happened, too) or `drop`. Counted; a label that is unknown is
+        not missing, and stays unknown.
+      history: how many of the user's events strictly before the exposure are features.
+      keep_negatives: share of the training exposures without any step that is kept; probabilities are
+        corrected for it. Chosen by a hash of user, item and time: rows that agree in these share
+        their fate. Below 1 an earlier step must be as likely as a later one: `inconsistent` is
+        `fill` or `drop`.
+    """
+
+    kind: Literal["exposure"]
+    steps: tuple[Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9_]+$")], ...] = pydantic.Field(
+        min_length=1
+    )
+    exposure: str | None = None
+    horizon: spec.Duration | None = None
+    censored: Literal["drop", "mark"] = "drop"
+    inconsistent: Literal["keep", "fill", "drop"] = "keep"
+    history: int = pydantic.Field(default=0, ge=0, le=1000)
+    keep_negatives: float = pydantic.Field(default=1.0, gt=0, le=1)
+
+    @pydantic.model_validator(mode="after")
+    def _check(self) -> "ExposureWindow":
+        if len(set(self.steps)) < len(self.steps):
+            raise ValueError(f"steps are different ones, found {list(self.steps)}")
+        if (self.exposure is None) != (self.horizon is None):
+            raise ValueError(
+                "exposure (a behaviour) and horizon go together; without them the log has a row an exposure"
+            )
+        if self.exposure in self.steps:
+            raise ValueError(f"exposure is before the first step, found {self.exposure} among the steps")
+        if self.keep_negatives < 1 and self.inconsistent == "keep":
+            raise ValueError("keep_negatives below 1 needs inconsistent: fill or drop, found keep")
+        return self
+
+
+class Exposure(kind.Kind[ExposureWindow]):
+    """See `ExposureWindow`."""
+
+    settings = ExposureWindow
+    only_by_time = True
+
+    def check(self, window: ExposureWindow, log: spec.LogSpec, split: spec.SplitSpec) -> None:
+        """Checks that the log has the exposures and their labels, and that the split is by time.
+
+        Raises:
+          errors.InputError: if they do not suit one another.
+        """
+        if window.exposure is None:
+            missing = [step for step in window.steps if step not in log.columns.label]
+            if missing:
+                raise errors.InputError(
+                    f"window.steps: {', '.join(missing)}: log.columns.label has no such label; to make "
+                    f"exposures of events, set window.exposure and window.horizon"
+                )
+        elif log.columns.behavior is None:
+            raise errors.InputError("window.exposure needs log.columns.behavior, found none")
+        if split.target_behaviors:
+            raise errors.InputError(
+                f"split.target_behaviors goes with window: {{kind: next}}, found "
+                f"{list(split.target_behaviors)}; window.exposure says which events are exposures"
+            )
+        if "time" not in split.by or "leave_one_out" in split.by:
+            raise errors.InputError(
+                f"window: {{kind: exposure}} is split by time, with held_out_users or without; found by: "
+                f"{list(split.by)}"
+            )
+
+    def split(self, window: ExposureWindow, split: spec.SplitSpec) -> spec.SplitSpec:
+        """Of exposures that are events, these alone are targets."""
+        if window.exposure is None:
+            return split
+        return split.model_copy(update={"target_behaviors": (window.exposure,)})
+
+    def schema(
+        self,
+        window: ExposureWindow,
+        columns: spec.Columns,
+        split: spec.SplitSpec,
+        *,
+        max_skew: float,
+        max_drift: float,
+    ) -> Any:
+        """See `schemas.load.exposure_window_schema`."""
+        from schemas import load
+
+        return load.exposure_window_schema(
+            window.steps,
+            {name: attribute.type for name, attribute in columns.attributes().items()},
+            has_scene=bool(columns.scene),
+            has_history=window.history > 0,
+            has_behavior=bool(columns.behavior),
+            max_skew=max_skew,
+            max_drift=max_drift,
+        )
+
+    def cut(self, events: Any, window: ExposureWindow, context: kind.Context) -> Iterator[Any]:
+        """See `cutting.exposure.cut`."""
+        from components.behavior_example_gen.cutting import exposure as cutting
+
+        known_until = cutting.knowledge(context.cuts, context.end)
+        return cutting.cut(events, window, context.popularity, known_until)
+
+    def check_written(
+        self,
+        window: ExposureWindow,
+        written: Mapping[Hashable, int],
+        split: spec.SplitSpec,
+        cuts: Any,
+        counts: Any,
+    ) -> None:
+        """Checks that each split has exposures.
+
+        Raises:
+          errors.InputError: if one has none, or a behaviour of the window is not in the log.
+        """
+        from components.behavior_example_gen import profile
+        from components.behavior_example_gen.cutting import exposure as exposures
+        from components.behavior_example_gen.windows import found
+
+        if window.exposure is not None:
+            found.check_behaviors("window.exposure", [window.exposure], counts)
+            found.check_behaviors("window.steps", window.steps, counts)
+        for name in names.SPLITS:
+            if written.get(name):
+                continue
+            total = written.get((name, exposures.EXPOSURES), 0)
+            if not total:
+                of = f" ({window.exposure} events)" if window.exposure else ""
+                raise errors.InputError(
+                    f"split: no exposure{of} for {name!r} by {', '.join(split.by)}; the log has "
+                    f"{found.extent(counts, cuts)}"
+                )
+            why = []
+            censored = written.get((name, exposures.CENSORED), 0)
+            if censored and window.censored == "drop":
+                why.append(
+                    f"{censored:,} are censored: window.horizon ({found.duration(window.horizon)}) ends after the last moment "
+                    f"that their labels may know, {profile.moment(exposures.knowledge(cuts, counts.end)[name] - 1)}; "
+                    f"a shorter horizon, other cuts or censored: mark keep them"
+                )
+            inconsistent = written.get((name, exposures.INCONSISTENT), 0)
+            if inconsistent and window.inconsistent == "drop":
+                why.append(f"{inconsistent:,} are inconsistent (window.inconsistent: drop)")
+            negatives = written.get((name, exposures.NEGATIVES_LEFT_OUT), 0)
+            if negatives:
+                why.append(f"{negatives:,} are negatives (window.keep_negatives: {window.keep_negatives:g})")
+            raise errors.InputError(
+                f"window: none of the {total:,} exposures of {name!r} is left: {'; '.join(why)}; the log has "
+                f"{found.extent(counts, cuts)}"
+            )
+
+    def summary(self, window: ExposureWindow, written: Mapping[Hashable, int]) -> dict[str, Any]:
+        """See `cutting.exposure.summary`."""
+        from components.behavior_example_gen.cutting import exposure as cutting
+
+        return {"exposures": cutting.summary(written, window)}
+
+    def tell(
+        self, window: ExposureWindow, summary: Mapping[str, Any], written: Mapping[Hashable, int]
+    ) -> None:
+        """Says what became of the exposures, and warns where most of a split's labels cannot be known."""
+        from components.behavior_example_gen.cutting import exposure as exposures
+        from components.behavior_example_gen.windows import found as found_lib
+
+        found = summary["exposures"]
+        done = {"drop": "dropped", "mark": "marked", "keep": "kept", "fill": "filled"}
+        words = [f"{found['inconsistent']:,} inconsistent ({done[window.inconsistent]})"]
+        if window.exposure is not None:
+            words.insert(0, f"{found['censored']:,} censored ({done[window.censored]})")
+        if window.keep_negatives < 1:
+            words.append(f"{found['negatives_left_out']:,} negatives left out of train")
+        rates = ", ".join(
+            f"{step} {'unknown' if rate is None else f'{rate:.2%}'}"
+            for step, rate in found["positive_rate"][names.TRAIN].items()
+        )
+        kind.PROGRESS.info(
+            "%s exposures: %s; in train: %s", f"{found['exposures']:,}", ", ".join(words), rates
+        )
+        for name in names.SPLITS:
+            total = written.get((name, exposures.EXPOSURES), 0)
+            share = written.get((name, exposures.CENSORED), 0) / max(1, total)
+            if share > _MUCH_CENSORED:
+                kind.PROGRESS.warning(
+                    "%s: %.0f%% of %s exposures are censored: their horizon of %s ends after what their labels may "
+                    "know, and %s; window.horizon is long for this split",
+                    name,
+                    100 * share,
+                    f"{total:,}",
+                    found_lib.duration(window.horizon),
+                    "they are left out"
+                    if window.censored == "drop"
+                    else "only what happened is known of them, which makes its rates too high",
+                )

@@ -1,0 +1,120 @@
+"""What a window kind is to BehaviorExampleGen: its settings, its checks, its schema, and how it cuts."""
+
+import abc
+import dataclasses
+import logging
+from collections.abc import Hashable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+import pydantic
+
+from components.behavior_example_gen import spec
+from schemas import settings
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from tensorflow_metadata.proto.v0 import schema_pb2
+
+    from components.behavior_example_gen import profile, shards, slices, splits
+
+PROGRESS = logging.getLogger("footfall.progress")
+
+
+class WindowSettings(settings.Settings):
+    """What the settings of all kinds have.
+
+    Attributes:
+      kind: of the windows.
+      shards: how many groups the users are hashed to. Memory is bounded by a shard.
+    """
+
+    kind: str
+    shards: int = pydantic.Field(default=16, ge=1, le=100_000)
+
+
+@dataclasses.dataclass(frozen=True)
+class Context:
+    """What cutting a shard has to know of the whole log.
+
+    Attributes:
+      popularity: of users and items.
+      cuts: in time; None where the split has none.
+      end: the last moment of the log (ms), of which no lonely event tells (`time_span.Bulk`).
+    """
+
+    popularity: "slices.Popularity"
+    cuts: "splits.Cuts | None"
+    end: int
+
+
+_W = TypeVar("_W", bound=WindowSettings)
+
+
+class Kind(abc.ABC, Generic[_W]):
+    """A window kind. It has no state: settings come with every call.
+
+    Attributes:
+      settings: the class of its settings, whose field `kind` has its name as the only value.
+      only_by_time: whether its examples can be split by time alone.
+    """
+
+    settings: ClassVar[type[WindowSettings]]
+    only_by_time: ClassVar[bool] = False
+
+    @abc.abstractmethod
+    def check(self, window: _W, log: spec.LogSpec, split: spec.SplitSpec) -> None:
+        """Checks that log, window and split suit one another.
+
+        Raises:
+          errors.InputError: if they do not.
+        """
+
+    def split(self, window: _W, split: spec.SplitSpec) -> spec.SplitSpec:
+        """The split, with the behaviours whose events are targets where the window says so."""
+        return split
+
+    def recent_share(self, window: _W) -> float:
+        """The share of the training targets that are recent; read only where that is a floor."""
+        return spec.RECENT_SHARE
+
+    @abc.abstractmethod
+    def schema(
+        self, window: _W, columns: spec.Columns, split: spec.SplitSpec, *, max_skew: float, max_drift: float
+    ) -> "schema_pb2.Schema":
+        """The schema of the examples, with the bounds of their comparators; see `schemas.load`."""
+
+    @abc.abstractmethod
+    def cut(
+        self, events: "shards.Events", window: _W, context: Context
+    ) -> "Iterator[tuple[str, pa.RecordBatch | None, Mapping[Hashable, int]]]":
+        """Cuts the windows of all splits.
+
+        Yields:
+          The split, a record batch of lists (a scalar is a list of one) with the features of `schemas.names`
+          or None, and what is to be counted (`dropped`: events that could have been targets).
+        """
+
+    @abc.abstractmethod
+    def check_written(
+        self,
+        window: _W,
+        written: Mapping[Hashable, int],
+        split: spec.SplitSpec,
+        cuts: "splits.Cuts | None",
+        counts: "profile.Counts",
+    ) -> None:
+        """Checks that each split has windows.
+
+        Args:
+          written: how many by split, and what else `cut` counted.
+
+        Raises:
+          errors.InputError: if one has none, or a behaviour is asked for that the log does not have.
+        """
+
+    def summary(self, window: _W, written: Mapping[Hashable, int]) -> dict[str, Any]:
+        """What `cut` counted, as plain values for the profile."""
+        return {}
+
+    def tell(self, window: _W, summary: Mapping[str, Any], written: Mapping[Hashable, int]) -> None:
+        """Says what is remarkable about the windows, in the run's progress."""
