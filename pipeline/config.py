@@ -13,6 +13,7 @@ import yaml
 from components.behavior_example_gen import spec as window_spec
 from components.behavior_example_gen import windows
 from components.behavior_example_gen.windows.kind import WindowSettings
+from components.evaluator import checks as evaluator_checks
 from components.evaluator import spec as evaluator_spec
 from components.infra_validator import spec as infra_spec
 from components.transform import spec as transform_spec
@@ -123,7 +124,7 @@ class Experiment(settings.Settings):
         windows.get(self.window.kind).check(self.window, self.log, self.split)
         self._check_target_behavior()
         self._check_features()
-        evaluator_spec.check(self.evaluation, self.gate, self.window)
+        evaluator_checks.check(self.evaluation, self.gate, self.model.objective, self.window)
         return self
 
     def _check_target_behavior(self) -> None:

@@ -127,7 +127,9 @@ def create_pipeline(
         example_splits=[names.TEST],
         model=model,
         baseline_model=latest_blessed.outputs["model"] if latest_blessed else None,
-        eval_config=evaluator_config.eval_config(experiment.evaluation, experiment.gate, experiment.window),
+        eval_config=evaluator_config.eval_config(
+            experiment.evaluation, experiment.gate, experiment.model.objective, experiment.window
+        ),
     )
     pushing: list[base_node.BaseNode] = []
     if push:

@@ -16,7 +16,7 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2
 
 from components.evaluator import spec as evaluator_spec
 from pipeline import lineage
-from schemas import errors, names
+from schemas import errors, kinds, names
 from schemas import text as text_lib
 
 FILE = "report.html"
@@ -264,7 +264,7 @@ def _training(history: Mapping[str, Any] | None) -> dict[str, Any] | None:
         return None
     epochs = history.get("epochs") or []
     best = history.get("best_epoch")
-    objective = history.get("objective") or evaluator_spec.default_metric("next")
+    objective = history.get("objective") or kinds.objective("ranking").metric
     measured = f"{objective.upper()} on eval" + (", whole catalogue" if "@" in objective else "")
     plots = []
     for key, title in (("loss", "Training loss"), (objective, measured)):
@@ -337,7 +337,7 @@ def _evaluation(artifacts: Mapping[str, lineage.Artifact]) -> dict[str, Any] | N
         metrics = [name for name in evaluator_spec.conversion_metrics(found.steps) if name in metrics]
     # Stable: those of the whole catalogue first.
     metrics.sort(key=lambda name: name.startswith(evaluator_spec.SAMPLED_PREFIX))
-    main = evaluator_spec.default_metric("exposure" if found.steps else "next")
+    main = kinds.objective(found.objective).metric
     return {
         "verdict": found,
         "main": main if main in metrics else next(iter(metrics), None),

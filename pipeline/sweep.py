@@ -26,7 +26,7 @@ from components.evaluator import spec as evaluator_spec
 from pipeline import config, lineage, progress
 from pipeline.runners import folder as run_folder
 from pipeline.runners import local
-from schemas import errors
+from schemas import errors, kinds
 from trainer import search as search_lib
 
 FILE = "sweep.json"
@@ -73,7 +73,7 @@ class Point:
 
     values: dict[str, Any]
     trials: list[Trial] = dataclasses.field(default_factory=list)
-    objective: str = evaluator_spec.default_metric("next")
+    objective: str = kinds.objective("ranking").metric
 
     @property
     def label(self) -> str:
@@ -317,7 +317,7 @@ class Sweep:
         log_path: str,
         base: config.Experiment,
     ) -> Point:
-        objective = evaluator_spec.default_metric(base.window.kind)
+        objective = kinds.objective(base.model.objective).metric
         point = Point(dict(values), objective=objective)
         same = next((other for other in before if other.values == point.values), None)
         for index, seed in enumerate(seeds):

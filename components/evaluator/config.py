@@ -6,8 +6,7 @@ from typing import Any
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import config_pb2
 
-from components.behavior_example_gen.windows.exposure import ExposureWindow
-from components.evaluator import conversion_metrics, gating, metrics, ranks, spec
+from components.evaluator import checks, gating, objectives, ranks, spec
 
 SIGNATURE = "evaluate"
 
@@ -17,7 +16,7 @@ _ABOVE = 1e-9
 
 
 def eval_config(
-    evaluation: spec.EvaluationSpec, gate: spec.GateSpec, window: spec.Window
+    evaluation: spec.EvaluationSpec, gate: spec.GateSpec, objective: str, window: Any
 ) -> config_pb2.EvalConfig:
     """The configuration of the standard Evaluator.
 
@@ -27,40 +26,32 @@ def eval_config(
     Args:
       evaluation: what is measured.
       gate: the conditions of the blessing.
-      window: whose kind, and whose steps, say which metrics there are.
+      objective: of the model; says which metrics there are.
+      window: settings of the windows, of which labels have their names.
 
     Raises:
       errors.InputError: for a condition on a metric or slice that is not measured.
     """
-    spec.check(evaluation, gate, window)
-    metric = spec.gate_metric(gate, window)
+    checks.check(evaluation, gate, objective, window)
+    learnt = objectives.get(objective)
+    metric = learnt.gate_metric(gate)
     settings: dict[str, Any] = {
         "intervals": evaluation.confidence_intervals,
         "gate_metric": metric,
         "min_slice_examples": gate.min_slice_examples,
         "confidence": gate.confidence or None,
+        **learnt.settings(evaluation, gate, window),
     }
     overall = [config_pb2.SlicingSpec()]
     conditions = _Conditions()
     # A model is blessed only if some threshold was checked, and change thresholds are not checked
     # without a baseline. This one is always there, so that a gate without conditions is open.
     conditions.add(ranks.EXAMPLE_COUNT, overall, at_least=gate.min_examples)
-    if isinstance(window, ExposureWindow):
-        metrics_class: Any = conversion_metrics.ConversionMetrics
-        settings["steps"] = list(window.steps)
-        settings["min_positives"] = gate.min_positives
-        for step in window.steps if gate.min_positives else ():
-            conditions.add(f"{conversion_metrics.RARER_LABELS}/{step}", overall, at_least=gate.min_positives)
-        lifts = [f"{ranks.LIFT_PREFIX}log_loss/{step}" for step in window.steps]
-        min_lift = gate.min_lift_over_base_rate
-    else:
-        metrics_class = metrics.RankingMetrics
-        settings["cutoffs"] = sorted(set(evaluation.cutoffs))
-        settings["floors"] = list(spec.floors(evaluation))
-        if evaluation.sampled_negatives is not None:
-            settings["sampled_negatives"] = evaluation.sampled_negatives
-        lifts = [ranks.LIFT_PREFIX + metric]
-        min_lift = gate.min_lift_over_floor
+    for name, least in learnt.least(gate, window).items():
+        conditions.add(name, overall, at_least=least)
+    lifts = [ranks.LIFT_PREFIX + name for name in learnt.lifts(gate, window)]
+    min_lift = getattr(gate, learnt.lift)
+    metrics_module, _, metrics_class = learnt.metrics.rpartition(".")
     for name in sorted({*gate.min, *gate.max}):
         conditions.add(name, overall, at_least=gate.min.get(name), at_most=gate.max.get(name))
     for lift in lifts:
@@ -88,8 +79,8 @@ def eval_config(
             config_pb2.MetricsSpec(
                 metrics=[
                     config_pb2.MetricConfig(
-                        class_name=metrics_class.__name__,
-                        module=metrics_class.__module__,
+                        class_name=metrics_class,
+                        module=metrics_module,
                         config=json.dumps(settings, sort_keys=True),
                     )
                 ],

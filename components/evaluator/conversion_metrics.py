@@ -26,7 +26,7 @@ from schemas import names
 
 POSITIVE_RATE = "positive_rate"
 LABEL_COUNT = "label_count"
-RARER_LABELS = "rarer_labels"
+RARER_LABELS = spec.RARER_LABELS
 RELATIVE_IMPROVEMENT = "relaimpr"
 CURVE = "calibration_curve"
 # Columns of a curve, a row a bin of `conversion.BINS`: mean probability, share of positives with the

@@ -5,17 +5,16 @@ from typing import Literal
 
 import pydantic
 
-from components.behavior_example_gen.windows.exposure import ExposureWindow
-from components.behavior_example_gen.windows.next import NextWindow
-from schemas import errors, names, settings
+from schemas import names, settings
 
 Slice = Literal["user_frequency", "item_frequency", "history_length", "user_status"]
-Window = NextWindow | ExposureWindow
 
 MRR = "mrr"
 # Of what is only for comparison with papers; the number of negatives follows.
 SAMPLED_PREFIX = "sampled"
 AUC = "auc"
+# How many labels of a step have the rarer value.
+RARER_LABELS = "rarer_labels"
 CHAIN_VIOLATIONS = "chain_violations"
 # Of exposures: metrics that also have a mean over the steps, and those of single steps alone.
 _MEANS = (AUC, "auc_pr", "log_loss")
@@ -23,9 +22,10 @@ _OF_STEPS = ("ece", "calibration")
 # What "worse" is known of: a calibration is best at 1, neither high nor low.
 _COMPARED = (*_MEANS, "ece")
 _LOWER_IS_BETTER = ("log_loss", "ece", CHAIN_VIOLATIONS)
-_DEFAULT_METRICS = {"next": "ndcg@10", "exposure": AUC}
-_NO_LIFT = 0.0
-_LIFT, _FORMER_LIFT = "min_lift_over_floor", "min_lift_over_popularity"
+NO_LIFT = 0.0
+# What the gate asks of a lift, by the objective.
+LIFT_OVER_FLOOR, LIFT_OVER_BASE_RATE = "min_lift_over_floor", "min_lift_over_base_rate"
+_FORMER_LIFT = "min_lift_over_popularity"
 
 # Rankings that need no model, by which output of `evaluate` has their rank. The gate asks for more than the best
 # of those that fit.
@@ -107,9 +107,9 @@ class GateSpec(settings.Settings):
     min: dict[str, float] = {}
     max: dict[str, float] = {}
     min_lift_over_floor: float | None = pydantic.Field(
-        default=_NO_LIFT, validation_alias=pydantic.AliasChoices(_LIFT, _FORMER_LIFT)
+        default=NO_LIFT, validation_alias=pydantic.AliasChoices(LIFT_OVER_FLOOR, _FORMER_LIFT)
     )
-    min_lift_over_base_rate: float | None = _NO_LIFT
+    min_lift_over_base_rate: float | None = NO_LIFT
     max_drop: float | None = pydantic.Field(default=0.005, ge=0)
     metric: str | None = None
     confidence: float | None = pydantic.Field(default=0.95, ge=0, lt=1)
@@ -165,65 +165,6 @@ def lower_is_better(metric: str) -> bool:
     return metric.split("/")[0] in _LOWER_IS_BETTER
 
 
-def default_metric(kind: str) -> str:
-    """The metric by which models of a kind of window are chosen and compared."""
-    return _DEFAULT_METRICS[kind]
-
-
-def gate_metric(gate: GateSpec, window: Window) -> str:
-    """The metric of the gate's conditions on lift and drop."""
-    return gate.metric or default_metric(window.kind)
-
-
-def check(evaluation: EvaluationSpec, gate: GateSpec, window: Window) -> None:
-    """Checks that the gate asks for what is measured.
-
-    Raises:
-      errors.InputError: for a condition on a metric or slice that is not, or of another kind of window.
-    """
-    exposures = window.kind == "exposure"
-    if exposures:
-        measured, hint = conversion_metrics(window.steps), ""
-        compared = [name for name in measured if name.split("/")[0] in _COMPARED]
-    else:
-        cutoffs = sorted(set(evaluation.cutoffs))
-        measured = ranking_metrics(cutoffs, evaluation.sampled_negatives)
-        hint = " (further K through evaluation.cutoffs, sampled ones through evaluation.sampled_negatives)"
-        compared = list(ranking_metrics(cutoffs))
-    for key, wanted, allowed in (
-        ("gate.min", gate.min, measured),
-        ("gate.max", gate.max, measured),
-        ("gate.metric", [gate_metric(gate, window)], compared),
-    ):
-        for name in wanted:
-            if name not in allowed:
-                if name not in measured:
-                    why = "which is not measured"
-                elif name.startswith(SAMPLED_PREFIX):
-                    why = "which is only for comparison with papers"
-                else:
-                    why = "of which neither more nor less is better"
-                raise errors.InputError(
-                    f"{key}: found {name}, {why}; allowed: {', '.join(allowed)}"
-                    + (hint if name not in measured else "")
-                )
-    for name in set(gate.min) & set(gate.max):
-        if gate.min[name] > gate.max[name]:
-            raise errors.InputError(
-                f"gate.max: found {gate.max[name]:g} for {name}, which gate.min asks to be at least "
-                f"{gate.min[name]:g}"
-            )
-    # Written out, an experiment names the default of the other kind, too.
-    for key, of_exposures in ((_LIFT, False), ("min_lift_over_base_rate", True)):
-        found = getattr(gate, key)
-        if of_exposures != exposures and found not in (None, _NO_LIFT):
-            kind, other = ("exposure", "min_lift_over_base_rate") if exposures else ("next", _LIFT)
-            raise errors.InputError(
-                f"gate.{key}: found {found:g} with window: {{kind: {kind}}}, where the floor is gate.{other}"
-            )
-    for name in gate.slices:
-        if name not in evaluation.slices:
-            raise errors.InputError(
-                f"gate.slices: found {name}, which is not in evaluation.slices "
-                f"({', '.join(evaluation.slices) or 'empty'})"
-            )
+def has_direction(metric: str) -> bool:
+    """Whether more, or less, of a metric of labels is better."""
+    return metric.split("/")[0] in _COMPARED

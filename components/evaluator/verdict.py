@@ -14,10 +14,13 @@ from tensorflow_model_analysis.proto import config_pb2
 from tensorflow_model_analysis.writers import eval_config_writer
 from tfx.components.evaluator import constants
 
-from components.evaluator import bootstrap, conversion_metrics, gating, metrics, ranks, sentences, spec
+from components.evaluator import bootstrap, conversion_metrics, gating, objectives, ranks, sentences, spec
+from components.evaluator.objectives import objective as objective_lib
 
 Slice = tuple[tuple[str, str], ...]
 OVERALL: Slice = ()
+# Of an evaluation that does not tell.
+_FORMER_OBJECTIVE = "ranking"
 
 _PASSED, _FAILED, _UNDECIDED = "passed", "failed", "undecided"
 
@@ -128,7 +131,8 @@ class Verdict:
       conditions: every condition of the gate, the failed ones first, the whole split before slices.
       slices: results by slice, the whole split first.
       has_baseline: whether a blessed model was there to compare with.
-      steps: the chain of exposures; empty for windows whose targets are ranked.
+      objective: of the models.
+      steps: the labels, where these are learnt.
       notes: what a reader should know before believing the decision, in sentences.
     """
 
@@ -136,6 +140,7 @@ class Verdict:
     conditions: tuple[Condition, ...]
     slices: tuple[SliceResult, ...]
     has_baseline: bool
+    objective: str = _FORMER_OBJECTIVE
     steps: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -177,12 +182,14 @@ def read(evaluation_uri: str, blessing_uri: str | None = None) -> Verdict:
         )
     order = (_FAILED, _PASSED, _UNDECIDED)
     whole = next((result for result in slices if result.slice == OVERALL), None)
+    learnt, settings = _metric(eval_config)
     return Verdict(
         blessed=_blessed(blessing_uri),
         conditions=tuple(sorted(conditions, key=lambda c: (order.index(c.outcome), len(c.slice)))),
         slices=tuple(slices),
         has_baseline=has_baseline,
-        steps=tuple(_settings(eval_config).get("steps", ())),
+        objective=learnt.name if learnt else _FORMER_OBJECTIVE,
+        steps=tuple(settings.get("steps", ())),
         notes=_notes(whole) if whole else (),
     )
 
@@ -327,7 +334,7 @@ def _conditions(
 ) -> list[Condition]:
     conditions = []
     # Evaluations of before have no confidence: they were judged by estimates.
-    settings = _settings(eval_config)
+    _, settings = _metric(eval_config)
     for metrics_spec in eval_config.metrics_specs:
         for name, thresholds in sorted(metrics_spec.per_slice_thresholds.items()):
             for item in thresholds.thresholds:
@@ -368,13 +375,14 @@ def _notes(whole: SliceResult) -> tuple[str, ...]:
     return (unreachable,) if unreachable and large else ()
 
 
-def _settings(eval_config: config_pb2.EvalConfig) -> dict[str, Any]:
-    """What our metric was made with."""
+def _metric(eval_config: config_pb2.EvalConfig) -> tuple[objective_lib.Objective | None, dict[str, Any]]:
+    """The objective whose metrics were computed, and what these were made with."""
     for metrics_spec in eval_config.metrics_specs:
         for metric in metrics_spec.metrics:
-            if metric.module in (metrics.__name__, conversion_metrics.__name__):
-                return json.loads(metric.config)
-    return {}
+            found = objectives.of_metrics(metric.module, metric.class_name)
+            if found is not None:
+                return found, json.loads(metric.config)
+    return None, {}
 
 
 def _matches(wanted: config_pb2.SlicingSpec, value: Slice) -> bool:

@@ -78,7 +78,9 @@ def evaluations(tmp_path_factory):
         evaluation = spec.EvaluationSpec(
             cutoffs=(5, 10), slices=("user_frequency",), sampled_negatives=sampled
         )
-        eval_config = config.eval_config(evaluation, spec.GateSpec(slices=("user_frequency",)), NextWindow())
+        eval_config = config.eval_config(
+            evaluation, spec.GateSpec(slices=("user_frequency",)), "ranking", NextWindow()
+        )
         if candidate == "random":
             metric = eval_config.metrics_specs[0].metrics[0]
             metric.config = json.dumps({**json.loads(metric.config), "floors": [spec.POPULARITY]})
@@ -95,7 +97,7 @@ def exposures(tmp_path_factory):
     harness.write_exposures(harness.exposures(size=500, users=100), directory / "examples")
     window = ExposureWindow(kind="exposure", steps=harness.STEPS)
     evaluation = spec.EvaluationSpec(slices=("user_frequency",))
-    eval_config = config.eval_config(evaluation, spec.GateSpec(min={"auc/buy": 0.6}), window)
+    eval_config = config.eval_config(evaluation, spec.GateSpec(min={"auc/buy": 0.6}), "labels", window)
     return harness.evaluate(
         directory / "run", directory / "examples", eval_config, "good", "noisy", stub_class=harness.StepsStub
     )

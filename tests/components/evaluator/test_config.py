@@ -14,7 +14,8 @@ from schemas import errors
 
 
 def _eval_config(evaluation, gate, window=None):
-    return config.eval_config(evaluation, gate, window or NextWindow())
+    objective = "labels" if window else "ranking"
+    return config.eval_config(evaluation, gate, objective, window or NextWindow())
 
 
 def _thresholds(eval_config):
@@ -228,12 +229,12 @@ def test_the_default_gate_of_exposures():
         ({"max": {"ece/click": 0.1}}, "gate.max: found ece/click, which is not measured"),
         (
             {"metric": "calibration/buy"},
-            "gate.metric: found calibration/buy, of which neither more nor less is",
+            "gate.metric: found calibration/buy, which has no better direction",
         ),
         ({"min": {"auc": 0.9}, "max": {"auc": 0.8}}, "gate.max: found 0.8 for auc, .* at least 0.9"),
         (
             {"min_lift_over_popularity": 0.01},
-            "gate.min_lift_over_floor: found 0.01 with window: {kind: exposure}, where the floor is "
+            "gate.min_lift_over_floor: found 0.01 with a model of labels, where the floor is "
             "gate.min_lift_over_base_rate",
         ),
     ],
@@ -246,7 +247,7 @@ def test_conditions_that_exposures_do_not_have(gate, message):
 def test_conditions_that_windows_of_targets_do_not_have():
     gate = spec.GateSpec(min_lift_over_base_rate=0.01)
     with pytest.raises(
-        errors.InputError, match="gate.min_lift_over_base_rate: found 0.01 with window: {kind: next}"
+        errors.InputError, match="gate.min_lift_over_base_rate: found 0.01 with a model of ranking"
     ):
         _eval_config(spec.EvaluationSpec(), gate)
     one = ExposureWindow(kind="exposure", steps=("buy",))

@@ -26,7 +26,7 @@ def examples(data, tmp_path_factory):
 
 
 def _judge(tmp_path, examples, candidate, baseline=None, evaluation=_EVALUATION, window=_WINDOW, **gate):
-    eval_config = config.eval_config(evaluation, spec.GateSpec(**gate), window)
+    eval_config = config.eval_config(evaluation, spec.GateSpec(**gate), "labels", window)
     result = harness.evaluate(
         tmp_path, examples, eval_config, candidate, baseline, stub_class=harness.StepsStub
     )
@@ -219,7 +219,7 @@ def test_no_exposures(tmp_path, data):
 def test_one_step(tmp_path, examples):
     """TFMA gives a single output another form."""
     window = ExposureWindow(kind="exposure", steps=("cart",))
-    eval_config = config.eval_config(_EVALUATION, spec.GateSpec(), window)
+    eval_config = config.eval_config(_EVALUATION, spec.GateSpec(), "labels", window)
 
     def stub(feature):
         return harness.StepsStub(feature, ("cart",))

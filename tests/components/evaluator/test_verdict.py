@@ -28,7 +28,7 @@ def examples(data, tmp_path_factory):
 
 
 def _judge(tmp_path, examples, candidate, baseline=None, evaluation=_EVALUATION, **gate):
-    eval_config = config.eval_config(evaluation, spec.GateSpec(**gate), NextWindow())
+    eval_config = config.eval_config(evaluation, spec.GateSpec(**gate), "ranking", NextWindow())
     result = harness.evaluate(tmp_path, examples, eval_config, candidate, baseline)
     found = verdict.read(result.evaluation_uri, result.blessing_uri)
     assert found.blessed == result.blessed
@@ -289,7 +289,7 @@ def test_tfma_intervals_agree_with_ours(tmp_path, method):
     ours = _judge(tmp_path / "ours", tmp_path / "examples", "good", "worse", slices=("user_frequency",))
     evaluation = spec.EvaluationSpec(cutoffs=(10,), slices=(), confidence_intervals=False)
     # The gate's own intervals are resamples, too.
-    eval_config = config.eval_config(evaluation, spec.GateSpec(confidence=None), NextWindow())
+    eval_config = config.eval_config(evaluation, spec.GateSpec(confidence=None), "ranking", NextWindow())
     eval_config.options.compute_confidence_intervals.value = True
     eval_config.options.confidence_intervals.method = (
         config_pb2.ConfidenceIntervalOptions.ConfidenceIntervalMethod.Value(method)
@@ -331,7 +331,7 @@ def _as_before(eval_config):
 
 def test_evaluations_of_before_are_read_as_they_were_decided(tmp_path, slight):
     gate = spec.GateSpec(slices=("user_frequency",), max_drop=0.001)
-    eval_config = _as_before(config.eval_config(_EVALUATION, gate, NextWindow()))
+    eval_config = _as_before(config.eval_config(_EVALUATION, gate, "ranking", NextWindow()))
     result = harness.evaluate(tmp_path, slight, eval_config, "close", "good")
     found = verdict.read(result.evaluation_uri, result.blessing_uri)
     assert found.blessed is False and set(found.overall.floors) == {"popularity"}

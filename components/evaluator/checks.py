@@ -1,0 +1,53 @@
+"""Whether the gate asks for what is measured."""
+
+from typing import Any
+
+from components.evaluator import objectives, spec
+from schemas import errors
+
+
+def check(evaluation: spec.EvaluationSpec, gate: spec.GateSpec, name: str, window: Any) -> None:
+    """Checks that the gate asks for what is measured.
+
+    Raises:
+      errors.InputError: for a condition on a metric or slice that is not, or of another objective.
+    """
+    objective = objectives.get(name)
+    measured, compared = objective.measured(evaluation, window), objective.compared(evaluation, window)
+    for key, wanted, allowed in (
+        ("gate.min", gate.min, measured),
+        ("gate.max", gate.max, measured),
+        ("gate.metric", [objective.gate_metric(gate)], compared),
+    ):
+        for metric in wanted:
+            if metric not in allowed:
+                if metric not in measured:
+                    why = "which is not measured"
+                elif metric.startswith(spec.SAMPLED_PREFIX):
+                    why = "which is only for comparison with papers"
+                else:
+                    why = "which has no better direction"
+                raise errors.InputError(
+                    f"{key}: found {metric}, {why}; allowed: {', '.join(allowed)}"
+                    + (objective.hint if metric not in measured else "")
+                )
+    for metric in set(gate.min) & set(gate.max):
+        if gate.min[metric] > gate.max[metric]:
+            raise errors.InputError(
+                f"gate.max: found {gate.max[metric]:g} for {metric}, which gate.min asks to be at least "
+                f"{gate.min[metric]:g}"
+            )
+    # Written out, an experiment names the defaults of other objectives, too.
+    for other in objectives.OBJECTIVES.values():
+        found = getattr(gate, other.lift)
+        if other.lift != objective.lift and found not in (None, spec.NO_LIFT):
+            raise errors.InputError(
+                f"gate.{other.lift}: found {found:g} with a model of {name}, where the floor is "
+                f"gate.{objective.lift}"
+            )
+    for feature in gate.slices:
+        if feature not in evaluation.slices:
+            raise errors.InputError(
+                f"gate.slices: found {feature}, which is not in evaluation.slices "
+                f"({', '.join(evaluation.slices) or 'empty'})"
+            )

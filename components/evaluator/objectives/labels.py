@@ -1,0 +1,36 @@
+"""The objective `labels`: how likely each label of an example is."""
+
+from typing import Any
+
+from components.evaluator import spec
+from components.evaluator.objectives import objective
+
+
+class Labels(objective.Objective):
+    """Discrimination, calibration and log loss of each label, against the best constant."""
+
+    name = "labels"
+    metrics = "components.evaluator.conversion_metrics.ConversionMetrics"
+    lift = spec.LIFT_OVER_BASE_RATE
+
+    def measured(self, evaluation: spec.EvaluationSpec, window: Any) -> tuple[str, ...]:
+        """See `spec.conversion_metrics`."""
+        return spec.conversion_metrics(window.steps)
+
+    def compared(self, evaluation: spec.EvaluationSpec, window: Any) -> tuple[str, ...]:
+        """Without those of which neither more nor less is better."""
+        return tuple(name for name in self.measured(evaluation, window) if spec.has_direction(name))
+
+    def settings(self, evaluation: spec.EvaluationSpec, gate: spec.GateSpec, window: Any) -> dict[str, Any]:
+        """The labels, and how many of each must be positive."""
+        return {"steps": list(window.steps), "min_positives": gate.min_positives}
+
+    def lifts(self, gate: spec.GateSpec, window: Any) -> tuple[str, ...]:
+        """By how much the log loss of each label is below that of its base rate."""
+        return tuple(f"log_loss/{step}" for step in window.steps)
+
+    def least(self, gate: spec.GateSpec, window: Any) -> dict[str, float]:
+        """So many labels of the rarer value, of each step."""
+        if not gate.min_positives:
+            return {}
+        return {f"{spec.RARER_LABELS}/{step}": gate.min_positives for step in window.steps}
