@@ -44,10 +44,10 @@ setuptools.setup(
         "trainer": ["py.typed"],
         "pipeline": [
             "py.typed",
-            "*_template.html",
             "comparing/*_template.html",
-            "report_style.css",
-            "report_tabs.js",
+            "reporting/*_template.html",
+            "reporting/report_style.css",
+            "reporting/report_tabs.js",
             "experiments/*.yaml",
         ],
         "schemas": ["py.typed", "*.pbtxt"],

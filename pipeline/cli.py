@@ -433,7 +433,7 @@ def _report(options: argparse.Namespace) -> int:
     if not os.path.exists(os.path.join(options.run_dir, "run.json")):
         raise errors.InputError(f"{options.run_dir}: not the folder of a run: it has no run.json")
     _import_tensorflow()
-    from pipeline import report
+    from pipeline.reporting import report
 
     print(report.build(options.run_dir))
     return 0

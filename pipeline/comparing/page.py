@@ -4,17 +4,17 @@ import datetime
 from typing import Any
 
 from components.evaluator import sentences, spec
-from pipeline import report
 from pipeline.comparing import paired, table
 from pipeline.comparing.comparison import Comparison
 from pipeline.comparing.rows import Row
+from pipeline.reporting import axes, render
 
 
 def page(found: Comparison) -> str:
     """The comparison as one HTML page that asks for nothing else."""
     metric_names = [row.metric for row in found.slices[0].rows]
     overall = next(row for row in found.slices[0].rows if row.metric == found.main)
-    return report.render(
+    return render.render(
         "comparing/page_template.html",
         "",
         {
@@ -23,7 +23,7 @@ def page(found: Comparison) -> str:
             "overall": found.slices[0],
             "main": overall,
             "status": _status(overall),
-            "panels": [_panel(found, index, report.ticks) for index in range(len(metric_names))],
+            "panels": [_panel(found, index, axes.ticks) for index in range(len(metric_names))],
             "small_print": table.small_print(found.method),
             "written": datetime.datetime.now(datetime.timezone.utc),
         },

@@ -4,7 +4,6 @@ import contextlib
 import datetime
 import json
 import logging
-import math
 import os
 import shlex
 import signal
@@ -180,7 +179,7 @@ def _run(
                 for c in shown.components
             ]
             _write(os.path.join(run_dir, RUN), state, screen)
-    from pipeline import report
+    from pipeline.reporting import report
 
     try:
         state["report"] = report.build(run_dir)
@@ -315,24 +314,14 @@ def _now() -> str:
 def outcome(run_dir: str) -> list[str]:
     """What came of the newest run in a folder, in a few lines for a person."""
     from components.evaluator import sentences
-    from components.evaluator import spec as evaluator_spec
     from pipeline import results
+    from pipeline.reporting import objectives
 
     found = results.newest(run_dir)
     lines: list[str] = []
     if found.verdict is not None and found.verdict.overall is not None:
         overall = found.verdict.overall
-        if found.verdict.steps:
-            lines.extend(_of_step(step, overall) for step in found.verdict.steps)
-        for metric in ("ndcg@10", "hr@10"):
-            if metric in overall.candidate:
-                floors = "".join(
-                    f", {evaluator_spec.FLOOR_TITLES[floor]} {_estimate(found_of[metric])}"
-                    for floor, found_of in overall.floors.items()
-                )
-                lines.append(
-                    f"{metric}: {_estimate(overall.candidate[metric])}{floors} on {overall.examples:,} test windows"
-                )
+        lines.extend(objectives.get(found.verdict.objective).outcome(found.verdict))
         unreachable = sentences.unreachable(overall)
         if unreachable:
             lines.append(f"{unreachable}.")
@@ -344,20 +333,3 @@ def outcome(run_dir: str) -> list[str]:
     else:
         lines.append("Not pushed." + "".join(f" {reason}." for reason in found.infra_reasons))
     return lines
-
-
-def _of_step(step: str, overall: Any) -> str:
-    labels = overall.labels[step]
-    return (
-        f"auc/{step}: {_estimate(overall.candidate[f'auc/{step}'])}, log loss "
-        f"{_estimate(overall.candidate[f'log_loss/{step}'])} on {labels.known:,} test exposures, "
-        f"{labels.positive:,} of them positive"
-    )
-
-
-def _estimate(estimate: Any) -> str:
-    if math.isnan(estimate.value):
-        return "no value"
-    if estimate.low is None:
-        return f"{estimate.value:.4f}"
-    return f"{estimate.value:.4f} [{estimate.low:.4f}, {estimate.high:.4f}]"

@@ -150,7 +150,8 @@ def main() -> None:
     import schemas  # noqa: F401  selects Keras 2
 
     # All that a run imports, once.
-    from pipeline import pipeline, report  # noqa: F401
+    from pipeline import pipeline  # noqa: F401
+    from pipeline.reporting import report  # noqa: F401
     from pipeline.runners import cache  # noqa: F401
     from trainer import tuner  # noqa: F401
 

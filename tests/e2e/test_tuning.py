@@ -6,7 +6,8 @@ import pytest
 import yaml
 from tfx.orchestration.local import local_dag_runner
 
-from pipeline import config, lineage, report
+from pipeline import config, lineage
+from pipeline.reporting import report
 from pipeline.runners import local
 from tests.e2e import walk
 

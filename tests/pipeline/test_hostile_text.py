@@ -12,9 +12,10 @@ from ml_metadata.proto import metadata_store_pb2
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 
 from components.behavior_example_gen import spec
-from pipeline import cli, config, lineage, progress, report
+from pipeline import cli, config, lineage, progress
 from pipeline.comparing import comparison as comparing
 from pipeline.comparing import rows, runs
+from pipeline.reporting import report
 from schemas import names
 from tests import hostile
 from tests.components.behavior_example_gen import harness

@@ -14,7 +14,8 @@ from pipeline.comparing import comparison, labels, page, ranking, runs, table
 from schemas import errors, names
 from tests.components.evaluator import harness as evaluator_harness
 from tests.components.evaluator import test_conversion as exact
-from tests.pipeline import recorded_run, test_report
+from tests.pipeline import recorded_run
+from tests.pipeline.reporting import test_report
 
 CATALOGUE = 1000
 

@@ -12,7 +12,7 @@ from ml_metadata.proto import metadata_store_pb2
 from components.behavior_example_gen.windows.exposure import ExposureWindow
 from components.behavior_example_gen.windows.next import NextWindow
 from components.evaluator import config, spec
-from pipeline import report
+from pipeline.reporting import axes, graph, report, words
 from pipeline.runners import local
 from schemas import errors
 from tests.components.evaluator import harness
@@ -325,7 +325,7 @@ def test_an_empty_folder_and_no_folder(tmp_path):
     ],
 )
 def test_ticks_are_round_and_cover_the_range(low, high, expected):
-    ticks = report.ticks(low, high, 5)
+    ticks = axes.ticks(low, high, 5)
     assert ticks[0] <= low and ticks[-1] >= high
     assert ticks == pytest.approx(expected)
 
@@ -342,11 +342,11 @@ def test_ticks_are_round_and_cover_the_range(low, high, expected):
     ],
 )
 def test_durations(seconds, text):
-    assert report._seconds(seconds) == text
+    assert words.seconds(seconds) == text
 
 
 def test_differences_have_a_sign():
-    assert [report._signed(value) for value in (0.01234, -0.5, 0.0, 1e-7, float("nan"))] == [
+    assert [words.signed(value) for value in (0.01234, -0.5, 0.0, 1e-7, float("nan"))] == [
         "+0.0123",
         "\u22120.5000",
         "0.0000",
@@ -357,7 +357,7 @@ def test_differences_have_a_sign():
 
 def test_graph_without_shortcuts():
     before = {"a": [], "b": ["a"], "c": ["a", "b"], "d": ["a", "c"]}
-    assert report._without_shortcuts(before) == {"a": [], "b": ["a"], "c": ["b"], "d": ["c"]}
+    assert graph._without_shortcuts(before) == {"a": [], "b": ["a"], "c": ["b"], "d": ["c"]}
 
 
 @pytest.mark.parametrize(
@@ -369,7 +369,7 @@ def test_graph_without_shortcuts():
     ],
 )
 def test_long_names_take_two_lines(name, lines):
-    assert report._two_lines(name) == lines
+    assert graph._two_lines(name) == lines
 
 
 def test_what_a_filter_left_out(tmp_path):

@@ -1,0 +1,20 @@
+"""What a report and the terminal say of a model, by its objective."""
+
+import importlib
+from types import ModuleType
+
+from schemas import kinds
+
+OBJECTIVES = {
+    "ranking": "pipeline.reporting.objectives.ranking",
+    "labels": "pipeline.reporting.objectives.labels",
+}
+
+
+def get(name: str) -> ModuleType:
+    """The module of an objective.
+
+    Raises:
+      errors.InputError: if there is none.
+    """
+    return importlib.import_module(OBJECTIVES[kinds.objective(name).name])

@@ -1,0 +1,35 @@
+"""What is said of models that rank items."""
+
+from typing import Any
+
+from components.evaluator import spec
+from pipeline.reporting import words
+
+NOTE = "Every window ranks the whole catalogue; ties count against the model."
+_SHOWN = ("ndcg@10", "hr@10")
+
+
+def metrics(found: Any) -> list[str]:
+    """The metrics of an evaluation (`verdict.Verdict`) in order: those of the whole catalogue first."""
+    return sorted(found.overall.candidate, key=lambda name: name.startswith(spec.SAMPLED_PREFIX))
+
+
+def steps(found: Any) -> list[dict[str, Any]]:
+    """There are no labels."""
+    return []
+
+
+def outcome(found: Any) -> list[str]:
+    """The main metrics in lines for a terminal."""
+    overall, lines = found.overall, []
+    for metric in _SHOWN:
+        if metric not in overall.candidate:
+            continue
+        floors = "".join(
+            f", {spec.FLOOR_TITLES[floor]} {words.estimate(values[metric])}"
+            for floor, values in overall.floors.items()
+        )
+        lines.append(
+            f"{metric}: {words.estimate(overall.candidate[metric])}{floors} on {overall.examples:,} test windows"
+        )
+    return lines

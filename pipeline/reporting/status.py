@@ -1,0 +1,82 @@
+"""What became of a run, in a word and in sentences."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipeline import lineage
+
+
+def status(
+    components: Sequence[lineage.Component],
+    artifacts: Mapping[str, lineage.Artifact],
+    evaluation: Mapping[str, Any] | None,
+    latency: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """What became of the run: `kind` is good, bad or open; reasons are plain sentences."""
+    failed = next((component for component in components if component.state == "failed"), None)
+    if failed:
+        return {
+            "kind": "bad",
+            "label": "Failed",
+            "title": f"{failed.id} stopped the run",
+            "reasons": [failed.message] if failed.message else [],
+        }
+    if not components:
+        return {"kind": "open", "label": "Not started", "title": "Nothing has run yet", "reasons": []}
+    stopped = next(
+        (component for component in components if component.state in ("interrupted", lineage.WAITING)), None
+    )
+    if stopped:
+        where = "was interrupted" if stopped.state == "interrupted" else "was not reached"
+        return {
+            "kind": "open",
+            "label": "Unfinished",
+            "title": f"{stopped.id} {where}",
+            "reasons": ["The same command goes on from where it stopped."],
+        }
+    found = evaluation["verdict"] if evaluation else None
+    pushed = artifacts.get("PushedModel")
+    reasons = _reasons(found)
+    if pushed is not None and pushed.properties.get("pushed"):
+        version = pushed.properties.get("pushed_version") or os.path.basename(
+            str(pushed.properties.get("pushed_destination", ""))
+        )
+        return {
+            "kind": "good",
+            "label": "Pushed",
+            "title": f"Version {version} is live" if version else "The model is live",
+            "reasons": reasons,
+            "destination": pushed.properties.get("pushed_destination"),
+        }
+    if found is not None and not found.blessed:
+        return {
+            "kind": "bad",
+            "label": "Not pushed",
+            "title": "The model did not pass the gate",
+            "reasons": reasons,
+        }
+    if latency is not None and not latency.get("blessed", True):
+        return {
+            "kind": "bad",
+            "label": "Not pushed",
+            "title": "The model passed the gate, but not the server",
+            "reasons": list(latency.get("reasons") or ()),
+        }
+    if found is not None:
+        return {
+            "kind": "good",
+            "label": "Blessed",
+            "title": "The model passed the gate; no push was asked",
+            "reasons": reasons,
+        }
+    return {"kind": "open", "label": "Done", "title": "The run made no evaluation", "reasons": []}
+
+
+def _reasons(found: Any | None) -> list[str]:
+    """The reasons of a verdict; of a blessed model those of the whole split (the gate's table has all)."""
+    if found is None:
+        return []
+    if not found.blessed:
+        return [*found.reasons, *found.notes]
+    return [c.sentence for c in found.conditions if not c.slice and c.outcome == "passed"] + list(found.notes)

@@ -1,0 +1,72 @@
+"""The panels of a training and of a search."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipeline.reporting import axes, words
+from schemas import kinds
+
+
+def search(trials: Sequence[Mapping[str, Any]] | None) -> dict[str, Any] | None:
+    """The trials of a search, best first; those that failed at the end, in their order."""
+    if not trials:
+        return None
+    scored = [trial for trial in trials if words.is_number(trial.get("score"))]
+    failed = [trial for trial in trials if not words.is_number(trial.get("score"))]
+    return {
+        "keys": list(dict.fromkeys(key for trial in trials for key in trial["values"])),
+        "trials": sorted(scored, key=lambda trial: (not trial["taken"], -trial["score"])) + failed,
+        "failed": len(failed),
+        "objective": next((trial["objective"] for trial in scored), "").upper(),
+        "seconds": sum(trial["seconds"] for trial in scored),
+    }
+
+
+def training(history: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if not history:
+        return None
+    epochs = history.get("epochs") or []
+    best = history.get("best_epoch")
+    objective = history.get("objective") or kinds.objective("ranking").metric
+    measured = f"{objective.upper()} on eval" + (", whole catalogue" if "@" in objective else "")
+    plots = []
+    for key, title in (("loss", "Training loss"), (objective, measured)):
+        points = [(e["epoch"], e[key]) for e in epochs if words.is_number(e.get(key))]
+        if len(points) > 1:
+            plots.append(_curve(title, points, best))
+    speeds = [e["targets_per_s"] for e in epochs if words.is_number(e.get("targets_per_s"))]
+    return {
+        "history": history,
+        "epochs": sum(1 for e in epochs if e.get("epoch", 0) > 0),
+        "best": next((e for e in epochs if e.get("epoch") == best), None),
+        "plots": plots,
+        "seconds": sum(e["seconds"] for e in epochs if words.is_number(e.get("seconds"))),
+        "targets_per_s": sorted(speeds)[len(speeds) // 2] if speeds else None,
+    }
+
+
+def _curve(title: str, points: Sequence[tuple[float, float]], best: float | None) -> dict[str, Any]:
+    """Geometry of a line chart, 480 by 220."""
+    left, right, top, bottom = 52.0, 468.0, 14.0, 184.0
+    x_ticks = axes.ticks(points[0][0], points[-1][0], 6, whole=True)
+    values = [value for _, value in points]
+    y_ticks = axes.ticks(min(values), max(values), 5)
+    x_low, x_high = points[0][0], max(points[-1][0], points[0][0] + 1)
+    y_low, y_high = min(y_ticks[0], min(values)), max(y_ticks[-1], max(values))
+
+    def x(value: float) -> float:
+        return round(left + (value - x_low) / (x_high - x_low) * (right - left), 1)
+
+    def y(value: float) -> float:
+        return round(bottom - (value - y_low) / ((y_high - y_low) or 1.0) * (bottom - top), 1)
+
+    chosen = next(((epoch, value) for epoch, value in points if epoch == best), None)
+    return {
+        "title": title,
+        "path": " ".join(f"{x(epoch)},{y(value)}" for epoch, value in points),
+        "dots": [(x(epoch), y(value), epoch, value) for epoch, value in points],
+        "x_ticks": [(x(tick), f"{tick:g}") for tick in x_ticks if x_low <= tick <= x_high],
+        "y_ticks": [(y(tick), f"{tick:g}") for tick in y_ticks],
+        "best": None if chosen is None else (x(chosen[0]), y(chosen[1]), chosen[0], chosen[1]),
+        "frame": (left, right, top, bottom),
+    }
