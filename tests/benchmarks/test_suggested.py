@@ -77,7 +77,7 @@ def test_recent_counts_are_those_of_the_last_training_targets(tmp_path: Any) -> 
     (tmp_path / "log.csv").write_text("\n".join(["user_id,item_id,timestamp", *lines]) + "\n")
     table = next_windows.read(spec.LogSpec(path=str(tmp_path / "log.csv")))
     for length in (1, 2, 3, 9):
-        window = spec.NextWindow(length=length, recent_share=0.4)
+        window = NextWindow(length=length, recent_share=0.4)
         found = next_windows.cut(table, window, spec.SplitSpec(by=("leave_one_out",)))
         assert found.counts.tolist() == [3, 1, 1]
         # Of c and d, which are equally frequent, the order is that of the windows.

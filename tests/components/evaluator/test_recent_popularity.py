@@ -10,6 +10,7 @@ import tensorflow_transform as tft
 from tfx.types import standard_artifacts
 
 from components.behavior_example_gen import spec as window_spec
+from components.behavior_example_gen.windows.next import NextWindow
 from components.evaluator import config, spec, verdict
 from schemas import names
 from serving import export
@@ -65,7 +66,7 @@ def log(tmp_path_factory):
     split = window_spec.SplitSpec.from_values(
         {"by": ["time"], "targets": "all", "eval_from": f"{moments[0]}Z", "test_from": f"{moments[1]}Z"}
     )
-    window = window_spec.NextWindow(length=fixtures.LENGTH, shards=2, recent_share=_RECENT_SHARE)
+    window = NextWindow(length=fixtures.LENGTH, shards=2, recent_share=_RECENT_SHARE)
     found, _, _ = windowing.run(
         folder, windowing.write_csv(folder / "log.csv", rows), window=window, split=split
     )
@@ -99,7 +100,7 @@ def _evaluate(folder: pathlib.Path, log, best: list[str]):
     export.export_model(_Known(output, best), output, f"{artifact.uri}/Format-Serving", exclude_seen=True)
     evaluation = spec.EvaluationSpec(slices=(), confidence_intervals=False)
     gate = spec.GateSpec(metric="hr@10", min_lift_over_floor=0.02)
-    asked = config.eval_config(evaluation, gate, window_spec.NextWindow())
+    asked = config.eval_config(evaluation, gate, "ranking", NextWindow())
     result = harness.evaluate(folder, examples, asked, artifact)
     return verdict.read(result.evaluation_uri, result.blessing_uri)
 

@@ -262,7 +262,7 @@ def test_attributes_of_users_are_those_before_the_target():
 
 def recent_targets(events, share, length=9, split="train"):
     """By user, of its windows from the first to the last."""
-    window = spec.NextWindow(length=length, recent_share=share)
+    window = NextWindow(length=length, recent_share=share)
     found = cut(events, window, spec.SplitSpec(by=("leave_one_out",)), None)
     found.sort(key=lambda w: w["target_timestamp"])
     result = {}
@@ -291,7 +291,7 @@ def test_recent_targets_equal_plain_python(share):
     split = spec.SplitSpec(by=("leave_one_out",))
     for seed, times in enumerate((5, 100, 1000)):
         events = make_log(seed, times=times)
-        window = spec.NextWindow(length=4, recent_share=share)
+        window = NextWindow(length=4, recent_share=share)
         expected = reference.windows(
             events,
             length=4,
@@ -311,7 +311,7 @@ def test_recent_targets_equal_plain_python(share):
 def test_recent_targets_know_nothing_of_what_is_left_out():
     events = make_log(3)
     split = spec.SplitSpec(by=("leave_one_out",))
-    window = spec.NextWindow(length=5)
+    window = NextWindow(length=5)
     found = cut(events, window, split, None)
     left_out = {
         (w["user_id"], w["target_timestamp"], w["target_item_id"]) for w in found if w["split"] != "train"
