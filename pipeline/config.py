@@ -93,7 +93,7 @@ class Experiment(settings.Settings):
 
     name: str = pydantic.Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
     log: window_spec.LogSpec
-    window: Window = windows.get(windows.DEFAULT).settings()
+    window: Window = windows.get(windows.DEFAULT).settings(kind=windows.DEFAULT)
     split: window_spec.SplitSpec = window_spec.SplitSpec()
     validation: ValidationSpec = ValidationSpec()
     features: transform_spec.FeaturesSpec = transform_spec.FeaturesSpec()
