@@ -187,6 +187,7 @@ def test_a_run_on_exposures(tmp_path, exposures):
     for epoch in trained["epochs"]:
         epoch["auc"] = round(0.7 + epoch.pop("ndcg@10"), 4)
     recorder = _run(tmp_path, exposures, trained={**trained, "objective": "auc"})
+    (recorder.run_dir / "experiment.yaml").write_text("window: {kind: exposure}\n")
     page = _read(recorder)
     top = page.sections["verdict"]
     assert "auc/buy is 0." in top and "(asked: at least 0.6)" in top and "the base rate's" in top
