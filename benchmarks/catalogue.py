@@ -86,10 +86,11 @@ def measure(items: int, loss: str, batches: int, windows: int) -> dict[str, Any]
 
     from schemas import names
     from serving import ranking as serving_ranking
-    from trainer import config, ranking, registry
+    from trainer import config, registry
+    from trainer.evaluation import ranking
     from trainer.loops import fit
-    from trainer.losses import next_item
-    from trainer.models import base
+    from trainer.losses import ranking as losses
+    from trainer.models import ranking as ranking_models
 
     phases = _Phases()
     phases.ends("imports")
@@ -116,9 +117,9 @@ def measure(items: int, loss: str, batches: int, windows: int) -> dict[str, Any]
     )
     counts = np.bincount(drawn(10 * items), minlength=items)
 
-    def build() -> base.SequenceModel:
-        model = registry.load("sasrec")(settings.model, base.Catalogue(counts, _LENGTH), seed=1)
-        model.training_loss = next_item.build(settings.loss)
+    def build() -> ranking_models.SequenceModel:
+        model = registry.load("sasrec")(settings.model, ranking_models.Catalogue(counts, _LENGTH), seed=1)
+        model.training_loss = losses.build(settings.loss)
         return model
 
     class Evaluation(ranking.FullRanking):

@@ -142,16 +142,17 @@ def train(
     """
     import tensorflow as tf
 
-    from trainer import devices, ranking, registry
+    from trainer import devices, registry
+    from trainer.evaluation import ranking
     from trainer.loops import fit
-    from trainer.losses import next_item
-    from trainer.models import base
+    from trainer.losses import ranking as losses
+    from trainer.models import ranking as ranking_models
 
-    catalogue = base.Catalogue(found.counts, found.length)
+    catalogue = ranking_models.Catalogue(found.counts, found.length)
 
-    def build() -> base.SequenceModel:
+    def build() -> ranking_models.SequenceModel:
         model = registry.load(settings.model.name)(settings.model, catalogue, seed=settings.training.seed)
-        model.training_loss = next_item.build(settings.loss)
+        model.training_loss = losses.build(settings.loss)
         return model
 
     read_in_training = (names.ITEM_INDEX, names.TARGET_ITEM_INDEX)

@@ -115,13 +115,14 @@ class Prepared:
         """What `trainer.task.train` takes, of transformed examples."""
         import tensorflow_transform as tft
 
-        from trainer import exposures, task
+        from trainer import task
+        from trainer.objectives import labels
 
         output = tft.TFTransformOutput(self._graph)
         train, evaluated = (
             [os.path.join(self.folder, f"Transformed-{split}", "*")] for split in (names.TRAIN, names.EVAL)
         )
-        known = exposures.load(output, self.custom_config(), train)
+        known = labels.load(output, self.custom_config(), train)
         return task.Data(output, known, train, evaluated, exclude_seen=False)
 
     def parsed(self, split: str, batch_size: int = 8192) -> Any:

@@ -37,14 +37,16 @@ def export_model(folder: str) -> str:
 
     from serving import export
     from tests import fixtures
-    from trainer.models import base, sasrec
+    from trainer.models import ranking as ranking_models
+    from trainer.models import sasrec
     from trainer.settings import sasrec as sasrec_settings
 
     output = fixtures.build_transform_output(
         folder, fixtures.random_windows(2 * _ITEMS, _ITEMS), length=_LENGTH
     )
     model = sasrec.SASRec(
-        sasrec_settings.SASRecSettings(name="sasrec"), base.Catalogue(np.ones(_ITEMS, np.int64), _LENGTH)
+        sasrec_settings.SASRecSettings(name="sasrec"),
+        ranking_models.Catalogue(np.ones(_ITEMS, np.int64), _LENGTH),
     )
     versions = os.path.join(folder, "versions")
     export.export_model(model, output, os.path.join(versions, "1"), exclude_seen=True)

@@ -7,7 +7,7 @@ import pydantic
 
 from schemas import settings
 from trainer import registry
-from trainer.settings import conversion, loops, losses
+from trainer.settings import labels, loops, losses
 from trainer.settings import model as model_lib
 from trainer.settings import training as training_lib
 
@@ -26,7 +26,7 @@ else:
 
 def default_loss(parts: dict[str, Any]) -> losses.LossSettings:
     """The loss where none is named, from the parts before it."""
-    if isinstance(parts.get("model"), conversion.ConversionSettings):
+    if isinstance(parts.get("model"), labels.LabelSettings):
         return losses.StepBCESettings(name="step_bce")
     return losses.SoftmaxSettings(name="softmax")
 
@@ -42,7 +42,7 @@ def check_model(
     Raises:
       ValueError: in one line, with what to do.
     """
-    of_exposures = isinstance(model, conversion.ConversionSettings)
+    of_exposures = isinstance(model, labels.LabelSettings)
     if isinstance(loss, losses.StepBCESettings) != of_exposures:
         fitting = "step_bce" if of_exposures else "softmax, sampled_softmax, bce or gbce"
         raise ValueError(f"model {model.name} needs loss: {{name: {fitting}}}, found {loss.name}")

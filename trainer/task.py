@@ -18,12 +18,14 @@ from components.behavior_example_gen.windows.next import NextWindow
 from components.evaluator import spec as evaluator_spec
 from components.transform import vocabulary
 from serving import export
-from trainer import config, devices, exposures, ranking, registry, search
+from trainer import config, devices, registry, search
 from trainer import input as input_lib
-from trainer.loops import exposures as exposure_loop
-from trainer.loops import fit, tp
-from trainer.losses import next_item
-from trainer.models import base, conversion
+from trainer.evaluation import ranking
+from trainer.loops import fit, rows, tp
+from trainer.losses import ranking as losses
+from trainer.models import labels as label_models
+from trainer.models import ranking as ranking_models
+from trainer.objectives import labels
 from trainer.settings import loops as loop_settings
 from trainer.settings import losses as loss_settings
 from trainer.settings import training as training_settings
@@ -79,7 +81,7 @@ class Data:
     """
 
     transform_output: tft.TFTransformOutput
-    known: base.Catalogue | conversion.Exposures
+    known: ranking_models.Catalogue | label_models.Exposures
     train_files: Sequence[str]
     eval_files: Sequence[str]
     exclude_seen: bool
@@ -90,18 +92,18 @@ class Data:
         custom = fn_args.custom_config
         transform_output = tft.TFTransformOutput(fn_args.transform_graph_path)
         window = windows.read(custom["window"])
-        known: base.Catalogue | conversion.Exposures
+        known: ranking_models.Catalogue | label_models.Exposures
         if isinstance(window, ExposureWindow):
-            known = exposures.load(transform_output, custom, fn_args.train_files)
+            known = labels.load(transform_output, custom, fn_args.train_files)
         else:
             known = _catalogue(transform_output, window)
         exclude_seen = evaluator_spec.EvaluationSpec.from_json(custom["evaluation"]).exclude_seen
         return cls(transform_output, known, fn_args.train_files, fn_args.eval_files, exclude_seen)
 
 
-def _catalogue(transform_output: tft.TFTransformOutput, window: NextWindow) -> base.Catalogue:
+def _catalogue(transform_output: tft.TFTransformOutput, window: NextWindow) -> ranking_models.Catalogue:
     known = vocabulary.Vocabulary.load(transform_output)
-    return base.Catalogue(
+    return ranking_models.Catalogue(
         known.counts,
         window.length,
         behaviors=len(known.behaviors),
@@ -135,7 +137,7 @@ def train(
     if settings.training.mixed_precision:
         on_gpu = bool(tf.config.list_physical_devices("GPU"))
         tf.keras.mixed_precision.set_global_policy("mixed_float16" if on_gpu else "mixed_bfloat16")
-    of_exposures = isinstance(data.known, conversion.Exposures)
+    of_exposures = isinstance(data.known, label_models.Exposures)
     try:
         kind, build, blocks, evaluate = (_of_exposures if of_exposures else _of_next_items)(settings, data)
         loop = kind(
@@ -167,18 +169,18 @@ _Parts = tuple[Callable[..., fit.Loop], Callable[[], Any], tf.data.Dataset, Call
 
 
 def _of_exposures(settings: config.TrainerSettings, data: Data) -> _Parts:
-    build, blocks, evaluate = exposures.prepare(
+    build, blocks, evaluate = labels.prepare(
         settings, data.known, data.transform_output, data.train_files, data.eval_files
     )
-    return exposure_loop.ExposureFit, build, blocks, evaluate
+    return rows.RowFit, build, blocks, evaluate
 
 
 def _of_next_items(settings: config.TrainerSettings, data: Data) -> _Parts:
     model_class = registry.load(settings.model.name)
 
-    def build() -> base.SequenceModel:
+    def build() -> ranking_models.SequenceModel:
         model = model_class(settings.model, data.known, seed=settings.training.seed)
-        model.training_loss = next_item.build(settings.loss)
+        model.training_loss = losses.build(settings.loss)
         return model
 
     reads = model_class.inputs_read

@@ -14,10 +14,11 @@ import schemas  # noqa: F401  selects Keras 2, before TensorFlow is imported
 from benchmarks.baselines import conversions, protocol
 from components.transform import fields as fields_lib
 from schemas import names
-from trainer import config, conversion_eval, registry
-from trainer.loops import exposures as exposures_lib
-from trainer.losses import conversion as losses
-from trainer.models import conversion
+from trainer import config, registry
+from trainer.evaluation import labels as evaluation
+from trainer.loops import rows as rows_lib
+from trainer.losses import labels as losses
+from trainer.models import labels as label_models
 
 _STEPS_PER_CALL = 64
 _BLOCK = 4096
@@ -40,7 +41,7 @@ _SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-class _Bursts(exposures_lib.ExposureFit):
+class _Bursts(rows_lib.RowFit):
     """Takes the loop's own steps, for a time rather than for epochs."""
 
     _iterator: Any = None
@@ -124,7 +125,7 @@ def _training(model: str, worker: protocol.Worker, folder: str) -> _Bursts:
     features = {
         field.key: column.astype(np.int64) + names.FIRST_INDEX for field, column in zip(described, fields.T)
     }
-    features.update(zip(conversion.label_names(conversions.STEPS), labels.T.astype(np.int64)))
+    features.update(zip(label_models.label_names(conversions.STEPS), labels.T.astype(np.int64)))
     settings = config.TrainerSettings.from_values(
         {
             "model": {
@@ -140,9 +141,9 @@ def _training(model: str, worker: protocol.Worker, folder: str) -> _Bursts:
             },
         }
     )
-    known = conversion.Exposures(described, conversions.STEPS, tuple(worker.meta["base_rates"]))
+    known = label_models.Exposures(described, conversions.STEPS, tuple(worker.meta["base_rates"]))
 
-    def build() -> conversion.ConversionModel:
+    def build() -> label_models.LabelModel:
         built = registry.load(model)(settings.model, known, seed=settings.training.seed)
         built.training_loss = losses.build(settings.loss, conversions.STEPS)
         return built
@@ -154,7 +155,7 @@ def _training(model: str, worker: protocol.Worker, folder: str) -> _Bursts:
         settings.training,
         tf.distribute.MirroredStrategy(),
         train,
-        lambda made: conversion_eval.StepMetrics(made, few.batch(_BLOCK)),
+        lambda made: evaluation.StepMetrics(made, few.batch(_BLOCK)),
         os.path.join(folder, model),
     )
 

@@ -11,10 +11,11 @@ import tensorflow as tf
 import schemas  # noqa: F401  selects Keras 2, before TensorFlow is imported
 from benchmarks.baselines import protocol
 from schemas import names
-from trainer import config, ranking, registry
+from trainer import config, registry
+from trainer.evaluation import ranking
 from trainer.loops import fit, tp
-from trainer.losses import next_item
-from trainer.models import base
+from trainer.losses import ranking as losses
+from trainer.models import ranking as ranking_models
 
 _ENDLESS = 1_000_000
 _BLOCK = 1024
@@ -129,16 +130,16 @@ def main() -> None:
             },
         }
     )
-    catalogue = base.Catalogue(
+    catalogue = ranking_models.Catalogue(
         np.array(worker.meta["counts"], np.int64),
         worker.meta["length"],
         behaviors=2,
         behavior_names=("view", "buy"),
     )
 
-    def build() -> base.SequenceModel:
+    def build() -> ranking_models.SequenceModel:
         model = registry.load(settings.model.name)(settings.model, catalogue, seed=settings.training.seed)
-        model.training_loss = next_item.build(settings.loss)
+        model.training_loss = losses.build(settings.loss)
         return model
 
     histories = _padded(worker.sequences(protocol.HISTORY), worker.meta["length"])

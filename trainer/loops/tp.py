@@ -9,8 +9,9 @@ import tensorflow as tf
 
 import schemas  # noqa: F401  selects Keras 2
 from schemas import names
-from trainer import bucketing, grouping, ranking
+from trainer import bucketing, grouping
 from trainer import input as input_lib
+from trainer.evaluation import ranking
 from trainer.layers import discriminator
 from trainer.loops import fit
 from trainer.settings import loops as loop_settings

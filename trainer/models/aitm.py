@@ -3,24 +3,24 @@
 import tensorflow as tf
 
 from trainer.layers import fields, towers, transfer
-from trainer.losses import conversion as losses
-from trainer.models import conversion
+from trainer.losses import labels as losses
+from trainer.models import labels
 from trainer.settings import aitm as aitm_settings
 
 
-class AITM(conversion.ConversionModel):
+class AITM(labels.LabelModel):
     """Towers on shared embeddings; each step gets from the one before what its attention lets through.
 
     q_t is the tower's output, z_1 = q_1, z_t = AIT(p_{t-1}, q_t) with p_{t-1} = g_{t-1}(z_{t-1}),
     here g a ReLU layer with dropout, as in the authors' code; y_t = sigmoid(linear(z_t)). The behavioural
-    expectation calibrator is `losses.conversion.order_violation`.
+    expectation calibrator is `losses.labels.order_violation`.
 
     Args:
       settings: see `aitm_settings.AITMSettings`.
-      exposures, seed: see `conversion.ConversionModel`.
+      exposures, seed: see `labels.LabelModel`.
     """
 
-    def __init__(self, settings: aitm_settings.AITMSettings, exposures: conversion.Exposures, seed: int = 0):
+    def __init__(self, settings: aitm_settings.AITMSettings, exposures: labels.Exposures, seed: int = 0):
         super().__init__(settings, exposures, seed)
         width = settings.tower[-1]
         self._embedding = fields.FieldEmbedding(exposures.fields, settings.dim)
@@ -31,9 +31,9 @@ class AITM(conversion.ConversionModel):
         self._transfers = [transfer.AdaptiveTransfer(width) for _ in exposures.steps[1:]]
         self._heads = self.heads()
 
-    def logits(self, features: conversion.Features, training: bool = False) -> tf.Tensor:
+    def logits(self, features: labels.Features, training: bool = False) -> tf.Tensor:
         """The logit of each step, `[B, T]` float32."""
-        inputs = conversion.flat(self._embedding(features))
+        inputs = labels.flat(self._embedding(features))
         own = [tower(inputs, training=training) for tower in self._towers]
         states = own[:1]
         for found, passes, ait in zip(own[1:], self._passes, self._transfers):

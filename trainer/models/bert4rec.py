@@ -4,11 +4,11 @@ import tensorflow as tf
 
 from schemas import names
 from trainer.layers import attention, dropout, embedding, transformer
-from trainer.models import base
+from trainer.models import ranking
 from trainer.settings import bert4rec as bert4rec_settings
 
 
-class BERT4Rec(base.EmbeddingModel):
+class BERT4Rec(ranking.EmbeddingModel):
     """Bidirectional self-attention, trained to fill in masked items (the Cloze task, section 3.6).
 
     To predict the next item, the history moves left by one, a mask is appended, and the state
@@ -20,14 +20,14 @@ class BERT4Rec(base.EmbeddingModel):
 
     Args:
       settings: see `bert4rec_settings.BERT4RecSettings`.
-      catalogue, seed: see `base.SequenceModel`.
+      catalogue, seed: see `ranking.SequenceModel`.
     """
 
     # The target stands behind the history, whose first event would otherwise fall out.
     padding_needed = 1
 
     def __init__(
-        self, settings: bert4rec_settings.BERT4RecSettings, catalogue: base.Catalogue, seed: int = 0
+        self, settings: bert4rec_settings.BERT4RecSettings, catalogue: ranking.Catalogue, seed: int = 0
     ):
         super().__init__(settings, catalogue, seed)
         dim = settings.dim
@@ -56,7 +56,7 @@ class BERT4Rec(base.EmbeddingModel):
         self._project = tf.keras.layers.Dense(dim, activation="gelu")
         self._output_norm = tf.keras.layers.LayerNormalization(epsilon=1e-8)
 
-    def encode_positions(self, features: base.Features, training: bool = False) -> tf.Tensor:
+    def encode_positions(self, features: ranking.Features, training: bool = False) -> tf.Tensor:
         """The states of the history moved left by one, with a mask at the end: `[B, L, D]`.
 
         Each depends on all positions, earlier and later.
@@ -107,7 +107,7 @@ class BERT4Rec(base.EmbeddingModel):
         only_last |= ~tf.reduce_any(drawn, axis=1, keepdims=True)
         return tf.where(only_last, last, drawn)
 
-    def summed_loss(self, features: base.Features, training: bool = True) -> tuple[tf.Tensor, tf.Tensor]:
+    def summed_loss(self, features: ranking.Features, training: bool = True) -> tuple[tf.Tensor, tf.Tensor]:
         """The sum of the loss over the masked items of a batch, eq. (8), and their number.
 
         The sequence is the history moved left by one with the target at its end, so that a

@@ -3,8 +3,8 @@
 import tensorflow as tf
 
 from trainer.layers import dropout, feature_tower, fields, towers
-from trainer.losses import conversion as losses
-from trainer.models import conversion
+from trainer.losses import labels as losses
+from trainer.models import labels
 from trainer.settings import bpcm as bpcm_settings
 
 
@@ -46,7 +46,7 @@ class Conversion(tf.keras.layers.Layer):
         return self._attention(own, tf.concat([own, passed], axis=1)) + own
 
 
-class BPCM(conversion.ConversionModel):
+class BPCM(labels.LabelModel):
     """A feature tower for each step, and messages from step to step.
 
     E_F has a token for each field of the exposure, eq. (1): user, item, their features and the user's
@@ -54,14 +54,14 @@ class BPCM(conversion.ConversionModel):
     adds q_t in R^(I x d). How Z_t goes into the head is not said; here its tokens stand beside each other,
     as the features of all other models do, so that the head can tell fields apart. The head is a
     perceptron and a logit, eq. (10). Loss: eq. (11) plus alpha times the calibrator, eq. (12)-(13), see
-    `losses.conversion.order_violation`.
+    `losses.labels.order_violation`.
 
     Args:
       settings: see `bpcm_settings.BPCMSettings`.
-      exposures, seed: see `conversion.ConversionModel`.
+      exposures, seed: see `labels.LabelModel`.
     """
 
-    def __init__(self, settings: bpcm_settings.BPCMSettings, exposures: conversion.Exposures, seed: int = 0):
+    def __init__(self, settings: bpcm_settings.BPCMSettings, exposures: labels.Exposures, seed: int = 0):
         super().__init__(settings, exposures, seed)
         self._embedding = fields.FieldEmbedding(exposures.fields, settings.dim)
         self._features = [
@@ -83,7 +83,7 @@ class BPCM(conversion.ConversionModel):
         ]
         self._heads = self.heads()
 
-    def logits(self, features: conversion.Features, training: bool = False) -> tf.Tensor:
+    def logits(self, features: labels.Features, training: bool = False) -> tf.Tensor:
         """The logit of each step, `[B, T]` float32."""
         tokens = self._embedding(features)
         states = [tower(tokens) for tower in self._features]
@@ -91,7 +91,7 @@ class BPCM(conversion.ConversionModel):
             states[step + 1] = convert(states[step + 1], message(states[step], training=training))
         return tf.stack(
             [
-                head(tower(conversion.flat(state), training=training))
+                head(tower(labels.flat(state), training=training))
                 for state, tower, head in zip(states, self._towers, self._heads)
             ],
             axis=1,

@@ -7,11 +7,11 @@ import tensorflow as tf
 
 from schemas import names
 from trainer.layers import dropout
-from trainer.models import base
+from trainer.models import ranking
 from trainer.settings import caser as caser_settings
 
 
-class Caser(base.EmbeddingModel):
+class Caser(ranking.EmbeddingModel):
     """Convolutions over the last `markov` items as over an image of their embeddings.
 
     At each position, of the embeddings E `[M, D]` of the last M events (zeros before the first):
@@ -29,10 +29,10 @@ class Caser(base.EmbeddingModel):
 
     Args:
       settings: see `caser_settings.CaserSettings`.
-      catalogue, seed: see `base.SequenceModel`.
+      catalogue, seed: see `ranking.SequenceModel`.
     """
 
-    def __init__(self, settings: caser_settings.CaserSettings, catalogue: base.Catalogue, seed: int = 0):
+    def __init__(self, settings: caser_settings.CaserSettings, catalogue: ranking.Catalogue, seed: int = 0):
         super().__init__(settings, catalogue, seed, tied=settings.tied)
         self._filters: list[tf.Variable] = []
         self._biases: list[tf.Variable] = []
@@ -52,7 +52,7 @@ class Caser(base.EmbeddingModel):
         self._dense = tf.keras.layers.Dense(settings.dim, activation=settings.activation)
         self._dropout = dropout.Dropout(settings.dropout, self.generator)
 
-    def encode_positions(self, features: base.Features, training: bool = False) -> tf.Tensor:
+    def encode_positions(self, features: ranking.Features, training: bool = False) -> tf.Tensor:
         """The state after each position: `[B, L, D]`."""
         index = features[names.ITEM_INDEX]
         length = tf.shape(index)[1] if index.shape[1] is None else index.shape[1]

@@ -7,11 +7,11 @@ import tensorflow as tf
 
 from schemas import errors, names
 from trainer.layers import attention, dropout, embedding, transformer
-from trainer.models import base
+from trainer.models import ranking
 from trainer.settings import casm as casm_settings
 
 
-class CASM(base.EmbeddingModel):
+class CASM(ranking.EmbeddingModel):
     """Causal self-attention over one sequence of all behaviours; each target weighs what its behaviour does.
 
     Section 4.1: an event is the embedding of its item beside that of its behaviour, plus its
@@ -32,7 +32,7 @@ class CASM(base.EmbeddingModel):
 
     Args:
       settings: see `casm_settings.CASMSettings`.
-      catalogue, seed: see `base.SequenceModel`.
+      catalogue, seed: see `ranking.SequenceModel`.
 
     Raises:
       errors.InputError: if the data has no behaviours, or not those that the settings name, or if
@@ -42,7 +42,7 @@ class CASM(base.EmbeddingModel):
     inputs_read: tuple[str, ...] = (names.ITEM_INDEX, names.BEHAVIOR_INDEX)
     loss_inputs_read: tuple[str, ...] = (names.TARGET_BEHAVIOR_INDEX,)
 
-    def __init__(self, settings: casm_settings.CASMSettings, catalogue: base.Catalogue, seed: int = 0):
+    def __init__(self, settings: casm_settings.CASMSettings, catalogue: ranking.Catalogue, seed: int = 0):
         super().__init__(settings, catalogue, seed)
         self._learned = settings.behavior_weights == casm_settings.LEARNED
         self._weights = tf.constant(self._fixed_weights(), tf.float32)
@@ -100,7 +100,7 @@ class CASM(base.EmbeddingModel):
         # A behaviour that training has not seen is none that anything was said of.
         return [others] * names.FIRST_INDEX + values
 
-    def encode_positions(self, features: base.Features, training: bool = False) -> tf.Tensor:
+    def encode_positions(self, features: ranking.Features, training: bool = False) -> tf.Tensor:
         """The state after each position: `[B, L, D]`."""
         index = features[names.ITEM_INDEX]
         hidden = self._items(index)
@@ -114,23 +114,23 @@ class CASM(base.EmbeddingModel):
         hidden = self._norm(hidden)
         return self._project(hidden) if self._project is not None else hidden
 
-    def _target_behaviors(self, features: base.Features) -> tf.Tensor:
+    def _target_behaviors(self, features: ranking.Features) -> tf.Tensor:
         """The index of the behaviour of each position's target, `[B, L]`."""
         target = tf.reshape(features[names.TARGET_BEHAVIOR_INDEX], [-1, 1])
         return tf.concat([features[names.BEHAVIOR_INDEX][:, 1:], target], axis=1)
 
-    def _log_variance(self, features: base.Features) -> tf.Tensor:
+    def _log_variance(self, features: ranking.Features) -> tf.Tensor:
         """s_b of each target, `[B, L]`; 0 for an unknown behaviour, whose weight is not learnt."""
         reserved = tf.zeros([names.FIRST_INDEX])
         return tf.gather(tf.concat([reserved, self._log_variances], axis=0), self._target_behaviors(features))
 
-    def target_weights(self, features: base.Features) -> tf.Tensor:
+    def target_weights(self, features: ranking.Features) -> tf.Tensor:
         """alpha_b (or exp(-s_b)) of the behaviour of each target, `[B, L]`."""
         if self._learned:
             return tf.exp(-self._log_variance(features))
         return tf.gather(self._weights, self._target_behaviors(features))
 
-    def penalty(self, features: base.Features, counted: tf.Tensor) -> Any:
+    def penalty(self, features: ranking.Features, counted: tf.Tensor) -> Any:
         """With learned weights, the sum of s_b over the targets."""
         if not self._learned:
             return 0.0

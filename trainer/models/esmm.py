@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from trainer.layers import fields, towers
-from trainer.models import conversion
+from trainer.models import labels
 from trainer.settings import esmm as esmm_settings
 
 
@@ -23,13 +23,13 @@ def chain_logits(logits: tf.Tensor) -> tf.Tensor:
     found = [logits[:, 0]]
     likely, unlikely = tf.math.log_sigmoid(logits[:, 0]), tf.math.log_sigmoid(-logits[:, 0])
     for own in tf.unstack(logits, axis=1)[1:]:
-        unlikely = conversion.log_sum(unlikely, likely + tf.math.log_sigmoid(-own))
+        unlikely = labels.log_sum(unlikely, likely + tf.math.log_sigmoid(-own))
         likely += tf.math.log_sigmoid(own)
         found.append(likely - unlikely)
     return tf.stack(found, axis=1)
 
 
-class ESMM(conversion.ConversionModel):
+class ESMM(labels.LabelModel):
     """A tower for each step given the one before, on shared embeddings; their product is a step's chance.
 
     Eq. (1): pCTCVR = pCTR pCVR, for a chain of any length. The losses are of the products
@@ -37,10 +37,10 @@ class ESMM(conversion.ConversionModel):
 
     Args:
       settings: see `esmm_settings.ESMMSettings`.
-      exposures, seed: see `conversion.ConversionModel`.
+      exposures, seed: see `labels.LabelModel`.
     """
 
-    def __init__(self, settings: esmm_settings.ESMMSettings, exposures: conversion.Exposures, seed: int = 0):
+    def __init__(self, settings: esmm_settings.ESMMSettings, exposures: labels.Exposures, seed: int = 0):
         super().__init__(settings, exposures, seed)
         self._embedding = fields.FieldEmbedding(exposures.fields, settings.dim)
         self._towers = [
@@ -51,8 +51,8 @@ class ESMM(conversion.ConversionModel):
         given = [rate / before if before else 0.0 for rate, before in zip(rates, (1.0, *rates))]
         self._heads = [towers.Head(rate) for rate in given]
 
-    def logits(self, features: conversion.Features, training: bool = False) -> tf.Tensor:
+    def logits(self, features: labels.Features, training: bool = False) -> tf.Tensor:
         """The logit of each step for every exposure, `[B, T]` float32."""
-        inputs = conversion.flat(self._embedding(features))
+        inputs = labels.flat(self._embedding(features))
         factors = [head(tower(inputs, training=training)) for tower, head in zip(self._towers, self._heads)]
         return chain_logits(tf.stack(factors, axis=1))

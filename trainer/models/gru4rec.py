@@ -4,11 +4,11 @@ import tensorflow as tf
 
 from schemas import names
 from trainer.layers import dropout, recurrent
-from trainer.models import base
+from trainer.models import ranking
 from trainer.settings import gru4rec as gru4rec_settings
 
 
-class GRU4Rec(base.EmbeddingModel):
+class GRU4Rec(ranking.EmbeddingModel):
     """Layers of GRUs over the item history, section 3.1; the last state scores the items.
 
     Of "Recurrent Neural Networks with Top-k Gains" (Hidasi and Karatzoglou, CIKM 2018) it has
@@ -19,19 +19,21 @@ class GRU4Rec(base.EmbeddingModel):
 
     Args:
       settings: see `gru4rec_settings.GRU4RecSettings`.
-      catalogue, seed: see `base.SequenceModel`.
+      catalogue, seed: see `ranking.SequenceModel`.
     """
 
     # Steps are unrolled.
     graph_per_width = True
 
-    def __init__(self, settings: gru4rec_settings.GRU4RecSettings, catalogue: base.Catalogue, seed: int = 0):
+    def __init__(
+        self, settings: gru4rec_settings.GRU4RecSettings, catalogue: ranking.Catalogue, seed: int = 0
+    ):
         super().__init__(settings, catalogue, seed, tied=settings.tied)
         self._dropout = dropout.Dropout(settings.dropout, self.generator)
         self._layers = [recurrent.GRU(settings.hidden) for _ in range(settings.layers)]
         self._project = tf.keras.layers.Dense(settings.dim) if settings.hidden != settings.dim else None
 
-    def encode_positions(self, features: base.Features, training: bool = False) -> tf.Tensor:
+    def encode_positions(self, features: ranking.Features, training: bool = False) -> tf.Tensor:
         """The state after each position: `[B, L, D]`."""
         index = features[names.ITEM_INDEX]
         present = index != names.PADDING_INDEX

@@ -3,19 +3,19 @@
 import tensorflow as tf
 
 from trainer.layers import experts, fields, towers
-from trainer.models import conversion
+from trainer.models import labels
 from trainer.settings import omoe as omoe_settings
 
 
-class OMoE(conversion.ConversionModel):
+class OMoE(labels.LabelModel):
     """Experts on the embedded fields, mixed by one gate for all steps, and a tower for each.
 
     Args:
       settings: see `omoe_settings.OMoESettings`.
-      exposures, seed: see `conversion.ConversionModel`.
+      exposures, seed: see `labels.LabelModel`.
     """
 
-    def __init__(self, settings: omoe_settings.OMoESettings, exposures: conversion.Exposures, seed: int = 0):
+    def __init__(self, settings: omoe_settings.OMoESettings, exposures: labels.Exposures, seed: int = 0):
         super().__init__(settings, exposures, seed)
         self._embedding = fields.FieldEmbedding(exposures.fields, settings.dim)
         self._experts = experts.Experts(
@@ -34,9 +34,9 @@ class OMoE(conversion.ConversionModel):
     def _gate_count(self) -> int:
         return 1
 
-    def logits(self, features: conversion.Features, training: bool = False) -> tf.Tensor:
+    def logits(self, features: labels.Features, training: bool = False) -> tf.Tensor:
         """The logit of each step, `[B, T]` float32."""
-        inputs = conversion.flat(self._embedding(features))
+        inputs = labels.flat(self._embedding(features))
         found = self._experts(inputs, training=training)
         mixed = [gate(inputs, found) for gate in self._gates]
         # One mixture is everybody's.

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from trainer.layers import experts, fields, towers
-from trainer.models import conversion
+from trainer.models import labels
 from trainer.settings import ple as ple_settings
 
 
@@ -51,15 +51,15 @@ class Extraction(tf.keras.layers.Layer):
         return mixed
 
 
-class PLE(conversion.ConversionModel):
+class PLE(labels.LabelModel):
     """Levels of extraction on the embedded fields, and a tower for each step; one level is the paper's CGC.
 
     Args:
       settings: see `ple_settings.PLESettings`.
-      exposures, seed: see `conversion.ConversionModel`.
+      exposures, seed: see `labels.LabelModel`.
     """
 
-    def __init__(self, settings: ple_settings.PLESettings, exposures: conversion.Exposures, seed: int = 0):
+    def __init__(self, settings: ple_settings.PLESettings, exposures: labels.Exposures, seed: int = 0):
         super().__init__(settings, exposures, seed)
         self._embedding = fields.FieldEmbedding(exposures.fields, settings.dim)
         widths = [len(exposures.fields) * settings.dim] + [settings.expert[-1]] * (settings.levels - 1)
@@ -72,9 +72,9 @@ class PLE(conversion.ConversionModel):
         ]
         self._heads = self.heads()
 
-    def logits(self, features: conversion.Features, training: bool = False) -> tf.Tensor:
+    def logits(self, features: labels.Features, training: bool = False) -> tf.Tensor:
         """The logit of each step, `[B, T]` float32."""
-        parts = [conversion.flat(self._embedding(features))] * (len(self._towers) + 1)
+        parts = [labels.flat(self._embedding(features))] * (len(self._towers) + 1)
         for level in self._levels:
             parts = level(parts, training=training)
         return tf.stack(

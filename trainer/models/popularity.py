@@ -4,13 +4,13 @@ from typing import Any
 
 import tensorflow as tf
 
-from trainer.models import base
+from trainer.models import ranking
 
 
-class Popularity(base.SequenceModel):
+class Popularity(ranking.SequenceModel):
     """Ranks the catalogue by the number of training targets; nothing is trained."""
 
-    def __init__(self, settings: Any, catalogue: base.Catalogue, seed: int = 0):
+    def __init__(self, settings: Any, catalogue: ranking.Catalogue, seed: int = 0):
         super().__init__(settings, catalogue, seed)
         size = catalogue.size
         # By rank rather than by count, so that equal counts keep the vocabulary's order.
@@ -18,9 +18,9 @@ class Popularity(base.SequenceModel):
             (size - tf.range(size, dtype=tf.float32))[:, tf.newaxis] / size, trainable=False
         )
 
-    def encode_positions(self, features: base.Features, training: bool = False) -> tf.Tensor:
+    def encode_positions(self, features: ranking.Features, training: bool = False) -> tf.Tensor:
         """Ones, `[B, L, 1]`."""
-        return tf.ones_like(features[base.names.ITEM_INDEX], tf.float32)[:, :, tf.newaxis]
+        return tf.ones_like(features[ranking.names.ITEM_INDEX], tf.float32)[:, :, tf.newaxis]
 
     def item_table(self) -> tf.Tensor:
         """Scores that fall with the rank, `[N, 1]`."""

@@ -4,19 +4,19 @@ import tensorflow as tf
 
 from schemas import names
 from trainer.layers import attention, dropout, embedding, transformer
-from trainer.models import base
+from trainer.models import ranking
 from trainer.settings import sasrec as sasrec_settings
 
 
-class SASRec(base.EmbeddingModel):
+class SASRec(ranking.EmbeddingModel):
     """Causal self-attention over the item history; item embeddings serve input and output, eq. (6).
 
     Args:
       settings: see `sasrec_settings.SASRecSettings`.
-      catalogue, seed: see `base.SequenceModel`.
+      catalogue, seed: see `ranking.SequenceModel`.
     """
 
-    def __init__(self, settings: sasrec_settings.SASRecSettings, catalogue: base.Catalogue, seed: int = 0):
+    def __init__(self, settings: sasrec_settings.SASRecSettings, catalogue: ranking.Catalogue, seed: int = 0):
         super().__init__(settings, catalogue, seed)
         dim = settings.dim
         self._positions = self.add_weight(
@@ -38,7 +38,7 @@ class SASRec(base.EmbeddingModel):
         ]
         self._norm = tf.keras.layers.LayerNormalization(epsilon=1e-8)
 
-    def encode_positions(self, features: base.Features, training: bool = False) -> tf.Tensor:
+    def encode_positions(self, features: ranking.Features, training: bool = False) -> tf.Tensor:
         """The state after each position: `[B, L, D]`."""
         index = features[names.ITEM_INDEX]
         # Section III-A: item plus position; scaled as in the authors' code.

@@ -4,15 +4,15 @@ from typing import ClassVar, Literal
 
 import pydantic
 
-from trainer.settings import conversion
+from trainer.settings import labels
 
 
-class AITMSettings(conversion.ConversionSettings):
+class AITMSettings(labels.LabelSettings):
     """AITM (Xi et al., KDD 2021).
 
     Attributes:
       calibrator: alpha, what the loss of later steps that are likelier than earlier ones weighs.
-      dim, tower, dropout: see `ConversionSettings`; the last width of `tower` is the paper's k.
+      dim, tower, dropout: see `LabelSettings`; the last width of `tower` is the paper's k.
     """
 
     model_class: ClassVar[str] = "trainer.models.aitm.AITM"
@@ -23,5 +23,5 @@ class AITMSettings(conversion.ConversionSettings):
     summary: ClassVar[str] = "each step gets what attention lets through from the one before"
 
     name: Literal["aitm"]
-    tower: conversion.Widths = pydantic.Field(default=(64, 32), min_length=1)
+    tower: labels.Widths = pydantic.Field(default=(64, 32), min_length=1)
     calibrator: float = pydantic.Field(default=0.6, ge=0)

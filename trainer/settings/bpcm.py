@@ -4,10 +4,10 @@ from typing import ClassVar, Literal
 
 import pydantic
 
-from trainer.settings import conversion
+from trainer.settings import labels
 
 
-class BPCMSettings(conversion.ConversionSettings):
+class BPCMSettings(labels.LabelSettings):
     """BPCM (Tang et al.).
 
     Attributes:
@@ -16,7 +16,7 @@ class BPCMSettings(conversion.ConversionSettings):
       attention, aggregation, gate, conversion: False leaves a part out: the paper's ablations
         w/o Att, w/o Org, w/o Gate and w/o BPC. The gate is between the first two: without one of them
         there is none.
-      dim, tower, dropout: see `ConversionSettings`; `tower` is the head's perceptron, and `dropout`
+      dim, tower, dropout: see `LabelSettings`; `tower` is the head's perceptron, and `dropout`
         also of what one step tells the next, eq. (8).
     """
 

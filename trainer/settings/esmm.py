@@ -2,11 +2,11 @@
 
 from typing import ClassVar, Literal
 
-from trainer.settings import conversion
+from trainer.settings import labels
 
 
-class ESMMSettings(conversion.ConversionSettings):
-    """ESMM (Ma et al., SIGIR 2018); see `ConversionSettings`."""
+class ESMMSettings(labels.LabelSettings):
+    """ESMM (Ma et al., SIGIR 2018); see `LabelSettings`."""
 
     model_class: ClassVar[str] = "trainer.models.esmm.ESMM"
     paper: ClassVar[str] = (

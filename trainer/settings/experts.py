@@ -2,15 +2,15 @@
 
 import pydantic
 
-from trainer.settings import conversion
+from trainer.settings import labels
 
 
-class ExpertSettings(conversion.ConversionSettings):
+class ExpertSettings(labels.LabelSettings):
     """What settings of models with experts have in common.
 
     Attributes:
       expert: widths of the layers of each expert.
     """
 
-    expert: conversion.Widths = pydantic.Field(default=(64,), min_length=1)
-    tower: conversion.Widths = (32,)
+    expert: labels.Widths = pydantic.Field(default=(64,), min_length=1)
+    tower: labels.Widths = (32,)

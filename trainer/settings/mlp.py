@@ -2,11 +2,11 @@
 
 from typing import ClassVar, Literal
 
-from trainer.settings import conversion
+from trainer.settings import labels
 
 
-class MLPSettings(conversion.ConversionSettings):
-    """A perceptron for each step, with embeddings of its own; see `ConversionSettings`."""
+class MLPSettings(labels.LabelSettings):
+    """A perceptron for each step, with embeddings of its own; see `LabelSettings`."""
 
     model_class: ClassVar[str] = "trainer.models.mlp.MLP"
     summary: ClassVar[str] = "a perceptron for each step of the chain, nothing shared; the baseline of BPCM"

@@ -14,7 +14,7 @@ class PLESettings(experts.ExpertSettings):
       levels: of extraction; 1 is CGC.
       step_experts: experts of each step, on each level.
       shared_experts: experts of all steps, on each level.
-      expert, dim, tower, dropout: see `ConversionSettings` and `ExpertSettings`.
+      expert, dim, tower, dropout: see `LabelSettings` and `ExpertSettings`.
     """
 
     model_class: ClassVar[str] = "trainer.models.ple.PLE"

@@ -9,9 +9,10 @@ import tensorflow as tf
 
 from schemas import names
 from tests.trainer.models import harness
-from trainer import config, ranking, registry
+from trainer import config, registry
+from trainer.evaluation import ranking
 from trainer.loops import fit
-from trainer.losses import next_item
+from trainer.losses import ranking as losses
 from trainer.settings import training as training_settings
 
 
@@ -56,7 +57,7 @@ def loop(folder, training=None, loss=None, model=None, train=None, devices=("CPU
 
     def build():
         model = registry.load(settings.model.name)(settings.model, catalogue, seed=settings.training.seed)
-        model.training_loss = next_item.build(settings.loss)
+        model.training_loss = losses.build(settings.loss)
         return model
 
     return fit.Fit(

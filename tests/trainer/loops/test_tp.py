@@ -11,10 +11,11 @@ import tensorflow as tf
 from schemas import names
 from tests.trainer.loops import test_fit
 from tests.trainer.models import harness
-from trainer import bucketing, config, ranking, registry
+from trainer import bucketing, config, registry
+from trainer.evaluation import ranking
 from trainer.layers import discriminator
 from trainer.loops import fit, tp
-from trainer.losses import next_item
+from trainer.losses import ranking as losses
 from trainer.settings import loops as loop_settings
 from trainer.settings import training as training_settings
 
@@ -329,7 +330,7 @@ def real_loop(
     def build():
         model_class = registry.load(settings.model.name)
         made = model_class(settings.model, catalogue, seed=settings.training.seed)
-        made.training_loss = next_item.build(settings.loss)
+        made.training_loss = losses.build(settings.loss)
         return made
 
     arguments = {"tp": settings.loop} if kind is tp.TP else {}

@@ -8,7 +8,8 @@ import tensorflow as tf
 from schemas import names
 from tests.trainer.models import harness
 from trainer import config
-from trainer.losses import negatives, next_item
+from trainer.losses import negatives
+from trainer.losses import ranking as losses
 
 COUNTS = np.array([40, 20, 10, 5, 3, 2])
 SIZE, DIM = len(COUNTS), 3
@@ -83,7 +84,7 @@ def test_in_batch_negatives_are_targets_of_the_batch(counted):
 
 
 def test_an_empty_share_of_a_batch_has_no_loss():
-    loss = next_item.SampledSoftmax(4, negatives.InBatch())
+    loss = losses.SampledSoftmax(4, negatives.InBatch())
     assert loss(Model(), tf.zeros([0, DIM]), tf.zeros([0], tf.int64)).shape == (0,)
 
 
@@ -91,10 +92,10 @@ def test_a_batch_of_one_item_has_no_negatives():
     labels = tf.constant([2, 2, 2], tf.int64)
     states = tf.ones([3, DIM])
     np.testing.assert_allclose(
-        next_item.SampledSoftmax(4, negatives.InBatch())(Model(), states, labels), 0, atol=1e-6
+        losses.SampledSoftmax(4, negatives.InBatch())(Model(), states, labels), 0, atol=1e-6
     )
     # Of binary cross-entropy the target's own term is left.
-    found = next_item.BCE(4, negatives.InBatch())(Model(), states, labels)
+    found = losses.BCE(4, negatives.InBatch())(Model(), states, labels)
     logit = Model().table[2].sum() - np.log(SIZE * COUNTS[2] / 80) - np.log(4)
     np.testing.assert_allclose(found, np.log1p(np.exp(-logit)), rtol=1e-5)
 
@@ -140,7 +141,7 @@ def test_the_corrected_partition_function_is_unbiased(name):
     # The batch's targets are spread as the counts are.
     labels = np.repeat(np.arange(SIZE), COUNTS)
     states = tf.constant(np.tile(state, [len(labels), 1]), tf.float32)
-    loss = next_item.SampledSoftmax(20, sampler(name))
+    loss = losses.SampledSoftmax(20, sampler(name))
     estimates = np.mean(
         [np.exp(loss(model, states, tf.constant(labels)).numpy()) for _ in range(400)], axis=0
     )
@@ -156,7 +157,7 @@ def test_without_the_correction_popular_items_weigh_more():
     state = np.random.default_rng(5).normal(size=DIM)
     states = tf.constant(np.tile(state, [4000, 1]), tf.float32)
     labels = np.full(4000, 5)
-    loss = next_item.SampledSoftmax(20, negatives.Popularity(1.0), logq_correction=False)
+    loss = losses.SampledSoftmax(20, negatives.Popularity(1.0), logq_correction=False)
     found = np.exp(loss(model, states, tf.constant(labels)).numpy() + model.table[5] @ state).mean()
     scores, q = np.exp(model.table @ state), COUNTS[:5] / COUNTS[:5].sum()
     assert found == pytest.approx(scores[5] + 5 * (q * scores[:5]).sum(), rel=0.03)
@@ -203,7 +204,7 @@ def test_corrected_bce_comes_to_the_scores_of_uniform_negatives(name):
     # Draws that are shared by a batch are few.
     n = 256 if shared else 4
     scores = np.log(p / others) + np.log(SIZE)
-    loss = next_item.BCE(n, sampler(name))
+    loss = losses.BCE(n, sampler(name))
     assert np.abs(imbalance(loss, scores, p)).max() < 0.1
     assert np.abs(imbalance(loss, scores + 0.5, p)).min() > 0.2
 
@@ -211,7 +212,7 @@ def test_corrected_bce_comes_to_the_scores_of_uniform_negatives(name):
 def test_uncorrected_bce_comes_to_how_much_likelier_than_popular_an_item_is():
     """Where targets are as frequent as negatives, that is nearly the same for all items."""
     p = COUNTS / 80
-    loss = next_item.BCE(256, negatives.InBatch(), logq_correction=False)
+    loss = losses.BCE(256, negatives.InBatch(), logq_correction=False)
     assert np.abs(imbalance(loss, -np.log(1 - p), p)).max() < 0.1
 
 
@@ -222,7 +223,7 @@ def test_static_shapes_give_the_same_loss_on_average(name, shared, sampling):
     """Places that only fill the shape are no negatives; and XLA compiles the draws."""
     model = harness.build({"name": "sasrec", "dim": 8, "blocks": 1, "heads": 2, "dropout": 0.0})
     values = {"name": name, "negatives": 500, "negative_sampling": sampling, "shared_negatives": shared}
-    model.training_loss = next_item.build(
+    model.training_loss = losses.build(
         config.TrainerSettings.from_values({"model": {"name": "popularity"}, "loss": values}).loss
     )
     features = harness.batch(3)
@@ -239,7 +240,7 @@ def test_static_shapes_give_the_same_loss_on_average(name, shared, sampling):
 def test_every_sampler_is_built_from_its_settings():
     def built(**values):
         loss = {"name": "bce", **values}
-        return next_item.build(
+        return losses.build(
             config.TrainerSettings.from_values({"model": {"name": "popularity"}, "loss": loss}).loss
         )
 
@@ -279,7 +280,7 @@ def test_only_rows_that_are_used_have_a_gradient(loss, sampling):
     values = {"name": loss, "negatives": 3, "negative_sampling": sampling}
     settings = config.TrainerSettings.from_values({"model": {"name": "sasrec", "dim": 8}, "loss": values})
     model = harness.build({"name": "sasrec", "dim": 8})
-    model.training_loss = next_item.build(settings.loss)
+    model.training_loss = losses.build(settings.loss)
     with tf.GradientTape() as tape:
         total, count = model.summed_loss(harness.batch())
     gradients = tape.gradient(total, model.trainable_variables)

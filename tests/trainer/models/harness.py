@@ -10,17 +10,17 @@ from schemas import names
 from serving import module
 from tests.trainer.models import compiled, replicas
 from trainer import config, optimizers, registry
-from trainer.losses import next_item
-from trainer.models import base
+from trainer.losses import ranking as losses
+from trainer.models import ranking as ranking_models
 
 LENGTH = 6
 SIZE = 11
 
 
-def catalogue() -> base.Catalogue:
+def catalogue() -> ranking_models.Catalogue:
     """Of 11 items with falling counts."""
     counts = np.arange(SIZE, 0, -1)
-    return base.Catalogue(counts, LENGTH, behaviors=2, scenes=2, behavior_names=("view", "buy"))
+    return ranking_models.Catalogue(counts, LENGTH, behaviors=2, scenes=2, behavior_names=("view", "buy"))
 
 
 def batch(seed: int = 0, rows: int = 5) -> dict[str, tf.Tensor]:
@@ -43,12 +43,12 @@ def batch(seed: int = 0, rows: int = 5) -> dict[str, tf.Tensor]:
     }
 
 
-def build(values: dict[str, Any], seed: int = 3) -> base.SequenceModel:
+def build(values: dict[str, Any], seed: int = 3) -> ranking_models.SequenceModel:
     """A model with its variables made, and the full softmax as its loss."""
     settings = config.TrainerSettings.from_values({"model": values}).model
     tf.keras.utils.set_random_seed(seed)
     model = registry.load(settings.name)(settings, catalogue(), seed=seed)
-    model.training_loss = next_item.Softmax()
+    model.training_loss = losses.Softmax()
     model(batch(), training=False)
     return model
 
@@ -93,7 +93,7 @@ def run_model_test(
     _check_saving(values, model, features, folder)
 
 
-def _check_padding(model: base.SequenceModel) -> None:
+def _check_padding(model: ranking_models.SequenceModel) -> None:
     """What stands beside the padding, in padded places of other features, must not matter."""
     features = batch(1)
     noisy = dict(features)
@@ -133,14 +133,14 @@ def _check_trimming(values: dict[str, Any]) -> None:
     model.static_shapes = False
 
 
-def _loss_and_gradients(model: base.SequenceModel, features: dict[str, tf.Tensor]) -> Any:
+def _loss_and_gradients(model: ranking_models.SequenceModel, features: dict[str, tf.Tensor]) -> Any:
     with tf.GradientTape() as tape:
         found = model.summed_loss(features, training=False)
     gradients = tape.gradient(found[0], model.trainable_variables)
     return found, [tf.convert_to_tensor(gradient) for gradient in gradients]
 
 
-def _check_causality(model: base.SequenceModel) -> None:
+def _check_causality(model: ranking_models.SequenceModel) -> None:
     features = batch(2)
     before = model.encode_positions(features, training=False).numpy()
     for changed in range(1, LENGTH):
@@ -154,7 +154,7 @@ def _check_causality(model: base.SequenceModel) -> None:
         np.testing.assert_array_equal(after[:, :changed][real], before[:, :changed][real])
 
 
-def _check_gradients(model: base.SequenceModel, features: dict[str, tf.Tensor]) -> None:
+def _check_gradients(model: ranking_models.SequenceModel, features: dict[str, tf.Tensor]) -> None:
     with tf.GradientTape() as tape:
         total, count = model.summed_loss(features, training=False)
     assert count > 0
@@ -209,7 +209,7 @@ def _check_precision(values: dict[str, Any]) -> None:
 
 
 def _check_saving(
-    values: dict[str, Any], model: base.SequenceModel, features: dict[str, tf.Tensor], folder: Any
+    values: dict[str, Any], model: ranking_models.SequenceModel, features: dict[str, tf.Tensor], folder: Any
 ) -> None:
     path = tf.train.Checkpoint(model=model).write(str(folder / "checkpoint"))
     other = build(values, seed=99)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.trainer.models import conversion_harness as harness
+from tests.trainer.models import labels_harness as harness
 from trainer.layers import transfer
-from trainer.models import conversion
+from trainer.models import labels as label_models
 
 SMALL = {"name": "aitm", "dim": 4, "tower": [8, 6], "dropout": 0.1}
 
@@ -42,7 +42,7 @@ def test_transfer_in_numpy():
 
 def test_steps_in_numpy():
     model, features = harness.build(SMALL), harness.batch(3)
-    inputs = conversion.flat(model._embedding(features))
+    inputs = label_models.flat(model._embedding(features))
     own = [tower(inputs).numpy() for tower in model._towers]
     state = own[0]
     states = [state]

@@ -5,10 +5,11 @@ import pydantic
 import pytest
 import tensorflow as tf
 
-from tests.trainer.models import conversion_harness as harness
+from tests.trainer.models import labels_harness as harness
 from trainer import config
 from trainer.layers import feature_tower
-from trainer.models import bpcm, conversion
+from trainer.models import bpcm
+from trainer.models import labels as label_models
 
 SMALL = {"name": "bpcm", "dim": 4, "hidden": 8, "tower": [6], "dropout": 0.1}
 
@@ -122,7 +123,7 @@ def test_whole_model_in_numpy():
 def test_one_step_is_a_head_on_the_feature_tower():
     model, features = harness.build(SMALL, steps=("buy",)), harness.batch(3, steps=("buy",))
     tower = model._features[0](model._embedding(features))
-    expected = model._heads[0](model._towers[0](conversion.flat(tower)))
+    expected = model._heads[0](model._towers[0](label_models.flat(tower)))
     np.testing.assert_array_equal(model(features)[:, 0], expected)
     assert not model._messages and not model._conversions
     assert float(tf.reduce_sum(model.penalty(model(features)))) == 0

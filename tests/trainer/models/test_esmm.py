@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.trainer.models import conversion_harness as harness
+from tests.trainer.models import labels_harness as harness
 from trainer.models import esmm
 
 SMALL = {"name": "esmm", "dim": 4, "tower": [8], "dropout": 0.1}

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tests.trainer.models import conversion_harness as harness
+from tests.trainer.models import labels_harness as harness
 
 SMALL = {"name": "mlp", "dim": 4, "tower": [8], "dropout": 0.1}
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tests.trainer.models import conversion_harness as harness
-from trainer.models import conversion
+from tests.trainer.models import labels_harness as harness
+from trainer.models import labels as label_models
 
 SMALL = {"name": "mmoe", "dim": 4, "experts": 3, "expert": [8, 6], "tower": [5], "dropout": 0.1}
 
@@ -15,7 +15,7 @@ def test_mmoe(tmp_path):
 
 def test_gates_are_a_softmax_for_each_step_and_mix_the_experts():
     model, features = harness.build(SMALL), harness.batch(3)
-    inputs = conversion.flat(model._embedding(features)).numpy()
+    inputs = label_models.flat(model._embedding(features)).numpy()
     weights = [variable.numpy() for variable in model._experts.trainable_variables]
     found = []
     for expert in range(3):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tests.trainer.models import conversion_harness as harness
+from tests.trainer.models import labels_harness as harness
 
 SMALL = {"name": "omoe", "dim": 4, "experts": 3, "expert": [8, 6], "tower": [5], "dropout": 0.1}
 

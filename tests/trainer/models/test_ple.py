@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.trainer.models import conversion_harness as harness
-from trainer.models import conversion
+from tests.trainer.models import labels_harness as harness
+from trainer.models import labels as label_models
 
 SMALL = {
     "name": "ple",
@@ -41,7 +41,7 @@ def mixture(gate, inputs, found):
 
 def test_levels_in_numpy():
     model, features = harness.build({**SMALL, "levels": 2}), harness.batch(3)
-    inputs = conversion.flat(model._embedding(features)).numpy()
+    inputs = label_models.flat(model._embedding(features)).numpy()
     first, last = model._levels
     found = [outputs(group, inputs) for group in first._experts]
     steps = [

@@ -5,9 +5,9 @@ import pytest
 import tensorflow as tf
 
 from schemas import errors, names
-from tests.trainer.models import conversion_harness as harness
-from trainer import conversion_eval
+from tests.trainer.models import labels_harness as harness
 from trainer import input as input_lib
+from trainer.evaluation import labels as evaluation
 
 SMALL = {"name": "mlp", "dim": 4, "tower": [8], "dropout": 0.0}
 
@@ -22,14 +22,14 @@ def by_pairs(scores, labels):
 def test_auc_is_that_of_all_pairs(levels):
     rng = np.random.default_rng(levels)
     scores, labels = rng.integers(0, levels, 300).astype(float), rng.integers(0, 2, 300)
-    assert conversion_eval.auc(scores, labels) == pytest.approx(by_pairs(scores, labels), abs=1e-12)
-    assert conversion_eval.auc(np.zeros(300), labels) == 0.5
-    assert conversion_eval.auc(labels.astype(float), labels) == 1.0
+    assert evaluation.auc(scores, labels) == pytest.approx(by_pairs(scores, labels), abs=1e-12)
+    assert evaluation.auc(np.zeros(300), labels) == 0.5
+    assert evaluation.auc(labels.astype(float), labels) == 1.0
 
 
 def test_auc_of_one_class_is_undefined():
-    assert np.isnan(conversion_eval.auc(np.arange(3.0), np.ones(3)))
-    assert np.isnan(conversion_eval.auc(np.arange(0.0), np.ones(0)))
+    assert np.isnan(evaluation.auc(np.arange(3.0), np.ones(3)))
+    assert np.isnan(evaluation.auc(np.arange(0.0), np.ones(0)))
 
 
 def blocks(features):
@@ -47,7 +47,7 @@ def exposures(seed=1, rows=100):
 
 def test_metrics_are_of_known_labels():
     model, features = harness.build(SMALL, keep_negatives=0.5), exposures()
-    found = conversion_eval.StepMetrics(model, blocks(features), batch_size=7).evaluate()
+    found = evaluation.StepMetrics(model, blocks(features), batch_size=7).evaluate()
     likely = model.probabilities(features).numpy().astype(np.float64)
     aucs, losses = [], []
     for place, step in enumerate(harness.STEPS):
@@ -67,7 +67,7 @@ def test_a_step_with_one_class_is_left_out_of_the_mean():
     model, features = harness.build(SMALL), exposures()
     features["label_buy"] = tf.zeros([100], tf.int64)
     features["label_cart"] = tf.fill([100], tf.constant(-1, tf.int64))
-    found = conversion_eval.StepMetrics(model, blocks(features)).evaluate()
+    found = evaluation.StepMetrics(model, blocks(features)).evaluate()
     assert found["auc"] == found["auc/click"]
     assert "auc/buy" not in found and "auc/cart" not in found
     assert "log_loss/buy" in found and "log_loss/cart" not in found
@@ -77,15 +77,15 @@ def test_nothing_to_stop_by():
     features = exposures()
     features.update((f"label_{step}", tf.zeros([100], tf.int64)) for step in harness.STEPS)
     with pytest.raises(errors.InputError, match="click 0 of 100, cart 0 of 100, buy 0 of 100"):
-        conversion_eval.StepMetrics(harness.build(SMALL), blocks(features))
+        evaluation.StepMetrics(harness.build(SMALL), blocks(features))
 
 
 def test_calibration_makes_the_mean_the_base_rate_and_keeps_the_order():
     model, features = harness.build(SMALL, base_rates=(0.9, 0.01, 0.2)), exposures(rows=400)
-    evaluation = conversion_eval.StepMetrics(model, blocks(features))
-    before = evaluation.evaluate()
-    said = evaluation.calibrate()
-    after = evaluation.evaluate()
+    one = evaluation.StepMetrics(model, blocks(features))
+    before = one.evaluate()
+    said = one.calibrate()
+    after = one.evaluate()
     assert said["log_loss_before"] == before["log_loss"] > after["log_loss"] == said["log_loss_after"]
     likely = model.probabilities(features).numpy()
     for place, step in enumerate(harness.STEPS):

@@ -6,8 +6,9 @@ import tensorflow as tf
 
 from schemas import names
 from serving import ranking as serving_ranking
-from trainer import ranking
-from trainer.models import base, sasrec
+from trainer.evaluation import ranking
+from trainer.models import ranking as ranking_models
+from trainer.models import sasrec
 from trainer.settings import sasrec as sasrec_settings
 
 SIZE, WINDOWS, LENGTH, CUTOFF = 20_000, 300, 4, 2_000
@@ -35,7 +36,7 @@ def test_metrics_equal_those_of_all_scores_at_once(policy, exclude_seen):
     tf.keras.mixed_precision.set_global_policy(policy)
     try:
         settings = sasrec_settings.SASRecSettings(name="sasrec", dim=8, blocks=1)
-        model = sasrec.SASRec(settings, base.Catalogue(np.ones(SIZE, np.int64), LENGTH))
+        model = sasrec.SASRec(settings, ranking_models.Catalogue(np.ones(SIZE, np.int64), LENGTH))
         embedding = model.encode(features)
     finally:
         tf.keras.mixed_precision.set_global_policy("float32")
@@ -69,7 +70,7 @@ def test_metrics_equal_those_of_all_scores_at_once(policy, exclude_seen):
 def toy(size, **features):
     """A model of a few items with windows of three events."""
     settings = sasrec_settings.SASRecSettings(name="sasrec", dim=8, blocks=1)
-    model = sasrec.SASRec(settings, base.Catalogue(np.ones(size, np.int64), 3))
+    model = sasrec.SASRec(settings, ranking_models.Catalogue(np.ones(size, np.int64), 3))
     count = len(features["target"])
     values = {
         names.ITEM_INDEX: tf.fill([count, 3], tf.constant(names.FIRST_INDEX, tf.int64)),

@@ -12,7 +12,7 @@ from schemas import names
 from serving import module
 from tests.trainer.models import compiled, replicas
 from trainer import config, optimizers, registry
-from trainer.models import conversion
+from trainer.models import labels as label_models
 
 STEPS = ("click", "cart", "buy")
 ITEMS, COLORS, TAGS = 9, 5, 6
@@ -26,14 +26,14 @@ FIELDS = (
 )
 
 
-def exposures(steps: Sequence[str] = STEPS, **changes: Any) -> conversion.Exposures:
+def exposures(steps: Sequence[str] = STEPS, **changes: Any) -> label_models.Exposures:
     """Of six fields of all kinds, with ever rarer steps."""
     values = {
         "fields": FIELDS,
         "steps": tuple(steps),
         "base_rates": tuple(0.4 / (n + 1) for n in range(len(steps))),
     }
-    return conversion.Exposures(**{**values, **changes})
+    return label_models.Exposures(**{**values, **changes})
 
 
 def batch(seed: int = 0, rows: int = 7, steps: Sequence[str] = STEPS) -> dict[str, tf.Tensor]:
@@ -105,7 +105,7 @@ def run_model_test(
     _check_replicas(values)
 
 
-def _check_rows(model: conversion.ConversionModel) -> None:
+def _check_rows(model: label_models.LabelModel) -> None:
     """An exposure's logits do not depend on the others, nor on labels and padding."""
     features = batch(1)
     expected = model(features).numpy()
@@ -131,7 +131,7 @@ def _check_base_rates(values: dict[str, Any]) -> None:
     np.testing.assert_allclose(model.probabilities(batch()), expected, rtol=1e-5)
 
 
-def _gradients(model: conversion.ConversionModel, features: dict[str, tf.Tensor]) -> Any:
+def _gradients(model: label_models.LabelModel, features: dict[str, tf.Tensor]) -> Any:
     with tf.GradientTape() as tape:
         total, count = model.summed_loss(features, training=False)
     found = tape.gradient(total, model.trainable_variables)
@@ -142,14 +142,14 @@ def _gradients(model: conversion.ConversionModel, features: dict[str, tf.Tensor]
     return float(total), float(count), [tf.convert_to_tensor(gradient).numpy() for gradient in found]
 
 
-def _check_gradients(model: conversion.ConversionModel) -> None:
+def _check_gradients(model: label_models.LabelModel) -> None:
     _, count, found = _gradients(model, batch(3, rows=40))
     assert count == 40
     for variable, gradient in zip(model.trainable_variables, found):
         assert np.isfinite(gradient).all() and np.abs(gradient).max() > 0, variable.name
 
 
-def _check_unknown_labels(model: conversion.ConversionModel) -> None:
+def _check_unknown_labels(model: label_models.LabelModel) -> None:
     """What is not known has no loss and no gradient; an exposure of which nothing is known does not count."""
     features = batch(4, rows=40)
     last = names.LABEL_PREFIX + STEPS[-1]
@@ -221,7 +221,7 @@ def _check_precision(values: dict[str, Any]) -> None:
 
 
 def _check_saving(
-    values: dict[str, Any], model: conversion.ConversionModel, features: dict[str, tf.Tensor], folder: Any
+    values: dict[str, Any], model: label_models.LabelModel, features: dict[str, tf.Tensor], folder: Any
 ) -> None:
     """Checkpoints and SavedModels have all of it, calibration included."""
     model.calibrate(np.array([0.5, 1.5, 2.0]), np.array([0.1, 0.0, -0.2]))
@@ -247,6 +247,6 @@ def _check_saving(
 def _check_replicas(values: dict[str, Any]) -> None:
     features = batch(7, rows=6)
     # One replica has fewer labels, so that a mean of the replicas' means would be a different gradient.
-    for name in conversion.label_names(STEPS):
+    for name in label_models.label_names(STEPS):
         features[name] = tf.where(tf.range(6) == 5, tf.constant(-1, tf.int64), features[name])
     replicas.check(lambda: build(values), features, learning_rate=0.5)

@@ -5,12 +5,13 @@ import pytest
 import tensorflow as tf
 
 from schemas import names
-from tests.trainer.models import conversion_harness as harness
-from trainer import config, conversion_eval, registry
+from tests.trainer.models import labels_harness as harness
+from trainer import config, registry
 from trainer import input as input_lib
-from trainer.loops import exposures, fit
-from trainer.losses import conversion as losses
-from trainer.models import conversion
+from trainer.evaluation import labels as evaluation
+from trainer.loops import fit, rows
+from trainer.losses import labels as losses
+from trainer.models import labels as label_models
 
 STEPS = ("click", "buy")
 
@@ -40,7 +41,7 @@ def loop(folder, training=None, model=None, data=None, devices=("CPU:0",), keep_
         }
     )
     train, evaluated = data or (features(300), features(200, 1))
-    known = conversion.Exposures(
+    known = label_models.Exposures(
         harness.FIELDS, STEPS, input_lib.base_rates(blocks(train), STEPS), keep_negatives
     )
 
@@ -49,12 +50,12 @@ def loop(folder, training=None, model=None, data=None, devices=("CPU:0",), keep_
         made.training_loss = losses.build(settings.loss, STEPS)
         return made
 
-    return exposures.ExposureFit(
+    return rows.RowFit(
         build,
         settings.training,
         tf.distribute.MirroredStrategy(list(devices)),
         blocks(train),
-        lambda made: conversion_eval.StepMetrics(made, blocks(evaluated)),
+        lambda made: evaluation.StepMetrics(made, blocks(evaluated)),
         str(folder / "checkpoints"),
         str(folder / "tensorboard"),
     )

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from trainer.losses import negatives as negatives_lib
-from trainer.losses import next_item
+from trainer.losses import ranking as losses
 
 SIZE, DIM, TARGETS = 9, 4, 6
 
@@ -54,7 +54,7 @@ def log_sigmoid(x):
 
 def test_softmax(case):
     model, states, labels, _ = case
-    found = next_item.Softmax()(model, tf.constant(states), tf.constant(labels))
+    found = losses.Softmax()(model, tf.constant(states), tf.constant(labels))
     scores = states.astype(np.float64) @ model.table.T
     expected = np.log(np.exp(scores).sum(1)) - scores[np.arange(TARGETS), labels]
     np.testing.assert_allclose(found, expected, rtol=1e-5)
@@ -69,8 +69,8 @@ def test_gradients_of_softmax_are_those_of_its_formula(case, shift):
     x, table = tf.constant(states), tf.constant(model.table)
     with tf.GradientTape() as tape:
         tape.watch([x, table])
-        losses = next_item.softmax_losses(x, table, tf.constant(labels))
-        total = tf.reduce_sum(losses * weights.astype(np.float32))
+        values = losses.softmax_losses(x, table, tf.constant(labels))
+        total = tf.reduce_sum(values * weights.astype(np.float32))
     scores = states.astype(np.float64) @ model.table.T.astype(np.float64)
     p = np.exp(scores - scores.max(1, keepdims=True))
     p /= p.sum(1, keepdims=True)
@@ -83,7 +83,7 @@ def test_gradients_of_softmax_are_those_of_its_formula(case, shift):
 
 def test_bce(case):
     model, states, labels, negatives = case
-    found = next_item.BCE(3)(model, tf.constant(states), tf.constant(labels))
+    found = losses.BCE(3)(model, tf.constant(states), tf.constant(labels))
     positive, negative = (values - np.log(3) for values in logits(*case))
     np.testing.assert_allclose(found, -log_sigmoid(positive) - log_sigmoid(-negative).sum(1), rtol=1e-5)
 
@@ -92,7 +92,7 @@ def test_bce(case):
 def test_gbce(case, calibration):
     """The paper's form, with the probability raised to beta."""
     model, states, labels, _ = case
-    found = next_item.GBCE(3, calibration)(model, tf.constant(states), tf.constant(labels))
+    found = losses.GBCE(3, calibration)(model, tf.constant(states), tf.constant(labels))
     alpha = 3 / (SIZE - 1)
     beta = alpha * (calibration * (1 - 1 / alpha) + 1 / alpha)
     positive, negative = (values + np.log(beta / 3) for values in logits(*case))
@@ -108,7 +108,7 @@ def test_gbce_does_not_count_a_shared_draw_that_is_the_target():
         used=tf.constant([[True, False], [True, True]]),
     )
     sampler = type("Sampler", (), {"draw": lambda *_: sample})()
-    loss = next_item.GBCE(2, 0.75, sampler)
+    loss = losses.GBCE(2, 0.75, sampler)
     found = loss(Model(), tf.zeros([2, DIM]), tf.constant([0, 1]))
     beta = loss.beta(SIZE)
     prior = np.log(beta / 2)
@@ -117,7 +117,7 @@ def test_gbce_does_not_count_a_shared_draw_that_is_the_target():
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("loss", [next_item.BCE(1), next_item.BCE(7), next_item.GBCE(7, 0.75)])
+@pytest.mark.parametrize("loss", [losses.BCE(1), losses.BCE(7), losses.GBCE(7, 0.75)])
 def test_no_score_is_the_best_where_all_have_the_same(loss):
     """So that training does not begin with bringing all scores down."""
     model = Model()
@@ -131,16 +131,16 @@ def test_no_score_is_the_best_where_all_have_the_same(loss):
 
 
 def test_gbce_ends():
-    assert next_item.GBCE(3, 0.0).beta(SIZE) == pytest.approx(1.0)
-    assert next_item.GBCE(3, 1.0).beta(SIZE) == pytest.approx(3 / (SIZE - 1))
+    assert losses.GBCE(3, 0.0).beta(SIZE) == pytest.approx(1.0)
+    assert losses.GBCE(3, 1.0).beta(SIZE) == pytest.approx(3 / (SIZE - 1))
 
 
 def test_sampled_softmax_with_all_items_is_the_whole(case):
     """With each other item drawn once, the sampled loss is the full one."""
     _, states, labels, _ = case
     model = Model(np.tile(np.arange(SIZE - 1), [TARGETS, 1]))
-    found = next_item.SampledSoftmax(SIZE - 1)(model, tf.constant(states), tf.constant(labels))
-    full = next_item.Softmax()(model, tf.constant(states), tf.constant(labels))
+    found = losses.SampledSoftmax(SIZE - 1)(model, tf.constant(states), tf.constant(labels))
+    full = losses.Softmax()(model, tf.constant(states), tf.constant(labels))
     np.testing.assert_allclose(found, full, rtol=1e-5)
 
 
@@ -149,7 +149,7 @@ def test_sampled_partition_function_is_unbiased():
     model = Model(size=50)
     states = np.tile(np.random.default_rng(2).normal(size=(1, DIM)), [4000, 1]).astype(np.float32)
     labels = np.zeros(4000, np.int64)
-    loss = next_item.SampledSoftmax(5)(model, tf.constant(states), tf.constant(labels)).numpy()
+    loss = losses.SampledSoftmax(5)(model, tf.constant(states), tf.constant(labels)).numpy()
     scores = states[0].astype(np.float64) @ model.table.T
     assert np.exp(loss + scores[0]).mean() == pytest.approx(np.exp(scores).sum(), rel=0.03)
 
@@ -159,7 +159,7 @@ def test_negatives_are_uniform_and_never_the_target():
     labels = np.repeat(np.arange(5), 2000)
     seen = []
     model.item_vectors = lambda rows: (seen.append(rows), tf.zeros([*rows.shape, DIM]))[1]
-    next_item.BCE(2)(model, tf.zeros([10_000, DIM]), tf.constant(labels))
+    losses.BCE(2)(model, tf.zeros([10_000, DIM]), tf.constant(labels))
     drawn = next(rows.numpy() for rows in seen if len(rows.shape) == 2)
     assert not (drawn == labels[:, None]).any()
     for label in range(5):
@@ -169,4 +169,4 @@ def test_negatives_are_uniform_and_never_the_target():
 
 def test_one_item_has_no_negatives():
     with pytest.raises(ValueError, match="at least two items, found 1"):
-        next_item.BCE(1)(Model(size=1), tf.zeros([1, DIM]), tf.zeros([1], tf.int64))
+        losses.BCE(1)(Model(size=1), tf.zeros([1, DIM]), tf.zeros([1], tf.int64))

@@ -9,7 +9,7 @@ from trainer.settings import model
 Widths = tuple[Annotated[int, pydantic.Field(ge=1)], ...]
 
 
-class ConversionSettings(model.ModelSettings):
+class LabelSettings(model.ModelSettings):
     """What settings of models of exposures have in common.
 
     Attributes:

@@ -8,10 +8,10 @@ import tensorflow as tf
 
 from components.transform import fields as fields_lib
 from schemas import errors
-from tests.trainer.models import conversion_harness as harness
+from tests.trainer.models import labels_harness as harness
 from trainer.layers import fields, towers
-from trainer.losses import conversion as losses
-from trainer.models import conversion
+from trainer.losses import labels as losses
+from trainer.models import labels as label_models
 from trainer.settings import losses as loss_settings
 
 SMALL = {"name": "mlp", "dim": 4, "tower": [8], "dropout": 0.0}
@@ -131,7 +131,7 @@ def test_correction_undoes_the_sampling_of_negatives():
     # The sample is far from all: its rates are several times as high.
     assert seen[0] > 4 * first
     logits = tf.constant(np.log(seen / (1 - seen))[None], tf.float32)
-    found = tf.sigmoid(conversion.correct_for_sampling(logits, keep))[0]
+    found = tf.sigmoid(label_models.correct_for_sampling(logits, keep))[0]
     np.testing.assert_allclose(found, [(reached > step).mean() for step in range(3)], rtol=0.02)
 
 
@@ -142,20 +142,20 @@ def test_correction_in_closed_form(keep):
     likely = 1 / (1 + np.exp(-logits))
     expected = likely * (keep / (1 - (1 - keep) * likely[:, :1]))
     expected = np.log(expected) - np.log1p(-expected)
-    found = conversion.correct_for_sampling(tf.constant(logits, tf.float32), keep)
+    found = label_models.correct_for_sampling(tf.constant(logits, tf.float32), keep)
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(found[:, 0], logits[:, 0] + np.log(keep), rtol=1e-4, atol=1e-4)
 
 
 def test_correction_of_large_logits_is_finite():
     logits = tf.constant([[200.0, 200.0], [-200.0, -200.0], [200.0, -200.0], [-200.0, 200.0]])
-    assert np.isfinite(conversion.correct_for_sampling(logits, 0.01)).all()
+    assert np.isfinite(label_models.correct_for_sampling(logits, 0.01)).all()
 
 
 def test_probabilities_are_corrected_then_calibrated_and_logits_are_not():
     model, features = harness.build(SMALL, keep_negatives=0.2), harness.batch(1)
     logits = model(features)
-    corrected = conversion.correct_for_sampling(logits, 0.2)
+    corrected = label_models.correct_for_sampling(logits, 0.2)
     np.testing.assert_allclose(model.probabilities(features), tf.sigmoid(corrected), rtol=1e-6)
     model.calibrate(np.array([2.0, 1.0, 0.5]), np.array([0.0, 0.3, -1.0]))
     np.testing.assert_array_equal(model(features), logits)

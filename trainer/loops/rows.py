@@ -8,7 +8,7 @@ from trainer import input as input_lib
 from trainer.loops import fit
 
 
-class ExposureFit(fit.Loop):
+class RowFit(fit.Loop):
     """One optimiser step on each batch of `batch_size` exposures, drawn anew each epoch; see `Loop`."""
 
     def _prepare(self) -> None:

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from schemas import names
 from tests.trainer.models import harness
-from trainer.models import base
+from trainer.models import ranking as ranking_models
 
 SMALL = {"name": "sasrec", "dim": 8, "blocks": 1, "heads": 2, "dropout": 0.0}
 
@@ -57,9 +57,9 @@ def test_an_unknown_target_does_not_count():
 
 def test_streams_of_seeds_have_nothing_in_common():
     drawn = [
-        set(base.random_generator(seed).uniform_full_int([4096], tf.uint64).numpy().tolist())
+        set(ranking_models.random_generator(seed).uniform_full_int([4096], tf.uint64).numpy().tolist())
         for seed in range(4)
     ]
     assert len(set.union(*drawn)) == 4 * 4096
-    again = base.random_generator(3).uniform_full_int([4096], tf.uint64).numpy().tolist()
+    again = ranking_models.random_generator(3).uniform_full_int([4096], tf.uint64).numpy().tolist()
     assert set(again) == drawn[3]

@@ -14,7 +14,7 @@ class StepMetrics:
     """AUC and log loss of a model over exposures; unknown labels do not count for their step.
 
     Args:
-      model: a `ConversionModel`.
+      model: a `LabelModel`.
       exposures: blocks of `input.read` with the features and labels of the model.
       batch_size: exposures at a time.
 

@@ -13,8 +13,8 @@ import schemas  # noqa: F401  selects Keras 2
 from components.transform import fields as fields_lib
 from schemas import names
 from trainer.layers import towers
-from trainer.losses import conversion
-from trainer.models import base
+from trainer.losses import labels as losses
+from trainer.models import ranking
 
 Features = dict[str, tf.Tensor]
 
@@ -86,7 +86,7 @@ def log_sum(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
     return tf.maximum(first, second) + tf.math.softplus(-tf.abs(first - second))
 
 
-class ConversionModel(tfrs.Model):
+class LabelModel(tfrs.Model):
     """A model of how likely each step of a chain is for an exposure.
 
     A subclass implements `logits`; features are those after Transform. Its logits are those of the
@@ -102,8 +102,8 @@ class ConversionModel(tfrs.Model):
         super().__init__(autocast=False)
         self.settings = settings
         self.exposures = exposures
-        self.generator = base.random_generator(seed)
-        self.training_loss: Any = conversion.StepBCE([1.0] * len(exposures.steps))
+        self.generator = ranking.random_generator(seed)
+        self.training_loss: Any = losses.StepBCE([1.0] * len(exposures.steps))
         # As of next-item models; here no shape depends on what is in a batch.
         self.static_shapes = False
         count = len(exposures.steps)
