@@ -1,10 +1,12 @@
-"""The optimiser of all loops."""
+"""The optimiser of all loops, and its learning rate."""
 
+import math
 from typing import Any
 
 import tensorflow as tf
 
 import schemas  # noqa: F401  selects Keras 2
+from trainer.settings import training as training_settings
 
 
 class Adam(tf.keras.optimizers.Adam):
@@ -47,3 +49,43 @@ def _dense(gradient: Any) -> tf.Tensor:
     if isinstance(gradient, tf.IndexedSlices):
         return tf.math.unsorted_segment_sum(gradient.values, gradient.indices, gradient.dense_shape[0])
     return gradient
+
+
+class _Schedule(tf.keras.optimizers.schedules.LearningRateSchedule):
+    """Linear growth over `warmup` steps; then constant, or half a cosine that ends at 0 in step `steps`."""
+
+    def __init__(self, rate: float, warmup: int, steps: int | None):
+        self._rate, self._warmup, self._steps = rate, warmup, steps
+
+    def __call__(self, step: tf.Tensor) -> tf.Tensor:
+        step = tf.cast(step, tf.float32)
+        grown = tf.minimum(1.0, (step + 1.0) / max(1, self._warmup))
+        if self._steps is None:
+            return self._rate * grown
+        done = tf.clip_by_value((step - self._warmup) / max(1, self._steps - self._warmup), 0.0, 1.0)
+        return self._rate * grown * (1.0 + tf.cos(math.pi * done)) / 2.0
+
+    def get_config(self) -> dict[str, Any]:
+        return {"rate": self._rate, "warmup": self._warmup, "steps": self._steps}
+
+
+def build(settings: training_settings.TrainingSettings, steps: int) -> tf.keras.optimizers.Optimizer:
+    """Adam, or AdamW where there is weight decay; with loss scaling for float16.
+
+    Args:
+      settings: of the training.
+      steps: how many it has if nothing stops it before.
+    """
+    rate: Any = settings.learning_rate
+    falls = settings.schedule == "cosine"
+    if settings.warmup_steps or falls:
+        rate = _Schedule(settings.learning_rate, settings.warmup_steps, steps if falls else None)
+    optimizer: Any = Adam(
+        learning_rate=rate,
+        weight_decay=settings.weight_decay or None,
+        global_clipnorm=settings.clip_norm,
+        jit_compile=False,
+    )
+    if tf.keras.mixed_precision.global_policy().compute_dtype == "float16":
+        optimizer = tf.keras.mixed_precision.LossScaleOptimizer(optimizer)
+    return optimizer

@@ -22,6 +22,7 @@ from trainer import config, devices, registry, search
 from trainer import input as input_lib
 from trainer.evaluation import ranking
 from trainer.loops import fit, rows, tp
+from trainer.loops import loop as loop_lib
 from trainer.losses import ranking as losses
 from trainer.models import labels as label_models
 from trainer.models import ranking as ranking_models
@@ -43,7 +44,7 @@ def run_fn(fn_args: Any) -> None:
     has `features` and `columns`, too.
 
     Raises:
-      fit.TrainingError: if the loss is not a number.
+      TrainingError: if the loss is not a number.
       RuntimeError: if TensorFlow was started with Keras 3.
     """
     custom = fn_args.custom_config
@@ -114,7 +115,7 @@ def _catalogue(transform_output: tft.TFTransformOutput, window: NextWindow) -> r
 
 def train(
     settings: config.TrainerSettings, data: Data, checkpoint_dir: str, log_dir: str | None = None
-) -> tuple[fit.Loop, dict[str, Any]]:
+) -> tuple[loop_lib.Loop, dict[str, Any]]:
     """Trains a model, or goes on with what an interrupted training has left.
 
     Args:
@@ -124,10 +125,10 @@ def train(
       log_dir: of TensorBoard; None writes none.
 
     Returns:
-      The loop with its model, which has its best weights, and what `fit.Loop.run` says of it.
+      The loop with its model, which has its best weights, and what `Loop.run` says of it.
 
     Raises:
-      fit.TrainingError: if the loss is not a number.
+      TrainingError: if the loss is not a number.
       RuntimeError: if TensorFlow was started with Keras 3.
     """
     if not tf.keras.__name__.startswith("tf_keras"):
@@ -165,7 +166,7 @@ def _with_fitting_batches(settings: config.TrainerSettings) -> training_settings
 
 
 # What makes the loop; what makes the model; what it is trained on; what makes its evaluation.
-_Parts = tuple[Callable[..., fit.Loop], Callable[[], Any], tf.data.Dataset, Callable[[Any], Any]]
+_Parts = tuple[Callable[..., loop_lib.Loop], Callable[[], Any], tf.data.Dataset, Callable[[Any], Any]]
 
 
 def _of_exposures(settings: config.TrainerSettings, data: Data) -> _Parts:
@@ -193,7 +194,7 @@ def _of_next_items(settings: config.TrainerSettings, data: Data) -> _Parts:
     return kind, build, blocks, lambda model: ranking.FullRanking(model, evaluated, data.exclude_seen)
 
 
-def _loop(settings: Any) -> tuple[Callable[..., fit.Loop], bool]:
+def _loop(settings: Any) -> tuple[Callable[..., loop_lib.Loop], bool]:
     """What makes the loop of its settings, and whether it reads the users of windows."""
     if isinstance(settings, loop_settings.TPSettings):
         return functools.partial(tp.TP, tp=settings), True

@@ -15,11 +15,11 @@ from tfx import v1 as tfx
 
 import schemas  # noqa: F401  selects Keras 2
 from trainer import config, search, task
-from trainer.loops import fit
+from trainer.loops import loop as loop_lib
 
 _PROGRESS = logging.getLogger("footfall.progress")
 # What a point of the space may do to its own trial; anything else is no fault of the point.
-_POINT_FAILS = (search.ImpossiblePoint, fit.TrainingError, tf.errors.ResourceExhaustedError)
+_POINT_FAILS = (search.ImpossiblePoint, loop_lib.TrainingError, tf.errors.ResourceExhaustedError)
 
 
 def tuner_fn(fn_args: Any) -> tfx.components.TunerFnResult:
@@ -144,13 +144,13 @@ class Tuner(base_tuner.BaseTuner):
         """Sees to it that there is a best point.
 
         Raises:
-          fit.TrainingError: if every trial has failed.
+          TrainingError: if every trial has failed.
         """
         failed = [result for result in self._results.values() if result.score is None]
         if len(failed) == len(self._results):
             # The next run tries them anew: it may have more memory.
             self.forget()
-            raise fit.TrainingError(
+            raise loop_lib.TrainingError(
                 f"all {len(failed)} trials failed; the last, {search.label(failed[-1].values)}: {failed[-1].error}"
             )
 

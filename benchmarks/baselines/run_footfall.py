@@ -14,6 +14,7 @@ from schemas import names
 from trainer import config, registry
 from trainer.evaluation import ranking
 from trainer.loops import fit, tp
+from trainer.loops import loop as loop_lib
 from trainer.losses import ranking as losses
 from trainer.models import ranking as ranking_models
 
@@ -25,7 +26,7 @@ class _Finished(Exception):
     """The benchmark wants no more training."""
 
 
-class _Paced(fit.Loop):
+class _Paced(loop_lib.Loop):
     """Stops at the ends of epochs, when the benchmark says so."""
 
     worker: protocol.Worker

@@ -91,16 +91,16 @@ def _when_a_trial_is_kept() -> None:
 
 def _when_an_epoch_of_the_trainer_is_kept() -> None:
     """Dies once an epoch's checkpoint is written; those of the Tuner's trials, which are of a search, do not count."""
-    from trainer.loops import fit
+    from trainer.loops import loop as loop_lib
 
-    save = fit.Loop._save
+    save = loop_lib.Loop._save
 
     def save_and_die(self: Any) -> None:
         save(self)
         if "/search-" not in self._folder:
             _die()
 
-    fit.Loop._save = save_and_die
+    loop_lib.Loop._save = save_and_die
 
 
 def _arm(point: str, run_dir: pathlib.Path) -> None:

@@ -5,7 +5,6 @@ import pytest
 import tensorflow as tf
 
 from trainer import optimizers
-from trainer.loops import fit
 from trainer.settings import training as training_settings
 
 ROWS, DIM = 7, 3
@@ -38,7 +37,7 @@ def test_updates_equal_the_formula(decay):
     start = rng.normal(size=[2, ROWS, DIM]).astype(np.float32)
     one, two = (tf.Variable(value) for value in start)
     settings = training_settings.TrainingSettings(learning_rate=0.01, weight_decay=decay)
-    optimizer = fit.build_optimizer(settings, steps=4)
+    optimizer = optimizers.build(settings, steps=4)
     assert isinstance(optimizer, optimizers.Adam)
     optimizer.build([one, two])
     apply = tf.function(lambda a, b: optimizer.apply_gradients([(a, one), (b, two)]))
@@ -54,7 +53,7 @@ def test_the_norm_that_is_clipped_is_that_of_all_gradients():
     rng = np.random.default_rng(2)
     start = rng.normal(size=[2, ROWS, DIM]).astype(np.float32)
     one, two = (tf.Variable(value) for value in start)
-    optimizer = fit.build_optimizer(
+    optimizer = optimizers.build(
         training_settings.TrainingSettings(learning_rate=0.01, clip_norm=0.5), steps=4
     )
     optimizer.build([one, two])

@@ -14,7 +14,7 @@ from components.behavior_example_gen.windows.next import NextWindow
 from components.evaluator import spec as evaluator_spec
 from tests import fixtures
 from trainer import config, devices, search, task, tuner
-from trainer.loops import fit
+from trainer.loops import loop as loop_lib
 
 SPACE = {
     "model.dim": {"low": 4, "high": 64, "step": 2, "log": True},
@@ -31,7 +31,7 @@ def valley(values):
     if values["model.dim"] == 8:
         raise search.ImpossiblePoint("model: dim must be another")
     if values["model.dim"] == 64:
-        raise fit.TrainingError("the loss is nan")
+        raise loop_lib.TrainingError("the loss is nan")
     return 0.0 - abs(math.log10(values["training.learning_rate"]) + 2)
 
 
@@ -110,7 +110,7 @@ def test_a_search_in_which_all_fail_is_an_error_and_can_be_tried_again(tmp_path)
     space = {"model.dim": [8, 64], "training.learning_rate": [0.01]}
     one, _ = searched(tmp_path, "grid", space=space)
     with pytest.raises(
-        fit.TrainingError, match="all 2 trials failed; the last, model.dim=64 .*: the loss is"
+        loop_lib.TrainingError, match="all 2 trials failed; the last, model.dim=64 .*: the loss is"
     ):
         one.search()
     again, trained = searched(tmp_path, "grid", lambda values: 0.5, space=space)
@@ -173,7 +173,7 @@ def transformed(tmp_path_factory):
 def test_it_trains_as_the_trainer_does_and_the_trainer_takes_its_best(transformed, tmp_path, monkeypatch):
     """Killed within the last trial, it goes on within it; the Trainer then gets the score of that trial."""
     arguments = transformed("search")
-    save, saves = fit.Loop._save, []
+    save, saves = loop_lib.Loop._save, []
 
     def save_and_die(self):
         save(self)
@@ -181,10 +181,10 @@ def test_it_trains_as_the_trainer_does_and_the_trainer_takes_its_best(transforme
         if saves[-1] == (0.02, 2):
             raise Killed
 
-    monkeypatch.setattr(fit.Loop, "_save", save_and_die)
+    monkeypatch.setattr(loop_lib.Loop, "_save", save_and_die)
     with pytest.raises(Killed):
         tuner.tuner_fn(arguments).tuner.search()
-    monkeypatch.setattr(fit.Loop, "_save", save)
+    monkeypatch.setattr(loop_lib.Loop, "_save", save)
     result = tuner.tuner_fn(arguments)
     result.tuner.search(**result.fit_kwargs)
     trials = {

@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-# Where TensorFlow keeps `state` of `fit.Loop`, the history so far.
+# Where TensorFlow keeps `state` of `loop.Loop`, the history so far.
 _STATE = "state/.ATTRIBUTES/VARIABLE_VALUE"
 # What its readers raise of damaged and of missing files.
 _UNREADABLE = (tf.errors.OpError, ValueError, IndexError, RuntimeError)
@@ -26,7 +26,7 @@ def newest(folder: str, best: str, objective: str) -> tuple[str | None, list[str
     """The newest checkpoint of which every value can be read, those of the best epoch until then included.
 
     Args:
-      folder: with checkpoints of `fit.Loop`.
+      folder: with checkpoints of `loop.Loop`.
       best: the prefix of the weights of the best epoch.
       objective: a metric that epochs have in the history if they were evaluated.
 

@@ -1,15 +1,15 @@
-"""The training loop of models of exposures."""
+"""Plain training on rows: examples of one size, in any order."""
 
 from typing import Any
 
 import tensorflow as tf
 
 from trainer import input as input_lib
-from trainer.loops import fit
+from trainer.loops import loop
 
 
-class RowFit(fit.Loop):
-    """One optimiser step on each batch of `batch_size` exposures, drawn anew each epoch; see `Loop`."""
+class RowFit(loop.Loop):
+    """One optimiser step on each batch of `batch_size` rows, drawn anew each epoch; see `loop.Loop`."""
 
     def _prepare(self) -> None:
         self._rows = input_lib.Rows(input_lib.columns(self._train))
@@ -24,6 +24,7 @@ class RowFit(fit.Loop):
             batches = self._strategy.experimental_distribute_dataset(batches)
         return batches
 
-    def _one_step(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
-        first = batch[self.model.loss_inputs_read[0]]
-        return self._descend(batch, tf.cast(tf.size(first), tf.float32))
+    def _descent(self, batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, list[Any]]:
+        places = tf.cast(tf.size(batch[self.model.loss_inputs_read[0]]), tf.float32)
+        sums, found = self._compiled(self._differentiate)(batch, places)
+        return sums, self._directed(sums, found, places)

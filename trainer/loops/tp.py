@@ -1,6 +1,7 @@
 """TP: learning transferrable parameters (Yin et al., "Learning Transferrable Parameters for
 Long-tailed Sequential User Behavior Modeling", KDD 2020), around any next-item model."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,9 +12,8 @@ import schemas  # noqa: F401  selects Keras 2
 from schemas import names
 from trainer import bucketing, grouping
 from trainer import input as input_lib
-from trainer.evaluation import ranking
 from trainer.layers import discriminator
-from trainer.loops import fit
+from trainer.loops import gradients, loop
 from trainer.settings import loops as loop_settings
 from trainer.settings import training as training_settings
 
@@ -21,7 +21,7 @@ _Gradient = Any  # tf.Tensor or tf.IndexedSlices
 _Undo = list[tuple[tf.Variable, _Gradient]]
 
 
-class TP(fit.Loop):
+class TP(loop.Loop):
     """Gradient alignment between users, and an adversary that cannot tell head from tail.
 
     **Inner and outer updates** (section 3.2). From the parameters theta, k steps of gradient
@@ -67,7 +67,7 @@ class TP(fit.Loop):
     targets of all replicas then have to be counted between the forward and the backward pass.
 
     Args:
-      build, settings, strategy, evaluate, checkpoint_dir, log_dir: see `fit.Loop`.
+      build, settings, strategy, evaluate, checkpoint_dir, log_dir: see `loop.Loop`.
       train: blocks of `input.read` with `input.training_features` and `input.user_features`; kept
         in memory as columns.
       tp: the loop's settings.
@@ -76,6 +76,7 @@ class TP(fit.Loop):
       ValueError: if there is no window to train on.
     """
 
+    features_read = tuple(input_lib.user_features())
     sums = ("loss", "targets", "log_likelihood", "windows")
 
     def __init__(
@@ -84,7 +85,7 @@ class TP(fit.Loop):
         settings: training_settings.TrainingSettings,
         strategy: tf.distribute.Strategy,
         train: tf.data.Dataset,
-        evaluate: Callable[[Any], ranking.FullRanking],
+        evaluate: Callable[[Any], Any],
         checkpoint_dir: str,
         log_dir: str | None = None,
         *,
@@ -94,9 +95,14 @@ class TP(fit.Loop):
         self.discriminator: discriminator.Discriminator | None = None
         super().__init__(build, settings, strategy, train, evaluate, checkpoint_dir, log_dir)
 
+    @classmethod
+    def of(cls, settings: loop_settings.TPSettings) -> Callable[..., "TP"]:
+        """See `loop.Loop.of`."""
+        return functools.partial(cls, tp=settings)
+
     def _prepare(self) -> None:
         self._columns = input_lib.columns(self._train)
-        self._groups = grouping.UserBatches(
+        self._users = grouping.UserBatches(
             self._columns.pop(names.USER_HASH).numpy(),
             self._columns[names.USER_HEAD].numpy(),
             self._tp.user_batch,
@@ -104,12 +110,20 @@ class TP(fit.Loop):
         )
         items = self._columns[names.ITEM_INDEX].numpy()
         self._widths = self._usual_widths(items)
-        self._events = np.count_nonzero(items != names.PADDING_INDEX) / self._groups.batches
-        self._windows = len(items) / self._groups.batches
+        self._events = np.count_nonzero(items != names.PADDING_INDEX) / self._users.batches
+        self._windows = len(items) / self._users.batches
         if self._tp.adversary:
             self.discriminator = discriminator.Discriminator(self._tp.discriminator_hidden)
             self.discriminator(self.model(self._nothing(), training=False))
-            self._adversary_optimizer = self._new_optimizer(self.discriminator.trainable_variables)
+
+    def groups(self) -> list[loop.Group]:
+        """theta, which descends V, and theta_d, which ascends it."""
+        found = super().groups()
+        if self.discriminator is not None:
+            variables = self.discriminator.trainable_variables
+            optimizer = self.new_optimizer(variables)
+            found.append(loop.Group("adversary_optimizer", variables, optimizer, direction=-1.0))
+        return found
 
     def _usual_widths(self, index: np.ndarray) -> list[int]:
         """The widths that mini-batches are cut down to; all epochs' are of about the first one's.
@@ -123,14 +137,12 @@ class TP(fit.Loop):
         if self._settings.xla or (sums_within and self.model.graph_per_width):
             return [length]
         needed = bucketing.needed_places(bucketing.lengths(index), length, self.model.padding_needed)
-        order = self._groups.order(self._settings.seed, 0)
+        order = self._users.order(self._settings.seed, 0)
         widest = np.where(order == grouping.NOTHING, 0, needed[order]).max(axis=1)
         return bucketing.widths(widest, length, self._settings.length_buckets)
 
     def _kept(self) -> dict[str, Any]:
-        if self.discriminator is None:
-            return {}
-        return {"discriminator": self.discriminator, "adversary_optimizer": self._adversary_optimizer}
+        return {} if self.discriminator is None else {"discriminator": self.discriminator}
 
     def _measured(self, sums: dict[str, float]) -> dict[str, float]:
         if self.discriminator is None:
@@ -138,10 +150,10 @@ class TP(fit.Loop):
         return {"discriminator_log_likelihood": sums["log_likelihood"] / max(1.0, sums["windows"])}
 
     def _epoch_steps(self) -> int:
-        return -(-self._groups.batches // self._tp.inner_steps)
+        return -(-self._users.batches // self._tp.inner_steps)
 
     def _batches(self, epoch: int, done: int) -> Any:
-        order = self._groups.order(self._settings.seed, epoch)
+        order = self._users.order(self._settings.seed, epoch)
         inner, replicas = self._tp.inner_steps, self._strategy.num_replicas_in_sync
         steps = self._epoch_steps()
         # The last step of an epoch may have fewer mini-batches, and replicas need as many rows each.
@@ -178,9 +190,9 @@ class TP(fit.Loop):
             found[name] = tf.where(mask, gathered, tf.zeros([], values.dtype))
         return found
 
-    def _one_step(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
-        """k inner updates and the outer one, on `[k, b, ...]`; see the class."""
-        compute = self._differentiate
+    def _descent(self, batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, list[_Gradient]]:
+        """k inner updates, which are undone, on `[k, b, ...]`; see the class. The outer one follows."""
+        compute: Callable[..., Any] = self._differentiate
         # Nothing can be summed over replicas within a function of its own; where nothing is, one
         # is traced once for all inner steps.
         if self._strategy.num_replicas_in_sync == 1 or self.discriminator is None:
@@ -190,64 +202,43 @@ class TP(fit.Loop):
         undo: _Undo = []
         sums = tf.zeros([len(self.sums)])
         for step in range(self._tp.inner_steps):
-            part = {name: value[step] for name, value in batch.items()}
-            added, gradients = self._gradients(compute, part)
+            added, found = self._inner(compute, {name: value[step] for name, value in batch.items()})
             sums += added
-            summed = [_add(a, b) for a, b in zip(summed, gradients)] if summed else gradients
+            summed = [_add(a, b) for a, b in zip(summed, found)] if summed else found
             # The last inner step would only be undone.
             if step + 1 < self._tp.inner_steps:
-                undo += _write_down(variables, gradients, undo)
-                change = [fit.times(gradient, self._tp.inner_learning_rate) for gradient in gradients]
-                _update(_subtract, list(zip(variables, change)))
-        _update(_put_back, undo[::-1])
-        outer = [fit.times(gradient, 1.0 / self._tp.inner_steps) for gradient in summed]
-        number = len(self.model.trainable_variables)
-        self._optimizer.apply_gradients(
-            zip(outer[:number], variables[:number]), skip_gradients_aggregation=True
-        )
-        if self.discriminator is not None:
-            self._adversary_optimizer.apply_gradients(
-                zip(outer[number:], variables[number:]), skip_gradients_aggregation=True
-            )
-        return sums
+                undo += _write_down(variables, found, undo)
+                change = [gradients.times(gradient, self._tp.inner_learning_rate) for gradient in found]
+                gradients.update(_subtract, list(zip(variables, change)))
+        gradients.update(_put_back, undo[::-1])
+        return sums, [gradients.times(gradient, 1.0 / self._tp.inner_steps) for gradient in summed]
 
-    def _variables(self) -> list[tf.Variable]:
-        """theta, then theta_d."""
-        adversary = [] if self.discriminator is None else self.discriminator.trainable_variables
-        return [*self.model.trainable_variables, *adversary]
-
-    def _gradients(self, compute: Any, part: dict[str, tf.Tensor]) -> tuple[tf.Tensor, list[_Gradient]]:
-        """What `sums` names of this replica's rows, and what all replicas' rows make of V's descent.
-
-        Returns:
-          `[4]`; the gradient of V for theta and that of -V for theta_d, both to be subtracted.
-        """
-        windows = self._divisor(_number_of_windows(part), self._windows)
+    def _inner(self, compute: Any, part: dict[str, tf.Tensor]) -> tuple[tf.Tensor, list[_Gradient]]:
+        """What `sums` names of this replica's rows of a mini-batch, and what an inner step subtracts, over alpha."""
+        windows = self._mean_or(_number_of_windows(part), self._windows)
         bucket = self._bucket(part[names.ITEM_INDEX])
         width = tf.gather(self._widths, bucket)
         places = tf.cast(tf.shape(part[names.ITEM_INDEX])[0] * width, tf.float32)
         if self.model.graph_per_width and len(self._widths) > 1:
             branches = [
-                lambda known=known: compute(self._cut(part, known), windows, places) for known in self._widths
+                lambda known=known: compute(self._cut(part, known), places, windows) for known in self._widths
             ]
-            sums, gradients = tf.switch_case(bucket, branches)
+            sums, found = tf.switch_case(bucket, branches)
         else:
-            sums, gradients = compute(self._cut(part, width), windows, places)
-        if self._scales:
-            gradients = self._optimizer.get_unscaled_gradients(gradients)
-        share = tf.math.divide_no_nan(places, self._divisor(sums[1], self._events))
-        number = len(self.model.trainable_variables)
-        signs = [1.0] * number + [-1.0] * (len(gradients) - number)
-        return sums, fit.sum_over_replicas([fit.times(g, sign * share) for g, sign in zip(gradients, signs)])
+            sums, found = compute(self._cut(part, width), places, windows)
+        return sums, self._directed(sums, found, places)
 
-    def _divisor(self, number: tf.Tensor, average: float) -> tf.Tensor:
+    def _divisor(self, targets: tf.Tensor) -> tf.Tensor:
+        return self._mean_or(targets, self._events)
+
+    def _mean_or(self, number: tf.Tensor, average: float) -> tf.Tensor:
         """What a sum over a mini-batch on all replicas is divided by, see `loop_settings.TPSettings.reduction`.
 
         Args:
           number: of what is summed up, on this replica.
           average: of all mini-batches.
         """
-        return fit.sum_over_replicas(number) if self._tp.reduction == "mean" else tf.constant(average)
+        return gradients.sum_over_replicas(number) if self._tp.reduction == "mean" else tf.constant(average)
 
     def _bucket(self, index: tf.Tensor) -> tf.Tensor:
         """Which of the widths is the least that windows `[b, L]` fit in, scalar int32."""
@@ -268,36 +259,28 @@ class TP(fit.Loop):
         begin = part[names.ITEM_INDEX].shape[1] - width
         return {**part, **{name: part[name][:, begin:] for name in input_lib.per_place(self._columns)}}
 
-    @property
-    def _scales(self) -> bool:
-        return isinstance(self._optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
-
-    def _differentiate(
-        self, part: dict[str, tf.Tensor], windows: tf.Tensor, places: tf.Tensor
-    ) -> tuple[tf.Tensor, list[_Gradient]]:
-        """What `sums` names, and the gradient of V times the divisor of L over `places`.
+    def _value(
+        self, batch: dict[str, tf.Tensor], places: tf.Tensor, windows: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """V times the divisor of L, over `places`; see `loop.Loop._value`.
 
         Args:
-          part: a mini-batch's rows on this replica, `[b, ...]`.
+          batch: a mini-batch's rows on this replica, `[b, ...]`.
+          places: see there.
           windows: the divisor of l.
-          places: a number near that of the targets here, but known before it, which gives the loss the size
-            of a mean; float16 needs it.
         """
         likelihood = tf.zeros([])
-        with tf.GradientTape() as tape:
-            if self.discriminator is None:
-                total, count = self.model.summed_loss(part, training=True)
-                value = total / places
-            else:
-                total, count, embedding = self.model.loss_and_embedding(part, training=True)
-                of_window = discriminator.log_likelihood(self.discriminator(embedding), part[names.USER_HEAD])
-                # Rows of padding have no user; what they embed may be anything.
-                likelihood = tf.reduce_sum(tf.where(_is_window(part), of_window, 0.0))
-                strength = self._tp.adversary * self._divisor(count, self._events) / places
-                value = total / places + strength * tf.math.divide_no_nan(likelihood, windows)
-            value = self._optimizer.get_scaled_loss(value) if self._scales else value
-        sums = tf.stack([total, count, likelihood, _number_of_windows(part)])
-        return sums, tape.gradient(value, self._variables())
+        if self.discriminator is None:
+            total, count = self.model.summed_loss(batch, training=True)
+            value = total / places
+        else:
+            total, count, embedding = self.model.loss_and_embedding(batch, training=True)
+            of_window = discriminator.log_likelihood(self.discriminator(embedding), batch[names.USER_HEAD])
+            # Rows of padding have no user; what they embed may be anything.
+            likelihood = tf.reduce_sum(tf.where(_is_window(batch), of_window, 0.0))
+            strength = self._tp.adversary * self._divisor(count) / places
+            value = total / places + strength * tf.math.divide_no_nan(likelihood, windows)
+        return tf.stack([total, count, likelihood, _number_of_windows(batch)]), value
 
 
 def _is_window(part: dict[str, tf.Tensor]) -> tf.Tensor:
@@ -347,16 +330,3 @@ def _put_back(variable: tf.Variable, old: _Gradient) -> tf.Operation:
     if isinstance(old, tf.IndexedSlices):
         return variable.scatter_update(old)
     return variable.assign(old)
-
-
-def _update(function: Callable[[tf.Variable, _Gradient], tf.Operation], pairs: _Undo) -> None:
-    """Calls `function` with each variable and value, on all replicas, in this order."""
-    if not pairs:
-        return
-    variables, values = zip(*pairs)
-
-    def on_each(strategy: tf.distribute.Strategy, *merged: Any) -> None:
-        for variable, value in zip(variables, merged):
-            strategy.extended.update(variable, function, args=(value,), group=False)
-
-    tf.distribute.get_replica_context().merge_call(on_each, args=values)

@@ -77,7 +77,7 @@ class SequenceModel(tfrs.Model):
         self.settings = settings
         self.catalogue = catalogue
         self.generator = random_generator(seed)
-        # A loss of `trainer.losses.next_item`; needed for training alone.
+        # A loss of `trainer.losses.ranking`; needed for training alone.
         self.training_loss: Any = None
         # With XLA shapes must be known, so padded positions are weighted, not left out.
         self.static_shapes = False

@@ -9,9 +9,10 @@ import tensorflow as tf
 
 from schemas import names
 from tests.trainer.models import harness
-from trainer import config, registry
+from trainer import config, optimizers, registry
 from trainer.evaluation import ranking
-from trainer.loops import fit
+from trainer.loops import fit, progress
+from trainer.loops import loop as loop_lib
 from trainer.losses import ranking as losses
 from trainer.settings import training as training_settings
 
@@ -42,7 +43,7 @@ def uneven(rows=90, seed=0):
     return tf.data.Dataset.from_tensor_slices(features).batch(32)
 
 
-def loop(folder, training=None, loss=None, model=None, train=None, devices=("CPU:0",)):
+def loop(folder, training=None, loss=None, model=None, train=None, devices=("CPU:0",), kind=fit.Fit):
     settings = config.TrainerSettings.from_values(
         {
             "model": model or {"name": "sasrec", "dim": 8, "blocks": 1, "heads": 2, "dropout": 0.3},
@@ -60,7 +61,7 @@ def loop(folder, training=None, loss=None, model=None, train=None, devices=("CPU
         model.training_loss = losses.build(settings.loss)
         return model
 
-    return fit.Fit(
+    return kind(
         build,
         settings.training,
         tf.distribute.MirroredStrategy(list(devices)),
@@ -100,7 +101,7 @@ def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(
     tmp_path, where, windows, replicas, monkeypatch
 ):
     """Also where the replicas' shares of a batch, and so the numbers that they draw, differ."""
-    monkeypatch.setattr(fit, "_STEPS_PER_CALL", 2)
+    monkeypatch.setattr(loop_lib, "_STEPS_PER_CALL", 2)
     devices = [f"CPU:{n}" for n in range(replicas)]
     whole = loop(tmp_path / "whole", train=windows(), devices=devices)
     assert len(whole._widths) == (3 if windows is uneven else 1)
@@ -138,7 +139,7 @@ def test_all_targets_weigh_the_same_whatever_batch_they_are_in(tmp_path, monkeyp
     The learning rate is so small that the weights all but stay; the way they go is measured in it.
     """
     rate = 1e-5
-    monkeypatch.setattr(fit, "build_optimizer", lambda *_: tf.keras.optimizers.SGD(rate))
+    monkeypatch.setattr(optimizers, "build", lambda *_: tf.keras.optimizers.SGD(rate))
     model = {"name": "sasrec", "dim": 8, "blocks": 1, "heads": 2, "dropout": 0.0}
     one = loop(tmp_path, {"epochs": 1, "batch_size": 15}, {"name": "softmax"}, model, uneven())
     assert one._widths == [8, 16, 20] and one._epoch_steps() == 6
@@ -226,7 +227,7 @@ def test_patience_is_asked_where_it_was_measured(tmp_path, monkeypatch):
 
 
 def test_a_loss_that_is_no_number_stops_with_advice(tmp_path):
-    with pytest.raises(fit.TrainingError, match="lower training.learning_rate"):
+    with pytest.raises(loop_lib.TrainingError, match="lower training.learning_rate"):
         loop(tmp_path, {"learning_rate": 1e30, "epochs": 5}).run()
 
 
@@ -256,7 +257,7 @@ def test_a_cosine_schedule_ends_at_zero_with_the_last_step(tmp_path):
 
 def test_a_cosine_schedule_follows_the_warmup():
     settings = training_settings.TrainingSettings(learning_rate=0.01, warmup_steps=2, schedule="cosine")
-    rate = fit.build_optimizer(settings, steps=6)._learning_rate
+    rate = optimizers.build(settings, steps=6)._learning_rate
     expected = 0.01 * np.array([0.5, 1, 1, (2 + 2**0.5) / 4, 0.5, (2 - 2**0.5) / 4, 0, 0])
     np.testing.assert_allclose([float(rate(step)) for step in range(8)], expected, atol=1e-8)
 
@@ -278,8 +279,8 @@ def test_mean_loss_counts_only_real_targets():
 
 
 def test_training_says_how_long_it_will_be(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(fit, "_SAY_SECONDS", 0.0)
-    monkeypatch.setattr(fit, "_STEPS_PER_CALL", 2)
+    monkeypatch.setattr(loop_lib, "_SAY_SECONDS", 0.0)
+    monkeypatch.setattr(loop_lib, "_STEPS_PER_CALL", 2)
     one = loop(tmp_path, {"epochs": 2, "patience": 2}, {"name": "softmax"})
     with caplog.at_level("INFO", "footfall.progress"):
         one.run()
@@ -299,14 +300,14 @@ def test_training_says_how_long_it_will_be(tmp_path, monkeypatch, caplog):
         assert re.fullmatch(pattern, message), message
 
 
-def test_what_is_left_is_of_the_other_epochs_and_of_the_time_that_was_set(tmp_path):
-    one = loop(tmp_path / "plain", {"epochs": 60})
+def test_what_is_left_is_of_the_other_epochs_and_of_the_time_that_was_set():
+    one = progress.Progress(training_settings.TrainingSettings(epochs=60))
     # 48 epochs of 2.5 s; with 7 s of the running one.
-    assert one._left(12, 2.5, 30.0) == ", at most 2 min 00 s left"
-    assert one._left(12, 2.5, 30.0, rest=7.0) == ", at most 2 min 07 s in all"
-    assert one._left(60, 2.5, 150.0) == ""
-    limited = loop(tmp_path / "limited", {"epochs": 60, "max_seconds": 100.0})
-    assert limited._left(12, 2.5, 30.0) == ", at most 1 min 10 s left"
-    assert [fit.duration(s) for s in (0.2, 59.4, 59.6, 125, 3600, 7499)] == [
+    assert one.left(12, 2.5, 30.0) == ", at most 2 min 00 s left"
+    assert one.left(12, 2.5, 30.0, rest=7.0) == ", at most 2 min 07 s in all"
+    assert one.left(60, 2.5, 150.0) == ""
+    limited = progress.Progress(training_settings.TrainingSettings(epochs=60, max_seconds=100.0))
+    assert limited.left(12, 2.5, 30.0) == ", at most 1 min 10 s left"
+    assert [progress.duration(s) for s in (0.2, 59.4, 59.6, 125, 3600, 7499)] == [
         "1 s", "59 s", "1 min 00 s", "2 min 05 s", "1 h 00 min", "2 h 04 min",
     ]  # fmt: skip

@@ -9,7 +9,8 @@ from tests.trainer.models import labels_harness as harness
 from trainer import config, registry
 from trainer import input as input_lib
 from trainer.evaluation import labels as evaluation
-from trainer.loops import fit, rows
+from trainer.loops import loop as loop_lib
+from trainer.loops import rows
 from trainer.losses import labels as losses
 from trainer.models import labels as label_models
 
@@ -85,7 +86,7 @@ class Killed(Exception):
 
 
 def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(tmp_path, monkeypatch):
-    monkeypatch.setattr(fit, "_STEPS_PER_CALL", 2)
+    monkeypatch.setattr(loop_lib, "_STEPS_PER_CALL", 2)
     whole = loop(tmp_path / "whole")
     expected = whole.run()
     settings = {"checkpoint_seconds": 1e-9}

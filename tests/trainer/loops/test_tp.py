@@ -11,10 +11,11 @@ import tensorflow as tf
 from schemas import names
 from tests.trainer.loops import test_fit
 from tests.trainer.models import harness
-from trainer import bucketing, config, registry
+from trainer import bucketing, config, optimizers, registry
 from trainer.evaluation import ranking
 from trainer.layers import discriminator
 from trainer.loops import fit, tp
+from trainer.loops import loop as loop_lib
 from trainer.losses import ranking as losses
 from trainer.settings import loops as loop_settings
 from trainer.settings import training as training_settings
@@ -98,7 +99,7 @@ def windows(user, head, item):
 
 def toy(folder, monkeypatch, kind=Quadratic, rate=BETA, items=None, **settings):
     """A loop around a toy model, to train on `items` of four users, with plain gradient descent at `rate`."""
-    monkeypatch.setattr(fit, "build_optimizer", lambda *_: tf.keras.optimizers.SGD(rate))
+    monkeypatch.setattr(optimizers, "build", lambda *_: tf.keras.optimizers.SGD(rate))
     items = np.full([4, 4 if kind is Rows else 1], names.FIRST_INDEX) if items is None else items
     values = {"inner_learning_rate": ALPHA, "adversary": 0.0, "discriminator_hidden": [], **settings}
     return tp.TP(
@@ -376,7 +377,7 @@ def test_one_inner_step_without_an_adversary_is_plain_training_on_the_same_batch
 
 @pytest.mark.parametrize("where, replicas", [("between epochs", 1), ("within an epoch", 2)])
 def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(tmp_path, where, replicas, monkeypatch):
-    monkeypatch.setattr(fit, "_STEPS_PER_CALL", 2)
+    monkeypatch.setattr(loop_lib, "_STEPS_PER_CALL", 2)
     devices = [f"CPU:{n}" for n in range(replicas)]
     whole = real_loop(tmp_path / "whole", devices=devices)
     expected = whole.run()
@@ -497,7 +498,7 @@ def test_the_loss_and_the_embedding_in_one_pass_are_those_of_two(name):
 )
 def test_padding_that_a_mini_batch_does_not_need_is_cut_off(tmp_path, monkeypatch, name, devices):
     """And weights become those of a training on whole windows."""
-    monkeypatch.setattr(fit, "build_optimizer", lambda *_: tf.keras.optimizers.SGD(0.3))
+    monkeypatch.setattr(optimizers, "build", lambda *_: tf.keras.optimizers.SGD(0.3))
     monkeypatch.setattr(bucketing, "_MULTIPLE", 4)
     results = []
     for buckets in (1, None):
@@ -559,7 +560,7 @@ def test_a_mini_batch_is_as_wide_as_its_longest_window_needs(tmp_path):
 )
 def test_two_replicas_are_one(tmp_path, monkeypatch, model, loop, training):
     """A run on two logical devices is one on a single device with the same mini-batches."""
-    monkeypatch.setattr(fit, "build_optimizer", lambda *_: tf.keras.optimizers.SGD(0.5))
+    monkeypatch.setattr(optimizers, "build", lambda *_: tf.keras.optimizers.SGD(0.5))
     kind, results = fit.Fit if loop is None else tp.TP, []
     for devices in (["CPU:0"], ["CPU:0", "CPU:1"]):
         one = real_loop(

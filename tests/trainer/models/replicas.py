@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from trainer.loops import fit
+from trainer.loops import gradients as gradients_lib
 
 
 def check(build: Callable[[], Any], features: dict[str, tf.Tensor], learning_rate: float) -> None:
@@ -40,8 +40,8 @@ def check(build: Callable[[], Any], features: dict[str, tf.Tensor], learning_rat
     def step(batch: dict[str, tf.Tensor]) -> None:
         with tf.GradientTape() as tape:
             total, count = model.summed_loss(batch, training=False)
-            loss = total / fit.sum_over_replicas(count)
-        gradients = fit.sum_over_replicas(tape.gradient(loss, model.trainable_variables))
+            loss = total / gradients_lib.sum_over_replicas(count)
+        gradients = gradients_lib.sum_over_replicas(tape.gradient(loss, model.trainable_variables))
         optimizer.apply_gradients(zip(gradients, model.trainable_variables), skip_gradients_aggregation=True)
 
     run = tf.function(lambda batch: strategy.run(step, args=(batch,)), autograph=False)

@@ -1,0 +1,82 @@
+"""What a procedure around a model is to the loop: groups of variables, and what follows a step."""
+
+import numpy as np
+import tensorflow as tf
+
+from tests.trainer.loops import test_fit
+from trainer import optimizers
+from trainer.loops import fit, gradients
+from trainer.loops import loop as loop_lib
+
+DECAY, RATE = 0.75, 0.01
+
+
+class Averaged(fit.Fit):
+    """Keeps a teacher, the moving average of the model, that no optimiser moves."""
+
+    def _prepare(self):
+        super()._prepare()
+        self.teacher = [
+            tf.Variable(one.read_value(), trainable=False) for one in self.model.trainable_variables
+        ]
+
+    def _kept(self):
+        return {"teacher": self.teacher}
+
+    def after_step(self):
+        students = [one.read_value() for one in self.model.trainable_variables]
+        gradients.update(
+            lambda teacher, student: teacher.assign(DECAY * teacher + (1 - DECAY) * student),
+            list(zip(self.teacher, students)),
+        )
+
+
+class Opposed(fit.Fit):
+    """Differentiates V = L + y, of which the model descends L and y is to climb."""
+
+    def _prepare(self):
+        super()._prepare()
+        self.opponent = tf.Variable(0.0)
+
+    def groups(self):
+        variables = [self.opponent]
+        return [*super().groups(), loop_lib.Group("opponent", variables, self.new_optimizer(variables), -1.0)]
+
+    def _value(self, batch, places):
+        sums, value = super()._value(batch, places)
+        return sums, value + self.opponent * sums[1] / places
+
+
+def test_a_teacher_follows_each_step_on_all_replicas_and_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop_lib, "_STEPS_PER_CALL", 1)
+    devices = ["CPU:0", "CPU:1"]
+    one = test_fit.loop(tmp_path, {"epochs": 1}, kind=Averaged, devices=devices)
+    expected, align = [test_fit.weights(one)], one._align_draws
+
+    def remember():
+        align()
+        mixed = [DECAY * a + (1 - DECAY) * b for a, b in zip(expected[-1], test_fit.weights(one))]
+        expected.append(mixed)
+
+    monkeypatch.setattr(one, "_align_draws", remember)
+    one.run()
+    # 90 windows in batches of 16.
+    assert len(expected) == 7
+    for teacher, values, student in zip(one.teacher, expected[-1], test_fit.weights(one)):
+        for replica in one._strategy.experimental_local_results(teacher):
+            np.testing.assert_allclose(replica.numpy(), values, rtol=1e-4, atol=1e-6)
+        assert np.abs(values - student).max() > 1e-4
+    again = test_fit.loop(tmp_path, {"epochs": 1}, kind=Averaged, devices=devices)
+    again._restore()
+    for kept, teacher in zip(again.teacher, one.teacher):
+        np.testing.assert_array_equal(kept.numpy(), teacher.numpy())
+
+
+def test_a_group_climbs_what_the_model_descends_by_an_optimiser_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(optimizers, "build", lambda *_: tf.keras.optimizers.SGD(RATE))
+    runs = [test_fit.loop(tmp_path / kind.__name__, {"epochs": 1}, kind=kind) for kind in (fit.Fit, Opposed)]
+    plain, opposed = (one.run()["epochs"] for one in runs)
+    assert opposed[0]["loss"] == plain[0]["loss"]
+    test_fit.assert_equal(*runs)
+    # The derivative by y is 1 in each of the 6 steps.
+    assert np.isclose(float(runs[1].opponent), 6 * RATE, rtol=1e-5)

@@ -1,0 +1,41 @@
+"""What steps do with gradients and variables on all replicas."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+import schemas  # noqa: F401  selects Keras 2
+
+
+def times(gradient: Any, factor: Any) -> Any:
+    """A gradient, dense or sparse, times a scalar."""
+    if isinstance(gradient, tf.IndexedSlices):
+        return tf.IndexedSlices(gradient.values * factor, gradient.indices, gradient.dense_shape)
+    return gradient * factor
+
+
+def sum_over_replicas(values: Any) -> Any:
+    """The sum over replicas of a tensor, or of each of a list of gradients; in a replica context.
+
+    Sparse gradients become dense where there are several replicas: TensorFlow's gather fails
+    ("Shape mismatch in the collective instance") as soon as two steps of one call have different
+    numbers of slices, as a smaller last batch has. Adam moves all rows in any case.
+    """
+    context = tf.distribute.get_replica_context()
+    if context.num_replicas_in_sync == 1:
+        return values
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.nest.map_structure(tf.convert_to_tensor, values))
+
+
+def update(function: Callable[[tf.Variable, Any], Any], pairs: Sequence[tuple[tf.Variable, Any]]) -> None:
+    """Calls `function` with each variable and value, on all replicas, in this order; in a replica context."""
+    if not pairs:
+        return
+    variables, values = zip(*pairs)
+
+    def on_each(strategy: tf.distribute.Strategy, *merged: Any) -> None:
+        for variable, value in zip(variables, merged):
+            strategy.extended.update(variable, function, args=(value,), group=False)
+
+    tf.distribute.get_replica_context().merge_call(on_each, args=values)

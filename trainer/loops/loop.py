@@ -1,0 +1,422 @@
+"""The training loop: epochs, steps, early stopping, checkpoints and resumption. What it trains on, a subclass says."""
+
+import dataclasses
+import json
+import logging
+import math
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+import schemas  # noqa: F401  selects Keras 2
+from trainer import optimizers
+from trainer.loops import checkpoints, gradients
+from trainer.loops import progress as progress_lib
+from trainer.settings import training as training_settings
+
+_PROGRESS = logging.getLogger("footfall.progress")
+# Steps in one call of the compiled loop: long enough to hide the call, short enough to
+# stop and to save in time.
+_STEPS_PER_CALL = 64
+# An epoch that takes long says so often how far it is.
+_SAY_SECONDS = 15.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Variables that one optimiser moves.
+
+    Attributes:
+      name: of the optimiser in checkpoints.
+      variables: in the order of the gradients.
+      optimizer: what `Loop.new_optimizer` made of them.
+      direction: 1 descends what a step differentiates (`Loop._value`), -1 ascends it, as an adversary does.
+    """
+
+    name: str
+    variables: list[tf.Variable]
+    optimizer: tf.keras.optimizers.Optimizer
+    direction: float = 1.0
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; nothing is exported."""
+
+
+class Loop:
+    """Trains a model until `eval` stops improving, and leaves it with its best weights.
+
+    Every random draw comes from checkpointed state and every order from the seed, so a run
+    that is killed and started again ends with the weights of one that was not.
+
+    A subclass says what a step trains on (`_batches`) and what of it the gradient is (`_descent`). A procedure
+    around a model is a subclass, too: variables with an optimiser of their own, as an adversary's, are
+    another of the `groups`; what follows a step, as a teacher that is a moving average, is `after_step`.
+    What else is to be kept is made in `_prepare` and named in `_kept`.
+
+    Args:
+      build: makes the model, with its `training_loss`; called in the strategy's scope.
+      settings: of the training.
+      strategy: `MirroredStrategy`, for any number of devices.
+      train: blocks of `input.read` with `input.training_features`.
+      evaluate: makes the evaluation of the model: what has `evaluate()`, metrics by name, and
+        `objective`, the name of that which is to become large, as `evaluation.ranking.FullRanking`.
+      checkpoint_dir: a folder that a second run of the same training finds again.
+      log_dir: of TensorBoard; None writes none.
+    """
+
+    # What `train` has to have besides what the model and its loss read.
+    features_read: tuple[str, ...] = ()
+    # What a step adds up, each a scalar; the first two are the loss and the number of targets.
+    sums: tuple[str, ...] = ("loss", "targets")
+
+    def __init__(
+        self,
+        build: Callable[[], Any],
+        settings: training_settings.TrainingSettings,
+        strategy: tf.distribute.Strategy,
+        train: tf.data.Dataset,
+        evaluate: Callable[[Any], Any],
+        checkpoint_dir: str,
+        log_dir: str | None = None,
+    ):
+        self._settings, self._strategy, self._train = settings, strategy, train
+        with strategy.scope():
+            tf.keras.utils.set_random_seed(settings.seed)
+            self.model = build()
+            self.model.static_shapes = settings.xla
+            self._make_variables()
+            self._prepare()
+            self._groups = self.groups()
+        self._epoch = tf.Variable(0, dtype=tf.int64)
+        self._step = tf.Variable(0, dtype=tf.int64)
+        # The history is part of the checkpoint, so that both are always of the same moment.
+        self._state = tf.Variable("[]", dtype=tf.string)
+        self._running = tf.Variable(tf.zeros([len(self.sums)]))
+        self._seconds = tf.Variable(0.0, dtype=tf.float64)
+        self._history: list[dict[str, Any]] = []
+        self.evaluation = evaluate(self.model)
+        self._checkpoint = tf.train.Checkpoint(
+            model=self.model,
+            epoch=self._epoch,
+            step=self._step,
+            state=self._state,
+            running=self._running,
+            seconds=self._seconds,
+            **{group.name: group.optimizer for group in self._groups},
+            **self._kept(),
+        )
+        self._folder = checkpoint_dir
+        self._manager = checkpoints.manager(self._checkpoint, checkpoint_dir)
+        self._best = tf.train.Checkpoint(model=self.model)
+        self._best_prefix = os.path.join(checkpoint_dir, "best")
+        self._progress = progress_lib.Progress(settings, log_dir)
+        self._steps = tf.function(self._run_steps)
+        # AutoGraph rewrites the source of all that it gets to, which takes longer than tracing it.
+        self._traced_step = tf.autograph.experimental.do_not_convert(self._one_step)
+        self._resumed: int | None = None
+
+    @classmethod
+    def of(cls, settings: Any) -> Callable[..., "Loop"]:
+        """What makes a loop of its own settings, see `trainer.settings.loops`; it takes the other arguments."""
+        del settings
+        return cls
+
+    def _make_variables(self) -> None:
+        """Makes the model's variables, by one call in the strategy's scope."""
+        self.model(self._nothing(), training=False)
+
+    def _nothing(self) -> dict[str, tf.Tensor]:
+        """A batch of one window that is all padding."""
+        specs = self._train.element_spec.items()
+        return {name: tf.zeros([1, *spec.shape[1:]], spec.dtype) for name, spec in specs}
+
+    def new_optimizer(self, variables: list[tf.Variable]) -> tf.keras.optimizers.Optimizer:
+        """An optimiser of these variables by the training's settings."""
+        optimizer = optimizers.build(self._settings, self._settings.epochs * self._epoch_steps())
+        optimizer.build(variables)
+        return optimizer
+
+    def groups(self) -> list[Group]:
+        """All that a step moves; called once, after `_prepare`. The first is the model's."""
+        variables = self.model.trainable_variables
+        return [Group("optimizer", variables, self.new_optimizer(variables))]
+
+    def after_step(self) -> None:
+        """What follows each step, on each replica: a step of the compiled loop; see `gradients.update`."""
+
+    def _prepare(self) -> None:
+        """Makes what a step needs besides the model and the optimisers; in the strategy's scope."""
+
+    def _epoch_steps(self) -> int:
+        """How many steps an epoch has."""
+        raise NotImplementedError
+
+    def _kept(self) -> dict[str, Any]:
+        """What of that belongs in a checkpoint, by name."""
+        return {}
+
+    def _batches(self, epoch: int, done: int) -> Any:
+        """What the steps of an epoch are given, in an order that the seed and the epoch alone decide.
+
+        Args:
+          epoch: from 0.
+          done: how many steps of it to leave out, since they have been taken.
+
+        Returns:
+          A dataset of the other steps' batches, distributed if there are several replicas. One replica takes
+          the batches themselves: to let go of a distributed iterator lasts up to a second and a half, as long
+          as a short epoch.
+        """
+        raise NotImplementedError
+
+    def _measured(self, sums: dict[str, float]) -> dict[str, float]:
+        """What the history of an epoch says of the sums besides the mean loss."""
+        del sums
+        return {}
+
+    def _descent(self, batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, list[Any]]:
+        """What a step goes along: `_directed` gradients, of one replica's share of a batch in its context.
+
+        Returns:
+          What `sums` names, over that share, `[len(sums)]` float32; and the gradients of `_variables`.
+        """
+        raise NotImplementedError
+
+    def _value(self, batch: dict[str, tf.Tensor], places: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """What `sums` names of a replica's share, and what is differentiated: the objective, times its divisor.
+
+        Args:
+          batch: the share.
+          places: a number near that of its targets, but known before it: the objective is over it, so
+            that it has the size of a mean (float16 needs it).
+        """
+        total, count = self.model.summed_loss(batch, training=True)
+        return tf.stack([total, count]), tf.math.divide_no_nan(total, places)
+
+    def _differentiate(self, batch: dict[str, tf.Tensor], *given: Any) -> tuple[tf.Tensor, list[Any]]:
+        """What `sums` names, and the (scaled) gradients of `_value`; see there for the arguments."""
+        with tf.GradientTape() as tape:
+            sums, value = self._value(batch, *given)
+            if self._scales:
+                value = self._groups[0].optimizer.get_scaled_loss(value)
+        return sums, tape.gradient(value, self._variables())
+
+    def _directed(
+        self, sums: tf.Tensor, found: list[Any], places: tf.Tensor, factor: tf.Tensor | None = None
+    ) -> list[Any]:
+        """What all replicas subtract, of what `_differentiate` found for this one's share.
+
+        Args:
+          sums, found: what it gave.
+          places: that it was given.
+          factor: of the gradients; None is 1.
+        """
+        if self._scales:
+            found = self._groups[0].optimizer.get_unscaled_gradients(found)
+        # The mean over the targets of all replicas: each adds its share of the gradient.
+        share = tf.math.divide_no_nan(places, self._divisor(sums[1]))
+        if factor is not None:
+            share *= factor
+        shares = [
+            share if group.direction == 1 else group.direction * share
+            for group in self._groups
+            for _ in group.variables
+        ]
+        return gradients.sum_over_replicas([gradients.times(one, own) for one, own in zip(found, shares)])
+
+    def _divisor(self, targets: tf.Tensor) -> tf.Tensor:
+        """What the summed loss is divided by, from this replica's number of targets."""
+        return gradients.sum_over_replicas(targets)
+
+    def _variables(self) -> list[tf.Variable]:
+        """Those of all groups, in their order."""
+        return [variable for group in self._groups for variable in group.variables]
+
+    @property
+    def _scales(self) -> bool:
+        return isinstance(self._groups[0].optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
+
+    def _compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """A function by XLA, if that is set."""
+        return tf.function(function, jit_compile=True, autograph=False) if self._settings.xla else function
+
+    def _one_step(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
+        """Moves all groups along the descent of one replica's share of a batch, in its replica context.
+
+        Returns:
+          What `sums` names, over that share: `[len(sums)]` float32.
+        """
+        sums, descent = self._descent(batch)
+        for group in self._groups:
+            own, descent = descent[: len(group.variables)], descent[len(group.variables) :]
+            group.optimizer.apply_gradients(zip(own, group.variables), skip_gradients_aggregation=True)
+        self.after_step()
+        return sums
+
+    def _run_steps(self, iterator: Any, steps: tf.Tensor) -> tf.Tensor:
+        sums = tf.zeros([len(self.sums)])
+        for _ in tf.range(steps):
+            added = self._strategy.run(self._traced_step, args=(next(iterator),))
+            sums += self._strategy.reduce(tf.distribute.ReduceOp.SUM, added, axis=None)
+        return sums
+
+    def run(self) -> dict[str, Any]:
+        """Trains (or goes on training) to the end.
+
+        Returns:
+          What `history.json` holds: `epochs`, `best_epoch`, `stopped` and more.
+
+        Raises:
+          TrainingError: if the loss is not a number.
+        """
+        self._restore()
+        if not self._history and not (self._settings.epochs and self.model.trainable_variables):
+            self._history.append({"epoch": 0, **self.evaluation.evaluate(), "seconds": 0.0})
+            return self._result("nothing to train")
+        stopped = self._stop_reason()
+        while stopped is None:
+            self._train_epoch()
+            stopped = self._stop_reason()
+        best = self._best_epoch()
+        if best:
+            self._best.restore(self._best_prefix).expect_partial()
+        return self._result(stopped)
+
+    def _result(self, stopped: str) -> dict[str, Any]:
+        return {
+            "epochs": self._history,
+            "best_epoch": self._best_epoch(),
+            "objective": self.evaluation.objective,
+            "stopped": stopped,
+            "parameters": int(sum(math.prod(v.shape) for v in self.model.trainable_variables)),
+            "replicas": self._strategy.num_replicas_in_sync,
+            "resumed_from_epoch": self._resumed,
+            "seed": self._settings.seed,
+        }
+
+    def _spent(self) -> float:
+        """Seconds of training in the epochs so far."""
+        return sum(epoch["seconds"] for epoch in self._history)
+
+    def _restore(self) -> None:
+        prefix, damaged = checkpoints.newest(self._folder, self._best_prefix, self.evaluation.objective)
+        for why in damaged:
+            _PROGRESS.warning(
+                "checkpoint %s: going on from %s", why, "the one before it" if prefix else "the start"
+            )
+        if prefix is None:
+            if damaged:
+                tf.io.gfile.rmtree(self._folder)
+                self._manager = checkpoints.manager(self._checkpoint, self._folder)
+            return
+        self._checkpoint.restore(prefix).assert_existing_objects_matched()
+        self._history = json.loads(self._state.numpy().decode())
+        self._resumed = int(self._epoch)
+        _PROGRESS.info("going on from epoch %d, step %d", int(self._epoch), int(self._step))
+
+    def _save(self) -> None:
+        self._state.assign(json.dumps(self._history))
+        self._manager.save()
+
+    def _best_epoch(self) -> int:
+        metric = self.evaluation.objective
+        measured = [epoch for epoch in self._history if metric in epoch]
+        # The first of equal ones: more training did not help.
+        return max(measured, key=lambda e: (e[metric], -e["epoch"]))["epoch"] if measured else 0
+
+    def _stop_reason(self) -> str | None:
+        if int(self._epoch) >= self._settings.epochs:
+            return "epochs"
+        if self._out_of_time(self._spent()):
+            return "max_seconds"
+        measured = bool(self._history) and self.evaluation.objective in self._history[-1]
+        if measured and int(self._epoch) - self._best_epoch() >= self._settings.patience:
+            return "patience"
+        return None
+
+    def _out_of_time(self, spent: float) -> bool:
+        return self._settings.max_seconds is not None and spent >= self._settings.max_seconds
+
+    def _train_epoch(self) -> None:
+        settings, epoch = self._settings, int(self._epoch)
+        done, steps = int(self._step), self._epoch_steps()
+        iterator = iter(self._batches(epoch, done))
+        start = saved = said = time.monotonic()
+        before = float(self._seconds)
+        while done < steps:
+            now = min(_STEPS_PER_CALL, steps - done)
+            self._running.assign_add(self._steps(iterator, tf.constant(now)))
+            self._align_draws()
+            done += now
+            if not math.isfinite(float(self._running[0])):
+                raise TrainingError(
+                    f"the loss is {float(self._running[0])} in epoch {epoch + 1}: lower training.learning_rate "
+                    f"({settings.learning_rate:g}) or set training.clip_norm"
+                )
+            if done < steps and time.monotonic() - saved > settings.checkpoint_seconds:
+                self._step.assign(done)
+                self._seconds.assign(before + time.monotonic() - start)
+                self._save()
+                saved = time.monotonic()
+            if done < steps and time.monotonic() - said > _SAY_SECONDS:
+                said = time.monotonic()
+                seconds = before + said - start
+                self._progress.step(
+                    epoch, done, steps, float(self._running[1]) / seconds, seconds, self._spent() + seconds
+                )
+        seconds = before + time.monotonic() - start
+        sums = dict(zip(self.sums, self._running.numpy().tolist()))
+        targets = sums["targets"]
+        if not targets:
+            raise TrainingError("no window has a target within the catalogue")
+        record = {
+            "epoch": epoch + 1,
+            "loss": sums["loss"] / targets,
+            "seconds": seconds,
+            "targets_per_s": targets / seconds,
+            "learning_rate": float(self._current_rate()),
+            **self._measured(sums),
+        }
+        last = epoch + 1 >= settings.epochs or self._out_of_time(self._spent() + seconds)
+        if (epoch + 1) % settings.evaluate_every == 0 or last:
+            evaluated = time.monotonic()
+            record.update(self.evaluation.evaluate())
+            record["evaluation_seconds"] = time.monotonic() - evaluated
+        self._history.append(record)
+        if self._best_epoch() == epoch + 1:
+            self._best.write(self._best_prefix)
+        self._epoch.assign(epoch + 1)
+        self._step.assign(0)
+        self._seconds.assign(0.0)
+        self._running.assign(tf.zeros_like(self._running))
+        self._save()
+        self._report(record)
+
+    def _align_draws(self) -> None:
+        """Brings the generators of all replicas to the place of the one that has drawn most.
+
+        Shares of a batch differ in what is drawn for them, and a checkpoint has one state for all. The place
+        in the stream is all that they share: TensorFlow makes other numbers of it for each replica.
+        """
+        states = self._strategy.experimental_local_results(self.model.generator.state)
+        if len(states) > 1:
+            furthest = tf.reduce_max(tf.stack([state[0] for state in states]))
+            for state in states:
+                state.assign(tf.concat([[furthest], state[1:]], axis=0))
+
+    def _current_rate(self) -> Any:
+        optimizer = self._groups[0].optimizer
+        rate = optimizer.learning_rate
+        if isinstance(rate, tf.keras.optimizers.schedules.LearningRateSchedule):
+            return rate(optimizer.iterations)
+        return rate.numpy()
+
+    def _report(self, record: dict[str, float]) -> None:
+        stops = self._stop_reason() is not None
+        self._progress.epoch(
+            record, self.evaluation.objective, None if stops else self._history, self._spent()
+        )
