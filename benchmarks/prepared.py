@@ -91,11 +91,13 @@ class Prepared:
 
     def custom_config(self) -> dict[str, str]:
         """What Transform and Trainer are told."""
-        return {
-            "window": self.window.to_json(),
-            "features": self.features.to_json(),
-            "columns": self.log.columns.to_json(),
-        }
+        return self._settings.pack()
+
+    @property
+    def _settings(self) -> transform_spec.TransformSettings:
+        return transform_spec.TransformSettings(
+            window=self.window, features=self.features, columns=self.log.columns
+        )
 
     def schema(self) -> Any:
         """Of the examples."""
@@ -115,15 +117,15 @@ class Prepared:
         """What `trainer.task.train` takes, of transformed examples."""
         import tensorflow_transform as tft
 
-        from trainer import task
-        from trainer.objectives import labels
+        from trainer import objectives
+        from trainer.objectives import objective
 
         output = tft.TFTransformOutput(self._graph)
         train, evaluated = (
             [os.path.join(self.folder, f"Transformed-{split}", "*")] for split in (names.TRAIN, names.EVAL)
         )
-        known = labels.load(output, self.custom_config(), train)
-        return task.Data(output, known, train, evaluated, exclude_seen=False)
+        known = objectives.get("labels").known(output, self._settings, train)
+        return objective.Data(output, known, train, evaluated, exclude_seen=False)
 
     def parsed(self, split: str, batch_size: int = 8192) -> Any:
         """Batches of a split's examples as `preprocessing_fn` takes them: ids, times and labels are `[b]`."""

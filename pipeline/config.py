@@ -22,7 +22,6 @@ from schemas import errors, settings
 from trainer import config as trainer_config
 from trainer import search
 from trainer.settings import loops as loop_settings
-from trainer.settings import losses as loss_settings
 from trainer.settings import training as training_settings
 
 EXPERIMENTS = os.path.join(os.path.dirname(__file__), "experiments")
@@ -98,8 +97,8 @@ class Experiment(settings.Settings):
     validation: ValidationSpec = ValidationSpec()
     features: transform_spec.FeaturesSpec = transform_spec.FeaturesSpec()
     model: trainer_config.ModelSettings
-    loss: loss_settings.LossSettings = pydantic.Field(default_factory=trainer_config.default_loss)
-    loop: loop_settings.LoopSettings = loop_settings.FitSettings(name="fit")
+    loss: trainer_config.LossSettings = pydantic.Field(default_factory=trainer_config.default_loss)
+    loop: trainer_config.LoopSettings = loop_settings.FitSettings(name="fit")
     training: training_settings.TrainingSettings = training_settings.TrainingSettings()
     tuning: search.TuningSettings | None = None
     evaluation: evaluator_spec.EvaluationSpec = evaluator_spec.EvaluationSpec()

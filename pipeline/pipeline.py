@@ -2,6 +2,7 @@
 
 import posixpath
 from collections.abc import Mapping
+from typing import Any
 
 from tfx import v1 as tfx
 from tfx.dsl.components.base import base_node
@@ -11,13 +12,14 @@ from components.anomaly_gate import component as anomaly_gate
 from components.behavior_example_gen import component as behavior_example_gen
 from components.behavior_example_gen import spans
 from components.evaluator import config as evaluator_config
-from components.evaluator import spec as evaluator_spec
 from components.infra_validator import component as infra_validator
 from components.pusher import component as pusher_component
+from components.transform import spec as transform_spec
 from components.tuner import component as tuner_component
 from pipeline import code as code_lib
 from pipeline import config
 from schemas import names
+from trainer import arguments
 
 _PREPROCESSING = {
     "next": "components.transform.preprocessing.preprocessing_fn",
@@ -76,25 +78,22 @@ def create_pipeline(
         schema=schema,
         preprocessing_fn=_PREPROCESSING[experiment.window.kind],
         splits_config=transform_pb2.SplitsConfig(analyze=[names.TRAIN], transform=list(names.SPLITS)),
-        custom_config={
-            "window": experiment.window.to_json(),
-            "code": code[code_lib.FEATURES],
-            **_of_exposures(experiment),
-        },
+        custom_config=transform_spec.TransformSettings(
+            **_features_of(experiment), code=code[code_lib.FEATURES]
+        ).pack(),
         disable_statistics=True,
     )
     transform.add_upstream_node(gate)
-    custom_config = {
-        **experiment.trainer.to_custom_config(),
-        "code": code[code_lib.TRAINING],
-        "window": experiment.window.to_json(),
-        **_of_exposures(experiment),
-        # Only what is trained on: other metrics of the test windows are no reason to train again.
-        "evaluation": evaluator_spec.EvaluationSpec(
-            exclude_seen=experiment.evaluation.exclude_seen
-        ).to_json(),
-        "checkpoint_root": checkpoint_root,
-    }
+    training = arguments.Arguments(
+        model=experiment.model,
+        loss=experiment.loss,
+        loop=experiment.loop,
+        training=experiment.training,
+        **_features_of(experiment),
+        code=code[code_lib.TRAINING],
+        exclude_seen=experiment.evaluation.exclude_seen,
+        checkpoint_root=checkpoint_root,
+    )
     trained_on = {
         "examples": transform.outputs["transformed_examples"],
         "transform_graph": transform.outputs["transform_graph"],
@@ -105,13 +104,13 @@ def create_pipeline(
     if experiment.tuning is not None:
         tuner = tuner_component.Tuner(
             tuner_fn="trainer.tuner.tuner_fn",
-            custom_config={**custom_config, "tuning": experiment.tuning.to_json()},
+            custom_config=training.model_copy(update={"tuning": experiment.tuning}).pack(),
             **trained_on,
         )
     trainer = tfx.components.Trainer(
         run_fn="trainer.task.run_fn",
         hyperparameters=tuner.outputs["best_hyperparameters"] if tuner else None,
-        custom_config=custom_config,
+        custom_config=training.pack(),
         **trained_on,
     )
     model = trainer.outputs["model"]
@@ -174,8 +173,6 @@ def create_pipeline(
     )
 
 
-def _of_exposures(experiment: config.Experiment) -> dict[str, str]:
-    """What of an experiment says which features an exposure has."""
-    if experiment.window.kind != "exposure":
-        return {}
-    return {"features": experiment.features.to_json(), "columns": experiment.log.columns.to_json()}
+def _features_of(experiment: config.Experiment) -> dict[str, Any]:
+    """What of an experiment says which features its examples have."""
+    return {"window": experiment.window, "features": experiment.features, "columns": experiment.log.columns}

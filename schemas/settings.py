@@ -3,11 +3,13 @@
 import json
 import os
 import re
-from typing import Annotated, Any, TypeVar
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar, get_args
 
 import pydantic
 
 _Settings = TypeVar("_Settings", bound="Settings")
+_Packed = TypeVar("_Packed", bound="Packed")
 
 
 class Settings(pydantic.BaseModel):
@@ -40,6 +42,43 @@ class Settings(pydantic.BaseModel):
     def to_json(self) -> str:
         """One line of JSON with sorted keys, so that equal settings give equal text."""
         return json.dumps(self.model_dump(mode="json"), sort_keys=True)
+
+
+def tag(entry: type[Settings], name: str) -> str:
+    """The one text that a setting may be, which tells these settings from others of a union."""
+    return get_args(entry.model_fields[name].annotation)[0]
+
+
+class Packed(Settings):
+    """Settings that travel in the `custom_config` of a TFX component, which holds texts by name."""
+
+    def pack(self) -> dict[str, str]:
+        """A text for each setting: a text as it is, all else as JSON with sorted keys; None is left out."""
+        values = self.model_dump(mode="json")
+        return {
+            name: value if self._is_text(name) else json.dumps(value, sort_keys=True)
+            for name, value in values.items()
+            if value is not None
+        }
+
+    @classmethod
+    def unpack(cls: type[_Packed], custom: Mapping[str, str]) -> _Packed:
+        """Reads what `pack` wrote; other keys are left alone.
+
+        Raises:
+          pydantic.ValidationError: naming every key that is missing or does not fit.
+        """
+        return cls.from_values(
+            {
+                name: custom[name] if cls._is_text(name) else json.loads(custom[name])
+                for name in cls.model_fields
+                if name in custom
+            }
+        )
+
+    @classmethod
+    def _is_text(cls, name: str) -> bool:
+        return cls.model_fields[name].annotation in (str, str | None)
 
 
 # `$HOME/x`, `/data/${DAY}.csv`; the name of a file such as `a$b.csv` has a dollar of its own.

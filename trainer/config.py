@@ -1,13 +1,13 @@
 """All settings of a training together, and which of them suit one another. Free of TensorFlow."""
 
-import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Union
 
 import pydantic
 
 from schemas import settings
 from trainer import registry
-from trainer.settings import labels, loops, losses
+from trainer.settings import loops, losses
 from trainer.settings import model as model_lib
 from trainer.settings import training as training_lib
 
@@ -16,23 +16,33 @@ PARTS = ("model", "loss", "loop", "training")
 
 if TYPE_CHECKING:
     ModelSettings = model_lib.ModelSettings
+    LossSettings = losses.LossSettings
+    LoopSettings = loops.LoopSettings
 else:
-    # Any of the models that are registered.
+    # Any of the models, the losses and the loops that are registered.
     ModelSettings = Annotated[
         Union[tuple(registry.MODELS.values())],  # noqa: UP007  of as many as there are
+        pydantic.Field(discriminator="name"),
+    ]
+    LossSettings = Annotated[
+        Union[tuple(losses.LOSSES.values())],  # noqa: UP007
+        pydantic.Field(discriminator="name"),
+    ]
+    LoopSettings = Annotated[
+        Union[tuple(loops.LOOPS.values())],  # noqa: UP007
         pydantic.Field(discriminator="name"),
     ]
 
 
 def default_loss(parts: dict[str, Any]) -> losses.LossSettings:
     """The loss where none is named, from the parts before it."""
-    if isinstance(parts.get("model"), labels.LabelSettings):
-        return losses.StepBCESettings(name="step_bce")
-    return losses.SoftmaxSettings(name="softmax")
+    # Without a model nothing is trained, and what is said of that is about the model.
+    found = getattr(parts.get("model"), "objective", next(iter(losses.LOSSES.values())).objective)
+    return losses.LOSSES[losses.of_objective(found)[0]].from_values({"name": losses.of_objective(found)[0]})
 
 
 def check_model(
-    model: ModelSettings,
+    model: model_lib.ModelSettings,
     loss: losses.LossSettings,
     loop: loops.LoopSettings,
     training: training_lib.TrainingSettings,
@@ -42,22 +52,24 @@ def check_model(
     Raises:
       ValueError: in one line, with what to do.
     """
-    of_exposures = isinstance(model, labels.LabelSettings)
-    if isinstance(loss, losses.StepBCESettings) != of_exposures:
-        fitting = "step_bce" if of_exposures else "softmax, sampled_softmax, bce or gbce"
-        raise ValueError(f"model {model.name} needs loss: {{name: {fitting}}}, found {loss.name}")
-    if of_exposures and not isinstance(loop, loops.FitSettings):
-        raise ValueError(f"model {model.name} needs loop: {{name: fit}}, found {loop.name}")
-    if training.calibration != "none" and not of_exposures:
-        raise ValueError(
-            f"training.calibration goes with models of exposures, found {training.calibration} "
-            f"with {model.name}"
-        )
-    if of_exposures and training.length_buckets is not None:
-        raise ValueError(
-            f"training.length_buckets goes with models of windows of events, found {training.length_buckets} "
-            f"with {model.name}"
-        )
+    fitting = losses.of_objective(model.objective)
+    if loss.name not in fitting:
+        raise ValueError(f"model {model.name} needs loss: {{name: {_or(fitting)}}}, found {loss.name}")
+    fitting = tuple(
+        name
+        for name, one in loops.LOOPS.items()
+        if one.objectives is None or model.objective in one.objectives
+    )
+    if loop.name not in fitting:
+        raise ValueError(f"model {model.name} needs loop: {{name: {_or(fitting)}}}, found {loop.name}")
+    for name, models in training_lib.ONLY_WITH.items():
+        found = getattr(training, name)
+        if name not in model.training_read and found != type(training).model_fields[name].default:
+            raise ValueError(f"training.{name} goes with {models}, found {found} with {model.name}")
+
+
+def _or(choices: Sequence[str]) -> str:
+    return " or ".join(filter(None, [", ".join(choices[:-1]), choices[-1]]))
 
 
 def check_loop(
@@ -68,18 +80,18 @@ def check_loop(
     Raises:
       ValueError: in one line, with what to do.
     """
-    default = training_lib.TrainingSettings.model_fields["batch_size"].default
-    if isinstance(loop, loops.TPSettings) and training.batch_size != default:
+    default = type(training).model_fields["batch_size"].default
+    if loop.batch is not None and training.batch_size != default:
         raise ValueError(
-            f"training.batch_size goes with loop: {{name: fit}}; with tp it is users_per_step * user_batch "
-            f"({loop.users_per_step} * {loop.user_batch}): leave it out, found {training.batch_size}"
+            f"training.batch_size goes with loop: {{name: fit}}; with {loop.name} it is {loop.batch}: "
+            f"leave it out, found {training.batch_size}"
         )
-    if getattr(loss, "negative_sampling", None) != losses.IN_BATCH:
+    if not loss.in_batch:
         return
-    if isinstance(loop, loops.TPSettings):
+    if loop.batch is not None:
         raise ValueError(
-            "loss.negative_sampling: in_batch needs batches of any users, and those of loop: {name: tp} are of one "
-            "user or one class; found in_batch"
+            f"loss.negative_sampling: in_batch needs batches of any users, and those of loop: {{name: {loop.name}}} "
+            "are of one user or one class; found in_batch"
         )
     if training.length_buckets not in (None, 1):
         raise ValueError(
@@ -88,12 +100,12 @@ def check_loop(
         )
 
 
-class TrainerSettings(settings.Settings):
+class TrainerSettings(settings.Packed):
     """All that decides a training besides the data."""
 
     model: ModelSettings
-    loss: losses.LossSettings = pydantic.Field(default_factory=default_loss)
-    loop: loops.LoopSettings = loops.FitSettings(name="fit")
+    loss: LossSettings = pydantic.Field(default_factory=default_loss)
+    loop: LoopSettings = loops.FitSettings(name="fit")
     training: training_lib.TrainingSettings = training_lib.TrainingSettings()
 
     @pydantic.model_validator(mode="after")
@@ -101,12 +113,3 @@ class TrainerSettings(settings.Settings):
         check_model(self.model, self.loss, self.loop, self.training)
         check_loop(self.loop, self.loss, self.training)
         return self
-
-    def to_custom_config(self) -> dict[str, str]:
-        """For TFX Trainer's `custom_config`: JSON text by name."""
-        return {name: getattr(self, name).to_json() for name in PARTS}
-
-    @classmethod
-    def from_custom_config(cls, custom: dict[str, str]) -> "TrainerSettings":
-        """Reads what `to_custom_config` wrote; other keys are left alone."""
-        return cls.from_values({name: json.loads(custom[name]) for name in PARTS})

@@ -3,6 +3,7 @@
 import importlib
 from typing import Any
 
+from schemas import settings
 from trainer.settings import (
     aitm,
     bert4rec,
@@ -22,7 +23,7 @@ from trainer.settings import (
 
 # A model declares itself in its settings; the experiment's type, the lists and the tables are made from these.
 MODELS: dict[str, type[model.ModelSettings]] = {
-    entry.model_fields["name"].annotation.__args__[0]: entry
+    settings.tag(entry, "name"): entry
     for entry in (
         popularity.PopularitySettings,
         sasrec.SASRecSettings,

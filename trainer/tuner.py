@@ -14,24 +14,24 @@ from keras_tuner.engine import base_tuner
 from tfx import v1 as tfx
 
 import schemas  # noqa: F401  selects Keras 2
-from trainer import config, search, task
-from trainer.loops import loop as loop_lib
+from trainer import arguments, search, task
+from trainer.loops import loop
 
 _PROGRESS = logging.getLogger("footfall.progress")
 # What a point of the space may do to its own trial; anything else is no fault of the point.
-_POINT_FAILS = (search.ImpossiblePoint, loop_lib.TrainingError, tf.errors.ResourceExhaustedError)
+_POINT_FAILS = (search.ImpossiblePoint, loop.TrainingError, tf.errors.ResourceExhaustedError)
 
 
 def tuner_fn(fn_args: Any) -> tfx.components.TunerFnResult:
     """Prepares a search; called by TFX Tuner.
 
-    `fn_args.custom_config` holds what `task.run_fn` takes and `tuning`, JSON text of
-    `search.TuningSettings`.
+    `fn_args.custom_config` is what `arguments.Arguments.pack` gave, with `tuning`.
     """
-    custom = fn_args.custom_config
-    experiment = config.TrainerSettings.from_custom_config(custom)
-    tuning = search.TuningSettings.from_json(custom["tuning"])
-    data = task.Data.of(fn_args)
+    given = arguments.Arguments.unpack(fn_args.custom_config)
+    experiment, tuning = given.trainer, given.tuning
+    if tuning is None:
+        raise ValueError("a search needs the setting tuning, found none")
+    data = task.load(fn_args)
 
     def train(values: Mapping[str, Any], checkpoint_dir: str) -> dict[str, Any]:
         # What a trial before has left in this process would only take memory.
@@ -41,7 +41,7 @@ def tuner_fn(fn_args: Any) -> tfx.components.TunerFnResult:
     tuner = Tuner(
         tuning.oracle(experiment.training.seed),
         train,
-        os.path.join(custom["checkpoint_root"], f"search-{task.fingerprint(fn_args, {})}"),
+        os.path.join(given.checkpoint_root, f"search-{task.fingerprint(fn_args, {})}"),
         fn_args.working_dir,
     )
     return tfx.components.TunerFnResult(tuner=tuner, fit_kwargs={})
@@ -150,7 +150,7 @@ class Tuner(base_tuner.BaseTuner):
         if len(failed) == len(self._results):
             # The next run tries them anew: it may have more memory.
             self.forget()
-            raise loop_lib.TrainingError(
+            raise loop.TrainingError(
                 f"all {len(failed)} trials failed; the last, {search.label(failed[-1].values)}: {failed[-1].error}"
             )
 

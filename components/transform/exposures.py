@@ -6,7 +6,6 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from components.behavior_example_gen import spec as window_spec
-from components.behavior_example_gen import windows
 from components.transform import fields, preprocessing, spec, training_times
 from schemas import names
 
@@ -27,14 +26,13 @@ def preprocessing_fn(inputs: dict[str, _Tensor], custom_config: dict[str, Any]) 
     Args:
       inputs: features of `schemas.names`, dense `[B]` or sparse `[B, n]`. An event of the history
         with an empty item id is padding, wherever it stands.
-      custom_config: JSON texts of settings: `window`, `features`, and `columns` of the log.
+      custom_config: see `spec.TransformSettings`.
 
     Returns:
       The features, the labels (`[B]`) and USER_HASH and USER_HEAD.
     """
-    window = windows.read(custom_config["window"])
-    features = spec.FeaturesSpec.from_json(custom_config["features"])
-    columns = window_spec.Columns.from_json(custom_config["columns"])
+    given = spec.TransformSettings.unpack(custom_config)
+    window, features, columns = given.window, given.features, given.columns
     tables = fields.vocabulary_tables(window, features, columns)
     outputs: dict[str, _Tensor] = {}
 

@@ -5,8 +5,7 @@ from typing import Any, TypeAlias
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from components.behavior_example_gen import windows
-from components.transform import training_times
+from components.transform import spec, training_times
 from schemas import names
 
 MS_PER_SECOND = 1000
@@ -33,13 +32,13 @@ def preprocessing_fn(inputs: dict[str, _Tensor], custom_config: dict[str, Any]) 
 
     Args:
       inputs: features of `schemas.names`; histories are sparse `[B, n]` of any n >= 0.
-      custom_config: `window`: a window of `spec` as JSON text.
+      custom_config: see `spec.TransformSettings`.
 
     Returns:
       The features after Transform of `schemas.names`: histories are dense `[B, L]`, their
       last L events, left-padded.
     """
-    length = windows.read(custom_config["window"]).length
+    length = spec.TransformSettings.unpack(custom_config).window.length
     outputs: dict[str, _Tensor] = {}
 
     items = tf.RaggedTensor.from_sparse(inputs[names.ITEM_ID])

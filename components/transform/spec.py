@@ -1,9 +1,11 @@
 """How the attributes of exposures become features."""
 
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pydantic
 
+from components.behavior_example_gen import spec as window_spec
+from components.behavior_example_gen import windows
 from schemas import settings
 
 
@@ -49,3 +51,26 @@ class FeaturesSpec(settings.Settings):
     def of(self, name: str) -> FeatureSpec:
         """The options of a feature, whether the experiment names it or not."""
         return self.options.get(name, FeatureSpec())
+
+
+if TYPE_CHECKING:
+    _AnyWindow = Any
+else:
+    # Of any of the kinds that are registered.
+    _AnyWindow = windows.any_window()
+
+
+class TransformSettings(settings.Packed):
+    """All that decides what features there are, besides the data; in the `custom_config` of TFX's Transform.
+
+    Attributes:
+      window: how examples are cut from the log.
+      features: what becomes of their attributes.
+      columns: of the log.
+      code: that makes the features. Unused by it; it makes the cache key depend on the code.
+    """
+
+    window: _AnyWindow
+    features: FeaturesSpec = FeaturesSpec()
+    columns: window_spec.Columns = window_spec.Columns()
+    code: str = ""

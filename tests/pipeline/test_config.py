@@ -232,8 +232,8 @@ def test_the_trainer_gets_the_loop(tmp_path):
     """By way of TFX's custom config, as the other parts."""
     found = load(tmp_path, with_values(loop={"name": "tp", "inner_steps": 3, "discriminator_hidden": [8, 4]}))
     assert found.loop.discriminator_hidden == (8, 4)
-    sent = found.trainer.to_custom_config()
-    assert trainer_config.TrainerSettings.from_custom_config(sent) == found.trainer
+    sent = found.trainer.pack()
+    assert trainer_config.TrainerSettings.unpack(sent) == found.trainer
     assert load(tmp_path, GOOD).trainer.loop.name == "fit"
 
 

@@ -10,10 +10,8 @@ import pytest
 import tensorflow as tf
 from tfx import v1 as tfx
 
-from components.behavior_example_gen.windows.next import NextWindow
-from components.evaluator import spec as evaluator_spec
 from tests import fixtures
-from trainer import config, devices, search, task, tuner
+from trainer import arguments, devices, search, task, tuner
 from trainer.loops import loop as loop_lib
 
 SPACE = {
@@ -139,18 +137,21 @@ def transformed(tmp_path_factory):
         walk = [f"i{(start + step) % 12}" for step in range(4 + start % 5)]
         windows.append(fixtures.window(walk[:-1], walk[-1], user=f"u{start}"))
     output = fixtures.build_transform_output(str(folder), windows)
-    settings = config.TrainerSettings.from_values(
+    given = arguments.Arguments.from_values(
         {
             "model": {"name": "sasrec", "dim": 8, "blocks": 1, "heads": 2, "dropout": 0.0},
             "training": {"epochs": 4, "batch_size": 32, "learning_rate": 0.02},
+            "window": {"kind": "next", "length": fixtures.LENGTH},
+            "exclude_seen": False,
+            "checkpoint_root": "",
+            "tuning": {
+                "search": "grid",
+                "space": {"model.dim": [7, 8], "training.learning_rate": [1e30, 0.02]},
+            },
         }
     )
-    tuning = {
-        "search": "grid",
-        "space": {"model.dim": [7, 8], "training.learning_rate": [1e30, 0.02]},
-    }
 
-    def arguments(name):
+    def fn_args(name):
         return tfx.components.FnArgs(
             working_dir=str(folder / name / "working"),
             transform_graph_path=output.transform_savedmodel_dir.rsplit("/", 1)[0],
@@ -158,21 +159,17 @@ def transformed(tmp_path_factory):
             eval_files=[fixtures.write_transformed(output, windows[:20], str(folder / "eval.gz"))],
             serving_model_dir=str(folder / name / "model"),
             model_run_dir=str(folder / name / "run"),
-            custom_config={
-                **settings.to_custom_config(),
-                "window": NextWindow(length=fixtures.LENGTH).to_json(),
-                "evaluation": evaluator_spec.EvaluationSpec(exclude_seen=False).to_json(),
-                "tuning": search.TuningSettings.from_values(tuning).to_json(),
-                "checkpoint_root": str(folder / name / "checkpoints"),
-            },
+            custom_config=given.model_copy(
+                update={"checkpoint_root": str(folder / name / "checkpoints")}
+            ).pack(),
         )
 
-    return arguments
+    return fn_args
 
 
 def test_it_trains_as_the_trainer_does_and_the_trainer_takes_its_best(transformed, tmp_path, monkeypatch):
     """Killed within the last trial, it goes on within it; the Trainer then gets the score of that trial."""
-    arguments = transformed("search")
+    fn_args = transformed("search")
     save, saves = loop_lib.Loop._save, []
 
     def save_and_die(self):
@@ -183,9 +180,9 @@ def test_it_trains_as_the_trainer_does_and_the_trainer_takes_its_best(transforme
 
     monkeypatch.setattr(loop_lib.Loop, "_save", save_and_die)
     with pytest.raises(Killed):
-        tuner.tuner_fn(arguments).tuner.search()
+        tuner.tuner_fn(fn_args).tuner.search()
     monkeypatch.setattr(loop_lib.Loop, "_save", save)
-    result = tuner.tuner_fn(arguments)
+    result = tuner.tuner_fn(fn_args)
     result.tuner.search(**result.fit_kwargs)
     trials = {
         (t["values"]["model.dim"], t["values"]["training.learning_rate"]): t for t in result.tuner.trials()
@@ -195,16 +192,14 @@ def test_it_trains_as_the_trainer_does_and_the_trainer_takes_its_best(transforme
     assert "the loss is nan" in trials[8, 1e30]["error"]
     assert trials[8, 0.02]["taken"] and trials[8, 0.02]["epochs"] == 4
 
-    arguments.hyperparameters = json.loads(
-        json.dumps(result.tuner.get_best_hyperparameters()[0].get_config())
-    )
+    fn_args.hyperparameters = json.loads(json.dumps(result.tuner.get_best_hyperparameters()[0].get_config()))
     # Other settings of the experiment: those of the search take their place.
     custom = dict(
-        arguments.custom_config, training=json.dumps({"epochs": 4, "batch_size": 32, "learning_rate": 1e-5})
+        fn_args.custom_config, training=json.dumps({"epochs": 4, "batch_size": 32, "learning_rate": 1e-5})
     )
-    arguments.custom_config = custom
-    task.run_fn(arguments)
-    history = json.loads(open(f"{arguments.model_run_dir}/{task.HISTORY}", encoding="utf-8").read())
+    fn_args.custom_config = custom
+    task.run_fn(fn_args)
+    history = json.loads(open(f"{fn_args.model_run_dir}/{task.HISTORY}", encoding="utf-8").read())
     assert history["tuned"] == {"model.dim": 8, "training.learning_rate": 0.02}
     assert history["epochs"][0]["learning_rate"] == pytest.approx(0.02)
     best = max(epoch["ndcg@10"] for epoch in history["epochs"])
@@ -215,12 +210,12 @@ def test_a_process_trains_models_of_different_sizes_on_several_devices(transform
     """As searches and sweeps do: TensorFlow refuses a second strategy's exchange, if shapes are others."""
     monkeypatch.setattr(tf.distribute.MirroredStrategy, "_collective_key_base", 0)
     devices.strategy.cache_clear()
-    arguments = transformed("sizes")
-    settings = config.TrainerSettings.from_custom_config(arguments.custom_config)
+    fn_args = transformed("sizes")
+    settings = arguments.Arguments.unpack(fn_args.custom_config).trainer
     for dim in (8, 16):
         # As TFX does before each training.
         importlib.reload(task)
         one = search.merge(settings, {"model.dim": dim, "training.epochs": 1})
-        _, history = task.train(one, task.Data.of(arguments), str(tmp_path / str(dim)))
+        _, history = task.train(one, task.load(fn_args), str(tmp_path / str(dim)))
         assert history["replicas"] == 2 and history["best_epoch"] == 1
     devices.strategy.cache_clear()

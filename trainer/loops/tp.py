@@ -260,7 +260,7 @@ class TP(loop.Loop):
         return {**part, **{name: part[name][:, begin:] for name in input_lib.per_place(self._columns)}}
 
     def _value(
-        self, batch: dict[str, tf.Tensor], places: tf.Tensor, windows: tf.Tensor
+        self, batch: dict[str, tf.Tensor], places: tf.Tensor, windows: tf.Tensor | float = 0.0
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """V times the divisor of L, over `places`; see `loop.Loop._value`.
 

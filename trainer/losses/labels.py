@@ -1,6 +1,7 @@
 """Losses of models of exposures: on the logits of all steps, `[B, T]`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -52,13 +53,23 @@ def order_violation(logits: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(tf.nn.relu(likely[:, 1:] - likely[:, :-1]), axis=1)
 
 
-def build(settings: loss_settings.StepBCESettings, steps: Sequence[str]) -> StepBCE:
-    """The loss of its settings.
+# What makes a loss of its settings and the steps, by name.
+LOSSES: dict[str, Callable[[Any, Sequence[str]], Any]] = {
+    "step_bce": lambda settings, steps: StepBCE(_weights(settings.weights, steps)),
+}
+
+
+def build(settings: loss_settings.LossSettings, steps: Sequence[str]) -> Any:
+    """The loss of its settings; see `trainer.settings.losses`.
 
     Raises:
       errors.InputError: if a weight is for a step that there is not, or all are 0.
     """
-    given: dict[str, float] = dict(settings.weights)
+    return LOSSES[settings.name](settings, steps)
+
+
+def _weights(given: Mapping[str, float], steps: Sequence[str]) -> list[float]:
+    """The weight of each step, 1 where nothing is said."""
     for name in given:
         if name not in steps:
             raise errors.InputError(
@@ -67,4 +78,4 @@ def build(settings: loss_settings.StepBCESettings, steps: Sequence[str]) -> Step
     weights = [given.get(step, 1.0) for step in steps]
     if not any(weights):
         raise errors.InputError(f"loss.weights: each step ({', '.join(steps)}) weighs 0")
-    return StepBCE(weights)
+    return weights

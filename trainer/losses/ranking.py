@@ -6,6 +6,7 @@ returns a value for each target, `[T]` float32; that of one that is not real has
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -177,14 +178,17 @@ class GBCE(_Sampled):
         return beta * tf.nn.softplus(-sample.positive - prior) + against
 
 
-def build(settings: Any) -> Any:
-    """The loss of its settings; see `trainer.settings`."""
-    if isinstance(settings, loss_settings.SoftmaxSettings):
-        return Softmax()
-    if isinstance(settings, loss_settings.SampledSoftmaxSettings):
-        return SampledSoftmax(settings.negatives, sampling.build(settings), settings.logq_correction)
-    if isinstance(settings, loss_settings.BCESettings):
-        return BCE(settings.negatives, sampling.build(settings), settings.logq_correction)
-    if isinstance(settings, loss_settings.GBCESettings):
-        return GBCE(settings.negatives, settings.calibration, sampling.build(settings))
-    raise TypeError(f"no loss for {type(settings).__name__}")
+# What makes a loss of its settings, by name.
+LOSSES: dict[str, Callable[[Any], Any]] = {
+    "softmax": lambda settings: Softmax(),
+    "sampled_softmax": lambda settings: SampledSoftmax(
+        settings.negatives, sampling.build(settings), settings.logq_correction
+    ),
+    "bce": lambda settings: BCE(settings.negatives, sampling.build(settings), settings.logq_correction),
+    "gbce": lambda settings: GBCE(settings.negatives, settings.calibration, sampling.build(settings)),
+}
+
+
+def build(settings: loss_settings.LossSettings) -> Any:
+    """The loss of its settings; see `trainer.settings.losses`."""
+    return LOSSES[settings.name](settings)

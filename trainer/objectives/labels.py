@@ -1,66 +1,71 @@
-"""What a training on exposures is made of."""
+"""How models of labels are trained: by how likely each one is for an example."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import tensorflow as tf
 import tensorflow_transform as tft
 
-from components.behavior_example_gen import spec, windows
 from components.transform import fields as fields_lib
 from components.transform import spec as transform_spec
 from trainer import config, registry
 from trainer import input as input_lib
 from trainer.evaluation import labels as evaluation
+from trainer.loops import loop as loop_lib
+from trainer.loops import rows
 from trainer.losses import labels as losses
-from trainer.models import labels as label_models
+from trainer.models import labels as models
+from trainer.objectives import objective
+
+_LOOPS: dict[str, type[loop_lib.Loop]] = {"fit": rows.RowFit}
 
 
-def load(
-    transform_output: tft.TFTransformOutput, custom: Mapping[str, str], train_files: Sequence[str]
-) -> label_models.Exposures:
-    """What models have to know of the data; reads the labels of the training exposures once.
+class Labels(objective.Objective):
+    """The labels of an exposure, each step of a chain one."""
 
-    Args:
-      transform_output: of TFX Transform.
-      custom: JSON texts of the settings `window`, `features` and `columns`.
-      train_files: patterns of transformed examples.
+    def known(
+        self,
+        transform_output: tft.TFTransformOutput,
+        settings: transform_spec.TransformSettings,
+        train_files: Sequence[str],
+    ) -> models.Exposures:
+        """The fields, the steps and their base rates; reads the labels of the training exposures once.
 
-    Raises:
-      errors.InputError: if a step is known of no exposure.
-    """
-    window = windows.read(custom["window"])
-    fields = fields_lib.load_fields(
-        transform_output,
-        window,
-        transform_spec.FeaturesSpec.from_json(custom["features"]),
-        spec.Columns.from_json(custom["columns"]),
-    )
-    labels = input_lib.read(train_files, transform_output, label_models.label_names(window.steps))
-    rates = input_lib.base_rates(labels, window.steps)
-    return label_models.Exposures(fields, window.steps, rates, window.keep_negatives)
+        Raises:
+          errors.InputError: if a step is known of no exposure.
+        """
+        # That it is one with labels is checked where the experiment is.
+        window: Any = settings.window
+        fields = fields_lib.load_fields(transform_output, window, settings.features, settings.columns)
+        labels = input_lib.read(train_files, transform_output, models.label_names(window.steps))
+        rates = input_lib.base_rates(labels, window.steps)
+        return models.Exposures(fields, window.steps, rates, window.keep_negatives)
+
+    def prepare(self, settings: config.TrainerSettings, data: objective.Data) -> objective.Training:
+        """See `Objective.prepare`.
+
+        Raises:
+          errors.InputError: if the loss names a step that there is not.
+        """
+        known = data.known
+        loss = losses.build(settings.loss, known.steps)
+
+        def build() -> models.LabelModel:
+            model = registry.load(settings.model.name)(settings.model, known, seed=settings.training.seed)
+            model.training_loss = loss
+            return model
+
+        read = [*models.inputs_read(known.fields), *models.label_names(known.steps)]
+        train, evaluated = (
+            input_lib.read(files, data.transform_output, read)
+            for files in (data.train_files, data.eval_files)
+        )
+        return objective.Training(
+            build=build,
+            loop=_LOOPS[settings.loop.name].of(settings.loop),
+            settings=settings.training,
+            batches=train,
+            evaluation=lambda model: evaluation.StepMetrics(model, evaluated),
+        )
 
 
-def prepare(
-    settings: config.TrainerSettings,
-    exposures: label_models.Exposures,
-    transform_output: tft.TFTransformOutput,
-    train_files: Sequence[str],
-    eval_files: Sequence[str],
-) -> tuple[Callable[[], label_models.LabelModel], tf.data.Dataset, Callable[[Any], Any]]:
-    """What `loops.rows.RowFit` takes: `build`, `train` and `evaluate`.
-
-    Raises:
-      errors.InputError: if the loss names a step that there is not.
-    """
-    loss = losses.build(settings.loss, exposures.steps)
-
-    def build() -> label_models.LabelModel:
-        model_class = registry.load(settings.model.name)
-        model = model_class(settings.model, exposures, seed=settings.training.seed)
-        model.training_loss = loss
-        return model
-
-    read = [*label_models.inputs_read(exposures.fields), *label_models.label_names(exposures.steps)]
-    train, evaluated = (input_lib.read(files, transform_output, read) for files in (train_files, eval_files))
-    return build, train, lambda model: evaluation.StepMetrics(model, evaluated)
+LABELS = Labels()

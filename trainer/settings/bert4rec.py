@@ -4,10 +4,10 @@ from typing import ClassVar, Literal
 
 import pydantic
 
-from trainer.settings import model
+from trainer.settings import ranking
 
 
-class BERT4RecSettings(model.ModelSettings):
+class BERT4RecSettings(ranking.RankingSettings):
     """BERT4Rec (Sun et al., CIKM 2019).
 
     Attributes:
@@ -22,8 +22,6 @@ class BERT4RecSettings(model.ModelSettings):
         "Transformer, CIKM 2019"
     )
     summary: ClassVar[str] = "bidirectional self-attention that fills in masked items"
-    window_kinds: ClassVar[tuple[str, ...]] = ("next",)
-    objective: ClassVar[str] = "ranking"
 
     name: Literal["bert4rec"]
     dim: int = pydantic.Field(default=64, ge=1)

@@ -4,10 +4,10 @@ from typing import ClassVar, Literal
 
 import pydantic
 
-from trainer.settings import model
+from trainer.settings import ranking
 
 
-class CaserSettings(model.ModelSettings):
+class CaserSettings(ranking.RankingSettings):
     """Caser (Tang and Wang, WSDM 2018).
 
     Attributes:
@@ -27,8 +27,6 @@ class CaserSettings(model.ModelSettings):
         "WSDM 2018"
     )
     summary: ClassVar[str] = "horizontal and vertical convolutions over the last items"
-    window_kinds: ClassVar[tuple[str, ...]] = ("next",)
-    objective: ClassVar[str] = "ranking"
 
     name: Literal["caser"]
     dim: int = pydantic.Field(default=64, ge=1)

@@ -4,13 +4,13 @@ from typing import ClassVar, Literal
 
 import pydantic
 
-from trainer.settings import model
+from trainer.settings import ranking
 
 # The weights of behaviours are trained rather than set.
 LEARNED = "learned"
 
 
-class CASMSettings(model.ModelSettings):
+class CASMSettings(ranking.RankingSettings):
     """CASM (arXiv 2312.09684).
 
     Attributes:
@@ -32,8 +32,6 @@ class CASMSettings(model.ModelSettings):
     summary: ClassVar[str] = (
         "self-attention over items with their behaviours, whose weights in the loss are set or learnt"
     )
-    window_kinds: ClassVar[tuple[str, ...]] = ("next",)
-    objective: ClassVar[str] = "ranking"
     needs_columns: ClassVar[tuple[str, ...]] = ("behavior",)
 
     name: Literal["casm"]

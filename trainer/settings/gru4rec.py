@@ -4,10 +4,10 @@ from typing import ClassVar, Literal
 
 import pydantic
 
-from trainer.settings import model
+from trainer.settings import ranking
 
 
-class GRU4RecSettings(model.ModelSettings):
+class GRU4RecSettings(ranking.RankingSettings):
     """GRU4Rec (Hidasi et al., ICLR 2016).
 
     Attributes:
@@ -23,8 +23,6 @@ class GRU4RecSettings(model.ModelSettings):
         "Hidasi et al., Session-based Recommendations with Recurrent Neural Networks, ICLR 2016"
     )
     summary: ClassVar[str] = "gated recurrent units over the item history"
-    window_kinds: ClassVar[tuple[str, ...]] = ("next",)
-    objective: ClassVar[str] = "ranking"
 
     name: Literal["gru4rec"]
     dim: int = pydantic.Field(default=64, ge=1)

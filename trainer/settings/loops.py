@@ -1,19 +1,35 @@
 """Settings of the training procedures."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import pydantic
 
 from schemas import settings
 
 
-class FitSettings(settings.Settings):
+class LoopSettings(settings.Settings):
+    """What loops' settings have in common; `name` is a literal of each.
+
+    Attributes:
+      objectives: of the models that it trains, see `schemas.kinds`; None is all.
+    """
+
+    objectives: ClassVar[tuple[str, ...] | None] = None
+    name: str
+
+    @property
+    def batch(self) -> str | None:
+        """How large its batches are, where they are of a few users; None: `training.batch_size` of any users."""
+        return None
+
+
+class FitSettings(LoopSettings):
     """Plain training: an optimiser step on each batch of windows."""
 
     name: Literal["fit"]
 
 
-class TPSettings(settings.Settings):
+class TPSettings(LoopSettings):
     """TP: gradient alignment and an adversary of user frequency (Yin et al., KDD 2020).
 
     A step of it is `inner_steps` mini-batches, each of at most `users_per_step * user_batch`
@@ -34,6 +50,8 @@ class TPSettings(settings.Settings):
       discriminator_hidden: widths of the adversary's hidden layers; none is logistic regression.
     """
 
+    objectives: ClassVar[tuple[str, ...] | None] = ("ranking",)
+
     name: Literal["tp"]
     inner_steps: int = pydantic.Field(default=2, ge=1)
     inner_learning_rate: float = pydantic.Field(default=0.01, gt=0)
@@ -43,5 +61,13 @@ class TPSettings(settings.Settings):
     users_per_step: int = pydantic.Field(default=1, ge=1)
     discriminator_hidden: tuple[Annotated[int, pydantic.Field(ge=1)], ...] = (64,)
 
+    @property
+    def batch(self) -> str:
+        """See `LoopSettings`."""
+        return f"users_per_step * user_batch ({self.users_per_step} * {self.user_batch})"
 
-LoopSettings = Annotated[FitSettings | TPSettings, pydantic.Field(discriminator="name")]
+
+# A loop declares itself in its settings; the first is the one where none is named.
+LOOPS: dict[str, type[LoopSettings]] = {
+    settings.tag(entry, "name"): entry for entry in (FitSettings, TPSettings)
+}

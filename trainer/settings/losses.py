@@ -1,6 +1,6 @@
 """Settings of the losses."""
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 import pydantic
 
@@ -14,13 +14,31 @@ IN_BATCH: Final = "in_batch"
 _EXPONENT = 0.75
 
 
-class SoftmaxSettings(settings.Settings):
+class LossSettings(settings.Settings):
+    """What losses' settings have in common; `name` is a literal of each.
+
+    Attributes:
+      objective: of the models that it trains, see `schemas.kinds`.
+    """
+
+    objective: ClassVar[str]
+    name: str
+
+    @property
+    def in_batch(self) -> bool:
+        """Whether its negatives are targets of the same batch."""
+        return False
+
+
+class SoftmaxSettings(LossSettings):
     """Cross-entropy over the whole catalogue."""
+
+    objective: ClassVar[str] = "ranking"
 
     name: Literal["softmax"]
 
 
-class NegativeSettings(settings.Settings):
+class NegativeSettings(LossSettings):
     """How the negatives of a sampled loss are drawn.
 
     Attributes:
@@ -32,6 +50,8 @@ class NegativeSettings(settings.Settings):
       logq_correction: correct the logits for items that are drawn more often than others.
       shared_negatives: draw once for all targets of a step, not for each: then many more are cheap.
     """
+
+    objective: ClassVar[str] = "ranking"
 
     negatives: int = pydantic.Field(ge=1)
     negative_sampling: Literal["uniform", "popularity", "in_batch"] = UNIFORM
@@ -47,6 +67,11 @@ class NegativeSettings(settings.Settings):
                 f"found negative_sampling: {self.negative_sampling}"
             )
         return self
+
+    @property
+    def in_batch(self) -> bool:
+        """See `LossSettings`."""
+        return self.negative_sampling == IN_BATCH
 
     @property
     def exponent(self) -> float:
@@ -68,7 +93,7 @@ class BCESettings(NegativeSettings):
     negatives: int = pydantic.Field(default=1, ge=1)
 
 
-class GBCESettings(settings.Settings):
+class GBCESettings(LossSettings):
     """Generalised binary cross-entropy (gSASRec, RecSys 2023).
 
     Attributes:
@@ -77,6 +102,8 @@ class GBCESettings(settings.Settings):
       negative_sampling: `uniform`; the calibration rests on each item being drawn as often.
       shared_negatives: see `NegativeSettings`.
     """
+
+    objective: ClassVar[str] = "ranking"
 
     name: Literal["gbce"]
     negatives: int = pydantic.Field(default=256, ge=1)
@@ -94,18 +121,26 @@ class GBCESettings(settings.Settings):
         return self
 
 
-class StepBCESettings(settings.Settings):
+class StepBCESettings(LossSettings):
     """Binary cross-entropy of each step of a chain, the loss of models of exposures.
 
     Attributes:
       weights: what the loss of a step counts for, as `{buy: 2}`; 1 where nothing is said.
     """
 
+    objective: ClassVar[str] = "labels"
+
     name: Literal["step_bce"]
     weights: dict[str, Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)]] = {}
 
 
-LossSettings = Annotated[
-    SoftmaxSettings | SampledSoftmaxSettings | BCESettings | GBCESettings | StepBCESettings,
-    pydantic.Field(discriminator="name"),
-]
+# A loss declares itself in its settings; the first of an objective is the one where none is named.
+LOSSES: dict[str, type[LossSettings]] = {
+    settings.tag(entry, "name"): entry
+    for entry in (SoftmaxSettings, SampledSoftmaxSettings, BCESettings, GBCESettings, StepBCESettings)
+}
+
+
+def of_objective(objective: str) -> tuple[str, ...]:
+    """The losses of models of an objective; the first is the default."""
+    return tuple(name for name, entry in LOSSES.items() if entry.objective == objective)

@@ -14,6 +14,7 @@ class ModelSettings(settings.Settings):
       summary: what it does, in a line.
       window_kinds: kinds of windows that it can be trained on.
       objective: what it learns.
+      training_read: settings of a training that only some models have a use for, and this is one of them.
       needs_columns: optional columns of the log that the model cannot do without.
     """
 
@@ -22,6 +23,7 @@ class ModelSettings(settings.Settings):
     summary: ClassVar[str]
     window_kinds: ClassVar[tuple[str, ...]]
     objective: ClassVar[str]
+    training_read: ClassVar[tuple[str, ...]] = ()
     needs_columns: ClassVar[tuple[str, ...]] = ()
 
     name: str

@@ -2,17 +2,15 @@
 
 from typing import ClassVar, Literal
 
-from trainer.settings import model
+from trainer.settings import ranking
 
 
-class PopularitySettings(model.ModelSettings):
+class PopularitySettings(ranking.RankingSettings):
     """Ranks items by their number of training targets; the floor of every gate on next items."""
 
     model_class: ClassVar[str] = "trainer.models.popularity.Popularity"
     summary: ClassVar[str] = (
         "ranks items by their number of training targets; the floor of every gate on next items"
     )
-    window_kinds: ClassVar[tuple[str, ...]] = ("next",)
-    objective: ClassVar[str] = "ranking"
 
     name: Literal["popularity"]

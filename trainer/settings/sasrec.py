@@ -4,10 +4,10 @@ from typing import ClassVar, Literal
 
 import pydantic
 
-from trainer.settings import model
+from trainer.settings import ranking
 
 
-class SASRecSettings(model.ModelSettings):
+class SASRecSettings(ranking.RankingSettings):
     """SASRec (Kang and McAuley, ICDM 2018).
 
     Attributes:
@@ -21,8 +21,6 @@ class SASRecSettings(model.ModelSettings):
     model_class: ClassVar[str] = "trainer.models.sasrec.SASRec"
     paper: ClassVar[str] = "Kang and McAuley, Self-Attentive Sequential Recommendation, ICDM 2018"
     summary: ClassVar[str] = "causal self-attention over the item history"
-    window_kinds: ClassVar[tuple[str, ...]] = ("next",)
-    objective: ClassVar[str] = "ranking"
 
     name: Literal["sasrec"]
     dim: int = pydantic.Field(default=64, ge=1)

@@ -6,6 +6,12 @@ import pydantic
 
 from schemas import settings
 
+# What only some models have a use for (see `model.ModelSettings.training_read`), and which.
+ONLY_WITH = {
+    "calibration": "models of exposures",
+    "length_buckets": "models of windows of events",
+}
+
 
 class TrainingSettings(settings.Settings):
     """The training run.

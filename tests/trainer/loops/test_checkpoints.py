@@ -112,3 +112,25 @@ def test_other_examples_at_the_same_paths_are_another_training(tmp_path):
     other = task.fingerprint(arguments, {})
     (tmp_path / "part-1").write_bytes(b"windows")
     assert len({before, other, task.fingerprint(arguments, {})}) == 3
+
+
+@pytest.mark.parametrize("named_by", ["TFX", "the experiment"])
+def test_another_base_model_is_another_training(tmp_path, named_by):
+    """Also one at the same path, as of a store that counts anew; a training without any is as it was."""
+    folder = tmp_path / "base" / "variables"
+    folder.mkdir(parents=True)
+    weights = folder / "data"
+    weights.write_bytes(b"one")
+    custom = {"training": "{}", "checkpoint_root": "anywhere"}
+    arguments = types.SimpleNamespace(
+        custom_config=custom, transform_graph_path="graph/7", train_files=[], eval_files=[], base_model=None
+    )
+    without = task.fingerprint(arguments, {})
+    if named_by == "TFX":
+        arguments.base_model = str(tmp_path / "base")
+    else:
+        arguments.custom_config = {**custom, "base_model": str(tmp_path / "base")}
+    before = task.fingerprint(arguments, {})
+    assert task.fingerprint(arguments, {}) == before != without
+    weights.write_bytes(b"another")
+    assert task.fingerprint(arguments, {}) not in (before, without)

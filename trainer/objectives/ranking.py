@@ -1,0 +1,72 @@
+"""How models of next items are trained: ranked by what comes next."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow_transform as tft
+
+from components.transform import spec as transform_spec
+from components.transform import vocabulary
+from trainer import config, registry
+from trainer import input as input_lib
+from trainer.evaluation import ranking as evaluation
+from trainer.loops import fit, tp
+from trainer.loops import loop as loop_lib
+from trainer.losses import ranking as losses
+from trainer.models import ranking as models
+from trainer.objectives import objective
+
+_LOOPS: dict[str, type[loop_lib.Loop]] = {"fit": fit.Fit, "tp": tp.TP}
+
+
+class Ranking(objective.Objective):
+    """The next item of each position of a history, against all others."""
+
+    def known(
+        self,
+        transform_output: tft.TFTransformOutput,
+        settings: transform_spec.TransformSettings,
+        train_files: Sequence[str],
+    ) -> models.Catalogue:
+        """The vocabularies, and how often training has each item as its target."""
+        del train_files
+        # That it is one with a history is checked where the experiment is.
+        window: Any = settings.window
+        known = vocabulary.Vocabulary.load(transform_output)
+        return models.Catalogue(
+            known.counts,
+            window.length,
+            behaviors=len(known.behaviors),
+            scenes=len(known.scenes),
+            behavior_names=tuple(name.decode("utf-8", "replace") for name in known.behaviors),
+        )
+
+    def prepare(self, settings: config.TrainerSettings, data: objective.Data) -> objective.Training:
+        """See `Objective.prepare`."""
+        model_class = registry.load(settings.model.name)
+
+        def build() -> models.SequenceModel:
+            model = model_class(settings.model, data.known, seed=settings.training.seed)
+            model.training_loss = losses.build(settings.loss)
+            return model
+
+        loop, reads = _LOOPS[settings.loop.name], model_class.inputs_read
+        trained_on = input_lib.training_features([*reads, *model_class.loss_inputs_read])
+        blocks = input_lib.read(data.train_files, data.transform_output, [*trained_on, *loop.features_read])
+        evaluated = input_lib.read(
+            data.eval_files, data.transform_output, input_lib.evaluation_features(reads)
+        )
+        training = settings.training
+        if settings.loss.in_batch:
+            # They are corrected by how often items are targets at all, not in windows of a length.
+            training = training.model_copy(update={"length_buckets": 1})
+        return objective.Training(
+            build=build,
+            loop=loop.of(settings.loop),
+            settings=training,
+            batches=blocks,
+            evaluation=lambda model: evaluation.FullRanking(model, evaluated, data.exclude_seen),
+        )
+
+
+RANKING = Ranking()
