@@ -85,7 +85,7 @@ def measure(items: int, loss: str, batches: int, windows: int) -> dict[str, Any]
     import tensorflow as tf
 
     from schemas import names
-    from serving import ranking as serving_ranking
+    from serving import catalogue as kernel
     from trainer import config, registry
     from trainer.evaluation import ranking
     from trainer.loops import fit
@@ -159,10 +159,8 @@ def measure(items: int, loss: str, batches: int, windows: int) -> dict[str, Any]
         embedding = tf.constant(rng.normal(size=[rows, 64]).astype(np.float32))
         target, seen = tf.constant(drawn(rows)), tf.constant(drawn(rows, _SEEN))
         calls = {
-            "rank": tf.function(lambda e, t, s: serving_ranking.full_rank(model, e, items, t, s)),
-            "recommend": tf.function(
-                lambda e, t, s: serving_ranking.best(model, e, items, tf.constant(10), s)
-            ),
+            "rank": tf.function(lambda e, t, s: kernel.full_rank(model, e, items, t, s)),
+            "recommend": tf.function(lambda e, t, s: kernel.best(model, e, items, tf.constant(10), s)),
         }
         for name, call in calls.items():
             call(embedding, target, seen)

@@ -173,15 +173,13 @@ def train(
 def _ranks(model: Any, found: Windows, exclude_seen: bool) -> np.ndarray:
     import tensorflow as tf
 
-    from serving import ranking
+    from serving import catalogue
 
     @tf.function
     def of_batch(batch: dict[str, Any]) -> tf.Tensor:
-        embedding = tf.cast(model.encode(batch, training=False), tf.float32)
-        seen = tf.sparse.to_dense(batch[names.SEEN_ITEM_INDEX]) - names.FIRST_INDEX
-        target = tf.maximum(batch[names.TARGET_ITEM_INDEX] - names.FIRST_INDEX, -1)
-        size = model.catalogue.size
-        return ranking.full_rank(model, embedding, size, target, seen if exclude_seen else None)
+        query, target = catalogue.query(model, batch), catalogue.target_rows(batch)
+        seen = catalogue.seen_rows(batch) if exclude_seen else None
+        return catalogue.full_rank(model, query, model.catalogue.size, target, seen)
 
     batches = found.blocks(names.TEST).unbatch().batch(_RANKED)
     return np.concatenate([of_batch(batch).numpy() for batch in batches])

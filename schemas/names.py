@@ -93,3 +93,4 @@ OWN_RECENT_RANK = "own_recent_rank"
 UNREACHABLE = "unreachable"
 REACHABLE, NOT_IN_CATALOGUE, LEFT_OUT = 0, 1, 2
 CANDIDATES = "candidates"  # int64: how many items are ranked, the target included
+CATALOGUE_SIZE = "catalogue_size"  # int64: a rank beyond it is a miss, see `schemas.ranks`

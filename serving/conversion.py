@@ -19,7 +19,7 @@ class ConversionModule(module.ModelModule):
     """A model with its transform graph.
 
     Args:
-      model: has `variables`, `probabilities(features) -> [B, T]`, `inputs_read` (the transformed features
+      model: has `serving_variables`, `probabilities(features) -> [B, T]`, `inputs_read` (the transformed features
         that it takes) and `exposures.steps` (the names of the T steps).
       transform_output: of TFX Transform with `components.transform.exposures`.
     """

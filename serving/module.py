@@ -24,7 +24,7 @@ class ModelModule(tf.Module):
     times over, which no signature needs.
 
     Args:
-      model: has `variables`.
+      model: names what is exported, `serving_variables`; what training alone reads is not.
       transform_output: of TFX Transform.
     """
 
@@ -32,7 +32,7 @@ class ModelModule(tf.Module):
         super().__init__()
         self._trained = counted_days.load(transform_output)
         self._held = _Held(model)
-        self._weights = list(model.variables)
+        self._weights = list(model.serving_variables)
 
     @property
     def model(self) -> Any:

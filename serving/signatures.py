@@ -11,7 +11,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from schemas import names
-from serving import module, ranking
+from serving import catalogue, module
 
 EXAMPLES = "examples"
 EXCLUDE = "exclude"
@@ -19,7 +19,6 @@ K = "k"
 CANDIDATES = "candidates"
 SCORE = "score"
 EMBEDDING = "embedding"
-CATALOGUE_SIZE = "catalogue_size"
 DEFAULT_K = 10
 _WARMUP_ITEMS = 2
 _HISTORY = (names.ITEM_ID, names.BEHAVIOR, names.SCENE, names.TIMESTAMP)
@@ -29,7 +28,8 @@ class ServingModule(module.ModelModule):
     """A model with its transform graph and the ids of its catalogue.
 
     Args:
-      model: has `variables`, `encode(features) -> [B, D]`, and what `serving.ranking` wants of a model.
+      model: has `serving_variables`, `encode(features) -> [B, D]`, `pair_scores(query, rows)`, and what
+        `serving.catalogue` wants of a model.
       transform_output: of TFX Transform.
       exclude_seen: leave the items of the history out of what is recommended, and those
         that the user has seen out of evaluation.
@@ -101,7 +101,7 @@ class ServingModule(module.ModelModule):
         """
         histories = {name: inputs[name] for name in self.history}
         return self._best(
-            self._encode(_to_sparse(histories)), inputs[names.ITEM_ID], inputs[EXCLUDE], inputs[K]
+            self._query(_to_sparse(histories)), inputs[names.ITEM_ID], inputs[EXCLUDE], inputs[K]
         )
 
     def recommend_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -109,11 +109,12 @@ class ServingModule(module.ModelModule):
         parsed = self._parse(examples, self.history)
         seen = tf.sparse.to_dense(parsed[names.ITEM_ID], default_value="")
         nothing = tf.fill([tf.shape(examples)[0], 0], "")
-        return self._best(self._encode(parsed), seen, nothing, tf.fill(tf.shape(examples), DEFAULT_K))
+        return self._best(self._query(parsed), seen, nothing, tf.fill(tf.shape(examples), DEFAULT_K))
 
     def embed(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The sequence embedding of each history: `embedding` `[B, D]`."""
-        return {EMBEDDING: self._encode(_to_sparse(inputs))}
+        encoded = self.model.encode(self._transform(_to_sparse(inputs)), training=False)
+        return {EMBEDDING: tf.cast(encoded, tf.float32)}
 
     def rank(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Scores given candidates `[B, C]`.
@@ -124,8 +125,8 @@ class ServingModule(module.ModelModule):
         """
         histories = {name: inputs[name] for name in self.history}
         rows = self._row_of_id.lookup(inputs[CANDIDATES])
-        vectors = tf.cast(self.model.item_vectors(tf.maximum(rows, 0)), tf.float32)
-        found = tf.einsum("bd,bcd->bc", self._encode(_to_sparse(histories)), vectors)
+        found = self.model.pair_scores(self._query(_to_sparse(histories)), tf.maximum(rows, 0))
+        found = tf.cast(found, tf.float32)
         found = tf.where(rows >= 0, found, found.dtype.min)
         order = tf.argsort(found, axis=1, direction="DESCENDING", stable=True)
         return {SCORE: found, names.RANK: tf.cast(tf.argsort(order, axis=1), tf.int64) + 1}
@@ -140,31 +141,29 @@ class ServingModule(module.ModelModule):
         Returns:
           `rank`, those of floors (`popularity_rank`, `recent_popularity_rank` and, where seen items are
           recommended, `own_frequent_rank` and `own_recent_rank`), `candidates` (what is ranked),
-          `unreachable` and `catalogue_size`, `[B]` int64; see `serving.ranking` and `schemas.names`.
+          `unreachable` and `catalogue_size`, `[B]` int64; see `serving.catalogue` and `schemas.names`.
         """
         parsed = self._parse(examples, [*self.history, names.TARGET_ITEM_ID, names.SEEN_ITEM_ID])
         features = self._transform(parsed)
-        # As `_encode` does: of rounded scores, more would be equal than in what is served.
-        embedding = tf.cast(self.model.encode(features, training=False), tf.float32)
-        target = tf.maximum(features[names.TARGET_ITEM_INDEX] - names.FIRST_INDEX, -1)
+        query, target = catalogue.query(self.model, features), catalogue.target_rows(features)
         why = tf.where(target >= 0, names.REACHABLE, names.NOT_IN_CATALOGUE)
         excluded = None
         own: dict[str, tf.Tensor] = {}
         if self._exclude_seen:
-            excluded = tf.sparse.to_dense(features[names.SEEN_ITEM_INDEX]) - names.FIRST_INDEX
-            why = tf.where(ranking.is_left_out(target, excluded), names.LEFT_OUT, why)
+            excluded = catalogue.seen_rows(features)
+            why = tf.where(catalogue.is_left_out(target, excluded), names.LEFT_OUT, why)
         else:
             history = features[names.ITEM_INDEX] - names.FIRST_INDEX
-            frequent, latest = ranking.own_ranks(self._size, target, history)
+            frequent, latest = catalogue.own_ranks(self._size, target, history)
             own = {names.OWN_FREQUENT_RANK: frequent, names.OWN_RECENT_RANK: latest}
         return {
-            names.RANK: ranking.full_rank(self.model, embedding, self._size, target, excluded),
-            names.POPULARITY_RANK: ranking.popularity_rank(self._size, target, excluded),
+            names.RANK: catalogue.full_rank(self.model, query, self._size, target, excluded),
+            names.POPULARITY_RANK: catalogue.popularity_rank(self._size, target, excluded),
             names.RECENT_POPULARITY_RANK: self._recent_rank(target, excluded),
             **own,
-            names.CANDIDATES: ranking.candidates(self._size, target, excluded),
+            names.CANDIDATES: catalogue.candidates(self._size, target, excluded),
             names.UNREACHABLE: tf.cast(why, tf.int64),
-            CATALOGUE_SIZE: tf.fill(tf.shape(target), tf.constant(self._size, tf.int64)),
+            names.CATALOGUE_SIZE: tf.fill(tf.shape(target), tf.constant(self._size, tf.int64)),
         }
 
     def _places_by_recent_count(self, transform_output: tft.TFTransformOutput) -> np.ndarray:
@@ -183,22 +182,20 @@ class ServingModule(module.ModelModule):
         def place(rows: tf.Tensor) -> tf.Tensor:
             return tf.where(rows >= 0, tf.gather(self._recent_place, tf.maximum(rows, 0)), -1)
 
-        return ranking.popularity_rank(
+        return catalogue.popularity_rank(
             self._size, place(target), None if excluded is None else place(excluded)
         )
 
     def _parse(self, examples: tf.Tensor, features: list[str]) -> dict[str, Any]:
         return tf.io.parse_example(examples, {name: self._raw_spec[name] for name in features})
 
-    def _encode(self, raw: dict[str, tf.SparseTensor]) -> tf.Tensor:
-        return tf.cast(self.model.encode(self._transform(raw), training=False), tf.float32)
+    def _query(self, raw: dict[str, tf.SparseTensor]) -> Any:
+        return catalogue.query(self.model, self._transform(raw))
 
-    def _best(
-        self, embedding: tf.Tensor, seen: tf.Tensor, exclude: tf.Tensor, k: tf.Tensor
-    ) -> dict[str, tf.Tensor]:
+    def _best(self, query: Any, seen: tf.Tensor, exclude: tf.Tensor, k: tf.Tensor) -> dict[str, tf.Tensor]:
         without = tf.concat([seen, exclude], axis=1) if self._exclude_seen else exclude
         most = tf.clip_by_value(tf.reduce_max(k), 0, self._size)
-        best, rows = ranking.best(self.model, embedding, self._size, most, self._row_of_id.lookup(without))
+        best, rows = catalogue.best(self.model, query, self._size, most, self._row_of_id.lookup(without))
         wanted = tf.range(tf.shape(best)[1])[tf.newaxis, :] < k[:, tf.newaxis]
         left = wanted & (best > float("-inf"))
         return {

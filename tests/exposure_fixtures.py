@@ -188,6 +188,10 @@ class LinearModel(tf.Module):
             self._tables[field.key] = tf.Variable(weights)
 
     @property
+    def serving_variables(self) -> Sequence[tf.Variable]:
+        return self.variables
+
+    @property
     def inputs_read(self) -> tuple[str, ...]:
         return tuple(field.key for field in self.exposures.fields)
 

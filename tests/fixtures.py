@@ -19,6 +19,7 @@ from components.behavior_example_gen.windows.next import NextWindow
 from components.transform import preprocessing
 from schemas import load, names
 from serving import export
+from trainer.models import scoring
 
 LENGTH = 8
 _START = 1_600_000_000_000
@@ -107,7 +108,7 @@ def build_transform_output(
     return tft.TFTransformOutput(os.path.join(folder, "transform"))
 
 
-class ToyModel(tf.Module):
+class ToyModel(scoring.DotProduct, tf.Module):
     """Scores an item by the mean embedding of the history; has the interface of a real model."""
 
     def __init__(self, catalogue: int, dim: int = 4, seed: int = 0):
@@ -121,13 +122,15 @@ class ToyModel(tf.Module):
         present = tf.cast(index != names.PADDING_INDEX, tf.float32)[:, :, tf.newaxis]
         return tf.reduce_sum(tf.gather(self.table, index) * present, axis=1)
 
-    def item_vectors(self, rows: tf.Tensor) -> tf.Tensor:
-        return tf.gather(self.table, rows + names.FIRST_INDEX)
+    def query(self, features: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
+        return self.encode(features, training)
 
-    def scores(self, embedding: tf.Tensor, first: Any = 0, count: Any | None = None) -> tf.Tensor:
-        table = self.table[names.FIRST_INDEX :]
-        table = table if count is None else tf.slice(table, [first, 0], [count, -1])
-        return tf.matmul(embedding, table, transpose_b=True)
+    @property
+    def serving_variables(self) -> Sequence[tf.Variable]:
+        return self.variables
+
+    def item_table(self) -> tf.Tensor:
+        return self.table[names.FIRST_INDEX :]
 
 
 def export_toy_model(folder: str, catalogue: int = 20, behaviors: bool = False, seed: int = 0) -> str:

@@ -18,16 +18,13 @@ import tensorflow_model_analysis as tfma
 
 from components.evaluator import gating, sampled, spec
 from schemas import names
+from schemas import ranks as rank_lib
 
 LIFT_PREFIX = "lift/"
 EXAMPLE_COUNT = "example_count"
 # Shares of targets that cannot be recommended, and why.
 UNREACHABLE_PREFIX = "unreachable/"
 UNREACHABLE = {"catalogue": names.NOT_IN_CATALOGUE, "seen": names.LEFT_OUT}
-
-# Output of `evaluate` that is read where the signature has it: a rank beyond it is a target
-# that the model cannot recommend, a miss even if the catalogue has fewer than K items.
-_CATALOGUE_SIZE = "catalogue_size"
 
 
 def metric_values(
@@ -103,13 +100,15 @@ class Asked:
             found = sorted(outputs) if isinstance(outputs, dict) else type(outputs).__name__
             why = " (evaluation.sampled_negatives needs it)" if missing == [names.CANDIDATES] else ""
             raise ValueError(f"the evaluate signature must give {' and '.join(missing)}{why}, found {found}")
-        limit = _number(outputs, _CATALOGUE_SIZE) if _has(outputs, _CATALOGUE_SIZE) else np.inf
+        # A model from before this was told ranks what it can recommend alone.
+        has_size = _has(outputs, names.CATALOGUE_SIZE)
+        size = _number(outputs, names.CATALOGUE_SIZE) if has_size else np.inf
         values = []
         for key in ranked:
             rank = _number(outputs, key)
             if rank < 1:
                 raise ValueError(f"ranks start at 1, the evaluate signature gave {key} {rank:g}")
-            values.append(rank if rank <= limit else np.inf)
+            values.append(rank if rank_lib.reached(rank, size) else np.inf)
         if self.candidates:
             values.append(_number(outputs, names.CANDIDATES))
         if _has(outputs, names.UNREACHABLE):

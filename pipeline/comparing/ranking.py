@@ -9,11 +9,10 @@ from components.evaluator import ranks as rank_metrics
 from components.evaluator import spec
 from pipeline.comparing import answers, paired, runs
 from pipeline.comparing.rows import Row
-from schemas import names
+from schemas import names, ranks
 
-_CATALOGUE_SIZE = "catalogue_size"
 # Outputs of `evaluate` that are kept.
-_ASKED = (names.RANK, names.CANDIDATES, _CATALOGUE_SIZE)
+_ASKED = (names.RANK, names.CANDIDATES, names.CATALOGUE_SIZE)
 # Scores that are in memory at once: 128 MB of float32.
 _SCORES = 1 << 25
 _MOST_WINDOWS = 512
@@ -42,13 +41,13 @@ def _ask(run: runs.Trained) -> pd.DataFrame:
     windows = tf.data.TFRecordDataset(files, compression_type="GZIP")
     parts: list[dict[str, np.ndarray]] = []
     for first in windows.take(1).batch(1):
-        size = int(evaluate(examples=first)[_CATALOGUE_SIZE][0])
+        size = int(evaluate(examples=first)[names.CATALOGUE_SIZE][0])
         for batch in windows.batch(max(1, min(_MOST_WINDOWS, _SCORES // max(size, 1)))):
             answer = evaluate(examples=batch)
             rank = answer[names.RANK].numpy().astype(np.float64)
             part = {name: values.numpy() for name, values in tf.io.parse_example(batch, features).items()}
-            part[names.RANK] = np.where(rank <= size, rank, np.inf)
-            part[_CATALOGUE_SIZE] = np.full(len(rank), size)
+            part[names.RANK] = np.where(ranks.reached(rank, size), rank, np.inf)
+            part[names.CATALOGUE_SIZE] = np.full(len(rank), size)
             if names.CANDIDATES in answer:
                 part[names.CANDIDATES] = answer[names.CANDIDATES].numpy()
             parts.append(part)
@@ -74,7 +73,7 @@ def measure(
     """
     cutoffs = sorted({k for run in all_runs for k in _cutoffs(run)})
     sampled, notes = _sampled(all_runs, tables)
-    sizes = sorted({int(table[_CATALOGUE_SIZE].iloc[0]) for table in tables})
+    sizes = sorted({int(table[names.CATALOGUE_SIZE].iloc[0]) for table in tables})
     if len(sizes) > 1:
         shown = ", ".join(f"{n:,}" for n in sizes)
         notes = (f"The catalogues differ ({shown} items): ranks are among as many.", *notes)

@@ -5,8 +5,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from schemas import names
-from serving import ranking
+from schemas import names, ranks
+from serving import catalogue
 from trainer import input as input_lib
 
 _PROGRESS = logging.getLogger("footfall.progress")
@@ -22,7 +22,7 @@ class FullRanking:
       windows: blocks of `input.read` with `input.evaluation_features`.
       exclude_seen: leave the items that the user has seen out of the ranking; a target among them is a miss.
       cutoff: K.
-      batch_size: windows at a time; scores are made in chunks of the catalogue, see `serving.ranking`.
+      batch_size: windows at a time; scores are made in chunks of the catalogue, see `serving.catalogue`.
     """
 
     def __init__(
@@ -45,29 +45,23 @@ class FullRanking:
 
     def _prepare(self, batch: dict[str, Any]) -> dict[str, tf.Tensor]:
         batch = dict(batch)
-        batch[names.SEEN_ITEM_INDEX] = tf.sparse.to_dense(batch[names.SEEN_ITEM_INDEX]) - names.FIRST_INDEX
+        batch[names.SEEN_ITEM_INDEX] = catalogue.seen_rows(batch)
         return batch
 
     @tf.autograph.experimental.do_not_convert
     def ranks(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
-        """The targets' ranks `[B]`; see `serving.ranking`."""
-        # In float32, as served: of rounded scores more are equal.
-        embedding = tf.cast(self._model.encode(batch, training=False), tf.float32)
+        """The targets' ranks `[B]`; see `serving.catalogue`."""
+        query, target = catalogue.query(self._model, batch), catalogue.target_rows(batch)
         excluded = batch[names.SEEN_ITEM_INDEX] if self._exclude_seen else None
-        return ranking.full_rank(
-            self._model, embedding, self._model.catalogue.size, self._target(batch), excluded
-        )
-
-    def _target(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
-        return tf.maximum(batch[names.TARGET_ITEM_INDEX] - names.FIRST_INDEX, -1)
+        return catalogue.full_rank(self._model, query, self._model.catalogue.size, target, excluded)
 
     def _sum_batches(self) -> tf.Tensor:
-        sums, last = tf.zeros([4]), min(self._cutoff, self._model.catalogue.size)
+        sums, size = tf.zeros([4]), float(self._model.catalogue.size)
         for batch in self._batches:
             rank = tf.cast(self.ranks(batch), tf.float32)
-            hit = tf.cast(rank <= last, tf.float32)
+            hit = tf.cast(ranks.hit(rank, self._cutoff, size), tf.float32)
             gain = hit * tf.math.log(2.0) / tf.math.log(1.0 + rank)
-            seen = ranking.is_left_out(self._target(batch), batch[names.SEEN_ITEM_INDEX])
+            seen = catalogue.is_left_out(catalogue.target_rows(batch), batch[names.SEEN_ITEM_INDEX])
             counted = (hit, gain, tf.ones_like(rank), tf.cast(seen, tf.float32))
             sums += tf.stack([tf.reduce_sum(part) for part in counted])
         return sums

@@ -34,17 +34,12 @@ class Sample:
     used: tf.Tensor | None = None
 
 
-def _positive(model: Any, states: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_sum(states * tf.cast(model.item_vectors(labels), tf.float32), axis=-1)
-
-
 def _of_drawn(
     model: Any, states: tf.Tensor, labels: tf.Tensor, drawn: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Logits `[T]` of the targets and `[T, n]` of the drawn rows `[T, n]`."""
     states = tf.cast(states, tf.float32)
-    vectors = tf.cast(model.item_vectors(drawn), tf.float32)
-    return _positive(model, states, labels), tf.einsum("td,tnd->tn", states, vectors)
+    return model.pair_scores(states, labels), model.pair_scores(states, drawn)
 
 
 def _check(size: int) -> None:
@@ -166,11 +161,10 @@ class _SharedDraw:
     ) -> Sample:
         """What was drawn, rows `[n]`, with probabilities `[N]`; None: all have the same."""
         states = tf.cast(states, tf.float32)
-        vectors = tf.cast(model.item_vectors(drawn), tf.float32)
         small = None if q is None else tf.constant(q, tf.float32)
         return Sample(
-            _positive(model, states, labels),
-            tf.matmul(states, vectors, transpose_b=True),
+            model.pair_scores(states, labels),
+            model.shared_scores(states, drawn),
             None if small is None else tf.gather(small, labels),
             None if small is None else tf.gather(small, drawn)[tf.newaxis, :],
             labels[:, tf.newaxis] != drawn[tf.newaxis, :],

@@ -19,47 +19,13 @@ from trainer.settings import losses as loss_settings
 _MASKED = -1e9
 
 
-@tf.custom_gradient
-def softmax_losses(states: tf.Tensor, table: tf.Tensor, labels: tf.Tensor) -> Any:
-    """Cross-entropy of dot products with a table, with a third of the memory traffic of TensorFlow's own.
-
-    `[T, N]` logits are the largest tensors of a training step. TensorFlow makes and reads
-    several of their size; here only exp(logit - max) is kept, and both gradients are products
-    with it: of the states sum_n p_n v_n - v_label, of the table the same seen from its rows.
-
-    Args:
-      states: `[T, D]`.
-      table: `[N, D]` of the same type.
-      labels: `[T]` int64 rows of the table.
-
-    Returns:
-      `[T]` float32.
-    """
-    logits = tf.cast(tf.matmul(states, table, transpose_b=True), tf.float32)
-    top = tf.reduce_max(logits, axis=1, keepdims=True)
-    own = tf.gather(logits, labels, axis=1, batch_dims=1)
-    unscaled = tf.exp(logits - top)
-    total = tf.reduce_sum(unscaled, axis=1)
-
-    def gradient(upstream: tf.Tensor) -> Any:
-        share = tf.cast(upstream / total, states.dtype)[:, tf.newaxis]
-        weight = tf.cast(upstream, states.dtype)[:, tf.newaxis]
-        kept = tf.cast(unscaled, states.dtype)
-        of_states = tf.matmul(kept, table) * share - tf.gather(table, labels) * weight
-        of_table = tf.matmul(kept, states * share, transpose_a=True)
-        of_table -= tf.math.unsorted_segment_sum(states * weight, labels, tf.shape(table)[0])
-        return of_states, of_table, None
-
-    return tf.math.log(total) + top[:, 0] - own, gradient
-
-
 class Softmax:
     """Cross-entropy over the whole catalogue."""
 
     def __call__(
         self, model: Any, states: tf.Tensor, labels: tf.Tensor, counted: tf.Tensor | None = None
     ) -> tf.Tensor:
-        return softmax_losses(states, tf.cast(model.item_table(), states.dtype), labels)
+        return model.catalogue_losses(states, labels)
 
 
 def _prior_logit(ratio: float) -> float:

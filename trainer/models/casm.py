@@ -100,6 +100,12 @@ class CASM(ranking.EmbeddingModel):
         # A behaviour that training has not seen is none that anything was said of.
         return [others] * names.FIRST_INDEX + values
 
+    @property
+    def serving_variables(self) -> list[tf.Variable]:
+        """All but the weights of behaviours, which only the loss reads."""
+        of_loss = [self._log_variances.ref()] if self._learned else []
+        return [variable for variable in self.variables if variable.ref() not in of_loss]
+
     def encode_positions(self, features: ranking.Features, training: bool = False) -> tf.Tensor:
         """The state after each position: `[B, L, D]`."""
         index = features[names.ITEM_INDEX]

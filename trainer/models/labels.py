@@ -120,6 +120,11 @@ class LabelModel(tfrs.Model):
         """The features that the loss reads besides."""
         return label_names(self.exposures.steps)
 
+    @property
+    def serving_variables(self) -> list[tf.Variable]:
+        """What is exported; a model leaves out what training alone reads, as a teacher."""
+        return list(self.variables)
+
     def logits(self, features: Features, training: bool = False) -> tf.Tensor:
         """The logit of each step of the chain, `[B, T]` float32."""
         raise NotImplementedError

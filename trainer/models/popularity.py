@@ -4,10 +4,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from trainer.models import ranking
+from trainer.models import ranking, scoring
 
 
-class Popularity(ranking.SequenceModel):
+class Popularity(scoring.DotProduct, ranking.SequenceModel):
     """Ranks the catalogue by the number of training targets; nothing is trained."""
 
     def __init__(self, settings: Any, catalogue: ranking.Catalogue, seed: int = 0):

@@ -11,6 +11,7 @@ import tensorflow_recommenders as tfrs
 import schemas  # noqa: F401  selects Keras 2
 from schemas import names
 from trainer.layers import embedding
+from trainer.models import scoring
 
 Features = dict[str, tf.Tensor]
 
@@ -49,11 +50,12 @@ def random_generator(seed: int) -> tf.random.Generator:
     return tf.random.Generator.from_key_counter(key=key, counter=[0, 0], alg="philox")
 
 
-class SequenceModel(tfrs.Model):
-    """A model that embeds a history and scores items by the dot product with theirs.
+class SequenceModel(scoring.Scoring, tfrs.Model):
+    """A model that embeds a history and scores items.
 
-    A subclass implements `encode_positions`; features are those after Transform. Training
-    computes a loss at every position in one pass: position t predicts the item at t + 1.
+    A subclass implements `encode_positions`, and how items are scored (`scoring.DotProduct` is one way);
+    features are those after Transform. Training computes a loss at every position in one pass: position t
+    predicts the item at t + 1.
 
     Args:
       settings: of the model; see `trainer.settings`.
@@ -90,23 +92,14 @@ class SequenceModel(tfrs.Model):
         """The embedding of each history: `[B, D]`, the state after its last event."""
         return self.encode_positions(features, training=training)[:, -1]
 
-    def item_table(self) -> tf.Tensor:
-        """The vectors of the real items, `[N, D]`."""
-        raise NotImplementedError
+    def query(self, features: Features, training: bool = False) -> scoring.Query:
+        """What items are scored with for each history, see `scoring.Scoring`."""
+        return self.encode(features, training=training)
 
-    def item_vectors(self, rows: tf.Tensor) -> tf.Tensor:
-        """The vectors of catalogue rows `[...]`: `[..., D]`."""
-        return tf.gather(self.item_table(), rows)
-
-    def scores(self, embedding: tf.Tensor, first: Any = 0, count: Any | None = None) -> tf.Tensor:
-        """`[B, D]` to the scores of `count` items from catalogue row `first` on: `[B, count]`.
-
-        Without `count` it is all of them, `[B, N]`.
-        """
-        table = self.item_table()
-        if count is not None:
-            table = tf.slice(table, [first, 0], [count, -1])
-        return tf.matmul(embedding, tf.cast(table, embedding.dtype), transpose_b=True)
+    @property
+    def serving_variables(self) -> list[tf.Variable]:
+        """What is exported; a model leaves out what training alone reads, as a teacher."""
+        return list(self.variables)
 
     def call(self, features: Features, training: bool = False) -> tf.Tensor:
         """As `encode`."""
@@ -193,7 +186,7 @@ class SequenceModel(tfrs.Model):
         return tf.math.divide_no_nan(total, count)
 
 
-class EmbeddingModel(SequenceModel):
+class EmbeddingModel(scoring.DotProduct, SequenceModel):
     """A sequence model with a table of item embeddings, and the same or a second one to score with.
 
     Args:
@@ -214,6 +207,6 @@ class EmbeddingModel(SequenceModel):
         """Those of catalogue rows `[...]`: `[..., D]`; other rows are not touched."""
         return self._outputs.vectors(rows)
 
-    def scores(self, embedding: tf.Tensor, first: Any = 0, count: Any | None = None) -> tf.Tensor:
-        """See `SequenceModel.scores`."""
-        return self._outputs.scores(embedding, first, count)
+    def scores(self, query: tf.Tensor, first: Any = 0, count: Any | None = None) -> tf.Tensor:
+        """See `scoring.Scoring.scores`."""
+        return self._outputs.scores(query, first, count)

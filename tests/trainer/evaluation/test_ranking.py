@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from schemas import names
-from serving import ranking as serving_ranking
+from serving import catalogue
 from trainer.evaluation import ranking
 from trainer.models import ranking as ranking_models
 from trainer.models import sasrec
@@ -31,7 +31,7 @@ def windows(rng):
 @pytest.mark.parametrize("exclude_seen", [True, False])
 def test_metrics_equal_those_of_all_scores_at_once(policy, exclude_seen):
     # Below: one chunk. With all windows in one batch it is two, of which the last is not whole.
-    assert 256 * SIZE > serving_ranking.AT_ONCE
+    assert 256 * SIZE > catalogue.AT_ONCE
     features = windows(np.random.default_rng(3))
     tf.keras.mixed_precision.set_global_policy(policy)
     try:

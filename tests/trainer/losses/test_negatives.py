@@ -10,12 +10,13 @@ from tests.trainer.models import harness
 from trainer import config
 from trainer.losses import negatives
 from trainer.losses import ranking as losses
+from trainer.models import scoring
 
 COUNTS = np.array([40, 20, 10, 5, 3, 2])
 SIZE, DIM = len(COUNTS), 3
 
 
-class Model:
+class Model(scoring.DotProduct):
     """A table of vectors; `seen` keeps the rows that were looked up."""
 
     def __init__(self, seed=0, table=None):

@@ -6,11 +6,12 @@ import tensorflow as tf
 
 from trainer.losses import negatives as negatives_lib
 from trainer.losses import ranking as losses
+from trainer.models import scoring
 
 SIZE, DIM, TARGETS = 9, 4, 6
 
 
-class Model:
+class Model(scoring.DotProduct):
     """A table of vectors with a generator that gives set draws."""
 
     def __init__(self, drawn=None, size=SIZE):
@@ -69,7 +70,7 @@ def test_gradients_of_softmax_are_those_of_its_formula(case, shift):
     x, table = tf.constant(states), tf.constant(model.table)
     with tf.GradientTape() as tape:
         tape.watch([x, table])
-        values = losses.softmax_losses(x, table, tf.constant(labels))
+        values = scoring.softmax_losses(x, table, tf.constant(labels))
         total = tf.reduce_sum(values * weights.astype(np.float32))
     scores = states.astype(np.float64) @ model.table.T.astype(np.float64)
     p = np.exp(scores - scores.max(1, keepdims=True))

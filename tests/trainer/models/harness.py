@@ -74,11 +74,9 @@ def run_model_test(
     states = model.encode_positions(features, training=False)
     embedding = model.encode(features, training=False)
     scores = model.scores(embedding)
+    _check_scoring(model, features, embedding, scores)
     assert states.shape[:2] == (5, LENGTH) and embedding.shape == (5, states.shape[-1])
-    assert scores.shape == (5, SIZE) and model.item_table().shape == (SIZE, states.shape[-1])
-    np.testing.assert_allclose(scores, embedding @ tf.transpose(model.item_table()), rtol=1e-5, atol=1e-6)
-    rows = tf.constant([[0, 3], [10, 1]], tf.int64)
-    np.testing.assert_allclose(model.item_vectors(rows), tf.gather(model.item_table(), rows))
+    assert scores.shape == (5, SIZE)
     np.testing.assert_array_equal(model(features), embedding)
     _check_padding(model)
     _check_trimming(values)
@@ -91,6 +89,21 @@ def run_model_test(
         _check_static_shapes(values)
         _check_replicas(values)
     _check_saving(values, model, features, folder)
+
+
+def _check_scoring(model: Any, features: dict[str, tf.Tensor], query: Any, scores: tf.Tensor) -> None:
+    """A score is the same by all ways to ask for it, and the loss over the catalogue is of these scores."""
+    np.testing.assert_array_equal(model.query(features), query)
+    np.testing.assert_allclose(model.scores(query, 3, 4), scores[:, 3:7], rtol=1e-5, atol=1e-6)
+    rows = tf.constant([[0, 3], [10, 1], [2, 2], [5, 0], [7, 9]], tf.int64)
+    expected = tf.gather(scores, rows, axis=1, batch_dims=1)
+    np.testing.assert_allclose(model.pair_scores(query, rows), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(model.pair_scores(query, rows[:, 0]), expected[:, 0], rtol=1e-5, atol=1e-6)
+    shared = model.shared_scores(query, rows[:, 0])
+    np.testing.assert_allclose(shared, tf.gather(scores, rows[:, 0], axis=1), rtol=1e-5, atol=1e-6)
+    likely = tf.math.log_softmax(scores)
+    losses = model.catalogue_losses(query, rows[:, 0])
+    np.testing.assert_allclose(losses, -tf.gather(likely, rows[:, 0], axis=1, batch_dims=1), rtol=1e-4)
 
 
 def _check_padding(model: ranking_models.SequenceModel) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from serving import ranking
+from serving import catalogue
 
 
 def by_hand(scores, target, excluded):
@@ -26,28 +26,28 @@ def test_rank_equals_counting(seed):
     scores = rng.integers(0, 5, [40, 12]).astype(np.float32)
     target = rng.integers(-1, 12, 40)
     excluded = rng.integers(-1, 12, [40, 4])
-    found = ranking.rank_of_target(tf.constant(scores), tf.constant(target), tf.constant(excluded))
+    found = catalogue.rank_of_target(tf.constant(scores), tf.constant(target), tf.constant(excluded))
     assert found.dtype == tf.int64
     np.testing.assert_array_equal(found, [by_hand(*row) for row in zip(scores, target, excluded)])
-    found = ranking.rank_of_target(tf.constant(scores), tf.constant(target))
+    found = catalogue.rank_of_target(tf.constant(scores), tf.constant(target))
     np.testing.assert_array_equal(found, [by_hand(*row, ()) for row in zip(scores, target)])
 
 
 def test_a_constant_or_broken_model_ranks_last():
     target = tf.constant([0, 4], tf.int64)
-    np.testing.assert_array_equal(ranking.rank_of_target(tf.zeros([2, 5]), target), [5, 5])
+    np.testing.assert_array_equal(catalogue.rank_of_target(tf.zeros([2, 5]), target), [5, 5])
     broken = tf.constant([[np.nan, 1, 2, 3, 4], [9, np.nan, np.nan, 0, 1]], tf.float32)
-    np.testing.assert_array_equal(ranking.rank_of_target(broken, target), [5, 4])
+    np.testing.assert_array_equal(catalogue.rank_of_target(broken, target), [5, 4])
 
 
 def test_popularity_rank_is_the_place_in_the_catalogue():
     target = tf.constant([0, 3, -1, 3], tf.int64)
-    np.testing.assert_array_equal(ranking.popularity_rank(6, target), [1, 4, 7, 4])
+    np.testing.assert_array_equal(catalogue.popularity_rank(6, target), [1, 4, 7, 4])
     excluded = tf.constant([[1, 2], [0, 5], [0, 1], [3, -1]], tf.int64)
-    np.testing.assert_array_equal(ranking.popularity_rank(6, target, excluded), [1, 3, 7, 7])
+    np.testing.assert_array_equal(catalogue.popularity_rank(6, target, excluded), [1, 3, 7, 7])
     scores = tf.tile(-tf.range(6, dtype=tf.float32)[tf.newaxis], [4, 1])
     np.testing.assert_array_equal(
-        ranking.popularity_rank(6, target, excluded), ranking.rank_of_target(scores, target, excluded)
+        catalogue.popularity_rank(6, target, excluded), catalogue.rank_of_target(scores, target, excluded)
     )
 
 
@@ -56,19 +56,19 @@ def test_own_items_by_hand():
     history = tf.constant([[-2, -2, 3, 7, 3, -1, 0, 7]] * 8, tf.int64)
     #                       own         own own others: 1, 2, 4 .. by count, without the own ones
     target = tf.constant([7, 3, 0, 1, 2, 4, 8, -1], tf.int64)
-    frequent, latest = ranking.own_ranks(10, target, history)
+    frequent, latest = catalogue.own_ranks(10, target, history)
     assert frequent.dtype == latest.dtype == tf.int64
     np.testing.assert_array_equal(frequent, [1, 2, 3, 4, 5, 6, 9, 11])
     np.testing.assert_array_equal(latest, [1, 3, 2, 4, 5, 6, 9, 11])
     # Nothing that is known: the list is that of all items.
-    for found in ranking.own_ranks(10, target, tf.fill([8, 3], tf.constant(-2, tf.int64))):
-        np.testing.assert_array_equal(found, ranking.popularity_rank(10, target))
+    for found in catalogue.own_ranks(10, target, tf.fill([8, 3], tf.constant(-2, tf.int64))):
+        np.testing.assert_array_equal(found, catalogue.popularity_rank(10, target))
 
 
 def test_own_items_equal_a_list_made_row_by_row():
     rng = np.random.default_rng(0)
     history, target = rng.integers(-2, 12, [200, 9]), rng.integers(-1, 12, 200)
-    found = ranking.own_ranks(12, tf.constant(target), tf.constant(history))
+    found = catalogue.own_ranks(12, tf.constant(target), tf.constant(history))
     for row, (items, wanted) in enumerate(zip(history.tolist(), target.tolist())):
         known = [item for item in items if item >= 0]
         place = {item: at for at, item in enumerate(known)}
@@ -81,21 +81,21 @@ def test_own_items_equal_a_list_made_row_by_row():
 
 def test_candidates_are_what_is_ranked():
     target = tf.constant([0, 3, -1, 3], tf.int64)
-    np.testing.assert_array_equal(ranking.candidates(6, target), [6, 6, 6, 6])
+    np.testing.assert_array_equal(catalogue.candidates(6, target), [6, 6, 6, 6])
     # Unknown items are not left out.
     excluded = tf.constant([[1, 2], [0, -2], [0, 1], [3, -1]], tf.int64)
-    found = ranking.candidates(6, target, excluded)
+    found = catalogue.candidates(6, target, excluded)
     assert found.dtype == tf.int64
     np.testing.assert_array_equal(found, [4, 5, 4, 5])
     # So the last place of a known target is that of a model that knows nothing.
-    last = ranking.rank_of_target(tf.zeros([4, 6]), target, excluded)
+    last = catalogue.rank_of_target(tf.zeros([4, 6]), target, excluded)
     np.testing.assert_array_equal(found.numpy()[:2], last.numpy()[:2])
     # A target that is left out stands behind the whole catalogue, not in a place that tells it.
     np.testing.assert_array_equal(last.numpy()[2:], [7, 7])
 
 
 def test_leave_out_ignores_negative_rows():
-    found = ranking.leave_out(tf.zeros([1, 3]), tf.constant([[-1, 2, 2]], tf.int64)).numpy()
+    found = catalogue.leave_out(tf.zeros([1, 3]), tf.constant([[-1, 2, 2]], tf.int64)).numpy()
     np.testing.assert_array_equal(found, [[0, 0, -np.inf]])
 
 
@@ -107,9 +107,9 @@ class Table:
         self.chunks = 0
         self.off = off
 
-    def item_vectors(self, rows):
+    def shared_scores(self, query, rows):
         # `off` stands for a kernel that sums in another order than the one that makes chunks.
-        return tf.gather(self.vectors, rows) + self.off
+        return tf.matmul(query, tf.gather(self.vectors, rows) + self.off, transpose_b=True)
 
     def scores(self, embedding, first=0, count=None):
         self.chunks += 1
@@ -117,7 +117,7 @@ class Table:
         return tf.matmul(embedding, vectors, transpose_b=True)
 
 
-SMALL = ranking._SMALLEST
+SMALL = catalogue._SMALLEST
 
 
 def batch(rng, rows, size, seen):
@@ -158,11 +158,11 @@ def test_ranks_in_chunks_equal_those_in_one(kind, dim):
     model = Table(vectors(kind, rng, size, dim))
     embedding = tf.constant(exact(rng, rows, dim))
     target, excluded = batch(rng, rows, size, 40)
-    in_chunks = tf.function(lambda *args: ranking.full_rank(model, embedding, size, *args, at_once=1))
+    in_chunks = tf.function(lambda *args: catalogue.full_rank(model, embedding, size, *args, at_once=1))
     for without in (None, excluded):
-        whole = ranking.rank_of_target(model.scores(embedding), target, without)
+        whole = catalogue.rank_of_target(model.scores(embedding), target, without)
         np.testing.assert_array_equal(in_chunks(target, without), whole)
-        np.testing.assert_array_equal(ranking.full_rank(model, embedding, size, target, without), whole)
+        np.testing.assert_array_equal(catalogue.full_rank(model, embedding, size, target, without), whole)
     if kind == "equal":
         known = (target.numpy() >= 0) & (excluded.numpy() != target.numpy()[:, np.newaxis]).all(axis=1)
         left = [size - len({*e[e >= 0]}) for e in excluded.numpy()]
@@ -176,9 +176,9 @@ def test_ranks_of_a_large_catalogue():
     # Near the targets' own vectors, so that high ranks and near ties are among them.
     target, excluded = batch(rng, rows, size, 200)
     embedding = tf.gather(model.vectors, tf.maximum(target, 0)) + exact(rng, rows, 64)
-    whole = ranking.rank_of_target(model.scores(embedding), target, excluded)
-    for at_once in (1, 1_000_000, ranking.AT_ONCE):
-        found = ranking.full_rank(model, embedding, size, target, excluded, at_once=at_once)
+    whole = catalogue.rank_of_target(model.scores(embedding), target, excluded)
+    for at_once in (1, 1_000_000, catalogue.AT_ONCE):
+        found = catalogue.full_rank(model, embedding, size, target, excluded, at_once=at_once)
         np.testing.assert_array_equal(found, whole)
 
 
@@ -188,10 +188,10 @@ def test_a_target_is_compared_by_its_score_in_its_chunk():
     embedding = tf.constant(rng.normal(size=[rows, 8]).astype(np.float32))
     target, excluded = batch(rng, rows, size, 5)
     exact, rough = (Table(vectors("few", np.random.default_rng(1), size, 8), off) for off in (0.0, 1e-3))
-    whole = ranking.rank_of_target(exact.scores(embedding), target, excluded)
+    whole = catalogue.rank_of_target(exact.scores(embedding), target, excluded)
     for model, passes in ((exact, 1), (rough, 2)):
         model.chunks = 0
-        found = ranking.full_rank(model, embedding, size, target, excluded, at_once=1)
+        found = catalogue.full_rank(model, embedding, size, target, excluded, at_once=1)
         np.testing.assert_array_equal(found, whole)
         assert model.chunks == 3 * passes
 
@@ -203,8 +203,8 @@ def test_best_in_chunks_equal_those_in_one(kind):
     model = Table(vectors(kind, rng, size, 16))
     embedding = tf.constant(exact(rng, rows, 16))
     _, excluded = batch(rng, rows, size, 30)
-    in_chunks = tf.function(lambda k: ranking.best(model, embedding, size, k, excluded, at_once=1))
-    scores = ranking.leave_out(model.scores(embedding), excluded)
+    in_chunks = tf.function(lambda k: catalogue.best(model, embedding, size, k, excluded, at_once=1))
+    scores = catalogue.leave_out(model.scores(embedding), excluded)
     for k in (0, 1, 10, SMALL + 5, size):
         found, items = (value.numpy() for value in in_chunks(tf.constant(k)))
         whole, rows_of = (value.numpy() for value in tf.math.top_k(scores, k))
@@ -216,5 +216,5 @@ def test_best_in_chunks_equal_those_in_one(kind):
 def test_an_empty_batch_has_no_ranks():
     model, nothing = Table(np.zeros([5 * SMALL, 2], np.float32)), tf.zeros([0, 2])
     target, excluded = tf.zeros([0], tf.int64), tf.zeros([0, 3], tf.int64)
-    for at_once in (1, ranking.AT_ONCE):
-        assert ranking.full_rank(model, nothing, 5 * SMALL, target, excluded, at_once=at_once).shape == (0,)
+    for at_once in (1, catalogue.AT_ONCE):
+        assert catalogue.full_rank(model, nothing, 5 * SMALL, target, excluded, at_once=at_once).shape == (0,)

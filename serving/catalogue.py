@@ -1,8 +1,9 @@
 """Ranks and best items within the whole catalogue; shared by training, evaluation and serving.
 
 Scores of a batch against N items are made and used up a chunk of the catalogue at a time, so that
-memory does not grow with N. A model here has `scores(embedding, first, count)`, the scores `[B, count]` of some
-neighbouring catalogue rows (of all N without the last two), and `item_vectors(rows)`.
+memory does not grow with N. A model here has `query(features)`, what it makes of histories, a tensor `[B, ...]` or
+several; and for queries `scores(query, first, count)`, the scores `[B, count]` of some neighbouring catalogue rows
+(of all N without the last two), and `shared_scores(query, rows)`, of any rows `[C]`.
 """
 
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any
 import tensorflow as tf
 
 import schemas  # noqa: F401  selects Keras 2
+from schemas import names
 
 # Scores that are in memory at once: 16 MB of float32.
 AT_ONCE = 1 << 22
@@ -18,6 +20,22 @@ AT_ONCE = 1 << 22
 # many, since it needs their vectors, too.
 _SMALLEST, _LARGEST = 1024, 65_536
 _LOWEST = float("-inf")
+
+
+def query(model: Any, features: dict[str, Any]) -> Any:
+    """The model's query for each history, in float32: of rounded scores, more would be equal than of exact ones."""
+    found = model.query(features, training=False)
+    return tf.nest.map_structure(lambda value: tf.cast(value, tf.float32), found)
+
+
+def target_rows(features: dict[str, Any]) -> tf.Tensor:
+    """The catalogue rows of the targets of transformed windows, `[B]` int64; -1 where they are not in the catalogue."""
+    return tf.maximum(features[names.TARGET_ITEM_INDEX] - names.FIRST_INDEX, -1)
+
+
+def seen_rows(features: dict[str, Any]) -> tf.Tensor:
+    """The catalogue rows of what users have seen, `[B, M]` int64; negative ones say nothing."""
+    return tf.sparse.to_dense(features[names.SEEN_ITEM_INDEX]) - names.FIRST_INDEX
 
 
 def _pairs(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -91,6 +109,11 @@ def _rank(size: Any, target: tf.Tensor, beaten: tf.Tensor) -> tf.Tensor:
     return tf.where(target >= 0, size - beaten, size + 1)
 
 
+def _number(query: Any) -> tf.Tensor:
+    """B."""
+    return tf.shape(tf.nest.flatten(query)[0])[0]
+
+
 class _Chunks:
     """The scores of a batch, a chunk of the catalogue at a time.
 
@@ -101,14 +124,14 @@ class _Chunks:
     def __init__(
         self,
         model: Any,
-        embedding: tf.Tensor,
+        query: Any,
         size: int,
         excluded: tf.Tensor | None,
         at_once: int,
     ):
-        self._model, self._embedding, self._size = model, embedding, size
+        self._model, self._query, self._size = model, query, size
         self._excluded = excluded
-        widest = tf.clip_by_value(at_once // tf.maximum(tf.shape(embedding)[0], 1), _SMALLEST, _LARGEST)
+        widest = tf.clip_by_value(at_once // tf.maximum(_number(query), 1), _SMALLEST, _LARGEST)
         self._number = -(-size // widest)
         self._width = -(-size // self._number)
         self.several = self._number > 1
@@ -130,7 +153,7 @@ class _Chunks:
         def step(number: tf.Tensor, *before: tf.Tensor) -> tuple[tf.Tensor, ...]:
             first = number * self._width
             start = tf.minimum(first, self._size - self._width)
-            scores = tf.cast(self._model.scores(self._embedding, start, self._width), tf.float32)
+            scores = tf.cast(self._model.scores(self._query, start, self._width), tf.float32)
             if left_out is not None:
                 batch_rows, rows = left_out
                 low, high = tf.unstack(tf.searchsorted(rows, tf.cast([start, start + self._width], tf.int64)))
@@ -147,7 +170,7 @@ class _Chunks:
 
 def full_rank(
     model: Any,
-    embedding: tf.Tensor,
+    query: Any,
     size: int,
     target: tf.Tensor,
     excluded: tf.Tensor | None = None,
@@ -157,12 +180,12 @@ def full_rank(
 
     A tie is a tie only if both scores were summed in the same order, so the target's score has to be
     the one in its chunk. It is not known before that chunk is made, yet every chunk is compared with
-    it: what a product of the target's vector alone gives is used at first, and should the chunk say
+    it: what the scores of the targets alone say is used at first, and should the chunk say
     otherwise (no kernel that we met does), all is compared once more.
 
     Args:
       model: see the module.
-      embedding: `[B, D]`.
+      query: of `query`.
       size: N.
       target, excluded: see `rank_of_target`.
       at_once: how many scores there are at a time (but a chunk has 1024 to 65,536 items).
@@ -170,11 +193,11 @@ def full_rank(
     Returns:
       `[B]` int64.
     """
-    chunks = _Chunks(model, embedding, size, excluded, at_once)
+    chunks = _Chunks(model, query, size, excluded, at_once)
     target = _ranked(target, excluded)
 
     def whole() -> tf.Tensor:
-        return rank_of_target(tf.cast(model.scores(embedding), tf.float32), target, excluded)
+        return rank_of_target(tf.cast(model.scores(query), tf.float32), target, excluded)
 
     def compare(own: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """How many are beaten, and the score of each target in its chunk."""
@@ -189,9 +212,8 @@ def full_rank(
         return chunks.fold(chunk, (tf.zeros_like(target), own))
 
     def in_chunks() -> tf.Tensor:
-        vectors = tf.cast(model.item_vectors(tf.maximum(target, 0)), embedding.dtype)
-        products = tf.matmul(embedding, vectors, transpose_b=True)
-        expected = tf.cast(tf.linalg.diag_part(products), tf.float32)
+        scores = model.shared_scores(query, tf.maximum(target, 0))
+        expected = tf.cast(tf.linalg.diag_part(scores), tf.float32)
         _, _, beaten = tf.while_loop(
             lambda own, known, _: tf.reduce_any(own != known),
             lambda own, known, _: (known, *compare(known)[::-1]),
@@ -205,7 +227,7 @@ def full_rank(
 
 def best(
     model: Any,
-    embedding: tf.Tensor,
+    query: Any,
     size: int,
     k: tf.Tensor,
     excluded: tf.Tensor,
@@ -214,7 +236,7 @@ def best(
     """The items with the highest scores; of equal ones those that come first in the catalogue.
 
     Args:
-      model, embedding, size, at_once: see `full_rank`.
+      model, query, size, at_once: see `full_rank`.
       k: int32 scalar, at most N.
       excluded: `[B, M]` int64 rows to leave out (negative: nothing).
 
@@ -222,10 +244,10 @@ def best(
       Scores `[B, k]` float32, best first, and int32 catalogue rows `[B, k]`. Where the score is minus
       infinity there was no item left, and the row has no meaning.
     """
-    chunks = _Chunks(model, embedding, size, excluded, at_once)
+    chunks = _Chunks(model, query, size, excluded, at_once)
 
     def whole() -> tuple[tf.Tensor, tf.Tensor]:
-        return tuple(tf.math.top_k(leave_out(tf.cast(model.scores(embedding), tf.float32), excluded), k))
+        return tuple(tf.math.top_k(leave_out(tf.cast(model.scores(query), tf.float32), excluded), k))
 
     def merge(scores: tf.Tensor, first: tf.Tensor, top: tf.Tensor, rows: tf.Tensor) -> Any:
         found, columns = tf.math.top_k(scores, tf.minimum(k, tf.shape(scores)[1]))
@@ -234,7 +256,7 @@ def best(
         return top, tf.gather(tf.concat([rows, columns + first], axis=1), places, axis=1, batch_dims=1)
 
     def in_chunks() -> tuple[tf.Tensor, tf.Tensor]:
-        shape = [tf.shape(embedding)[0], k]
+        shape = [_number(query), k]
         return chunks.fold(merge, (tf.fill(shape, _LOWEST), tf.zeros(shape, tf.int32)))
 
     return tf.cond(chunks.several, in_chunks, whole)
