@@ -1,16 +1,69 @@
 """Which checkpoint an interrupted training goes on from: the newest that can be read, whole."""
 
 import json
+import logging
 import os
 import re
 from typing import Any
 
 import tensorflow as tf
 
+_PROGRESS = logging.getLogger("footfall.progress")
 # Where TensorFlow keeps `state` of `loop.Loop`, the history so far.
 _STATE = "state/.ATTRIBUTES/VARIABLE_VALUE"
 # What its readers raise of damaged and of missing files.
 _UNREADABLE = (tf.errors.OpError, ValueError, IndexError, RuntimeError)
+
+
+class Checkpoints:
+    """What a training has to keep, and the weights of its best epoch.
+
+    Args:
+      folder: that a second run of the same training finds again.
+      model: whose best weights are kept, too.
+      objects: all else that a training goes on from, by name; `state` is the history so far.
+    """
+
+    def __init__(self, folder: str, model: Any, **objects: Any):
+        self._folder = folder
+        self._checkpoint = tf.train.Checkpoint(model=model, **objects)
+        self._manager = manager(self._checkpoint, folder)
+        self._best = tf.train.Checkpoint(model=model)
+        self._best_prefix = os.path.join(folder, "best")
+
+    def save(self) -> None:
+        """Keeps all that there is now."""
+        self._manager.save()
+
+    def save_best(self) -> None:
+        """Keeps the model's weights as the best ones."""
+        self._best.write(self._best_prefix)
+
+    def restore_best(self) -> None:
+        """Gives the model the best weights."""
+        self._best.restore(self._best_prefix).expect_partial()
+
+    def restore(self, objective: str) -> bool:
+        """Goes back to the newest moment that was kept whole, and warns of newer ones that were not.
+
+        Args:
+          objective: see `newest`.
+
+        Returns:
+          Whether there was one.
+        """
+        prefix, damaged = newest(self._folder, self._best_prefix, objective)
+        for why in damaged:
+            _PROGRESS.warning(
+                "checkpoint %s: going on from %s", why, "the one before it" if prefix else "the start"
+            )
+        if prefix is None:
+            if damaged:
+                tf.io.gfile.rmtree(self._folder)
+                self._manager = manager(self._checkpoint, self._folder)
+            return False
+        self._checkpoint.restore(prefix).assert_existing_objects_matched()
+        return True
 
 
 def manager(checkpoint: tf.train.Checkpoint, folder: str) -> tf.train.CheckpointManager:

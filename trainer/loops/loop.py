@@ -4,7 +4,6 @@ import dataclasses
 import json
 import logging
 import math
-import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -99,8 +98,9 @@ class Loop:
         self._seconds = tf.Variable(0.0, dtype=tf.float64)
         self._history: list[dict[str, Any]] = []
         self.evaluation = evaluate(self.model)
-        self._checkpoint = tf.train.Checkpoint(
-            model=self.model,
+        self._checkpoints = checkpoints.Checkpoints(
+            checkpoint_dir,
+            self.model,
             epoch=self._epoch,
             step=self._step,
             state=self._state,
@@ -109,10 +109,6 @@ class Loop:
             **{group.name: group.optimizer for group in self._groups},
             **self._kept(),
         )
-        self._folder = checkpoint_dir
-        self._manager = checkpoints.manager(self._checkpoint, checkpoint_dir)
-        self._best = tf.train.Checkpoint(model=self.model)
-        self._best_prefix = os.path.join(checkpoint_dir, "best")
         self._progress = progress_lib.Progress(settings, log_dir)
         self._steps = tf.function(self._run_steps)
         # AutoGraph rewrites the source of all that it gets to, which takes longer than tracing it.
@@ -283,7 +279,7 @@ class Loop:
             stopped = self._stop_reason()
         best = self._best_epoch()
         if best:
-            self._best.restore(self._best_prefix).expect_partial()
+            self._checkpoints.restore_best()
         return self._result(stopped)
 
     def _result(self, stopped: str) -> dict[str, Any]:
@@ -303,24 +299,15 @@ class Loop:
         return sum(epoch["seconds"] for epoch in self._history)
 
     def _restore(self) -> None:
-        prefix, damaged = checkpoints.newest(self._folder, self._best_prefix, self.evaluation.objective)
-        for why in damaged:
-            _PROGRESS.warning(
-                "checkpoint %s: going on from %s", why, "the one before it" if prefix else "the start"
-            )
-        if prefix is None:
-            if damaged:
-                tf.io.gfile.rmtree(self._folder)
-                self._manager = checkpoints.manager(self._checkpoint, self._folder)
+        if not self._checkpoints.restore(self.evaluation.objective):
             return
-        self._checkpoint.restore(prefix).assert_existing_objects_matched()
         self._history = json.loads(self._state.numpy().decode())
         self._resumed = int(self._epoch)
         _PROGRESS.info("going on from epoch %d, step %d", int(self._epoch), int(self._step))
 
     def _save(self) -> None:
         self._state.assign(json.dumps(self._history))
-        self._manager.save()
+        self._checkpoints.save()
 
     def _best_epoch(self) -> int:
         metric = self.evaluation.objective
@@ -388,7 +375,7 @@ class Loop:
             record["evaluation_seconds"] = time.monotonic() - evaluated
         self._history.append(record)
         if self._best_epoch() == epoch + 1:
-            self._best.write(self._best_prefix)
+            self._checkpoints.save_best()
         self._epoch.assign(epoch + 1)
         self._step.assign(0)
         self._seconds.assign(0.0)
