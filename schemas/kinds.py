@@ -21,6 +21,8 @@ class WindowKind:
       name: as in `window.kind`.
       noun: what its examples are called, in the plural.
       user, item, time: the features that, together, tell its examples apart.
+      per_place: features after Transform that have a value for each place of a window, and lose those of the
+        padding where that is cut off.
     """
 
     name: str
@@ -28,6 +30,7 @@ class WindowKind:
     user: str
     item: str
     time: str
+    per_place: tuple[str, ...] = ()
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -51,7 +54,21 @@ class Objective:
 WINDOW_KINDS = {
     kind.name: kind
     for kind in (
-        WindowKind("next", "windows", names.USER_ID, names.TARGET_ITEM_ID, names.TARGET_TIMESTAMP),
+        WindowKind(
+            "next",
+            "windows",
+            names.USER_ID,
+            names.TARGET_ITEM_ID,
+            names.TARGET_TIMESTAMP,
+            per_place=(
+                names.ITEM_INDEX,
+                names.BEHAVIOR_INDEX,
+                names.SCENE_INDEX,
+                names.HOUR_OF_DAY,
+                names.DAY_OF_WEEK,
+                names.LOG_GAP,
+            ),
+        ),
         WindowKind("exposure", "exposures", names.USER_ID, names.ITEM_ID, names.TIMESTAMP),
     )
 }

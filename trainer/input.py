@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from schemas import errors, names
+from schemas import errors, kinds, names
 from trainer import grouping
 
 _PARSE = 1024
@@ -63,9 +63,9 @@ def read(
 
 
 def per_place(held: dict[str, tf.Tensor]) -> list[str]:
-    """The features of `columns` whose second dimension is that of `item_index`: a value for each place."""
-    length = held[names.ITEM_INDEX].shape[1]
-    return [name for name, values in held.items() if values.shape.rank > 1 and values.shape[1] == length]
+    """The features of `columns` that have a value for each place of a window, as their kind says by name."""
+    named = {name for kind in kinds.WINDOW_KINDS.values() for name in kind.per_place}
+    return [name for name in held if name in named]
 
 
 def training_batches(

@@ -18,9 +18,11 @@ def columns(rows=37, seed=0):
     values = {
         names.ITEM_INDEX: np.where(real, rng.integers(2, 9, [rows, LENGTH]), names.PADDING_INDEX),
         names.BEHAVIOR_INDEX: np.where(real, 3, names.PADDING_INDEX),
-        "pictures": np.where(real[:, :, None], rng.normal(size=[rows, LENGTH, 3]), 0.0),
+        names.LOG_GAP: np.where(real[:, :, None], rng.normal(size=[rows, LENGTH, 3]), 0.0),
         names.TARGET_ITEM_INDEX: np.arange(rows),
         "of_user": rng.normal(size=[rows, 2]),
+        # As many as a window has places, by chance.
+        "tags": rng.normal(size=[rows, LENGTH]),
     }
     return input_lib.columns(tf.data.Dataset.from_tensor_slices(values).batch(10))
 
@@ -41,7 +43,7 @@ def test_a_batch_has_its_windows_without_the_padding_of_all():
         chosen = chosen[chosen != grouping.NOTHING]
         for name, value in batch.items():
             whole = held[name].numpy()[chosen]
-            if name in (names.TARGET_ITEM_INDEX, "of_user"):
+            if name in (names.TARGET_ITEM_INDEX, "of_user", "tags"):
                 np.testing.assert_array_equal(value, whole)
             else:
                 np.testing.assert_array_equal(value, whole[:, LENGTH - width :])
