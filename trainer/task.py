@@ -10,6 +10,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 import schemas  # noqa: F401  selects Keras 2
+from schemas import errors
 from serving import export
 from trainer import arguments, config, devices, objectives, search
 from trainer.loops import loop as loop_lib
@@ -25,10 +26,16 @@ def run_fn(fn_args: Any) -> None:
     what a search has chosen: they take the place of those settings.
 
     Raises:
+      errors.InputError: if there is a base model, from which no objective can start yet.
       TrainingError: if the loss is not a number.
       RuntimeError: if TensorFlow was started with Keras 3.
     """
     given = arguments.Arguments.unpack(fn_args.custom_config)
+    if _base_models(fn_args):
+        raise errors.InputError(
+            f"no model of the objective {given.model.objective} can start from another model: leave base_model "
+            f"out, found {', '.join(_base_models(fn_args))}"
+        )
     tuned = (fn_args.hyperparameters or {}).get("values", {})
     checkpoint_dir = os.path.join(given.checkpoint_root, fingerprint(fn_args, tuned))
     data = load(fn_args)
@@ -128,6 +135,12 @@ def _within(folder: str) -> list[tuple[str, int, int]]:
     )
 
 
+def _base_models(fn_args: Any) -> list[str]:
+    """Folders of models to start from: of an artifact that TFX names, and what the settings name."""
+    named = getattr(fn_args, "base_model", None), fn_args.custom_config.get("base_model")
+    return [folder for folder in named if folder]
+
+
 def fingerprint(fn_args: Any, tuned: Mapping[str, Any]) -> str:
     """Tells trainings (or searches) apart: by their settings and by the artifacts they read.
 
@@ -136,8 +149,6 @@ def fingerprint(fn_args: Any, tuned: Mapping[str, Any]) -> str:
       tuned: what a search has chosen, by key.
     """
     custom = {name: text for name, text in sorted(fn_args.custom_config.items()) if name != "checkpoint_root"}
-    # TFX names a model artifact to start from, an experiment a folder.
-    bases = filter(None, [getattr(fn_args, "base_model", None), custom.get("base_model")])
     inputs: dict[str, Any] = {
         "custom_config": custom,
         "transform": fn_args.transform_graph_path,
@@ -145,7 +156,7 @@ def fingerprint(fn_args: Any, tuned: Mapping[str, Any]) -> str:
         "eval": list(fn_args.eval_files),
         # A metadata store that was lost counts anew, so that other artifacts have the same paths.
         "files": [_matching(path) for path in (*fn_args.train_files, *fn_args.eval_files)],
-        "base_models": [(base, _within(base)) for base in bases],
+        "base_models": [(base, _within(base)) for base in _base_models(fn_args)],
         "tuned": dict(tuned),
     }
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]

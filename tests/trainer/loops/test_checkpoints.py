@@ -6,7 +6,9 @@ import types
 
 import pytest
 
+from schemas import errors
 from tests.trainer.loops import test_fit
+from trainer import arguments as arguments_lib
 from trainer import task
 from trainer.loops import checkpoints
 
@@ -134,3 +136,17 @@ def test_another_base_model_is_another_training(tmp_path, named_by):
     assert task.fingerprint(arguments, {}) == before != without
     weights.write_bytes(b"another")
     assert task.fingerprint(arguments, {}) not in (before, without)
+
+
+def test_a_base_model_is_refused_rather_than_left_alone():
+    settings = arguments_lib.Arguments.from_values(
+        {
+            "model": {"name": "sasrec"},
+            "window": {"kind": "next"},
+            "exclude_seen": True,
+            "checkpoint_root": "",
+            "base_model": "/models/17",
+        }
+    )
+    with pytest.raises(errors.InputError, match="start from another model: .* found /models/17"):
+        task.run_fn(types.SimpleNamespace(custom_config=settings.pack()))
