@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from schemas import errors, names
 from tests.trainer.models import harness
-from tests.trainer.models.test_base import labels_of
+from tests.trainer.models.test_ranking import labels_of
 from trainer import config, registry
 
 SMALL = {"name": "casm", "dim": 8, "behavior_dim": 4, "blocks": 2, "heads": 2, "dropout": 0.1}
