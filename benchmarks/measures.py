@@ -84,9 +84,10 @@ class Ranking:
 
     def _metrics(self, ranks: pd.DataFrame) -> tuple[tuple[str, ...], np.ndarray]:
         """Names of the metrics, and their values `[W, M]` for each window of a table of `ranking.ask`."""
-        from components.evaluator import metrics, spec
+        from components.evaluator import ranks as rank_metrics
+        from components.evaluator import spec
 
-        return spec.ranking_metrics(_CUTOFFS, self._sampled_negatives), metrics.metric_values(
+        return spec.ranking_metrics(_CUTOFFS, self._sampled_negatives), rank_metrics.metric_values(
             ranks[names.RANK], _CUTOFFS, self._sampled_negatives, ranks.get(names.CANDIDATES)
         )
 
