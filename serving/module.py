@@ -17,7 +17,7 @@ class _Held:
         self.value = value
 
 
-class ModelModule(tf.Module):
+class HeldModel(tf.Module):
     """Holds a model by its variables, so that a SavedModel has the graphs of its signatures and no others.
 
     A Keras model that is found by `tf.saved_model.save` has every layer's call traced and saved, several
@@ -25,12 +25,10 @@ class ModelModule(tf.Module):
 
     Args:
       model: names what is exported, `serving_variables`; what training alone reads is not.
-      transform_output: of TFX Transform.
     """
 
-    def __init__(self, model: Any, transform_output: tft.TFTransformOutput):
+    def __init__(self, model: Any):
         super().__init__()
-        self._trained = counted_days.load(transform_output)
         self._held = _Held(model)
         self._weights = list(model.serving_variables)
 
@@ -38,6 +36,19 @@ class ModelModule(tf.Module):
     def model(self) -> Any:
         """The model, as it was given."""
         return self._held.value
+
+
+class ModelModule(HeldModel):
+    """Holds a model, and knows the times of its training.
+
+    Args:
+      model: see `HeldModel`.
+      transform_output: of TFX Transform.
+    """
+
+    def __init__(self, model: Any, transform_output: tft.TFTransformOutput):
+        super().__init__(model)
+        self._trained = counted_days.load(transform_output)
 
     def training_times(self) -> dict[str, Any]:
         """The signature that tells between which times the model was trained; none if that is not known.

@@ -237,7 +237,7 @@ def _check_saving(
         lambda **kw: {"scores": model.scores(model.encode(kw))}, autograph=False
     ).get_concrete_function(**spec)
     # As `serving` saves it; its own graphs, of each of its layers, would take most of the test.
-    tf.saved_model.save(module.ModelModule(model), str(folder / "saved"), signatures={"score": function})
+    tf.saved_model.save(module.HeldModel(model), str(folder / "saved"), signatures={"score": function})
     loaded = tf.saved_model.load(str(folder / "saved")).signatures["score"](**read)["scores"]
     np.testing.assert_allclose(loaded, model.scores(model.encode(features)), rtol=1e-5, atol=1e-6)
 

@@ -239,7 +239,7 @@ def _check_saving(
         lambda **kw: {"likely": model.probabilities(kw)}, autograph=False
     ).get_concrete_function(**specs)
     # As `serving` saves it; its own graphs, of each of its layers, would take most of the test.
-    tf.saved_model.save(module.ModelModule(model), str(folder / "saved"), signatures={"predict": function})
+    tf.saved_model.save(module.HeldModel(model), str(folder / "saved"), signatures={"predict": function})
     loaded = tf.saved_model.load(str(folder / "saved")).signatures["predict"](**read)["likely"]
     np.testing.assert_allclose(loaded, likely, rtol=1e-5, atol=1e-6)
 
