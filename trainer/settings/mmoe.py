@@ -12,7 +12,7 @@ class MMoESettings(experts.ExpertSettings):
 
     Attributes:
       experts: how many.
-      expert, dim, tower, dropout: see `ConversionSettings` and `ExpertSettings`.
+      expert, dim, tower, dropout: see `LabelSettings` and `ExpertSettings`.
     """
 
     model_class: ClassVar[str] = "trainer.models.mmoe.MMoE"
