@@ -1,7 +1,6 @@
 """How models of labels are trained: by how likely each one is for an example."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import tensorflow_transform as tft
 
@@ -34,7 +33,7 @@ class Labels(objective.Objective):
           errors.InputError: if a step is known of no exposure.
         """
         # That it is one with labels is checked where the experiment is.
-        window: Any = settings.window
+        window = settings.window
         fields = fields_lib.load_fields(transform_output, window, settings.features, settings.columns)
         labels = input_lib.read(train_files, transform_output, models.label_names(window.steps))
         rates = input_lib.base_rates(labels, window.steps)

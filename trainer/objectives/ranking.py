@@ -1,7 +1,6 @@
 """How models of next items are trained: ranked by what comes next."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import tensorflow_transform as tft
 
@@ -31,7 +30,7 @@ class Ranking(objective.Objective):
         """The vocabularies, and how often training has each item as its target."""
         del train_files
         # That it is one with a history is checked where the experiment is.
-        window: Any = settings.window
+        window = settings.window
         known = vocabulary.Vocabulary.load(transform_output)
         return models.Catalogue(
             known.counts,
