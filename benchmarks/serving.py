@@ -49,7 +49,7 @@ def export_model(folder: str) -> str:
         ranking_models.Catalogue(np.ones(_ITEMS, np.int64), _LENGTH),
     )
     versions = os.path.join(folder, "versions")
-    export.export_model(model, output, os.path.join(versions, "1"), exclude_seen=True)
+    export.export_model(model, output, os.path.join(versions, "1"), objective="ranking")
     return versions
 
 

@@ -1,12 +1,13 @@
 """What `footfall predict` does: reads histories or exposures, asks a model and writes its answers."""
 
 import argparse
+import dataclasses
 import json
 import os
 import sys
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from schemas import errors, versions
@@ -21,19 +22,23 @@ def predict(options: argparse.Namespace) -> int:
     """Asks the model of the command line; see `cli` for its options."""
     if not 1 <= options.k <= _MAX_K:
         raise errors.InputError(f"-k takes a number from 1 to {_MAX_K}, found {options.k}")
-    asked = _exposures(options) if options.exposure or options.exposures else _histories(options)
+    # argparse demands one of the options.
+    given = next(
+        way for way in ASKING.values() if any(getattr(options, name) is not None for name in way.options)
+    )
+    asked = given.read(options)
     if not os.path.exists(options.model) and _may_be_address(options.model):
         try:
             address = address_lib.check(options.model)
         except ValueError as error:
             raise errors.InputError(f"{error} (Nor is there such a folder.)") from error
-        return _ask(address, options, asked)
+        return _ask(address, options, given, asked)
     folder = model_dir(options.model)
     _import_tensorflow()
     from serving import server
 
     with server.Server(folder, options.name) as embedded:
-        return _ask(f"127.0.0.1:{embedded.grpc_port}", options, asked)
+        return _ask(f"127.0.0.1:{embedded.grpc_port}", options, given, asked)
 
 
 def _may_be_address(text: str) -> bool:
@@ -66,7 +71,7 @@ def _import_tensorflow() -> None:
     progress.import_tensorflow()
 
 
-def _ask(address: str, options: argparse.Namespace, asked: list[Any]) -> int:
+def _ask(address: str, options: argparse.Namespace, given: "Asking", asked: list[Any]) -> int:
     _import_tensorflow()
     import grpc
 
@@ -75,20 +80,16 @@ def _ask(address: str, options: argparse.Namespace, asked: list[Any]) -> int:
 
     with client_lib.Client(address, options.name, timeout_s=10.0) as client:
         try:
-            of_exposures = "recommend" not in client.metadata()
-            if of_exposures != bool(options.exposure or options.exposures):
-                raise errors.InputError(
-                    f"{options.model}: a model of exposures, ask it with --exposure or --exposures"
-                    if of_exposures
-                    else f"{options.model}: a model of next items, ask it with --items or --history"
-                )
+            fitting = ASKING[client.objective()]
+            if fitting is not given:
+                flags = " or ".join(f"--{name}" for name in fitting.options)
+                raise errors.InputError(f"{options.model}: {fitting.model}, ask it with {flags}")
             with warnings.catch_warnings(record=True) as said:
                 warnings.simplefilter("always", UserWarning)
                 if options.items is not None:
                     # Items without times have just been met, however long ago the training was.
                     warnings.simplefilter("ignore", training_times.TimeWarning)
-                ask = _probabilities if of_exposures else _items
-                lines = ask(client, asked, options)
+                lines = given.lines(client, asked, options)
         except grpc.RpcError as error:
             raise errors.InputError(client_lib.explain(error, address)) from error
         except ValueError as error:
@@ -216,3 +217,27 @@ def _from_json(place: str, text: str) -> Any:
         raise errors.InputError(f"{place}: JSON that is nested too deeply") from error
     except ValueError as error:
         raise errors.InputError(f"{place}: not JSON: {error}") from error
+
+
+@dataclasses.dataclass(frozen=True)
+class Asking:
+    """How models of an objective are asked on the command line.
+
+    Attributes:
+      model: what such a model is called.
+      options: one of which says what to ask.
+      read: what is asked, from the options.
+      lines: asks a `serving.client.Client`; the answers as text.
+    """
+
+    model: str
+    options: tuple[str, ...]
+    read: Callable[[argparse.Namespace], list[Any]]
+    lines: Callable[[Any, list[Any], argparse.Namespace], list[str]]
+
+
+# By the objective.
+ASKING = {
+    "ranking": Asking("a model of next items", ("items", "history"), _histories, _items),
+    "labels": Asking("a model of exposures", ("exposure", "exposures"), _exposures, _probabilities),
+}

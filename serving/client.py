@@ -22,7 +22,7 @@ from tensorflow_serving.apis import (
 
 from schemas import names
 from serving import address as address_lib
-from serving import requests, signatures, training_times, vocabularies
+from serving import objectives, requests, signatures, training_times, vocabularies
 
 History = Sequence[Mapping[str, Any]]
 _RETRIED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
@@ -226,6 +226,18 @@ class Client:
         )
         return _rows({step: values[0] for step, values in outputs.items()})
 
+    def objective(self) -> str:
+        """What the model has learnt, as its signatures tell.
+
+        Raises:
+          ValueError: if they are of no objective.
+        """
+        known = self.metadata()
+        name = objectives.of_outputs({name: set(found.outputs) for name, found in known.items()})
+        if name is None:
+            raise ValueError(f"the signatures of the model are of no objective: {', '.join(sorted(known))}")
+        return name
+
     def unknown(self, given: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
         """What the model has never met, and answers as it answers for any unknown value.
 
@@ -239,12 +251,14 @@ class Client:
         name = vocabularies.SIGNATURE
         if name not in self.metadata():
             return {}
-        of_exposures = requests.PREDICT in self.metadata()
+        objective = objectives.get(self.objective())
         found: dict[str, list[str]] = {}
         distinct = {feature: list(dict.fromkeys(values)) for feature, values in given.items()}
         for batch in vocabularies.batches(distinct, self._max_batch):
-            outputs = self.predict(name, {signatures.EXAMPLES: vocabularies.examples(batch, of_exposures)})
-            for feature, values in vocabularies.unknown(batch, outputs, of_exposures).items():
+            outputs = self.predict(
+                name, {signatures.EXAMPLES: vocabularies.examples(batch, objective.complete)}
+            )
+            for feature, values in vocabularies.unknown(batch, outputs, objective.index_of).items():
                 found.setdefault(feature, []).extend(values)
         return found
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
 
-from serving import conversion, signatures
+from serving import objectives
 
 # What a SavedModel may hold beside what TensorFlow reads; TensorFlow Serving looks for the warm-up there.
 EXTRA = "assets.extra"
@@ -15,24 +15,28 @@ WARMUP = "tf_serving_warmup_requests"
 
 
 def export_model(
-    model: Any, transform_output: tft.TFTransformOutput, export_dir: str, *, exclude_seen: bool = True
+    model: Any,
+    transform_output: tft.TFTransformOutput,
+    export_dir: str,
+    *,
+    objective: str,
+    exclude_seen: bool = True,
 ) -> None:
-    """Exports a model with its transform graph and all signatures of its kind.
+    """Exports a model with its transform graph and all signatures of its objective.
 
     Warm-up requests go with it, so that TensorFlow Serving's first answer is not slow.
 
     Args:
-      model: one that has `probabilities` is a model of exposures, see `conversion.ConversionModule`;
-        others are models of next items, see `signatures.ServingModule`.
+      model: has what the module of its objective asks for, see `objectives`.
       transform_output: of TFX Transform.
       export_dir: a folder on any filesystem that TensorFlow can write to.
-      exclude_seen: of a model of next items, see `signatures.ServingModule`.
+      objective: that it was trained for.
+      exclude_seen: of a model that ranks, see `signatures.ServingModule`.
+
+    Raises:
+      errors.InputError: if there is no such objective.
     """
-    exported: Any
-    if hasattr(model, "probabilities"):
-        exported = conversion.ConversionModule(model, transform_output)
-    else:
-        exported = signatures.ServingModule(model, transform_output, exclude_seen)
+    exported = objectives.get(objective).served(model, transform_output, exclude_seen)
     tf.saved_model.save(exported, export_dir, signatures=exported.signatures())
     extra = os.path.join(export_dir, EXTRA)
     tf.io.gfile.makedirs(extra)

@@ -5,7 +5,7 @@ signature more.
 asked in an example of its own (with one of every other feature beside it), since features have a length.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,13 +15,7 @@ from schemas import names
 from serving import requests
 
 SIGNATURE = "transform_features"
-_OF_EVENTS = {
-    names.ITEM_ID: names.ITEM_INDEX,
-    names.BEHAVIOR: names.BEHAVIOR_INDEX,
-    names.SCENE: names.SCENE_INDEX,
-}
-# Of exposures a feature's index has its name; but the items of the history, which are no feature by themselves.
-_OF_EXPOSURES = {names.HISTORY_ITEM_ID: "history_item"}
+_OF_EVENTS = (names.ITEM_ID, names.BEHAVIOR, names.SCENE)
 # Any time: it decides no vocabulary's index.
 _TIME = 1_600_000_000_000
 
@@ -68,23 +62,20 @@ def batches(given: Values, rows: int) -> Iterator[dict[str, list[str]]]:
         yield {name: values for name, values in part.items() if values}
 
 
-def examples(given: Values, of_exposures: bool) -> np.ndarray:
-    """Serialized tf.Examples, `[B]` objects: row r has value r of every feature, or its last one."""
+def examples(given: Values, complete: Callable[[dict[str, Any]], None]) -> np.ndarray:
+    """Serialized tf.Examples, `[B]` objects: row r has value r of every feature, or its last one.
+
+    Args:
+      given: values by the name of the feature.
+      complete: adds the other features that are read; see `objectives`.
+    """
     rows = max(map(len, given.values()))
     made = []
     for row in range(rows):
         values: dict[str, Any] = {name: [of[min(row, len(of) - 1)]] for name, of in given.items()}
         values.setdefault(names.ITEM_ID, [""])
         values[names.TIMESTAMP] = [_TIME]
-        if of_exposures:
-            if any(name in values for name in requests.HISTORY):
-                values.setdefault(names.HISTORY_ITEM_ID, ["?"])
-                values.setdefault(names.HISTORY_BEHAVIOR, [""])
-                values[names.HISTORY_TIMESTAMP] = [_TIME]
-        else:
-            # An event has all of what the log has; a feature that the model does not read is not parsed.
-            for name in _OF_EVENTS:
-                values.setdefault(name, [""])
+        complete(values)
         made.append(_serialized(values))
     return np.array(made, object)
 
@@ -100,12 +91,13 @@ def _serialized(values: Mapping[str, Sequence[Any]]) -> bytes:
     return example.SerializeToString()
 
 
-def unknown(given: Values, outputs: Mapping[str, np.ndarray], of_exposures: bool) -> dict[str, list[str]]:
+def unknown(
+    given: Values, outputs: Mapping[str, np.ndarray], index_of: Callable[[str], str]
+) -> dict[str, list[str]]:
     """The values of `examples(given)` whose index in the answer is OOV_INDEX, by the name of the feature."""
     found = {}
     for name, values in given.items():
-        of_exposure = _OF_EXPOSURES.get(name, name) + names.INDEX_SUFFIX
-        index = outputs.get(of_exposure if of_exposures else _OF_EVENTS[name])
+        index = outputs.get(index_of(name))
         if index is None:
             continue
         # A row has one value, and padding.

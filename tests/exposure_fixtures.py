@@ -218,5 +218,5 @@ def export_toy_model(folder: str, seed: int = 0) -> str:
     output = build_transform_output(folder, generate(200, seed=3))
     known = fields.load_fields(output, WINDOW, FEATURES, COLUMNS)
     target = os.path.join(folder, "model")
-    export.export_model(LinearModel(known, seed=seed), output, target)
+    export.export_model(LinearModel(known, seed=seed), output, target, objective="labels")
     return target

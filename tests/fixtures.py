@@ -139,7 +139,7 @@ def export_toy_model(folder: str, catalogue: int = 20, behaviors: bool = False, 
     output = build_transform_output(folder, windows, behaviors=behaviors)
     size = output.vocabulary_size_by_name(names.ITEM_VOCABULARY)
     target = os.path.join(folder, "model")
-    export.export_model(ToyModel(size, seed=seed), output, target, exclude_seen=True)
+    export.export_model(ToyModel(size, seed=seed), output, target, objective="ranking")
     return target
 
 

@@ -50,7 +50,11 @@ def run_fn(fn_args: Any) -> None:
     with tf.io.gfile.GFile(os.path.join(fn_args.model_run_dir, HISTORY), "w") as stream:
         stream.write(json.dumps(history, indent=1))
     export.export_model(
-        loop.model, data.transform_output, fn_args.serving_model_dir, exclude_seen=data.exclude_seen
+        loop.model,
+        data.transform_output,
+        fn_args.serving_model_dir,
+        objective=settings.model.objective,
+        exclude_seen=data.exclude_seen,
     )
     # Only now is the training over: a run that dies before finds its checkpoints.
     if tf.io.gfile.exists(checkpoint_dir):

@@ -23,12 +23,10 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
-from components.infra_validator import exposures, leash, spec, training_times
+from components.infra_validator import leash, spec
 from schemas import names
 from serving import client as client_lib
-from serving import requests as client_requests
-from serving import signatures
-from serving import training_times as served_times
+from serving import objectives
 
 LATENCY = "latency.json"
 _MODEL = "candidate"
@@ -210,9 +208,16 @@ def _ask(address: str, examples: list[bytes], infra: spec.InfraSpec, result: dic
         except grpc.RpcError as error:
             result["reasons"].append(f"no metadata: {error.details()}")
             return
-        of_exposures = exposures.is_of_exposures(known)
-        requests = (exposures.make_requests if of_exposures else _requests)(known, examples)
-        check = exposures.check if of_exposures else _check
+        outputs = {name: set(definition.outputs) for name, definition in known.items()}
+        name = objectives.of_outputs(outputs)
+        if name is None:
+            result["reasons"].append(
+                f"its signatures ({', '.join(sorted(known)) or 'none'}) are of no objective: "
+                f"{', '.join(objectives.OBJECTIVES)}"
+            )
+            return
+        objective = objectives.get(name)
+        requests = objective.make_requests(known, examples)
         answers: dict[str, dict[str, np.ndarray]] = {}
         for name in sorted(known):
             if name not in requests:
@@ -222,15 +227,14 @@ def _ask(address: str, examples: list[bytes], infra: spec.InfraSpec, result: dic
             except grpc.RpcError as error:
                 result["signatures"][name] = f"{error.code().name}: {error.details()}"
             else:
-                result["signatures"][name] = check(name, requests[name], answers[name])
+                result["signatures"][name] = objective.check(name, requests[name], answers[name])
         for name in sorted(set(requests) - set(known)):
             result["signatures"][name] = "missing"
-        if of_exposures:
-            sound = {name: answers[name] for name in answers if result["signatures"][name] == "ok"}
-            result["signatures"].update(exposures.compare(sound))
+        sound = {name: answers[name] for name in answers if result["signatures"][name] == "ok"}
+        result["signatures"].update(objective.compare(sound))
         failed = {name: said for name, said in result["signatures"].items() if said != "ok"}
         result["reasons"].extend(f"signature {name}: {said}" for name, said in sorted(failed.items()))
-        timed = client_requests.PREDICT if of_exposures else "recommend"
+        timed = objective.TIMED
         if timed in failed:
             return
         result["timed"] = timed
@@ -239,62 +243,6 @@ def _ask(address: str, examples: list[bytes], infra: spec.InfraSpec, result: dic
             result["reasons"].append(
                 f"{timed} takes {result['p50_ms']:.1f} ms at the median, infra.max_p50_ms allows {infra.max_p50_ms:g}"
             )
-
-
-def _requests(known: Mapping[str, Any], examples: list[bytes]) -> dict[str, dict[str, np.ndarray]]:
-    """A real request for each signature of a model of next items."""
-    takes = known["recommend"].inputs if "recommend" in known else {}
-    parsed = [tf.train.Example.FromString(example).features.feature for example in examples]
-    longest = max(len(p[names.ITEM_ID].bytes_list.value) for p in parsed)
-    histories: dict[str, np.ndarray] = {}
-    for name in (names.ITEM_ID, names.BEHAVIOR, names.SCENE, names.TIMESTAMP):
-        if name not in takes:
-            continue
-        is_time = name == names.TIMESTAMP
-        values = np.full([len(parsed), longest], 0 if is_time else b"", np.int64 if is_time else object)
-        for row, features in enumerate(parsed):
-            kind = features[name].int64_list if is_time else features[name].bytes_list
-            values[row, : len(kind.value)] = list(kind.value)
-        histories[name] = values
-    serialized = np.asarray(examples, object)
-    items = sorted({item for p in parsed for item in p[names.ITEM_ID].bytes_list.value})[:longest]
-    candidates = np.asarray([items] * len(parsed), object)
-    excluded = np.asarray([items[:1]] * len(parsed), object)
-    return {
-        "serving_default": {signatures.EXAMPLES: serialized},
-        "transform_features": {signatures.EXAMPLES: serialized},
-        "evaluate": {signatures.EXAMPLES: serialized},
-        **training_times.make_request(known, len(parsed)),
-        "embed": histories,
-        "rank": {**histories, signatures.CANDIDATES: candidates},
-        "recommend": {
-            **histories,
-            signatures.EXCLUDE: excluded,
-            signatures.K: np.full(len(parsed), signatures.DEFAULT_K, np.int32),
-        },
-    }
-
-
-def _check(name: str, request: dict[str, np.ndarray], outputs: dict[str, np.ndarray]) -> str:
-    """`ok`, or what is wrong with the answer of a model of next items."""
-    rows = len(next(iter(request.values())))
-    for key, value in outputs.items():
-        if value.shape[:1] != (rows,) and name != "transform_features":
-            return f"{key} has shape {list(value.shape)} for {rows} rows"
-        if value.dtype.kind == "f" and not np.isfinite(value).all():
-            return f"{key} has values that are not finite"
-    if name in ("recommend", "serving_default"):
-        for row, items in enumerate(outputs[names.ITEM_ID]):
-            found = [item for item in items if item]
-            if len(set(found)) != len(found):
-                return f"row {row} recommends an item twice"
-            if name == "recommend" and set(found) & set(request[signatures.EXCLUDE][row]):
-                return f"row {row} recommends an excluded item"
-    if name == "evaluate" and not (outputs[names.RANK] >= 1).all():
-        return "a rank is below 1"
-    if name == served_times.SIGNATURE:
-        return training_times.check(outputs)
-    return "ok"
 
 
 def _time(

@@ -1,9 +1,109 @@
 """What a served model of the objective `ranking` answers: which items, in which order."""
 
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_transform as tft
+
 from schemas import names
-from serving.objectives import Outputs
+from serving import module, signatures
+from serving import training_times as served_times
+from serving.objectives import Outputs, times
+
+# The signature whose latency counts.
+TIMED = "recommend"
+# By which feature after Transform the index of a raw value is told.
+INDEX_OF = {
+    names.ITEM_ID: names.ITEM_INDEX,
+    names.BEHAVIOR: names.BEHAVIOR_INDEX,
+    names.SCENE: names.SCENE_INDEX,
+}
 
 
 def is_of(outputs: Outputs) -> bool:
     """Whether a model with these signatures ranks items."""
     return names.RANK in outputs.get("evaluate", ())
+
+
+def served(model: Any, transform_output: tft.TFTransformOutput, exclude_seen: bool) -> module.ModelModule:
+    """The module that is exported; see `signatures.ServingModule`."""
+    return signatures.ServingModule(model, transform_output, exclude_seen)
+
+
+def index_of(feature: str) -> str:
+    """The feature after Transform that has the index of a raw value."""
+    return INDEX_OF[feature]
+
+
+def complete(values: dict[str, Any]) -> None:
+    """Adds to an example what it needs to be transformed: an event has all of what the log has."""
+    for name in INDEX_OF:
+        values.setdefault(name, [""])
+
+
+def make_requests(known: Mapping[str, Any], examples: list[bytes]) -> dict[str, dict[str, np.ndarray]]:
+    """A real request for each signature.
+
+    Args:
+      known: `SignatureDef` by name.
+      examples: serialized windows, at least one.
+    """
+    takes = known["recommend"].inputs if "recommend" in known else {}
+    parsed = [tf.train.Example.FromString(example).features.feature for example in examples]
+    longest = max(len(p[names.ITEM_ID].bytes_list.value) for p in parsed)
+    histories: dict[str, np.ndarray] = {}
+    for name in (names.ITEM_ID, names.BEHAVIOR, names.SCENE, names.TIMESTAMP):
+        if name not in takes:
+            continue
+        is_time = name == names.TIMESTAMP
+        values = np.full([len(parsed), longest], 0 if is_time else b"", np.int64 if is_time else object)
+        for row, features in enumerate(parsed):
+            kind = features[name].int64_list if is_time else features[name].bytes_list
+            values[row, : len(kind.value)] = list(kind.value)
+        histories[name] = values
+    serialized = np.asarray(examples, object)
+    items = sorted({item for p in parsed for item in p[names.ITEM_ID].bytes_list.value})[:longest]
+    candidates = np.asarray([items] * len(parsed), object)
+    excluded = np.asarray([items[:1]] * len(parsed), object)
+    return {
+        "serving_default": {signatures.EXAMPLES: serialized},
+        "transform_features": {signatures.EXAMPLES: serialized},
+        "evaluate": {signatures.EXAMPLES: serialized},
+        **times.make_request(known, len(parsed)),
+        "embed": histories,
+        "rank": {**histories, signatures.CANDIDATES: candidates},
+        "recommend": {
+            **histories,
+            signatures.EXCLUDE: excluded,
+            signatures.K: np.full(len(parsed), signatures.DEFAULT_K, np.int32),
+        },
+    }
+
+
+def check(name: str, request: dict[str, np.ndarray], outputs: dict[str, np.ndarray]) -> str:
+    """`ok`, or what is wrong with the answer of a signature."""
+    rows = len(next(iter(request.values())))
+    for key, value in outputs.items():
+        if value.shape[:1] != (rows,) and name != "transform_features":
+            return f"{key} has shape {list(value.shape)} for {rows} rows"
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            return f"{key} has values that are not finite"
+    if name in ("recommend", "serving_default"):
+        for row, items in enumerate(outputs[names.ITEM_ID]):
+            found = [item for item in items if item]
+            if len(set(found)) != len(found):
+                return f"row {row} recommends an item twice"
+            if name == "recommend" and set(found) & set(request[signatures.EXCLUDE][row]):
+                return f"row {row} recommends an excluded item"
+    if name == "evaluate" and not (outputs[names.RANK] >= 1).all():
+        return "a rank is below 1"
+    if name == served_times.SIGNATURE:
+        return times.check(outputs)
+    return "ok"
+
+
+def compare(answers: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, str]:
+    """Nothing is asked twice in different ways."""
+    return {}

@@ -97,7 +97,7 @@ def _evaluate(folder: pathlib.Path, log, best: list[str]):
     examples, output, _, _ = log
     artifact = standard_artifacts.Model()
     artifact.uri = str(folder / "candidate")
-    export.export_model(_Known(output, best), output, f"{artifact.uri}/Format-Serving", exclude_seen=True)
+    export.export_model(_Known(output, best), output, f"{artifact.uri}/Format-Serving", objective="ranking")
     evaluation = spec.EvaluationSpec(slices=(), confidence_intervals=False)
     gate = spec.GateSpec(metric="hr@10", min_lift_over_floor=0.02)
     asked = config.eval_config(evaluation, gate, "ranking", NextWindow())

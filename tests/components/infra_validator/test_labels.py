@@ -1,12 +1,13 @@
-"""A candidate of exposures in a real server, and answers that are wrong on purpose."""
+"""A candidate that gives probabilities of labels, in a real server, and answers that are wrong on purpose."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from components.infra_validator import executor, exposures, spec
+from components.infra_validator import executor, spec
 from serving import requests
+from serving.objectives import labels
 from tests import exposure_fixtures
 from tests.components.infra_validator import in_this_process
 
@@ -36,7 +37,7 @@ def answers(shop):
     served = tf.saved_model.load(shop)
     functions = served.signatures
     known = {name: _definition(function) for name, function in functions.items()}
-    asked = exposures.make_requests(known, EXAMPLES)
+    asked = labels.make_requests(known, EXAMPLES)
     found = {}
     for name, request in asked.items():
         specs = functions[name].structured_input_signature[1]
@@ -55,7 +56,7 @@ def _definition(function):
 
 def test_requests_are_made_of_examples(answers):
     asked, found = answers
-    assert set(asked) == NAMES and exposures.compare(found) == {}
+    assert set(asked) == NAMES and labels.compare(found) == {}
     count = len(ROWS)
     assert asked["predict"]["item_id"].tolist() == [values["item_id"].encode() for values in ROWS]
     assert np.isnan(asked["predict"]["item_price"][1])
@@ -63,13 +64,13 @@ def test_requests_are_made_of_examples(answers):
     assert candidates["item_tags"].shape[:2] == candidates["item_id"].shape == (count, count)
     longest = max(len(values["history_item_id"]) for values in ROWS)
     assert candidates["history_item_id"].shape == (count, longest)
-    assert all(exposures.check(name, asked[name], found[name]) == "ok" for name in NAMES)
+    assert all(labels.check(name, asked[name], found[name]) == "ok" for name in NAMES)
 
 
 def test_a_training_that_ends_before_it_begins(answers):
     asked, found = answers
     wrong = {"first": found["training_times"]["last"], "last": found["training_times"]["first"]}
-    said = exposures.check("training_times", asked["training_times"], wrong)
+    said = labels.check("training_times", asked["training_times"], wrong)
     assert said.startswith("training ends at 1599955200000, before it begins at ")
 
 
@@ -86,15 +87,15 @@ def test_what_is_no_probability(answers, value, words):
     for name in PROBABILITIES:
         wrong = {**found[name], "cart": found[name]["cart"].copy()}
         wrong["cart"].flat[-1] = value
-        assert words in exposures.check(name, asked[name], wrong)
+        assert words in labels.check(name, asked[name], wrong)
 
 
 def test_a_wrong_shape(answers):
     asked, found = answers
     short = {"cart": found["predict"]["cart"][:-1]}
-    assert exposures.check("predict", asked["predict"], short) == "cart has shape [7], not [8]"
+    assert labels.check("predict", asked["predict"], short) == "cart has shape [7], not [8]"
     row = {"cart": found["predict"]["cart"]}
-    square = exposures.check("predict_candidates", asked["predict_candidates"], row)
+    square = labels.check("predict_candidates", asked["predict_candidates"], row)
     assert square == "cart has shape [8], not [8, 8]"
 
 
@@ -103,8 +104,8 @@ def test_a_signature_that_says_otherwise(answers, name):
     _, found = answers
     buy = found[name]["buy"].copy()
     buy[(3, 3) if buy.ndim == 2 else 3] += 0.01
-    (said,) = exposures.compare({**found, name: {**found[name], "buy": buy}}).items()
+    (said,) = labels.compare({**found, name: {**found[name], "buy": buy}}).items()
     assert said[0] == name and said[1].startswith("buy of row 3 is ")
-    assert exposures.compare({**found, name: {"cart": found[name]["cart"]}}) == {
+    assert labels.compare({**found, name: {"cart": found[name]["cart"]}}) == {
         name: "no buy, which predict has"
     }
