@@ -157,7 +157,7 @@ def _ids(text: str) -> list[str]:
 
 
 def _exposures(options: argparse.Namespace) -> list[dict[str, Any]]:
-    if options.exposure:
+    if options.exposure is not None:
         found = [("--exposure", options.exposure)]
     else:
         found = _lines(options.exposures)
