@@ -53,7 +53,7 @@ class Prepared:
         from tfx_bsl.coders import example_coder
         from tfx_bsl.tfxio import tf_example_record
 
-        from components.transform import exposures
+        from components.transform.windows import exposure as exposures
 
         schema = self.schema()
         with beam.Pipeline(argv=list(processes.BEAM)) as pipeline:

@@ -15,16 +15,12 @@ from components.evaluator import config as evaluator_config
 from components.infra_validator import component as infra_validator
 from components.pusher import component as pusher_component
 from components.transform import spec as transform_spec
+from components.transform import windows
 from components.tuner import component as tuner_component
 from pipeline import code as code_lib
 from pipeline import config
 from schemas import names
 from trainer import arguments
-
-_PREPROCESSING = {
-    "next": "components.transform.preprocessing.preprocessing_fn",
-    "exposure": "components.transform.exposures.preprocessing_fn",
-}
 
 
 def create_pipeline(
@@ -76,7 +72,7 @@ def create_pipeline(
     transform = tfx.components.Transform(
         examples=examples,
         schema=schema,
-        preprocessing_fn=_PREPROCESSING[experiment.window.kind],
+        preprocessing_fn=windows.get(experiment.window.kind),
         splits_config=transform_pb2.SplitsConfig(analyze=[names.TRAIN], transform=list(names.SPLITS)),
         custom_config=transform_spec.TransformSettings(
             **_features_of(experiment), code=code[code_lib.FEATURES]

@@ -21,7 +21,7 @@ class ConversionModule(module.ModelModule):
     Args:
       model: has `serving_variables`, `probabilities(features) -> [B, T]`, `inputs_read` (the transformed features
         that it takes) and `exposures.steps` (the names of the T steps).
-      transform_output: of TFX Transform with `components.transform.exposures`.
+      transform_output: of TFX Transform with `components.transform.windows.exposure`.
     """
 
     def __init__(self, model: Any, transform_output: tft.TFTransformOutput):

@@ -19,7 +19,8 @@ from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io
 import schemas  # noqa: F401  selects Keras 2
 from components.behavior_example_gen import spec as window_spec
 from components.behavior_example_gen.windows.exposure import ExposureWindow
-from components.transform import exposures, fields, spec
+from components.transform import fields, spec
+from components.transform.windows import exposure as exposures
 from schemas import names
 from serving import export
 

@@ -16,7 +16,7 @@ from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io
 
 import schemas  # noqa: F401  selects Keras 2
 from components.behavior_example_gen.windows.next import NextWindow
-from components.transform import preprocessing
+from components.transform.windows import next as preprocessing
 from schemas import load, names
 from serving import export
 from trainer.models import scoring

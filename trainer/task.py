@@ -53,7 +53,7 @@ def run_fn(fn_args: Any) -> None:
         loop.model,
         data.transform_output,
         fn_args.serving_model_dir,
-        objective=settings.model.objective,
+        objective=given.model.objective,
         exclude_seen=data.exclude_seen,
     )
     # Only now is the training over: a run that dies before finds its checkpoints.

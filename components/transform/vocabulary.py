@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import tensorflow_transform as tft
 
-from components.transform import preprocessing
+from components.transform import ops
 from schemas import names
 
 
@@ -32,9 +32,7 @@ class Vocabulary:
     @classmethod
     def load(cls, transform_output: tft.TFTransformOutput) -> "Vocabulary":
         """Reads the vocabularies of a transform graph."""
-        pairs = [
-            line.split(b" ", 1) for line in _read(transform_output, preprocessing.ITEM_COUNTS_VOCABULARY)
-        ]
+        pairs = [line.split(b" ", 1) for line in _read(transform_output, ops.ITEM_COUNTS_VOCABULARY)]
         by_id = {item: int(count) for count, item in pairs}
         items = _read(transform_output, names.ITEM_VOCABULARY)
         return cls(

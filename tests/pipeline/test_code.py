@@ -24,8 +24,8 @@ def test_a_stage_has_another_version_if_its_code_changes(tmp_path):
         (tmp_path / path).write_bytes((ROOT / path).read_bytes())
         return {stage for stage, version in after.items() if version != before[stage]}
 
-    assert changed("components/behavior_example_gen/windows.py") == {code.WINDOWS}
-    assert changed("components/transform/preprocessing.py") == {code.FEATURES, code.TRAINING}
+    assert changed("components/behavior_example_gen/windows/next.py") == {code.WINDOWS}
+    assert changed("components/transform/windows/next.py") == {code.FEATURES, code.TRAINING}
     assert changed("trainer/models/sasrec.py") == {code.TRAINING}
     assert changed("serving/signatures.py") == {code.TRAINING}
     assert changed("schemas/names.py") == set(before)

@@ -6,7 +6,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from components.behavior_example_gen import spec as window_spec
-from components.transform import fields, preprocessing, spec, training_times
+from components.transform import fields, ops, spec, training_times
 from schemas import names
 
 _Tensor: TypeAlias = tf.Tensor | tf.SparseTensor
@@ -61,15 +61,15 @@ def preprocessing_fn(inputs: dict[str, _Tensor], custom_config: dict[str, Any]) 
             outputs.update(_number(_first(inputs[name], float("nan")), name, features.of(name)))
     if features.time:
         for name, values in (
-            (names.HOUR_OF_DAY, preprocessing.hour_of_day(times)),
-            (names.DAY_OF_WEEK, preprocessing.day_of_week(times)),
+            (names.HOUR_OF_DAY, ops.hour_of_day(times)),
+            (names.DAY_OF_WEEK, ops.day_of_week(times)),
         ):
             outputs[name + names.INDEX_SUFFIX] = values + names.FIRST_INDEX
     if fields.has_history(window, features):
         outputs.update(_history(inputs, window.history, items, times, known_items, bool(columns.behavior)))
     for step in window.steps:
         outputs[names.LABEL_PREFIX + step] = _first(inputs[names.LABEL_PREFIX + step], names.UNKNOWN_LABEL)
-    outputs.update(preprocessing.user_features(users, _first(inputs[names.USER_FREQUENCY], "")))
+    outputs.update(ops.user_features(users, _first(inputs[names.USER_FREQUENCY], "")))
     return outputs
 
 
@@ -94,7 +94,7 @@ def _vocabulary(values: tf.Tensor, table: str, features: spec.FeaturesSpec) -> A
 
 
 def _lookup(values: tf.Tensor, vocabulary: Any) -> tf.Tensor:
-    found = preprocessing.index_of(values, vocabulary)
+    found = ops.index_of(values, vocabulary)
     return tf.where(values == "", tf.constant(names.PADDING_INDEX, tf.int64), found)
 
 
@@ -144,13 +144,13 @@ def _history(
         return tf.ragged.boolean_mask(values, there)[:, -length:]
 
     def padded(indices: tf.Tensor) -> tf.Tensor:
-        return preprocessing.left_pad(events.with_flat_values(indices), length, names.PADDING_INDEX)
+        return ops.left_pad(events.with_flat_values(indices), length, names.PADDING_INDEX)
 
     events = recent(everything)
     same = events.flat_values == tf.gather(items, events.value_rowids())
     often = tf.reduce_sum(events.with_flat_values(tf.cast(same, tf.int64)), axis=1)
-    last = preprocessing.left_pad(recent(_like(inputs[names.HISTORY_TIMESTAMP], there, 0)), length, 0)[:, -1]
-    seconds = tf.maximum(times - last, 0) // preprocessing.MS_PER_SECOND
+    last = ops.left_pad(recent(_like(inputs[names.HISTORY_TIMESTAMP], there, 0)), length, 0)[:, -1]
+    seconds = tf.maximum(times - last, 0) // ops.MS_PER_SECOND
     gap = _bucket(seconds, fields.GAP_BOUNDARIES)
     found = {
         fields.HISTORY_ITEM: padded(_lookup(events.flat_values, known_items)),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.transform import preprocessing, vocabulary
+from components.transform import ops, vocabulary
 from schemas import names
 from tests import fixtures, hostile
 
@@ -126,4 +126,4 @@ def test_time_features(output):
 
 def test_left_pad():
     ragged = tf.ragged.constant([[1, 2], [], [3, 4, 5]])
-    np.testing.assert_array_equal(preprocessing.left_pad(ragged, 3, 9), [[9, 1, 2], [9, 9, 9], [3, 4, 5]])
+    np.testing.assert_array_equal(ops.left_pad(ragged, 3, 9), [[9, 1, 2], [9, 9, 9], [3, 4, 5]])

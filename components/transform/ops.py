@@ -1,0 +1,55 @@
+"""Operations of TFX Transform that several window kinds share; the same graph answers requests."""
+
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from schemas import names
+
+MS_PER_SECOND = 1000
+_MS_PER_HOUR = 3_600_000
+_MS_PER_DAY = 86_400_000
+# 1970-01-01 was a Thursday, day 3 of a week that begins with Monday.
+_FIRST_WEEKDAY = 3
+# With frequencies beside the ids; the lookup needs a file of ids alone.
+ITEM_COUNTS_VOCABULARY = "item_counts"
+# Farmhash is part of TensorFlow's contract: a user has the same hash in every release.
+_USER_HASHES = 2**63 - 1
+
+
+def user_features(users: tf.Tensor, frequencies: tf.Tensor) -> dict[str, tf.Tensor]:
+    """USER_HASH and USER_HEAD of users `[B]` and their USER_FREQUENCY."""
+    # The order of the windows in the files says nothing certain of whose they are: Beam may mix it.
+    return {
+        names.USER_HASH: tf.strings.to_hash_bucket_fast(users, _USER_HASHES),
+        names.USER_HEAD: tf.cast(frequencies == names.HEAD, tf.int64),
+    }
+
+
+def index_of(values: tf.Tensor, vocabulary: Any) -> tf.Tensor:
+    """The indices, from FIRST_INDEX on, of values in what `tft.vocabulary` has made; else OOV_INDEX."""
+    # Unknown values come back as -1, one below the first: OOV_INDEX.
+    found = tft.apply_vocabulary(values, vocabulary, default_value=names.OOV_INDEX - names.FIRST_INDEX)
+    return found + names.FIRST_INDEX
+
+
+def left_pad(values: tf.RaggedTensor, length: int, padding: Any) -> tf.Tensor:
+    """Ragged rows of at most `length` values to dense `[B, length]`, the last value at the right."""
+    missing = length - values.row_lengths()
+    dense = values.to_tensor(padding, shape=[None, length])
+    source = tf.range(length, dtype=tf.int64)[tf.newaxis, :] - missing[:, tf.newaxis]
+    shifted = tf.gather(dense, tf.maximum(source, 0), axis=1, batch_dims=1)
+    result = tf.where(source >= 0, shifted, tf.cast(padding, dense.dtype))
+    result.set_shape([None, length])
+    return result
+
+
+def hour_of_day(times: tf.Tensor) -> tf.Tensor:
+    """0..23 (UTC) of times in ms since the epoch."""
+    return tf.math.floormod(times // _MS_PER_HOUR, 24)
+
+
+def day_of_week(times: tf.Tensor) -> tf.Tensor:
+    """0..6 (UTC; Monday is 0) of times in ms since the epoch."""
+    return tf.math.floormod(times // _MS_PER_DAY + _FIRST_WEEKDAY, 7)
