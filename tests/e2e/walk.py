@@ -34,10 +34,10 @@ def write_day(folder: pathlib.Path, day: int, seed: int, users: int = 300, steps
     target.write_text("\n".join(lines) + "\n")
 
 
-def start(folder: pathlib.Path, *arguments: str) -> "subprocess.Popen[str]":
-    """A `footfall` command in a folder, in a process group of its own."""
+def start(folder: pathlib.Path, *arguments: str, module: str = "pipeline.cli") -> "subprocess.Popen[str]":
+    """A `footfall` command in a folder, in a process group of its own; `module` is run in its place."""
     return subprocess.Popen(
-        [sys.executable, "-m", "pipeline.cli", *arguments],
+        [sys.executable, "-m", module, *arguments],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
@@ -47,9 +47,11 @@ def start(folder: pathlib.Path, *arguments: str) -> "subprocess.Popen[str]":
     )
 
 
-def finish(folder: pathlib.Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+def finish(
+    folder: pathlib.Path, *arguments: str, module: str = "pipeline.cli"
+) -> "subprocess.CompletedProcess[str]":
     """A `footfall` command that ended, with all that it printed."""
-    process = start(folder, *arguments)
+    process = start(folder, *arguments, module=module)
     try:
         printed, _ = process.communicate(timeout=400)
     except subprocess.TimeoutExpired:
