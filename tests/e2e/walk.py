@@ -53,7 +53,7 @@ def finish(
     """A `footfall` command that ended, with all that it printed."""
     process = start(folder, *arguments, module=module)
     try:
-        printed, _ = process.communicate(timeout=400)
+        printed, _ = process.communicate(timeout=550)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         raise

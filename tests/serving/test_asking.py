@@ -98,7 +98,9 @@ def test_no_time_is_an_error_where_training_has_times(predict, tmp_path):
     assert (code, printed) == (2, "") and "trained on times from 2020-09-13 to 2020-09-13" in said
 
 
-@pytest.mark.parametrize("odd, words", [(0, "before 1990-01-01"), (NOW + 10**10, "after")])
+@pytest.mark.parametrize(
+    "odd, words", [(0, "before 1990-01-01"), (NOW + 10**10, "after")], ids=["no time", "future"]
+)
 def test_of_a_model_that_does_not_tell_its_training_only_odd_times_are_named(
     predict, tmp_path, monkeypatch, odd, words
 ):
