@@ -79,4 +79,4 @@ def test_a_group_climbs_what_the_model_descends_by_an_optimiser_of_its_own(tmp_p
     assert opposed[0]["loss"] == plain[0]["loss"]
     test_fit.assert_equal(*runs)
     # The derivative by y is 1 in each of the 6 steps.
-    assert np.isclose(float(runs[1].opponent), 6 * RATE, rtol=1e-5)
+    assert np.isclose(runs[1].opponent.numpy(), 6 * RATE, rtol=1e-5)
