@@ -217,12 +217,10 @@ class Loop:
         share = tf.math.divide_no_nan(places, self._divisor(sums[1]))
         if factor is not None:
             share *= factor
-        shares = [
-            share if group.direction == 1 else group.direction * share
-            for group in self._groups
-            for _ in group.variables
-        ]
-        return gradients.sum_over_replicas([gradients.times(one, own) for one, own in zip(found, shares)])
+        signs = [group.direction for group in self._groups for _ in group.variables]
+        return gradients.sum_over_replicas(
+            [gradients.times(one, sign * share) for one, sign in zip(found, signs)]
+        )
 
     def _divisor(self, targets: tf.Tensor) -> tf.Tensor:
         """What the summed loss is divided by, from this replica's number of targets."""
