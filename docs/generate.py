@@ -308,12 +308,11 @@ def models_block() -> str:
 
 
 def commands_block() -> str:
-    """What `footfall --help` says, for each command."""
+    """What each command does, and its arguments."""
     lines = []
     for name, parser in _commands(cli._parser()):
-        lines.append(
-            f"## `{name}`\n\n{_sentence(parser.description or '').rstrip('.')}.\n\n```\n{_help(parser)}\n```\n"
-        )
+        lines.append(f"## `{name}`\n\n{_sentence(parser.description or '').rstrip('.')}.\n")
+        lines.extend([*_arguments(parser), ""])
     return "\n".join(lines)
 
 
@@ -325,14 +324,20 @@ def _commands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.A
                 yield from below or [(child.prog, child)]
 
 
-def _help(parser: argparse.ArgumentParser) -> str:
-    """The help of one command, as wide as the page, whatever terminal this is."""
-    parser.formatter_class = lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=100)
-    description, parser.description = parser.description, None
-    try:
-        return parser.format_help().strip()
-    finally:
-        parser.description = description
+def _arguments(parser: argparse.ArgumentParser) -> Iterator[str]:
+    """A table of a command's arguments. Not argparse's own text, which is another in each version of Python."""
+    formatter = argparse.HelpFormatter(parser.prog)
+    yield "| argument | what it does |"
+    yield "| --- | --- |"
+    for action in parser._actions:
+        if isinstance(action, argparse._HelpAction) or action.help == argparse.SUPPRESS:
+            continue
+        value = str(action.metavar or (action.dest.upper() if action.option_strings else action.dest))
+        names = [f"`{name}`" for name in action.option_strings]
+        if names and action.nargs != 0:
+            names[-1] = f"`{action.option_strings[-1]} {value}`"
+        what = formatter._expand_help(action).replace("|", "\\|")
+        yield f"| {', '.join(names) or f'`{value}`'} | {what} |"
 
 
 BLOCKS: Mapping[str, Callable[[], str]] = {

@@ -226,8 +226,8 @@ def numbers_of(array: pa.Array) -> tuple[np.ndarray, np.ndarray | None, np.ndarr
     """The numbers of a column: as integers, as floats where they are none (else NaN), and which are any."""
     kind = array.type
     if pa.types.is_uint64(kind):
-        known = pc.less(array, pa.scalar(2**63 - 1, kind))
-        array = pc.if_else(known, array, pa.scalar(None, kind))
+        beyond = pc.greater_equal(array, pa.scalar(2**63 - 1, kind)).fill_null(False)
+        array = text_lib.without(array, beyond.to_numpy(zero_copy_only=False))
         kind = pa.int64()
     if pa.types.is_integer(kind):
         known = array.is_valid().to_numpy(zero_copy_only=False)

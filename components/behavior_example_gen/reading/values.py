@@ -71,7 +71,7 @@ def numbers(array: pa.Array, missing: Sequence[str] = ()) -> tuple[np.ndarray, n
         fits = pc.match_substring_regex(text, _NUMBER)
         valid = fits.fill_null(True).to_numpy(zero_copy_only=False)
         # Words that are no number are missing; the rest is bad.
-        array = pc.if_else(fits, text, pa.scalar(None, pa.string()))
+        array = text_lib.without(text, ~fits.fill_null(False).to_numpy(zero_copy_only=False))
     if pa.types.is_float16(kind):
         array = pa.array(array.to_numpy(zero_copy_only=False).astype(np.float32), from_pandas=True)
     exact = array.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)

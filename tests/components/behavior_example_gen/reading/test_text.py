@@ -133,6 +133,16 @@ def test_looks_at_bytes_give_what_each_value_gives():
         assert texts(array) == texts(odd)[:-2]
 
 
+def test_nothing_in_place_of_some_values_of_a_part_of_a_longer_array_leaves_the_others():
+    for kind, values in (
+        (pa.binary(), [b"-1", b"", b"-1-1", None]),
+        (pa.string(), ["u", "", "unknown", None]),
+    ):
+        part = pa.array([values[2], *values, values[2]], kind).slice(1, 4)
+        found = text.without(part, np.array([False, True, False, False]))
+        assert found.to_pylist() == [values[0], None, values[2], None]
+
+
 def test_invalid_utf8_is_no_string():
     array = pa.array([b"a", b"\xff", None], pa.binary())
     assert text.valid_utf8(array).tolist() == [True, False, True]
