@@ -46,7 +46,7 @@ def expected_values(
     others = np.asarray(candidates, np.float64) - 1.0
     # A score that is no number stands behind what was left out, too: then r > M.
     ahead = np.minimum(ranks - 1.0, others)
-    values = of_ranks(ranks)
+    values = np.array(of_ranks(ranks), np.float64)
     by_sampled_rank = of_ranks(np.arange(1.0, negatives + 2.0))
     drawn = np.flatnonzero(np.isfinite(ranks) & (others > negatives))
     size = max(1, _CHUNK // (negatives + 1))
