@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import schemas  # noqa: F401  selects Keras 2, before TensorFlow is imported
-from components.behavior_example_gen import profile, readers, shards, spec, splits, time_span, windows
+from components.behavior_example_gen import profile, readers, shards, spec, splits, time_span
+from components.behavior_example_gen.cutting import next as cutting
 from components.behavior_example_gen.reading import blocks
 from components.behavior_example_gen.windows.next import NextWindow
 from schemas import names
@@ -64,7 +65,7 @@ def cut(table: pa.Table, window: NextWindow, split: spec.SplitSpec) -> Windows:
     events = shards.sort_events(table, split, cuts)
     found: dict[str, list[pa.Table]] = {name: [] for name in names.SPLITS}
     popularity = profile.popularity(profile.count(events), window.recent_share)
-    for name, batch, _ in windows.cut(events, window, popularity):
+    for name, batch, _ in cutting.cut(events, window, popularity):
         if batch is not None:
             found[name].append(pa.Table.from_batches([batch]))
     tables = {name: pa.concat_tables(parts).combine_chunks() for name, parts in found.items()}

@@ -66,7 +66,7 @@ def test_windows_of_a_split_by_time(tmp_path: Any) -> None:
     lines = [f"u,i{day},{1_700_000_000 + 86_400 * day}" for day in range(20)]
     (tmp_path / "log.csv").write_text("\n".join(["user_id,item_id,timestamp", *lines]) + "\n")
     table = next_windows.read(spec.LogSpec(path=str(tmp_path / "log.csv")))
-    found = next_windows.cut(table, spec.NextWindow(), spec.SplitSpec(by=("time",)))
+    found = next_windows.cut(table, NextWindow(), spec.SplitSpec(by=("time",)))
     assert found.counts.tolist() == [1] * 15 and sorted(found.recent) == [0] * 14 + [1]
     assert [len(found.users[name]) for name in names.SPLITS] == [1, 2, 2]
 

@@ -97,7 +97,7 @@ def _when_an_epoch_of_the_trainer_is_kept() -> None:
 
     def save_and_die(self: Any) -> None:
         save(self)
-        if "/search-" not in self._folder:
+        if "/search-" not in self._checkpoints._folder:
             _die()
 
     loop_lib.Loop._save = save_and_die
