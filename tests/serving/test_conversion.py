@@ -203,7 +203,7 @@ def test_what_is_left_out_is_missing(client):
         ({"item_tags": "new"}, "exposure 1: item_tags is a list, found 'new'"),
         ({"item_tags": [None]}, "exposure 1: item_tags is a text, found None"),
         (
-            {"history": [{"item_id": "i1", "timestamp": 1}]},
+            {"history": [{"item_id": "i1", "timestamp": ROWS[0]["timestamp"]}]},
             "exposure 1: history_behavior: event 0 has no behavior; found item_id, timestamp",
         ),
     ],
