@@ -18,7 +18,7 @@ from components.evaluator import spec as evaluator_spec
 from components.infra_validator import spec as infra_spec
 from components.transform import spec as transform_spec
 from pipeline import explain
-from schemas import errors, settings
+from schemas import errors, kinds, settings
 from trainer import config as trainer_config
 from trainer import search
 from trainer.settings import loops as loop_settings
@@ -92,7 +92,7 @@ class Experiment(settings.Settings):
 
     name: str = pydantic.Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
     log: window_spec.LogSpec
-    window: Window = windows.get(windows.DEFAULT).settings(kind=windows.DEFAULT)
+    window: Window = windows.get(kinds.DEFAULT_KIND).settings(kind=kinds.DEFAULT_KIND)
     split: window_spec.SplitSpec = window_spec.SplitSpec()
     validation: ValidationSpec = ValidationSpec()
     features: transform_spec.FeaturesSpec = transform_spec.FeaturesSpec()
@@ -114,10 +114,10 @@ class Experiment(settings.Settings):
                 raise ValueError(f"model {self.model.name} needs log.columns.{column}, found none")
         trainer_config.check_model(self.model, self.loss, self.loop, self.training)
         trainer_config.check_loop(self.loop, self.loss, self.training)
-        kinds = self.model.window_kinds
-        if self.window.kind not in kinds:
+        allowed = self.model.window_kinds
+        if self.window.kind not in allowed:
             raise ValueError(
-                f"model {self.model.name} needs window: {{kind: {' or '.join(kinds)}}}, found kind: "
+                f"model {self.model.name} needs window: {{kind: {' or '.join(allowed)}}}, found kind: "
                 f"{self.window.kind}"
             )
         windows.get(self.window.kind).check(self.window, self.log, self.split)

@@ -5,7 +5,9 @@ Trainer, a server, ...) is in that room's registry, under the same name.
 """
 
 import dataclasses
+import importlib
 from collections.abc import Mapping
+from types import ModuleType
 from typing import TypeVar
 
 from schemas import errors, names
@@ -77,6 +79,10 @@ OBJECTIVES = {
 }
 
 
+# Of experiments and runs that name none.
+DEFAULT_KIND = "next"
+
+
 def window_kind(name: str) -> WindowKind:
     """The window kind of a name.
 
@@ -86,7 +92,7 @@ def window_kind(name: str) -> WindowKind:
     >>> window_kind("exposure").key
     ('user_id', 'item_id', 'timestamp')
     """
-    return _entry(WINDOW_KINDS, "window kind", name)
+    return entry(WINDOW_KINDS, "window kind", name)
 
 
 def objective(name: str) -> Objective:
@@ -95,10 +101,29 @@ def objective(name: str) -> Objective:
     Raises:
       errors.InputError: if there is none.
     """
-    return _entry(OBJECTIVES, "objective", name)
+    return entry(OBJECTIVES, "objective", name)
 
 
-def _entry(entries: Mapping[str, _Entry], what: str, name: str) -> _Entry:
+def entry(entries: Mapping[str, _Entry], what: str, name: str) -> _Entry:
+    """The entry of a registry, of this module or of a room.
+
+    Args:
+      entries: by name.
+      what: they are, for the message.
+      name: of the wanted one.
+
+    Raises:
+      errors.InputError: naming those that there are.
+    """
     if name not in entries:
         raise errors.InputError(f"no {what} is named {name!r}; there are {', '.join(entries)}")
     return entries[name]
+
+
+def objective_module(modules: Mapping[str, str], name: str) -> ModuleType:
+    """The module of an objective, of a room whose registry has names so that TensorFlow is imported late.
+
+    Raises:
+      errors.InputError: if there is none.
+    """
+    return importlib.import_module(entry(modules, "objective", name))

@@ -1,6 +1,5 @@
 """Comparisons of trained models: one module for each objective says what is asked of them and measured."""
 
-import importlib
 from types import ModuleType
 
 from schemas import kinds
@@ -14,4 +13,4 @@ def get(objective: str) -> ModuleType:
     Raises:
       errors.InputError: if there is none.
     """
-    return importlib.import_module(OBJECTIVES[kinds.objective(objective).name])
+    return kinds.objective_module(OBJECTIVES, objective)

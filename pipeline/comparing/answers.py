@@ -78,6 +78,13 @@ def features(kind: kinds.WindowKind) -> dict[str, Any]:
     return found
 
 
+def parsed(examples: Any, wanted: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Features of serialized examples `[B]`, of which `wanted` says how they are read."""
+    import tensorflow as tf
+
+    return {name: values.numpy() for name, values in tf.io.parse_example(examples, wanted).items()}
+
+
 def as_table(parts: list[dict[str, np.ndarray]], run: runs.Trained) -> pd.DataFrame:
     """The parts of an answer, with text where they have bytes."""
     if not parts:

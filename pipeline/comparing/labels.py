@@ -43,7 +43,7 @@ def _ask(run: runs.Trained) -> pd.DataFrame:
     parts: list[dict[str, np.ndarray]] = []
     for batch in tf.data.TFRecordDataset(files, compression_type="GZIP").batch(_MOST_EXAMPLES):
         answer = evaluate(examples=batch)
-        part = {name: values.numpy() for name, values in tf.io.parse_example(batch, features).items()}
+        part = answers.parsed(batch, features)
         part.update({step: answer[step].numpy() for step in run.steps})
         parts.append(part)
     del model

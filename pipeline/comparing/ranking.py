@@ -45,7 +45,7 @@ def _ask(run: runs.Trained) -> pd.DataFrame:
         for batch in windows.batch(max(1, min(_MOST_WINDOWS, _SCORES // max(size, 1)))):
             answer = evaluate(examples=batch)
             rank = answer[names.RANK].numpy().astype(np.float64)
-            part = {name: values.numpy() for name, values in tf.io.parse_example(batch, features).items()}
+            part = answers.parsed(batch, features)
             part[names.RANK] = np.where(ranks.reached(rank, size), rank, np.inf)
             part[names.CATALOGUE_SIZE] = np.full(len(rank), size)
             if names.CANDIDATES in answer:

@@ -14,8 +14,6 @@ from schemas import errors, kinds
 
 POINT = "point.json"
 EXPERIMENT = "experiment.yaml"
-# Of runs whose settings are not there any more.
-_FORMER_KIND = "next"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +34,7 @@ class Trained:
     @property
     def kind(self) -> kinds.WindowKind:
         """Of its windows."""
-        return kinds.window_kind(self.settings.get("window.kind") or _FORMER_KIND)
+        return kinds.window_kind(self.settings.get("window.kind") or kinds.DEFAULT_KIND)
 
     @functools.cached_property
     def objective(self) -> str:

@@ -86,4 +86,4 @@ def _kind(experiment: str | None) -> kinds.WindowKind:
     values = yaml.safe_load(experiment) if experiment else None
     window = values.get("window") if isinstance(values, dict) else None
     name = window.get("kind") if isinstance(window, dict) else None
-    return kinds.WINDOW_KINDS.get(name, kinds.WINDOW_KINDS["next"])
+    return kinds.WINDOW_KINDS.get(name, kinds.WINDOW_KINDS[kinds.DEFAULT_KIND])

@@ -1,6 +1,5 @@
 """What a served model answers: one module for each objective, found by its name or by a model's signatures."""
 
-import importlib
 import os
 from collections.abc import Collection, Mapping
 from types import ModuleType
@@ -20,7 +19,7 @@ def get(name: str) -> ModuleType:
     Raises:
       errors.InputError: if there is none.
     """
-    return importlib.import_module(OBJECTIVES[kinds.objective(name).name])
+    return kinds.objective_module(OBJECTIVES, name)
 
 
 def of_outputs(outputs: Outputs) -> str | None:

@@ -9,8 +9,6 @@ from components.behavior_example_gen.windows import exposure, kind, next
 from schemas import kinds
 
 KINDS: dict[str, kind.Kind[Any]] = {"next": next.Next(), "exposure": exposure.Exposure()}
-# Where an experiment names none.
-DEFAULT = "next"
 
 
 def get(name: str) -> kind.Kind[Any]:
@@ -19,7 +17,7 @@ def get(name: str) -> kind.Kind[Any]:
     Raises:
       errors.InputError: if there is none.
     """
-    return KINDS[kinds.window_kind(name).name]
+    return kinds.entry(KINDS, "window kind", name)
 
 
 def read(text: str) -> Any:
@@ -35,5 +33,5 @@ def any_window() -> Any:
 
 def _kind(value: object) -> object:
     if isinstance(value, dict):
-        return value.get("kind", DEFAULT)
+        return value.get("kind", kinds.DEFAULT_KIND)
     return getattr(value, "kind", None)

@@ -12,7 +12,7 @@ def get(name: str) -> objective.Objective:
     Raises:
       errors.InputError: if there is none.
     """
-    return OBJECTIVES[kinds.objective(name).name]
+    return kinds.entry(OBJECTIVES, "objective", name)
 
 
 def of_metrics(module: str, class_name: str) -> objective.Objective | None:

@@ -14,4 +14,4 @@ def get(kind: str) -> str:
     Raises:
       errors.InputError: if there is none.
     """
-    return PREPROCESSING[kinds.window_kind(kind).name]
+    return kinds.entry(PREPROCESSING, "window kind", kind)

@@ -1,6 +1,5 @@
 """What a report and the terminal say of a model, by its objective."""
 
-import importlib
 from types import ModuleType
 
 from schemas import kinds
@@ -17,4 +16,4 @@ def get(name: str) -> ModuleType:
     Raises:
       errors.InputError: if there is none.
     """
-    return importlib.import_module(OBJECTIVES[kinds.objective(name).name])
+    return kinds.objective_module(OBJECTIVES, name)
