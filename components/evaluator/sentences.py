@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tensorflow_model_analysis.proto import config_pb2
 
-from components.evaluator import conversion_metrics, gating, ranks, spec
+from components.evaluator import conversion_results, gating, ranks, spec
 
 if TYPE_CHECKING:
     from components.evaluator import verdict
@@ -215,7 +215,7 @@ def unreachable(result: "verdict.SliceResult") -> str | None:
 
 def is_count(name: str) -> bool:
     """Whether a condition is on a number of examples or labels."""
-    return name == ranks.EXAMPLE_COUNT or name.startswith(f"{conversion_metrics.RARER_LABELS}/")
+    return name == ranks.EXAMPLE_COUNT or name.startswith(f"{conversion_results.RARER_LABELS}/")
 
 
 def slice_name(value: "verdict.Slice") -> str:

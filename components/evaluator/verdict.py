@@ -14,7 +14,7 @@ from tensorflow_model_analysis.proto import config_pb2
 from tensorflow_model_analysis.writers import eval_config_writer
 from tfx.components.evaluator import constants
 
-from components.evaluator import bootstrap, conversion_metrics, gating, objectives, ranks, sentences, spec
+from components.evaluator import bootstrap, conversion_results, gating, objectives, ranks, sentences, spec
 from components.evaluator.objectives import objective as objective_lib
 
 Slice = tuple[tuple[str, str], ...]
@@ -232,7 +232,7 @@ def _slices(evaluation_uri: str) -> list[SliceResult]:
                 lift=_with_prefix(candidate, ranks.LIFT_PREFIX),
                 baseline=None if baseline is None else _with_prefix(baseline, ""),
                 change=None if change is None else _with_prefix(change, ""),
-                improvement=_with_prefix(change or {}, f"{conversion_metrics.RELATIVE_IMPROVEMENT}/"),
+                improvement=_with_prefix(change or {}, f"{conversion_results.RELATIVE_IMPROVEMENT}/"),
                 labels=_labels(candidate),
                 curves=curves,
                 unreachable={
@@ -246,8 +246,8 @@ def _slices(evaluation_uri: str) -> list[SliceResult]:
 
 def _labels(candidate: Mapping[str, Estimate]) -> dict[str, Labels]:
     found = {}
-    for step, known in _with_prefix(candidate, f"{conversion_metrics.LABEL_COUNT}/").items():
-        rate = candidate[f"{conversion_metrics.POSITIVE_RATE}/{step}"].value
+    for step, known in _with_prefix(candidate, f"{conversion_results.LABEL_COUNT}/").items():
+        rate = candidate[f"{conversion_results.POSITIVE_RATE}/{step}"].value
         found[step] = Labels(round(known.value), round(known.value * rate) if known.value else 0)
     return found
 
@@ -272,9 +272,9 @@ _PREFIXES = (
     ranks.UNREACHABLE_PREFIX,
     gating.GATE_PREFIX,
     gating.SLICE_PREFIX,
-    f"{conversion_metrics.RELATIVE_IMPROVEMENT}/",
-    f"{conversion_metrics.LABEL_COUNT}/",
-    f"{conversion_metrics.RARER_LABELS}/",
+    f"{conversion_results.RELATIVE_IMPROVEMENT}/",
+    f"{conversion_results.LABEL_COUNT}/",
+    f"{conversion_results.RARER_LABELS}/",
 )
 
 

@@ -175,7 +175,7 @@ def test_the_verdict_is_of_these_probabilities(shop, table):
             positive[:, np.newaxis] == negative
         ).mean()
         loss = -np.mean(np.where(label == 1, np.log(p), np.log1p(-p)))
-        # The Evaluator's scores tie within a cell: about 1e-4, see `components.evaluator.conversion_metrics`.
+        # The Evaluator's scores tie within a cell: about 1e-4, see `components.evaluator.conversion_sums`.
         assert measured[f"auc/{step}"].value == pytest.approx(above, abs=5e-4)
         assert measured[f"log_loss/{step}"].value == pytest.approx(loss, abs=1e-5)
         assert measured[f"calibration/{step}"].value == pytest.approx(p.mean() / label.mean(), abs=1e-4)

@@ -10,7 +10,7 @@ from scipy import stats
 from tensorflow_model_analysis.metrics import metric_specs
 from tensorflow_model_analysis.proto import config_pb2
 
-from components.evaluator import bootstrap, conversion_metrics
+from components.evaluator import bootstrap, conversion_metrics, conversion_results, conversion_sums
 from schemas import names
 from tests.components.evaluator import test_conversion as exact
 
@@ -123,7 +123,7 @@ def test_scores_with_few_values_are_exact():
         assert result["", f"{name}/buy", False] == pytest.approx(expected[name], abs=1e-12), name
     assert ("", "chain_violations", False) not in result
     curve = result["", "calibration_curve/buy", False]
-    examples = conversion_metrics.CURVE_COLUMNS.index("examples")
+    examples = conversion_results.CURVE_COLUMNS.index("examples")
     assert curve[:, examples].sum() == 400
     assert np.abs(curve[:, 0] - curve[:, 1]) @ curve[:, examples] / 400 == pytest.approx(expected["ece"])
 
@@ -278,7 +278,7 @@ def test_intervals_cover():
         for t, step in enumerate(STEPS)
         for name in ("auc", "log_loss")
     }
-    results = conversion_metrics._Results(("",), None, STEPS, True, None)
+    results = conversion_results.Results(("",), None, STEPS, True, None)
     combiner = conversion_metrics._Combiner(results)
     inside = {name: 0 for name in truth}
     runs = 100
@@ -287,7 +287,7 @@ def test_intervals_cover():
         sums = combiner.create_accumulator()
         hashes = {user: int(np.random.default_rng(int(user[1:])).integers(2**63)) for user in set(users)}
         sums.pending = [
-            conversion_metrics._Example(hashes[user], tuple(label), tuple(score))
+            conversion_sums.Example(hashes[user], tuple(label), tuple(score))
             for user, label, score in zip(users, labels.tolist(), scores.tolist())
         ]
         for key, value in combiner.extract_output(sums).items():
@@ -331,10 +331,10 @@ def test_folding_in_parts_changes_nothing(chain, monkeypatch):
 
 def test_memory_is_bounded_by_cells_and_groups():
     """Twice the same examples need no more counts."""
-    combiner = conversion_metrics._Combiner(conversion_metrics._Results(("",), None, ("buy",), True, None))
+    combiner = conversion_metrics._Combiner(conversion_results.Results(("",), None, ("buy",), True, None))
     rng = np.random.default_rng(0)
     examples = [
-        conversion_metrics._Example(int(user), (int(label),), (float(score),))
+        conversion_sums.Example(int(user), (int(label),), (float(score),))
         for user, label, score in zip(rng.integers(2**60, size=500), rng.integers(0, 2, 500), rng.random(500))
     ]
     one, two = combiner.create_accumulator(), combiner.create_accumulator()
@@ -342,16 +342,6 @@ def test_memory_is_bounded_by_cells_and_groups():
     merged = combiner.compact(combiner.merge_accumulators([combiner.compact(one), combiner.compact(two)]))
     assert len(merged.keys) == len(one.keys) <= 500 and merged.values[:, 0].sum() == 1000
     assert (np.diff(merged.keys) > 0).all()
-
-
-def test_cells_ascend_and_are_narrow():
-    scores = np.sort(np.random.default_rng(0).random(10_000))
-    found = conversion_metrics.cells(scores)
-    assert (np.diff(found) >= 0).all() and found.min() >= 0 and found.max() < 4096
-    logits = np.log(scores / (1 - scores))
-    for cell in np.unique(found):
-        assert np.ptp(logits[found == cell]) < 1 / 128 + 1e-9
-    assert conversion_metrics.cells(np.array([0.0, 1.0])).tolist() == [0, 4095]
 
 
 def test_a_rare_class_keeps_its_order():
@@ -378,7 +368,7 @@ def test_hardly_any_positive_gives_no_interval(chain):
     users, labels, scores = (part[:100] for part in chain)
     labels = np.zeros_like(labels)
     labels[0] = 1
-    errors = conversion_metrics._standard_errors(np.array([[1.0, np.nan], [2.0, np.nan], [np.nan, 1.0]]))
+    errors = conversion_results._standard_errors(np.array([[1.0, np.nan], [2.0, np.nan], [np.nan, 1.0]]))
     assert errors[0] == pytest.approx(np.sqrt(0.5)) and np.isnan(errors[1])
     result = _run(_config(intervals=True), _extracts(users, labels, {"": scores}))
     assert np.isfinite(float(result["", "auc/buy", False]))
