@@ -4,9 +4,21 @@ import posixpath
 from collections.abc import Mapping
 from typing import Any
 
-from tfx import v1 as tfx
+# Not by way of `tfx.v1`, which imports Google Cloud's clients: as many seconds as all the rest.
+from tfx.components.evaluator.component import Evaluator
+from tfx.components.example_validator.component import ExampleValidator
+from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
+from tfx.components.statistics_gen.component import StatisticsGen
+from tfx.components.trainer.component import Trainer
+from tfx.components.transform.component import Transform
 from tfx.dsl.components.base import base_node
-from tfx.proto import transform_pb2
+from tfx.dsl.components.common.resolver import Resolver
+from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import LatestBlessedModelStrategy
+from tfx.orchestration import metadata
+from tfx.orchestration.pipeline import Pipeline
+from tfx.proto import pusher_pb2, trainer_pb2, transform_pb2
+from tfx.types import standard_artifacts
+from tfx.types.channel import Channel
 
 from components.anomaly_gate import component as anomaly_gate
 from components.behavior_example_gen import component as behavior_example_gen
@@ -34,7 +46,7 @@ def create_pipeline(
     code: Mapping[str, str],
     metadata_path: str | None = None,
     push: bool = True,
-) -> tfx.dsl.Pipeline:
+) -> Pipeline:
     """Wires the components, from the log to the pushed model.
 
     Args:
@@ -55,12 +67,10 @@ def create_pipeline(
         experiment.log, experiment.window, experiment.split, code[code_lib.WINDOWS]
     )
     examples = example_gen.outputs["examples"]
-    statistics_gen = tfx.components.StatisticsGen(examples=examples)
-    schema_gen = tfx.components.ImportSchemaGen(schema_file=schema_path)
+    statistics_gen = StatisticsGen(examples=examples)
+    schema_gen = ImportSchemaGen(schema_file=schema_path)
     schema = schema_gen.outputs["schema"]
-    example_validator = tfx.components.ExampleValidator(
-        statistics=statistics_gen.outputs["statistics"], schema=schema
-    )
+    example_validator = ExampleValidator(statistics=statistics_gen.outputs["statistics"], schema=schema)
     gate = anomaly_gate.AnomalyGate(
         anomalies=example_validator.outputs["anomalies"],
         statistics=statistics_gen.outputs["statistics"],
@@ -69,7 +79,7 @@ def create_pipeline(
         accepted_root=accepted_root if spans.has_marks(experiment.log.path) else None,
         error_rate=experiment.validation.error_rate,
     )
-    transform = tfx.components.Transform(
+    transform = Transform(
         examples=examples,
         schema=schema,
         preprocessing_fn=windows.get(experiment.window.kind),
@@ -93,8 +103,8 @@ def create_pipeline(
     trained_on = {
         "examples": transform.outputs["transformed_examples"],
         "transform_graph": transform.outputs["transform_graph"],
-        "train_args": tfx.proto.TrainArgs(splits=[names.TRAIN]),
-        "eval_args": tfx.proto.EvalArgs(splits=[names.EVAL]),
+        "train_args": trainer_pb2.TrainArgs(splits=[names.TRAIN]),
+        "eval_args": trainer_pb2.EvalArgs(splits=[names.EVAL]),
     }
     tuner = None
     if experiment.tuning is not None:
@@ -103,7 +113,7 @@ def create_pipeline(
             custom_config=training.model_copy(update={"tuning": experiment.tuning}).pack(),
             **trained_on,
         )
-    trainer = tfx.components.Trainer(
+    trainer = Trainer(
         run_fn="trainer.task.run_fn",
         hyperparameters=tuner.outputs["best_hyperparameters"] if tuner else None,
         custom_config=training.pack(),
@@ -112,12 +122,12 @@ def create_pipeline(
     model = trainer.outputs["model"]
     latest_blessed = None
     if push:
-        latest_blessed = tfx.dsl.Resolver(
-            strategy_class=tfx.dsl.experimental.LatestBlessedModelStrategy,
-            model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
-            model_blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
+        latest_blessed = Resolver(
+            strategy_class=LatestBlessedModelStrategy,
+            model=Channel(type=standard_artifacts.Model),
+            model_blessing=Channel(type=standard_artifacts.ModelBlessing),
         ).with_id("LatestBlessedModel")
-    evaluator = tfx.components.Evaluator(
+    evaluator = Evaluator(
         examples=examples,
         example_splits=[names.TEST],
         model=model,
@@ -135,8 +145,8 @@ def create_pipeline(
             model=model,
             model_blessing=evaluator.outputs["blessing"],
             infra_blessing=server_validator.outputs["blessing"],
-            push_destination=tfx.proto.PushDestination(
-                filesystem=tfx.proto.PushDestination.Filesystem(
+            push_destination=pusher_pb2.PushDestination(
+                filesystem=pusher_pb2.PushDestination.Filesystem(
                     base_directory=experiment.push.destination or posixpath.join(serving_dir, experiment.name)
                 )
             ),
@@ -155,15 +165,13 @@ def create_pipeline(
         evaluator,
         *pushing,
     ]
-    return tfx.dsl.Pipeline(
+    return Pipeline(
         pipeline_name=experiment.name,
         pipeline_root=pipeline_root,
         components=components,
         enable_cache=True,
         metadata_connection_config=(
-            tfx.orchestration.metadata.sqlite_metadata_connection_config(metadata_path)
-            if metadata_path
-            else None
+            metadata.sqlite_metadata_connection_config(metadata_path) if metadata_path else None
         ),
         beam_pipeline_args=list(experiment.beam.args),
     )

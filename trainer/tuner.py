@@ -11,7 +11,7 @@ from typing import Any
 import keras_tuner
 import tensorflow as tf
 from keras_tuner.engine import base_tuner
-from tfx import v1 as tfx
+from tfx.components.tuner.component import TunerFnResult
 
 import schemas  # noqa: F401  selects Keras 2
 from trainer import arguments, search, task
@@ -22,7 +22,7 @@ _PROGRESS = logging.getLogger("footfall.progress")
 _POINT_FAILS = (search.ImpossiblePoint, loop.TrainingError, tf.errors.ResourceExhaustedError)
 
 
-def tuner_fn(fn_args: Any) -> tfx.components.TunerFnResult:
+def tuner_fn(fn_args: Any) -> TunerFnResult:
     """Prepares a search; called by TFX Tuner.
 
     `fn_args.custom_config` is what `arguments.Arguments.pack` gave, with `tuning`.
@@ -44,7 +44,7 @@ def tuner_fn(fn_args: Any) -> tfx.components.TunerFnResult:
         os.path.join(given.checkpoint_root, f"search-{task.fingerprint(fn_args, {})}"),
         fn_args.working_dir,
     )
-    return tfx.components.TunerFnResult(tuner=tuner, fit_kwargs={})
+    return TunerFnResult(tuner=tuner, fit_kwargs={})
 
 
 @dataclasses.dataclass(frozen=True)

@@ -40,7 +40,7 @@ def compile_pipeline(experiment: config.Experiment, output: str, root: str, imag
     Returns:
       The paths of the spec and of the schema.
     """
-    from tfx import v1 as tfx
+    from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
 
     from pipeline import code, pipeline
 
@@ -56,8 +56,8 @@ def compile_pipeline(experiment: config.Experiment, output: str, root: str, imag
         serving_dir=posixpath.join(base, "serving"),
         code=code.versions(),
     )
-    runner = tfx.orchestration.experimental.KubeflowV2DagRunner(
-        config=tfx.orchestration.experimental.KubeflowV2DagRunnerConfig(
+    runner = kubeflow_v2_dag_runner.KubeflowV2DagRunner(
+        config=kubeflow_v2_dag_runner.KubeflowV2DagRunnerConfig(
             default_image=image, use_pipeline_spec_2_1=True
         ),
         output_filename=output,
