@@ -12,7 +12,7 @@ import pytest
 
 from pipeline import cli, config
 
-ROOT = pathlib.Path(cli.__file__).parents[1]
+ROOT = pathlib.Path(cli.__file__).parents[2]
 
 
 def footfall(*arguments, cwd=None):

@@ -586,7 +586,3 @@ def _a_user(path: str) -> Any:
         events.sort(key=lambda event: event["timestamp"])
     user = max(by_user, key=lambda u: by_user[u][-1]["timestamp"])
     return user, by_user[user]
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,5 @@
+"""`python -m pipeline.cli` is `footfall`."""
+
+from pipeline import cli
+
+cli.main()
