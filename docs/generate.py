@@ -19,7 +19,8 @@ import yaml
 from pydantic import fields as pydantic_fields
 from pydantic_core import PydanticUndefined
 
-from pipeline import cli, config
+from pipeline import config
+from pipeline.cli import parser as cli_parser
 from schemas import settings
 from trainer import registry
 
@@ -310,7 +311,7 @@ def models_block() -> str:
 def commands_block() -> str:
     """What each command does, and its arguments."""
     lines = []
-    for name, parser in _commands(cli._parser()):
+    for name, parser in _commands(cli_parser.build()):
         lines.append(f"## `{name}`\n\n{_sentence(parser.description or '').rstrip('.')}.\n")
         lines.extend([*_arguments(parser), ""])
     return "\n".join(lines)

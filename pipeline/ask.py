@@ -19,7 +19,7 @@ _NAMED = 10
 
 
 def predict(options: argparse.Namespace) -> int:
-    """Asks the model of the command line; see `cli` for its options."""
+    """Asks the model of the command line; see `cli.serve` for its options."""
     if not 1 <= options.k <= _MAX_K:
         raise errors.InputError(f"-k takes a number from 1 to {_MAX_K}, found {options.k}")
     # argparse demands one of the options.

@@ -9,7 +9,8 @@ import pydantic
 import pytest
 
 from docs import generate
-from pipeline import cli, config
+from pipeline import config
+from pipeline.cli import parser, run
 from schemas import settings
 from trainer import registry
 
@@ -134,8 +135,8 @@ def commands():
 @pytest.mark.parametrize("page, line", sorted(set(commands())))
 def test_commands_in_pages_are_commands(page, line):
     arguments = shlex.split(line.partition(" > ")[0])[1:]
-    found = cli._parser().parse_args(arguments)
-    if found.run is cli._run and not arguments[1].endswith(".yaml") and not arguments[1].isupper():
+    found = parser.build().parse_args(arguments)
+    if found.run is run._run and not arguments[1].endswith(".yaml") and not arguments[1].isupper():
         config.load(config.find(arguments[1]), found.set)
 
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from components.evaluator import verdict
-from pipeline import cli, datasets
+from pipeline import datasets
+from pipeline.cli import parser
 from pipeline.comparing import labels, runs
 from schemas import names
 from serving import client as client_lib
@@ -96,7 +97,7 @@ def client(server):
 
 def footfall(*arguments):
     """A command in this process, which has TensorFlow already."""
-    options = cli._parser().parse_args(arguments)
+    options = parser.build().parse_args(arguments)
     assert options.run(options) == 0
 
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from components.evaluator import verdict
-from pipeline import cli
+from pipeline.cli import parser
 from tests.e2e import walk
 
 SWEEP = ("sweep", "walk.yaml", "--grid", "training.epochs=0,3")
@@ -41,7 +41,7 @@ def footfall(folder, command, *arguments):
     """A command in this process, which has TFX imported; what it printed at its end."""
     runs = ("--runs", str(folder / "runs")) if command == "sweep" else ()
     arguments = [str(folder / a) if a.endswith(".yaml") else a for a in arguments]
-    options = cli._parser().parse_args([command, *arguments, *runs])
+    options = parser.build().parse_args([command, *arguments, *runs])
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         assert options.run(options) == 0
     return printed.getvalue()

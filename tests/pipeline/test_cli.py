@@ -11,6 +11,7 @@ import kfp.components
 import pytest
 
 from pipeline import cli, config
+from pipeline.cli import run
 
 ROOT = pathlib.Path(cli.__file__).parents[2]
 
@@ -179,12 +180,12 @@ def test_version_names_the_stack(capsys):
 
 def test_a_report_is_named_if_the_run_wrote_it_whatever_the_clock_says(tmp_path, capsys):
     report = tmp_path / "report.html"
-    cli._say_report(str(tmp_path), cli._report_there(str(tmp_path)))
+    run.say_report(str(tmp_path), run.report_there(str(tmp_path)))
     report.write_text("of the run before")
-    before = cli._report_there(str(tmp_path))
-    cli._say_report(str(tmp_path), before)
+    before = run.report_there(str(tmp_path))
+    run.say_report(str(tmp_path), before)
     assert capsys.readouterr().out == ""
     report.write_text("of this one")
     os.utime(report, (1, 1))
-    cli._say_report(str(tmp_path), before)
+    run.say_report(str(tmp_path), before)
     assert capsys.readouterr().out == f"Report: {report}\n"

@@ -13,10 +13,11 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2
 
 from components.behavior_example_gen import spec
 from pipeline import cli, config, lineage, progress
+from pipeline.cli import lists
 from pipeline.comparing import comparison as comparing
 from pipeline.comparing import rows, runs
 from pipeline.reporting import report
-from schemas import names
+from schemas import errors, names
 from tests import hostile
 from tests.components.behavior_example_gen import harness
 from tests.pipeline import recorded_run
@@ -135,9 +136,9 @@ def test_every_command_writes_through_one_gate(capsys, monkeypatch):
 
     def evil(options):
         print(_EVIL)
-        raise cli.errors.InputError(_EVIL)
+        raise errors.InputError(_EVIL)
 
-    monkeypatch.setattr(cli, "_models", evil)
+    monkeypatch.setattr(lists, "_models", evil)
     assert cli.execute(["models"]) == 2
     with pytest.raises(SystemExit):
         cli.execute(["sweep", "x", "--search", _EVIL])
@@ -188,7 +189,7 @@ def test_names_that_become_files_or_features_are_refused(tmp_path, name):
     ):
         path = tmp_path / "mine.yaml"
         path.write_text(yaml.safe_dump({**good, **change}), encoding="utf-8")
-        with pytest.raises(cli.errors.InputError) as caught:
+        with pytest.raises(errors.InputError) as caught:
             config.load(str(path))
         assert "\n" not in str(caught.value)
     assert names.SPLITS  # `train`, `__proto__` and the like are names as others

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 import yaml
 
-from pipeline import cli
+from pipeline.cli import parser
 from pipeline.comparing import comparison, labels, page, ranking, runs, table
 from schemas import errors, names
 from tests.components.evaluator import harness as evaluator_harness
@@ -272,7 +272,7 @@ def test_what_cannot_be_compared(tmp_path):
 def test_the_commands_table_page_and_json(tmp_path, capsys):
     a = random_runs(tmp_path, "a", (1, 2), better=False, model={"name": "<one>"})
     b = random_runs(tmp_path, "b", (1, 2), better=True, model={"name": "two"})
-    options = cli._parser().parse_args(["compare", a, b, "--html", str(tmp_path / "page.html")])
+    options = parser.build().parse_args(["compare", a, b, "--html", str(tmp_path / "page.html")])
     assert options.run(options) == 0
     printed = capsys.readouterr().out
     row = of(compared(a, b), "ndcg@10")[1]
@@ -285,7 +285,7 @@ def test_the_commands_table_page_and_json(tmp_path, capsys):
     assert any(f"{row.difference:+.4f}" in cells for _, cells in shown.rows if cells[:1] == ["all"])
     assert not [a for a in shown.attributes if a.get("src") or "http" in (a.get("href") or "")]
     # Without a run there is one line.
-    options = cli._parser().parse_args(["compare", a, str(tmp_path / "nothing")])
+    options = parser.build().parse_args(["compare", a, str(tmp_path / "nothing")])
     with pytest.raises(errors.InputError, match="nothing: no such folder"):
         options.run(options)
 
@@ -353,7 +353,7 @@ def test_exposures_are_asked_once_and_have_pages(exposure_runs, tmp_path, capsys
     _, a, b = exposure_runs
     compared(a, b)
     monkeypatch.setattr(labels, "_ask", lambda *_: pytest.fail("asked again"))
-    options = cli._parser().parse_args(["compare", a, b, "--html", str(tmp_path / "page.html")])
+    options = parser.build().parse_args(["compare", a, b, "--html", str(tmp_path / "page.html")])
     assert options.run(options) == 0
     printed = capsys.readouterr().out
     assert "400 test exposures of" in printed and "relaimpr/buy" in printed

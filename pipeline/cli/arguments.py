@@ -1,0 +1,37 @@
+"""How commands and the arguments that several of them have are added to the parser."""
+
+import argparse
+from collections.abc import Callable
+from typing import TypeAlias
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def command(
+    parent: Commands, name: str, function: Callable[[argparse.Namespace], int], text: str, more: str = ""
+) -> argparse.ArgumentParser:
+    """Adds a command.
+
+    Args:
+      parent: the commands among which it is.
+      function: what it does; returns the exit code.
+      text: says so in a line.
+      more: goes on, in its own help.
+    """
+    added = parent.add_parser(name, help=text, description=f"{text}. {more}" if more else text)
+    added.set_defaults(run=function)
+    return added
+
+
+def experiment(parser: argparse.ArgumentParser) -> None:
+    """Adds which experiment, and what of it is changed."""
+    parser.add_argument(
+        "experiment", metavar="EXPERIMENT", help="a YAML file, or a name that `footfall experiments` lists"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="overrides a setting, for example training.epochs=5; repeatable",
+    )

@@ -1,0 +1,103 @@
+"""Runs the command of a process, and says in a line what is wrong with its input."""
+
+import argparse
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+
+from pipeline.cli import parser
+from schemas import errors, text
+
+
+def main() -> None:
+    """The command of this process: ends it with the code of `execute`."""
+    code = execute()
+    if "tensorflow" in sys.modules or "pyarrow" in sys.modules:
+        # TensorFlow's functions complain on their way out of a dying interpreter, and Arrow's threads may abort it.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+def execute(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command, by default the one of `sys.argv`: 0 done, 1 a run failed, 2 the input does not fit.
+
+    Raises:
+        SystemExit: as argparse does, after --help and where the arguments are not the command's.
+    """
+    # Ids, file names and behaviours are whatever a log has: nothing of it may act on the terminal.
+    with (
+        contextlib.redirect_stdout(text.Stream(sys.stdout)),
+        contextlib.redirect_stderr(text.Stream(sys.stderr)),
+    ):
+        return _execute(parser.build().parse_args(arguments))
+
+
+def _execute(options: argparse.Namespace) -> int:
+    try:
+        _expand_paths(options)
+        return options.run(options)
+    except errors.InputError as error:
+        print(f"footfall: {text.visible(str(error))}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        return 1
+    except OSError as error:
+        if not error.filename:
+            raise
+        print(f"footfall: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 2
+    except ValueError as error:
+        found = _of_settings(error)
+        if not found:
+            raise
+        print(f"footfall: {found}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("footfall: stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+
+
+# Arguments that are paths: a shell expands ~ at the beginning of a word alone, and not within quotes.
+_PATHS = (
+    "file",
+    "to",
+    "runs",
+    "run_dir",
+    "run_a",
+    "run_b",
+    "html",
+    "model_dir",
+    "model",
+    "history",
+    "exposures",
+    "output",
+)
+
+
+def _expand_paths(options: argparse.Namespace) -> None:
+    from schemas import settings
+
+    for name in _PATHS:
+        value = getattr(options, name, None)
+        if isinstance(value, str) and "~" in value:
+            try:
+                # Runs may be several, with commas between them.
+                expanded = ",".join(map(settings.expand_home, value.split(",")))
+            except ValueError as error:
+                raise errors.InputError(str(error)) from error
+            setattr(options, name, expanded)
+
+
+def _of_settings(error: ValueError) -> str:
+    """What is wrong with settings that an argument gave, as the path of a log; empty for another error."""
+    import pydantic
+
+    if not isinstance(error, pydantic.ValidationError):
+        return ""
+    from components.behavior_example_gen import spec
+    from pipeline import explain
+
+    return "; ".join(explain.lines(error, spec.LogSpec))

@@ -1,0 +1,62 @@
+"""`footfall report` and `compare`: what runs have come to."""
+
+import argparse
+import os
+
+from pipeline.cli import arguments
+from schemas import errors
+
+
+def add(commands: arguments.Commands) -> None:
+    """Adds `report` and `compare`."""
+    report = arguments.command(commands, "report", _report, "write a run's report again")
+    report.add_argument("run_dir", metavar="RUN", help="the folder of a run")
+
+    compared = arguments.command(
+        commands,
+        "compare",
+        _compare,
+        "compare two trained models on the test examples that both have",
+        more="For each metric and slice it prints both values, the difference, its 95-percent interval (paired bootstrap "
+        "over users) and a p value (paired randomisation over users; of exposures, from the bootstrap).",
+    )
+    runs = (
+        "the folder of a run; or several runs whose mean is compared: a folder of runs, or folders with commas "
+        "between them"
+    )
+    compared.add_argument("run_a", metavar="RUN_A", help=runs)
+    compared.add_argument("run_b", metavar="RUN_B", help="likewise")
+    compared.add_argument("--html", metavar="FILE", help="also write an HTML page")
+    compared.add_argument("--json", action="store_true", help="print one JSON object")
+    compared.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: %(default)s)")
+
+
+def _report(options: argparse.Namespace) -> int:
+    from pipeline import progress
+
+    if not os.path.exists(os.path.join(options.run_dir, "run.json")):
+        raise errors.InputError(f"{options.run_dir}: not the folder of a run: it has no run.json")
+    progress.import_tensorflow()
+    from pipeline.reporting import report
+
+    print(report.build(options.run_dir))
+    return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from pipeline import progress
+
+    for run in ",".join((options.run_a, options.run_b)).split(","):
+        if not os.path.isdir(run):
+            raise errors.InputError(f"{run}: no such folder")
+    progress.import_tensorflow()
+    from pipeline.comparing import comparison, page, runs, table
+
+    found = comparison.compare(runs.find_runs(options.run_a), runs.find_runs(options.run_b), options.seed)
+    print(found.to_json() if options.json else table.table(found))
+    if options.html:
+        with open(options.html, "w", encoding="utf-8") as stream:
+            stream.write(page.page(found))
+        if not options.json:
+            print(f"Page: {os.path.abspath(options.html)}")
+    return 0
