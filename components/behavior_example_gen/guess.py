@@ -52,6 +52,10 @@ _UNIQUE = 0.95
 _FEW_ROWS = 50
 _MANY_BEHAVIORS = 100
 _SHOWN = 3
+# 2023-11-05, 11/5/23 8:26, 05.11.2023, as text or from a column of dates.
+_DATE = re.compile(
+    r"([0-9]{4}([-/.])[0-9]{1,2}\2[0-9]{1,2}|[0-9]{1,2}([-/.])[0-9]{1,2}\3([0-9]{2}|[0-9]{4}))([T ].*)?"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +75,10 @@ class Column:
     def __str__(self) -> str:
         shown = ", ".join(value[:30] for value in self.examples)
         return f"{self.name} ({shown}{', ...' if self.distinct > len(self.examples) else ''}; {self.distinct:,} different)"
+
+    @property
+    def has_dates(self) -> bool:
+        return bool(self.examples) and all(_DATE.fullmatch(value) for value in self.examples)
 
     @property
     def is_constant(self) -> bool:
@@ -126,6 +134,7 @@ def roles(
       errors.InputError: if a role that each log needs has no column; with candidates and how to name one.
     """
     chosen = dict(given)
+    missing = []
     for role, candidates in named_like(ROLES, header).items():
         if role in chosen:
             continue
@@ -133,21 +142,44 @@ def roles(
         best = next((c for c in free if _suits(role, found.get(c))), None)
         if best is None and role in NEEDED:
             best = next((c for c in free if c in found and found[c].rows), None)
+        if best is None and role == "timestamp":
+            # No name says it, but the values of a single column do.
+            dates = [
+                c for c in found if c not in chosen.values() and found[c].has_dates and _suits(role, found[c])
+            ]
+            best = dates[0] if len(dates) == 1 else None
         if best is not None:
             chosen[role] = best
         elif role in NEEDED:
-            others = [found[c] for c in header if c in found and c not in chosen.values()]
-            shown = "; ".join(map(str, [c for c in others if not c.is_constant] or others))
-            so_far = "".join(f", {r}: {c!r}" for r, c in chosen.items() if r in NEEDED)
-            nested = [c for c in header if c not in found]
-            why = f" ({', '.join(nested)}: lists or objects, of which none can be)" if nested else ""
-            advice = f"Name it: --columns {role}=COLUMN, where COLUMN may be {shown}"
-            if not shown:
-                advice = "A log has one event per row, with a user, an item and a time"
-            raise errors.InputError(
-                f"{path}: no column looks like {role} among {', '.join(header)}{why}{so_far}. {advice}"
-            )
+            missing.append(role)
+    if missing:
+        raise errors.InputError(f"{path}: {_unlike(missing, header, found, chosen)}")
     return chosen
+
+
+def _unlike(
+    missing: Sequence[str], header: Sequence[str], found: Mapping[str, Column], chosen: Mapping[str, str]
+) -> str:
+    """What is said of roles without a column: those that there are, and which of them may be named."""
+    nested = [c for c in header if c not in found]
+    why = f" ({', '.join(nested)}: lists or objects, of which none can be)" if nested else ""
+    so_far = "".join(f", {r}: {c!r}" for r, c in chosen.items() if r in NEEDED)
+    said = f"no column looks like {_either(missing)} among {', '.join(header)}{why}{so_far}. "
+    others = [found[c] for c in header if c in found and c not in chosen.values()]
+    others = [c for c in others if not c.is_constant] or others
+    if len(missing) == 1:
+        # A date is no id, and without a digit there is no time.
+        fit = [c for c in others if (_suits(missing[0], c) if missing[0] == "timestamp" else not c.has_dates)]
+        others = fit or others
+    if len(others) < len(missing):
+        return f"{said}A log has one event per row, with a user, an item and a time"
+    named = ",".join(f"{role}=COLUMN" for role in missing)
+    pronoun = "it" if len(missing) == 1 else "them"
+    return f"{said}Name {pronoun}: --columns {named}, where COLUMN may be {'; '.join(map(str, others))}"
+
+
+def _either(words: Sequence[str]) -> str:
+    return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def _suits(role: str, column: Any) -> bool:

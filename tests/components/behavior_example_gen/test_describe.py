@@ -98,7 +98,8 @@ def test_columns_may_be_named(tmp_path):
     (tmp_path / "a.csv").write_text("who,what,at time\n" + rows)
     with pytest.raises(
         errors.InputError,
-        match=r"no column looks like user_id .* --columns user_id=COLUMN, where .* who \(1, 8, 15, ...; 40 different\)",
+        match=r"looks like user_id, item_id or timestamp among who, what, at time. Name them: --columns user_id=COLUMN,"
+        r"item_id=COLUMN,timestamp=COLUMN, where COLUMN may be who \(1, 8, 15, ...; 40 different\); what",
     ):
         describe.describe(str(tmp_path / "a.csv"))
     given = describing.settings(["user_id=who,item_id=what", "timestamp=at time"], None, None, True, [])
@@ -114,6 +115,28 @@ def test_columns_may_be_named(tmp_path):
     names = "log.column_names=[user_id, item_id, timestamp]"
     given = describing.settings([], "#", None, False, [names, "log.timestamp_unit=s"])
     assert suggested(tmp_path, tmp_path / "b.csv", **given)[0]["items"] == 30
+
+
+@pytest.mark.parametrize("form", ["%d/%m/%y %H:%M", "%Y-%m-%d", "%d.%m.%Y", "%Y/%m/%dT%H:%M:%S"])
+def test_a_single_column_of_dates_is_the_time_whatever_its_name(tmp_path, form):
+    first = datetime.datetime(2017, 7, 14)
+    moments = [(first + datetime.timedelta(hours=12 * n)).strftime(form) for n in range(len(EVENTS))]
+    rows = "".join(f"{u},{i},day,{m}\n" for (u, i, _), m in zip(EVENTS, moments))
+    (tmp_path / "a.csv").write_text("user,item,part of the day,Flown On\n" + rows)
+    assert describe.describe(str(tmp_path / "a.csv"))["log"]["columns"]["timestamp"] == "Flown On"
+    # A date is offered for nothing else; of two columns of dates the user chooses.
+    rows = "".join(f"{u},{m},{m},{u}{i}\n" for (u, i, _), m in zip(EVENTS, moments))
+    (tmp_path / "b.csv").write_text("user,flown,landed,what\n" + rows)
+    with pytest.raises(errors.InputError) as refused:
+        describe.describe(str(tmp_path / "b.csv"))
+    assert "like item_id or timestamp among user, flown" in str(refused.value) and "; landed (" in str(
+        refused.value
+    )
+    with pytest.raises(errors.InputError) as refused:
+        describe.describe(str(tmp_path / "b.csv"), {"columns": {"timestamp": "flown"}})
+    assert "item_id=COLUMN, where COLUMN may be what (" in str(refused.value) and "landed (" not in str(
+        refused.value
+    )
 
 
 @pytest.mark.parametrize(

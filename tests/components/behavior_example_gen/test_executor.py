@@ -457,7 +457,9 @@ def test_describe_guesses_a_log(tmp_path):
     assert found["behaviors"] == {"view": 54, "buy": 6} and found["users"] == 6
     assert "timestamp_unit: ms" in suggest.experiment(found)
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(errors.InputError, match="no column looks like user_id among a, b"):
+    with pytest.raises(
+        errors.InputError, match="looks like user_id, item_id or timestamp among a, b. A log has"
+    ):
         describe.describe(str(tmp_path / "other.csv"))
 
 
