@@ -37,7 +37,9 @@ def key_bias(present: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
 
 
 def _bias(seen: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-    masked = tf.constant(_MASKED if dtype != tf.float16 else dtype.min, dtype)
+    # Half of float16's range: with all of it, negative logits beside it would be infinite, and a query of padding,
+    # whose keys are all masked, not a number.
+    masked = tf.constant(_MASKED if dtype != tf.float16 else dtype.min / 2, dtype)
     return tf.where(seen, tf.zeros([], dtype), masked)
 
 

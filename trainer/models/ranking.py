@@ -169,11 +169,11 @@ class SequenceModel(scoring.Scoring, tfrs.Model):
         if self.static_shapes:
             states = tf.reshape(states, [-1, states.shape[-1]])
             labels, real = tf.reshape(labels, [-1]), tf.reshape(counted, [-1])
-            number = tf.cast(real, tf.float32)
-            losses = self.training_loss(self, states, tf.where(real, labels, 0), real) * number
+            # Chosen, not multiplied by 0: what padding gives may be no number at all.
+            losses = tf.where(real, self.training_loss(self, states, tf.where(real, labels, 0), real), 0.0)
             if weights is not None:
                 losses *= tf.reshape(weights, [-1])
-            return tf.reduce_sum(losses), tf.reduce_sum(number)
+            return tf.reduce_sum(losses), tf.reduce_sum(tf.cast(real, tf.float32))
         where = tf.where(counted)
         losses = self.training_loss(self, tf.gather_nd(states, where), tf.gather_nd(labels, where))
         if weights is not None:

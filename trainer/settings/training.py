@@ -19,7 +19,8 @@ class TrainingSettings(settings.Settings):
     Attributes:
       epochs: at most this many passes over the training windows; 0 exports the
         initial weights (for testing a gate).
-      batch_size: windows per step, over all replicas; of `loop: {name: fit}`.
+      batch_size: windows per step, over all replicas; of `loop: {name: fit}`. A step's loss is the mean over its
+        targets, so those of an epoch's smaller last batch weigh more than others.
       length_buckets: in how many widths the batches come, so that short windows are not computed
         on as long ones; 1 is the windows' length alone, None as many as are worth it (one with in-batch
         negatives). By `loop: {name: fit}`

@@ -45,6 +45,17 @@ def test_without_weights_each_target_weighs_one():
     assert float(weighted) == pytest.approx(float(plain)) and float(number) == float(same)
 
 
+def test_what_the_loss_makes_of_padding_reaches_no_sum():
+    model, features = harness.build(SMALL), harness.batch(3)
+    expected, number = model.summed_loss(features, training=False)
+    model.static_shapes, loss = True, model.training_loss
+    model.training_loss = lambda model, states, labels, real: tf.where(
+        real, loss(model, states, labels, real), float("nan")
+    )
+    found, same = model.summed_loss(features, training=False)
+    assert float(found) == pytest.approx(float(expected), rel=1e-5) and float(number) == float(same)
+
+
 def test_an_unknown_target_does_not_count():
     model, features = harness.build(SMALL), harness.batch(3)
     features[names.TARGET_ITEM_INDEX] = tf.constant([names.OOV_INDEX] * 5, tf.int64)
