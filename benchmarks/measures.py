@@ -96,17 +96,18 @@ class Conversion:
     """Probabilities of the steps of exposures.
 
     Args:
-      steps: of the chain.
+      steps: names of the labels.
+      chain: whether they are a chain, in their order.
     """
 
     noun = "exposures"
 
-    def __init__(self, steps: Sequence[str]):
-        self._steps = tuple(steps)
+    def __init__(self, steps: Sequence[str], chain: bool = True):
+        self._steps, self._chain = tuple(steps), chain
         by_step = [f"{metric}/{step}" for metric in ("auc", "auc_pr", "log_loss", "ece") for step in steps]
-        chain = ["chain_violations"] if len(steps) > 1 else []
-        self.main = ("auc", *(f"auc/{step}" for step in steps), *chain)
-        self.shown = ("auc", *by_step, *chain)
+        order = ["chain_violations"] if chain and len(steps) > 1 else []
+        self.main = ("auc", *(f"auc/{step}" for step in steps), *order)
+        self.shown = ("auc", *by_step, *order)
 
     def slices(self, run: Any) -> Slices:
         """Each metric of each slice, and its standard error over resamples of the users; see `Ranking`."""
@@ -119,7 +120,12 @@ class Conversion:
             part = table[chosen]
             units, weights = paired_scores.resampled(_users(part), resamples=_RESAMPLES)
             values = paired_scores.measured(
-                part[list(self._steps)].to_numpy(), self._labels(part), units, self._steps, weights
+                part[list(self._steps)].to_numpy(),
+                self._labels(part),
+                units,
+                self._steps,
+                weights,
+                self._chain,
             )
             found[label] = {self.noun: len(part), "positives": (self._labels(part) == 1).sum(axis=0).tolist()}
             for name, samples in values.items():
@@ -146,6 +152,7 @@ class Conversion:
                 labels[chosen],
                 _users(tables[0][chosen]),
                 self._steps,
+                chain=self._chain,
             )
             found[label] = {
                 name: _rounded([one.difference, one.low, one.high, one.p])
@@ -159,9 +166,9 @@ class Conversion:
         return table[[names.LABEL_PREFIX + step for step in self._steps]].to_numpy()
 
 
-def of_kind(kind: str, steps: Sequence[str], sampled_negatives: int | None) -> Any:
+def of_kind(kind: str, steps: Sequence[str], chain: bool, sampled_negatives: int | None) -> Any:
     """The measure of a kind of window."""
-    return Conversion(steps) if kind == "exposure" else Ranking(sampled_negatives)
+    return Conversion(steps, chain) if kind == "exposure" else Ranking(sampled_negatives)
 
 
 def _rounded(values: Sequence[float]) -> list[float | None]:

@@ -74,14 +74,15 @@ class Study:
 
     @property
     def steps(self) -> tuple[str, ...]:
-        """Of the chain, where windows are exposures."""
+        """Names of the labels, where windows are exposures."""
         return tuple(self._window.get("steps", ()))
 
     @property
     def measure(self) -> Any:
         """What is measured; see `measures`."""
         negatives = self._values["experiment"].get("evaluation", {}).get("sampled_negatives")
-        return measures.of_kind(self._window.get("kind", "next"), self.steps, negatives)
+        kind, chain = self._window.get("kind", "next"), self._window.get("chain", True)
+        return measures.of_kind(kind, self.steps, chain, negatives)
 
     @property
     def _window(self) -> dict[str, Any]:

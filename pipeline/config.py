@@ -22,6 +22,7 @@ from schemas import errors, kinds, settings
 from trainer import config as trainer_config
 from trainer import search
 from trainer.settings import loops as loop_settings
+from trainer.settings import model as model_settings
 from trainer.settings import training as training_settings
 
 EXPERIMENTS = os.path.join(os.path.dirname(__file__), "experiments")
@@ -114,12 +115,7 @@ class Experiment(settings.Settings):
                 raise ValueError(f"model {self.model.name} needs log.columns.{column}, found none")
         trainer_config.check_model(self.model, self.loss, self.loop, self.training)
         trainer_config.check_loop(self.loop, self.loss, self.training)
-        allowed = self.model.window_kinds
-        if self.window.kind not in allowed:
-            raise ValueError(
-                f"model {self.model.name} needs window: {{kind: {' or '.join(allowed)}}}, found kind: "
-                f"{self.window.kind}"
-            )
+        self.model.check_window(self.window)
         windows.get(self.window.kind).check(self.window, self.log, self.split)
         self._check_target_behavior()
         self._check_features()
@@ -249,7 +245,8 @@ def _other_keys(values: Any) -> Iterator[Any]:
 def _check_space(path: str, values: Mapping[str, Any], tuning: search.TuningSettings) -> None:
     """Refuses a search over a setting that is not there, or over values that it cannot have.
 
-    Values that only do not go together are left to the search, which counts such a trial as failed.
+    Values that only do not go together are left to the search, which counts such a trial as failed; but not those
+    that do not suit the windows, of which a trial knows nothing.
     """
     for key, allowed in tuning.space.items():
         for value in allowed.probes:
@@ -262,10 +259,12 @@ def _check_space(path: str, values: Mapping[str, Any], tuning: search.TuningSett
             except pydantic.ValidationError as error:
                 # The file itself fits: what is found deeper than a part is of this key.
                 if any(
-                    len(explain.without_tags(found["loc"])) > 1 for found in error.errors(include_url=False)
+                    len(explain.without_tags(found["loc"])) > 1
+                    or isinstance(found.get("ctx", {}).get("error"), model_settings.WrongWindow)
+                    for found in error.errors(include_url=False)
                 ):
-                    found = "; ".join(explain.lines(error, Experiment))
-                    raise errors.InputError(f"{path}: tuning.space: {found}") from error
+                    said = "; ".join(explain.lines(error, Experiment))
+                    raise errors.InputError(f"{path}: tuning.space: {said}") from error
 
 
 def override(values: dict[str, Any], override: str) -> None:

@@ -125,7 +125,7 @@ def _training(model: str, worker: protocol.Worker, folder: str) -> _Bursts:
     features = {
         field.key: column.astype(np.int64) + names.FIRST_INDEX for field, column in zip(described, fields.T)
     }
-    features.update(zip(label_models.label_names(conversions.STEPS), labels.T.astype(np.int64)))
+    features.update(zip(label_models.label_features(conversions.STEPS), labels.T.astype(np.int64)))
     settings = config.TrainerSettings.from_values(
         {
             "model": {

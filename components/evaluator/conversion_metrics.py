@@ -119,15 +119,17 @@ class _Combiner(beam.CombineFn):
         values = np.stack([np.ones_like(score), score, conversion.log_losses(score, label)], axis=-1)
         conversion_sums.add(sums, [(keys[known], values[known])])
         sums.examples += np.bincount(group, minlength=groups)
-        for model, of_model in enumerate(score.reshape(-1, models, steps).swapaxes(0, 1)):
-            violated = conversion.chain_violated(of_model)
-            sums.violations[model] += np.bincount(group[violated], minlength=groups)
+        if self._results.ordered:
+            for model, of_model in enumerate(score.reshape(-1, models, steps).swapaxes(0, 1)):
+                violated = conversion.chain_violated(of_model)
+                sums.violations[model] += np.bincount(group[violated], minlength=groups)
         sums.pending = []
         return sums
 
 
 def _computations(
     steps: Sequence[str],
+    chain: bool,
     intervals: bool,
     gate_metric: str | None,
     min_slice_examples: int,
@@ -144,7 +146,7 @@ def _computations(
     gate = None
     if gate_metric:
         gate = gating.Gate(gate_metric, min_slice_examples, confidence, min_positives)
-    results = conversion_results.Results(model_names, baseline, steps, intervals, gate)
+    results = conversion_results.Results(model_names, baseline, steps, chain, intervals, gate)
     return [
         tfma.metrics.MetricComputation(
             keys=results.keys(),
@@ -155,7 +157,7 @@ def _computations(
 
 
 class ConversionMetrics(tfma.metrics.Metric):
-    """All metrics of a chain of steps, of all models, in one computation.
+    """All metrics of the labels of all models in one computation.
 
     Results, by name, for each model and slice; not a number where a metric has no value:
       `auc/buy`, `auc_pr/buy`, `log_loss/buy`, `ece/buy`: see `conversion`, over the exposures whose label of
@@ -166,7 +168,7 @@ class ConversionMetrics(tfma.metrics.Metric):
       `lift/log_loss/buy`: log loss of the best constant, the share of positives, minus the model's.
       `calibration_curve/buy`: array, a row a bin; see `conversion_results`.
       `chain_violations`: share of exposures where a later step is likelier than an earlier one;
-        with two steps or more.
+        of a chain of two steps or more.
       `example_count`: exposures in the slice.
       With a baseline, differences candidate minus baseline (TFMA's diff keys), and `relaimpr/buy`
         (BPCM, eq. 14) among them.
@@ -176,13 +178,14 @@ class ConversionMetrics(tfma.metrics.Metric):
     Made for `MetricConfig(class_name="ConversionMetrics", module=<this module>, config=<JSON>)`.
 
     Args:
-      steps: of the chain, in order: outputs of `evaluate`, whose labels are `label_STEP`.
+      steps: names of the labels, of a chain in its order: outputs of `evaluate`, whose labels are `label_STEP`.
       intervals: give 95 % intervals by a Poisson bootstrap over users (none for a slice of one
         user, or where half of the resamples have no value).
       gate_metric: metric for the `gate/` and `slice/` differences.
       min_slice_examples: size below which a slice passes the `slice/` thresholds.
       confidence: of the intervals that the gate goes by; None or 0: it goes by the estimates.
       min_positives: a slice with fewer positive or negative labels of a step passes, too.
+      chain: whether the labels are steps of a chain.
       name: unused by the results; TFMA wants one.
 
     Raises:
@@ -197,17 +200,18 @@ class ConversionMetrics(tfma.metrics.Metric):
         min_slice_examples: int = 1,
         confidence: float | None = None,
         min_positives: int = 0,
+        chain: bool = True,
         name: str = "conversion",
     ):
         if not steps:
-            raise ValueError("a chain has a step, found none")
-        if gate_metric is not None and gate_metric not in spec.conversion_metrics(steps):
-            raise ValueError(
-                f"gate_metric must be one of {spec.conversion_metrics(steps)}, found {gate_metric}"
-            )
+            raise ValueError("there is a step at least, found none")
+        measured = spec.conversion_metrics(steps, chain)
+        if gate_metric is not None and gate_metric not in measured:
+            raise ValueError(f"gate_metric must be one of {measured}, found {gate_metric}")
         super().__init__(
             _computations,
             steps=list(steps),
+            chain=chain,
             intervals=intervals,
             gate_metric=gate_metric,
             min_slice_examples=min_slice_examples,

@@ -30,7 +30,8 @@ class Results:
     Args:
       model_names: of the models, in the order of an example's probabilities.
       baseline: the one that the others are compared with, or None.
-      steps: of the chain.
+      steps: names of the labels.
+      chain: whether they are steps of a chain, in their order.
       intervals: whether all values have an interval, or only what the gate asks for.
       gate: makes the `gate/` and `slice/` results; None: there are none.
     """
@@ -40,6 +41,7 @@ class Results:
         model_names: Sequence[str],
         baseline: str | None,
         steps: Sequence[str],
+        chain: bool,
         intervals: bool,
         gate: gating.Gate | None,
     ):
@@ -50,9 +52,10 @@ class Results:
         self._compared = [model for model in self.models if model != self._baseline]
         self._gate, self._intervals = gate, intervals
         self._names = (
-            *spec.conversion_metrics(self.steps),
+            *spec.conversion_metrics(self.steps, chain),
             *(f"{name}/{step}" for name in (POSITIVE_RATE, _LIFT) for step in self.steps),
         )
+        self.ordered = spec.CHAIN_VIOLATIONS in self._names
 
     def keys(self) -> list[tfma.metrics.MetricKey]:
         """Keys of everything that `of` gives."""
@@ -96,7 +99,7 @@ class Results:
             for name in self._names:
                 if name not in values and name != spec.CHAIN_VIOLATIONS:
                     values[name] = np.mean([values[f"{name}/{step}"] for step in self.steps], axis=0)
-            if spec.CHAIN_VIOLATIONS in self._names:
+            if self.ordered:
                 violations = weights @ sums.violations[index, occupied]
                 total = weights @ sums.examples[occupied]
                 values[spec.CHAIN_VIOLATIONS] = np.divide(

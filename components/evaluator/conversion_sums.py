@@ -40,7 +40,7 @@ class Sums:
       values: `[K, 3]` float64 by key: examples, probabilities, log losses.
       recent: keys and values as they came, to be added to those when they are as many.
       examples: `[G]`, by group of users.
-      violations: `[models, G]`, of the chain.
+      violations: `[models, G]`, of the order of a chain; zero where there is none.
       pending: examples not yet counted.
     """
 

@@ -82,7 +82,8 @@ class GateSpec(settings.Settings):
     Attributes:
       min: lowest allowed value by metric, as in `{ndcg@10: 0.05}` or `{auc/buy: 0.7}`; of sampled
         metrics, too, where `evaluation.sampled_negatives` is set.
-      max: highest allowed value by metric, as in `{ece/buy: 0.02, chain_violations: 0.01}`.
+      max: highest allowed value by metric, as in `{ece/buy: 0.02, chain_violations: 0.01}`; the latter of steps
+        that are a chain.
       min_lift_over_floor: of `next` windows: by how much the metric must exceed that of the best floor (see
         `floors`) on the same examples; with 0 it must be above. None asks for nothing. Also under its
         former name, min_lift_over_popularity.
@@ -145,13 +146,18 @@ def ranking_metrics(cutoffs: Iterable[int], sampled_negatives: int | None = None
     return (*full, *(f"{SAMPLED_PREFIX}{sampled_negatives}_{name}" for name in full))
 
 
-def conversion_metrics(steps: Sequence[str]) -> tuple[str, ...]:
-    """Metrics of exposures: means over steps (`auc`), then those of each step (`auc/buy`)."""
-    chain = (CHAIN_VIOLATIONS,) if len(steps) > 1 else ()
+def conversion_metrics(steps: Sequence[str], chain: bool = True) -> tuple[str, ...]:
+    """Metrics of labels: means over them (`auc`), then those of each (`auc/buy`), then of the order of all.
+
+    Args:
+      steps: names of the labels.
+      chain: whether they are steps of a chain; only then can two or more of them violate its order.
+    """
+    order = (CHAIN_VIOLATIONS,) if chain and len(steps) > 1 else ()
     return (
         *_MEANS,
         *(f"{metric}/{step}" for metric in (*_MEANS, *_OF_STEPS) for step in steps),
-        *chain,
+        *order,
     )
 
 

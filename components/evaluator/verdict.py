@@ -133,6 +133,7 @@ class Verdict:
       has_baseline: whether a blessed model was there to compare with.
       objective: of the models.
       steps: the labels, where these are learnt.
+      chain: whether they are steps of a chain, in their order.
       notes: what a reader should know before believing the decision, in sentences.
     """
 
@@ -142,6 +143,7 @@ class Verdict:
     has_baseline: bool
     objective: str = _FORMER_OBJECTIVE
     steps: tuple[str, ...] = ()
+    chain: bool = True
     notes: tuple[str, ...] = ()
 
     @property
@@ -190,6 +192,7 @@ def read(evaluation_uri: str, blessing_uri: str | None = None) -> Verdict:
         has_baseline=has_baseline,
         objective=learnt.name if learnt else _FORMER_OBJECTIVE,
         steps=tuple(settings.get("steps", ())),
+        chain=settings.get("chain", True),
         notes=_notes(whole) if whole else (),
     )
 

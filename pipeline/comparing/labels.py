@@ -62,7 +62,9 @@ def measure(
     Raises:
       errors.InputError: if the runs do not have the same labels.
     """
-    return Measured(tables, count_a, users, all_runs[0].steps, seed), ()
+    # Violations of an order are compared where all models were made for one.
+    chain = all(run.window.chain for run in all_runs)
+    return Measured(tables, count_a, users, all_runs[0].steps, seed, chain), ()
 
 
 class Measured:
@@ -75,7 +77,13 @@ class Measured:
     resamples, max_units = paired_scores.RESAMPLES, paired_scores.MAX_UNITS
 
     def __init__(
-        self, tables: Sequence[pd.DataFrame], count_a: int, users: np.ndarray, steps: Sequence[str], seed: int
+        self,
+        tables: Sequence[pd.DataFrame],
+        count_a: int,
+        users: np.ndarray,
+        steps: Sequence[str],
+        seed: int,
+        chain: bool = True,
     ):
         columns = [names.LABEL_PREFIX + step for step in steps]
         self._labels = tables[0][columns].to_numpy()
@@ -88,13 +96,19 @@ class Measured:
                 )
         values = np.stack([table[list(steps)].to_numpy() for table in tables])
         self._a, self._b = values[:count_a], values[count_a:]
-        self._users, self._steps, self._seed = users, tuple(steps), seed
+        self._users, self._steps, self._seed, self._chain = users, tuple(steps), seed, chain
 
     def rows(self, chosen: np.ndarray) -> tuple[Row, ...]:
         """Of the chosen exposures, `[N]` bool."""
         codes = np.unique(self._users[chosen], return_inverse=True)[1]
         found = paired_scores.compare(
-            self._a[:, chosen], self._b[:, chosen], self._labels[chosen], codes, self._steps, self._seed
+            self._a[:, chosen],
+            self._b[:, chosen],
+            self._labels[chosen],
+            codes,
+            self._steps,
+            self._seed,
+            chain=self._chain,
         )
         return tuple(self._row(name, one) for name, one in found.items())
 

@@ -53,6 +53,7 @@ def compare(
     steps: Sequence[str],
     seed: int = 0,
     resamples: int = RESAMPLES,
+    chain: bool = True,
 ) -> dict[str, Difference]:
     """Compares two models, or the means of several models of one setting each.
 
@@ -63,10 +64,11 @@ def compare(
       steps: names of the T steps.
       seed: of the resamples; the same seed gives the same numbers.
       resamples: of the bootstrap.
+      chain: whether the steps are a chain, in their order.
 
     Returns:
-      By metric: means over steps (`auc`), of each step (`auc/buy`, `ece/buy`), `chain_violations` where there
-      are several steps, and `relaimpr/buy`.
+      By metric: means over steps (`auc`), of each step (`auc/buy`, `ece/buy`), `chain_violations` of a chain of
+      several steps, and `relaimpr/buy`.
 
     Raises:
       ValueError: if there is no exposure.
@@ -74,7 +76,7 @@ def compare(
     if not len(labels):
         raise ValueError("there is nothing to compare: no exposure")
     users, weights = resampled(users, seed, resamples)
-    by_run = [[measured(run, labels, users, steps, weights) for run in side] for side in (a, b)]
+    by_run = [[measured(run, labels, users, steps, weights, chain) for run in side] for side in (a, b)]
     found: dict[str, Difference] = {}
     means: list[dict[str, np.ndarray]] = [
         {name: np.mean([run[name] for run in side], axis=0) for name in side[0]} for side in by_run
@@ -117,11 +119,12 @@ def measured(
     users: np.ndarray,
     steps: Sequence[str],
     weights: np.ndarray,
+    chain: bool = True,
 ) -> dict[str, np.ndarray]:
     """Metrics of one run, by name: `[1 + R]` each, of which the estimate, exact, comes first.
 
     Args:
-      probabilities, labels, users, steps: see `compare`; probabilities are `[N, T]`.
+      probabilities, labels, users, steps, chain: see `compare`; probabilities are `[N, T]`.
       weights: `[1 + R, U]` of `resampled`.
     """
     found: dict[str, np.ndarray] = {}
@@ -140,15 +143,15 @@ def measured(
             # What the cells cost is taken off.
             shift = exact[metric][0] - coarse_metrics[metric][0]
             found[f"{metric}/{step}"] = coarse_metrics[metric] + shift
-    for metric in spec.conversion_metrics(steps):
+    order = spec.conversion_metrics(steps, chain)
+    for metric in order:
         if metric in _METRICS:
             found[metric] = np.mean([found[f"{metric}/{step}"] for step in steps], axis=0)
-    if len(steps) > 1:
+    if spec.CHAIN_VIOLATIONS in order:
         violated = conversion.chain_violated(probabilities).astype(np.float64)
         violations, examples = (np.bincount(users, w, minlength=weights.shape[1]) for w in (violated, None))
         found[spec.CHAIN_VIOLATIONS] = (weights @ violations) / (weights @ examples)
-    order = [name for name in spec.conversion_metrics(steps) if name in found]
-    return {name: found[name] for name in order}
+    return {name: found[name] for name in order if name in found}
 
 
 def _test(samples: np.ndarray) -> tuple[float, float, float, float]:

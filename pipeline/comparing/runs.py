@@ -7,8 +7,10 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+import pydantic
 import yaml
 
+from components.behavior_example_gen import windows
 from pipeline import lineage
 from schemas import errors, kinds
 
@@ -50,10 +52,28 @@ class Trained:
 
         return path_utils.serving_model_path(self.model_uri)
 
+    @functools.cached_property
+    def window(self) -> Any:
+        """The settings of its windows.
+
+        Raises:
+          errors.InputError: if its experiment has others than there are now.
+        """
+        prefix = "window."
+        own = {key[len(prefix) :]: value for key, value in self.settings.items() if key.startswith(prefix)}
+        try:
+            return windows.get(self.kind.name).settings.from_values(nested({**own, "kind": self.kind.name}))
+        except pydantic.ValidationError as error:
+            found = error.errors(include_url=False)[0]
+            where = ".".join(("window", *map(str, found["loc"])))
+            raise errors.InputError(
+                f"{os.path.join(self.folder, EXPERIMENT)}: {where}: {found['msg']}"
+            ) from error
+
     @property
     def steps(self) -> tuple[str, ...]:
-        """Of its chain, where it has exposures."""
-        return tuple(self.settings.get("window.steps") or ())
+        """The labels of its examples, of a chain in its order; empty where they have none."""
+        return self.window.label_names
 
 
 def find_runs(text: str) -> list[Trained]:
@@ -116,11 +136,31 @@ def _settings(path: str) -> dict[str, Any]:
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings by dotted key."""
+    """Nested settings by dotted key.
+
+    >>> flat({"window": {"kind": "exposure", "steps": ["buy"]}})
+    {'window.kind': 'exposure', 'window.steps': ['buy']}
+    """
     result: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, dict) and value:
             result.update(flat(value, f"{prefix}{key}."))
         else:
             result[prefix + key] = value
+    return result
+
+
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What `flat` has flattened.
+
+    >>> nested({"kind": "exposure", "log.path": "a.csv"})
+    {'kind': 'exposure', 'log': {'path': 'a.csv'}}
+    """
+    result: dict[str, Any] = {}
+    for key, value in values.items():
+        *parents, last = key.split(".")
+        place = result
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = value
     return result

@@ -211,6 +211,96 @@ def test_overrides(tmp_path):
             load(tmp_path, GOOD, [bad])
 
 
+def without_a_chain(model, **parts):
+    labels = {"like": "liked", "share": "shared"}
+    return with_values(
+        log={"path": "log.csv", "columns": {"label": labels}},
+        window={"kind": "exposure", "steps": list(labels), "chain": False},
+        model=model,
+        **parts,
+    )
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        {"name": "mlp"},
+        {"name": "omoe"},
+        {"name": "mmoe"},
+        {"name": "ple"},
+        {"name": "bpcm", "conversion": False, "calibrator": 0},
+    ],
+    ids=lambda model: model["name"],
+)
+def test_models_that_need_no_chain(tmp_path, model):
+    experiment = load(tmp_path, without_a_chain(model))
+    assert not experiment.window.chain
+    assert load(tmp_path, experiment.to_yaml()) == experiment
+
+
+@pytest.mark.parametrize(
+    "model, words",
+    [
+        (
+            {"name": "esmm"},
+            "it multiplies the chances of the steps before; mlp, omoe, mmoe and ple need no chain",
+        ),
+        (
+            {"name": "aitm", "calibrator": 0},
+            "each step gets what the one before passes on; mlp, omoe, mmoe and ple need no chain",
+        ),
+        (
+            {"name": "bpcm"},
+            "conversion passes on from each step to the next and calibrator: 0.6 weighs violations of their order; "
+            "without a chain set model.conversion: false and model.calibrator: 0",
+        ),
+        (
+            {"name": "bpcm", "calibrator": 0},
+            "conversion passes on from each step to the next; without a chain set model.conversion: false",
+        ),
+        (
+            {"name": "bpcm", "conversion": False},
+            "calibrator: 0.6 weighs violations of their order; without a chain set model.calibrator: 0",
+        ),
+    ],
+    ids=["esmm", "aitm", "bpcm", "bpcm-conversion", "bpcm-calibrator"],
+)
+def test_models_that_are_built_on_a_chain(tmp_path, model, words):
+    with pytest.raises(errors.InputError) as caught:
+        load(tmp_path, without_a_chain(model))
+    start = f"model {model['name']} needs window.chain: true, found false: "
+    assert str(caught.value).endswith(start + words)
+    # The same of a chain is fine.
+    assert load(tmp_path, without_a_chain(model), ["window.chain=true"]).window.chain
+
+
+def test_a_search_cannot_try_what_needs_a_chain(tmp_path):
+    """A trial knows nothing of the windows, so that it would be trained."""
+    fitting = {"name": "bpcm", "conversion": False, "calibrator": 0}
+    for key, values in (("model.conversion", [False, True]), ("model.calibrator", {"low": 0.0, "high": 1.0})):
+        tuning = {"space": {"model.dim": [8, 16], key: values}}
+        with pytest.raises(errors.InputError, match=r"tuning\.space: .*model bpcm needs window\.chain: true"):
+            load(tmp_path, without_a_chain(fitting, tuning=tuning))
+        assert load(tmp_path, without_a_chain(fitting, tuning=tuning), ["window.chain=true"]).tuning
+    tuning = {"space": {"model.dim": [8, 16]}}
+    assert load(tmp_path, without_a_chain(fitting, tuning=tuning)).tuning
+    # Values that do not go together, whatever the windows, are left to the search.
+    tuning = {"space": {"model.attention": [True, False], "model.aggregation": [True, False]}}
+    assert load(tmp_path, without_a_chain(fitting, tuning=tuning)).tuning
+
+
+def test_an_order_is_neither_gated_nor_repaired_without_a_chain(tmp_path):
+    for change, words in (
+        ("gate.max.chain_violations=0.1", "gate.max: found chain_violations, which is not measured"),
+        ("window.inconsistent=fill", "inconsistent says what becomes of a later step without an earlier one"),
+        ("window.keep_negatives=0.5", "keep_negatives below 1 needs chain: true"),
+    ):
+        with pytest.raises(errors.InputError, match=words):
+            load(tmp_path, without_a_chain({"name": "mlp"}), [change])
+    with pytest.raises(errors.InputError, match="window.chain: unknown key"):
+        load(tmp_path, GOOD, ["window.chain=false"])
+
+
 def test_exposures_have_a_schema_of_their_own(tmp_path):
     columns = {"label": {"click": "clicked"}, "user": {"age": {"column": "age", "type": "numeric"}}}
     experiment = load(tmp_path, GOOD).model_copy(

@@ -25,7 +25,7 @@ class Exposures:
 
     Attributes:
       fields: F of them.
-      steps: the chain, T names.
+      steps: T names, of a chain in its order.
       base_rates: share of positives among the training exposures whose label is known, of each step.
       keep_negatives: r, the share of the training exposures without any step that was kept.
     """
@@ -48,7 +48,7 @@ def inputs_read(fields: Sequence[fields_lib.Field]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(field.key for field in fields))
 
 
-def label_names(steps: Sequence[str]) -> tuple[str, ...]:
+def label_features(steps: Sequence[str]) -> tuple[str, ...]:
     """The features with the labels of the steps."""
     return tuple(names.LABEL_PREFIX + step for step in steps)
 
@@ -87,7 +87,7 @@ def log_sum(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
 
 
 class LabelModel(tfrs.Model):
-    """A model of how likely each step of a chain is for an exposure.
+    """A model of how likely each step is for an exposure.
 
     A subclass implements `logits`; features are those after Transform. Its logits are those of the
     training exposures; `probabilities` are for all exposures, and calibrated.
@@ -118,7 +118,7 @@ class LabelModel(tfrs.Model):
     @property
     def loss_inputs_read(self) -> tuple[str, ...]:
         """The features that the loss reads besides."""
-        return label_names(self.exposures.steps)
+        return label_features(self.exposures.steps)
 
     @property
     def serving_variables(self) -> list[tf.Variable]:
@@ -126,7 +126,7 @@ class LabelModel(tfrs.Model):
         return list(self.variables)
 
     def logits(self, features: Features, training: bool = False) -> tf.Tensor:
-        """The logit of each step of the chain, `[B, T]` float32."""
+        """The logit of each step, `[B, T]` float32."""
         raise NotImplementedError
 
     def call(self, features: Features, training: bool = False) -> tf.Tensor:

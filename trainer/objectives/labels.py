@@ -19,7 +19,7 @@ _LOOPS: dict[str, type[loop_lib.Loop]] = {"fit": rows.RowFit}
 
 
 class Labels(objective.Objective):
-    """The labels of an exposure, each step of a chain one."""
+    """The labels of an exposure, as the steps of a chain."""
 
     def known(
         self,
@@ -35,9 +35,9 @@ class Labels(objective.Objective):
         # That it is one with labels is checked where the experiment is.
         window = settings.window
         fields = fields_lib.load_fields(transform_output, window, settings.features, settings.columns)
-        labels = input_lib.read(train_files, transform_output, models.label_names(window.steps))
-        rates = input_lib.base_rates(labels, window.steps)
-        return models.Exposures(fields, window.steps, rates, window.keep_negatives)
+        labels = input_lib.read(train_files, transform_output, models.label_features(window.label_names))
+        rates = input_lib.base_rates(labels, window.label_names)
+        return models.Exposures(fields, window.label_names, rates, window.keep_negatives)
 
     def prepare(self, settings: config.TrainerSettings, data: objective.Data) -> objective.Training:
         """See `Objective.prepare`.
@@ -53,7 +53,7 @@ class Labels(objective.Objective):
             model.training_loss = loss
             return model
 
-        read = [*models.inputs_read(known.fields), *models.label_names(known.steps)]
+        read = [*models.inputs_read(known.fields), *models.label_features(known.steps)]
         train, evaluated = (
             input_lib.read(files, data.transform_output, read)
             for files in (data.train_files, data.eval_files)

@@ -8,7 +8,7 @@ from trainer.settings import labels
 
 
 class AITMSettings(labels.LabelSettings):
-    """AITM (Xi et al., KDD 2021).
+    """AITM (Xi et al., KDD 2021), of steps that are a chain (`window.chain`).
 
     Attributes:
       calibrator: alpha, what the loss of later steps that are likelier than earlier ones weighs.
@@ -25,3 +25,7 @@ class AITMSettings(labels.LabelSettings):
     name: Literal["aitm"]
     tower: labels.Widths = pydantic.Field(default=(64, 32), min_length=1)
     calibrator: float = pydantic.Field(default=0.6, ge=0)
+
+    def presupposes_chain(self) -> str:
+        """All of it does: without the transfer it is another model."""
+        return "each step gets what the one before passes on; mlp, omoe, mmoe and ple need no chain"

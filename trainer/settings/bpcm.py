@@ -10,9 +10,12 @@ from trainer.settings import labels
 class BPCMSettings(labels.LabelSettings):
     """BPCM (Tang et al.).
 
+    Of labels that are no chain (`window.chain`) without what is built on their order: `conversion: false`
+    and `calibrator: 0`.
+
     Attributes:
       hidden: width of the first layer of the feature-aware aggregation, eq. (4).
-      calibrator: alpha of eq. (13).
+      calibrator: alpha of eq. (13), what the loss of later steps that are likelier than earlier ones weighs.
       attention, aggregation, gate, conversion: False leaves a part out: the paper's ablations
         w/o Att, w/o Org, w/o Gate and w/o BPC. The gate is between the first two: without one of them
         there is none.
@@ -39,3 +42,14 @@ class BPCMSettings(labels.LabelSettings):
         if not (self.attention or self.aggregation):
             raise ValueError("attention and aggregation cannot both be left out, found false for both")
         return self
+
+    def presupposes_chain(self) -> str:
+        """What passes from a step to the next, and what the loss of a violated order weighs."""
+        found, without = [], []
+        if self.conversion:
+            found.append("conversion passes on from each step to the next")
+            without.append("model.conversion: false")
+        if self.calibrator:
+            found.append(f"calibrator: {self.calibrator:g} weighs violations of their order")
+            without.append("model.calibrator: 0")
+        return f"{' and '.join(found)}; without a chain set {' and '.join(without)}" if found else ""

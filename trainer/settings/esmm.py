@@ -6,7 +6,7 @@ from trainer.settings import labels
 
 
 class ESMMSettings(labels.LabelSettings):
-    """ESMM (Ma et al., SIGIR 2018); see `LabelSettings`."""
+    """ESMM (Ma et al., SIGIR 2018), of steps that are a chain (`window.chain`); see `LabelSettings`."""
 
     model_class: ClassVar[str] = "trainer.models.esmm.ESMM"
     paper: ClassVar[str] = (
@@ -16,3 +16,7 @@ class ESMMSettings(labels.LabelSettings):
     summary: ClassVar[str] = "a step is the product of the chances of all steps up to it"
 
     name: Literal["esmm"]
+
+    def presupposes_chain(self) -> str:
+        """All of it does."""
+        return "it multiplies the chances of the steps before; mlp, omoe, mmoe and ple need no chain"

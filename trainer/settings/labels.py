@@ -1,6 +1,6 @@
 """What settings of models of exposures have in common."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import pydantic
 
@@ -25,3 +25,18 @@ class LabelSettings(model.ModelSettings):
     dim: int = pydantic.Field(default=16, ge=1)
     tower: Widths = (64, 32)
     dropout: float = pydantic.Field(default=0.1, ge=0, lt=1)
+
+    def presupposes_chain(self) -> str:
+        """What of the settings presupposes that labels are steps of a chain, and how to do without; "" if nothing."""
+        return ""
+
+    def check_window(self, window: Any) -> None:
+        """See `ModelSettings`; a model that is built on the order of a chain needs one.
+
+        Raises:
+          WrongWindow: in one line, with what it needs.
+        """
+        super().check_window(window)
+        found = "" if window.chain else self.presupposes_chain()
+        if found:
+            raise model.WrongWindow(f"model {self.name} needs window.chain: true, found false: {found}")

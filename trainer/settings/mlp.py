@@ -9,6 +9,6 @@ class MLPSettings(labels.LabelSettings):
     """A perceptron for each step, with embeddings of its own; see `LabelSettings`."""
 
     model_class: ClassVar[str] = "trainer.models.mlp.MLP"
-    summary: ClassVar[str] = "a perceptron for each step of the chain, nothing shared; the baseline of BPCM"
+    summary: ClassVar[str] = "a perceptron for each step, nothing shared; the baseline of BPCM"
 
     name: Literal["mlp"]

@@ -1,8 +1,12 @@
 """What the settings of every model say of it. Free of TensorFlow, so that a file is checked at once."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from schemas import settings
+
+
+class WrongWindow(ValueError):
+    """A model that cannot be trained on the windows of an experiment, whatever the training."""
 
 
 class ModelSettings(settings.Settings):
@@ -27,3 +31,18 @@ class ModelSettings(settings.Settings):
     needs_columns: ClassVar[tuple[str, ...]] = ()
 
     name: str
+
+    def check_window(self, window: Any) -> None:
+        """Checks that the model can be trained on windows.
+
+        Args:
+          window: their settings.
+
+        Raises:
+          WrongWindow: in one line, with what it needs.
+        """
+        if window.kind not in self.window_kinds:
+            raise WrongWindow(
+                f"model {self.name} needs window: {{kind: {' or '.join(self.window_kinds)}}}, found kind: "
+                f"{window.kind}"
+            )

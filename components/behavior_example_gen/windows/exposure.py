@@ -6,14 +6,14 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 from components.behavior_example_gen import spec
-from components.behavior_example_gen.windows import kind
+from components.behavior_example_gen.windows import kind, labels
 from schemas import errors, names
 
 # More of a split's exposures than this being censored deserves a word.
 _MUCH_CENSORED = 0.5
 
 
-class ExposureWindow(kind.WindowSettings):
+class ExposureWindow(labels.LabelledWindow):
     """An exposure, what came of it step by step, and what the user had done before.
 
     Either each row of the log is an exposure with a label column for each step (`log.columns.label`),
@@ -21,7 +21,10 @@ class ExposureWindow(kind.WindowSettings):
     the same item after the exposure, within the horizon.
 
     Attributes:
-      steps: the chain, as `[cart, buy]`: labels, or behaviours of the log.
+      steps: the labels, of a chain in its order, as `[cart, buy]`: of `log.columns.label`, or behaviours.
+      chain: whether a later step does not happen without the earlier ones. False for labels that are no steps
+        of one way, as like and share: models and settings that are built on an order are refused, and no
+        violation of one is measured.
       exposure: the behaviour whose events are exposures; None: each row is one.
       horizon: how long after the exposure a step counts, as `7d`; with `exposure`. A step at the same
         moment counts if it stands behind the exposure in the log.
@@ -35,14 +38,15 @@ class ExposureWindow(kind.WindowSettings):
       history: how many of the user's events strictly before the exposure are features.
       keep_negatives: share of the training exposures without any step that is kept; probabilities are
         corrected for it. Chosen by a hash of user, item and time: rows that agree in these share
-        their fate. Below 1 an earlier step must be as likely as a later one: `inconsistent` is
-        `fill` or `drop`.
+        their fate. Below 1 an earlier step must be as likely as a later one: the steps are a chain, and
+        `inconsistent` is `fill` or `drop`.
     """
 
     kind: Literal["exposure"]
     steps: tuple[Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9_]+$")], ...] = pydantic.Field(
         min_length=1
     )
+    chain: bool = True
     exposure: str | None = None
     horizon: spec.Duration | None = None
     censored: Literal["drop", "mark"] = "drop"
@@ -60,9 +64,24 @@ class ExposureWindow(kind.WindowSettings):
             )
         if self.exposure in self.steps:
             raise ValueError(f"exposure is before the first step, found {self.exposure} among the steps")
+        if not self.chain and self.inconsistent != "keep":
+            raise ValueError(
+                f"inconsistent says what becomes of a later step without an earlier one, which needs chain: true; "
+                f"found {self.inconsistent} with chain: false"
+            )
+        if not self.chain and self.keep_negatives < 1:
+            raise ValueError(
+                f"keep_negatives below 1 needs chain: true, since probabilities are corrected by that of the "
+                f"first step, which all others need; found {self.keep_negatives:g} with chain: false"
+            )
         if self.keep_negatives < 1 and self.inconsistent == "keep":
             raise ValueError("keep_negatives below 1 needs inconsistent: fill or drop, found keep")
         return self
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The steps."""
+        return self.steps
 
 
 class Exposure(kind.Kind[ExposureWindow]):
@@ -182,10 +201,13 @@ class Exposure(kind.Kind[ExposureWindow]):
             )
 
     def summary(self, window: ExposureWindow, written: Mapping[Hashable, int]) -> dict[str, Any]:
-        """See `cutting.exposure.summary`."""
+        """See `cutting.exposure.summary`; without a chain no exposure is inconsistent."""
         from components.behavior_example_gen.cutting import exposure as cutting
 
-        return {"exposures": cutting.summary(written, window)}
+        found = cutting.summary(written, window)
+        if not window.chain:
+            del found[cutting.INCONSISTENT]
+        return {"exposures": found}
 
     def tell(
         self, window: ExposureWindow, summary: Mapping[str, Any], written: Mapping[Hashable, int]
@@ -196,18 +218,19 @@ class Exposure(kind.Kind[ExposureWindow]):
 
         found = summary["exposures"]
         done = {"drop": "dropped", "mark": "marked", "keep": "kept", "fill": "filled"}
-        words = [f"{found['inconsistent']:,} inconsistent ({done[window.inconsistent]})"]
+        words = []
         if window.exposure is not None:
-            words.insert(0, f"{found['censored']:,} censored ({done[window.censored]})")
+            words.append(f"{found['censored']:,} censored ({done[window.censored]})")
+        if window.chain:
+            words.append(f"{found['inconsistent']:,} inconsistent ({done[window.inconsistent]})")
         if window.keep_negatives < 1:
             words.append(f"{found['negatives_left_out']:,} negatives left out of train")
         rates = ", ".join(
             f"{step} {'unknown' if rate is None else f'{rate:.2%}'}"
             for step, rate in found["positive_rate"][names.TRAIN].items()
         )
-        kind.PROGRESS.info(
-            "%s exposures: %s; in train: %s", f"{found['exposures']:,}", ", ".join(words), rates
-        )
+        counted = f": {', '.join(words)}" if words else ""
+        kind.PROGRESS.info("%s exposures%s; in train: %s", f"{found['exposures']:,}", counted, rates)
         for name in names.SPLITS:
             total = written.get((name, exposures.EXPOSURES), 0)
             share = written.get((name, exposures.CENSORED), 0) / max(1, total)

@@ -31,6 +31,11 @@ class WindowSettings(settings.Settings):
     kind: str
     shards: int = pydantic.Field(default=16, ge=1, le=100_000)
 
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The labels that examples carry, of a chain in its order: their features without `label_`."""
+        return ()
+
 
 @dataclasses.dataclass(frozen=True)
 class Context:

@@ -11,7 +11,9 @@ NOTE = "Of exposures whose label of the step is known; a metric without a step i
 
 def metrics(found: Any) -> list[str]:
     """The metrics of an evaluation (`verdict.Verdict`) in order: means first, then those of each step."""
-    return [name for name in spec.conversion_metrics(found.steps) if name in found.overall.candidate]
+    return [
+        name for name in spec.conversion_metrics(found.steps, found.chain) if name in found.overall.candidate
+    ]
 
 
 def steps(found: Any) -> list[dict[str, Any]]:

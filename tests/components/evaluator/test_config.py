@@ -251,5 +251,24 @@ def test_conditions_that_windows_of_targets_do_not_have():
     ):
         _eval_config(spec.EvaluationSpec(), gate)
     one = ExposureWindow(kind="exposure", steps=("buy",))
-    with pytest.raises(errors.InputError, match="gate.max: found chain_violations, which is not measured"):
-        _eval_config(spec.EvaluationSpec(), spec.GateSpec(max={"chain_violations": 0.1}), one)
+    several = ExposureWindow(kind="exposure", steps=("like", "share"), chain=False)
+    for window in (one, several):
+        for key in ("min", "max"):
+            asked = (
+                f"gate.{key}: found chain_violations, which is not measured; .* where window.chain is true"
+            )
+            with pytest.raises(errors.InputError, match=asked):
+                _eval_config(spec.EvaluationSpec(), spec.GateSpec(**{key: {"chain_violations": 0.1}}), window)
+
+
+def test_the_metrics_are_told_that_labels_are_no_chain():
+    """And nothing of a chain, so that its evaluations stay what they were."""
+
+    def told(**settings):
+        window = ExposureWindow(kind="exposure", steps=("cart", "buy"), **settings)
+        found = _eval_config(spec.EvaluationSpec(), spec.GateSpec(), window)
+        return json.loads(found.metrics_specs[0].metrics[0].config), _thresholds(found)
+
+    of_chain, thresholds = told()
+    assert "chain" not in of_chain
+    assert told(chain=False) == ({**of_chain, "chain": False}, thresholds)

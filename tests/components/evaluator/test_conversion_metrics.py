@@ -278,7 +278,7 @@ def test_intervals_cover():
         for t, step in enumerate(STEPS)
         for name in ("auc", "log_loss")
     }
-    results = conversion_results.Results(("",), None, STEPS, True, None)
+    results = conversion_results.Results(("",), None, STEPS, True, True, None)
     combiner = conversion_metrics._Combiner(results)
     inside = {name: 0 for name in truth}
     runs = 100
@@ -331,7 +331,9 @@ def test_folding_in_parts_changes_nothing(chain, monkeypatch):
 
 def test_memory_is_bounded_by_cells_and_groups():
     """Twice the same examples need no more counts."""
-    combiner = conversion_metrics._Combiner(conversion_results.Results(("",), None, ("buy",), True, None))
+    combiner = conversion_metrics._Combiner(
+        conversion_results.Results(("",), None, ("buy",), True, True, None)
+    )
     rng = np.random.default_rng(0)
     examples = [
         conversion_sums.Example(int(user), (int(label),), (float(score),))
@@ -383,6 +385,33 @@ def test_computation_announces_the_keys_it_gives(chain):
         result = _run(config, _extracts(users, labels[:, columns], by_model, steps))
         announced = {(key.model_name, key.name, key.is_diff) for key in _computation(config).keys}
         assert announced == set(result)
+
+
+def test_labels_that_are_no_chain_have_no_order_to_violate(chain):
+    """All else is the same to the last digit."""
+    users, labels, scores = (part[:200] for part in chain)
+    by_model = {"candidate": 1 - scores, "baseline": scores}
+    found = {}
+    for ordered in (True, False):
+        settings = {"intervals": True, "gate_metric": "auc", "min_positives": 1}
+        settings.update({} if ordered else {"chain": False})
+        config = _config(("candidate", "baseline"), "baseline", **settings)
+        found[ordered] = _run(config, _extracts(users, labels, by_model))
+        assert {(key.model_name, key.name, key.is_diff) for key in _computation(config).keys} == set(
+            found[ordered]
+        )
+    violations = {key for key in found[True] if "chain" in key[1]}
+    assert violations == {
+        ("candidate", "chain_violations", False),
+        ("baseline", "chain_violations", False),
+        ("candidate", "chain_violations", True),
+    }
+    assert float(found[True]["candidate", "chain_violations", False]) > 0.5
+    assert (
+        found[True].keys() - found[False].keys() == violations and found[False].keys() <= found[True].keys()
+    )
+    for key, value in found[False].items():
+        np.testing.assert_array_equal(np.asarray(value, np.float64), np.asarray(found[True][key], np.float64))
 
 
 def test_small_slices_pass_the_gate_results(chain):
@@ -474,7 +503,7 @@ def test_a_single_output_has_no_name():
 
 
 def test_wrong_settings():
-    with pytest.raises(ValueError, match="a chain has a step"):
+    with pytest.raises(ValueError, match="there is a step at least"):
         conversion_metrics.ConversionMetrics(steps=[])
     with pytest.raises(ValueError, match="gate_metric must be one of .*'auc/buy'.*found ndcg@10"):
         conversion_metrics.ConversionMetrics(steps=["buy"], gate_metric="ndcg@10")

@@ -5,6 +5,7 @@ import pytest
 
 from components.behavior_example_gen.windows.exposure import ExposureWindow
 from components.evaluator import config, sentences, spec, verdict
+from pipeline.reporting.objectives import labels as report_labels
 from schemas import names
 from tests.components.evaluator import harness
 from tests.components.evaluator import test_conversion as exact
@@ -85,6 +86,22 @@ def test_a_good_model_is_blessed(tmp_path, examples, data):
     assert sum(each.examples * each.observed.value for each in curve) == pytest.approx(positive)
     assert [each.predicted for each in curve] == sorted(each.predicted for each in curve)
     assert any(each.observed.low is not None for each in curve)
+
+
+def test_labels_that_are_no_chain(tmp_path, examples):
+    """However often one is likelier than the one before; with labels in this order a chain is violated."""
+    window = ExposureWindow(kind="exposure", steps=("buy", "cart"), chain=False)
+    found = _judge(tmp_path, examples, "good", window=window)
+    assert found.blessed and found.steps == ("buy", "cart") and not found.chain
+    assert report_labels.metrics(found)[:3] == ["auc", "auc_pr", "log_loss"]
+    shown = [
+        *report_labels.metrics(found),
+        *(c.sentence for c in found.conditions),
+        *report_labels.outcome(found),
+    ]
+    assert not any("chain" in text for text in shown)
+    assert all("chain_violations" not in part.candidate for part in found.slices)
+    assert [line.partition(":")[0] for line in report_labels.outcome(found)] == ["auc/buy", "auc/cart"]
 
 
 def test_worse_than_the_base_rate_is_never_blessed(tmp_path, examples, data):

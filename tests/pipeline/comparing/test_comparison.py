@@ -363,6 +363,17 @@ def test_exposures_are_asked_once_and_have_pages(exposure_runs, tmp_path, capsys
     assert json.loads(compared(a, b).to_json())["noun"] == "exposures"
 
 
+def test_an_order_is_compared_where_both_sides_have_one(exposure_runs, tmp_path):
+    data, a, _ = exposure_runs
+    unordered = {"window": {**EXPOSURES["window"], "chain": False}}
+    b, c = (write_exposures(tmp_path / name, data, "good", unordered) for name in ("b", "c"))
+    shown = {
+        sides: {row.metric for row in compared(*sides).slices[0].rows} for sides in ((a, a), (a, b), (b, c))
+    }
+    assert shown[a, a] - shown[b, c] == {"chain_violations"} and shown[a, b] == shown[b, c]
+    assert "auc/buy" in shown[b, c] and "chain" not in table.table(compared(b, c))
+
+
 def test_seeds_of_exposures_and_those_that_only_one_side_has(exposure_runs, tmp_path):
     data, a, _ = exposure_runs
     first = data._replace(

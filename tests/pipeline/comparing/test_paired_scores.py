@@ -46,6 +46,16 @@ def test_values_are_exact():
     assert found["chain_violations"].difference == 0
 
 
+def test_labels_that_are_no_chain():
+    labels, users, a, b = chains(200)
+    a = a[..., ::-1]
+    of_chain = paired_scores.compare(a, b, labels, users, STEPS, resamples=20)
+    found = paired_scores.compare(a, b, labels, users, STEPS, resamples=20, chain=False)
+    assert of_chain.pop("chain_violations").a == [1.0]
+    assert list(found) == list(of_chain)
+    assert all(found[name].difference == one.difference for name, one in of_chain.items())
+
+
 def test_interval_is_that_of_a_brute_force_bootstrap():
     """Users drawn one by one, their exposures repeated, every pair looked at."""
     labels, users, a, b = chains(250, users=30)

@@ -412,6 +412,18 @@ def test_what_became_of_exposures(tmp_path):
     assert ["buy", "12.5% (1,234 unknown)", "–"] in rows
 
 
+def test_labels_that_are_no_chain_are_never_inconsistent(tmp_path):
+    recorder = recorded_run.Recorder(tmp_path / "demo")
+    recorder.start("first")
+    found = {"exposures": 12345, "censored": 678, "negatives_left_out": 0, "positive_rate": {"train": {}}}
+    profile = {"users": 3, "items": 2, "events": 9, "windows": {"train": 9000}, "exposures": found}
+    folder = recorder.folder("profile", profile=profile)
+    recorder.execution("Everything", outputs=[("profile", recorder.artifact("footfall.LogProfile", folder))])
+    recorder.finish()
+    text = _read(recorder).sections["data"]
+    assert "12,345 exposures, the horizon of 678 ended" in text and "earlier one" not in text
+
+
 @pytest.mark.parametrize("objective", ["ndcg@10", "auc"])
 def test_a_search_shows_its_trials_and_which_was_taken(tmp_path, objective):
     recorder = recorded_run.Recorder(tmp_path / "demo")

@@ -247,6 +247,6 @@ def _check_saving(
 def _check_replicas(values: dict[str, Any]) -> None:
     features = batch(7, rows=6)
     # One replica has fewer labels, so that a mean of the replicas' means would be a different gradient.
-    for name in label_models.label_names(STEPS):
+    for name in label_models.label_features(STEPS):
         features[name] = tf.where(tf.range(6) == 5, tf.constant(-1, tf.int64), features[name])
     replicas.check(lambda: build(values), features, learning_rate=0.5)
