@@ -1,0 +1,149 @@
+"""The last stage: sorts each shard, counts, and cuts its windows."""
+
+import collections
+import posixpath
+from collections.abc import Hashable, Iterator
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import tensorflow as tf
+from tfx_bsl.coders import example_coder
+
+from components.behavior_example_gen import profile, shards, slices, spec, splits, time_span, windows
+from components.behavior_example_gen.stages import files, gather
+from components.behavior_example_gen.windows import kind
+from schemas import names
+
+# Windows are written once and read once or twice: speed is worth more than the last tenth in size.
+_COMPRESSION = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=1)
+
+
+class _SortShard(beam.DoFn):
+    """Brings a shard together, sorts it, gives every event its role, and counts."""
+
+    COUNTS = "counts"
+
+    def __init__(
+        self,
+        shards_at: files.Shards,
+        split: spec.SplitSpec,
+        cuts: splits.Cuts | None,
+        bulk: time_span.Bulk,
+        scratch: str,
+    ):
+        self._shards, self._split, self._cuts, self._scratch = shards_at, split, cuts, scratch
+        self._bulk = bulk
+
+    def process(self, shard: int) -> Iterator[Any]:
+        table = self._shards.read(shard)
+        if not table.num_rows:
+            return
+        events = shards.sort_events(table, self._split, self._cuts)
+        yield beam.pvalue.TaggedOutput(self.COUNTS, profile.count(events, self._bulk))
+        path = posixpath.join(self._scratch, f"sorted-{shard:06d}.arrow")
+        files.write_batches(path, events.table.schema, [pa.Table.from_batches([events.table])])
+        yield shard, path
+
+
+class _CutShard(beam.DoFn):
+    """Cuts a shard's windows and writes them, a file a split; tells how many."""
+
+    def __init__(self, window: kind.WindowSettings, cuts: splits.Cuts | None, examples_uri: str):
+        self._window, self._cuts, self._examples_uri = window, cuts, examples_uri
+
+    def process(
+        self, shard_and_path: tuple[int, str], popularity: slices.Popularity, end: int | None
+    ) -> Iterator[dict[Hashable, int]]:
+        # There is no end where there are no events, so nor a shard.
+        assert end is not None
+        shard, path = shard_and_path
+        batch = files.read_batch(path, 0).combine_chunks().to_batches()[0]
+        users = batch.column(batch.schema.get_field_index(names.USER_ID))
+        changes = np.flatnonzero(pc.not_equal(users[1:], users[:-1]).to_numpy(zero_copy_only=False)) + 1
+        events = shards.Events(batch, np.concatenate([[0], changes, [len(users)]]).astype(np.int64))
+        written: collections.Counter = collections.Counter()
+        writers: dict[str, tf.io.TFRecordWriter] = {}
+        encoder = None
+        try:
+            for split, windowed, counted in self._cut(events, popularity, end):
+                written.update(counted)
+                if windowed is None:
+                    continue
+                if split not in writers:
+                    writers[split] = tf.io.TFRecordWriter(self._path(split, shard) + ".partial", _COMPRESSION)
+                encoder = encoder or example_coder.RecordBatchToExamplesEncoder(None)
+                for example in encoder.encode(windowed):
+                    writers[split].write(example)
+                written[split] += windowed.num_rows
+        finally:
+            for writer in writers.values():
+                writer.close()
+        for split in writers:
+            tf.io.gfile.rename(
+                self._path(split, shard) + ".partial", self._path(split, shard), overwrite=True
+            )
+        yield dict(written)
+
+    def _cut(self, events: shards.Events, popularity: slices.Popularity, end: int) -> Iterator[Any]:
+        context = kind.Context(popularity, self._cuts, end)
+        return windows.get(self._window.kind).cut(events, self._window, context)
+
+    def _path(self, split: str, shard: int) -> str:
+        folder = split_uri(self._examples_uri, split)
+        return posixpath.join(folder, f"windows-{shard:06d}.gz")
+
+
+def split_uri(examples_uri: str, split: str) -> str:
+    """The folder that TFX gives to a split of an Examples artifact."""
+    return posixpath.join(examples_uri, f"Split-{split}")
+
+
+def window(
+    shards_at: files.Shards,
+    window: kind.WindowSettings,
+    split: spec.SplitSpec,
+    cuts: splits.Cuts | None,
+    bulk: time_span.Bulk,
+    examples_uri: str,
+    scratch: str,
+    make_pipeline: Any,
+) -> tuple[profile.Counts, dict[Hashable, int]]:
+    def build(pipeline: beam.Pipeline) -> beam.PCollection:
+        sorted_shards = (
+            pipeline
+            | "Shards" >> beam.Create(list(range(window.shards)))
+            | "Spread" >> beam.Reshuffle()
+            | "SortShard"
+            >> beam.ParDo(_SortShard(shards_at, split, cuts, bulk, scratch)).with_outputs(
+                _SortShard.COUNTS, main="sorted"
+            )
+        )
+        counts = (
+            sorted_shards[_SortShard.COUNTS]
+            | "CountsOfAll" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
+            | "MergeCounts" >> beam.Map(profile.merge)
+        )
+        share = windows.get(window.kind).recent_share(window)
+        popularity = counts | "Popularity" >> beam.Map(profile.popularity, share)
+        end = counts | "End" >> beam.Map(lambda found: found.end)
+        written = sorted_shards["sorted"] | "CutShard" >> beam.ParDo(
+            _CutShard(window, cuts, examples_uri),
+            beam.pvalue.AsSingleton(popularity),
+            beam.pvalue.AsSingleton(end),
+        )
+        return (counts, written) | "Both" >> beam.Flatten()
+
+    def merge(values: list[Any]) -> tuple[profile.Counts, dict[Hashable, int]]:
+        total: collections.Counter = collections.Counter()
+        counts = None
+        for value in values:
+            if isinstance(value, profile.Counts):
+                counts = value
+            else:
+                total.update(value)
+        return counts, dict(total)
+
+    return gather.gather(make_pipeline, scratch, build, merge, (profile.Counts, time_span.TimeHistogram))

@@ -1,0 +1,75 @@
+"""Leaves events out that are equal to an earlier one, shard by shard (`log.duplicates: drop`)."""
+
+import dataclasses
+import posixpath
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+
+from components.behavior_example_gen import duplicates, shards, time_span
+from components.behavior_example_gen.stages import files, gather, item_counts
+from schemas import names
+
+
+@dataclasses.dataclass
+class DistinctReport:
+    """What `log.duplicates: drop` left out; mergeable."""
+
+    dropped: int = 0
+    item_counts: list[str] = dataclasses.field(default_factory=list)
+    histogram: time_span.TimeHistogram | None = None
+
+    @classmethod
+    def merged(cls, reports: Iterable["DistinctReport"]) -> "DistinctReport":
+        reports = list(reports)
+        return cls(
+            sum(report.dropped for report in reports),
+            sorted(path for report in reports for path in report.item_counts),
+            time_span.TimeHistogram.merged(
+                report.histogram for report in reports if report.histogram is not None
+            ),
+        )
+
+
+class _DropDuplicates(beam.DoFn):
+    """Brings a shard together, without events that are equal to an earlier one."""
+
+    def __init__(self, shards_at: files.Shards, scratch: str, counts_items: bool):
+        self._shards, self._scratch, self._counts_items = shards_at, scratch, counts_items
+
+    def process(self, shard: int) -> Iterator[DistinctReport]:
+        table = self._shards.read(shard)
+        repeated = duplicates.repeated(table, *shards.order(table))
+        left = table.filter(pa.array(~repeated))
+        files.write_batches(path(self._scratch, shard), left.schema, [left])
+        counted = []
+        if self._counts_items:
+            counted = [posixpath.join(self._scratch, f"distinct-items-{shard:06d}.arrow")]
+            items = item_counts.of_table(left)
+            files.write_batches(counted[0], items.schema, [items])
+        yield DistinctReport(
+            int(repeated.sum()), counted, time_span.TimeHistogram.of(left.column(names.TIMESTAMP).to_numpy())
+        )
+
+
+def path(scratch: str, shard: int) -> str:
+    """Where the rest of a shard is."""
+    return posixpath.join(scratch, f"distinct-{shard:06d}.arrow")
+
+
+def distinct(
+    shards_at: files.Shards, shards: int, counts_items: bool, scratch: str, make_pipeline: Any
+) -> DistinctReport:
+    """Writes the shards without events that are equal to an earlier one; tells how many these were."""
+    work = _DropDuplicates(shards_at, scratch, counts_items)
+    return gather.per_shard(
+        shards,
+        "DropDuplicates",
+        work,
+        scratch,
+        make_pipeline,
+        DistinctReport.merged,
+        (DistinctReport, time_span.TimeHistogram),
+    )
