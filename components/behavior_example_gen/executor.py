@@ -1,16 +1,16 @@
-"""From the files of a log to windowed examples: Beam pipelines over Arrow files.
+"""From the files of a log to windowed examples: stages, each a Beam pipeline over Arrow files.
 
-The first reads blocks, sets bad rows aside and scatters the good ones to shards of users:
-one Arrow file a block, one record batch a shard in it. The second brings a shard together,
-sorts it, counts, and cuts its windows. Between them, `log.filter` leaves events of rare items
-and users out, shard by shard. Data move through files of the component's temporary
-folder, so memory is bounded by a block and a shard, whatever the runner holds in memory.
+`stages.scatter` reads blocks, sets bad rows aside and scatters the good ones to shards of users: one Arrow file per
+block, with one record batch per shard. `stages.cut` brings a shard together, sorts it, counts, and cuts its windows.
+Between them, `stages.distinct` and `stages.rare` leave events out, shard by shard. Data move through files of the
+component's temporary folder, so memory is bounded by a block and a shard, whatever the runner holds in memory.
 """
 
 import dataclasses
 import json
 import logging
 import posixpath
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 from tfx.components.example_gen import utils as example_gen_utils
@@ -31,7 +31,7 @@ from components.behavior_example_gen import (
     windows,
 )
 from components.behavior_example_gen.reading import times
-from components.behavior_example_gen.stages import cut, distinct, files, rare, scatter
+from components.behavior_example_gen.stages import cut, distinct, files, rare, scatter, workers
 from components.behavior_example_gen.windows import kind
 from schemas import errors, names
 
@@ -106,55 +106,35 @@ def run(
     split = window_kind.split(window, split)
     # Else each worker would go by its own clock.
     log = times.bounded(log)
-    for folder in [
-        rejected_uri,
-        profile_uri,
-        scratch,
-        *(cut.split_uri(examples_uri, s) for s in names.SPLITS),
-    ]:
+    examples = (cut.split_uri(examples_uri, name) for name in names.SPLITS)
+    for folder in (rejected_uri, profile_uri, scratch, *examples):
         fileio.makedirs(folder)
+    at = workers.Workers(make_pipeline, scratch, window.shards)
     try:
-        report = scatter.read(log, window, span, scratch, rejected_uri, make_pipeline)
+        report = scatter.read(log, span, rejected_uri, at)
         summary = _check_rejects(report, log, rejected_uri)
-        if not report.scattered:
-            raise errors.InputError(f"{log.path}: none of the {summary['rows']:,} rows is good")
-        notices.check_labels(report.notes, log)
-        shards_at = files.Shards(tuple(report.scattered))
-        histogram, item_counts, dropped, filtered = report.histogram, report.item_counts, 0, None
-        if log.duplicates == "drop":
-            without = distinct.distinct(shards_at, window.shards, bool(log.filter), scratch, make_pipeline)
-            histogram, item_counts, dropped = without.histogram, without.item_counts, without.dropped
-            shards_at = files.Shards(
-                tuple(distinct.path(scratch, s) for s in range(window.shards)), apart=True
-            )
-        if log.filter:
-            filtered, histogram = rare.leave_out(
-                log.filter, shards_at, item_counts, window.shards, scratch, make_pipeline
-            )
-            shards_at = files.Shards(tuple(rare.path(scratch, s) for s in range(window.shards)), apart=True)
-        cuts = _cuts(split, histogram, window)
-        bulk = histogram.bulk() if histogram else time_span.EVERYTHING
-        counts, written = cut.window(
-            shards_at, window, split, cuts, bulk, examples_uri, scratch, make_pipeline
-        )
+        left = _left(log, report, at)
+        cuts = _cuts(split, left.histogram, window)
+        bulk = left.histogram.bulk() if left.histogram else time_span.EVERYTHING
+        counts, written = cut.cut(left.shards, window, split, cuts, bulk, examples_uri, at)
     finally:
         if fileio.exists(scratch):
             fileio.rmtree(scratch)
     window_kind.check_written(window, written, split, cuts, counts)
-    summary_of_kind = window_kind.summary(window, written)
+    of_kind = window_kind.summary(window, written)
     result = profile.summary(counts)
     result.update(
         rows=summary["rows"],
         rejected=summary["rejected"],
-        duplicates=dropped + counts.duplicates,
-        filter=filtered,
+        duplicates=left.duplicates + counts.duplicates,
+        filter=left.filtered,
         windows={name: written.get(name, 0) for name in (*names.SPLITS, "dropped")},
-        **summary_of_kind,
+        **of_kind,
         split={"eval_from": profile.moment(cuts.eval_from), "test_from": profile.moment(cuts.test_from)}
         if cuts
         else None,
     )
-    events = summary["rows"] - summary["rejected"] if dropped else counts.events
+    events = summary["rows"] - summary["rejected"] if left.duplicates else counts.events
     result["notices"] = [
         *notices.of_times(result, log),
         *notices.of_values(report.notes, log),
@@ -162,6 +142,51 @@ def run(
         *notices.of_user(result["implausible_user"], log),
     ]
     files.write(posixpath.join(profile_uri, "profile.json"), json.dumps(result, indent=1, ensure_ascii=False))
+    _tell(result, written)
+    window_kind.tell(window, of_kind, written)
+    for sentence in result["notices"]:
+        _PROGRESS.warning("%s", sentence)
+    return result
+
+
+@dataclasses.dataclass(frozen=True)
+class _Left:
+    """What is left of the good rows, and what was left out.
+
+    Attributes:
+      shards: where the rest is.
+      histogram: when its events are; None where there are none.
+      duplicates: how many events were equal to an earlier one.
+      filtered: what `log.filter` left out; None without one.
+    """
+
+    shards: files.Shards
+    histogram: time_span.TimeHistogram | None
+    duplicates: int = 0
+    filtered: dict[str, int] | None = None
+
+
+def _left(log: spec.LogSpec, report: scatter.ReadReport, at: workers.Workers) -> _Left:
+    """Leaves out what `log.duplicates` and then `log.filter` ask to.
+
+    Raises:
+      errors.InputError: if no row is good, labels are not clear, or nothing is left.
+    """
+    if not report.scattered:
+        raise errors.InputError(f"{log.path}: none of the {sum(report.rows.values()):,} rows is good")
+    notices.check_labels(report.notes, log)
+    left, counted = _Left(files.Shards(tuple(report.scattered)), report.histogram), report.item_counts
+    if log.duplicates == "drop":
+        found, shards_at = distinct.leave_out(left.shards, bool(log.filter), at)
+        left, counted = _Left(shards_at, found.histogram, found.dropped), found.item_counts
+    if log.filter:
+        filtered, histogram, shards_at = rare.leave_out(log.filter, left.shards, counted, at)
+        left = _Left(shards_at, histogram, left.duplicates, filtered)
+    return left
+
+
+def _tell(result: Mapping[str, Any], written: Mapping[Hashable, int]) -> None:
+    """Says what the log holds and how many windows were made of it, in the run's progress."""
     _PROGRESS.info(
         "%s events of %s users on %s items, %s to %s; windows: %s",
         f"{result['events']:,}",
@@ -171,10 +196,6 @@ def run(
         result["end"],
         ", ".join(f"{name} {written.get(name, 0):,}" for name in names.SPLITS),
     )
-    window_kind.tell(window, summary_of_kind, written)
-    for sentence in result["notices"]:
-        _PROGRESS.warning("%s", sentence)
-    return result
 
 
 def _check_rejects(report: scatter.ReadReport, log: spec.LogSpec, rejected_uri: str) -> dict[str, Any]:

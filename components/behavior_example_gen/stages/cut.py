@@ -13,7 +13,7 @@ import tensorflow as tf
 from tfx_bsl.coders import example_coder
 
 from components.behavior_example_gen import profile, shards, slices, spec, splits, time_span, windows
-from components.behavior_example_gen.stages import files, gather
+from components.behavior_example_gen.stages import files, workers
 from components.behavior_example_gen.windows import kind
 from schemas import names
 
@@ -101,49 +101,59 @@ def split_uri(examples_uri: str, split: str) -> str:
     return posixpath.join(examples_uri, f"Split-{split}")
 
 
-def window(
+def cut(
     shards_at: files.Shards,
     window: kind.WindowSettings,
     split: spec.SplitSpec,
     cuts: splits.Cuts | None,
     bulk: time_span.Bulk,
     examples_uri: str,
-    scratch: str,
-    make_pipeline: Any,
+    at: workers.Workers,
 ) -> tuple[profile.Counts, dict[Hashable, int]]:
+    """Sorts and counts all shards, and then writes their windows.
+
+    Args:
+      shards_at: where they are.
+      window, split: what to make of them.
+      cuts: in time; None where the split has none.
+      bulk: when all events but lonely ones are.
+      examples_uri: where the windows go.
+      at: where this runs.
+
+    Returns:
+      What the log holds, and what `Kind.cut` counted of all shards: windows by split, and more.
+    """
+
     def build(pipeline: beam.Pipeline) -> beam.PCollection:
-        sorted_shards = (
-            pipeline
-            | "Shards" >> beam.Create(list(range(window.shards)))
-            | "Spread" >> beam.Reshuffle()
-            | "SortShard"
-            >> beam.ParDo(_SortShard(shards_at, split, cuts, bulk, scratch)).with_outputs(
-                _SortShard.COUNTS, main="sorted"
-            )
+        sort = _SortShard(shards_at, split, cuts, bulk, at.scratch)
+        found = at.spread(pipeline) | "SortShard" >> beam.ParDo(sort).with_outputs(
+            _SortShard.COUNTS, main="sorted"
         )
         counts = (
-            sorted_shards[_SortShard.COUNTS]
+            found[_SortShard.COUNTS]
             | "CountsOfAll" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
             | "MergeCounts" >> beam.Map(profile.merge)
         )
         share = windows.get(window.kind).recent_share(window)
         popularity = counts | "Popularity" >> beam.Map(profile.popularity, share)
-        end = counts | "End" >> beam.Map(lambda found: found.end)
-        written = sorted_shards["sorted"] | "CutShard" >> beam.ParDo(
+        end = counts | "End" >> beam.Map(lambda counted: counted.end)
+        written = found["sorted"] | "CutShard" >> beam.ParDo(
             _CutShard(window, cuts, examples_uri),
             beam.pvalue.AsSingleton(popularity),
             beam.pvalue.AsSingleton(end),
         )
         return (counts, written) | "Both" >> beam.Flatten()
 
-    def merge(values: list[Any]) -> tuple[profile.Counts, dict[Hashable, int]]:
-        total: collections.Counter = collections.Counter()
-        counts = None
-        for value in values:
-            if isinstance(value, profile.Counts):
-                counts = value
-            else:
-                total.update(value)
-        return counts, dict(total)
+    return at.gather(build, _merged, (profile.Counts, time_span.TimeHistogram))
 
-    return gather.gather(make_pipeline, scratch, build, merge, (profile.Counts, time_span.TimeHistogram))
+
+def _merged(values: list[Any]) -> tuple[profile.Counts, dict[Hashable, int]]:
+    """The counts of the log, of which there are one, and what was written of all shards."""
+    total: collections.Counter = collections.Counter()
+    counts = None
+    for value in values:
+        if isinstance(value, profile.Counts):
+            counts = value
+        else:
+            total.update(value)
+    return counts, dict(total)

@@ -3,13 +3,12 @@
 import dataclasses
 import posixpath
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
 
 from components.behavior_example_gen import duplicates, shards, time_span
-from components.behavior_example_gen.stages import files, gather, item_counts
+from components.behavior_example_gen.stages import files, item_counts, workers
 from schemas import names
 
 
@@ -23,6 +22,7 @@ class DistinctReport:
 
     @classmethod
     def merged(cls, reports: Iterable["DistinctReport"]) -> "DistinctReport":
+        """Of all shards."""
         reports = list(reports)
         return cls(
             sum(report.dropped for report in reports),
@@ -43,7 +43,7 @@ class _DropDuplicates(beam.DoFn):
         table = self._shards.read(shard)
         repeated = duplicates.repeated(table, *shards.order(table))
         left = table.filter(pa.array(~repeated))
-        files.write_batches(path(self._scratch, shard), left.schema, [left])
+        files.write_batches(_path(self._scratch, shard), left.schema, [left])
         counted = []
         if self._counts_items:
             counted = [posixpath.join(self._scratch, f"distinct-items-{shard:06d}.arrow")]
@@ -54,22 +54,24 @@ class _DropDuplicates(beam.DoFn):
         )
 
 
-def path(scratch: str, shard: int) -> str:
-    """Where the rest of a shard is."""
+def _path(scratch: str, shard: int) -> str:
     return posixpath.join(scratch, f"distinct-{shard:06d}.arrow")
 
 
-def distinct(
-    shards_at: files.Shards, shards: int, counts_items: bool, scratch: str, make_pipeline: Any
-) -> DistinctReport:
-    """Writes the shards without events that are equal to an earlier one; tells how many these were."""
-    work = _DropDuplicates(shards_at, scratch, counts_items)
-    return gather.per_shard(
-        shards,
-        "DropDuplicates",
-        work,
-        scratch,
-        make_pipeline,
-        DistinctReport.merged,
-        (DistinctReport, time_span.TimeHistogram),
-    )
+def leave_out(
+    shards_at: files.Shards, counts_items: bool, at: workers.Workers
+) -> tuple[DistinctReport, files.Shards]:
+    """Writes the shards without events that are equal to an earlier one.
+
+    Args:
+      shards_at: where they are.
+      counts_items: whether to count, anew, how many events each item has.
+      at: where this runs.
+
+    Returns:
+      How many events these were, and where the rest is.
+    """
+    work = _DropDuplicates(shards_at, at.scratch, counts_items)
+    classes = (DistinctReport, time_span.TimeHistogram)
+    report = at.per_shard("DropDuplicates", work, DistinctReport.merged, classes)
+    return report, files.Shards(tuple(_path(at.scratch, shard) for shard in range(at.shards)), apart=True)

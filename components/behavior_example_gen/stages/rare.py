@@ -5,14 +5,13 @@ import dataclasses
 import logging
 import posixpath
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.behavior_example_gen import shards, spec, time_span
-from components.behavior_example_gen.stages import files, gather, item_counts
+from components.behavior_example_gen.stages import files, item_counts, workers
 from schemas import errors, names
 
 _PROGRESS = logging.getLogger("footfall.progress")
@@ -27,6 +26,7 @@ class FilterReport:
 
     @classmethod
     def merged(cls, reports: Iterable["FilterReport"]) -> "FilterReport":
+        """Of all shards."""
         reports = list(reports)
         dropped: collections.Counter = collections.Counter()
         for report in reports:
@@ -52,25 +52,28 @@ class _FilterShard(beam.DoFn):
     def process(self, shard: int) -> Iterator[FilterReport]:
         table = self._shards.read(shard)
         left, dropped = shards.drop_rare(table, self._kept, self._min_user_events)
-        files.write_batches(path(self._scratch, shard), left.schema, [left])
+        files.write_batches(_path(self._scratch, shard), left.schema, [left])
         times = left.column(names.TIMESTAMP).to_numpy()
         yield FilterReport(dropped, time_span.TimeHistogram.of(times) if len(times) else None)
 
 
-def path(scratch: str, shard: int) -> str:
-    """Where the rest of a shard is."""
+def _path(scratch: str, shard: int) -> str:
     return posixpath.join(scratch, f"filtered-{shard:06d}.arrow")
 
 
 def leave_out(
-    rule: spec.FilterSpec,
-    shards_at: files.Shards,
-    counted: Sequence[str],
-    shards: int,
-    scratch: str,
-    make_pipeline: Any,
-) -> tuple[dict[str, int], time_span.TimeHistogram]:
-    """Writes the shards without rare items and users; tells what was left out, and the times of the rest.
+    rule: spec.FilterSpec, shards_at: files.Shards, counted: Sequence[str], at: workers.Workers
+) -> tuple[dict[str, int], time_span.TimeHistogram, files.Shards]:
+    """Writes the shards without the events of rare items and users.
+
+    Args:
+      rule: what is rare.
+      shards_at: where they are.
+      counted: files that tell how many events each item has; see `item_counts`.
+      at: where this runs.
+
+    Returns:
+      What was left out, and when and where the rest is.
 
     Raises:
       errors.InputError: if nothing is left.
@@ -79,18 +82,10 @@ def leave_out(
     for place in counted:
         counts = item_counts.added(counts, files.read_batch(place, 0))
     kept = counts.filter(pc.greater_equal(counts.column("events"), rule.min_item_events)).select(["item"])
-    kept_path = posixpath.join(scratch, "kept-items.arrow")
+    kept_path = posixpath.join(at.scratch, "kept-items.arrow")
     files.write_batches(kept_path, kept.schema, [kept])
-    work = _FilterShard(shards_at, kept_path, rule.min_user_events, scratch)
-    found = gather.per_shard(
-        shards,
-        "FilterShard",
-        work,
-        scratch,
-        make_pipeline,
-        FilterReport.merged,
-        (FilterReport, time_span.TimeHistogram),
-    )
+    work = _FilterShard(shards_at, kept_path, rule.min_user_events, at.scratch)
+    found = at.per_shard("FilterShard", work, FilterReport.merged, (FilterReport, time_span.TimeHistogram))
     result = {
         "min_item_events": rule.min_item_events,
         "min_user_events": rule.min_user_events,
@@ -104,4 +99,5 @@ def leave_out(
     if found.histogram is None:
         raise errors.InputError(f"log.filter leaves nothing of the log: it leaves out {words}")
     _PROGRESS.info("left out %s: %s events", words, f"{result['item_events'] + result['user_events']:,}")
-    return result, found.histogram
+    left = files.Shards(tuple(_path(at.scratch, shard) for shard in range(at.shards)), apart=True)
+    return result, found.histogram, left

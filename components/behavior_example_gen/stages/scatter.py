@@ -18,8 +18,7 @@ from tfx.dsl.io import fileio
 from components.behavior_example_gen import readers, shards, spans, spec, time_span
 from components.behavior_example_gen.reading import blocks
 from components.behavior_example_gen.reading import files as log_files
-from components.behavior_example_gen.stages import files, gather, item_counts
-from components.behavior_example_gen.windows import kind
+from components.behavior_example_gen.stages import files, item_counts, workers
 from schemas import names
 
 _SCATTER_ROWS = 1 << 19
@@ -29,7 +28,7 @@ _PROGRESS = logging.getLogger("footfall.progress")
 
 @dataclasses.dataclass
 class ReadReport:
-    """What a bundle of the first pipeline did."""
+    """What a bundle of this stage did; mergeable."""
 
     scattered: list[str] = dataclasses.field(default_factory=list)
     item_counts: list[str] = dataclasses.field(default_factory=list)
@@ -42,6 +41,7 @@ class ReadReport:
 
     @classmethod
     def merged(cls, reports: Iterable["ReadReport"]) -> "ReadReport":
+        """What all bundles did."""
         total, histograms = cls(), []
         for report in reports:
             total.scattered.extend(report.scattered)
@@ -169,24 +169,26 @@ class _ReadAndScatter(beam.DoFn):
         )
 
 
-def read(
-    log: spec.LogSpec,
-    window: kind.WindowSettings,
-    span: int | None,
-    scratch: str,
-    rejected: str,
-    make_pipeline: Any,
-) -> ReadReport:
+def read(log: spec.LogSpec, span: int | None, rejected: str, at: workers.Workers) -> ReadReport:
+    """Reads a log, and writes its good rows to files with a batch for each shard.
+
+    Args:
+      span: the newest span to read, where the path has `{SPAN}`.
+      rejected: the folder of the bad rows.
+      at: where this runs.
+
+    Raises:
+      errors.InputError: if there is no file, or the columns are not those of the spec.
+    """
+    work = _ReadAndScatter(log, at.shards, at.scratch, rejected)
     sources = readers.find_sources(spans.find(log.path, log.spans, span), log)
     _PROGRESS.info("reading %d file(s)", len({s.path for s in sources}))
-    return gather.gather(
-        make_pipeline,
-        scratch,
+    return at.gather(
         lambda pipeline: (
             pipeline
             | "Sources" >> beam.Create(sources)
             | "Spread" >> beam.Reshuffle()
-            | "ReadAndScatter" >> beam.ParDo(_ReadAndScatter(log, window.shards, scratch, rejected))
+            | "ReadAndScatter" >> beam.ParDo(work)
         ),
         ReadReport.merged,
         (ReadReport, time_span.TimeHistogram, blocks.Reject),
