@@ -73,25 +73,30 @@ def _timed(call: Callable[[int], Any], requests: int) -> list[float]:
     return times
 
 
-def _percentile(times: Sequence[float], share: float) -> float:
+def percentile(times: Sequence[float], share: float) -> float:
+    """The time that a share of all does not exceed."""
     ordered = sorted(times)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-def _many(address: str, asked: Sequence[Any], clients: int, requests: int) -> dict[str, Any]:
-    """`clients` threads, each with a connection of its own, ask as fast as they are answered."""
+def ask_at_once(address: str, asked: Sequence[Any], clients: int, seconds: float) -> dict[str, Any]:
+    """`clients` threads, each with a connection of its own, ask as fast as they are answered: `times` in ms, and the rate."""
     from serving import client as client_lib
 
     def ask(number: int) -> list[float]:
         with client_lib.Client(address, timeout_s=30.0) as client:
-            client.recommend([asked[number]], _K)
-            return _timed(lambda n: client.recommend([asked[(n + number) % len(asked)]], _K), requests)
+            client.recommend([asked[number % len(asked)]], _K)
+            times, end, place = [], time.perf_counter() + seconds, number
+            while (start := time.perf_counter()) < end:
+                client.recommend([asked[place % len(asked)]], _K)
+                times.append(1000 * (time.perf_counter() - start))
+                place += 1
+            return times
 
     with concurrent.futures.ThreadPoolExecutor(clients) as pool:
         start = time.perf_counter()
         times = [t for found in pool.map(ask, range(clients)) for t in found]
-        seconds = time.perf_counter() - start
-    return {"times": times, "requests_per_s": len(times) / seconds}
+        return {"times": times, "requests_per_s": len(times) / (time.perf_counter() - start)}
 
 
 def main() -> None:
@@ -156,7 +161,7 @@ def main() -> None:
                     inside += calls
                     one += answers
                     differences.append(statistics.median(answers) - statistics.median(calls))
-                    many.append(_many(address, asked, options.clients, max(10, requests // 10)))
+                    many.append(ask_at_once(address, asked, options.clients, 2.0 if options.quick else 5.0))
         finally:
             server.terminate()
             server.wait()
@@ -171,16 +176,16 @@ def main() -> None:
     )
     print(f"{'':16s} {'p50 ms':>8s} {'p99 ms':>8s} {'requests/s':>11s}")
     for name, times, rate in rows:
-        print(f"{name:16s} {_percentile(times, 0.5):8.2f} {_percentile(times, 0.99):8.2f} {rate:11.0f}")
+        print(f"{name:16s} {percentile(times, 0.5):8.2f} {percentile(times, 0.99):8.2f} {rate:11.0f}")
     figures = {
-        "p50_ms": round(_percentile(one, 0.5), 3),
-        "p99_ms": round(_percentile(one, 0.99), 3),
+        "p50_ms": round(percentile(one, 0.5), 3),
+        "p99_ms": round(percentile(one, 0.99), 3),
         "overhead_p50_ms": round(statistics.median(differences), 3),
         "requests_per_s": round(rows[2][2]),
-        "in_process_p50_ms": round(_percentile(inside, 0.5), 3),
+        "in_process_p50_ms": round(percentile(inside, 0.5), 3),
         "requests_per_s_1_client": round(rows[1][2]),
-        "p50_ms_loaded": round(_percentile(under_load, 0.5), 3),
-        "p99_ms_loaded": round(_percentile(under_load, 0.99), 3),
+        "p50_ms_loaded": round(percentile(under_load, 0.5), 3),
+        "p99_ms_loaded": round(percentile(under_load, 0.99), 3),
         "clients": options.clients,
         "rounds": rounds,
     }

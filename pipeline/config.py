@@ -19,6 +19,7 @@ from components.infra_validator import spec as infra_spec
 from components.transform import spec as transform_spec
 from pipeline import explain
 from schemas import errors, kinds, settings
+from serving import retrieval as retrieval_lib
 from trainer import config as trainer_config
 from trainer import search
 from trainer.settings import loops as loop_settings
@@ -89,6 +90,7 @@ class Experiment(settings.Settings):
       model: what is trained.
       loss: what training minimises; by default the one that fits the model.
       loop: the training procedure.
+      retrieval: how the served model finds the items with the highest scores.
     """
 
     name: str = pydantic.Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
@@ -105,6 +107,7 @@ class Experiment(settings.Settings):
     evaluation: evaluator_spec.EvaluationSpec = evaluator_spec.EvaluationSpec()
     gate: evaluator_spec.GateSpec = evaluator_spec.GateSpec()
     infra: infra_spec.InfraSpec = infra_spec.InfraSpec()
+    retrieval: retrieval_lib.RetrievalSettings = retrieval_lib.EXACT
     push: PushSpec = PushSpec()
     beam: BeamSpec = BeamSpec()
 
@@ -117,6 +120,7 @@ class Experiment(settings.Settings):
         trainer_config.check_loop(self.loop, self.loss, self.training)
         self.model.check_window(self.window)
         windows.get(self.window.kind).check(self.window, self.log, self.split)
+        retrieval_lib.check(self.retrieval, self.model.objective)
         self._check_target_behavior()
         self._check_features()
         evaluator_checks.check(self.evaluation, self.gate, self.model.objective, self.window)

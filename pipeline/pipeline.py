@@ -98,6 +98,7 @@ def create_pipeline(
         **_features_of(experiment),
         code=code[code_lib.TRAINING],
         exclude_seen=experiment.evaluation.exclude_seen,
+        retrieval=experiment.retrieval,
         checkpoint_root=checkpoint_root,
     )
     trained_on = {

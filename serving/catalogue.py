@@ -44,7 +44,8 @@ def _pairs(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return where[:, 0], tf.gather_nd(rows, where)
 
 
-def _lower(scores: tf.Tensor, batch_rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
+def lower(scores: tf.Tensor, batch_rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
+    """Scores `[B, N]` with those at some places, `[P]` int64 each, set to minus infinity."""
     lowest = tf.fill(tf.shape(columns), tf.constant(_LOWEST, scores.dtype))
     return tf.tensor_scatter_nd_update(scores, tf.stack([batch_rows, columns], axis=1), lowest)
 
@@ -59,7 +60,7 @@ def leave_out(scores: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
     Returns:
       `[B, N]`.
     """
-    return _lower(scores, *_pairs(rows))
+    return lower(scores, *_pairs(rows))
 
 
 def is_left_out(target: tf.Tensor, excluded: tf.Tensor) -> tf.Tensor:
@@ -158,7 +159,7 @@ class _Chunks:
                 batch_rows, rows = left_out
                 low, high = tf.unstack(tf.searchsorted(rows, tf.cast([start, start + self._width], tf.int64)))
                 columns = rows[low:high] - tf.cast(start, tf.int64)
-                scores = _lower(scores, batch_rows[low:high], columns)
+                scores = lower(scores, batch_rows[low:high], columns)
             scores = scores[:, first - start :]
             return (number + 1, *function(scores, first, *before))
 
@@ -260,6 +261,13 @@ def best(
         return chunks.fold(merge, (tf.fill(shape, _LOWEST), tf.zeros(shape, tf.int32)))
 
     return tf.cond(chunks.several, in_chunks, whole)
+
+
+class Whole:
+    """The search that scores all of a catalogue; `ivf.Index` is another."""
+
+    best = staticmethod(best)
+    rank = staticmethod(full_rank)
 
 
 def candidates(size: int, target: tf.Tensor, excluded: tf.Tensor | None = None) -> tf.Tensor:

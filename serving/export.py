@@ -21,6 +21,7 @@ def export_model(
     *,
     objective: str,
     exclude_seen: bool = True,
+    index: Any = None,
 ) -> None:
     """Exports a model with its transform graph and all signatures of its objective.
 
@@ -31,12 +32,12 @@ def export_model(
       transform_output: of TFX Transform.
       export_dir: a folder on any filesystem that TensorFlow can write to.
       objective: that it was trained for.
-      exclude_seen: of a model that ranks, see `signatures.ServingModule`.
+      exclude_seen, index: of a model that ranks, see `signatures.ServingModule`.
 
     Raises:
       errors.InputError: if there is no such objective.
     """
-    exported = objectives.get(objective).served(model, transform_output, exclude_seen)
+    exported = objectives.get(objective).served(model, transform_output, exclude_seen, index)
     tf.saved_model.save(exported, export_dir, signatures=exported.signatures())
     extra = os.path.join(export_dir, EXTRA)
     tf.io.gfile.makedirs(extra)

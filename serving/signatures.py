@@ -11,7 +11,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from schemas import names
-from serving import catalogue, module
+from serving import catalogue, ivf, module
 
 EXAMPLES = "examples"
 EXCLUDE = "exclude"
@@ -33,13 +33,22 @@ class ServingModule(module.ModelModule):
       transform_output: of TFX Transform.
       exclude_seen: leave the items of the history out of what is recommended, and those
         that the user has seen out of evaluation.
+      index: where the items with the highest scores are looked for; None: in the whole catalogue. Ranks of `evaluate`
+        are those in what is served.
     """
 
-    def __init__(self, model: Any, transform_output: tft.TFTransformOutput, exclude_seen: bool):
+    def __init__(
+        self,
+        model: Any,
+        transform_output: tft.TFTransformOutput,
+        exclude_seen: bool,
+        index: ivf.Index | None = None,
+    ):
         super().__init__(model, transform_output)
         self._transform = transform_output.transform_features_layer()
         self._raw_spec = transform_output.raw_feature_spec()
         self._exclude_seen = exclude_seen
+        self._search = catalogue.Whole() if index is None else index
         path = transform_output.vocabulary_file_by_name(names.ITEM_VOCABULARY)
         self._size = transform_output.vocabulary_size_by_name(names.ITEM_VOCABULARY)
         line, number = tf.lookup.TextFileIndex.WHOLE_LINE, tf.lookup.TextFileIndex.LINE_NUMBER
@@ -157,7 +166,7 @@ class ServingModule(module.ModelModule):
             frequent, latest = catalogue.own_ranks(self._size, target, history)
             own = {names.OWN_FREQUENT_RANK: frequent, names.OWN_RECENT_RANK: latest}
         return {
-            names.RANK: catalogue.full_rank(self.model, query, self._size, target, excluded),
+            names.RANK: self._search.rank(self.model, query, self._size, target, excluded),
             names.POPULARITY_RANK: catalogue.popularity_rank(self._size, target, excluded),
             names.RECENT_POPULARITY_RANK: self._recent_rank(target, excluded),
             **own,
@@ -195,7 +204,7 @@ class ServingModule(module.ModelModule):
     def _best(self, query: Any, seen: tf.Tensor, exclude: tf.Tensor, k: tf.Tensor) -> dict[str, tf.Tensor]:
         without = tf.concat([seen, exclude], axis=1) if self._exclude_seen else exclude
         most = tf.clip_by_value(tf.reduce_max(k), 0, self._size)
-        best, rows = catalogue.best(self.model, query, self._size, most, self._row_of_id.lookup(without))
+        best, rows = self._search.best(self.model, query, self._size, most, self._row_of_id.lookup(without))
         wanted = tf.range(tf.shape(best)[1])[tf.newaxis, :] < k[:, tf.newaxis]
         left = wanted & (best > float("-inf"))
         return {

@@ -1,6 +1,7 @@
 """What TFX hands to the Trainer and the Tuner, typed; all of it travels in their `custom_config`."""
 
 from components.transform import spec as transform_spec
+from serving import retrieval
 from trainer import config, search
 
 
@@ -11,12 +12,14 @@ class Arguments(transform_spec.TransformSettings, config.TrainerSettings):
       code: that trains. Unused by it; it makes the cache key depend on the code.
       exclude_seen: see `components.evaluator.spec.EvaluationSpec`; all of it that training reads, since other
         metrics of the test windows are no reason to train again.
+      retrieval: of the model that is exported.
       checkpoint_root: a folder where a second run of the same training finds what an interrupted one has left.
       tuning: of a search.
       base_model: a model to start from; None starts anew.
     """
 
     exclude_seen: bool
+    retrieval: retrieval.RetrievalSettings = retrieval.EXACT
     checkpoint_root: str
     tuning: search.TuningSettings | None = None
     base_model: str | None = None

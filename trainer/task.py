@@ -12,7 +12,8 @@ import tensorflow_transform as tft
 import schemas  # noqa: F401  selects Keras 2
 from schemas import errors
 from serving import export
-from trainer import arguments, config, devices, objectives, search
+from serving import retrieval as retrieval_settings
+from trainer import arguments, config, devices, objectives, retrieval, search
 from trainer.loops import loop as loop_lib
 from trainer.objectives import objective
 
@@ -47,6 +48,11 @@ def run_fn(fn_args: Any) -> None:
     )
     if tuned:
         history["tuned"] = tuned
+    index = None
+    if given.retrieval.name != retrieval_settings.EXACT.name:
+        index, history["retrieval"] = retrieval.choose(
+            loop.model, loop.evaluation.queries(), given.retrieval, given.training.seed
+        )
     with tf.io.gfile.GFile(os.path.join(fn_args.model_run_dir, HISTORY), "w") as stream:
         stream.write(json.dumps(history, indent=1))
     export.export_model(
@@ -55,6 +61,7 @@ def run_fn(fn_args: Any) -> None:
         fn_args.serving_model_dir,
         objective=given.model.objective,
         exclude_seen=data.exclude_seen,
+        index=index,
     )
     # Only now is the training over: a run that dies before finds its checkpoints.
     if tf.io.gfile.exists(checkpoint_dir):

@@ -41,8 +41,21 @@ def training(history: Mapping[str, Any] | None) -> dict[str, Any] | None:
         "best": next((e for e in epochs if e.get("epoch") == best), None),
         "plots": plots,
         "seconds": sum(e["seconds"] for e in epochs if words.is_number(e.get("seconds"))),
+        "retrieval": _retrieval(history.get("retrieval")),
         "targets_per_s": sorted(speeds)[len(speeds) // 2] if speeds else None,
     }
+
+
+def _retrieval(known: Mapping[str, Any] | None) -> str | None:
+    """How the served model looks for items, where it was asked not to score all of them."""
+    if not known:
+        return None
+    if "probes" not in known:
+        return "whole catalogue: no part reached the recall"
+    return (
+        f"{known['probes']:,} of {known['lists']:,} lists, {known['searched']:.1%} of the catalogue: "
+        f"recall@{known['k']} {known['recall']:.4f} on {known['queries']:,} eval histories"
+    )
 
 
 def _curve(title: str, points: Sequence[tuple[float, float]], best: float | None) -> dict[str, Any]:

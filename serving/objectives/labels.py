@@ -25,7 +25,9 @@ def is_of(outputs: Outputs) -> bool:
     return requests.PREDICT in outputs
 
 
-def served(model: Any, transform_output: tft.TFTransformOutput, exclude_seen: bool) -> module.ModelModule:
+def served(
+    model: Any, transform_output: tft.TFTransformOutput, exclude_seen: bool, index: Any = None
+) -> module.ModelModule:
     """The module that is exported; see `conversion.ConversionModule`. Nothing is left out of its answers."""
     return conversion.ConversionModule(model, transform_output)
 

@@ -27,9 +27,11 @@ def is_of(outputs: Outputs) -> bool:
     return names.RANK in outputs.get("evaluate", ())
 
 
-def served(model: Any, transform_output: tft.TFTransformOutput, exclude_seen: bool) -> module.ModelModule:
+def served(
+    model: Any, transform_output: tft.TFTransformOutput, exclude_seen: bool, index: Any = None
+) -> module.ModelModule:
     """The module that is exported; see `signatures.ServingModule`."""
-    return signatures.ServingModule(model, transform_output, exclude_seen)
+    return signatures.ServingModule(model, transform_output, exclude_seen, index)
 
 
 def index_of(feature: str) -> str:

@@ -1,6 +1,7 @@
 """Full-ranking evaluation within training: every target against the whole catalogue."""
 
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -54,6 +55,16 @@ class FullRanking:
         query, target = catalogue.query(self._model, batch), catalogue.target_rows(batch)
         excluded = batch[names.SEEN_ITEM_INDEX] if self._exclude_seen else None
         return catalogue.full_rank(self._model, query, self._model.catalogue.size, target, excluded)
+
+    def queries(self) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
+        """Queries `[B, D]` of the windows, and the catalogue rows `[B, E]` that are left out for each; negative: none."""
+
+        @tf.function(autograph=False, reduce_retracing=True)
+        def query(batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+            excluded = batch[names.SEEN_ITEM_INDEX]
+            return catalogue.query(self._model, batch), excluded if self._exclude_seen else excluded[:, :0]
+
+        return map(query, self._batches)
 
     def _sum_batches(self) -> tf.Tensor:
         sums, size = tf.zeros([4]), float(self._model.catalogue.size)

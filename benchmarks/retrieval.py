@@ -1,0 +1,206 @@
+"""`recommend` over catalogues of growing size: every item scored, beside an inverted file.
+
+    python -m benchmarks.retrieval [--quick] [--items 10000 100000 1000000] [--clients 1 8 32] [--seconds 5]
+
+The embedded server (a process of its own) has two models of the same table, 64 wide, one exact and one with the fewest lists
+that find 98 % of the ten best items; clients are threads of another process, and ask for k = 10 with one history of 20 events.
+Both models are asked in turns. A history's query is the mean of its items' vectors, so that what is timed is the
+search; vectors are drawn around centres, with lengths that vary, and a history has items of two of these. `recall` is
+that of other histories than those by which the lists were chosen. The last line is a JSON object of the figures.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+
+from benchmarks import serving as serving_benchmark
+
+_DIM, _LENGTH, _K, _RECALL = 64, 20, 10, 0.98
+_CENTRES = 200
+
+
+def vectors(count: int, seed: int = 0) -> tuple[Any, Any]:
+    """Vectors `[N, D]` and the centre of each, `[N]`."""
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(_CENTRES, _DIM))
+    of = rng.integers(_CENTRES, size=count)
+    lengths = 0.1 * rng.lognormal(0, 0.3, (count, 1))
+    return (lengths * (centres[of] + 0.5 * rng.normal(size=(count, _DIM)))).astype(np.float32), of
+
+
+def histories(of: Any, count: int, seed: int) -> Any:
+    """Catalogue rows `[count, _LENGTH]`, of items of two centres each."""
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    order = np.argsort(of, kind="stable")
+    bounds = np.searchsorted(of[order], np.arange(_CENTRES + 1))
+    chosen = rng.integers(_CENTRES, size=(count, 2))[
+        np.arange(count)[:, None], rng.integers(2, size=(count, _LENGTH))
+    ]
+    place = bounds[chosen] + rng.integers(1 << 30, size=chosen.shape) % np.maximum(np.diff(bounds)[chosen], 1)
+    return order[np.minimum(place, len(of) - 1)]
+
+
+def export(folder: str, items: int) -> tuple[dict[str, str], dict[str, Any], Any]:
+    """Exports both models; returns their folders, what is known of the lists, and the centres of the items."""
+    import numpy as np
+    import tensorflow as tf
+
+    from schemas import names
+    from serving import catalogue, export, retrieval
+    from tests import fixtures
+    from trainer import retrieval as choosing
+
+    output = fixtures.build_transform_output(folder, fixtures.random_windows(40, 20), length=_LENGTH)
+    # The vocabularies are files: those of a small catalogue become those of a large one.
+    assets = pathlib.Path(folder, "transform", "transform_fn", "assets")
+    (assets / names.ITEM_VOCABULARY).write_text("".join(f"i{row}\n" for row in range(items)))
+    table, of = vectors(items)
+    model = fixtures.ToyModel(items, _DIM)
+    model.table = tf.Variable(np.concatenate([np.zeros([names.FIRST_INDEX, _DIM], np.float32), table]))
+
+    def queries() -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
+        for first in range(0, 2000, 100):
+            rows = tf.constant(histories(of, 100, seed=1 + first)) + names.FIRST_INDEX
+            yield (
+                catalogue.query(model, {names.ITEM_INDEX: rows}),
+                tf.cast(rows, tf.int64) - names.FIRST_INDEX,
+            )
+
+    start = time.perf_counter()
+    index, known = choosing.choose(
+        model, queries(), retrieval.IVFSettings(name="ivf", recall=_RECALL, queries=1000)
+    )
+    known["seconds"] = time.perf_counter() - start
+    if index is None:
+        raise AssertionError(f"no part of the catalogue reaches a recall of {_RECALL}: {known}")
+    folders = {}
+    for name, search in (("exact", None), ("ivf", index)):
+        folders[name] = os.path.join(folder, name)
+        export.export_model(
+            model, output, os.path.join(folders[name], "1"), objective="ranking", index=search
+        )
+    return folders, known, of
+
+
+def measure(items: int, clients: Sequence[int], seconds: float, rounds: int) -> dict[str, Any]:
+    """Latencies and rates of both models over a catalogue of so many items."""
+    from serving import client as client_lib
+    from serving import server as server_lib
+
+    with tempfile.TemporaryDirectory() as folder:
+        folders, known, of = export(folder, items)
+        rows = histories(of, 256, seed=99)
+        asked = [
+            [
+                {"item_id": f"i{row}", "timestamp": 1_600_000_000_000 + 60_000 * n}
+                for n, row in enumerate(history)
+            ]
+            for history in rows
+        ]
+        servers: dict[str, subprocess.Popen[str]] = {}
+        addresses: dict[str, str] = {}
+        try:
+            for name, versions in folders.items():
+                servers[name] = subprocess.Popen(
+                    [
+                        sys.executable,
+                        "-m",
+                        "serving.server",
+                        versions,
+                        "--grpc-port",
+                        "0",
+                        "--rest-port",
+                        "0",
+                    ],
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                    text=True,
+                )
+                line = servers[name].stdout.readline()
+                if not line.startswith(server_lib.READY):
+                    raise RuntimeError(f"the server said {line!r}")
+                port = json.loads(line[len(server_lib.READY) :])["grpc_port"]
+                addresses[name] = f"127.0.0.1:{port}"
+            answers = {}
+            for name, address in addresses.items():
+                with client_lib.Client(address) as client:
+                    answers[name] = [client.recommend([history], _K)[0].item_ids for history in asked]
+            shares = [
+                len(set(some) & set(all_)) / len(all_) for some, all_ in zip(answers["ivf"], answers["exact"])
+            ]
+            found: dict[str, Any] = {
+                "lists": known["lists"],
+                "probes": known["probes"],
+                "searched": round(known["searched"], 4),
+                "recall": round(statistics.mean(shares), 4),
+                "division_s": round(known["seconds"], 1),
+            }
+            for number in clients:
+                times: dict[str, list[float]] = {name: [] for name in addresses}
+                rates: dict[str, list[float]] = {name: [] for name in addresses}
+                for _ in range(rounds):
+                    for name, address in addresses.items():
+                        some = serving_benchmark.ask_at_once(address, asked, number, seconds / rounds)
+                        times[name] += some["times"]
+                        rates[name].append(some["requests_per_s"])
+                for name in addresses:
+                    found[f"{name}_{number}"] = {
+                        "p50_ms": round(serving_benchmark.percentile(times[name], 0.5), 2),
+                        "p99_ms": round(serving_benchmark.percentile(times[name], 0.99), 2),
+                        "requests_per_s": round(statistics.median(rates[name])),
+                    }
+            return found
+        finally:
+            for server in servers.values():
+                server.terminate()
+                server.wait()
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="one catalogue: at most a minute")
+    parser.add_argument("--items", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 32])
+    parser.add_argument("--seconds", type=float, default=10.0, help="of each model and number of clients")
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    if options.quick:
+        options.items, options.clients, options.seconds, options.rounds = [50_000], [1, 8], 2.0, 2
+    figures = {}
+    print(
+        f"{'items':>9s} {'search':>6s} {'recall':>7s} {'clients':>7s} {'p50 ms':>8s} {'p99 ms':>8s} {'requests/s':>10s}"
+    )
+    for items in options.items:
+        found = measure(items, options.clients, options.seconds, options.rounds)
+        for number in options.clients:
+            for name, recall in (("exact", 1.0), ("ivf", found["recall"])):
+                row = found[f"{name}_{number}"]
+                print(
+                    f"{items:9,d} {name:>6s} {recall:7.4f} {number:7d} {row['p50_ms']:8.2f} {row['p99_ms']:8.2f} "
+                    f"{row['requests_per_s']:10,d}",
+                    flush=True,
+                )
+        figures[str(items)] = found
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""Settings of how a served model finds the items with the highest scores. Free of TensorFlow."""
+
+from typing import Annotated, Literal
+
+import pydantic
+
+from schemas import settings
+
+
+class ExactSettings(settings.Settings):
+    """Every item is scored for every request."""
+
+    name: Literal["exact"]
+
+
+class IVFSettings(settings.Settings):
+    """An inverted file: the catalogue is divided into lists, and a request scores those that look best.
+
+    Pays from about a hundred thousand items on. What is recommended is never an item that is left out. The test metrics of
+    the model are those of what it serves: a target in a list that is not searched is a miss.
+
+    Attributes:
+      recall: the lowest share of the `k` best items that must be found: the lower bound of its 95 % interval over
+        histories of `eval`. As few lists are searched as reach it; where a quarter of the catalogue would have to be, all
+        of it is scored.
+      k: see `recall`.
+      lists: how many lists there are; by default about the square root of the number of items.
+      queries: histories of `eval` that `recall` is measured on.
+    """
+
+    name: Literal["ivf"]
+    recall: float = pydantic.Field(default=0.98, gt=0, lt=1)
+    k: int = pydantic.Field(default=10, ge=1, le=1000)
+    lists: int | None = pydantic.Field(default=None, ge=1)
+    queries: int = pydantic.Field(default=2000, ge=100)
+
+
+RetrievalSettings = Annotated[ExactSettings | IVFSettings, pydantic.Field(discriminator="name")]
+EXACT = ExactSettings(name="exact")
+
+
+def check(retrieval: ExactSettings | IVFSettings, objective: str) -> None:
+    """Refuses a search of models that answer no search.
+
+    Raises:
+      ValueError: in one line.
+    """
+    if retrieval.name != EXACT.name and objective != "ranking":
+        raise ValueError(
+            f"retrieval: {{name: {retrieval.name}}} is of models that rank a catalogue, found one of the objective "
+            f"{objective}: leave retrieval out"
+        )
