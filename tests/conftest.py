@@ -3,6 +3,7 @@
 import itertools
 import os
 import pathlib
+import tempfile
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
@@ -10,13 +11,18 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 import pytest
 
 import schemas  # noqa: F401  selects Keras 2 before any test imports TensorFlow
+from tests import shared
 
 
 def pytest_configure(config):
-    """Two devices on every machine, for what several replicas do; to be said before TensorFlow starts.
+    """A folder for what is made once, and two devices on every machine, to be said before TensorFlow starts.
 
     xdist's own process, which only hands tests out, does without TensorFlow.
     """
+    if not hasattr(config, "workerinput"):
+        made = tempfile.TemporaryDirectory(prefix="footfall-tests-")
+        config.add_cleanup(made.cleanup)
+        os.environ[shared.FOLDER] = made.name
     if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
         import tensorflow as tf
 

@@ -12,9 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
-import tensorflow_transform.beam as tft_beam
 from tensorflow_metadata.proto.v0 import schema_pb2
-from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io
 
 import schemas  # noqa: F401  selects Keras 2
 from components.behavior_example_gen import spec as window_spec
@@ -23,6 +21,7 @@ from components.transform import fields, spec
 from components.transform.windows import exposure as exposures
 from schemas import names
 from serving import export
+from tests import fixtures
 
 STEPS = ("cart", "buy")
 WINDOW = ExposureWindow(kind="exposure", steps=STEPS, exposure="view", horizon=86_400.0, history=6)
@@ -158,20 +157,17 @@ def build_transform_output(
     columns: window_spec.Columns = COLUMNS,
 ) -> tft.TFTransformOutput:
     """Analyses exposures with the real `preprocessing_fn` and writes the transform graph to `folder`."""
-    metadata = dataset_metadata.DatasetMetadata(schema())
     config = {"window": window.to_json(), "features": features.to_json(), "columns": columns.to_json()}
     instances = [
         {name: ([] if v is None else [v]) if _is_number(name) else v for name, v in values.items()}
         for values in rows
     ]
-    with tft_beam.Context(temp_dir=os.path.join(folder, "tmp"), force_tf_compat_v1=False):
-        transform_fn = (instances, metadata) | tft_beam.AnalyzeDataset(
-            lambda inputs: exposures.preprocessing_fn(inputs, config)
-        )
-        transform_fn | tft_beam.WriteTransformFn(os.path.join(folder, "transform"))
-    # TFX Transform writes the raw schema beside the graph.
-    metadata_io.write_metadata(
-        metadata, os.path.join(folder, "transform", tft.TFTransformOutput.RAW_METADATA_DIR)
+    fixtures.transform_once(
+        folder,
+        instances,
+        schema(),
+        lambda inputs: exposures.preprocessing_fn(inputs, config),
+        made_of=("exposure", instances, config),
     )
     return tft.TFTransformOutput(os.path.join(folder, "transform"))
 

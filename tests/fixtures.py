@@ -5,6 +5,7 @@ that is cheap to make, with every signature of a real one.
 """
 
 import os
+import tempfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from components.behavior_example_gen.windows.next import NextWindow
 from components.transform.windows import next as preprocessing
 from schemas import load, names
 from serving import export
+from tests import shared
 from trainer.models import scoring
 
 LENGTH = 8
@@ -93,19 +95,34 @@ def build_transform_output(
     folder: str, windows: Sequence[dict[str, Any]], length: int = LENGTH, behaviors: bool = False
 ) -> tft.TFTransformOutput:
     """Analyses windows with the real `preprocessing_fn` and writes the transform graph to `folder`."""
-    schema = load.next_window_schema(behaviors, False)
-    metadata = dataset_metadata.DatasetMetadata(schema)
     config = {"window": NextWindow(length=length).to_json()}
-    with tft_beam.Context(temp_dir=os.path.join(folder, "tmp"), force_tf_compat_v1=False):
-        transform_fn = (list(windows), metadata) | tft_beam.AnalyzeDataset(
-            lambda inputs: preprocessing.preprocessing_fn(inputs, config)
-        )
-        transform_fn | tft_beam.WriteTransformFn(os.path.join(folder, "transform"))
-    # TFX Transform writes the raw schema beside the graph.
-    metadata_io.write_metadata(
-        metadata, os.path.join(folder, "transform", tft.TFTransformOutput.RAW_METADATA_DIR)
+    transform_once(
+        folder,
+        windows,
+        load.next_window_schema(behaviors, False),
+        lambda inputs: preprocessing.preprocessing_fn(inputs, config),
+        made_of=("next", windows, config, behaviors),
     )
     return tft.TFTransformOutput(os.path.join(folder, "transform"))
+
+
+def transform_once(
+    folder: str, examples: Sequence[Any], schema: Any, preprocessing_fn: Any, made_of: Any
+) -> None:
+    """Analyses examples and writes the graph to `transform` in a folder, once for all test processes."""
+    metadata = dataset_metadata.DatasetMetadata(schema)
+
+    def make(place: str) -> None:
+        with (
+            tempfile.TemporaryDirectory() as temporary,
+            tft_beam.Context(temp_dir=temporary, force_tf_compat_v1=False),
+        ):
+            transform_fn = (list(examples), metadata) | tft_beam.AnalyzeDataset(preprocessing_fn)
+            transform_fn | tft_beam.WriteTransformFn(place)
+        # TFX Transform writes the raw schema beside the graph.
+        metadata_io.write_metadata(metadata, os.path.join(place, tft.TFTransformOutput.RAW_METADATA_DIR))
+
+    shared.once(os.path.join(folder, "transform"), made_of, make)
 
 
 class ToyModel(scoring.DotProduct, tf.Module):
