@@ -51,7 +51,7 @@ setuptools.setup(
             "experiments/*.yaml",
         ],
         "schemas": ["py.typed", "*.pbtxt"],
-        "serving": ["py.typed", "deploy/*"],
+        "serving": ["py.typed", "deploy/*.*", "deploy/kubernetes/*/*"],
     },
     # Ranges; what is tested is locked in requirements/.
     install_requires=[

@@ -44,7 +44,7 @@ _LOSSES: dict[str, dict[str, Any]] = {
     "gbce": {"name": "gbce", "negatives": 256},
 }
 _LIMIT_MB = 12_000
-# Batches of requests: one, a full one of serving/deploy/batching.config, a large one of TFMA.
+# Rows of a request: one, a full batch of the client, a large one of TFMA.
 _REQUESTS = (1, 128, 1000)
 
 

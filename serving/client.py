@@ -64,7 +64,7 @@ class Client:
         address: str,
         name: str = "model",
         timeout_s: float = 5.0,
-        max_batch: int = 256,
+        max_batch: int = 128,
         max_message_bytes: int = 16 << 20,
     ):
         self._name, self._timeout_s, self._max_batch = name, timeout_s, max_batch

@@ -3,6 +3,7 @@
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2
 
 from serving import loaded_model, tensors
@@ -20,13 +21,18 @@ def signature_defs(model: loaded_model.LoadedModel) -> get_model_metadata_pb2.Si
     """The signatures as TensorFlow Serving tells them."""
     result = get_model_metadata_pb2.SignatureDefMap()
     for name, function in model.functions.items():
-        definition = result.signature_def[name]
-        definition.method_name = "tensorflow/serving/predict"
-        for key, spec in loaded_model.specs_of(function).items():
-            _fill_tensor(definition.inputs[key], key, spec)
-        for key, spec in function.structured_outputs.items():
-            _fill_tensor(definition.outputs[key], key, spec)
+        result.signature_def[name].CopyFrom(definition_of(function))
     return result
+
+
+def definition_of(function: Any) -> meta_graph_pb2.SignatureDef:
+    """The `SignatureDef` of a signature's function."""
+    definition = meta_graph_pb2.SignatureDef(method_name="tensorflow/serving/predict")
+    for key, spec in loaded_model.specs_of(function).items():
+        _fill_tensor(definition.inputs[key], key, spec)
+    for key, spec in function.structured_outputs.items():
+        _fill_tensor(definition.outputs[key], key, spec)
+    return definition
 
 
 def _fill_tensor(info: Any, name: str, spec: tf.TensorSpec) -> None:

@@ -17,7 +17,7 @@ from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, proto_utils
 
 from schemas import versions as version_names
-from serving import manifest
+from serving import manifest, published
 
 _PARTIAL = ".pushing-"
 _SAVED_MODEL = "saved_model.pb"
@@ -65,11 +65,12 @@ def versions(base: str) -> list[int]:
 def push(model_path: str, base: str) -> int:
     """Copies a SavedModel to a new version below `base`, and verifies what it wrote.
 
-    On a local disk the version appears with one rename, once all of it is on the disk. A bucket has no
-    rename of folders: there `saved_model.pb`, by which a server tells that a version is there, is copied
-    last. The list of the files, `serving.manifest.FILE`, is part of the version. The model that is the
-    newest version already is not pushed again, unless that version is damaged. On a local disk a push waits
-    for another one to the same place.
+    On a local disk the version appears with one rename, once all of it is on the disk. A bucket has no rename
+    of folders, and TensorFlow Serving tries a version as soon as it sees the first of its files: there the
+    version is named in `serving.published.FILE`, which says what servers load, once all of it is there. So it
+    is in a local folder that has this file. The list of the files, `serving.manifest.FILE`, is part of the
+    version. The model that is the newest version already is not pushed again, unless that version is damaged.
+    On a local disk a push waits for another one to the same place.
 
     Returns:
       The version: the time in seconds, or one above the newest where that is not larger.
@@ -80,27 +81,35 @@ def push(model_path: str, base: str) -> int:
     fileio.makedirs(base)
     remote = _is_remote(base)
     with contextlib.nullcontext() if remote else _locked(base):
-        newest = versions(base)[-1:]
-        expected = manifest.measure(model_path)
-        if newest and _same(model_path, expected, posixpath.join(base, str(newest[0]))):
-            return newest[0]
-        if remote:
-            version = _next(newest)
-            _write(model_path, expected, posixpath.join(base, str(version)))
-            return version
-        _remove_partial(base)
-        partial = os.path.join(base, f"{_PARTIAL}{uuid.uuid4().hex}")
-        try:
-            _write(model_path, expected, partial)
-            _sync(partial)
-            version = _next(newest)
-            os.rename(partial, os.path.join(base, str(version)))
-        except Exception:
-            # Disk full, or bytes that are not those of the model: nothing stays.
-            _remove_partial(base)
-            raise
-        _sync_folder(base)
+        version = _push(model_path, base, remote)
+        said = published.read(base)
+        if remote and said is None or said is not None and version not in said.versions:
+            published.publish(base, version)
         return version
+
+
+def _push(model_path: str, base: str, remote: bool) -> int:
+    newest = versions(base)[-1:]
+    expected = manifest.measure(model_path)
+    if newest and _same(model_path, expected, posixpath.join(base, str(newest[0]))):
+        return newest[0]
+    if remote:
+        version = _next(newest)
+        _write(model_path, expected, posixpath.join(base, str(version)))
+        return version
+    _remove_partial(base)
+    partial = os.path.join(base, f"{_PARTIAL}{uuid.uuid4().hex}")
+    try:
+        _write(model_path, expected, partial)
+        _sync(partial)
+        version = _next(newest)
+        os.rename(partial, os.path.join(base, str(version)))
+    except Exception:
+        # Disk full, or bytes that are not those of the model: nothing stays.
+        _remove_partial(base)
+        raise
+    _sync_folder(base)
+    return version
 
 
 def _is_remote(place: str) -> bool:

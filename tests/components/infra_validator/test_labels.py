@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow.core.protobuf import meta_graph_pb2
 
 from components.infra_validator import executor, spec
-from serving import requests
+from serving import metadata, requests
 from serving.objectives import labels
 from tests import exposure_fixtures
 from tests.components.infra_validator import in_this_process
@@ -36,7 +35,7 @@ def answers(shop):
     """Requests and the answers of the model, in this process."""
     served = tf.saved_model.load(shop)
     functions = served.signatures
-    known = {name: _definition(function) for name, function in functions.items()}
+    known = {name: metadata.definition_of(function) for name, function in functions.items()}
     asked = labels.make_requests(known, EXAMPLES)
     found = {}
     for name, request in asked.items():
@@ -44,14 +43,6 @@ def answers(shop):
         outputs = functions[name](**{key: tf.constant(v, specs[key].dtype) for key, v in request.items()})
         found[name] = {key: value.numpy() for key, value in outputs.items()}
     return asked, found
-
-
-def _definition(function):
-    result = meta_graph_pb2.SignatureDef()
-    for name, tensor in function.structured_input_signature[1].items():
-        result.inputs[name].dtype = tensor.dtype.as_datatype_enum
-        result.inputs[name].tensor_shape.CopyFrom(tensor.shape.as_proto())
-    return result
 
 
 def test_requests_are_made_of_examples(answers):

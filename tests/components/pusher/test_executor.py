@@ -14,7 +14,7 @@ import time
 import pytest
 
 from components.pusher import executor, verify
-from serving import manifest
+from serving import manifest, published
 
 
 @pytest.fixture
@@ -209,3 +209,55 @@ def test_the_graph_is_copied_last(model, tmp_path, monkeypatch):
     )
     executor._copy(model, str(tmp_path / "target"))
     assert order[-1].endswith("saved_model.pb") and len(order) == 51
+
+
+def test_on_a_bucket_a_version_is_named_once_it_is_whole(model, tmp_path, monkeypatch):
+    """A server that reads the configuration at any moment of a push finds each file of what it names."""
+    base, copy, seen = tmp_path / "serving", executor.io_utils.fileio.copy, []
+
+    def look():
+        said = published.read(str(base))
+        seen.append(said)
+        for version in said.versions if said else ():
+            assert verify.check(str(base / str(version))) is None
+
+    def slow(source, target, overwrite=False):
+        look()
+        copy(source, target, overwrite=overwrite)
+        look()
+
+    monkeypatch.setattr(executor, "_is_remote", lambda place: True)
+    monkeypatch.setattr(executor.io_utils.fileio, "copy", slow)
+    first = executor.push(model, str(base))
+    assert set(seen) == {None} and published.read(str(base)).versions == (first,)
+    seen.clear()
+    second = executor.push(model, str(base))
+    assert {said.versions for said in seen} == {(first,)} and first < second
+    assert published.read(str(base)).versions == (second,)
+
+
+def test_a_push_that_was_killed_before_its_version_was_named_is_finished_by_the_next(
+    model, tmp_path, monkeypatch
+):
+    base = str(tmp_path / "serving")
+    pathlib.Path(model, "fingerprint.pb").write_bytes(b"one")
+    monkeypatch.setattr(executor, "_is_remote", lambda place: True)
+    with monkeypatch.context() as killed:
+        killed.setattr(published, "publish", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            executor.push(model, base)
+    assert published.read(base) is None
+    version = executor.push(model, base)
+    assert executor.versions(base) == [version] and published.read(base).versions == (version,)
+
+
+def test_what_a_label_names_stays_published(model, tmp_path):
+    """Also on a local disk, where somebody has given labels."""
+    base = str(tmp_path / "serving")
+    first = executor.push(model, base)
+    assert published.read(base) is None
+    published.write(base, published.Published((first,), {"stable": first}))
+    second = executor.push(model, base)
+    third = executor.push(model, base)
+    assert published.read(base) == published.Published((first, third), {"stable": first})
+    assert executor.versions(base) == [first, second, third]
