@@ -6,11 +6,12 @@ import json
 import os
 
 import apache_beam as beam
+import pytest
 import tensorflow as tf
 
 from components.behavior_example_gen import executor, spec
 from components.behavior_example_gen.windows.next import NextWindow
-from schemas import names
+from schemas import errors, names
 
 ARGS = ["--runner=DirectRunner", "--direct_running_mode=in_memory", "--direct_num_workers=1"]
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
@@ -87,3 +88,17 @@ def plain_exposure(example):
 def key(window):
     """For comparing windows regardless of their order."""
     return json.dumps(window, sort_keys=True)
+
+
+def log_rows(count=60, users=6):
+    """Rows with different times: user n % users, item n % 7."""
+    return [f"u{n % users},i{n % 7},{1000 + n}" for n in range(count)]
+
+
+def fails(tmp_path, text, **options):
+    """What is wrong with a log of this text."""
+    path = tmp_path / "log.csv"
+    path.write_text(text)
+    with pytest.raises(errors.InputError) as caught:
+        run(tmp_path, spec.LogSpec(path=str(path), timestamp_unit="ms"), **options)
+    return str(caught.value)

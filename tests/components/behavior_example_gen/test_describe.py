@@ -303,3 +303,58 @@ def test_one_nested_value_is_a_bad_row_and_a_column_of_them_is_told(tmp_path):
     path.write_text("".join(json.dumps({"session": n, "events": [rows[n]]}) + "\n" for n in range(60)))
     with pytest.raises(errors.InputError, match=r"events: lists or objects.*A log has one event per row"):
         describe.describe(str(path))
+
+
+def test_describe_guesses_a_log(tmp_path):
+    lines = ["visitorid\tevent\titemid\ttimestamp"]
+    lines += [
+        f"{n % 6}\t{'buy' if n % 10 == 0 else 'view'}\t{n % 7}\t{1_400_000_000_000 + n}" for n in range(60)
+    ]
+    (tmp_path / "events.tsv").write_text("\n".join(lines) + "\n")
+    found = describe.describe(str(tmp_path / "events.tsv"))
+    # What is as by default is not written out: the time is in the column `timestamp`.
+    assert found["log"]["columns"] == {"user_id": "visitorid", "item_id": "itemid", "behavior": "event"}
+    assert found["log"]["timestamp_unit"] == "ms"
+    assert found["behaviors"] == {"view": 54, "buy": 6} and found["users"] == 6
+    assert "timestamp_unit: ms" in suggest.experiment(found)
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(
+        errors.InputError, match="looks like user_id, item_id or timestamp among a, b. A log has"
+    ):
+        describe.describe(str(tmp_path / "other.csv"))
+
+
+def test_describe_knows_better_names_and_items_that_come_again(tmp_path):
+    lines = ["session_id,user_id,description,product_id,event_time"]
+    lines += [f"s{n},u{n % 6},text,p{n % 4},{1_400_000_000 + n}" for n in range(60)]
+    (tmp_path / "shop.csv").write_text("\n".join(lines) + "\n")
+    found = describe.describe(str(tmp_path / "shop.csv"))
+    # `user_id` is so by default.
+    assert found["log"]["columns"] == {"item_id": "product_id", "timestamp": "event_time"}
+    # 6 and 4 have a common multiple of 12: a user has two items.
+    assert (found["users"], found["items"]) == (6, 4) and found["repeat_share"] == pytest.approx(1 - 12 / 60)
+    assert "exclude_seen: false" in suggest.experiment(found)
+    assert describe.guess_columns(["session_id", "description", "time"]) == {
+        "user_id": "session_id",
+        "item_id": "description",
+        "timestamp": "time",
+    }
+
+
+def test_describe_guesses_the_steps_of_exposures(tmp_path):
+    lines = ["userId,sku,time,isClicked,Purchased,colour"]
+    lines += [f"{n % 6},{n % 7},{1_400_000_000 + n},{n % 2},{'' if n % 3 else n % 2},red" for n in range(60)]
+    (tmp_path / "shown.csv").write_text("\n".join(lines) + "\n")
+    found = describe.describe(str(tmp_path / "shown.csv"))
+    assert found["log"]["columns"]["label"] == {"click": "isClicked", "buy": "Purchased"}
+    # Purchases are known of every third row; every other one of these has one.
+    assert found["steps"] == {"click": 0.5, "buy": 0.5} and found["unused_columns"] == ["colour"]
+    suggested = suggest.experiment(found)
+    assert "steps:\n  - click\n  - buy\n" in suggested and "Not used yet: colour." in suggested
+    # Counts are no labels, and a log of events has none.
+    (tmp_path / "counts.csv").write_text("\n".join(lines).replace(",1,", ",7,") + "\n")
+    counts = describe.describe(str(tmp_path / "counts.csv"))
+    assert list(counts["steps"]) == ["buy"] and counts["rejected"] == 0
+    assert any("'isClicked' is named like a step" in notice for notice in counts["notices"])
+    (tmp_path / "events.csv").write_text("\n".join(lines).replace("colour", "event") + "\n")
+    assert describe.describe(str(tmp_path / "events.csv"))["steps"] == {}
