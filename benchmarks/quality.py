@@ -44,7 +44,7 @@ def measure(study: study_lib.Study, point: str, seeds: int) -> list[dict[str, An
     Returns:
       What each seed came to: metrics by slice, epochs and seconds.
     """
-    from pipeline import sweep
+    from pipeline.sweeping import sweep
 
     path = study.write_experiment(point)
     used, started = time.process_time(), time.monotonic()
@@ -99,8 +99,8 @@ def compare_pair(study: study_lib.Study, a: str, b: str) -> dict[str, Any] | Non
       `seeds`, and `slices`: difference, bounds of its 95 % interval and p of each metric; None if the
       trained models of a point are not there.
     """
-    from pipeline import sweep
     from pipeline.comparing import runs
+    from pipeline.sweeping import sweep
 
     folders = [
         os.path.join(study.folder(point), "points", sweep.folder_name(study.values(point)))

@@ -54,8 +54,9 @@ def add(commands: arguments.Commands) -> None:
 
 
 def _sweep(options: argparse.Namespace) -> int:
-    from pipeline import config, sweep
+    from pipeline import config
     from pipeline.runners import local
+    from pipeline.sweeping import proposals, results, space, sweep
 
     for name in ("seeds", "trials"):
         if getattr(options, name) < 1:
@@ -68,19 +69,19 @@ def _sweep(options: argparse.Namespace) -> int:
     experiment = config.load(path, options.set)
     folder = os.path.join(options.runs, f"{experiment.name}-sweep")
     if options.search:
-        space = sweep.parse_space(options.space)
-        points: Any = sweep.Search(options.search, space, options.trials, experiment.training.seed)
+        ranges = space.parse_space(options.space)
+        points: Any = proposals.Search(options.search, ranges, options.trials, experiment.training.seed)
     else:
-        points = sweep.grid_points(sweep.parse_grid(options.grid))
+        points = proposals.grid_points(space.parse_grid(options.grid))
     try:
         found = sweep.Sweep(path, options.set, folder, options.seeds).run(points, options.search or "grid")
     except local.RunFailed as error:
         print(f"footfall: {error}", file=sys.stderr)
         return 1
-    written = os.path.abspath(os.path.join(folder, sweep.FILE))
+    written = os.path.abspath(os.path.join(folder, results.FILE))
     if options.json:
         with open(written, encoding="utf-8") as stream:
             print(stream.read())
     else:
-        print(f"\n{sweep.table(found)}\nAll numbers: {written}")
+        print(f"\n{results.table(found)}\nAll numbers: {written}")
     return 1 if any(point.errors for point in found) else 0

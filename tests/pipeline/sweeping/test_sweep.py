@@ -1,0 +1,220 @@
+"""Sweeps: what is made of trainings that end or fail."""
+
+import json
+import math
+import os
+
+import pytest
+import yaml
+
+from pipeline import config, lineage, progress
+from pipeline.comparing import runs
+from pipeline.runners import local
+from pipeline.sweeping import points as point_lib
+from pipeline.sweeping import proposals, results, sweep
+from pipeline.sweeping import space as spaces
+from schemas import errors
+from tests.components.behavior_example_gen import harness
+
+EXPERIMENT = {
+    "name": "mine",
+    "model": {"name": "sasrec", "dim": 8, "heads": 2},
+    "training": {"seed": 5, "epochs": 3},
+}
+
+
+@pytest.fixture
+def swept(tmp_path, monkeypatch):
+    """A sweep whose trainings are a function of the experiment, and what was trained."""
+    path = harness.write_csv(tmp_path / "log.csv", ["u,i,1"])
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({**EXPERIMENT, "log": {"path": path}}))
+    trained = []
+
+    def trial(self, point, seed, log_path):
+        try:
+            experiment = self._experiment(point.values, seed)
+        except errors.InputError as error:
+            return point_lib.Trial(seed, progress.FAILED, error=str(error))
+        trained.append((experiment.model.dim, experiment.training.seed))
+        if experiment.model.dim == 64:
+            return point_lib.Trial(
+                seed, progress.FAILED, error="Trainer: TrainingError: the loss is not a number"
+            )
+        score = experiment.model.dim / 100 + seed / 1000
+        return point_lib.Trial(
+            seed, progress.DONE, 1.0, on_eval={"ndcg@10": score}, on_test={"ndcg@10": score / 2}
+        )
+
+    monkeypatch.setattr(sweep.Sweep, "_trial", trial)
+
+    def run(points, seeds=2, overrides=()):
+        return sweep.Sweep(str(tmp_path / "mine.yaml"), overrides, str(tmp_path / "runs"), seeds).run(
+            points, "grid"
+        )
+
+    return run, trained, tmp_path / "runs"
+
+
+def test_failures_are_told_and_the_others_go_on(swept):
+    run, trained, folder = swept
+    found = run(proposals.grid_points(spaces.parse_grid(["model.dim=64,7,16,32"])))
+    assert trained == [(64, 5), (64, 6), (16, 5), (16, 6), (32, 5), (32, 6)]
+    assert [point.values["model.dim"] for point in found] == [32, 16, 64, 7]
+    best = found[0].summary("on_eval")["ndcg@10"]
+    assert best["mean"] == pytest.approx(0.3255) and best["sd"] == pytest.approx(0.001 / math.sqrt(2))
+    assert found[2].errors == ["Trainer: TrainingError: the loss is not a number"]
+    assert "dim must be a multiple of heads (2), found 7" in found[3].errors[0]
+    printed = results.table(found)
+    assert "32         0.3255 ± 0.0007" in printed and "0 of 2" in printed
+    assert "failed: model.dim=64: Trainer: TrainingError: the loss is not a number" in printed
+    written = json.loads((folder / results.FILE).read_text())
+    assert [point["values"]["model.dim"] for point in written["points"]] == [32, 16, 64, 7]
+    assert written["seeds"] == [5, 6] and written["points"][0]["on_test"]["ndcg@10"]["mean"] == pytest.approx(
+        0.16275
+    )
+    assert {run["state"] for run in written["points"][3]["runs"]} == {"failed"}
+
+
+def test_points_of_exposures_are_ranked_by_auc():
+    """And what has no value on test is left out of what is written."""
+    low, high = (
+        point_lib.Point(
+            {"model.dim": dim},
+            [point_lib.Trial(1, "done", on_eval={"auc": auc}, on_test={"auc": auc - 0.1, "log_loss": 0.3})],
+            objective="auc",
+        )
+        for dim, auc in ((8, 0.6), (16, 0.7))
+    )
+    assert point_lib.ranked([low, high]) == [high, low]
+    printed = results.table([high, low])
+    assert "eval auc  test auc  test log_loss" in printed and "sorted by auc on eval" in printed
+    written = results.as_plain([low, high], [1], "grid", "mine")
+    assert written["objective"] == "auc on eval, mean over seeds"
+    assert written["points"][0]["values"] == {"model.dim": 16}
+
+
+def test_a_grid_without_any_fitting_point_starts_nothing(swept):
+    run, trained, folder = swept
+    with pytest.raises(errors.InputError, match="model.dims: unknown key"):
+        run(proposals.grid_points(spaces.parse_grid(["model.dims=8,16"])))
+    assert not trained and not folder.exists()
+
+
+def test_overrides_and_no_grid(swept):
+    run, trained, _ = swept
+    (point,) = run([{}], seeds=1, overrides=["training.seed=9", "model.dim=24"])
+    assert trained == [(24, 9)] and point.label == "as the experiment"
+    assert "as the experiment  0.2490" in results.table([point])
+
+
+def test_a_point_that_comes_again_is_not_trained_twice(swept):
+    """A Bayesian search may come back to a point."""
+    run, trained, _ = swept
+    points = [{"model.dim": dim} for dim in (8, 64, 8, 64, 16)]
+    found = run(points, seeds=1)
+    assert trained == [(8, 5), (64, 5), (16, 5)]
+    assert [p.score for p in found] == [pytest.approx(0.165), pytest.approx(0.085), pytest.approx(0.085)] + [
+        -math.inf
+    ] * 2
+    assert [p.trials[0].state for p in found] == ["done", "done", "cached", "failed", "failed"]
+
+
+def test_a_search_ends_with_its_space(swept):
+    run, trained, _ = swept
+    points = proposals.Search("random", spaces.parse_space(["model.dim=8,16"]), trials=6, seed=1)
+    found = run(points, seeds=1)
+    assert [p.values["model.dim"] for p in found] == [16, 8] and sorted(trained) == [(8, 5), (16, 5)]
+
+
+def test_what_comes_before_training_fails_for_all(tmp_path, monkeypatch):
+    """A log that does not fit is one error, not one for each point."""
+    path = harness.write_csv(tmp_path / "log.csv", ["u,i,1"])
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({**EXPERIMENT, "log": {"path": path}}))
+    launched = []
+
+    def launch(experiment, places):
+        launched.append(experiment)
+        raise RuntimeError("no window for 'test'")
+
+    monkeypatch.setattr(sweep, "_launch", launch)
+    failed = [lineage.Component("BehaviorExampleGen", "failed")]
+    monkeypatch.setattr(lineage, "components", lambda *_: failed)
+    one = sweep.Sweep(str(tmp_path / "mine.yaml"), (), str(tmp_path / "runs"), 1)
+    with pytest.raises(local.RunFailed, match="BehaviorExampleGen: RuntimeError: no window"):
+        one.run([{}, {"model.dim": 16}], "grid")
+    assert len(launched) == 1
+    # The Trainer's failure is the point's own.
+    failed[0].id = "Trainer"
+    found = one.run([{}, {"model.dim": 16}], "grid")
+    assert (
+        len(launched) == 3
+        and [p.errors for p in found] == [["Trainer: RuntimeError: no window for 'test'"]] * 2
+    )
+
+
+def test_folders_are_safe_and_different():
+    assert (
+        sweep.folder_name({"model.dim": 32, "training.learning_rate": 0.001})
+        == "model.dim=32+training.learning_rate=0.001"
+    )
+    name = sweep.folder_name({"loss.x": "a/b,c"})
+    assert "/" not in name and "," not in name
+    long = [sweep.folder_name({f"model.k{i}": 1.0 for i in range(30)} | {"model.z": z}) for z in (1, 2)]
+    assert long[0] != long[1] and max(map(len, long)) < 200
+
+
+def test_seeds_of_another_sweep_do_not_stay_beside_those_of_this_one(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump({**EXPERIMENT, "log": {"path": "log.csv"}}))
+    for seed, epochs in ((1, 3), (2, 3), (3, 4)):
+        folder = tmp_path / "point" / f"seed-{seed}"
+        folder.mkdir(parents=True)
+        experiment = config.load(str(path), [f"training.seed={seed}", f"training.epochs={epochs}"])
+        (folder / runs.EXPERIMENT).write_text(experiment.to_yaml())
+    sweep._forget_others(str(tmp_path / "point"), config.load(str(path), ["training.seed=7"]))
+    assert sorted(os.listdir(tmp_path / "point")) == ["seed-1", "seed-2"]
+
+
+def test_a_sweep_of_searches_is_refused(swept, tmp_path):
+    run, trained, folder = swept
+    tuning = "tuning={space: {model.dim: [8, 16]}}"
+    with pytest.raises(errors.InputError, match="leave it out with --set tuning=null"):
+        run([{}], overrides=[tuning])
+    assert not trained and not folder.exists()
+    run([{}], seeds=1, overrides=[tuning, "tuning=null"])
+    assert trained == [(8, 5)]
+
+
+def test_without_a_push_nothing_is_pushed_or_compared_with_what_is_live(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump({**EXPERIMENT, "log": {"path": "log.csv"}}))
+    run_dir = str(tmp_path / "run")
+    ids = {
+        push: {
+            node.id: node for node in local.assemble(config.load(str(path)), run_dir, push=push).components
+        }
+        for push in (True, False)
+    }
+    assert set(ids[True]) - set(ids[False]) == {"LatestBlessedModel", "ServerValidator", "Pusher"}
+    assert (
+        "baseline_model" in ids[True]["Evaluator"].inputs
+        and "baseline_model" not in ids[False]["Evaluator"].inputs
+    )
+
+
+def test_other_metrics_do_not_train_the_model_again(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump({**EXPERIMENT, "log": {"path": "log.csv"}}))
+
+    def properties(*changes):
+        made = local.assemble(config.load(str(path), changes), str(tmp_path / "run")).components
+        return {node.id: dict(node.exec_properties) for node in made}
+
+    plain, measured = (
+        properties(),
+        properties("evaluation.sampled_negatives=99", "evaluation.cutoffs=[10,30]"),
+    )
+    assert [name for name in plain if plain[name] != measured[name]] == ["Evaluator"]
+    seen = properties("evaluation.exclude_seen=false")
+    # The floors that the Evaluator measures go by it, too.
+    assert [name for name in plain if plain[name] != seen[name]] == ["Trainer", "Evaluator"]
