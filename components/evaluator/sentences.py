@@ -2,14 +2,10 @@
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING
 
 from tensorflow_model_analysis.proto import config_pb2
 
-from components.evaluator import conversion_results, gating, ranks, spec
-
-if TYPE_CHECKING:
-    from components.evaluator import verdict
+from components.evaluator import conversion_results, gating, ranks, slice_results, spec
 
 # From this share on, targets that cannot be recommended are named beside the verdict.
 LARGE_SHARE = 0.1
@@ -60,17 +56,17 @@ class Asked:
         """The lowest allowed value or lift."""
         return self.threshold.value_threshold.lower_bound.value
 
-    def found(self, result: "verdict.SliceResult") -> "verdict.Estimate":
+    def found(self, result: slice_results.SliceResult) -> slice_results.Estimate:
         """What it looks at."""
         if self.is_change:
             return result.change[self.metric]
         return (result.lift if self.is_lift else result.candidate)[self.metric]
 
-    def bounds(self, result: "verdict.SliceResult") -> tuple[float, float] | None:
+    def bounds(self, result: slice_results.SliceResult) -> tuple[float, float] | None:
         """Of the interval that the gate went by; None where it went by the estimate."""
         return self.found(result).bounds(self.confidence) if self.confidence else None
 
-    def scarce(self, result: "verdict.SliceResult") -> str | None:
+    def scarce(self, result: slice_results.SliceResult) -> str | None:
         """The step of which a slice has too few labels of one kind to decide, if any."""
         step = self.metric.partition("/")[2]
         for other, labels in result.labels.items():
@@ -78,7 +74,7 @@ class Asked:
                 return other
         return None
 
-    def decides(self, result: "verdict.SliceResult") -> bool:
+    def decides(self, result: slice_results.SliceResult) -> bool:
         """Whether a slice has what it takes."""
         if result.examples < self.min_examples or math.isnan(self.found(result).value):
             return False
@@ -94,7 +90,7 @@ def of_count(asked: int, examples: int) -> str:
     return f"{_examples(examples, 'test example')}{few} (asked: at least {asked:,})"
 
 
-def of_labels(step: str, asked: int, labels: "verdict.Labels") -> str:
+def of_labels(step: str, asked: int, labels: slice_results.Labels) -> str:
     """Of the labels of a step of exposures."""
     few = ": too few to decide" if labels.rarer < asked else ""
     return (
@@ -103,7 +99,7 @@ def of_labels(step: str, asked: int, labels: "verdict.Labels") -> str:
     )
 
 
-def of_condition(asked: Asked, result: "verdict.SliceResult", outcome: str) -> str:
+def of_condition(asked: Asked, result: slice_results.SliceResult, outcome: str) -> str:
     """Of a condition on a metric, its lift or its change on one slice; see `verdict.Condition`."""
     where = f" for {slice_name(result.slice)}" if result.slice else ""
     metric, undecided = asked.metric, outcome == "undecided"
@@ -131,7 +127,7 @@ def of_condition(asked: Asked, result: "verdict.SliceResult", outcome: str) -> s
     return f"{value}{interval} (asked: {', '.join(asked_for)})"
 
 
-def _change(asked: Asked, result: "verdict.SliceResult") -> str:
+def _change(asked: Asked, result: slice_results.SliceResult) -> str:
     metric, change = asked.metric, result.change[asked.metric].value
     lower = spec.lower_is_better(metric)
     limit = abs(asked.threshold.change_threshold.absolute.value)
@@ -144,7 +140,7 @@ def _change(asked: Asked, result: "verdict.SliceResult") -> str:
     )
 
 
-def _lift(asked: Asked, result: "verdict.SliceResult", outcome: str) -> str:
+def _lift(asked: Asked, result: slice_results.SliceResult, outcome: str) -> str:
     metric, lift = asked.metric, result.lift[asked.metric].value
     bounds = asked.bounds(result)
     floor = result.best_floor(metric)
@@ -187,7 +183,7 @@ def _possessive(words: str) -> str:
     return words + ("'" if words.endswith("s") else "'s")
 
 
-def _why_none(name: str, result: "verdict.SliceResult") -> str:
+def _why_none(name: str, result: slice_results.SliceResult) -> str:
     """Why a metric of exposures has no value: of its step, or of the first one that has none."""
     step = name.partition("/")[2]
     for other, labels in result.labels.items():
@@ -200,7 +196,7 @@ def _why_none(name: str, result: "verdict.SliceResult") -> str:
     return "the last blessed model has none"
 
 
-def unreachable(result: "verdict.SliceResult") -> str | None:
+def unreachable(result: slice_results.SliceResult) -> str | None:
     """Which test targets cannot be recommended, and why; None where all can."""
     total = sum(result.unreachable.values())
     if not total:
@@ -218,7 +214,7 @@ def is_count(name: str) -> bool:
     return name == ranks.EXAMPLE_COUNT or name.startswith(f"{conversion_results.RARER_LABELS}/")
 
 
-def slice_name(value: "verdict.Slice") -> str:
+def slice_name(value: slice_results.Slice) -> str:
     """`user_frequency tail`, or `all` for the whole split."""
     return ", ".join(f"{feature} {text}" for feature, text in value) or "all"
 

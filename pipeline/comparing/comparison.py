@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from components.evaluator import verdict
+from components.evaluator import slice_results
 from pipeline import comparing
 from pipeline.comparing.rows import SliceRows
 from pipeline.comparing.runs import Trained
@@ -150,12 +150,12 @@ def _numbered(table: pd.DataFrame, key: Sequence[str]) -> pd.DataFrame:
     return table.set_index([*key, "occurrence"])
 
 
-def _slices(first: pd.DataFrame) -> list[tuple[verdict.Slice, np.ndarray]]:
+def _slices(first: pd.DataFrame) -> list[tuple[slice_results.Slice, np.ndarray]]:
     """Each slice, and which windows are in it, `[W]` bool; the slices are A's."""
-    found: list[tuple[verdict.Slice, np.ndarray]] = [(verdict.OVERALL, np.ones(len(first), bool))]
+    found: list[tuple[slice_results.Slice, np.ndarray]] = [(slice_results.OVERALL, np.ones(len(first), bool))]
     for feature in names.SLICES:
         of_windows = first[feature].to_numpy()
-        for value in sorted(set(of_windows) - {""}, key=verdict.value_order):
+        for value in sorted(set(of_windows) - {""}, key=slice_results.value_order):
             found.append((((feature, value),), of_windows == value))
     return found
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from components.evaluator import verdict
+from components.evaluator import slice_results
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Row:
 class SliceRows:
     """All metrics on one slice: pairs of feature and value, empty for all; `windows` counts exposures, too."""
 
-    slice: verdict.Slice
+    slice: slice_results.Slice
     windows: int
     users: int
     rows: tuple[Row, ...]

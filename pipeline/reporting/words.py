@@ -78,7 +78,7 @@ def moment(value: Any) -> str:
 
 
 def estimate(estimate: Any) -> str:
-    """A `verdict.Estimate` with its interval."""
+    """A `slice_results.Estimate` with its interval."""
     if math.isnan(estimate.value):
         return "no value"
     if estimate.low is None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from components.behavior_example_gen.windows.exposure import ExposureWindow
-from components.evaluator import config, sentences, spec, verdict
+from components.evaluator import config, sentences, slice_results, spec, verdict
 from pipeline.reporting.objectives import labels as report_labels
 from schemas import names
 from tests.components.evaluator import harness
@@ -50,7 +50,7 @@ def test_a_good_model_is_blessed(tmp_path, examples, data):
     assert found.blessed and not found.has_baseline and found.steps == harness.STEPS
     expected, known, positive = _exact(data, "good", "buy")
     overall = found.overall
-    assert overall.examples == 800 and overall.labels["buy"] == verdict.Labels(known, positive)
+    assert overall.examples == 800 and overall.labels["buy"] == slice_results.Labels(known, positive)
     auc = overall.candidate["auc/buy"]
     assert (
         f"auc/buy is {auc.value:.4f} [{auc.low:.4f}, {auc.high:.4f}] (asked: at least 0.6)" in found.reasons

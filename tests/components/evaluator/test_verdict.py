@@ -8,7 +8,7 @@ from scipy import stats
 from tensorflow_model_analysis.proto import config_pb2
 
 from components.behavior_example_gen.windows.next import NextWindow
-from components.evaluator import config, sentences, spec, verdict
+from components.evaluator import config, sentences, slice_results, spec, verdict
 from schemas import names
 from tests.components.evaluator import harness
 
@@ -160,7 +160,7 @@ def test_a_bad_slice_blocks(tmp_path, uneven):
     )
     assert tail.lift["ndcg@10"].high < 0
     # That none of 40 examples is a hit does not show that none ever is: no interval.
-    assert tail.candidate["ndcg@10"] == verdict.Estimate(0.0)
+    assert tail.candidate["ndcg@10"] == slice_results.Estimate(0.0)
     assert {condition.slice for condition in found.conditions if condition.outcome == "passed"} == {
         (),
         (("user_frequency", "head"),),
@@ -349,4 +349,4 @@ def test_reading_what_is_not_there(tmp_path):
 
 def test_slices_are_in_natural_order():
     values = ["1-4", "10-19", "20-49", "5-9", "50+"]
-    assert sorted(values, key=verdict.value_order) == ["1-4", "5-9", "10-19", "20-49", "50+"]
+    assert sorted(values, key=slice_results.value_order) == ["1-4", "5-9", "10-19", "20-49", "50+"]
