@@ -1,7 +1,7 @@
 """What TFX hands to the Trainer and the Tuner, typed; all of it travels in their `custom_config`."""
 
 from components.transform import spec as transform_spec
-from serving import retrieval
+from serving import retrieval as retrieval_lib
 from trainer import config, search
 
 
@@ -19,7 +19,7 @@ class Arguments(transform_spec.TransformSettings, config.TrainerSettings):
     """
 
     exclude_seen: bool
-    retrieval: retrieval.RetrievalSettings = retrieval.EXACT
+    retrieval: retrieval_lib.RetrievalSettings = retrieval_lib.EXACT
     checkpoint_root: str
     tuning: search.TuningSettings | None = None
     base_model: str | None = None

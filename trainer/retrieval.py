@@ -52,7 +52,11 @@ def choose(
     asked = list(_first(queries, settings.queries))
     best = [catalogue.best(model, query, size, tf.constant(k), excluded) for query, excluded in asked]
     lists = ivf.divide(vectors, min(size, settings.lists or max(1, round(math.sqrt(size)))), seed)
-    known = {"k": k, "queries": sum(len(query) for query, _ in asked), "lists": len(lists.rows)}
+    known: dict[str, Any] = {
+        "k": k,
+        "queries": sum(len(query) for query, _ in asked),
+        "lists": len(lists.rows),
+    }
     # Each number is about 1.4 times the one before.
     for probes in sorted({round(2 ** (step / 2)) for step in range(2 * len(lists.rows).bit_length())}):
         if not known["queries"] or probes * lists.rows.shape[1] > _MOST * size:
