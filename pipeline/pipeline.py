@@ -1,5 +1,6 @@
 """The pipeline of an experiment. Pure: no file, clock or environment is read here."""
 
+import dataclasses
 import posixpath
 from collections.abc import Mapping
 from typing import Any
@@ -63,6 +64,42 @@ def create_pipeline(
         model, the trial in a server and the Pusher. What the Evaluator says then depends on the
         model and its windows alone.
     """
+    data = _data(experiment, schema_path, accepted_root, code)
+    trained, model = _training(experiment, data, checkpoint_root, code)
+    judged = _judged(experiment, data, model, posixpath.join(serving_dir, experiment.name), push)
+    return Pipeline(
+        pipeline_name=experiment.name,
+        pipeline_root=pipeline_root,
+        components=[*data.components, *trained, *judged],
+        enable_cache=True,
+        metadata_connection_config=(
+            metadata.sqlite_metadata_connection_config(metadata_path) if metadata_path else None
+        ),
+        beam_pipeline_args=list(experiment.beam.args),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Data:
+    """From the log to what is trained on.
+
+    Attributes:
+      components: that make it, in order.
+      examples: the windows.
+      transformed: those after Transform.
+      transform_graph: what Transform did.
+    """
+
+    components: list[base_node.BaseNode]
+    examples: Channel
+    transformed: Channel
+    transform_graph: Channel
+
+
+def _data(
+    experiment: config.Experiment, schema_path: str, accepted_root: str, code: Mapping[str, str]
+) -> _Data:
+    """Cuts windows, lets the gate look at them, and transforms them; see `create_pipeline`."""
     example_gen = behavior_example_gen.BehaviorExampleGen(
         experiment.log, experiment.window, experiment.split, code[code_lib.WINDOWS]
     )
@@ -90,6 +127,18 @@ def create_pipeline(
         disable_statistics=True,
     )
     transform.add_upstream_node(gate)
+    return _Data(
+        [example_gen, statistics_gen, schema_gen, example_validator, gate, transform],
+        examples,
+        transform.outputs["transformed_examples"],
+        transform.outputs["transform_graph"],
+    )
+
+
+def _training(
+    experiment: config.Experiment, data: _Data, checkpoint_root: str, code: Mapping[str, str]
+) -> tuple[list[base_node.BaseNode], Channel]:
+    """Tunes where that is asked, and trains: the components and the model; see `create_pipeline`."""
     training = arguments.Arguments(
         model=experiment.model,
         loss=experiment.loss,
@@ -102,8 +151,8 @@ def create_pipeline(
         checkpoint_root=checkpoint_root,
     )
     trained_on = {
-        "examples": transform.outputs["transformed_examples"],
-        "transform_graph": transform.outputs["transform_graph"],
+        "examples": data.transformed,
+        "transform_graph": data.transform_graph,
         "train_args": trainer_pb2.TrainArgs(splits=[names.TRAIN]),
         "eval_args": trainer_pb2.EvalArgs(splits=[names.EVAL]),
     }
@@ -120,7 +169,17 @@ def create_pipeline(
         custom_config=training.pack(),
         **trained_on,
     )
-    model = trainer.outputs["model"]
+    return [*([tuner] if tuner else []), trainer], trainer.outputs["model"]
+
+
+def _judged(
+    experiment: config.Experiment, data: _Data, model: Channel, destination: str, push: bool
+) -> list[base_node.BaseNode]:
+    """Measures a model and, with `push`, compares it with what is live, tries it in a server, and pushes it.
+
+    Args:
+      destination: where it is pushed, if the experiment names no other place.
+    """
     latest_blessed = None
     if push:
         latest_blessed = Resolver(
@@ -129,7 +188,7 @@ def create_pipeline(
             model_blessing=Channel(type=standard_artifacts.ModelBlessing),
         ).with_id("LatestBlessedModel")
     evaluator = Evaluator(
-        examples=examples,
+        examples=data.examples,
         example_splits=[names.TEST],
         model=model,
         baseline_model=latest_blessed.outputs["model"] if latest_blessed else None,
@@ -137,45 +196,22 @@ def create_pipeline(
             experiment.evaluation, experiment.gate, experiment.model.objective, experiment.window
         ),
     )
-    pushing: list[base_node.BaseNode] = []
-    if push:
-        server_validator = infra_validator.ServerValidator(
-            model=model, examples=examples, infra=experiment.infra
-        )
-        pusher = pusher_component.Pusher(
-            model=model,
-            model_blessing=evaluator.outputs["blessing"],
-            infra_blessing=server_validator.outputs["blessing"],
-            push_destination=pusher_pb2.PushDestination(
-                filesystem=pusher_pb2.PushDestination.Filesystem(
-                    base_directory=experiment.push.destination or posixpath.join(serving_dir, experiment.name)
-                )
-            ),
-        )
-        pushing = [server_validator, pusher]
-    components: list[base_node.BaseNode] = [
-        example_gen,
-        statistics_gen,
-        schema_gen,
-        example_validator,
-        gate,
-        transform,
-        *([tuner] if tuner else []),
-        trainer,
-        *([latest_blessed] if latest_blessed else []),
-        evaluator,
-        *pushing,
-    ]
-    return Pipeline(
-        pipeline_name=experiment.name,
-        pipeline_root=pipeline_root,
-        components=components,
-        enable_cache=True,
-        metadata_connection_config=(
-            metadata.sqlite_metadata_connection_config(metadata_path) if metadata_path else None
-        ),
-        beam_pipeline_args=list(experiment.beam.args),
+    if latest_blessed is None:
+        return [evaluator]
+    server_validator = infra_validator.ServerValidator(
+        model=model, examples=data.examples, infra=experiment.infra
     )
+    pusher = pusher_component.Pusher(
+        model=model,
+        model_blessing=evaluator.outputs["blessing"],
+        infra_blessing=server_validator.outputs["blessing"],
+        push_destination=pusher_pb2.PushDestination(
+            filesystem=pusher_pb2.PushDestination.Filesystem(
+                base_directory=experiment.push.destination or destination
+            )
+        ),
+    )
+    return [latest_blessed, evaluator, server_validator, pusher]
 
 
 def _features_of(experiment: config.Experiment) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import config_pb2
 
 from components.evaluator import checks, gating, objectives, ranks, spec
+from components.evaluator.objectives import objective as objective_lib
 
 SIGNATURE = "evaluate"
 
@@ -34,35 +35,15 @@ def eval_config(
     """
     checks.check(evaluation, gate, objective, window)
     learnt = objectives.get(objective)
-    metric = learnt.gate_metric(gate)
     settings: dict[str, Any] = {
         "intervals": evaluation.confidence_intervals,
-        "gate_metric": metric,
+        "gate_metric": learnt.gate_metric(gate),
         "min_slice_examples": gate.min_slice_examples,
         "confidence": gate.confidence or None,
         **learnt.settings(evaluation, gate, window),
     }
-    overall = [config_pb2.SlicingSpec()]
-    conditions = _Conditions()
-    # A model is blessed only if some threshold was checked, and change thresholds are not checked
-    # without a baseline. This one is always there, so that a gate without conditions is open.
-    conditions.add(ranks.EXAMPLE_COUNT, overall, at_least=gate.min_examples)
-    for name, least in learnt.least(gate, window).items():
-        conditions.add(name, overall, at_least=least)
-    lifts = [ranks.LIFT_PREFIX + name for name in learnt.lifts(gate, window)]
-    min_lift = getattr(gate, learnt.lift)
+    conditions = _asked(gate, learnt, window)
     metrics_module, _, metrics_class = learnt.metrics.rpartition(".")
-    for name in sorted({*gate.min, *gate.max}):
-        conditions.add(name, overall, at_least=gate.min.get(name), at_most=gate.max.get(name))
-    for lift in lifts:
-        conditions.add(gating.GATE_PREFIX + lift, overall, at_least=_ABOVE if min_lift == 0 else min_lift)
-    conditions.add(gating.GATE_PREFIX + metric, overall, worse_by_at_most=gate.max_drop)
-    slices = [config_pb2.SlicingSpec(feature_keys=[feature]) for feature in gate.slices]
-    if slices:
-        for lift in lifts:
-            conditions.add(gating.SLICE_PREFIX + lift, slices, at_least=min_lift)
-        conditions.add(gating.SLICE_PREFIX + metric, slices, worse_by_at_most=gate.max_drop)
-
     return config_pb2.EvalConfig(
         model_specs=[
             # The generic loader runs the signature as TensorFlow Serving does, without Keras.
@@ -92,6 +73,31 @@ def eval_config(
             include_default_metrics={"value": False}, compute_confidence_intervals={"value": False}
         ),
     )
+
+
+def _asked(gate: spec.GateSpec, learnt: objective_lib.Objective, window: Any) -> "_Conditions":
+    """What the gate asks of the metrics of an objective."""
+    metric = learnt.gate_metric(gate)
+    overall = [config_pb2.SlicingSpec()]
+    conditions = _Conditions()
+    # A model is blessed only if some threshold was checked, and change thresholds are not checked
+    # without a baseline. This one is always there, so that a gate without conditions is open.
+    conditions.add(ranks.EXAMPLE_COUNT, overall, at_least=gate.min_examples)
+    for name, least in learnt.least(gate, window).items():
+        conditions.add(name, overall, at_least=least)
+    lifts = [ranks.LIFT_PREFIX + name for name in learnt.lifts(gate, window)]
+    min_lift = getattr(gate, learnt.lift)
+    for name in sorted({*gate.min, *gate.max}):
+        conditions.add(name, overall, at_least=gate.min.get(name), at_most=gate.max.get(name))
+    for lift in lifts:
+        conditions.add(gating.GATE_PREFIX + lift, overall, at_least=_ABOVE if min_lift == 0 else min_lift)
+    conditions.add(gating.GATE_PREFIX + metric, overall, worse_by_at_most=gate.max_drop)
+    slices = [config_pb2.SlicingSpec(feature_keys=[feature]) for feature in gate.slices]
+    if slices:
+        for lift in lifts:
+            conditions.add(gating.SLICE_PREFIX + lift, slices, at_least=min_lift)
+        conditions.add(gating.SLICE_PREFIX + metric, slices, worse_by_at_most=gate.max_drop)
+    return conditions
 
 
 class _Conditions:

@@ -1,6 +1,6 @@
 """What the Evaluator found: panels of metrics by slice."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from components.evaluator import spec as evaluator_spec
@@ -84,22 +84,8 @@ def _panel(name: str, found: Any, slice_name: Any) -> dict[str, Any]:
         return round(left + (value - marked[0]) * scale, 1) if words.is_number(value) else None
 
     for row in rows:
-        row["marks"] = []
-        for offset, (part, title) in enumerate(series):
-            estimate = of_part(row["result"], part)
-            if not words.is_number(estimate.value):
-                continue
-            row["marks"].append(
-                {
-                    "kind": part,
-                    "title": title,
-                    "estimate": estimate,
-                    "x": x(estimate.value),
-                    "low": x(estimate.low),
-                    "high": x(estimate.high),
-                    "y": round(row["y"] + (offset - (len(series) - 1) / 2) * 10, 1),
-                }
-            )
+        estimates = [(part, title, of_part(row["result"], part)) for part, title in series]
+        row["marks"] = _marks(estimates, x, row["y"])
     return {
         "metric": name,
         "title": name.upper(),
@@ -111,3 +97,22 @@ def _panel(name: str, found: Any, slice_name: Any) -> dict[str, Any]:
         "top": top,
         "row_height": row_height,
     }
+
+
+def _marks(
+    estimates: Sequence[tuple[str, str, Any]], x: Callable[[float | None], float | None], y: float
+) -> list[dict[str, Any]]:
+    """A dot with its interval for each estimate (part, title, estimate) that is a number, around a height."""
+    return [
+        {
+            "kind": part,
+            "title": title,
+            "estimate": estimate,
+            "x": x(estimate.value),
+            "low": x(estimate.low),
+            "high": x(estimate.high),
+            "y": round(y + (offset - (len(estimates) - 1) / 2) * 10, 1),
+        }
+        for offset, (part, title, estimate) in enumerate(estimates)
+        if words.is_number(estimate.value)
+    ]

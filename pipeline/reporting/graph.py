@@ -19,21 +19,7 @@ def graph(components: Sequence[lineage.Component]) -> dict[str, Any] | None:
     }
     if not any(before.values()):
         return None
-    column: dict[str, int] = {}
-
-    def place(name: str, seen: tuple[str, ...] = ()) -> int:
-        if name not in column:
-            earlier = [place(other, seen + (name,)) for other in before[name] if other not in seen]
-            column[name] = 1 + max(earlier, default=-1)
-        return column[name]
-
-    for component in components:
-        place(component.id)
-    # A component that feeds only a late one stands next to it, not at the start.
-    for component in components:
-        after = [column[name] for name, sources in before.items() if component.id in sources]
-        if not before[component.id] and after:
-            column[component.id] = min(after) - 1
+    column = _columns(before)
     drawn = _without_shortcuts(before)
     width, height, gap_x, gap_y = 104, 42, 22, 16
     rows: dict[int, int] = {}
@@ -71,6 +57,26 @@ def graph(components: Sequence[lineage.Component]) -> dict[str, Any] | None:
         "width": (max(column.values()) + 1) * (width + gap_x) - gap_x,
         "height": tallest * (height + gap_y) - gap_y,
     }
+
+
+def _columns(before: Mapping[str, Sequence[str]]) -> dict[str, int]:
+    """The column of each component, by the names of those before it."""
+    column: dict[str, int] = {}
+
+    def place(name: str, seen: tuple[str, ...] = ()) -> int:
+        if name not in column:
+            earlier = [place(other, seen + (name,)) for other in before[name] if other not in seen]
+            column[name] = 1 + max(earlier, default=-1)
+        return column[name]
+
+    for name in before:
+        place(name)
+    # A component that feeds only a late one stands next to it, not at the start.
+    for name, sources in before.items():
+        after = [column[other] for other, others in before.items() if name in others]
+        if not sources and after:
+            column[name] = min(after) - 1
+    return column
 
 
 def _without_shortcuts(before: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:

@@ -14,6 +14,14 @@ def status(
     latency: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """What became of the run: `kind` is good, bad or open; reasons are plain sentences."""
+    open_or_failed = _of_components(components)
+    if open_or_failed is not None:
+        return open_or_failed
+    return _of_model(evaluation["verdict"] if evaluation else None, artifacts.get("PushedModel"), latency)
+
+
+def _of_components(components: Sequence[lineage.Component]) -> dict[str, Any] | None:
+    """What stopped the run, or what it has not reached; None if all of it ran."""
     failed = next((component for component in components if component.state == "failed"), None)
     if failed:
         return {
@@ -35,8 +43,13 @@ def status(
             "title": f"{stopped.id} {where}",
             "reasons": ["The same command goes on from where it stopped."],
         }
-    found = evaluation["verdict"] if evaluation else None
-    pushed = artifacts.get("PushedModel")
+    return None
+
+
+def _of_model(
+    found: Any | None, pushed: lineage.Artifact | None, latency: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """What became of the model of a run that came to its end."""
     reasons = _reasons(found)
     if pushed is not None and pushed.properties.get("pushed"):
         version = pushed.properties.get("pushed_version") or os.path.basename(
