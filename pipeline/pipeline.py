@@ -6,26 +6,25 @@ from collections.abc import Mapping
 from typing import Any
 
 # Not by way of `tfx.v1`, which imports Google Cloud's clients: as many seconds as all the rest.
-from tfx.components.evaluator.component import Evaluator
 from tfx.components.example_validator.component import ExampleValidator
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.components.statistics_gen.component import StatisticsGen
 from tfx.components.trainer.component import Trainer
 from tfx.components.transform.component import Transform
 from tfx.dsl.components.base import base_node
-from tfx.dsl.components.common.resolver import Resolver
-from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import LatestBlessedModelStrategy
 from tfx.orchestration import metadata
 from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import pusher_pb2, trainer_pb2, transform_pb2
-from tfx.types import standard_artifacts
 from tfx.types.channel import Channel
 
 from components.anomaly_gate import component as anomaly_gate
 from components.behavior_example_gen import component as behavior_example_gen
 from components.behavior_example_gen import spans
+from components.evaluator import component as evaluator_component
 from components.evaluator import config as evaluator_config
 from components.infra_validator import component as infra_validator
+from components.live_model import component as live_model_component
+from components.log_state import component as log_state_component
 from components.pusher import component as pusher_component
 from components.transform import spec as transform_spec
 from components.transform import windows
@@ -60,7 +59,7 @@ def create_pipeline(
       serving_dir: where a blessed model is pushed, if the experiment names no other place.
       code: of `code.versions`; what other code has made is not taken from the cache.
       metadata_path: of the SQLite metadata store of local runs.
-      push: False leaves out all that is done for a push: the comparison with the last blessed
+      push: False leaves out all that is done for a push: the comparison with the live
         model, the trial in a server and the Pusher. What the Evaluator says then depends on the
         model and its windows alone.
     """
@@ -100,8 +99,13 @@ def _data(
     experiment: config.Experiment, schema_path: str, accepted_root: str, code: Mapping[str, str]
 ) -> _Data:
     """Cuts windows, lets the gate look at them, and transforms them; see `create_pipeline`."""
+    log_state = log_state_component.LogState(experiment.log)
     example_gen = behavior_example_gen.BehaviorExampleGen(
-        experiment.log, experiment.window, experiment.split, code[code_lib.WINDOWS]
+        experiment.log,
+        experiment.window,
+        experiment.split,
+        state=_value(log_state.outputs["state"]),
+        code=code[code_lib.WINDOWS],
     )
     examples = example_gen.outputs["examples"]
     statistics_gen = StatisticsGen(examples=examples)
@@ -128,7 +132,7 @@ def _data(
     )
     transform.add_upstream_node(gate)
     return _Data(
-        [example_gen, statistics_gen, schema_gen, example_validator, gate, transform],
+        [log_state, example_gen, statistics_gen, schema_gen, example_validator, gate, transform],
         examples,
         transform.outputs["transformed_examples"],
         transform.outputs["transform_graph"],
@@ -180,23 +184,18 @@ def _judged(
     Args:
       destination: where it is pushed, if the experiment names no other place.
     """
-    latest_blessed = None
-    if push:
-        latest_blessed = Resolver(
-            strategy_class=LatestBlessedModelStrategy,
-            model=Channel(type=standard_artifacts.Model),
-            model_blessing=Channel(type=standard_artifacts.ModelBlessing),
-        ).with_id("LatestBlessedModel")
-    evaluator = Evaluator(
+    pushed_to = experiment.push.destination or destination
+    live_model = live_model_component.LiveModel(pushed_to, experiment.model.objective) if push else None
+    evaluator = evaluator_component.Evaluator(
         examples=data.examples,
         example_splits=[names.TEST],
         model=model,
-        baseline_model=latest_blessed.outputs["model"] if latest_blessed else None,
         eval_config=evaluator_config.eval_config(
             experiment.evaluation, experiment.gate, experiment.model.objective, experiment.window
         ),
+        live_model=_value(live_model.outputs["live"]) if live_model else None,
     )
-    if latest_blessed is None:
+    if live_model is None:
         return [evaluator]
     server_validator = infra_validator.ServerValidator(
         model=model, examples=data.examples, infra=experiment.infra
@@ -206,12 +205,15 @@ def _judged(
         model_blessing=evaluator.outputs["blessing"],
         infra_blessing=server_validator.outputs["blessing"],
         push_destination=pusher_pb2.PushDestination(
-            filesystem=pusher_pb2.PushDestination.Filesystem(
-                base_directory=experiment.push.destination or destination
-            )
+            filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=pushed_to)
         ),
     )
-    return [latest_blessed, evaluator, server_validator, pusher]
+    return [live_model, evaluator, server_validator, pusher]
+
+
+def _value(output: Any) -> Any:
+    """The text that a component has found out, as a parameter of another one."""
+    return output.future()[0].value
 
 
 def _features_of(experiment: config.Experiment) -> dict[str, Any]:

@@ -1,4 +1,8 @@
-"""The artifacts beside the examples; Kubeflow Pipelines asks for a namespace in their type names."""
+"""The artifacts beside the examples.
+
+Kubeflow's steps are told the name of an artifact's type and import it, as `module.Class` with one dot: so the
+package `components` has these classes, too.
+"""
 
 from tfx.types import artifact
 
@@ -6,10 +10,10 @@ from tfx.types import artifact
 class RejectedRows(artifact.Artifact):
     """Bad rows: `rejected-*.jsonl` (file, row, reason, value) and `summary.json`."""
 
-    TYPE_NAME = "footfall.RejectedRows"
+    TYPE_NAME = "components.RejectedRows"
 
 
 class LogProfile(artifact.Artifact):
     """What the log holds and how it was split: `profile.json`."""
 
-    TYPE_NAME = "footfall.LogProfile"
+    TYPE_NAME = "components.LogProfile"

@@ -2,8 +2,8 @@
 
 `stages.scatter` reads blocks, sets bad rows aside and scatters the good ones to shards of users: one Arrow file per
 block, with one record batch per shard. `stages.cut` brings a shard together, sorts it, counts, and cuts its windows.
-Between them, `stages.distinct` and `stages.rare` leave events out, shard by shard. Data move through files of the
-component's temporary folder, so memory is bounded by a block and a shard, whatever the runner holds in memory.
+Between them, `stages.distinct` and `stages.rare` leave events out, shard by shard. Data move through files in a hidden
+folder of the examples, so memory is bounded by a block and a shard, whatever the runner holds in memory.
 """
 
 import dataclasses
@@ -17,6 +17,7 @@ from tfx.components.example_gen import utils as example_gen_utils
 from tfx.components.util import examples_utils
 from tfx.dsl.components.base import base_beam_executor
 from tfx.dsl.io import fileio
+from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_component_specs
 
 from components.behavior_example_gen import (
@@ -27,6 +28,7 @@ from components.behavior_example_gen import (
     spans,
     spec,
     splits,
+    state,
     time_span,
     windows,
 )
@@ -56,9 +58,11 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         examples = artifact_utils.get_single_instance(output_dict[standard_component_specs.EXAMPLES_KEY])
         rejected = artifact_utils.get_single_instance(output_dict["rejected"])
         profiled = artifact_utils.get_single_instance(output_dict["profile"])
-        span = exec_properties.get(example_gen_utils.SPAN_PROPERTY_NAME)
         log = spec.LogSpec.from_json(exec_properties["log"])
+        known = json.loads(exec_properties["state"])
+        span = known["span"]
         with fingerprint.unchanged(spans.find(log.path, log.spans, span)):
+            state.check(log, known)
             run(
                 log=log,
                 window=windows.read(exec_properties["window"]),
@@ -67,15 +71,15 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 examples_uri=examples.uri,
                 rejected_uri=rejected.uri,
                 profile_uri=profiled.uri,
-                scratch=posixpath.join(self._get_tmp_dir(), "windowing"),
+                # Beam's workers, wherever they are, see the artifact; a step's temporary folder may be of its pod.
+                scratch=posixpath.join(examples.uri, ".windowing"),
                 make_pipeline=self._make_beam_pipeline,
             )
         examples.split_names = artifact_utils.encode_split_names(list(names.SPLITS))
-        # TFX's driver sets a custom property; what is made of the examples asks for the plain one.
+        # What is made of the examples asks for the span.
         examples.span = int(span or 0)
-        examples_utils.set_payload_format(
-            examples, exec_properties[standard_component_specs.OUTPUT_DATA_FORMAT_KEY]
-        )
+        examples.set_string_custom_property(example_gen_utils.FINGERPRINT_PROPERTY_NAME, known["fingerprint"])
+        examples_utils.set_payload_format(examples, example_gen_pb2.FORMAT_TF_EXAMPLE)
         examples_utils.set_file_format(examples, "tfrecords_gzip")
 
 
@@ -106,6 +110,9 @@ def run(
     split = window_kind.split(window, split)
     # Else each worker would go by its own clock.
     log = times.bounded(log)
+    if fileio.exists(scratch):
+        # Of an attempt that was killed.
+        fileio.rmtree(scratch)
     examples = (cut.split_uri(examples_uri, name) for name in names.SPLITS)
     for folder in (rejected_uri, profile_uri, scratch, *examples):
         fileio.makedirs(folder)

@@ -2,7 +2,7 @@
 
 A span is one delivery of a log: a day, an hour, a batch. `{SPAN}` stands for its whole number, `{YYYY}`, `{MM}` and
 `{DD}` together for its date, and `{VERSION}` for the number of a delivery that was made again. `{SPAN:4}` has
-exactly four digits. These are the marks of TFX ExampleGen, whose driver finds the newest span.
+exactly four digits. These are the marks of TFX's ExampleGen.
 """
 
 import datetime
@@ -64,6 +64,15 @@ def check_path(path: str) -> None:
         raise ValueError(f"{{VERSION}} goes with {{SPAN}} or a date, found it alone in {path}")
 
 
+def newest(path: str) -> int | None:
+    """The number of the newest span, a date's being its days since 1970-01-01; None for a path without marks.
+
+    Raises:
+      errors.InputError: see `find`.
+    """
+    return max(_listed(path)) if has_marks(path) else None
+
+
 def find(path: str, most: int | None = None, newest: int | None = None) -> list[str]:
     """The files of the newest spans, each span in its newest version, oldest span first.
 
@@ -77,6 +86,13 @@ def find(path: str, most: int | None = None, newest: int | None = None) -> list[
     """
     if not has_marks(path):
         return [path]
+    found = _listed(path, newest)
+    chosen = sorted(found)[-most:] if most else sorted(found)
+    return [file for span in chosen for file in sorted(found[span])]
+
+
+def _listed(path: str, newest: int | None = None) -> dict[int, list[str]]:
+    """The files of each span in its newest version."""
     # Beam takes seconds to import, and settings are checked without it.
     from apache_beam.io import filesystems
 
@@ -93,8 +109,7 @@ def find(path: str, most: int | None = None, newest: int | None = None) -> list[
             held[1].append(metadata.path)
     if not found:
         raise errors.InputError(f"log.path: no file matches {path}; {_ALLOWED}")
-    chosen = sorted(found)[-most:] if most else sorted(found)
-    return [file for span in chosen for file in sorted(found[span][1])]
+    return {span: files for span, (_, files) in found.items()}
 
 
 def _expression(path: str, character: str, strict: bool = True) -> "re.Pattern[str]":

@@ -34,7 +34,7 @@ class Asked:
 
     @property
     def is_change(self) -> bool:
-        """Whether it is on the change from the last blessed model."""
+        """Whether it is on the change from the live model."""
         return self.threshold.HasField("change_threshold")
 
     @property
@@ -135,7 +135,7 @@ def _change(asked: Asked, result: slice_results.SliceResult) -> str:
     shown = bounds is None or not bounds[0] <= 0 <= bounds[1]
     chance = _MAY_BE_CHANCE if drop > limit and not shown else ""
     return (
-        f", {_than(change)} the last blessed model's {number(result.baseline[metric].value)}{chance}"
+        f", {_than(change)} the live model's {number(result.baseline[metric].value)}{chance}"
         f"{_interval(bounds)} (asked: at most {limit:g} {'above' if lower else 'below'}{_unless(asked)})"
     )
 
@@ -193,7 +193,7 @@ def _why_none(name: str, result: slice_results.SliceResult) -> str:
             return f"no label of {other} is known"
         which = "none" if not labels.positive else "each"
         return f"{which} of the {labels.known:,} known labels of {other} is positive"
-    return "the last blessed model has none"
+    return "the live model has none"
 
 
 def unreachable(result: slice_results.SliceResult) -> str | None:

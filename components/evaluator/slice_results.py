@@ -63,8 +63,8 @@ class SliceResult:
     Attributes:
       slice: pairs of feature and value; empty for the whole split.
       examples: number of test windows (or exposures) in it.
-      candidate, baseline: the metrics of both; `baseline` (the last blessed model) is None on the first
-        run. Metrics of exposures may have no value: it is not a number.
+      candidate, baseline: the metrics of both; `baseline` (the live model) is None where none was live, as on
+        the first run. Metrics of exposures may have no value: it is not a number.
       floors: the metrics of each floor, by the names of `spec.FLOOR_RANKS`; none for exposures.
       lift: candidate minus the best of the floors in this metric, paired by example; for exposures, by
         which the log loss is below that of the best constant (`log_loss/buy`).

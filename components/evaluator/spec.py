@@ -91,7 +91,7 @@ class GateSpec(settings.Settings):
         of the best constant, the step's share of positives on the same examples (in nats); with 0 it must
         be below. None asks for nothing. Ranking alone cannot pass it: probabilities must be worth more
         than a constant.
-      max_drop: by how much the metric may be worse than the last blessed model's; None asks for
+      max_drop: by how much the metric may be worse than the live model's; None asks for
         nothing.
       metric: of `max_drop` and `min_lift_over_floor`, never a sampled one; None is ndcg@10, and of
         exposures the mean AUC over the steps (auc). A lower log_loss or ece is the better one.

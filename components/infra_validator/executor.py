@@ -52,6 +52,7 @@ class Executor(base_executor.BaseExecutor):
         blessing = artifact_utils.get_single_instance(output_dict["blessing"])
         pattern = posixpath.join(examples.uri, f"Split-{names.TEST}", "*")
         result = validate(path_utils.serving_model_path(model.uri), read_examples(pattern, _EXAMPLES), infra)
+        fileio.makedirs(blessing.uri)
         with fileio.open(os.path.join(blessing.uri, LATENCY), "w") as stream:
             stream.write(json.dumps(result, indent=1))
         with fileio.open(

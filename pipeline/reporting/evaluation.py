@@ -55,7 +55,7 @@ def _panel(name: str, found: Any, slice_name: Any) -> dict[str, Any]:
         # The others are in the table.
         series.append(("popularity", _floor_title(floor)))
     if found.has_baseline:
-        series.append(("baseline", "Last blessed"))
+        series.append(("baseline", "Live"))
 
     def of_part(result: Any, part: str) -> Any:
         return (result.floors[floor] if part == "popularity" else getattr(result, part))[name]

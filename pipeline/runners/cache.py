@@ -14,7 +14,7 @@ from typing import Any
 from unittest import mock
 
 from ml_metadata.proto import metadata_store_pb2
-from tfx.orchestration.portable import cache_utils, launcher, outputs_utils, resolver_node_handler
+from tfx.orchestration.portable import cache_utils, launcher, outputs_utils
 from tfx.orchestration.portable.mlmd import execution_lib
 
 from components.pusher import executor as pusher
@@ -24,7 +24,6 @@ from pipeline.runners import checksums, folder, store
 
 _LOGGER = logging.getLogger(progress.LOGGER)
 _LIVE = metadata_store_pb2.Artifact.LIVE
-_MODEL, _BLESSING = "Model", "ModelBlessing"
 
 
 @contextlib.contextmanager
@@ -40,7 +39,6 @@ def checked(run_dir: str) -> Iterator[None]:
         launcher.Launcher._publish_successful_execution,
         outputs_utils.make_output_dirs,
     )
-    resolve = resolver_node_handler.ResolverNodeHandler.run
 
     def get_cached_outputs(metadata_handle: Any, cache_context: Any) -> Mapping[str, Any] | None:
         """TFX's own, which takes the newest execution whose artifacts nobody has abandoned."""
@@ -65,18 +63,11 @@ def checked(run_dir: str) -> Iterator[None]:
             records.clear(artifact)
         make(output_dict)
 
-    def run(self: Any, mlmd_connection: Any, *args: Any, **kwargs: Any) -> Any:
-        """TFX's own, which takes the newest blessed model: one that fits."""
-        with mlmd_connection as handle:
-            records.abandon_baselines(handle.store)
-        return resolve(self, mlmd_connection, *args, **kwargs)
-
     with contextlib.ExitStack() as patches:
         for owner, name, function in (
             (cache_utils, "get_cached_outputs", get_cached_outputs),
             (launcher.Launcher, "_publish_successful_execution", publish_successful_execution),
             (outputs_utils, "make_output_dirs", make_output_dirs),
-            (resolver_node_handler.ResolverNodeHandler, "run", run),
         ):
             patches.enter_context(mock.patch.object(owner, name, function))
         yield
@@ -147,29 +138,6 @@ class _Records:
             damaged.extend(found.values())
         for why in damaged:
             _LOGGER.warning("%s: %s", why, then)
-
-    def abandon_baselines(self, opened: Any) -> None:
-        """Leaves as the newest blessed model one that fits, if there is any."""
-        known = {kind.name for kind in opened.get_artifact_types()}
-        if not {_MODEL, _BLESSING} <= known:
-            return
-        blessings = {
-            _property(blessing, "current_model_id"): blessing
-            for blessing in opened.get_artifacts_by_type(_BLESSING)
-            if blessing.state == _LIVE and _property(blessing, "blessed") == 1
-        }
-        models = [model for model in opened.get_artifacts_by_type(_MODEL) if model.state == _LIVE]
-        for model in sorted(models, key=lambda model: model.id, reverse=True):
-            if model.id not in blessings:
-                continue
-            found = {a.id: why for a in (model, blessings[model.id]) if (why := self._problem(a))}
-            if not found:
-                return
-            _abandon(opened, found)
-            _LOGGER.warning(
-                "%s: the gate compares with the blessed model before that one, if there is any",
-                "; ".join(found.values()),
-            )
 
 
 def _abandon(opened: Any, numbers: Collection[int]) -> None:

@@ -145,8 +145,8 @@ def _settle(run_dir: str, say: Callable[[str], Any]) -> None:
     opened = metadata_store.MetadataStore(store.connection(known["metadata_path"]))
     if _follow(opened, root):
         say(
-            f"{run_dir}: was moved or copied here: the last blessed model is known by its new place; artifacts "
-            "whose settings name the old one are made again"
+            f"{run_dir}: was moved or copied here: what it holds is known by its new place; artifacts whose settings "
+            "name the old one are made again"
         )
     killed = [e for e in opened.get_executions() if e.last_known_state in _UNFINISHED]
     for execution in killed:

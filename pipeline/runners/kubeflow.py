@@ -1,7 +1,11 @@
 """Compiles an experiment to a Kubeflow Pipelines v2 spec, which Vertex AI takes too."""
 
+import json
 import os
 import posixpath
+from typing import Any
+
+import yaml
 
 import schemas  # noqa: F401  selects Keras 2
 from pipeline import config, datasets, window_schema
@@ -43,6 +47,7 @@ def compile_pipeline(experiment: config.Experiment, output: str, root: str, imag
     from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
 
     from pipeline import code, pipeline
+    from pipeline.runners import kubeflow_step
 
     os.makedirs(os.path.dirname(os.path.abspath(output)), exist_ok=True)
     base = posixpath.join(root, experiment.name)
@@ -58,12 +63,43 @@ def compile_pipeline(experiment: config.Experiment, output: str, root: str, imag
     )
     runner = kubeflow_v2_dag_runner.KubeflowV2DagRunner(
         config=kubeflow_v2_dag_runner.KubeflowV2DagRunnerConfig(
-            default_image=image, use_pipeline_spec_2_1=True
-        ),
-        output_filename=output,
+            default_image=image,
+            default_commands=list(kubeflow_step.COMMAND),
+            use_pipeline_spec_2_1=True,
+        )
     )
-    runner.run(dag, write_out=True)
+    _write(output, _runnable(runner.run(dag, write_out=False)))
     schema = f"{os.path.splitext(output)[0]}.schema.pbtxt"
     with open(schema, "w", encoding="utf-8") as stream:
         stream.write(window_schema.text(experiment))
     return output, schema
+
+
+# They look at what changes outside of the pipeline, see `components.observing`.
+_OBSERVERS = ("LogState", "LiveModel")
+
+
+def _runnable(job: dict[str, Any]) -> dict[str, Any]:
+    """A job that TFX has compiled, with what no cluster could run put right.
+
+    TFX names the producers of parameters by names that no task has, and has every task cached: those, too,
+    whose inputs do not tell what they look at.
+    """
+    tasks = job["pipelineSpec"]["root"]["dag"]["tasks"]
+    for name, task in tasks.items():
+        for value in task.get("inputs", {}).get("parameters", {}).values():
+            source = value.get("taskOutputParameter")
+            if source and source["producerTask"] not in tasks:
+                source["producerTask"] = source["producerTask"].removesuffix("_task")
+        if name in _OBSERVERS:
+            task.pop("cachingOptions", None)
+    return job
+
+
+def _write(output: str, job: dict[str, Any]) -> None:
+    """The specification as YAML, or the whole job as JSON."""
+    with open(output, "w", encoding="utf-8") as stream:
+        if output.endswith(".json"):
+            json.dump(job, stream, sort_keys=True)
+        else:
+            yaml.safe_dump(job["pipelineSpec"], stream, sort_keys=True)

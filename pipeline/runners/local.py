@@ -16,7 +16,7 @@ import yaml
 
 import schemas  # noqa: F401  selects Keras 2
 from pipeline import config, datasets, progress
-from pipeline.runners import folder
+from pipeline.runners import failures, folder
 from schemas import errors
 
 RUN = "run.json"
@@ -134,7 +134,7 @@ def _stopped_by_sigterm() -> Iterator[None]:
 
 
 def _check_same_kind(experiment: config.Experiment, run_dir: str) -> None:
-    """Refuses a folder whose last blessed model answers other questions; says if it was made from another log."""
+    """Refuses a folder whose models answer other questions; says if the last was made from another log."""
     try:
         with open(os.path.join(run_dir, EXPERIMENT), encoding="utf-8") as stream:
             before = yaml.safe_load(stream)
@@ -149,7 +149,7 @@ def _check_same_kind(experiment: config.Experiment, run_dir: str) -> None:
     if log != experiment.log.path:
         print(
             f"{run_dir}: the run before read {log}, this one reads {experiment.log.path}; the gate compares with the "
-            "model that was blessed last, of whichever log"
+            "model that is live, of whichever log"
         )
 
 
@@ -190,12 +190,12 @@ def _run(
         return state
     failed = next((c for c in state["components"] if c["state"] == progress.FAILED), None)
     where = failed["id"] if failed else "the runner"
-    cause = input_error(failure)
+    cause = failures.input_error(failure)
     if cause is not None:
         raise cause
-    if disk_trouble(failure):
+    if failures.disk_trouble(failure):
         where = f"{run_dir}: {where}"
-    raise RunFailed(f"{where}: {root_cause(failure)} (log: {log_path})") from failure
+    raise RunFailed(f"{where}: {failures.root_cause(failure)} (log: {log_path})") from failure
 
 
 def _launch(dag: Any, run_dir: str, shown: progress.Progress) -> Exception | None:
@@ -215,7 +215,7 @@ def _launch(dag: Any, run_dir: str, shown: progress.Progress) -> Exception | Non
         try:
             info = original(self)
         except Exception as error:
-            shown.finish(progress.FAILED, root_cause(error))
+            shown.finish(progress.FAILED, failures.root_cause(error))
             raise
         # Without an execution, the driver found everything in the cache.
         ran = info is not None and info.execution_id is not None and _executed(self, info)
@@ -256,55 +256,6 @@ def _executed(launched: Any, info: Any) -> bool:
     with launched._mlmd_connection as store:
         (execution,) = store.store.get_executions_by_id([info.execution_id])
     return execution.last_known_state != metadata_store_pb2.Execution.CACHED
-
-
-def _chain(error: BaseException) -> list[BaseException]:
-    chain = [error]
-    while earlier := chain[-1].__cause__ or chain[-1].__context__:
-        chain.append(earlier)
-    return chain
-
-
-# What operating system, SQLite and TensorFlow say of a disk that takes nothing more.
-_DISK_TROUBLE = {
-    "No space left on device": "the disk is full",
-    "database or disk is full": "the disk is full",
-    "Disk quota exceeded": "the disk quota is used up",
-    "File too large": "a file is larger than the disk or a limit allows",
-    "Read-only file system": "the disk is read-only",
-    "attempt to write a readonly database": "the metadata store is read-only",
-    "Input/output error": "the disk fails",
-    "disk I/O error": "the disk fails",
-}
-
-
-def disk_trouble(error: BaseException) -> str | None:
-    """What is the matter with the disk, if that is behind an error."""
-    for link in _chain(error):
-        for words, meaning in _DISK_TROUBLE.items():
-            if words in str(link):
-                place = getattr(link, "filename", None)
-                return f"{meaning} ({words}{f': {place}' if place else ''}); what was finished is kept"
-    return None
-
-
-def input_error(error: BaseException) -> errors.InputError | None:
-    """The error of the user's input that is behind another one, if any."""
-    for link in _chain(error):
-        if isinstance(link, errors.InputError):
-            return link
-        # Beam raises its own error with the text of the one in a worker.
-        marked = f"{errors.InputError.__module__}.{errors.InputError.__name__}: "
-        if marked in str(link):
-            return errors.InputError(str(link).split(marked)[-1].split(" [while running")[0].splitlines()[0])
-    return None
-
-
-def root_cause(error: BaseException) -> str:
-    """An error in one line."""
-    known = input_error(error) or disk_trouble(error)
-    text = str(known or error).strip() or type(error).__name__
-    return text if known else f"{type(error).__name__}: {text.splitlines()[0][:500]}"
 
 
 def _now() -> str:

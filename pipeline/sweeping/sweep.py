@@ -19,8 +19,8 @@ import yaml
 
 from components.evaluator import spec as evaluator_spec
 from pipeline import config, lineage, progress
+from pipeline.runners import failures, local
 from pipeline.runners import folder as run_folder
-from pipeline.runners import local
 from pipeline.sweeping import results, space
 from pipeline.sweeping.points import Point, Trial, Values, ranked
 from schemas import errors, kinds
@@ -149,12 +149,12 @@ class Sweep:
             failed = [c.id for c in components.values() if c.state == "failed"]
             if not failed or any(name not in _TRAINING_COMPONENTS for name in failed):
                 # No other point would get further.
-                cause = local.input_error(failure)
+                cause = failures.input_error(failure)
                 where = ", ".join(failed) or "the runner"
                 raise cause or local.RunFailed(
-                    f"{where}: {local.root_cause(failure)} (log: {log_path})"
+                    f"{where}: {failures.root_cause(failure)} (log: {log_path})"
                 ) from failure
-            return Trial(seed, progress.FAILED, error=f"{failed[0]}: {local.root_cause(failure)}")
+            return Trial(seed, progress.FAILED, error=f"{failed[0]}: {failures.root_cause(failure)}")
         return self._result(experiment, point, seed, components)
 
     def _result(

@@ -18,9 +18,10 @@ from typing import Any
 WHOLE, KILLED = "whole", "killed"
 # The points of a run in their order: a component, and what it is at.
 KILLS = (
-    "BehaviorExampleGen",
     "ImportSchemaGen",
-    "LatestBlessedModel",
+    "LiveModel",
+    "LogState",
+    "BehaviorExampleGen",
     "StatisticsGen",
     "ExampleValidator",
     "AnomalyGate",
@@ -105,14 +106,11 @@ def _when_an_epoch_of_the_trainer_is_kept() -> None:
 
 def _arm(point: str, run_dir: pathlib.Path) -> None:
     """Has this process kill itself at a point."""
-    from tfx.orchestration.portable import resolver_node_handler
-
     from components.infra_validator import executor as infra_validator
     from components.pusher import executor as pusher
     from serving import export
 
     special: dict[str, Callable[[], None]] = {
-        "LatestBlessedModel": lambda: _before(resolver_node_handler.ResolverNodeHandler, "run"),
         "Tuner: a trial is done": _when_a_trial_is_kept,
         "Trainer: an epoch is done": _when_an_epoch_of_the_trainer_is_kept,
         "Trainer: the model is trained": lambda: _before(export, "export_model"),

@@ -108,7 +108,7 @@ def test_a_worse_model_is_not_pushed_and_the_report_says_why(deployment):
     assert deployment.states()["Transform"] == "cached" and deployment.states()["Trainer"] == "done"
     assert deployment.versions() == before and "Not pushed." in printed
     report = (deployment.run_dir / "report.html").read_text()
-    for reason in ("hr@1", "popularity", "last blessed model"):
+    for reason in ("hr@1", "popularity", "live model"):
         assert reason in report and reason in printed
 
 

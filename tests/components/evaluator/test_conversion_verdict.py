@@ -135,11 +135,11 @@ def test_drops_have_the_metrics_direction(tmp_path, examples, metric, direction)
     gate = {"metric": metric, "max_drop": 0.01, "slices": ("user_frequency",), "min_positives": 40}
     worse = _judge(tmp_path / "worse", examples, "noisy", "good", **gate)
     assert worse.blessed is False and worse.has_baseline
-    reasons = [reason for reason in worse.reasons if "last blessed" in reason]
+    reasons = [reason for reason in worse.reasons if "live model" in reason]
     assert len(reasons) == 3
     change = worse.overall.change[metric]
     assert (
-        f"{metric} is {worse.overall.candidate[metric].value:.4f}, {abs(change.value):.4f} {direction} the last blessed "
+        f"{metric} is {worse.overall.candidate[metric].value:.4f}, {abs(change.value):.4f} {direction} the live "
         f"model's {worse.overall.baseline[metric].value:.4f} [{change.low:+.4f}, {change.high:+.4f}] (asked: at most "
         f"0.01 {direction}, but for chance at 95 % confidence)"
     ) == reasons[0]

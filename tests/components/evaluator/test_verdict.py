@@ -91,7 +91,7 @@ def test_worse_than_the_last_blessed_model(tmp_path, examples, data):
     worse, good = _ndcg(data.ranks["worse"]), _ndcg(data.ranks["good"])
     change = found.overall.change["ndcg@10"]
     assert found.reasons == (
-        f"ndcg@10 is {worse:.4f}, {good - worse:.4f} below the last blessed model's {good:.4f} "
+        f"ndcg@10 is {worse:.4f}, {good - worse:.4f} below the live model's {good:.4f} "
         f"{_interval(change)} (asked: at most 0.01 below, but for chance at 95 % confidence)",
     )
     assert found.overall.baseline["ndcg@10"].value == pytest.approx(good)
@@ -272,7 +272,7 @@ def test_a_drop_within_its_interval_is_none(tmp_path, slight):
     change = found.overall.change["ndcg@10"]
     assert change.value == pytest.approx(-0.005) and change.low < change.value < 0 < change.high
     assert found.blessed and found.reasons[1] == (
-        f"ndcg@10 is 0.1150, 0.0050 below the last blessed model's 0.1200, which may be chance {_interval(change)} "
+        f"ndcg@10 is 0.1150, 0.0050 below the live model's 0.1200, which may be chance {_interval(change)} "
         "(asked: at most 0.001 below, but for chance at 95 % confidence)"
     )
     assert _judge(tmp_path / "unsure", slight, "close", "good", confidence=0, **gate).blessed is False
@@ -336,7 +336,7 @@ def test_evaluations_of_before_are_read_as_they_were_decided(tmp_path, slight):
     found = verdict.read(result.evaluation_uri, result.blessing_uri)
     assert found.blessed is False and set(found.overall.floors) == {"popularity"}
     assert found.reasons[0] == (
-        "ndcg@10 is 0.1150, 0.0050 below the last blessed model's 0.1200 (asked: at most 0.001 below)"
+        "ndcg@10 is 0.1150, 0.0050 below the live model's 0.1200 (asked: at most 0.001 below)"
     )
     passed = [condition.sentence for condition in found.conditions if condition.outcome == "passed"]
     assert passed[0] == "ndcg@10 is 0.1150, 0.0150 above popularity's 0.1000 (asked: not below)"

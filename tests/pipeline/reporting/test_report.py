@@ -129,7 +129,7 @@ def test_a_pushed_run(tmp_path, evaluations):
         r"ndcg@10 is 0\.\d{4}, 0\.\d{4} above popularity's 0\.\d{4} \[\+0\.\d{4}, \+0\.\d{4}\] \(asked: above",
         top,
     )
-    assert "above the last blessed model's" in top
+    assert "above the live model's" in top
 
     number, intervals = r"\d\.\d{4}", r"\d\.\d{4}–\d\.\d{4}"
     for panel, metric in enumerate(("HR@5", "HR@10", "NDCG@5", "NDCG@10", "MRR")):
@@ -194,12 +194,12 @@ def test_a_run_on_exposures(tmp_path, exposures):
     assert "Test exposures 500" in top and "Popularity" not in page.source
     metrics = page.sections["metrics"]
     assert "AUC/CART" in metrics and "LOG_LOSS/BUY" in metrics and "CHAIN_VIOLATIONS" in metrics
-    assert page.row("metrics", "AUC")[1:] == ["Exposures", "This model", "Last blessed", "Change"]
+    assert page.row("metrics", "AUC")[1:] == ["Exposures", "This model", "Live", "Change"]
     assert page.row("metrics", "user_frequency tail")
     cart = page.row("steps", "cart")
     assert cart[1] == "500" and cart[2].endswith("%") and re.fullmatch(r"0\.\d{4}", cart[3])
     assert re.fullmatch(r"0\.\d{4}–0\.\d{4}", cart[4])
-    # RelaImpr over the last blessed model and its interval come last.
+    # RelaImpr over the live model and its interval come last.
     assert re.fullmatch(r"\+\d\.\d{4}", cart[-2]) and " to " in cart[-1]
     assert "in 0.0% of the exposures" in page.sections["steps"]
     assert page.source.count('aria-label="Calibration of') == 2
@@ -239,9 +239,9 @@ def test_a_run_that_did_not_pass_the_gate(tmp_path, evaluations):
     why = r"ndcg@10 is 0\.0000, without a single hit: no lift over popularity's 0\.\d{4} \(asked: above with 95 % confidence\)"
     assert re.search(why, page.sections["verdict"])
     assert "The model is not blessed." in page.sections["gate"]
-    assert "no blessed model to compare it with" in page.sections["gate"]
+    assert "no live model to compare it with" in page.sections["gate"]
     assert page.sections["gate"].count("failed") >= 1
-    assert "Last blessed" not in page.sections["metrics"]
+    assert "Live" not in page.sections["metrics"]
     # Its floors are those it was measured against.
     assert "Lift over popularity" in page.sections["metrics"] and "Recent" not in page.source
 

@@ -13,7 +13,7 @@ from tfx.types import standard_artifacts
 
 from components.pusher import executor as pusher
 from pipeline import lineage
-from pipeline.runners import cache, folder, local
+from pipeline.runners import cache, failures, folder
 from schemas import errors
 from tests.pipeline.runners.conftest import fill_disk
 
@@ -71,19 +71,13 @@ class Run:
     def __call__(self, seed=1):
         read = Read()
         train = Train(examples=read.outputs["examples"], seed=seed)
-        latest = tfx.dsl.Resolver(
-            strategy_class=tfx.dsl.experimental.LatestBlessedModelStrategy,
-            model=tfx.dsl.Channel(type=standard_artifacts.Model),
-            model_blessing=tfx.dsl.Channel(type=standard_artifacts.ModelBlessing),
-        ).with_id("Latest")
         bless = Bless(model=train.outputs["model"])
-        bless.add_upstream_node(latest)
         push = Push(model=train.outputs["model"], base=str(self.base))
         places = folder.places(str(self.run_dir))
         dag = tfx.dsl.Pipeline(
             pipeline_name="run",
             pipeline_root=places["pipeline_root"],
-            components=[read, train, latest, bless, push],
+            components=[read, train, bless, push],
             enable_cache=True,
             metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
                 places["metadata_path"]
@@ -97,12 +91,7 @@ class Run:
         return lineage.components(str(self.run_dir), {})
 
     def place(self, kind):
-        return next(a.uri for c in self.components() if not c.resolves for a in c.outputs if a.type == kind)
-
-    @property
-    def baseline(self):
-        (latest,) = (c for c in self.components() if c.id == "Latest")
-        return next((a.uri for a in latest.outputs if a.type == "Model"), None)
+        return next(a.uri for c in self.components() for a in c.outputs if a.type == kind)
 
 
 ALL = ["Read", "Train", "Bless", "Push"]
@@ -111,7 +100,7 @@ ALL = ["Read", "Train", "Bless", "Push"]
 @pytest.fixture
 def run(tmp_path):
     made = Run(tmp_path / "run")
-    assert made() == {name: "done" for name in [*ALL, "Latest"]}
+    assert made() == {name: "done" for name in ALL}
     return made
 
 
@@ -159,24 +148,6 @@ def test_an_older_one_that_fits_is_taken(run):
     shutil.move(first + "-away", first)
     # Abandoned is abandoned: what was found damaged is not trusted again, even if it comes back.
     assert anew(run()) == ["Train", "Bless", "Push"] and run.place("Model") not in (first, second)
-
-
-def test_the_newest_blessed_model_that_fits_is_the_baseline(run, caplog):
-    first = run.place("Model")
-    run(seed=2)
-    second = run.place("Model")
-    run(seed=3)
-    assert run.baseline == second
-    third = run.place("Model")
-    os.truncate(os.path.join(third, "content"), 3)
-    with caplog.at_level("WARNING", "footfall.progress"):
-        run(seed=4)
-    assert run.baseline == second
-    assert f"{third}/content has 3 bytes" in caplog.text and "blessed model before" in caplog.text
-    for place in (second, run.place("Model"), first):
-        shutil.rmtree(place)
-    run(seed=5)
-    assert run.baseline is None
 
 
 @pytest.mark.parametrize("how", ["truncated", "gone", "older"])
@@ -240,7 +211,7 @@ def test_a_disk_that_gets_full_leaves_nothing_that_looks_finished(small_disk, mo
         patch.setattr(sys.modules[__name__], "_write", write_until_it_is_full)
         with pytest.raises(Exception) as full:
             run()
-    assert "the disk is full" in local.root_cause(full.value)
+    assert "the disk is full" in failures.root_cause(full.value)
     with pytest.raises(errors.InputError, match="free some space"):
         run()
     (place / "filler").unlink()

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from pipeline import config
-from pipeline.runners import local
+from pipeline.runners import failures, local
 from schemas import errors
 
 
@@ -42,12 +42,12 @@ from schemas import errors
 def test_trouble_with_the_disk_is_named_whoever_says_it(error, said):
     later = RuntimeError("the execution failed")
     later.__cause__ = error
-    assert said in local.root_cause(later) and "\n" not in local.root_cause(later)
+    assert said in failures.root_cause(later) and "\n" not in failures.root_cause(later)
 
 
 def test_errors_of_input_and_others_are_what_they_are():
-    assert local.root_cause(errors.InputError("a.csv: Input/output error")) == "a.csv: Input/output error"
-    assert local.root_cause(ValueError("a\nb")) == "ValueError: a"
+    assert failures.root_cause(errors.InputError("a.csv: Input/output error")) == "a.csv: Input/output error"
+    assert failures.root_cause(ValueError("a\nb")) == "ValueError: a"
 
 
 def write(path, text):

@@ -195,11 +195,9 @@ def test_without_a_push_nothing_is_pushed_or_compared_with_what_is_live(tmp_path
         }
         for push in (True, False)
     }
-    assert set(ids[True]) - set(ids[False]) == {"LatestBlessedModel", "ServerValidator", "Pusher"}
-    assert (
-        "baseline_model" in ids[True]["Evaluator"].inputs
-        and "baseline_model" not in ids[False]["Evaluator"].inputs
-    )
+    assert set(ids[True]) - set(ids[False]) == {"LiveModel", "ServerValidator", "Pusher"}
+    compared = {push: nodes["Evaluator"].exec_properties["live_model"] for push, nodes in ids.items()}
+    assert compared[True] is not None and compared[False] is None
 
 
 def test_other_metrics_do_not_train_the_model_again(tmp_path):

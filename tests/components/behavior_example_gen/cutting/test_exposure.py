@@ -25,6 +25,7 @@ from components.behavior_example_gen import (
 )
 from components.behavior_example_gen.cutting import exposure as cutting
 from components.behavior_example_gen.windows.exposure import ExposureWindow
+from components.log_state import component as log_state_component
 from schemas import errors, load, names
 from tests.components.behavior_example_gen import harness, reference
 from tests.components.behavior_example_gen.cutting import test_next
@@ -526,7 +527,10 @@ def run_components(tmp_path, log, window):
         has_behavior=bool(columns.behavior),
     )
     (tmp_path / "schema.pbtxt").write_text(load.to_text(schema))
-    example_gen = component.BehaviorExampleGen(log, window, MOMENTS)
+    log_state = log_state_component.LogState(log)
+    example_gen = component.BehaviorExampleGen(
+        log, window, MOMENTS, state=log_state.outputs["state"].future()[0].value
+    )
     statistics = tfx.components.StatisticsGen(examples=example_gen.outputs["examples"])
     importer = tfx.components.ImportSchemaGen(schema_file=str(tmp_path / "schema.pbtxt"))
     validator = tfx.components.ExampleValidator(
@@ -542,7 +546,7 @@ def run_components(tmp_path, log, window):
         tfx.dsl.Pipeline(
             pipeline_name="exposures",
             pipeline_root=str(tmp_path / "root"),
-            components=[example_gen, statistics, importer, validator, gate],
+            components=[log_state, example_gen, statistics, importer, validator, gate],
             metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
                 str(tmp_path / "metadata.sqlite")
             ),

@@ -2,8 +2,7 @@
 
 import pytest
 
-from components.behavior_example_gen import component, spec
-from components.behavior_example_gen.windows.next import NextWindow
+from components.behavior_example_gen import spec, state
 from schemas import errors
 from tests.components.behavior_example_gen import harness
 
@@ -22,7 +21,7 @@ def test_spans_bring_new_days_and_keep_history(tmp_path):
     assert (first["events"], second["events"]) == (120, 180)
     assert max(w["target_timestamp"] for w in found["test"]) >= 3000
     assert any(w["timestamp"][0] < 3000 for w in found["test"])
-    # The span that TFX's driver resolved is the newest to be read, and `spans` limits the past.
+    # The span that was found is the newest to be read, and `spans` limits the past.
     assert harness.run(tmp_path / "third", log, span=2)[1]["events"] == 120
     limited = log.model_copy(update={"spans": 1})
     assert harness.run(tmp_path / "fourth", limited, span=3)[1]["events"] == 60
@@ -35,11 +34,9 @@ def test_late_events_of_an_older_span_are_no_cached_input(tmp_path):
 
     def fingerprint(**settings):
         log = spec.LogSpec(path=str(tmp_path / "day-{SPAN}" / "*.csv"), **settings)
-        made = component.BehaviorExampleGen(log, NextWindow(length=5), spec.SplitSpec())
-        driver = component.BehaviorExampleGen.DRIVER_CLASS(None)
-        found = driver.resolve_exec_properties(dict(made.exec_properties), None, None)
+        found = state.look(log)
         assert found["span"] == 2
-        return found["input_fingerprint"]
+        return found["fingerprint"]
 
     before, newest = fingerprint(), fingerprint(spans=1)
     assert fingerprint() == before
@@ -55,14 +52,11 @@ def test_late_events_of_an_older_span_are_no_cached_input(tmp_path):
 @pytest.mark.parametrize(
     "pattern,names", [("{YYYY}-{MM}-{DD}.csv", ("2010-12-31", "2011-01-16")), ("{SPAN}.csv", ("07", "8"))]
 )
-def test_tfx_and_footfall_agree_on_the_newest_span(tmp_path, pattern, names):
+def test_the_newest_span_is_found_and_read(tmp_path, pattern, names):
     for name in names:
         harness.write_csv(tmp_path / f"{name}.csv", harness.log_rows())
     log = spec.LogSpec(path=str(tmp_path / pattern), timestamp_unit="ms")
-    made = component.BehaviorExampleGen(log, NextWindow(length=5), spec.SplitSpec())
-    found = component.BehaviorExampleGen.DRIVER_CLASS(None).resolve_exec_properties(
-        dict(made.exec_properties), None, None
-    )
+    found = state.look(log)
     assert found["span"] == (14990 if "YYYY" in pattern else 8)  # days since 1970
     assert harness.run(tmp_path / "all", log, span=found["span"])[1]["events"] == 2 * len(harness.log_rows())
     assert harness.run(tmp_path / "old", log, span=found["span"] - 1)[1]["events"] == len(harness.log_rows())
@@ -71,10 +65,19 @@ def test_tfx_and_footfall_agree_on_the_newest_span(tmp_path, pattern, names):
 def test_a_span_that_is_no_number_is_said_in_words(tmp_path):
     harness.write_csv(tmp_path / "2011-01-16.csv", harness.log_rows())
     log = spec.LogSpec(path=str(tmp_path / "{SPAN}.csv"))
-    made = component.BehaviorExampleGen(log, NextWindow(length=5), spec.SplitSpec())
     with pytest.raises(
         errors.InputError, match=r"found '2011-01-16' in .*path: .*/\{YYYY\}-\{MM\}-\{DD\}\.csv"
     ):
-        component.BehaviorExampleGen.DRIVER_CLASS(None).resolve_exec_properties(
-            dict(made.exec_properties), None, None
-        )
+        state.look(log)
+
+
+def test_a_log_that_changes_between_the_look_and_the_reading_is_told(tmp_path):
+    path = tmp_path / "log.csv"
+    log = spec.LogSpec(path=harness.write_csv(path, harness.log_rows()))
+    found = state.look(log)
+    assert found["span"] is None
+    state.check(log, found)
+    with open(path, "a", encoding="utf-8") as stream:
+        stream.write("late,i1,5\n")
+    with pytest.raises(errors.InputError, match=r"log\.csv: was changed between the start of this run"):
+        state.check(log, found)

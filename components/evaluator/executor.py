@@ -1,0 +1,40 @@
+"""TFX's Evaluator, which compares with the model that is live."""
+
+import json
+from typing import Any
+
+from tfx.components.evaluator import constants
+from tfx.components.evaluator import executor as evaluator
+from tfx.types import artifact_utils, standard_artifacts, standard_component_specs
+
+from components.evaluator import loading
+
+LIVE_MODEL = "live_model"
+
+
+class Executor(evaluator.Executor):
+    """Executor of Evaluator."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[Any]],
+        output_dict: dict[str, list[Any]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Evaluates; see `component.Evaluator`."""
+        properties = dict(exec_properties)
+        live = json.loads(properties.pop(LIVE_MODEL, None) or "{}")
+        inputs = {key: input_dict[key] for key in _INPUTS}
+        if live.get("path"):
+            baseline = standard_artifacts.Model()
+            baseline.uri = live["path"]
+            inputs[standard_component_specs.BASELINE_MODEL_KEY] = [baseline]
+            # TFX finds functions by the name of their module.
+            properties[standard_component_specs.MODULE_PATH_KEY] = loading.__name__
+        super().Do(inputs, output_dict, properties)
+        blessing = artifact_utils.get_single_instance(output_dict[standard_component_specs.BLESSING_KEY])
+        # A pushed version is no artifact of the store: it has a place, and no number.
+        blessing.mlmd_artifact.custom_properties.pop(constants.ARTIFACT_PROPERTY_BASELINE_MODEL_ID_KEY, None)
+
+
+_INPUTS = (standard_component_specs.EXAMPLES_KEY, standard_component_specs.MODEL_KEY)

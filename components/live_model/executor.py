@@ -1,0 +1,91 @@
+"""Finds the model that is live: the newest sound version where models are pushed to."""
+
+import hashlib
+import json
+import logging
+import posixpath
+from collections.abc import Mapping
+from typing import Any
+
+from tfx.dsl.io import fileio
+
+from components import observing
+from components.pusher import verify
+from schemas import errors, versions
+from serving import manifest, objectives
+
+LIVE = "live"
+_PROGRESS = logging.getLogger("footfall.progress")
+
+
+class _ModelObserver(observing.Observer):
+    output = LIVE
+
+    def look(self, exec_properties: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The path and the digest of the live model."""
+        return look(exec_properties["base"], exec_properties["objective"])
+
+
+class Executor(_ModelObserver, observing.Executor):
+    """Executor of LiveModel."""
+
+
+class Driver(_ModelObserver, observing.Driver):
+    """Driver of LiveModel, of the local runner."""
+
+
+def look(base: str, objective: str) -> dict[str, Any]:
+    """The newest sound version below a folder, which is what a server answers from.
+
+    A version whose files are not those that were pushed is left out, with a warning.
+
+    Args:
+      base: the folder with the versions, on any filesystem of TFX.
+      objective: of the models that it is to be compared with.
+
+    Returns:
+      `path`: of the version, None where there is none; `digest`: of its files.
+
+    Raises:
+      errors.InputError: if it is no model of this objective: nothing could be compared with it.
+    """
+    names = fileio.listdir(base) if fileio.exists(base) else []
+    for version in reversed(versions.found(names)):
+        path = posixpath.join(base, str(version))
+        problem = verify.check(path)
+        if problem:
+            _PROGRESS.warning(
+                "%s is damaged: %s: the gate compares with the version before it, if there is any",
+                path,
+                problem,
+            )
+            continue
+        _check_objective(path, objective)
+        return {"path": path, "digest": _digest(path)}
+    return {"path": None, "digest": None}
+
+
+def _digest(path: str) -> str:
+    """Tells versions apart by their content: a version may be taken away, and its number given again."""
+    listed = posixpath.join(path, manifest.FILE)
+    if fileio.exists(listed):
+        with fileio.open(listed, "rb") as stream:
+            content = stream.read()
+    else:
+        content = json.dumps(manifest.measure(path), sort_keys=True).encode()
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _check_objective(path: str, objective: str) -> None:
+    try:
+        found = objectives.of_saved_model(path)
+    except errors.InputError as error:
+        what = f"is no model of Footfall's ({error})"
+    else:
+        if found == objective:
+            return
+        what = f"is a model of the objective {found}"
+    raise errors.InputError(
+        f"push.destination: {path} is live and {what}; this experiment's objective is {objective}, and the two "
+        "cannot be compared: give the experiment another name, or another push.destination"
+    )

@@ -1,0 +1,38 @@
+"""LogState: which spans a log has, and which state its files are in."""
+
+from tfx import types
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.types import component_spec, standard_artifacts
+
+from components.behavior_example_gen import spec
+from components.log_state import executor
+
+
+class LogStateSpec(component_spec.ComponentSpec):
+    """Outputs and settings of LogState."""
+
+    PARAMETERS = {"log": component_spec.ExecutionParameter(type=str)}
+    INPUTS: dict[str, component_spec.ChannelParameter] = {}
+    OUTPUTS = {executor.STATE: component_spec.ChannelParameter(type=standard_artifacts.String)}
+
+
+class LogState(base_component.BaseComponent):
+    """Looks at the files of a log before they are read.
+
+    A path with `{SPAN}`, or a date `{YYYY}`, `{MM}`, `{DD}`, (and `{VERSION}`) stands for spans: the newest is found here.
+
+    Outputs:
+      state: what `behavior_example_gen.state.look` gives, as text.
+
+    Args:
+      log: what is read.
+    """
+
+    SPEC_CLASS = LogStateSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
+    DRIVER_CLASS = executor.Driver
+
+    def __init__(self, log: spec.LogSpec):
+        super().__init__(
+            LogStateSpec(log=log.to_json(), **{executor.STATE: types.Channel(type=standard_artifacts.String)})
+        )

@@ -1,0 +1,110 @@
+"""Which model a candidate is compared with."""
+
+import os
+import shutil
+
+import pytest
+from tensorflow.core.protobuf import saved_model_pb2
+
+from components.live_model import executor
+from components.pusher import executor as pusher
+from schemas import errors
+
+
+def model(folder, content, signatures):
+    """A SavedModel without a graph; `signatures` are names of outputs by signature."""
+    saved = saved_model_pb2.SavedModel()
+    graph = saved.meta_graphs.add()
+    for name, outputs in signatures.items():
+        for output in outputs:
+            graph.signature_def[name].outputs[output].name = output
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    (folder / "saved_model.pb").write_bytes(saved.SerializeToString())
+    (folder / "weights").write_text(content)
+    (folder / "fingerprint.pb").write_text(content)
+    return str(folder)
+
+
+RANKING = {"evaluate": ["rank"], "recommend": ["item_id"]}
+LABELS = {"evaluate": ["label"], "predict": ["click"]}
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A folder that models are pushed to, and a function that pushes one."""
+    base = str(tmp_path / "serving")
+
+    def push(content, signatures=RANKING):
+        return os.path.join(base, str(pusher.push(model(tmp_path / "model", content, signatures), base)))
+
+    return base, push
+
+
+def test_nothing_is_live_where_nothing_was_pushed(tmp_path, place):
+    base, _ = place
+    assert executor.look(base, "ranking") == {"path": None, "digest": None}
+    os.makedirs(os.path.join(base, "not a version"))
+    assert executor.look(base, "ranking") == {"path": None, "digest": None}
+
+
+def test_the_newest_version_is_live(place):
+    base, push = place
+    first = push("one")
+    before = executor.look(base, "ranking")
+    assert before["path"] == first and executor.look(base, "ranking") == before
+    second = push("two")
+    after = executor.look(base, "ranking")
+    assert after["path"] == second and after["digest"] != before["digest"]
+    # What was rolled back is no longer live.
+    shutil.rmtree(second)
+    assert executor.look(base, "ranking") == before
+
+
+def test_another_model_under_the_same_number_is_another_model(place, tmp_path):
+    base, push = place
+    path = push("one")
+    before = executor.look(base, "ranking")
+    shutil.rmtree(path)
+    shutil.move(push("two"), path)
+    found = executor.look(base, "ranking")
+    assert found["path"] == path and found["digest"] != before["digest"]
+
+
+def test_one_that_something_else_has_pushed_is_known_by_its_files(place, tmp_path):
+    base, _ = place
+    version = tmp_path / "serving" / "3"
+    os.makedirs(base)
+    model(version, "one", RANKING)
+    before = executor.look(base, "ranking")
+    assert before["path"] == str(version)
+    (version / "weights").write_text("two")
+    assert executor.look(base, "ranking")["digest"] != before["digest"]
+
+
+@pytest.mark.parametrize("damage", [os.remove, lambda path: os.truncate(path, 1)])
+def test_a_damaged_version_is_left_out_and_said(place, damage, caplog):
+    base, push = place
+    first, second = push("one"), push("two")
+    damage(os.path.join(second, "weights"))
+    with caplog.at_level("WARNING", "footfall.progress"):
+        assert executor.look(base, "ranking")["path"] == first
+    assert f"{second} is damaged: weights " in caplog.text and "the version before it" in caplog.text
+    damage(os.path.join(first, "weights"))
+    assert executor.look(base, "ranking")["path"] is None
+
+
+@pytest.mark.parametrize(
+    "signatures, words",
+    [
+        (LABELS, "is a model of the objective labels"),
+        ({"serving_default": ["y"]}, "is no model of Footfall's"),
+    ],
+)
+def test_a_model_that_answers_other_questions_is_refused(place, signatures, words):
+    base, push = place
+    path = push("one", signatures)
+    with pytest.raises(errors.InputError) as found:
+        executor.look(base, "ranking")
+    said = str(found.value)
+    assert said.startswith(f"push.destination: {path} is live and {words}") and "objective is ranking" in said

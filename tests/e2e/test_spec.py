@@ -1,0 +1,165 @@
+"""The compiled spec runs, from the log to the push, as Kubeflow Pipelines and Vertex AI would run it.
+
+The tests are stations of one deployment, in the order of this file: each goes on from what the one before left.
+"""
+
+import json
+import pathlib
+import shutil
+
+import pytest
+import yaml
+
+from components.evaluator import verdict
+from pipeline import cli, config, example_log
+from pipeline.runners import kubeflow
+from tests.e2e import spec_walk, walk
+
+# Small, and open: what a gate asks is tested elsewhere. That a model passes it is what is needed here.
+_RUN = {
+    "split": {"by": ["leave_one_out"]},
+    "evaluation": {"confidence_intervals": False},
+    "infra": {"requests": 2, "max_p50_ms": 5000.0, "load_seconds": 400.0, "server": "embedded"},
+}
+RANKING = {
+    **_RUN,
+    "name": "walk",
+    "window": {"length": 8, "shards": 1},
+    "model": {"name": "sasrec", "dim": 8, "blocks": 1, "heads": 1, "dropout": 0.1},
+    "training": {"epochs": 1, "batch_size": 64, "learning_rate": 0.01},
+    "gate": {"min_lift_over_floor": None},
+}
+LABELS = {
+    **_RUN,
+    "name": "shown",
+    "window": {"kind": "exposure", "steps": ["click", "buy"], "inconsistent": "fill", "shards": 1},
+    "split": {"by": ["time"]},
+    "model": {"name": "mlp", "dim": 4, "tower": [8]},
+    "training": {"epochs": 1, "batch_size": 128},
+    "gate": {"min_lift_over_base_rate": None, "min_positives": 0},
+}
+
+
+class Deployment:
+    """A log, an experiment, and the backend that runs its compiled spec."""
+
+    def __init__(self, folder: pathlib.Path, site: pathlib.Path, experiment: dict, log: dict):
+        self.folder, self._name = folder, experiment["name"]
+        (folder / "experiment.yaml").write_text(yaml.safe_dump({**experiment, "log": log}))
+        self.kept = folder / "bucket"
+        self.spec = folder / "spec.yaml"
+        command = ["compile", str(folder / "experiment.yaml"), "-o", str(self.spec), "--root", str(self.kept)]
+        assert cli.execute(command) == 0
+        loaded = config.load(str(folder / "experiment.yaml"))
+        schema = pathlib.Path(kubeflow.schema_place(loaded, str(self.kept)))
+        schema.parent.mkdir(parents=True)
+        shutil.copy(folder / "spec.schema.pbtxt", schema)
+        self.site = site
+        self.backend = spec_walk.Backend(folder, site)
+
+    def run(self, *tasks: str) -> dict[str, spec_walk.Done]:
+        return self.backend.run(self.spec, tasks or None)
+
+    def versions(self) -> list[str]:
+        return sorted(str(path) for path in (self.kept / self._name / "serving" / self._name).glob("*"))
+
+
+def ran(done: dict[str, spec_walk.Done]) -> set[str]:
+    """The tasks whose outputs were not taken from the cache."""
+    return {name for name, of in done.items() if not of.cached}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    return spec_walk.install(tmp_path_factory.mktemp("image"))
+
+
+@pytest.fixture(scope="module")
+def ranking(tmp_path_factory, site):
+    folder = tmp_path_factory.mktemp("ranking")
+    for day in (1, 2):
+        walk.write_day(folder / "log", day, seed=day, users=120, steps=6)
+    made = Deployment(folder, site, RANKING, {"path": str(folder / "log" / "day-{SPAN}" / "*.csv")})
+    yield made
+    made.backend.close()
+
+
+def test_a_ranking_spec_runs_to_a_push(ranking):
+    done = ranking.run()
+    assert ran(done) == set(done) >= {"LogState", "LiveModel", "Trainer", "Evaluator", "Pusher"}
+    # What ExampleGen's driver would have found out.
+    state = json.loads(done["LogState"].parameters["state"])
+    assert state["span"] == 2
+    examples = done["BehaviorExampleGen"].artifacts["examples"]
+    assert examples["metadata"]["span"] == 2
+    assert examples["metadata"]["input_fingerprint"] == state["fingerprint"]
+    profile = pathlib.Path(done["BehaviorExampleGen"].artifacts["profile"]["uri"], "profile.json")
+    assert json.loads(profile.read_text())["events"] == 2 * 120 * 6
+    assert not pathlib.Path(examples["uri"], ".windowing").exists()
+    assert (ranking.kept / "walk" / "accepted_statistics" / "span-2.pb").exists()
+    pushed = done["Pusher"].artifacts["pushed_model"]["metadata"]
+    assert ranking.versions() == [pushed["pushed_destination"]]
+    assert json.loads(done["LiveModel"].parameters["live"])["path"] is None
+    found = verdict.read(done["Evaluator"].artifacts["evaluation"]["uri"])
+    assert not found.has_baseline
+
+
+def test_a_second_run_finds_the_live_model_and_a_third_is_cached(ranking):
+    (live,) = ranking.versions()
+    done = ranking.run()
+    assert ran(done) == {"LogState", "LiveModel", "Evaluator", "Pusher"}
+    assert json.loads(done["LiveModel"].parameters["live"])["path"] == live
+    found = verdict.read(done["Evaluator"].artifacts["evaluation"]["uri"])
+    # It is the candidate itself, measured on the same windows.
+    assert found.overall.change["ndcg@10"].value == 0
+    assert found.overall.baseline["ndcg@10"].value == found.overall.candidate["ndcg@10"].value > 0
+    blessing = done["Evaluator"].artifacts["blessing"]["metadata"]
+    assert blessing["blessed"] == 1 and blessing["baseline_model"] == live
+    assert ranking.versions() == [live]
+    # They look each time, and are in no cache.
+    assert ran(ranking.run()) == {"LogState", "LiveModel"}
+
+
+def test_late_events_of_an_older_span_are_read(ranking):
+    with open(ranking.folder / "log" / "day-1" / "events.csv", "a", encoding="utf-8") as log:
+        log.write("u0,i1,1600086500\n")
+    done = ranking.run("LogState", "BehaviorExampleGen")
+    assert ran(done) == {"LogState", "BehaviorExampleGen"}
+    profile = pathlib.Path(done["BehaviorExampleGen"].artifacts["profile"]["uri"], "profile.json")
+    assert json.loads(profile.read_text())["events"] == 2 * 120 * 6 + 1
+
+
+def test_bad_input_is_a_steps_last_line(ranking):
+    (ranking.folder / "log" / "day-2").rename(ranking.folder / "log" / "day-two")
+    with pytest.raises(spec_walk.StepFailed) as failed:
+        ranking.run("LogState")
+    code, last = str(failed.value).splitlines()[0], str(failed.value).splitlines()[-1]
+    assert code.startswith("LogState ended with 2") and last.startswith(
+        "footfall: log.path: {SPAN} stands for"
+    )
+
+
+def test_vertex_ai_runs_it_too(ranking):
+    """It gives names and types, and would run a hook; the steps until a type of ours has been read and written."""
+    (ranking.folder / "log" / "day-two").rename(ranking.folder / "log" / "day-2")
+    backend = spec_walk.Backend(ranking.folder / "vertex", ranking.site, vertex=True)
+    backend.share(ranking.backend)
+    done = backend.run(ranking.spec, ("LogState", "BehaviorExampleGen", "StatisticsGen"))
+    assert done["StatisticsGen"].artifacts["statistics"]["metadata"]["span"] == 2
+    assert done["BehaviorExampleGen"].artifacts["rejected"]["name"].startswith("projects/")
+
+
+def test_a_labels_spec_runs_to_a_push(tmp_path, site, ranking):
+    log = tmp_path / "shown.csv"
+    log.write_text("\n".join(example_log.make().splitlines()[:3000]) + "\n")
+    columns = {"label": {"click": "clicked", "buy": "bought"}, "item": {"category": "category"}}
+    made = Deployment(tmp_path, site, LABELS, {"path": str(log), "columns": columns})
+    made.backend.share(ranking.backend)
+    # Without those that only look at the data, and stop a run: they do not differ.
+    watching = {"StatisticsGen", "ExampleValidator", "AnomalyGate"}
+    tasks = set(yaml.safe_load(made.spec.read_text())["root"]["dag"]["tasks"]) - watching
+    done = made.run(*tasks)
+    assert ran(done) == tasks
+    assert made.versions() == [done["Pusher"].artifacts["pushed_model"]["metadata"]["pushed_destination"]]
+    found = verdict.read(done["Evaluator"].artifacts["evaluation"]["uri"])
+    assert found.objective == "labels" and found.steps == ("click", "buy")

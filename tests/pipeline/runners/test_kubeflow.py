@@ -1,0 +1,76 @@
+"""What a compiled spec has that a cluster needs."""
+
+import json
+
+import pytest
+import yaml
+
+from pipeline import config
+from pipeline.runners import kubeflow, kubeflow_step
+
+
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("spec")
+    experiment = config.load(config.find("ml100k-sasrec"), ["log.path=gs://bucket/day-{SPAN}/*.csv"])
+    written, _ = kubeflow.compile_pipeline(experiment, str(folder / "spec.yaml"), "gs://bucket/root", "x")
+    with open(written, encoding="utf-8") as stream:
+        return yaml.safe_load(stream)
+
+
+def test_every_producer_is_a_task_before(spec):
+    """Kubeflow looks producers up by their tasks' names, and waits for `dependentTasks`."""
+    tasks = spec["root"]["dag"]["tasks"]
+    found = set()
+    for name, task in tasks.items():
+        inputs = task.get("inputs", {})
+        sources = [value.get("taskOutputParameter") for value in inputs.get("parameters", {}).values()]
+        sources += [value.get("taskOutputArtifact") for value in inputs.get("artifacts", {}).values()]
+        for source in filter(None, sources):
+            assert source["producerTask"] in tasks
+            assert source["producerTask"] in task["dependentTasks"]
+            found.add((source["producerTask"], name))
+    assert {("LogState", "BehaviorExampleGen"), ("LiveModel", "Evaluator"), ("Trainer", "Pusher")} <= found
+
+
+def test_what_looks_at_the_world_is_in_no_cache_and_all_else_is(spec):
+    tasks = spec["root"]["dag"]["tasks"]
+    uncached = {name for name, task in tasks.items() if not task.get("cachingOptions", {}).get("enableCache")}
+    assert uncached == {"LogState", "LiveModel"}
+
+
+def test_no_task_needs_what_kubeflow_does_not_implement(spec):
+    executors = spec["deploymentSpec"]["executors"]
+    assert len(executors) == len(spec["root"]["dag"]["tasks"])
+    for executor in executors.values():
+        assert set(executor) == {"container"} and "lifecycle" not in executor["container"]
+        assert executor["container"]["command"] == list(kubeflow_step.COMMAND)
+
+
+def test_a_step_takes_the_types_of_its_inputs_from_its_own_specification():
+    """As open-source Kubeflow gives an artifact: without a type."""
+    told = {"name": "7", "uri": "gs://b/other", "type": {"schemaTitle": "tfx.Model"}}
+    execution = {
+        "inputs": {
+            "artifacts": {
+                "examples": {"artifacts": [{"name": "3", "uri": "gs://b/examples", "metadata": {"span": 2}}]},
+                "model": {"artifacts": [told]},
+            },
+            "parameterValues": {"state": "{}"},
+        },
+        "outputs": {"outputFile": "/tmp/kfp_outputs/output_metadata.json"},
+    }
+    specification = {
+        "artifacts": {
+            "examples": {"artifactType": {"instanceSchema": "title: tfx.Examples\n"}},
+            "model": {"artifactType": {"instanceSchema": "title: tfx.Other\n"}},
+        }
+    }
+    found = json.loads(kubeflow_step.with_types(json.dumps(execution), json.dumps(specification)))
+    (examples,) = found["inputs"]["artifacts"]["examples"]["artifacts"]
+    assert examples["type"] == {"instanceSchema": "title: tfx.Examples\n"} and examples["name"] == "3"
+    assert found["inputs"]["artifacts"]["model"]["artifacts"] == [told]
+    assert found["outputs"] == execution["outputs"]
+    assert found["inputs"]["parameterValues"] == {"state": "{}"}
+    del execution["inputs"]["artifacts"]
+    assert json.loads(kubeflow_step.with_types(json.dumps(execution), None)) == execution
