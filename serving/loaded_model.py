@@ -10,7 +10,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 import schemas  # noqa: F401  selects Keras 2
-from serving import export, manifest, requests, signatures, tensors
+from serving import export, manifest, requests, server_version, signatures, tensors
 
 DEFAULT_SIGNATURE = "serving_default"
 # Rows of one request, candidates counted: memory grows with them.
@@ -235,6 +235,9 @@ def load(version: int, path: str) -> LoadedModel:
     problem = manifest.check(path)
     if problem:
         raise BrokenVersion(problem)
+    too_new = server_version.problem(path, tf.__version__)
+    if too_new:
+        raise BrokenVersion(too_new)
     root = tf.saved_model.load(path)
     functions = dict(root.signatures)
     if not functions:

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import posixpath
+import re
 import shutil
 import signal
 import socket
@@ -26,7 +27,7 @@ from tfx.utils import io_utils, path_utils
 from components.infra_validator import leash, spec
 from schemas import names
 from serving import client as client_lib
-from serving import objectives
+from serving import objectives, server_version
 
 LATENCY = "latency.json"
 _MODEL = "candidate"
@@ -98,6 +99,11 @@ def validate(model_path: str, examples: list[bytes], infra: spec.InfraSpec) -> d
         "signatures": {},
         "reasons": [],
     }
+    too_new = server_version.problem(model_path, _version_of(server, infra))
+    if too_new:
+        result["reasons"].append(too_new)
+        result["blessed"] = False
+        return result
     start = {"embedded": _embedded, "binary": _binary, "docker": _docker}[server]
     with tempfile.TemporaryDirectory() as folder:
         # A folder with versions, as a server wants it, and local, as a container needs it.
@@ -129,6 +135,24 @@ def _available_server() -> str:
         if answer.returncode == 0:
             return "docker"
     return "embedded"
+
+
+def _image(infra: spec.InfraSpec) -> str:
+    return infra.image or server_version.image()
+
+
+def _version_of(server: str, infra: spec.InfraSpec) -> str | None:
+    """The version of a server; None where it does not tell it."""
+    if server == "embedded":
+        return tf.__version__
+    if server == "docker":
+        return server_version.of_image(_image(infra))
+    try:
+        told = subprocess.run([_BINARY, "--version"], capture_output=True, text=True, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    found = re.search(r"ModelServer: (\d+\.\d+\S*)", told.stdout)
+    return found.group(1) if found else None
 
 
 def _free_port() -> int:
@@ -197,7 +221,7 @@ def _binary(base: str, infra: spec.InfraSpec, log: Any) -> Any:
 def _docker(base: str, infra: spec.InfraSpec, log: Any) -> Any:
     port = _free_port()
     command = ["docker", "run", "--rm", "--init", "-p", f"127.0.0.1:{port}:8500"]
-    command += ["-v", f"{base}:/models/{_MODEL}:ro", "-e", f"MODEL_NAME={_MODEL}", infra.image]
+    command += ["-v", f"{base}:/models/{_MODEL}:ro", "-e", f"MODEL_NAME={_MODEL}", _image(infra)]
     # A killed `docker run` leaves its container behind; one that is asked to end takes it along.
     return _process(command, f"127.0.0.1:{port}", infra, log, os.environ, signal.SIGTERM)
 

@@ -17,11 +17,12 @@ class InfraSpec(settings.Settings):
       are not timed.
     max_p50_ms: bound on their median latency.
     load_seconds: how long the model may take to load.
-    image: TensorFlow Serving's image, for Docker.
+    image: TensorFlow Serving's image, for Docker; None is the release for the TensorFlow that is installed. A model of a
+      newer TensorFlow than the server is refused.
     """
 
     server: Literal["auto", "embedded", "binary", "docker"] = "auto"
     requests: int = pydantic.Field(default=50, ge=1)
     max_p50_ms: float = pydantic.Field(default=50.0, gt=0)
     load_seconds: float = pydantic.Field(default=120.0, gt=0)
-    image: str = "tensorflow/serving:2.16.1"
+    image: str | None = None

@@ -109,7 +109,8 @@ def test_kubernetes(way):
     target = kinds["HorizontalPodAutoscaler"]["spec"]["scaleTargetRef"]
     assert target["name"] == kinds["Deployment"]["metadata"]["name"]
     assert spec["serviceAccountName"] == kinds["ServiceAccount"]["metadata"]["name"]
-    assert container["image"] == load(DEPLOY / "docker-compose.yaml")["services"]["model"]["image"]
+    composed = load(DEPLOY / "docker-compose.yaml")["services"]["model"]["image"]
+    assert composed == container["image"].replace(":", ":${TF_SERVING_VERSION:-") + "}"
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     given = by_name(container["args"])
     assert ports == {"grpc": int(given["port"]), "rest": int(given["rest_api_port"])}

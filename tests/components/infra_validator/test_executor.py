@@ -77,3 +77,15 @@ def test_a_binary_that_ends_is_reported(toy, tmp_path, monkeypatch):
     result = executor.validate(toy, EXAMPLES, spec.InfraSpec())
     assert result["server"] == "binary" and not result["blessed"]
     assert "the server ended with code 3; the server said: no such flag" in result["reasons"][0]
+
+
+@pytest.mark.parametrize("server", ["docker", "binary"])
+def test_a_model_newer_than_the_server_is_not_tried(toy, tmp_path, monkeypatch, server):
+    binary = tmp_path / "tensorflow_model_server"
+    binary.write_text("#!/bin/sh\n[ $1 = --version ] || exit 3\necho TensorFlow ModelServer: 2.5.1-rc1+dev\n")
+    binary.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    infra = spec.InfraSpec(server=server, image="registry/serving:2.5.1")
+    result = executor.validate(toy, EXAMPLES, infra)
+    (reason,) = result["reasons"]
+    assert not result["blessed"] and "the server is of 2.5.1" in reason and "which is older" in reason
