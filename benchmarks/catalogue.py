@@ -101,7 +101,7 @@ def measure(items: int, loss: str, batches: int, windows: int) -> dict[str, Any]
 
     def blocks(count: int, evaluation: bool = False) -> tf.data.Dataset:
         features: dict[str, Any] = {
-            names.ITEM_INDEX: drawn(count, _LENGTH) + names.FIRST_INDEX,
+            names.HISTORY_ITEM_INDEX: drawn(count, _LENGTH) + names.FIRST_INDEX,
             names.TARGET_ITEM_INDEX: drawn(count) + names.FIRST_INDEX,
         }
         if evaluation:

@@ -88,13 +88,13 @@ def _lengths(table: pa.Table, name: str) -> np.ndarray:
 
 def _catalogue(train: pa.Table) -> tuple[pa.Array, np.ndarray, np.ndarray]:
     """Each item that is a training target, by falling count: `[N]` ids, counts, and recent counts."""
-    lengths = _lengths(train, names.ITEM_ID)
+    lengths = _lengths(train, names.HISTORY_ITEM_ID)
     recent = _flat(train, names.RECENT_TARGETS).to_numpy()
     begin = np.repeat(np.cumsum(lengths) - lengths, lengths)
     place = np.arange(len(begin)) - begin
     # The target is the last of a window's recent ones.
     late = place + np.repeat(recent - lengths, lengths) > 0
-    history = _flat(train, names.ITEM_ID).filter(pa.array(place > 0))
+    history = _flat(train, names.HISTORY_ITEM_ID).filter(pa.array(place > 0))
     targets = pa.concat_arrays([history, _flat(train, names.TARGET_ITEM_ID)])
     counted = pc.value_counts(targets)
     counts = counted.field("counts").to_numpy()
@@ -113,17 +113,17 @@ def _features(table: pa.Table, items: pa.Array, length: int) -> dict[str, Any]:
         row = pc.index_in(_flat(table, name), value_set=items).fill_null(names.OOV_INDEX - names.FIRST_INDEX)
         return row.to_numpy().astype(np.int64) + names.FIRST_INDEX
 
-    lengths = _lengths(table, names.ITEM_ID)
+    lengths = _lengths(table, names.HISTORY_ITEM_ID)
     history = np.full([table.num_rows, length], names.PADDING_INDEX, np.int64)
     row = np.repeat(np.arange(table.num_rows), lengths)
     # Histories end in the last place.
     place = np.arange(len(row)) - np.repeat(np.cumsum(lengths), lengths) + length
-    history[row, place] = index(names.ITEM_ID)
+    history[row, place] = index(names.HISTORY_ITEM_ID)
     seen = _lengths(table, names.SEEN_ITEM_ID)
     row = np.repeat(np.arange(table.num_rows), seen)
     place = np.arange(len(row)) - np.repeat(np.cumsum(seen) - seen, seen)
     return {
-        names.ITEM_INDEX: history,
+        names.HISTORY_ITEM_INDEX: history,
         names.TARGET_ITEM_INDEX: index(names.TARGET_ITEM_ID),
         names.SEEN_ITEM_INDEX: tf.SparseTensor(
             np.stack([row, place], axis=1),
@@ -156,7 +156,7 @@ def train(
         model.training_loss = losses.build(settings.loss)
         return model
 
-    read_in_training = (names.ITEM_INDEX, names.TARGET_ITEM_INDEX)
+    read_in_training = (names.HISTORY_ITEM_INDEX, names.TARGET_ITEM_INDEX)
     trained_on = {name: found.features[names.TRAIN][name] for name in read_in_training}
     with tempfile.TemporaryDirectory() as folder:
         loop = fit.Fit(
@@ -225,7 +225,7 @@ def own_ranks(found: Windows) -> tuple[np.ndarray, np.ndarray]:
       By how often they are there, the later of equal ones first; and by how late they are.
     """
     frequent, recent = [], []
-    index = found.features[names.TEST][names.ITEM_INDEX]
+    index = found.features[names.TEST][names.HISTORY_ITEM_INDEX]
     target = found.features[names.TEST][names.TARGET_ITEM_INDEX]
     place = np.arange(found.length)
     for rows in np.array_split(np.arange(len(index)), -(-len(index) // _RANKED)):

@@ -155,8 +155,8 @@ class _Cut(beam.DoFn):
             count = item_counts.get(item, 0)
             values = {
                 names.USER_ID: [user],
-                names.ITEM_ID: [i for _, i in history],
-                names.TIMESTAMP: [1000 * t for t, _ in history],
+                names.HISTORY_ITEM_ID: [i for _, i in history],
+                names.HISTORY_TIMESTAMP: [1000 * t for t, _ in history],
                 names.TARGET_ITEM_ID: [item],
                 names.TARGET_TIMESTAMP: [1000 * time],
                 names.SEEN_ITEM_ID: []
@@ -176,7 +176,7 @@ def _example(values: dict[str, list[Any]]) -> tf.train.Example:
     example = tf.train.Example()
     for name, value in values.items():
         feature = example.features.feature[name]
-        if name in (names.TIMESTAMP, names.TARGET_TIMESTAMP):
+        if name in (names.HISTORY_TIMESTAMP, names.TARGET_TIMESTAMP):
             feature.int64_list.value.extend(value)
         else:
             feature.bytes_list.value.extend(v.encode() for v in value)

@@ -124,8 +124,8 @@ def main() -> None:
         model = store.model
         tensors = [
             {
-                names.ITEM_ID: np.asarray([[event["item_id"] for event in history]], object),
-                names.TIMESTAMP: np.asarray([[event["timestamp"] for event in history]], np.int64),
+                names.HISTORY_ITEM_ID: np.asarray([[event["item_id"] for event in history]], object),
+                names.HISTORY_TIMESTAMP: np.asarray([[event["timestamp"] for event in history]], np.int64),
                 signatures.EXCLUDE: np.empty([1, 0], object),
                 signatures.K: np.full(1, _K, np.int32),
             }

@@ -30,6 +30,7 @@ import numpy as np
 
 from benchmarks import study as study_lib
 from components.behavior_example_gen.windows.next import NextWindow
+from schemas import ranks as rank_lib
 
 _DATA = os.path.join("..", "shared", "data")
 LOGS = {
@@ -155,9 +156,8 @@ def untrained(found: Any, exclude_seen: bool) -> dict[str, Any]:
 
 def _values(ranks: np.ndarray) -> np.ndarray:
     """HR and NDCG of each window, `[W, 2]`; ranks of 0 are misses."""
-    ranks = np.asarray(ranks, np.float64)
-    hit = (ranks >= 1) & (ranks <= _CUTOFF)
-    return np.stack([hit, hit / np.log2(1.0 + np.maximum(ranks, 1.0))], axis=1)
+    found = np.asarray(ranks, np.float64)
+    return rank_lib.values(np.where(found >= 1, found, np.inf), [_CUTOFF])[:, :2]
 
 
 def _means(values: np.ndarray, users: np.ndarray) -> list[list[float]]:

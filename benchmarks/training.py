@@ -36,6 +36,7 @@ from scipy import stats
 
 from benchmarks.baselines import protocol
 from pipeline import datasets
+from schemas import ranks as rank_lib
 
 FOOTFALL, RECTOOLS, RECBOLE = "footfall", "rectools", "recbole"
 SYSTEMS = (FOOTFALL, RECTOOLS, RECBOLE)
@@ -117,9 +118,9 @@ def quality(
     scores[users, items] = -np.inf
     scores[everyone, held_out] = own
     rank = (~(scores < own[:, np.newaxis])).sum(axis=1)
-    rank[held_out < 0] = scores.shape[1] + 1
-    hit = rank <= protocol.TOP
-    return {"ndcg@10": float((hit / np.log2(1.0 + rank)).mean()), "hr@10": float(hit.mean())}
+    rank[held_out < 0] = rank_lib.miss(scores.shape[1])
+    hit, gain, _ = rank_lib.values(rank_lib.or_infinite(rank, scores.shape[1]), [protocol.TOP]).T
+    return {"ndcg@10": float(gain.mean()), "hr@10": float(hit.mean())}
 
 
 def interval(values: Sequence[float]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from schemas import errors, versions
+from schemas import errors, figures, names, versions
 from serving import address as address_lib
 
 _MAX_K = (1 << 31) - 1
@@ -122,10 +122,11 @@ def _items(client: Any, histories: list[Any], options: argparse.Namespace) -> li
         client.unknown(vocabularies.of_histories(histories)),
         "not known to the model, which takes it for any unknown value",
     )
-    _name_unknown(
-        client.unknown({"item_id": excluded}) if excluded else {},
-        "not known to the model: nothing to exclude",
-    )
+    unknown = client.unknown({names.HISTORY_ITEM_ID: excluded}) if excluded else {}
+    if unknown:
+        _name_unknown(
+            {names.ITEM_ID: unknown[names.HISTORY_ITEM_ID]}, "not known to the model: nothing to exclude"
+        )
     if options.json:
         return [
             json.dumps({"item_id": answer.item_ids, "score": answer.scores}, ensure_ascii=False)
@@ -148,7 +149,9 @@ def _probabilities(client: Any, exposures: list[Any], options: argparse.Namespac
     )
     if options.json:
         return [json.dumps(answer, ensure_ascii=False) for answer in answers]
-    return ["  ".join(f"{step} {chance:.4f}" for step, chance in answer.items()) for answer in answers]
+    return [
+        "  ".join(f"{step} {figures.metric(chance)}" for step, chance in answer.items()) for answer in answers
+    ]
 
 
 def _ids(text: str) -> list[str]:

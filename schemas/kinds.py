@@ -62,16 +62,16 @@ WINDOW_KINDS = {
             names.USER_ID,
             names.TARGET_ITEM_ID,
             names.TARGET_TIMESTAMP,
-            per_place=(
-                names.ITEM_INDEX,
-                names.BEHAVIOR_INDEX,
-                names.SCENE_INDEX,
-                names.HOUR_OF_DAY,
-                names.DAY_OF_WEEK,
-                names.LOG_GAP,
-            ),
+            per_place=names.HISTORY_PLACES,
         ),
-        WindowKind("exposure", "exposures", names.USER_ID, names.ITEM_ID, names.TIMESTAMP),
+        WindowKind(
+            "exposure",
+            "exposures",
+            names.USER_ID,
+            names.ITEM_ID,
+            names.TIMESTAMP,
+            per_place=(*names.HISTORY_PLACES, names.HISTORY_SAME_BEHAVIOR_INDEX),
+        ),
     )
 }
 OBJECTIVES = {

@@ -9,9 +9,10 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from schemas import names
 
 _FOLDER = os.path.dirname(__file__)
+# What an example has of a column that a log may lack, whatever its kind.
 _OPTIONAL = {
-    names.BEHAVIOR: (names.BEHAVIOR, names.TARGET_BEHAVIOR),
-    names.SCENE: (names.SCENE, names.TARGET_SCENE),
+    names.BEHAVIOR: (names.HISTORY_BEHAVIOR, names.TARGET_BEHAVIOR),
+    names.SCENE: (names.SCENE, names.HISTORY_SCENE, names.TARGET_SCENE),
 }
 
 
@@ -40,18 +41,15 @@ def next_window_schema(
         splits, by intention: their skew is no anomaly.
     """
     schema = read("next_window")
-    absent: set[str] = set()
-    if not has_behavior:
-        absent.update(_OPTIONAL[names.BEHAVIOR])
-    if not has_scene:
-        absent.update(_OPTIONAL[names.SCENE])
-    _leave_out(schema, absent)
+    _leave_out(schema, _absent(has_behavior, has_scene))
     for feature in schema.feature:
         if target_behaviors_differ and feature.name == names.TARGET_BEHAVIOR:
             feature.ClearField("skew_comparator")
     _bound(schema, max_skew, max_drift)
     for name in item_features:
-        feature = schema.feature.add(name=names.ITEM_PREFIX + name, type=schema_pb2.BYTES)
+        feature = schema.feature.add(
+            name=names.HISTORY_PREFIX + names.ITEM_PREFIX + name, type=schema_pb2.BYTES
+        )
         feature.presence.min_fraction = 1.0
         feature.value_count.min = 1
     for name in user_features:
@@ -84,12 +82,7 @@ def exposure_window_schema(
         Jensen-Shannon divergence of numbers.
     """
     schema = read("exposure_window")
-    absent = set() if has_scene else {names.SCENE}
-    if not has_behavior:
-        absent.add(names.HISTORY_BEHAVIOR)
-    if not has_history:
-        absent.update((names.HISTORY_ITEM_ID, names.HISTORY_BEHAVIOR, names.HISTORY_TIMESTAMP))
-    _leave_out(schema, absent)
+    _leave_out(schema, _absent(has_behavior, has_scene) | (set() if has_history else set(names.HISTORY)))
     for step in steps:
         # Rates of labels move from day to day, and that training leaves negatives out is intended: no comparators.
         label = schema.feature.add(name=names.LABEL_PREFIX + step, type=schema_pb2.INT)
@@ -112,6 +105,14 @@ def exposure_window_schema(
             feature.shape.SetInParent()
     _bound(schema, max_skew, max_drift)
     return schema
+
+
+def _absent(has_behavior: bool, has_scene: bool) -> set[str]:
+    """What examples of a log without some columns do not have."""
+    return {
+        *(() if has_behavior else _OPTIONAL[names.BEHAVIOR]),
+        *(() if has_scene else _OPTIONAL[names.SCENE]),
+    }
 
 
 def _leave_out(schema: schema_pb2.Schema, absent: Collection[str]) -> None:

@@ -8,13 +8,27 @@ EVAL = "eval"
 TEST = "test"
 SPLITS = (TRAIN, EVAL, TEST)
 
-# Features of a `next` window (tf.Example). `[n]` is a list of the n <= L events of the
-# history, oldest first; the rest are scalars. Times are int64 milliseconds since the epoch.
+# Features of an event of the log, and of an exposure: scalars. Times are int64 milliseconds since the epoch.
 USER_ID = "user_id"
-ITEM_ID = "item_id"  # [n]
-BEHAVIOR = "behavior"  # [n], present if the log has behaviours
-SCENE = "scene"  # [n], present if the log has scenes
-TIMESTAMP = "timestamp"  # [n]
+ITEM_ID = "item_id"
+BEHAVIOR = "behavior"  # present if the log has behaviours
+SCENE = "scene"  # present if the log has scenes
+TIMESTAMP = "timestamp"
+# Prefixes of attributes: `item_color`, `user_country`.
+ITEM_PREFIX = "item_"
+USER_PREFIX = "user_"
+
+# Features of a history (tf.Example), in windows of every kind: each a list `[n]` of the last n <= L events, oldest
+# first, under the event's own name with this prefix. A history of `next` has the attributes of the items, too, as
+# `history_item_color`.
+HISTORY_PREFIX = "history_"
+HISTORY_ITEM_ID = "history_item_id"
+HISTORY_BEHAVIOR = "history_behavior"  # present if the log has behaviours
+HISTORY_SCENE = "history_scene"  # present if the log has scenes
+HISTORY_TIMESTAMP = "history_timestamp"
+HISTORY: Final = (HISTORY_ITEM_ID, HISTORY_BEHAVIOR, HISTORY_SCENE, HISTORY_TIMESTAMP)
+
+# Features of a `next` window besides its history: USER_ID, attributes of the user, and these scalars of the target.
 TARGET_ITEM_ID = "target_item_id"
 TARGET_BEHAVIOR = "target_behavior"
 TARGET_SCENE = "target_scene"
@@ -23,20 +37,13 @@ TARGET_TIMESTAMP = "target_timestamp"
 SEEN_ITEM_ID = "seen_item_id"  # [m]
 # How many of the training targets of a window are recent: the last ones. 0 in `eval` and `test`.
 RECENT_TARGETS = "recent_targets"
-# Prefixes of attributes: `item_color` is one value per event, `user_country` a scalar.
-ITEM_PREFIX = "item_"
-USER_PREFIX = "user_"
 
-# Features of an `exposure` window (tf.Example): USER_ID, ITEM_ID, TIMESTAMP, SCENE and attributes with the
-# prefixes above or this one (of the exposure itself: device, place on the page) are scalars of the
+# Features of an `exposure` window besides the history strictly before it: USER_ID, ITEM_ID, TIMESTAMP, SCENE and
+# attributes with the prefixes above or this one (of the exposure itself: device, place on the page) are scalars of the
 # exposure; multi-valued attributes are lists. A label for each step of the chain, as `label_buy`.
 CONTEXT_PREFIX = "context_"
 LABEL_PREFIX = "label_"  # scalar int64: 1, 0, or UNKNOWN_LABEL
 UNKNOWN_LABEL = -1
-# The user's last events strictly before the exposure, oldest first: `[n]`, n <= the window's history.
-HISTORY_ITEM_ID = "history_item_id"
-HISTORY_BEHAVIOR = "history_behavior"  # present if the log has behaviours
-HISTORY_TIMESTAMP = "history_timestamp"
 
 # Slicing features: bytes scalars of every example.
 USER_FREQUENCY: Final = "user_frequency"  # head | tail: the top 20 % of users by number of events
@@ -50,13 +57,34 @@ NEW = "new"
 EXISTING = "existing"
 HEAD_SHARE = 0.2
 
-# Features after Transform: int64 `[L]`, left-padded with PADDING_INDEX unless said otherwise.
-ITEM_INDEX = "item_index"
-BEHAVIOR_INDEX = "behavior_index"
-SCENE_INDEX = "scene_index"
-HOUR_OF_DAY = "hour_of_day"  # 0 padding, 1..24 (UTC)
-DAY_OF_WEEK = "day_of_week"  # 0 padding, 1..7 (Monday is 1)
-LOG_GAP = "log_gap"  # float32: log(1 + seconds since the previous event), 0 for the first
+# Features after Transform are indices (int64, INDEX_SUFFIX) or numbers (float32, VALUE_SUFFIX). Every index, that
+# of an hour as that of a vocabulary's value, begins at FIRST_INDEX, after the reserved ones: PADDING_INDEX where
+# nothing stands, OOV_INDEX for what stands there and is unknown.
+INDEX_SUFFIX = "_index"
+VALUE_SUFFIX = "_value"
+PADDING_INDEX = 0
+OOV_INDEX = 1
+# Of the most frequent value of a vocabulary, of hour 0 (UTC), of Monday.
+FIRST_INDEX = 2
+
+# Of a history: `[L]`, left-padded, in windows of every kind.
+HISTORY_ITEM_INDEX = "history_item_index"
+HISTORY_BEHAVIOR_INDEX = "history_behavior_index"
+HISTORY_SCENE_INDEX = "history_scene_index"
+HISTORY_HOUR_INDEX = "history_hour_of_day_index"
+HISTORY_WEEKDAY_INDEX = "history_day_of_week_index"
+# log(1 + seconds since the event before); 0 for the first of the L, and in padding.
+HISTORY_LOG_GAP = "history_log_gap_value"
+HISTORY_PLACES: Final = (
+    HISTORY_ITEM_INDEX,
+    HISTORY_BEHAVIOR_INDEX,
+    HISTORY_SCENE_INDEX,
+    HISTORY_HOUR_INDEX,
+    HISTORY_WEEKDAY_INDEX,
+    HISTORY_LOG_GAP,
+)
+
+# Of a `next` window.
 TARGET_ITEM_INDEX = "target_item_index"  # scalar
 TARGET_BEHAVIOR_INDEX = "target_behavior_index"  # scalar
 TARGET_SCENE_INDEX = "target_scene_index"  # scalar
@@ -65,14 +93,11 @@ USER_HASH = "user_hash"  # scalar, equal for equal users; tells users apart, is 
 USER_HEAD = "user_head"  # scalar: 1 for a user of the head, 0 for one of the tail
 
 # Of an `exposure` window: each feature is one or several indices (`item_color_index`, `[B]` or `[B, M]`,
-# padded at the end) or a number (`item_price_value`, float32 `[B]`); labels pass as they are.
-INDEX_SUFFIX = "_index"
-VALUE_SUFFIX = "_value"
-
-# Reserved ids of every vocabulary; the most frequent known value has id FIRST_INDEX.
-PADDING_INDEX = 0
-OOV_INDEX = 1
-FIRST_INDEX = 2
+# padded at the end) or a number (`item_price_value`, `[B]`); labels pass as they are.
+HOUR_OF_DAY = "hour_of_day"
+DAY_OF_WEEK = "day_of_week"
+# `[L]`: the behaviours of the history's events with the exposed item, and padding in the places of others.
+HISTORY_SAME_BEHAVIOR_INDEX = "history_same_behavior_index"
 
 # Names of the vocabularies in the transform graph; the item vocabulary carries the
 # number of training targets of each item.

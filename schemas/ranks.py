@@ -1,16 +1,61 @@
 """What a rank means: 1 is best, and a rank beyond the catalogue is that of a target which cannot be recommended.
 
-For arrays of NumPy, tensors and numbers alike.
+`candidates` are the items that one example ranks (the catalogue without what is left out, the target included), and
+`catalogue_size` is how many there are at most: see `schemas.names`.
 """
 
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
+
+
+def miss(size: Any) -> Any:
+    """The rank of a target that cannot be recommended, in a catalogue of `size` items."""
+    return size + 1
 
 
 def reached(rank: Any, size: Any) -> Any:
-    """Whether the target is among what a model ranks; a miss at any cutoff if not, also of a small catalogue."""
+    """Whether the target is among what a model ranks; a miss at any cutoff if not, also of a small catalogue.
+
+    Of arrays of NumPy, tensors and numbers alike.
+    """
     return rank <= size
 
 
 def hit(rank: Any, cutoff: int, size: Any) -> Any:
-    """Whether the target is among the first `cutoff`."""
+    """Whether the target is among the first `cutoff`, of arrays of NumPy, tensors and numbers alike."""
     return (rank <= cutoff) & reached(rank, size)
+
+
+def or_infinite(rank: Any, size: Any) -> np.ndarray:
+    """Ranks in which infinity stands for every miss, as `values` takes them: float64 of the shape of `rank`.
+
+    >>> or_infinite(np.array([1, 5, 6]), 5).tolist()
+    [1.0, 5.0, inf]
+    """
+    rank = np.asarray(rank, np.float64)
+    return np.where(reached(rank, size), rank, np.inf)
+
+
+def values(ranks: np.ndarray, cutoffs: Sequence[int]) -> np.ndarray:
+    """HR, NDCG and MRR of each rank r, with one relevant item (the ideal DCG is 1: Jarvelin and Kekalainen, 2002).
+
+      HR@K = [r <= K]        NDCG@K = [r <= K] / log2(1 + r)        MRR = 1 / r
+
+    `trainer.evaluation.ranking` has the first two once more, in the graph that ranks.
+
+    Args:
+      ranks: `[B]`, infinity for a miss.
+      cutoffs: the K's.
+
+    Returns:
+      float64 `[B, 2 C + 1]`: HR of each of the C cutoffs, NDCG of each, MRR.
+
+    >>> values(np.array([3, np.inf]), [2, 10]).round(2).tolist()
+    [[0.0, 1.0, 0.0, 0.5, 0.33], [0.0, 0.0, 0.0, 0.0, 0.0]]
+    """
+    ranks = np.asarray(ranks, np.float64)
+    within = ranks[:, None] <= np.asarray(cutoffs, np.float64)[None, :]
+    gain = 1.0 / np.log2(1.0 + ranks)
+    return np.concatenate([within, within * gain[:, None], 1.0 / ranks[:, None]], axis=1)

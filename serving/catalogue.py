@@ -11,8 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-import schemas  # noqa: F401  selects Keras 2
-from schemas import names
+from schemas import names, ranks
 
 # Scores that are in memory at once: 16 MB of float32.
 AT_ONCE = 1 << 22
@@ -107,7 +106,7 @@ def _beaten(scores: tf.Tensor, own: tf.Tensor) -> tf.Tensor:
 def _rank(size: Any, target: tf.Tensor, beaten: tf.Tensor) -> tf.Tensor:
     """All that are not beaten stand before the target, or are it."""
     size = tf.cast(size, tf.int64)
-    return tf.where(target >= 0, size - beaten, size + 1)
+    return tf.where(target >= 0, size - beaten, ranks.miss(size))
 
 
 def _number(query: Any) -> tf.Tensor:
@@ -302,7 +301,7 @@ def popularity_rank(size: int, target: tf.Tensor, excluded: tf.Tensor | None = N
     if excluded is not None:
         ahead = (excluded >= 0) & (excluded < target[:, tf.newaxis])
         before -= tf.math.count_nonzero(ahead, axis=1)
-    return tf.where(target >= 0, before, tf.constant(size + 1, tf.int64))
+    return tf.where(target >= 0, before, tf.constant(ranks.miss(size), tf.int64))
 
 
 def own_ranks(size: int, target: tf.Tensor, history: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -336,6 +335,6 @@ def own_ranks(size: int, target: tf.Tensor, history: tf.Tensor) -> tuple[tf.Tens
 
     def rank(ahead: tf.Tensor) -> tf.Tensor:
         found = tf.where(known, 1 + tf.math.count_nonzero(item & ahead, axis=1), other)
-        return tf.where(target >= 0, found, tf.constant(size + 1, tf.int64))
+        return tf.where(target >= 0, found, tf.constant(ranks.miss(size), tf.int64))
 
     return rank(oftener), rank(later)

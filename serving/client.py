@@ -276,24 +276,27 @@ class Client:
         takes = self._takes(signature)
         longest = max((len(history) for history in histories), default=0)
         inputs = {}
-        for name in (names.ITEM_ID, names.BEHAVIOR, names.SCENE, names.TIMESTAMP):
-            if name not in takes:
+        for name in names.HISTORY:
+            key = requests.key_of_event(name)
+            # A model that was exported when a history had no prefix takes the second.
+            taken = next((known for known in (name, key) if known in takes), None)
+            if taken is None:
                 continue
-            text = name != names.TIMESTAMP
+            text = name != names.HISTORY_TIMESTAMP
             values = np.full([len(histories), longest], "" if text else 0, object if text else np.int64)
             for row, history in enumerate(histories):
                 for column, event in enumerate(history):
-                    if name not in event:
+                    if key not in event:
                         raise ValueError(
-                            f"history {row}, event {column}: {name} is missing; found {', '.join(event)}"
+                            f"history {row}, event {column}: {key} is missing; found {', '.join(event)}"
                         )
                     kind = tf.string if text else tf.int64
-                    place = f"history {row}, event {column}: {name}"
-                    values[row, column] = requests.value_of(event[name], kind, place)
-            inputs[name] = values
+                    place = f"history {row}, event {column}: {key}"
+                    values[row, column] = requests.value_of(event[key], kind, place)
+            inputs[taken] = values
             if not text:
                 given = [(r, c) for r, history in enumerate(histories) for c in range(len(history))]
-                self._check_times([(f"history {r}, event {c}: {name}", values[r, c]) for r, c in given])
+                self._check_times([(f"history {r}, event {c}: {key}", values[r, c]) for r, c in given])
         return inputs
 
     def _call(self, method: Any, request: Any) -> Any:

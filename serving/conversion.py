@@ -32,7 +32,7 @@ class ConversionModule(module.ModelModule):
         self._lists = {
             name
             for name in self._raw_spec
-            if name in requests.HISTORY or _is_list(transformed.get(name + names.INDEX_SUFFIX))
+            if name in names.HISTORY or _is_list(transformed.get(name + names.INDEX_SUFFIX))
         }
 
     @property
@@ -139,7 +139,7 @@ class ConversionModule(module.ModelModule):
                 tf.shape(inputs[names.HISTORY_ITEM_ID]),
                 message=f"{name} has another shape than {names.HISTORY_ITEM_ID}",
             )
-            for name in requests.HISTORY
+            for name in names.HISTORY
             if name in inputs
         ]
         with tf.control_dependencies([check for check in checks if check is not None]):

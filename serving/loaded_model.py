@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
-import schemas  # noqa: F401  selects Keras 2
+from schemas import names
 from serving import export, manifest, requests, server_version, signatures, tensors
 
 DEFAULT_SIGNATURE = "serving_default"
@@ -67,8 +67,15 @@ def check_inputs(name: str, specs: Mapping[str, tf.TensorSpec], inputs: Mapping[
     if unknown is not None:
         raise RequestError(
             "INVALID_ARGUMENT",
-            f"unknown input {tensors.shown(unknown)}; {name or DEFAULT_SIGNATURE} takes {', '.join(sorted(specs))}",
+            f"unknown input {tensors.shown(unknown)}; {_renamed(unknown, specs)}{name or DEFAULT_SIGNATURE} takes "
+            f"{', '.join(sorted(specs))}",
         )
+
+
+def _renamed(unknown: Any, specs: Mapping[str, tf.TensorSpec]) -> str:
+    """What an input is named that had its name without the prefix once."""
+    name = f"{names.HISTORY_PREFIX}{unknown}"
+    return f"the history's is {name}; " if name in specs else ""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,6 @@ from serving import tensors
 
 PREDICT = "predict"
 PREDICT_CANDIDATES = "predict_candidates"
-HISTORY = (names.HISTORY_ITEM_ID, names.HISTORY_BEHAVIOR, names.HISTORY_TIMESTAMP)
 HISTORY_KEY = "history"
 # Nothing can stand for these.
 REQUIRED = (names.ITEM_ID, names.TIMESTAMP)
@@ -21,7 +20,6 @@ BLANKS = {"string": "", "float32": float("nan"), "int64": 0}
 Row = Mapping[str, Any]
 # Looks at times, each with its place for messages.
 CheckTimes = Callable[[Sequence[tuple[str, int]]], None]
-_HISTORY_PREFIX = "history_"
 
 
 def is_of_item(name: str) -> bool:
@@ -48,7 +46,7 @@ def missing(
     if name in REQUIRED or not known:
         return None
     shape = known[0] + (0,) * (rank - leading)
-    if name in HISTORY and names.HISTORY_ITEM_ID in inputs:
+    if name in names.HISTORY and names.HISTORY_ITEM_ID in inputs:
         shape = np.shape(inputs[names.HISTORY_ITEM_ID])
     return np.full(shape, BLANKS[dtype.name], _numpy_type(dtype))
 
@@ -92,12 +90,12 @@ def of_candidates(
 
 
 def key_of_event(name: str) -> str:
-    """What one of the features HISTORY is called in an event."""
-    return name[len(_HISTORY_PREFIX) :]
+    """What one of the features `names.HISTORY` is called in an event."""
+    return name.removeprefix(names.HISTORY_PREFIX)
 
 
 def events(history: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
-    """Lists of the features HISTORY as a list of events."""
+    """Lists of the features `names.HISTORY` as a list of events."""
     keys = [key_of_event(name) for name in history]
     return [dict(zip(keys, values)) for values in zip(*history.values())]
 
@@ -105,8 +103,8 @@ def events(history: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
 def _columns(
     takes: Mapping[str, Any], rows: Sequence[Row], what: str, check_times: CheckTimes, leading: int = 1
 ) -> dict[str, np.ndarray]:
-    allowed = [name for name in takes if name not in HISTORY]
-    allowed += [HISTORY_KEY] if set(HISTORY) & set(takes) else []
+    allowed = [name for name in takes if name not in names.HISTORY]
+    allowed += [HISTORY_KEY] if set(names.HISTORY) & set(takes) else []
     for number, row in enumerate(rows):
         unknown = sorted(set(row) - set(allowed))
         if unknown:
@@ -117,7 +115,7 @@ def _columns(
     for name, info in takes.items():
         dtype = tf.dtypes.as_dtype(info.dtype)
         places = [f"{what} {number}: {name}" for number in range(len(rows))]
-        if name in HISTORY:
+        if name in names.HISTORY:
             lists = [_events(row, name, dtype, place) for row, place in zip(rows, places)]
             if name == names.HISTORY_TIMESTAMP:
                 check_times([(place, time) for place, values in zip(places, lists) for time in values])

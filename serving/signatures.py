@@ -21,7 +21,11 @@ SCORE = "score"
 EMBEDDING = "embedding"
 DEFAULT_K = 10
 _WARMUP_ITEMS = 2
-_HISTORY = (names.ITEM_ID, names.BEHAVIOR, names.SCENE, names.TIMESTAMP)
+# What would else be an empty history, and be answered.
+_OLD_NAMES = (
+    f"an example has {names.ITEM_ID}, which was the name of a history's items once, and no {names.HISTORY_ITEM_ID}; "
+    f"a history is {', '.join(names.HISTORY)}"
+)
 
 
 class ServingModule(module.ModelModule):
@@ -64,7 +68,7 @@ class ServingModule(module.ModelModule):
     @property
     def history(self) -> list[str]:
         """The raw features that make a history."""
-        return [name for name in _HISTORY if name in self._raw_spec]
+        return [name for name in names.HISTORY if name in self._raw_spec]
 
     def signatures(self) -> dict[str, Any]:
         """All signatures as concrete functions, by name."""
@@ -91,7 +95,7 @@ class ServingModule(module.ModelModule):
         items = self._id_of_row.lookup(tf.range(min(_WARMUP_ITEMS, self._size), dtype=tf.int64))
         shape = [1, len(items)]
         inputs = {name: tf.zeros(shape, self._raw_spec[name].dtype) for name in self.history}
-        inputs[names.ITEM_ID] = items[tf.newaxis]
+        inputs[names.HISTORY_ITEM_ID] = items[tf.newaxis]
         inputs[EXCLUDE] = tf.fill([1, 0], "")
         inputs[K] = tf.constant([DEFAULT_K])
         return {"recommend": inputs}
@@ -100,7 +104,7 @@ class ServingModule(module.ModelModule):
         """The `k` best items for each history.
 
         Args:
-          inputs: histories `[B, T]`, oldest first, rows padded with empty item ids at either
+          inputs: histories (`names.HISTORY`) `[B, T]`, oldest first, rows padded with empty item ids at either
             end; `exclude` `[B, E]` more ids to leave out; `k` `[B]`, for each history: every
             input has a row a history, so that a server may put requests together.
 
@@ -110,13 +114,13 @@ class ServingModule(module.ModelModule):
         """
         histories = {name: inputs[name] for name in self.history}
         return self._best(
-            self._query(_to_sparse(histories)), inputs[names.ITEM_ID], inputs[EXCLUDE], inputs[K]
+            self._query(_to_sparse(histories)), inputs[names.HISTORY_ITEM_ID], inputs[EXCLUDE], inputs[K]
         )
 
     def recommend_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """As `recommend`, for serialized tf.Examples `[B]` with the features of a history, and k = 10."""
         parsed = self._parse(examples, self.history)
-        seen = tf.sparse.to_dense(parsed[names.ITEM_ID], default_value="")
+        seen = tf.sparse.to_dense(parsed[names.HISTORY_ITEM_ID], default_value="")
         nothing = tf.fill([tf.shape(examples)[0], 0], "")
         return self._best(self._query(parsed), seen, nothing, tf.fill(tf.shape(examples), DEFAULT_K))
 
@@ -162,7 +166,7 @@ class ServingModule(module.ModelModule):
             excluded = catalogue.seen_rows(features)
             why = tf.where(catalogue.is_left_out(target, excluded), names.LEFT_OUT, why)
         else:
-            history = features[names.ITEM_INDEX] - names.FIRST_INDEX
+            history = features[names.HISTORY_ITEM_INDEX] - names.FIRST_INDEX
             frequent, latest = catalogue.own_ranks(self._size, target, history)
             own = {names.OWN_FREQUENT_RANK: frequent, names.OWN_RECENT_RANK: latest}
         return {
@@ -196,7 +200,13 @@ class ServingModule(module.ModelModule):
         )
 
     def _parse(self, examples: tf.Tensor, features: list[str]) -> dict[str, Any]:
-        return tf.io.parse_example(examples, {name: self._raw_spec[name] for name in features})
+        spec = {name: self._raw_spec[name] for name in features}
+        parsed = tf.io.parse_example(examples, {**spec, names.ITEM_ID: tf.io.VarLenFeature(tf.string)})
+        old = _row_lengths(parsed.pop(names.ITEM_ID))
+        nameless = (old > 0) & (_row_lengths(parsed[names.HISTORY_ITEM_ID]) == 0)
+        check = tf.debugging.assert_equal(tf.reduce_any(nameless), False, message=_OLD_NAMES)
+        with tf.control_dependencies([check] if check is not None else []):
+            return tf.nest.map_structure(tf.identity, parsed, expand_composites=True)
 
     def _query(self, raw: dict[str, tf.SparseTensor]) -> Any:
         return catalogue.query(self.model, self._transform(raw))
@@ -225,17 +235,21 @@ def of_inputs(function: Any, specs: dict[str, tf.TensorSpec]) -> Any:
     return tf.function(lambda **inputs: function(inputs), autograph=False).get_concrete_function(**specs)
 
 
+def _row_lengths(values: tf.SparseTensor) -> tf.Tensor:
+    return tf.RaggedTensor.from_sparse(values).row_lengths()
+
+
 def _to_sparse(histories: dict[str, tf.Tensor]) -> dict[str, tf.SparseTensor]:
     """Padded rows to sparse ones, without the padding, wherever it stands."""
     checks = [
         tf.debugging.assert_equal(
             tf.shape(values),
-            tf.shape(histories[names.ITEM_ID]),
-            message=f"{name} has another shape than {names.ITEM_ID}",
+            tf.shape(histories[names.HISTORY_ITEM_ID]),
+            message=f"{name} has another shape than {names.HISTORY_ITEM_ID}",
         )
         for name, values in histories.items()
-        if name != names.ITEM_ID
+        if name != names.HISTORY_ITEM_ID
     ]
     with tf.control_dependencies([check for check in checks if check is not None]):
-        event = tf.identity(histories[names.ITEM_ID]) != ""
+        event = tf.identity(histories[names.HISTORY_ITEM_ID]) != ""
     return {name: tf.ragged.boolean_mask(values, event).to_sparse() for name, values in histories.items()}

@@ -15,21 +15,22 @@ from schemas import names
 from serving import requests
 
 SIGNATURE = "transform_features"
-_OF_EVENTS = (names.ITEM_ID, names.BEHAVIOR, names.SCENE)
+_OF_EVENTS = tuple(name for name in names.HISTORY if name != names.HISTORY_TIMESTAMP)
 # Any time: it decides no vocabulary's index.
-_TIME = 1_600_000_000_000
+TIME = 1_600_000_000_000
 
 Values = Mapping[str, Sequence[str]]
 
 
 def of_histories(histories: Sequence[Sequence[Mapping[str, Any]]]) -> dict[str, list[str]]:
-    """The distinct items, behaviours and scenes of histories as a client takes them."""
+    """The distinct items, behaviours and scenes of histories as a client takes them, by the name of the input."""
     found: dict[str, dict[str, None]] = {name: {} for name in _OF_EVENTS}
     for history in histories:
         for event in history:
             for name in _OF_EVENTS:
-                if event.get(name) not in (None, ""):
-                    found[name][_text(event[name])] = None
+                value = event.get(requests.key_of_event(name))
+                if value not in (None, ""):
+                    found[name][_text(value)] = None
     return {name: list(values) for name, values in found.items() if values}
 
 
@@ -39,7 +40,7 @@ def of_exposures(takes: Mapping[str, Any], rows: Sequence[requests.Row]) -> dict
     found: dict[str, dict[str, None]] = {name: {} for name in texts}
     for row in rows:
         for name in texts:
-            if name in requests.HISTORY:
+            if name in names.HISTORY:
                 key = requests.key_of_event(name)
                 given = [event.get(key) for event in row.get(requests.HISTORY_KEY) or ()]
             else:
@@ -73,8 +74,6 @@ def examples(given: Values, complete: Callable[[dict[str, Any]], None]) -> np.nd
     made = []
     for row in range(rows):
         values: dict[str, Any] = {name: [of[min(row, len(of) - 1)]] for name, of in given.items()}
-        values.setdefault(names.ITEM_ID, [""])
-        values[names.TIMESTAMP] = [_TIME]
         complete(values)
         made.append(_serialized(values))
     return np.array(made, object)
@@ -98,6 +97,9 @@ def unknown(
     found = {}
     for name, values in given.items():
         index = outputs.get(index_of(name))
+        if index is None:
+            # Of a model of next items that was exported when its history had no prefix.
+            index = outputs.get(index_of(name).removeprefix(names.HISTORY_PREFIX))
         if index is None:
             continue
         # A row has one value, and padding.

@@ -83,6 +83,7 @@ def generate(
             "context_place": float(rng.integers(1, 9)),
             names.HISTORY_ITEM_ID: [f"i{i}" for i in rng.integers(items, size=events)],
             names.HISTORY_BEHAVIOR: [str(b) for b in rng.choice(_BEHAVIORS, events)],
+            names.HISTORY_SCENE: [f"s{n % 3}" if n % 3 else "home" for n in range(events)],
             names.HISTORY_TIMESTAMP: [
                 int(t) for t in time - 1000 * np.sort(rng.integers(1, 10**6, events))[::-1]
             ],

@@ -34,13 +34,14 @@ def window(
     seen: Sequence[str] = (),
     user: str = "u",
     recent: int = 0,
+    scenes: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """A `next` window as plain values, an hour between two events; the last `recent` targets are recent."""
     count = len(items)
     values: dict[str, Any] = {
         names.USER_ID: user,
-        names.ITEM_ID: list(items),
-        names.TIMESTAMP: [_START + 3_600_000 * i for i in range(count)],
+        names.HISTORY_ITEM_ID: list(items),
+        names.HISTORY_TIMESTAMP: [_START + 3_600_000 * i for i in range(count)],
         names.TARGET_ITEM_ID: target,
         names.TARGET_TIMESTAMP: _START + 3_600_000 * count,
         names.SEEN_ITEM_ID: list(seen),
@@ -51,8 +52,11 @@ def window(
         names.USER_STATUS: names.EXISTING,
     }
     if behaviors is not None:
-        values[names.BEHAVIOR] = list(behaviors)
+        values[names.HISTORY_BEHAVIOR] = list(behaviors)
         values[names.TARGET_BEHAVIOR] = "view"
+    if scenes is not None:
+        values[names.HISTORY_SCENE] = list(scenes)
+        values[names.TARGET_SCENE] = "home"
     return values
 
 
@@ -61,7 +65,7 @@ def serialize(values: dict[str, Any]) -> bytes:
     features = {}
     for name, value in values.items():
         value = value if isinstance(value, list) else [value]
-        if name in (names.TIMESTAMP, names.TARGET_TIMESTAMP, names.RECENT_TARGETS):
+        if name in (names.HISTORY_TIMESTAMP, names.TARGET_TIMESTAMP, names.RECENT_TARGETS):
             features[name] = tf.train.Feature(int64_list=tf.train.Int64List(value=value))
         else:
             data = [v if isinstance(v, bytes) else v.encode() for v in value]
@@ -92,16 +96,20 @@ def random_windows(
 
 
 def build_transform_output(
-    folder: str, windows: Sequence[dict[str, Any]], length: int = LENGTH, behaviors: bool = False
+    folder: str,
+    windows: Sequence[dict[str, Any]],
+    length: int = LENGTH,
+    behaviors: bool = False,
+    scenes: bool = False,
 ) -> tft.TFTransformOutput:
     """Analyses windows with the real `preprocessing_fn` and writes the transform graph to `folder`."""
     config = {"window": NextWindow(length=length).to_json()}
     transform_once(
         folder,
         windows,
-        load.next_window_schema(behaviors, False),
+        load.next_window_schema(behaviors, scenes),
         lambda inputs: preprocessing.preprocessing_fn(inputs, config),
-        made_of=("next", windows, config, behaviors),
+        made_of=("next", windows, config, behaviors, scenes),
     )
     return tft.TFTransformOutput(os.path.join(folder, "transform"))
 
@@ -135,7 +143,7 @@ class ToyModel(scoring.DotProduct, tf.Module):
 
     def encode(self, features: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         del training
-        index = features[names.ITEM_INDEX]
+        index = features[names.HISTORY_ITEM_INDEX]
         present = tf.cast(index != names.PADDING_INDEX, tf.float32)[:, :, tf.newaxis]
         return tf.reduce_sum(tf.gather(self.table, index) * present, axis=1)
 

@@ -89,7 +89,7 @@ def training_batches(
     Returns:
       Elements are dicts of `[n, width, ...]` for features of `per_place`, `[n, ...]` for others.
     """
-    length, cut = held[names.ITEM_INDEX].shape[1], per_place(held)
+    length, cut = held[names.HISTORY_ITEM_INDEX].shape[1], per_place(held)
     # Neighbours go to different shares, so that all have as much to do.
     rows = np.pad(rows, [[0, 0], [0, -rows.shape[1] % shares]], constant_values=grouping.NOTHING)
     rows = rows.reshape([len(rows), -1, shares]).transpose([0, 2, 1]).reshape([len(rows) * shares, -1])
@@ -207,7 +207,7 @@ def evaluation_features(model_features: Sequence[str]) -> list[str]:
 
 def training_features(model_features: Sequence[str]) -> list[str]:
     """What the loss reads besides the model's own features."""
-    return list(dict.fromkeys([*model_features, names.ITEM_INDEX, names.TARGET_ITEM_INDEX]))
+    return list(dict.fromkeys([*model_features, names.HISTORY_ITEM_INDEX, names.TARGET_ITEM_INDEX]))
 
 
 def user_features() -> list[str]:

@@ -13,7 +13,7 @@ import tensorflow as tf
 from keras_tuner.engine import base_tuner
 from tfx.components.tuner.component import TunerFnResult
 
-import schemas  # noqa: F401  selects Keras 2
+from schemas import figures
 from trainer import arguments, search, task
 from trainer.loops import loop
 
@@ -130,7 +130,7 @@ class Tuner(base_tuner.BaseTuner):
         scores = [one.score for one in self._results.values() if one.score is not None]
         said = f"failed: {result.error}"
         if result.score is not None:
-            said = f"{result.objective} {result.score:.4f} (best {max(scores):.4f})"
+            said = f"{result.objective} {figures.metric(result.score)} (best {figures.metric(max(scores))})"
         _PROGRESS.info(
             "trial %d/%d %s: %s%s",
             len(self._results),

@@ -75,11 +75,11 @@ def _behaviors(index: np.ndarray) -> np.ndarray:
 def _training(worker: protocol.Worker, with_users: bool) -> tf.data.Dataset:
     sequences = worker.sequences(protocol.TRAIN)
     features = {
-        names.ITEM_INDEX: _padded([items[:-1] for items in sequences], worker.meta["length"]),
+        names.HISTORY_ITEM_INDEX: _padded([items[:-1] for items in sequences], worker.meta["length"]),
         names.TARGET_ITEM_INDEX: np.array([items[-1] + names.FIRST_INDEX for items in sequences], np.int64),
     }
     if worker.model == protocol.CASM:
-        features[names.BEHAVIOR_INDEX] = _behaviors(features[names.ITEM_INDEX])
+        features[names.HISTORY_BEHAVIOR_INDEX] = _behaviors(features[names.HISTORY_ITEM_INDEX])
         features[names.TARGET_BEHAVIOR_INDEX] = _behaviors(features[names.TARGET_ITEM_INDEX])
     if with_users:
         shortest_first = np.argsort([len(items) for items in sequences], kind="stable")
@@ -102,8 +102,8 @@ def _evaluation(worker: protocol.Worker, histories: np.ndarray) -> tf.data.Datas
     # An item outside of the catalogue is out of vocabulary.
     held_out = [names.OOV_INDEX if item < 0 else item + names.FIRST_INDEX for item in worker.meta["held_out"]]
     features = {
-        names.ITEM_INDEX: histories,
-        names.BEHAVIOR_INDEX: _behaviors(histories),
+        names.HISTORY_ITEM_INDEX: histories,
+        names.HISTORY_BEHAVIOR_INDEX: _behaviors(histories),
         names.TARGET_ITEM_INDEX: np.array(held_out, np.int64),
         names.SEEN_ITEM_INDEX: seen,
     }
@@ -164,8 +164,8 @@ def main() -> None:
     full = ranking.FullRanking(loop.model, evaluated, exclude_seen=True)
 
     read = {
-        names.ITEM_INDEX: tf.constant(histories),
-        names.BEHAVIOR_INDEX: tf.constant(_behaviors(histories)),
+        names.HISTORY_ITEM_INDEX: tf.constant(histories),
+        names.HISTORY_BEHAVIOR_INDEX: tf.constant(_behaviors(histories)),
     }
 
     def scores() -> np.ndarray:

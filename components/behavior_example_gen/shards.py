@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from components.behavior_example_gen import duplicates, spec, splits
 from components.behavior_example_gen.reading import blocks
-from schemas import errors, names
+from schemas import errors, hashing, names
 
 ROLE = "role"
 
@@ -16,15 +16,15 @@ ROLE = "role"
 def hash_ids(ids: pa.Array) -> np.ndarray:
     """A stable hash of each id: `[N]` uint64, the same in every process and release.
 
-    A weighted sum of the bytes with a random odd weight for each place, then mixed as in
-    SplitMix64.
+    A weighted sum of the bytes with a random odd weight for each place, then mixed: see
+    `schemas.hashing`.
     """
     ids = ids.cast(pa.large_binary())
     _, offset_buffer, data_buffer = ids.buffers()
     offsets = np.frombuffer(offset_buffer, np.int64)[ids.offset : ids.offset + len(ids) + 1]
     lengths = np.diff(offsets)
     if not len(ids) or not lengths.any():
-        return mix(lengths.astype(np.uint64))
+        return hashing.mix(lengths.astype(np.uint64))
     data = np.frombuffer(data_buffer, np.uint8)[offsets[0] : offsets[-1]]
     weights = np.random.Generator(np.random.PCG64(0x5EED)).integers(
         0, 2**64, size=int(lengths.max()), dtype=np.uint64
@@ -33,15 +33,7 @@ def hash_ids(ids: pa.Array) -> np.ndarray:
     sums = np.zeros(len(ids) + 1, np.uint64)
     weighted = np.concatenate([[np.uint64(0)], np.cumsum(data.astype(np.uint64) * weights[place])])
     sums = weighted[offsets[1:] - offsets[0]] - weighted[offsets[:-1] - offsets[0]]
-    return mix(sums + lengths.astype(np.uint64))
-
-
-def mix(values: np.ndarray) -> np.ndarray:
-    """Scatters numbers over all of uint64, one to one."""
-    values = values + np.uint64(0x9E3779B97F4A7C15)
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
+    return hashing.mix(sums + lengths.astype(np.uint64))
 
 
 @dataclasses.dataclass

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow_model_analysis as tfma
 from scipy import stats
 
-from schemas import names
+from schemas import hashing, names
 
 # The standard error has a relative error of 1 / sqrt(2 * 200) = 5 %.
 RESAMPLES = 200
@@ -34,14 +34,7 @@ def user_hash(extracts: dict[str, Any]) -> int:
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
 
 
-def _mix(values: np.ndarray) -> np.ndarray:
-    """SplitMix64's finaliser (Steele et al., OOPSLA 2014) on uint64."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
-
-
-_STREAMS = np.arange(1, RESAMPLES + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+_STREAMS = np.arange(1, RESAMPLES + 1, dtype=np.uint64) * hashing.GAMMA
 # P(X <= x) for x = 0..10 of a Poisson variable with mean 1, as 32-bit fractions.
 _POISSON_STEPS = np.floor(
     np.exp(-1.0) * np.cumsum(1.0 / np.concatenate([[1.0], np.cumprod(np.arange(1.0, 11.0))])) * 2.0**32
@@ -57,7 +50,7 @@ def poisson_weights(users: np.ndarray) -> np.ndarray:
     Returns:
       float64 `[B, RESAMPLES]`.
     """
-    uniform = (_mix(users[:, None] + _STREAMS[None, :]) >> np.uint64(32)).astype(np.uint32)
+    uniform = (hashing.finalise(users[:, None] + _STREAMS[None, :]) >> np.uint64(32)).astype(np.uint32)
     return np.searchsorted(_POISSON_STEPS, uniform, side="right").astype(np.float64)
 
 

@@ -5,7 +5,7 @@ that a metric needs is how many positives and negatives each unit has in each ce
 weighs the units, so that its counts are one row of a matrix product, and every metric of all
 resamples comes from cumulative sums over cells. Scores of one cell tie.
 
-  AUC      P(s+ > s-) + P(s+ = s-) / 2, over pairs of a positive and a negative (Hanley and McNeil, 1982)
+  AUC      P(s+ > s-) + P(s+ = s-) / 2, over pairs of a positive and a negative, see `schemas.auc`
   AUC-PR   average precision, sum over cells of (R_k - R_k-1) P_k from the highest score down, without
            interpolation (Davis and Goadrich, ICML 2006)
   log loss mean of -log p(label), in nats
@@ -20,6 +20,8 @@ import dataclasses
 
 import numpy as np
 
+from schemas import auc
+
 # Bins of the calibration error and of the calibration curve.
 BINS = 20
 # A probability of exactly 0 or 1 has the loss of this one, as in Keras.
@@ -33,16 +35,6 @@ def log_losses(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """The log loss of each example, in nats; any shape, labels 0 or 1."""
     clipped = np.clip(np.asarray(probabilities, np.float64), _EPSILON, 1.0 - _EPSILON)
     return -np.where(np.asarray(labels) == 1, np.log(clipped), np.log1p(-clipped))
-
-
-def auc(positives: np.ndarray, negatives: np.ndarray) -> np.ndarray:
-    """Area under the ROC curve: weights `[..., C]` of both labels by ascending cell to `[...]`.
-
-    Not a number where one label has no weight.
-    """
-    below = np.cumsum(negatives, axis=-1) - negatives / 2
-    pairs = positives.sum(axis=-1) * negatives.sum(axis=-1)
-    return _ratio((positives * below).sum(axis=-1), pairs)
 
 
 def average_precision(positives: np.ndarray, negatives: np.ndarray) -> np.ndarray:
@@ -157,7 +149,7 @@ def measure(counts: Counts, weights: np.ndarray) -> Measured:
     safe = np.where(both, rate, 0.5)
     entropy = -(safe * np.log(safe) + (1 - safe) * np.log1p(-safe))
     found = {
-        "auc": auc(positives, negatives),
+        "auc": auc.of_counts(positives, negatives),
         "auc_pr": average_precision(positives, negatives),
         "log_loss": log_loss,
         "ece": _ratio(np.abs(bin_predicted - bin_positives).sum(axis=1), examples),

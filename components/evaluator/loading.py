@@ -1,18 +1,74 @@
-"""How the Evaluator loads its models: a pushed version is a SavedModel itself, a Model artifact holds one."""
+"""How the Evaluator loads its models: a pushed version is a SavedModel itself, a Model artifact holds one.
 
+The live model may be so old that it knows a history by names without a prefix. Asked as it is, it would find no history
+in any window, and any candidate would beat it: it is given examples that have the old names, too.
+"""
+
+import functools
+import os
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+import tensorflow as tf
 import tensorflow_model_analysis as tfma
+from tensorflow.core.protobuf import saved_model_pb2
 from tfx.utils import path_constants
+
+from components.evaluator import config
+from schemas import names
 
 # What TFX puts after an artifact's place.
 _WITHIN = f"/{path_constants.SERVING_MODEL_DIR}"
+_EXAMPLES = "examples"
 
 
 def custom_eval_shared_model(eval_saved_model_path: str, model_name: str, **options: Any) -> Any:
     """TFMA's model of a path; found by its name by TFX's Evaluator."""
     if model_name == tfma.BASELINE_KEY:
         eval_saved_model_path = eval_saved_model_path.removesuffix(_WITHIN)
-    return tfma.default_eval_shared_model(
+    found = tfma.default_eval_shared_model(
         eval_saved_model_path=eval_saved_model_path, model_name=model_name, **options
     )
+    if not has_old_names(eval_saved_model_path):
+        return found
+    loader = found.model_loader
+    construct = functools.partial(_Renamed, loader.construct_fn)
+    return found._replace(model_loader=tfma.types.ModelLoader(construct, loader.tags))
+
+
+def has_old_names(folder: str) -> bool:
+    """Whether a SavedModel ranks items for histories without a prefix, as its signatures tell."""
+    path = os.path.join(folder, tf.saved_model.SAVED_MODEL_FILENAME_PB)
+    with tf.io.gfile.GFile(path, "rb") as stream:
+        saved = saved_model_pb2.SavedModel.FromString(stream.read())
+    inputs = {name for graph in saved.meta_graphs for name in graph.signature_def["embed"].inputs}
+    return names.ITEM_ID in inputs
+
+
+def with_old_names(serialized: bytes) -> bytes:
+    """A serialized tf.Example that has the parts of its history without the prefix, too."""
+    old = tf.train.Example()
+    for name, feature in tf.train.Example.FromString(serialized).features.feature.items():
+        if name in names.HISTORY:
+            old.features.feature[name.removeprefix(names.HISTORY_PREFIX)].CopyFrom(feature)
+    # Parts of a message that stand one behind the other are one message.
+    return serialized + old.SerializeToString()
+
+
+class _Renamed:
+    """A loaded model whose `evaluate` is given examples with the old names."""
+
+    def __init__(self, construct: Callable[[], Any]):
+        self._model = construct()
+        evaluate = self._model.signatures[config.SIGNATURE]
+
+        def ask(*, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+            renamed = tf.numpy_function(
+                lambda rows: np.array([with_old_names(row) for row in rows], object), [examples], tf.string
+            )
+            return evaluate(examples=tf.ensure_shape(renamed, [None]))
+
+        spec = tf.TensorSpec([None], tf.string, name=_EXAMPLES)
+        function = tf.function(ask, autograph=False).get_concrete_function(examples=spec)
+        self.signatures = {**self._model.signatures, config.SIGNATURE: function}

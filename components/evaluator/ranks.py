@@ -1,12 +1,8 @@
 """From ranks to ranking metrics: of each model and floor, their differences, and what the gate sees of these.
 
 A rank is all that a ranking metric of a single relevant item needs, so the report's memory
-does not grow with the catalogue. With rank r, 1 being best:
-
-  HR@K = [r <= K]        NDCG@K = [r <= K] / log2(1 + r)        MRR = 1 / r
-
-(Jarvelin and Kekalainen, TOIS 2002, with one relevant item: the ideal DCG is 1.) With the
-number of candidates as well, the same metrics are given of a sampled ranking: see `sampled`.
+does not grow with the catalogue: see `schemas.ranks`. With the number of candidates as well, the same metrics are
+given of a sampled ranking: see `sampled`.
 """
 
 import dataclasses
@@ -48,20 +44,15 @@ def metric_values(
     Raises:
       ValueError: if sampled metrics are wanted and `candidates` is missing.
     """
-    full = _full_values(ranks, cutoffs)
+    full = rank_lib.values(ranks, cutoffs)
     if sampled_negatives is None:
         return full
     if candidates is None:
         raise ValueError(f"metrics among {sampled_negatives} negatives need the number of candidates")
-    drawn = sampled.expected_values(ranks, candidates, sampled_negatives, lambda r: _full_values(r, cutoffs))
+    drawn = sampled.expected_values(
+        ranks, candidates, sampled_negatives, lambda r: rank_lib.values(r, cutoffs)
+    )
     return np.concatenate([full, drawn], axis=1)
-
-
-def _full_values(ranks: np.ndarray, cutoffs: Sequence[int]) -> np.ndarray:
-    ranks = np.asarray(ranks, np.float64)
-    within = ranks[:, None] <= np.asarray(cutoffs, np.float64)[None, :]
-    gain = 1.0 / np.log2(1.0 + ranks)
-    return np.concatenate([within, within * gain[:, None], 1.0 / ranks[:, None]], axis=1)
 
 
 def metric_key(name: str, model_name: str, is_diff: bool = False) -> tfma.metrics.MetricKey:
@@ -108,7 +99,7 @@ class Asked:
             rank = _number(outputs, key)
             if rank < 1:
                 raise ValueError(f"ranks start at 1, the evaluate signature gave {key} {rank:g}")
-            values.append(rank if rank_lib.reached(rank, size) else np.inf)
+            values.append(float(rank_lib.or_infinite(rank, size)))
         if self.candidates:
             values.append(_number(outputs, names.CANDIDATES))
         if _has(outputs, names.UNREACHABLE):

@@ -6,6 +6,7 @@ import math
 from tensorflow_model_analysis.proto import config_pb2
 
 from components.evaluator import conversion_results, gating, ranks, slice_results, spec
+from schemas import figures
 
 # From this share on, targets that cannot be recommended are named beside the verdict.
 LARGE_SHARE = 0.1
@@ -114,7 +115,7 @@ def of_condition(asked: Asked, result: slice_results.SliceResult, outcome: str) 
     scarce = asked.scarce(result) if undecided else None
     if scarce:
         return f"{metric}{where} decides nothing: {of_labels(scarce, asked.min_positives, result.labels[scarce])}"
-    value = f"{metric}{where} is {number(result.candidate[metric].value)}"
+    value = f"{metric}{where} is {figures.metric(result.candidate[metric].value)}"
     if asked.is_change:
         return value + _change(asked, result)
     if asked.is_lift:
@@ -123,8 +124,8 @@ def of_condition(asked: Asked, result: slice_results.SliceResult, outcome: str) 
     asked_for = [f"at least {bounds.lower_bound.value:g}"] if bounds.HasField("lower_bound") else []
     asked_for += [f"at most {bounds.upper_bound.value:g}"] if bounds.HasField("upper_bound") else []
     found = result.candidate[metric]
-    interval = "" if found.low is None else f" [{found.low:.4f}, {found.high:.4f}]"
-    return f"{value}{interval} (asked: {', '.join(asked_for)})"
+    shown = figures.estimate(found.value, found.low, found.high)
+    return f"{metric}{where} is {shown} (asked: {', '.join(asked_for)})"
 
 
 def _change(asked: Asked, result: slice_results.SliceResult) -> str:
@@ -135,7 +136,7 @@ def _change(asked: Asked, result: slice_results.SliceResult) -> str:
     shown = bounds is None or not bounds[0] <= 0 <= bounds[1]
     chance = _MAY_BE_CHANCE if drop > limit and not shown else ""
     return (
-        f", {_than(change)} the live model's {number(result.baseline[metric].value)}{chance}"
+        f", {_than(change)} the live model's {figures.metric(result.baseline[metric].value)}{chance}"
         f"{_interval(bounds)} (asked: at most {limit:g} {'above' if lower else 'below'}{_unless(asked)})"
     )
 
@@ -145,11 +146,13 @@ def _lift(asked: Asked, result: slice_results.SliceResult, outcome: str) -> str:
     bounds = asked.bounds(result)
     floor = result.best_floor(metric)
     if floor is not None:
-        reference = f"{_possessive(spec.FLOOR_TITLES[floor])} {number(result.floors[floor][metric].value)}"
+        reference = (
+            f"{_possessive(spec.FLOOR_TITLES[floor])} {figures.metric(result.floors[floor][metric].value)}"
+        )
         asked_for = _beyond(asked.least, "above", "below")
     else:
         # Of a loss, lift is how far it is below.
-        reference = f"the base rate's {number(result.candidate[metric].value + lift)}"
+        reference = f"the base rate's {figures.metric(result.candidate[metric].value + lift)}"
         asked_for, lift = _beyond(asked.least, "below", "above"), -lift
         bounds = bounds and (-bounds[1], -bounds[0])
     if asked.confidence and not result.slice:
@@ -176,7 +179,7 @@ def _percent(share: float) -> str:
 
 
 def _interval(bounds: tuple[float, float] | None) -> str:
-    return "" if bounds is None else f" [{bounds[0]:+.4f}, {bounds[1]:+.4f}]"
+    return "" if bounds is None else f" [{figures.signed(bounds[0])}, {figures.signed(bounds[1])}]"
 
 
 def _possessive(words: str) -> str:
@@ -232,13 +235,6 @@ def _examples(count: int, noun: str = "example") -> str:
 
 
 def _than(difference: float) -> str:
-    if number(abs(difference)) == number(0.0):
+    if figures.metric(abs(difference)) == figures.metric(0.0):
         return "equal to"
-    return f"{number(abs(difference))} {'above' if difference > 0 else 'below'}"
-
-
-def number(value: float) -> str:
-    """A metric with four decimals, as all texts give it; more where it would read as zero."""
-    if value and abs(value) < 0.00005:
-        return f"{value:.1e}"
-    return f"{value:.4f}"
+    return f"{figures.metric(abs(difference))} {'above' if difference > 0 else 'below'}"

@@ -13,13 +13,14 @@ from schemas import names
 
 INDEX, INDICES, VALUE = "index", "indices", "value"
 
-# Of the history; each is a feature with INDEX_SUFFIX after Transform.
-HISTORY_ITEM = "history_item"  # [H] of the item's vocabulary
-HISTORY_BEHAVIOR = "history_behavior"  # [H]
+# Of the history; each is a feature with INDEX_SUFFIX after Transform. The first two and the last have an index
+# for each place, as `schemas.names` says.
+HISTORY_ITEM = names.HISTORY_ITEM_INDEX.removesuffix(names.INDEX_SUFFIX)
+HISTORY_BEHAVIOR = names.HISTORY_BEHAVIOR_INDEX.removesuffix(names.INDEX_SUFFIX)
 HISTORY_SIZE = "history_size"
 HISTORY_GAP = "history_gap"
 HISTORY_SAME = "history_same"
-HISTORY_SAME_BEHAVIOR = "history_same_behavior"  # [H]: of the events with the exposed item, else padding
+HISTORY_SAME_BEHAVIOR = names.HISTORY_SAME_BEHAVIOR_INDEX.removesuffix(names.INDEX_SUFFIX)
 
 BEHAVIOR_TABLE = "behavior"
 # A vocabulary has the name of its table but where it has one already.

@@ -34,6 +34,17 @@ def index_of(values: tf.Tensor, vocabulary: Any) -> tf.Tensor:
     return found + names.FIRST_INDEX
 
 
+def index_of_number(numbers: tf.Tensor, given: tf.Tensor | None = None) -> tf.Tensor:
+    """The indices, from FIRST_INDEX on, of numbers that count from 0, as hours of a day.
+
+    Args:
+      numbers: int64 of any shape.
+      given: which of them are known; the others are OOV_INDEX. None: all.
+    """
+    found = numbers + names.FIRST_INDEX
+    return found if given is None else tf.where(given, found, tf.constant(names.OOV_INDEX, tf.int64))
+
+
 def left_pad(values: tf.RaggedTensor, length: int, padding: Any) -> tf.Tensor:
     """Ragged rows of at most `length` values to dense `[B, length]`, the last value at the right."""
     missing = length - values.row_lengths()

@@ -44,10 +44,9 @@ def _ask(run: runs.Trained) -> pd.DataFrame:
         size = int(evaluate(examples=first)[names.CATALOGUE_SIZE][0])
         for batch in windows.batch(max(1, min(_MOST_WINDOWS, _SCORES // max(size, 1)))):
             answer = evaluate(examples=batch)
-            rank = answer[names.RANK].numpy().astype(np.float64)
             part = answers.parsed(batch, features)
-            part[names.RANK] = np.where(ranks.reached(rank, size), rank, np.inf)
-            part[names.CATALOGUE_SIZE] = np.full(len(rank), size)
+            part[names.RANK] = ranks.or_infinite(answer[names.RANK].numpy(), size)
+            part[names.CATALOGUE_SIZE] = np.full(len(part[names.RANK]), size)
             if names.CANDIDATES in answer:
                 part[names.CANDIDATES] = answer[names.CANDIDATES].numpy()
             parts.append(part)

@@ -6,6 +6,7 @@ from typing import Any
 
 from components.evaluator import sentences
 from pipeline.comparing.comparison import Comparison
+from schemas import figures
 from schemas import text as text_lib
 
 
@@ -26,15 +27,19 @@ def table(found: Comparison) -> str:
         title = f"{sentences.slice_name(part.slice)}: {part.windows:,} {found.noun}, {part.users:,} users"
         cells.append((title,))
         for row in part.rows:
-            interval = "–" if row.low is None else f"[{row.low:+.4f}, {row.high:+.4f}]"
+            interval = (
+                figures.NOTHING
+                if row.low is None
+                else f"[{figures.signed(row.low)}, {figures.signed(row.high)}]"
+            )
             cells.append(
                 (
                     f"  {row.metric}",
-                    _mean(row.a, row.a_sd),
-                    _mean(row.b, row.b_sd),
-                    "–" if row.difference is None else f"{row.difference:+.4f}",
+                    figures.mean(row.a, row.a_sd),
+                    figures.mean(row.b, row.b_sd),
+                    figures.signed(row.difference),
                     interval,
-                    "–" if row.p is None else f"{row.p:.4f}",
+                    figures.NOTHING if row.p is None else f"{row.p:.4f}",
                 )
             )
     widths = [max(len(row[i]) for row in (header, *cells) if len(row) > 1) for i in range(len(header))]
@@ -69,9 +74,3 @@ def side_name(folders: Sequence[str]) -> str:
     if len(folders) == 1 or len(parents) > 1:
         return ", ".join(folders)
     return f"{parents.pop()}: {', '.join(os.path.basename(os.path.normpath(folder)) for folder in folders)}"
-
-
-def _mean(value: float | None, deviation: float | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.4f}" if deviation is None else f"{value:.4f} ± {deviation:.4f}"

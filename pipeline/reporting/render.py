@@ -9,6 +9,7 @@ import jinja2
 import markupsafe
 
 from pipeline.reporting import words
+from schemas import figures
 from schemas import text as text_lib
 
 # Of one text in a page, in characters; the experiment and the command are shown whole.
@@ -34,7 +35,7 @@ def render(template: str, run_dir: str, facts: Mapping[str, Any]) -> str:
     )
     environment.filters.update(
         count=words.count,
-        metric=words.metric,
+        metric=figures.metric,
         value=words.value,
         signed=words.signed,
         seconds=words.seconds,

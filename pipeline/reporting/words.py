@@ -5,17 +5,12 @@ import math
 import os
 from typing import Any
 
-
-def is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+from schemas import figures
+from schemas.figures import is_number
 
 
 def count(value: Any) -> str:
     return f"{value:,.0f}" if is_number(value) else "–"
-
-
-def metric(value: Any) -> str:
-    return f"{value:.4f}" if is_number(value) else "–"
 
 
 def value(value: Any) -> str:
@@ -32,10 +27,7 @@ def below(run_dir: str, uri: str) -> str:
 
 
 def signed(value: Any) -> str:
-    if not is_number(value):
-        return "–"
-    text = f"{abs(value):.4f}"
-    return text if float(text) == 0 else ("+" if value > 0 else "\u2212") + text
+    return figures.signed(value, figures.MINUS)
 
 
 def percent(value: Any) -> str:
@@ -81,6 +73,4 @@ def estimate(estimate: Any) -> str:
     """A `slice_results.Estimate` with its interval."""
     if math.isnan(estimate.value):
         return "no value"
-    if estimate.low is None:
-        return f"{estimate.value:.4f}"
-    return f"{estimate.value:.4f} [{estimate.low:.4f}, {estimate.high:.4f}]"
+    return figures.estimate(estimate.value, estimate.low, estimate.high)

@@ -6,6 +6,7 @@ from typing import Any
 
 from pipeline import progress
 from pipeline.sweeping.points import Point, ranked
+from schemas import figures
 
 FILE = "sweep.json"
 _SHOWN = ("ndcg@10", "hr@10", "mrr", "auc", "log_loss")
@@ -63,6 +64,4 @@ def _objective(points: Sequence[Point]) -> str:
 
 
 def _mean(found: Mapping[str, float | None] | None) -> str:
-    if found is None:
-        return "–"
-    return f"{found['mean']:.4f}" + ("" if found["sd"] is None else f" ± {found['sd']:.4f}")
+    return figures.NOTHING if found is None else figures.mean(found["mean"], found["sd"])

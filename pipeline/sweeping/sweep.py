@@ -23,7 +23,7 @@ from pipeline.runners import failures, local
 from pipeline.runners import folder as run_folder
 from pipeline.sweeping import results, space
 from pipeline.sweeping.points import Point, Trial, Values, ranked
-from schemas import errors, kinds
+from schemas import errors, figures, kinds
 
 _TRAINING_COMPONENTS = ("Trainer", "Evaluator")
 _FOLDER_LENGTH = 120
@@ -129,7 +129,7 @@ class Sweep:
             else:
                 trial = self._trial(point, seed, log_path)
             point.trials.append(trial)
-            said = trial.error or f"eval {objective} {trial.on_eval.get(objective, math.nan):.4f}"
+            said = trial.error or f"eval {objective} {figures.metric(trial.on_eval.get(objective))}"
             shown.finish(trial.state, f"{point.label}: {said}")
         return point
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from schemas import names
-from serving import conversion, module, requests, signatures
+from serving import conversion, module, requests, signatures, vocabularies
 from serving import training_times as served_times
 from serving.objectives import Outputs, times
 
@@ -39,9 +39,12 @@ def index_of(feature: str) -> str:
 
 def complete(values: dict[str, Any]) -> None:
     """Adds to an example what it needs to be transformed: the parts of a history have one length."""
-    if any(name in values for name in requests.HISTORY):
+    values.setdefault(names.ITEM_ID, [""])
+    values[names.TIMESTAMP] = [vocabularies.TIME]
+    if any(name in values for name in names.HISTORY):
         values.setdefault(names.HISTORY_ITEM_ID, ["?"])
         values.setdefault(names.HISTORY_BEHAVIOR, [""])
+        values.setdefault(names.HISTORY_SCENE, [""])
         values[names.HISTORY_TIMESTAMP] = values[names.TIMESTAMP]
 
 
@@ -86,11 +89,11 @@ def _row(example: bytes, takes: Mapping[str, Any]) -> dict[str, Any]:
 
     row: dict[str, Any] = {}
     for name, info in takes.items():
-        if name in requests.HISTORY:
+        if name in names.HISTORY:
             continue
         found = values(name)
         row[name] = found if len(info.tensor_shape.dim) > 1 else found[0] if found else None
-    history = {name: values(name) for name in requests.HISTORY if name in takes}
+    history = {name: values(name) for name in names.HISTORY if name in takes}
     if history:
         row[requests.HISTORY_KEY] = requests.events(history)
     return row

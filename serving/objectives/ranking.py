@@ -8,7 +8,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from schemas import names
-from serving import module, signatures
+from serving import module, requests, signatures, vocabularies
 from serving import training_times as served_times
 from serving.objectives import Outputs, times
 
@@ -16,9 +16,9 @@ from serving.objectives import Outputs, times
 TIMED = "recommend"
 # By which feature after Transform the index of a raw value is told.
 INDEX_OF = {
-    names.ITEM_ID: names.ITEM_INDEX,
-    names.BEHAVIOR: names.BEHAVIOR_INDEX,
-    names.SCENE: names.SCENE_INDEX,
+    names.HISTORY_ITEM_ID: names.HISTORY_ITEM_INDEX,
+    names.HISTORY_BEHAVIOR: names.HISTORY_BEHAVIOR_INDEX,
+    names.HISTORY_SCENE: names.HISTORY_SCENE_INDEX,
 }
 
 
@@ -35,7 +35,13 @@ def served(
 
 
 def index_of(feature: str) -> str:
-    """The feature after Transform that has the index of a raw value."""
+    """The feature after Transform that has the index of a raw value.
+
+    Raises:
+      ValueError: for a feature that is no input with a vocabulary.
+    """
+    if feature not in INDEX_OF:
+        raise ValueError(f"{feature!r} has no vocabulary; {', '.join(INDEX_OF)} have one")
     return INDEX_OF[feature]
 
 
@@ -43,6 +49,9 @@ def complete(values: dict[str, Any]) -> None:
     """Adds to an example what it needs to be transformed: an event has all of what the log has."""
     for name in INDEX_OF:
         values.setdefault(name, [""])
+    values[names.HISTORY_TIMESTAMP] = [vocabularies.TIME]
+    # A model that was exported when a history had no prefix reads these.
+    values.update({requests.key_of_event(name): values[name] for name in names.HISTORY})
 
 
 def make_requests(known: Mapping[str, Any], examples: list[bytes]) -> dict[str, dict[str, np.ndarray]]:
@@ -54,19 +63,19 @@ def make_requests(known: Mapping[str, Any], examples: list[bytes]) -> dict[str, 
     """
     takes = known["recommend"].inputs if "recommend" in known else {}
     parsed = [tf.train.Example.FromString(example).features.feature for example in examples]
-    longest = max(len(p[names.ITEM_ID].bytes_list.value) for p in parsed)
+    longest = max(len(p[names.HISTORY_ITEM_ID].bytes_list.value) for p in parsed)
     histories: dict[str, np.ndarray] = {}
-    for name in (names.ITEM_ID, names.BEHAVIOR, names.SCENE, names.TIMESTAMP):
+    for name in names.HISTORY:
         if name not in takes:
             continue
-        is_time = name == names.TIMESTAMP
+        is_time = name == names.HISTORY_TIMESTAMP
         values = np.full([len(parsed), longest], 0 if is_time else b"", np.int64 if is_time else object)
         for row, features in enumerate(parsed):
             kind = features[name].int64_list if is_time else features[name].bytes_list
             values[row, : len(kind.value)] = list(kind.value)
         histories[name] = values
     serialized = np.asarray(examples, object)
-    items = sorted({item for p in parsed for item in p[names.ITEM_ID].bytes_list.value})[:longest]
+    items = sorted({item for p in parsed for item in p[names.HISTORY_ITEM_ID].bytes_list.value})[:longest]
     candidates = np.asarray([items] * len(parsed), object)
     excluded = np.asarray([items[:1]] * len(parsed), object)
     return {

@@ -19,7 +19,7 @@ OOV, PADDING = names.OOV_INDEX, names.PADDING_INDEX
 
 def _windows(history: list[list[int]], target: list[int], seen: list[list[int]]) -> next_windows.Windows:
     test = {
-        names.ITEM_INDEX: np.array(history),
+        names.HISTORY_ITEM_INDEX: np.array(history),
         names.TARGET_ITEM_INDEX: np.array(target),
         names.SEEN_ITEM_INDEX: tf.sparse.from_dense(np.array(seen)),
     }
@@ -38,9 +38,9 @@ def test_windows_are_those_of_the_log(tmp_path: Any) -> None:
     # target that has a history.
     train, test = found.features[names.TRAIN], found.features[names.TEST]
     assert found.counts.tolist() == [1]
-    assert train[names.ITEM_INDEX].tolist() == [[PADDING, PADDING, OOV]]
+    assert train[names.HISTORY_ITEM_INDEX].tolist() == [[PADDING, PADDING, OOV]]
     assert train[names.TARGET_ITEM_INDEX].tolist() == [A]
-    assert sorted(test[names.ITEM_INDEX].tolist()) == [[PADDING, OOV, A], [OOV, A, OOV]]
+    assert sorted(test[names.HISTORY_ITEM_INDEX].tolist()) == [[PADDING, OOV, A], [OOV, A, OOV]]
     assert test[names.TARGET_ITEM_INDEX].tolist() == [OOV, OOV]
     assert sorted(found.users[names.TEST].tolist()) == [0, 1]
     seen = tf.sparse.to_dense(test[names.SEEN_ITEM_INDEX]).numpy()

@@ -14,14 +14,28 @@ def test_optional_features_come_and_go():
     full = feature_names(load.next_window_schema(True, True, ["color"], ["plan"]))
     bare = feature_names(load.next_window_schema(False, False))
     assert full - bare == {
-        names.BEHAVIOR,
-        names.SCENE,
+        names.HISTORY_BEHAVIOR,
+        names.HISTORY_SCENE,
         names.TARGET_BEHAVIOR,
         names.TARGET_SCENE,
-        "item_color",
+        "history_item_color",
         "user_plan",
     }
     assert set(names.SLICES) <= bare and names.SEEN_ITEM_ID in bare
+
+
+def test_a_history_is_the_same_in_every_kind():
+    """Names and types; how often it is there is the kind's."""
+    columns = {"has_behavior": True, "has_scene": True}
+    following = load.next_window_schema(**columns)
+    shown = load.exposure_window_schema(["buy"], {}, has_history=True, **columns)
+    types = [
+        {f.name: f.type for f in schema.feature if f.name in names.HISTORY} for schema in (following, shown)
+    ]
+    assert types[0] == types[1] and tuple(types[0]) == names.HISTORY
+    # A place for each of an event's own features, as they are called in the log.
+    events = (names.ITEM_ID, names.BEHAVIOR, names.SCENE, names.TIMESTAMP)
+    assert names.HISTORY == tuple(names.HISTORY_PREFIX + name for name in events)
 
 
 def test_slices_have_closed_domains():
@@ -48,7 +62,7 @@ def test_targets_of_other_behaviors_are_no_skew():
     assert plain[names.TARGET_BEHAVIOR].HasField("skew_comparator")
     assert not chosen[names.TARGET_BEHAVIOR].HasField("skew_comparator")
     assert chosen[names.TARGET_BEHAVIOR].HasField("drift_comparator")
-    assert chosen[names.BEHAVIOR].HasField("skew_comparator")
+    assert chosen[names.HISTORY_BEHAVIOR].HasField("skew_comparator")
 
 
 ATTRIBUTES = {"item_brand": "categorical", "item_price": "numeric", "user_tags": "multi"}
@@ -62,13 +76,9 @@ def exposures(scene=True, history=True, behavior=True, **bounds):
 def test_features_of_exposures_come_and_go():
     full = exposures()
     assert {*names.SLICES, *ATTRIBUTES, "label_cart", "label_buy", names.HISTORY_ITEM_ID} <= set(full)
-    assert set(full) - set(exposures(scene=False)) == {names.SCENE}
+    assert set(full) - set(exposures(scene=False)) == {names.SCENE, names.HISTORY_SCENE}
     assert set(full) - set(exposures(behavior=False)) == {names.HISTORY_BEHAVIOR}
-    assert set(full) - set(exposures(history=False)) == {
-        names.HISTORY_ITEM_ID,
-        names.HISTORY_BEHAVIOR,
-        names.HISTORY_TIMESTAMP,
-    }
+    assert set(full) - set(exposures(history=False)) == set(names.HISTORY)
 
 
 def test_features_of_exposures_have_the_types_that_are_written():
@@ -77,9 +87,7 @@ def test_features_of_exposures_have_the_types_that_are_written():
     assert set(features) - dense == {
         "item_price",
         "user_tags",
-        names.HISTORY_ITEM_ID,
-        names.HISTORY_BEHAVIOR,
-        names.HISTORY_TIMESTAMP,
+        *names.HISTORY,
     }
     kinds = {name: features[name].type for name in ATTRIBUTES}
     assert kinds == {

@@ -49,14 +49,17 @@ def test_what_the_model_does_not_know_is_named(predict, client, tmp_path):
         "--items", "i1,ghost,i2", "--behavior", "vew", "--exclude", "i3,nothing", "--json"
     )
     assert code == 0 and said.splitlines() == [
-        "footfall: warning: item_id 'ghost': not known to the model, which takes it for any unknown value",
-        "footfall: warning: behavior 'vew': not known to the model, which takes it for any unknown value",
+        "footfall: warning: history_item_id 'ghost': not known to the model, which takes it for any unknown value",
+        "footfall: warning: history_behavior 'vew': not known to the model, which takes it for any unknown value",
         "footfall: warning: item_id 'nothing': not known to the model: nothing to exclude",
     ]
     many = [f"x{n}" for n in range(600)]
-    found = client.unknown({"item_id": ["i1", *many[:300], "i2", *many[300:], "i3"]})
-    assert found == {"item_id": many}
-    assert client.unknown({"item_id": ["i1"], "behavior": ["view", "odd", "buy"]}) == {"behavior": ["odd"]}
+    found = client.unknown({"history_item_id": ["i1", *many[:300], "i2", *many[300:], "i3"]})
+    assert found == {"history_item_id": many}
+    asked = {"history_item_id": ["i1"], "history_behavior": ["view", "odd", "buy"]}
+    assert client.unknown(asked) == {"history_behavior": ["odd"]}
+    with pytest.raises(ValueError, match="'item_id' has no vocabulary; history_item_id, history_behavior,"):
+        client.unknown({"item_id": ["i1"]})
     assert client.unknown({}) == {}
 
 

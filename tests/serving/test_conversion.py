@@ -26,7 +26,7 @@ ROWS = exposure_fixtures.generate(40, seed=8)
 # A user, an item, texts and a behaviour that no vocabulary has, and nothing at all.
 ROWS[3] |= {names.USER_ID: "new", names.ITEM_ID: "new", "item_tags": ["odd", "sale"], "context_device": "tv"}
 ROWS[4] |= {"item_price": None, "user_age": None, "context_place": None, "item_color": "", "item_tags": []}
-ROWS[5] |= {name: [] for name in requests.HISTORY}
+ROWS[5] |= {name: [] for name in names.HISTORY}
 SERIALIZED = tf.constant([exposure_fixtures.serialize(values) for values in ROWS])
 STEPS = exposure_fixtures.STEPS
 
@@ -64,9 +64,9 @@ def client(shop_server):
 
 def plain(values):
     """An exposure as a client writes it."""
-    left_out = {*names.SLICES, *requests.HISTORY, *(names.LABEL_PREFIX + step for step in STEPS)}
+    left_out = {*names.SLICES, *names.HISTORY, *(names.LABEL_PREFIX + step for step in STEPS)}
     row = {name: value for name, value in values.items() if name not in left_out}
-    events = zip(*(values[name] for name in requests.HISTORY))
+    events = zip(*(values[name] for name in names.HISTORY))
     return {**row, "history": [dict(zip(("item_id", "behavior", "timestamp"), event)) for event in events]}
 
 
@@ -173,7 +173,7 @@ def test_what_is_left_out_is_missing(client):
         **ROWS[0],
         **dict.fromkeys(("user_id", "scene", "item_color", "user_country", "context_device"), ""),
         **dict.fromkeys(("item_price", "user_age", "context_place")),
-        **{name: [] for name in ("item_tags", *requests.HISTORY)},
+        **{name: [] for name in ("item_tags", *names.HISTORY)},
     }
     (expected,) = client.predict_exposures([plain(blank)])
     assert client.predict_exposures([short]) == [expected]

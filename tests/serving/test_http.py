@@ -15,7 +15,12 @@ from serving import server as server_lib
 BODY = json.dumps(
     {
         "signature_name": "recommend",
-        "inputs": {"item_id": [["i1"]], "behavior": [["view"]], "timestamp": [[1]], "k": [2]},
+        "inputs": {
+            "history_item_id": [["i1"]],
+            "history_behavior": [["view"]],
+            "history_timestamp": [[1]],
+            "k": [2],
+        },
     }
 ).encode()
 ZIPPED = gzip.compress(BODY, mtime=0)

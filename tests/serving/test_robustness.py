@@ -17,9 +17,9 @@ MUTATIONS = 250
 # for bytes that are no message, which gRPC itself answers).
 BLAMED = {"INVALID_ARGUMENT", "NOT_FOUND", "RESOURCE_EXHAUSTED"}
 INPUTS = {
-    "item_id": np.array([["i1", "i2"]], object),
-    "behavior": np.array([["view", "buy"]], object),
-    "timestamp": np.array([[1, 2]], np.int64),
+    "history_item_id": np.array([["i1", "i2"]], object),
+    "history_behavior": np.array([["view", "buy"]], object),
+    "history_timestamp": np.array([[1, 2]], np.int64),
     "exclude": np.array([["i3"]], object),
     "k": np.array([3], np.int32),
 }
@@ -82,11 +82,14 @@ def tensor(dtype, *shape, **values):
         ({"k": tensor(3, -1, int_val=[1])}, "negative dimension"),
         ({"k": tensor(3, 2**60, int_val=[1])}, "holds 1152921504606846976"),
         ({"k": tensor(77, 1)}, "an unknown type (77)"),
-        ({"item_id": tensor(7, 1, 2, tensor_content=b"i1i2")}, "texts in tensor_content"),
-        ({"timestamp": tensor(9, 1, 2, tensor_content=b"123")}, "3 bytes of content"),
-        ({"timestamp": tensor(9, 1, 2, int64_val=[1, 2, 3])}, "has 3 values"),
-        ({"timestamp": np.array([[1, 2, 3]])}, "timestamp has another shape than item_id"),
-        ({"timestamp": None}, "'timestamp' is missing"),
+        ({"history_item_id": tensor(7, 1, 2, tensor_content=b"i1i2")}, "texts in tensor_content"),
+        ({"history_timestamp": tensor(9, 1, 2, tensor_content=b"123")}, "3 bytes of content"),
+        ({"history_timestamp": tensor(9, 1, 2, int64_val=[1, 2, 3])}, "has 3 values"),
+        (
+            {"history_timestamp": np.array([[1, 2, 3]])},
+            "history_timestamp has another shape than history_item_id",
+        ),
+        ({"history_timestamp": None}, "'history_timestamp' is missing"),
         pytest.param({"x" * 100_000: np.array([1])}, "unknown input 'xxx", id="a long name"),
     ],
 )
@@ -109,8 +112,8 @@ def test_names_of_outputs_are_looked_at_before_the_model_works(ask):
 def test_a_request_that_would_take_all_memory_is_refused(ask):
     rows = 20_000
     many = {name: np.repeat(value, rows, axis=0) for name, value in INPUTS.items()}
-    many |= {"item_id": np.full([rows, 1], "", object), "behavior": np.full([rows, 1], "", object)}
-    many |= {"timestamp": np.zeros([rows, 1], np.int64), "exclude": np.empty([rows, 0], object)}
+    many |= {name: np.full([rows, 1], "", object) for name in ("history_item_id", "history_behavior")}
+    many |= {"history_timestamp": np.zeros([rows, 1], np.int64), "exclude": np.empty([rows, 0], object)}
     assert "at most 10,000 rows" in ask(good(**many))[1]
     # However many items are asked for, no more come than there are.
     two = {name: np.repeat(value, 2, axis=0) for name, value in INPUTS.items()}

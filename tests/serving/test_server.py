@@ -61,7 +61,9 @@ def test_answers_are_those_of_the_saved_model(client, toy):
     for window in test_signatures.WINDOWS[:4]:
         history = [
             {"item_id": i, "behavior": b, "timestamp": t}
-            for i, b, t in zip(window[names.ITEM_ID], window[names.BEHAVIOR], window[names.TIMESTAMP])
+            for i, b, t in zip(
+                window[names.HISTORY_ITEM_ID], window[names.HISTORY_BEHAVIOR], window[names.HISTORY_TIMESTAMP]
+            )
         ]
         (answer,) = client.recommend([history], k=4, exclude=["i3"])
         direct = test_signatures.recommend(
@@ -85,16 +87,22 @@ def test_rank_embed_metadata_and_status(client):
     assert scores["unknown"] == np.finfo(np.float32).min < min(scores["i5"], scores["i6"])
     assert client.embed([HISTORY, HISTORY[:1]]).shape == (2, 4)
     definition = client.metadata()["recommend"]
-    assert set(definition.inputs) == {"item_id", "behavior", "timestamp", "exclude", "k"}
-    assert definition.inputs["timestamp"].dtype == tf.int64.as_datatype_enum
+    assert set(definition.inputs) == {
+        "history_item_id",
+        "history_behavior",
+        "history_timestamp",
+        "exclude",
+        "k",
+    }
+    assert definition.inputs["history_timestamp"].dtype == tf.int64.as_datatype_enum
     assert client.versions() == {7: "AVAILABLE"}
 
 
 def test_inputs_that_may_be_left_out(client):
     inputs = {
-        "item_id": np.array([["i1", "i2"]], object),
-        "behavior": np.array([["view", "buy"]], object),
-        "timestamp": np.array([[1, 2]]),
+        "history_item_id": np.array([["i1", "i2"]], object),
+        "history_behavior": np.array([["view", "buy"]], object),
+        "history_timestamp": np.array([[1, 2]]),
     }
     assert client.predict("recommend", inputs)["item_id"].shape == (1, 10)
 
@@ -104,7 +112,20 @@ def test_inputs_that_may_be_left_out(client):
     [
         ("other", "recommend", {}, "NOT_FOUND", "no model 'other'; this server has 'toy'"),
         ("toy", "nonsense", {}, "NOT_FOUND", "no signature 'nonsense'"),
-        ("toy", "embed", {"item_id": np.array([["a"]], object)}, "INVALID_ARGUMENT", "'behavior' is missing"),
+        (
+            "toy",
+            "embed",
+            {"history_item_id": np.array([["a"]], object)},
+            "INVALID_ARGUMENT",
+            "'history_behavior' is missing",
+        ),
+        (
+            "toy",
+            "recommend",
+            {"item_id": np.array([["a"]], object)},
+            "INVALID_ARGUMENT",
+            "unknown input 'item_id'; the history's is history_item_id; recommend takes exclude, history_behavior,",
+        ),
         ("toy", "serving_default", {"wrong": np.zeros(1)}, "INVALID_ARGUMENT", "unknown input 'wrong'"),
         ("toy", "serving_default", {"examples": np.zeros(1)}, "INVALID_ARGUMENT", "'examples' wants string"),
         (
@@ -178,7 +199,8 @@ def test_health(toy_server):
 
 def test_rest_as_tensorflow_serving(toy_server, client):
     (expected,) = client.recommend([HISTORY], k=2)
-    columns = {name: [[event[name] for event in HISTORY]] for name in ("item_id", "behavior", "timestamp")}
+    keys = ("item_id", "behavior", "timestamp")
+    columns = {f"history_{key}": [[event[key] for event in HISTORY]] for key in keys}
     body = {"signature_name": "recommend", "inputs": {**columns, "exclude": [[]], "k": [2]}}
     status, found = rest(toy_server, "/v1/models/toy:predict", body)
     assert status == 200 and found["outputs"]["item_id"] == [expected.item_ids]

@@ -48,16 +48,20 @@ def offline(output):
 
 def histories(windows=WINDOWS, left=0, right=0):
     """Raw tensors padded at the right, with more padding on either side where asked."""
-    longest = max(len(w[names.ITEM_ID]) for w in windows)
+    longest = max(len(w[names.HISTORY_ITEM_ID]) for w in windows)
     result = {}
-    for name, blank in ((names.ITEM_ID, ""), (names.BEHAVIOR, ""), (names.TIMESTAMP, 0)):
+    for name, blank in (
+        (names.HISTORY_ITEM_ID, ""),
+        (names.HISTORY_BEHAVIOR, ""),
+        (names.HISTORY_TIMESTAMP, 0),
+    ):
         rows = [[blank] * left + w[name] + [blank] * (longest - len(w[name]) + right) for w in windows]
-        result[name] = tf.constant(rows, tf.int64 if name == names.TIMESTAMP else tf.string)
+        result[name] = tf.constant(rows, tf.int64 if name == names.HISTORY_TIMESTAMP else tf.string)
     return result
 
 
 def recommend(served, k=5, exclude=None, **inputs):
-    rows = len(inputs[names.ITEM_ID])
+    rows = len(inputs[names.HISTORY_ITEM_ID])
     exclude = tf.fill([rows, 0], "") if exclude is None else tf.constant(exclude)
     return served.signatures["recommend"](**inputs, exclude=exclude, k=tf.fill([rows], k))
 
@@ -71,10 +75,11 @@ def test_recommend_equals_offline_scores(served, offline, items):
     found = recommend(served, **histories())
     for row, window in enumerate(WINDOWS):
         assert found[names.ITEM_ID][row].numpy().tolist() == expected(
-            offline, items, row, window[names.ITEM_ID], 5
+            offline, items, row, window[names.HISTORY_ITEM_ID], 5
         )
     best = sorted(
-        (s for s, i in zip(offline[0], items) if i.decode() not in WINDOWS[0][names.ITEM_ID]), reverse=True
+        (s for s, i in zip(offline[0], items) if i.decode() not in WINDOWS[0][names.HISTORY_ITEM_ID]),
+        reverse=True,
     )
     np.testing.assert_allclose(found["score"][0], best[:5], rtol=1e-5)
 
@@ -87,7 +92,7 @@ def test_padding_may_stand_anywhere(served):
     single = recommend(served, **histories(WINDOWS[3:4]))
     np.testing.assert_array_equal(single[names.ITEM_ID][0], plain[names.ITEM_ID][3])
     holes = histories(WINDOWS[:1])
-    length = holes[names.ITEM_ID].shape[1]
+    length = holes[names.HISTORY_ITEM_ID].shape[1]
     spread = {
         name: tf.reshape(tf.stack([value, tf.zeros_like(value)], axis=2), [1, 2 * length])
         for name, value in holes.items()
@@ -104,7 +109,10 @@ def test_serving_default_equals_recommend(served):
 
 def test_a_request_needs_no_target(served):
     """A client has a history only: neither targets nor slices are in its example."""
-    bare = [{name: w[name] for name in (names.ITEM_ID, names.BEHAVIOR, names.TIMESTAMP)} for w in WINDOWS]
+    bare = [
+        {name: w[name] for name in (names.HISTORY_ITEM_ID, names.HISTORY_BEHAVIOR, names.HISTORY_TIMESTAMP)}
+        for w in WINDOWS
+    ]
     serialized = tf.constant([fixtures.serialize(w) for w in bare])
     for signature in ("serving_default", "transform_features"):
         full, partial = (served.signatures[signature](examples=e) for e in (SERIALIZED, serialized))
@@ -120,7 +128,7 @@ def test_exclusion_and_size(served, items):
     everything = recommend(served, k=1000, **histories(WINDOWS[:1]))
     ids = [i for i in everything[names.ITEM_ID][0].numpy() if i]
     assert everything[names.ITEM_ID].shape == (1, len(items))
-    assert set(ids) == {i for i in items if i.decode() not in WINDOWS[0][names.ITEM_ID]}
+    assert set(ids) == {i for i in items if i.decode() not in WINDOWS[0][names.HISTORY_ITEM_ID]}
     rest = everything["score"][0].numpy()[len(ids) :]
     assert len(rest) and (rest == np.finfo(np.float32).min).all()
     assert recommend(served, k=0, **histories(WINDOWS[:1]))[names.ITEM_ID].shape == (1, 0)
@@ -137,11 +145,32 @@ def test_each_history_has_its_own_k(served):
     assert first == [*whole[names.ITEM_ID][0].numpy().tolist()[:2], b"", b""]
 
 
+def test_examples_with_the_names_of_before_are_no_empty_histories(served):
+    """They are refused, unless they have the names of now, too."""
+
+    def example(*parts):
+        made = tf.train.Example()
+        for name in parts:
+            made.features.feature[name].bytes_list.value.append(b"i1")
+        return made.SerializeToString()
+
+    old, both, new, empty = (
+        example(*parts) for parts in (["item_id"], ["item_id", "history_item_id"], ["history_item_id"], [])
+    )
+    for name in ("serving_default", "transform_features"):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="has item_id, .* and no history_item_id; "):
+            served.signatures[name](examples=tf.constant([new, old]))
+    found = served.signatures["serving_default"](examples=tf.constant([both, new, empty]))[
+        names.ITEM_ID
+    ].numpy()
+    assert found[0].tolist() == found[1].tolist() and b"i1" not in found[0] and b"i1" in found[2]
+
+
 def test_an_empty_history_is_answered(served):
     nothing = {
-        names.ITEM_ID: tf.fill([2, 0], ""),
-        names.BEHAVIOR: tf.fill([2, 0], ""),
-        names.TIMESTAMP: tf.zeros([2, 0], tf.int64),
+        names.HISTORY_ITEM_ID: tf.fill([2, 0], ""),
+        names.HISTORY_BEHAVIOR: tf.fill([2, 0], ""),
+        names.HISTORY_TIMESTAMP: tf.zeros([2, 0], tf.int64),
     }
     found = recommend(served, k=4, **nothing)
     assert found[names.ITEM_ID].shape == (2, 4) and np.isfinite(found["score"]).all()
@@ -183,7 +212,7 @@ def test_own_items_are_floors_where_they_may_be_recommended(output, items):
     found = module.evaluate(SERIALIZED)
     ids = [item.decode() for item in items]
     for row, window in enumerate(WINDOWS):
-        history = [ids.index(item) for item in window[names.ITEM_ID] if item in ids]
+        history = [ids.index(item) for item in window[names.HISTORY_ITEM_ID] if item in ids]
         latest = list(dict.fromkeys(reversed(history)))
         often = sorted(latest, key=lambda item: -history.count(item))
         target = window[names.TARGET_ITEM_ID]
@@ -206,7 +235,7 @@ def listed(places, window, exclude_seen):
 def test_recent_popularity_goes_by_recent_targets_and_then_by_all(output, items, exclude_seen):
     counts = collections.Counter()
     for window in fixtures.random_windows(60, 20, behaviors=True):
-        targets = [*window[names.ITEM_ID][1:], window[names.TARGET_ITEM_ID]]
+        targets = [*window[names.HISTORY_ITEM_ID][1:], window[names.TARGET_ITEM_ID]]
         counts.update(targets[len(targets) - window[names.RECENT_TARGETS] :])
     ids = [item.decode() for item in items]
     places = sorted(ids, key=lambda item: -counts[item])

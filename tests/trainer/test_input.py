@@ -16,9 +16,9 @@ def columns(rows=37, seed=0):
     rng = np.random.default_rng(seed)
     real = np.arange(LENGTH) >= LENGTH - rng.integers(1, LENGTH + 1, [rows, 1])
     values = {
-        names.ITEM_INDEX: np.where(real, rng.integers(2, 9, [rows, LENGTH]), names.PADDING_INDEX),
-        names.BEHAVIOR_INDEX: np.where(real, 3, names.PADDING_INDEX),
-        names.LOG_GAP: np.where(real[:, :, None], rng.normal(size=[rows, LENGTH, 3]), 0.0),
+        names.HISTORY_ITEM_INDEX: np.where(real, rng.integers(2, 9, [rows, LENGTH]), names.PADDING_INDEX),
+        names.HISTORY_BEHAVIOR_INDEX: np.where(real, 3, names.PADDING_INDEX),
+        names.HISTORY_LOG_GAP: np.where(real[:, :, None], rng.normal(size=[rows, LENGTH, 3]), 0.0),
         names.TARGET_ITEM_INDEX: np.arange(rows),
         "of_user": rng.normal(size=[rows, 2]),
         # As many as a window has places, by chance.
@@ -28,7 +28,7 @@ def columns(rows=37, seed=0):
 
 
 def plan(held, batch_size=8, buckets=None):
-    needed = bucketing.lengths(held[names.ITEM_INDEX].numpy())
+    needed = bucketing.lengths(held[names.HISTORY_ITEM_INDEX].numpy())
     choice = bucketing.widths(needed, LENGTH, buckets)
     return (*bucketing.LengthBatches(needed, choice, batch_size).order(1, 0), choice)
 
@@ -53,7 +53,7 @@ def test_a_batch_has_its_windows_without_the_padding_of_all():
 def test_one_width_is_known():
     held = columns()
     batches = input_lib.training_batches(held, *plan(held, buckets=1))
-    assert batches.element_spec[names.ITEM_INDEX].shape.as_list() == [None, LENGTH]
+    assert batches.element_spec[names.HISTORY_ITEM_INDEX].shape.as_list() == [None, LENGTH]
 
 
 @pytest.mark.parametrize("shares", [1, 2, 3])
@@ -67,10 +67,10 @@ def test_shares(shares, fill):
     for step, chosen in enumerate(rows):
         parts = elements[shares * step : shares * (step + 1)]
         sizes = [len(part[names.TARGET_ITEM_INDEX]) for part in parts]
-        assert {part[names.ITEM_INDEX].shape[1] for part in parts} == {widths[step]}
+        assert {part[names.HISTORY_ITEM_INDEX].shape[1] for part in parts} == {widths[step]}
         assert set(sizes) == {-(-8 // shares)} if fill else max(sizes) - min(sizes) <= 1
         found = {name: np.concatenate([part[name] for part in parts]) for name in held}
-        real = found[names.ITEM_INDEX].any(axis=1)
+        real = found[names.HISTORY_ITEM_INDEX].any(axis=1)
         expected = chosen[chosen != grouping.NOTHING]
         assert sorted(found[names.TARGET_ITEM_INDEX][real]) == sorted(expected)
         assert fill or real.all()

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from schemas import errors
+from schemas import auc, errors
 from trainer import calibration
 from trainer import input as input_lib
 
@@ -65,7 +65,7 @@ class StepMetrics:
         means: dict[str, list] = {"auc": [], "log_loss": []}
         for place, step in enumerate(self._model.exposures.steps):
             own, labels = self._known(logits, place)
-            values = {"auc": auc(own, labels), "log_loss": log_loss(own, labels)}
+            values = {"auc": auc.of_scores(own, labels), "log_loss": log_loss(own, labels)}
             for name, value in values.items():
                 if np.isfinite(value):
                     metrics[f"{name}/{step}"] = value
@@ -99,28 +99,6 @@ class StepMetrics:
         """The logits and labels of a step, of the exposures of which it is known."""
         known = self._labels[:, place] >= 0
         return logits[known, place], self._labels[known, place]
-
-
-def auc(scores: np.ndarray, labels: np.ndarray) -> float:
-    """The share of pairs of a positive and a negative in which the positive has the higher score.
-
-    Exact, by the Mann-Whitney statistic; a tie is half a pair (average ranks).
-
-    Args:
-      scores: `[n]`.
-      labels: `[n]`, 0 or 1.
-
-    Returns:
-      NaN if there are no such pairs.
-    """
-    positive = labels == 1
-    positives, negatives = int(positive.sum()), int((~positive).sum())
-    if not positives or not negatives:
-        return float("nan")
-    _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    ranks = np.cumsum(counts) - (counts - 1) / 2
-    total = ranks[place][positive].sum()
-    return float((total - positives * (positives + 1) / 2) / positives / negatives)
 
 
 def log_loss(logits: np.ndarray, labels: np.ndarray) -> float:

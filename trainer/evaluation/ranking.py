@@ -71,6 +71,7 @@ class FullRanking:
         for batch in self._batches:
             rank = tf.cast(self.ranks(batch), tf.float32)
             hit = tf.cast(ranks.hit(rank, self._cutoff, size), tf.float32)
+            # As `schemas.ranks.values`, of tensors: ranks stay in the graph.
             gain = hit * tf.math.log(2.0) / tf.math.log(1.0 + rank)
             seen = catalogue.is_left_out(catalogue.target_rows(batch), batch[names.SEEN_ITEM_INDEX])
             counted = (hit, gain, tf.ones_like(rank), tf.cast(seen, tf.float32))

@@ -24,7 +24,7 @@ class Fit(loop.Loop):
 
     def _prepare(self) -> None:
         self._columns = input_lib.columns(self._train)
-        index = self._columns[names.ITEM_INDEX].numpy()
+        index = self._columns[names.HISTORY_ITEM_INDEX].numpy()
         real, length = bucketing.lengths(index), index.shape[1]
         needed = bucketing.needed_places(real, length, self.model.padding_needed)
         self._widths = bucketing.widths(needed, length, self._settings.length_buckets)
@@ -54,14 +54,14 @@ class Fit(loop.Loop):
 
     def _descent(self, batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, list[Any]]:
         several = len(self._widths) > 1
-        factor = self._relative_targets(batch[names.ITEM_INDEX]) if several else None
-        places = tf.cast(tf.size(batch[names.ITEM_INDEX]), tf.float32)
+        factor = self._relative_targets(batch[names.HISTORY_ITEM_INDEX]) if several else None
+        places = tf.cast(tf.size(batch[names.HISTORY_ITEM_INDEX]), tf.float32)
         compute = self._compiled(self._differentiate)
         if several and self.model.graph_per_width:
             branches = [
                 lambda width=width: compute(self._of_width(batch, width), places) for width in self._widths
             ]
-            width = tf.shape(batch[names.ITEM_INDEX])[1:]
+            width = tf.shape(batch[names.HISTORY_ITEM_INDEX])[1:]
             sums, found = tf.switch_case(tf.searchsorted(self._widths, width)[0], branches)
         else:
             sums, found = compute(batch, places)

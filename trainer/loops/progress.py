@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from schemas import figures
 from trainer.settings import training as training_settings
 
 _PROGRESS = logging.getLogger("footfall.progress")
@@ -72,7 +73,7 @@ class Progress:
           history: all epochs until then; None of the last one.
           spent: seconds of training in all.
         """
-        measured = f" {objective} {record[objective]:.4f}" if objective in record else ""
+        measured = f" {objective} {figures.metric(record[objective])}" if objective in record else ""
         left = ""
         if history is not None:
             lasted = sorted(
@@ -80,10 +81,10 @@ class Progress:
             )
             left = self.left(int(record["epoch"]), lasted[len(lasted) // 2], spent)
         _PROGRESS.info(
-            "epoch %d/%d loss %.4f%s %s targets/s%s",
+            "epoch %d/%d loss %s%s %s targets/s%s",
             record["epoch"],
             self._settings.epochs,
-            record["loss"],
+            figures.metric(record["loss"]),
             measured,
             f"{record['targets_per_s']:,.0f}",
             left,

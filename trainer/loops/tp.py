@@ -108,7 +108,7 @@ class TP(loop.Loop):
             self._tp.user_batch,
             self._tp.users_per_step,
         )
-        items = self._columns[names.ITEM_INDEX].numpy()
+        items = self._columns[names.HISTORY_ITEM_INDEX].numpy()
         self._widths = self._usual_widths(items)
         self._events = np.count_nonzero(items != names.PADDING_INDEX) / self._users.batches
         self._windows = len(items) / self._users.batches
@@ -216,9 +216,9 @@ class TP(loop.Loop):
     def _inner(self, compute: Any, part: dict[str, tf.Tensor]) -> tuple[tf.Tensor, list[_Gradient]]:
         """What `sums` names of this replica's rows of a mini-batch, and what an inner step subtracts, over alpha."""
         windows = self._mean_or(_number_of_windows(part), self._windows)
-        bucket = self._bucket(part[names.ITEM_INDEX])
+        bucket = self._bucket(part[names.HISTORY_ITEM_INDEX])
         width = tf.gather(self._widths, bucket)
-        places = tf.cast(tf.shape(part[names.ITEM_INDEX])[0] * width, tf.float32)
+        places = tf.cast(tf.shape(part[names.HISTORY_ITEM_INDEX])[0] * width, tf.float32)
         if self.model.graph_per_width and len(self._widths) > 1:
             branches = [
                 lambda known=known: compute(self._cut(part, known), places, windows) for known in self._widths
@@ -256,7 +256,7 @@ class TP(loop.Loop):
         """The last `width` places of the windows."""
         if len(self._widths) == 1:
             return part
-        begin = part[names.ITEM_INDEX].shape[1] - width
+        begin = part[names.HISTORY_ITEM_INDEX].shape[1] - width
         return {**part, **{name: part[name][:, begin:] for name in input_lib.per_place(self._columns)}}
 
     def _value(
@@ -285,7 +285,7 @@ class TP(loop.Loop):
 
 def _is_window(part: dict[str, tf.Tensor]) -> tf.Tensor:
     """Which rows have a history, `[b]` bool: events stand at the right."""
-    return part[names.ITEM_INDEX][:, -1] != names.PADDING_INDEX
+    return part[names.HISTORY_ITEM_INDEX][:, -1] != names.PADDING_INDEX
 
 
 def _number_of_windows(part: dict[str, tf.Tensor]) -> tf.Tensor:

@@ -62,7 +62,7 @@ class BERT4Rec(ranking.EmbeddingModel):
         Each depends on all positions, earlier and later.
         """
         shifted = tf.pad(
-            features[names.ITEM_INDEX][:, 1:], [[0, 0], [0, 1]], constant_values=names.PADDING_INDEX
+            features[names.HISTORY_ITEM_INDEX][:, 1:], [[0, 0], [0, 1]], constant_values=names.PADDING_INDEX
         )
         last = tf.range(tf.shape(shifted)[1]) == tf.shape(shifted)[1] - 1
         return self._states(shifted, tf.broadcast_to(last, tf.shape(shifted)), training)

@@ -54,7 +54,7 @@ class Caser(ranking.EmbeddingModel):
 
     def encode_positions(self, features: ranking.Features, training: bool = False) -> tf.Tensor:
         """The state after each position: `[B, L, D]`."""
-        index = features[names.ITEM_INDEX]
+        index = features[names.HISTORY_ITEM_INDEX]
         length = tf.shape(index)[1] if index.shape[1] is None else index.shape[1]
         # Embeddings of padding are zeros, as are those before the window.
         items = tf.pad(self._items(index), [[0, 0], [self.settings.markov - 1, 0], [0, 0]])

@@ -39,7 +39,7 @@ class CASM(ranking.EmbeddingModel):
         nothing would be trained.
     """
 
-    inputs_read: tuple[str, ...] = (names.ITEM_INDEX, names.BEHAVIOR_INDEX)
+    inputs_read: tuple[str, ...] = (names.HISTORY_ITEM_INDEX, names.HISTORY_BEHAVIOR_INDEX)
     loss_inputs_read: tuple[str, ...] = (names.TARGET_BEHAVIOR_INDEX,)
 
     def __init__(self, settings: casm_settings.CASMSettings, catalogue: ranking.Catalogue, seed: int = 0):
@@ -108,10 +108,10 @@ class CASM(ranking.EmbeddingModel):
 
     def encode_positions(self, features: ranking.Features, training: bool = False) -> tf.Tensor:
         """The state after each position: `[B, L, D]`."""
-        index = features[names.ITEM_INDEX]
+        index = features[names.HISTORY_ITEM_INDEX]
         hidden = self._items(index)
         if self._behaviors is not None:
-            hidden = tf.concat([hidden, self._behaviors(features[names.BEHAVIOR_INDEX])], axis=2)
+            hidden = tf.concat([hidden, self._behaviors(features[names.HISTORY_BEHAVIOR_INDEX])], axis=2)
         hidden = hidden * self._width**0.5 + embedding.last_positions(self._positions, hidden)
         hidden = self._dropout(hidden, training=training)
         bias = attention.causal_bias(index != names.PADDING_INDEX, hidden.dtype)
@@ -123,7 +123,7 @@ class CASM(ranking.EmbeddingModel):
     def _target_behaviors(self, features: ranking.Features) -> tf.Tensor:
         """The index of the behaviour of each position's target, `[B, L]`."""
         target = tf.reshape(features[names.TARGET_BEHAVIOR_INDEX], [-1, 1])
-        return tf.concat([features[names.BEHAVIOR_INDEX][:, 1:], target], axis=1)
+        return tf.concat([features[names.HISTORY_BEHAVIOR_INDEX][:, 1:], target], axis=1)
 
     def _log_variance(self, features: ranking.Features) -> tf.Tensor:
         """s_b of each target, `[B, L]`; 0 for an unknown behaviour, whose weight is not learnt."""

@@ -35,7 +35,7 @@ class GRU4Rec(ranking.EmbeddingModel):
 
     def encode_positions(self, features: ranking.Features, training: bool = False) -> tf.Tensor:
         """The state after each position: `[B, L, D]`."""
-        index = features[names.ITEM_INDEX]
+        index = features[names.HISTORY_ITEM_INDEX]
         present = index != names.PADDING_INDEX
         hidden = self._dropout(self._items(index), training=training)
         for layer in self._layers:

@@ -20,7 +20,7 @@ class Popularity(scoring.DotProduct, ranking.SequenceModel):
 
     def encode_positions(self, features: ranking.Features, training: bool = False) -> tf.Tensor:
         """Ones, `[B, L, 1]`."""
-        return tf.ones_like(features[ranking.names.ITEM_INDEX], tf.float32)[:, :, tf.newaxis]
+        return tf.ones_like(features[ranking.names.HISTORY_ITEM_INDEX], tf.float32)[:, :, tf.newaxis]
 
     def item_table(self) -> tf.Tensor:
         """Scores that fall with the rank, `[N, 1]`."""

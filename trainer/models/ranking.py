@@ -64,7 +64,7 @@ class SequenceModel(scoring.Scoring, tfrs.Model):
     """
 
     # The features that `encode` reads.
-    inputs_read: tuple[str, ...] = (names.ITEM_INDEX,)
+    inputs_read: tuple[str, ...] = (names.HISTORY_ITEM_INDEX,)
     # What the loss reads besides those and the target item.
     loss_inputs_read: tuple[str, ...] = ()
     # How many places of padding have to stay before a history so that states and losses are those
@@ -112,7 +112,7 @@ class SequenceModel(scoring.Scoring, tfrs.Model):
           Catalogue rows `[B, L]` (negative where the item is not in the catalogue), and which
           of them count, `[B, L]` bool: those of real positions, with a known item.
         """
-        history = features[names.ITEM_INDEX]
+        history = features[names.HISTORY_ITEM_INDEX]
         target = tf.reshape(features[names.TARGET_ITEM_INDEX], [-1, 1])
         labels = tf.concat([history[:, 1:], target], axis=1) - names.FIRST_INDEX
         return labels, (history != names.PADDING_INDEX) & (labels >= 0)

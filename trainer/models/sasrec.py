@@ -40,7 +40,7 @@ class SASRec(ranking.EmbeddingModel):
 
     def encode_positions(self, features: ranking.Features, training: bool = False) -> tf.Tensor:
         """The state after each position: `[B, L, D]`."""
-        index = features[names.ITEM_INDEX]
+        index = features[names.HISTORY_ITEM_INDEX]
         # Section III-A: item plus position; scaled as in the authors' code.
         items = self._items(index)
         hidden = items * self.settings.dim**0.5 + embedding.last_positions(self._positions, items)

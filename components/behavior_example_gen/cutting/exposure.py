@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from components.behavior_example_gen import batches, shards, slices, splits
 from components.behavior_example_gen.windows.exposure import ExposureWindow
-from schemas import names
+from schemas import hashing, names
 
 # What is counted of a split's exposures, beside the windows written and their labels.
 EXPOSURES, CENSORED, INCONSISTENT, NEGATIVES_LEFT_OUT = (
@@ -202,8 +202,8 @@ class _Cutter:
         users = self._events.column(names.USER_ID).take(pa.array(self._events.starts[:-1]))
         user_hash = shards.hash_ids(users)[self._user_of[targets]]
         item_hash = shards.hash_ids(self._items.dictionary)[self._items.indices.to_numpy()[targets]]
-        time_hash = shards.mix(self._times[targets].astype(np.uint64))
-        hashed = shards.mix(user_hash ^ shards.mix(item_hash ^ time_hash))
+        time_hash = hashing.mix(self._times[targets].astype(np.uint64))
+        hashed = hashing.mix(user_hash ^ hashing.mix(item_hash ^ time_hash))
         return negative & ~splits.share_of(hashed, self._window.keep_negatives)
 
     def _batch(
@@ -227,11 +227,8 @@ class _Cutter:
         if self._window.history:
             past = batches.Ranges(self._moment[targets] - length, length)
             index = pa.array(past.indices())
-            for feature, name in (
-                (names.ITEM_ID, names.HISTORY_ITEM_ID),
-                (names.BEHAVIOR, names.HISTORY_BEHAVIOR),
-                (names.TIMESTAMP, names.HISTORY_TIMESTAMP),
-            ):
+            for name in names.HISTORY:
+                feature = name.removeprefix(names.HISTORY_PREFIX)
                 if feature in events.table.schema.names:
                     columns[name] = batches.lists(past.offsets, events.column(feature).take(index))
         columns.update(self._slices.columns(targets, history))

@@ -96,7 +96,9 @@ class _Cutter:
         index, at = pa.array(window.indices()), pa.array(targets)
         columns[names.USER_ID] = batches.scalars(events.column(names.USER_ID).take(at))
         for feature in self._features:
-            columns[feature] = batches.lists(window.offsets, events.column(feature).take(index))
+            columns[names.HISTORY_PREFIX + feature] = batches.lists(
+                window.offsets, events.column(feature).take(index)
+            )
         for feature, target in (
             (names.ITEM_ID, names.TARGET_ITEM_ID),
             (names.BEHAVIOR, names.TARGET_BEHAVIOR),

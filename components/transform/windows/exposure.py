@@ -6,7 +6,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from components.behavior_example_gen import spec as window_spec
-from components.transform import fields, ops, spec, training_times
+from components.transform import fields, history, ops, spec, training_times
 from schemas import names
 
 _Tensor: TypeAlias = tf.Tensor | tf.SparseTensor
@@ -24,12 +24,12 @@ def preprocessing_fn(inputs: dict[str, _Tensor], custom_config: dict[str, Any]) 
     empty, the text is empty or the number is not finite.
 
     Args:
-      inputs: features of `schemas.names`, dense `[B]` or sparse `[B, n]`. An event of the history
-        with an empty item id is padding, wherever it stands.
+      inputs: features of `schemas.names`, dense `[B]` or sparse `[B, n]`.
       custom_config: see `spec.TransformSettings`.
 
     Returns:
-      The features, the labels (`[B]`) and USER_HASH and USER_HEAD.
+      The features (of the history all that `history.History` gives, also what is no field), the labels (`[B]`)
+      and USER_HASH and USER_HEAD.
     """
     given = spec.TransformSettings.unpack(custom_config)
     window, features, columns = given.window, given.features, given.columns
@@ -39,7 +39,7 @@ def preprocessing_fn(inputs: dict[str, _Tensor], custom_config: dict[str, Any]) 
     users, items = _first(inputs[names.USER_ID], ""), _first(inputs[names.ITEM_ID], "")
     times = _first(inputs[names.TIMESTAMP], 0)
     training_times.count(times)
-    known_items = None
+    known_items = known_scenes = None
     if names.ITEM_ID in tables:
         known_items = _vocabulary(items, names.ITEM_ID, features)
     if names.ITEM_ID in features.ids:
@@ -64,9 +64,9 @@ def preprocessing_fn(inputs: dict[str, _Tensor], custom_config: dict[str, Any]) 
             (names.HOUR_OF_DAY, ops.hour_of_day(times)),
             (names.DAY_OF_WEEK, ops.day_of_week(times)),
         ):
-            outputs[name + names.INDEX_SUFFIX] = values + names.FIRST_INDEX
+            outputs[name + names.INDEX_SUFFIX] = ops.index_of_number(values)
     if fields.has_history(window, features):
-        outputs.update(_history(inputs, window.history, items, times, known_items, bool(columns.behavior)))
+        outputs.update(_history(inputs, given, items, times, known_items, known_scenes))
     for step in window.steps:
         outputs[names.LABEL_PREFIX + step] = _first(inputs[names.LABEL_PREFIX + step], names.UNKNOWN_LABEL)
     outputs.update(ops.user_features(users, _first(inputs[names.USER_FREQUENCY], "")))
@@ -130,51 +130,38 @@ def _number(values: tf.Tensor, name: str, options: spec.FeatureSpec) -> dict[str
 
 def _history(
     inputs: dict[str, _Tensor],
-    length: int,
+    given: spec.TransformSettings,
     items: tf.Tensor,
     times: tf.Tensor,
     known_items: Any,
-    has_behavior: bool,
+    known_scenes: Any,
 ) -> dict[str, tf.Tensor]:
-    """The last `length` events: items and behaviours left-padded, and what is told of them in buckets."""
-    everything = tf.sparse.to_dense(inputs[names.HISTORY_ITEM_ID], default_value="")
-    there = everything != ""
-
-    def recent(values: tf.Tensor) -> tf.RaggedTensor:
-        return tf.ragged.boolean_mask(values, there)[:, -length:]
-
-    def padded(indices: tf.Tensor) -> tf.Tensor:
-        return ops.left_pad(events.with_flat_values(indices), length, names.PADDING_INDEX)
-
-    events = recent(everything)
+    """The last events, see `history.History`, and what is told of them and the exposure in buckets."""
+    past = history.History(inputs, given.window.history)
+    behaviors = known_behaviors = None
+    if given.columns.behavior:
+        behaviors = past.values(names.HISTORY_BEHAVIOR, "")
+        known_behaviors = tft.vocabulary(
+            behaviors, vocab_filename=fields.vocabulary_name(fields.BEHAVIOR_TABLE)
+        )
+    found = past.features(known_items, known_behaviors, known_scenes, with_time=given.features.time)
+    events = past.items
     same = events.flat_values == tf.gather(items, events.value_rowids())
     often = tf.reduce_sum(events.with_flat_values(tf.cast(same, tf.int64)), axis=1)
-    last = ops.left_pad(recent(_like(inputs[names.HISTORY_TIMESTAMP], there, 0)), length, 0)[:, -1]
+    last = past.padded(past.values(names.HISTORY_TIMESTAMP, 0), 0)[:, -1]
     seconds = tf.maximum(times - last, 0) // ops.MS_PER_SECOND
-    gap = _bucket(seconds, fields.GAP_BOUNDARIES)
-    found = {
-        fields.HISTORY_ITEM: padded(_lookup(events.flat_values, known_items)),
-        fields.HISTORY_SIZE: _bucket(events.row_lengths(), fields.SIZE_BOUNDARIES),
+    padding = tf.constant(names.PADDING_INDEX, tf.int64)
+    for name, index in (
+        (fields.HISTORY_SIZE, _bucket(events.row_lengths(), fields.SIZE_BOUNDARIES)),
         # Without a history, or without its times.
-        fields.HISTORY_GAP: tf.where(last == 0, tf.constant(names.PADDING_INDEX, tf.int64), gap),
-        fields.HISTORY_SAME: tf.minimum(often, fields.SAME_MOST) + names.FIRST_INDEX,
-    }
-    if has_behavior:
-        behaviors = recent(_like(inputs[names.HISTORY_BEHAVIOR], there, "")).flat_values
-        known = tft.vocabulary(behaviors, vocab_filename=fields.vocabulary_name(fields.BEHAVIOR_TABLE))
-        indices = _lookup(behaviors, known)
-        found[fields.HISTORY_BEHAVIOR] = padded(indices)
-        found[fields.HISTORY_SAME_BEHAVIOR] = padded(
-            tf.where(same, indices, tf.constant(names.PADDING_INDEX, tf.int64))
-        )
-    return {name + names.INDEX_SUFFIX: value for name, value in found.items()}
-
-
-def _like(value: tf.SparseTensor, there: tf.Tensor, missing: Any) -> tf.Tensor:
-    """Rows to the shape of `there`, which an example that has no such list may be wider than."""
-    missing = tf.cast(missing, value.dtype)
-    dense = tf.sparse.to_dense(value, default_value=missing)
-    return tf.concat([dense, tf.fill(tf.shape(there), missing)], axis=1)[:, : tf.shape(there)[1]]
+        (fields.HISTORY_GAP, tf.where(last == 0, padding, _bucket(seconds, fields.GAP_BOUNDARIES))),
+        (fields.HISTORY_SAME, tf.minimum(often, fields.SAME_MOST) + names.FIRST_INDEX),
+    ):
+        found[name + names.INDEX_SUFFIX] = index
+    if behaviors is not None:
+        indices = ops.index_of(behaviors, known_behaviors)
+        found[names.HISTORY_SAME_BEHAVIOR_INDEX] = past.padded(tf.where(same, indices, padding))
+    return found
 
 
 def _bucket(values: tf.Tensor, boundaries: Any) -> tf.Tensor:

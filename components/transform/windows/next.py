@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from components.transform import ops, spec, training_times
+from components.transform import history, ops, spec, training_times
 from schemas import names
 
 _Tensor: TypeAlias = tf.Tensor | tf.SparseTensor
@@ -30,7 +30,7 @@ def preprocessing_fn(inputs: dict[str, _Tensor], custom_config: dict[str, Any]) 
     length = spec.TransformSettings.unpack(custom_config).window.length
     outputs: dict[str, _Tensor] = {}
 
-    items = tf.RaggedTensor.from_sparse(inputs[names.ITEM_ID])
+    items = tf.RaggedTensor.from_sparse(inputs[names.HISTORY_ITEM_ID])
     target = _scalar(inputs[names.TARGET_ITEM_ID])
     rows = tf.concat([items[:, 1:], target[:, tf.newaxis]], axis=1)
     targets = rows.flat_values
@@ -41,36 +41,33 @@ def preprocessing_fn(inputs: dict[str, _Tensor], custom_config: dict[str, Any]) 
         vocab_filename=names.RECENT_ITEMS_VOCABULARY,
         store_frequency=True,
     )
-    outputs[names.ITEM_INDEX] = _history(items, length, item_vocabulary)
     outputs[names.TARGET_ITEM_INDEX] = ops.index_of(target, item_vocabulary)
     outputs[names.SEEN_ITEM_INDEX] = _map_values(inputs[names.SEEN_ITEM_ID], item_vocabulary)
 
-    for raw, raw_target, vocabulary, index, target_index in (
+    known = {}
+    for raw, raw_target, vocabulary, target_index in (
         (
-            names.BEHAVIOR,
+            names.HISTORY_BEHAVIOR,
             names.TARGET_BEHAVIOR,
             names.BEHAVIOR_VOCABULARY,
-            names.BEHAVIOR_INDEX,
             names.TARGET_BEHAVIOR_INDEX,
         ),
-        (
-            names.SCENE,
-            names.TARGET_SCENE,
-            names.SCENE_VOCABULARY,
-            names.SCENE_INDEX,
-            names.TARGET_SCENE_INDEX,
-        ),
+        (names.HISTORY_SCENE, names.TARGET_SCENE, names.SCENE_VOCABULARY, names.TARGET_SCENE_INDEX),
     ):
         if raw in inputs:
-            values, target = tf.RaggedTensor.from_sparse(inputs[raw]), _scalar(inputs[raw_target])
-            known = tft.vocabulary(tf.concat([values.flat_values, target], axis=0), vocab_filename=vocabulary)
-            outputs[index] = _history(values, length, known)
-            outputs[target_index] = ops.index_of(target, known)
+            target = _scalar(inputs[raw_target])
+            values = tf.concat([inputs[raw].values, target], axis=0)
+            known[raw] = tft.vocabulary(values, vocab_filename=vocabulary)
+            outputs[target_index] = ops.index_of(target, known[raw])
 
+    outputs.update(
+        history.History(inputs, length).features(
+            item_vocabulary, known.get(names.HISTORY_BEHAVIOR), known.get(names.HISTORY_SCENE)
+        )
+    )
     outputs.update(ops.user_features(_scalar(inputs[names.USER_ID]), _scalar(inputs[names.USER_FREQUENCY])))
-    times = tf.RaggedTensor.from_sparse(inputs[names.TIMESTAMP])
-    training_times.count(tf.concat([times.flat_values, _scalar(inputs[names.TARGET_TIMESTAMP])], axis=0))
-    outputs.update(_time_features(times, length))
+    times = [inputs[names.HISTORY_TIMESTAMP].values, _scalar(inputs[names.TARGET_TIMESTAMP])]
+    training_times.count(tf.concat(times, axis=0))
     return outputs
 
 
@@ -88,26 +85,3 @@ def _last(rows: tf.RaggedTensor, numbers: tf.Tensor) -> tf.Tensor:
 
 def _map_values(sparse: tf.SparseTensor, vocabulary: Any) -> tf.SparseTensor:
     return tf.SparseTensor(sparse.indices, ops.index_of(sparse.values, vocabulary), sparse.dense_shape)
-
-
-def _history(values: tf.RaggedTensor, length: int, vocabulary: Any) -> tf.Tensor:
-    recent = values[:, -length:]
-    return ops.left_pad(
-        recent.with_flat_values(ops.index_of(recent.flat_values, vocabulary)), length, names.PADDING_INDEX
-    )
-
-
-def _time_features(times: tf.RaggedTensor, length: int) -> dict[str, tf.Tensor]:
-    """Hour, weekday and gap of each event; all are relative to UTC and to the event before."""
-    recent = times[:, -length:]
-    hours, days = ops.hour_of_day(recent.flat_values) + 1, ops.day_of_week(recent.flat_values) + 1
-    dense = ops.left_pad(recent, length, 0)
-    present = ops.left_pad(recent.with_flat_values(tf.ones_like(recent.flat_values)), length, 0) > 0
-    before = tf.pad(dense[:, :-1], [[0, 0], [1, 0]])
-    follows = present & tf.pad(present[:, :-1], [[0, 0], [1, 0]])
-    seconds = tf.cast(tf.maximum(dense - before, 0), tf.float32) / ops.MS_PER_SECOND
-    return {
-        names.HOUR_OF_DAY: ops.left_pad(recent.with_flat_values(hours), length, 0),
-        names.DAY_OF_WEEK: ops.left_pad(recent.with_flat_values(days), length, 0),
-        names.LOG_GAP: tf.where(follows, tf.math.log1p(seconds), 0.0),
-    }

@@ -15,7 +15,7 @@ from schemas import errors, names
 
 ARGS = ["--runner=DirectRunner", "--direct_running_mode=in_memory", "--direct_num_workers=1"]
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
-_NUMBERS = (names.TIMESTAMP, names.TARGET_TIMESTAMP, names.RECENT_TARGETS)
+_NUMBERS = (names.HISTORY_TIMESTAMP, names.TARGET_TIMESTAMP, names.RECENT_TARGETS)
 
 
 def write_csv(path, rows, header="user_id,item_id,timestamp"):
@@ -70,10 +70,15 @@ def plain(example):
             value = list(feature.int64_list.value)
         else:
             value = [v.decode() for v in feature.bytes_list.value]
-        is_list = name in (names.ITEM_ID, names.TIMESTAMP, names.BEHAVIOR, names.SCENE, names.SEEN_ITEM_ID)
-        is_list = is_list or (name.startswith(names.ITEM_PREFIX) and name != names.ITEM_FREQUENCY)
-        values[name] = value if is_list else value[0]
+        values[name] = value if is_list(name) else value[0]
     return values
+
+
+def is_list(name):
+    """Whether a feature of a `next` window is a list."""
+    return name == names.SEEN_ITEM_ID or (
+        name.startswith(names.HISTORY_PREFIX) and name != names.HISTORY_LENGTH
+    )
 
 
 def plain_exposure(example):

@@ -159,7 +159,7 @@ def windows(
                 behaviors = {}
                 if "behavior" in target:
                     behaviors = {
-                        "behavior": [e["behavior"] for e in history],
+                        "history_behavior": [e["behavior"] for e in history],
                         "target_behavior": target["behavior"],
                     }
                 result.append(
@@ -167,8 +167,8 @@ def windows(
                         **behaviors,
                         "split": split,
                         "user_id": user,
-                        "item_id": [e["item"] for e in history],
-                        "timestamp": [e["time"] for e in history],
+                        "history_item_id": [e["item"] for e in history],
+                        "history_timestamp": [e["time"] for e in history],
                         "target_item_id": target["item"],
                         "target_timestamp": target["time"],
                         "recent_targets": sum(e["time"] >= recent for e in [*history[1:], target])

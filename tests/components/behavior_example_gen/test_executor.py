@@ -54,7 +54,7 @@ def test_target_behaviors_must_be_in_the_log(tmp_path):
     split = spec.SplitSpec(by=("leave_one_out",), target_behaviors=("buy",))
     found, _, _ = harness.run(tmp_path / "buy", log, split=split)
     assert {w["target_behavior"] for s in ("eval", "test") for w in found[s]} == {"buy"}
-    assert {b for w in found["test"] for b in w["behavior"]} == {"buy", "view"}
+    assert {b for w in found["test"] for b in w["history_behavior"]} == {"buy", "view"}
     split = spec.SplitSpec(by=("leave_one_out",), target_behaviors=("buy", "bye"))
     with pytest.raises(errors.InputError, match="no event of bye; the log has view, buy"):
         harness.run(tmp_path / "bye", log, split=split)
@@ -70,7 +70,7 @@ def test_whole_and_broken_seconds_are_in_one_order(tmp_path):
     log = spec.LogSpec(path=f"{tmp_path}/?.csv", timestamp_unit="s")
     found, _, _ = harness.run(tmp_path, log)
     (test,) = found["test"]
-    assert test["item_id"] == [f"i{n}" for n in range(19)] and test["target_item_id"] == "i19"
+    assert test["history_item_id"] == [f"i{n}" for n in range(19)] and test["target_item_id"] == "i19"
 
 
 def test_number_of_shards_changes_no_example(tmp_path, rows_csv):

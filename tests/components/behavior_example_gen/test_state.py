@@ -20,7 +20,7 @@ def test_spans_bring_new_days_and_keep_history(tmp_path):
     found, second, _ = harness.run(tmp_path / "second", log, span=3)
     assert (first["events"], second["events"]) == (120, 180)
     assert max(w["target_timestamp"] for w in found["test"]) >= 3000
-    assert any(w["timestamp"][0] < 3000 for w in found["test"])
+    assert any(w["history_timestamp"][0] < 3000 for w in found["test"])
     # The span that was found is the newest to be read, and `spans` limits the past.
     assert harness.run(tmp_path / "third", log, span=2)[1]["events"] == 120
     limited = log.model_copy(update={"spans": 1})

@@ -49,7 +49,7 @@ class _Known(fixtures.ToyModel):
 
     def encode(self, features, training=False):
         del training
-        return tf.ones_like(features[names.ITEM_INDEX][:, :1], tf.float32)
+        return tf.ones_like(features[names.HISTORY_ITEM_INDEX][:, :1], tf.float32)
 
 
 def _by_count(items):

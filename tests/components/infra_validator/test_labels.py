@@ -5,13 +5,14 @@ import pytest
 import tensorflow as tf
 
 from components.infra_validator import executor, spec
-from serving import metadata, requests
+from schemas import names
+from serving import metadata
 from serving.objectives import labels
 from tests import exposure_fixtures
 from tests.components.infra_validator import in_this_process
 
 ROWS = exposure_fixtures.generate(8, seed=2)
-ROWS[1] |= {name: [] for name in requests.HISTORY} | {"item_tags": [], "item_price": None}
+ROWS[1] |= {name: [] for name in names.HISTORY} | {"item_tags": [], "item_price": None}
 EXAMPLES = [exposure_fixtures.serialize(values) for values in ROWS]
 PROBABILITIES = {"predict", "predict_candidates", "serving_default", "evaluate"}
 NAMES = PROBABILITIES | {"transform_features", "training_times"}

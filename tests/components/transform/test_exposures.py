@@ -65,7 +65,8 @@ def test_fields_are_what_the_graph_makes(output, found, known):
     keys = [field.key for field in known]
     labels = {names.LABEL_PREFIX + step for step in exposure_fixtures.STEPS}
     assert len(set(keys)) == len(keys)
-    assert set(found) == {*keys, *labels, names.USER_HASH, names.USER_HEAD}
+    # A history has what it has in windows of any kind, fields or not.
+    assert set(found) == {*keys, *labels, *names.HISTORY_PLACES, names.USER_HASH, names.USER_HEAD}
     for field in known:
         value = found[field.key]
         assert value.dtype == (np.float32 if field.kind == fields.VALUE else np.int64)

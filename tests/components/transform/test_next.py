@@ -36,7 +36,7 @@ def transform(output, windows):
 def test_vocabulary_counts_training_targets(output, windows):
     counts = collections.Counter()
     for window in windows:
-        counts.update([*window[names.ITEM_ID][1:], window[names.TARGET_ITEM_ID]])
+        counts.update([*window[names.HISTORY_ITEM_ID][1:], window[names.TARGET_ITEM_ID]])
     known = vocabulary.Vocabulary.load(output)
     found = {item.decode(): count for item, count in zip(known.items, known.counts)}
     assert found == dict(counts)
@@ -52,7 +52,7 @@ def recent_counts(output):
 def test_recent_counts_are_of_the_last_targets_of_windows(output, windows):
     counts = collections.Counter()
     for window in windows:
-        targets = [*window[names.ITEM_ID][1:], window[names.TARGET_ITEM_ID]]
+        targets = [*window[names.HISTORY_ITEM_ID][1:], window[names.TARGET_ITEM_ID]]
         counts.update(targets[len(targets) - window[names.RECENT_TARGETS] :])
     assert recent_counts(output) == dict(counts) and 0 < len(counts) < 20
     assert {window[names.RECENT_TARGETS] for window in windows} == {0, 1, 2}
@@ -63,9 +63,9 @@ def test_indices_are_places_in_the_vocabulary(output, windows):
     index = {item.decode(): names.FIRST_INDEX + place for place, item in enumerate(known.items)}
     found = transform(output, windows)
     for row, window in enumerate(windows):
-        items = [index.get(item, names.OOV_INDEX) for item in window[names.ITEM_ID]]
+        items = [index.get(item, names.OOV_INDEX) for item in window[names.HISTORY_ITEM_ID]]
         expected = [names.PADDING_INDEX] * (fixtures.LENGTH - len(items)) + items
-        np.testing.assert_array_equal(found[names.ITEM_INDEX][row], expected)
+        np.testing.assert_array_equal(found[names.HISTORY_ITEM_INDEX][row], expected)
         assert found[names.TARGET_ITEM_INDEX][row] == index[window[names.TARGET_ITEM_ID]]
     seen = tf.sparse.to_dense(found[names.SEEN_ITEM_INDEX]).numpy()
     first = [index.get(item, names.OOV_INDEX) for item in windows[0][names.SEEN_ITEM_ID]]
@@ -82,17 +82,18 @@ def test_long_unknown_and_empty_histories(output):
             fixtures.window(["never met"], "never met either", ["never seen"]),
         ],
     )
-    items = found[names.ITEM_INDEX].numpy()
+    items = found[names.HISTORY_ITEM_INDEX].numpy()
     np.testing.assert_array_equal(items[0], items[1])
     assert items[2].tolist() == [names.PADDING_INDEX] * (fixtures.LENGTH - 1) + [names.OOV_INDEX]
-    assert found[names.BEHAVIOR_INDEX][2, -1] == names.OOV_INDEX
+    assert found[names.HISTORY_BEHAVIOR_INDEX][2, -1] == names.OOV_INDEX
     assert found[names.TARGET_ITEM_INDEX][2] == names.OOV_INDEX
     layer = output.transform_features_layer()
     spec = {
-        name: output.raw_feature_spec()[name] for name in (names.ITEM_ID, names.BEHAVIOR, names.TIMESTAMP)
+        name: output.raw_feature_spec()[name]
+        for name in (names.HISTORY_ITEM_ID, names.HISTORY_BEHAVIOR, names.HISTORY_TIMESTAMP)
     }
     empty = layer(tf.io.parse_example([tf.train.Example().SerializeToString()], spec))
-    assert empty[names.ITEM_INDEX].numpy().tolist() == [[names.PADDING_INDEX] * fixtures.LENGTH]
+    assert empty[names.HISTORY_ITEM_INDEX].numpy().tolist() == [[names.PADDING_INDEX] * fixtures.LENGTH]
 
 
 def test_users_are_told_apart_and_known_by_their_frequency(output):
@@ -112,15 +113,15 @@ def test_time_features(output):
     # Thursday 1970-01-01 23:30, half an hour later, and Monday 1970-01-05 12:00 (UTC).
     minute = 60_000
     times = [23 * 60 * minute + 30 * minute, 24 * 60 * minute, (4 * 24 + 12) * 60 * minute]
-    window = {**fixtures.window(["i1", "i2", "i3"], "i4", ["view"] * 3), names.TIMESTAMP: times}
+    window = {**fixtures.window(["i1", "i2", "i3"], "i4", ["view"] * 3), names.HISTORY_TIMESTAMP: times}
     found = {
         name: value[0].numpy().tolist()[-4:]
         for name, value in transform(output, [window]).items()
-        if name in (names.HOUR_OF_DAY, names.DAY_OF_WEEK)
+        if name in (names.HISTORY_HOUR_INDEX, names.HISTORY_WEEKDAY_INDEX)
     }
-    assert found[names.HOUR_OF_DAY] == [0, 24, 1, 13]
-    assert found[names.DAY_OF_WEEK] == [0, 4, 5, 1]
-    gaps = transform(output, [window])[names.LOG_GAP][0].numpy()[-4:]
+    assert found[names.HISTORY_HOUR_INDEX] == [0, 2 + 23, 2 + 0, 2 + 12]
+    assert found[names.HISTORY_WEEKDAY_INDEX] == [0, 2 + 3, 2 + 4, 2 + 0]
+    gaps = transform(output, [window])[names.HISTORY_LOG_GAP][0].numpy()[-4:]
     np.testing.assert_allclose(gaps, [0, 0, np.log1p(1800), np.log1p(84 * 3600)], rtol=1e-6)
 
 

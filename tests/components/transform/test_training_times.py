@@ -15,9 +15,9 @@ START = 1_600_000_000_000 // DAY * DAY
 def test_of_next_windows_targets_count_too(tmp_path):
     windows = fixtures.random_windows(40, 10)
     for number, window in enumerate(windows):
-        shift = START - window[names.TIMESTAMP][0] + (number % 20) * DAY
-        window[names.TIMESTAMP] = [time + shift for time in window[names.TIMESTAMP]]
-        window[names.TARGET_TIMESTAMP] = window[names.TIMESTAMP][-1] + 2 * DAY
+        shift = START - window[names.HISTORY_TIMESTAMP][0] + (number % 20) * DAY
+        window[names.HISTORY_TIMESTAMP] = [time + shift for time in window[names.HISTORY_TIMESTAMP]]
+        window[names.TARGET_TIMESTAMP] = window[names.HISTORY_TIMESTAMP][-1] + 2 * DAY
     output = fixtures.build_transform_output(str(tmp_path), windows)
     found = training_times.load(output)
     last = max(window[names.TARGET_TIMESTAMP] for window in windows)

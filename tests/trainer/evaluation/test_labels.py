@@ -5,31 +5,12 @@ import pytest
 import tensorflow as tf
 
 from schemas import errors, names
+from tests.schemas import test_auc
 from tests.trainer.models import labels_harness as harness
 from trainer import input as input_lib
 from trainer.evaluation import labels as evaluation
 
 SMALL = {"name": "mlp", "dim": 4, "tower": [8], "dropout": 0.0}
-
-
-def by_pairs(scores, labels):
-    """AUC by its definition, over all pairs."""
-    differences = scores[labels == 1][:, None] - scores[labels == 0][None]
-    return ((differences > 0) + 0.5 * (differences == 0)).mean()
-
-
-@pytest.mark.parametrize("levels", [2, 5, 1000])
-def test_auc_is_that_of_all_pairs(levels):
-    rng = np.random.default_rng(levels)
-    scores, labels = rng.integers(0, levels, 300).astype(float), rng.integers(0, 2, 300)
-    assert evaluation.auc(scores, labels) == pytest.approx(by_pairs(scores, labels), abs=1e-12)
-    assert evaluation.auc(np.zeros(300), labels) == 0.5
-    assert evaluation.auc(labels.astype(float), labels) == 1.0
-
-
-def test_auc_of_one_class_is_undefined():
-    assert np.isnan(evaluation.auc(np.arange(3.0), np.ones(3)))
-    assert np.isnan(evaluation.auc(np.arange(0.0), np.ones(0)))
 
 
 def blocks(features):
@@ -54,7 +35,7 @@ def test_metrics_are_of_known_labels():
         labels = features[names.LABEL_PREFIX + step].numpy()
         known = labels >= 0
         own, labels = likely[known, place], labels[known]
-        aucs.append(by_pairs(own, labels))
+        aucs.append(test_auc.by_pairs(own, labels))
         losses.append(-np.log(np.where(labels == 1, own, 1 - own)).mean())
         assert found[f"auc/{step}"] == pytest.approx(aucs[-1], abs=1e-3)
         assert found[f"log_loss/{step}"] == pytest.approx(losses[-1], rel=1e-4)

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from schemas import names
+from schemas import ranks as rank_lib
 from serving import catalogue
 from trainer.evaluation import ranking
 from trainer.models import ranking as ranking_models
@@ -21,7 +22,7 @@ def windows(rng):
     index[::5, :2] = names.PADDING_INDEX
     seen = [sorted({*row[2:4].tolist(), *([row[-1]] if n % 3 else [])}) for n, row in enumerate(index)]
     return {
-        names.ITEM_INDEX: tf.constant(index[:, :-1]),
+        names.HISTORY_ITEM_INDEX: tf.constant(index[:, :-1]),
         names.TARGET_ITEM_INDEX: tf.constant(index[:, -1]),
         names.SEEN_ITEM_INDEX: tf.ragged.constant(seen, tf.int64).to_sparse(),
     }
@@ -61,10 +62,11 @@ def test_metrics_equal_those_of_all_scores_at_once(policy, exclude_seen):
     blocks = tf.data.Dataset.from_tensor_slices(features).batch(64)
     for batch_size in (WINDOWS, 100):
         found = ranking.FullRanking(model, blocks, exclude_seen, CUTOFF, batch_size).evaluate()
-        hit = ranks <= CUTOFF
-        assert found["windows"] == WINDOWS and 0 < hit.mean() < 1
-        assert found[f"hr@{CUTOFF}"] == pytest.approx(hit.mean())
-        assert found[f"ndcg@{CUTOFF}"] == pytest.approx((hit / np.log2(1 + ranks)).mean(), rel=1e-5)
+        # The definition in the graph and that of the evaluation agree.
+        hit, gain, _ = rank_lib.values(rank_lib.or_infinite(ranks, SIZE), [CUTOFF]).mean(axis=0)
+        assert found["windows"] == WINDOWS and 0 < hit < 1
+        assert found[f"hr@{CUTOFF}"] == pytest.approx(hit)
+        assert found[f"ndcg@{CUTOFF}"] == pytest.approx(gain, rel=1e-5)
 
 
 def toy(size, **features):
@@ -73,7 +75,7 @@ def toy(size, **features):
     model = sasrec.SASRec(settings, ranking_models.Catalogue(np.ones(size, np.int64), 3))
     count = len(features["target"])
     values = {
-        names.ITEM_INDEX: tf.fill([count, 3], tf.constant(names.FIRST_INDEX, tf.int64)),
+        names.HISTORY_ITEM_INDEX: tf.fill([count, 3], tf.constant(names.FIRST_INDEX, tf.int64)),
         names.TARGET_ITEM_INDEX: tf.constant(features["target"], tf.int64),
         names.SEEN_ITEM_INDEX: tf.ragged.constant(features["seen"], tf.int64, ragged_rank=1).to_sparse(),
     }

@@ -22,7 +22,7 @@ def blocks(rows=90, seed=0, evaluation=False, length=harness.LENGTH):
     rng = np.random.default_rng(seed)
     start = rng.integers(0, harness.SIZE, [rows, 1])
     walk = names.FIRST_INDEX + (start + np.arange(length + 1)) % harness.SIZE
-    features = {names.ITEM_INDEX: walk[:, :-1], names.TARGET_ITEM_INDEX: walk[:, -1]}
+    features = {names.HISTORY_ITEM_INDEX: walk[:, :-1], names.TARGET_ITEM_INDEX: walk[:, -1]}
     data = tf.data.Dataset.from_tensor_slices(features)
     if evaluation:
         nothing = tf.SparseTensor(tf.zeros([0, 1], tf.int64), tf.zeros([0], tf.int64), [0])
@@ -37,7 +37,7 @@ def uneven(rows=90, seed=0):
     walk = names.FIRST_INDEX + (rng.integers(0, harness.SIZE, [rows, 1]) + np.arange(21)) % harness.SIZE
     real = np.arange(20) >= 20 - needed[:, np.newaxis]
     features = {
-        names.ITEM_INDEX: np.where(real, walk[:, :-1], names.PADDING_INDEX),
+        names.HISTORY_ITEM_INDEX: np.where(real, walk[:, :-1], names.PADDING_INDEX),
         names.TARGET_ITEM_INDEX: walk[:, -1],
     }
     return tf.data.Dataset.from_tensor_slices(features).batch(32)
@@ -53,7 +53,7 @@ def loop(folder, training=None, loss=None, model=None, train=None, devices=("CPU
     )
 
     train = blocks() if train is None else train
-    length = train.element_spec[names.ITEM_INDEX].shape[1]
+    length = train.element_spec[names.HISTORY_ITEM_INDEX].shape[1]
     catalogue = dataclasses.replace(harness.catalogue(), window_length=length)
 
     def build():
@@ -270,7 +270,7 @@ def test_mean_loss_counts_only_real_targets():
     target[0] = names.OOV_INDEX
     features[names.TARGET_ITEM_INDEX] = tf.constant(target)
     total, count = model.summed_loss(features, training=False)
-    history = features[names.ITEM_INDEX].numpy()
+    history = features[names.HISTORY_ITEM_INDEX].numpy()
     assert float(count) == (history != names.PADDING_INDEX).sum() - 1
     model.static_shapes = True
     static_total, static_count = model.summed_loss(features, training=False)

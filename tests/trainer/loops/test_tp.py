@@ -45,13 +45,13 @@ class Quadratic(tf.keras.Model):
         return sign[:, tf.newaxis] * self.theta
 
     def users(self, features):
-        return tf.maximum(features[names.ITEM_INDEX][:, -1] - names.FIRST_INDEX, 0)
+        return tf.maximum(features[names.HISTORY_ITEM_INDEX][:, -1] - names.FIRST_INDEX, 0)
 
     def summed_loss(self, features, training=True):
         user = self.users(features)
         away = self.theta - tf.gather(LOWEST, user)
         losses = 0.5 * tf.einsum("bi,bij,bj->b", away, tf.gather(CURVATURE, user), away)
-        real = tf.cast(features[names.ITEM_INDEX][:, -1] != names.PADDING_INDEX, tf.float32)
+        real = tf.cast(features[names.HISTORY_ITEM_INDEX][:, -1] != names.PADDING_INDEX, tf.float32)
         return self._scale * tf.reduce_sum(real * losses), tf.reduce_sum(real)
 
     def loss_and_embedding(self, features, training=True):
@@ -68,10 +68,10 @@ class Rows(tf.keras.Model):
         self.table = tf.Variable(tf.reshape(tf.range(40.0) / 7.0, [20, 2]), name="table")
 
     def call(self, features, training=False):
-        return tf.gather(self.table, features[names.ITEM_INDEX][:, -1])
+        return tf.gather(self.table, features[names.HISTORY_ITEM_INDEX][:, -1])
 
     def summed_loss(self, features, training=True):
-        index = tf.reshape(features[names.ITEM_INDEX], [-1])
+        index = tf.reshape(features[names.HISTORY_ITEM_INDEX], [-1])
         away = tf.gather(self.table, index) - tf.cast(index, tf.float32)[:, tf.newaxis]
         return 0.5 * tf.reduce_sum(away**2), tf.cast(tf.size(index), tf.float32)
 
@@ -91,7 +91,7 @@ def windows(user, head, item):
     features = {
         names.USER_HASH: np.asarray(user, np.int64),
         names.USER_HEAD: np.asarray(head, np.int64),
-        names.ITEM_INDEX: np.asarray(item, np.int64),
+        names.HISTORY_ITEM_INDEX: np.asarray(item, np.int64),
         names.TARGET_ITEM_INDEX: np.full(len(user), names.FIRST_INDEX, np.int64),
     }
     return tf.data.Dataset.from_tensor_slices(features).batch(32)
@@ -118,7 +118,7 @@ def take_step(loop, items, head=None):
     items = np.asarray(items, np.int64)
     head = np.zeros(items.shape[:2], np.int64) if head is None else head
     batch = {
-        names.ITEM_INDEX: tf.constant(items),
+        names.HISTORY_ITEM_INDEX: tf.constant(items),
         names.USER_HEAD: tf.constant(head),
         names.TARGET_ITEM_INDEX: tf.zeros(items.shape[:2], tf.int64),
     }
@@ -259,7 +259,7 @@ def test_the_discriminator_gets_better_alone_and_the_model_makes_it_worse(tmp_pa
     loop, theta, *adversary = adversarial(
         tmp_path, monkeypatch, scale=0.0, rate=0.1, inner_steps=inner_steps, adversary=1.0
     )
-    everyone = {names.ITEM_INDEX: tf.constant(names.FIRST_INDEX + np.arange(4)[:, np.newaxis])}
+    everyone = {names.HISTORY_ITEM_INDEX: tf.constant(names.FIRST_INDEX + np.arange(4)[:, np.newaxis])}
 
     def likelihood(theta_value, adversary_values):
         theta.assign(theta_value)
@@ -325,7 +325,7 @@ def real_loop(
     )
 
     train = blocks() if train is None else train
-    length = train.element_spec[names.ITEM_INDEX].shape[1]
+    length = train.element_spec[names.HISTORY_ITEM_INDEX].shape[1]
     catalogue = dataclasses.replace(harness.catalogue(), window_length=length)
 
     def build():
@@ -361,7 +361,7 @@ def test_one_inner_step_without_an_adversary_is_plain_training_on_the_same_batch
     seen = 0
     for batch in one._batches(0, 0):
         # Without the places that TP fills up.
-        real = batch[names.ITEM_INDEX][0, :, -1] != names.PADDING_INDEX
+        real = batch[names.HISTORY_ITEM_INDEX][0, :, -1] != names.PADDING_INDEX
         sums = steps[0](batch)
         other = steps[1]({name: tf.boolean_mask(value[0], real) for name, value in batch.items()})
         np.testing.assert_allclose(sums[:2], other, rtol=1e-5)
@@ -457,9 +457,9 @@ def next_item_models():
 
 
 def with_all_features(block):
-    shape = tf.shape(block[names.ITEM_INDEX])
-    kinds = names.FIRST_INDEX + block[names.ITEM_INDEX] % 2
-    extra = {names.BEHAVIOR_INDEX: kinds, names.SCENE_INDEX: kinds}
+    shape = tf.shape(block[names.HISTORY_ITEM_INDEX])
+    kinds = names.FIRST_INDEX + block[names.HISTORY_ITEM_INDEX] % 2
+    extra = {names.HISTORY_BEHAVIOR_INDEX: kinds, names.HISTORY_SCENE_INDEX: kinds}
     target = tf.fill([shape[0]], tf.constant(names.FIRST_INDEX, tf.int64))
     return {**block, **extra, names.TARGET_BEHAVIOR_INDEX: target, names.TARGET_SCENE_INDEX: target}
 
@@ -546,7 +546,8 @@ def test_a_mini_batch_is_as_wide_as_its_longest_window_needs(tmp_path):
         found = loop._widths[int(loop._bucket(tf.constant(index)))]
         assert found == width
         np.testing.assert_array_equal(
-            loop._cut({names.ITEM_INDEX: tf.constant(index)}, found)[names.ITEM_INDEX], index[:, 20 - width :]
+            loop._cut({names.HISTORY_ITEM_INDEX: tf.constant(index)}, found)[names.HISTORY_ITEM_INDEX],
+            index[:, 20 - width :],
         )
 
 

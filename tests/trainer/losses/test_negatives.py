@@ -289,4 +289,4 @@ def test_only_rows_that_are_used_have_a_gradient(loss, sampling):
     (found,) = (g for g, v in zip(gradients, model.trainable_variables) if v.shape == table)
     assert isinstance(found, tf.IndexedSlices)
     # Histories, targets and negatives.
-    assert found.values.shape[0] <= tf.size(harness.batch()[names.ITEM_INDEX]) + 4 * int(count)
+    assert found.values.shape[0] <= tf.size(harness.batch()[names.HISTORY_ITEM_INDEX]) + 4 * int(count)

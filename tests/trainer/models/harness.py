@@ -30,9 +30,9 @@ def batch(seed: int = 0, rows: int = 5) -> dict[str, tf.Tensor]:
     present = np.arange(LENGTH)[None, :] >= LENGTH - rng.integers(1, LENGTH + 1, [rows, 1])
     kinds = rng.integers(names.FIRST_INDEX, names.FIRST_INDEX + 2, [rows, LENGTH])
     return {
-        names.ITEM_INDEX: tf.constant(np.where(present, item, names.PADDING_INDEX)),
-        names.BEHAVIOR_INDEX: tf.constant(np.where(present, kinds, names.PADDING_INDEX)),
-        names.SCENE_INDEX: tf.constant(np.where(present, kinds, names.PADDING_INDEX)),
+        names.HISTORY_ITEM_INDEX: tf.constant(np.where(present, item, names.PADDING_INDEX)),
+        names.HISTORY_BEHAVIOR_INDEX: tf.constant(np.where(present, kinds, names.PADDING_INDEX)),
+        names.HISTORY_SCENE_INDEX: tf.constant(np.where(present, kinds, names.PADDING_INDEX)),
         names.TARGET_ITEM_INDEX: tf.constant(
             rng.integers(names.FIRST_INDEX, names.FIRST_INDEX + SIZE, [rows])
         ),
@@ -110,8 +110,8 @@ def _check_padding(model: ranking_models.SequenceModel) -> None:
     """What stands beside the padding, in padded places of other features, must not matter."""
     features = batch(1)
     noisy = dict(features)
-    padded = features[names.ITEM_INDEX] == names.PADDING_INDEX
-    for name in (names.BEHAVIOR_INDEX, names.SCENE_INDEX):
+    padded = features[names.HISTORY_ITEM_INDEX] == names.PADDING_INDEX
+    for name in (names.HISTORY_BEHAVIOR_INDEX, names.HISTORY_SCENE_INDEX):
         noisy[name] = tf.where(padded, tf.constant(3, tf.int64), features[name])
     np.testing.assert_allclose(model.encode(noisy), model.encode(features), rtol=1e-6, atol=1e-7)
     # A row alone gives what it gives among others.
@@ -158,12 +158,12 @@ def _check_causality(model: ranking_models.SequenceModel) -> None:
     before = model.encode_positions(features, training=False).numpy()
     for changed in range(1, LENGTH):
         other = dict(features)
-        for name in (names.ITEM_INDEX, names.BEHAVIOR_INDEX, names.SCENE_INDEX):
+        for name in (names.HISTORY_ITEM_INDEX, names.HISTORY_BEHAVIOR_INDEX, names.HISTORY_SCENE_INDEX):
             value = features[name].numpy().copy()
             value[:, changed:] = names.FIRST_INDEX + (value[:, changed:] + 1) % 2
             other[name] = tf.constant(value)
         after = model.encode_positions(other, training=False).numpy()
-        real = features[names.ITEM_INDEX].numpy()[:, :changed] != names.PADDING_INDEX
+        real = features[names.HISTORY_ITEM_INDEX].numpy()[:, :changed] != names.PADDING_INDEX
         np.testing.assert_array_equal(after[:, :changed][real], before[:, :changed][real])
 
 

@@ -22,12 +22,12 @@ def test_it_looks_both_ways():
     model = harness.build(SMALL)
     items = np.tile(np.arange(names.FIRST_INDEX, names.FIRST_INDEX + harness.LENGTH), [2, 1])
     items[1, -1] += 1
-    states = model.encode_positions({names.ITEM_INDEX: tf.constant(items)}).numpy()
+    states = model.encode_positions({names.HISTORY_ITEM_INDEX: tf.constant(items)}).numpy()
     assert np.abs(states[0, 1] - states[1, 1]).max() > 1e-4
     # The first event of a full window moves out of it.
     items[1] = items[0]
     items[1, 0] += 3
-    states = model.encode({names.ITEM_INDEX: tf.constant(items)}).numpy()
+    states = model.encode({names.HISTORY_ITEM_INDEX: tf.constant(items)}).numpy()
     np.testing.assert_allclose(states[0], states[1], atol=1e-6)
 
 
@@ -82,13 +82,15 @@ def test_nothing_leaks_from_under_a_mask(monkeypatch):
     )
     model.summed_loss(features)
     # Positions 1, 3, 5 of the sequence are positions 2 and 4 of the history, and the target.
-    items = features[names.ITEM_INDEX].numpy().copy()
+    items = features[names.HISTORY_ITEM_INDEX].numpy().copy()
     hidden = items[:, [2, 4]]
     items[:, [2, 4]] = np.where(
         hidden >= names.FIRST_INDEX, names.FIRST_INDEX + (hidden + 3) % harness.SIZE, hidden
     )
     target = names.FIRST_INDEX + (features[names.TARGET_ITEM_INDEX] + 5) % harness.SIZE
-    model.summed_loss({**features, names.ITEM_INDEX: tf.constant(items), names.TARGET_ITEM_INDEX: target})
+    model.summed_loss(
+        {**features, names.HISTORY_ITEM_INDEX: tf.constant(items), names.TARGET_ITEM_INDEX: target}
+    )
     np.testing.assert_array_equal(seen[0], seen[1])
 
 

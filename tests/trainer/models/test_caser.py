@@ -36,7 +36,7 @@ def test_states_equal_numpy():
     }
     table = model._items.table.numpy()
     states = model.encode_positions(features).numpy()
-    for row, items in enumerate(features[names.ITEM_INDEX].numpy()):
+    for row, items in enumerate(features[names.HISTORY_ITEM_INDEX].numpy()):
         embedded = np.where(items[:, None] > 0, table[items], 0.0)
         for t in range(harness.LENGTH):
             frame = np.zeros([3, 8])
@@ -62,10 +62,10 @@ def test_only_the_last_items_matter():
     model = harness.build(SMALL)
     items = np.tile(np.arange(names.FIRST_INDEX, names.FIRST_INDEX + harness.LENGTH), [2, 1])
     items[1, : harness.LENGTH - 3] = names.FIRST_INDEX + 9
-    states = model.encode({names.ITEM_INDEX: tf.constant(items)}).numpy()
+    states = model.encode({names.HISTORY_ITEM_INDEX: tf.constant(items)}).numpy()
     np.testing.assert_allclose(states[0], states[1], atol=1e-6)
     items[1, harness.LENGTH - 3] = names.FIRST_INDEX + 9
-    states = model.encode({names.ITEM_INDEX: tf.constant(items)}).numpy()
+    states = model.encode({names.HISTORY_ITEM_INDEX: tf.constant(items)}).numpy()
     assert np.abs(states[0] - states[1]).max() > 1e-5
 
 

@@ -29,7 +29,10 @@ def test_casm(tmp_path, extra):
 
 
 def target_behaviors(features):
-    history, target = features[names.BEHAVIOR_INDEX].numpy(), features[names.TARGET_BEHAVIOR_INDEX].numpy()
+    history, target = (
+        features[names.HISTORY_BEHAVIOR_INDEX].numpy(),
+        features[names.TARGET_BEHAVIOR_INDEX].numpy(),
+    )
     return np.concatenate([history[:, 1:], target[:, None]], axis=1)
 
 
@@ -46,12 +49,12 @@ def test_it_begins_with_the_item_part_of_the_state():
     model, features = harness.build({**SMALL, "dropout": 0.0}), harness.batch(6)
     model._blocks = []
     kept, width = SMALL["dim"], SMALL["dim"] + SMALL["behavior_dim"]
-    items = model._items(features[names.ITEM_INDEX]).numpy()
-    behaviors = model._behaviors(features[names.BEHAVIOR_INDEX]).numpy()
+    items = model._items(features[names.HISTORY_ITEM_INDEX]).numpy()
+    behaviors = model._behaviors(features[names.HISTORY_BEHAVIOR_INDEX]).numpy()
     positions = model._positions.numpy()[-items.shape[1] :]
     state = np.concatenate([items, behaviors], axis=2) * width**0.5 + positions
     state = (state - state.mean(-1, keepdims=True)) / state.std(-1, keepdims=True)
-    real = features[names.ITEM_INDEX].numpy() != names.PADDING_INDEX
+    real = features[names.HISTORY_ITEM_INDEX].numpy() != names.PADDING_INDEX
     found = model.encode_positions(features).numpy()
     np.testing.assert_allclose(found[real], state[real][:, :kept], rtol=1e-3, atol=1e-4)
 
@@ -109,8 +112,8 @@ def test_an_unknown_behaviour_has_weight_one_and_learns_nothing():
 def test_behaviours_of_the_history_matter_only_with_context():
     features = harness.batch(6)
     other = dict(features)
-    swapped = features[names.BEHAVIOR_INDEX].numpy()
-    other[names.BEHAVIOR_INDEX] = tf.constant(np.where(swapped > 0, 5 - swapped, 0))
+    swapped = features[names.HISTORY_BEHAVIOR_INDEX].numpy()
+    other[names.HISTORY_BEHAVIOR_INDEX] = tf.constant(np.where(swapped > 0, 5 - swapped, 0))
     with_context, without = harness.build(SMALL), harness.build({**SMALL, "context": False})
     assert np.abs(with_context.encode(other) - with_context.encode(features)).max() > 1e-4
     np.testing.assert_array_equal(without.encode(other), without.encode(features))

@@ -30,7 +30,7 @@ def test_states_equal_numpy():
     next(v for v in model.trainable_variables if v.shape == (36,)).assign(bias)
     dense = next(v for v in values.values() if v.shape == (12, 8))
     states = model.encode_positions(features).numpy()
-    for row, items in enumerate(features[names.ITEM_INDEX].numpy()):
+    for row, items in enumerate(features[names.HISTORY_ITEM_INDEX].numpy()):
         h = np.zeros(12)
         for t in np.flatnonzero(items):
             x, u = table[items[t]] @ kernel + bias, h @ recurrent

@@ -13,7 +13,7 @@ SMALL = {"name": "sasrec", "dim": 8, "blocks": 1, "heads": 2, "dropout": 0.0}
 
 def labels_of(features):
     """Catalogue rows of the targets and which count, one window after the other."""
-    history, target = features[names.ITEM_INDEX].numpy(), features[names.TARGET_ITEM_INDEX].numpy()
+    history, target = features[names.HISTORY_ITEM_INDEX].numpy(), features[names.TARGET_ITEM_INDEX].numpy()
     labels = np.concatenate([history[:, 1:], target[:, None]], axis=1) - names.FIRST_INDEX
     return labels, (history != names.PADDING_INDEX) & (labels >= 0)
 

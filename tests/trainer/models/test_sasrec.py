@@ -18,9 +18,9 @@ def test_order_matters():
     """Position embeddings tell the order of equal sets of items apart."""
     model, features = harness.build(SMALL), harness.batch(3)
     items = np.tile(np.arange(names.FIRST_INDEX, names.FIRST_INDEX + harness.LENGTH), [5, 1])
-    forward = model.encode({**features, names.ITEM_INDEX: tf.constant(items)})
+    forward = model.encode({**features, names.HISTORY_ITEM_INDEX: tf.constant(items)})
     swapped = items[:, [1, 0, 2, 3, 4, 5]]
-    backward = model.encode({**features, names.ITEM_INDEX: tf.constant(swapped)})
+    backward = model.encode({**features, names.HISTORY_ITEM_INDEX: tf.constant(swapped)})
     assert np.abs(forward - backward).max() > 1e-4
 
 

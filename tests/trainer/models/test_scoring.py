@@ -33,7 +33,7 @@ class Distances(scoring.Scoring, tf.Module):
         return [self.places, self.bias]
 
     def encode(self, features, training=False):
-        index = features[names.ITEM_INDEX]
+        index = features[names.HISTORY_ITEM_INDEX]
         real = tf.cast(index != names.PADDING_INDEX, tf.float32)[..., tf.newaxis]
         rows = tf.maximum(index - names.FIRST_INDEX, 0)
         return tf.reduce_sum(tf.gather(self.places, rows) * real, axis=1) / tf.maximum(
@@ -41,7 +41,7 @@ class Distances(scoring.Scoring, tf.Module):
         )
 
     def query(self, features, training=False):
-        last = tf.cast(features[names.ITEM_INDEX][:, -1:] % 7, tf.float32) / 7
+        last = tf.cast(features[names.HISTORY_ITEM_INDEX][:, -1:] % 7, tf.float32) / 7
         return self.encode(features), last
 
     def _score(self, query, places, bias):
@@ -64,7 +64,7 @@ def features(rows=40, seed=1):
     rng = np.random.default_rng(seed)
     index = rng.integers(names.FIRST_INDEX, names.FIRST_INDEX + SIZE, [rows, 5])
     return {
-        names.ITEM_INDEX: tf.constant(index),
+        names.HISTORY_ITEM_INDEX: tf.constant(index),
         names.TARGET_ITEM_INDEX: tf.constant(rng.integers(names.OOV_INDEX, names.FIRST_INDEX + SIZE, rows)),
         names.SEEN_ITEM_INDEX: tf.sparse.from_dense(index[:, :2]),
     }
@@ -72,10 +72,10 @@ def features(rows=40, seed=1):
 
 def by_hand(model, values):
     """All scores in float64, `[B, N]`."""
-    index = values[names.ITEM_INDEX].numpy() - names.FIRST_INDEX
+    index = values[names.HISTORY_ITEM_INDEX].numpy() - names.FIRST_INDEX
     places, bias = model.places.numpy().astype(np.float64), model.bias.numpy().astype(np.float64)
     away = places[index].mean(1)[:, np.newaxis] - places
-    last = (values[names.ITEM_INDEX].numpy()[:, -1] % 7)[:, np.newaxis] / 7
+    last = (values[names.HISTORY_ITEM_INDEX].numpy()[:, -1] % 7)[:, np.newaxis] / 7
     return last * bias - np.sqrt((away**2).sum(-1))
 
 
@@ -97,7 +97,7 @@ def test_training_evaluates_what_it_scores(exclude_seen):
     scores, target = by_hand(model, values), values[names.TARGET_ITEM_INDEX].numpy() - names.FIRST_INDEX
     ranks = np.full(40, SIZE + 1.0)
     for row in range(40):
-        seen = values[names.ITEM_INDEX].numpy()[row, :2] - names.FIRST_INDEX if exclude_seen else []
+        seen = values[names.HISTORY_ITEM_INDEX].numpy()[row, :2] - names.FIRST_INDEX if exclude_seen else []
         if target[row] >= 0 and target[row] not in seen:
             rivals = np.delete(scores[row], seen) if len(seen) else scores[row]
             ranks[row] = (rivals >= scores[row, target[row]]).sum()
@@ -117,9 +117,9 @@ def test_the_server_ranks_and_recommends_by_it_and_has_what_it_names_alone(tmp_p
     served = tf.saved_model.load(str(tmp_path / "saved")).signatures
     history = tf.constant([[ids[3], ids[5]], [ids[0], ids[7]]])
     index = names.FIRST_INDEX + np.array([[3, 5], [0, 7]])
-    scores = by_hand(model, {names.ITEM_INDEX: tf.constant(index)})
+    scores = by_hand(model, {names.HISTORY_ITEM_INDEX: tf.constant(index)})
     times = tf.constant([[1, 2], [1, 2]], tf.int64)
-    asked = {names.ITEM_ID: history, names.TIMESTAMP: times}
+    asked = {names.HISTORY_ITEM_ID: history, names.HISTORY_TIMESTAMP: times}
     asked = {name: value for name, value in asked.items() if name in module.history}
     found = served["rank"](**asked, candidates=tf.constant([ids[:4]] * 2))
     np.testing.assert_allclose(found["score"], scores[:, :4], rtol=1e-4)

@@ -233,6 +233,16 @@ def log_of(text):
     ]
 
 
+def test_scenes_of_the_history_beside_that_of_the_exposure():
+    rows = log_of("1 x a, 2 x b, 3 x c, 55 x d, 70 x e")
+    for row, scene in zip(rows, ("home", "search", "", "home", "cart")):
+        row |= {"labels": {"click": 0}, "features": {"scene": [scene]}}
+    window = ExposureWindow(kind="exposure", steps=("click",), history=2)
+    found = {e["item_id"][0]: (e["scene"], e["history_scene"]) for e in cut(rows, window)[0]}
+    assert found["a"] == (["home"], []) and found["c"] == ([""], ["home", "search"])
+    assert found["e"] == (["cart"], ["", "home"])
+
+
 def test_ties_and_the_ends_of_the_horizon_by_hand():
     """After the exposure in the log's order counts, up to the horizon's last moment; history is strictly before."""
     window = VIEWS.model_copy(update={"horizon": 0.01, "steps": ("buy",)})
@@ -244,6 +254,7 @@ def test_ties_and_the_ends_of_the_horizon_by_hand():
     # One moment too late.
     assert found["c"]["label_buy"] == [0]
     assert found["c"]["history_behavior"] == ["buy", "view", "view", "buy"]
+    assert "history_scene" not in found["c"]
     after = log_of("5 view a, 5 buy a, 99 buy d")
     assert cut(after, window, cuts=splits.Cuts(50, 60))[0][0]["label_buy"] == [1]
     # Another user's buy is nobody else's.

@@ -11,7 +11,7 @@ from components.behavior_example_gen.cutting import next as cutting
 from components.behavior_example_gen.reading import blocks
 from components.behavior_example_gen.windows.next import NextWindow
 from schemas import names
-from tests.components.behavior_example_gen import reference
+from tests.components.behavior_example_gen import harness, reference
 
 CUTS = splits.Cuts(600, 800)
 
@@ -57,8 +57,7 @@ def cut(events, window, split, cuts=CUTS):
             values = {"split": name}
             for key, value in row.items():
                 value = [v.decode() if isinstance(v, bytes) else v for v in value]
-                is_list = key in (names.ITEM_ID, names.TIMESTAMP, names.SEEN_ITEM_ID, names.BEHAVIOR)
-                values[key] = value if is_list else value[0]
+                values[key] = value if harness.is_list(key) else value[0]
             result.append(values)
     return result
 
@@ -124,7 +123,7 @@ def test_targets_of_some_behaviors_equal_plain_python(by, asked):
         evaluated = [w for w in expected if w["split"] != "train"]
         assert {w["target_behavior"] for w in evaluated} <= set(asked)
         assert {w["split"] for w in evaluated} == {"eval", "test"}
-        assert any("view" in w["behavior"] for w in evaluated)
+        assert any("view" in w["history_behavior"] for w in evaluated)
         same(cut(events, NextWindow(length=5), split), expected)
 
 
@@ -181,7 +180,7 @@ def test_every_training_event_but_the_first_is_a_target_once():
         for w in cut(events, NextWindow(length=10), spec.SplitSpec(by=("leave_one_out",)))
         if w["split"] == "train"
     ]
-    targets = [i for w in found for i in (*w["item_id"][1:], w["target_item_id"])]
+    targets = [i for w in found for i in (*w["history_item_id"][1:], w["target_item_id"])]
     assert sorted(targets) == sorted(f"i{n}" for n in range(1, 101))
 
 
@@ -210,7 +209,7 @@ def test_ties_in_time_keep_the_order_of_the_log():
         for w in cut(events, NextWindow(length=9), spec.SplitSpec(by=("leave_one_out",)))
         if w["split"] == "test"
     ]
-    assert test[0]["item_id"] == items[:-1] and test[0]["target_item_id"] == "y"
+    assert test[0]["history_item_id"] == items[:-1] and test[0]["target_item_id"] == "y"
 
 
 def test_order_of_rows_does_not_matter_where_times_differ():
@@ -257,7 +256,7 @@ def test_attributes_of_users_are_those_before_the_target():
         if name == "test"
         for row in batch.to_pylist()
     ]
-    assert test["user_plan"] == [b"paid"] and test["item_color"] == [b"r", b"g", b"b"]
+    assert test["user_plan"] == [b"paid"] and test["history_item_color"] == [b"r", b"g", b"b"]
 
 
 def recent_targets(events, share, length=9, split="train"):

@@ -1,0 +1,102 @@
+"""A history after Transform: the same names, shapes and values in windows of every kind."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from components.transform import spec
+from schemas import kinds, names
+from tests import exposure_fixtures, fixtures
+
+LENGTH = exposure_fixtures.WINDOW.history
+HOUR = 3_600_000
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory):
+    """A transform graph of exposures, and the features of its exposures."""
+    rows = exposure_fixtures.generate(60, seed=4)
+    features = spec.FeaturesSpec()
+    output = exposure_fixtures.build_transform_output(str(tmp_path_factory.mktemp("shown")), rows, features)
+    return output, rows
+
+
+@pytest.fixture(scope="module")
+def following(shown, tmp_path_factory):
+    """One of `next` windows with the histories of these exposures, whose item is the target."""
+    windows = [window(values) for values in shown[1]]
+    folder = str(tmp_path_factory.mktemp("following"))
+    return fixtures.build_transform_output(folder, windows, LENGTH, behaviors=True, scenes=True)
+
+
+def window(values):
+    past = {name: values[name] for name in names.HISTORY}
+    # What `next` calls a target; all items of the exposures are items of the histories, too.
+    target = fixtures.window([], values[names.ITEM_ID], [], scenes=[])
+    return {**target, **past, names.TARGET_TIMESTAMP: values[names.TIMESTAMP]}
+
+
+def transform(output, serialized):
+    parsed = tf.io.parse_example(serialized, output.raw_feature_spec())
+    found = output.transform_features_layer()(parsed)
+    return {name: value.numpy() for name, value in found.items() if not isinstance(value, tf.SparseTensor)}
+
+
+def both(shown, following, rows):
+    """The features of one set of histories by either kind."""
+    exposures = transform(shown[0], [exposure_fixtures.serialize(values) for values in rows])
+    windows = transform(following, [fixtures.serialize(window(values)) for values in rows])
+    return {"exposure": exposures, "next": windows}
+
+
+def test_all_kinds_have_the_places_that_they_name(shown, following):
+    by_kind = both(shown, following, shown[1])
+    for kind, found in by_kind.items():
+        places = kinds.window_kind(kind).per_place
+        assert set(names.HISTORY_PLACES) <= set(places) <= set(found)
+        # All of them, and nothing else, have the shape of a history.
+        assert {name for name, value in found.items() if value.shape[1:] == (LENGTH,)} == set(places)
+        for name in places:
+            number = name.endswith(names.VALUE_SUFFIX)
+            assert found[name].dtype == (np.float32 if number else np.int64), name
+
+
+def test_one_history_has_the_same_features_in_each_kind(shown, following):
+    rows = shown[1]
+    by_kind = both(shown, following, rows)
+    lengths = [len(values[names.HISTORY_ITEM_ID]) for values in rows]
+    assert min(lengths) == 0 and max(lengths) == LENGTH
+    there = np.arange(LENGTH) >= LENGTH - np.array(lengths)[:, np.newaxis]
+    for name in (names.HISTORY_HOUR_INDEX, names.HISTORY_WEEKDAY_INDEX, names.HISTORY_LOG_GAP):
+        np.testing.assert_array_equal(by_kind["next"][name], by_kind["exposure"][name], name)
+    for found in by_kind.values():
+        for name in names.HISTORY_PLACES[:-1]:
+            # Padding is 0, and nothing else is; what is known begins at 2.
+            np.testing.assert_array_equal(found[name] != names.PADDING_INDEX, there, name)
+        for name in (names.HISTORY_HOUR_INDEX, names.HISTORY_WEEKDAY_INDEX):
+            assert found[name][there].min() >= names.FIRST_INDEX
+
+
+def test_what_is_missing_in_an_event_is_unknown(shown, following):
+    """Not padding: the event is there."""
+    time = 10 * 24 * HOUR
+    row = {
+        **shown[1][0],
+        names.TIMESTAMP: time,
+        names.HISTORY_ITEM_ID: ["i1", "", "never met", "i2"],
+        names.HISTORY_BEHAVIOR: ["", "buy", "odd", "view"],
+        names.HISTORY_SCENE: ["home", "home", "", "odd"],
+        # Midnight of 1970-01-01, a Thursday, and the noon of a Saturday; the last event has none.
+        names.HISTORY_TIMESTAMP: [0, HOUR, 60 * HOUR],
+    }
+    for kind, found in both(shown, following, [row]).items():
+        at = {name: found[name][0].tolist() for name in names.HISTORY_PLACES}
+        item, behavior, scene = (at[name] for name in names.HISTORY_PLACES[:3])
+        assert item[:3] == behavior[:3] == scene[:3] == [names.PADDING_INDEX] * 3, kind
+        assert [index == names.OOV_INDEX for index in item[3:]] == [False, True, False]
+        assert [index == names.OOV_INDEX for index in behavior[3:]] == [True, True, False]
+        assert [index == names.OOV_INDEX for index in scene[3:]] == [False, True, True]
+        assert at[names.HISTORY_HOUR_INDEX] == [0, 0, 0, 2 + 0, 2 + 12, names.OOV_INDEX]
+        assert at[names.HISTORY_WEEKDAY_INDEX] == [0, 0, 0, 2 + 3, 2 + 5, names.OOV_INDEX]
+        gaps = np.float32([0, 0, 0, 0, np.log1p(60 * 3600), 0])
+        np.testing.assert_allclose(found[names.HISTORY_LOG_GAP][0], gaps, rtol=1e-6)
