@@ -63,7 +63,10 @@ def read(
 
 
 def per_place(held: dict[str, tf.Tensor]) -> list[str]:
-    """The features of `columns` that have a value for each place of a window, as their kind says by name."""
+    """The features of `columns` that have a value for each place of a window, as their kind says by name.
+
+    A name means the same in every kind, so which one it is need not be known.
+    """
     named = {name for kind in kinds.WINDOW_KINDS.values() for name in kind.per_place}
     return [name for name in held if name in named]
 

@@ -159,6 +159,7 @@ def exposure(items, behaviors, seconds_before, item="i1"):
         names.ITEM_ID: item,
         names.HISTORY_ITEM_ID: items,
         names.HISTORY_BEHAVIOR: behaviors,
+        names.HISTORY_SCENE: ["home"] * len(items),
         names.HISTORY_TIMESTAMP: [int(time - SECOND * s) for s in seconds_before],
     }
 

@@ -80,10 +80,11 @@ def test_one_history_has_the_same_features_in_each_kind(shown, following):
 def test_what_is_missing_in_an_event_is_unknown(shown, following):
     """Not padding: the event is there."""
     time = 10 * 24 * HOUR
+    first, last = (values[names.ITEM_ID] for values in shown[1][:2])
     row = {
         **shown[1][0],
         names.TIMESTAMP: time,
-        names.HISTORY_ITEM_ID: ["i1", "", "never met", "i2"],
+        names.HISTORY_ITEM_ID: [first, "", "never met", last],
         names.HISTORY_BEHAVIOR: ["", "buy", "odd", "view"],
         names.HISTORY_SCENE: ["home", "home", "", "odd"],
         # Midnight of 1970-01-01, a Thursday, and the noon of a Saturday; the last event has none.
