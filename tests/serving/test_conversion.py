@@ -67,7 +67,10 @@ def plain(values):
     left_out = {*names.SLICES, *names.HISTORY, *(names.LABEL_PREFIX + step for step in STEPS)}
     row = {name: value for name, value in values.items() if name not in left_out}
     events = zip(*(values[name] for name in names.HISTORY))
-    return {**row, "history": [dict(zip(("item_id", "behavior", "scene", "timestamp"), event)) for event in events]}
+    return {
+        **row,
+        "history": [dict(zip(("item_id", "behavior", "scene", "timestamp"), event)) for event in events],
+    }
 
 
 def split(row):
