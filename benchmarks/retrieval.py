@@ -77,7 +77,7 @@ def export(folder: str, items: int) -> tuple[dict[str, str], dict[str, Any], Any
         for first in range(0, 2000, 100):
             rows = tf.constant(histories(of, 100, seed=1 + first)) + names.FIRST_INDEX
             yield (
-                catalogue.query(model, {names.ITEM_INDEX: rows}),
+                catalogue.query(model, {names.HISTORY_ITEM_INDEX: rows}),
                 tf.cast(rows, tf.int64) - names.FIRST_INDEX,
             )
 

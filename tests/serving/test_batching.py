@@ -67,7 +67,7 @@ def asked(request):
     known = {name: metadata.definition_of(function) for name, function in functions.items()}
     if request.param == "toy":
         windows = fixtures.random_windows(60, 20, seed=5, behaviors=True)
-        lengths = {len(window[names.ITEM_ID]): fixtures.serialize(window) for window in windows}
+        lengths = {len(window[names.HISTORY_ITEM_ID]): fixtures.serialize(window) for window in windows}
         examples = [lengths[length] for length in (2, 5, 8)]
     else:
         rows = exposure_fixtures.generate(60, seed=8)
