@@ -17,6 +17,7 @@ from components.evaluator import checks as evaluator_checks
 from components.evaluator import spec as evaluator_spec
 from components.infra_validator import spec as infra_spec
 from components.transform import spec as transform_spec
+from pipeline import cluster as cluster_lib
 from pipeline import explain
 from schemas import errors, kinds, settings
 from serving import retrieval as retrieval_lib
@@ -110,6 +111,7 @@ class Experiment(settings.Settings):
     retrieval: retrieval_lib.RetrievalSettings = retrieval_lib.EXACT
     push: PushSpec = PushSpec()
     beam: BeamSpec = BeamSpec()
+    cluster: cluster_lib.ClusterSpec = cluster_lib.ClusterSpec()
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> "Experiment":

@@ -68,7 +68,9 @@ def compile_pipeline(experiment: config.Experiment, output: str, root: str, imag
             use_pipeline_spec_2_1=True,
         )
     )
-    _write(output, _runnable(runner.run(dag, write_out=False)))
+    job = _runnable(runner.run(dag, write_out=False))
+    experiment.cluster.apply(job["pipelineSpec"], uncached=_OBSERVERS)
+    _write(output, job)
     schema = f"{os.path.splitext(output)[0]}.schema.pbtxt"
     with open(schema, "w", encoding="utf-8") as stream:
         stream.write(window_schema.text(experiment))
@@ -82,17 +84,14 @@ _OBSERVERS = ("LogState", "LiveModel")
 def _runnable(job: dict[str, Any]) -> dict[str, Any]:
     """A job that TFX has compiled, with what no cluster could run put right.
 
-    TFX names the producers of parameters by names that no task has, and has every task cached: those, too,
-    whose inputs do not tell what they look at.
+    TFX names the producers of parameters by names that no task has.
     """
     tasks = job["pipelineSpec"]["root"]["dag"]["tasks"]
-    for name, task in tasks.items():
+    for task in tasks.values():
         for value in task.get("inputs", {}).get("parameters", {}).values():
             source = value.get("taskOutputParameter")
             if source and source["producerTask"] not in tasks:
                 source["producerTask"] = source["producerTask"].removesuffix("_task")
-        if name in _OBSERVERS:
-            task.pop("cachingOptions", None)
     return job
 
 

@@ -153,8 +153,10 @@ def test_a_damaged_version_is_pushed_again_by_the_same_command(deployment, damag
     printed = deployment.run()
     after = deployment.versions()
     assert after[:-1] == before and f"Pushed to {version.parent / str(after[-1])}" in printed
-    (said,) = (line for line in printed.splitlines() if f"{version} is damaged: " in line)
-    assert str(file.relative_to(version)) in said and said.endswith("; the model is pushed again")
+    compared, pushed = (line for line in printed.splitlines() if f"{version} is damaged: " in line)
+    assert str(file.relative_to(version)) in compared and str(file.relative_to(version)) in pushed
+    assert "the gate compares with the version before it" in compared
+    assert pushed.endswith("; the model is pushed again")
     assert deployment.states()["Trainer"] == deployment.states()["ServerValidator"] == "cached"
     assert manifest.check(str(version.parent / str(after[-1]))) is None
     # The damaged one stays where it is.
