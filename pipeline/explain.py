@@ -12,7 +12,7 @@ import pydantic
 from components.behavior_example_gen import windows
 
 # Parts of which there are several kinds, and the key that tells these apart.
-_KINDS = {"model": "name", "loss": "name", "loop": "name", "window": "kind"}
+_KINDS = {"model": "name", "loss": "name", "loop": "name", "retrieval": "name", "window": "kind"}
 _SHOWN = 80
 _PATTERNS = {
     "name": "takes lower-case letters, digits and -, a letter or digit first, at most 63 of them",
