@@ -6,7 +6,7 @@ Histories in, items out; or exposures in, probabilities out.
 import dataclasses
 import random
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -28,6 +28,8 @@ History = Sequence[Mapping[str, Any]]
 _RETRIED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
 # What no second try would change: a message over the limit, and a server that speaks HTTP/1 only.
 _HOPELESS = ("larger than max", "http1.x", "HTTP/1")
+# What a server says to a request that another version of the model would take.
+_NOT_AS_ASKED = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED_PRECONDITION)
 _MAX_K = (1 << 31) - 1
 _FIRST_WAIT_S = 0.05
 _LONGEST_WAIT_S = 2.0
@@ -54,9 +56,13 @@ class Client:
       timeout_s: for a call with all its retries.
       max_batch: histories or exposures in one request; more are sent one batch after the other.
       max_message_bytes: of a request or an answer.
+      version: to ask; by default the newest.
+      label: of the version to ask, in place of its number.
+      credentials: for TLS, and for tokens with it (`grpc.composite_channel_credentials`); without them nothing
+        is encrypted.
 
     Raises:
-      ValueError: if the address is none.
+      ValueError: if the address is none, or both a version and a label are given.
     """
 
     def __init__(
@@ -66,19 +72,32 @@ class Client:
         timeout_s: float = 5.0,
         max_batch: int = 128,
         max_message_bytes: int = 16 << 20,
+        version: int | None = None,
+        label: str = "",
+        credentials: grpc.ChannelCredentials | None = None,
     ):
+        if version is not None and label:
+            raise ValueError(f"a client asks a version or a label, found {version} and {label!r}")
         self._name, self._timeout_s, self._max_batch = name, timeout_s, max_batch
-        self._channel = grpc.insecure_channel(
-            address_lib.check(address),
-            options=[
-                ("grpc.max_receive_message_length", max_message_bytes),
-                ("grpc.max_send_message_length", max_message_bytes),
-            ],
+        self._version, self._label = version, label
+        options = [
+            ("grpc.max_receive_message_length", max_message_bytes),
+            ("grpc.max_send_message_length", max_message_bytes),
+            # Where a name stands for several servers, all of them are asked.
+            ("grpc.lb_policy_name", "round_robin"),
+        ]
+        checked = address_lib.check(address)
+        self._channel = (
+            grpc.insecure_channel(checked, options=options)
+            if credentials is None
+            else grpc.secure_channel(checked, credentials, options=options)
         )
         self._prediction = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
         self._models = model_service_pb2_grpc.ModelServiceStub(self._channel)
-        self._signatures: dict[str, Any] | None = None
-        self._trained: training_times.Range | None = None
+        # By version, as servers may have several; and the version that has answered last.
+        self._signatures: dict[int, dict[str, Any]] = {}
+        self._trained: dict[int, training_times.Range] = {}
+        self._answered: int | None = None
 
     def __enter__(self) -> "Client":
         return self
@@ -91,31 +110,47 @@ class Client:
         self._channel.close()
 
     def versions(self) -> dict[int, str]:
-        """The loaded versions and their state, as in `{1700000000: "AVAILABLE"}`."""
+        """Versions and their state, as in `{1700000000: "AVAILABLE"}`; those that are no longer loaded are `END`."""
         request = get_model_status_pb2.GetModelStatusRequest()
-        request.model_spec.name = self._name
+        self._fill(request.model_spec)
         response = self._call(self._models.GetModelStatus, request)
         states = get_model_status_pb2.ModelVersionStatus.State
         return {status.version: states.Name(status.state) for status in response.model_version_status}
 
     def metadata(self) -> dict[str, Any]:
-        """The signatures: name to `SignatureDef`; asked once."""
-        if self._signatures is None:
-            request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
-            request.model_spec.name = self._name
-            response = self._call(self._prediction.GetModelMetadata, request)
-            found = get_model_metadata_pb2.SignatureDefMap()
-            response.metadata["signature_def"].Unpack(found)
-            self._signatures = dict(found.signature_def)
-        return self._signatures
+        """The signatures of the version that has answered last: name to `SignatureDef`; asked once for each."""
+        if self._answered not in self._signatures:
+            self._renew()
+        return self._signatures[self._answered]  # type: ignore[index]
+
+    def _renew(self) -> bool:
+        """Asks for the signatures; whether they are of another version than those before."""
+        before = self._answered
+        request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
+        self._fill(request.model_spec)
+        response = self._call(self._prediction.GetModelMetadata, request)
+        found = get_model_metadata_pb2.SignatureDefMap()
+        response.metadata["signature_def"].Unpack(found)
+        self._answered = response.model_spec.version.value
+        self._signatures[self._answered] = dict(found.signature_def)
+        return self._answered != before
+
+    def _fill(self, model_spec: Any) -> None:
+        model_spec.name = self._name
+        if self._version is not None:
+            model_spec.version.value = self._version
+        if self._label:
+            model_spec.version_label = self._label
 
     def training_times(self) -> training_times.Range | None:
-        """Between which times the model was trained; None of one that does not tell. Asked once."""
-        if self._trained is None and training_times.SIGNATURE in self.metadata():
+        """Between which times the model was trained; None of one that does not tell. Asked once for each version."""
+        known, version = self.metadata(), self._answered
+        if version not in self._trained and training_times.SIGNATURE in known:
             answer = self.predict(training_times.SIGNATURE, {names.TIMESTAMP: np.zeros(1, np.int64)})
             first, last = (int(answer[name][0]) for name in (training_times.FIRST, training_times.LAST))
-            self._trained = training_times.Range(first, last)
-        return self._trained
+            version = self._answered
+            self._trained[version] = training_times.Range(first, last)  # type: ignore[index]
+        return self._trained.get(version)  # type: ignore[arg-type]
 
     def _check_times(self, given: Sequence[tuple[str, int]]) -> None:
         training_times.check(given, self.training_times() if given else None)
@@ -127,12 +162,24 @@ class Client:
           grpc.RpcError: as the server answers, after retries where these can help.
         """
         request = predict_pb2.PredictRequest()
-        request.model_spec.name = self._name
+        self._fill(request.model_spec)
         request.model_spec.signature_name = signature
         for name, value in inputs.items():
             request.inputs[name].CopyFrom(_to_proto(value))
         response = self._call(self._prediction.Predict, request)
+        self._answered = response.model_spec.version.value
         return {name: tf.make_ndarray(value) for name, value in sorted(response.outputs.items())}
+
+    def _asked(self, signature: str, inputs: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        """Asks with inputs that are made for what the signature takes, anew if another version takes others."""
+        self.metadata()
+        try:
+            return self.predict(signature, inputs())
+        except (grpc.RpcError, ValueError) as error:
+            refused = not isinstance(error, grpc.RpcError) or error.code() in _NOT_AS_ASKED
+            if not refused or not self._renew():
+                raise
+        return self.predict(signature, inputs())
 
     def recommend(
         self, histories: Sequence[History], k: int = signatures.DEFAULT_K, exclude: Iterable[str] = ()
@@ -150,14 +197,11 @@ class Client:
         left_out = _ids("exclude", exclude)
         result = []
         for batch in self._batches(histories):
-            outputs = self.predict(
-                "recommend",
-                {
-                    **self._inputs("recommend", batch),
-                    signatures.EXCLUDE: np.asarray([left_out] * len(batch), object).reshape(len(batch), -1),
-                    signatures.K: np.full(len(batch), k, np.int32),
-                },
-            )
+            more = {
+                signatures.EXCLUDE: np.asarray([left_out] * len(batch), object).reshape(len(batch), -1),
+                signatures.K: np.full(len(batch), k, np.int32),
+            }
+            outputs = self._of_histories("recommend", batch, more)
             for items, scores in zip(outputs[names.ITEM_ID], outputs[signatures.SCORE]):
                 kept = [(item.decode("utf-8"), float(score)) for item, score in zip(items, scores) if item]
                 result.append(Recommendation([item for item, _ in kept], [score for _, score in kept]))
@@ -169,15 +213,14 @@ class Client:
         candidates = _ids("candidates", candidates)
         for batch in self._batches(histories):
             offered = np.asarray([candidates] * len(batch), object).reshape(len(batch), -1)
-            outputs = self.predict("rank", {**self._inputs("rank", batch), signatures.CANDIDATES: offered})
+            outputs = self._of_histories("rank", batch, {signatures.CANDIDATES: offered})
             result.extend(dict(zip(candidates, map(float, row))) for row in outputs[signatures.SCORE])
         return result
 
     def embed(self, histories: Sequence[History]) -> np.ndarray:
         """The embedding of each history, `[B, D]`."""
         parts = [
-            self.predict("embed", self._inputs("embed", batch))[signatures.EMBEDDING]
-            for batch in self._batches(histories)
+            self._of_histories("embed", batch, {})[signatures.EMBEDDING] for batch in self._batches(histories)
         ]
         return np.concatenate(parts)
 
@@ -197,12 +240,14 @@ class Client:
           ValueError: for what does not fit the model's inputs, with the exposure's number.
           grpc.RpcError: as `predict`.
         """
-        takes = self._takes(requests.PREDICT)
         result = []
         for batch in self._batches(exposures):
-            outputs = self.predict(requests.PREDICT, requests.of_exposures(takes, batch, self._check_times))
-            result.extend(_rows(outputs))
+            result.extend(_rows(self._of_exposures(batch)))
         return result
+
+    def _of_exposures(self, batch: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+        name = requests.PREDICT
+        return self._asked(name, lambda: requests.of_exposures(self._takes(name), batch, self._check_times))
 
     def predict_candidates(
         self,
@@ -219,10 +264,10 @@ class Client:
         """
         if not candidates:
             return []
-        takes = self._takes(requests.PREDICT_CANDIDATES)
-        outputs = self.predict(
-            requests.PREDICT_CANDIDATES,
-            requests.of_candidates(takes, user, history, candidates, self._check_times),
+        name = requests.PREDICT_CANDIDATES
+        outputs = self._asked(
+            name,
+            lambda: requests.of_candidates(self._takes(name), user, history, candidates, self._check_times),
         )
         return _rows({step: values[0] for step, values in outputs.items()})
 
@@ -261,6 +306,11 @@ class Client:
             for feature, values in vocabularies.unknown(batch, outputs, objective.index_of).items():
                 found.setdefault(feature, []).extend(values)
         return found
+
+    def _of_histories(
+        self, signature: str, histories: Sequence[History], more: Mapping[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        return self._asked(signature, lambda: {**self._inputs(signature, histories), **more})
 
     def _takes(self, signature: str) -> Mapping[str, Any]:
         known = self.metadata()

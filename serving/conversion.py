@@ -102,17 +102,20 @@ class ConversionModule(module.ModelModule):
         return self._transform(tf.io.parse_example(examples, self._parsing_spec()))
 
     def warm_up(self) -> dict[str, dict[str, tf.Tensor]]:
-        """A small request by signature."""
+        """A small request for each signature."""
         shown = {requests.PREDICT: self._specs(())}
         if self.of_item:
             shown[requests.PREDICT_CANDIDATES] = self._specs(self.of_item)
-        return {
+        raw = {
             signature: {
                 name: tf.zeros([1, _WARMUP_CANDIDATES, 1][: spec.shape.rank], spec.dtype)
                 for name, spec in specs.items()
             }
             for signature, specs in shown.items()
         }
+        examples = {signatures.EXAMPLES: module.example(self._raw_spec, {})}
+        by_examples = dict.fromkeys(("serving_default", "evaluate", "transform_features"), examples)
+        return {**raw, **by_examples, **self.ask_training_times()}
 
     def _specs(self, with_candidates: Any) -> dict[str, tf.TensorSpec]:
         return {

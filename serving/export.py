@@ -25,7 +25,8 @@ def export_model(
 ) -> None:
     """Exports a model with its transform graph and all signatures of its objective.
 
-    Warm-up requests go with it, so that TensorFlow Serving's first answer is not slow.
+    A warm-up request for each signature goes with it, so that TensorFlow Serving's first answers are not slow. A
+    server does not load a version whose warm-up fails; ServerValidator is the first one to load it.
 
     Args:
       model: has what the module of its objective asks for, see `objectives`.

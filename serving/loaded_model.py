@@ -51,7 +51,8 @@ def function_of(functions: Mapping[str, Any], name: str) -> Any:
     name = name or DEFAULT_SIGNATURE
     if name not in functions:
         raise RequestError(
-            "NOT_FOUND", f"no signature {tensors.shown(name)}; the model has {', '.join(sorted(functions))}"
+            "FAILED_PRECONDITION",
+            f"no signature {tensors.shown(name)}; the model has {', '.join(sorted(functions))}",
         )
     return functions[name]
 
@@ -89,7 +90,7 @@ class LoadedModel:
     root: Any
 
     def predict(self, name: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Runs a signature; inputs for which something can stand may be left out.
+        """Runs a signature, of which every input has to be there, as for TensorFlow Serving.
 
         Args:
           name: of the signature.
@@ -103,13 +104,11 @@ class LoadedModel:
         specs = specs_of(function)
         check_inputs(name, specs, inputs)
         feed = {key: _checked(key, specs[key], value) for key, value in inputs.items()}
-        for key in sorted(set(specs) - set(feed)):
-            value = _default(name, key, specs[key], inputs)
-            if value is None:
-                raise RequestError(
-                    "INVALID_ARGUMENT", f"input {key!r} is missing; {name} takes {', '.join(sorted(specs))}"
-                )
-            feed[key] = _checked(key, specs[key], value)
+        missing = min(set(specs) - set(feed), default=None)
+        if missing is not None:
+            raise RequestError(
+                "INVALID_ARGUMENT", f"input {missing!r} is missing; {name} takes {', '.join(sorted(specs))}"
+            )
         _check_rows(name, specs, feed)
         if signatures.K in feed:
             _check_k(name, function, feed)
@@ -150,19 +149,6 @@ def _sentence(message: str) -> str:
         line for line in lines if line and not line.startswith(("Graph execution error", "Detected at node"))
     ]
     return " ".join(kept) or "cannot be answered"
-
-
-def _default(
-    signature: str, key: str, spec: tf.TensorSpec, inputs: Mapping[str, np.ndarray]
-) -> np.ndarray | None:
-    if signature in (requests.PREDICT, requests.PREDICT_CANDIDATES):
-        return requests.missing(signature, key, spec.dtype, spec.shape.rank, inputs)
-    if key not in (signatures.K, signatures.EXCLUDE):
-        return None
-    rows = next((np.shape(value)[0] for value in inputs.values() if np.ndim(value)), 0)
-    return (
-        np.full(rows, signatures.DEFAULT_K, np.int32) if key == signatures.K else np.empty([rows, 0], object)
-    )
 
 
 def _checked(key: str, spec: tf.TensorSpec, value: np.ndarray) -> np.ndarray:

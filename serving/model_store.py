@@ -5,11 +5,12 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Mapping
 
 import tensorflow as tf
 
 from schemas import versions
-from serving import loaded_model
+from serving import loaded_model, published, tensors
 from serving.loaded_model import LoadedModel, RequestError
 
 _LOG = logging.getLogger("footfall.serving")
@@ -36,13 +37,15 @@ class _Broken:
 
 
 class ModelStore:
-    """The newest sound version of a model; a thread looks for changes.
+    """The versions of a model that answer; a thread looks for changes.
 
-    A version is a folder named by a positive int64 (see `schemas.versions`) that holds `saved_model.pb`. A
-    newer one is loaded beside the old, which answers until the exchange, and is taken once it has answered
-    its own warm-up. One that does not is reported once, and tried again when its files are others (it may
-    still be on its way) and a few times later. When the version that answers is taken away, the newest
-    sound one before it takes its place; where there is none, it goes on from memory.
+    A version is a folder named by a positive int64 (see `schemas.versions`) that holds `saved_model.pb`. The
+    newest sound one answers; where `serving.published.FILE` names versions, all of these that are sound, the
+    newest of them unless a request names one. A new one is loaded beside the old, which answers until the
+    exchange, and is taken once it has answered its own warm-up. One that does not is reported once, and tried
+    again when its files are others (it may still be on its way) and a few times later. When the version that
+    answers is taken away, the newest sound one before it takes its place; where there is none, it goes on from
+    memory.
 
     Args:
       base: the folder with the versions, on any filesystem of TensorFlow.
@@ -51,7 +54,10 @@ class ModelStore:
 
     def __init__(self, base: str, poll_seconds: float = 1.0):
         self._base, self._poll_seconds = base, poll_seconds
-        self._model: LoadedModel | None = None
+        # Exchanged as a whole, so that a request needs no lock.
+        self._loaded: dict[int, LoadedModel] = {}
+        self._labels: Mapping[str, int] = {}
+        self._ended: set[int] = set()
         self._broken: dict[int, _Broken] = {}
         # What was replaced, and when.
         self._replaced: list[tuple[float, LoadedModel]] = []
@@ -70,52 +76,104 @@ class ModelStore:
 
     @property
     def model(self) -> LoadedModel | None:
-        """The version that answers now."""
-        return self._model
+        """The version that answers requests which name none."""
+        loaded = self._loaded
+        return loaded[max(loaded)] if loaded else None
 
-    def get(self, version: int | None = None) -> LoadedModel:
-        """The model, if it is of the version that is asked for.
+    def get(self, version: int | None = None, label: str = "") -> LoadedModel:
+        """The model of a request.
+
+        Args:
+          version: that it names, if any.
+          label: that it names, if any.
 
         Raises:
-          RequestError: if no version, or not this one, is loaded.
+          RequestError: if no version, or not this one, is loaded; for a label that is none; for both at once.
         """
-        model = self._model
-        if model is None:
+        loaded = self._loaded
+        if not loaded:
             raise RequestError("UNAVAILABLE", f"no version below {self._base} is loaded")
-        if version is not None and version != model.version:
-            raise RequestError("NOT_FOUND", f"version {version} is not loaded, version {model.version} is")
-        return model
+        if label:
+            if version is not None:
+                raise RequestError("INVALID_ARGUMENT", "a request names a version or a label, found both")
+            version = self._labels.get(label)
+            if version is None:
+                raise RequestError("INVALID_ARGUMENT", f"no version is labelled {tensors.shown(label)}")
+        if version is None:
+            return loaded[max(loaded)]
+        if version not in loaded:
+            there = f"version {max(loaded)} is" if len(loaded) == 1 else f"{sorted(loaded)} are"
+            raise RequestError("NOT_FOUND", f"version {version} is not loaded, {there}")
+        return loaded[version]
+
+    def states(self, version: int | None = None) -> dict[int, tuple[str, str]]:
+        """Versions, newest first: the state of each, as TensorFlow Serving calls it, and what is wrong with it.
+
+        Args:
+          version: the only one that is asked for.
+
+        Raises:
+          RequestError: if there is no version at all, or the one that is asked for was never here.
+        """
+        loaded = self._loaded
+        if not loaded and not self._broken:
+            self.get()
+        found = dict.fromkeys(self._ended, ("END", ""))
+        found |= {number: ("END", broken.reason) for number, broken in list(self._broken.items())}
+        found |= dict.fromkeys(loaded, ("AVAILABLE", ""))
+        if version is not None:
+            if version not in found:
+                raise RequestError("NOT_FOUND", f"there is no version {version}")
+            return {version: found[version]}
+        return {number: found[number] for number in sorted(found, reverse=True)}
 
     def refresh(self) -> None:
-        """Loads the newest sound version, if it is not the one in memory.
+        """Loads the newest sound version, or those that are published, as far as they are not in memory.
 
         Raises:
           OSError, tf.errors.OpError: if the folder cannot be read.
+          errors.InputError: if the file that names the published versions cannot be read.
         """
         with self._looking:
             kept_since = time.monotonic() - _KEPT_SECONDS
             self._replaced = [(at, model) for at, model in self._replaced if at > kept_since]
-            there = self._versions()
+            there, named = self._versions(), published.read(self._base)
             for gone in set(self._broken) - set(there):
                 del self._broken[gone]
-            for version in reversed(there):
-                if self._model is not None and version == self._model.version:
-                    break
-                if self._load(version):
-                    break
-            else:
-                self._say_kept()
-                return
-            self._said = ""
+            wanted = there if named is None else [v for v in there if v in named.versions]
+            most = 1 if named is None else len(named.versions)
+            self._take(wanted, most)
+            # After the versions that they name are there.
+            self._labels = named.labels if named else {}
 
-    def _load(self, version: int) -> bool:
+    def _take(self, wanted: list[int], most: int) -> None:
+        """Has the newest `most` sound ones of some versions answer, and none else."""
+        sound: dict[int, LoadedModel] = {}
+        for version in reversed(wanted):
+            if len(sound) == most:
+                break
+            model = self._loaded.get(version) or self._load(version)
+            if model is not None:
+                sound[version] = model
+        if not sound:
+            self._say_kept()
+            return
+        before = self._loaded
+        self._loaded = sound
+        for version in sorted(set(before) - set(sound)):
+            self._replaced.append((time.monotonic(), before[version]))
+            self._ended.add(version)
+        self._ended -= set(sound)
+        self._said = ""
+
+    def _load(self, version: int) -> LoadedModel | None:
         path = os.path.join(self._base, str(version))
         # Looked at before loading, so that what comes meanwhile counts as a change.
         files, before = _files(path), self._broken.get(version)
         if before is not None and before.files == files:
             waited = time.monotonic() - before.tried_at >= _RETRY_SECONDS
             if not waited or before.tries > _RETRIES:
-                return False
+                return None
         else:
             before = None
         try:
@@ -126,20 +184,18 @@ class ModelStore:
                 _LOG.error("version %d does not load: %s", version, reason)
             tries = before.tries + 1 if before else 1
             self._broken[version] = _Broken(files, reason, tries, time.monotonic())
-            return False
+            return None
         self._broken.pop(version, None)
-        if self._model is not None:
-            self._replaced.append((time.monotonic(), self._model))
-        self._model = model
         _LOG.info("version %d loaded from %s", version, path)
-        return True
+        return model
 
     def _say_kept(self) -> None:
         """No version below the folder is sound: what is in memory goes on."""
-        if self._model is None:
+        model = self.model
+        if model is None:
             return
         self._say(
-            f"version {self._model.version} is no longer below {self._base}, nor is another sound one: it goes "
+            f"version {model.version} is no longer below {self._base}, nor is another sound one: it goes "
             "on answering from memory"
         )
 

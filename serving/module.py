@@ -1,5 +1,7 @@
 """What the modules that are exported have in common: how they hold a model."""
 
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -31,11 +33,30 @@ class HeldModel(tf.Module):
         super().__init__()
         self._held = _Held(model)
         self._weights = list(model.serving_variables)
+        if not self._weights:
+            raise ValueError(f"{type(model).__name__} has no variables yet: build it, by asking it once")
 
     @property
     def model(self) -> Any:
         """The model, as it was given."""
         return self._held.value
+
+
+def example(raw_spec: Mapping[str, Any], known: Mapping[str, Sequence[Any]]) -> tf.Tensor:
+    """A serialized tf.Example, `[1]`, with all features that have to be there.
+
+    Args:
+      raw_spec: how examples are parsed.
+      known: the values of some features; the others are blank, and those of any length have none.
+    """
+    made = tf.train.Example()
+    for name, feature in raw_spec.items():
+        values = known.get(name)
+        if values is None and isinstance(feature, tf.io.FixedLenFeature):
+            values = [b"" if feature.dtype == tf.string else 0] * math.prod(feature.shape)
+        kind = {tf.string: "bytes_list", tf.float32: "float_list", tf.int64: "int64_list"}[feature.dtype]
+        getattr(made.features.feature[name], kind).value.extend(values or ())
+    return tf.constant([made.SerializeToString()])
 
 
 class ModelModule(HeldModel):
@@ -49,6 +70,12 @@ class ModelModule(HeldModel):
     def __init__(self, model: Any, transform_output: tft.TFTransformOutput):
         super().__init__(model)
         self._trained = counted_days.load(transform_output)
+
+    def ask_training_times(self) -> dict[str, dict[str, tf.Tensor]]:
+        """A small request by the signature's name; none without it."""
+        if self._trained is None:
+            return {}
+        return {training_times.SIGNATURE: {names.TIMESTAMP: tf.zeros([1], tf.int64)}}
 
     def training_times(self) -> dict[str, Any]:
         """The signature that tells between which times the model was trained; none if that is not known.

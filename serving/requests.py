@@ -27,30 +27,6 @@ def is_of_item(name: str) -> bool:
     return name.startswith(names.ITEM_PREFIX)
 
 
-def missing(
-    signature: str, name: str, dtype: tf.DType, rank: int, inputs: Mapping[str, np.ndarray]
-) -> np.ndarray | None:
-    """What stands for an input that a request leaves out.
-
-    Args:
-      signature: PREDICT or PREDICT_CANDIDATES.
-      name, dtype, rank: of the input.
-      inputs: those that the request has.
-
-    Returns:
-      None for an input that has to be there.
-    """
-    of_candidates = signature == PREDICT_CANDIDATES and is_of_item(name)
-    leading = 2 if of_candidates else 1
-    known = [np.shape(value)[:leading] for key, value in inputs.items() if leading == 1 or is_of_item(key)]
-    if name in REQUIRED or not known:
-        return None
-    shape = known[0] + (0,) * (rank - leading)
-    if name in names.HISTORY and names.HISTORY_ITEM_ID in inputs:
-        shape = np.shape(inputs[names.HISTORY_ITEM_ID])
-    return np.full(shape, BLANKS[dtype.name], _numpy_type(dtype))
-
-
 def _any_time(given: Sequence[tuple[str, int]]) -> None:
     del given
 

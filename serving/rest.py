@@ -1,4 +1,4 @@
-"""REST as TensorFlow Serving has it: predict, status and metadata below `/v1/models/`; and `/healthz`.
+"""REST as TensorFlow Serving has it: predict, status and metadata below `/v1/models/`, metrics; and `/healthz`.
 
 aiohttp reads and frames HTTP: its parser refuses conflicting lengths and ends the connection on a framing
 error, so that no byte of a body is ever read as a request. What it leaves open is bounded here: how long a
@@ -15,9 +15,10 @@ import io
 import json
 import logging
 import re
-import resource
 import socket
 import threading
+import time
+import urllib.parse
 import zlib
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
@@ -25,7 +26,8 @@ from typing import Any
 from aiohttp import HttpVersion10, HttpVersion11, http_exceptions, web
 from google.protobuf import json_format
 
-from serving import loaded_model, metadata, model_store, rows, tensors
+from schemas import versions
+from serving import connections, loaded_model, metadata, metrics, model_store, rows, tensors
 
 # Connections that wait to be accepted.
 BACKLOG = 1024
@@ -34,14 +36,12 @@ BACKLOG = 1024
 _IDLE_SECONDS = 60.0
 # How much longer than `Limits.body_seconds` a whole body may take that comes drop by drop.
 _WHOLE_BODY = 12
-_MOST_CONNECTIONS = 4096
 _GRACE_SECONDS = 5.0
-# Between two looks whether a client that sends no more has all its answers.
-_LOOK_SECONDS = 0.02
 _ENCODINGS = {"": False, "identity": False, "gzip": True, "x-gzip": True}
 _STATUS = {
     "INVALID_ARGUMENT": 400,
     "NOT_FOUND": 404,
+    "FAILED_PRECONDITION": 400,
     "RESOURCE_EXHAUSTED": 429,
     "INTERNAL": 500,
     "UNAVAILABLE": 503,
@@ -49,8 +49,12 @@ _STATUS = {
 }
 _ALLOWED = {"Allow": "GET, POST"}
 _PATH = re.compile(
-    r"/v1/models/(?P<model>[^/:]+)(?:/versions/(?P<version>[0-9]{1,19}))?(?P<what>:predict|/metadata)?"
+    r"/v1/models/(?P<model>[^/:]+)(?:/versions/(?P<version>[0-9]{1,19})|/labels/(?P<label>[^/:]+))?"
+    r"(?P<what>:predict|/metadata)?",
+    re.IGNORECASE,
 )
+# TensorFlow Serving answers 400 to all below it that it does not know, and 404 to all else.
+_API = "/v1/"
 _LOG = logging.getLogger("footfall.serving")
 
 
@@ -91,10 +95,18 @@ class Rest:
       store: of the versions.
       name: of the model, in paths.
       limits: see there.
+      counted: requests are added to it.
     """
 
-    def __init__(self, listening: socket.socket, store: model_store.ModelStore, name: str, limits: Limits):
-        self._store, self._name, self._limits = store, name, limits
+    def __init__(
+        self,
+        listening: socket.socket,
+        store: model_store.ModelStore,
+        name: str,
+        limits: Limits,
+        counted: metrics.Metrics,
+    ):
+        self._store, self._name, self._limits, self._metrics = store, name, limits, counted
         self._pending = threading.BoundedSemaphore(limits.max_pending)
         self._held_bytes = 0
         self._workers = concurrent.futures.ThreadPoolExecutor(
@@ -115,7 +127,7 @@ class Rest:
         self._workers.shutdown(wait=False)
 
     async def _start(self, listening: socket.socket) -> None:
-        server = _Server(
+        server = connections.Server(
             self._handle,
             keepalive_timeout=_IDLE_SECONDS,
             lingering_time=self._limits.body_seconds,
@@ -139,11 +151,11 @@ class Rest:
         close = "Upgrade" in request.headers
         try:
             _check_head(request)
-            response = _answer(200, await self._content(request))
+            response = connections.answer(200, await self._content(request))
         except loaded_model.RequestError as error:
-            response = _answer(_STATUS[error.code], {"error": str(error)})
+            response = connections.answer(_STATUS[error.code], {"error": str(error)})
         except _Refused as error:
-            response = _answer(error.status, {"error": str(error)}, error.headers)
+            response = connections.answer(error.status, {"error": str(error)}, error.headers)
             close = close or error.close
         if close:
             response.force_close()
@@ -155,13 +167,31 @@ class Rest:
             if self._store.model is None:
                 raise loaded_model.RequestError("UNAVAILABLE", "no version is loaded")
             return {"status": "ok"}
+        if request.path == metrics.PATH:
+            _check_method(request, "GET")
+            return self._metrics.text(self._name)
         match = _PATH.fullmatch(request.path)
-        if match is None:
-            raise _Refused(404, f"nothing at {tensors.shown(request.path)}")
-        _check_method(request, "POST" if match["what"] == ":predict" else "GET")
-        if match["what"] != ":predict":
-            model = self._model(match)
-            return self._metadata(model) if match["what"] else _status(model)
+        what = (match["what"] or "").lower() if match else ""
+        if match is None or request.method != ("POST" if what == ":predict" else "GET"):
+            code = 400 if request.path.lower().startswith(_API) else 404
+            raise _Refused(code, f"nothing at {request.method[:20]} {tensors.shown(request.path)}")
+        if what == "/metadata":
+            return self._metadata(self._model(match))
+        if not what:
+            return self._status(match)
+        start, ended = time.perf_counter(), "OK"
+        try:
+            return await self._predicted(request, match)
+        except loaded_model.RequestError as error:
+            ended = error.code
+            raise
+        except _Refused:
+            ended = "INVALID_ARGUMENT"
+            raise
+        finally:
+            self._metrics.add("REST", ended, time.perf_counter() - start)
+
+    async def _predicted(self, request: web.BaseRequest, match: "re.Match[str]") -> bytes:
         async with self._body(request) as body:
             if not self._pending.acquire(blocking=False):
                 raise loaded_model.RequestError("RESOURCE_EXHAUSTED", "too many requests are waiting")
@@ -175,7 +205,23 @@ class Rest:
 
     def _model(self, match: "re.Match[str]") -> model_store.LoadedModel:
         metadata.check_name(match["model"], self._name)
-        return self._store.get(int(match["version"]) if match["version"] else None)
+        return self._store.get(*_version(match))
+
+    def _status(self, match: "re.Match[str]") -> dict[str, Any]:
+        metadata.check_name(match["model"], self._name)
+        version, label = _version(match)
+        if label:
+            version = self._store.get(None, label).version
+        return {
+            "model_version_status": [
+                {
+                    "version": str(number),
+                    "state": state,
+                    "status": {"error_code": "UNKNOWN" if problem else "OK", "error_message": problem},
+                }
+                for number, (state, problem) in self._store.states(version).items()
+            ]
+        }
 
     def _metadata(self, model: model_store.LoadedModel) -> dict[str, Any]:
         signatures = json_format.MessageToDict(
@@ -293,94 +339,13 @@ async def _parts(request: web.BaseRequest, seconds: float) -> AsyncIterator[byte
             yield part
 
 
-class _Server(web.Server):
-    """aiohttp's, with a bound on connections."""
-
-    def __init__(self, handler: Any, **options: Any):
-        super().__init__(handler, **options)
-        self._options = options
-        files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        # Half of the files that the process may open: TensorFlow and gRPC need some, too.
-        unbounded = files == resource.RLIM_INFINITY
-        self._most = _MOST_CONNECTIONS if unbounded else min(_MOST_CONNECTIONS, files // 2)
-
-    def connection_made(self, handler: Any, transport: Any) -> None:
-        """One connection more."""
-        super().connection_made(handler, transport)
-        if len(self._connections) > self._most:
-            transport.abort()
-
-    def __call__(self) -> "_Connection":
-        return _Connection(self, loop=self._loop, **self._options)
-
-
-class _Connection(web.RequestHandler):
-    """aiohttp's; it answers in JSON where a request cannot be read, and those who have sent their last."""
-
-    # asyncio takes an answer, of which aiohttp's types know nothing.
-    def eof_received(self) -> bool:  # type: ignore[override]
-        """The client sends no more; what it has asked is still answered, then the connection ends."""
-        self._end_once_answered()
-        return True
-
-    def _end_once_answered(self) -> None:
-        if self.transport is None:
-            return
-        waits_for_a_request = self._waiter is not None and not self._waiter.done()
-        reads = self._current_request is not None and not self._current_request.content.is_eof()
-        # The rest of a body will never come.
-        if waits_for_a_request or reads:
-            self.force_close()
-        else:
-            self._loop.call_later(_LOOK_SECONDS, self._end_once_answered)
-
-    def handle_error(
-        self,
-        request: Any,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        """Answers an error and ends the connection."""
-        if isinstance(exc, ConnectionError):
-            raise exc
-        if status >= 500:
-            _LOG.error("a request failed", exc_info=exc)
-            text = "the server failed to answer; its log says more"
-        else:
-            text = _not_http(message or "")
-        if request.writer.output_size > 0:
-            raise ConnectionError("the answer has begun already")
-        response = _answer(status, {"error": text})
-        response.force_close()
-        return response
-
-
-def _not_http(message: str) -> str:
-    """What the parser says, in one line."""
-    said = next((line.strip(" :") for line in message.splitlines() if line.strip()), "it cannot be read")
-    if "content-length" in said.lower():
-        return f"Content-Length is a number of bytes, once and without Transfer-Encoding: {said}"
-    return f"the request is not HTTP/1.1: {said[:200]}"
-
-
-def _answer(status: int, content: Any, headers: Mapping[str, str] | None = None) -> web.Response:
-    body = content if isinstance(content, bytes) else _json(content)
-    return web.Response(
-        status=status,
-        body=body,
-        content_type="application/json",
-        headers={"Server": "footfall", **(headers or {})},
-    )
-
-
-def _json(content: Any) -> bytes:
-    return json.dumps(content, ensure_ascii=False).encode("utf-8")
-
-
-def _status(model: model_store.LoadedModel) -> dict[str, Any]:
-    status = {"error_code": "OK", "error_message": ""}
-    return {"model_version_status": [{"version": str(model.version), "state": "AVAILABLE", "status": status}]}
+def _version(match: "re.Match[str]") -> tuple[int | None, str]:
+    """The version and the label that a path names."""
+    if match["version"] and int(match["version"]) > versions.LARGEST:
+        raise loaded_model.RequestError(
+            "INVALID_ARGUMENT", f"no version is {match['version']}: it has 64 bits"
+        )
+    return (int(match["version"]) if match["version"] else None), urllib.parse.unquote(match["label"] or "")
 
 
 def _predict(model: model_store.LoadedModel, body: bytes) -> bytes:
@@ -398,4 +363,4 @@ def _predict(model: model_store.LoadedModel, body: bytes) -> bytes:
         inputs = {key: tensors.of_json(key, specs[key], value) for key, value in values.items()}
     except ValueError as error:
         raise loaded_model.RequestError("INVALID_ARGUMENT", str(error)) from error
-    return _json(rows.write(request, model.predict(name, inputs)))
+    return connections.to_json(rows.write(request, model.predict(name, inputs)))

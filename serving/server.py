@@ -1,8 +1,8 @@
 """An embedded model server: TensorFlow Serving's gRPC and REST interfaces for laptops and tests.
 
-It speaks `PredictionService` (Predict, GetModelMetadata), `ModelService` (GetModelStatus),
-the standard gRPC health service, and REST (`serving.rest`). In production TensorFlow
-Serving itself serves the same folder.
+It speaks `PredictionService` (Predict, GetModelMetadata), `ModelService` (GetModelStatus), the standard gRPC health
+service, and REST (`serving.rest`), and refuses what TensorFlow Serving refuses (tests/conformance asks both). In
+production TensorFlow Serving itself serves the same folder.
 """
 
 import argparse
@@ -15,7 +15,8 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -23,6 +24,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import grpc
 import tensorflow as tf
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from tensorflow.core.protobuf import error_codes_pb2
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
@@ -32,10 +34,11 @@ from tensorflow_serving.apis import (
 )
 
 from schemas import errors
-from serving import loaded_model, metadata, model_store, rest, tensors
+from serving import loaded_model, metadata, metrics, model_store, rest, tensors
 
 READY = "footfall-server-ready"
-_SERVING_STATE_OK = get_model_status_pb2.ModelVersionStatus.AVAILABLE
+_STATES = get_model_status_pb2.ModelVersionStatus.State
+_UNKNOWN = error_codes_pb2.UNKNOWN
 _LOG = logging.getLogger("footfall.serving")
 
 
@@ -75,6 +78,7 @@ class Server:
     ):
         self.name = name
         self.max_message_bytes = max_message_bytes
+        self.metrics = metrics.Metrics()
         self._grpc = grpc.server(
             concurrent.futures.ThreadPoolExecutor(workers, thread_name_prefix="predict"),
             interceptors=[_Readable()],
@@ -100,7 +104,7 @@ class Server:
         checks.set("", health_pb2.HealthCheckResponse.SERVING)
         health_pb2_grpc.add_HealthServicer_to_server(checks, self._grpc)
         limits = rest.Limits(workers, max_pending, max_message_bytes, max_held_bytes, body_seconds)
-        self._rest = rest.Rest(listening, self.store, name, limits)
+        self._rest = rest.Rest(listening, self.store, name, limits, self.metrics)
         self._grpc.start()
 
     def __enter__(self) -> "Server":
@@ -133,15 +137,20 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 @contextlib.contextmanager
-def _answering(context: grpc.ServicerContext) -> Iterator[None]:
+def _answering(context: grpc.ServicerContext, counted: metrics.Metrics | None = None) -> Iterator[None]:
     """Ends a call with a code and a sentence, whatever comes of it."""
+    start, code, said = time.perf_counter(), "OK", ""
     try:
         yield
     except loaded_model.RequestError as error:
-        context.abort(grpc.StatusCode[error.code], str(error))
+        code, said = error.code, str(error)
     except Exception:  # noqa: BLE001  a caller never gets Python's own words
         _LOG.exception("a request failed")
-        context.abort(grpc.StatusCode.INTERNAL, "the server failed to answer; its log says more")
+        code, said = "INTERNAL", "the server failed to answer; its log says more"
+    if counted is not None:
+        counted.add("GRPC", code, time.perf_counter() - start)
+    if code != "OK":
+        context.abort(grpc.StatusCode[code], said)
 
 
 class _Readable(grpc.ServerInterceptor):
@@ -173,7 +182,7 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
         self._server = server
 
     def Predict(self, request: Any, context: grpc.ServicerContext) -> Any:
-        with _answering(context):
+        with _answering(context, self._server.metrics):
             remaining = context.time_remaining()
             if remaining is not None and remaining <= 0:
                 # It waited too long in the queue: nobody reads the answer.
@@ -183,16 +192,10 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
             return self._predict(request)
 
     def _predict(self, request: Any) -> Any:
-        model = _model(self._server, request.model_spec)
+        model = _model(self._server, request)
         name = request.model_spec.signature_name
         function = loaded_model.function_of(model.functions, name)
-        # Each once, in the order of the request; before the model works for it.
-        wanted = list(dict.fromkeys(request.output_filter)) or list(function.structured_outputs)
-        unknown = next((output for output in wanted if output not in function.structured_outputs), None)
-        if unknown is not None:
-            raise loaded_model.RequestError(
-                "INVALID_ARGUMENT", f"unknown output {tensors.shown(unknown)} in output_filter"
-            )
+        wanted = _outputs(request.output_filter, function.structured_outputs)
         specs = loaded_model.specs_of(function)
         loaded_model.check_inputs(name, specs, request.inputs)
         try:
@@ -206,7 +209,7 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
         response = predict_pb2.PredictResponse()
         for output in wanted:
             response.outputs[output].CopyFrom(tf.make_tensor_proto(outputs[output]))
-        _fill_spec(response.model_spec, self._server.name, model, name)
+        _fill_spec(response.model_spec, self._server.name, model, name or loaded_model.DEFAULT_SIGNATURE)
         return response
 
     def GetModelMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:
@@ -216,7 +219,7 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
                     "INVALID_ARGUMENT",
                     f"metadata_field takes signature_def, found {tensors.shown(list(request.metadata_field[:2]))}",
                 )
-            model = _model(self._server, request.model_spec)
+            model = _model(self._server, request)
             response = get_model_metadata_pb2.GetModelMetadataResponse()
             _fill_spec(response.model_spec, self._server.name, model, "")
             response.metadata["signature_def"].Pack(metadata.signature_defs(model))
@@ -229,21 +232,46 @@ class _Models(model_service_pb2_grpc.ModelServiceServicer):
 
     def GetModelStatus(self, request: Any, context: grpc.ServicerContext) -> Any:
         with _answering(context):
-            model = _model(self._server, request.model_spec)
+            metadata.check_name(_spec_of(request).name, self._server.name)
+            version = _version_of(request.model_spec)
+            if request.model_spec.version_label:
+                version = self._server.store.get(version, request.model_spec.version_label).version
             response = get_model_status_pb2.GetModelStatusResponse()
-            response.model_version_status.add(version=model.version, state=_SERVING_STATE_OK)
+            for number, (state, problem) in self._server.store.states(version).items():
+                status = response.model_version_status.add(version=number, state=_STATES.Value(state))
+                if problem:
+                    status.status.error_code = _UNKNOWN
+                    status.status.error_message = problem
             return response
 
 
-def _model(server: Server, model_spec: Any) -> model_store.LoadedModel:
+def _outputs(wanted: Sequence[str], known: Collection[str]) -> list[str]:
+    """The outputs that a request asks for, all of them by default; looked at before the model works."""
+    seen: set[str] = set()
+    for output in wanted:
+        if output not in known or output in seen:
+            what = "twice the output" if output in seen else "unknown output"
+            raise loaded_model.RequestError(
+                "INVALID_ARGUMENT", f"{what} {tensors.shown(output)} in output_filter"
+            )
+        seen.add(output)
+    return list(wanted) or list(known)
+
+
+def _spec_of(request: Any) -> Any:
+    if not request.HasField("model_spec"):
+        raise loaded_model.RequestError("INVALID_ARGUMENT", "the request has no model_spec")
+    return request.model_spec
+
+
+def _version_of(model_spec: Any) -> int | None:
+    return model_spec.version.value if model_spec.HasField("version") else None
+
+
+def _model(server: Server, request: Any) -> model_store.LoadedModel:
+    model_spec = _spec_of(request)
     metadata.check_name(model_spec.name, server.name)
-    if model_spec.version_label:
-        raise loaded_model.RequestError(
-            "NOT_FOUND",
-            f"no version is labelled {tensors.shown(model_spec.version_label)}; ask by its number",
-        )
-    version = model_spec.version.value if model_spec.HasField("version") else None
-    return server.store.get(version)
+    return server.store.get(_version_of(model_spec), model_spec.version_label)
 
 
 def _fill_spec(model_spec: Any, name: str, model: model_store.LoadedModel, signature: str) -> None:

@@ -91,14 +91,22 @@ class ServingModule(module.ModelModule):
         }
 
     def warm_up(self) -> dict[str, dict[str, tf.Tensor]]:
-        """A small request by signature."""
+        """A small request for each signature."""
         items = self._id_of_row.lookup(tf.range(min(_WARMUP_ITEMS, self._size), dtype=tf.int64))
         shape = [1, len(items)]
-        inputs = {name: tf.zeros(shape, self._raw_spec[name].dtype) for name in self.history}
-        inputs[names.HISTORY_ITEM_ID] = items[tf.newaxis]
-        inputs[EXCLUDE] = tf.fill([1, 0], "")
-        inputs[K] = tf.constant([DEFAULT_K])
-        return {"recommend": inputs}
+        history = {name: tf.zeros(shape, self._raw_spec[name].dtype) for name in self.history}
+        history[names.HISTORY_ITEM_ID] = items[tf.newaxis]
+        known = {name: value[0].numpy().tolist() for name, value in history.items()}
+        examples = {EXAMPLES: module.example(self._raw_spec, known)}
+        return {
+            "serving_default": examples,
+            "recommend": {**history, EXCLUDE: tf.fill([1, 0], ""), K: tf.constant([DEFAULT_K])},
+            "embed": history,
+            "rank": {**history, CANDIDATES: items[tf.newaxis]},
+            "transform_features": examples,
+            "evaluate": examples,
+            **self.ask_training_times(),
+        }
 
     def recommend(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The `k` best items for each history.

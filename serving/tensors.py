@@ -176,6 +176,16 @@ def _numbers(name: str, dtype: tf.DType, values: list[Any]) -> np.ndarray:
     if dtype.is_integer and values and not (dtype.min <= min(values) and max(values) <= dtype.max):
         odd = next(value for value in values if not dtype.min <= value <= dtype.max)
         raise ValueError(f"input {name!r} wants {dtype.name}, found {shown(odd)}, which is out of its range")
+    if dtype.is_floating:
+        # As TensorFlow Serving: what is written as a whole number is one that the type can count up to.
+        known = np.finfo(dtype.as_numpy_dtype)
+        most = 1 << (known.nmant + 1)
+        inexact = (value for value in values if type(value) is int and most <= abs(value) <= known.max)
+        odd = next(inexact, None)
+        if odd is not None:
+            raise ValueError(
+                f"input {name!r} wants {dtype.name}, found {odd}, which it does not hold exactly: write {float(odd)}"
+            )
     try:
         exact = np.array(values, np.float64 if dtype.is_floating else dtype.as_numpy_dtype)
     except OverflowError as error:

@@ -65,6 +65,26 @@ def shared_data():
     return find
 
 
+@pytest.fixture(scope="session")
+def toy(tmp_path_factory):
+    """The folder of a toy export over 20 items with behaviours; the SavedModel is in `model`."""
+    from tests import fixtures
+
+    folder = tmp_path_factory.mktemp("toy")
+    fixtures.export_toy_model(str(folder), 20, behaviors=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shop(tmp_path_factory):
+    """The folder of an exported model of exposures; the SavedModel is in `model`."""
+    from tests import exposure_fixtures
+
+    folder = tmp_path_factory.mktemp("shop")
+    exposure_fixtures.export_toy_model(str(folder))
+    return folder
+
+
 @pytest.fixture(autouse=True)
 def collective_keys(monkeypatch):
     """Strategies of one process over the same devices take each other's all-reduces for their own, unless told apart.

@@ -1,4 +1,4 @@
-"""Exported toy models for the tests of serving, and servers of them that tests share which change nothing."""
+"""Servers of the exported toy models (see tests/conftest.py), which tests share that change nothing."""
 
 import contextlib
 import shutil
@@ -6,23 +6,6 @@ import shutil
 import pytest
 
 from serving import server as server_lib
-from tests import exposure_fixtures, fixtures
-
-
-@pytest.fixture(scope="session")
-def toy(tmp_path_factory):
-    """The folder of a toy export over 20 items with behaviours; the SavedModel is in `model`."""
-    folder = tmp_path_factory.mktemp("toy")
-    fixtures.export_toy_model(str(folder), 20, behaviors=True)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def shop(tmp_path_factory):
-    """The folder of an exported model of exposures; the SavedModel is in `model`."""
-    folder = tmp_path_factory.mktemp("shop")
-    exposure_fixtures.export_toy_model(str(folder))
-    return folder
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ BODY = json.dumps(
             "history_item_id": [["i1"]],
             "history_behavior": [["view"]],
             "history_timestamp": [[1]],
+            "exclude": [[""]],
             "k": [2],
         },
     }
@@ -129,7 +130,7 @@ def test_what_cannot_be_framed_ends_the_connection(server, request_bytes, status
     [
         (b"GET /v1/models/toy HTTP/1.1\r\nHost: x\r\n", 200),
         (b"POST /nothing HTTP/1.1\r\nHost: x\r\n", 404),
-        (b"POST /v1/models/toy HTTP/1.1\r\nHost: x\r\n", 405),
+        (b"POST /v1/models/toy HTTP/1.1\r\nHost: x\r\n", 400),
         (b"POST /v1/models/other:predict HTTP/1.1\r\nHost: x\r\n", 404),
         (HEAD, 400),
     ],

@@ -300,10 +300,20 @@ def test_only_core_operations(toy):
     assert not {op for op in used - functions if op not in core}
 
 
-def test_warmup_request_is_answered(toy, served):
+def test_every_signature_has_a_warm_up_that_is_answered(toy, served):
     path = toy / "model" / "assets.extra" / "tf_serving_warmup_requests"
-    (record,) = tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
-    request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
-    assert request.model_spec.signature_name == "recommend"
-    inputs = {name: tf.constant(tf.make_ndarray(value)) for name, value in request.inputs.items()}
-    assert served.signatures["recommend"](**inputs)[names.ITEM_ID].shape == (1, 10)
+    answered = {}
+    for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+        request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+        inputs = {name: tf.constant(tf.make_ndarray(value)) for name, value in request.inputs.items()}
+        name = request.model_spec.signature_name
+        answered[name] = served.signatures[name](**inputs)
+    assert set(answered) == set(served.signatures)
+    assert answered["recommend"][names.ITEM_ID].shape == (1, 10)
+
+
+def test_a_model_without_variables_is_not_exported(output):
+    model = fixtures.ToyModel(20)
+    del model.table
+    with pytest.raises(ValueError, match="ToyModel has no variables yet: build it"):
+        signatures.ServingModule(model, output, exclude_seen=True)

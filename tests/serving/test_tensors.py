@@ -130,6 +130,7 @@ def test_json_values_have_the_type_of_the_input(spec, value, expected):
         (TIMES, [[1], 2], "found 2 within 1 of its lists"),
         (PRICE, [1e39], "out of its range"),
         (PRICE, [10**400], "out of its range"),
+        (PRICE, [2**24], "found 16777216, which it does not hold exactly: write 16777216.0"),
         (PRICE, ["1"], "'x' wants float32, found '1'"),
         (TEXTS, [[5]], "'x' wants string, found 5"),
         (TEXTS, [["\ud800"]], "half a surrogate pair"),
