@@ -1,5 +1,6 @@
 """Tries a candidate in a model server and writes down how it did."""
 
+import concurrent.futures
 import contextlib
 import json
 import logging
@@ -13,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -27,13 +28,15 @@ from tfx.utils import io_utils, path_utils
 from components.infra_validator import leash, spec
 from schemas import names
 from serving import client as client_lib
-from serving import objectives, server_version
+from serving import flags, objectives, server_version
 
 LATENCY = "latency.json"
 _MODEL = "candidate"
 _BINARY = "tensorflow_model_server"
 _EXAMPLES = 8
 _TAIL_CHARACTERS = 2000
+# That ask at once.
+_CLIENTS = 8
 _PROGRESS = logging.getLogger("footfall.progress")
 
 
@@ -194,10 +197,13 @@ def _wait(process: subprocess.Popen, address: str, infra: spec.InfraSpec) -> Non
             if process.poll() is not None:
                 raise _NotServed(f"the server ended with code {process.returncode}")
             try:
-                if "AVAILABLE" in client.versions().values():
-                    return
+                states = set(client.versions().values())
             except grpc.RpcError:
-                pass
+                states = set()
+            if "AVAILABLE" in states:
+                return
+            if states == {"END"}:
+                raise _NotServed("the model does not load")
             time.sleep(0.2)
     raise _NotServed(f"the model was not loaded within {infra.load_seconds:g} s (infra.load_seconds)")
 
@@ -212,16 +218,34 @@ def _embedded(base: str, infra: spec.InfraSpec, log: Any) -> Any:
     return _process(command, f"127.0.0.1:{port}", infra, log, env)
 
 
-def _binary(base: str, infra: spec.InfraSpec, log: Any) -> Any:
-    port = _free_port()
-    command = [_BINARY, f"--port={port}", f"--model_name={_MODEL}", f"--model_base_path={base}"]
-    return _process(command, f"127.0.0.1:{port}", infra, log, os.environ)
+def _deployed(**more: str) -> Sequence[str]:
+    """The flags that are deployed, but a version that does not load is given up at once."""
+    return flags.arguments(max_num_load_retries="0", **more)
+
+
+@contextlib.contextmanager
+def _binary(base: str, infra: spec.InfraSpec, log: Any) -> Iterator[str]:
+    # With a port, the server would answer the network; paths of sockets are short.
+    with tempfile.TemporaryDirectory(prefix="footfall-", dir="/tmp") as folder:
+        socket_path = os.path.join(folder, "grpc")
+        more = {"port": "0", "grpc_socket_path": socket_path, "model_name": _MODEL, "model_base_path": base}
+        # What silences TensorFlow in this process would hide what the server says of a model that does not load.
+        env = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+        with _process([_BINARY, *_deployed(**more)], f"unix:{socket_path}", infra, log, env) as address:
+            yield address
 
 
 def _docker(base: str, infra: spec.InfraSpec, log: Any) -> Any:
     port = _free_port()
     command = ["docker", "run", "--rm", "--init", "-p", f"127.0.0.1:{port}:8500"]
-    command += ["-v", f"{base}:/models/{_MODEL}:ro", "-e", f"MODEL_NAME={_MODEL}", _image(infra)]
+    command += [
+        "-v",
+        f"{base}:/models/{_MODEL}:ro",
+        "-e",
+        f"MODEL_NAME={_MODEL}",
+        _image(infra),
+        *_deployed(),
+    ]
     # A killed `docker run` leaves its container behind; one that is asked to end takes it along.
     return _process(command, f"127.0.0.1:{port}", infra, log, os.environ, signal.SIGTERM)
 
@@ -257,6 +281,7 @@ def _ask(address: str, examples: list[bytes], infra: spec.InfraSpec, result: dic
             result["signatures"][name] = "missing"
         sound = {name: answers[name] for name in answers if result["signatures"][name] == "ok"}
         result["signatures"].update(objective.compare(sound))
+        result["signatures"].update(_compare_at_once(client, sorted(sound), objective, known, examples))
         failed = {name: said for name, said in result["signatures"].items() if said != "ok"}
         result["reasons"].extend(f"signature {name}: {said}" for name, said in sorted(failed.items()))
         timed = objective.TIMED
@@ -268,6 +293,48 @@ def _ask(address: str, examples: list[bytes], infra: spec.InfraSpec, result: dic
             result["reasons"].append(
                 f"{timed} takes {result['p50_ms']:.1f} ms at the median, infra.max_p50_ms allows {infra.max_p50_ms:g}"
             )
+
+
+def _compare_at_once(
+    client: client_lib.Client,
+    signatures: Sequence[str],
+    objective: Any,
+    known: Mapping[str, Any],
+    examples: list[bytes],
+) -> dict[str, str]:
+    """The signatures that answer requests of many clients at once otherwise than each alone, and how.
+
+    Every request is of one example, so that histories and lists are of different lengths.
+    """
+    made = [objective.make_requests(known, [example]) for example in examples]
+    asked = [(name, request[name]) for request in made for name in signatures]
+    alone = [client.predict(name, request) for name, request in asked]
+    wrong: dict[str, str] = {}
+
+    def ask(number: int) -> None:
+        name, request = asked[number]
+        try:
+            found = client.predict(name, request)
+        except grpc.RpcError as error:
+            wrong[name] = f"beside other requests {error.code().name}: {error.details()}"
+            return
+        for key, value in alone[number].items():
+            if not _alike(found[key], value):
+                wrong[name] = f"{key} is another one beside other requests than alone"
+
+    with concurrent.futures.ThreadPoolExecutor(_CLIENTS) as pool:
+        # Requests of one signature are neighbours, as a server that joins them would do.
+        list(pool.map(ask, sorted(range(len(asked)), key=lambda number: asked[number][0])))
+    return wrong
+
+
+def _alike(found: np.ndarray, expected: np.ndarray) -> bool:
+    if found.shape != expected.shape:
+        return False
+    if expected.dtype.kind != "f":
+        return bool(np.array_equal(found, expected))
+    # Sums in another order, no more.
+    return bool(np.allclose(found, expected, 1e-3, 1e-5))
 
 
 def _time(

@@ -1,21 +1,19 @@
 """A candidate in a real server process: good, broken, slow."""
 
 import shutil
-import tempfile
 import time
 
 import pytest
 
 from components.infra_validator import executor, spec
+from serving import flags, loaded_model
 from tests import fixtures
 from tests.components.infra_validator import in_this_process
 
 
 @pytest.fixture(scope="module")
-def toy(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("toy")
-    fixtures.export_toy_model(str(folder), 20, behaviors=True)
-    return str(folder / "model")
+def toy(toy):
+    return str(toy / "model")
 
 
 EXAMPLES = [fixtures.serialize(w) for w in fixtures.random_windows(8, 20, seed=2, behaviors=True)]
@@ -44,28 +42,52 @@ def test_a_slow_model_is_not(toy, monkeypatch):
     assert "infra.max_p50_ms allows 0.001" in result["reasons"][0]
 
 
-def test_a_model_that_does_not_load_is_not(toy, tmp_path, monkeypatch):
-    """What the server says of it is in the reason; the time that it has begins once it has said it."""
-    wait, folder = executor._wait, tmp_path / "served"
-    folder.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
-
-    def until_it_is_said(*arguments):
-        deadline = time.monotonic() + 120
-        while not any("does not load" in log.read_text() for log in folder.glob("*/server.log")):
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        wait(*arguments)
-
-    monkeypatch.setattr(executor, "_wait", until_it_is_said)
+def test_a_model_that_does_not_load_is_not(toy, tmp_path):
+    """What the server says of it is in the reason, and no time is lost with waiting."""
     shutil.copytree(toy, tmp_path / "broken")
     (tmp_path / "broken" / "saved_model.pb").write_bytes(b"no graph")
+    start = time.monotonic()
     result = executor.validate(
-        str(tmp_path / "broken"), EXAMPLES, spec.InfraSpec(server="embedded", load_seconds=1)
+        str(tmp_path / "broken"), EXAMPLES, spec.InfraSpec(server="embedded", load_seconds=3600)
     )
+    assert time.monotonic() - start < 600
     assert not result["blessed"] and result["p50_ms"] is None
     (reason,) = result["reasons"]
-    assert "was not loaded within 1 s" in reason and "version 1 does not load" in reason
+    assert reason.startswith("the model does not load") and "version 1 does not load" in reason
+
+
+def test_a_binary_gets_the_flags_that_are_deployed_and_no_port(toy, tmp_path, monkeypatch):
+    """It tells how it was called, and is not silenced."""
+    binary = tmp_path / "tensorflow_model_server"
+    binary.write_text('#!/bin/sh\necho "$@" level=$TF_CPP_MIN_LOG_LEVEL. >&2\nexit 3\n')
+    binary.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
+    (reason,) = executor.validate(toy, EXAMPLES, spec.InfraSpec(server="binary"))["reasons"]
+    given = {**flags.FLAGS, "max_num_load_retries": "0", "port": "0"}
+    assert all(f"--{name}={value} " in reason for name, value in given.items())
+    assert "--grpc_socket_path=/tmp/" in reason and "level=." in reason
+
+
+def test_a_server_that_mixes_requests_up_is_found(toy, monkeypatch):
+    """As batching does with padding: an answer depends on what else is asked."""
+    in_this_process.use(monkeypatch)
+    predict, at_work = loaded_model.LoadedModel.predict, []
+
+    def mixing(self, name, inputs):
+        at_work.append(name)
+        time.sleep(0.01)
+        try:
+            found = predict(self, name, inputs)
+            return (
+                {key: value[:, :-1] for key, value in found.items()} if at_work.count("rank") > 1 else found
+            )
+        finally:
+            at_work.remove(name)
+
+    monkeypatch.setattr(loaded_model.LoadedModel, "predict", mixing)
+    result = executor.validate(toy, EXAMPLES, spec.InfraSpec(server="embedded", requests=1, max_p50_ms=1e6))
+    assert not result["blessed"] and "beside other requests than alone" in result["signatures"]["rank"]
 
 
 def test_a_binary_that_ends_is_reported(toy, tmp_path, monkeypatch):

@@ -19,8 +19,8 @@ NAMES = PROBABILITIES | {"transform_features", "training_times"}
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory):
-    return exposure_fixtures.export_toy_model(str(tmp_path_factory.mktemp("shop")))
+def shop(shop):
+    return str(shop / "model")
 
 
 def test_a_good_model_is_blessed(shop, monkeypatch):
