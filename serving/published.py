@@ -29,10 +29,12 @@ class Published:
     Attributes:
       versions: oldest first; the newest answers requests that name none.
       labels: the version of each label.
+      served_as: the folder of the versions as the server sees it; empty where that is the folder itself.
     """
 
     versions: tuple[int, ...]
     labels: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    served_as: str = ""
 
 
 def path(base: str) -> str:
@@ -61,8 +63,11 @@ def read(base: str) -> Published | None:
         raise errors.InputError(
             f"{path(base)}: one model with model_version_policy.specific is expected, found {len(models)} models"
         )
+    served_as = models[0].base_path
     return Published(
-        tuple(sorted(models[0].model_version_policy.specific.versions)), dict(models[0].version_labels)
+        tuple(sorted(models[0].model_version_policy.specific.versions)),
+        dict(models[0].version_labels),
+        "" if served_as == base else served_as,
     )
 
 
@@ -81,7 +86,9 @@ def write(base: str, published: Published) -> None:
         if version not in published.versions:
             raise errors.InputError(f"the label {label!r} is of version {version}, which is not published")
     config = model_server_config_pb2.ModelServerConfig()
-    model = config.model_config_list.config.add(name=NAME, base_path=base, model_platform="tensorflow")
+    model = config.model_config_list.config.add(
+        name=NAME, base_path=published.served_as or base, model_platform="tensorflow"
+    )
     model.model_version_policy.specific.versions.extend(sorted(published.versions))
     for label, version in sorted(published.labels.items()):
         model.version_labels[label] = version
@@ -108,6 +115,8 @@ def _replace(target: str, text: str) -> None:
 
 def publish(base: str, version: int) -> None:
     """Names one more version, which answers from then on; others stay as long as a label has them."""
-    before = read(base)
-    labels = dict(before.labels) if before else {}
-    write(base, Published(tuple(sorted({version, *labels.values()})), labels))
+    before = read(base) or Published(())
+    write(
+        base,
+        dataclasses.replace(before, versions=tuple(sorted({version, *before.labels.values()}))),
+    )

@@ -1,0 +1,73 @@
+"""`footfall history`, `promote` and `rollback`: which of the pushed versions servers load."""
+
+import argparse
+
+from pipeline.cli import arguments
+
+_SERVED = "the folder with the versions as the server sees it, if that is another path"
+
+
+def add(commands: arguments.Commands) -> None:
+    """Adds `history`, `promote` and `rollback`."""
+    history = arguments.command(commands, "history", _history, "list the pushed versions of a model")
+    _folder(history)
+
+    promote = arguments.command(
+        commands,
+        "promote",
+        _promote,
+        "give a label to a pushed version, which requests can name",
+        "It is written to models.config beside the versions, which TensorFlow Serving reads by --model_config_file.",
+    )
+    _folder(promote)
+    promote.add_argument("--version", type=int, help="that gets it (default: the newest)")
+    promote.add_argument("--label", default="stable", help="(default: %(default)s)")
+    promote.add_argument("--served-as", default="", metavar="DIR", help=_SERVED)
+
+    rollback = arguments.command(
+        commands,
+        "rollback",
+        _rollback,
+        "have an earlier version answer",
+        "Labels of later versions go with it. The next version that is pushed answers again.",
+    )
+    _folder(rollback)
+    rollback.add_argument("--version", type=int, help="that answers (default: the sound one before)")
+    rollback.add_argument("--served-as", default="", metavar="DIR", help=_SERVED)
+
+
+def _folder(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "model_dir",
+        metavar="DIR",
+        help="the folder of a run, or one with versions of a model, also in a bucket",
+    )
+
+
+def _base(options: argparse.Namespace) -> str:
+    from pipeline import ask, progress
+
+    progress.import_tensorflow()
+    return options.model_dir.rstrip("/") if "://" in options.model_dir else ask.model_dir(options.model_dir)
+
+
+def _history(options: argparse.Namespace) -> int:
+    from pipeline import publishing
+
+    for line in publishing.history(_base(options)):
+        print(line)
+    return 0
+
+
+def _promote(options: argparse.Namespace) -> int:
+    from pipeline import publishing
+
+    print(publishing.promote(_base(options), options.version, options.label, options.served_as))
+    return 0
+
+
+def _rollback(options: argparse.Namespace) -> int:
+    from pipeline import publishing
+
+    print(publishing.rollback(_base(options), options.version, options.served_as))
+    return 0

@@ -1,0 +1,91 @@
+"""Which of the pushed versions servers load, by commands."""
+
+import pytest
+
+from pipeline import cli
+from serving import manifest, published
+
+FIRST, SECOND, THIRD = 1_700_000_000, 1_700_000_100, 1_700_000_200
+
+
+@pytest.fixture
+def base(tmp_path):
+    for version in (FIRST, SECOND, THIRD):
+        folder = tmp_path / str(version)
+        folder.mkdir()
+        (folder / "saved_model.pb").write_bytes(b"graph of %d" % version)
+        manifest.write(str(folder), manifest.measure(str(folder)))
+    return tmp_path
+
+
+@pytest.fixture
+def ask(base, capsys):
+    """A function from arguments to the code, the lines that were printed, and what was said."""
+
+    def run(command, *arguments):
+        code = cli.execute([command, str(base), *arguments])
+        captured = capsys.readouterr()
+        return code, captured.out.splitlines(), captured.err
+
+    return run
+
+
+def test_history_promotion_and_rollback(base, ask):
+    assert ask("history") == (
+        0,
+        [
+            f"{THIRD}  2023-11-14 22:16:40  answers",
+            f"{SECOND}  2023-11-14 22:15:00",
+            f"{FIRST}  2023-11-14 22:13:20",
+        ],
+        "",
+    )
+    code, printed, _ = ask("promote", "--version", str(SECOND))
+    assert (code, printed) == (0, [f"stable is version {SECOND}; loaded: {SECOND}, {THIRD}"])
+    ask("promote", "--label", "canary")
+    assert published.read(str(base)) == published.Published(
+        (SECOND, THIRD), {"stable": SECOND, "canary": THIRD}
+    )
+    assert [line.split("  ")[2:] for line in ask("history")[1]] == [
+        ["answers, canary"],
+        ["loaded, stable"],
+        [],
+    ]
+    code, printed, _ = ask("rollback")
+    assert code == 0 and printed == [
+        f"version {SECOND} answers in place of {THIRD}, until another one is pushed"
+    ]
+    assert published.read(str(base)) == published.Published((SECOND,), {"stable": SECOND, "canary": SECOND})
+    ask("rollback", "--served-as", "/models")
+    assert published.read(str(base)) == published.Published(
+        (FIRST,), dict.fromkeys(("stable", "canary"), FIRST), "/models"
+    )
+    code, _, said = ask("rollback")
+    assert code == 2 and f"there is no sound version before {FIRST}" in said
+
+
+def test_a_push_answers_after_a_rollback_and_keeps_the_path_of_the_server(base, ask):
+    ask("rollback", "--served-as", "/models")
+    published.publish(str(base), THIRD)
+    assert published.read(str(base)) == published.Published((THIRD,), {}, "/models")
+
+
+def test_damaged_versions_are_told_and_passed_over(base, ask):
+    (base / str(SECOND) / "saved_model.pb").write_bytes(b"cut")
+    damage = "saved_model.pb has 3 bytes, it had 19"
+    assert ask("history")[1][1].endswith(f"damaged: {damage}")
+    code, _, said = ask("promote", "--version", str(SECOND))
+    assert code == 2 and f"{SECOND} is damaged: {damage}" in said
+    assert ask("rollback")[1] == [f"version {FIRST} answers in place of {THIRD}, until another one is pushed"]
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (("promote", "--version", "5"), f"there is no version 5; there are {FIRST}, {SECOND}, {THIRD}"),
+        (("rollback", "--version", "5"), "there is no version 5"),
+    ],
+)
+def test_a_version_that_is_not_there(base, ask, arguments, words):
+    code, printed, said = ask(*arguments)
+    assert (code, printed) == (2, []) and words in said and published.read(str(base)) is None
