@@ -29,11 +29,15 @@ _ITEMS = 1_000
 _LENGTH = 50
 _K = 10
 _WARMUP = 100
+# Rounds, and requests of each.
+_QUICK = (2, 200)
+_REQUESTS = 1000
 
 
-def export_model(folder: str) -> str:
+def export_model(folder: str, seed: int = 0) -> str:
     """A SASRec with initial weights, with its transform graph; returns the versions' folder."""
     import numpy as np
+    import tensorflow as tf
 
     from serving import export
     from tests import fixtures
@@ -44,10 +48,14 @@ def export_model(folder: str) -> str:
     output = fixtures.build_transform_output(
         folder, fixtures.random_windows(2 * _ITEMS, _ITEMS), length=_LENGTH
     )
+    tf.random.set_seed(seed)
     model = sasrec.SASRec(
         sasrec_settings.SASRecSettings(name="sasrec"),
         ranking_models.Catalogue(np.ones(_ITEMS, np.int64), _LENGTH),
+        seed,
     )
+    # Its variables are made when it is first asked.
+    model.query({name: tf.ones([1, _LENGTH], tf.int64) for name in model.inputs_read}, training=False)
     versions = os.path.join(folder, "versions")
     export.export_model(model, output, os.path.join(versions, "1"), objective="ranking")
     return versions
@@ -108,7 +116,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--clients", type=int, default=32)
     options = parser.parse_args()
-    rounds, requests = (2, 200) if options.quick else (options.rounds, 1000)
+    rounds, requests = _QUICK if options.quick else (options.rounds, _REQUESTS)
 
     import numpy as np
 
