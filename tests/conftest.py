@@ -15,14 +15,19 @@ from tests import shared
 
 
 def pytest_configure(config):
-    """A folder for what is made once, and two devices on every machine, to be said before TensorFlow starts.
+    """A folder for what is made once and what Beam and TensorFlow leave behind, and two devices on every machine.
 
-    xdist's own process, which only hands tests out, does without TensorFlow.
+    The devices have to be said before TensorFlow starts. xdist's own process, which only hands tests out, does
+    without TensorFlow.
     """
     if not hasattr(config, "workerinput"):
-        made = tempfile.TemporaryDirectory(prefix="footfall-tests-")
+        # pytest's own folders stay where they are looked for.
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+        made = tempfile.TemporaryDirectory(prefix="footfall-tests-", ignore_cleanup_errors=True)
         config.add_cleanup(made.cleanup)
         os.environ[shared.FOLDER] = made.name
+        os.environ["TMPDIR"] = tempfile.tempdir = os.path.join(made.name, "tmp")
+        os.mkdir(tempfile.tempdir)
     if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
         import tensorflow as tf
 
@@ -71,7 +76,7 @@ def toy(tmp_path_factory):
     from tests import fixtures
 
     folder = tmp_path_factory.mktemp("toy")
-    fixtures.export_toy_model(str(folder), 20, behaviors=True)
+    shared.once(str(folder), "toy", lambda made: fixtures.export_toy_model(made, 20, behaviors=True))
     return folder
 
 
@@ -81,7 +86,7 @@ def shop(tmp_path_factory):
     from tests import exposure_fixtures
 
     folder = tmp_path_factory.mktemp("shop")
-    exposure_fixtures.export_toy_model(str(folder))
+    shared.once(str(folder), "shop", exposure_fixtures.export_toy_model)
     return folder
 
 

@@ -1,5 +1,6 @@
 """What several test processes of a run have in common: made once, copied by the others."""
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -24,12 +25,11 @@ def once(folder: str, made_of: Any, make: Callable[[str], None]) -> None:
         make(folder)
         return
     done = os.path.join(base, hashlib.sha256(repr(made_of).encode("utf-8", "backslashreplace")).hexdigest())
-    if not os.path.isdir(done):
-        made = tempfile.mkdtemp(dir=base)
-        make(made)
-        try:
+    with open(f"{done}.lock", "w") as lock:
+        # Who comes second waits: both would take longer, each for itself.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not os.path.isdir(done):
+            made = tempfile.mkdtemp(dir=base)
+            make(made)
             os.rename(made, done)
-        except OSError:
-            # Another process was first.
-            shutil.rmtree(made)
     shutil.copytree(done, folder, dirs_exist_ok=True)
