@@ -180,7 +180,7 @@ def _numbers(name: str, dtype: tf.DType, values: list[Any]) -> np.ndarray:
         # As TensorFlow Serving: what is written as a whole number is one that the type can count up to.
         known = np.finfo(dtype.as_numpy_dtype)
         most = 1 << (known.nmant + 1)
-        inexact = (value for value in values if type(value) is int and most <= abs(value) <= known.max)
+        inexact = (value for value in values if type(value) is int and most <= abs(value) <= float(known.max))
         odd = next(inexact, None)
         if odd is not None:
             raise ValueError(
