@@ -3,13 +3,11 @@
 It is said in `models.config` beside the versions, see `serving.published`.
 """
 
-import dataclasses
-from typing import Any
+import tensorflow as tf
 
+from components.pusher import verify
 from schemas import errors, times, versions
-
-# What requests get that ask for no label, and what a first promotion names.
-LABEL = "stable"
+from serving import published
 
 
 def history(base: str) -> list[str]:
@@ -19,14 +17,12 @@ def history(base: str) -> list[str]:
       errors.InputError: if there is none.
     """
     there = _there(base)
-    said = _read(base)
-    live = there[-1:] if said is None else list(said.versions)
-    labels = dict(said.labels) if said else {}
+    said = _said(base, there)
     lines = []
     for version in reversed(there):
-        names = sorted(label for label, of in labels.items() if of == version)
-        words = ["answers" if version == max(live) else "loaded"] if version in live else []
-        problem = _problem(base, version)
+        names = sorted(label for label, of in said.labels.items() if of == version)
+        words = ["answers" if version == max(said.versions) else "loaded"] if version in said.versions else []
+        problem = verify.check(f"{base}/{version}")
         words += names + ([f"damaged: {problem}"] if problem else [])
         lines.append(f"{version}  {_pushed(version)}  {', '.join(words)}".rstrip())
     return lines
@@ -49,10 +45,10 @@ def promote(base: str, version: int | None, label: str, served_as: str = "") -> 
     """
     there = _there(base)
     chosen = _sound(base, there, version if version is not None else there[-1])
-    said = _read(base) or _published((there[-1],))
+    said = _said(base, there)
     labels = {**said.labels, label: chosen}
     loaded = {max(said.versions), *labels.values()}
-    _write(base, _with(said, loaded, labels, served_as))
+    _write(base, said, loaded, labels, served_as)
     return f"{label} is version {chosen}; loaded: {', '.join(map(str, sorted(loaded)))}"
 
 
@@ -66,23 +62,22 @@ def rollback(base: str, version: int | None = None, served_as: str = "") -> str:
       errors.InputError: if there is no sound version before the one that answers.
     """
     there = _there(base)
-    said = _read(base) or _published((there[-1],))
+    said = _said(base, there)
     live = max(said.versions)
     if version is None:
-        earlier = [v for v in there if v < live and not _problem(base, v)]
-        if not earlier:
+        earlier = (v for v in reversed(there) if v < live)
+        chosen = next((v for v in earlier if verify.check(f"{base}/{v}") is None), None)
+        if chosen is None:
             raise errors.InputError(f"{base}: there is no sound version before {live}, which answers")
-        version = earlier[-1]
-    chosen = _sound(base, there, version)
+    else:
+        chosen = _sound(base, there, version)
     labels = {label: min(of, chosen) for label, of in said.labels.items()}
     loaded = {chosen, *labels.values()}
-    _write(base, _with(said, loaded, labels, served_as))
+    _write(base, said, loaded, labels, served_as)
     return f"version {chosen} answers in place of {live}, until another one is pushed"
 
 
 def _there(base: str) -> list[int]:
-    import tensorflow as tf
-
     found = versions.found(tf.io.gfile.listdir(base)) if tf.io.gfile.isdir(base) else []
     if not found:
         raise errors.InputError(f"{base}: no version of a model there")
@@ -93,16 +88,10 @@ def _sound(base: str, there: list[int], version: int) -> int:
     if version not in there:
         known = ", ".join(map(str, there))
         raise errors.InputError(f"{base}: there is no version {version}; there are {known}")
-    problem = _problem(base, version)
+    problem = verify.check(f"{base}/{version}")
     if problem:
         raise errors.InputError(f"{base}/{version} is damaged: {problem}")
     return version
-
-
-def _problem(base: str, version: int) -> str | None:
-    from components.pusher import verify
-
-    return verify.check(f"{base}/{version}")
 
 
 def _pushed(version: int) -> str:
@@ -111,25 +100,13 @@ def _pushed(version: int) -> str:
     return f"{moment[:19].replace('T', ' '):19s}"
 
 
-def _read(base: str) -> Any:
-    from serving import published
-
-    return published.read(base)
-
-
-def _published(loaded: tuple[int, ...]) -> Any:
-    from serving import published
-
-    return published.Published(loaded)
+def _said(base: str, there: list[int]) -> published.Published:
+    """What servers load: the newest version, where nothing else is said."""
+    return published.read(base) or published.Published((there[-1],))
 
 
-def _with(said: Any, loaded: set[int], labels: dict[str, int], served_as: str) -> Any:
-    return dataclasses.replace(
-        said, versions=tuple(sorted(loaded)), labels=labels, served_as=served_as or said.served_as
-    )
-
-
-def _write(base: str, published_: Any) -> None:
-    from serving import published
-
-    published.write(base, published_)
+def _write(
+    base: str, said: published.Published, loaded: set[int], labels: dict[str, int], served_as: str
+) -> None:
+    changed = published.Published(tuple(sorted(loaded)), labels, served_as or said.served_as)
+    published.write(base, changed)

@@ -106,15 +106,19 @@ class ModelStore:
             raise RequestError("NOT_FOUND", f"version {version} is not loaded, {there}")
         return loaded[version]
 
-    def states(self, version: int | None = None) -> dict[int, tuple[str, str]]:
+    def states(self, version: int | None = None, label: str = "") -> dict[int, tuple[str, str]]:
         """Versions, newest first: the state of each, as TensorFlow Serving calls it, and what is wrong with it.
 
         Args:
           version: the only one that is asked for.
+          label: that it has, in place of its number.
 
         Raises:
-          RequestError: if there is no version at all, or the one that is asked for was never here.
+          RequestError: if there is no version at all, or the one that is asked for was never here; for labels as
+            `get`.
         """
+        if label:
+            version = self.get(version, label).version
         loaded = self._loaded
         if not loaded and not self._broken:
             self.get()

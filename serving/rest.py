@@ -209,9 +209,6 @@ class Rest:
 
     def _status(self, match: "re.Match[str]") -> dict[str, Any]:
         metadata.check_name(match["model"], self._name)
-        version, label = _version(match)
-        if label:
-            version = self._store.get(None, label).version
         return {
             "model_version_status": [
                 {
@@ -219,7 +216,7 @@ class Rest:
                     "state": state,
                     "status": {"error_code": "UNKNOWN" if problem else "OK", "error_message": problem},
                 }
-                for number, (state, problem) in self._store.states(version).items()
+                for number, (state, problem) in self._store.states(*_version(match)).items()
             ]
         }
 

@@ -233,11 +233,9 @@ class _Models(model_service_pb2_grpc.ModelServiceServicer):
     def GetModelStatus(self, request: Any, context: grpc.ServicerContext) -> Any:
         with _answering(context):
             metadata.check_name(_spec_of(request).name, self._server.name)
-            version = _version_of(request.model_spec)
-            if request.model_spec.version_label:
-                version = self._server.store.get(version, request.model_spec.version_label).version
+            named = _version_of(request.model_spec)
             response = get_model_status_pb2.GetModelStatusResponse()
-            for number, (state, problem) in self._server.store.states(version).items():
+            for number, (state, problem) in self._server.store.states(*named).items():
                 status = response.model_version_status.add(version=number, state=_STATES.Value(state))
                 if problem:
                     status.status.error_code = _UNKNOWN
@@ -264,14 +262,16 @@ def _spec_of(request: Any) -> Any:
     return request.model_spec
 
 
-def _version_of(model_spec: Any) -> int | None:
-    return model_spec.version.value if model_spec.HasField("version") else None
+def _version_of(model_spec: Any) -> tuple[int | None, str]:
+    """The version and the label that a request names."""
+    version = model_spec.version.value if model_spec.HasField("version") else None
+    return version, model_spec.version_label
 
 
 def _model(server: Server, request: Any) -> model_store.LoadedModel:
     model_spec = _spec_of(request)
     metadata.check_name(model_spec.name, server.name)
-    return server.store.get(_version_of(model_spec), model_spec.version_label)
+    return server.store.get(*_version_of(model_spec))
 
 
 def _fill_spec(model_spec: Any, name: str, model: model_store.LoadedModel, signature: str) -> None:

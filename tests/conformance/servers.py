@@ -18,6 +18,7 @@ from typing import Any
 import grpc
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
@@ -125,6 +126,19 @@ def request_of(signature: str, inputs: Mapping[str, Any], **spec: Any) -> predic
         is_proto = hasattr(value, "tensor_shape")
         request.inputs[name].CopyFrom(value if is_proto else tf.make_tensor_proto(value))
     return request
+
+
+def tensor(dtype: int, *shape: int, **values: Any) -> tensor_pb2.TensorProto:
+    """One as no library would make it: whatever type, shape and content it is told."""
+    made = tensor_pb2.TensorProto(dtype=dtype)
+    for size in shape:
+        made.tensor_shape.dim.add(size=size)
+    for name, given in values.items():
+        if isinstance(given, bytes):
+            setattr(made, name, given)
+        else:
+            getattr(made, name).extend(given)
+    return made
 
 
 def push(model: pathlib.Path, base: pathlib.Path, version: int) -> None:

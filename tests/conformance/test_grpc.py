@@ -6,7 +6,6 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, predict_pb2
 
 from serving import published
@@ -112,18 +111,6 @@ def test_every_input_of_exposures_is_wanted(labels_endpoint, labels_model):
             assert refusal(labels_endpoint, servers.request_of(signature, rest)) == "INVALID_ARGUMENT", name
 
 
-def tensor(dtype, *shape, **values):
-    made = tensor_pb2.TensorProto(dtype=dtype)
-    for size in shape:
-        made.tensor_shape.dim.add(size=size)
-    for name, given in values.items():
-        if isinstance(given, bytes):
-            setattr(made, name, given)
-        else:
-            getattr(made, name).extend(given)
-    return made
-
-
 @pytest.mark.parametrize(
     "name, value",
     [
@@ -138,11 +125,11 @@ def tensor(dtype, *shape, **values):
         ("history_item_id", np.array(["a", "b"], object)),
         ("history_timestamp", np.zeros([2, 1], np.float64)),
         ("history_timestamp", np.zeros([2, 9], np.int64)),
-        ("k", tensor(tf.int32.as_datatype_enum, 2, tensor_content=b"123")),
-        ("k", tensor(77, 2)),
-        ("k", tensor(0, 2)),
-        ("k", tensor(tf.int32.as_datatype_enum, -2)),
-        ("k", tensor(tf.int32.as_datatype_enum, 1 << 60, 1 << 60, int_val=[1])),
+        ("k", servers.tensor(tf.int32.as_datatype_enum, 2, tensor_content=b"123")),
+        ("k", servers.tensor(77, 2)),
+        ("k", servers.tensor(0, 2)),
+        ("k", servers.tensor(tf.int32.as_datatype_enum, -2)),
+        ("k", servers.tensor(tf.int32.as_datatype_enum, 1 << 60, 1 << 60, int_val=[1])),
     ],
     ids=str,
 )

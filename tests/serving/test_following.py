@@ -1,6 +1,5 @@
 """A client that goes on while versions change, and one that asks a certain version."""
 
-import shutil
 import time
 
 import grpc
@@ -10,6 +9,7 @@ from serving import client as client_lib
 from serving import published
 from serving import server as server_lib
 from tests import fixtures
+from tests.conformance import servers
 
 HISTORY = [
     {"item_id": "i1", "behavior": "view", "timestamp": 1_600_000_000_000},
@@ -23,11 +23,6 @@ def plain(tmp_path_factory):
     return fixtures.export_toy_model(str(tmp_path_factory.mktemp("plain")))
 
 
-def push(model, base, version):
-    shutil.copytree(model, base / f".pushing-{version}")
-    (base / f".pushing-{version}").rename(base / str(version))
-
-
 def wait(server, version):
     deadline = time.monotonic() + 120
     while server.store.model.version != version:
@@ -36,13 +31,13 @@ def wait(server, version):
 
 
 def test_a_new_version_with_other_inputs_is_asked_for_what_it_takes(toy, plain, tmp_path):
-    push(toy / "model", tmp_path, 1)
+    servers.push(toy / "model", tmp_path, 1)
     with server_lib.Server(str(tmp_path), "toy", poll_seconds=0.05) as server:
         with client_lib.Client(f"127.0.0.1:{server.grpc_port}", "toy", timeout_s=60) as client:
             assert len(client.recommend([HISTORY], k=3)[0].item_ids) == 3
             assert "history_behavior" in client.metadata()["recommend"].inputs
             for version, model, has in ((2, plain, False), (3, toy / "model", True)):
-                push(model, tmp_path, version)
+                servers.push(model, tmp_path, version)
                 wait(server, version)
                 assert len(client.recommend([HISTORY], k=3)[0].item_ids) == 3
                 assert len(client.rank([HISTORY], ["i3"])) == len(client.embed([HISTORY])) == 1
@@ -54,7 +49,7 @@ def test_a_new_version_with_other_inputs_is_asked_for_what_it_takes(toy, plain, 
 
 def test_a_client_asks_its_version_or_label(toy, plain, tmp_path):
     for version, model in ((1, toy / "model"), (2, plain)):
-        push(model, tmp_path, version)
+        servers.push(model, tmp_path, version)
     published.write(str(tmp_path), published.Published((1, 2), {"stable": 1}))
     with server_lib.Server(str(tmp_path), "toy") as server:
         address = f"127.0.0.1:{server.grpc_port}"

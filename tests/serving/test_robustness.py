@@ -8,9 +8,9 @@ import urllib.request
 import grpc
 import numpy as np
 import pytest
-import tensorflow as tf
-from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+from tests.conformance import servers
 
 MUTATIONS = 250
 # What a caller may be told: its own fault, or a limit. UNKNOWN and INTERNAL are the server's (but INTERNAL
@@ -47,26 +47,8 @@ def ask(channel):
 
 
 def good(**changes):
-    request = predict_pb2.PredictRequest()
-    request.model_spec.name, request.model_spec.signature_name = "toy", "recommend"
-    for name, value in {**INPUTS, **changes}.items():
-        if isinstance(value, np.ndarray):
-            value = tf.make_tensor_proto(value)
-        if value is not None:
-            request.inputs[name].CopyFrom(value)
-    return request
-
-
-def tensor(dtype, *shape, **values):
-    made = tensor_pb2.TensorProto(dtype=dtype)
-    for size in shape:
-        made.tensor_shape.dim.add(size=size)
-    for name, given in values.items():
-        if isinstance(given, bytes):
-            setattr(made, name, given)
-        else:
-            getattr(made, name).extend(given)
-    return made
+    inputs = {name: value for name, value in {**INPUTS, **changes}.items() if value is not None}
+    return servers.request_of("recommend", inputs, name="toy")
 
 
 @pytest.mark.parametrize(
@@ -78,13 +60,13 @@ def tensor(dtype, *shape, **values):
         ({"k": np.array([True])}, "'k' wants int32, found bool"),
         ({"k": np.array([-1], np.int32)}, "0 or more; found -1"),
         ({"k": np.array([1, 2], np.int32)}, "same rows"),
-        ({"k": tensor(3, *[1] * 40, int_val=[1])}, "wants shape"),
-        ({"k": tensor(3, -1, int_val=[1])}, "negative dimension"),
-        ({"k": tensor(3, 2**60, int_val=[1])}, "holds 1152921504606846976"),
-        ({"k": tensor(77, 1)}, "an unknown type (77)"),
-        ({"history_item_id": tensor(7, 1, 2, tensor_content=b"i1i2")}, "texts in tensor_content"),
-        ({"history_timestamp": tensor(9, 1, 2, tensor_content=b"123")}, "3 bytes of content"),
-        ({"history_timestamp": tensor(9, 1, 2, int64_val=[1, 2, 3])}, "has 3 values"),
+        ({"k": servers.tensor(3, *[1] * 40, int_val=[1])}, "wants shape"),
+        ({"k": servers.tensor(3, -1, int_val=[1])}, "negative dimension"),
+        ({"k": servers.tensor(3, 2**60, int_val=[1])}, "holds 1152921504606846976"),
+        ({"k": servers.tensor(77, 1)}, "an unknown type (77)"),
+        ({"history_item_id": servers.tensor(7, 1, 2, tensor_content=b"i1i2")}, "texts in tensor_content"),
+        ({"history_timestamp": servers.tensor(9, 1, 2, tensor_content=b"123")}, "3 bytes of content"),
+        ({"history_timestamp": servers.tensor(9, 1, 2, int64_val=[1, 2, 3])}, "has 3 values"),
         (
             {"history_timestamp": np.array([[1, 2, 3]])},
             "history_timestamp has another shape than history_item_id",
