@@ -238,7 +238,9 @@ class TP(loop.Loop):
           number: of what is summed up, on this replica.
           average: of all mini-batches.
         """
-        return gradients.sum_over_replicas(number) if self._tp.reduction == "mean" else tf.constant(average)
+        if self._tp.reduction == "mean":
+            return gradients.sum_over_replicas(number)
+        return tf.constant(average, tf.float32)
 
     def _bucket(self, index: tf.Tensor) -> tf.Tensor:
         """Which of the widths is the least that windows `[b, L]` fit in, scalar int32."""
