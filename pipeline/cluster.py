@@ -1,6 +1,8 @@
-"""What the steps of a compiled pipeline get from a cluster, and how often they are tried."""
+"""What the steps of a compiled pipeline get from a cluster, how often they are tried, and when they run."""
 
+import math
 import re
+from collections import Counter
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -27,6 +29,84 @@ def _quantity(text: str) -> str:
     if not _QUANTITY.fullmatch(text):
         raise ValueError(f"a quantity of memory is a number with a unit, as 16G or 32Gi, found {text!r}")
     return text
+
+
+_LABEL = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+_LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NETWORK = re.compile(r"projects/[^/]+/global/networks/[^/]+")
+_CRON_FIELD = re.compile(r"[0-9A-Za-z*/,-]+")
+_CRON_FIELDS = 5
+_SECRET_NAME = re.compile(
+    r"secret|passw(or)?d|passphrase|token|credential|(api|access|private|account|shared)_?key", re.IGNORECASE
+)
+_SECRET_VALUE = re.compile(
+    r"-----BEGIN |^(AKIA|ASIA)[A-Z0-9]{16}$|^AIza[\w-]{30,}|^ya29\.|^gh[pousr]_\w{20,}|^glpat-|^xox[abprs]-|^sk-\w{16,}"
+    r"|^eyJ[\w-]+\.[\w-]+\.|://[^/@\s:]*:[^/@\s]+@"
+)
+_RANDOM = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9+=_-]{24,}")
+# Of a text's characters, in bits each: words and names have less, random letters and digits more.
+_RANDOM_ENTROPY = 3.8
+
+
+def looks_secret(name: str, value: str) -> bool:
+    """Whether a variable or an argument would tell a secret to all who may read a pipeline.
+
+    A path is none, whatever the name: `GOOGLE_APPLICATION_CREDENTIALS=/var/secrets/key.json`.
+
+    >>> looks_secret("DB_PASSWORD", "hunter2"), looks_secret("TF_CPP_MIN_LOG_LEVEL", "2")
+    (True, False)
+    """
+    if _SECRET_VALUE.search(value):
+        return True
+    if not value or value.startswith("/") or value.lower() in ("true", "false", "0", "1"):
+        return False
+    return bool(_SECRET_NAME.search(name)) or bool(
+        _RANDOM.fullmatch(value) and _entropy(value) > _RANDOM_ENTROPY
+    )
+
+
+def _entropy(text: str) -> float:
+    """Shannon's entropy of the characters of a text, in bits each."""
+    return -sum(count / len(text) * math.log2(count / len(text)) for count in Counter(text).values())
+
+
+def _cron(text: str) -> str:
+    fields = text.split()
+    if len(fields) != _CRON_FIELDS or not all(map(_CRON_FIELD.fullmatch, fields)):
+        raise ValueError(
+            f"a schedule has the five fields of cron (minute, hour, day, month, weekday), as '30 4 * * *', found {text!r}"
+        )
+    return " ".join(fields)
+
+
+def _labels(labels: dict[str, str]) -> dict[str, str]:
+    for name, value in labels.items():
+        if not _LABEL.fullmatch(name) or not _LABEL_VALUE.fullmatch(value):
+            raise ValueError(
+                "labels have lower-case letters, digits, - and _, a letter first, at most 63 of them, found "
+                f"{name}: {value}"
+            )
+    return labels
+
+
+def _network(text: str) -> str:
+    if not _NETWORK.fullmatch(text):
+        raise ValueError(f"a network is written projects/NUMBER/global/networks/NAME, found {text!r}")
+    return text
+
+
+def _variables(variables: dict[str, str]) -> dict[str, str]:
+    for name, value in variables.items():
+        if not _VARIABLE.fullmatch(name):
+            raise ValueError(f"a variable has letters, digits and _, found {name!r}")
+        if looks_secret(name, value):
+            # Without the value: messages are logged.
+            raise ValueError(
+                f"found what looks like a secret in {name}: a compiled pipeline can be read by many; give the service "
+                "account what the steps need, or mount the secret and name its path"
+            )
+    return variables
 
 
 class ResourceSpec(settings.Settings):
@@ -65,11 +145,21 @@ class ClusterSpec(settings.Settings):
       resources: by component, as `{Trainer: {cpu: 8, memory: 32G, accelerator: nvidia.com/gpu}}`.
       retries: how often a step that fails is tried again.
       cache: whether steps whose inputs have not changed are taken from the cluster's cache.
+      env: variables of every step's environment. What looks like a secret is refused.
+      service_account: that the steps run as; None is the backend's default.
+      labels: of a job on Vertex AI.
+      network: of a job on Vertex AI, as `projects/NUMBER/global/networks/NAME`.
+      schedule: when `footfall submit` has the pipeline run, as cron has it, in UTC: `30 4 * * *`; None is once, now.
     """
 
     resources: dict[str, ResourceSpec] = {}
     retries: int = pydantic.Field(default=0, ge=0)
     cache: bool = True
+    env: Annotated[dict[str, str], pydantic.AfterValidator(_variables)] = {}
+    service_account: str | None = pydantic.Field(default=None, min_length=1)
+    labels: Annotated[dict[str, str], pydantic.AfterValidator(_labels)] = {}
+    network: Annotated[str, pydantic.AfterValidator(_network)] | None = None
+    schedule: Annotated[str, pydantic.AfterValidator(_cron)] | None = None
 
     def apply(self, pipeline: Mapping[str, Any], uncached: tuple[str, ...] = ()) -> None:
         """Writes the settings into a pipeline's specification.
@@ -87,6 +177,11 @@ class ClusterSpec(settings.Settings):
             raise errors.InputError(
                 f"cluster.resources: {', '.join(unknown)}: no such component; there are {', '.join(sorted(tasks))}"
             )
+        for executor in executors.values():
+            if self.env:
+                executor["container"]["env"] = [
+                    {"name": name, "value": value} for name, value in sorted(self.env.items())
+                ]
         for name, task in tasks.items():
             if not self.cache or name in uncached:
                 task.pop("cachingOptions", None)

@@ -9,7 +9,6 @@ from typing import Any
 from tfx.components.example_validator.component import ExampleValidator
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.components.statistics_gen.component import StatisticsGen
-from tfx.components.trainer.component import Trainer
 from tfx.components.transform.component import Transform
 from tfx.dsl.components.base import base_node
 from tfx.orchestration import metadata
@@ -26,11 +25,12 @@ from components.infra_validator import component as infra_validator
 from components.live_model import component as live_model_component
 from components.log_state import component as log_state_component
 from components.pusher import component as pusher_component
+from components.trainer import component as trainer_component
 from components.transform import spec as transform_spec
 from components.transform import windows
 from components.tuner import component as tuner_component
 from pipeline import code as code_lib
-from pipeline import config
+from pipeline import config, parameters
 from schemas import names
 from trainer import arguments
 
@@ -46,6 +46,7 @@ def create_pipeline(
     code: Mapping[str, str],
     metadata_path: str | None = None,
     push: bool = True,
+    run: Mapping[str, Any] | None = None,
 ) -> Pipeline:
     """Wires the components, from the log to the pushed model.
 
@@ -62,9 +63,12 @@ def create_pipeline(
       push: False leaves out all that is done for a push: the comparison with the live
         model, the trial in a server and the Pusher. What the Evaluator says then depends on the
         model and its windows alone.
+      run: what each run may have otherwise than the experiment says, by the names of `parameters`: values or
+        TFX's runtime parameters; what is not named is as the experiment says.
     """
-    data = _data(experiment, schema_path, accepted_root, code)
-    trained, model = _training(experiment, data, checkpoint_root, code)
+    run = run or {}
+    data = _data(experiment, schema_path, accepted_root, code, run)
+    trained, model = _training(experiment, data, checkpoint_root, code, run)
     judged = _judged(experiment, data, model, posixpath.join(serving_dir, experiment.name), push)
     return Pipeline(
         pipeline_name=experiment.name,
@@ -96,10 +100,16 @@ class _Data:
 
 
 def _data(
-    experiment: config.Experiment, schema_path: str, accepted_root: str, code: Mapping[str, str]
+    experiment: config.Experiment,
+    schema_path: str,
+    accepted_root: str,
+    code: Mapping[str, str],
+    run: Mapping[str, Any],
 ) -> _Data:
     """Cuts windows, lets the gate look at them, and transforms them; see `create_pipeline`."""
-    log_state = log_state_component.LogState(experiment.log)
+    log_state = log_state_component.LogState(
+        experiment.log, path=run.get(parameters.LOG_PATH), span=run.get(parameters.SPAN)
+    )
     example_gen = behavior_example_gen.BehaviorExampleGen(
         experiment.log,
         experiment.window,
@@ -140,7 +150,11 @@ def _data(
 
 
 def _training(
-    experiment: config.Experiment, data: _Data, checkpoint_root: str, code: Mapping[str, str]
+    experiment: config.Experiment,
+    data: _Data,
+    checkpoint_root: str,
+    code: Mapping[str, str],
+    run: Mapping[str, Any],
 ) -> tuple[list[base_node.BaseNode], Channel]:
     """Tunes where that is asked, and trains: the components and the model; see `create_pipeline`."""
     training = arguments.Arguments(
@@ -167,10 +181,11 @@ def _training(
             custom_config=training.model_copy(update={"tuning": experiment.tuning}).pack(),
             **trained_on,
         )
-    trainer = Trainer(
+    trainer = trainer_component.Trainer(
         run_fn="trainer.task.run_fn",
         hyperparameters=tuner.outputs["best_hyperparameters"] if tuner else None,
         custom_config=training.pack(),
+        epochs=run.get(parameters.EPOCHS),
         **trained_on,
     )
     return [*([tuner] if tuner else []), trainer], trainer.outputs["model"]

@@ -1,5 +1,7 @@
 """What TFX hands to the Trainer and the Tuner, typed; all of it travels in their `custom_config`."""
 
+import pydantic
+
 from components.transform import spec as transform_spec
 from serving import retrieval as retrieval_lib
 from trainer import config, search
@@ -16,6 +18,7 @@ class Arguments(transform_spec.TransformSettings, config.TrainerSettings):
       checkpoint_root: a folder where a second run of the same training finds what an interrupted one has left.
       tuning: of a search.
       base_model: a model to start from; None starts anew.
+      epochs: of this run, in place of `training.epochs`; None as the settings say.
     """
 
     exclude_seen: bool
@@ -23,8 +26,12 @@ class Arguments(transform_spec.TransformSettings, config.TrainerSettings):
     checkpoint_root: str
     tuning: search.TuningSettings | None = None
     base_model: str | None = None
+    epochs: int | None = pydantic.Field(default=None, ge=0)
 
     @property
     def trainer(self) -> config.TrainerSettings:
-        """The settings of the training alone."""
-        return config.TrainerSettings(**{part: getattr(self, part) for part in config.PARTS})
+        """The settings of the training alone, with the epochs of this run."""
+        parts = {part: getattr(self, part) for part in config.PARTS}
+        if self.epochs is not None:
+            parts["training"] = self.training.model_copy(update={"epochs": self.epochs})
+        return config.TrainerSettings(**parts)

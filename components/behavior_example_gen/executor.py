@@ -58,8 +58,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         examples = artifact_utils.get_single_instance(output_dict[standard_component_specs.EXAMPLES_KEY])
         rejected = artifact_utils.get_single_instance(output_dict["rejected"])
         profiled = artifact_utils.get_single_instance(output_dict["profile"])
-        log = spec.LogSpec.from_json(exec_properties["log"])
         known = json.loads(exec_properties["state"])
+        log = state.of_run(spec.LogSpec.from_json(exec_properties["log"]), known.get("path"))
         span = known["span"]
         with fingerprint.unchanged(spans.find(log.path, log.spans, span)):
             state.check(log, known)

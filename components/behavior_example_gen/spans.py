@@ -22,6 +22,8 @@ _ALLOWED = (
     "{VERSION} the number of a delivery made again"
 )
 _EPOCH = datetime.date(1970, 1, 1)
+# Stands for the number of the newest span.
+NEWEST = "newest"
 
 
 def has_marks(path: str) -> bool:
@@ -64,13 +66,41 @@ def check_path(path: str) -> None:
         raise ValueError(f"{{VERSION}} goes with {{SPAN}} or a date, found it alone in {path}")
 
 
-def newest(path: str) -> int | None:
+def newest(path: str, last: int | None = None) -> int | None:
     """The number of the newest span, a date's being its days since 1970-01-01; None for a path without marks.
+
+    Args:
+      path: with marks or without.
+      last: later spans are not looked at.
 
     Raises:
       errors.InputError: see `find`.
     """
-    return max(_listed(path)) if has_marks(path) else None
+    return max(_listed(path, last)) if has_marks(path) else None
+
+
+def number(text: str, path: str) -> int:
+    """The number of a span that is written as one, or as a date where the path has dates.
+
+    Raises:
+      errors.InputError: if the text is neither, or the path has no marks.
+
+    >>> number("7", "day-{SPAN}.csv"), number("1970-01-03", "{YYYY}/{MM}/{DD}.csv")
+    (7, 2)
+    """
+    marks = [name for name, _ in _MARK.findall(path)]
+    if not marks:
+        raise errors.InputError(f"span: {path} has no {{SPAN}} and no date to choose by, found span {text}")
+    if _DATE[0] in marks:
+        try:
+            return (datetime.date.fromisoformat(text) - _EPOCH).days
+        except ValueError:
+            raise errors.InputError(
+                f"span: of {path} a span is a date, as 2024-05-31, found {text!r}"
+            ) from None
+    if not re.fullmatch("[0-9]+", text):
+        raise errors.InputError(f"span: of {path} a span is a whole number, found {text!r}")
+    return int(text)
 
 
 def find(path: str, most: int | None = None, newest: int | None = None) -> list[str]:

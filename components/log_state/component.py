@@ -1,5 +1,7 @@
 """LogState: which spans a log has, and which state its files are in."""
 
+from typing import Any
+
 from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import component_spec, standard_artifacts
@@ -11,7 +13,11 @@ from components.log_state import executor
 class LogStateSpec(component_spec.ComponentSpec):
     """Outputs and settings of LogState."""
 
-    PARAMETERS = {"log": component_spec.ExecutionParameter(type=str)}
+    PARAMETERS = {
+        "log": component_spec.ExecutionParameter(type=str),
+        executor.PATH: component_spec.ExecutionParameter(type=str, optional=True),
+        executor.SPAN: component_spec.ExecutionParameter(type=str, optional=True),
+    }
     INPUTS: dict[str, component_spec.ChannelParameter] = {}
     OUTPUTS = {executor.STATE: component_spec.ChannelParameter(type=standard_artifacts.String)}
 
@@ -22,17 +28,23 @@ class LogState(base_component.BaseComponent):
     A path with `{SPAN}`, or a date `{YYYY}`, `{MM}`, `{DD}`, (and `{VERSION}`) stands for spans: the newest is found here.
 
     Outputs:
-      state: what `behavior_example_gen.state.look` gives, as text.
+      state: what `executor.look` gives, as text.
 
     Args:
       log: what is read.
+      path, span: what a run reads otherwise, see `executor.look`: texts, runtime parameters, or None.
     """
 
     SPEC_CLASS = LogStateSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
     DRIVER_CLASS = executor.Driver
 
-    def __init__(self, log: spec.LogSpec):
+    def __init__(self, log: spec.LogSpec, path: Any = None, span: Any = None):
         super().__init__(
-            LogStateSpec(log=log.to_json(), **{executor.STATE: types.Channel(type=standard_artifacts.String)})
+            LogStateSpec(
+                log=log.to_json(),
+                path=path,
+                span=span,
+                **{executor.STATE: types.Channel(type=standard_artifacts.String)},
+            )
         )

@@ -35,3 +35,16 @@ def experiment(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="overrides a setting, for example training.epochs=5; repeatable",
     )
+
+
+def backend(parser: argparse.ArgumentParser) -> None:
+    """Adds what a compiled pipeline is for."""
+    parser.add_argument(
+        "--target",
+        choices=("kubeflow", "vertex"),
+        default="kubeflow",
+        help="what runs it (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--image", default="footfall:latest", help="a container image with Footfall (default: %(default)s)"
+    )

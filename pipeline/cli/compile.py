@@ -1,4 +1,4 @@
-"""`footfall compile`: writes an experiment for Kubeflow Pipelines."""
+"""`footfall compile`: writes an experiment for Kubeflow Pipelines or Vertex AI."""
 
 import argparse
 import sys
@@ -22,24 +22,26 @@ def add(commands: arguments.Commands) -> None:
     compiled.add_argument(
         "--root",
         default=_EXAMPLE_ROOT,
-        help="where the pipeline keeps everything, for example a bucket (default: %(default)s)",
+        help="the bucket where the pipeline keeps everything (default: %(default)s)",
     )
-    compiled.add_argument(
-        "--image", default="footfall:latest", help="a container image with Footfall (default: %(default)s)"
-    )
+    arguments.backend(compiled)
 
 
 def _compile(options: argparse.Namespace) -> int:
     from pipeline import config
-    from pipeline.runners import kubeflow
+    from pipeline.runners import kubeflow, targets
 
     if not options.output.endswith((".yaml", ".yml", ".json")):
         raise errors.InputError(f"--output: a spec ends with .yaml or .json, found {options.output}")
     experiment = config.load(config.find(options.experiment), options.set)
-    spec, schema = kubeflow.compile_pipeline(experiment, options.output, options.root, options.image)
-    print(
-        f"{spec}\n{schema}: copy it to {kubeflow.schema_place(experiment, options.root)} before the first run"
+    spec, schema = kubeflow.compile_pipeline(
+        experiment, options.output, options.root, options.image, options.target
     )
-    for line in kubeflow.out_of_reach(experiment, options.root, _EXAMPLE_ROOT):
+    place = kubeflow.schema_place(experiment, options.root)
+    print(f"{spec}\n{schema}: copy it to {place} before the first run; `footfall submit` does")
+    for line in (
+        *targets.out_of_reach(experiment, options.root, options.target, _EXAMPLE_ROOT),
+        *targets.unused(experiment, options.target),
+    ):
         print(f"footfall: warning: {line}", file=sys.stderr)
     return 0

@@ -1,14 +1,16 @@
-"""Compiles an experiment to a Kubeflow Pipelines v2 spec, which Vertex AI takes too."""
+"""Compiles an experiment to a Kubeflow Pipelines v2 spec, which Vertex AI takes too; see `targets`."""
 
 import json
 import os
 import posixpath
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
 
 import schemas  # noqa: F401  selects Keras 2
-from pipeline import config, datasets, window_schema
+from pipeline import config, datasets, parameters, window_schema
+from pipeline.runners import targets
 
 
 def schema_place(experiment: config.Experiment, root: str) -> str:
@@ -16,22 +18,9 @@ def schema_place(experiment: config.Experiment, root: str) -> str:
     return posixpath.join(root, experiment.name, "schema", window_schema.file_name(experiment))
 
 
-def out_of_reach(experiment: config.Experiment, root: str, example: str | None = None) -> list[str]:
-    """What a cluster cannot read or keep of a compiled pipeline, a line each; `example` is a root that is none."""
-    log, pushed = datasets.resolve(experiment.log.path), experiment.push.destination
-    found = []
-    if "://" not in log and (log != experiment.log.path or not log.startswith("/")):
-        found.append(f"log.path is {log}, of this machine: set log.path to one that the cluster can read")
-    if root == example:
-        found.append(f"--root is an example: {root}")
-    elif "://" not in root and not root.startswith("/"):
-        found.append(f"--root is {root}: a bucket, or a volume's absolute path, would outlast a pod")
-    if pushed and "://" not in pushed and not pushed.startswith("/"):
-        found.append(f"push.destination is {pushed}: a pod would push to its own disk")
-    return found
-
-
-def compile_pipeline(experiment: config.Experiment, output: str, root: str, image: str) -> tuple[str, str]:
+def compile_pipeline(
+    experiment: config.Experiment, output: str, root: str, image: str, target: str = targets.DEFAULT
+) -> tuple[str, str]:
     """Writes the spec of an experiment, and the schema of its windows beside it; nothing is run or read.
 
     Args:
@@ -40,10 +29,16 @@ def compile_pipeline(experiment: config.Experiment, output: str, root: str, imag
       root: of everything the pipeline keeps: artifacts, schema, checkpoints, pushed models.
         The schema is expected at `schema_place`.
       image: with Footfall and its locked environment.
+      target: a key of `targets.TARGETS`.
 
     Returns:
       The paths of the spec and of the schema.
+
+    Raises:
+      errors.InputError: if the backend cannot have the settings, see `targets.check` and `cluster.ClusterSpec.apply`.
     """
+    targets.check(experiment, target)
+    from tfx.orchestration import data_types
     from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
 
     from pipeline import code, pipeline
@@ -51,6 +46,7 @@ def compile_pipeline(experiment: config.Experiment, output: str, root: str, imag
 
     os.makedirs(os.path.dirname(os.path.abspath(output)), exist_ok=True)
     base = posixpath.join(root, experiment.name)
+    changeable = parameters.of(experiment)
     log = experiment.log.model_copy(update={"path": datasets.resolve(experiment.log.path)})
     dag = pipeline.create_pipeline(
         experiment.model_copy(update={"log": log}),
@@ -60,6 +56,10 @@ def compile_pipeline(experiment: config.Experiment, output: str, root: str, imag
         accepted_root=posixpath.join(base, "accepted_statistics"),
         serving_dir=posixpath.join(base, "serving"),
         code=code.versions(),
+        run={
+            name: data_types.RuntimeParameter(name, type(one.default), one.default, one.text)
+            for name, one in changeable.items()
+        },
     )
     runner = kubeflow_v2_dag_runner.KubeflowV2DagRunner(
         config=kubeflow_v2_dag_runner.KubeflowV2DagRunnerConfig(
@@ -69,6 +69,7 @@ def compile_pipeline(experiment: config.Experiment, output: str, root: str, imag
         )
     )
     job = _runnable(runner.run(dag, write_out=False))
+    _default(job["pipelineSpec"], changeable)
     experiment.cluster.apply(job["pipelineSpec"], uncached=_OBSERVERS)
     _write(output, job)
     schema = f"{os.path.splitext(output)[0]}.schema.pbtxt"
@@ -84,8 +85,10 @@ _OBSERVERS = ("LogState", "LiveModel")
 def _runnable(job: dict[str, Any]) -> dict[str, Any]:
     """A job that TFX has compiled, with what no cluster could run put right.
 
-    TFX names the producers of parameters by names that no task has.
+    TFX names the producers of parameters by names that no task has. The root, which it tells beside the specification,
+    would be Kubeflow's own, `minio://`, of whoever uploads the specification alone.
     """
+    job["pipelineSpec"]["defaultPipelineRoot"] = job["runtimeConfig"]["gcsOutputDirectory"]
     tasks = job["pipelineSpec"]["root"]["dag"]["tasks"]
     for task in tasks.values():
         for value in task.get("inputs", {}).get("parameters", {}).values():
@@ -93,6 +96,14 @@ def _runnable(job: dict[str, Any]) -> dict[str, Any]:
             if source and source["producerTask"] not in tasks:
                 source["producerTask"] = source["producerTask"].removesuffix("_task")
     return job
+
+
+def _default(pipeline: dict[str, Any], changeable: Mapping[str, parameters.Parameter]) -> None:
+    """Writes what runs have that name no value of their own, which TFX leaves out."""
+    for name, given in pipeline["root"]["inputDefinitions"]["parameters"].items():
+        given.update(
+            defaultValue=changeable[name].default, description=changeable[name].text, isOptional=True
+        )
 
 
 def _write(output: str, job: dict[str, Any]) -> None:

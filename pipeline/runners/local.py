@@ -38,8 +38,9 @@ def assemble(experiment: config.Experiment, run_dir: str, push: bool = True) -> 
     from pipeline import code, pipeline, window_schema
 
     schema_path = window_schema.write(experiment, os.path.join(run_dir, "schema"))
+    places: dict[str, Any] = folder.places(run_dir)
     return pipeline.create_pipeline(
-        experiment, schema_path=schema_path, code=code.versions(), push=push, **folder.places(run_dir)
+        experiment, schema_path=schema_path, code=code.versions(), push=push, **places
     )
 
 

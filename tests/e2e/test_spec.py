@@ -39,6 +39,9 @@ LABELS = {
     "gate": {"min_lift_over_base_rate": None, "min_positives": 0},
 }
 
+# Of each run, not of the experiments.
+EPOCHS = 2
+
 
 class Deployment:
     """A log, an experiment, and the backend that runs its compiled spec."""
@@ -57,8 +60,8 @@ class Deployment:
         self.site = site
         self.backend = spec_walk.Backend(folder, site)
 
-    def run(self, *tasks: str) -> dict[str, spec_walk.Done]:
-        return self.backend.run(self.spec, tasks or None)
+    def run(self, *tasks: str, **parameters: str) -> dict[str, spec_walk.Done]:
+        return self.backend.run(self.spec, tasks or None, {"epochs": EPOCHS, **parameters})
 
     def versions(self) -> list[str]:
         return sorted(str(path) for path in (self.kept / self._name / "serving" / self._name).glob("*"))
@@ -102,6 +105,10 @@ def test_a_ranking_spec_runs_to_a_push(ranking):
     assert json.loads(done["LiveModel"].parameters["live"])["path"] is None
     found = verdict.read(done["Evaluator"].artifacts["evaluation"]["uri"])
     assert not found.has_baseline
+    history = json.loads(
+        pathlib.Path(done["Trainer"].artifacts["model_run"]["uri"], "history.json").read_text()
+    )
+    assert len(history["epochs"]) == EPOCHS != RANKING["training"]["epochs"]
 
 
 def test_a_second_run_finds_the_live_model_and_a_third_is_cached(ranking):
@@ -127,6 +134,15 @@ def test_late_events_of_an_older_span_are_read(ranking):
     assert ran(done) == {"LogState", "BehaviorExampleGen"}
     profile = pathlib.Path(done["BehaviorExampleGen"].artifacts["profile"]["uri"], "profile.json")
     assert json.loads(profile.read_text())["events"] == 2 * 120 * 6 + 1
+    # A run may be of an earlier span, and of another log.
+    earlier = ranking.run("LogState", span="1")["LogState"].parameters["state"]
+    assert json.loads(earlier)["span"] == 1
+    moved = ranking.folder / "moved"
+    shutil.copytree(ranking.folder / "log" / "day-1", moved / "day-7")
+    done = ranking.run("LogState", "BehaviorExampleGen", log_path=str(moved / "day-{SPAN}" / "*.csv"))
+    profile = pathlib.Path(done["BehaviorExampleGen"].artifacts["profile"]["uri"], "profile.json")
+    assert json.loads(profile.read_text())["events"] == 120 * 6 + 1
+    assert done["BehaviorExampleGen"].artifacts["examples"]["metadata"]["span"] == 7
 
 
 def test_bad_input_is_a_steps_last_line(ranking):

@@ -80,3 +80,64 @@ def test_resources_of_no_component_are_told():
         errors.InputError, match=r"cluster\.resources: Trainr: no such component; there are LogState, Trainer"
     ):
         applied(resources={"Trainr": {"cpu": 1}})
+
+
+def test_variables_are_of_every_step():
+    made = applied(env={"B": "2", "A": "1"})["deploymentSpec"]["executors"]
+    for executor in made.values():
+        found = json_format.ParseDict(
+            executor["container"], pipeline_spec_pb2.PipelineDeploymentConfig.PipelineContainerSpec()
+        )
+        assert [(one.name, one.value) for one in found.env] == [("A", "1"), ("B", "2")]
+
+
+# Made up, and in two parts, so that no scanner takes them for real ones.
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("DB_PASSWORD", "hunter2"),
+        ("HF_TOKEN", "x"),
+        ("AWS_SECRET_ACCESS_KEY", "abc"),
+        ("LOGIN", "AKIA" + "ABCDEFGHIJKLMNOP"),
+        ("KEYFILE", "-----BEGIN " + "PRIVATE KEY-----"),
+        ("URL", "https://me:" + "word@example.com/x"),
+        ("SESSION", "eyJhbGciOiJIUzI1NiJ9." + "eyJzdWIiOiIxMjM0In0.x"),
+        ("OTHER", "q8Zr3LmX0vT5bWc7" + "NdK2yPf9HsJ4"),
+    ],
+)
+def test_a_secret_is_no_part_of_a_specification(name, value):
+    with pytest.raises(pydantic.ValidationError, match=f"looks like a secret in {name}") as refused:
+        cluster.ClusterSpec.from_values({"env": {name: value}})
+    # A value that is refused must not be told in its turn.
+    assert value not in refused.value.errors()[0]["msg"]
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("TF_CPP_MIN_LOG_LEVEL", "2"),
+        ("GOOGLE_APPLICATION_CREDENTIALS", "/var/run/secrets/key.json"),
+        ("TOKENIZERS_PARALLELISM", "false"),
+        ("CUDA_VISIBLE_DEVICES", "0,1"),
+        ("XLA_FLAGS", "--xla_gpu_autotune_level=2"),
+        ("MODEL_BUCKET", "gs://our-models/of-2024/recommenders-of-the-shop"),
+    ],
+)
+def test_what_is_no_secret_is_let_through(name, value):
+    assert cluster.ClusterSpec.from_values({"env": {name: value}}).env == {name: value}
+
+
+@pytest.mark.parametrize(
+    "values, words",
+    [
+        ({"schedule": "0 30 4 * * *"}, "five fields of cron"),
+        ({"schedule": "daily"}, "five fields of cron"),
+        ({"labels": {"Team": "a"}}, "lower-case letters"),
+        ({"labels": {"team": "A b"}}, "lower-case letters"),
+        ({"network": "default"}, "projects/NUMBER/global/networks/NAME"),
+        ({"env": {"1X": "a"}}, "letters, digits and _"),
+    ],
+)
+def test_other_settings_are_refused(values, words):
+    with pytest.raises(pydantic.ValidationError, match=words):
+        cluster.ClusterSpec.from_values(values)

@@ -39,6 +39,46 @@ def test_what_looks_at_the_world_is_in_no_cache_and_all_else_is(spec):
     assert uncached == {"LogState", "LiveModel"}
 
 
+def test_a_run_may_have_another_log_span_and_number_of_epochs(spec):
+    assert spec["root"]["inputDefinitions"]["parameters"] == {
+        "log_path": {
+            "parameterType": "STRING",
+            "defaultValue": "gs://bucket/day-{SPAN}/*.csv",
+            "isOptional": True,
+            "description": "what is read in place of log.path",
+        },
+        "span": {
+            "parameterType": "STRING",
+            "defaultValue": "newest",
+            "isOptional": True,
+            "description": "the last span to read: its number, its date as 2024-05-31, or newest",
+        },
+        "epochs": {
+            "parameterType": "NUMBER_INTEGER",
+            "defaultValue": 60,
+            "isOptional": True,
+            "description": "in place of training.epochs",
+        },
+    }
+    tasks = spec["root"]["dag"]["tasks"]
+    read = {
+        (task, name): value["componentInputParameter"]
+        for task, of in tasks.items()
+        for name, value in of.get("inputs", {}).get("parameters", {}).items()
+        if "componentInputParameter" in value
+    }
+    assert read == {
+        ("LogState", "path"): "log_path",
+        ("LogState", "span"): "span",
+        ("Trainer", "epochs"): "epochs",
+    }
+
+
+def test_whoever_uploads_the_spec_keeps_its_root(spec):
+    """Kubeflow's own is at minio://, which TensorFlow does not read."""
+    assert spec["defaultPipelineRoot"] == "gs://bucket/root/ml100k-sasrec/pipeline_root"
+
+
 def test_no_task_needs_what_kubeflow_does_not_implement(spec):
     executors = spec["deploymentSpec"]["executors"]
     assert len(executors) == len(spec["root"]["dag"]["tasks"])

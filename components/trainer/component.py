@@ -1,0 +1,66 @@
+"""Trainer: TFX's, with what a run may have otherwise than the experiment says."""
+
+from typing import Any
+
+from tfx import types
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.proto import trainer_pb2
+from tfx.types import component_spec, standard_artifacts, standard_component_specs
+from tfx.utils import json_utils
+
+from components.trainer import executor
+
+
+class TrainerSpec(standard_component_specs.TrainerSpec):
+    """TFX's, and the parameters of a run."""
+
+    PARAMETERS = {
+        **standard_component_specs.TrainerSpec.PARAMETERS,
+        executor.EPOCHS: component_spec.ExecutionParameter(type=int, optional=True),
+    }
+
+
+class Trainer(base_component.BaseComponent):
+    """As `tfx.components.Trainer` with a `run_fn`.
+
+    Outputs:
+      model, model_run: as TFX's.
+
+    Args:
+      run_fn: the dotted name of the function that trains.
+      examples, transform_graph: what is trained on.
+      train_args, eval_args: the splits.
+      custom_config: of `trainer.arguments.Arguments.pack`.
+      hyperparameters: what a search has chosen.
+      epochs: in place of those of `custom_config`: a number, a runtime parameter, or None.
+    """
+
+    SPEC_CLASS = TrainerSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
+
+    def __init__(
+        self,
+        *,
+        run_fn: str,
+        examples: types.BaseChannel,
+        transform_graph: types.BaseChannel,
+        train_args: trainer_pb2.TrainArgs,
+        eval_args: trainer_pb2.EvalArgs,
+        custom_config: dict[str, str],
+        hyperparameters: types.BaseChannel | None = None,
+        epochs: Any = None,
+    ):
+        super().__init__(
+            TrainerSpec(
+                run_fn=run_fn,
+                examples=examples,
+                transform_graph=transform_graph,
+                train_args=train_args,
+                eval_args=eval_args,
+                custom_config=json_utils.dumps(custom_config),
+                hyperparameters=hyperparameters,
+                epochs=epochs,
+                model=types.Channel(type=standard_artifacts.Model),
+                model_run=types.Channel(type=standard_artifacts.ModelRun),
+            )
+        )

@@ -1,0 +1,55 @@
+"""What each run of a compiled pipeline may have otherwise than its experiment says. Free of TFX."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from components.behavior_example_gen import spans
+from pipeline import config, datasets
+from schemas import errors
+
+LOG_PATH = "log_path"
+SPAN = "span"
+EPOCHS = "epochs"
+
+
+class Parameter(NamedTuple):
+    """A parameter of a run.
+
+    Attributes:
+      default: what a run has that names none; its type is the parameter's.
+      text: says what it is.
+    """
+
+    default: str | int
+    text: str
+
+
+def of(experiment: config.Experiment) -> dict[str, Parameter]:
+    """The parameters of an experiment's runs, by name."""
+    return {
+        LOG_PATH: Parameter(datasets.resolve(experiment.log.path), "what is read in place of log.path"),
+        SPAN: Parameter(spans.NEWEST, "the last span to read: its number, its date as 2024-05-31, or newest"),
+        EPOCHS: Parameter(experiment.training.epochs, "in place of training.epochs"),
+    }
+
+
+def read(given: Sequence[str], known: Mapping[str, Parameter]) -> dict[str, Any]:
+    """The values of `NAME=VALUE` texts.
+
+    Raises:
+      errors.InputError: if a text is not of that form, a name is unknown, or a value is not of its type.
+    """
+    values: dict[str, Any] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or name not in known:
+            raise errors.InputError(
+                f"--parameter takes NAME=VALUE with a name of {', '.join(known)}; found {text!r}"
+            )
+        if isinstance(known[name].default, int):
+            if not value.isascii() or not value.isdecimal():
+                raise errors.InputError(f"--parameter {name}: takes a whole number, found {value!r}")
+            values[name] = int(value)
+        else:
+            values[name] = value
+    return values

@@ -1,0 +1,11 @@
+"""Hands a compiled pipeline to the backend that runs it: a module for each of `runners.targets.TARGETS`."""
+
+import importlib
+from typing import Any
+
+_MODULES = {name: f"pipeline.submitting.{name}" for name in ("kubeflow", "vertex")}
+
+
+def get(target: str) -> Any:
+    """The module of a backend: `request` makes what it is asked, `send` asks it. Both have its own client imported late."""
+    return importlib.import_module(_MODULES[target])

@@ -1,0 +1,63 @@
+"""What a run has otherwise than its settings reaches the training."""
+
+import json
+
+import pydantic
+import pytest
+from tfx.types import standard_artifacts
+from tfx.utils import json_utils
+
+from components.trainer import executor
+from pipeline import config
+from trainer import arguments
+
+
+def given(epochs=None):
+    """The arguments of a training, as `run_fn` reads them."""
+    experiment = config.load(config.find("ml100k-sasrec"), ["training.epochs=9"])
+    packed = arguments.Arguments(
+        model=experiment.model,
+        loss=experiment.loss,
+        loop=experiment.loop,
+        training=experiment.training,
+        window=experiment.window,
+        features=experiment.features,
+        columns=experiment.log.columns,
+        exclude_seen=True,
+        checkpoint_root="/tmp/x",
+    ).pack()
+    examples, graph, model, run = (
+        kind()
+        for kind in (
+            standard_artifacts.Examples,
+            standard_artifacts.TransformGraph,
+            standard_artifacts.Model,
+            standard_artifacts.ModelRun,
+        )
+    )
+    for at, artifact in enumerate((examples, graph, model, run)):
+        artifact.uri = f"/tmp/of-{at}"
+    examples.split_names = json.dumps(["train", "eval"])
+    properties = {
+        "train_args": json.dumps({"splits": ["train"]}),
+        "eval_args": json.dumps({"splits": ["eval"]}),
+        "custom_config": json_utils.dumps(packed),
+    }
+    if epochs is not None:
+        properties[executor.EPOCHS] = epochs
+    found = executor.Executor()._GetFnArgs(
+        {"examples": [examples], "transform_graph": [graph]},
+        {"model": [model], "model_run": [run]},
+        properties,
+    )
+    return arguments.Arguments.unpack(found.custom_config)
+
+
+@pytest.mark.parametrize("epochs, trained", [(None, 9), (3, 3), (0, 0)])
+def test_epochs_of_a_run_take_the_place_of_the_settings(epochs, trained):
+    assert given(epochs).trainer.training.epochs == trained
+
+
+def test_fewer_than_no_epochs_are_refused():
+    with pytest.raises(pydantic.ValidationError, match="epochs"):
+        given(-1)

@@ -1,0 +1,88 @@
+"""What a backend can be given of an experiment."""
+
+import pytest
+
+from pipeline import config
+from pipeline.runners import targets
+from schemas import errors
+
+_EXAMPLE = "gs://BUCKET/footfall"
+_LOG = "log.path=gs://b/*.csv"
+
+
+def load(*overrides):
+    return config.load(config.find("ml100k-sasrec"), list(overrides))
+
+
+@pytest.mark.parametrize(
+    "overrides, root, target, words",
+    [
+        ([], "gs://bucket/root", "kubeflow", ["log.path is "]),
+        ([_LOG], _EXAMPLE, "kubeflow", ["--root is an example"]),
+        (
+            [_LOG, "push.destination=models"],
+            "out",
+            "kubeflow",
+            [
+                "--root is out: the launcher of Kubeflow takes gs://, s3://, minio:// alone",
+                "push.destination is models",
+            ],
+        ),
+        ([_LOG, "push.destination=/mnt/models"], "gs://b/out", "kubeflow", []),
+        ([_LOG], "/volume", "kubeflow", ["no path of a volume"]),
+        ([_LOG], "minio://mlpipeline/x", "kubeflow", ["reads and writes no minio://"]),
+        ([_LOG], "s3://bucket/x", "kubeflow", ["reads and writes no s3://"]),
+        ([_LOG], "s3://bucket/x", "vertex", ["the launcher of Vertex AI takes gs:// alone"]),
+        (
+            [_LOG, "push.destination=s3://b/m"],
+            "gs://bucket/x",
+            "vertex",
+            ["push.destination is s3://b/m: TensorFlow"],
+        ),
+    ],
+)
+def test_what_a_cluster_cannot_reach_is_told(overrides, root, target, words):
+    found = targets.out_of_reach(load(*overrides), root, target, _EXAMPLE)
+    assert len(found) == len(words) and all(word in line for word, line in zip(words, found))
+
+
+def test_what_is_told_of_file_systems_is_what_tensorflow_does():
+    tf = pytest.importorskip("tensorflow")
+    for scheme in ("s3", "minio"):
+        with pytest.raises(tf.errors.UnimplementedError, match=f"scheme '{scheme}' not implemented"):
+            tf.io.gfile.exists(f"{scheme}://bucket/x")
+
+
+@pytest.mark.parametrize(
+    "target, accelerator, taken",
+    [
+        ("kubeflow", "nvidia.com/gpu", True),
+        ("kubeflow", "NVIDIA_TESLA_T4", False),
+        ("vertex", "NVIDIA_TESLA_T4", True),
+        ("vertex", "nvidia.com/gpu", False),
+    ],
+)
+def test_an_accelerator_has_the_name_that_its_backend_knows(target, accelerator, taken):
+    experiment = load(f"cluster.resources={{Trainer: {{accelerator: {accelerator}}}}}")
+    if taken:
+        targets.check(experiment, target)
+        return
+    with pytest.raises(errors.InputError, match=r"Trainer\.accelerator: on .* a type is written as"):
+        targets.check(experiment, target)
+
+
+def test_a_secret_among_beams_arguments_is_told_without_its_value():
+    experiment = load("beam.args=[--runner=FlinkRunner, --s3_secret_access_key=hunter2]")
+    with pytest.raises(errors.InputError, match="--s3_secret_access_key looks like a secret") as refused:
+        targets.check(experiment, "kubeflow")
+    assert "hunter2" not in str(refused.value)
+    targets.check(load(), "kubeflow")
+
+
+def test_what_a_backend_does_not_use_is_told():
+    experiment = load("cluster.labels={team: a}", "cluster.network=projects/1/global/networks/n")
+    assert [line.split()[0] for line in targets.unused(experiment, "kubeflow")] == [
+        "cluster.labels",
+        "cluster.network",
+    ]
+    assert not targets.unused(experiment, "vertex") and not targets.unused(load(), "kubeflow")

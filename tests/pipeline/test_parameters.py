@@ -1,0 +1,35 @@
+"""Parameters of a run, as they are written on the command line."""
+
+import pytest
+
+from pipeline import config, parameters
+from schemas import errors
+
+
+def test_values_have_the_types_of_their_defaults():
+    known = parameters.of(config.load(config.find("ml100k-sasrec"), ["log.path=gs://b/{SPAN}.csv"]))
+    assert {name: one.default for name, one in known.items()} == {
+        "log_path": "gs://b/{SPAN}.csv",
+        "span": "newest",
+        "epochs": 60,
+    }
+    assert parameters.read(["epochs=3", "span=7", "log_path=gs://b/x=y.csv"], known) == {
+        "epochs": 3,
+        "span": "7",
+        "log_path": "gs://b/x=y.csv",
+    }
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("epochs", "takes NAME=VALUE"),
+        ("epoch=3", "a name of log_path, span, epochs; found 'epoch=3'"),
+        ("epochs=-1", "takes a whole number, found '-1'"),
+        ("epochs=few", "takes a whole number"),
+    ],
+)
+def test_what_is_no_parameter_is_told(text, words):
+    known = parameters.of(config.load(config.find("ml100k-sasrec")))
+    with pytest.raises(errors.InputError, match=words):
+        parameters.read([text], known)
