@@ -183,7 +183,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="smaller catalogues, one loss: at most a minute")
+    parser.add_argument("--quick", action="store_true", help="one small catalogue, one loss")
     parser.add_argument("--items", type=int, nargs="+", help="sizes of the catalogue")
     parser.add_argument("--losses", nargs="+", choices=list(_LOSSES), help="all of them by default")
     parser.add_argument("--measure", nargs=4, help=argparse.SUPPRESS)
@@ -192,9 +192,9 @@ def main() -> None:
         items, loss, batches, windows = options.measure
         print(json.dumps(measure(int(items), loss, int(batches), int(windows))))
         return
-    sizes = options.items or ([20_000, 100_000] if options.quick else [100_000, 1_000_000])
+    sizes = options.items or ([20_000] if options.quick else [100_000, 1_000_000])
     losses = options.losses or (["bce"] if options.quick else list(_LOSSES))
-    batches, windows = (4, 512) if options.quick else (8, 1024)
+    batches, windows = (2, 128) if options.quick else (8, 1024)
     found: dict[str, dict[str, Any]] = {}
     for items in sizes:
         # The first loss with each size, the others with the largest.

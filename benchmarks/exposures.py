@@ -24,7 +24,7 @@ from components.transform import spec as transform_spec
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 _ROWS = (2_000_000, 10_000_000)
-_QUICK_ROWS = (50_000,)
+_QUICK_ROWS = (5_000,)
 _ROW_GROUP = 500_000
 # Users of a shard stay as many when the log grows.
 _ROWS_PER_SHARD = 125_000
@@ -123,7 +123,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="one small log: at most a minute")
+    parser.add_argument("--quick", action="store_true", help="one small log")
     parser.add_argument(
         "--windowing-only", action="store_true", help="do not go on to Transform, which takes longest"
     )

@@ -35,6 +35,8 @@ _BINARY = "MODEL_SERVER_BIN"
 _NAME = "model"
 _HISTORIES = 16
 _LOAD_SECONDS = 120.0
+# Seconds in all, seconds between two pushes, and clients.
+_QUICK = (1.0, 1.0, 2)
 
 
 @contextlib.contextmanager
@@ -170,13 +172,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="12 seconds with a new version every 4")
+    parser.add_argument("--quick", action="store_true", help="one exchange of versions under few clients")
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--every", type=float, default=5.0, help="seconds between two pushes")
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--kept", type=int, default=2, help="versions on disk")
     options = parser.parse_args()
-    seconds, every = (12.0, 4.0) if options.quick else (options.seconds, options.every)
+    if options.quick:
+        options.seconds, options.every, options.clients = _QUICK
+    seconds, every = options.seconds, options.every
     with tempfile.TemporaryDirectory() as folder:
         exported = [
             os.path.join(models.export_model(os.path.join(folder, str(seed)), seed), "1") for seed in (0, 1)

@@ -81,11 +81,19 @@ def run(path: str, window: NextWindow, output: str, arguments: Sequence[str]) ->
             | "ItemCounts" >> beam.combiners.ToList()
             | "ItemThreshold" >> beam.Map(_threshold)
         )
+        recent_from = (
+            users
+            | "Learnt"
+            >> beam.FlatMapTuple(lambda _, events: [time for time, _ in events[1 : _trained(events)]])
+            | "LearntTimes" >> beam.combiners.ToList()
+            | "RecentFrom" >> beam.Map(_recent_from, window.recent_share)
+        )
         cut = users | beam.ParDo(
             _Cut(window.length),
             beam.pvalue.AsDict(item_counts),
             beam.pvalue.AsSingleton(item_threshold),
             beam.pvalue.AsSingleton(user_threshold),
+            beam.pvalue.AsSingleton(recent_from),
         ).with_outputs(*names.SPLITS)
         for split in names.SPLITS:
             cut[split] | f"Write-{split}" >> beam.io.WriteToTFRecord(
@@ -106,6 +114,15 @@ def _threshold(counts: list[int]) -> int:
             break
         best = count
     return best
+
+
+def _recent_from(times: list[int], share: float) -> int:
+    """The moment from which training targets are recent: at most that share of all, in any case the last."""
+    ordered = sorted(times)
+    for time in sorted(set(times)):
+        if len(ordered) - bisect.bisect_left(ordered, time) <= share * len(ordered):
+            return time
+    return ordered[-1]
 
 
 class _Check(beam.DoFn):
@@ -144,6 +161,7 @@ class _Cut(beam.DoFn):
         item_counts: dict[str, int],
         item_threshold: int,
         user_threshold: int,
+        recent_from: int,
     ) -> Iterator[Any]:
         user, events = user_and_events
         trained = _trained(events)
@@ -159,6 +177,11 @@ class _Cut(beam.DoFn):
                 names.HISTORY_TIMESTAMP: [1000 * t for t, _ in history],
                 names.TARGET_ITEM_ID: [item],
                 names.TARGET_TIMESTAMP: [1000 * time],
+                names.RECENT_TARGETS: [
+                    sum(t >= recent_from for t, _ in events[max(0, end - self._length) + 1 : end + 1])
+                    if split == names.TRAIN
+                    else 0
+                ],
                 names.SEEN_ITEM_ID: []
                 if split == names.TRAIN
                 else list(dict.fromkeys(i for _, i in events[:end])),
@@ -176,7 +199,7 @@ def _example(values: dict[str, list[Any]]) -> tf.train.Example:
     example = tf.train.Example()
     for name, value in values.items():
         feature = example.features.feature[name]
-        if name in (names.HISTORY_TIMESTAMP, names.TARGET_TIMESTAMP):
+        if name in (names.HISTORY_TIMESTAMP, names.TARGET_TIMESTAMP, names.RECENT_TARGETS):
             feature.int64_list.value.extend(value)
         else:
             feature.bytes_list.value.extend(v.encode() for v in value)

@@ -23,7 +23,7 @@ from components.behavior_example_gen.windows.next import NextWindow
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 _EVENTS = 2_000_000
-_QUICK_EVENTS = 200_000
+_QUICK_EVENTS = 20_000
 # Users of a shard stay as many when the log grows.
 _EVENTS_PER_SHARD = 125_000
 
@@ -102,7 +102,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="a smaller log, one round: at most a minute")
+    parser.add_argument("--quick", action="store_true", help="a small log, one round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--measure", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
