@@ -17,31 +17,44 @@ class History:
 
     Args:
       inputs: raw features, of which those of `names.HISTORY` are read: sparse `[B, n]` of any n >= 0, oldest
-        event first.
+        event first; an example may have fewer or more values of one than of another.
       length: L, how many events are kept.
 
     Attributes:
-      items: their ids, ragged `[B, <= L]`.
+      present: which places have an event, `[B, L]` bool; the last event stands at the right.
+      items: their ids, `[B, L]`; empty where there is none.
     """
 
     def __init__(self, inputs: dict[str, _Tensor], length: int):
-        self._inputs, self._length = inputs, length
-        ids = tf.sparse.to_dense(inputs[names.HISTORY_ITEM_ID], default_value="")
-        self._there = ids != ""
-        self.items = self._recent(ids)
+        self._inputs = inputs
+        ids = inputs[names.HISTORY_ITEM_ID]
+        # Of the ids alone: what is made of them must not hang on inputs that a request lacks.
+        self._shape = ids.dense_shape
+        there = ops.dense(ids, "", self._shape) != ""
+        place = length - tf.cumsum(tf.cast(there, tf.int64), axis=1, reverse=True)
+        kept = tf.where(there & (place >= 0))
+        rows, columns = kept[:, 0], kept[:, 1]
+        where = tf.stack([rows, tf.gather_nd(place, kept)], axis=1)
+        # Each place's column, counted from 1; 0 where there is no event.
+        column = tf.scatter_nd(where, columns + 1, tf.stack([self._shape[0], length]))
+        column.set_shape([None, length])
+        self.present = column > 0
+        row = tf.zeros_like(column) + tf.range(self._shape[0])[:, tf.newaxis]
+        self._source = tf.stack([row, tf.maximum(column - 1, 0)], axis=2)
+        self.items = self.values(names.HISTORY_ITEM_ID, "")
 
     def values(self, name: str, missing: Any) -> tf.Tensor:
-        """A raw feature of the events of all rows, `[E]`, as `items.flat_values`.
+        """A raw feature of the events, `[B, L]`.
 
         Args:
           name: of `names.HISTORY`.
-          missing: for an event whose row has too few values.
+          missing: where there is no event, and for an event whose row has too few values.
         """
-        return self._recent(_like(self._inputs[name], self._there, missing)).flat_values
+        return self._places(self._inputs[name], missing)
 
-    def padded(self, values: tf.Tensor, padding: Any = names.PADDING_INDEX) -> tf.Tensor:
-        """Values of all events `[E]` as dense `[B, L]`, the last event at the right."""
-        return ops.left_pad(self.items.with_flat_values(values), self._length, padding)
+    def index(self, values: tf.Tensor, vocabulary: Any) -> tf.Tensor:
+        """The indices of values `[B, L]` in what `tft.vocabulary` made; PADDING_INDEX where there is no event."""
+        return self._or_padding(ops.index_of(values, vocabulary))
 
     def features(
         self, items: Any, behaviors: Any = None, scenes: Any = None, with_time: bool = True
@@ -52,40 +65,40 @@ class History:
           items, behaviors, scenes: what `tft.vocabulary` made; None of what is no feature.
           with_time: whether hours and weekdays are features, too.
         """
-        found = {names.HISTORY_ITEM_INDEX: self.padded(ops.index_of(self.items.flat_values, items))}
+        found = {names.HISTORY_ITEM_INDEX: self.index(self.items, items)}
         for vocabulary, raw, index in (
             (behaviors, names.HISTORY_BEHAVIOR, names.HISTORY_BEHAVIOR_INDEX),
             (scenes, names.HISTORY_SCENE, names.HISTORY_SCENE_INDEX),
         ):
             if vocabulary is not None:
-                found[index] = self.padded(ops.index_of(self.values(raw, ""), vocabulary))
+                found[index] = self.index(self.values(raw, ""), vocabulary)
         sparse = self._inputs[names.HISTORY_TIMESTAMP]
         # 0 is a time, too.
         ones = tf.SparseTensor(sparse.indices, tf.ones_like(sparse.values), sparse.dense_shape)
-        given = self._recent(_like(ones, self._there, 0)).flat_values > 0
+        given = self._places(ones, 0) > 0
         times = self.values(names.HISTORY_TIMESTAMP, 0)
         if with_time:
             for index, number in (
                 (names.HISTORY_HOUR_INDEX, ops.hour_of_day(times)),
                 (names.HISTORY_WEEKDAY_INDEX, ops.day_of_week(times)),
             ):
-                found[index] = self.padded(ops.index_of_number(number, given))
-        found[names.HISTORY_LOG_GAP] = self._log_gap(times, given)
+                found[index] = self._or_padding(ops.index_of_number(number, given))
+        found[names.HISTORY_LOG_GAP] = _log_gap(times, given)
         return found
 
-    def _log_gap(self, times: tf.Tensor, given: tf.Tensor) -> tf.Tensor:
-        dense, present = self.padded(times, 0), self.padded(given, False)
-        before = tf.pad(dense[:, :-1], [[0, 0], [1, 0]])
-        follows = present & tf.pad(present[:, :-1], [[0, 0], [1, 0]])
-        seconds = tf.cast(tf.maximum(dense - before, 0), tf.float32) / ops.MS_PER_SECOND
-        return tf.where(follows, tf.math.log1p(seconds), 0.0)
+    def _places(self, sparse: tf.SparseTensor, missing: Any) -> tf.Tensor:
+        # A column at least, so that there is something to take where no row has an event.
+        shape = tf.maximum(tf.maximum(sparse.dense_shape, self._shape), [0, 1])
+        found = tf.gather_nd(ops.dense(sparse, missing, shape), self._source)
+        return tf.where(self.present, found, tf.constant(missing, sparse.dtype))
 
-    def _recent(self, dense: tf.Tensor) -> tf.RaggedTensor:
-        return tf.ragged.boolean_mask(dense, self._there)[:, -self._length :]
+    def _or_padding(self, index: tf.Tensor) -> tf.Tensor:
+        return tf.where(self.present, index, tf.constant(names.PADDING_INDEX, tf.int64))
 
 
-def _like(value: tf.SparseTensor, there: tf.Tensor, missing: Any) -> tf.Tensor:
-    """Rows to the shape of `there`, which an example that has no such list may be wider than."""
-    missing = tf.cast(missing, value.dtype)
-    dense = tf.sparse.to_dense(value, default_value=missing)
-    return tf.concat([dense, tf.fill(tf.shape(there), missing)], axis=1)[:, : tf.shape(there)[1]]
+def _log_gap(times: tf.Tensor, given: tf.Tensor) -> tf.Tensor:
+    """`log(1 + seconds since the event before)`, 0 where one of both has no time; `[B, L]`."""
+    before = tf.pad(times[:, :-1], [[0, 0], [1, 0]])
+    follows = given & tf.pad(given[:, :-1], [[0, 0], [1, 0]])
+    seconds = tf.cast(tf.maximum(times - before, 0), tf.float32) / ops.MS_PER_SECOND
+    return tf.where(follows, tf.math.log1p(seconds), 0.0)

@@ -45,15 +45,15 @@ def index_of_number(numbers: tf.Tensor, given: tf.Tensor | None = None) -> tf.Te
     return found if given is None else tf.where(given, found, tf.constant(names.OOV_INDEX, tf.int64))
 
 
-def left_pad(values: tf.RaggedTensor, length: int, padding: Any) -> tf.Tensor:
-    """Ragged rows of at most `length` values to dense `[B, length]`, the last value at the right."""
-    missing = length - values.row_lengths()
-    dense = values.to_tensor(padding, shape=[None, length])
-    source = tf.range(length, dtype=tf.int64)[tf.newaxis, :] - missing[:, tf.newaxis]
-    shifted = tf.gather(dense, tf.maximum(source, 0), axis=1, batch_dims=1)
-    result = tf.where(source >= 0, shifted, tf.cast(padding, dense.dtype))
-    result.set_shape([None, length])
-    return result
+def dense(sparse: tf.SparseTensor, missing: Any, shape: tf.Tensor) -> tf.Tensor:
+    """Values `[B, n]` as a dense `[B, m]`, m >= n.
+
+    Args:
+      missing: for places that have no value.
+      shape: `[B, m]`.
+    """
+    widened = tf.SparseTensor(sparse.indices, sparse.values, shape)
+    return tf.sparse.to_dense(widened, default_value=tf.constant(missing, sparse.dtype))
 
 
 def hour_of_day(times: tf.Tensor) -> tf.Tensor:

@@ -76,8 +76,7 @@ def preprocessing_fn(inputs: dict[str, _Tensor], custom_config: dict[str, Any]) 
 def _first(value: _Tensor, missing: Any) -> tf.Tensor:
     """The first value of each row, `[B]`."""
     if isinstance(value, tf.SparseTensor):
-        first = tf.RaggedTensor.from_sparse(value)[:, :1]
-        value = first.to_tensor(tf.cast(missing, value.dtype), shape=[None, 1])
+        return ops.dense(value, missing, tf.maximum(value.dense_shape, [0, 1]))[:, 0]
     return tf.reshape(value, [-1])
 
 
@@ -142,25 +141,26 @@ def _history(
     if given.columns.behavior:
         behaviors = past.values(names.HISTORY_BEHAVIOR, "")
         known_behaviors = tft.vocabulary(
-            behaviors, vocab_filename=fields.vocabulary_name(fields.BEHAVIOR_TABLE)
+            tf.boolean_mask(behaviors, past.present),
+            vocab_filename=fields.vocabulary_name(fields.BEHAVIOR_TABLE),
         )
     found = past.features(known_items, known_behaviors, known_scenes, with_time=given.features.time)
-    events = past.items
-    same = events.flat_values == tf.gather(items, events.value_rowids())
-    often = tf.reduce_sum(events.with_flat_values(tf.cast(same, tf.int64)), axis=1)
-    last = past.padded(past.values(names.HISTORY_TIMESTAMP, 0), 0)[:, -1]
+    same = past.present & (past.items == items[:, tf.newaxis])
+    often = tf.reduce_sum(tf.cast(same, tf.int64), axis=1)
+    size = tf.reduce_sum(tf.cast(past.present, tf.int64), axis=1)
+    last = past.values(names.HISTORY_TIMESTAMP, 0)[:, -1]
     seconds = tf.maximum(times - last, 0) // ops.MS_PER_SECOND
     padding = tf.constant(names.PADDING_INDEX, tf.int64)
     for name, index in (
-        (fields.HISTORY_SIZE, _bucket(events.row_lengths(), fields.SIZE_BOUNDARIES)),
+        (fields.HISTORY_SIZE, _bucket(size, fields.SIZE_BOUNDARIES)),
         # Without a history, or without its times.
         (fields.HISTORY_GAP, tf.where(last == 0, padding, _bucket(seconds, fields.GAP_BOUNDARIES))),
         (fields.HISTORY_SAME, tf.minimum(often, fields.SAME_MOST) + names.FIRST_INDEX),
     ):
         found[name + names.INDEX_SUFFIX] = index
     if behaviors is not None:
-        indices = ops.index_of(behaviors, known_behaviors)
-        found[names.HISTORY_SAME_BEHAVIOR_INDEX] = past.padded(tf.where(same, indices, padding))
+        indices = past.index(behaviors, known_behaviors)
+        found[names.HISTORY_SAME_BEHAVIOR_INDEX] = tf.where(same, indices, padding)
     return found
 
 

@@ -30,17 +30,11 @@ def preprocessing_fn(inputs: dict[str, _Tensor], custom_config: dict[str, Any]) 
     length = spec.TransformSettings.unpack(custom_config).window.length
     outputs: dict[str, _Tensor] = {}
 
-    items = tf.RaggedTensor.from_sparse(inputs[names.HISTORY_ITEM_ID])
     target = _scalar(inputs[names.TARGET_ITEM_ID])
-    rows = tf.concat([items[:, 1:], target[:, tf.newaxis]], axis=1)
-    targets = rows.flat_values
+    targets, recent = _targets(inputs[names.HISTORY_ITEM_ID], target, _scalar(inputs[names.RECENT_TARGETS]))
     item_vocabulary = tft.vocabulary(targets, vocab_filename=names.ITEM_VOCABULARY)
     tft.vocabulary(targets, vocab_filename=ops.ITEM_COUNTS_VOCABULARY, store_frequency=True)
-    tft.vocabulary(
-        _last(rows, _scalar(inputs[names.RECENT_TARGETS])),
-        vocab_filename=names.RECENT_ITEMS_VOCABULARY,
-        store_frequency=True,
-    )
+    tft.vocabulary(recent, vocab_filename=names.RECENT_ITEMS_VOCABULARY, store_frequency=True)
     outputs[names.TARGET_ITEM_INDEX] = ops.index_of(target, item_vocabulary)
     outputs[names.SEEN_ITEM_INDEX] = _map_values(inputs[names.SEEN_ITEM_ID], item_vocabulary)
 
@@ -76,11 +70,27 @@ def _scalar(value: _Tensor) -> tf.Tensor:
     return tf.reshape(value, [-1])
 
 
-def _last(rows: tf.RaggedTensor, numbers: tf.Tensor) -> tf.Tensor:
-    """The last values of each row, as many as it has in `numbers` `[B]`, one row after the other."""
-    place = tf.range(tf.size(rows.flat_values, tf.int64))
-    ends = tf.cast(rows.row_limits(), tf.int64)
-    return tf.boolean_mask(rows.flat_values, place >= tf.gather(ends - numbers, rows.value_rowids()))
+def _targets(history: tf.SparseTensor, target: tf.Tensor, recent: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """What a model that learns from every place of the windows is trained to predict.
+
+    Args:
+      history: the ids of the events, `[B, n]`.
+      target: what follows them, `[B]`.
+      recent: how many of each row's targets, the last ones, are recent, `[B]`.
+
+    Returns:
+      All targets, `[T]`, and the recent ones: each event but the first of its row, and `target`.
+    """
+    rows, places = history.indices[:, 0], history.indices[:, 1]
+    sizes = tf.math.unsorted_segment_sum(tf.ones_like(rows), rows, tf.size(target))
+    # 1 is the event right before `target`, which is a row's last target itself.
+    before = tf.gather(sizes, rows) - places
+    follows = places > 0
+    is_recent = follows & (before < tf.gather(recent, rows))
+    return (
+        tf.concat([tf.boolean_mask(history.values, follows), target], axis=0),
+        tf.concat([tf.boolean_mask(history.values, is_recent), tf.boolean_mask(target, recent > 0)], axis=0),
+    )
 
 
 def _map_values(sparse: tf.SparseTensor, vocabulary: Any) -> tf.SparseTensor:

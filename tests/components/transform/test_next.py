@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.transform import ops, vocabulary
+from components.transform import vocabulary
 from schemas import names
 from tests import fixtures, hostile
 
@@ -123,8 +123,3 @@ def test_time_features(output):
     assert found[names.HISTORY_WEEKDAY_INDEX] == [0, 2 + 3, 2 + 4, 2 + 0]
     gaps = transform(output, [window])[names.HISTORY_LOG_GAP][0].numpy()[-4:]
     np.testing.assert_allclose(gaps, [0, 0, np.log1p(1800), np.log1p(84 * 3600)], rtol=1e-6)
-
-
-def test_left_pad():
-    ragged = tf.ragged.constant([[1, 2], [], [3, 4, 5]])
-    np.testing.assert_array_equal(ops.left_pad(ragged, 3, 9), [[9, 1, 2], [9, 9, 9], [3, 4, 5]])
