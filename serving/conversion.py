@@ -26,7 +26,7 @@ class ConversionModule(module.ModelModule):
 
     def __init__(self, model: Any, transform_output: tft.TFTransformOutput):
         super().__init__(model, transform_output)
-        self._transform = transform_output.transform_features_layer()
+        self._transform = module.HeldTransform(transform_output)
         raw, transformed = transform_output.raw_feature_spec(), transform_output.transformed_feature_spec()
         self._raw_spec = {name: raw[name] for name in fields.raw_inputs(model.inputs_read)}
         self._lists = {

@@ -42,6 +42,24 @@ class HeldModel(tf.Module):
         return self._held.value
 
 
+class HeldTransform(tf.Module):
+    """Holds the transform graph by its tables, for the same reason: TFT gives it as a Keras model.
+
+    Args:
+      transform_output: of TFX Transform.
+    """
+
+    def __init__(self, transform_output: tft.TFTransformOutput):
+        super().__init__()
+        layer = transform_output.transform_features_layer()
+        self._held = _Held(layer)
+        self._tables = dict(tf.train.TrackableView.children(layer))
+
+    def __call__(self, raw: dict[str, Any]) -> dict[str, tf.Tensor]:
+        """The features after Transform that can be made of these raw ones."""
+        return self._held.value(raw)
+
+
 def example(raw_spec: Mapping[str, Any], known: Mapping[str, Sequence[Any]]) -> tf.Tensor:
     """A serialized tf.Example, `[1]`, with all features that have to be there.
 

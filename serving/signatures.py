@@ -49,7 +49,7 @@ class ServingModule(module.ModelModule):
         index: ivf.Index | None = None,
     ):
         super().__init__(model, transform_output)
-        self._transform = transform_output.transform_features_layer()
+        self._transform = module.HeldTransform(transform_output)
         self._raw_spec = transform_output.raw_feature_spec()
         self._exclude_seen = exclude_seen
         self._search = catalogue.Whole() if index is None else index

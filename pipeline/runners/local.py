@@ -206,8 +206,10 @@ def _launch(dag: Any, run_dir: str, shown: progress.Progress) -> Exception | Non
     from tfx.orchestration.local import local_dag_runner
     from tfx.orchestration.portable import launcher
 
+    from components import embedded_beam
     from pipeline.runners import cache
 
+    embedded_beam.tune()
     original = launcher.Launcher.launch
 
     def launch(self: Any) -> Any:
