@@ -19,9 +19,13 @@ EXPERIMENT = {
     "name": "walk",
     "window": {"length": 8, "shards": 1},
     "split": {"by": ["leave_one_out"]},
-    "model": {"name": "sasrec", "dim": 8, "blocks": 1, "heads": 1, "dropout": 0.1},
-    "training": {"epochs": 3, "batch_size": 32, "learning_rate": 0.01},
-    "tuning": {"search": "grid", "space": {"model.dim": [8, 16]}, "training": {"epochs": 1}},
+    "model": {"name": "sasrec", "dim": 8, "blocks": 1, "heads": 2, "dropout": 0.1},
+    "training": {"epochs": 3, "batch_size": 32, "learning_rate": 0.1},
+    "tuning": {
+        "search": "grid",
+        "space": {"model.dim": [15, 16], "training.learning_rate": [0.00001, 0.01]},
+        "training": {"epochs": 2},
+    },
     "evaluation": {"cutoffs": [1, 10], "slices": ["user_frequency"], "confidence_intervals": False},
     "gate": {"min_lift_over_floor": None},
     "infra": {"requests": 2, "max_p50_ms": 5000.0, "load_seconds": 600.0, "server": "embedded"},
@@ -108,12 +112,38 @@ def test_the_metrics_are_those_of_the_uninterrupted_run(runs):
     assert histories[0]["tuned"] == histories[1]["tuned"]
 
 
+def test_the_trainer_takes_the_best_of_the_search(runs):
+    run_dir = runs[0] / kills.WHOLE / "walk"
+    trials, history = (
+        json.loads(next(artifact(run_dir, component, output).rglob(name)).read_text())
+        for component, output, name in (
+            ("Tuner", "tuner_results", "trials.json"),
+            ("Trainer", "model_run", "history.json"),
+        )
+    )
+    assert [trial["values"]["model.dim"] for trial in trials] == [15, 15, 16, 16]
+    failed = ["multiple of heads (2), found 15" in (trial["error"] or "") for trial in trials]
+    assert failed == [True, True, False, False]
+    (taken,) = [trial for trial in trials if trial["taken"]]
+    assert taken["values"] == {"model.dim": 16, "training.learning_rate": 0.01}
+    assert taken["score"] > trials[2]["score"] + 0.1 and taken["epochs"] == 2
+    assert history["tuned"] == taken["values"]
+    # The same training up to where the trial ended; the experiment's own goes on.
+    assert [epoch["epoch"] for epoch in history["epochs"]] == [1, 2, 3]
+    assert max(epoch["ndcg@10"] for epoch in history["epochs"][:2]) == taken["score"]
+    assert history["epochs"][0]["learning_rate"] == pytest.approx(0.01)
+    page = (run_dir / "report.html").read_text(encoding="utf-8")
+    assert 'id="search"' in page and ">taken<" in page
+
+
 def test_one_version_is_pushed_and_nothing_is_left_behind(runs):
     folder, _ = runs
     run_dir = folder / kills.KILLED / "walk"
     base = run_dir / "serving" / "walk"
     assert len(os.listdir(base)) == 1
+    # Nor what a killed search would have gone on from.
     assert not any((run_dir / "checkpoints").glob("*/ckpt-*"))
+    assert not any((run_dir / "checkpoints").glob("search-*"))
     root = run_dir / "pipeline_root"
     left = [*root.glob("*/.system/*/*/.temp"), *root.glob("*/.system/stateful_working_dir/*")]
     assert not left and not (run_dir / "tmp").exists() and not list(run_dir.glob(f"{store.ASIDE}*"))

@@ -97,17 +97,19 @@ def test_a_lock_is_let_go_of_by_a_killed_process_with_children(run_dir):
 import os, subprocess, sys
 from pipeline.runners import folder
 with folder.at_work({str(run_dir)!r}, print):
-    child = subprocess.Popen(["sleep", "60"], stdout=subprocess.DEVNULL)
+    # With a pipe of this test it would be waited for.
+    child = subprocess.Popen(["sleep", "60"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     print(child.pid, flush=True)
     os.kill(os.getpid(), 9)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == -9, done.stderr
+    child = int(done.stdout)
     try:
         with folder.at_work(str(run_dir), refuse):
-            pass
+            os.kill(child, 0)
     finally:
-        os.kill(int(done.stdout), 9)
+        os.kill(child, 9)
 
 
 def test_a_lost_store_is_said_once(run_dir):
