@@ -236,8 +236,8 @@ def _cuts(
 ) -> splits.Cuts | None:
     if "time" not in split.by:
         return None
-    if isinstance(split.eval_from, float):
-        cuts = splits.Cuts(histogram.quantile(split.eval_from), histogram.quantile(split.test_from))
+    if split.shares():
+        cuts = splits.Cuts(*(histogram.quantile(share) for share in split.shares()))
         if (
             len(histogram.bins) < 3
             or not int(histogram.bins[0]) << histogram.shift < cuts.eval_from < cuts.test_from
@@ -252,4 +252,4 @@ def _cuts(
                 f"and its times are read as they should"
             )
         return cuts
-    return splits.Cuts(int(split.eval_from.timestamp() * 1000), int(split.test_from.timestamp() * 1000))
+    return splits.Cuts(*(int(moment.timestamp() * 1000) for moment in split.moments()))

@@ -372,10 +372,19 @@ class SplitSpec(settings.Settings):
             raise ValueError("target_behaviors names at least one behaviour, found none")
         if not 1 <= len(self.by) <= 2 or len(set(self.by)) != len(self.by):
             raise ValueError(f"by takes one rule or two different ones, found {list(self.by)}")
-        if isinstance(self.eval_from, float) != isinstance(self.test_from, float):
+        shares, moments = self.shares(), self.moments()
+        if len(shares) == 1:
             raise ValueError("eval_from and test_from must be both shares or both moments")
-        if self.eval_from >= self.test_from:
+        if shares and shares[0] >= shares[1] or moments and moments[0] >= moments[1]:
             raise ValueError(
                 f"eval_from must come before test_from, found {self.eval_from} and {self.test_from}"
             )
         return self
+
+    def shares(self) -> list[float]:
+        """Where `eval` and `test` begin, by shares of the log's events; empty if both are moments."""
+        return [cut for cut in (self.eval_from, self.test_from) if isinstance(cut, float)]
+
+    def moments(self) -> list[datetime.datetime]:
+        """Where `eval` and `test` begin, by moments; empty if both are shares."""
+        return [cut for cut in (self.eval_from, self.test_from) if isinstance(cut, datetime.datetime)]

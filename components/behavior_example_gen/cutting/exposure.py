@@ -141,7 +141,7 @@ class _Cutter:
             labels = np.stack(
                 [self._events.numbers(names.LABEL_PREFIX + s)[targets] for s in self._window.steps], axis=1
             )
-        inconsistent = self._repair(labels)
+        inconsistent = self._repair(labels) if self._window.chain else np.zeros(len(labels), bool)
         counted[split, INCONSISTENT] = int((inconsistent & kept).sum())
         if self._window.inconsistent == "drop":
             kept &= ~inconsistent
