@@ -1,4 +1,7 @@
-.PHONY: env demo check lint test docs
+.PHONY: env demo check lint test docs image
+
+# What `make image` names what it builds.
+IMAGE ?= footfall:latest
 
 env:
 	@requirements/make_env.sh
@@ -25,3 +28,8 @@ test: env
 docs: env
 	@requirements/make_tools.sh docs
 	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --quiet --strict
+
+# The container image for Kubeflow and Vertex AI: `make image IMAGE=my-registry/footfall:1`.
+image:
+	@command -v docker >/dev/null || { echo "make image needs docker, found none on PATH" >&2; exit 1; }
+	@docker build --tag "$(IMAGE)" .

@@ -1,0 +1,78 @@
+"""The Dockerfile, as far as it can be held to something without Docker."""
+
+import importlib.util
+import pathlib
+import re
+import shlex
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def instructions():
+    """(instruction, rest) of each, comments and line ends left out."""
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+    text = "\n".join(line for line in lines if not line.lstrip().startswith("#")).replace("\\\n", " ")
+    return [tuple(line.split(None, 1)) for line in text.splitlines() if line.strip()]
+
+
+@pytest.fixture(scope="module")
+def copied(instructions):
+    """What is copied from the sources."""
+    return [
+        source
+        for kind, rest in instructions
+        if kind == "COPY" and not rest.startswith("--from")
+        for source in shlex.split(rest)[:-1]
+    ]
+
+
+def _packages():
+    """The packages that setup.py installs."""
+    found = re.search(r"_PACKAGES = \(([^)]*)\)", (ROOT / "setup.py").read_text()).group(1)
+    return re.findall(r'"(\w+)"', found)
+
+
+def test_all_that_is_copied_is_there_and_sent_to_docker(copied):
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    sent = {line[1:] for line in lines if line.startswith("!")}
+    assert "*" in lines and sent == set(copied)
+    for source in copied:
+        assert (ROOT / source).exists(), source
+
+
+def test_all_that_is_installed_is_copied(copied):
+    assert set(_packages()) <= set(copied)
+    # What setup.py reads.
+    assert {"setup.py", "README.md", "LICENSE"} <= set(copied)
+    for package in _packages():
+        assert importlib.util.find_spec(package) is not None
+
+
+def test_nothing_is_installed_without_its_hash(instructions):
+    installs = [
+        part
+        for kind, rest in instructions
+        if kind == "RUN"
+        for part in re.split(r"&&|;", rest)
+        if "pip install" in part
+    ]
+    assert len(installs) == 3
+    for part in installs:
+        assert "--require-hashes" in part or "--no-deps" in part
+        assert "--no-build-isolation" in part or part.rstrip().endswith("requirements/build.txt")
+    # Python's, and the lock's for it.
+    (image,) = (rest for kind, rest in instructions if kind == "ARG")
+    assert image.startswith("PYTHON_IMAGE=python:3.10") and "py310-tfx116.txt" in installs[1]
+
+
+def test_what_runs_is_not_root_and_has_no_compiler(instructions):
+    last = max(at for at, (kind, _) in enumerate(instructions) if kind == "FROM")
+    assert [kind for kind, _ in instructions].count("FROM") == 2
+    final = instructions[last + 1 :]
+    (user,) = (rest for kind, rest in final if kind == "USER")
+    assert int(user) >= 10_000
+    assert not any("apt-get" in rest for _, rest in final)
+    assert ("COPY", "--from=build /opt/footfall /opt/footfall") in final
