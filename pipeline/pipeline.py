@@ -67,13 +67,16 @@ def create_pipeline(
         TFX's runtime parameters; what is not named is as the experiment says.
     """
     run = run or {}
+    pushed_to = experiment.push.destination or posixpath.join(serving_dir, experiment.name)
+    live = [live_model_component.LiveModel(pushed_to, experiment.model.objective)] if push else []
+    live_model = _value(live[0].outputs["live"]) if live else None
     data = _data(experiment, schema_path, accepted_root, code, run)
-    trained, model = _training(experiment, data, checkpoint_root, code, run)
-    judged = _judged(experiment, data, model, posixpath.join(serving_dir, experiment.name), push)
+    trained, model = _training(experiment, data, checkpoint_root, code, run, live_model)
+    judged = _judged(experiment, data, model, pushed_to, live_model)
     return Pipeline(
         pipeline_name=experiment.name,
         pipeline_root=pipeline_root,
-        components=[*data.components, *trained, *judged],
+        components=[*data.components, *live, *trained, *judged],
         enable_cache=True,
         metadata_connection_config=(
             metadata.sqlite_metadata_connection_config(metadata_path) if metadata_path else None
@@ -155,6 +158,7 @@ def _training(
     checkpoint_root: str,
     code: Mapping[str, str],
     run: Mapping[str, Any],
+    live_model: Any,
 ) -> tuple[list[base_node.BaseNode], Channel]:
     """Tunes where that is asked, and trains: the components and the model; see `create_pipeline`."""
     training = arguments.Arguments(
@@ -186,21 +190,21 @@ def _training(
         hyperparameters=tuner.outputs["best_hyperparameters"] if tuner else None,
         custom_config=training.pack(),
         epochs=run.get(parameters.EPOCHS),
+        live_model=live_model if experiment.training.warm_start != "none" else None,
         **trained_on,
     )
     return [*([tuner] if tuner else []), trainer], trainer.outputs["model"]
 
 
 def _judged(
-    experiment: config.Experiment, data: _Data, model: Channel, destination: str, push: bool
+    experiment: config.Experiment, data: _Data, model: Channel, pushed_to: str, live_model: Any
 ) -> list[base_node.BaseNode]:
-    """Measures a model and, with `push`, compares it with what is live, tries it in a server, and pushes it.
+    """Measures a model, compares it with what is live, tries it in a server, and pushes it.
 
     Args:
-      destination: where it is pushed, if the experiment names no other place.
+      pushed_to: where it is pushed.
+      live_model: what LiveModel has found; None measures the model alone.
     """
-    pushed_to = experiment.push.destination or destination
-    live_model = live_model_component.LiveModel(pushed_to, experiment.model.objective) if push else None
     evaluator = evaluator_component.Evaluator(
         examples=data.examples,
         example_splits=[names.TEST],
@@ -208,7 +212,7 @@ def _judged(
         eval_config=evaluator_config.eval_config(
             experiment.evaluation, experiment.gate, experiment.model.objective, experiment.window
         ),
-        live_model=_value(live_model.outputs["live"]) if live_model else None,
+        live_model=live_model,
     )
     if live_model is None:
         return [evaluator]
@@ -223,7 +227,7 @@ def _judged(
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=pushed_to)
         ),
     )
-    return [live_model, evaluator, server_validator, pusher]
+    return [evaluator, server_validator, pusher]
 
 
 def _value(output: Any) -> Any:

@@ -1,8 +1,11 @@
 """`run_fn` of TFX Trainer: trains the model of an experiment and exports it."""
 
+import datetime
 import hashlib
 import json
+import logging
 import os
+import posixpath
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,11 +16,12 @@ import schemas  # noqa: F401  selects Keras 2
 from schemas import errors
 from serving import export
 from serving import retrieval as retrieval_settings
-from trainer import arguments, config, devices, objectives, retrieval, search
+from trainer import arguments, config, devices, objectives, reasons, retrieval, search, warm_start
 from trainer.loops import loop as loop_lib
 from trainer.objectives import objective
 
 HISTORY = "history.json"
+_PROGRESS = logging.getLogger("footfall.progress")
 
 
 def run_fn(fn_args: Any) -> None:
@@ -27,25 +31,30 @@ def run_fn(fn_args: Any) -> None:
     what a search has chosen: they take the place of those settings.
 
     Raises:
-      errors.InputError: if there is a base model, from which no objective can start yet.
+      errors.InputError: if TFX names a base model: what a training starts from is `training.warm_start`'s.
       TrainingError: if the loss is not a number.
       RuntimeError: if TensorFlow was started with Keras 3.
     """
     given = arguments.Arguments.unpack(fn_args.custom_config)
-    if _base_models(fn_args):
+    if getattr(fn_args, "base_model", None):
         raise errors.InputError(
-            f"no model of the objective {given.model.objective} can start from another model: leave base_model "
-            f"out, found {', '.join(_base_models(fn_args))}"
+            "a training starts from another model by training.warm_start: leave TFX's base_model out, found "
+            f"{fn_args.base_model}"
         )
     tuned = (fn_args.hyperparameters or {}).get("values", {})
     checkpoint_dir = os.path.join(given.checkpoint_root, fingerprint(fn_args, tuned))
+    parts, kept_at = _parts(fn_args, tuned), posixpath.dirname(given.checkpoint_root)
+    reason = reasons.since(kept_at, parts) if kept_at else reasons.FIRST
+    _PROGRESS.info("training: %s", reason)
     data = load(fn_args)
     loop, history = train(
         search.merge(given.trainer, tuned),
         data,
         checkpoint_dir,
         os.path.join(fn_args.model_run_dir, "tensorboard"),
+        given.base_model,
     )
+    history["reason"] = reason
     if tuned:
         history["tuned"] = tuned
     index = None
@@ -66,6 +75,9 @@ def run_fn(fn_args: Any) -> None:
     # Only now is the training over: a run that dies before finds its checkpoints.
     if tf.io.gfile.exists(checkpoint_dir):
         tf.io.gfile.rmtree(checkpoint_dir)
+    if kept_at:
+        at = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+        reasons.keep(kept_at, parts, at=at, reason=reason, model=fn_args.serving_model_dir)
 
 
 def load(fn_args: Any) -> objective.Data:
@@ -79,7 +91,11 @@ def load(fn_args: Any) -> objective.Data:
 
 
 def train(
-    settings: config.TrainerSettings, data: objective.Data, checkpoint_dir: str, log_dir: str | None = None
+    settings: config.TrainerSettings,
+    data: objective.Data,
+    checkpoint_dir: str,
+    log_dir: str | None = None,
+    base_model: str | None = None,
 ) -> tuple[loop_lib.Loop, dict[str, Any]]:
     """Trains a model, or goes on with what an interrupted training has left.
 
@@ -88,6 +104,7 @@ def train(
       data: of `load`.
       checkpoint_dir: of this training alone.
       log_dir: of TensorBoard; None writes none.
+      base_model: the SavedModel whose weights it starts from, as far as they fit; None starts anew.
 
     Returns:
       The loop with its model, which has its best weights, and what `Loop.run` says of it.
@@ -114,12 +131,31 @@ def train(
             checkpoint_dir,
             log_dir,
         )
+        warm = _start(loop.model, base_model, data) if base_model else None
         history = loop.run()
+        if warm:
+            history["warm_start"] = warm
         if settings.training.calibration == "platt":
             history["calibration"] = loop.evaluation.calibrate()
         return loop, history
     finally:
         tf.keras.mixed_precision.set_global_policy("float32")
+
+
+def _start(model: Any, base_model: str, data: objective.Data) -> dict[str, Any]:
+    """Gives a model the weights that it starts from; an interrupted training then takes those of its checkpoint."""
+    vocabularies = {
+        table.vocabulary: list(data.transform_output.vocabulary_by_name(table.vocabulary))
+        for table in warm_start.tables(model)
+        if data.transform_output.vocabulary_file_by_name(table.vocabulary)
+    }
+    started = warm_start.start(model, base_model, vocabularies)
+    say = _PROGRESS.info if started["weights"] else _PROGRESS.warning
+    rows = "".join(
+        f"; {name}: {of['kept']:,} known, {of['new']:,} new" for name, of in started["rows"].items()
+    )
+    say("starts from %s: %d of %d weights%s", base_model, started["weights"], started["of"], rows)
+    return started
 
 
 def _state(path: str) -> tuple[int, int]:
@@ -150,6 +186,23 @@ def _base_models(fn_args: Any) -> list[str]:
     """Folders of models to start from: of an artifact that TFX names, and what the settings name."""
     named = getattr(fn_args, "base_model", None), fn_args.custom_config.get("base_model")
     return [folder for folder in named if folder]
+
+
+def _parts(fn_args: Any, tuned: Mapping[str, Any]) -> dict[str, str]:
+    """Digests of what a training depends on, by the words for it; see `reasons`."""
+    custom = dict(fn_args.custom_config)
+    code, base = custom.pop("code", ""), custom.pop("base_model", "")
+    custom.pop("checkpoint_root", None)
+    parts = {
+        "windows": [_matching(path) for path in (*fn_args.train_files, *fn_args.eval_files)],
+        "settings": [sorted(custom.items()), dict(tuned)],
+        "code": code,
+        "live model": base,
+    }
+    return {
+        name: hashlib.sha256(json.dumps(part, sort_keys=True).encode()).hexdigest()[:16]
+        for name, part in parts.items()
+    }
 
 
 def fingerprint(fn_args: Any, tuned: Mapping[str, Any]) -> str:

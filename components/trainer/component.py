@@ -17,6 +17,7 @@ class TrainerSpec(standard_component_specs.TrainerSpec):
     PARAMETERS = {
         **standard_component_specs.TrainerSpec.PARAMETERS,
         executor.EPOCHS: component_spec.ExecutionParameter(type=int, optional=True),
+        executor.LIVE: component_spec.ExecutionParameter(type=str, optional=True),
     }
 
 
@@ -33,6 +34,7 @@ class Trainer(base_component.BaseComponent):
       custom_config: of `trainer.arguments.Arguments.pack`.
       hyperparameters: what a search has chosen.
       epochs: in place of those of `custom_config`: a number, a runtime parameter, or None.
+      live_model: the value of LiveModel's output, to start from the model that is live; None starts anew.
     """
 
     SPEC_CLASS = TrainerSpec
@@ -49,6 +51,7 @@ class Trainer(base_component.BaseComponent):
         custom_config: dict[str, str],
         hyperparameters: types.BaseChannel | None = None,
         epochs: Any = None,
+        live_model: Any = None,
     ):
         super().__init__(
             TrainerSpec(
@@ -60,6 +63,7 @@ class Trainer(base_component.BaseComponent):
                 custom_config=json_utils.dumps(custom_config),
                 hyperparameters=hyperparameters,
                 epochs=epochs,
+                live_model=live_model,
                 model=types.Channel(type=standard_artifacts.Model),
                 model_run=types.Channel(type=standard_artifacts.ModelRun),
             )

@@ -42,8 +42,19 @@ def training(history: Mapping[str, Any] | None) -> dict[str, Any] | None:
         "plots": plots,
         "seconds": sum(e["seconds"] for e in epochs if words.is_number(e.get("seconds"))),
         "retrieval": _retrieval(history.get("retrieval")),
+        "warm_start": _warm_start(history.get("warm_start")),
         "targets_per_s": sorted(speeds)[len(speeds) // 2] if speeds else None,
     }
+
+
+def _warm_start(started: Mapping[str, Any] | None) -> str | None:
+    """From which model a training started, and how much of it fitted."""
+    if not started:
+        return None
+    rows = "".join(
+        f"; {name}: {of['kept']:,} known, {of['new']:,} new" for name, of in started["rows"].items()
+    )
+    return f"{started['from']}: {started['weights']} of {started['of']} weights{rows}"
 
 
 def _retrieval(known: Mapping[str, Any] | None) -> str | None:

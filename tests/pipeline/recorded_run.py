@@ -76,6 +76,13 @@ def history(epochs: int = 14, best: int = 11) -> dict[str, Any]:
         "parameters": 162304,
         "replicas": 1,
         "resumed_from_epoch": None,
+        "reason": "other windows",
+        "warm_start": {
+            "from": "/models/7",
+            "weights": 9,
+            "of": 9,
+            "rows": {"items": {"kept": 1680, "new": 2}},
+        },
         "seed": 1,
     }
 

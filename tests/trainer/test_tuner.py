@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfx import v1 as tfx
 
 from tests import fixtures
-from trainer import arguments, devices, search, task, tuner
+from trainer import arguments, devices, reasons, search, task, tuner
 from trainer.loops import loop as loop_lib
 
 SPACE = {
@@ -204,6 +204,17 @@ def test_it_trains_as_the_trainer_does_and_the_trainer_takes_its_best(transforme
     assert history["epochs"][0]["learning_rate"] == pytest.approx(0.02)
     best = max(epoch["ndcg@10"] for epoch in history["epochs"])
     assert best == trials[8, 0.02]["score"]
+    assert history["reason"] == reasons.FIRST
+    # Without training, a model that starts from this one is this one.
+    settings = search.merge(
+        arguments.Arguments.unpack(fn_args.custom_config).trainer, {"model.dim": 8, "training.epochs": 0}
+    )
+    _, again = task.train(
+        settings, task.load(fn_args), str(tmp_path / "again"), base_model=fn_args.serving_model_dir
+    )
+    started = again["warm_start"]
+    assert started["weights"] == started["of"] > 0 and started["rows"]["items"]["new"] == 0
+    assert again["epochs"][0]["ndcg@10"] == pytest.approx(best)
 
 
 def test_a_process_trains_models_of_different_sizes_on_several_devices(transformed, tmp_path, monkeypatch):

@@ -15,17 +15,23 @@ class ItemEmbedding(tf.keras.layers.Layer):
       size: N, the number of real items.
       dim: D.
       stddev: of the normal initial values.
+      vocabulary: whose values the rows are.
     """
 
-    def __init__(self, size: int, dim: int, stddev: float = 0.02):
+    def __init__(self, size: int, dim: int, stddev: float = 0.02, vocabulary: str = names.ITEM_VOCABULARY):
         super().__init__()
-        self.size = size
+        self.size, self._vocabulary = size, vocabulary
         self.table = self.add_weight(
             name="table",
             shape=[size + names.FIRST_INDEX, dim],
             dtype=tf.float32,
             initializer=tf.keras.initializers.RandomNormal(stddev=stddev),
         )
+
+    @property
+    def vocabulary_rows(self) -> tuple[tuple[tf.Variable, str], ...]:
+        """The table, and the vocabulary that its rows are, see `trainer.warm_start`."""
+        return ((self.table, self._vocabulary),)
 
     def call(self, index: tf.Tensor) -> tf.Tensor:
         """`[...]` int64 indices to `[..., D]`; padding becomes zero."""

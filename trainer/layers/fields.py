@@ -61,6 +61,11 @@ class FieldEmbedding(tf.keras.layers.Layer):
             name=name, shape=shape, dtype=tf.float32, initializer=initializer, experimental_autocast=False
         )
 
+    @property
+    def vocabulary_rows(self) -> tuple[tuple[tf.Variable, str], ...]:
+        """The tables, and the vocabularies that their rows may be, see `trainer.warm_start`."""
+        return tuple((table, fields_lib.vocabulary_name(name)) for name, table in self._tables.items())
+
     def call(self, features: dict[str, tf.Tensor]) -> tf.Tensor:
         """Transformed features by key to `[B, F, D]`."""
         tokens: dict[str, tf.Tensor] = {}

@@ -54,7 +54,9 @@ class CASM(ranking.EmbeddingModel):
         self._behaviors = self._project = None
         if settings.context:
             width += settings.behavior_dim
-            self._behaviors = embedding.ItemEmbedding(catalogue.behaviors, settings.behavior_dim)
+            self._behaviors = embedding.ItemEmbedding(
+                catalogue.behaviors, settings.behavior_dim, vocabulary=names.BEHAVIOR_VOCABULARY
+            )
             # The item's part of the state at first, which already scores items as the table does.
             self._project = tf.keras.layers.Dense(settings.dim, kernel_initializer="identity")
         self._width = width

@@ -33,6 +33,9 @@ class TrainingSettings(settings.Settings):
         steps) on `eval` before it stops, at an epoch that was evaluated.
       evaluate_every: epochs between two evaluations.
       max_seconds: stop at the first end of an epoch after this much training time.
+      warm_start: `last_blessed` starts from the weights of the model that is live, where there is one: rows of known ids are
+        carried over, those of new ones are initialised. Each run after a push then trains again, from what was
+        pushed. Sweeps and searches start anew.
       seed: two runs with the same seed, data and machine are equal.
       mixed_precision: bfloat16 on CPU and TPU, float16 with loss scaling on GPU.
       xla: compile the training step.
@@ -53,6 +56,7 @@ class TrainingSettings(settings.Settings):
     patience: int = pydantic.Field(default=5, ge=1)
     evaluate_every: int = pydantic.Field(default=1, ge=1)
     max_seconds: float | None = pydantic.Field(default=None, gt=0)
+    warm_start: Literal["none", "last_blessed"] = "none"
     seed: int = pydantic.Field(default=1, ge=0)
     mixed_precision: bool = False
     xla: bool = False

@@ -12,7 +12,7 @@ from pipeline import config
 from trainer import arguments
 
 
-def given(epochs=None):
+def given(epochs=None, live=None):
     """The arguments of a training, as `run_fn` reads them."""
     experiment = config.load(config.find("ml100k-sasrec"), ["training.epochs=9"])
     packed = arguments.Arguments(
@@ -45,6 +45,8 @@ def given(epochs=None):
     }
     if epochs is not None:
         properties[executor.EPOCHS] = epochs
+    if live is not None:
+        properties[executor.LIVE] = live
     found = executor.Executor()._GetFnArgs(
         {"examples": [examples], "transform_graph": [graph]},
         {"model": [model], "model_run": [run]},
@@ -61,3 +63,15 @@ def test_epochs_of_a_run_take_the_place_of_the_settings(epochs, trained):
 def test_fewer_than_no_epochs_are_refused():
     with pytest.raises(pydantic.ValidationError, match="epochs"):
         given(-1)
+
+
+@pytest.mark.parametrize(
+    "live, base",
+    [
+        (None, None),
+        ({"path": None, "digest": None}, None),
+        ({"path": "gs://b/models/7", "digest": "5f"}, "gs://b/models/7"),
+    ],
+)
+def test_a_training_starts_from_the_model_that_is_live_if_there_is_one(live, base):
+    assert given(live=None if live is None else json.dumps(live)).base_model == base

@@ -144,6 +144,8 @@ def test_a_pushed_run(tmp_path, evaluations):
 
     assert "epoch 11: 0.0584" in page.sections["training"]
     assert "14 until no better" in page.sections["training"] and "162,304" in page.sections["training"]
+    assert "Trained for other windows" in page.sections["training"]
+    assert "/models/7: 9 of 9 weights; items: 1,680 known, 2 new" in page.sections["training"]
     assert "4.3 ms of 50 ms allowed" in page.sections["server"]
     assert page.row("server", "recommend") == ["recommend", "passed"]
 

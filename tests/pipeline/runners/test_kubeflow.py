@@ -33,6 +33,22 @@ def test_every_producer_is_a_task_before(spec):
     assert {("LogState", "BehaviorExampleGen"), ("LiveModel", "Evaluator"), ("Trainer", "Pusher")} <= found
 
 
+def test_a_training_that_starts_from_the_live_model_asks_for_it(tmp_path):
+    overrides = ["log.path=gs://bucket/*.csv", "training.warm_start=last_blessed"]
+    experiment = config.load(config.find("ml100k-sasrec"), overrides)
+    written, _ = kubeflow.compile_pipeline(experiment, str(tmp_path / "spec.yaml"), "gs://bucket/root", "x")
+    with open(written, encoding="utf-8") as stream:
+        task = yaml.safe_load(stream)["root"]["dag"]["tasks"]["Trainer"]
+    source = task["inputs"]["parameters"]["live_model"]["taskOutputParameter"]
+    assert source == {"producerTask": "LiveModel", "outputParameterKey": "live"}
+    assert "LiveModel" in task["dependentTasks"]
+
+
+def test_a_training_that_starts_anew_does_not_wait_for_the_live_model(spec):
+    task = spec["root"]["dag"]["tasks"]["Trainer"]
+    assert "live_model" not in task["inputs"]["parameters"] and "LiveModel" not in task["dependentTasks"]
+
+
 def test_what_looks_at_the_world_is_in_no_cache_and_all_else_is(spec):
     tasks = spec["root"]["dag"]["tasks"]
     uncached = {name for name, task in tasks.items() if not task.get("cachingOptions", {}).get("enableCache")}

@@ -145,8 +145,7 @@ def test_a_base_model_is_refused_rather_than_left_alone():
             "window": {"kind": "next"},
             "exclude_seen": True,
             "checkpoint_root": "",
-            "base_model": "/models/17",
         }
     )
-    with pytest.raises(errors.InputError, match="start from another model: .* found /models/17"):
-        task.run_fn(types.SimpleNamespace(custom_config=settings.pack()))
+    with pytest.raises(errors.InputError, match="training.warm_start: .* found /models/17"):
+        task.run_fn(types.SimpleNamespace(custom_config=settings.pack(), base_model="/models/17"))
