@@ -117,6 +117,23 @@ def training_batches(
     return in_order(batches.prefetch(tf.data.AUTOTUNE))
 
 
+def of_worker(shares: tf.data.Dataset, context: tf.distribute.InputContext) -> tf.data.Dataset:
+    """The elements of a worker's own replicas, of a dataset with one for each replica of all workers in turn."""
+    workers = context.num_input_pipelines
+    if workers == 1:
+        return shares
+    own = context.num_replicas_in_sync // workers
+
+    def is_own(number: tf.Tensor, _: dict[str, tf.Tensor]) -> tf.Tensor:
+        return number // own % workers == context.input_pipeline_id
+
+    return in_order(shares.enumerate().filter(is_own).map(_second))
+
+
+def _second(_: tf.Tensor, element: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    return element
+
+
 class Rows:
     """Columns beside each other, one tensor for each type: a random row is read from one place.
 

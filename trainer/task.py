@@ -13,6 +13,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 import schemas  # noqa: F401  selects Keras 2
+from components.trainer import workers
 from schemas import errors
 from serving import export
 from serving import retrieval as retrieval_settings
@@ -43,6 +44,11 @@ def run_fn(fn_args: Any) -> None:
         )
     tuned = (fn_args.hyperparameters or {}).get("values", {})
     checkpoint_dir = os.path.join(given.checkpoint_root, fingerprint(fn_args, tuned))
+    worker = workers.this()
+    if worker.count > 1:
+        check_workers(search.merge(given.trainer, tuned))
+        # Before anything is computed, see there.
+        devices.strategy()
     parts, kept_at = _parts(fn_args, tuned), posixpath.dirname(given.checkpoint_root)
     reason = reasons.since(kept_at, parts) if kept_at else reasons.FIRST
     _PROGRESS.info("training: %s", reason)
@@ -73,11 +79,28 @@ def run_fn(fn_args: Any) -> None:
         index=index,
     )
     # Only now is the training over: a run that dies before finds its checkpoints.
-    if tf.io.gfile.exists(checkpoint_dir):
+    if worker.chief and tf.io.gfile.exists(checkpoint_dir):
         tf.io.gfile.rmtree(checkpoint_dir)
-    if kept_at:
+    if worker.chief and kept_at:
         at = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
         reasons.keep(kept_at, parts, at=at, reason=reason, model=fn_args.serving_model_dir)
+
+
+def check_workers(settings: config.TrainerSettings) -> None:
+    """Checks that several workers can train by these settings.
+
+    Raises:
+      errors.InputError: if their steps could differ, or such a training has not been tried.
+    """
+    if settings.model.objective != "ranking" or settings.loop.name != "fit":
+        raise errors.InputError(
+            "several workers (TF_CONFIG) train models of windows of events by loop: {name: fit}, found model "
+            f"{settings.model.name}, loop {settings.loop.name}"
+        )
+    if settings.training.max_seconds is not None:
+        raise errors.InputError(
+            "training.max_seconds: several workers (TF_CONFIG) have several clocks and must end together: leave it out"
+        )
 
 
 def load(fn_args: Any) -> objective.Data:

@@ -1,9 +1,14 @@
 """Hands what is known only when a run starts to the function that trains."""
 
+import copy
 import json
+import os
+import tempfile
 from typing import Any
 
 from tfx.components.trainer import executor as trainer
+
+from components.trainer import workers
 
 # Execution properties, which `trainer.arguments.Arguments` has under the same names.
 EPOCHS = "epochs"
@@ -13,7 +18,27 @@ LIVE = "live_model"
 
 
 class Executor(trainer.GenericExecutor):
-    """TFX's Trainer executor, which adds the parameters of the run to `custom_config`."""
+    """TFX's Trainer executor, which adds the parameters of the run to `custom_config`.
+
+    Of several workers (TF_CONFIG) the chief alone writes to the outputs; others write to folders that go away.
+    """
+
+    def Do(
+        self,
+        input_dict: dict[str, list[Any]],
+        output_dict: dict[str, list[Any]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Trains; see TFX's Trainer and `trainer.task.run_fn`."""
+        if workers.this().chief:
+            super().Do(input_dict, output_dict, exec_properties)
+            return
+        with tempfile.TemporaryDirectory(prefix="footfall-worker-") as folder:
+            own = copy.deepcopy(output_dict)
+            for name, artifacts in own.items():
+                for number, artifact in enumerate(artifacts):
+                    artifact.uri = os.path.join(folder, f"{name}-{number}")
+            super().Do(input_dict, own, exec_properties)
 
     def _GetFnArgs(
         self,

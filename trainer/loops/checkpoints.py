@@ -21,15 +21,21 @@ class Checkpoints:
     Args:
       folder: that a second run of the same training finds again.
       model: whose best weights are kept, too.
+      own: a folder that this process writes to, if it is another one that keeps what is in `folder`.
       objects: all else that a training goes on from, by name; `state` is the history so far.
     """
 
-    def __init__(self, folder: str, model: Any, **objects: Any):
-        self._folder = folder
+    def __init__(self, folder: str, model: Any, own: str | None = None, **objects: Any):
+        self._folder, self._own = folder, own
         self._checkpoint = tf.train.Checkpoint(model=model, **objects)
-        self._manager = manager(self._checkpoint, folder)
+        self._manager = manager(self._checkpoint, own or folder)
         self._best = tf.train.Checkpoint(model=model)
-        self._best_prefix = os.path.join(folder, "best")
+        self._best_prefix = os.path.join(own or folder, "best")
+
+    @property
+    def written_to(self) -> str:
+        """The folder that this process writes to."""
+        return self._own or self._folder
 
     def save(self) -> None:
         """Keeps all that there is now."""
@@ -52,16 +58,20 @@ class Checkpoints:
         Returns:
           Whether there was one.
         """
-        prefix, damaged = newest(self._folder, self._best_prefix, objective)
+        kept = os.path.join(self._folder, "best")
+        prefix, damaged = newest(self._folder, kept, objective)
         for why in damaged:
             _PROGRESS.warning(
                 "checkpoint %s: going on from %s", why, "the one before it" if prefix else "the start"
             )
         if prefix is None:
-            if damaged:
+            if damaged and self._own is None:
                 tf.io.gfile.rmtree(self._folder)
                 self._manager = manager(self._checkpoint, self._folder)
             return False
+        if self._own is not None and tf.io.gfile.exists(f"{kept}.index"):
+            self._best.restore(kept).expect_partial()
+            self.save_best()
         self._checkpoint.restore(prefix).assert_existing_objects_matched()
         return True
 

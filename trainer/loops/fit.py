@@ -49,7 +49,9 @@ class Fit(loop.Loop):
         )
         if replicas > 1:
             # Cut into shares above: what TensorFlow cuts may have windows of two batches.
-            batches = self._strategy.distribute_datasets_from_function(lambda context, local=batches: local)
+            batches = self._strategy.distribute_datasets_from_function(
+                lambda context, all_=batches: input_lib.of_worker(all_, context)
+            )
         return batches
 
     def _descent(self, batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, list[Any]]:

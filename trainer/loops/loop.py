@@ -4,6 +4,7 @@ import dataclasses
 import json
 import logging
 import math
+import tempfile
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import tensorflow as tf
 
 import schemas  # noqa: F401  selects Keras 2
+from components.trainer import workers
 from trainer import optimizers
 from trainer.loops import checkpoints, gradients
 from trainer.loops import progress as progress_lib
@@ -98,9 +100,12 @@ class Loop:
         self._seconds = tf.Variable(0.0, dtype=tf.float64)
         self._history: list[dict[str, Any]] = []
         self.evaluation = evaluate(self.model)
+        # Of several workers the chief keeps what all have made.
+        self._own = None if workers.this().chief else tempfile.TemporaryDirectory(prefix="footfall-worker-")
         self._checkpoints = checkpoints.Checkpoints(
             checkpoint_dir,
             self.model,
+            own=self._own.name if self._own else None,
             epoch=self._epoch,
             step=self._step,
             state=self._state,

@@ -1,11 +1,14 @@
 """An interrupted training whose checkpoints are damaged: it ends with the weights that it would have had."""
 
+import json
 import os
+import pathlib
 import shutil
 import types
 
 import pytest
 
+from components.trainer import workers
 from schemas import errors
 from tests.trainer.loops import test_fit
 from trainer import arguments as arguments_lib
@@ -149,3 +152,18 @@ def test_a_base_model_is_refused_rather_than_left_alone():
     )
     with pytest.raises(errors.InputError, match="training.warm_start: .* found /models/17"):
         task.run_fn(types.SimpleNamespace(custom_config=settings.pack(), base_model="/models/17"))
+
+
+def test_a_worker_that_is_not_the_chief_goes_on_from_its_checkpoints_and_writes_elsewhere(
+    killed, tmp_path, monkeypatch
+):
+    left, whole = killed
+    shutil.copytree(left, tmp_path / "checkpoints")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "checkpoints").iterdir()}
+    cluster = {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 1}}
+    monkeypatch.setenv(workers.VARIABLE, json.dumps(cluster))
+    one = test_fit.loop(tmp_path, EPOCHS)
+    assert one.run()["resumed_from_epoch"] == 3
+    test_fit.assert_equal(one, whole)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "checkpoints").iterdir()} == before
+    assert (pathlib.Path(one._checkpoints.written_to) / "best.index").exists()

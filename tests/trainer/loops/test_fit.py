@@ -43,7 +43,16 @@ def uneven(rows=90, seed=0):
     return tf.data.Dataset.from_tensor_slices(features).batch(32)
 
 
-def loop(folder, training=None, loss=None, model=None, train=None, devices=("CPU:0",), kind=fit.Fit):
+def loop(
+    folder,
+    training=None,
+    loss=None,
+    model=None,
+    train=None,
+    devices=("CPU:0",),
+    kind=fit.Fit,
+    strategy=None,
+):
     settings = config.TrainerSettings.from_values(
         {
             "model": model or {"name": "sasrec", "dim": 8, "blocks": 1, "heads": 2, "dropout": 0.3},
@@ -64,7 +73,7 @@ def loop(folder, training=None, loss=None, model=None, train=None, devices=("CPU
     return kind(
         build,
         settings.training,
-        tf.distribute.MirroredStrategy(list(devices)),
+        strategy or tf.distribute.MirroredStrategy(list(devices)),
         train,
         lambda model: ranking.FullRanking(model, blocks(20, 1, True, length), exclude_seen=False),
         str(folder / "checkpoints"),

@@ -1,0 +1,135 @@
+"""Several workers that train together by TF_CONFIG."""
+
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from tfx.types import standard_artifacts
+
+from components.trainer import executor, workers
+from pipeline import config
+from schemas import errors
+from tests.trainer import one_worker
+from tests.trainer.loops import test_fit
+from trainer import task
+
+_ROOT = pathlib.Path(__file__).parents[2]
+
+
+def cluster(role="worker", index=0, **addresses):
+    return {"TF_CONFIG": json.dumps({"cluster": addresses, "task": {"type": role, "index": index}})}
+
+
+@pytest.mark.parametrize(
+    "environment, worker",
+    [
+        ({}, (0, 1)),
+        (cluster(worker=["a:1"]), (0, 1)),
+        (cluster(worker=["a:1", "b:1"], index=1), (1, 2)),
+        (cluster("chief", chief=["a:1"], worker=["b:1", "c:1"]), (0, 3)),
+        (cluster("worker", 1, chief=["a:1"], worker=["b:1", "c:1"]), (2, 3)),
+    ],
+)
+def test_a_worker_knows_which_one_it_is(environment, worker):
+    found = workers.this(environment)
+    assert (found.index, found.count) == worker and found.chief == (worker[0] == 0)
+
+
+@pytest.mark.parametrize(
+    "environment, words",
+    [
+        ({"TF_CONFIG": "{"}, "as JSON, found '{'"),
+        ({"TF_CONFIG": "[]"}, "as JSON"),
+        (cluster("ps", worker=["a:1", "b:1"]), "chief or workers, found ps 0"),
+        (cluster(index=2, worker=["a:1", "b:1"]), "found worker 2"),
+    ],
+)
+def test_another_role_is_told(environment, words):
+    with pytest.raises(errors.InputError, match=words):
+        workers.this(environment)
+
+
+def _free_ports(count):
+    with_ports = [socket.socket() for _ in range(count)]
+    for one in with_ports:
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in with_ports]
+    for one in with_ports:
+        one.close()
+    return ports
+
+
+def test_two_workers_get_the_weights_of_one_and_the_chief_keeps_them(tmp_path):
+    addresses = [f"127.0.0.1:{port}" for port in _free_ports(2)]
+    started = [
+        subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "tests.trainer.one_worker",
+                str(tmp_path / "together"),
+                str(tmp_path / f"{index}.npz"),
+            ],
+            env={**os.environ, "PYTHONPATH": str(_ROOT), **cluster(index=index, worker=addresses)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for index in range(2)
+    ]
+    try:
+        ended = [process.communicate(timeout=300) for process in started]
+    finally:
+        for process in started:
+            process.kill()
+    assert [process.returncode for process in started] == [0, 0], ended
+    chief, other = (json.loads(printed.splitlines()[-1]) for printed, _ in ended)
+    assert chief["replicas"] == other["replicas"] == 2
+    kept = tmp_path / "together" / "checkpoints"
+    assert chief["wrote"] == str(kept) and any(kept.glob("ckpt-*")) and (kept / "best.index").exists()
+    assert not other["wrote"].startswith(str(tmp_path / "together"))
+    alone = test_fit.loop(tmp_path / "alone", one_worker.TRAINING, one_worker.LOSS, one_worker.MODEL)
+    alone.run()
+    first, second = (np.load(tmp_path / f"{index}.npz") for index in range(2))
+    for name, wanted in zip(first.files, test_fit.weights(alone), strict=True):
+        np.testing.assert_array_equal(first[name], second[name])
+        np.testing.assert_allclose(first[name], wanted, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "name, overrides, words",
+    [
+        ("ml100k-sasrec", [], None),
+        ("ml100k-sasrec", ["training.max_seconds=9"], "several clocks"),
+        ("ml100k-sasrec-tp", [], "found model sasrec, loop tp"),
+        ("retailrocket-mlp", [], "found model mlp"),
+    ],
+)
+def test_what_several_workers_do_not_train_is_told(name, overrides, words):
+    settings = config.load(config.find(name), overrides).trainer
+    if words is None:
+        task.check_workers(settings)
+        return
+    with pytest.raises(errors.InputError, match=words):
+        task.check_workers(settings)
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_the_chief_alone_writes_to_the_outputs(index, tmp_path, monkeypatch):
+    monkeypatch.setenv(workers.VARIABLE, cluster(index=index, worker=["a:1", "b:1"])[workers.VARIABLE])
+    model = standard_artifacts.Model()
+    model.uri = str(tmp_path / "model")
+
+    def write(self, input_dict, output_dict, exec_properties):
+        (artifact,) = output_dict["model"]
+        os.makedirs(artifact.uri)
+
+    monkeypatch.setattr(executor.trainer.GenericExecutor, "Do", write)
+    executor.Executor().Do({}, {"model": [model]}, {})
+    assert (tmp_path / "model").exists() == (index == 0)
+    assert model.uri == str(tmp_path / "model")
