@@ -65,6 +65,14 @@ WINDOW_KINDS = {
             per_place=names.HISTORY_PLACES,
         ),
         WindowKind(
+            "period",
+            "periods",
+            names.USER_ID,
+            names.TARGET_ITEM_ID,
+            names.MOMENT,
+            per_place=names.HISTORY_PLACES,
+        ),
+        WindowKind(
             "exposure",
             "exposures",
             names.USER_ID,

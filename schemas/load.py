@@ -11,8 +11,8 @@ from schemas import names
 _FOLDER = os.path.dirname(__file__)
 # What an example has of a column that a log may lack, whatever its kind.
 _OPTIONAL = {
-    names.BEHAVIOR: (names.HISTORY_BEHAVIOR, names.TARGET_BEHAVIOR),
-    names.SCENE: (names.SCENE, names.HISTORY_SCENE, names.TARGET_SCENE),
+    names.BEHAVIOR: (names.HISTORY_BEHAVIOR, names.TARGET_BEHAVIOR, names.FUTURE_BEHAVIOR),
+    names.SCENE: (names.SCENE, names.HISTORY_SCENE, names.TARGET_SCENE, names.FUTURE_SCENE),
 }
 
 
@@ -41,10 +41,41 @@ def next_window_schema(
         splits, by intention: their skew is no anomaly.
     """
     schema = read("next_window")
-    _leave_out(schema, _absent(has_behavior, has_scene))
     for feature in schema.feature:
         if target_behaviors_differ and feature.name == names.TARGET_BEHAVIOR:
             feature.ClearField("skew_comparator")
+    return _fitted(schema, has_behavior, has_scene, item_features, user_features, max_skew, max_drift)
+
+
+def period_window_schema(
+    has_behavior: bool,
+    has_scene: bool,
+    item_features: Sequence[str] = (),
+    user_features: Sequence[str] = (),
+    max_skew: float = 0.2,
+    max_drift: float = 0.2,
+) -> schema_pb2.Schema:
+    """The schema of `period` windows of a log: that of `next` windows, with what follows the moment.
+
+    Args:
+      has_behavior, has_scene, item_features, user_features, max_skew, max_drift: see `next_window_schema`.
+    """
+    schema = read("next_window")
+    schema.MergeFrom(read("period_window"))
+    return _fitted(schema, has_behavior, has_scene, item_features, user_features, max_skew, max_drift)
+
+
+def _fitted(
+    schema: schema_pb2.Schema,
+    has_behavior: bool,
+    has_scene: bool,
+    item_features: Sequence[str],
+    user_features: Sequence[str],
+    max_skew: float,
+    max_drift: float,
+) -> schema_pb2.Schema:
+    """A schema of windows with a history and a target, of a log with these columns."""
+    _leave_out(schema, _absent(has_behavior, has_scene))
     _bound(schema, max_skew, max_drift)
     for name in item_features:
         feature = schema.feature.add(

@@ -38,6 +38,19 @@ SEEN_ITEM_ID = "seen_item_id"  # [m]
 # How many of the training targets of a window are recent: the last ones. 0 in `eval` and `test`.
 RECENT_TARGETS = "recent_targets"
 
+# Features of a `period` window besides those of a `next` window, whose target is the first event at or after the
+# moment T. What follows in the period from T on: lists `[m]` under the event's own name with this prefix, oldest first.
+FUTURE_PREFIX = "future_"
+FUTURE_ITEM_ID = "future_item_id"
+FUTURE_BEHAVIOR = "future_behavior"  # present if the log has behaviours
+FUTURE_SCENE = "future_scene"  # present if the log has scenes
+FUTURE_TIMESTAMP = "future_timestamp"
+FUTURE: Final = (FUTURE_ITEM_ID, FUTURE_BEHAVIOR, FUTURE_SCENE, FUTURE_TIMESTAMP)
+MOMENT = "moment"  # T, a scalar
+# How many of the window's events (history, then future) are training targets that no earlier window of the user has:
+# the last ones. 0 in `eval` and `test`.
+NEW_TARGETS = "new_targets"
+
 # Features of an `exposure` window besides the history strictly before it: USER_ID, ITEM_ID, TIMESTAMP, SCENE and
 # attributes with the prefixes above or this one (of the exposure itself: device, place on the page) are scalars of the
 # exposure; multi-valued attributes are lists. A label for each step of the chain, as `label_buy`.
@@ -91,6 +104,11 @@ TARGET_SCENE_INDEX = "target_scene_index"  # scalar
 SEEN_ITEM_INDEX = "seen_item_index"  # [m], sparse
 USER_HASH = "user_hash"  # scalar, equal for equal users; tells users apart, is no index of a table
 USER_HEAD = "user_head"  # scalar: 1 for a user of the head, 0 for one of the tail
+
+# Of a `period` window: `[m]`, sparse, in any order.
+FUTURE_ITEM_INDEX = "future_item_index"
+FUTURE_BEHAVIOR_INDEX = "future_behavior_index"
+FUTURE_SCENE_INDEX = "future_scene_index"
 
 # Of an `exposure` window: each feature is one or several indices (`item_color_index`, `[B]` or `[B, M]`,
 # padded at the end) or a number (`item_price_value`, `[B]`); labels pass as they are.

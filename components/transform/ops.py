@@ -34,6 +34,16 @@ def index_of(values: tf.Tensor, vocabulary: Any) -> tf.Tensor:
     return found + names.FIRST_INDEX
 
 
+def indices_of(sparse: tf.SparseTensor, vocabulary: Any) -> tf.SparseTensor:
+    """As `index_of`, of sparse values."""
+    return tf.SparseTensor(sparse.indices, index_of(sparse.values, vocabulary), sparse.dense_shape)
+
+
+def scalar(value: tf.Tensor) -> tf.Tensor:
+    """`[B]` or `[B, 1]` to `[B]`."""
+    return tf.reshape(value, [-1])
+
+
 def index_of_number(numbers: tf.Tensor, given: tf.Tensor | None = None) -> tf.Tensor:
     """The indices, from FIRST_INDEX on, of numbers that count from 0, as hours of a day.
 

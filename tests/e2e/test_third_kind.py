@@ -39,8 +39,8 @@ def test_a_registered_kind_is_windowed_trained_gated_pushed_and_asked(tmp_path):
     experiment = {
         "name": "walk",
         "log": {"path": str(tmp_path / "day-1" / "*.csv")},
-        "window": {"kind": third_kind.KIND, "length": 10, "shards": 2},
-        "split": {"by": ["leave_one_out"]},
+        "window": {"kind": third_kind.KIND, "past": "10m", "future": "1m", "length": 10, "shards": 2},
+        "split": {"by": ["time"], "eval_from": 0.6, "test_from": 0.8},
         "model": {"name": third_kind.MODEL, "dim": 16, "blocks": 1, "heads": 1, "dropout": 0.1},
         "training": {"epochs": 12, "batch_size": 32, "learning_rate": 0.01, "patience": 12},
         "evaluation": {"cutoffs": [1, 10]},

@@ -1,4 +1,4 @@
-"""The command line with a window kind that Footfall does not know: `again`, a copy of `next` under another name.
+"""The command line with a window kind that Footfall does not know: `again`, a copy of `period` under another name.
 
 A program adds a kind as this one does: an entry in each registry, before the type of an experiment is made.
 """
@@ -8,7 +8,7 @@ import sys
 from typing import ClassVar, Literal
 
 from components.behavior_example_gen import windows
-from components.behavior_example_gen.windows import next as next_windows
+from components.behavior_example_gen.windows import period
 from components.transform import windows as transform_windows
 from schemas import kinds
 from trainer import registry
@@ -17,14 +17,14 @@ from trainer.settings import sasrec
 KIND, MODEL = "again", "sasrec-again"
 
 
-class AgainWindow(next_windows.NextWindow):
-    """As `NextWindow`."""
+class AgainWindow(period.PeriodWindow):
+    """As `PeriodWindow`."""
 
-    kind: Literal["again"] = "again"  # type: ignore[assignment]
+    kind: Literal["again"]  # type: ignore[assignment]
 
 
-class Again(next_windows.Next):
-    """As `Next`."""
+class Again(period.Period):
+    """As `Period`."""
 
     settings = AgainWindow
 
@@ -39,9 +39,9 @@ class SASRecAgainSettings(sasrec.SASRecSettings):
 
 def register() -> None:
     """Adds the kind, and a model of it, to all registries."""
-    kinds.WINDOW_KINDS[KIND] = dataclasses.replace(kinds.WINDOW_KINDS["next"], name=KIND, noun="rounds")
+    kinds.WINDOW_KINDS[KIND] = dataclasses.replace(kinds.WINDOW_KINDS["period"], name=KIND, noun="rounds")
     windows.KINDS[KIND] = Again()
-    transform_windows.PREPROCESSING[KIND] = transform_windows.PREPROCESSING["next"]
+    transform_windows.PREPROCESSING[KIND] = transform_windows.PREPROCESSING["period"]
     registry.MODELS[MODEL] = SASRecAgainSettings
 
 

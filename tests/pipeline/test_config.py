@@ -72,9 +72,9 @@ def with_values(**parts):
         ),
         (
             with_values(window={"kind": "nxt"}),
-            ['window.kind: must be one of next, exposure; did you mean next? found "nxt"'],
+            ['window.kind: must be one of next, period, exposure; did you mean next? found "nxt"'],
         ),
-        (with_values(window=50), ["window: takes keys, first kind (next, exposure); found 50"]),
+        (with_values(window=50), ["window: takes keys, first kind (next, period, exposure); found 50"]),
         (
             with_values(loop={"name": "tp", "inner_step": 2}),
             ["loop.inner_step: unknown key; did you mean inner_steps?", "adversary"],

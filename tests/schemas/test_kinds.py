@@ -21,7 +21,7 @@ def test_every_model_names_kinds_and_an_objective_that_there_are():
 
 def test_another_name_is_refused_with_what_there_is():
     with pytest.raises(
-        errors.InputError, match="no window kind is named 'period2'; there are next, exposure"
+        errors.InputError, match="no window kind is named 'period2'; there are next, period, exposure"
     ):
         kinds.window_kind("period2")
     with pytest.raises(errors.InputError, match="no objective is named 'x'; there are ranking, labels"):

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from components.behavior_example_gen import batches, shards, slices, splits
+from components.behavior_example_gen.cutting import seen as first_meetings
 from components.behavior_example_gen.windows.next import NextWindow
 from schemas import names
 
@@ -32,6 +33,7 @@ class _Cutter:
         self._user_of = events.user_of()
         self._roles = events.numbers(shards.ROLE)
         self._train_counts = events.training_counts()
+        self._met = first_meetings.FirstMeetings(events)
         times, since = events.numbers(names.TIMESTAMP), popularity.recent_from
         recent = np.zeros(len(times), bool) if since is None else times >= since
         self._recent_before = np.concatenate([[0], np.cumsum(recent)])
@@ -57,7 +59,7 @@ class _Cutter:
             if dropped:
                 yield split, None, {"dropped": dropped}
             return
-        seen = batches.Ranges.none(len(targets)) if split == names.TRAIN else self._seen(start, targets)
+        seen = batches.Ranges.none(len(targets)) if split == names.TRAIN else self._met.before(start, targets)
         length = np.minimum(history, self._window.length)
         for part in batches.pieces(length + seen.lengths):
             batch = self._batch(split, targets[part], length[part], history[part], seen.take(part))
@@ -78,15 +80,6 @@ class _Cutter:
             return np.repeat(last, steps) - back.indices() * stride
         last = self._starts[:-1] + self._train_counts - 1
         return last[steps > 0]
-
-    def _seen(self, start: np.ndarray, targets: np.ndarray) -> batches.Ranges:
-        """For each target, the user's first meetings with an item before it."""
-        items = self._events.column(names.ITEM_ID).dictionary_encode()
-        pair = self._user_of * np.int64(len(items.dictionary)) + items.indices.to_numpy()
-        # np.unique gives the first index of each value, and events are in order.
-        self._first = np.sort(np.unique(pair, return_index=True)[1])
-        begin = np.searchsorted(self._first, start)
-        return batches.Ranges(begin, np.searchsorted(self._first, targets) - begin)
 
     def _batch(
         self, split: str, targets: np.ndarray, length: np.ndarray, history: np.ndarray, seen: batches.Ranges
@@ -113,9 +106,7 @@ class _Cutter:
         if split == names.TRAIN:
             columns[names.SEEN_ITEM_ID] = batches.lists(seen.offsets, pa.array([], pa.binary()))
         else:
-            columns[names.SEEN_ITEM_ID] = batches.lists(
-                seen.offsets, events.column(names.ITEM_ID).take(pa.array(self._first[seen.indices()]))
-            )
+            columns[names.SEEN_ITEM_ID] = batches.lists(seen.offsets, self._met.items(seen))
         recent = self._recent(targets, length) if split == names.TRAIN else np.zeros(len(targets), np.int64)
         columns[names.RECENT_TARGETS] = batches.scalars(pa.array(recent))
         columns.update(self._slices.columns(targets, history))

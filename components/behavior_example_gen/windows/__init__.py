@@ -5,10 +5,14 @@ from typing import Annotated, Any, Union
 
 import pydantic
 
-from components.behavior_example_gen.windows import exposure, kind, next
+from components.behavior_example_gen.windows import exposure, kind, next, period
 from schemas import kinds
 
-KINDS: dict[str, kind.Kind[Any]] = {"next": next.Next(), "exposure": exposure.Exposure()}
+KINDS: dict[str, kind.Kind[Any]] = {
+    "next": next.Next(),
+    "period": period.Period(),
+    "exposure": exposure.Exposure(),
+}
 
 
 def get(name: str) -> kind.Kind[Any]:

@@ -57,14 +57,7 @@ class Next(kind.Kind[NextWindow]):
           errors.InputError: if they do not suit one another.
         """
         columns = log.columns
-        for name, attribute in columns.attributes().items():
-            if attribute.type != spec.CATEGORICAL:
-                raise errors.InputError(
-                    f"log.columns: {name} is {attribute.type}, which goes with window: {{kind: exposure}}"
-                )
-        for group in ("context", "label"):
-            if getattr(columns, group):
-                raise errors.InputError(f"log.columns.{group} goes with window: {{kind: exposure}}")
+        check_columns(columns)
         if split.target_behaviors and columns.behavior is None:
             raise errors.InputError(
                 f"split.target_behaviors ({', '.join(split.target_behaviors)}) needs log.columns.behavior, "
@@ -130,3 +123,19 @@ class Next(kind.Kind[NextWindow]):
                 f"{found.extent(counts, cuts)}; a window needs a target{of} and at least window.min_history "
                 f"events of the same user before it"
             )
+
+
+def check_columns(columns: spec.Columns) -> None:
+    """Checks that a log has nothing that windows of histories and targets have no place for.
+
+    Raises:
+      errors.InputError: for other attributes than categorical ones of items and users, and for labels.
+    """
+    for name, attribute in columns.attributes().items():
+        if attribute.type != spec.CATEGORICAL:
+            raise errors.InputError(
+                f"log.columns: {name} is {attribute.type}, which goes with window: {{kind: exposure}}"
+            )
+    for group in ("context", "label"):
+        if getattr(columns, group):
+            raise errors.InputError(f"log.columns.{group} goes with window: {{kind: exposure}}")

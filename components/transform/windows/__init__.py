@@ -4,6 +4,7 @@ from schemas import kinds
 
 PREPROCESSING = {
     "next": "components.transform.windows.next.preprocessing_fn",
+    "period": "components.transform.windows.period.preprocessing_fn",
     "exposure": "components.transform.windows.exposure.preprocessing_fn",
 }
 

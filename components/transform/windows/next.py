@@ -30,13 +30,15 @@ def preprocessing_fn(inputs: dict[str, _Tensor], custom_config: dict[str, Any]) 
     length = spec.TransformSettings.unpack(custom_config).window.length
     outputs: dict[str, _Tensor] = {}
 
-    target = _scalar(inputs[names.TARGET_ITEM_ID])
-    targets, recent = _targets(inputs[names.HISTORY_ITEM_ID], target, _scalar(inputs[names.RECENT_TARGETS]))
+    target = ops.scalar(inputs[names.TARGET_ITEM_ID])
+    targets, recent = _targets(
+        inputs[names.HISTORY_ITEM_ID], target, ops.scalar(inputs[names.RECENT_TARGETS])
+    )
     item_vocabulary = tft.vocabulary(targets, vocab_filename=names.ITEM_VOCABULARY)
     tft.vocabulary(targets, vocab_filename=ops.ITEM_COUNTS_VOCABULARY, store_frequency=True)
     tft.vocabulary(recent, vocab_filename=names.RECENT_ITEMS_VOCABULARY, store_frequency=True)
     outputs[names.TARGET_ITEM_INDEX] = ops.index_of(target, item_vocabulary)
-    outputs[names.SEEN_ITEM_INDEX] = _map_values(inputs[names.SEEN_ITEM_ID], item_vocabulary)
+    outputs[names.SEEN_ITEM_INDEX] = ops.indices_of(inputs[names.SEEN_ITEM_ID], item_vocabulary)
 
     known = {}
     for raw, raw_target, vocabulary, target_index in (
@@ -49,7 +51,7 @@ def preprocessing_fn(inputs: dict[str, _Tensor], custom_config: dict[str, Any]) 
         (names.HISTORY_SCENE, names.TARGET_SCENE, names.SCENE_VOCABULARY, names.TARGET_SCENE_INDEX),
     ):
         if raw in inputs:
-            target = _scalar(inputs[raw_target])
+            target = ops.scalar(inputs[raw_target])
             values = tf.concat([inputs[raw].values, target], axis=0)
             known[raw] = tft.vocabulary(values, vocab_filename=vocabulary)
             outputs[target_index] = ops.index_of(target, known[raw])
@@ -59,15 +61,12 @@ def preprocessing_fn(inputs: dict[str, _Tensor], custom_config: dict[str, Any]) 
             item_vocabulary, known.get(names.HISTORY_BEHAVIOR), known.get(names.HISTORY_SCENE)
         )
     )
-    outputs.update(ops.user_features(_scalar(inputs[names.USER_ID]), _scalar(inputs[names.USER_FREQUENCY])))
-    times = [inputs[names.HISTORY_TIMESTAMP].values, _scalar(inputs[names.TARGET_TIMESTAMP])]
+    outputs.update(
+        ops.user_features(ops.scalar(inputs[names.USER_ID]), ops.scalar(inputs[names.USER_FREQUENCY]))
+    )
+    times = [inputs[names.HISTORY_TIMESTAMP].values, ops.scalar(inputs[names.TARGET_TIMESTAMP])]
     training_times.count(tf.concat(times, axis=0))
     return outputs
-
-
-def _scalar(value: _Tensor) -> tf.Tensor:
-    """`[B]` or `[B, 1]` to `[B]`."""
-    return tf.reshape(value, [-1])
 
 
 def _targets(history: tf.SparseTensor, target: tf.Tensor, recent: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -91,7 +90,3 @@ def _targets(history: tf.SparseTensor, target: tf.Tensor, recent: tf.Tensor) -> 
         tf.concat([tf.boolean_mask(history.values, follows), target], axis=0),
         tf.concat([tf.boolean_mask(history.values, is_recent), tf.boolean_mask(target, recent > 0)], axis=0),
     )
-
-
-def _map_values(sparse: tf.SparseTensor, vocabulary: Any) -> tf.SparseTensor:
-    return tf.SparseTensor(sparse.indices, ops.index_of(sparse.values, vocabulary), sparse.dense_shape)

@@ -1,0 +1,228 @@
+"""Cuts the sorted events of many users into windows of kind `period`, columns in, columns out."""
+
+import dataclasses
+from collections.abc import Hashable, Iterator
+
+import numpy as np
+import pyarrow as pa
+
+from components.behavior_example_gen import batches, shards, slices
+from components.behavior_example_gen.cutting import seen as first_meetings
+from components.behavior_example_gen.windows import kind
+from components.behavior_example_gen.windows.period import PeriodWindow
+from schemas import hashing, names
+
+# What is counted of all splits beside the windows: those whose future was longer than `max_future`.
+FUTURE_CUT = "future_cut"
+_MS = 1000
+_MOST = 2**62
+
+
+@dataclasses.dataclass(frozen=True)
+class _Grid:
+    """Moments `anchor + k * stride` for whole numbers k with `first <= k <= last`, and who has them.
+
+    Attributes:
+      users: which users of the shard have windows at them, `[U]` bool.
+    """
+
+    anchor: int
+    first: int
+    last: int
+    users: np.ndarray
+
+
+def cut(
+    events: shards.Events, window: PeriodWindow, context: kind.Context
+) -> Iterator[tuple[str, pa.RecordBatch | None, dict[Hashable, int]]]:
+    """Cuts the windows of all splits.
+
+    Yields:
+      The split, a record batch of lists (a scalar is a list of one) with the features of `schemas.names` or
+      None, and what is to be counted: `dropped` moments of users with a future, where there were too few
+      events on either side, and FUTURE_CUT.
+    """
+    cutter = _Cutter(events, window, context.popularity)
+    for split, grid in _grids(events, window, context).items():
+        yield from cutter.windows(split, grid)
+
+
+def _grids(events: shards.Events, window: PeriodWindow, context: kind.Context) -> dict[str, _Grid]:
+    """The moments of each split: the whole future of one lies inside of what its split may know."""
+    future, stride = round(window.future * _MS), _stride(window)
+    most = (window.moments or _MOST) - 1
+    trains = events.training_counts() > 0
+    end = context.end + 1
+    if context.cuts is None:
+        users = events.column(names.USER_ID).take(pa.array(events.starts[:-1]))
+        # Other bits than those that hold a user out.
+        even = hashing.mix(shards.hash_ids(users)) % np.uint64(2) == 0
+        of_split = {names.TRAIN: trains, names.EVAL: ~trains & even, names.TEST: ~trains & ~even}
+        return {split: _Grid(end - future, -most, 0, chosen) for split, chosen in of_split.items()}
+    eval_from, test_from = context.cuts.eval_from, context.cuts.test_from
+    everybody = np.ones(len(trains), bool)
+    return {
+        names.TRAIN: _Grid(min(eval_from, end) - future, -most, 0, trains),
+        names.EVAL: _Grid(
+            eval_from, 0, min(most, (min(test_from, end) - future - eval_from) // stride), everybody
+        ),
+        names.TEST: _Grid(test_from, 0, min(most, (end - future - test_from) // stride), everybody),
+    }
+
+
+def _stride(window: PeriodWindow) -> int:
+    return round((window.stride or window.future) * _MS)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Periods:
+    """Where the history and the future of each window lie among the events: `[B]` each, ends excluded.
+
+    Attributes:
+      moments: T, in ms.
+      user_start: the user's first event.
+      begin: the first event of the history.
+      start: the first event of the future, which is the target.
+      end: behind the last event of the future.
+    """
+
+    moments: np.ndarray
+    user_start: np.ndarray
+    begin: np.ndarray
+    start: np.ndarray
+    end: np.ndarray
+
+    def take(self, which: np.ndarray) -> "_Periods":
+        return _Periods(*(getattr(self, field.name)[which] for field in dataclasses.fields(self)))
+
+
+class _Cutter:
+    def __init__(self, events: shards.Events, window: PeriodWindow, popularity: slices.Popularity):
+        self._events, self._window = events, window
+        self._slices = slices.Slices(events, popularity)
+        self._met = first_meetings.FirstMeetings(events)
+        self._user_of = events.user_of()
+        self._times = events.numbers(names.TIMESTAMP)
+        since = popularity.recent_from
+        recent = np.zeros(len(self._times), bool) if since is None else self._times >= since
+        self._recent_before = np.concatenate([[0], np.cumsum(recent)])
+        named = [name for name in events.table.schema.names if name not in (shards.ROLE, names.USER_ID)]
+        self._user_features = [name for name in named if name.startswith(names.USER_PREFIX)]
+        self._features = [name for name in named if not name.startswith(names.USER_PREFIX)]
+
+    def windows(
+        self, split: str, grid: _Grid
+    ) -> Iterator[tuple[str, pa.RecordBatch | None, dict[Hashable, int]]]:
+        found = self._periods(grid)
+        if not len(found.start):
+            return
+        history, future = found.start - found.begin, found.end - found.start
+        fine = (history >= self._window.min_history) & (future >= self._window.min_future)
+        found, history, future = found.take(fine), history[fine], future[fine]
+        counted: dict[Hashable, int] = {
+            "dropped": int((~fine).sum()),
+            FUTURE_CUT: int((future > self._window.max_future).sum()),
+        }
+        yield split, None, counted
+        if not len(found.start):
+            return
+        found = dataclasses.replace(
+            found,
+            begin=found.start - np.minimum(history, self._window.length),
+            end=found.start + np.minimum(future, self._window.max_future),
+        )
+        new = self._new_targets(found) if split == names.TRAIN else np.zeros(len(history), np.int64)
+        seen = batches.Ranges.none(len(history))
+        if split != names.TRAIN:
+            seen = self._met.before(found.user_start, found.start)
+        for part in batches.pieces(found.end - found.begin + seen.lengths):
+            yield split, self._batch(found.take(part), history[part], new[part], seen.take(part)), {}
+
+    def _periods(self, grid: _Grid) -> _Periods:
+        """All moments of users that have a future, by user and moment, with histories of any length."""
+        past, future = round(self._window.past * _MS), round(self._window.future * _MS)
+        stride = _stride(self._window)
+        latest = (self._times - grid.anchor) // stride
+        at, number = [], []
+        # An event is in the future of the last moment before it, and of as many as futures overlap.
+        for back in range(-(-future // stride)):
+            k = latest - back
+            inside = (self._times - grid.anchor - k * stride < future) & (k >= grid.first) & (k <= grid.last)
+            where = np.flatnonzero(inside & grid.users[self._user_of])
+            # Neighbours of a user and a moment are one period.
+            k = k[where]
+            first = np.ones(len(where), bool)
+            first[1:] = (k[1:] != k[:-1]) | (self._user_of[where[1:]] != self._user_of[where[:-1]])
+            at.append(where[first])
+            number.append(k[first])
+        event, k = np.concatenate(at), np.concatenate(number)
+        user = self._user_of[event]
+        if len(at) > 1:
+            # An event is the first that falls on a moment in several ways: one of each moment stays.
+            order = np.lexsort((event, k, user))
+            user, k = user[order], k[order]
+            first = np.ones(len(order), bool)
+            first[1:] = (k[1:] != k[:-1]) | (user[1:] != user[:-1])
+            user, k = user[first], k[first]
+        moments = grid.anchor + k * stride
+        low, high = self._events.starts[user], self._events.starts[user + 1]
+        start = self._first_from(moments, low, high)
+        return _Periods(
+            moments,
+            low,
+            self._first_from(moments - past, low, start),
+            start,
+            self._first_from(moments + future, start, high),
+        )
+
+    def _first_from(self, moments: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        """The first event in `[low, high)` at a moment or later, else `high`: `[B]`, by halving all at once."""
+        low, high = low.copy(), high.copy()
+        while len(open_ := np.flatnonzero(low < high)):
+            middle = (low[open_] + high[open_]) // 2
+            before = self._times[middle] < moments[open_]
+            low[open_] = np.where(before, middle + 1, low[open_])
+            high[open_] = np.where(before, high[open_], middle)
+        return low
+
+    def _new_targets(self, found: _Periods) -> np.ndarray:
+        """How many events of each window (but its first), the last ones, no earlier window of the user has: `[B]`."""
+        covered = np.zeros(len(found.end), np.int64)
+        same = found.user_start[1:] == found.user_start[:-1]
+        covered[1:] = np.where(same, found.end[:-1], 0)
+        return np.maximum(found.end - np.maximum(found.begin + 1, covered), 0)
+
+    def _batch(
+        self, found: _Periods, history: np.ndarray, new: np.ndarray, seen: batches.Ranges
+    ) -> pa.RecordBatch:
+        events, columns = self._events, {}
+        past = batches.Ranges(found.begin, found.start - found.begin)
+        future = batches.Ranges(found.start, found.end - found.start)
+        at = pa.array(found.start)
+        columns[names.USER_ID] = batches.scalars(events.column(names.USER_ID).take(at))
+        index = pa.array(past.indices())
+        for name in self._features:
+            columns[names.HISTORY_PREFIX + name] = batches.lists(
+                past.offsets, events.column(name).take(index)
+            )
+        index = pa.array(future.indices())
+        for name, target, following in (
+            (names.ITEM_ID, names.TARGET_ITEM_ID, names.FUTURE_ITEM_ID),
+            (names.BEHAVIOR, names.TARGET_BEHAVIOR, names.FUTURE_BEHAVIOR),
+            (names.SCENE, names.TARGET_SCENE, names.FUTURE_SCENE),
+            (names.TIMESTAMP, names.TARGET_TIMESTAMP, names.FUTURE_TIMESTAMP),
+        ):
+            if name in self._features:
+                values = events.column(name)
+                columns[target] = batches.scalars(values.take(at))
+                columns[following] = batches.lists(future.offsets, values.take(index))
+        for name in self._user_features:
+            # As known at the last event of the history: the target's row may say what came later.
+            columns[name] = batches.scalars(events.column(name).take(pa.array(found.start - 1)))
+        columns[names.SEEN_ITEM_ID] = batches.lists(seen.offsets, self._met.items(seen))
+        columns[names.MOMENT] = batches.scalars(pa.array(found.moments))
+        columns[names.NEW_TARGETS] = batches.scalars(pa.array(new))
+        recent = self._recent_before[found.end] - self._recent_before[found.begin]
+        columns[names.RECENT_TARGETS] = batches.scalars(pa.array(np.minimum(new, recent)))
+        columns.update(self._slices.columns(found.start, history))
+        return pa.RecordBatch.from_arrays(list(columns.values()), list(columns))

@@ -1,0 +1,165 @@
+"""Windows of kind `period`: at a moment, what a user had done before, and all that followed in a period."""
+
+from collections.abc import Hashable, Iterator, Mapping
+from typing import Any, Literal
+
+import pydantic
+
+from components.behavior_example_gen import spec
+from components.behavior_example_gen.windows import kind
+from components.behavior_example_gen.windows import next as next_windows
+from schemas import errors, names
+
+
+class PeriodWindow(kind.WindowSettings):
+    """At a moment T, a user's events in [T - past, T), and all those in [T, T + future); the first one is the target.
+
+    Moments are on a grid, the same for all users. Split by time, `eval` and `test` begin at their cuts and go on
+    by `stride`, training ends at the cut of `eval` and goes back; a moment belongs to a split only if its whole
+    future does. Split by users alone, moments go back from the end of the log.
+
+    Attributes:
+      kind: `period`: the events before a moment, and all that follow in a period.
+      past: how far a history reaches back, as `7d`.
+      future: how long the period is, as `1d`.
+      stride: from one moment to the next; None is `future`, so that each event is in one future at most.
+      overlap: allow a `stride` shorter than `future`: an event is then in the future of several moments.
+      moments: how many moments a split has at most: the last ones of training (of all splits by users
+        alone), the first ones of `eval` and `test`; None is all.
+      length: L, the largest number of history events in a window: the last ones.
+      max_future: the largest number of future events in a window: the first ones. What is left out is counted.
+      min_history, min_future: a window with fewer events on that side is dropped (and counted).
+      recent_share: see `next`.
+    """
+
+    kind: Literal["period"]
+    past: spec.Duration
+    future: spec.Duration
+    stride: spec.Duration | None = None
+    overlap: bool = False
+    moments: int | None = pydantic.Field(default=None, ge=1)
+    length: int = pydantic.Field(default=50, ge=1, le=10_000)
+    max_future: int = pydantic.Field(default=100, ge=1, le=10_000)
+    min_history: int = pydantic.Field(default=1, ge=1)
+    min_future: int = pydantic.Field(default=1, ge=1)
+    recent_share: float = pydantic.Field(default=spec.RECENT_SHARE, gt=0, lt=1)
+
+    @pydantic.model_validator(mode="after")
+    def _check(self) -> "PeriodWindow":
+        if self.stride is not None and self.stride < self.future and not self.overlap:
+            raise ValueError(
+                f"stride must be at least future ({self.future:g} s), else an event is in several futures; found "
+                f"{self.stride:g} s. overlap: true allows it"
+            )
+        if self.min_history > self.length:
+            raise ValueError(f"min_history must be at most length ({self.length}), found {self.min_history}")
+        if self.min_future > self.max_future:
+            raise ValueError(
+                f"min_future must be at most max_future ({self.max_future}), found {self.min_future}"
+            )
+        for name in ("past", "future", "stride"):
+            seconds = getattr(self, name)
+            if seconds is not None and seconds < _LEAST_SECONDS:
+                raise ValueError(f"{name} must be at least {_LEAST_SECONDS:g} s, found {seconds:g} s")
+        return self
+
+
+# Times are in milliseconds.
+_LEAST_SECONDS = 0.001
+
+
+class Period(kind.Kind[PeriodWindow]):
+    """See `PeriodWindow`."""
+
+    settings = PeriodWindow
+    only_by_time = True
+
+    def check(self, window: PeriodWindow, log: spec.LogSpec, split: spec.SplitSpec) -> None:
+        """Checks that the log has nothing that a window has no place for, and how it is split.
+
+        Raises:
+          errors.InputError: if they do not suit one another.
+        """
+        next_windows.check_columns(log.columns)
+        if "leave_one_out" in split.by:
+            raise errors.InputError(
+                f"window: {{kind: period}} is split by time, by held_out_users, or by both; found by: "
+                f"{list(split.by)}"
+            )
+        if split.targets != "all" or split.target_behaviors:
+            raise errors.InputError(
+                f"split.targets and split.target_behaviors go with other kinds of windows than period, whose targets "
+                f"are all events that follow a moment; found targets: {split.targets}, target_behaviors: "
+                f"{list(split.target_behaviors or ())}"
+            )
+
+    def recent_share(self, window: PeriodWindow) -> float:
+        """As the settings have it."""
+        return window.recent_share
+
+    def schema(
+        self,
+        window: PeriodWindow,
+        columns: spec.Columns,
+        split: spec.SplitSpec,
+        *,
+        max_skew: float,
+        max_drift: float,
+    ) -> Any:
+        """See `schemas.load.period_window_schema`."""
+        from schemas import load
+
+        return load.period_window_schema(
+            bool(columns.behavior),
+            bool(columns.scene),
+            sorted(columns.item),
+            sorted(columns.user),
+            max_skew=max_skew,
+            max_drift=max_drift,
+        )
+
+    def cut(self, events: Any, window: PeriodWindow, context: kind.Context) -> Iterator[Any]:
+        """See `cutting.period.cut`."""
+        from components.behavior_example_gen.cutting import period as cutting
+
+        return cutting.cut(events, window, context)
+
+    def check_written(
+        self,
+        window: PeriodWindow,
+        written: Mapping[Hashable, int],
+        split: spec.SplitSpec,
+        cuts: Any,
+        counts: Any,
+    ) -> None:
+        """Checks that each split has windows.
+
+        Raises:
+          errors.InputError: if one has none.
+        """
+        from components.behavior_example_gen.windows import found
+
+        for name in names.SPLITS:
+            if not written.get(name):
+                raise errors.InputError(
+                    f"split: no window for {name!r} by {', '.join(split.by)}; the log has "
+                    f"{found.extent(counts, cuts)}; a moment's whole future ({found.duration(window.future)}) lies "
+                    f"between the cuts of its split, and a user has at least {window.min_history} event(s) in the "
+                    f"{found.duration(window.past)} before it and {window.min_future} in its future"
+                )
+
+    def summary(self, window: PeriodWindow, written: Mapping[Hashable, int]) -> dict[str, Any]:
+        """How many windows had more future events than `max_future`."""
+        from components.behavior_example_gen.cutting import period as cutting
+
+        return {"periods": {cutting.FUTURE_CUT: written.get(cutting.FUTURE_CUT, 0)}}
+
+    def tell(self, window: PeriodWindow, summary: Mapping[str, Any], written: Mapping[Hashable, int]) -> None:
+        """Warns of futures that were cut off."""
+        cut_off = sum(summary["periods"].values())
+        if cut_off:
+            kind.PROGRESS.warning(
+                "%s windows have more than window.max_future (%s) future events: the later ones are left out",
+                f"{cut_off:,}",
+                window.max_future,
+            )

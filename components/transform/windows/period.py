@@ -1,0 +1,101 @@
+"""`preprocessing_fn` of TFX Transform: raw `period` windows to indices; the same graph answers requests."""
+
+from typing import Any, TypeAlias
+
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from components.transform import history, ops, spec, training_times
+from schemas import names
+
+_Tensor: TypeAlias = tf.Tensor | tf.SparseTensor
+
+
+def preprocessing_fn(inputs: dict[str, _Tensor], custom_config: dict[str, Any]) -> dict[str, _Tensor]:
+    """Maps raw windows of kind `period` to the model's features.
+
+    The item vocabulary is that of the training targets: the events of the windows but a window's first, each
+    event once however many windows have it (NEW_TARGETS); its counts are kept. Of the recent targets alone
+    there are counts, too.
+
+    Args:
+      inputs: features of `schemas.names`; histories and futures are sparse `[B, n]` and `[B, m]`.
+      custom_config: see `spec.TransformSettings`.
+
+    Returns:
+      The features after Transform of `schemas.names`: those of `next` windows, and of the future sparse
+      `[B, m]` indices of the same vocabularies.
+    """
+    length = spec.TransformSettings.unpack(custom_config).window.length
+    past, future = inputs[names.HISTORY_ITEM_ID], inputs[names.FUTURE_ITEM_ID]
+    new, recent = (
+        _last_of_both(past, future, ops.scalar(inputs[name]))
+        for name in (names.NEW_TARGETS, names.RECENT_TARGETS)
+    )
+    items = tft.vocabulary(new, vocab_filename=names.ITEM_VOCABULARY)
+    tft.vocabulary(new, vocab_filename=ops.ITEM_COUNTS_VOCABULARY, store_frequency=True)
+    tft.vocabulary(recent, vocab_filename=names.RECENT_ITEMS_VOCABULARY, store_frequency=True)
+    outputs: dict[str, _Tensor] = {
+        names.TARGET_ITEM_INDEX: ops.index_of(ops.scalar(inputs[names.TARGET_ITEM_ID]), items),
+        names.SEEN_ITEM_INDEX: ops.indices_of(inputs[names.SEEN_ITEM_ID], items),
+        names.FUTURE_ITEM_INDEX: ops.indices_of(future, items),
+    }
+    known = {}
+    for raw, vocabulary, target, target_index, following, future_index in (
+        (
+            names.HISTORY_BEHAVIOR,
+            names.BEHAVIOR_VOCABULARY,
+            names.TARGET_BEHAVIOR,
+            names.TARGET_BEHAVIOR_INDEX,
+            names.FUTURE_BEHAVIOR,
+            names.FUTURE_BEHAVIOR_INDEX,
+        ),
+        (
+            names.HISTORY_SCENE,
+            names.SCENE_VOCABULARY,
+            names.TARGET_SCENE,
+            names.TARGET_SCENE_INDEX,
+            names.FUTURE_SCENE,
+            names.FUTURE_SCENE_INDEX,
+        ),
+    ):
+        if raw in inputs:
+            values = tf.concat([inputs[raw].values, inputs[following].values], axis=0)
+            known[raw] = tft.vocabulary(values, vocab_filename=vocabulary)
+            outputs[target_index] = ops.index_of(ops.scalar(inputs[target]), known[raw])
+            outputs[future_index] = ops.indices_of(inputs[following], known[raw])
+    outputs.update(
+        history.History(inputs, length).features(
+            items, known.get(names.HISTORY_BEHAVIOR), known.get(names.HISTORY_SCENE)
+        )
+    )
+    users, frequencies = (ops.scalar(inputs[name]) for name in (names.USER_ID, names.USER_FREQUENCY))
+    outputs.update(ops.user_features(users, frequencies))
+    times = [inputs[names.HISTORY_TIMESTAMP].values, inputs[names.FUTURE_TIMESTAMP].values]
+    training_times.count(tf.concat(times, axis=0))
+    return outputs
+
+
+def _last_of_both(past: tf.SparseTensor, future: tf.SparseTensor, number: tf.Tensor) -> tf.Tensor:
+    """The last values of each row of `past` followed by `future`, as many as it has in `number` `[B]`.
+
+    Args:
+      past: `[B, n]`.
+      future: `[B, m]`.
+      number: at most n + m.
+    """
+    rows = tf.size(number)
+    behind = _sizes(future, rows)
+    kept = []
+    for part, later in ((past, behind), (future, tf.zeros_like(behind))):
+        row, place = part.indices[:, 0], part.indices[:, 1]
+        # From the row's end: 1 is its last value.
+        from_end = tf.gather(_sizes(part, rows) + later, row) - place
+        kept.append(tf.boolean_mask(part.values, from_end <= tf.gather(number, row)))
+    return tf.concat(kept, axis=0)
+
+
+def _sizes(values: tf.SparseTensor, rows: tf.Tensor) -> tf.Tensor:
+    """How many values each row has, `[B]` int64."""
+    row = values.indices[:, 0]
+    return tf.math.unsorted_segment_sum(tf.ones_like(row), row, rows)
