@@ -1,4 +1,4 @@
-"""Finds the model that is live: the newest sound version where models are pushed to."""
+"""Finds the model that is live: where models are pushed to, the sound version that answers."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from tfx.dsl.io import fileio
 from components import observing
 from components.pusher import verify
 from schemas import errors, versions
-from serving import manifest, objectives
+from serving import manifest, objectives, published
 
 LIVE = "live"
 _PROGRESS = logging.getLogger("footfall.progress")
@@ -35,9 +35,10 @@ class Driver(_ModelObserver, observing.Driver):
 
 
 def look(base: str, objective: str) -> dict[str, Any]:
-    """The newest sound version below a folder, which is what a server answers from.
+    """The newest sound version below a folder that servers load, which is what they answer from.
 
-    A version whose files are not those that were pushed is left out, with a warning.
+    They load every version, but where `serving.published` names some: after a rollback, no later one. A version
+    whose files are not those that were pushed is left out, with a warning.
 
     Args:
       base: the folder with the versions, on any filesystem of TFX.
@@ -47,10 +48,13 @@ def look(base: str, objective: str) -> dict[str, Any]:
       `path`: of the version, None where there is none; `digest`: of its files.
 
     Raises:
-      errors.InputError: if it is no model of this objective: nothing could be compared with it.
+      errors.InputError: if it is no model of this objective: nothing could be compared with it; or if what is
+        published cannot be read.
     """
     names = fileio.listdir(base) if fileio.exists(base) else []
-    for version in reversed(versions.found(names)):
+    said = published.read(base) if names else None
+    there = [v for v in versions.found(names) if said is None or v <= max(said.versions)]
+    for version in reversed(there):
         path = posixpath.join(base, str(version))
         problem = verify.check(path)
         if problem:

@@ -8,7 +8,9 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from components.live_model import executor
 from components.pusher import executor as pusher
+from pipeline import publishing
 from schemas import errors
+from serving import published
 
 
 def model(folder, content, signatures):
@@ -56,9 +58,26 @@ def test_the_newest_version_is_live(place):
     second = push("two")
     after = executor.look(base, "ranking")
     assert after["path"] == second and after["digest"] != before["digest"]
-    # What was rolled back is no longer live.
+    # What was taken away is no longer live.
     shutil.rmtree(second)
     assert executor.look(base, "ranking") == before
+
+
+def test_after_a_rollback_the_earlier_version_is_live_until_the_next_push(place):
+    base, push = place
+    first = push("one")
+    before = executor.look(base, "ranking")
+    push("two")
+    publishing.rollback(base)
+    assert executor.look(base, "ranking") == before and before["path"] == first
+    third = push("three")
+    assert executor.look(base, "ranking")["path"] == third
+    with open(published.path(base), "w", encoding="utf-8") as stream:
+        stream.write("no configuration")
+    with pytest.raises(
+        errors.InputError, match=f"{published.FILE}: not a configuration of TensorFlow Serving"
+    ):
+        executor.look(base, "ranking")
 
 
 def test_another_model_under_the_same_number_is_another_model(place, tmp_path):
