@@ -10,6 +10,8 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import yaml
+
 from schemas import errors, figures, names, versions
 from serving import address as address_lib
 
@@ -47,13 +49,18 @@ def _may_be_address(text: str) -> bool:
 
 
 def model_dir(path: str) -> str:
-    """A folder with versions: the path itself, or what a run has pushed.
+    """A folder with versions: the path itself, or where its run pushes.
 
     Raises:
       errors.InputError: if there is none.
     """
-    if any(versions.found(os.listdir(path) if os.path.isdir(path) else ())):
+    if _has_versions(path):
         return path
+    destination = _destination(path)
+    if destination is not None:
+        if _has_versions(destination):
+            return destination
+        raise errors.InputError(f"{path}: no version of a model there; this run pushes to {destination}")
     pushed = os.path.join(path, "serving")
     found = [
         os.path.join(pushed, name) for name in (sorted(os.listdir(pushed)) if os.path.isdir(pushed) else ())
@@ -63,6 +70,20 @@ def model_dir(path: str) -> str:
     raise errors.InputError(
         f"{path}: no version of a model there; a run pushes to serving/NAME when its model is blessed"
     )
+
+
+def _has_versions(path: str) -> bool:
+    return bool(os.path.isdir(path) and versions.found(os.listdir(path)))
+
+
+def _destination(run_dir: str) -> str | None:
+    """`push.destination` of a run's experiment; None where it has none, or cannot be read."""
+    try:
+        with open(os.path.join(run_dir, "experiment.yaml"), encoding="utf-8") as stream:
+            found = yaml.safe_load(stream)["push"]["destination"]
+    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
+        return None
+    return str(found) if found else None
 
 
 def _import_tensorflow() -> None:
