@@ -286,7 +286,8 @@ def models_block() -> str:
         kinds.setdefault(entry.window_kinds, []).append(name)
     lines = []
     for window_kinds, names in kinds.items():
-        lines.append(f"## Of `window: {{kind: {' or '.join(window_kinds)}}}`\n")
+        kind_names = " or ".join(f"`{kind}`" for kind in window_kinds)
+        lines.append(f"## Models for windows of kind {kind_names}\n")
         lines.append("| model | what it does | paper | needs |\n| --- | --- | --- | --- |")
         for name in names:
             entry = registry.MODELS[name]
@@ -325,6 +326,13 @@ def _commands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.A
                 yield from below or [(child.prog, child)]
 
 
+def _value(action: argparse.Action) -> str:
+    """What stands for an argument's value: what it may be, where that is a choice."""
+    if action.metavar is None and action.choices is not None:
+        return f"{{{','.join(map(str, action.choices))}}}"
+    return str(action.metavar or (action.dest.upper() if action.option_strings else action.dest))
+
+
 def _arguments(parser: argparse.ArgumentParser) -> Iterator[str]:
     """A table of a command's arguments. Not argparse's own text, which is another in each version of Python."""
     formatter = argparse.HelpFormatter(parser.prog)
@@ -333,7 +341,7 @@ def _arguments(parser: argparse.ArgumentParser) -> Iterator[str]:
     for action in parser._actions:
         if isinstance(action, argparse._HelpAction) or action.help == argparse.SUPPRESS:
             continue
-        value = str(action.metavar or (action.dest.upper() if action.option_strings else action.dest))
+        value = _value(action)
         names = [f"`{name}`" for name in action.option_strings]
         if names and action.nargs != 0:
             names[-1] = f"`{action.option_strings[-1]} {value}`"
@@ -349,7 +357,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
 
 
 def updated(text: str) -> str:
-    """A page with its generated parts made anew."""
+    """A page with its generated parts made again."""
 
     def block(match: re.Match[str]) -> str:
         name = match.group(1)

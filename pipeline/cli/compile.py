@@ -22,7 +22,7 @@ def add(commands: arguments.Commands) -> None:
     compiled.add_argument(
         "--root",
         default=_EXAMPLE_ROOT,
-        help="the bucket where the pipeline keeps everything (default: %(default)s)",
+        help="the bucket where the pipeline keeps everything (default: the placeholder %(default)s)",
     )
     arguments.backend(compiled)
 

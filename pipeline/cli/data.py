@@ -4,16 +4,19 @@ import argparse
 import json
 import sys
 
+from pipeline import datasets
 from pipeline.cli import arguments
 
 
 def add(commands: arguments.Commands) -> None:
     """Adds `data fetch` and `data describe`."""
-    data = commands.add_parser("data", help="fetch a public data set, or profile a log").add_subparsers(
-        required=True, metavar="COMMAND"
-    )
+    data = commands.add_parser(
+        "data",
+        help="fetch a public data set, or profile a log",
+        description="Fetch a public data set, or profile a log.",
+    ).add_subparsers(required=True, metavar="COMMAND")
     fetch = arguments.command(data, "fetch", _fetch, "fetch a public data set and keep it")
-    fetch.add_argument("name", help="of the data set, for example ml-100k")
+    fetch.add_argument("name", help=f"the data set: {' or '.join(datasets.names())}")
     fetch.add_argument("--to", help="the folder to put it in (default: the user's cache)")
     described = arguments.command(data, "describe", _describe, "profile a log and suggest an experiment")
     described.add_argument(
@@ -29,7 +32,9 @@ def add(commands: arguments.Commands) -> None:
     described.add_argument(
         "--delimiter", help="what separates values, for example ';' or '::' (default: detected)"
     )
-    described.add_argument("--encoding", help="of the text, for example cp1252 (default: detected)")
+    described.add_argument(
+        "--encoding", help="the encoding of the text, for example cp1252 (default: detected)"
+    )
     described.add_argument("--no-header", action="store_true", help="the first row is data, not column names")
     described.add_argument(
         "--set",
@@ -42,8 +47,6 @@ def add(commands: arguments.Commands) -> None:
 
 
 def _fetch(options: argparse.Namespace) -> int:
-    from pipeline import datasets
-
     print(datasets.fetch(options.name, options.to, lambda text: print(text, file=sys.stderr)))
     return 0
 
@@ -53,7 +56,7 @@ def _describe(options: argparse.Namespace) -> int:
 
     progress.import_tensorflow()
     from components.behavior_example_gen import describe
-    from pipeline import datasets, describing, suggest
+    from pipeline import describing, suggest
 
     given = describing.settings(
         options.columns, options.delimiter, options.encoding, not options.no_header, options.set

@@ -16,23 +16,28 @@ def add(commands: arguments.Commands) -> None:
         commands,
         "promote",
         _promote,
-        "give a label to a pushed version, which requests can name",
-        "It is written to models.config beside the versions, which TensorFlow Serving reads by --model_config_file.",
+        "label a pushed version, so that requests can name it",
+        "The label is written to models.config beside the versions. TensorFlow Serving reads that file with "
+        "--model_config_file.",
     )
     _folder(promote)
-    promote.add_argument("--version", type=int, help="that gets it (default: the newest)")
-    promote.add_argument("--label", default="stable", help="(default: %(default)s)")
+    promote.add_argument("--version", type=int, help="the version to label (default: the newest)")
+    promote.add_argument("--label", default="stable", help="the label (default: %(default)s)")
     promote.add_argument("--served-as", default="", metavar="DIR", help=_SERVED)
 
     rollback = arguments.command(
         commands,
         "rollback",
         _rollback,
-        "have an earlier version answer",
-        "Labels of later versions go with it. The next version that is pushed answers again.",
+        "serve an earlier version again",
+        "Labels of later versions move to it. The next push replaces it.",
     )
     _folder(rollback)
-    rollback.add_argument("--version", type=int, help="that answers (default: the sound one before)")
+    rollback.add_argument(
+        "--version",
+        type=int,
+        help="the version to serve (default: the newest sound version before the one that is served)",
+    )
     rollback.add_argument("--served-as", default="", metavar="DIR", help=_SERVED)
 
 

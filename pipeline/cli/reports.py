@@ -9,7 +9,7 @@ from schemas import errors
 
 def add(commands: arguments.Commands) -> None:
     """Adds `report` and `compare`."""
-    report = arguments.command(commands, "report", _report, "write a run's report again")
+    report = arguments.command(commands, "report", _report, "rewrite a run's report")
     report.add_argument("run_dir", metavar="RUN", help="the folder of a run")
 
     compared = arguments.command(
@@ -28,7 +28,9 @@ def add(commands: arguments.Commands) -> None:
     compared.add_argument("run_b", metavar="RUN_B", help="likewise")
     compared.add_argument("--html", metavar="FILE", help="also write an HTML page")
     compared.add_argument("--json", action="store_true", help="print one JSON object")
-    compared.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: %(default)s)")
+    compared.add_argument(
+        "--seed", type=int, default=0, help="the seed of the bootstrap (default: %(default)s)"
+    )
 
 
 def _report(options: argparse.Namespace) -> int:

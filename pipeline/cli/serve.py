@@ -14,8 +14,8 @@ def add(commands: arguments.Commands) -> None:
         "model_dir", metavar="DIR", help="the folder of a run, or one with versions of a model"
     )
     serve.add_argument("--name", default="model", help="the model's name in requests (default: %(default)s)")
-    serve.add_argument("--grpc-port", type=int, default=8500, help="(default: %(default)s)")
-    serve.add_argument("--rest-port", type=int, default=8501, help="(default: %(default)s)")
+    serve.add_argument("--grpc-port", type=int, default=8500, help="the gRPC port (default: %(default)s)")
+    serve.add_argument("--rest-port", type=int, default=8501, help="the REST port (default: %(default)s)")
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
 
     predict = arguments.command(

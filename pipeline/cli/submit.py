@@ -18,21 +18,21 @@ def add(commands: arguments.Commands) -> None:
         "submit",
         _submit,
         "have Kubeflow Pipelines or Vertex AI run an experiment",
-        "With cluster.schedule in the experiment it runs again and again. The schema of the windows is copied to --root.",
+        "With cluster.schedule in the experiment it runs on that schedule. The schema of the windows is copied to --root.",
     )
     arguments.experiment(submit)
     submit.add_argument("--root", required=True, help="the bucket where the pipeline keeps everything")
     arguments.backend(submit)
-    submit.add_argument("--host", help="of Kubeflow Pipelines: the address of its API")
-    submit.add_argument("--namespace", help="of a Kubeflow with several users")
-    submit.add_argument("--project", help="of Google Cloud, for Vertex AI")
-    submit.add_argument("--region", help="of Vertex AI, as europe-west4")
+    submit.add_argument("--host", help="the address of the Kubeflow Pipelines API")
+    submit.add_argument("--namespace", help="the namespace, for Kubeflow with several users")
+    submit.add_argument("--project", help="the Google Cloud project, for Vertex AI")
+    submit.add_argument("--region", help="the Vertex AI region, for example europe-west4")
     submit.add_argument(
         "--parameter",
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="of this run: log_path, span or epochs; repeatable",
+        help="a parameter of this run: log_path, span or epochs; repeatable",
     )
     submit.add_argument("--dry-run", action="store_true", help="print the request, and send and copy nothing")
 

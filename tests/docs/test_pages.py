@@ -95,6 +95,12 @@ def test_what_a_docstring_and_a_type_say():
     assert generate.takes(tuple[pydantic.PositiveInt, ...]) == "list of whole number > 0"
 
 
+def test_arguments_show_what_can_be_chosen():
+    block = generate.commands_block()
+    assert "`--target {kubeflow,vertex}`" in block and "`--search {random,bayesian}`" in block
+    assert "`--root ROOT`" in block and "`--set KEY=VALUE`" in block
+
+
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 def test_links_lead_somewhere(path):
     for target, anchor in _LINK.findall(_FENCE.sub("", path.read_text(encoding="utf-8"))):
