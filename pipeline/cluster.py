@@ -139,7 +139,7 @@ class ResourceSpec(settings.Settings):
 
 
 class ClusterSpec(settings.Settings):
-    """How `footfall compile` has a cluster run the steps; local runs do not read it.
+    """How a cluster runs the steps, for `footfall compile` and `footfall submit`; local runs ignore it.
 
     Attributes:
       resources: by component, as `{Trainer: {cpu: 8, memory: 32G, accelerator: nvidia.com/gpu}}`.

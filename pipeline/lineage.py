@@ -109,7 +109,7 @@ def _lineage(database: str) -> list[Component]:
     except (RuntimeError, mlmd_errors.StatusError) as error:
         raise errors.InputError(
             f"{database}: cannot be read ({str(error).splitlines()[0][:200]}); if it is lost, the next run of the "
-            "experiment keeps this folder's content aside, and makes all anew"
+            "experiment keeps this folder's content aside, and makes all again"
         ) from error
     if not runs:
         return []

@@ -143,7 +143,7 @@ class TuningSettings(settings.Settings):
 
     Attributes:
       search: `random`, `bayesian` or `grid`.
-      trials: at most so many trainings; by default 20, and of a grid all points.
+      trials: at most this many trainings; by default 20, and of a grid all points.
       space: the range of each setting, as `{model.dim: [32, 64]}`.
       training: of the trials alone.
     """

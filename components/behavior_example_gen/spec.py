@@ -348,12 +348,13 @@ class SplitSpec(settings.Settings):
         `test_from` are for `eval`, later ones for `test`. Nothing leaks backwards in time.
         `leave_one_out`: a user's last event is for `test`, the one before for `eval`.
         `held_out_users`: `held_out_share` of the users (by a hash of their id) train
-        nothing; alone, their last two events are targets as in `leave_one_out`.
-        `time` with `leave_one_out`: the last event of each user in each period.
+        nothing; alone, their last two events are targets as in `leave_one_out`. Windows of kind
+        `period` take half of these users for `eval` and half for `test` instead.
+        `time` with `leave_one_out`: the last event of each user in each split's time range.
       eval_from, test_from: with `time`, where each split begins: a share of the log's events in time order, or a
         moment (ISO 8601; UTC where it names no zone). Both are of one kind.
       held_out_share: with `held_out_users`, which share of the users is held out.
-      targets: with `time`, which events of a user in a period are targets.
+      targets: with `time`, which events of a user in a split's time range are targets.
       target_behaviors: only events of these behaviours are targets of `eval` and `test`, so that
         `leave_one_out` takes the last such event and the one before; None is all of them.
         Histories, and what is trained on, have all behaviours.

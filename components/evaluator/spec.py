@@ -51,9 +51,9 @@ class EvaluationSpec(settings.Settings):
 
     Attributes:
     exclude_seen: leave the items that the user has met before the target out of the ranking, as the model that
-      is served does; a target among them is a miss. Of `next` windows.
-    cutoffs: the K of HR@K and NDCG@K. Of `next` windows.
-    sampled_negatives: give every metric of `next` windows among the target and so many other
+      is served does; a target among them is a miss. Of models of next items.
+    cutoffs: the K of HR@K and NDCG@K. Of models of next items.
+    sampled_negatives: give every metric of next items among the target and this many other
       candidates drawn uniformly as well (`sampled99_ndcg@10`): its expectation, without a draw.
       Only for comparison with papers that rank so; see `components.evaluator.sampled`.
     slices: features by whose values every metric is given as well.
@@ -74,7 +74,7 @@ class GateSpec(settings.Settings):
     A difference counts only beyond its own interval, which is of `confidence` and by bootstrap over users: the
     whole split must show the lift that is asked (the lower bound reaches it), a slice blocks a model
     when it shows less (the upper bound does not reach it), and a drop is one if its interval is without zero.
-    `min` and `max` are asked of the estimates.
+    `min` and `max` apply to the estimates.
 
     A metric of exposures that has no value (no exposure with a known label of a step, or all labels
     alike) fails its condition on the whole split, and decides nothing on a slice.
@@ -84,7 +84,7 @@ class GateSpec(settings.Settings):
         metrics, too, where `evaluation.sampled_negatives` is set.
       max: highest allowed value by metric, as in `{ece/buy: 0.02, chain_violations: 0.01}`; the latter of steps
         that are a chain.
-      min_lift_over_floor: of `next` windows: by how much the metric must exceed that of the best floor (see
+      min_lift_over_floor: of next items: by how much the metric must exceed that of the best floor (see
         `floors`) on the same examples; with 0 it must be above. None asks for nothing. Also under its
         former name, min_lift_over_popularity.
       min_lift_over_base_rate: of exposures: by how much the log loss of each step must be below that
@@ -93,14 +93,14 @@ class GateSpec(settings.Settings):
         than a constant.
       max_drop: by how much the metric may be worse than the live model's; None asks for
         nothing.
-      metric: of `max_drop` and `min_lift_over_floor`, never a sampled one; None is ndcg@10, and of
-        exposures the mean AUC over the steps (auc). A lower log_loss or ece is the better one.
+      metric: the one that `max_drop` and `min_lift_over_floor` apply to, never a sampled one; None is ndcg@10,
+        and of exposures the mean AUC over the steps (auc). A lower log_loss or ece is the better one.
       confidence: of the intervals of lift and drop; None or 0 asks for the estimates alone.
       min_examples: fewer test examples bless nothing. With 100, the interval of a hit rate of 0.2 is still
         0.08 to both sides.
-      min_positives: of exposures: so many positive labels of each step, and as many negative ones, must be
-        known, else nothing is blessed (and a slice decides nothing). With 50, the interval of an AUC of
-        0.75 is still 0.07 to both sides.
+      min_positives: of exposures: at least this many positive labels of each step, and as many negative ones,
+        must be known, else nothing is blessed (and a slice decides nothing). With 50, the interval of an AUC
+        of 0.75 is still 0.07 to both sides.
       slices: the conditions of lift and drop hold for each value of these features as well.
       min_slice_examples: a slice with fewer examples decides nothing.
     """
@@ -121,7 +121,7 @@ class GateSpec(settings.Settings):
 
 
 def floors(evaluation: EvaluationSpec) -> tuple[str, ...]:
-    """The floors of `next` windows: what could be recommended without a model.
+    """The floors of next items: what could be recommended without a model.
 
     The most popular items of all training targets, and of the recent ones (`window.recent_share`); where seen
     items may be recommended, the items that the user's window has most often, and last (then the most popular
@@ -132,7 +132,7 @@ def floors(evaluation: EvaluationSpec) -> tuple[str, ...]:
 
 
 def ranking_metrics(cutoffs: Iterable[int], sampled_negatives: int | None = None) -> tuple[str, ...]:
-    """Metrics of `next` windows: `hr@K` and `ndcg@K` for each cutoff, and `mrr`.
+    """Metrics of next items: `hr@K` and `ndcg@K` for each cutoff, and `mrr`.
 
     With `sampled_negatives`, 99 say, the same follow as `sampled99_hr@K` and so on.
 

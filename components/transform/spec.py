@@ -14,12 +14,12 @@ class FeatureSpec(settings.Settings):
 
     Attributes:
       min_count: a value that fewer training exposures have is out of vocabulary.
-      max_size: at most so many values, the most frequent ones; None is all.
+      max_size: at most this many values, the most frequent ones; None is all.
       encode: of a number: `buckets` of equal frequency, each with an embedding; `z_score` of it, or
         `log_z_score` of log(1 + x) (of a negative x: -log(1 - x)), as a number that scales an
         embedding. A missing number is 0 then: the mean.
       buckets: how many; a missing number has one of its own.
-      max_values: of a multi-valued attribute: the first so many.
+      max_values: of a multi-valued attribute: at most this many, the first ones.
     """
 
     min_count: int = pydantic.Field(default=1, ge=1)

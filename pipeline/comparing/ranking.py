@@ -142,7 +142,7 @@ def _sampled(
     if len(asked) > 1:
         why = f"the runs ask for {' and '.join(map(str, sorted(asked)))} negatives"
     elif silent:
-        why = f"the model of {', '.join(silent)} does not tell how many candidates it ranks; train it anew"
+        why = f"the model of {', '.join(silent)} does not tell how many candidates it ranks; train it again"
     else:
         (negatives,) = asked
         return negatives, (

@@ -28,7 +28,7 @@ def read_json(path: str) -> Any | None:
         return None if text is None else json.loads(text)
     except ValueError as error:
         raise errors.InputError(
-            f"{path}: damaged: not JSON ({error}); the same run again makes it anew"
+            f"{path}: damaged: not JSON ({error}); the same run again makes it again"
         ) from error
 
 

@@ -64,7 +64,7 @@ def recover(run_dir: str) -> str | None:
             return None
     aside = _set_aside(run_dir, f"{path} {why}")
     return (
-        f"{path} {why}: nothing says what this folder holds, so it is kept in {aside} and all is made anew. "
+        f"{path} {why}: nothing says what this folder holds, so it is kept in {aside} and all is made again. "
         "Pushed versions stay in place; the gate goes on comparing with the newest of them"
     )
 

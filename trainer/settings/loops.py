@@ -44,8 +44,8 @@ class TPSettings(LoopSettings):
         users with many; `sum`, as eq. (2) is, so that targets weigh alike. It is divided by how many events
         (windows) a mini-batch has on average, so that learning rates keep their meaning.
       adversary: the paper's lambda; 0 leaves the adversary out.
-      user_batch: the paper's K, at most so many windows of one user in a mini-batch.
-      users_per_step: so many such parts, all of head users or all of tail users, share a
+      user_batch: the paper's K, at most this many windows of one user in a mini-batch.
+      users_per_step: how many such parts, all of head users or all of tail users, share a
         mini-batch; 1 is the paper's, more make larger steps.
       discriminator_hidden: widths of the adversary's hidden layers; none is logistic regression.
     """
