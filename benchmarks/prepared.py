@@ -30,21 +30,7 @@ class Prepared:
 
     def cut(self) -> None:
         """Writes the examples of all splits."""
-        import apache_beam as beam
-
-        from components.behavior_example_gen import executor
-
-        executor.run(
-            log=self.log,
-            window=self.window,
-            split=self.split,
-            span=None,
-            examples_uri=self.folder,
-            rejected_uri=os.path.join(self.folder, "rejected"),
-            profile_uri=os.path.join(self.folder, "profile"),
-            scratch=os.path.join(self.folder, "scratch"),
-            make_pipeline=lambda: beam.Pipeline(argv=list(processes.BEAM)),
-        )
+        processes.cut(self.log, self.window, self.split, self.folder)
 
     def transform(self) -> None:
         """Analyses `train` and transforms all splits, as TFX's Transform does."""

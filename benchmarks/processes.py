@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from typing import Any
 
 # Of Beam: one process, and nothing between its stages on disk but what a component puts there.
 BEAM = ("--runner=DirectRunner", "--direct_running_mode=in_memory", "--direct_num_workers=1")
@@ -14,6 +15,30 @@ def peak_mb() -> float:
     with open("/proc/self/status", encoding="utf-8") as stream:
         (line,) = (line for line in stream if line.startswith("VmHWM:"))
     return int(line.split()[1]) / 1024
+
+
+def cut(log: Any, window: Any, split: Any, folder: str) -> dict[str, Any]:
+    """Cuts a log into windows in this process, as ExampleGen does; gives its summary.
+
+    Args:
+      log, window, split: as of an experiment.
+      folder: of the examples, and of all else.
+    """
+    import apache_beam as beam
+
+    from components.behavior_example_gen import executor
+
+    return executor.run(
+        log=log,
+        window=window,
+        split=split,
+        span=None,
+        examples_uri=folder,
+        rejected_uri=os.path.join(folder, "rejected"),
+        profile_uri=os.path.join(folder, "profile"),
+        scratch=os.path.join(folder, "scratch"),
+        make_pipeline=lambda: beam.Pipeline(argv=list(BEAM)),
+    )
 
 
 def measure(module: str, *arguments: str) -> dict[str, float]:

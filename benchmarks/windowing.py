@@ -50,27 +50,17 @@ def write_log(path: str, events: int, seed: int = 0) -> None:
 
 def measure(which: str, log: str, events: int, output: str) -> dict[str, float]:
     """Runs one implementation in this process."""
-    import apache_beam as beam
-
     from benchmarks import per_event
-    from components.behavior_example_gen import executor, spec
+
+    # The executor before the clock starts.
+    from components.behavior_example_gen import executor, spec  # noqa: F401
 
     window = NextWindow(length=50, shards=max(2, events // _EVENTS_PER_SHARD))
     start = time.perf_counter()
     if which == "per_event":
         per_event.run(log, window, output, processes.BEAM)
     else:
-        executor.run(
-            log=spec.LogSpec(path=log),
-            window=window,
-            split=spec.SplitSpec(by=("leave_one_out",)),
-            span=None,
-            examples_uri=output,
-            rejected_uri=os.path.join(output, "rejected"),
-            profile_uri=os.path.join(output, "profile"),
-            scratch=os.path.join(output, "scratch"),
-            make_pipeline=lambda: beam.Pipeline(argv=list(processes.BEAM)),
-        )
+        processes.cut(spec.LogSpec(path=log), window, spec.SplitSpec(by=("leave_one_out",)), output)
     seconds = time.perf_counter() - start
     return {"events_per_s": events / seconds, "seconds": seconds, "peak_mb": processes.peak_mb()}
 

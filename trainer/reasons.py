@@ -7,6 +7,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from trainer import files
+
 FILE = "trainings.jsonl"
 FIRST = "first training"
 AGAIN = "nothing differs: its result was not kept"
@@ -30,11 +32,8 @@ def since(folder: str, parts: Mapping[str, str]) -> str:
 def keep(folder: str, parts: Mapping[str, str], **more: Any) -> None:
     """Adds a line with the parts and what else there is to say; on any filesystem, so the file is written anew."""
     lines = [*_lines(folder), {"parts": dict(parts), **more}]
-    tf.io.gfile.makedirs(folder)
-    path = posixpath.join(folder, FILE)
-    with tf.io.gfile.GFile(f"{path}.new", "w") as stream:
-        stream.write("".join(json.dumps(line, sort_keys=True) + "\n" for line in lines))
-    tf.io.gfile.rename(f"{path}.new", path, overwrite=True)
+    text = "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines)
+    files.write(posixpath.join(folder, FILE), text)
 
 
 def _lines(folder: str) -> list[dict[str, Any]]:

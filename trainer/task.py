@@ -196,6 +196,11 @@ def _matching(pattern: str) -> list[tuple[str, int, int]]:
     return [(os.path.basename(path), *_state(path)) for path in sorted(tf.io.gfile.glob(pattern))]
 
 
+def _examples(fn_args: Any) -> list[list[tuple[str, int, int]]]:
+    """Name, size and time of the examples' files, by pattern."""
+    return [_matching(path) for path in (*fn_args.train_files, *fn_args.eval_files)]
+
+
 def _within(folder: str) -> list[tuple[str, int, int]]:
     """Path, size and time of all files below a folder."""
     return sorted(
@@ -217,15 +222,12 @@ def _parts(fn_args: Any, tuned: Mapping[str, Any]) -> dict[str, str]:
     code, base = custom.pop("code", ""), custom.pop("base_model", "")
     custom.pop("checkpoint_root", None)
     parts = {
-        "windows": [_matching(path) for path in (*fn_args.train_files, *fn_args.eval_files)],
+        "windows": _examples(fn_args),
         "settings": [sorted(custom.items()), dict(tuned)],
         "code": code,
         "live model": base,
     }
-    return {
-        name: hashlib.sha256(json.dumps(part, sort_keys=True).encode()).hexdigest()[:16]
-        for name, part in parts.items()
-    }
+    return {name: digest(part) for name, part in parts.items()}
 
 
 def fingerprint(fn_args: Any, tuned: Mapping[str, Any]) -> str:
@@ -242,8 +244,13 @@ def fingerprint(fn_args: Any, tuned: Mapping[str, Any]) -> str:
         "train": list(fn_args.train_files),
         "eval": list(fn_args.eval_files),
         # A metadata store that was lost counts anew, so that other artifacts have the same paths.
-        "files": [_matching(path) for path in (*fn_args.train_files, *fn_args.eval_files)],
+        "files": _examples(fn_args),
         "base_models": [(base, _within(base)) for base in _base_models(fn_args)],
         "tuned": dict(tuned),
     }
-    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
+    return digest(inputs)
+
+
+def digest(value: Any) -> str:
+    """Tells JSON values apart, whatever the order of their keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,7 +1,6 @@
 """`tuner_fn` of TFX Tuner: a search over an experiment's settings, on the data that the Trainer gets."""
 
 import dataclasses
-import hashlib
 import json
 import logging
 import os
@@ -14,7 +13,7 @@ from keras_tuner.engine import base_tuner
 from tfx.components.tuner.component import TunerFnResult
 
 from schemas import figures
-from trainer import arguments, search, task
+from trainer import arguments, files, search, task
 from trainer.loops import loop
 
 _PROGRESS = logging.getLogger("footfall.progress")
@@ -117,7 +116,7 @@ class Tuner(base_tuner.BaseTuner):
                 result = Result(values, error=str(error).splitlines()[0])
             except Exception as error:  # noqa: BLE001  Keras Tuner would count it as a failed trial
                 raise keras_tuner.errors.FatalError(f"{type(error).__name__}: {error}") from error
-            _write(f"{place}.json", result)
+            files.write(f"{place}.json", json.dumps(dataclasses.asdict(result)))
             if tf.io.gfile.exists(place):
                 tf.io.gfile.rmtree(place)
         self._results[trial.trial_id] = result
@@ -181,7 +180,7 @@ def _measure(values: dict[str, Any], history: Mapping[str, Any]) -> Result:
 
 
 def _name(values: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+    return task.digest(values)
 
 
 def _read(path: str) -> Result | None:
@@ -193,11 +192,3 @@ def _read(path: str) -> Result | None:
         except (ValueError, TypeError):
             _PROGRESS.warning("%s cannot be read: the trial is trained again", path)
             return None
-
-
-def _write(path: str, result: Result) -> None:
-    """Writes a result that is there as a whole or not at all."""
-    tf.io.gfile.makedirs(os.path.dirname(path))
-    with tf.io.gfile.GFile(f"{path}.partial", "w") as stream:
-        stream.write(json.dumps(dataclasses.asdict(result)))
-    tf.io.gfile.rename(f"{path}.partial", path, overwrite=True)

@@ -55,6 +55,17 @@ def index_of_number(numbers: tf.Tensor, given: tf.Tensor | None = None) -> tf.Te
     return found if given is None else tf.where(given, found, tf.constant(names.OOV_INDEX, tf.int64))
 
 
+def row_sizes(sparse: tf.SparseTensor, rows: tf.Tensor) -> tf.Tensor:
+    """How many values each row has, `[B]` int64.
+
+    Args:
+      sparse: `[B, n]`.
+      rows: B, which an empty `sparse` need not know.
+    """
+    row = sparse.indices[:, 0]
+    return tf.math.unsorted_segment_sum(tf.ones_like(row), row, rows)
+
+
 def dense(sparse: tf.SparseTensor, missing: Any, shape: tf.Tensor) -> tf.Tensor:
     """Values `[B, n]` as a dense `[B, m]`, m >= n.
 

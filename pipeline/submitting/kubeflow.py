@@ -7,13 +7,11 @@ from typing import Any
 
 import yaml
 
-from pipeline import cluster
+from pipeline import cluster, submitting
 from pipeline.submitting.place import Place
 
 NEEDED = ("host",)
 _RUNS, _RECURRING = "/apis/v2beta1/runs", "/apis/v2beta1/recurringruns"
-# Of runs that wait for one another: each reads all that there is.
-_AT_ONCE = 1
 
 
 def request(
@@ -42,7 +40,7 @@ def request(
     if settings.schedule:
         body.update(
             mode="ENABLE",
-            max_concurrency=_AT_ONCE,
+            max_concurrency=submitting.AT_ONCE,
             no_catchup=True,
             # Its cron begins with seconds.
             trigger={"cron_schedule": {"cron": f"0 {settings.schedule}"}},

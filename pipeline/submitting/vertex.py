@@ -3,12 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline import cluster
+from pipeline import cluster, submitting
 from pipeline.submitting.place import Place
 
 NEEDED = ("project", "region")
-# Of runs that wait for one another: each reads all that there is.
-_AT_ONCE = "1"
 
 
 def request(
@@ -53,7 +51,8 @@ def request(
         "schedule": {
             "displayName": name,
             "cron": f"TZ=UTC {settings.schedule}",
-            "maxConcurrentRunCount": _AT_ONCE,
+            # A 64-bit number, which is a text in JSON.
+            "maxConcurrentRunCount": str(submitting.AT_ONCE),
             "createPipelineJobRequest": create,
         },
     }

@@ -48,7 +48,7 @@ def source(monkeypatch):
             raise OSError("no route")
         return Response(answers["data"])
 
-    monkeypatch.setattr(datasets.urllib.request, "urlopen", urlopen)
+    monkeypatch.setattr("urllib.request.urlopen", urlopen)
     monkeypatch.setattr(datasets, "_from_wheel", lambda: (_ for _ in ()).throw(OSError("no index")))
     files = datasets._from_grouplens()
     monkeypatch.setattr(datasets, "_ML_100K_SHA256", hashlib.sha256(files[datasets.EVENTS]).hexdigest())

@@ -96,6 +96,13 @@ class _Periods:
         return _Periods(*(getattr(self, field.name)[which] for field in dataclasses.fields(self)))
 
 
+def _firsts(user: np.ndarray, k: np.ndarray) -> np.ndarray:
+    """Where another user or another moment begins, `[E]` bool."""
+    first = np.ones(len(user), bool)
+    first[1:] = (k[1:] != k[:-1]) | (user[1:] != user[:-1])
+    return first
+
+
 class _Cutter:
     def __init__(self, events: shards.Events, window: PeriodWindow, popularity: slices.Popularity):
         self._events, self._window = events, window
@@ -151,8 +158,7 @@ class _Cutter:
             where = np.flatnonzero(inside & grid.users[self._user_of])
             # Neighbours of a user and a moment are one period.
             k = k[where]
-            first = np.ones(len(where), bool)
-            first[1:] = (k[1:] != k[:-1]) | (self._user_of[where[1:]] != self._user_of[where[:-1]])
+            first = _firsts(self._user_of[where], k)
             at.append(where[first])
             number.append(k[first])
         event, k = np.concatenate(at), np.concatenate(number)
@@ -161,8 +167,7 @@ class _Cutter:
             # An event is the first that falls on a moment in several ways: one of each moment stays.
             order = np.lexsort((event, k, user))
             user, k = user[order], k[order]
-            first = np.ones(len(order), bool)
-            first[1:] = (k[1:] != k[:-1]) | (user[1:] != user[:-1])
+            first = _firsts(user, k)
             user, k = user[first], k[first]
         moments = grid.anchor + k * stride
         low, high = self._events.starts[user], self._events.starts[user + 1]

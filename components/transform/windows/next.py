@@ -81,7 +81,7 @@ def _targets(history: tf.SparseTensor, target: tf.Tensor, recent: tf.Tensor) -> 
       All targets, `[T]`, and the recent ones: each event but the first of its row, and `target`.
     """
     rows, places = history.indices[:, 0], history.indices[:, 1]
-    sizes = tf.math.unsorted_segment_sum(tf.ones_like(rows), rows, tf.size(target))
+    sizes = ops.row_sizes(history, tf.size(target))
     # 1 is the event right before `target`, which is a row's last target itself.
     before = tf.gather(sizes, rows) - places
     follows = places > 0

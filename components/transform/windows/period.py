@@ -85,17 +85,11 @@ def _last_of_both(past: tf.SparseTensor, future: tf.SparseTensor, number: tf.Ten
       number: at most n + m.
     """
     rows = tf.size(number)
-    behind = _sizes(future, rows)
+    behind = ops.row_sizes(future, rows)
     kept = []
     for part, later in ((past, behind), (future, tf.zeros_like(behind))):
         row, place = part.indices[:, 0], part.indices[:, 1]
         # From the row's end: 1 is its last value.
-        from_end = tf.gather(_sizes(part, rows) + later, row) - place
+        from_end = tf.gather(ops.row_sizes(part, rows) + later, row) - place
         kept.append(tf.boolean_mask(part.values, from_end <= tf.gather(number, row)))
     return tf.concat(kept, axis=0)
-
-
-def _sizes(values: tf.SparseTensor, rows: tf.Tensor) -> tf.Tensor:
-    """How many values each row has, `[B]` int64."""
-    row = values.indices[:, 0]
-    return tf.math.unsorted_segment_sum(tf.ones_like(row), row, rows)
