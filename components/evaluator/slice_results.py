@@ -109,7 +109,8 @@ def read(evaluation_uri: str) -> list[SliceResult]:
         for item in message.metric_keys_and_values:
             of_baseline = item.key.model_name == tfma.BASELINE_KEY
             if item.value.HasField("array_value"):
-                if not of_baseline:
+                # TFMA subtracts the baseline's curve, too.
+                if not of_baseline and not item.key.is_diff:
                     curves[item.key.name.split("/", 1)[1]] = _curve(item.value.array_value)
                 continue
             by_model.setdefault((of_baseline, item.key.is_diff), {})[item.key.name] = _estimate(item)

@@ -11,9 +11,10 @@ import tensorflow as tf
 
 from components.behavior_example_gen import executor, spec
 from components.behavior_example_gen.windows.next import NextWindow
+from pipeline.config import BeamSpec
 from schemas import errors, names
 
-ARGS = ["--runner=DirectRunner", "--direct_running_mode=in_memory", "--direct_num_workers=1"]
+ARGS = list(BeamSpec().args)
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 _NUMBERS = (names.HISTORY_TIMESTAMP, names.TARGET_TIMESTAMP, names.RECENT_TARGETS)
 

@@ -14,6 +14,7 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.types import standard_artifacts
 from tfx.utils import proto_utils
 
+from pipeline.config import BeamSpec
 from schemas import names
 
 CATALOGUE = 1_000_000
@@ -79,7 +80,7 @@ def _int(value: int) -> tf.train.Feature:
     return tf.train.Feature(int64_list=tf.train.Int64List(value=[int(value)]))
 
 
-class _Stub(tf.Module):
+class Stub(tf.Module):
     def __init__(self, feature: str):
         super().__init__()
         self._feature = feature
@@ -99,7 +100,7 @@ class _Stub(tf.Module):
         return outputs
 
 
-def write_model(feature: str, directory: pathlib.Path, stub_class: Any = _Stub) -> types.Artifact:
+def write_model(feature: str, directory: pathlib.Path, stub_class: Any = Stub) -> types.Artifact:
     """A Model artifact whose ranks (or probabilities) are the features of that name."""
     stub = stub_class(feature)
     path = directory / f"model-{feature}"
@@ -191,7 +192,7 @@ def evaluate(
     candidate: str | types.Artifact,
     baseline: str | None = None,
     splits: Sequence[str] = (names.TEST,),
-    stub_class: Any = _Stub,
+    stub_class: Any = Stub,
 ) -> Evaluated:
     """Runs the executor of TFX's Evaluator on a Model artifact, or a stub's name."""
     artifact = standard_artifacts.Examples()
@@ -207,7 +208,7 @@ def evaluate(
     evaluation.uri, blessing.uri = str(directory / "evaluation"), str(directory / "blessing")
     os.makedirs(blessing.uri)
     context = base_beam_executor.BaseBeamExecutor.Context(
-        beam_pipeline_args=["--runner=DirectRunner"], tmp_dir=str(directory / "tmp"), unique_id="1"
+        beam_pipeline_args=list(BeamSpec().args), tmp_dir=str(directory / "tmp"), unique_id="1"
     )
     executor.Executor(context).Do(
         inputs,

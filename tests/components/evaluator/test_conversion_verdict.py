@@ -7,7 +7,7 @@ from components.behavior_example_gen.windows.exposure import ExposureWindow
 from components.evaluator import config, sentences, slice_results, spec, verdict
 from pipeline.reporting.objectives import labels as report_labels
 from schemas import names
-from tests.components.evaluator import harness
+from tests.components.evaluator import direct, harness
 from tests.components.evaluator import test_conversion as exact
 
 _WINDOW = ExposureWindow(kind="exposure", steps=harness.STEPS)
@@ -26,13 +26,31 @@ def examples(data, tmp_path_factory):
     return directory
 
 
-def _judge(tmp_path, examples, candidate, baseline=None, evaluation=_EVALUATION, window=_WINDOW, **gate):
+def _judge(
+    tmp_path,
+    examples,
+    candidate,
+    baseline=None,
+    evaluation=_EVALUATION,
+    window=_WINDOW,
+    whole=False,
+    stub=harness.StepsStub,
+    **gate,
+):
+    """The verdict; of a whole run of the Evaluator, if told, and then without Beam, too."""
     eval_config = config.eval_config(evaluation, spec.GateSpec(**gate), "labels", window)
-    result = harness.evaluate(
-        tmp_path, examples, eval_config, candidate, baseline, stub_class=harness.StepsStub
-    )
-    found = verdict.read(result.evaluation_uri, result.blessing_uri)
-    assert found.blessed == result.blessed
+
+    def judged(by, folder):
+        result = by.evaluate(folder, examples, eval_config, candidate, baseline, stub_class=stub)
+        found = verdict.read(result.evaluation_uri, result.blessing_uri)
+        assert found.blessed == result.blessed
+        return found
+
+    found = judged(direct, tmp_path / "direct")
+    if whole:
+        run = judged(harness, tmp_path / "whole")
+        direct.assert_equal(run, found)
+        return run
     return found
 
 
@@ -44,9 +62,8 @@ def _exact(data, model, step, chosen=slice(None)):
 
 
 def test_a_good_model_is_blessed(tmp_path, examples, data):
-    found = _judge(
-        tmp_path, examples, "good", min={"auc/buy": 0.6}, max={"ece/buy": 0.2, "chain_violations": 0.01}
-    )
+    conditions = {"min": {"auc/buy": 0.6}, "max": {"ece/buy": 0.2, "chain_violations": 0.01}}
+    found = _judge(tmp_path, examples, "good", whole=True, **conditions)
     assert found.blessed and not found.has_baseline and found.steps == harness.STEPS
     expected, known, positive = _exact(data, "good", "buy")
     overall = found.overall
@@ -130,11 +147,17 @@ def test_worse_than_the_base_rate_is_never_blessed(tmp_path, examples, data):
 
 
 @pytest.mark.parametrize("metric, direction", [("auc/cart", "below"), ("log_loss", "above")])
-def test_drops_have_the_metrics_direction(tmp_path, examples, metric, direction):
+def test_drops_have_the_metrics_direction(tmp_path, examples, data, metric, direction):
     # 49 of the tail's labels of buy are positive.
     gate = {"metric": metric, "max_drop": 0.01, "slices": ("user_frequency",), "min_positives": 40}
-    worse = _judge(tmp_path / "worse", examples, "noisy", "good", **gate)
+    # Of a whole run where lower is better.
+    worse = _judge(tmp_path / "worse", examples, "noisy", "good", whole=direction == "above", **gate)
     assert worse.blessed is False and worse.has_baseline
+    # The curve is the model's, not what it differs by.
+    for step, curve in worse.overall.curves.items():
+        _, known, positive = _exact(data, "noisy", step)
+        assert sum(each.examples for each in curve) == known
+        assert sum(each.examples * each.observed.value for each in curve) == pytest.approx(positive)
     reasons = [reason for reason in worse.reasons if "live model" in reason]
     assert len(reasons) == 3
     change = worse.overall.change[metric]
@@ -236,12 +259,10 @@ def test_no_exposures(tmp_path, data):
 def test_one_step(tmp_path, examples):
     """TFMA gives a single output another form."""
     window = ExposureWindow(kind="exposure", steps=("cart",))
-    eval_config = config.eval_config(_EVALUATION, spec.GateSpec(), "labels", window)
 
     def stub(feature):
         return harness.StepsStub(feature, ("cart",))
 
-    result = harness.evaluate(tmp_path, examples, eval_config, "good", "noisy", stub_class=stub)
-    found = verdict.read(result.evaluation_uri, result.blessing_uri)
+    found = _judge(tmp_path, examples, "good", "noisy", window=window, whole=True, stub=stub)
     assert found.blessed and found.steps == ("cart",) and "chain_violations" not in found.overall.candidate
     assert found.overall.candidate["auc"].value == found.overall.candidate["auc/cart"].value

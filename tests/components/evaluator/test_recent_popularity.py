@@ -16,7 +16,7 @@ from schemas import names
 from serving import export
 from tests import fixtures
 from tests.components.behavior_example_gen import harness as windowing
-from tests.components.evaluator import harness
+from tests.components.evaluator import direct
 
 _MINUTE = 60_000
 _START = 1_600_000_000_000
@@ -101,7 +101,7 @@ def _evaluate(folder: pathlib.Path, log, best: list[str]):
     evaluation = spec.EvaluationSpec(slices=(), confidence_intervals=False)
     gate = spec.GateSpec(metric="hr@10", min_lift_over_floor=0.02)
     asked = config.eval_config(evaluation, gate, "ranking", NextWindow())
-    result = harness.evaluate(folder, examples, asked, artifact)
+    result = direct.evaluate(folder, examples, asked, artifact)
     return verdict.read(result.evaluation_uri, result.blessing_uri)
 
 

@@ -15,7 +15,7 @@ from components.evaluator import config, spec
 from pipeline.reporting import axes, graph, report, words
 from pipeline.runners import local
 from schemas import errors
-from tests.components.evaluator import harness
+from tests.components.evaluator import direct, harness
 from tests.pipeline import recorded_run
 
 _STATE = metadata_store_pb2.Execution
@@ -84,7 +84,7 @@ def evaluations(tmp_path_factory):
         if candidate == "random":
             metric = eval_config.metrics_specs[0].metrics[0]
             metric.config = json.dumps({**json.loads(metric.config), "floors": [spec.POPULARITY]})
-        found[candidate] = harness.evaluate(
+        found[candidate] = direct.evaluate(
             directory / candidate, directory / "examples", eval_config, candidate, baseline
         )
     return found
@@ -98,7 +98,7 @@ def exposures(tmp_path_factory):
     window = ExposureWindow(kind="exposure", steps=harness.STEPS)
     evaluation = spec.EvaluationSpec(slices=("user_frequency",))
     eval_config = config.eval_config(evaluation, spec.GateSpec(min={"auc/buy": 0.6}), "labels", window)
-    return harness.evaluate(
+    return direct.evaluate(
         directory / "run", directory / "examples", eval_config, "good", "noisy", stub_class=harness.StepsStub
     )
 
