@@ -1,11 +1,14 @@
 """A worker of `test_workers`, a process of its own: trains, and writes its weights.
 
-python -m tests.trainer.one_worker CHECKPOINTS WEIGHTS
+python -m tests.trainer.one_worker CHECKPOINTS WEIGHTS [dies]
+
+A worker that dies is killed at the start of the second epoch, while the others wait for its share.
 """
 
 import json
 import os
 import pathlib
+import signal
 import sys
 
 import schemas  # noqa: F401  selects Keras 2
@@ -25,11 +28,21 @@ def main() -> None:
     strategy = devices.strategy()
     from tests.trainer.loops import test_fit
 
-    checkpoints, written = sys.argv[1:]
+    checkpoints, written, *dies = sys.argv[1:]
     one = test_fit.loop(pathlib.Path(checkpoints), TRAINING, LOSS, MODEL, strategy=strategy)
+    if dies:
+        steps = one._steps
+
+        def until_the_second(*given):
+            if int(one._epoch):
+                os.kill(os.getpid(), signal.SIGKILL)
+            return steps(*given)
+
+        one._steps = until_the_second
     history = one.run()
     np.savez(written, *test_fit.weights(one))
-    print(json.dumps({"replicas": history["replicas"], "wrote": one._checkpoints.written_to}))
+    known = {name: history[name] for name in ("replicas", "resumed_from_epoch")}
+    print(json.dumps({**known, "wrote": one._checkpoints.written_to}))
     sys.stdout.flush()
     os._exit(0)
 

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import signal
 import socket
 import subprocess
 import sys
@@ -64,16 +65,19 @@ def _free_ports(count):
     return ports
 
 
-def test_two_workers_get_the_weights_of_one_and_the_chief_keeps_them(tmp_path):
+def _train_together(tmp_path, dies=None):
+    """What two workers say at their end, by worker, and their exit codes.
+
+    Args:
+      dies: the worker that is killed at the start of the second epoch.
+    """
     addresses = [f"127.0.0.1:{port}" for port in _free_ports(2)]
+    together = str(tmp_path / "together")
     started = [
         subprocess.Popen(
             [
-                sys.executable,
-                "-m",
-                "tests.trainer.one_worker",
-                str(tmp_path / "together"),
-                str(tmp_path / f"{index}.npz"),
+                *(sys.executable, "-m", "tests.trainer.one_worker", together, str(tmp_path / f"{index}.npz")),
+                *(("dies",) if index == dies else ()),
             ],
             env={**os.environ, "PYTHONPATH": str(_ROOT), **cluster(index=index, worker=addresses)},
             stdout=subprocess.PIPE,
@@ -83,13 +87,22 @@ def test_two_workers_get_the_weights_of_one_and_the_chief_keeps_them(tmp_path):
         for index in range(2)
     ]
     try:
-        ended = [process.communicate(timeout=300) for process in started]
+        return [process.communicate(timeout=300) for process in started], [one.returncode for one in started]
     finally:
         for process in started:
             process.kill()
-    assert [process.returncode for process in started] == [0, 0], ended
+
+
+def test_two_workers_of_which_one_is_killed_get_the_weights_of_one_that_trains_alone(tmp_path):
+    """The other ends with an error, and does not wait for ever; both are started again, as a platform does it."""
+    ended, codes = _train_together(tmp_path, dies=1)
+    assert codes[1] == -signal.SIGKILL and codes[0] > 0, ended
+    assert "Collective ops is aborted" in ended[0][1]
+    ended, codes = _train_together(tmp_path)
+    assert codes == [0, 0], ended
     chief, other = (json.loads(printed.splitlines()[-1]) for printed, _ in ended)
     assert chief["replicas"] == other["replicas"] == 2
+    assert chief["resumed_from_epoch"] == other["resumed_from_epoch"] == 1
     kept = tmp_path / "together" / "checkpoints"
     assert chief["wrote"] == str(kept) and any(kept.glob("ckpt-*")) and (kept / "best.index").exists()
     assert not other["wrote"].startswith(str(tmp_path / "together"))
