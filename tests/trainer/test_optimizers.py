@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from schemas import errors
 from trainer import optimizers
 from trainer.settings import training as training_settings
 
@@ -96,3 +97,59 @@ def test_updates_equal_those_of_keras(devices):
         found += [copy.numpy() for copy in copies]
     for other in found[1:]:
         np.testing.assert_allclose(found[0], other, rtol=1e-5, atol=1e-6)
+
+
+def lazily_by_hand(start, steps, rate, clip=None):
+    """The formula of Adam, for the rows of each step alone."""
+    value, m, v = start.astype(np.float64), np.zeros_like(start, float), np.zeros_like(start, float)
+    for number, (rows, gradient) in enumerate(steps, 1):
+        gradient = gradient.astype(np.float64)
+        gradient = gradient * min(1.0, clip / np.linalg.norm(gradient)) if clip else gradient
+        for row in rows:
+            m[row] = 0.9 * m[row] + 0.1 * gradient[row]
+            v[row] = 0.999 * v[row] + 0.001 * gradient[row] ** 2
+            rate_now = rate * np.sqrt(1 - 0.999**number) / (1 - 0.9**number)
+            value[row] -= rate_now * m[row] / (np.sqrt(v[row]) + 1e-7)
+    return value
+
+
+@pytest.mark.parametrize("clip", [None, 0.5])
+def test_lazy_updates_equal_the_formula_of_the_rows_that_were_met(clip):
+    rng = np.random.default_rng(3)
+    start = rng.normal(size=[ROWS, DIM]).astype(np.float32)
+    table = tf.Variable(start)
+    settings = training_settings.TrainingSettings(learning_rate=0.01, optimizer="lazy_adam", clip_norm=clip)
+    optimizer = optimizers.build(settings, steps=4)
+    optimizer.build([table])
+    apply = tf.function(lambda slices: optimizer.apply_gradients([(slices, table)]), reduce_retracing=True)
+    steps = []
+    for rows in ([1, 4, 1, 0, 1], [4, 5], [0, 0, 0], [1, 5]):
+        values, dense = (
+            rng.normal(size=[len(rows), DIM]).astype(np.float32),
+            np.zeros([ROWS, DIM], np.float32),
+        )
+        np.add.at(dense, rows, values)
+        steps.append((set(rows), dense))
+        apply(tf.IndexedSlices(tf.constant(values), tf.constant(rows), tf.constant([ROWS, DIM])))
+    np.testing.assert_allclose(table, lazily_by_hand(start, steps, 0.01, clip), rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(table.numpy()[[2, 3, 6]], start[[2, 3, 6]])
+
+
+def test_a_lazy_step_of_a_dense_gradient_is_adams():
+    rng = np.random.default_rng(4)
+    start, gradient = rng.normal(size=[2, ROWS, DIM]).astype(np.float32)
+    variable = tf.Variable(start)
+    settings = training_settings.TrainingSettings(learning_rate=0.01, optimizer="lazy_adam")
+    optimizer = optimizers.build(settings, steps=2)
+    for _ in range(2):
+        optimizer.apply_gradients([(tf.constant(gradient), variable)])
+    np.testing.assert_allclose(variable, by_hand(start, [gradient, gradient], 0.01), rtol=1e-5)
+
+
+def test_what_lazy_updates_do_not_go_with_is_told():
+    with pytest.raises(ValueError, match="found weight_decay: 0.1"):
+        training_settings.TrainingSettings(optimizer="lazy_adam", weight_decay=0.1)
+    settings = training_settings.TrainingSettings(optimizer="lazy_adam")
+    with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+        with pytest.raises(errors.InputError, match="on one device, found 2"):
+            optimizers.build(settings, steps=1)

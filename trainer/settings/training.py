@@ -25,6 +25,9 @@ class TrainingSettings(settings.Settings):
         on as long ones; 1 is the windows' length alone, None as many as are worth it (one with in-batch
         negatives). By `loop: {name: fit}`
         windows of about one length share a batch; TP only cuts padding off that a mini-batch does not need.
+      optimizer: `adam`; `lazy_adam` moves only those rows of a table that a step looks up, so that a step does not
+        grow with the catalogue, for losses that draw negatives and for models of exposures; on one device, without
+        `weight_decay`.
       learning_rate, weight_decay, clip_norm: of AdamW (Adam where `weight_decay` is 0).
       warmup_steps: steps of linear growth of the learning rate.
       schedule: of the learning rate after that: `constant`, or `cosine`, half a wave that ends at 0 with
@@ -48,6 +51,7 @@ class TrainingSettings(settings.Settings):
     epochs: int = pydantic.Field(default=50, ge=0)
     batch_size: int = pydantic.Field(default=128, ge=1)
     length_buckets: int | None = pydantic.Field(default=None, ge=1)
+    optimizer: Literal["adam", "lazy_adam"] = "adam"
     learning_rate: float = pydantic.Field(default=1e-3, gt=0)
     weight_decay: float = pydantic.Field(default=0.0, ge=0)
     clip_norm: float | None = pydantic.Field(default=None, gt=0)
@@ -62,3 +66,12 @@ class TrainingSettings(settings.Settings):
     xla: bool = False
     calibration: Literal["none", "platt"] = "none"
     checkpoint_seconds: float = pydantic.Field(default=300.0, gt=0)
+
+    @pydantic.model_validator(mode="after")
+    def _check_optimizer(self) -> "TrainingSettings":
+        if self.optimizer == "lazy_adam" and self.weight_decay:
+            raise ValueError(
+                "optimizer: lazy_adam goes without weight_decay, which moves every row, found weight_decay: "
+                f"{self.weight_decay:g}"
+            )
+        return self

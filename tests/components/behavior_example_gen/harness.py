@@ -25,7 +25,7 @@ def write_csv(path, rows, header="user_id,item_id,timestamp"):
     return str(path)
 
 
-def run(folder, log, window=None, split=None, span=None, read_splits=names.SPLITS):
+def run(folder, log, window=None, split=None, span=None, read_splits=names.SPLITS, args=ARGS):
     """Windows a log.
 
     Returns:
@@ -45,7 +45,7 @@ def run(folder, log, window=None, split=None, span=None, read_splits=names.SPLIT
         rejected_uri=f"{out}/rejected",
         profile_uri=f"{out}/profile",
         scratch=f"{out}/scratch",
-        make_pipeline=lambda: beam.Pipeline(argv=ARGS),
+        make_pipeline=lambda: beam.Pipeline(argv=list(args)),
     )
     assert not os.path.exists(f"{out}/scratch")
     with open(f"{out}/rejected/summary.json", encoding="utf-8") as stream:
