@@ -19,6 +19,7 @@ from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor as entrypoint
 
+from components import embedded_beam
 from pipeline.runners import failures
 
 COMMAND = ("python", "-m", "pipeline.runners.kubeflow_step")
@@ -57,6 +58,7 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
 def main(parsed: tuple[argparse.Namespace, list[str]]) -> None:
     """Runs an executor, and ends the process: 0 done, 2 the input does not fit; other errors are raised."""
     logging.getLogger("footfall").setLevel(logging.INFO)
+    embedded_beam.tune()
     code = 0
     try:
         entrypoint.main(parsed)
