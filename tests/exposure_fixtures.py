@@ -211,9 +211,14 @@ class LinearModel(tf.Module):
         return tf.math.cumprod(tf.sigmoid(self.logits(features, training)), axis=1)
 
 
+def toy_rows() -> list[dict[str, Any]]:
+    """What the exported model's transform graph is made of."""
+    return generate(200, seed=3)
+
+
 def export_toy_model(folder: str, seed: int = 0) -> str:
     """Exports a linear model below `folder` and returns the SavedModel's folder, `<folder>/model`."""
-    output = build_transform_output(folder, generate(200, seed=3))
+    output = build_transform_output(folder, toy_rows())
     known = fields.load_fields(output, WINDOW, FEATURES, COLUMNS)
     target = os.path.join(folder, "model")
     export.export_model(LinearModel(known, seed=seed), output, target, objective="labels")

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from components.behavior_example_gen import spec as window_spec
 from components.transform import fields, spec
-from schemas import names
+from schemas import names, times
 from tests import exposure_fixtures
 
 HOUR = 3_600_000
@@ -31,6 +31,13 @@ for _row in ROWS[:40]:
     _row["item_price"] = -3.0
 # As of shops: the median is nothing against the largest, and one price is all but constant.
 ROWS[0]["item_price"] = 1e6
+# For the times of training: over 15 days, but for one event far in the future.
+for _number, _row in enumerate(ROWS):
+    _row[names.TIMESTAMP] += _number % 15 * times.DAY_MS
+    _row[names.HISTORY_TIMESTAMP] = [
+        time + _number % 15 * times.DAY_MS for time in _row[names.HISTORY_TIMESTAMP]
+    ]
+ROWS[7][names.TIMESTAMP] = 4_102_444_800_000
 
 
 @pytest.fixture(scope="module")

@@ -4,28 +4,31 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.transform import spec
 from schemas import kinds, names
 from tests import exposure_fixtures, fixtures
 
 LENGTH = exposure_fixtures.WINDOW.history
 HOUR = 3_600_000
+ALL_ROWS = exposure_fixtures.toy_rows()
+ROWS = ALL_ROWS[:60]
 
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory):
-    """A transform graph of exposures, and the features of its exposures."""
-    rows = exposure_fixtures.generate(60, seed=4)
-    features = spec.FeaturesSpec()
-    output = exposure_fixtures.build_transform_output(str(tmp_path_factory.mktemp("shown")), rows, features)
-    return output, rows
+    """A transform graph of exposures, and some of its exposures: that of the exported model, made once."""
+    output = exposure_fixtures.build_transform_output(str(tmp_path_factory.mktemp("shown")), ALL_ROWS)
+    return output, ROWS
 
 
 @pytest.fixture(scope="module")
 def following(shown, tmp_path_factory):
     """One of `next` windows with the histories of these exposures, whose item is the target."""
-    windows = [window(values) for values in shown[1]]
-    folder = str(tmp_path_factory.mktemp("following"))
+    return follow(str(tmp_path_factory.mktemp("following")), shown[1])
+
+
+def follow(folder, rows):
+    """A transform graph of `next` windows, none of whose targets is recent."""
+    windows = [window(values) for values in rows]
     return fixtures.build_transform_output(folder, windows, LENGTH, behaviors=True, scenes=True)
 
 

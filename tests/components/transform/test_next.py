@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from components.transform import vocabulary
-from schemas import names
+from schemas import names, times
 from tests import fixtures, hostile
 
 # What TensorFlow 2.16 makes of b"u1".
@@ -15,11 +15,20 @@ RECORDED_HASH = 7_313_556_432_661_986_459
 ODD = ["a b", "", "ü漢", "tab\there", '"q",', "0012", "12", *hostile.IDS]
 
 
-@pytest.fixture(scope="module")
-def windows():
+def make_windows():
+    """Over 20 days, the targets two days after their histories."""
     made = fixtures.random_windows(80, 15, behaviors=True)
     made += [fixtures.window([item or "i1", "i2"], item or "i3", ["view", "rare"]) for item in ODD]
+    for number, window in enumerate(made):
+        moved = [time + number % 20 * times.DAY_MS for time in window[names.HISTORY_TIMESTAMP]]
+        window[names.HISTORY_TIMESTAMP] = moved
+        window[names.TARGET_TIMESTAMP] = moved[-1] + 2 * times.DAY_MS
     return made
+
+
+@pytest.fixture(scope="module")
+def windows():
+    return make_windows()
 
 
 @pytest.fixture(scope="module")
