@@ -84,6 +84,16 @@ def toy(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def plain(tmp_path_factory):
+    """As `toy`, of a model that takes no behaviours."""
+    from tests import fixtures
+
+    folder = tmp_path_factory.mktemp("plain")
+    shared.once(str(folder), "plain", fixtures.export_toy_model)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def shop(tmp_path_factory):
     """The folder of an exported model of exposures; the SavedModel is in `model`."""
     from tests import exposure_fixtures

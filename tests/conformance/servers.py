@@ -141,10 +141,10 @@ def tensor(dtype: int, *shape: int, **values: Any) -> tensor_pb2.TensorProto:
     return made
 
 
-def push(model: pathlib.Path, base: pathlib.Path, version: int) -> None:
-    """Makes a version appear at once."""
+def push(model: pathlib.Path, base: pathlib.Path, version: int, warm: bool = True) -> None:
+    """Makes a version appear at once; one that is not warm is loaded sooner, and slow for whoever asks first."""
     partial = base / f".pushing-{version}"
-    shutil.copytree(model, partial)
+    shutil.copytree(model, partial, ignore=None if warm else shutil.ignore_patterns("assets.extra"))
     os.rename(partial, base / str(version))
 
 

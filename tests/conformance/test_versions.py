@@ -33,21 +33,27 @@ def versions(start, toy, tmp_path):
     if start is None:
         pytest.skip("the versions of a server elsewhere are not changed")
     (tmp_path / "versions").mkdir()
-    servers.push(toy / "model", tmp_path / "versions", OLD)
+    servers.push(toy / "model", tmp_path / "versions", OLD, warm=False)
     return tmp_path / "versions"
 
 
-def answers(folder, asked):
-    function = tf.saved_model.load(str(folder)).signatures["recommend"]
+@pytest.fixture(scope="module")
+def asked(model):
+    return model.requests(4)["recommend"]
+
+
+@pytest.fixture(scope="module")
+def expected(model, second, asked):
+    """What each version answers."""
+    function = tf.saved_model.load(str(second)).signatures["recommend"]
     given = {name: tf.constant(value) for name, value in asked.items()}
-    return function(**given)["item_id"].numpy().tolist()
+    found = {OLD: model.answer("recommend", asked)["item_id"], NEW: function(**given)["item_id"].numpy()}
+    return {version: items.tolist() for version, items in found.items()}
 
 
 def test_a_new_version_replaces_the_old_one_without_a_wrong_answer(
-    start, versions, toy, second, model, tmp_path
+    start, versions, second, asked, expected, tmp_path
 ):
-    asked = model.requests(4)["recommend"]
-    expected = {OLD: answers(toy / "model", asked), NEW: answers(second, asked)}
     assert expected[OLD] != expected[NEW]
     stop, seen = threading.Event(), []
     with start(versions) as endpoint:
@@ -71,7 +77,7 @@ def test_a_new_version_replaces_the_old_one_without_a_wrong_answer(
                 (tmp_path / "broken" / "saved_model.pb").write_bytes(b"broken")
                 servers.push(tmp_path / "broken", versions, BROKEN)
                 time.sleep(1)
-                servers.push(second, versions, NEW)
+                servers.push(second, versions, NEW, warm=False)
                 endpoint.wait(NEW)
                 endpoint.wait(OLD, "END")
                 before = len(seen)
@@ -88,10 +94,8 @@ def test_a_new_version_replaces_the_old_one_without_a_wrong_answer(
         assert endpoint.states(OLD) == {OLD: "END"}
 
 
-def test_labels(start, versions, toy, second, model):
-    asked = model.requests(4)["recommend"]
-    expected = {OLD: answers(toy / "model", asked), NEW: answers(second, asked)}
-    servers.push(second, versions, NEW)
+def test_labels(start, versions, second, asked, expected):
+    servers.push(second, versions, NEW, warm=False)
     published.write(str(versions), published.Published((OLD, NEW), {"stable": OLD, "canary": NEW}))
     with start(versions) as endpoint:
         endpoint.wait(OLD), endpoint.wait(NEW)

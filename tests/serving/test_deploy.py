@@ -9,7 +9,6 @@ import yaml
 
 import serving
 from serving import flags, published
-from tests import fixtures
 
 DEPLOY = pathlib.Path(serving.__file__).parent / "deploy"
 KUBERNETES = "1.30"
@@ -176,9 +175,9 @@ def test_kubernetes_schemas(way):
         validate.validate(document, KUBERNETES, strict=True)
 
 
-def test_every_input_and_output_can_be_batched(tmp_path):
+def test_every_input_and_output_can_be_batched(plain):
     """Whoever turns batching on: TensorFlow Serving joins along the first dimension, and refuses what has none."""
-    loaded = tf.saved_model.load(fixtures.export_toy_model(str(tmp_path)))
+    loaded = tf.saved_model.load(str(plain / "model"))
     for name, function in loaded.signatures.items():
         if name == "transform_features":
             continue  # asked one at a time; its sparse outputs have other shapes

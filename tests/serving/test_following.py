@@ -8,19 +8,12 @@ import pytest
 from serving import client as client_lib
 from serving import published
 from serving import server as server_lib
-from tests import fixtures
 from tests.conformance import servers
 
 HISTORY = [
     {"item_id": "i1", "behavior": "view", "timestamp": 1_600_000_000_000},
     {"item_id": "i2", "behavior": "buy", "timestamp": 1_600_003_600_000},
 ]
-
-
-@pytest.fixture(scope="module")
-def plain(tmp_path_factory):
-    """A model that takes no behaviours."""
-    return fixtures.export_toy_model(str(tmp_path_factory.mktemp("plain")))
 
 
 def wait(server, version):
@@ -31,13 +24,13 @@ def wait(server, version):
 
 
 def test_a_new_version_with_other_inputs_is_asked_for_what_it_takes(toy, plain, tmp_path):
-    servers.push(toy / "model", tmp_path, 1)
+    servers.push(toy / "model", tmp_path, 1, warm=False)
     with server_lib.Server(str(tmp_path), "toy", poll_seconds=0.05) as server:
         with client_lib.Client(f"127.0.0.1:{server.grpc_port}", "toy", timeout_s=60) as client:
             assert len(client.recommend([HISTORY], k=3)[0].item_ids) == 3
             assert "history_behavior" in client.metadata()["recommend"].inputs
-            for version, model, has in ((2, plain, False), (3, toy / "model", True)):
-                servers.push(model, tmp_path, version)
+            for version, model, has in ((2, plain / "model", False), (3, toy / "model", True)):
+                servers.push(model, tmp_path, version, warm=False)
                 wait(server, version)
                 assert len(client.recommend([HISTORY], k=3)[0].item_ids) == 3
                 assert len(client.rank([HISTORY], ["i3"])) == len(client.embed([HISTORY])) == 1
@@ -48,8 +41,8 @@ def test_a_new_version_with_other_inputs_is_asked_for_what_it_takes(toy, plain, 
 
 
 def test_a_client_asks_its_version_or_label(toy, plain, tmp_path):
-    for version, model in ((1, toy / "model"), (2, plain)):
-        servers.push(model, tmp_path, version)
+    for version, model in ((1, toy / "model"), (2, plain / "model")):
+        servers.push(model, tmp_path, version, warm=False)
     published.write(str(tmp_path), published.Published((1, 2), {"stable": 1}))
     with server_lib.Server(str(tmp_path), "toy") as server:
         address = f"127.0.0.1:{server.grpc_port}"

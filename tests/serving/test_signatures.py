@@ -13,6 +13,7 @@ from components.transform import vocabulary
 from schemas import names
 from serving import signatures
 from tests import fixtures
+from tests.components.transform import test_history
 
 
 @pytest.fixture(scope="module")
@@ -265,13 +266,17 @@ def test_recent_popularity_by_hand(tmp_path):
 
 def test_without_a_recent_target_recent_popularity_is_that_of_all(tmp_path):
     """As where each recent event is the first one of a new user."""
-    train = [fixtures.window(["a", "b", "b"], "c"), fixtures.window(["b"], "a")]
-    output = fixtures.build_transform_output(str(tmp_path), train)
-    module = signatures.ServingModule(fixtures.ToyModel(3), output, exclude_seen=False)
-    windows = [fixtures.window(["a"], target) for target in "abcd"]
+    output = test_history.follow(str(tmp_path), test_history.ROWS)
+    ids = [item.decode() for item in output.vocabulary_by_name(names.ITEM_VOCABULARY)]
+    # Transform writes a word that is no item where there is none.
+    (only,) = output.vocabulary_by_name(names.RECENT_ITEMS_VOCABULARY)
+    assert only.split(b" ", 1)[1].decode() not in ids
+    module = signatures.ServingModule(fixtures.ToyModel(len(ids)), output, exclude_seen=False)
+    windows = [fixtures.window(["i1"], target, ["view"], scenes=["home"]) for target in [*ids, "never met"]]
     found = module.evaluate(tf.constant([fixtures.serialize(window) for window in windows]))
     recent = found[names.RECENT_POPULARITY_RANK].numpy().tolist()
-    assert recent == found[names.POPULARITY_RANK].numpy().tolist() and sorted(recent) == [1, 2, 3, 4]
+    assert recent == found[names.POPULARITY_RANK].numpy().tolist()
+    assert sorted(recent) == list(range(1, len(ids) + 2))
 
 
 def test_rank_and_embed(served, offline, items):
