@@ -20,6 +20,8 @@ import tempfile
 import time
 from typing import Any
 
+from benchmarks import quick
+
 # Before TensorFlow is imported in a measuring process.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
@@ -190,7 +192,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="one small catalogue, one loss")
+    quick.add(parser, "one small catalogue, one loss", items=20_000, batches=2, windows=128)
     parser.add_argument("--items", type=int, nargs="+", help="sizes of the catalogue")
     parser.add_argument("--losses", nargs="+", choices=list(_LOSSES), help="all of them by default")
     parser.add_argument("--measure", nargs=4, help=argparse.SUPPRESS)
@@ -199,9 +201,9 @@ def main() -> None:
         items, loss, batches, windows = options.measure
         print(json.dumps(measure(int(items), loss, int(batches), int(windows))))
         return
-    sizes = options.items or ([20_000] if options.quick else [100_000, 1_000_000])
+    sizes = options.items or ([options.quick["items"]] if options.quick else [100_000, 1_000_000])
     losses = options.losses or (["bce"] if options.quick else list(_LOSSES))
-    batches, windows = (2, 128) if options.quick else (8, 1024)
+    batches, windows = (options.quick["batches"], options.quick["windows"]) if options.quick else (8, 1024)
     found: dict[str, dict[str, Any]] = {}
     for items in sizes:
         # The first loss with each size, the others with the largest.

@@ -29,7 +29,7 @@ import tempfile
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks import training
+from benchmarks import quick, training
 from benchmarks.baselines import conversions, protocol
 
 RECHUB = "rechub"
@@ -189,7 +189,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.conversion_speed", description=__doc__.split("\n")[0]
     )
-    parser.add_argument("--quick", action="store_true", help="one model, one short round")
+    quick.add(parser, "one model, one short round", rows=_QUICK_ROWS, seconds=1.0)
     parser.add_argument(
         "--models",
         type=lambda text: training.names_of(text, conversions.MODELS),
@@ -200,7 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=8.0, help="of each turn")
     options = parser.parse_args(arguments)
     if options.quick:
-        options.rounds, options.seconds, options.models = 1, 1.0, options.models[:1]
+        options.rounds, options.seconds, options.models = 1, options.quick["seconds"], options.models[:1]
     pythons, missing = {training.FOOTFALL: sys.executable}, {}
     try:
         pythons[RECHUB] = training.environment(RECHUB, 0.0 if options.quick else _SETUP_SECONDS)
@@ -208,7 +208,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         missing[RECHUB] = str(error)
     found: dict[str, Measured] = {}
     with tempfile.TemporaryDirectory() as data:
-        meta = conversions.prepare(data, _QUICK_ROWS if options.quick else _ROWS)
+        meta = conversions.prepare(data, options.quick["rows"] if options.quick else _ROWS)
         with open(os.path.join(data, protocol.META), "w", encoding="utf-8") as stream:
             json.dump(meta, stream)
         print(

@@ -15,7 +15,7 @@ import tempfile
 import time
 from typing import Any
 
-from benchmarks import prepared, processes
+from benchmarks import prepared, processes, quick
 from components.behavior_example_gen import spec
 from components.behavior_example_gen.windows.exposure import ExposureWindow
 from components.transform import spec as transform_spec
@@ -24,7 +24,7 @@ from components.transform import spec as transform_spec
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 _ROWS = (2_000_000, 10_000_000)
-_QUICK_ROWS = (5_000,)
+_QUICK_ROWS = 5_000
 _ROW_GROUP = 500_000
 # Users of a shard stay as many when the log grows.
 _ROWS_PER_SHARD = 125_000
@@ -123,7 +123,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="one small log")
+    quick.add(parser, "one small log", rows=_QUICK_ROWS)
     parser.add_argument(
         "--windowing-only", action="store_true", help="do not go on to Transform, which takes longest"
     )
@@ -134,7 +134,7 @@ def main() -> None:
         phase, log, rows, output = options.measure
         print(json.dumps(measure(phase, log, int(rows), output)))
         return
-    sizes = _QUICK_ROWS if options.quick else tuple(map(int, options.rows.split(",")))
+    sizes = (options.quick["rows"],) if options.quick else tuple(map(int, options.rows.split(",")))
     # Transform reads what windowing has written.
     phases = _PHASES[:1] if options.windowing_only else _PHASES
     found: dict[str, list[dict[str, float]]] = {phase: [] for phase in phases}

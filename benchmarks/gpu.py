@@ -20,6 +20,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from benchmarks import quick
+
 # Before TensorFlow is imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -204,7 +206,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="a small catalogue, two ways, in this process")
+    quick.add(
+        parser,
+        "a small catalogue, two ways, in this process",
+        items=_QUICK_ITEMS,
+        batch_size=_QUICK_BATCH,
+        windows=_QUICK_WINDOWS,
+        seconds=_QUICK_SECONDS,
+    )
     parser.add_argument("--items", type=int, default=_ITEMS)
     parser.add_argument("--batch-size", type=int, default=_BATCH)
     parser.add_argument("--seconds", type=float, default=_SECONDS, help="of each measurement")
@@ -217,11 +226,11 @@ def main() -> None:
     if options.quick:
         # The most devices first: they are cut once in a process.
         devices(2)
-        size = (_QUICK_ITEMS, _QUICK_BATCH, _QUICK_WINDOWS, _QUICK_SECONDS)
-        steps = {way: measure(way, *size) for way in _QUICK_WAYS}
+        items, batch_size = options.quick["items"], options.quick["batch_size"]
+        steps = {way: measure(way, **options.quick) for way in _QUICK_WAYS}
     else:
-        size = (options.items, options.batch_size, _WINDOWS, options.seconds)
-        steps = {way: _process(way, *size) for way in WAYS}
+        items, batch_size = options.items, options.batch_size
+        steps = {way: _process(way, items, batch_size, _WINDOWS, options.seconds) for way in WAYS}
     gpu = next(iter(steps.values()))["gpu"]
     print(f"GPU: {gpu}" if gpu else "There is no GPU that TensorFlow sees: all figures are of the CPU.")
     print(f"{'':22s} {'step ms':>9s} {'alone ms':>9s} {'stalls':>7s} {'windows/s':>10s}")
@@ -233,8 +242,8 @@ def main() -> None:
     plain, two = steps["plain"]["step_ms"], steps["two devices"]["step_ms"]
     figures = {
         "gpu": gpu,
-        "items": size[0],
-        "batch_size": size[1],
+        "items": items,
+        "batch_size": batch_size,
         "two_devices_share": round(plain / two, 3),
         "steps": steps,
     }

@@ -25,10 +25,13 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
+from benchmarks import quick
 from benchmarks import serving as serving_benchmark
 
 _DIM, _LENGTH, _K, _RECALL = 64, 20, 10, 0.98
 _CENTRES = 200
+# Histories whose answers are compared.
+_ASKED = 256
 # Of so few items that 98 % are not to be had without asking nearly all.
 _QUICK_RECALL = 0.9
 
@@ -98,14 +101,16 @@ def export(folder: str, items: int, recall: float) -> tuple[dict[str, str], dict
     return folders, known, of
 
 
-def measure(items: int, clients: Sequence[int], seconds: float, rounds: int, recall: float) -> dict[str, Any]:
+def measure(
+    items: int, clients: Sequence[int], seconds: float, rounds: int, recall: float, asked_of: int
+) -> dict[str, Any]:
     """Latencies and rates of both models over a catalogue of so many items."""
     from serving import client as client_lib
     from serving import server as server_lib
 
     with tempfile.TemporaryDirectory() as folder:
         folders, known, of = export(folder, items, recall)
-        rows = histories(of, 256, seed=99)
+        rows = histories(of, asked_of, seed=99)
         asked = [
             [
                 {"item_id": f"i{row}", "timestamp": 1_600_000_000_000 + 60_000 * n}
@@ -180,14 +185,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="one small catalogue")
+    quick.add(parser, "one small catalogue", items=5_000, asked=_ASKED, seconds=0.5)
     parser.add_argument("--items", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 32])
     parser.add_argument("--seconds", type=float, default=10.0, help="of each model and number of clients")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     if options.quick:
-        options.items, options.clients, options.seconds, options.rounds = [5_000], [2], 0.5, 1
+        options.items, options.clients, options.rounds = [options.quick["items"]], [2], 1
+        options.seconds = options.quick["seconds"]
     figures = {}
     print(
         f"{'items':>9s} {'search':>6s} {'recall':>7s} {'clients':>7s} {'p50 ms':>8s} {'p99 ms':>8s} {'requests/s':>10s}"
@@ -199,6 +205,7 @@ def main() -> None:
             options.seconds,
             options.rounds,
             _QUICK_RECALL if options.quick else _RECALL,
+            options.quick["asked"] if options.quick else _ASKED,
         )
         for number in options.clients:
             for name, recall in (("exact", 1.0), ("ivf", found.get("recall"))):

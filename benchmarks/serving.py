@@ -21,6 +21,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from benchmarks import quick
+
 # Before TensorFlow is imported, here or in the server.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
@@ -28,10 +30,8 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 _ITEMS = 1_000
 _LENGTH = 50
 _K = 10
-_WARMUP = 100
-# Rounds, and requests of each.
-_QUICK = (2, 200)
-_REQUESTS = 1000
+_REQUESTS, _WARMUP, _SECONDS = 1000, 100, 5.0
+_QUICK: dict[str, quick.Number] = {"rounds": 2, "requests": 200, "warmup": _WARMUP, "seconds": 2.0}
 
 
 def export_model(folder: str, seed: int = 0) -> str:
@@ -112,11 +112,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="fewer requests: at most a minute")
+    quick.add(parser, "fewer requests: at most a minute", **_QUICK)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--clients", type=int, default=32)
     options = parser.parse_args()
-    rounds, requests = _QUICK if options.quick else (options.rounds, _REQUESTS)
+    full = {"rounds": options.rounds, "requests": _REQUESTS, "warmup": _WARMUP, "seconds": _SECONDS}
+    size = options.quick or full
+    rounds, requests, warmup = size["rounds"], size["requests"], size["warmup"]
 
     import numpy as np
 
@@ -163,13 +165,13 @@ def main() -> None:
                     return client.recommend([asked[number % len(asked)]], _K)
 
                 same = [i.decode() for i in call(3)[names.ITEM_ID][0]] == request(3)[0].item_ids
-                _timed(call, _WARMUP), _timed(request, _WARMUP)
+                _timed(call, warmup), _timed(request, warmup)
                 for _ in range(rounds):
                     calls, answers = _timed(call, requests), _timed(request, requests)
                     inside += calls
                     one += answers
                     differences.append(statistics.median(answers) - statistics.median(calls))
-                    many.append(ask_at_once(address, asked, options.clients, 2.0 if options.quick else 5.0))
+                    many.append(ask_at_once(address, asked, options.clients, size["seconds"]))
         finally:
             server.terminate()
             server.wait()

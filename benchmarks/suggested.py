@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import quick
 from benchmarks import study as study_lib
 from components.behavior_example_gen.windows.next import NextWindow
 from schemas import ranks as rank_lib
@@ -44,8 +45,6 @@ BEFORE, NOW = "before", "now"
 _SPLITS = ("leave_one_out", "time")
 _CUTOFF = 10
 _METRICS = ("hr@10", "ndcg@10")
-# One width, so that the step's graph is made once.
-_QUICK = {"epochs": 2, "length_buckets": 1}
 _PROGRESS = "footfall.progress"
 
 
@@ -309,7 +308,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", default=_DATA, help="folder of the logs (default: %(default)s)")
     parser.add_argument("--floors", action="store_true", help="show what needs no training, and keep nothing")
     parser.add_argument("--table", action="store_true", help="show what was measured, and measure nothing")
-    parser.add_argument("--quick", action="store_true", help="a drawn log, within a minute; keeps nothing")
+    quick.add(parser, "a drawn log, within a minute; keeps nothing", users=120, epochs=2)
     given = parser.parse_args(arguments)
     chosen = {
         option: getattr(given, option).split(",") if getattr(given, option) else list(known)
@@ -333,8 +332,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.quick:
         with tempfile.TemporaryDirectory() as folder:
             results = Results(os.path.join(folder, "suggested.json"))
-            logs = {"drawn": drawn_log(folder)}
-            run(logs, _SPLITS[:1], chosen["suggestions"], 1, results, _QUICK)
+            logs = {"drawn": drawn_log(folder, given.quick["users"])}
+            # One width, so that the step's graph is made once.
+            changed = {"epochs": given.quick["epochs"], "length_buckets": 1}
+            run(logs, _SPLITS[:1], chosen["suggestions"], 1, results, changed)
     else:
         results = Results(os.path.join(study_lib.RESULTS, "suggested.json"))
         if not given.table:

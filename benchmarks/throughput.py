@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks import training
+from benchmarks import quick, training
 from benchmarks.baselines import protocol
 from pipeline import datasets
 
@@ -37,30 +37,30 @@ MODELS = (protocol.SASREC, protocol.GRU4REC, protocol.CASER, protocol.BERT4REC, 
 ML100K, UNEVEN = "ml-100k", "uneven"
 _OF_RECTOOLS = (protocol.SASREC, protocol.BERT4REC)
 # The drawn log.
-_USERS, _ITEMS, _LONGEST, _MEDIAN, _SPREAD = 3000, 2000, 200, 12, 1.0
+USERS, _ITEMS, LONGEST, _MEDIAN, _SPREAD = 3000, 2000, 200, 12, 1.0
 _START_SECONDS = 300.0
 
 
-def uneven(path: str, seed: int = 0) -> None:
+def uneven(path: str, seed: int = 0, users: int = USERS, longest: int = LONGEST) -> None:
     """Writes a log whose sequences are of very uneven lengths, for `training.prepare`.
 
     A user has one event that is held out, one that is only a beginning, and targets between; items
     are drawn by Zipf's law.
     """
     rng = np.random.default_rng(seed)
-    targets = np.clip(rng.lognormal(np.log(_MEDIAN), _SPREAD, _USERS).round(), 1, _LONGEST).astype(int)
-    users = np.repeat(np.arange(_USERS), targets + 2)
+    targets = np.clip(rng.lognormal(np.log(_MEDIAN), _SPREAD, users).round(), 1, longest).astype(int)
+    of_user = np.repeat(np.arange(users), targets + 2)
     share = 1.0 / np.arange(1, _ITEMS + 1)
-    items = rng.choice(_ITEMS, len(users), p=share / share.sum())
-    table = pd.DataFrame({"user_id": users, "item_id": items, "timestamp": np.arange(len(users))})
+    items = rng.choice(_ITEMS, len(of_user), p=share / share.sum())
+    table = pd.DataFrame({"user_id": of_user, "item_id": items, "timestamp": np.arange(len(of_user))})
     table.to_csv(path, index=False)
 
 
-def prepare(data: str, folder: str) -> dict[str, Any]:
-    """`training.prepare` of one of the two shapes of data, by its name."""
+def prepare(data: str, folder: str, users: int = USERS, longest: int = LONGEST) -> dict[str, Any]:
+    """`training.prepare` of one of the two shapes of data, by its name; the drawn one may be smaller."""
     if data == UNEVEN:
-        events, length = os.path.join(folder, "events.csv"), _LONGEST
-        uneven(events)
+        events, length = os.path.join(folder, "events.csv"), longest
+        uneven(events, users=users, longest=longest)
     else:
         events = os.path.join(datasets.fetch(data, say=training.say), datasets.EVENTS)
         length = protocol.LENGTH
@@ -167,7 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.throughput", description=__doc__.split("\n")[0]
     )
-    parser.add_argument("--quick", action="store_true", help="one model on one shape of data, one round")
+    quick.add(parser, "one model on one shape of data, one round", users=USERS, longest=LONGEST, seconds=1.0)
     parser.add_argument("--models", type=lambda text: training.names_of(text, MODELS), default=list(MODELS))
     parser.add_argument(
         "--data", type=lambda text: training.names_of(text, (ML100K, UNEVEN)), default=[ML100K, UNEVEN]
@@ -176,15 +176,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=8.0, help="of each turn")
     options = parser.parse_args(arguments)
     if options.quick:
-        options.rounds, options.seconds = 1, 1.0
+        options.rounds, options.seconds = 1, options.quick["seconds"]
         # The long tail, which differs most.
         options.data, options.models = options.data[-1:], options.models[:1]
+    size = {name: options.quick[name] for name in ("users", "longest")} if options.quick else {}
     setup_seconds = 0.0 if options.quick else training.SETUP_SECONDS
     result: dict[str, dict[str, Any]] = {}
     failed = False
     for data in options.data:
         with tempfile.TemporaryDirectory() as folder:
-            meta = prepare(data, folder)
+            meta = prepare(data, folder, **size)
             for model in options.models:
                 training.say(f"{data}: {model}")
                 found = measure(folder, meta, model, options.rounds, options.seconds, setup_seconds)

@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks import throughput, training
+from benchmarks import quick, throughput, training
 from benchmarks.baselines import protocol
 
 PLAIN = "plain"
@@ -111,8 +111,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the benchmark."""
     shapes = (throughput.ML100K, throughput.UNEVEN)
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tp_speed", description=__doc__.split("\n")[0])
-    parser.add_argument(
-        "--quick", action="store_true", help="one model on one shape of data, two ways, one round"
+    quick.add(
+        parser,
+        "one model on one shape of data, two ways, one round",
+        users=throughput.USERS,
+        longest=throughput.LONGEST,
+        seconds=1.0,
     )
     parser.add_argument("--models", type=lambda text: training.names_of(text, MODELS), default=list(MODELS))
     parser.add_argument("--data", type=lambda text: training.names_of(text, shapes), default=list(shapes))
@@ -120,13 +124,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=5.0, help="of each turn")
     options = parser.parse_args(arguments)
     if options.quick:
-        options.rounds, options.seconds = 1, 1.0
+        options.rounds, options.seconds = 1, options.quick["seconds"]
         options.data, options.models = options.data[-1:], options.models[:1]
+    size = {name: options.quick[name] for name in ("users", "longest")} if options.quick else {}
     loops = (PLAIN, _QUICK_LOOP) if options.quick else tuple(LOOPS)
     result: dict[str, dict[str, Any]] = {}
     for data in options.data:
         with tempfile.TemporaryDirectory() as folder:
-            meta = throughput.prepare(data, folder)
+            meta = throughput.prepare(data, folder, **size)
             for model in options.models:
                 training.say(f"{data}: {model}")
                 try:

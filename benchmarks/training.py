@@ -34,6 +34,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from benchmarks import quick
 from benchmarks.baselines import protocol
 from pipeline import datasets
 from schemas import ranks as rank_lib
@@ -387,8 +388,8 @@ def interpreters(seconds: float, found: Measurements) -> dict[str, str]:
     return result
 
 
-def run_quick(data: str, meta: dict[str, Any]) -> Measurements:
-    """A short burst of each; no quality."""
+def run_quick(data: str, meta: dict[str, Any], seconds: float) -> Measurements:
+    """A burst of so many seconds of each; no quality."""
     found = Measurements()
     pythons = interpreters(0.0, found)
     workers: dict[str, Process] = {}
@@ -402,7 +403,7 @@ def run_quick(data: str, meta: dict[str, Any]) -> Measurements:
             workers.pop(system).close()
 
     def burst(worker: Process) -> None:
-        found.add_training(worker.system, worker.ask(_START_SECONDS, do="train", seconds=_QUICK_BURST))
+        found.add_training(worker.system, worker.ask(_START_SECONDS, do="train", seconds=seconds))
 
     try:
         # Loading is not measured, so it need not be in turns.
@@ -421,7 +422,7 @@ def run_quick(data: str, meta: dict[str, Any]) -> Measurements:
                     system,
                     lambda worker: worker.ask(_START_SECONDS, do="finish"),
                     lambda worker: found.add_ranking(
-                        worker.system, worker.ask(_START_SECONDS, do="evaluate", seconds=0.7)
+                        worker.system, worker.ask(_START_SECONDS, do="evaluate", seconds=seconds)
                     ),
                 )
     finally:
@@ -554,7 +555,7 @@ def table(result: dict[str, Any]) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the benchmark; 1 if Footfall itself could not be measured."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="a short burst of each system, no quality")
+    quick.add(parser, "a short burst of each system, no quality", seconds=_QUICK_BURST)
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each system in the full run")
     parser.add_argument("--seconds", type=float, default=30.0, help="of each training in the full run")
     options = parser.parse_args(arguments)
@@ -568,7 +569,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             flush=True,
         )
         if options.quick:
-            found = run_quick(data, meta)
+            found = run_quick(data, meta, options.quick["seconds"])
         else:
             found = run_full(data, meta, options.seeds, options.seconds)
         with np.load(os.path.join(data, protocol.HISTORY)) as history:

@@ -16,7 +16,7 @@ import tempfile
 import time
 from typing import Any
 
-from benchmarks import processes
+from benchmarks import processes, quick
 from components.behavior_example_gen.windows.next import NextWindow
 
 # Before TensorFlow is imported, here or in a measuring process.
@@ -92,7 +92,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="a small log, one round")
+    quick.add(parser, "a small log, one round", events=_QUICK_EVENTS)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--measure", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -100,7 +100,7 @@ def main() -> None:
         which, log, events, output = options.measure
         print(json.dumps(measure(which, log, int(events), output)))
         return
-    events = _QUICK_EVENTS if options.quick else _EVENTS
+    events = options.quick["events"] if options.quick else _EVENTS
     rounds = 1 if options.quick else options.rounds
     rows: dict[str, list[dict[str, float]]] = {"columnar": [], "columnar x4": [], "per_event": []}
     with tempfile.TemporaryDirectory() as folder:

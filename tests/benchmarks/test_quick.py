@@ -1,5 +1,9 @@
-"""Benchmarks run to their end by `--quick`, and say in a last line of JSON what they measured."""
+"""Benchmarks run to their end by `--quick`, and say in a last line of JSON what they measured.
 
+Their sizes are smaller than those of `--quick`, by its own `--size`: no figure is of any use here.
+"""
+
+import argparse
 import importlib
 import json
 import pathlib
@@ -8,7 +12,7 @@ import tempfile
 
 import pytest
 
-from benchmarks import catalogue, processes, training
+from benchmarks import catalogue, processes, quick, training
 from pipeline import datasets
 
 
@@ -17,7 +21,7 @@ def _drawn(name, to=None, say=None):
     from benchmarks import throughput
 
     folder = pathlib.Path(tempfile.mkdtemp())
-    throughput.uneven(str(folder / datasets.EVENTS))
+    throughput.uneven(str(folder / datasets.EVENTS), users=200, longest=20)
     return str(folder)
 
 
@@ -57,6 +61,19 @@ _MEASURED = {
 }
 
 
+_SIZES = {
+    "catalogue": {"items": 2000, "windows": 16},
+    "conversion_speed": {"rows": 2048, "seconds": 0.1},
+    "exposures": {"rows": 400},
+    "gpu": {"items": 100, "windows": 64, "seconds": 0.01},
+    "retrieval": {"asked": 64, "seconds": 0.1},
+    "throughput": {"users": 200, "longest": 20, "seconds": 0.1},
+    "tp_speed": {"users": 200, "longest": 20, "seconds": 0.1},
+    "training": {"seconds": 0.1},
+    "windowing": {"events": 2000},
+}
+
+
 @pytest.mark.parametrize("name", _MEASURED)
 def test_a_quick_run_ends_with_its_figures(name, monkeypatch, capsys):
     def no_other(system, seconds):
@@ -66,7 +83,8 @@ def test_a_quick_run_ends_with_its_figures(name, monkeypatch, capsys):
     monkeypatch.setattr(datasets, "fetch", _drawn)
     monkeypatch.setattr(processes, "measure", _here)
     monkeypatch.setattr(catalogue, "_process", catalogue.measure)
-    monkeypatch.setattr(sys, "argv", [name, "--quick"])
+    sizes = [part for size, number in _SIZES[name].items() for part in ("--size", f"{size}={number}")]
+    monkeypatch.setattr(sys, "argv", [name, "--quick", *sizes])
     try:
         code = importlib.import_module(f"benchmarks.{name}").main()
     except SystemExit as ended:
@@ -74,3 +92,15 @@ def test_a_quick_run_ends_with_its_figures(name, monkeypatch, capsys):
     assert not code
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert _MEASURED[name](found), found
+
+
+def test_only_sizes_that_there_are_can_be_changed(capsys):
+    parser = argparse.ArgumentParser()
+    quick.add(parser, "small", rows=50, seconds=1.0)
+    assert parser.parse_args(["--quick"]).quick == {"rows": 50, "seconds": 1.0}
+    assert parser.parse_args([]).quick is None
+    assert parser.parse_args(["--size", "seconds=2", "--quick"]).quick == {"rows": 50, "seconds": 2.0}
+    for wrong, said in (("row=9", "--size takes rows, seconds; found row"), ("rows=few", "found 'few'")):
+        with pytest.raises(SystemExit):
+            parser.parse_args(["--quick", "--size", wrong])
+        assert said in capsys.readouterr().err

@@ -7,9 +7,10 @@ from benchmarks import serving
 
 
 def test_it_ends_with_its_figures(monkeypatch, capsys):
-    monkeypatch.setattr(serving, "_QUICK", (1, 20))
-    monkeypatch.setattr(serving, "_WARMUP", 2)
-    monkeypatch.setattr(sys, "argv", ["serving", "--quick", "--clients", "2"])
+    sizes = [
+        part for size in ("rounds=1", "requests=20", "seconds=0.2", "warmup=2") for part in ("--size", size)
+    ]
+    monkeypatch.setattr(sys, "argv", ["serving", "--quick", "--clients", "2", *sizes])
     serving.main()
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert figures["clients"] == 2 and 0 < figures["p50_ms"] <= figures["p99_ms"]

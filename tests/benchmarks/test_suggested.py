@@ -149,7 +149,7 @@ def test_what_there_is_not_is_refused(option: str, capsys: pytest.CaptureFixture
 
 def test_quick_trains_and_ends_with_json(capsys: pytest.CaptureFixture) -> None:
     # Of both, which it trains otherwise, half of the time.
-    suggested.main(["--quick", "--suggestions", "now"])
+    suggested.main(["--quick", "--suggestions", "now", "--size", "users=60", "--size", "epochs=1"])
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert set(figures) == {"drawn, leave_one_out, now"}
     found = figures["drawn, leave_one_out, now"]
