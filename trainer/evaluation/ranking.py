@@ -41,7 +41,9 @@ class FullRanking:
         # Dense rows of catalogue rows to leave out; -1 is nothing.
         batches = batches.map(self._prepare, num_parallel_calls=tf.data.AUTOTUNE).cache().prefetch(2)
         self._batches = input_lib.in_order(batches)
-        self._sums = tf.function(self._sum_batches)
+        # Called for one batch after the other: a graph that reads the dataset sets its pipeline up
+        # anew at each evaluation, which took longer than to rank some thousand windows.
+        self._sums = tf.function(self._sum, input_signature=[self._batches.element_spec], autograph=False)
         self._told = False
 
     def _prepare(self, batch: dict[str, Any]) -> dict[str, tf.Tensor]:
@@ -49,7 +51,6 @@ class FullRanking:
         batch[names.SEEN_ITEM_INDEX] = catalogue.seen_rows(batch)
         return batch
 
-    @tf.autograph.experimental.do_not_convert
     def ranks(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
         """The targets' ranks `[B]`; see `serving.catalogue`."""
         query, target = catalogue.query(self._model, batch), catalogue.target_rows(batch)
@@ -66,21 +67,22 @@ class FullRanking:
 
         return map(query, self._batches)
 
-    def _sum_batches(self) -> tf.Tensor:
-        sums, size = tf.zeros([4]), float(self._model.catalogue.size)
-        for batch in self._batches:
-            rank = tf.cast(self.ranks(batch), tf.float32)
-            hit = tf.cast(ranks.hit(rank, self._cutoff, size), tf.float32)
-            # As `schemas.ranks.values`, of tensors: ranks stay in the graph.
-            gain = hit * tf.math.log(2.0) / tf.math.log(1.0 + rank)
-            seen = catalogue.is_left_out(catalogue.target_rows(batch), batch[names.SEEN_ITEM_INDEX])
-            counted = (hit, gain, tf.ones_like(rank), tf.cast(seen, tf.float32))
-            sums += tf.stack([tf.reduce_sum(part) for part in counted])
-        return sums
+    def _sum(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
+        """Of a batch: hits, gains, windows, and targets that the user has seen, `[4]` float32."""
+        rank = tf.cast(self.ranks(batch), tf.float32)
+        hit = tf.cast(ranks.hit(rank, self._cutoff, float(self._model.catalogue.size)), tf.float32)
+        # As `schemas.ranks.values`, of tensors: ranks stay in the graph.
+        gain = hit * tf.math.log(2.0) / tf.math.log(1.0 + rank)
+        seen = catalogue.is_left_out(catalogue.target_rows(batch), batch[names.SEEN_ITEM_INDEX])
+        counted = (hit, gain, tf.ones_like(rank), tf.cast(seen, tf.float32))
+        return tf.stack([tf.reduce_sum(part) for part in counted])
 
     def evaluate(self) -> dict[str, float]:
         """`hr@K`, `ndcg@K` and the number of `windows`."""
-        hits, gains, count, seen = self._sums().numpy().tolist()
+        sums = tf.zeros([4])
+        for batch in self._batches:
+            sums += self._sums(batch)
+        hits, gains, count, seen = sums.numpy().tolist()
         if self._exclude_seen and not self._told and seen > _MANY_SEEN * count:
             _PROGRESS.warning(
                 "%.1f %% of the targets of eval are items that the user has seen, which are never recommended: "
