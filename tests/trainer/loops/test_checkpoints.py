@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import types
 
+import numpy as np
 import pytest
 
 from components.trainer import workers
@@ -18,25 +19,30 @@ from trainer.loops import checkpoints
 EPOCHS = {"epochs": 4}
 
 
+def state(one):
+    """All that a training goes on from: weights, optimiser and draws."""
+    variables = [
+        *one.model.trainable_variables,
+        *one._groups[0].optimizer.variables,
+        one.model.generator.state,
+    ]
+    return [variable.numpy() for variable in variables]
+
+
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory):
-    """The checkpoints that a training has left which was killed after three epochs, and the whole training's loop."""
+    """What a training has left that was killed after three epochs; the whole one's loop; the states by epoch."""
     folder = tmp_path_factory.mktemp("fit")
     whole = test_fit.loop(folder / "whole", EPOCHS)
-    whole.run()
-    one = test_fit.loop(folder / "killed", EPOCHS)
-    save, saves = one._save, []
+    states, save = {None: state(whole)}, whole._save
 
-    def save_and_die():
+    def save_and_remember():
         save()
-        saves.append(1)
-        if len(saves) == 3:
-            raise test_fit.Killed
+        states[int(whole._epoch)] = state(whole)
 
-    one._save = save_and_die
-    with pytest.raises(test_fit.Killed):
-        one.run()
-    return folder / "killed" / "checkpoints", whole
+    whole._save = save_and_remember
+    test_fit.train_and_remember(whole, (3, 0), folder / "killed")
+    return folder / "killed" / "checkpoints", whole, states
 
 
 def truncate(path):
@@ -73,23 +79,34 @@ DAMAGE = {
 
 @pytest.mark.parametrize("how", DAMAGE)
 def test_it_goes_on_from_what_can_be_read(killed, tmp_path, how, caplog):
-    left, whole = killed
+    left, _, states = killed
     damage, epoch, said = DAMAGE[how]
     folder = tmp_path / "checkpoints"
     shutil.copytree(left, folder)
     damage(folder)
     resumed = test_fit.loop(tmp_path, EPOCHS)
     with caplog.at_level("WARNING", "footfall.progress"):
-        found = resumed.run()
-    assert found["resumed_from_epoch"] == epoch
+        resumed._restore()
+    assert resumed._resumed == epoch and int(resumed._epoch) == len(resumed._history) == (epoch or 0)
     lines = [record.getMessage() for record in caplog.records if record.name == "footfall.progress"]
     assert [line.rsplit("going on from ", 1)[1] for line in lines] == said
     assert all(str(folder) in line and "cannot be read" in line for line in lines)
+    for one, two in zip(state(resumed), states[epoch], strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_it_ends_with_the_weights_that_it_would_have_had(killed, tmp_path):
+    """Also past the damaged one, which is written anew."""
+    left, whole, _ = killed
+    shutil.copytree(left, tmp_path / "checkpoints")
+    DAMAGE["newest cut"][0](tmp_path / "checkpoints")
+    resumed = test_fit.loop(tmp_path, EPOCHS)
+    assert resumed.run()["resumed_from_epoch"] == 2
     test_fit.assert_equal(resumed, whole)
 
 
 def test_only_a_checkpoint_that_needs_the_best_weights_asks_for_them(killed, tmp_path):
-    left, _ = killed
+    left, _, _ = killed
     shutil.copytree(left, tmp_path / "c")
     for path in (tmp_path / "c").glob("best.*"):
         path.unlink()
@@ -157,7 +174,7 @@ def test_a_base_model_is_refused_rather_than_left_alone():
 def test_a_worker_that_is_not_the_chief_goes_on_from_its_checkpoints_and_writes_elsewhere(
     killed, tmp_path, monkeypatch
 ):
-    left, whole = killed
+    left, whole, _ = killed
     shutil.copytree(left, tmp_path / "checkpoints")
     before = {path.name: path.read_bytes() for path in (tmp_path / "checkpoints").iterdir()}
     cluster = {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 1}}

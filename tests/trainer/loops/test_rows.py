@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from schemas import names
+from tests.trainer.loops import test_fit
 from tests.trainer.models import labels_harness as harness
 from trainer import config, registry
 from trainer import input as input_lib
@@ -71,44 +72,31 @@ def assert_equal(one, two):
         np.testing.assert_array_equal(a, b)
 
 
-def test_two_runs_with_a_seed_are_equal_and_another_seed_is_not(tmp_path):
-    runs = [loop(tmp_path / str(n), {"seed": seed}) for n, seed in enumerate((5, 5, 6))]
-    histories = [one.run() for one in runs]
-    assert_equal(runs[0], runs[1])
-    found = [[epoch["loss"] for epoch in history["epochs"]] for history in histories]
-    assert found[0] == found[1] != found[2]
-    # The last, smaller batch is there as well.
-    assert histories[0]["epochs"][0]["targets_per_s"] > 0
-
-
-class Killed(Exception):
-    """Stands for a process that dies."""
+def test_a_seed_decides_weights_and_order(tmp_path):
+    """That runs which begin equal end equal, the one that is killed shows below."""
+    found = []
+    for n, seed in enumerate((5, 5, 6)):
+        one = loop(tmp_path / str(n), {"seed": seed})
+        first = next(iter(one._batches(0, 0)))["item_id_index"].numpy()
+        found.append((np.concatenate([value.ravel() for value in weights(one)]), first))
+    for kind in range(2):
+        np.testing.assert_array_equal(found[0][kind], found[1][kind])
+        assert not np.array_equal(found[0][kind], found[2][kind])
 
 
 def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(tmp_path, monkeypatch):
     monkeypatch.setattr(loop_lib, "_STEPS_PER_CALL", 2)
-    whole = loop(tmp_path / "whole")
-    expected = whole.run()
+    # Five steps an epoch in calls of two.
     settings = {"checkpoint_seconds": 1e-9}
-    killed = loop(tmp_path / "killed", settings)
-    save, saves = killed._save, []
-
-    def save_and_die():
-        save()
-        saves.append(int(killed._step))
-        # Five steps an epoch in calls of two: saved after steps 2 and 4, and at the end.
-        if len(saves) == 5:
-            raise Killed
-
-    monkeypatch.setattr(killed, "_save", save_and_die)
-    with pytest.raises(Killed):
-        killed.run()
-    assert saves[-1] == 4
+    whole = loop(tmp_path / "whole", settings)
+    expected, _ = test_fit.train_and_remember(whole, (1, 4), tmp_path / "killed")
     resumed = loop(tmp_path / "killed", settings)
     found = resumed.run()
     assert found["resumed_from_epoch"] == 1
     assert_equal(resumed, whole)
     assert [e["loss"] for e in found["epochs"]] == [e["loss"] for e in expected["epochs"]]
+    # The last, smaller batch is there as well.
+    assert found["epochs"][0]["targets_per_s"] > 0
 
 
 def test_a_schedule_knows_how_many_steps_there_are(tmp_path):
@@ -117,7 +105,7 @@ def test_a_schedule_knows_how_many_steps_there_are(tmp_path):
 
 
 def test_it_learns_and_ends_with_its_best_weights(tmp_path):
-    one = loop(tmp_path, {"epochs": 30, "patience": 2}, {"name": "bpcm"}, (features(2000), features(1000, 1)))
+    one = loop(tmp_path, {"epochs": 30, "patience": 2}, None, (features(2000), features(1000, 1)))
     history = one.run()
     measured = [epoch["auc"] for epoch in history["epochs"]]
     assert history["stopped"] == "patience" and len(measured) == history["best_epoch"] + 2
@@ -163,20 +151,17 @@ def test_negatives_that_were_left_out_are_made_up_for(tmp_path):
         assert raw[:, place].mean() > 2 * rate
 
 
-@pytest.mark.parametrize(
-    "extra", [{"xla": True}, {"mixed": True, "weight_decay": 0.1, "warmup_steps": 5}], ids=["xla", "mixed"]
-)
-def test_settings_of_training(tmp_path, extra):
-    plain = loop(tmp_path / "plain", {"epochs": 2}, {"name": "bpcm"}).run()
-    extra = dict(extra)
-    if extra.pop("mixed", False):
-        tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
+def test_settings_of_training(tmp_path):
+    plain = loop(tmp_path / "plain", {"epochs": 2}).run()
+    others = [loop(tmp_path / "xla", {"epochs": 2, "xla": True}).run()]
+    tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
     try:
-        other = loop(tmp_path / "other", {"epochs": 2, **extra}, {"name": "bpcm"}).run()
+        extra = {"epochs": 2, "weight_decay": 0.1, "warmup_steps": 5}
+        others.append(loop(tmp_path / "mixed", extra).run())
     finally:
         tf.keras.mixed_precision.set_global_policy("float32")
-    first, second = plain["epochs"][1]["loss"], other["epochs"][1]["loss"]
-    assert second == pytest.approx(first, rel=0.1)
+    for other in others:
+        assert other["epochs"][1]["loss"] == pytest.approx(plain["epochs"][1]["loss"], rel=0.1)
 
 
 def test_no_epochs_measures_the_initial_weights(tmp_path):
@@ -189,7 +174,7 @@ def test_two_replicas_train_as_one(tmp_path):
     for devices in (["CPU:0"], ["CPU:0", "CPU:1"]):
         # 300 exposures in batches of 23: the last one has a single one, and a replica nothing to do.
         training = {"epochs": 2, "batch_size": 23}
-        one = loop(tmp_path / str(len(devices)), training, {"name": "bpcm", "dropout": 0.0}, devices=devices)
+        one = loop(tmp_path / str(len(devices)), training, {"dropout": 0.0}, devices=devices)
         history = one.run()
         assert history["replicas"] == len(devices)
         found.append([(epoch["loss"], epoch["auc"]) for epoch in history["epochs"]])

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import sys
 
 import numpy as np
 import pytest
@@ -11,8 +10,7 @@ import tensorflow as tf
 from schemas import names
 from tests.trainer.loops import test_fit
 from tests.trainer.models import harness
-from trainer import bucketing, config, optimizers, registry
-from trainer.evaluation import ranking
+from trainer import config, optimizers, registry
 from trainer.layers import discriminator
 from trainer.loops import fit, tp
 from trainer.loops import loop as loop_lib
@@ -311,7 +309,15 @@ def blocks(rows=90, users=30, of=test_fit.blocks):
 
 
 def real_loop(
-    folder, training=None, loop=None, model=None, loss=None, kind=tp.TP, devices=("CPU:0",), train=None
+    folder,
+    training=None,
+    loop=None,
+    model=None,
+    loss=None,
+    kind=tp.TP,
+    devices=("CPU:0",),
+    train=None,
+    evaluate=test_fit.Size,
 ):
     sizes = {"inner_steps": 2, "users_per_step": 3, "user_batch": 2, "adversary": 0.5}
     aligned = {"name": "tp", **sizes, **(loop or {})}
@@ -340,7 +346,7 @@ def real_loop(
         settings.training,
         tf.distribute.MirroredStrategy(list(devices)),
         train,
-        lambda made: ranking.FullRanking(made, test_fit.blocks(20, 1, True, length), exclude_seen=False),
+        evaluate,
         str(folder / "checkpoints"),
         **arguments,
     )
@@ -375,31 +381,15 @@ def test_one_inner_step_without_an_adversary_is_plain_training_on_the_same_batch
             )
 
 
-@pytest.mark.parametrize("where, replicas", [("between epochs", 1), ("within an epoch", 2)])
-def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(tmp_path, where, replicas, monkeypatch):
+def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(tmp_path, monkeypatch):
+    """The discriminator and both optimisers go on as well; between epochs and on replicas, see `test_fit`."""
     monkeypatch.setattr(loop_lib, "_STEPS_PER_CALL", 2)
-    devices = [f"CPU:{n}" for n in range(replicas)]
-    whole = real_loop(tmp_path / "whole", devices=devices)
-    expected = whole.run()
-    steps = whole._epoch_steps()
-    saves_an_epoch = -(-steps // 2)
-    assert saves_an_epoch >= 3
+    settings = {"epochs": 2, "checkpoint_seconds": 1e-9}
+    whole = real_loop(tmp_path / "whole", settings)
+    assert whole._epoch_steps() > 4
+    expected, _ = test_fit.train_and_remember(whole, (1, 4), tmp_path / "killed")
 
-    killed = real_loop(tmp_path / "killed", {"checkpoint_seconds": 1e-9}, devices=devices)
-    save, saves = killed._save, []
-
-    def save_and_die():
-        save()
-        saves.append(int(killed._step))
-        if len(saves) == saves_an_epoch + (0 if where == "between epochs" else 2):
-            raise test_fit.Killed
-
-    monkeypatch.setattr(killed, "_save", save_and_die)
-    with pytest.raises(test_fit.Killed):
-        killed.run()
-    assert (saves[-1] == 0) == (where == "between epochs")
-
-    resumed = real_loop(tmp_path / "killed", {"checkpoint_seconds": 1e-9}, devices=devices)
+    resumed = real_loop(tmp_path / "killed", settings)
     found = resumed.run()
     assert found["resumed_from_epoch"] == 1
     test_fit.assert_equal(resumed, whole)
@@ -422,27 +412,29 @@ def test_a_schedule_knows_how_many_steps_there_are(tmp_path):
 
 
 def test_it_learns_and_stops(tmp_path):
-    history = real_loop(tmp_path, {"epochs": 60, "patience": 4}, loss={"name": "softmax"}).run()
+    settings, loss = {"epochs": 60, "patience": 4}, {"name": "softmax"}
+    history = real_loop(tmp_path, settings, loss=loss, evaluate=test_fit.full_ranking).run()
     measured = [epoch["ndcg@10"] for epoch in history["epochs"]]
     assert history["stopped"] == "patience" and len(measured) == history["best_epoch"] + 4
     assert max(measured) > 0.95
 
 
-@pytest.mark.parametrize("training", [{"xla": True}, {"mixed_precision": True}], ids=["xla", "bfloat16"])
-def test_xla_and_mixed_precision(tmp_path, training):
+def test_xla_and_mixed_precision(tmp_path):
     """The same mathematics, but for rounding."""
     model = {"name": "sasrec", "dim": 8, "blocks": 1, "heads": 2, "dropout": 0.0}
     losses = []
-    for name, extra in (("plain", {}), ("other", training)):
+    for extra in ({}, {"xla": True}, {"mixed_precision": True}):
         if extra.get("mixed_precision"):
             tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
         try:
-            loop = real_loop(tmp_path / name, {"epochs": 2, **extra}, model=model, loss={"name": "softmax"})
+            folder = tmp_path / str(len(losses))
+            loop = real_loop(folder, {"epochs": 2, **extra}, model=model, loss={"name": "softmax"})
             run = loop.run()
         finally:
             tf.keras.mixed_precision.set_global_policy("float32")
         losses.append([[e["loss"], e["discriminator_log_likelihood"]] for e in run["epochs"]])
-    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-3 if "xla" in training else 0.03)
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-3)
+    np.testing.assert_allclose(losses[2], losses[0], rtol=0.03)
 
 
 def tiny(name):
@@ -464,24 +456,19 @@ def with_all_features(block):
     return {**block, **extra, names.TARGET_BEHAVIOR_INDEX: target, names.TARGET_SCENE_INDEX: target}
 
 
-@pytest.mark.parametrize("name", next_item_models())
-def test_any_model_can_be_trained(tmp_path, monkeypatch, name):
-    made = blocks
-    monkeypatch.setattr(sys.modules[__name__], "blocks", lambda: made().map(with_all_features))
-    evaluation = test_fit.blocks
-    monkeypatch.setattr(test_fit, "blocks", lambda *a, **k: evaluation(*a, **k).map(with_all_features))
+@pytest.mark.parametrize("name", ["casm", "popularity"])
+def test_a_model_of_all_features_and_one_without_weights_can_be_trained(tmp_path, name):
+    """What a model gives the loop (`loss_and_embedding`) is below for all; sasrec, gru4rec and caser are, too."""
     training, weak = {"epochs": 8, "learning_rate": 0.02, "patience": 8}, {"adversary": 0.01}
-    loop = real_loop(tmp_path, training, weak, model=tiny(name), loss={"name": "softmax"})
+    train = blocks().map(with_all_features)
+    loop = real_loop(tmp_path, training, weak, model=tiny(name), loss={"name": "softmax"}, train=train)
     before = test_fit.weights(loop)
     history = loop.run()
     if not before:
         assert history["stopped"] == "nothing to train"
         return
     losses = [epoch["loss"] for epoch in history["epochs"]]
-    assert np.isfinite(losses).all()
-    # Plain training does not get BERT4Rec off the ground in so few steps either.
-    if name != "bert4rec":
-        assert losses[-1] < 0.9 * losses[0]
+    assert losses[-1] < 0.9 * losses[0]
     for variable, old in zip(loop.model.trainable_variables, before):
         assert (variable.numpy() != old).any(), variable.name
 
@@ -497,13 +484,12 @@ def test_the_loss_and_the_embedding_in_one_pass_are_those_of_two(name):
 
 @pytest.mark.parametrize(
     "name,devices",
-    [("sasrec", ["CPU:0"]), ("gru4rec", ["CPU:0"]), ("caser", ["CPU:0", "CPU:1"])],
-    ids=["sasrec", "gru4rec", "caser, two replicas"],
+    [("gru4rec", ["CPU:0"]), ("sasrec", ["CPU:0", "CPU:1"])],
+    ids=["gru4rec", "sasrec, two replicas"],
 )
 def test_padding_that_a_mini_batch_does_not_need_is_cut_off(tmp_path, monkeypatch, name, devices):
     """And weights become those of a training on whole windows."""
     monkeypatch.setattr(optimizers, "build", lambda *_: tf.keras.optimizers.SGD(0.3))
-    monkeypatch.setattr(bucketing, "_MULTIPLE", 4)
     results = []
     for buckets in (1, None):
         one = real_loop(
@@ -514,7 +500,7 @@ def test_padding_that_a_mini_batch_does_not_need_is_cut_off(tmp_path, monkeypatc
             train=blocks(of=test_fit.uneven),
             devices=devices,
         )
-        assert (len(one._widths) > 1) == (buckets is None) and one._widths[-1] == 20
+        assert (len(one._widths) > 1) == (buckets is None) and one._widths[-1] == 12
         history = one.run()
         losses = [(epoch["loss"], epoch["discriminator_log_likelihood"]) for epoch in history["epochs"]]
         results.append((losses, [variable.numpy() for variable in one._variables()]))
@@ -538,16 +524,16 @@ def test_replicas_with_an_adversary_do_not_branch_by_width(tmp_path):
 
 def test_a_mini_batch_is_as_wide_as_its_longest_window_needs(tmp_path):
     loop = real_loop(tmp_path, train=blocks(of=test_fit.uneven))
-    loop._widths = [4, 8, 20]
-    for needed, width in ((0, 4), (4, 4), (5, 8), (9, 20), (20, 20)):
-        index = np.zeros([3, 20], np.int64)
-        index[1, 20 - needed :] = names.FIRST_INDEX
-        index[0, 19:] = names.FIRST_INDEX * bool(needed)
+    loop._widths = [4, 8, 12]
+    for needed, width in ((0, 4), (4, 4), (5, 8), (9, 12), (12, 12)):
+        index = np.zeros([3, 12], np.int64)
+        index[1, 12 - needed :] = names.FIRST_INDEX
+        index[0, 11:] = names.FIRST_INDEX * bool(needed)
         found = loop._widths[int(loop._bucket(tf.constant(index)))]
         assert found == width
         np.testing.assert_array_equal(
             loop._cut({names.HISTORY_ITEM_INDEX: tf.constant(index)}, found)[names.HISTORY_ITEM_INDEX],
-            index[:, 20 - width :],
+            index[:, 12 - width :],
         )
 
 
@@ -556,12 +542,11 @@ def test_a_mini_batch_is_as_wide_as_its_longest_window_needs(tmp_path):
     [
         # Sparse gradients of the input's table, and mini-batches of 1 to 5: shares differ or are empty.
         ({**tiny("caser"), "dropout": 0.0}, {"adversary": 0.5, "users_per_step": 1, "user_batch": 5}, {}),
-        ({**tiny("sasrec"), "dropout": 0.0}, {"adversary": 0.0}, {"xla": True}),
-        ({**tiny("sasrec"), "dropout": 0.0}, {"adversary": 0.5, "reduction": "sum"}, {}),
+        ({**tiny("sasrec"), "dropout": 0.0}, {"adversary": 0.0, "reduction": "sum"}, {"xla": True}),
         # Plain training, with a last batch that is smaller.
         ({**tiny("caser"), "dropout": 0.0}, None, {"batch_size": 16}),
     ],
-    ids=["adversary", "xla", "sum", "plain"],
+    ids=["adversary", "xla, sum", "plain"],
 )
 def test_two_replicas_are_one(tmp_path, monkeypatch, model, loop, training):
     """A run on two logical devices is one on a single device with the same mini-batches."""
@@ -570,7 +555,7 @@ def test_two_replicas_are_one(tmp_path, monkeypatch, model, loop, training):
     for devices in (["CPU:0"], ["CPU:0", "CPU:1"]):
         one = real_loop(
             tmp_path / str(len(devices)),
-            {"epochs": 2, **training},
+            {"epochs": 1, **training},
             loop,
             model,
             {"name": "softmax"},

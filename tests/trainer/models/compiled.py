@@ -14,16 +14,14 @@ def check(model: Any, features: dict[str, tf.Tensor], expected: tuple[tf.Tensor,
       features: a batch.
       expected: the summed loss without training, and its count.
     """
-    compiled = tf.function(
-        lambda: model.summed_loss(features, training=False), autograph=False, jit_compile=True
-    )
-    np.testing.assert_allclose(compiled(), expected, rtol=1e-4)
 
     @tf.function(autograph=False, jit_compile=True)
-    def gradients() -> Any:
+    def compiled() -> Any:
         with tf.GradientTape() as tape:
             loss, _ = model.summed_loss(features, training=True)
         found = tape.gradient(loss, model.trainable_variables)
-        return [tf.convert_to_tensor(gradient) for gradient in found]
+        return model.summed_loss(features, training=False), [tf.convert_to_tensor(one) for one in found]
 
-    assert all(np.isfinite(gradient).all() for gradient in gradients())
+    found, gradients = compiled()
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    assert all(np.isfinite(gradient).all() for gradient in gradients)

@@ -18,7 +18,11 @@ SMALL = {"name": "bpcm", "dim": 4, "hidden": 8, "tower": [6], "dropout": 0.1}
     "extra", [{}, {"gate": False, "calibrator": 0.0, "tower": []}], ids=["whole", "without Gate"]
 )
 def test_bpcm(tmp_path, extra):
-    harness.run_model_test({**SMALL, **extra}, tmp_path)
+    harness.run_model_test({**SMALL, **extra}, tmp_path, graphs=not extra)
+
+
+def test_two_replicas():
+    harness.check_replicas(SMALL)
 
 
 def test_attention_worked_by_hand():

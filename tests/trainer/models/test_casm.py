@@ -25,7 +25,12 @@ SMALL = {"name": "casm", "dim": 8, "behavior_dim": 4, "blocks": 2, "heads": 2, "
     ids=["weights", "ablated", "learned"],
 )
 def test_casm(tmp_path, extra):
-    harness.run_model_test({**SMALL, **extra}, tmp_path)
+    learned = extra.get("behavior_weights") == "learned"
+    harness.run_model_test({**SMALL, **extra}, tmp_path, graphs=learned)
+
+
+def test_two_replicas():
+    harness.check_replicas({**SMALL, "blocks": 1, "behavior_weights": "learned"})
 
 
 def target_behaviors(features):

@@ -18,9 +18,9 @@ SMALL = {
 }
 
 
-@pytest.mark.parametrize("levels", [1, 3])
+@pytest.mark.parametrize("levels", [1, 2, 3])
 def test_ple(tmp_path, levels):
-    harness.run_model_test({**SMALL, "levels": levels}, tmp_path)
+    harness.run_model_test({**SMALL, "levels": levels}, tmp_path, graphs=levels == 2)
 
 
 def softmax(logits):
