@@ -55,5 +55,5 @@ def test_a_registered_kind_is_windowed_trained_gated_pushed_and_asked(tmp_path):
     items.append(walk.successor(items[0]))
     asked = ",".join(f"i{item}" for item in items)
     # A server knows nothing of kinds: Footfall as it is answers from what was pushed.
-    done = walk.finish(tmp_path, "predict", "runs/walk", "--items", asked, "-k", "1")
+    done = walk.inside(tmp_path, "predict", "runs/walk", "--items", asked, "-k", "1")
     assert f"i{walk.successor(items[1])} " in done.stdout, done.stdout

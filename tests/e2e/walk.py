@@ -1,14 +1,19 @@
 """A log that a small model learns in seconds: users who walk on from item to item."""
 
+import contextlib
 import os
 import pathlib
 import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from typing import TextIO
 
 import numpy as np
 
 import pipeline
+from pipeline import cli
 
 ROOT = pathlib.Path(pipeline.__file__).parents[1]
 ITEMS = 40
@@ -58,6 +63,44 @@ def finish(
         os.killpg(process.pid, signal.SIGKILL)
         raise
     return subprocess.CompletedProcess(arguments, process.returncode, printed)
+
+
+def inside(folder: pathlib.Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """As `finish`, within this process, which has imported all that one of its own would.
+
+    A run that starts TensorFlow wants the fixture `one_device`.
+    """
+    with tempfile.TemporaryFile("w+", encoding="utf-8", buffering=1) as printed:
+        with _working_in(folder), _printing_to(printed):
+            code = cli.execute(arguments)
+        printed.seek(0)
+        return subprocess.CompletedProcess(arguments, code, printed.read())
+
+
+@contextlib.contextmanager
+def _working_in(folder: pathlib.Path) -> Iterator[None]:
+    before = os.getcwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+@contextlib.contextmanager
+def _printing_to(stream: TextIO) -> Iterator[None]:
+    """At the level of descriptors, too, since a run writes to the one of stdout."""
+    saved = {descriptor: os.dup(descriptor) for descriptor in (1, 2)}
+    for descriptor in saved:
+        os.dup2(stream.fileno(), descriptor)
+    try:
+        with contextlib.redirect_stdout(stream), contextlib.redirect_stderr(stream):
+            yield
+    finally:
+        stream.flush()
+        for descriptor, before in saved.items():
+            os.dup2(before, descriptor)
+            os.close(before)
 
 
 def made(run_dir: pathlib.Path, component: str, output: str) -> list:
