@@ -2,6 +2,8 @@
 #
 # In production name the base by its digest: --build-arg PYTHON_IMAGE=python:3.10-slim-bookworm@sha256:...
 ARG PYTHON_IMAGE=python:3.10-slim-bookworm
+# --build-arg GPU=1 adds the CUDA libraries of the lock's TensorFlow (about 3 GB).
+ARG GPU=
 
 FROM ${PYTHON_IMAGE} AS build
 # A few packages of the lock have no wheel; pyfarmhash is C++.
@@ -18,6 +20,12 @@ COPY requirements/build.txt requirements/py310-tfx116.txt requirements/
 RUN python -m pip install --no-cache-dir --require-hashes -r requirements/build.txt \
     && uv pip install --no-cache --python /opt/footfall/bin/python --require-hashes --no-build-isolation \
         -r requirements/py310-tfx116.txt
+ARG GPU
+COPY requirements/py310-tfx116-gpu.txt requirements/
+RUN if [ -n "$GPU" ]; then \
+        uv pip install --no-cache --python /opt/footfall/bin/python --require-hashes --only-binary :all: \
+            --no-deps -r requirements/py310-tfx116-gpu.txt; \
+    fi
 COPY setup.py README.md LICENSE ./
 COPY schemas schemas
 COPY components components
@@ -34,6 +42,9 @@ FROM ${PYTHON_IMAGE}
 RUN useradd --create-home --uid 10001 footfall
 COPY --from=build /opt/footfall /opt/footfall
 ENV PATH=/opt/footfall/bin:$PATH PYTHONDONTWRITEBYTECODE=1
+# Where TensorFlow 2.16 does not look by itself for the libraries of its `and-cuda` packages. Without these, nothing is there.
+ENV CUDA_PACKAGES=/opt/footfall/lib/python3.10/site-packages/nvidia
+ENV LD_LIBRARY_PATH=$CUDA_PACKAGES/cublas/lib:$CUDA_PACKAGES/cuda_cupti/lib:$CUDA_PACKAGES/cuda_nvrtc/lib:$CUDA_PACKAGES/cuda_runtime/lib:$CUDA_PACKAGES/cudnn/lib:$CUDA_PACKAGES/cufft/lib:$CUDA_PACKAGES/curand/lib:$CUDA_PACKAGES/cusolver/lib:$CUDA_PACKAGES/cusparse/lib:$CUDA_PACKAGES/nccl/lib:$CUDA_PACKAGES/nvjitlink/lib
 USER 10001
 WORKDIR /home/footfall
 CMD ["footfall", "--help"]

@@ -29,7 +29,7 @@ docs: env
 	@requirements/make_tools.sh docs
 	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --quiet --strict
 
-# The container image for Kubeflow and Vertex AI: `make image IMAGE=my-registry/footfall:1`.
+# The container image for Kubeflow and Vertex AI: `make image IMAGE=my-registry/footfall:1`, with GPU=1 for GPUs.
 image:
 	@command -v docker >/dev/null || { echo "make image needs docker, found none on PATH" >&2; exit 1; }
-	@docker build --tag "$(IMAGE)" .
+	@docker build --build-arg GPU="$(GPU)" --tag "$(IMAGE)" .

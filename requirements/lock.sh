@@ -12,3 +12,11 @@ compile=(uv pip compile --quiet --generate-hashes --custom-compile-command requi
 for name in build check docs; do
     "${compile[@]}" --universal --python-version 3.10 $name.in -o $name.txt
 done
+# Of these, the libraries alone: the rest is the lock's own.
+gpu=$(mktemp)
+"${compile[@]}" --python-version 3.10 --python-platform x86_64-manylinux_2_17 py310-tfx116-gpu.in -o "$gpu"
+{
+    head -n 2 "$gpu"
+    awk '/^[a-z]/ { kept = /^nvidia-/ } kept' "$gpu"
+} > py310-tfx116-gpu.txt
+rm "$gpu"

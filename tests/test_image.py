@@ -7,15 +7,15 @@ import shlex
 
 import pytest
 
+from requirements import try_image
+
 ROOT = pathlib.Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
 def instructions():
     """(instruction, rest) of each, comments and line ends left out."""
-    lines = (ROOT / "Dockerfile").read_text().splitlines()
-    text = "\n".join(line for line in lines if not line.lstrip().startswith("#")).replace("\\\n", " ")
-    return [tuple(line.split(None, 1)) for line in text.splitlines() if line.strip()]
+    return list(try_image.instructions((ROOT / "Dockerfile").read_text()))
 
 
 @pytest.fixture(scope="module")
@@ -59,13 +59,24 @@ def test_nothing_is_installed_without_its_hash(instructions):
         for part in re.split(r"&&|;", rest)
         if "pip install" in part
     ]
-    assert len(installs) == 3
+    assert len(installs) == 4
     for part in installs:
-        assert "--require-hashes" in part or "--no-deps" in part
-        assert "--no-build-isolation" in part or part.rstrip().endswith("requirements/build.txt")
+        assert "--require-hashes" in part or part.rstrip().endswith("--no-deps --no-build-isolation .")
+        builds_nothing = "--no-build-isolation" in part or "--only-binary :all:" in part
+        assert builds_nothing or part.rstrip().endswith("requirements/build.txt")
     # Python's, and the lock's for it.
-    (image,) = (rest for kind, rest in instructions if kind == "ARG")
+    image = next(rest for kind, rest in instructions if kind == "ARG")
     assert image.startswith("PYTHON_IMAGE=python:3.10") and "py310-tfx116.txt" in installs[1]
+
+
+def test_the_libraries_for_gpus_are_looked_for_where_they_are(instructions):
+    lock = (ROOT / "requirements" / "py310-tfx116-gpu.txt").read_text()
+    packages = {name.replace("-", "_") for name in re.findall(r"^nvidia-(.+)-cu12==", lock, re.MULTILINE)}
+    (paths,) = (rest for kind, rest in instructions if kind == "ENV" and rest.startswith("LD_LIBRARY_PATH"))
+    # All but a compiler, which has no library.
+    assert (
+        set(re.findall(r"CUDA_PACKAGES/(\w+)/lib", paths)) == packages - {"cuda_nvcc"} and len(packages) > 5
+    )
 
 
 def test_what_runs_is_not_root_and_has_no_compiler(instructions):
