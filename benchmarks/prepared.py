@@ -1,20 +1,22 @@
-"""Exposures through windowing and Transform in one process, without TFX around them."""
+"""A log through windowing and Transform in one process, without TFX around them."""
 
 import dataclasses
+import importlib
 import os
 from typing import Any
 
 import schemas  # noqa: F401  selects Keras 2
 from benchmarks import processes
 from components.behavior_example_gen import spec as window_spec
-from components.behavior_example_gen.windows.exposure import ExposureWindow
+from components.behavior_example_gen import windows
 from components.transform import spec as transform_spec
+from components.transform import windows as preprocessing
 from schemas import names
 
 
 @dataclasses.dataclass(frozen=True)
 class Prepared:
-    """A log of exposures, and a folder for what becomes of it.
+    """A log, and a folder for what becomes of it.
 
     Attributes:
       log: where it is and how it is read.
@@ -23,7 +25,7 @@ class Prepared:
     """
 
     log: window_spec.LogSpec
-    window: ExposureWindow
+    window: Any
     split: window_spec.SplitSpec
     features: transform_spec.FeaturesSpec
     folder: str
@@ -35,12 +37,14 @@ class Prepared:
     def transform(self) -> None:
         """Analyses `train` and transforms all splits, as TFX's Transform does."""
         import apache_beam as beam
+        import tensorflow_transform as tft
         import tensorflow_transform.beam as tft_beam
+        from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io
         from tfx_bsl.coders import example_coder
         from tfx_bsl.tfxio import tf_example_record
 
-        from components.transform.windows import exposure as exposures
-
+        module, _, name = preprocessing.get(self.window.kind).rpartition(".")
+        preprocess = getattr(importlib.import_module(module), name)
         schema = self.schema()
         with beam.Pipeline(argv=list(processes.BEAM)) as pipeline:
             with tft_beam.Context(temp_dir=os.path.join(self.folder, "tft"), force_tf_compat_v1=False):
@@ -52,7 +56,7 @@ class Prepared:
 
                 # Twice what is analysed, or it would be held until it can be transformed.
                 function = read(names.TRAIN, "analyze") | tft_beam.AnalyzeDataset(
-                    lambda inputs: exposures.preprocessing_fn(inputs, self.custom_config())
+                    lambda inputs: preprocess(inputs, self.custom_config())
                 )
                 _ = function | tft_beam.WriteTransformFn(self._graph)
                 for split in names.SPLITS:
@@ -70,6 +74,9 @@ class Prepared:
                             os.path.join(self.folder, f"Transformed-{split}", "part"), file_name_suffix=".gz"
                         )
                     )
+        # TFX Transform writes the raw schema beside the graph.
+        raw = os.path.join(self._graph, tft.TFTransformOutput.RAW_METADATA_DIR)
+        metadata_io.write_metadata(dataset_metadata.DatasetMetadata(schema), raw)
 
     def examples(self, split: str) -> str:
         """The pattern of a split's examples."""
@@ -87,20 +94,16 @@ class Prepared:
 
     def schema(self) -> Any:
         """Of the examples."""
-        from schemas import load
+        kind = windows.get(self.window.kind)
+        return kind.schema(self.window, self.log.columns, self.split, max_skew=1.0, max_drift=1.0)
 
-        columns = self.log.columns
-        attributes = {name: attribute.type for name, attribute in columns.attributes().items()}
-        return load.exposure_window_schema(
-            self.window.steps,
-            attributes,
-            bool(columns.scene),
-            self.window.history > 0,
-            bool(columns.behavior),
-        )
+    def data(self, objective_name: str = "labels", evaluated_on: str = names.EVAL) -> Any:
+        """What `trainer.task.train` takes, of transformed examples.
 
-    def data(self) -> Any:
-        """What `trainer.task.train` takes, of transformed examples."""
+        Args:
+          objective_name: of the models.
+          evaluated_on: the split that takes the place of `eval`.
+        """
         import tensorflow_transform as tft
 
         from trainer import objectives
@@ -108,10 +111,10 @@ class Prepared:
 
         output = tft.TFTransformOutput(self._graph)
         train, evaluated = (
-            [os.path.join(self.folder, f"Transformed-{split}", "*")] for split in (names.TRAIN, names.EVAL)
+            [os.path.join(self.folder, f"Transformed-{split}", "*")] for split in (names.TRAIN, evaluated_on)
         )
-        known = objectives.get("labels").known(output, self._settings, train)
-        return objective.Data(output, known, train, evaluated, exclude_seen=False)
+        known = objectives.get(objective_name).known(output, self._settings, train)
+        return objective.Data(output, known, train, evaluated, exclude_seen=objective_name == "ranking")
 
     def parsed(self, split: str, batch_size: int = 8192) -> Any:
         """Batches of a split's examples as `preprocessing_fn` takes them: ids, times and labels are `[b]`."""
