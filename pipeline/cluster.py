@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import pydantic
 
+from components.behavior_example_gen import spec as window_spec
 from schemas import errors, settings
 
 # In bytes; Kubernetes' own suffixes.
@@ -138,11 +139,41 @@ class ResourceSpec(settings.Settings):
         return result
 
 
+# Of a disk of a machine of Vertex AI, in GB.
+_LEAST_DISK = 100
+
+
+class TrainerJobSpec(settings.Settings):
+    """The Vertex AI custom job in which the Trainer trains, for `--target vertex`: its step starts the job and waits.
+
+    Attributes:
+      workers: how many machines train together. The first is the chief, which alone writes. More than one is for models
+        of windows of events by `loop: {name: fit}`, without `training.max_seconds`.
+      machine_type: of each machine, as `n1-standard-8`.
+      accelerator: its type, as `NVIDIA_TESLA_T4`; None is none.
+      accelerators: how many of them each machine has.
+      disk_gb: the boot disk of each machine, in GB.
+      timeout: how long the job may run, as `12h`; None is Vertex AI's default, 7 days.
+      project: of the job; None is the pipeline's.
+      region: of the job, as `europe-west4`; None is the pipeline's.
+    """
+
+    workers: int = pydantic.Field(default=1, ge=1)
+    machine_type: str = pydantic.Field(min_length=1)
+    accelerator: str | None = None
+    accelerators: int = pydantic.Field(default=1, ge=1)
+    disk_gb: int = pydantic.Field(default=_LEAST_DISK, ge=_LEAST_DISK)
+    timeout: window_spec.Duration | None = None
+    project: str | None = pydantic.Field(default=None, min_length=1)
+    region: str | None = pydantic.Field(default=None, min_length=1)
+
+
 class ClusterSpec(settings.Settings):
     """How a cluster runs the steps, for `footfall compile` and `footfall submit`; local runs ignore it.
 
     Attributes:
       resources: by component, as `{Trainer: {cpu: 8, memory: 32G, accelerator: nvidia.com/gpu}}`.
+      trainer_job: a Vertex AI custom job in which the Trainer trains; None trains in the step.
       retries: how often a step that fails is tried again.
       cache: whether steps whose inputs have not changed are taken from the cluster's cache.
       env: variables of every step's environment. What looks like a secret is refused.
@@ -153,6 +184,7 @@ class ClusterSpec(settings.Settings):
     """
 
     resources: dict[str, ResourceSpec] = {}
+    trainer_job: TrainerJobSpec | None = None
     retries: int = pydantic.Field(default=0, ge=0)
     cache: bool = True
     env: Annotated[dict[str, str], pydantic.AfterValidator(_variables)] = {}

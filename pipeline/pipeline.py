@@ -47,6 +47,7 @@ def create_pipeline(
     metadata_path: str | None = None,
     push: bool = True,
     run: Mapping[str, Any] | None = None,
+    trainer_job: str | None = None,
 ) -> Pipeline:
     """Wires the components, from the log to the pushed model.
 
@@ -65,13 +66,14 @@ def create_pipeline(
         model and its windows alone.
       run: what each run may have otherwise than the experiment says, by the names of `parameters`: values or
         TFX's runtime parameters; what is not named is as the experiment says.
+      trainer_job: of `runners.custom_job.request`; None trains in the Trainer's step.
     """
     run = run or {}
     pushed_to = experiment.push.destination or posixpath.join(serving_dir, experiment.name)
     live = [live_model_component.LiveModel(pushed_to, experiment.model.objective)] if push else []
     live_model = _value(live[0].outputs["live"]) if live else None
     data = _data(experiment, schema_path, accepted_root, code, run)
-    trained, model = _training(experiment, data, checkpoint_root, code, run, live_model)
+    trained, model = _training(experiment, data, checkpoint_root, code, run, live_model, trainer_job)
     judged = _judged(experiment, data, model, pushed_to, live_model)
     return Pipeline(
         pipeline_name=experiment.name,
@@ -159,6 +161,7 @@ def _training(
     code: Mapping[str, str],
     run: Mapping[str, Any],
     live_model: Any,
+    trainer_job: str | None,
 ) -> tuple[list[base_node.BaseNode], Channel]:
     """Tunes where that is asked, and trains: the components and the model; see `create_pipeline`."""
     training = arguments.Arguments(
@@ -191,6 +194,7 @@ def _training(
         custom_config=training.pack(),
         epochs=run.get(parameters.EPOCHS),
         live_model=live_model if experiment.training.warm_start != "none" else None,
+        custom_job=trainer_job,
         **trained_on,
     )
     return [*([tuner] if tuner else []), trainer], trainer.outputs["model"]

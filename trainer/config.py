@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Union
 
 import pydantic
 
-from schemas import settings
+from schemas import errors, settings
 from trainer import registry
 from trainer.settings import loops, losses
 from trainer.settings import model as model_lib
@@ -113,3 +113,20 @@ class TrainerSettings(settings.Packed):
         check_model(self.model, self.loss, self.loop, self.training)
         check_loop(self.loop, self.loss, self.training)
         return self
+
+
+def check_workers(settings: TrainerSettings) -> None:
+    """Checks that several workers can train by these settings.
+
+    Raises:
+      errors.InputError: if their steps could differ, or such a training has not been tried.
+    """
+    if settings.model.objective != "ranking" or settings.loop.name != "fit":
+        raise errors.InputError(
+            "several workers (TF_CONFIG) train models of windows of events by loop: {name: fit}, found model "
+            f"{settings.model.name}, loop {settings.loop.name}"
+        )
+    if settings.training.max_seconds is not None:
+        raise errors.InputError(
+            "training.max_seconds: several workers (TF_CONFIG) have several clocks and must end together: leave it out"
+        )

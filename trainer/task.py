@@ -46,7 +46,7 @@ def run_fn(fn_args: Any) -> None:
     checkpoint_dir = os.path.join(given.checkpoint_root, fingerprint(fn_args, tuned))
     worker = workers.this()
     if worker.count > 1:
-        check_workers(search.merge(given.trainer, tuned))
+        config.check_workers(search.merge(given.trainer, tuned))
         # Before anything is computed, see there.
         devices.strategy()
     parts, kept_at = _parts(fn_args, tuned), posixpath.dirname(given.checkpoint_root)
@@ -84,23 +84,6 @@ def run_fn(fn_args: Any) -> None:
     if worker.chief and kept_at:
         at = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
         reasons.keep(kept_at, parts, at=at, reason=reason, model=fn_args.serving_model_dir)
-
-
-def check_workers(settings: config.TrainerSettings) -> None:
-    """Checks that several workers can train by these settings.
-
-    Raises:
-      errors.InputError: if their steps could differ, or such a training has not been tried.
-    """
-    if settings.model.objective != "ranking" or settings.loop.name != "fit":
-        raise errors.InputError(
-            "several workers (TF_CONFIG) train models of windows of events by loop: {name: fit}, found model "
-            f"{settings.model.name}, loop {settings.loop.name}"
-        )
-    if settings.training.max_seconds is not None:
-        raise errors.InputError(
-            "training.max_seconds: several workers (TF_CONFIG) have several clocks and must end together: leave it out"
-        )
 
 
 def load(fn_args: Any) -> objective.Data:

@@ -8,6 +8,7 @@ from tfx.proto import trainer_pb2
 from tfx.types import component_spec, standard_artifacts, standard_component_specs
 from tfx.utils import json_utils
 
+from components.trainer import custom_job as custom_job_lib
 from components.trainer import executor
 
 
@@ -18,6 +19,7 @@ class TrainerSpec(standard_component_specs.TrainerSpec):
         **standard_component_specs.TrainerSpec.PARAMETERS,
         executor.EPOCHS: component_spec.ExecutionParameter(type=int, optional=True),
         executor.LIVE: component_spec.ExecutionParameter(type=str, optional=True),
+        custom_job_lib.JOB: component_spec.ExecutionParameter(type=str, optional=True),
     }
 
 
@@ -35,6 +37,7 @@ class Trainer(base_component.BaseComponent):
       hyperparameters: what a search has chosen.
       epochs: in place of those of `custom_config`: a number, a runtime parameter, or None.
       live_model: the value of LiveModel's output, to start from the model that is live; None starts anew.
+      custom_job: the custom job of Vertex AI that trains, a `CreateCustomJobRequest` as JSON; None trains in the step.
     """
 
     SPEC_CLASS = TrainerSpec
@@ -52,6 +55,7 @@ class Trainer(base_component.BaseComponent):
         hyperparameters: types.BaseChannel | None = None,
         epochs: Any = None,
         live_model: Any = None,
+        custom_job: str | None = None,
     ):
         super().__init__(
             TrainerSpec(
@@ -64,7 +68,11 @@ class Trainer(base_component.BaseComponent):
                 hyperparameters=hyperparameters,
                 epochs=epochs,
                 live_model=live_model,
+                custom_job=custom_job,
                 model=types.Channel(type=standard_artifacts.Model),
                 model_run=types.Channel(type=standard_artifacts.ModelRun),
-            )
+            ),
+            custom_executor_spec=(
+                executor_spec.ExecutorClassSpec(custom_job_lib.Executor) if custom_job else None
+            ),
         )

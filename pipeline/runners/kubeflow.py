@@ -10,7 +10,7 @@ import yaml
 
 import schemas  # noqa: F401  selects Keras 2
 from pipeline import config, datasets, parameters, window_schema
-from pipeline.runners import targets
+from pipeline.runners import custom_job, targets
 
 
 def schema_place(experiment: config.Experiment, root: str) -> str:
@@ -60,6 +60,7 @@ def compile_pipeline(
             name: data_types.RuntimeParameter(name, type(one.default), one.default, one.text)
             for name, one in changeable.items()
         },
+        trainer_job=custom_job.request(experiment, image),
     )
     runner = kubeflow_v2_dag_runner.KubeflowV2DagRunner(
         config=kubeflow_v2_dag_runner.KubeflowV2DagRunnerConfig(

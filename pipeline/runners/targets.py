@@ -6,7 +6,10 @@ from typing import NamedTuple
 
 from pipeline import cluster, config, datasets
 from schemas import errors
+from trainer import config as trainer_config
 
+# The component that trains.
+_TRAINER = "Trainer"
 # TensorFlow and TFX read and write these; for others the image would have to bring a file system.
 _READABLE = ("gs",)
 
@@ -19,12 +22,14 @@ class Target(NamedTuple):
       schemes: of the roots that its launcher takes.
       accelerator: what the type of an accelerator looks like, and an example.
       unused: settings of `cluster` that it has no use for, and why.
+      custom_jobs: whether it has them, for `cluster.trainer_job`.
     """
 
     title: str
     schemes: tuple[str, ...]
     accelerator: tuple[str, str]
     unused: Mapping[str, str]
+    custom_jobs: bool
 
 
 TARGETS: dict[str, Target] = {
@@ -36,8 +41,9 @@ TARGETS: dict[str, Target] = {
             "labels": "its runs have no labels",
             "network": "the network is that of the cluster",
         },
+        custom_jobs=False,
     ),
-    "vertex": Target("Vertex AI", ("gs",), (r"[A-Z][A-Z0-9_]+", "NVIDIA_TESLA_T4"), {}),
+    "vertex": Target("Vertex AI", ("gs",), (r"[A-Z][A-Z0-9_]+", "NVIDIA_TESLA_T4"), {}, custom_jobs=True),
 }
 DEFAULT = "kubeflow"
 
@@ -46,15 +52,12 @@ def check(experiment: config.Experiment, target: str) -> None:
     """Checks that a backend can have the settings of an experiment.
 
     Raises:
-      errors.InputError: if an accelerator is none of its types, or a secret would be part of the specification.
+      errors.InputError: if an accelerator is none of its types, a secret would be part of the specification, or a
+        custom job cannot train the model.
     """
-    title, pattern, example = TARGETS[target].title, *TARGETS[target].accelerator
     for component, given in experiment.cluster.resources.items():
-        if given.accelerator is not None and not re.fullmatch(pattern, given.accelerator):
-            raise errors.InputError(
-                f"cluster.resources.{component}.accelerator: on {title} a type is written as {example}, found "
-                f"{given.accelerator}"
-            )
+        _check_accelerator(f"cluster.resources.{component}", given.accelerator, TARGETS[target])
+    _check_trainer_job(experiment, TARGETS[target])
     for argument in experiment.beam.args:
         name, _, value = argument.removeprefix("--").partition("=")
         if cluster.looks_secret(name, value):
@@ -62,6 +65,37 @@ def check(experiment: config.Experiment, target: str) -> None:
                 f"beam.args: --{name} looks like a secret, and a compiled pipeline can be read by many: give the "
                 "steps' service account what it needs"
             )
+
+
+def _check_accelerator(key: str, accelerator: str | None, target: Target) -> None:
+    pattern, example = target.accelerator
+    if accelerator is not None and not re.fullmatch(pattern, accelerator):
+        raise errors.InputError(
+            f"{key}.accelerator: on {target.title} a type is written as {example}, found {accelerator}"
+        )
+
+
+def _check_trainer_job(experiment: config.Experiment, target: Target) -> None:
+    job = experiment.cluster.trainer_job
+    if job is None:
+        return
+    if not target.custom_jobs:
+        having = " or ".join(name for name, one in TARGETS.items() if one.custom_jobs)
+        raise errors.InputError(
+            f"cluster.trainer_job: {target.title} has no custom jobs: compile with --target {having}, or leave it out"
+        )
+    _check_accelerator("cluster.trainer_job", job.accelerator, target)
+    step = experiment.cluster.resources.get(_TRAINER)
+    if step is not None and step.accelerator is not None:
+        raise errors.InputError(
+            f"cluster.resources.{_TRAINER}.accelerator: with cluster.trainer_job this step only waits: set "
+            f"cluster.trainer_job.accelerator in its place, found {step.accelerator}"
+        )
+    if job.workers > 1:
+        try:
+            trainer_config.check_workers(experiment.trainer)
+        except errors.InputError as error:
+            raise errors.InputError(f"cluster.trainer_job.workers is {job.workers}: {error}") from error
 
 
 def out_of_reach(

@@ -141,3 +141,17 @@ def test_what_is_no_secret_is_let_through(name, value):
 def test_other_settings_are_refused(values, words):
     with pytest.raises(pydantic.ValidationError, match=words):
         cluster.ClusterSpec.from_values(values)
+
+
+@pytest.mark.parametrize(
+    "job, words",
+    [
+        ({}, "machine_type"),
+        ({"machine_type": "n1-standard-8", "workers": 0}, "workers"),
+        ({"machine_type": "n1-standard-8", "disk_gb": 10}, "disk_gb"),
+        ({"machine_type": "n1-standard-8", "timeout": "soon"}, "takes a time above 0, as 7d, 12h"),
+    ],
+)
+def test_other_settings_of_a_custom_job_are_refused(job, words):
+    with pytest.raises(pydantic.ValidationError, match=words):
+        cluster.ClusterSpec.from_values({"trainer_job": job})

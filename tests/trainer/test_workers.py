@@ -17,7 +17,7 @@ from pipeline import config
 from schemas import errors
 from tests.trainer import one_worker
 from tests.trainer.loops import test_fit
-from trainer import task
+from trainer import config as trainer_config
 
 _ROOT = pathlib.Path(__file__).parents[2]
 
@@ -126,10 +126,10 @@ def test_two_workers_of_which_one_is_killed_get_the_weights_of_one_that_trains_a
 def test_what_several_workers_do_not_train_is_told(name, overrides, words):
     settings = config.load(config.find(name), overrides).trainer
     if words is None:
-        task.check_workers(settings)
+        trainer_config.check_workers(settings)
         return
     with pytest.raises(errors.InputError, match=words):
-        task.check_workers(settings)
+        trainer_config.check_workers(settings)
 
 
 @pytest.mark.parametrize("index", [0, 1])

@@ -49,6 +49,45 @@ def test_a_training_that_starts_anew_does_not_wait_for_the_live_model(spec):
     assert "live_model" not in task["inputs"]["parameters"] and "LiveModel" not in task["dependentTasks"]
 
 
+def test_a_custom_job_is_the_trainers_alone(spec, tmp_path):
+    job = "{workers: 3, machine_type: n1-standard-8, accelerator: NVIDIA_TESLA_T4}"
+    overrides = ["log.path=gs://bucket/day-{SPAN}/*.csv", f"cluster.trainer_job={job}"]
+    experiment = config.load(config.find("ml100k-sasrec"), overrides)
+    compiled = kubeflow.compile_pipeline(
+        experiment, str(tmp_path / "spec.yaml"), "gs://bucket/root", "x", "vertex"
+    )
+    with open(compiled[0], encoding="utf-8") as stream:
+        made = yaml.safe_load(stream)
+    asked = json.loads(
+        made["root"]["dag"]["tasks"]["Trainer"]["inputs"]["parameters"].pop("custom_job")["runtimeValue"][
+            "constant"
+        ]
+    )
+    # What Vertex AI Pipelines fills in.
+    assert asked["parent"] == (
+        "projects/{{$.pipeline_google_cloud_project_id}}/locations/{{$.pipeline_google_cloud_location}}"
+    )
+    spec_of_job = asked["customJob"]["jobSpec"]
+    assert spec_of_job["serviceAccount"] == "{{$.pipeline_service_account}}"
+    assert [pool["replicaCount"] for pool in spec_of_job["workerPoolSpecs"]] == ["1", "2"]
+    assert {pool["containerSpec"]["imageUri"] for pool in spec_of_job["workerPoolSpecs"]} == {"x"}
+    # All else is as without it.
+    del made["components"]["Trainer"]["inputDefinitions"]["parameters"]["custom_job"]
+    args = made["deploymentSpec"]["executors"]["Trainer_executor"]["container"]["args"]
+    theirs = spec["deploymentSpec"]["executors"]["Trainer_executor"]["container"]["args"]
+    at = args.index("--executor_class_path") + 1
+    assert (args[at], theirs[at]) == (
+        "components.trainer.custom_job.Executor",
+        "components.trainer.executor.Executor",
+    )
+    told = args.index("--json_serialized_inputs_spec_args") + 1
+    parameters = json.loads(args[told])
+    del parameters["parameters"]["custom_job"]
+    assert parameters == json.loads(theirs[told])
+    args[at], args[told] = theirs[at], theirs[told]
+    assert made == spec
+
+
 def test_what_looks_at_the_world_is_in_no_cache_and_all_else_is(spec):
     tasks = spec["root"]["dag"]["tasks"]
     uncached = {name for name, task in tasks.items() if not task.get("cachingOptions", {}).get("enableCache")}

@@ -86,3 +86,36 @@ def test_what_a_backend_does_not_use_is_told():
         "cluster.network",
     ]
     assert not targets.unused(experiment, "vertex") and not targets.unused(load(), "kubeflow")
+
+
+@pytest.mark.parametrize(
+    "name, overrides, target, words",
+    [
+        ("ml100k-sasrec", [], "kubeflow", "Kubeflow has no custom jobs: compile with --target vertex"),
+        ("ml100k-sasrec", [], "vertex", None),
+        ("retailrocket-mlp", [], "vertex", "trainer_job.workers is 2: several workers .* found model mlp"),
+        ("retailrocket-mlp", ["cluster.trainer_job.workers=1"], "vertex", None),
+        ("ml100k-sasrec-tp", [], "vertex", "found model sasrec, loop tp"),
+        ("ml100k-sasrec", ["training.max_seconds=9"], "vertex", "several clocks"),
+        (
+            "ml100k-sasrec",
+            ["cluster.trainer_job.accelerator=nvidia.com/gpu"],
+            "vertex",
+            "trainer_job.accelerator: on Vertex AI a type is written as NVIDIA_TESLA_T4",
+        ),
+        (
+            "ml100k-sasrec",
+            ["cluster.resources={Trainer: {accelerator: NVIDIA_TESLA_T4}}"],
+            "vertex",
+            "resources.Trainer.accelerator: with cluster.trainer_job this step only waits",
+        ),
+    ],
+)
+def test_a_custom_job_that_cannot_train_is_told(name, overrides, target, words):
+    job = "cluster.trainer_job={workers: 2, machine_type: n1-standard-8}"
+    experiment = config.load(config.find(name), [job, *overrides])
+    if words is None:
+        targets.check(experiment, target)
+        return
+    with pytest.raises(errors.InputError, match=words):
+        targets.check(experiment, target)
