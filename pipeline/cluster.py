@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import pydantic
 
 from components.behavior_example_gen import spec as window_spec
-from schemas import errors, settings
+from schemas import cloud, errors, settings
 
 # In bytes; Kubernetes' own suffixes.
 _UNITS = {
@@ -32,8 +32,6 @@ def _quantity(text: str) -> str:
     return text
 
 
-_LABEL = re.compile(r"[a-z][a-z0-9_-]{0,62}")
-_LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NETWORK = re.compile(r"projects/[^/]+/global/networks/[^/]+")
 _CRON_FIELD = re.compile(r"[0-9A-Za-z*/,-]+")
@@ -79,16 +77,6 @@ def _cron(text: str) -> str:
             f"a schedule has the five fields of cron (minute, hour, day, month, weekday), as '30 4 * * *', found {text!r}"
         )
     return " ".join(fields)
-
-
-def _labels(labels: dict[str, str]) -> dict[str, str]:
-    for name, value in labels.items():
-        if not _LABEL.fullmatch(name) or not _LABEL_VALUE.fullmatch(value):
-            raise ValueError(
-                "labels have lower-case letters, digits, - and _, a letter first, at most 63 of them, found "
-                f"{name}: {value}"
-            )
-    return labels
 
 
 def _network(text: str) -> str:
@@ -189,7 +177,7 @@ class ClusterSpec(settings.Settings):
     cache: bool = True
     env: Annotated[dict[str, str], pydantic.AfterValidator(_variables)] = {}
     service_account: str | None = pydantic.Field(default=None, min_length=1)
-    labels: Annotated[dict[str, str], pydantic.AfterValidator(_labels)] = {}
+    labels: cloud.Labels = {}
     network: Annotated[str, pydantic.AfterValidator(_network)] | None = None
     schedule: Annotated[str, pydantic.AfterValidator(_cron)] | None = None
 

@@ -17,6 +17,7 @@ from components.evaluator import checks as evaluator_checks
 from components.evaluator import spec as evaluator_spec
 from components.infra_validator import spec as infra_spec
 from components.transform import spec as transform_spec
+from components.vertex_deployer import spec as endpoint_spec
 from pipeline import cluster as cluster_lib
 from pipeline import explain
 from schemas import errors, kinds, settings
@@ -36,9 +37,11 @@ class PushSpec(settings.Settings):
     Attributes:
     destination: the folder that a server watches; None is `serving/NAME` in the run's folder. `~` is the home
       folder; variables are refused.
+    endpoint: of Vertex AI, that a pushed model is then deployed to; None is none.
     """
 
     destination: settings.Path | None = None
+    endpoint: endpoint_spec.EndpointSpec | None = None
 
 
 class ValidationSpec(settings.Settings):

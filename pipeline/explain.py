@@ -17,6 +17,10 @@ _SHOWN = 80
 _PATTERNS = {
     "name": "takes lower-case letters, digits and -, a letter or digit first, at most 63 of them",
     "window.steps": "takes letters, digits and _",
+    "push.endpoint.name": "takes lower-case letters, digits and -, a letter first and no - last, at most 63 of them",
+    "push.endpoint.region": "takes a region of Vertex AI, as europe-west4",
+    "push.endpoint.repository": "takes a repository of Artifact Registry, as europe-west4-docker.pkg.dev/PROJECT/REPOSITORY",
+    "push.endpoint.accelerator": "takes a type of Vertex AI's, as NVIDIA_TESLA_T4",
 }
 
 

@@ -29,6 +29,7 @@ from components.trainer import component as trainer_component
 from components.transform import spec as transform_spec
 from components.transform import windows
 from components.tuner import component as tuner_component
+from components.vertex_deployer import component as vertex_deployer
 from pipeline import code as code_lib
 from pipeline import config, parameters
 from schemas import names
@@ -46,6 +47,7 @@ def create_pipeline(
     code: Mapping[str, str],
     metadata_path: str | None = None,
     push: bool = True,
+    deploy: bool = False,
     run: Mapping[str, Any] | None = None,
     trainer_job: str | None = None,
 ) -> Pipeline:
@@ -64,6 +66,7 @@ def create_pipeline(
       push: False leaves out all that is done for a push: the comparison with the live
         model, the trial in a server and the Pusher. What the Evaluator says then depends on the
         model and its windows alone.
+      deploy: whether what is pushed is deployed to `push.endpoint`, if the experiment has one.
       run: what each run may have otherwise than the experiment says, by the names of `parameters`: values or
         TFX's runtime parameters; what is not named is as the experiment says.
       trainer_job: of `runners.custom_job.request`; None trains in the Trainer's step.
@@ -75,6 +78,9 @@ def create_pipeline(
     data = _data(experiment, schema_path, accepted_root, code, run)
     trained, model = _training(experiment, data, checkpoint_root, code, run, live_model, trainer_job)
     judged = _judged(experiment, data, model, pushed_to, live_model)
+    endpoint = experiment.push.endpoint
+    if push and deploy and endpoint is not None:
+        judged.append(vertex_deployer.VertexDeployer(judged[-1].outputs["pushed_model"], endpoint))
     return Pipeline(
         pipeline_name=experiment.name,
         pipeline_root=pipeline_root,

@@ -56,6 +56,7 @@ def compile_pipeline(
         accepted_root=posixpath.join(base, "accepted_statistics"),
         serving_dir=posixpath.join(base, "serving"),
         code=code.versions(),
+        deploy=True,
         run={
             name: data_types.RuntimeParameter(name, type(one.default), one.default, one.text)
             for name, one in changeable.items()

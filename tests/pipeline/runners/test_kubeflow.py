@@ -169,3 +169,38 @@ def test_a_step_takes_the_types_of_its_inputs_from_its_own_specification():
     assert found["inputs"]["parameterValues"] == {"state": "{}"}
     del execution["inputs"]["artifacts"]
     assert json.loads(kubeflow_step.with_types(json.dumps(execution), None)) == execution
+
+
+_ENDPOINT = {
+    "project": "p",
+    "region": "europe-west4",
+    "name": "clicks",
+    "repository": "europe-west4-docker.pkg.dev/p/mirror",
+    "traffic": 10,
+}
+
+
+def test_what_is_pushed_is_deployed_where_the_experiment_has_an_endpoint(spec, tmp_path):
+    overrides = ["log.path=gs://bucket/day-{SPAN}/*.csv", f"push.endpoint={json.dumps(_ENDPOINT)}"]
+    experiment = config.load(config.find("ml100k-sasrec"), overrides)
+    found = []
+    for target in ("vertex", "kubeflow"):
+        path = str(tmp_path / f"{target}.yaml")
+        kubeflow.compile_pipeline(experiment, path, "gs://bucket/root", "x", target)
+        with open(path, encoding="utf-8") as stream:
+            found.append(yaml.safe_load(stream))
+    # Google Cloud is asked with the credentials of the step: any backend will do.
+    assert found[0] == found[1]
+    tasks = found[0]["root"]["dag"]["tasks"]
+    deployer = tasks.pop("VertexDeployer")
+    assert deployer["dependentTasks"] == ["Pusher"]
+    assert deployer["inputs"]["artifacts"]["pushed_model"]["taskOutputArtifact"] == {
+        "producerTask": "Pusher",
+        "outputArtifactKey": "pushed_model",
+    }
+    told = deployer["inputs"]["parameters"]["endpoint"]["runtimeValue"]["constant"]
+    assert json.loads(told) == json.loads(experiment.push.endpoint.to_json()) and '"traffic": 10' in told
+    executor = found[0]["deploymentSpec"]["executors"]["VertexDeployer_executor"]["container"]
+    assert executor["command"] == list(kubeflow_step.COMMAND)
+    # All else is as without it.
+    assert tasks == spec["root"]["dag"]["tasks"]
