@@ -178,7 +178,7 @@ def _failure(job: Any, folder: str) -> Exception:
             return errors.InputError(f"{failure.message} ({place})")
     causes = [f"worker {failure.worker}: {failure.message}" for failure in told]
     if job.error.message:
-        causes.insert(0, job.error.message)
+        causes.insert(0, " ".join(job.error.message.split()))
     end = f"{place}: {job_service.state(job).lower()}"
     logging.getLogger("footfall").error("%s: %s", end, "; ".join(causes))
     return JobFailed(": ".join([end, "; ".join(causes)]) if causes else end)

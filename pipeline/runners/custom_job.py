@@ -4,6 +4,7 @@ The step fills in what only a run knows; see `components.trainer.custom_job`.
 """
 
 import json
+import math
 from typing import Any
 
 from pipeline import cluster, config
@@ -39,7 +40,7 @@ def request(experiment: config.Experiment, image: str) -> str | None:
         # Workers leave and join together: the others could not go on.
         scheduling["restartJobOnWorkerRestart"] = True
     if job.timeout is not None:
-        scheduling["timeout"] = f"{job.timeout:.0f}s"
+        scheduling["timeout"] = f"{math.ceil(job.timeout)}s"
     spec: dict[str, Any] = {
         "workerPoolSpecs": pools,
         "serviceAccount": settings.service_account or _ACCOUNT,

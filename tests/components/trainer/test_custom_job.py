@@ -19,7 +19,7 @@ from pipeline import config
 from pipeline.runners import custom_job as described
 from schemas import errors
 from tests.components.trainer import stub_training, vertex_jobs
-from tests.components.trainer.vertex_jobs import State
+from tests.components.trainer.vertex_jobs import State, ends
 
 _ROOT = pathlib.Path(__file__).parents[3]
 _JOB = {
@@ -87,16 +87,6 @@ class Step:
         custom_job.Executor().Do(self.inputs, self.outputs, self.properties)
 
 
-def ends(state, message=""):
-    """What a look at a job makes of one that ends so."""
-
-    def look(job):
-        job.state = state
-        job.error = {"code": 13, "message": message} if message else None
-
-    return look
-
-
 def test_the_request_is_one_of_the_clients_types_and_arrives_whole(vertex, tmp_path):
     vertex.looked = ends(State.JOB_STATE_SUCCEEDED)
     step = Step(tmp_path)
@@ -157,7 +147,7 @@ def test_a_job_is_waited_for_until_it_ends(vertex, tmp_path):
 @pytest.mark.parametrize(
     "state, message, words",
     [
-        (State.JOB_STATE_FAILED, "out of quota", "failed: out of quota"),
+        (State.JOB_STATE_FAILED, "out of\nquota", "failed: out of quota"),
         (State.JOB_STATE_CANCELLED, "", "cancelled"),
         (State.JOB_STATE_EXPIRED, "too slow", "expired: too slow"),
     ],

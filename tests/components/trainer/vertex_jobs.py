@@ -24,6 +24,16 @@ _ENDED = (State.JOB_STATE_SUCCEEDED, State.JOB_STATE_FAILED, State.JOB_STATE_CAN
 _FILTER = re.compile(r'labels\.(\w+)="(\w+)"')
 
 
+def ends(state: State, message: str = "") -> Callable[[api.CustomJob], None]:
+    """What a look at a job makes of one that ends so."""
+
+    def look(job: api.CustomJob) -> None:
+        job.state = state
+        job.error = {"code": 13, "message": message} if message else None
+
+    return look
+
+
 class Service:
     """The service; to be closed.
 

@@ -1,5 +1,6 @@
 """What a compiled spec has that a cluster needs."""
 
+import copy
 import json
 
 import pytest
@@ -49,15 +50,19 @@ def test_a_training_that_starts_anew_does_not_wait_for_the_live_model(spec):
     assert "live_model" not in task["inputs"]["parameters"] and "LiveModel" not in task["dependentTasks"]
 
 
-def test_a_custom_job_is_the_trainers_alone(spec, tmp_path):
+@pytest.fixture(scope="module")
+def spec_with_job(tmp_path_factory):
     job = "{workers: 3, machine_type: n1-standard-8, accelerator: NVIDIA_TESLA_T4}"
     overrides = ["log.path=gs://bucket/day-{SPAN}/*.csv", f"cluster.trainer_job={job}"]
     experiment = config.load(config.find("ml100k-sasrec"), overrides)
-    compiled = kubeflow.compile_pipeline(
-        experiment, str(tmp_path / "spec.yaml"), "gs://bucket/root", "x", "vertex"
-    )
-    with open(compiled[0], encoding="utf-8") as stream:
-        made = yaml.safe_load(stream)
+    output = str(tmp_path_factory.mktemp("spec") / "spec.yaml")
+    written, _ = kubeflow.compile_pipeline(experiment, output, "gs://bucket/root", "x", "vertex")
+    with open(written, encoding="utf-8") as stream:
+        return yaml.safe_load(stream)
+
+
+def test_a_custom_job_is_the_trainers_alone(spec, spec_with_job):
+    made = copy.deepcopy(spec_with_job)
     asked = json.loads(
         made["root"]["dag"]["tasks"]["Trainer"]["inputs"]["parameters"].pop("custom_job")["runtimeValue"][
             "constant"
@@ -86,6 +91,83 @@ def test_a_custom_job_is_the_trainers_alone(spec, tmp_path):
     assert parameters == json.loads(theirs[told])
     args[at], args[told] = theirs[at], theirs[told]
     assert made == spec
+
+
+def test_the_step_that_is_compiled_starts_the_job(spec_with_job, tmp_path, monkeypatch):
+    """By its own command, given what Vertex AI gives to a step."""
+    pytest.importorskip("google.cloud.aiplatform_v1")
+    from components.trainer import custom_job, handover, job_service
+    from tests.components.trainer import vertex_jobs
+
+    container = spec_with_job["deploymentSpec"]["executors"]["Trainer_executor"]["container"]
+    execution = _on_vertex(spec_with_job, "Trainer", tmp_path / "run-1" / "Trainer")
+    argv = [part.replace("{{$}}", json.dumps(execution)) for part in container["args"]]
+    service = vertex_jobs.Service()
+    monkeypatch.setattr(job_service, "connect", service.connect)
+    ends = []
+    monkeypatch.setattr(kubeflow_step.os, "_exit", ends.append)
+    try:
+        service.looked = vertex_jobs.ends(vertex_jobs.State.JOB_STATE_SUCCEEDED)
+        kubeflow_step.main(kubeflow_step._parse(argv))
+        (sent,) = service.created
+        # An input that does not fit is told as by any other step.
+        folder = sent.custom_job.job_spec.worker_pool_specs[0].container_spec.args[1]
+        handover.fail(folder, handover.Failure(0, "loss: no", True))
+        service.looked = vertex_jobs.ends(vertex_jobs.State.JOB_STATE_FAILED)
+        service.jobs.clear()
+        monkeypatch.setattr(handover, "write", lambda *_: None)
+        kubeflow_step.main(kubeflow_step._parse(argv))
+    finally:
+        service.close()
+    assert ends == [0, 2]
+    assert sent.parent == "projects/our-project/locations/europe-west4"
+    assert sent.custom_job.job_spec.service_account == "pipelines@our-project.iam.gserviceaccount.com"
+    given = handover.read(folder)
+    assert set(given.inputs) == {"examples", "transform_graph"}
+    assert given.outputs["model"][0].uri == execution["outputs"]["artifacts"]["model"]["artifacts"][0]["uri"]
+    assert custom_job.JOB not in given.properties
+    assert given.properties["run_fn"] == "trainer.task.run_fn" and given.properties["epochs"] == 60
+    # The step tells Vertex AI of the outputs as ever.
+    told = json.loads((tmp_path / "run-1" / "Trainer" / "executor_output.json").read_text())
+    assert set(told["artifacts"]) == {"model", "model_run"}
+
+
+def _on_vertex(spec, name, folder):
+    """An `ExecutorInput` of Vertex AI, with its own values in place of its placeholders."""
+    own = {
+        "project_id": "our-project",
+        "location": "europe-west4",
+        "service_account": "pipelines@our-project.iam.gserviceaccount.com",
+    }
+    component = spec["components"][name]
+    values = {}
+    for key, source in spec["root"]["dag"]["tasks"][name]["inputs"]["parameters"].items():
+        if "componentInputParameter" in source:
+            source = spec["root"]["inputDefinitions"]["parameters"][source["componentInputParameter"]]
+            values[key] = source["defaultValue"]
+            continue
+        values[key] = source["runtimeValue"]["constant"]
+        for placeholder, value in own.items():
+            for words in ("google_cloud_", ""):
+                if isinstance(values[key], str):
+                    values[key] = values[key].replace(f"{{{{$.pipeline_{words}{placeholder}}}}}", value)
+
+    def artifacts(defined, uri):
+        return {
+            key: {"artifacts": [{"name": f"n/{key}", "uri": f"{uri}/{key}", "type": of["artifactType"]}]}
+            for key, of in defined["artifacts"].items()
+        }
+
+    return {
+        "inputs": {
+            "artifacts": artifacts(component["inputDefinitions"], "gs://bucket/before"),
+            "parameterValues": values,
+        },
+        "outputs": {
+            "artifacts": artifacts(component["outputDefinitions"], folder),
+            "outputFile": str(folder / "executor_output.json"),
+        },
+    }
 
 
 def test_what_looks_at_the_world_is_in_no_cache_and_all_else_is(spec):
