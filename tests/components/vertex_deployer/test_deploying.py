@@ -1,7 +1,6 @@
 """What an endpoint answers from while versions are pushed, and after a step that was refused or died on the way."""
 
 import copy
-import dataclasses
 
 import grpc
 import pytest
@@ -33,8 +32,7 @@ def vertex():
 def deploy(vertex, version, **changed):
     """Runs the step."""
     push = deploying.Push(version, f"pushed to gs://b/{version}", lambda: f"gs://b/deployed/{version}")
-    found = dataclasses.replace(services.connect("europe-west4", vertex.transports), first_pause=0.001)
-    return deploying.deploy(_SETTINGS.model_copy(update=changed), push, found)
+    return deploying.deploy(_SETTINGS.model_copy(update=changed), push, vertex.services())
 
 
 def done(vertex, method):
@@ -265,7 +263,7 @@ def test_an_endpoint_with_other_models_is_left_alone(vertex):
 def test_traffic_that_somebody_moves_meanwhile_is_not_overwritten(vertex):
     deploy(vertex, 1)
     deploy(vertex, 2, traffic=10)
-    found = services.connect("europe-west4", vertex.transports)
+    found = vertex.services()
     read = endpoints.find(_SETTINGS, found)
     vertex.give("clicks", {"clicks-1": 100})
     with pytest.raises(services.Refused, match="the endpoint was changed since"):
@@ -292,5 +290,5 @@ def test_a_look_that_does_not_come_through_is_made_again_and_waiting_has_an_end(
 def test_versions_that_something_else_has_uploaded_are_left_alone(vertex):
     deploy(vertex, 1)
     vertex.versions[0].version_aliases = ["theirs"]
-    found = services.connect("europe-west4", vertex.transports)
+    found = vertex.services()
     assert registry.versions(_SETTINGS, found) == []

@@ -22,7 +22,7 @@ _SETTINGS = spec.EndpointSpec(
 @pytest.fixture
 def vertex(monkeypatch):
     found = vertex_lib.Vertex()
-    connected = services.connect("europe-west4", found.transports)
+    connected = found.services()
     monkeypatch.setattr(services, "connect", lambda region: connected)
     yield found
     found.close()

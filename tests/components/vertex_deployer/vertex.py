@@ -12,6 +12,8 @@ from google.cloud import aiplatform_v1 as api
 from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2
 
+from components.vertex_deployer import services
+
 PARENT = "projects/p/locations/europe-west4"
 # So often an operation is looked at before it is done.
 _LOOKS = 2
@@ -290,6 +292,11 @@ class Vertex:
             assert len(versions) == len(set(versions)), versions
 
     # For the tests.
+
+    def services(self):
+        """As a step connects, but with short pauses."""
+        connected = services.connect("europe-west4", self.transports)
+        return dataclasses.replace(connected, first_pause=0.001)
 
     def answers(self, name):
         """The share of each version that is deployed, by its display name; also of those that have none."""
