@@ -20,7 +20,7 @@ def tune() -> None:
     - The embedded runner has a cache of side inputs of 100 MB whatever `--max_cache_memory_usage_mb` says, of
       which every other runner's default is 0. To measure what it puts there, it goes through the globals of all modules
       that are loaded: tens of milliseconds for a side input, which is in memory as it is.
-    - Each look at an option makes a command-line parser of its group and parses all arguments: a fifth of a small
+    - Each look at an option makes a command-line parser of its group and parses all arguments: a seventh of a small
       pipeline's time. What they come to is kept by group and arguments.
     - Of each step Beam asks several times for the state and the timers that its methods take. They are kept by class.
     - For each function that is pickled, it goes through the names of all modules. They are kept by package.
