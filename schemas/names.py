@@ -137,3 +137,15 @@ UNREACHABLE = "unreachable"
 REACHABLE, NOT_IN_CATALOGUE, LEFT_OUT = 0, 1, 2
 CANDIDATES = "candidates"  # int64: how many items are ranked, the target included
 CATALOGUE_SIZE = "catalogue_size"  # int64: a rank beyond it is a miss, see `schemas.ranks`
+
+# The same ranks of all items of a `period` window, `[B, M]`, under these names.
+NO_ITEM_RANK = 0  # where there is no further item: an item that comes again, or the end
+
+
+def of_period(rank: str) -> str:
+    """The output with a rank of each item of a period.
+
+    >>> of_period(POPULARITY_RANK)
+    'period_popularity_rank'
+    """
+    return f"period_{rank}"

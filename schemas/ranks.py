@@ -59,3 +59,30 @@ def values(ranks: np.ndarray, cutoffs: Sequence[int]) -> np.ndarray:
     within = ranks[:, None] <= np.asarray(cutoffs, np.float64)[None, :]
     gain = 1.0 / np.log2(1.0 + ranks)
     return np.concatenate([within, within * gain[:, None], 1.0 / ranks[:, None]], axis=1)
+
+
+def set_values(ranks: np.ndarray, cutoffs: Sequence[int]) -> np.ndarray:
+    """Recall and NDCG of a set of relevant items F, from the rank r of each of them.
+
+      recall@K = |{r <= K}| / |F|        capped_recall@K = |{r <= K}| / min(K, |F|)
+      NDCG@K = sum over r <= K of 1 / log2(1 + r), over that of the ranks 1 to min(K, |F|)
+
+    With more items than K, `recall@K` cannot be 1; `capped_recall@K` can.
+
+    Args:
+      ranks: `[|F|]`, at least one, infinity for a miss.
+      cutoffs: the K's.
+
+    Returns:
+      float64 `[3 C]`: recall of each of the C cutoffs, capped recall of each, NDCG of each.
+
+    >>> set_values(np.array([1, 4, np.inf]), [2]).round(2).tolist()
+    [0.33, 0.5, 0.61]
+    """
+    ranks, wanted = np.asarray(ranks, np.float64), np.asarray(cutoffs, np.int64)
+    number = len(ranks)
+    within = ranks[None, :] <= wanted[:, None]
+    hits, most = within.sum(axis=1), np.minimum(wanted, number)
+    gains = (within / np.log2(1.0 + ranks)[None, :]).sum(axis=1)
+    best = np.cumsum(1.0 / np.log2(1.0 + np.arange(1, number + 1)))[most - 1]
+    return np.concatenate([hits / number, hits / most, gains / best])

@@ -114,11 +114,17 @@ def _number(query: Any) -> tf.Tensor:
     return tf.shape(tf.nest.flatten(query)[0])[0]
 
 
-class _Chunks:
+class Chunks:
     """The scores of a batch, a chunk of the catalogue at a time.
 
     All chunks are as wide, so that all are made by the same kernels: the last one reaches back into
     the one before, and what it repeats is cut off.
+
+    Args:
+      model, query, size, excluded, at_once: see `full_rank`.
+
+    Attributes:
+      several: whether there are several chunks.
     """
 
     def __init__(
@@ -193,7 +199,7 @@ def full_rank(
     Returns:
       `[B]` int64.
     """
-    chunks = _Chunks(model, query, size, excluded, at_once)
+    chunks = Chunks(model, query, size, excluded, at_once)
     target = _ranked(target, excluded)
 
     def whole() -> tf.Tensor:
@@ -244,7 +250,7 @@ def best(
       Scores `[B, k]` float32, best first, and int32 catalogue rows `[B, k]`. Where the score is minus
       infinity there was no item left, and the row has no meaning.
     """
-    chunks = _Chunks(model, query, size, excluded, at_once)
+    chunks = Chunks(model, query, size, excluded, at_once)
 
     def whole() -> tuple[tf.Tensor, tf.Tensor]:
         return tuple(tf.math.top_k(leave_out(tf.cast(model.scores(query), tf.float32), excluded), k))
@@ -260,13 +266,6 @@ def best(
         return chunks.fold(merge, (tf.fill(shape, _LOWEST), tf.zeros(shape, tf.int32)))
 
     return tf.cond(chunks.several, in_chunks, whole)
-
-
-class Whole:
-    """The search that scores all of a catalogue; `ivf.Index` is another."""
-
-    best = staticmethod(best)
-    rank = staticmethod(full_rank)
 
 
 def candidates(size: int, target: tf.Tensor, excluded: tf.Tensor | None = None) -> tf.Tensor:

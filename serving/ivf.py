@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from serving import catalogue
+from serving import catalogue, sets
 
 # Vectors that the centres are fitted to, per list: more make no better ones.
 _FITTED_TO = 64
@@ -152,17 +152,23 @@ class Index(tf.Module):
         self, model: Any, query: tf.Tensor, size: int, target: tf.Tensor, excluded: tf.Tensor | None = None
     ) -> tf.Tensor:
         """As `catalogue.full_rank`, in what `best` would give: a target in no list that is probed has the rank N + 1."""
+        return self.ranks(model, query, size, target[:, tf.newaxis], excluded)[:, 0]
+
+    def ranks(
+        self, model: Any, query: tf.Tensor, size: int, targets: tf.Tensor, excluded: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """As `rank`, of each target of a set `[B, M]`; see `sets.full_ranks`."""
         nothing = tf.zeros([tf.shape(query)[0], 0], tf.int64)
         lists, _, scores = self._probe(model, query, nothing if excluded is None else excluded)
         if excluded is not None:
-            target = tf.where(catalogue.is_left_out(target, excluded), tf.constant(-1, tf.int64), target)
-        place = tf.gather(self._place, tf.maximum(target, 0))
-        probed = lists == (place // self._width)[:, tf.newaxis]
-        column = tf.argmax(probed, axis=1, output_type=tf.int32) * self._width + place % self._width
-        own = tf.gather(scores, column, axis=1, batch_dims=1)[:, tf.newaxis]
-        # What is not lower stands before the target, or is it.
-        rank = tf.math.count_nonzero(~(scores < own), axis=1)
-        return tf.where((target >= 0) & tf.reduce_any(probed, axis=1), rank, tf.constant(size + 1, tf.int64))
+            targets = tf.where(sets.are_left_out(targets, excluded), tf.constant(-1, tf.int64), targets)
+        place = tf.gather(self._place, tf.maximum(targets, 0))
+        probed = lists[:, tf.newaxis, :] == (place // self._width)[:, :, tf.newaxis]
+        column = tf.argmax(probed, axis=2, output_type=tf.int32) * self._width + place % self._width
+        own = tf.gather(scores, column, axis=1, batch_dims=1)
+        # What is not lower stands before a target, or is it.
+        rank = tf.shape(scores, tf.int64)[1] - sets.below(scores, own)
+        return tf.where((targets >= 0) & tf.reduce_any(probed, axis=2), rank, tf.constant(size + 1, tf.int64))
 
     def _probe(
         self, model: Any, query: tf.Tensor, excluded: tf.Tensor

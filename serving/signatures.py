@@ -11,7 +11,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from schemas import names
-from serving import catalogue, ivf, module
+from serving import catalogue, ivf, module, search, sets
 
 EXAMPLES = "examples"
 EXCLUDE = "exclude"
@@ -52,7 +52,7 @@ class ServingModule(module.ModelModule):
         self._transform = module.HeldTransform(transform_output)
         self._raw_spec = transform_output.raw_feature_spec()
         self._exclude_seen = exclude_seen
-        self._search = catalogue.Whole() if index is None else index
+        self._search = search.Whole() if index is None else index
         path = transform_output.vocabulary_file_by_name(names.ITEM_VOCABULARY)
         self._size = transform_output.vocabulary_size_by_name(names.ITEM_VOCABULARY)
         line, number = tf.lookup.TextFileIndex.WHOLE_LINE, tf.lookup.TextFileIndex.LINE_NUMBER
@@ -162,9 +162,13 @@ class ServingModule(module.ModelModule):
         Returns:
           `rank`, those of floors (`popularity_rank`, `recent_popularity_rank` and, where seen items are
           recommended, `own_frequent_rank` and `own_recent_rank`), `candidates` (what is ranked),
-          `unreachable` and `catalogue_size`, `[B]` int64; see `serving.catalogue` and `schemas.names`.
+          `unreachable` and `catalogue_size`, `[B]` int64; see `serving.catalogue` and `schemas.names`. Of windows
+          of a period also where all of its items stand: ranks by the names of `names.of_period`, `[B, M]`, 0 where
+          there is no further item.
         """
-        parsed = self._parse(examples, [*self.history, names.TARGET_ITEM_ID, names.SEEN_ITEM_ID])
+        has_period = names.FUTURE_ITEM_ID in self._raw_spec
+        wanted = [*self.history, names.TARGET_ITEM_ID, names.SEEN_ITEM_ID]
+        parsed = self._parse(examples, [*wanted, *([names.FUTURE_ITEM_ID] if has_period else [])])
         features = self._transform(parsed)
         query, target = catalogue.query(self.model, features), catalogue.target_rows(features)
         why = tf.where(target >= 0, names.REACHABLE, names.NOT_IN_CATALOGUE)
@@ -177,7 +181,12 @@ class ServingModule(module.ModelModule):
             history = features[names.HISTORY_ITEM_INDEX] - names.FIRST_INDEX
             frequent, latest = catalogue.own_ranks(self._size, target, history)
             own = {names.OWN_FREQUENT_RANK: frequent, names.OWN_RECENT_RANK: latest}
+        period: dict[str, tf.Tensor] = {}
+        if has_period:
+            following = sets.distinct(parsed[names.FUTURE_ITEM_ID], features[names.FUTURE_ITEM_INDEX])
+            period = self._of_period(query, features, *following, excluded)
         return {
+            **period,
             names.RANK: self._search.rank(self.model, query, self._size, target, excluded),
             names.POPULARITY_RANK: catalogue.popularity_rank(self._size, target, excluded),
             names.RECENT_POPULARITY_RANK: self._recent_rank(target, excluded),
@@ -186,6 +195,30 @@ class ServingModule(module.ModelModule):
             names.UNREACHABLE: tf.cast(why, tf.int64),
             names.CATALOGUE_SIZE: tf.fill(tf.shape(target), tf.constant(self._size, tf.int64)),
         }
+
+    def _of_period(
+        self,
+        query: Any,
+        features: dict[str, tf.Tensor],
+        targets: tf.Tensor,
+        there: tf.Tensor,
+        excluded: tf.Tensor | None,
+    ) -> dict[str, tf.Tensor]:
+        """Ranks of the items of a period `[B, M]`, those of `sets.distinct`."""
+        targets = tf.where(there, targets, tf.constant(-1, tf.int64))
+        left_out = None if excluded is None else self._recent(excluded)
+        found = {
+            names.RANK: self._search.ranks(self.model, query, self._size, targets, excluded),
+            names.POPULARITY_RANK: sets.popularity_ranks(self._size, targets, excluded),
+            names.RECENT_POPULARITY_RANK: sets.popularity_ranks(self._size, self._recent(targets), left_out),
+        }
+        if excluded is None:
+            history = features[names.HISTORY_ITEM_INDEX] - names.FIRST_INDEX
+            found[names.OWN_FREQUENT_RANK], found[names.OWN_RECENT_RANK] = sets.own_ranks(
+                self._size, targets, history
+            )
+        nothing = tf.constant(names.NO_ITEM_RANK, tf.int64)
+        return {names.of_period(name): tf.where(there, rank, nothing) for name, rank in found.items()}
 
     def _places_by_recent_count(self, transform_output: tft.TFTransformOutput) -> np.ndarray:
         """Where each catalogue row is in a list of all by recent training count, equal ones by all of it: `[N]`."""
@@ -199,13 +232,13 @@ class ServingModule(module.ModelModule):
         places[np.argsort(-counts, kind="stable")] = np.arange(self._size)
         return places
 
-    def _recent_rank(self, target: tf.Tensor, excluded: tf.Tensor | None) -> tf.Tensor:
-        def place(rows: tf.Tensor) -> tf.Tensor:
-            return tf.where(rows >= 0, tf.gather(self._recent_place, tf.maximum(rows, 0)), -1)
+    def _recent(self, rows: tf.Tensor) -> tf.Tensor:
+        """The places of catalogue rows in a list by recent training count; -1 for negative ones."""
+        return tf.where(rows >= 0, tf.gather(self._recent_place, tf.maximum(rows, 0)), -1)
 
-        return catalogue.popularity_rank(
-            self._size, place(target), None if excluded is None else place(excluded)
-        )
+    def _recent_rank(self, target: tf.Tensor, excluded: tf.Tensor | None) -> tf.Tensor:
+        left_out = None if excluded is None else self._recent(excluded)
+        return catalogue.popularity_rank(self._size, self._recent(target), left_out)
 
     def _parse(self, examples: tf.Tensor, features: list[str]) -> dict[str, Any]:
         spec = {name: self._raw_spec[name] for name in features}

@@ -132,6 +132,7 @@ def _computations(
     sampled_negatives: int | None,
     floors: Sequence[str],
     confidence: float | None,
+    period: bool,
     name: str,
     eval_config: config_pb2.EvalConfig | None = None,
     model_names: Sequence[str] = ("",),
@@ -141,7 +142,9 @@ def _computations(
     if eval_config is not None:
         baseline = next((spec.name for spec in eval_config.model_specs if spec.is_baseline), None)
     gate = gating.Gate(gate_metric, min_slice_examples, confidence) if gate_metric else None
-    columns = ranks.Columns(model_names, baseline, cutoffs, floors, gate, sampled_negatives, intervals)
+    columns = ranks.Columns(
+        model_names, baseline, cutoffs, floors, gate, sampled_negatives, intervals, period
+    )
     resampled = intervals or bool(gate and confidence)
     return [
         tfma.metrics.MetricComputation(
@@ -158,6 +161,7 @@ class RankingMetrics(tfma.metrics.Metric):
     Results, by name, for each model and slice:
       `hr@10`, `ndcg@10`, `mrr`: of the model.
       With `sampled_negatives`, `sampled99_hr@10` and so on, and all that follows of these, too.
+      With `period`, `period_recall@10` and so on, as well.
       `example_count`: examples in the slice.
     And of each model but the baseline:
       `popularity/ndcg@10`: of each floor's ranking, on the same examples; see `spec.floors`.
@@ -183,6 +187,7 @@ class RankingMetrics(tfma.metrics.Metric):
       sampled_negatives: give the metrics of a ranking among so many negatives as well.
       floors: of `spec.FLOOR_RANKS`, those that the signature has the ranks of.
       confidence: of the intervals that the gate goes by; None or 0: it goes by the estimates.
+      period: whether the signature has the ranks of all items of a period; see `spec.period_metrics`.
       name: unused by the results; TFMA wants one.
 
     Raises:
@@ -199,14 +204,14 @@ class RankingMetrics(tfma.metrics.Metric):
         sampled_negatives: int | None = None,
         floors: Sequence[str] = (spec.POPULARITY,),
         confidence: float | None = None,
+        period: bool = False,
         name: str = "ranking",
     ):
         if not cutoffs or min(cutoffs) < 1:
             raise ValueError(f"cutoffs must be positive, found {list(cutoffs)}")
-        if gate_metric is not None and gate_metric not in spec.ranking_metrics(cutoffs):
-            raise ValueError(
-                f"gate_metric must be one of {spec.ranking_metrics(cutoffs)}, found {gate_metric}"
-            )
+        gated = (*spec.ranking_metrics(cutoffs), *(spec.period_metrics(cutoffs) if period else ()))
+        if gate_metric is not None and gate_metric not in gated:
+            raise ValueError(f"gate_metric must be one of {gated}, found {gate_metric}")
         if sampled_negatives is not None and sampled_negatives < 1:
             raise ValueError(f"sampled_negatives must be positive, found {sampled_negatives}")
         unknown = set(floors) - set(spec.FLOOR_RANKS)
@@ -223,5 +228,6 @@ class RankingMetrics(tfma.metrics.Metric):
             sampled_negatives=sampled_negatives,
             floors=list(floors),
             confidence=confidence,
+            period=period,
             name=name,
         )

@@ -68,15 +68,23 @@ class Asked:
     Attributes:
       floors: names of `spec.FLOOR_RANKS`; of a baseline none: the candidate's are on the same examples.
       candidates: whether the number of candidates is wanted.
+      period: the K's of the metrics of all items of a period, which follow for the model and each floor; none
+        where there is no period.
     """
 
     floors: tuple[str, ...]
     candidates: bool
+    period: tuple[int, ...] = ()
+
+    @property
+    def single(self) -> int:
+        """How many values are of the single target."""
+        return 2 + len(self.floors) + self.candidates
 
     @property
     def width(self) -> int:
         """How many values these are."""
-        return 2 + len(self.floors) + self.candidates
+        return self.single + (1 + len(self.floors)) * len(spec.period_metrics(self.period))
 
     def of(self, outputs: Any) -> list[float]:
         """The values of one example; ranks are infinite for a target that cannot be recommended.
@@ -85,7 +93,8 @@ class Asked:
           ValueError: if the signature gives something else.
         """
         ranked = (names.RANK, *(spec.FLOOR_RANKS[floor] for floor in self.floors))
-        wanted = (*ranked, *((names.CANDIDATES,) if self.candidates else ()))
+        of_period = tuple(names.of_period(name) for name in ranked) if self.period else ()
+        wanted = (*ranked, *((names.CANDIDATES,) if self.candidates else ()), *of_period)
         missing = [key for key in wanted if not _has(outputs, key)]
         if missing:
             found = sorted(outputs) if isinstance(outputs, dict) else type(outputs).__name__
@@ -107,6 +116,12 @@ class Asked:
         else:
             # Of a model from before this was told.
             values.append(names.NOT_IN_CATALOGUE if np.isinf(values[0]) else names.REACHABLE)
+        for key in of_period:
+            rank = np.asarray(outputs[key]).reshape(-1)
+            found = rank_lib.or_infinite(rank[rank != names.NO_ITEM_RANK], size)
+            if not len(found) or found.min() < 1:
+                raise ValueError(f"{key} has ranks from 1 on of at least one item, found {rank.tolist()}")
+            values.extend(rank_lib.set_values(found, self.period).tolist())
         return values
 
 
@@ -138,6 +153,7 @@ class Columns:
       baseline: the one that the others are compared with, or None.
       cutoffs, sampled_negatives: see `metric_values`.
       floors: of `spec.FLOOR_RANKS`.
+      period: whether there are the metrics of all items of a period, too.
       gate: makes the `gate/` and `slice/` results; None: there are none.
       intervals: whether all values have an interval, or only what the gate asks for.
     """
@@ -151,14 +167,21 @@ class Columns:
         gate: gating.Gate | None,
         sampled_negatives: int | None,
         intervals: bool,
+        period: bool = False,
     ):
         self._baseline = baseline if baseline in model_names else None
         self._compared = tuple(model for model in model_names if model != self._baseline)
         self._cutoffs, self._floors, self._gate = tuple(cutoffs), tuple(floors), gate
         self._sampled, self._intervals = sampled_negatives, intervals
-        self._base = spec.ranking_metrics(self._cutoffs, sampled_negatives)
+        of_period = self._cutoffs if period else ()
+        self._base = (
+            *spec.ranking_metrics(self._cutoffs, sampled_negatives),
+            *spec.period_metrics(of_period),
+        )
         self.asked = {
-            model: Asked(self._floors if model in self._compared else (), sampled_negatives is not None)
+            model: Asked(
+                self._floors if model in self._compared else (), sampled_negatives is not None, of_period
+            )
             for model in model_names
         }
         self.size = 0
@@ -206,10 +229,15 @@ class Columns:
         """What `asked` gives of each model, side by side, `[B, ...]`, to the values of each example, `[B, size]`."""
         found = np.empty([len(answers), self.size])
         ends = np.cumsum([asked.width for asked in self.asked.values()])
-        for (model, block), part in zip(self._blocks.items(), np.split(answers, ends[:-1], axis=1)):
+        for (model, block), all_ in zip(self._blocks.items(), np.split(answers, ends[:-1], axis=1)):
+            asked, rankings = self.asked[model], (block.own, *block.floors)
+            part, of_period = np.split(all_, [asked.single], axis=1)
             candidates = None if self._sampled is None else part[:, -2]
-            for number, columns in enumerate((block.own, *block.floors)):
-                found[:, columns] = metric_values(part[:, number], self._cutoffs, self._sampled, candidates)
+            for number, (columns, values) in enumerate(
+                zip(rankings, np.split(of_period, len(rankings), axis=1))
+            ):
+                single = metric_values(part[:, number], self._cutoffs, self._sampled, candidates)
+                found[:, columns] = np.concatenate([single, values], axis=1)
             for floor, lift in zip(block.floors, block.lifts):
                 found[:, lift] = found[:, block.own] - found[:, floor]
             if model in self._compared:

@@ -52,7 +52,8 @@ class EvaluationSpec(settings.Settings):
     Attributes:
     exclude_seen: leave the items that the user has met before the target out of the ranking, as the model that
       is served does; a target among them is a miss. Of models of next items.
-    cutoffs: the K of HR@K and NDCG@K. Of models of next items.
+    cutoffs: the K of HR@K and NDCG@K. Of models of next items; with windows of a period also of period_recall@K (the share
+      of all its items), period_capped_recall@K (of the K best that it could be) and period_ndcg@K.
     sampled_negatives: give every metric of next items among the target and this many other
       candidates drawn uniformly as well (`sampled99_ndcg@10`): its expectation, without a draw.
       Only for comparison with papers that rank so; see `components.evaluator.sampled`.
@@ -144,6 +145,16 @@ def ranking_metrics(cutoffs: Iterable[int], sampled_negatives: int | None = None
     if sampled_negatives is None:
         return full
     return (*full, *(f"{SAMPLED_PREFIX}{sampled_negatives}_{name}" for name in full))
+
+
+def period_metrics(cutoffs: Iterable[int]) -> tuple[str, ...]:
+    """Metrics of all items of a period: recall, capped recall and NDCG for each cutoff; see `schemas.ranks.set_values`.
+
+    >>> period_metrics([10])
+    ('period_recall@10', 'period_capped_recall@10', 'period_ndcg@10')
+    """
+    cutoffs = tuple(cutoffs)
+    return tuple(f"period_{name}@{k}" for name in ("recall", "capped_recall", "ndcg") for k in cutoffs)
 
 
 def conversion_metrics(steps: Sequence[str], chain: bool = True) -> tuple[str, ...]:

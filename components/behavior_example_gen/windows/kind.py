@@ -26,8 +26,10 @@ class WindowSettings(settings.Settings):
     Attributes:
       kind: of the windows.
       shards: how many groups the users are hashed to. Memory is bounded by a shard.
+      has_period: whether examples have all that follows in a period, and not only what comes next.
     """
 
+    has_period: ClassVar[bool] = False
     kind: str
     shards: int = pydantic.Field(default=16, ge=1, le=100_000)
 

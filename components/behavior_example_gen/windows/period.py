@@ -1,7 +1,7 @@
 """Windows of kind `period`: at a moment, what a user had done before, and all that followed in a period."""
 
 from collections.abc import Hashable, Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pydantic
 
@@ -32,6 +32,7 @@ class PeriodWindow(kind.WindowSettings):
       recent_share: see `next`.
     """
 
+    has_period: ClassVar[bool] = True
     kind: Literal["period"]
     past: spec.Duration
     future: spec.Duration

@@ -15,20 +15,25 @@ class Ranking(objective.Objective):
     hint = " (further K through evaluation.cutoffs, sampled ones through evaluation.sampled_negatives)"
 
     def measured(self, evaluation: spec.EvaluationSpec, window: Any) -> tuple[str, ...]:
-        """See `spec.ranking_metrics`."""
-        return spec.ranking_metrics(sorted(set(evaluation.cutoffs)), evaluation.sampled_negatives)
+        """See `spec.ranking_metrics` and, of windows of a period, `spec.period_metrics`."""
+        cutoffs = sorted(set(evaluation.cutoffs))
+        return (
+            *spec.ranking_metrics(cutoffs, evaluation.sampled_negatives),
+            *(spec.period_metrics(cutoffs) if window.has_period else ()),
+        )
 
     def compared(self, evaluation: spec.EvaluationSpec, window: Any) -> tuple[str, ...]:
         """Those over the whole catalogue: sampled ones are for comparison with papers."""
-        return spec.ranking_metrics(sorted(set(evaluation.cutoffs)))
+        return self.measured(evaluation.model_copy(update={"sampled_negatives": None}), window)
 
     def settings(self, evaluation: spec.EvaluationSpec, gate: spec.GateSpec, window: Any) -> dict[str, Any]:
-        """Cutoffs, floors and the number of sampled negatives."""
+        """Cutoffs, floors, the number of sampled negatives, and whether there is a period."""
         sampled = evaluation.sampled_negatives
         return {
             "cutoffs": sorted(set(evaluation.cutoffs)),
             "floors": list(spec.floors(evaluation)),
             **({} if sampled is None else {"sampled_negatives": sampled}),
+            **({"period": True} if window.has_period else {}),
         }
 
     def lifts(self, gate: spec.GateSpec, window: Any) -> tuple[str, ...]:

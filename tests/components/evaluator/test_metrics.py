@@ -9,9 +9,10 @@ from scipy import stats
 from tensorflow_model_analysis.metrics import metric_specs
 from tensorflow_model_analysis.proto import config_pb2
 
-from components.evaluator import bootstrap, metrics
+from components.evaluator import bootstrap, metrics, spec
 from components.evaluator import ranks as rank_metrics
 from schemas import names
+from schemas import ranks as rank_lib
 
 
 def _config(model_names=("",), baseline=None, **settings):
@@ -471,3 +472,67 @@ def test_wrong_settings(settings, message):
         metrics.RankingMetrics(cutoffs=[5], sampled_negatives=0)
     with pytest.raises(ValueError, match="floors are of popularity, .*found mean"):
         metrics.RankingMetrics(cutoffs=[5], floors=["popularity", "mean"])
+
+
+def _periods(rng, number, size):
+    """Ranks of up to six items of each example, some of them misses, with nothing between and behind."""
+    found = rng.integers(1, size + 2, [number, 6])
+    found[:, 1:][rng.random([number, 5]) < 0.4] = names.NO_ITEM_RANK
+    return found
+
+
+def test_all_items_of_a_period_are_measured_like_the_next_one():
+    rng, size = np.random.default_rng(5), 30
+    rank, popularity = rng.integers(1, size + 2, 200), rng.integers(1, size + 2, 200)
+    own, of_popularity, live = (_periods(rng, 200, size) for _ in range(3))
+    users = [f"u{number}" for number in range(200)]
+
+    def extracts(**models):
+        for number, user in enumerate(users):
+            outputs = {
+                model: {
+                    names.RANK: rank[number : number + 1],
+                    names.POPULARITY_RANK: popularity[number : number + 1],
+                    names.of_period(names.RANK): ranks[number][np.newaxis],
+                    names.of_period(names.POPULARITY_RANK): of_popularity[number][np.newaxis],
+                    names.CATALOGUE_SIZE: np.array([size]),
+                }
+                for model, ranks in models.items()
+            }
+            yield {
+                tfma.PREDICTIONS_KEY: outputs,
+                tfma.FEATURES_KEY: {names.USER_ID: np.array([user], dtype=object)},
+            }
+
+    config = _config(
+        ("candidate", "baseline"),
+        "baseline",
+        cutoffs=[5, 3],
+        period=True,
+        gate_metric="period_ndcg@5",
+        confidence=0.95,
+    )
+    result = _run(config, extracts(candidate=own, baseline=live))
+
+    def expected(found):
+        kept = [row[row != names.NO_ITEM_RANK].astype(float) for row in found]
+        kept = [np.where(row > size, np.inf, row) for row in kept]
+        return np.mean([rank_lib.set_values(row, [3, 5]) for row in kept], axis=0)
+
+    for place, name in enumerate(spec.period_metrics([3, 5])):
+        value, floor = expected(own)[place], expected(of_popularity)[place]
+        assert float(result["candidate", name, False]) == pytest.approx(value)
+        assert float(result["candidate", f"popularity/{name}", False]) == pytest.approx(floor)
+        assert float(result["candidate", f"lift/{name}", False]) == pytest.approx(value - floor)
+        assert float(result["candidate", name, True]) == pytest.approx(value - expected(live)[place])
+    assert ("candidate", "gate/lift/period_ndcg@5", False) in result
+    # What comes next is measured as it is without a period.
+    assert float(result["candidate", "hr@5", False]) == pytest.approx(np.mean(rank <= 5))
+
+
+@pytest.mark.parametrize("found", [[0, 0], [], [2, -1]])
+def test_a_period_without_an_item_is_told(found):
+    asked = rank_metrics.Asked((), candidates=False, period=(5,))
+    outputs = {names.RANK: np.array([1]), names.of_period(names.RANK): np.array([found])}
+    with pytest.raises(ValueError, match="period_rank has ranks from 1 on of at least one item, found"):
+        asked.of(outputs)
