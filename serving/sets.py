@@ -133,4 +133,5 @@ def own_ranks(size: int, targets: tf.Tensor, history: tf.Tensor) -> tuple[tf.Ten
     """As `catalogue.own_ranks`, of each target `[B, M]`; `history` is `[B, L]`."""
     number = tf.shape(targets)[1]
     found = catalogue.own_ranks(size, tf.reshape(targets, [-1]), tf.repeat(history, number, axis=0))
-    return tuple(tf.reshape(one, tf.shape(targets)) for one in found)  # type: ignore[return-value]
+    frequent, latest = (tf.reshape(one, tf.shape(targets)) for one in found)
+    return frequent, latest

@@ -117,11 +117,11 @@ class Asked:
             # Of a model from before this was told.
             values.append(names.NOT_IN_CATALOGUE if np.isinf(values[0]) else names.REACHABLE)
         for key in of_period:
-            rank = np.asarray(outputs[key]).reshape(-1)
-            found = rank_lib.or_infinite(rank[rank != names.NO_ITEM_RANK], size)
-            if not len(found) or found.min() < 1:
-                raise ValueError(f"{key} has ranks from 1 on of at least one item, found {rank.tolist()}")
-            values.extend(rank_lib.set_values(found, self.period).tolist())
+            given = np.asarray(outputs[key]).reshape(-1)
+            items = rank_lib.or_infinite(given[given != names.NO_ITEM_RANK], size)
+            if not len(items) or items.min() < 1:
+                raise ValueError(f"{key} has ranks from 1 on of at least one item, found {given.tolist()}")
+            values.extend(rank_lib.set_values(items, self.period).tolist())
         return values
 
 

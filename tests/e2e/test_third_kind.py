@@ -44,7 +44,11 @@ def test_a_registered_kind_is_windowed_trained_gated_pushed_and_asked(tmp_path):
         "model": {"name": third_kind.MODEL, "dim": 16, "blocks": 1, "heads": 1, "dropout": 0.1},
         "training": {"epochs": 12, "batch_size": 32, "learning_rate": 0.01, "patience": 12},
         "evaluation": {"cutoffs": [1, 10]},
-        "gate": {"min": {"hr@1": 0.3, "period_recall@10": 0.3}, "metric": "ndcg@10", "min_lift_over_floor": 0.1},
+        "gate": {
+            "min": {"hr@1": 0.3, "period_recall@10": 0.3},
+            "metric": "ndcg@10",
+            "min_lift_over_floor": 0.1,
+        },
         "infra": {"requests": 5, "max_p50_ms": 500.0, "server": "embedded"},
     }
     (tmp_path / "walk.yaml").write_text(yaml.safe_dump(experiment))

@@ -6,7 +6,7 @@ from components.evaluator import spec
 from pipeline.reporting import words
 
 NOTE = "Every window ranks the whole catalogue; ties count against the model."
-_SHOWN = ("ndcg@10", "hr@10")
+_SHOWN = ("ndcg@10", "hr@10", "period_ndcg@10", "period_recall@10")
 
 
 def metrics(found: Any) -> list[str]:
