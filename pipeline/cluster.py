@@ -153,7 +153,7 @@ class TrainerJobSpec(settings.Settings):
     disk_gb: int = pydantic.Field(default=_LEAST_DISK, ge=_LEAST_DISK)
     timeout: window_spec.Duration | None = None
     project: str | None = pydantic.Field(default=None, min_length=1)
-    region: str | None = pydantic.Field(default=None, min_length=1)
+    region: str | None = pydantic.Field(default=None, pattern=cloud.REGION)
 
 
 class ClusterSpec(settings.Settings):

@@ -14,11 +14,13 @@ from components.behavior_example_gen import windows
 # Parts of which there are several kinds, and the key that tells these apart.
 _KINDS = {"model": "name", "loss": "name", "loop": "name", "retrieval": "name", "window": "kind"}
 _SHOWN = 80
+_REGION = "takes a region of Vertex AI, as europe-west4"
 _PATTERNS = {
     "name": "takes lower-case letters, digits and -, a letter or digit first, at most 63 of them",
     "window.steps": "takes letters, digits and _",
     "push.endpoint.name": "takes lower-case letters, digits and -, a letter first and no - last, at most 63 of them",
-    "push.endpoint.region": "takes a region of Vertex AI, as europe-west4",
+    "cluster.trainer_job.region": _REGION,
+    "push.endpoint.region": _REGION,
     "push.endpoint.repository": "takes a repository of Artifact Registry, as europe-west4-docker.pkg.dev/PROJECT/REPOSITORY",
     "push.endpoint.accelerator": "takes a type of Vertex AI's, as NVIDIA_TESLA_T4",
 }

@@ -19,5 +19,7 @@ def _labels(labels: dict[str, str]) -> dict[str, str]:
     return labels
 
 
+# Of Vertex AI, as `europe-west4`.
+REGION = r"^[a-z]+(-[a-z]+)*-[a-z]+[0-9]+$"
 # Of a resource, by name.
 Labels = Annotated[dict[str, str], pydantic.AfterValidator(_labels)]

@@ -28,7 +28,7 @@ class EndpointSpec(settings.Settings):
     """
 
     project: str = pydantic.Field(min_length=1)
-    region: str = pydantic.Field(pattern=r"^[a-z]+(-[a-z]+)*-[a-z]+[0-9]+$")
+    region: str = pydantic.Field(pattern=cloud.REGION)
     # An id of an endpoint and of a Model.
     name: str = pydantic.Field(pattern=r"^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$")
     repository: str = pydantic.Field(pattern=r"^[a-z0-9-]+-docker\.pkg\.dev/[^/\s]+/[^\s:@]*[^/\s:@]$")

@@ -41,7 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--handover", required=True, help="the folder of what the step hands over")
     given = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO)
+    logging.basicConfig()
+    # Not of the root: libraries have set its level by now, and say much below it.
+    logging.getLogger("footfall").setLevel(logging.INFO)
     code = 0
     try:
         run(given.handover)

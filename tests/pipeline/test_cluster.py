@@ -149,6 +149,7 @@ def test_other_settings_are_refused(values, words):
         ({}, "machine_type"),
         ({"machine_type": "n1-standard-8", "workers": 0}, "workers"),
         ({"machine_type": "n1-standard-8", "disk_gb": 10}, "disk_gb"),
+        ({"machine_type": "n1-standard-8", "region": "Europe"}, "region"),
         ({"machine_type": "n1-standard-8", "timeout": "soon"}, "takes a time above 0, as 7d, 12h"),
     ],
 )

@@ -186,6 +186,16 @@ def test_vertex_ais_client_would_ask_the_same(capsys, tmp_path):
     assert found == job
 
 
+def test_the_page_of_a_custom_job_is_that_of_vertex_ais_client():
+    aiplatform = pytest.importorskip("google.cloud.aiplatform")
+    from components.trainer import job_service
+
+    name = "projects/our-project/locations/europe-west4/customJobs/17"
+    theirs = aiplatform.CustomJob.__new__(aiplatform.CustomJob)
+    theirs._gca_resource = aiplatform.gapic.CustomJob(name=name)
+    assert job_service.console(name) == theirs._dashboard_uri()
+
+
 def test_submit_tells_what_is_missing_before_anything_is_compiled(capsys):
     cases = [
         (["--target", "vertex", "--project", "p"], "submit needs --region for this target"),
