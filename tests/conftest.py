@@ -1,5 +1,6 @@
 """What every test shares."""
 
+import contextlib
 import itertools
 import os
 import pathlib
@@ -11,7 +12,11 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 import pytest
 
 import schemas  # noqa: F401  selects Keras 2 before any test imports TensorFlow
+from schemas import collector
 from tests import shared
+
+# Without the cycle collector until all tests are found, with all that they import.
+_IMPORTING = contextlib.ExitStack()
 
 
 def pytest_configure(config):
@@ -29,6 +34,7 @@ def pytest_configure(config):
         os.environ["TMPDIR"] = tempfile.tempdir = os.path.join(made.name, "tmp")
         os.mkdir(tempfile.tempdir)
     if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
+        _IMPORTING.enter_context(collector.importing())
         import tensorflow as tf
 
         from components import embedded_beam
@@ -37,6 +43,11 @@ def pytest_configure(config):
         tf.config.set_logical_device_configuration(
             tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
         )
+
+
+def pytest_collection_finish():
+    """All is imported."""
+    _IMPORTING.close()
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -14,8 +14,11 @@ from collections.abc import Sequence
 import schemas  # noqa: F401  selects Keras 2, before TFX imports TensorFlow
 
 # isort: split
-from components.trainer import executor, handover, workers
-from pipeline.runners import failures
+from schemas import collector
+
+with collector.importing():
+    from components.trainer import executor, handover, workers
+    from pipeline.runners import failures
 
 
 def run(folder: str) -> None:

@@ -14,13 +14,16 @@ import sys
 import schemas  # noqa: F401  selects Keras 2, before TFX imports TensorFlow
 
 # isort: split
-from absl import app
-from google.protobuf import json_format
-from kfp.pipeline_spec import pipeline_spec_pb2
-from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor as entrypoint
+from schemas import collector
 
-from components import embedded_beam
-from pipeline.runners import failures
+with collector.importing():
+    from absl import app
+    from google.protobuf import json_format
+    from kfp.pipeline_spec import pipeline_spec_pb2
+    from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor as entrypoint
+
+    from components import embedded_beam
+    from pipeline.runners import failures
 
 COMMAND = ("python", "-m", "pipeline.runners.kubeflow_step")
 

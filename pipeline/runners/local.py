@@ -17,7 +17,7 @@ import yaml
 import schemas  # noqa: F401  selects Keras 2
 from pipeline import config, datasets, progress
 from pipeline.runners import failures, folder
-from schemas import errors
+from schemas import collector, errors
 
 RUN = "run.json"
 EXPERIMENT = "experiment.yaml"
@@ -169,7 +169,9 @@ def _run(
         "started": _now(),
         "finished": None,
     }
-    dag = assemble(experiment, run_dir)
+    # With all that the components import.
+    with collector.importing():
+        dag = assemble(experiment, run_dir)
     with progress.Progress([node.id for node in dag.components], screen) as shown:
         try:
             failure = _launch(dag, run_dir, shown)
@@ -202,12 +204,13 @@ def _run(
 def _launch(dag: Any, run_dir: str, shown: progress.Progress) -> Exception | None:
     """Runs the components; what one of them raised, if one did."""
     # Here, since TensorFlow and TFX take their time, and say a lot.
-    from absl import logging as absl_logging
-    from tfx.orchestration.local import local_dag_runner
-    from tfx.orchestration.portable import launcher
+    with collector.importing():
+        from absl import logging as absl_logging
+        from tfx.orchestration.local import local_dag_runner
+        from tfx.orchestration.portable import launcher
 
-    from components import embedded_beam
-    from pipeline.runners import cache
+        from components import embedded_beam
+        from pipeline.runners import cache
 
     embedded_beam.tune()
     original = launcher.Launcher.launch

@@ -11,7 +11,7 @@ import serving
 from serving import loaded_model, server_version
 
 ROOT = pathlib.Path(serving.__file__).parents[1]
-LOCKS = sorted((ROOT / "requirements").glob("py3*.txt"))
+LOCKS = sorted((ROOT / "requirements").glob("py3??-tfx???.txt"))
 
 
 def made_by(folder, version):

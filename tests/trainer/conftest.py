@@ -1,7 +1,5 @@
 """What makes tests of training cheap: most of their time is to make graphs that then run for milliseconds."""
 
-import gc
-
 import pytest
 
 
@@ -9,17 +7,11 @@ import pytest
 def graphs_as_traced():
     """Graphs run as they were traced: to optimise one takes longer than the steps of a test, and is TensorFlow's.
 
-    Whole runs, in `tests/e2e`, have them optimised. The cycle collector, which goes through all of TensorFlow's
-    modules again and again, leaves alone what there is by now and comes less often.
+    Whole runs, in `tests/e2e`, have them optimised.
     """
     import tensorflow as tf
 
-    before, thresholds = tf.config.optimizer.get_experimental_options(), gc.get_threshold()
+    before = tf.config.optimizer.get_experimental_options()
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
     yield
-    gc.set_threshold(*thresholds)
-    gc.unfreeze()
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False, **before})
