@@ -73,6 +73,7 @@ class Progress(logging.Handler):
         self._current: Component | None = None
         self._quiet_seconds = quiet_seconds
         self._spoken = time.monotonic()
+        self._level = logging.NOTSET
         self._over = threading.Event()
         self._watch = threading.Thread(target=self._break_silence, name="progress", daemon=True)
 
@@ -91,11 +92,14 @@ class Progress(logging.Handler):
             self._watch.start()
         logger = logging.getLogger(LOGGER)
         logger.addHandler(self)
+        self._level = logger.level
         logger.setLevel(logging.INFO)
         return self
 
     def __exit__(self, *exception: Any) -> None:
-        logging.getLogger(LOGGER).removeHandler(self)
+        logger = logging.getLogger(LOGGER)
+        logger.removeHandler(self)
+        logger.setLevel(self._level)
         if self._live:
             self._live.stop()
         else:

@@ -145,13 +145,14 @@ def _run(folder: pathlib.Path, name: str, point: str | None) -> int:
 
 def main() -> None:
     """Runs it as a whole, then with a kill at every point; prints a line for each: the point and how it ended."""
-    import schemas  # noqa: F401  selects Keras 2
+    from schemas import collector
 
     # All that a run imports, once.
-    from pipeline import pipeline  # noqa: F401
-    from pipeline.reporting import report  # noqa: F401
-    from pipeline.runners import cache  # noqa: F401
-    from trainer import tuner  # noqa: F401
+    with collector.importing():
+        from pipeline import pipeline  # noqa: F401
+        from pipeline.reporting import report  # noqa: F401
+        from pipeline.runners import cache  # noqa: F401
+        from trainer import tuner  # noqa: F401
 
     folder = pathlib.Path(sys.argv[1])
     for name, point in ((WHOLE, None), *((KILLED, kill) for kill in KILLS), (KILLED, None)):

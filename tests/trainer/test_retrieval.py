@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from schemas import errors
-from serving import catalogue, retrieval
+from serving import retrieval, search
 from tests.serving import test_ivf
 from trainer import retrieval as choosing
 
@@ -38,7 +38,7 @@ def recall(model, index):
     found = []
     for (query, excluded), _ in zip(batches(50, excluded=3, seed=6), range(10)):
         arguments = (model, query, test_ivf.SIZE, tf.constant(10), excluded)
-        exact, some = (search.best(*arguments)[1].numpy() for search in (catalogue.Whole, index))
+        exact, some = (one.best(*arguments)[1].numpy() for one in (search.Whole, index))
         found.append((exact[:, :, None] == some[:, None, :]).any(axis=2).mean())
     return np.mean(found)
 
