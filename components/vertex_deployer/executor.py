@@ -75,10 +75,13 @@ def _folder(pushed_to: str, target: str, version: int) -> str:
             f"push.endpoint: Vertex AI reads models from {_BUCKET} alone, found {target}: choose such a --root"
         )
     copy = posixpath.join(target, str(version))
-    for folder in (pushed_to, copy):
-        if folder == copy:
-            io_utils.copy_dir(pushed_to, copy)
-        problem = verify.check(folder)
-        if problem:
-            raise errors.InputError(f"push.endpoint: {folder} is not what was pushed: {problem}")
+    _check(pushed_to)
+    io_utils.copy_dir(pushed_to, copy)
+    _check(copy)
     return target
+
+
+def _check(folder: str) -> None:
+    problem = verify.check(folder)
+    if problem:
+        raise errors.InputError(f"push.endpoint: {folder} is not what was pushed: {problem}")

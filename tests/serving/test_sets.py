@@ -7,20 +7,9 @@ import tensorflow as tf
 from schemas import names
 from serving import catalogue, ivf, sets
 from tests.serving.test_catalogue import by_hand
-from trainer.models import scoring
+from tests.serving.test_ivf import Table
 
 SIZE, DIM = 3000, 4
-
-
-class Table(scoring.DotProduct, tf.Module):
-    """Scores by a table."""
-
-    def __init__(self, vectors):
-        super().__init__()
-        self.table = tf.Variable(vectors)
-
-    def item_table(self):
-        return self.table
 
 
 @pytest.fixture(scope="module")
