@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import logging
 import os
 import pathlib
 import tempfile
@@ -48,6 +49,23 @@ def pytest_configure(config):
 def pytest_collection_finish():
     """All is imported."""
     _IMPORTING.close()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_protocol():
+    """What a test, or a fixture that it was the first to ask for, sets of the loggers is not for those that follow."""
+    before = {one: (one.level, list(one.handlers)) for one in _loggers()}
+    yield
+    for one in _loggers():
+        level, handlers = before.get(one, (logging.NOTSET, []))
+        if one.level != level:
+            one.setLevel(level)
+        one.handlers[:] = handlers
+
+
+def _loggers():
+    known = [one for one in logging.root.manager.loggerDict.values() if isinstance(one, logging.Logger)]
+    return [logging.root, *known]
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -1,7 +1,6 @@
 """A log that a small model learns in seconds: users who walk on from item to item."""
 
 import contextlib
-import logging
 import os
 import pathlib
 import signal
@@ -72,28 +71,10 @@ def inside(folder: pathlib.Path, *arguments: str) -> "subprocess.CompletedProces
     A run that starts TensorFlow wants the fixture `one_device`.
     """
     with tempfile.TemporaryFile("w+", encoding="utf-8", buffering=1) as printed:
-        with _working_in(folder), _printing_to(printed), _levels():
+        with _working_in(folder), _printing_to(printed):
             code = cli.execute(arguments)
         printed.seek(0)
         return subprocess.CompletedProcess(arguments, code, printed.read())
-
-
-@contextlib.contextmanager
-def _levels() -> Iterator[None]:
-    """What a command sets of the loggers is not for the tests that follow."""
-
-    def loggers() -> list[logging.Logger]:
-        known = [one for one in logging.root.manager.loggerDict.values() if isinstance(one, logging.Logger)]
-        return [logging.root, *known]
-
-    before = {one: (one.level, list(one.handlers)) for one in loggers()}
-    try:
-        yield
-    finally:
-        for one in loggers():
-            level, handlers = before.get(one, (logging.NOTSET, []))
-            one.setLevel(level)
-            one.handlers[:] = handlers
 
 
 @contextlib.contextmanager

@@ -97,7 +97,8 @@ def test_failures_are_told_and_the_search_goes_on(tmp_path, caplog):
         "model.dim": 4,
         "training.learning_rate": 0.01,
     }
-    assert caplog.messages[:3] == [
+    said = [record.getMessage() for record in caplog.records if record.name == "footfall.progress"]
+    assert said[:3] == [
         "trial 1/8 model.dim=4 training.learning_rate=0.001: ndcg@10 -1.0000 (best -1.0000)",
         "trial 2/8 model.dim=4 training.learning_rate=0.01: ndcg@10 0.0000 (best 0.0000)",
         "trial 3/8 model.dim=8 training.learning_rate=0.001: failed: model: dim must be another",
