@@ -122,7 +122,7 @@ class Experiment(settings.Settings):
             if getattr(self.log.columns, column) is None:
                 raise ValueError(f"model {self.model.name} needs log.columns.{column}, found none")
         trainer_config.check_model(self.model, self.loss, self.loop, self.training)
-        trainer_config.check_loop(self.loop, self.loss, self.training)
+        trainer_config.check_loop(self.model, self.loss, self.loop, self.training)
         self.model.check_window(self.window)
         windows.get(self.window.kind).check(self.window, self.log, self.split)
         retrieval_lib.check(self.retrieval, self.model.objective)

@@ -109,6 +109,7 @@ USER_HEAD = "user_head"  # scalar: 1 for a user of the head, 0 for one of the ta
 FUTURE_ITEM_INDEX = "future_item_index"
 FUTURE_BEHAVIOR_INDEX = "future_behavior_index"
 FUTURE_SCENE_INDEX = "future_scene_index"
+FUTURE_SECONDS = "future_seconds_value"  # from T on, at the places of FUTURE_ITEM_INDEX
 
 # Of an `exposure` window: each feature is one or several indices (`item_color_index`, `[B]` or `[B, M]`,
 # padded at the end) or a number (`item_price_value`, `[B]`); labels pass as they are.

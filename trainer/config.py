@@ -37,8 +37,14 @@ else:
 def default_loss(parts: dict[str, Any]) -> losses.LossSettings:
     """The loss where none is named, from the parts before it."""
     # Without a model nothing is trained, and what is said of that is about the model.
-    found = getattr(parts.get("model"), "objective", next(iter(losses.LOSSES.values())).objective)
-    return losses.LOSSES[losses.of_objective(found)[0]].from_values({"name": losses.of_objective(found)[0]})
+    model = parts.get("model")
+    names = tuple(losses.LOSSES) if model is None else fitting_losses(model)
+    return losses.LOSSES[names[0]].from_values({"name": names[0]})
+
+
+def fitting_losses(model: model_lib.ModelSettings) -> tuple[str, ...]:
+    """The losses that a model takes; the first is the default."""
+    return losses.fitting(model.objective, model.targets)
 
 
 def check_model(
@@ -52,7 +58,7 @@ def check_model(
     Raises:
       ValueError: in one line, with what to do.
     """
-    fitting = losses.of_objective(model.objective)
+    fitting = fitting_losses(model)
     if loss.name not in fitting:
         raise ValueError(f"model {model.name} needs loss: {{name: {_or(fitting)}}}, found {loss.name}")
     fitting = tuple(
@@ -72,8 +78,18 @@ def _or(choices: Sequence[str]) -> str:
     return " or ".join(filter(None, [", ".join(choices[:-1]), choices[-1]]))
 
 
+def in_batch(model: model_lib.ModelSettings, loss: losses.LossSettings) -> str | None:
+    """What compares the windows of a batch with one another; None: nothing does."""
+    if loss.in_batch:
+        return "loss.negative_sampling: in_batch"
+    return f"model {model.name}" if model.in_batch else None
+
+
 def check_loop(
-    loop: loops.LoopSettings, loss: losses.LossSettings, training: training_lib.TrainingSettings
+    model: model_lib.ModelSettings,
+    loss: losses.LossSettings,
+    loop: loops.LoopSettings,
+    training: training_lib.TrainingSettings,
 ) -> None:
     """Refuses a setting that would not be read, or means something else.
 
@@ -86,17 +102,18 @@ def check_loop(
             f"training.batch_size goes with loop: {{name: fit}}; with {loop.name} it is {loop.batch}: "
             f"leave it out, found {training.batch_size}"
         )
-    if not loss.in_batch:
+    comparing = in_batch(model, loss)
+    if comparing is None:
         return
     if loop.batch is not None:
         raise ValueError(
-            f"loss.negative_sampling: in_batch needs batches of any users, and those of loop: {{name: {loop.name}}} "
-            "are of one user or one class; found in_batch"
+            f"{comparing} needs batches of any users, and those of loop: {{name: {loop.name}}} are of one user or "
+            f"one class: use loop: {{name: fit}}, found {loop.name}"
         )
     if training.length_buckets not in (None, 1):
         raise ValueError(
-            "training.length_buckets: in-batch negatives are those of windows of any length: leave it out, "
-            f"found {training.length_buckets}"
+            f"training.length_buckets: {comparing} needs windows of any length in a batch: leave it out, found "
+            f"{training.length_buckets}"
         )
 
 
@@ -111,7 +128,7 @@ class TrainerSettings(settings.Packed):
     @pydantic.model_validator(mode="after")
     def _check(self) -> "TrainerSettings":
         check_model(self.model, self.loss, self.loop, self.training)
-        check_loop(self.loop, self.loss, self.training)
+        check_loop(self.model, self.loss, self.loop, self.training)
         return self
 
 

@@ -210,14 +210,25 @@ def columns(blocks: tf.data.Dataset) -> dict[str, tf.Tensor]:
     """All windows in memory, for reading them in any order.
 
     Args:
-      blocks: of `read`, with dense features only.
+      blocks: of `read`.
 
     Returns:
-      `[W, ...]` for each feature, in the order of the files, on the host.
+      `[W, ...]` for each feature, in the order of the files, on the host; of a sparse one as wide as the longest row,
+      with 0 (PADDING_INDEX) behind shorter ones.
     """
     with tf.device("CPU:0"):
         found = list(blocks)
-        return {name: tf.concat([block[name] for block in found], axis=0) for name in blocks.element_spec}
+        return {name: _joined([block[name] for block in found]) for name in blocks.element_spec}
+
+
+def _joined(parts: Sequence[tf.Tensor | tf.SparseTensor]) -> tf.Tensor:
+    if not isinstance(parts[0], tf.SparseTensor):
+        return tf.concat(parts, axis=0)
+    width = max(part.dense_shape[1] for part in parts)
+    return tf.concat(
+        [tf.sparse.to_dense(tf.sparse.reset_shape(part, [part.dense_shape[0], width])) for part in parts],
+        axis=0,
+    )
 
 
 def evaluation_features(model_features: Sequence[str]) -> list[str]:

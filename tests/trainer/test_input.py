@@ -75,3 +75,12 @@ def test_shares(shares, fill):
         assert sorted(found[names.TARGET_ITEM_INDEX][real]) == sorted(expected)
         assert fill or real.all()
         assert not any(value[~real].any() for value in found.values())
+
+
+def test_columns_of_rows_of_any_length_are_as_wide_as_the_longest():
+    rows = tf.RaggedTensor.from_row_splits(tf.range(2, 9, dtype=tf.int64), [0, 2, 2, 6, 7])
+    whole = tf.data.Dataset.from_tensor_slices({"future": rows, "target": tf.range(4)})
+    blocks = whole.batch(2).map(lambda block: {**block, "future": block["future"].to_sparse()})
+    found = input_lib.columns(blocks)
+    assert found["future"].numpy().tolist() == [[2, 3, 0, 0], [0] * 4, [4, 5, 6, 7], [8, 0, 0, 0]]
+    assert found["target"].numpy().tolist() == [0, 1, 2, 3]

@@ -133,7 +133,11 @@ class Loop:
     def _nothing(self) -> dict[str, tf.Tensor]:
         """A batch of one window that is all padding."""
         specs = self._train.element_spec.items()
-        return {name: tf.zeros([1, *spec.shape[1:]], spec.dtype) for name, spec in specs}
+        # What is as wide as its rows are long, as a future, has one place.
+        return {
+            name: tf.zeros([1, *(1 if size is None else size for size in spec.shape[1:])], spec.dtype)
+            for name, spec in specs
+        }
 
     def new_optimizer(self, variables: list[tf.Variable]) -> tf.keras.optimizers.Optimizer:
         """An optimiser of these variables by the training's settings."""

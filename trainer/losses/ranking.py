@@ -13,6 +13,7 @@ import tensorflow as tf
 
 import schemas  # noqa: F401  selects Keras 2
 from trainer.losses import negatives as sampling
+from trainer.losses import sets
 from trainer.settings import losses as loss_settings
 
 # Of a negative that is not used; finite, so that its gradient is 0 and not undefined.
@@ -28,7 +29,7 @@ class Softmax:
         return model.catalogue_losses(states, labels)
 
 
-def _prior_logit(ratio: float) -> float:
+def prior_logit(ratio: float) -> float:
     """The score that suits all items best, where all have the same: the logarithm of positives over negatives.
 
     Binary losses start from it, as RetinaNet's (ICCV 2017) does: it is a constant, and changes no ranking.
@@ -85,7 +86,7 @@ class BCE(_Sampled):
     """Binary cross-entropy of the target plus that of each of its negatives.
 
     SASRec (ICDM 2018), eq. (7), for n = 1; TP (KDD 2020), eq. (2); but negatives may be items that the user has
-    at other places, which the papers leave out. With more negatives, scores are counted from `_prior_logit`.
+    at other places, which the papers leave out. With more negatives, scores are counted from `prior_logit`.
     Where negatives are not drawn uniformly, all logits are lowered by log(N q) (noise-contrastive estimation:
     Gutmann and Hyvarinen, AISTATS 2010), so that the scores come to what uniform draws make
     of them (but for the target's being left out), with another variance. Without the
@@ -101,7 +102,7 @@ class BCE(_Sampled):
         if self._corrects and sample.negative_q is not None and sample.positive_q is not None:
             positive -= tf.math.log(model.catalogue.size * sample.positive_q)
             negative -= tf.math.log(model.catalogue.size * sample.negative_q)
-        prior = _prior_logit(1 / self._negatives)
+        prior = prior_logit(1 / self._negatives)
         positive, negative = positive + prior, negative + prior
         if sample.used is not None:
             negative = tf.where(sample.used, negative, _MASKED)
@@ -114,7 +115,7 @@ class GBCE(_Sampled):
     gSASRec (Petrov and Macdonald, RecSys 2023), eq. (9): with the sampling rate
     alpha = n / (N - 1), beta = alpha (t (1 - 1 / alpha) + 1 / alpha). t = 0 is BCE with n
     negatives; t = 1 is calibrated to the whole catalogue. Negatives are drawn uniformly, as
-    the calibration assumes. Scores are counted from `_prior_logit`.
+    the calibration assumes. Scores are counted from `prior_logit`.
 
     Args:
       negatives, sampler: see `_Sampled`.
@@ -136,7 +137,7 @@ class GBCE(_Sampled):
         sample = self._sampler.draw(model, states, labels, self._negatives, counted)
         # -log(sigmoid(s) ** beta) = beta softplus(-s): no power is ever computed.
         beta = self.beta(model.catalogue.size)
-        prior = _prior_logit(beta / self._negatives)
+        prior = prior_logit(beta / self._negatives)
         negative = sample.negative + prior
         if sample.used is not None:
             negative = tf.where(sample.used, negative, _MASKED)
@@ -152,6 +153,8 @@ LOSSES: dict[str, Callable[[Any], Any]] = {
     ),
     "bce": lambda settings: BCE(settings.negatives, sampling.build(settings), settings.logq_correction),
     "gbce": lambda settings: GBCE(settings.negatives, settings.calibration, sampling.build(settings)),
+    "period_bce": lambda settings: sets.PeriodBCE(settings.negatives),
+    "period_softmax": lambda settings: sets.PeriodSoftmax(settings.negatives),
 }
 
 

@@ -65,7 +65,7 @@ class SequenceModel(scoring.Scoring, tfrs.Model):
 
     # The features that `encode` reads.
     inputs_read: tuple[str, ...] = (names.HISTORY_ITEM_INDEX,)
-    # What the loss reads besides those and the target item.
+    # What the loss reads besides those and the target item; see `loss_features`.
     loss_inputs_read: tuple[str, ...] = ()
     # How many places of padding have to stay before a history so that states and losses are those
     # of the whole window (as far as it has them); None: nothing may be cut off.
@@ -84,6 +84,11 @@ class SequenceModel(scoring.Scoring, tfrs.Model):
         # With XLA shapes must be known, so padded positions are weighted, not left out.
         self.static_shapes = False
 
+    @classmethod
+    def loss_features(cls, targets: str) -> tuple[str, ...]:
+        """`loss_inputs_read` with a loss that wants these targets, see `trainer.settings.losses.LossSettings`."""
+        return cls.loss_inputs_read
+
     def encode_positions(self, features: Features, training: bool = False) -> tf.Tensor:
         """The state after each position: `[B, L, D]`, from this position and earlier ones only."""
         raise NotImplementedError
@@ -95,6 +100,24 @@ class SequenceModel(scoring.Scoring, tfrs.Model):
     def query(self, features: Features, training: bool = False) -> scoring.Query:
         """What items are scored with for each history, see `scoring.Scoring`."""
         return self.encode(features, training=training)
+
+    @property
+    def scenes(self) -> scoring.Scoring | None:
+        """What scores scenes for `scene_query`; None: the model ranks items alone."""
+        return None
+
+    def scene_query(self, features: Features, training: bool = False) -> scoring.Query:
+        """What `scenes` are scored with for each history."""
+        raise NotImplementedError
+
+    def queries(self, features: Features, training: bool = False) -> tuple[scoring.Query, scoring.Query]:
+        """`query` and `scene_query`; one pass where a model has both."""
+        return self.query(features, training), self.scene_query(features, training)
+
+    @property
+    def adversary_variables(self) -> list[tf.Variable]:
+        """Trainable variables that ascend the loss, with an optimiser of their own; never exported."""
+        return []
 
     @property
     def serving_variables(self) -> list[tf.Variable]:

@@ -50,14 +50,14 @@ class Ranking(objective.Objective):
             return model
 
         loop, reads = _LOOPS[settings.loop.name], model_class.inputs_read
-        trained_on = input_lib.training_features([*reads, *model_class.loss_inputs_read])
+        trained_on = input_lib.training_features([*reads, *model_class.loss_features(settings.loss.targets)])
         blocks = input_lib.read(data.train_files, data.transform_output, [*trained_on, *loop.features_read])
         evaluated = input_lib.read(
             data.eval_files, data.transform_output, input_lib.evaluation_features(reads)
         )
         training = settings.training
-        if settings.loss.in_batch:
-            # They are corrected by how often items are targets at all, not in windows of a length.
+        if config.in_batch(settings.model, settings.loss):
+            # Negatives are corrected by how often items are targets at all, not in windows of a length.
             training = training.model_copy(update={"length_buckets": 1})
         return objective.Training(
             build=build,

@@ -1,5 +1,6 @@
 """Settings of the losses."""
 
+from collections.abc import Sequence
 from typing import Annotated, ClassVar, Final, Literal
 
 import pydantic
@@ -19,9 +20,11 @@ class LossSettings(settings.Settings):
 
     Attributes:
       objective: of the models that it trains, see `schemas.kinds`.
+      targets: what it wants predicted, see `model.ModelSettings`.
     """
 
     objective: ClassVar[str]
+    targets: ClassVar[str] = "next"
     name: str
 
     @property
@@ -121,6 +124,40 @@ class GBCESettings(LossSettings):
         return self
 
 
+class _PeriodSettings(LossSettings):
+    """Losses over all that follows in a period.
+
+    Attributes:
+      negatives: how many items of the catalogue, drawn uniformly and shared by all windows of a step, stand for those
+        that do not follow; None: all of them.
+    """
+
+    objective: ClassVar[str] = "ranking"
+    targets: ClassVar[str] = "period"
+
+    negatives: int | None = pydantic.Field(default=None, ge=1)
+
+
+class PeriodBCESettings(_PeriodSettings):
+    """Mean binary cross-entropy over the catalogue: whether an item follows in the period (DSPnet, eq. 6).
+
+    Attributes:
+      negatives: see `_PeriodSettings`.
+    """
+
+    name: Literal["period_bce"]
+
+
+class PeriodSoftmaxSettings(_PeriodSettings):
+    """Cross-entropy of the softmax over the catalogue with how often each item follows in the period.
+
+    Attributes:
+      negatives: see `_PeriodSettings`.
+    """
+
+    name: Literal["period_softmax"]
+
+
 class StepBCESettings(LossSettings):
     """Binary cross-entropy of each step of a chain, the loss of models of exposures.
 
@@ -137,10 +174,23 @@ class StepBCESettings(LossSettings):
 # A loss declares itself in its settings; the first of an objective is the one where none is named.
 LOSSES: dict[str, type[LossSettings]] = {
     settings.tag(entry, "name"): entry
-    for entry in (SoftmaxSettings, SampledSoftmaxSettings, BCESettings, GBCESettings, StepBCESettings)
+    for entry in (
+        SoftmaxSettings,
+        SampledSoftmaxSettings,
+        BCESettings,
+        GBCESettings,
+        PeriodBCESettings,
+        PeriodSoftmaxSettings,
+        StepBCESettings,
+    )
 }
 
 
-def of_objective(objective: str) -> tuple[str, ...]:
-    """The losses of models of an objective; the first is the default."""
-    return tuple(name for name, entry in LOSSES.items() if entry.objective == objective)
+def fitting(objective: str, targets: Sequence[str] = ("next",)) -> tuple[str, ...]:
+    """The losses of models of an objective that predict these targets, in their order; the first is the default."""
+    return tuple(
+        name
+        for target in targets
+        for name, entry in LOSSES.items()
+        if entry.objective == objective and entry.targets == target
+    )

@@ -20,6 +20,10 @@ class ModelSettings(settings.Settings):
       objective: what it learns.
       training_read: settings of a training that only some models have a use for, and this is one of them.
       needs_columns: optional columns of the log that the model cannot do without.
+      targets: what it can be trained to predict, `next` (what comes next) or `period` (all that follows in a
+        period), the default one first; says which losses it takes.
+      in_batch: whether it compares the windows of a batch, which must then be any.
+      ranks_scenes: whether it ranks the scene of what comes next, too.
     """
 
     model_class: ClassVar[str]
@@ -29,6 +33,9 @@ class ModelSettings(settings.Settings):
     objective: ClassVar[str]
     training_read: ClassVar[tuple[str, ...]] = ()
     needs_columns: ClassVar[tuple[str, ...]] = ()
+    targets: ClassVar[tuple[str, ...]] = ("next",)
+    in_batch: ClassVar[bool] = False
+    ranks_scenes: ClassVar[bool] = False
 
     name: str
 

@@ -39,6 +39,7 @@ def preprocessing_fn(inputs: dict[str, _Tensor], custom_config: dict[str, Any]) 
         names.TARGET_ITEM_INDEX: ops.index_of(ops.scalar(inputs[names.TARGET_ITEM_ID]), items),
         names.SEEN_ITEM_INDEX: ops.indices_of(inputs[names.SEEN_ITEM_ID], items),
         names.FUTURE_ITEM_INDEX: ops.indices_of(future, items),
+        names.FUTURE_SECONDS: _seconds_from(ops.scalar(inputs[names.MOMENT]), inputs[names.FUTURE_TIMESTAMP]),
     }
     known = {}
     for raw, vocabulary, target, target_index, following, future_index in (
@@ -74,6 +75,13 @@ def preprocessing_fn(inputs: dict[str, _Tensor], custom_config: dict[str, Any]) 
     times = [inputs[names.HISTORY_TIMESTAMP].values, inputs[names.FUTURE_TIMESTAMP].values]
     training_times.count(tf.concat(times, axis=0))
     return outputs
+
+
+def _seconds_from(moments: tf.Tensor, times: tf.SparseTensor) -> tf.SparseTensor:
+    """Seconds from each row's moment `[B]` (ms) to its times `[B, m]`, float32."""
+    since = times.values - tf.gather(moments, times.indices[:, 0])
+    seconds = tf.cast(tf.cast(since, tf.float64) / ops.MS_PER_SECOND, tf.float32)
+    return tf.SparseTensor(times.indices, seconds, times.dense_shape)
 
 
 def _last_of_both(past: tf.SparseTensor, future: tf.SparseTensor, number: tf.Tensor) -> tf.Tensor:

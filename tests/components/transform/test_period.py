@@ -27,8 +27,8 @@ def window(items, future, new, recent=0, scenes=("home", "search")):
         names.TARGET_SCENE: scenes[0],
         names.FUTURE_ITEM_ID: list(future),
         names.FUTURE_SCENE: [scenes[n % 2] for n in range(len(future))],
-        names.FUTURE_TIMESTAMP: [first + n for n in range(len(future))],
-        names.MOMENT: first,
+        names.FUTURE_TIMESTAMP: [first + 1500 * n for n in range(len(future))],
+        names.MOMENT: first - 500,
         names.NEW_TARGETS: new,
         names.SEEN_ITEM_ID: list(items),
     }
@@ -103,6 +103,10 @@ def test_what_follows_has_the_indices_of_the_same_vocabularies(output, windows):
             assert row.tolist() == wanted + [names.PADDING_INDEX] * (len(row) - len(wanted))
             if raw == names.FUTURE_ITEM_ID:
                 assert wanted[0] == place.get(each[names.TARGET_ITEM_ID], names.OOV_INDEX)
+    dense = tf.sparse.to_dense(found[names.FUTURE_SECONDS], -1.0).numpy()
+    for row, each in zip(dense, rows):
+        wanted = [0.5 + 1.5 * n for n in range(len(each[names.FUTURE_ITEM_ID]))]
+        assert row.tolist() == wanted + [-1.0] * (len(row) - len(wanted))
     assert found[names.TARGET_ITEM_INDEX][-1] == found[names.HISTORY_ITEM_INDEX][-1, -1] == names.OOV_INDEX
 
 
@@ -111,4 +115,4 @@ def test_a_history_alone_is_answered(output):
     example = serialize(window(["i1", "i2"], ["i3"], 0))
     found = output.transform_features_layer()(tf.io.parse_example([example], spec))
     assert (found[names.HISTORY_ITEM_INDEX].numpy() >= names.FIRST_INDEX).sum() == 2
-    assert names.FUTURE_ITEM_INDEX not in found
+    assert not {names.FUTURE_ITEM_INDEX, names.FUTURE_SECONDS} & set(found)

@@ -1,0 +1,178 @@
+"""What models of scenes and items have in common: two catalogues, and targets that are one event or a period's."""
+
+import dataclasses
+from typing import Any
+
+import tensorflow as tf
+
+from schemas import errors, names
+from trainer.layers import embedding
+from trainer.losses import ranking as losses
+from trainer.losses import sets
+from trainer.models import ranking, scoring
+
+
+@dataclasses.dataclass(frozen=True)
+class SceneCatalogue:
+    """The scenes, as losses want to know a catalogue.
+
+    Attributes:
+      size: S, the number of known scenes.
+    """
+
+    size: int
+
+
+class Scenes(scoring.DotProduct):
+    """Scores scenes by dot products with their embeddings.
+
+    Args:
+      table: of the scenes.
+      generator: of draws.
+    """
+
+    def __init__(self, table: embedding.ItemEmbedding, generator: tf.random.Generator):
+        self._table, self.generator = table, generator
+        self.catalogue = SceneCatalogue(table.size)
+
+    def item_table(self) -> tf.Tensor:
+        """`[S, D]`."""
+        return self._table.items()
+
+    def scores(self, query: tf.Tensor, first: Any = 0, count: Any | None = None) -> tf.Tensor:
+        """See `scoring.Scoring.scores`."""
+        return self._table.scores(query, first, count)
+
+
+class SceneModel(ranking.EmbeddingModel):
+    """A model that ranks items and scenes, from the histories of both.
+
+    A subclass implements `queries`, and `extra_losses` if it has others than those of the targets. The loss of a
+    window is that of its items plus `scene_weight` times that of its scenes: of the first event that follows, or of all
+    in the period, as `training_loss` wants it; of scenes always over all of them.
+
+    Args:
+      settings: see `trainer.settings.scenes.SceneSettings`.
+      catalogue, seed: see `ranking.SequenceModel`.
+
+    Raises:
+      errors.InputError: if the data has no scenes.
+    """
+
+    inputs_read: tuple[str, ...] = (names.HISTORY_ITEM_INDEX, names.HISTORY_SCENE_INDEX)
+
+    def __init__(self, settings: Any, catalogue: ranking.Catalogue, seed: int = 0):
+        super().__init__(settings, catalogue, seed)
+        if not catalogue.scenes:
+            raise errors.InputError(
+                f"model {settings.name} needs a log with scenes: name their column in log.columns.scene; found none "
+                "in the training windows"
+            )
+        self._scene_table = embedding.ItemEmbedding(
+            catalogue.scenes, settings.scene_dim, vocabulary=names.SCENE_VOCABULARY
+        )
+        self._scenes = Scenes(self._scene_table, self.generator)
+
+    @classmethod
+    def loss_features(cls, targets: str) -> tuple[str, ...]:
+        """See `ranking.SequenceModel.loss_features`."""
+        if targets == "period":
+            return (*cls.loss_inputs_read, names.FUTURE_ITEM_INDEX, names.FUTURE_SCENE_INDEX)
+        return (*cls.loss_inputs_read, names.TARGET_SCENE_INDEX)
+
+    @property
+    def scenes(self) -> scoring.Scoring:
+        """See `ranking.SequenceModel.scenes`."""
+        return self._scenes
+
+    def queries(self, features: ranking.Features, training: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
+        """What items `[B, D]` and scenes `[B, D_S]` are scored with."""
+        raise NotImplementedError
+
+    def query(self, features: ranking.Features, training: bool = False) -> scoring.Query:
+        """See `ranking.SequenceModel.query`."""
+        return self.queries(features, training)[0]
+
+    def scene_query(self, features: ranking.Features, training: bool = False) -> scoring.Query:
+        """See `ranking.SequenceModel.scene_query`."""
+        return self.queries(features, training)[1]
+
+    def encode(self, features: ranking.Features, training: bool = False) -> tf.Tensor:
+        """The embedding of each history: `[B, D]`, what items are scored with."""
+        return self.query(features, training)
+
+    def expected_targets(self, lengths: tf.Tensor) -> tf.Tensor:
+        """A window is one target, however long."""
+        return tf.ones_like(lengths)
+
+    def extra_losses(
+        self,
+        features: ranking.Features,
+        queries: tuple[tf.Tensor, tf.Tensor],
+        counted: tf.Tensor,
+        training: bool,
+    ) -> Any:
+        """What the summed loss of a batch has besides that of targets, a scalar.
+
+        Args:
+          features: of the batch.
+          queries: of `queries`.
+          counted: which windows have a known target, `[B]` bool; others, as those that fill a batch up, are none.
+          training: whether what is random is drawn.
+        """
+        del features, queries, counted, training
+        return 0.0
+
+    def summed_loss(self, features: ranking.Features, training: bool = True) -> tuple[tf.Tensor, tf.Tensor]:
+        """The sum of the loss over the windows of a batch that have a known target, and their number."""
+        queries = self.queries(features, training)
+        of_items, counted = self.target_losses(features, queries)
+        total = tf.reduce_sum(tf.where(counted, of_items, 0.0))
+        total += self.extra_losses(features, queries, counted, training)
+        return total, tf.reduce_sum(tf.cast(counted, tf.float32))
+
+    def target_losses(
+        self, features: ranking.Features, queries: tuple[tf.Tensor, tf.Tensor]
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """The loss of each window's items and scenes, `[B]` float32, and which windows have a known item, `[B]` bool."""
+        item_query, scene_query = queries
+        items, scenes = self._targets_of(features)
+        counted, with_scene = (tf.reduce_any(rows >= 0, axis=1) for rows in (items, scenes))
+        found = self._loss_of_rows(self, item_query, items, counted, self.training_loss)
+        if self.settings.scene_weight:
+            loss = _over_all(self.training_loss)
+            of_scenes = self._loss_of_rows(self._scenes, scene_query, scenes, with_scene, loss)
+            found += self.settings.scene_weight * tf.where(with_scene, of_scenes, 0.0)
+        return found, counted
+
+    def _targets_of(self, features: ranking.Features) -> tuple[tf.Tensor, tf.Tensor]:
+        """Catalogue rows of the items and the scenes to be predicted, `[B, M]` each, -1 for none."""
+        if _wants_period(self.training_loss):
+            indices = features[names.FUTURE_ITEM_INDEX], features[names.FUTURE_SCENE_INDEX]
+        else:
+            indices = tuple(
+                tf.reshape(features[name], [-1, 1])
+                for name in (names.TARGET_ITEM_INDEX, names.TARGET_SCENE_INDEX)
+            )
+        items, scenes = (tf.maximum(index - names.FIRST_INDEX, -1) for index in indices)
+        # What fills a batch up has no history.
+        real = features[names.HISTORY_ITEM_INDEX][:, -1:] != names.PADDING_INDEX
+        return tuple(tf.where(real, rows, -1) for rows in (items, scenes))
+
+    def _loss_of_rows(
+        self, scorer: Any, query: tf.Tensor, rows: tf.Tensor, counted: tf.Tensor, loss: Any
+    ) -> tf.Tensor:
+        if _wants_period(loss):
+            return loss(scorer, query, rows)
+        return loss(scorer, query, tf.maximum(rows[:, 0], 0), counted)
+
+
+def _wants_period(loss: Any) -> bool:
+    return getattr(loss, "targets", "next") == "period"
+
+
+def _over_all(loss: Any) -> Any:
+    """The loss of scenes: of the same kind as that of items, over all of them."""
+    if not _wants_period(loss):
+        return losses.Softmax()
+    return type(loss)() if isinstance(loss, (sets.PeriodBCE, sets.PeriodSoftmax)) else loss

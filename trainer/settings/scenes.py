@@ -1,0 +1,33 @@
+"""What settings of models of scenes and items have in common."""
+
+from typing import ClassVar
+
+import pydantic
+
+from trainer.settings import ranking
+
+
+class SceneSettings(ranking.RankingSettings):
+    """What settings of models that rank the next scene beside the items have in common.
+
+    Attributes:
+      dim: D, width of the item embeddings.
+      scene_dim: width of the scene embeddings.
+      blocks, heads: number of self-attention blocks of an encoder, and of heads in each.
+      dropout: rate on embeddings, attention weights and the point-wise layers.
+      ffn_ratio: inner width of the point-wise layer over the block's.
+      scene_weight: what the loss of scenes counts for beside that of items (lambda of DSPnet, eq. 9).
+    """
+
+    window_kinds: ClassVar[tuple[str, ...]] = ("period",)
+    needs_columns: ClassVar[tuple[str, ...]] = ("scene",)
+    targets: ClassVar[tuple[str, ...]] = ("next", "period")
+    ranks_scenes: ClassVar[bool] = True
+
+    dim: int = pydantic.Field(default=64, ge=1)
+    scene_dim: int = pydantic.Field(default=16, ge=1)
+    blocks: int = pydantic.Field(default=2, ge=1)
+    heads: int = pydantic.Field(default=2, ge=1)
+    dropout: float = pydantic.Field(default=0.2, ge=0, lt=1)
+    ffn_ratio: int = pydantic.Field(default=4, ge=1)
+    scene_weight: float = pydantic.Field(default=0.2, ge=0)
