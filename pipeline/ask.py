@@ -148,15 +148,28 @@ def _items(client: Any, histories: list[Any], options: argparse.Namespace) -> li
         _name_unknown(
             {names.ITEM_ID: unknown[names.HISTORY_ITEM_ID]}, "not known to the model: nothing to exclude"
         )
-    if options.json:
-        return [
-            json.dumps({"item_id": answer.item_ids, "score": answer.scores}, ensure_ascii=False)
-            for answer in answers
-        ]
+    scenes = client.recommend_scenes(histories, options.k) if client.ranks_scenes() else [None] * len(answers)
     return [
-        "  ".join(f"{item} ({score:.3f})" for item, score in zip(answer.item_ids, answer.scores))
-        for answer in answers
+        _json_of(items, following) if options.json else _line_of(items, following)
+        for items, following in zip(answers, scenes)
     ]
+
+
+def _json_of(items: Any, following: Any) -> str:
+    """An answer of items and, of a model that ranks them, next scenes."""
+    found = {"item_id": items.item_ids, "score": items.scores}
+    if following is not None:
+        found["scene"] = {"scene": following.scenes, "score": following.scores}
+    return json.dumps(found, ensure_ascii=False)
+
+
+def _line_of(items: Any, following: Any) -> str:
+    line = _scored(items.item_ids, items.scores)
+    return line if following is None else f"{line}  |  scenes: {_scored(following.scenes, following.scores)}"
+
+
+def _scored(values: Sequence[str], scores: Sequence[float]) -> str:
+    return "  ".join(f"{value} ({score:.3f})" for value, score in zip(values, scores))
 
 
 def _probabilities(client: Any, exposures: list[Any], options: argparse.Namespace) -> list[str]:

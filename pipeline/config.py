@@ -128,7 +128,9 @@ class Experiment(settings.Settings):
         retrieval_lib.check(self.retrieval, self.model.objective)
         self._check_target_behavior()
         self._check_features()
-        evaluator_checks.check(self.evaluation, self.gate, self.model.objective, self.window)
+        evaluator_checks.check(
+            self.evaluation, self.gate, self.model.objective, self.window, self.model.ranks_scenes
+        )
         return self
 
     def _check_target_behavior(self) -> None:

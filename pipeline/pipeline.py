@@ -220,7 +220,11 @@ def _judged(
         example_splits=[names.TEST],
         model=model,
         eval_config=evaluator_config.eval_config(
-            experiment.evaluation, experiment.gate, experiment.model.objective, experiment.window
+            experiment.evaluation,
+            experiment.gate,
+            experiment.model.objective,
+            experiment.window,
+            experiment.model.ranks_scenes,
         ),
         live_model=live_model,
     )

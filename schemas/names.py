@@ -122,6 +122,7 @@ HISTORY_SAME_BEHAVIOR_INDEX = "history_same_behavior_index"
 # number of training targets of each item.
 ITEM_VOCABULARY = "items"
 RECENT_ITEMS_VOCABULARY = "recent_items"  # "<number> <id>" of the items that are recent training targets
+RECENT_SCENES_VOCABULARY = "recent_scenes"  # "<number> <scene>" of the scenes of recent training targets
 BEHAVIOR_VOCABULARY = "behaviors"
 SCENE_VOCABULARY = "scenes"
 
@@ -141,6 +142,19 @@ CATALOGUE_SIZE = "catalogue_size"  # int64: a rank beyond it is a miss, see `sch
 
 # The same ranks of all items of a `period` window, `[B, M]`, under these names.
 NO_ITEM_RANK = 0  # where there is no further item: an item that comes again, or the end
+
+
+# Of models that rank scenes, the same ranks of the target's scene among all scenes, and their number, `[B]`, under the names
+# of `of_scene`; floors by how often training windows have a scene.
+
+
+def of_scene(output: str) -> str:
+    """The output that says of scenes what another one says of items.
+
+    >>> of_scene(RECENT_POPULARITY_RANK)
+    'scene_recent_popularity_rank'
+    """
+    return f"scene_{output}"
 
 
 def of_period(rank: str) -> str:

@@ -23,8 +23,12 @@ _LOWEST = float("-inf")
 
 def query(model: Any, features: dict[str, Any]) -> Any:
     """The model's query for each history, in float32: of rounded scores, more would be equal than of exact ones."""
-    found = model.query(features, training=False)
-    return tf.nest.map_structure(lambda value: tf.cast(value, tf.float32), found)
+    return in_float32(model.query(features, training=False))
+
+
+def in_float32(query: Any) -> Any:
+    """A query of float32, see `query`."""
+    return tf.nest.map_structure(lambda value: tf.cast(value, tf.float32), query)
 
 
 def target_rows(features: dict[str, Any]) -> tf.Tensor:

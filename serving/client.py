@@ -43,6 +43,14 @@ class Recommendation:
     scores: list[float]
 
 
+@dataclasses.dataclass(frozen=True)
+class NextScenes:
+    """Scenes in which one history is most likely to go on, best first, and their scores."""
+
+    scenes: list[str]
+    scores: list[float]
+
+
 class Client:
     """Asks one model.
 
@@ -192,19 +200,36 @@ class Client:
           ValueError: for a `k` that is no number of items, ids that are one text, or an event that does not
           fit. grpc.RpcError: as `predict`.
         """
-        if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or not 0 <= k <= _MAX_K:
-            raise ValueError(f"k is how many items are wanted, a whole number up to {_MAX_K}; found {k!r}")
         left_out = _ids("exclude", exclude)
-        result = []
+        _check_k(k, "items")
+        result: list[Recommendation] = []
         for batch in self._batches(histories):
             more = {
                 signatures.EXCLUDE: np.asarray([left_out] * len(batch), object).reshape(len(batch), -1),
                 signatures.K: np.full(len(batch), k, np.int32),
             }
             outputs = self._of_histories("recommend", batch, more)
-            for items, scores in zip(outputs[names.ITEM_ID], outputs[signatures.SCORE]):
-                kept = [(item.decode("utf-8"), float(score)) for item, score in zip(items, scores) if item]
-                result.append(Recommendation([item for item, _ in kept], [score for _, score in kept]))
+            result.extend(Recommendation(*row) for row in _best(outputs, names.ITEM_ID))
+        return result
+
+    def ranks_scenes(self) -> bool:
+        """Whether the model tells next scenes, too."""
+        return signatures.RECOMMEND_SCENES in self.metadata()
+
+    def recommend_scenes(
+        self, histories: Sequence[History], k: int = signatures.DEFAULT_K
+    ) -> list[NextScenes]:
+        """The `k` scenes in which each history is most likely to go on.
+
+        Raises:
+          ValueError: if the model ranks no scenes, and as `recommend`. grpc.RpcError: as `predict`.
+        """
+        _check_k(k, "scenes")
+        result: list[NextScenes] = []
+        for batch in self._batches(histories):
+            more = {signatures.K: np.full(len(batch), k, np.int32)}
+            outputs = self._of_histories(signatures.RECOMMEND_SCENES, batch, more)
+            result.extend(NextScenes(*row) for row in _best(outputs, names.SCENE))
         return result
 
     def rank(self, histories: Sequence[History], candidates: Sequence[str]) -> list[dict[str, float]]:
@@ -365,6 +390,18 @@ class Client:
                     raise
                 time.sleep(pause)
                 wait = min(2 * wait, _LONGEST_WAIT_S)
+
+
+def _check_k(k: Any, what: str) -> None:
+    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or not 0 <= k <= _MAX_K:
+        raise ValueError(f"k is how many {what} are wanted, a whole number up to {_MAX_K}; found {k!r}")
+
+
+def _best(outputs: Mapping[str, np.ndarray], key: str) -> Iterable[tuple[list[str], list[float]]]:
+    """Of each row the values that are not empty, and their scores."""
+    for values, scores in zip(outputs[key], outputs[signatures.SCORE]):
+        kept = [(value.decode("utf-8"), float(score)) for value, score in zip(values, scores) if value]
+        yield [value for value, _ in kept], [score for _, score in kept]
 
 
 def _ids(what: str, given: Iterable[str]) -> list[str]:

@@ -12,7 +12,7 @@ from schemas import names
 from serving import training_times
 
 
-class _Held:
+class Held:
     """Keeps an object out of what a module that has it saves."""
 
     def __init__(self, value: Any):
@@ -31,7 +31,7 @@ class HeldModel(tf.Module):
 
     def __init__(self, model: Any):
         super().__init__()
-        self._held = _Held(model)
+        self._held = Held(model)
         self._weights = list(model.serving_variables)
         if not self._weights:
             raise ValueError(f"{type(model).__name__} has no variables yet: build it, by asking it once")
@@ -52,7 +52,7 @@ class HeldTransform(tf.Module):
     def __init__(self, transform_output: tft.TFTransformOutput):
         super().__init__()
         layer = transform_output.transform_features_layer()
-        self._held = _Held(layer)
+        self._held = Held(layer)
         self._tables = dict(tf.train.TrackableView.children(layer))
 
     def __call__(self, raw: dict[str, Any]) -> dict[str, tf.Tensor]:

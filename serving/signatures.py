@@ -6,12 +6,11 @@ TensorFlow operations are used: TensorFlow Serving answers from the same folder.
 
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
 from schemas import names
-from serving import catalogue, ivf, module, search, sets
+from serving import catalogue, ivf, module, recent, scenes, search, sets
 
 EXAMPLES = "examples"
 EXCLUDE = "exclude"
@@ -19,6 +18,7 @@ K = "k"
 CANDIDATES = "candidates"
 SCORE = "score"
 EMBEDDING = "embedding"
+RECOMMEND_SCENES = "recommend_scenes"
 DEFAULT_K = 10
 _WARMUP_ITEMS = 2
 # What would else be an empty history, and be answered.
@@ -62,8 +62,11 @@ class ServingModule(module.ModelModule):
         self._id_of_row = tf.lookup.StaticHashTable(
             tf.lookup.TextFileInitializer(path, tf.int64, number, tf.string, line), default_value=""
         )
-        # A variable, as a constant of the size of a catalogue would be read with every graph.
-        self._recent_place = tf.Variable(self._places_by_recent_count(transform_output), trainable=False)
+        self._recent = recent.RecentPlaces(
+            transform_output, names.RECENT_ITEMS_VOCABULARY, self._row_of_id, self._size
+        )
+        scorer = getattr(model, "scenes", None)
+        self._scenes = None if scorer is None else scenes.SceneAnswers(scorer, transform_output)
 
     @property
     def history(self) -> list[str]:
@@ -85,6 +88,7 @@ class ServingModule(module.ModelModule):
             "recommend": of_inputs(self.recommend, {**histories, EXCLUDE: exclude, K: k}),
             "embed": of_inputs(self.embed, histories),
             "rank": of_inputs(self.rank, {**histories, CANDIDATES: candidates}),
+            **self._signature_of_scenes({**histories, K: k}),
             "transform_features": of_examples(self.transform_features),
             "evaluate": of_examples(self.evaluate),
             **self.training_times(),
@@ -103,6 +107,7 @@ class ServingModule(module.ModelModule):
             "recommend": {**history, EXCLUDE: tf.fill([1, 0], ""), K: tf.constant([DEFAULT_K])},
             "embed": history,
             "rank": {**history, CANDIDATES: items[tf.newaxis]},
+            **({RECOMMEND_SCENES: {**history, K: tf.constant([DEFAULT_K])}} if self._scenes else {}),
             "transform_features": examples,
             "evaluate": examples,
             **self.ask_training_times(),
@@ -152,6 +157,24 @@ class ServingModule(module.ModelModule):
         order = tf.argsort(found, axis=1, direction="DESCENDING", stable=True)
         return {SCORE: found, names.RANK: tf.cast(tf.argsort(order, axis=1), tf.int64) + 1}
 
+    def _signature_of_scenes(self, specs: dict[str, tf.TensorSpec]) -> dict[str, Any]:
+        """Of a model that ranks scenes, the signature that tells the `k` in which a history is most likely to go on.
+
+        It takes histories and `k` as `recommend` does, and gives `scene` and `score`, `[B, min(max(k), S)]`; beyond a
+        history's own k the scene is empty and the score the lowest float.
+        """
+        if self._scenes is None:
+            return {}
+        answers = self._scenes
+
+        def recommend(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+            features = self._transform(_to_sparse({name: inputs[name] for name in self.history}))
+            query = catalogue.in_float32(self.model.scene_query(features, training=False))
+            found, scores = answers.best(query, inputs[K])
+            return {names.SCENE: found, SCORE: scores}
+
+        return {RECOMMEND_SCENES: of_inputs(recommend, specs)}
+
     def transform_features(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """The features after Transform of serialized tf.Examples `[B]` with a history."""
         return self._transform(self._parse(examples, self.history))
@@ -164,13 +187,22 @@ class ServingModule(module.ModelModule):
           recommended, `own_frequent_rank` and `own_recent_rank`), `candidates` (what is ranked),
           `unreachable` and `catalogue_size`, `[B]` int64; see `serving.catalogue` and `schemas.names`. Of windows
           of a period also where all of its items stand: ranks by the names of `names.of_period`, `[B, M]`, 0 where
-          there is no further item.
+          there is no further item. Of a model that ranks scenes also where the target's scene stands, see
+          `scenes.SceneAnswers.evaluate`.
         """
         has_period = names.FUTURE_ITEM_ID in self._raw_spec
         wanted = [*self.history, names.TARGET_ITEM_ID, names.SEEN_ITEM_ID]
-        parsed = self._parse(examples, [*wanted, *([names.FUTURE_ITEM_ID] if has_period else [])])
+        wanted += [names.FUTURE_ITEM_ID] if has_period else []
+        wanted += [names.TARGET_SCENE] if self._scenes else []
+        parsed = self._parse(examples, wanted)
         features = self._transform(parsed)
-        query, target = catalogue.query(self.model, features), catalogue.target_rows(features)
+        target, of_scenes = catalogue.target_rows(features), {}
+        if self._scenes is None:
+            query = catalogue.query(self.model, features)
+        else:
+            both = self.model.queries(features, training=False)
+            query, scene_query = (catalogue.in_float32(one) for one in both)
+            of_scenes = self._scenes.evaluate(scene_query, features, own=not self._exclude_seen)
         why = tf.where(target >= 0, names.REACHABLE, names.NOT_IN_CATALOGUE)
         excluded = None
         own: dict[str, tf.Tensor] = {}
@@ -187,9 +219,10 @@ class ServingModule(module.ModelModule):
             period = self._of_period(query, features, *following, excluded)
         return {
             **period,
+            **of_scenes,
             names.RANK: self._search.rank(self.model, query, self._size, target, excluded),
             names.POPULARITY_RANK: catalogue.popularity_rank(self._size, target, excluded),
-            names.RECENT_POPULARITY_RANK: self._recent_rank(target, excluded),
+            names.RECENT_POPULARITY_RANK: self._recent.rank(target, excluded),
             **own,
             names.CANDIDATES: catalogue.candidates(self._size, target, excluded),
             names.UNREACHABLE: tf.cast(why, tf.int64),
@@ -206,11 +239,10 @@ class ServingModule(module.ModelModule):
     ) -> dict[str, tf.Tensor]:
         """Ranks of the items of a period `[B, M]`, those of `sets.distinct`."""
         targets = tf.where(there, targets, tf.constant(-1, tf.int64))
-        left_out = None if excluded is None else self._recent(excluded)
         found = {
             names.RANK: self._search.ranks(self.model, query, self._size, targets, excluded),
             names.POPULARITY_RANK: sets.popularity_ranks(self._size, targets, excluded),
-            names.RECENT_POPULARITY_RANK: sets.popularity_ranks(self._size, self._recent(targets), left_out),
+            names.RECENT_POPULARITY_RANK: self._recent.ranks(targets, excluded),
         }
         if excluded is None:
             history = features[names.HISTORY_ITEM_INDEX] - names.FIRST_INDEX
@@ -219,26 +251,6 @@ class ServingModule(module.ModelModule):
             )
         nothing = tf.constant(names.NO_ITEM_RANK, tf.int64)
         return {names.of_period(name): tf.where(there, rank, nothing) for name, rank in found.items()}
-
-    def _places_by_recent_count(self, transform_output: tft.TFTransformOutput) -> np.ndarray:
-        """Where each catalogue row is in a list of all by recent training count, equal ones by all of it: `[N]`."""
-        counted = transform_output.vocabulary_by_name(names.RECENT_ITEMS_VOCABULARY)
-        pairs = [line.split(b" ", 1) for line in counted]
-        rows = self._row_of_id.lookup(tf.constant([item for _, item in pairs], tf.string)).numpy()
-        counts = np.zeros(self._size, np.int64)
-        # Of no recent target at all, the vocabulary holds a word that is no item.
-        counts[rows[rows >= 0]] = np.array([int(count) for count, _ in pairs], np.int64)[rows >= 0]
-        places = np.empty(self._size, np.int64)
-        places[np.argsort(-counts, kind="stable")] = np.arange(self._size)
-        return places
-
-    def _recent(self, rows: tf.Tensor) -> tf.Tensor:
-        """The places of catalogue rows in a list by recent training count; -1 for negative ones."""
-        return tf.where(rows >= 0, tf.gather(self._recent_place, tf.maximum(rows, 0)), -1)
-
-    def _recent_rank(self, target: tf.Tensor, excluded: tf.Tensor | None) -> tf.Tensor:
-        left_out = None if excluded is None else self._recent(excluded)
-        return catalogue.popularity_rank(self._size, self._recent(target), left_out)
 
     def _parse(self, examples: tf.Tensor, features: list[str]) -> dict[str, Any]:
         spec = {name: self._raw_spec[name] for name in features}

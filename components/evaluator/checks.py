@@ -6,14 +6,21 @@ from components.evaluator import objectives, spec
 from schemas import errors
 
 
-def check(evaluation: spec.EvaluationSpec, gate: spec.GateSpec, name: str, window: Any) -> None:
+def check(
+    evaluation: spec.EvaluationSpec, gate: spec.GateSpec, name: str, window: Any, scenes: bool = False
+) -> None:
     """Checks that the gate asks for what is measured.
+
+    Args:
+      evaluation, gate, window: settings of an experiment.
+      name: of the objective.
+      scenes: whether the model ranks scenes, too.
 
     Raises:
       errors.InputError: for a condition on a metric or slice that is not, or of another objective.
     """
     objective = objectives.get(name)
-    measured, compared = objective.measured(evaluation, window), objective.compared(evaluation, window)
+    measured, compared = (ask(evaluation, window, scenes) for ask in (objective.measured, objective.compared))
     for key, wanted, allowed in (
         ("gate.min", gate.min, measured),
         ("gate.max", gate.max, measured),

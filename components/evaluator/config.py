@@ -17,7 +17,7 @@ _ABOVE = 1e-9
 
 
 def eval_config(
-    evaluation: spec.EvaluationSpec, gate: spec.GateSpec, objective: str, window: Any
+    evaluation: spec.EvaluationSpec, gate: spec.GateSpec, objective: str, window: Any, scenes: bool = False
 ) -> config_pb2.EvalConfig:
     """The configuration of the standard Evaluator.
 
@@ -29,18 +29,19 @@ def eval_config(
       gate: the conditions of the blessing.
       objective: of the model; says which metrics there are.
       window: settings of the windows, of which labels have their names.
+      scenes: whether the model ranks scenes, too.
 
     Raises:
       errors.InputError: for a condition on a metric or slice that is not measured.
     """
-    checks.check(evaluation, gate, objective, window)
+    checks.check(evaluation, gate, objective, window, scenes)
     learnt = objectives.get(objective)
     settings: dict[str, Any] = {
         "intervals": evaluation.confidence_intervals,
         "gate_metric": learnt.gate_metric(gate),
         "min_slice_examples": gate.min_slice_examples,
         "confidence": gate.confidence or None,
-        **learnt.settings(evaluation, gate, window),
+        **learnt.settings(evaluation, gate, window, scenes),
     }
     conditions = _asked(gate, learnt, window)
     metrics_module, _, metrics_class = learnt.metrics.rpartition(".")

@@ -133,6 +133,7 @@ def _computations(
     floors: Sequence[str],
     confidence: float | None,
     period: bool,
+    scenes: bool,
     name: str,
     eval_config: config_pb2.EvalConfig | None = None,
     model_names: Sequence[str] = ("",),
@@ -143,7 +144,7 @@ def _computations(
         baseline = next((spec.name for spec in eval_config.model_specs if spec.is_baseline), None)
     gate = gating.Gate(gate_metric, min_slice_examples, confidence) if gate_metric else None
     columns = ranks.Columns(
-        model_names, baseline, cutoffs, floors, gate, sampled_negatives, intervals, period
+        model_names, baseline, cutoffs, floors, gate, sampled_negatives, intervals, period, scenes
     )
     resampled = intervals or bool(gate and confidence)
     return [
@@ -161,7 +162,7 @@ class RankingMetrics(tfma.metrics.Metric):
     Results, by name, for each model and slice:
       `hr@10`, `ndcg@10`, `mrr`: of the model.
       With `sampled_negatives`, `sampled99_hr@10` and so on, and all that follows of these, too.
-      With `period`, `period_recall@10` and so on, as well.
+      With `period`, `period_recall@10` and so on, and with `scenes`, `scene_hr@10` and so on, as well.
       `example_count`: examples in the slice.
     And of each model but the baseline:
       `popularity/ndcg@10`: of each floor's ranking, on the same examples; see `spec.floors`.
@@ -188,6 +189,8 @@ class RankingMetrics(tfma.metrics.Metric):
       floors: of `spec.FLOOR_RANKS`, those that the signature has the ranks of.
       confidence: of the intervals that the gate goes by; None or 0: it goes by the estimates.
       period: whether the signature has the ranks of all items of a period; see `spec.period_metrics`.
+      scenes: whether it has those of the next scene; see `spec.scene_metrics`. Of a baseline that has none, these are not
+        a number.
       name: unused by the results; TFMA wants one.
 
     Raises:
@@ -205,11 +208,16 @@ class RankingMetrics(tfma.metrics.Metric):
         floors: Sequence[str] = (spec.POPULARITY,),
         confidence: float | None = None,
         period: bool = False,
+        scenes: bool = False,
         name: str = "ranking",
     ):
         if not cutoffs or min(cutoffs) < 1:
             raise ValueError(f"cutoffs must be positive, found {list(cutoffs)}")
-        gated = (*spec.ranking_metrics(cutoffs), *(spec.period_metrics(cutoffs) if period else ()))
+        gated = (
+            *spec.ranking_metrics(cutoffs),
+            *(spec.period_metrics(cutoffs) if period else ()),
+            *(spec.scene_metrics(cutoffs) if scenes else ()),
+        )
         if gate_metric is not None and gate_metric not in gated:
             raise ValueError(f"gate_metric must be one of {gated}, found {gate_metric}")
         if sampled_negatives is not None and sampled_negatives < 1:
@@ -229,5 +237,6 @@ class RankingMetrics(tfma.metrics.Metric):
             floors=list(floors),
             confidence=confidence,
             period=period,
+            scenes=scenes,
             name=name,
         )

@@ -70,11 +70,13 @@ class Asked:
       candidates: whether the number of candidates is wanted.
       period: the K's of the metrics of all items of a period, which follow for the model and each floor; none
         where there is no period.
+      scenes: whether the ranks of the target's scene follow after those, of the model and each floor.
     """
 
     floors: tuple[str, ...]
     candidates: bool
     period: tuple[int, ...] = ()
+    scenes: bool = False
 
     @property
     def single(self) -> int:
@@ -84,7 +86,7 @@ class Asked:
     @property
     def width(self) -> int:
         """How many values these are."""
-        return self.single + (1 + len(self.floors)) * len(spec.period_metrics(self.period))
+        return self.single + (1 + len(self.floors)) * (len(spec.period_metrics(self.period)) + self.scenes)
 
     def of(self, outputs: Any) -> list[float]:
         """The values of one example; ranks are infinite for a target that cannot be recommended.
@@ -122,7 +124,17 @@ class Asked:
             if not len(items) or items.min() < 1:
                 raise ValueError(f"{key} has ranks from 1 on of at least one item, found {given.tolist()}")
             values.extend(rank_lib.set_values(items, self.period).tolist())
+        if self.scenes:
+            values.extend(_scene_ranks(outputs, ranked))
         return values
+
+
+def _scene_ranks(outputs: Any, ranked: Sequence[str]) -> list[float]:
+    """The ranks of the target's scene; not a number of a live model that ranks none."""
+    if not _has(outputs, names.of_scene(names.RANK)):
+        return [np.nan] * len(ranked)
+    size = _number(outputs, names.of_scene(names.CATALOGUE_SIZE))
+    return [float(rank_lib.or_infinite(_number(outputs, names.of_scene(name)), size)) for name in ranked]
 
 
 def _has(outputs: Any, key: str) -> bool:
@@ -145,6 +157,11 @@ class _Block:
     change: slice = slice(0, 0)
 
 
+def _of_scenes(ranks: np.ndarray, cutoffs: Sequence[int]) -> np.ndarray:
+    """The metrics of next scenes; those of ranks that are no number are none."""
+    return np.where(np.isnan(ranks)[:, None], np.nan, rank_lib.values(ranks, cutoffs))
+
+
 class Columns:
     """Which metrics are computed, of which model, and how they come out of the answers.
 
@@ -156,6 +173,7 @@ class Columns:
       period: whether there are the metrics of all items of a period, too.
       gate: makes the `gate/` and `slice/` results; None: there are none.
       intervals: whether all values have an interval, or only what the gate asks for.
+      scenes: whether there are the metrics of the next scene, too.
     """
 
     def __init__(
@@ -168,6 +186,7 @@ class Columns:
         sampled_negatives: int | None,
         intervals: bool,
         period: bool = False,
+        scenes: bool = False,
     ):
         self._baseline = baseline if baseline in model_names else None
         self._compared = tuple(model for model in model_names if model != self._baseline)
@@ -177,10 +196,14 @@ class Columns:
         self._base = (
             *spec.ranking_metrics(self._cutoffs, sampled_negatives),
             *spec.period_metrics(of_period),
+            *(spec.scene_metrics(self._cutoffs) if scenes else ()),
         )
         self.asked = {
             model: Asked(
-                self._floors if model in self._compared else (), sampled_negatives is not None, of_period
+                self._floors if model in self._compared else (),
+                sampled_negatives is not None,
+                of_period,
+                scenes,
             )
             for model in model_names
         }
@@ -231,13 +254,15 @@ class Columns:
         ends = np.cumsum([asked.width for asked in self.asked.values()])
         for (model, block), all_ in zip(self._blocks.items(), np.split(answers, ends[:-1], axis=1)):
             asked, rankings = self.asked[model], (block.own, *block.floors)
-            part, of_period = np.split(all_, [asked.single], axis=1)
+            with_scenes = asked.width - len(rankings) * asked.scenes
+            part, of_period, scene_ranks = np.split(all_, [asked.single, with_scenes], axis=1)
             candidates = None if self._sampled is None else part[:, -2]
             for number, (columns, values) in enumerate(
                 zip(rankings, np.split(of_period, len(rankings), axis=1))
             ):
                 single = metric_values(part[:, number], self._cutoffs, self._sampled, candidates)
-                found[:, columns] = np.concatenate([single, values], axis=1)
+                of_scene = [_of_scenes(scene_ranks[:, number], self._cutoffs)] if asked.scenes else []
+                found[:, columns] = np.concatenate([single, values, *of_scene], axis=1)
             for floor, lift in zip(block.floors, block.lifts):
                 found[:, lift] = found[:, block.own] - found[:, floor]
             if model in self._compared:

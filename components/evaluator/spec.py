@@ -53,7 +53,8 @@ class EvaluationSpec(settings.Settings):
     exclude_seen: leave the items that the user has met before the target out of the ranking, as the model that
       is served does; a target among them is a miss. Of models of next items.
     cutoffs: the K of HR@K and NDCG@K. Of models of next items; with windows of a period also of period_recall@K (the share
-      of all its items), period_capped_recall@K (of the K best that it could be) and period_ndcg@K.
+      of all its items), period_capped_recall@K (of the K best that it could be) and period_ndcg@K; with models that
+      rank scenes also of scene_hr@K and scene_ndcg@K of the next scene.
     sampled_negatives: give every metric of next items among the target and this many other
       candidates drawn uniformly as well (`sampled99_ndcg@10`): its expectation, without a draw.
       Only for comparison with papers that rank so; see `components.evaluator.sampled`.
@@ -155,6 +156,15 @@ def period_metrics(cutoffs: Iterable[int]) -> tuple[str, ...]:
     """
     cutoffs = tuple(cutoffs)
     return tuple(f"period_{name}@{k}" for name in ("recall", "capped_recall", "ndcg") for k in cutoffs)
+
+
+def scene_metrics(cutoffs: Iterable[int]) -> tuple[str, ...]:
+    """Metrics of the next scene, of models that rank scenes: those of next items.
+
+    >>> scene_metrics([10])
+    ('scene_hr@10', 'scene_ndcg@10', 'scene_mrr')
+    """
+    return tuple(f"scene_{name}" for name in ranking_metrics(cutoffs))
 
 
 def conversion_metrics(steps: Sequence[str], chain: bool = True) -> tuple[str, ...]:

@@ -14,6 +14,12 @@ from serving.objectives import Outputs, times
 
 # The signature whose latency counts.
 TIMED = "recommend"
+# What signatures recommend: the output, and its words.
+_RECOMMENDED = {
+    "recommend": (names.ITEM_ID, "an item"),
+    "serving_default": (names.ITEM_ID, "an item"),
+    signatures.RECOMMEND_SCENES: (names.SCENE, "a scene"),
+}
 # By which feature after Transform the index of a raw value is told.
 INDEX_OF = {
     names.HISTORY_ITEM_ID: names.HISTORY_ITEM_INDEX,
@@ -78,6 +84,8 @@ def make_requests(known: Mapping[str, Any], examples: list[bytes]) -> dict[str, 
     items = sorted({item for p in parsed for item in p[names.HISTORY_ITEM_ID].bytes_list.value})[:longest]
     candidates = np.asarray([items] * len(parsed), object)
     excluded = np.asarray([items[:1]] * len(parsed), object)
+    wanted = np.full(len(parsed), signatures.DEFAULT_K, np.int32)
+    of_scenes = {signatures.RECOMMEND_SCENES: {**histories, signatures.K: wanted}}
     return {
         "serving_default": {signatures.EXAMPLES: serialized},
         "transform_features": {signatures.EXAMPLES: serialized},
@@ -85,11 +93,8 @@ def make_requests(known: Mapping[str, Any], examples: list[bytes]) -> dict[str, 
         **times.make_request(known, len(parsed)),
         "embed": histories,
         "rank": {**histories, signatures.CANDIDATES: candidates},
-        "recommend": {
-            **histories,
-            signatures.EXCLUDE: excluded,
-            signatures.K: np.full(len(parsed), signatures.DEFAULT_K, np.int32),
-        },
+        "recommend": {**histories, signatures.EXCLUDE: excluded, signatures.K: wanted},
+        **(of_scenes if signatures.RECOMMEND_SCENES in known else {}),
     }
 
 
@@ -101,11 +106,12 @@ def check(name: str, request: dict[str, np.ndarray], outputs: dict[str, np.ndarr
             return f"{key} has shape {list(value.shape)} for {rows} rows"
         if value.dtype.kind == "f" and not np.isfinite(value).all():
             return f"{key} has values that are not finite"
-    if name in ("recommend", "serving_default"):
-        for row, items in enumerate(outputs[names.ITEM_ID]):
-            found = [item for item in items if item]
+    if name in _RECOMMENDED:
+        key, what = _RECOMMENDED[name]
+        for row, values in enumerate(outputs[key]):
+            found = [value for value in values if value]
             if len(set(found)) != len(found):
-                return f"row {row} recommends an item twice"
+                return f"row {row} recommends {what} twice"
             if name == "recommend" and set(found) & set(request[signatures.EXCLUDE][row]):
                 return f"row {row} recommends an excluded item"
     if name == "evaluate" and not (outputs[names.RANK] >= 1).all():

@@ -14,15 +14,17 @@ class Labels(objective.Objective):
     lift = spec.LIFT_OVER_BASE_RATE
     hint = f" ({spec.CHAIN_VIOLATIONS} of two steps or more, where window.chain is true)"
 
-    def measured(self, evaluation: spec.EvaluationSpec, window: Any) -> tuple[str, ...]:
+    def measured(self, evaluation: spec.EvaluationSpec, window: Any, scenes: bool = False) -> tuple[str, ...]:
         """See `spec.conversion_metrics`."""
         return spec.conversion_metrics(window.label_names, window.chain)
 
-    def compared(self, evaluation: spec.EvaluationSpec, window: Any) -> tuple[str, ...]:
+    def compared(self, evaluation: spec.EvaluationSpec, window: Any, scenes: bool = False) -> tuple[str, ...]:
         """Without those of which neither more nor less is better."""
         return tuple(name for name in self.measured(evaluation, window) if spec.has_direction(name))
 
-    def settings(self, evaluation: spec.EvaluationSpec, gate: spec.GateSpec, window: Any) -> dict[str, Any]:
+    def settings(
+        self, evaluation: spec.EvaluationSpec, gate: spec.GateSpec, window: Any, scenes: bool = False
+    ) -> dict[str, Any]:
         """The labels, how many of each must be positive, and that they are no chain where so."""
         return {
             "steps": list(window.label_names),

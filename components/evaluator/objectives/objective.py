@@ -23,15 +23,17 @@ class Objective(abc.ABC):
     hint: ClassVar[str] = ""
 
     @abc.abstractmethod
-    def measured(self, evaluation: spec.EvaluationSpec, window: Any) -> tuple[str, ...]:
-        """The names of all metrics."""
+    def measured(self, evaluation: spec.EvaluationSpec, window: Any, scenes: bool = False) -> tuple[str, ...]:
+        """The names of all metrics; `scenes`: of a model that ranks scenes, too."""
 
     @abc.abstractmethod
-    def compared(self, evaluation: spec.EvaluationSpec, window: Any) -> tuple[str, ...]:
+    def compared(self, evaluation: spec.EvaluationSpec, window: Any, scenes: bool = False) -> tuple[str, ...]:
         """Those by which one model can be better than another."""
 
     @abc.abstractmethod
-    def settings(self, evaluation: spec.EvaluationSpec, gate: spec.GateSpec, window: Any) -> dict[str, Any]:
+    def settings(
+        self, evaluation: spec.EvaluationSpec, gate: spec.GateSpec, window: Any, scenes: bool = False
+    ) -> dict[str, Any]:
         """What the class of `metrics` takes besides what it takes for every objective."""
 
     @abc.abstractmethod

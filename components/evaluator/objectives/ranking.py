@@ -14,26 +14,30 @@ class Ranking(objective.Objective):
     lift = spec.LIFT_OVER_FLOOR
     hint = " (further K through evaluation.cutoffs, sampled ones through evaluation.sampled_negatives)"
 
-    def measured(self, evaluation: spec.EvaluationSpec, window: Any) -> tuple[str, ...]:
-        """See `spec.ranking_metrics` and, of windows of a period, `spec.period_metrics`."""
+    def measured(self, evaluation: spec.EvaluationSpec, window: Any, scenes: bool = False) -> tuple[str, ...]:
+        """See `spec.ranking_metrics`, of windows of a period `spec.period_metrics`, of scenes `spec.scene_metrics`."""
         cutoffs = sorted(set(evaluation.cutoffs))
         return (
             *spec.ranking_metrics(cutoffs, evaluation.sampled_negatives),
             *(spec.period_metrics(cutoffs) if window.has_period else ()),
+            *(spec.scene_metrics(cutoffs) if scenes else ()),
         )
 
-    def compared(self, evaluation: spec.EvaluationSpec, window: Any) -> tuple[str, ...]:
+    def compared(self, evaluation: spec.EvaluationSpec, window: Any, scenes: bool = False) -> tuple[str, ...]:
         """Those over the whole catalogue: sampled ones are for comparison with papers."""
-        return self.measured(evaluation.model_copy(update={"sampled_negatives": None}), window)
+        return self.measured(evaluation.model_copy(update={"sampled_negatives": None}), window, scenes)
 
-    def settings(self, evaluation: spec.EvaluationSpec, gate: spec.GateSpec, window: Any) -> dict[str, Any]:
-        """Cutoffs, floors, the number of sampled negatives, and whether there is a period."""
+    def settings(
+        self, evaluation: spec.EvaluationSpec, gate: spec.GateSpec, window: Any, scenes: bool = False
+    ) -> dict[str, Any]:
+        """Cutoffs, floors, the number of sampled negatives, and whether there are a period and next scenes."""
         sampled = evaluation.sampled_negatives
         return {
             "cutoffs": sorted(set(evaluation.cutoffs)),
             "floors": list(spec.floors(evaluation)),
             **({} if sampled is None else {"sampled_negatives": sampled}),
             **({"period": True} if window.has_period else {}),
+            **({"scenes": True} if scenes else {}),
         }
 
     def lifts(self, gate: spec.GateSpec, window: Any) -> tuple[str, ...]:

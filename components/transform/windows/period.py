@@ -16,7 +16,7 @@ def preprocessing_fn(inputs: dict[str, _Tensor], custom_config: dict[str, Any]) 
 
     The item vocabulary is that of the training targets: the events of the windows but a window's first, each
     event once however many windows have it (NEW_TARGETS); its counts are kept. Of the recent targets alone
-    there are counts, too.
+    there are counts, too, and of their scenes.
 
     Args:
       inputs: features of `schemas.names`; histories and futures are sparse `[B, n]` and `[B, m]`.
@@ -65,6 +65,11 @@ def preprocessing_fn(inputs: dict[str, _Tensor], custom_config: dict[str, Any]) 
             known[raw] = tft.vocabulary(values, vocab_filename=vocabulary)
             outputs[target_index] = ops.index_of(ops.scalar(inputs[target]), known[raw])
             outputs[future_index] = ops.indices_of(inputs[following], known[raw])
+    if names.HISTORY_SCENE in inputs:
+        # Those of the recent targets alone, whose ids are counted above.
+        both = inputs[names.HISTORY_SCENE], inputs[names.FUTURE_SCENE]
+        scenes = _last_of_both(*both, ops.scalar(inputs[names.RECENT_TARGETS]))
+        tft.vocabulary(scenes, vocab_filename=names.RECENT_SCENES_VOCABULARY, store_frequency=True)
     outputs.update(
         history.History(inputs, length).features(
             items, known.get(names.HISTORY_BEHAVIOR), known.get(names.HISTORY_SCENE)

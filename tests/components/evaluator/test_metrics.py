@@ -530,6 +530,47 @@ def test_all_items_of_a_period_are_measured_like_the_next_one():
     assert float(result["candidate", "hr@5", False]) == pytest.approx(np.mean(rank <= 5))
 
 
+def test_the_next_scene_is_measured_like_the_next_item():
+    rng, size = np.random.default_rng(6), 9
+    rank, scene, of_popularity, live = (rng.integers(1, size + 2, 200) for _ in range(4))
+    of_scene = {names.RANK: scene, names.POPULARITY_RANK: of_popularity}
+
+    def extracts(baseline):
+        for number in range(200):
+            items = {key: rank[number : number + 1] for key in (names.RANK, names.POPULARITY_RANK)}
+            scenes = {names.of_scene(key): ranks[number : number + 1] for key, ranks in of_scene.items()}
+            sizes = {
+                names.CATALOGUE_SIZE: np.array([999]),
+                names.of_scene(names.CATALOGUE_SIZE): np.array([size]),
+            }
+            candidate = {**items, **scenes, **sizes}
+            before = (
+                {**candidate, names.of_scene(names.RANK): live[number : number + 1]} if baseline else items
+            )
+            yield {
+                tfma.PREDICTIONS_KEY: {"candidate": candidate, "baseline": before},
+                tfma.FEATURES_KEY: {names.USER_ID: np.array([f"u{number}"], dtype=object)},
+            }
+
+    asked = {"cutoffs": [3, 20], "scenes": True, "gate_metric": "scene_hr@3", "confidence": 0.95}
+    config = _config(("candidate", "baseline"), "baseline", **asked)
+    with_live, without = (_run(config, extracts(baseline)) for baseline in (True, False))
+
+    def expected(found):
+        return rank_lib.values(rank_lib.or_infinite(found, size), [3, 20]).mean(axis=0)
+
+    for place, name in enumerate(spec.scene_metrics([3, 20])):
+        value, floor = expected(scene)[place], expected(of_popularity)[place]
+        for result in (with_live, without):
+            assert float(result["candidate", name, False]) == pytest.approx(value)
+            assert float(result["candidate", f"lift/{name}", False]) == pytest.approx(value - floor)
+        assert float(with_live["candidate", name, True]) == pytest.approx(value - expected(live)[place])
+        # A live model that ranks no scenes has none of it, and what it does rank is compared.
+        assert np.isnan(float(without["candidate", name, True]))
+    assert float(without["candidate", "hr@3", True]) == 0
+    assert ("candidate", "gate/lift/scene_hr@3", False) in with_live
+
+
 @pytest.mark.parametrize("found", [[0, 0], [], [2, -1]])
 def test_a_period_without_an_item_is_told(found):
     asked = rank_metrics.Asked((), candidates=False, period=(5,))

@@ -70,10 +70,10 @@ def output(windows, tmp_path_factory):
     return tft.TFTransformOutput(os.path.join(folder, "transform"))
 
 
-def counted(windows, name):
+def counted(windows, name, past=names.HISTORY_ITEM_ID, future=names.FUTURE_ITEM_ID):
     counts = collections.Counter()
     for each in windows:
-        events = [*each[names.HISTORY_ITEM_ID], *each[names.FUTURE_ITEM_ID]]
+        events = [*each[past], *each[future]]
         counts.update(events[len(events) - each[name] :])
     return dict(counts)
 
@@ -84,6 +84,9 @@ def test_counts_are_of_new_targets(output, windows):
     assert found == counted(windows, names.NEW_TARGETS)
     lines = [line.split(b" ", 1) for line in output.vocabulary_by_name(names.RECENT_ITEMS_VOCABULARY)]
     assert {item.decode(): int(n) for n, item in lines} == counted(windows, names.RECENT_TARGETS)
+    lines = [line.split(b" ", 1) for line in output.vocabulary_by_name(names.RECENT_SCENES_VOCABULARY)]
+    of_scenes = counted(windows, names.RECENT_TARGETS, names.HISTORY_SCENE, names.FUTURE_SCENE)
+    assert {scene.decode(): int(n) for n, scene in lines} == of_scenes
 
 
 def test_what_follows_has_the_indices_of_the_same_vocabularies(output, windows):

@@ -1,0 +1,169 @@
+"""What a model that ranks scenes answers of them, against NumPy."""
+
+import collections
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from components.behavior_example_gen.windows.period import PeriodWindow
+from components.transform import vocabulary
+from components.transform.windows import period as preprocessing
+from schemas import load, names, ranks
+from serving import signatures
+from serving.objectives import ranking
+from tests import fixtures
+from tests.components.transform import test_period
+from trainer.models import scoring
+
+LENGTH, DIM = 6, 4
+SCENES = ("home", "search", "cart", "live", "feed")
+
+
+def _windows():
+    rng = np.random.default_rng(1)
+    made = []
+    for _ in range(30):
+        items, future = ([f"i{v}" for v in rng.integers(0, 9, rng.integers(1, LENGTH))] for _ in range(2))
+        new = int(rng.integers(0, len(items) + len(future)))
+        scenes = [str(scene) for scene in rng.choice(SCENES, 2, p=[0.4, 0.3, 0.15, 0.1, 0.05])]
+        made.append(test_period.window(items, future, new, new // 2, scenes))
+    return made
+
+
+WINDOWS = _windows()
+ASKED = [*WINDOWS[:8], test_period.window(["i1", "i2"], ["i3"], 0, 0, ("nowhere", "nowhere"))]
+
+
+class _Scenes(scoring.DotProduct):
+    def __init__(self, size):
+        self.table = tf.constant(np.random.default_rng(2).integers(-2, 3, [size, DIM]).astype(np.float32))
+
+    def item_table(self):
+        return self.table
+
+
+class _Model(fixtures.ToyModel):
+    """Ranks scenes by the sum of the items' embeddings, turned round."""
+
+    def __init__(self, size, scenes):
+        super().__init__(size, DIM)
+        self._held = {"scenes": _Scenes(scenes)}
+
+    @property
+    def scenes(self):
+        return self._held["scenes"]
+
+    def scene_query(self, features, training=False):
+        return tf.round(self.encode(features)[:, ::-1])
+
+    def queries(self, features, training=False):
+        return self.query(features), self.scene_query(features)
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory):
+    folder = str(tmp_path_factory.mktemp("transform"))
+    settings = PeriodWindow(kind="period", past=86_400.0, future=3600.0, length=LENGTH)
+    config = {"window": settings.to_json()}
+    fixtures.transform_once(
+        folder,
+        WINDOWS,
+        load.period_window_schema(False, True),
+        lambda inputs: preprocessing.preprocessing_fn(inputs, config),
+        made_of=("scenes", WINDOWS, config),
+    )
+    return tft.TFTransformOutput(f"{folder}/transform")
+
+
+@pytest.fixture(scope="module")
+def known(output):
+    return vocabulary.Vocabulary.load(output)
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["seen may come again", "seen are left out"])
+def served(output, known, request):
+    return signatures.ServingModule(_Model(known.size, len(known.scenes)), output, exclude_seen=request.param)
+
+
+@pytest.fixture(scope="module")
+def examples():
+    return tf.constant([test_period.serialize(window) for window in ASKED])
+
+
+def scores_of(served, output, examples):
+    features = output.transform_features_layer()(tf.io.parse_example(examples, output.raw_feature_spec()))
+    return served.model.scenes.scores(served.model.scene_query(features)).numpy()
+
+
+def place(known, scene):
+    scenes = [value.decode() for value in known.scenes]
+    return scenes.index(scene) if scene in scenes else -1
+
+
+def test_the_target_s_scene_has_the_rank_that_counting_gives(served, output, known, examples):
+    found = served.evaluate(examples)
+    size = len(known.scenes)
+    for row, (window, scores) in enumerate(zip(ASKED, scores_of(served, output, examples))):
+        target = place(known, window[names.TARGET_SCENE])
+        # Ties count against the model.
+        expected = (scores >= scores[target]).sum() if target >= 0 else ranks.miss(size)
+        assert found[names.of_scene(names.RANK)][row] == expected
+        by_count = target + 1 if target >= 0 else ranks.miss(size)
+        assert found[names.of_scene(names.POPULARITY_RANK)][row] == by_count
+        assert found[names.of_scene(names.CATALOGUE_SIZE)][row] == size
+
+
+def test_the_recent_floor_is_of_recent_targets(served, known, examples):
+    counts = collections.Counter()
+    for window in WINDOWS:
+        both = [*window[names.HISTORY_SCENE], *window[names.FUTURE_SCENE]]
+        counts.update(both[len(both) - window[names.RECENT_TARGETS] :])
+    scenes = [value.decode() for value in known.scenes]
+    listed = sorted(scenes, key=lambda scene: (-counts[scene], scenes.index(scene)))
+    found = served.evaluate(examples)[names.of_scene(names.RECENT_POPULARITY_RANK)].numpy()
+    assert found[:-1].tolist() == [listed.index(window[names.TARGET_SCENE]) + 1 for window in ASKED[:-1]]
+
+
+def test_the_user_s_own_scenes_are_a_floor_where_items_are(served, known, examples):
+    found = served.evaluate(examples)
+    name = names.of_scene(names.OWN_RECENT_RANK)
+    assert (name in found) == (names.OWN_RECENT_RANK in found)
+    if name in found:
+        last = [window[names.HISTORY_SCENE][-1] == window[names.TARGET_SCENE] for window in ASKED[:-1]]
+        assert ((found[name].numpy()[:-1] == 1) == last).all()
+
+
+def test_the_best_scenes_of_each_history(served, output, known, examples):
+    assert "recommend_scenes" in ranking.make_requests({"recommend_scenes": None}, list(examples.numpy()))
+    inputs = {
+        name: tf.constant([(window[name] + [blank] * LENGTH)[:LENGTH] for window in ASKED])
+        for name, blank in (
+            (names.HISTORY_ITEM_ID, ""),
+            (names.HISTORY_SCENE, ""),
+            (names.HISTORY_TIMESTAMP, 0),
+        )
+    }
+    inputs[names.HISTORY_TIMESTAMP] = tf.cast(inputs[names.HISTORY_TIMESTAMP], tf.int64)
+    k = [3, 1, 0, 99, 2, 2, 2, 2, 2]
+    found = served.signatures()["recommend_scenes"](**inputs, k=tf.constant(k, tf.int32))
+    scores, size = scores_of(served, output, examples), len(known.scenes)
+    for row, number in enumerate(k):
+        best = np.argsort(-scores[row], kind="stable")[: min(number, size)]
+        listed = [scene.decode() for scene in found[names.SCENE][row].numpy()]
+        assert listed == [known.scenes[one].decode() for one in best] + [""] * (size - len(best))
+        np.testing.assert_array_equal(found["score"][row][: len(best)], scores[row][best])
+
+
+def test_a_model_of_items_alone_has_no_such_answers(output, known, examples):
+    plain = signatures.ServingModule(fixtures.ToyModel(known.size, DIM), output, exclude_seen=True)
+    assert "recommend_scenes" not in plain.warm_up()
+    assert not [name for name in plain.evaluate(examples) if name.startswith("scene_")]
+
+
+def test_a_scene_that_comes_twice_is_told():
+    outputs = {names.SCENE: np.array([["home", "home"]], object), "score": np.zeros([1, 2], np.float32)}
+    assert (
+        ranking.check("recommend_scenes", {"k": np.array([2])}, outputs) == "row 0 recommends a scene twice"
+    )
