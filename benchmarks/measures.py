@@ -25,7 +25,7 @@ Slices = dict[str, dict[str, Any]]
 
 
 class Ranking:
-    """Ranks of the targets of `next` windows.
+    """Ranks of the targets of `next` and `period` windows.
 
     Args:
       sampled_negatives: among how many negatives metrics are given as well; None for none.
@@ -43,7 +43,7 @@ class Ranking:
         from pipeline.comparing import ranking
 
         ranks = ranking.ask(run)
-        metric_names, values = self._metrics(ranks)
+        metric_names, (values,) = self._metrics([ranks])
         found: Slices = {}
         for label, chosen in _chosen(ranks):
             part = values[chosen]
@@ -63,15 +63,11 @@ class Ranking:
         """
         from pipeline.comparing import paired, ranking
 
-        key = [names.USER_ID, names.TARGET_ITEM_ID]
+        key = list(runs_a[0].kind.key)
         tables = [_sorted(ranking.ask(run), key) for run in (*runs_a, *runs_b)]
         _check_same(tables, key)
-        values = [self._metrics(table) for table in tables]
-        metric_names = values[0][0]
-        of_a, of_b = (
-            np.mean([of_windows for _, of_windows in side], axis=0)
-            for side in (values[: len(runs_a)], values[len(runs_a) :])
-        )
+        metric_names, values = self._metrics(tables)
+        of_a, of_b = (side.mean(axis=0) for side in (values[: len(runs_a)], values[len(runs_a) :]))
         found: Slices = {}
         for label, chosen in _chosen(tables[0]):
             users = np.unique(tables[0][names.USER_ID].to_numpy()[chosen], return_inverse=True)[1]
@@ -82,14 +78,11 @@ class Ranking:
             }
         return found
 
-    def _metrics(self, ranks: pd.DataFrame) -> tuple[tuple[str, ...], np.ndarray]:
-        """Names of the metrics, and their values `[W, M]` for each window of a table of `ranking.ask`."""
-        from components.evaluator import ranks as rank_metrics
-        from components.evaluator import spec
+    def _metrics(self, tables: Sequence[pd.DataFrame]) -> tuple[tuple[str, ...], np.ndarray]:
+        """Names of the metrics, and their values `[runs, W, M]` for each window of tables of `ranking.ask`."""
+        from pipeline.comparing import ranking
 
-        return spec.ranking_metrics(_CUTOFFS, self._sampled_negatives), rank_metrics.metric_values(
-            ranks[names.RANK], _CUTOFFS, self._sampled_negatives, ranks.get(names.CANDIDATES)
-        )
+        return ranking.values_of(tables, _CUTOFFS, self._sampled_negatives)
 
 
 class Conversion:

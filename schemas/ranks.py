@@ -79,10 +79,23 @@ def set_values(ranks: np.ndarray, cutoffs: Sequence[int]) -> np.ndarray:
     >>> set_values(np.array([1, 4, np.inf]), [2]).round(2).tolist()
     [0.33, 0.5, 0.61]
     """
-    ranks, wanted = np.asarray(ranks, np.float64), np.asarray(cutoffs, np.int64)
-    number = len(ranks)
-    within = ranks[None, :] <= wanted[:, None]
-    hits, most = within.sum(axis=1), np.minimum(wanted, number)
-    gains = (within / np.log2(1.0 + ranks)[None, :]).sum(axis=1)
-    best = np.cumsum(1.0 / np.log2(1.0 + np.arange(1, number + 1)))[most - 1]
-    return np.concatenate([hits / number, hits / most, gains / best])
+    return values_of_sets(np.asarray(ranks, np.float64)[None], cutoffs)[0]
+
+
+def values_of_sets(ranks: np.ndarray, cutoffs: Sequence[int]) -> np.ndarray:
+    """As `set_values`, of many sets.
+
+    Args:
+      ranks: `[B, M]`, of each set at least one, infinity for a miss and not a number where there is no further item.
+      cutoffs: the K's.
+
+    Returns:
+      float64 `[B, 3 C]`.
+    """
+    ranks, wanted = np.asarray(ranks, np.float64)[:, None], np.asarray(cutoffs, np.int64)
+    number = np.count_nonzero(~np.isnan(ranks), axis=2)
+    within = ranks <= wanted[:, None]
+    hits, most = within.sum(axis=2), np.minimum(wanted, number)
+    gains = np.where(within, 1.0 / np.log2(1.0 + ranks), 0.0).sum(axis=2)
+    best = np.cumsum(1.0 / np.log2(1.0 + np.arange(1, ranks.shape[2] + 1)))[most - 1]
+    return np.concatenate([hits / number, hits / most, gains / best], axis=1)

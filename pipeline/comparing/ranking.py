@@ -11,8 +11,9 @@ from pipeline.comparing import answers, paired, runs
 from pipeline.comparing.rows import Row
 from schemas import names, ranks
 
-# Outputs of `evaluate` that are kept.
-_ASKED = (names.RANK, names.CANDIDATES, names.CATALOGUE_SIZE)
+_PERIOD_RANKS, _SCENE_RANK = names.of_period(names.RANK), names.of_scene(names.RANK)
+# Outputs of `evaluate` that are kept; not every model has them all.
+_ASKED = (names.RANK, names.CANDIDATES, names.CATALOGUE_SIZE, _PERIOD_RANKS, _SCENE_RANK)
 # Scores that are in memory at once: 128 MB of float32.
 _SCORES = 1 << 25
 _MOST_WINDOWS = 512
@@ -25,7 +26,8 @@ def ask(run: runs.Trained) -> pd.DataFrame:
 
     Returns:
       A row a window: the key, the slices, `rank` (float64, infinite for a target outside the
-      catalogue), `catalogue_size` and, unless the model is too old to tell, `candidates`.
+      catalogue), `catalogue_size` and, unless the model is too old to tell, `candidates`; of windows of a period
+      `period_rank`, a list of as many as it has items, and of models that rank scenes `scene_rank`, likewise.
 
     Raises:
       errors.InputError: if there are no test windows, or the model has no `evaluate` signature.
@@ -49,9 +51,21 @@ def _ask(run: runs.Trained) -> pd.DataFrame:
             part[names.CATALOGUE_SIZE] = np.full(len(part[names.RANK]), size)
             if names.CANDIDATES in answer:
                 part[names.CANDIDATES] = answer[names.CANDIDATES].numpy()
+            if _PERIOD_RANKS in answer:
+                part[_PERIOD_RANKS] = _of_periods(answer[_PERIOD_RANKS].numpy(), size)
+            if _SCENE_RANK in answer:
+                scenes = answer[names.of_scene(names.CATALOGUE_SIZE)].numpy()
+                part[_SCENE_RANK] = ranks.or_infinite(answer[_SCENE_RANK].numpy(), scenes)
             parts.append(part)
     del model
     return answers.as_table(parts, run)
+
+
+def _of_periods(found: np.ndarray, size: int) -> np.ndarray:
+    """Ranks `[B, M]` as lists of those of each row's items, `[B]`."""
+    rows = np.empty(len(found), object)
+    rows[:] = [ranks.or_infinite(row[row != names.NO_ITEM_RANK], size) for row in found]
+    return rows
 
 
 def measure(
@@ -76,7 +90,18 @@ def measure(
     if len(sizes) > 1:
         shown = ", ".join(f"{n:,}" for n in sizes)
         notes = (f"The catalogues differ ({shown} items): ranks are among as many.", *notes)
+    notes = (*notes, *_missing(all_runs, tables, _SCENE_RANK, "the next scene", "ranks no scenes"))
     return Measured(tables, count_a, users, cutoffs, sampled, seed), notes
+
+
+def _missing(
+    all_runs: Sequence[runs.Trained], tables: Sequence[pd.DataFrame], column: str, what: str, why: str
+) -> tuple[str, ...]:
+    """A note if some models, but not all, tell something."""
+    without = [run.folder for run, table in zip(all_runs, tables) if column not in table]
+    if not without or len(without) == len(tables):
+        return ()
+    return (f"Metrics of {what} are left out: the model of {', '.join(without)} {why}.",)
 
 
 class Measured:
@@ -102,14 +127,8 @@ class Measured:
         sampled_negatives: int | None,
         seed: int,
     ):
-        values = np.stack(
-            [
-                rank_metrics.metric_values(t[names.RANK], cutoffs, sampled_negatives, t.get(names.CANDIDATES))
-                for t in tables
-            ]
-        )
+        self._names, values = values_of(tables, cutoffs, sampled_negatives)
         self._a, self._b, self._users, self._seed = values[:count_a], values[count_a:], users, seed
-        self._names = spec.ranking_metrics(cutoffs, sampled_negatives)
         self._any_exact = False
 
     def rows(self, chosen: np.ndarray) -> tuple[Row, ...]:
@@ -125,6 +144,45 @@ class Measured:
         return "two-sided, paired randomisation (sign-flip) over users" + (
             ", all assignments where users are few" if self._any_exact else ""
         )
+
+
+def values_of(
+    tables: Sequence[pd.DataFrame], cutoffs: Sequence[int], sampled_negatives: int | None
+) -> tuple[tuple[str, ...], np.ndarray]:
+    """The metrics that all models tell: their names, and the values of each model's windows.
+
+    Args:
+      tables: of `ask`, with equal rows.
+      cutoffs: the K's.
+      sampled_negatives: of the sampled metrics; None: there are none.
+
+    Returns:
+      M names, and float64 `[models, W, M]`.
+    """
+    period, scenes = (all(name in table for table in tables) for name in (_PERIOD_RANKS, _SCENE_RANK))
+    found = (
+        *spec.ranking_metrics(cutoffs, sampled_negatives),
+        *(spec.period_metrics(cutoffs) if period else ()),
+        *(spec.scene_metrics(cutoffs) if scenes else ()),
+    )
+    return found, np.stack([_values(table, cutoffs, sampled_negatives, period, scenes) for table in tables])
+
+
+def _values(
+    table: pd.DataFrame, cutoffs: Sequence[int], sampled_negatives: int | None, period: bool, scenes: bool
+) -> np.ndarray:
+    parts = [
+        rank_metrics.metric_values(table[names.RANK], cutoffs, sampled_negatives, table.get(names.CANDIDATES))
+    ]
+    if period:
+        lists = table[_PERIOD_RANKS].to_list()
+        padded = np.full([len(lists), max(map(len, lists))], np.nan)
+        for row, found in enumerate(lists):
+            padded[row, : len(found)] = found
+        parts.append(ranks.values_of_sets(padded, cutoffs))
+    if scenes:
+        parts.append(ranks.values(table[_SCENE_RANK].to_numpy(), cutoffs))
+    return np.concatenate(parts, axis=1)
 
 
 def _cutoffs(run: runs.Trained) -> Sequence[int]:

@@ -47,3 +47,14 @@ def test_of_one_item_they_are_those_of_a_next_item():
         recall, capped, ndcg = ranks.set_values(np.array([rank]), [10])
         hit, gain, _ = ranks.values(np.array([rank]), [10])[0]
         assert recall == capped == hit and ndcg == pytest.approx(gain)
+
+
+def test_many_sets_have_the_values_of_each():
+    rng = np.random.default_rng(1)
+    rows = [np.where(rng.random(n) < 0.3, np.inf, rng.integers(1, 20, n)) for n in (1, 4, 2, 7)]
+    padded = np.full([4, 7], np.nan)
+    for row, found in zip(padded, rows):
+        row[: len(found)] = found
+    expected = [ranks.set_values(found, [1, 5, 10]) for found in rows]
+    # Where there is nothing may be anywhere.
+    np.testing.assert_allclose(ranks.values_of_sets(padded[:, ::-1], [1, 5, 10]), expected)

@@ -23,8 +23,9 @@ CATALOGUE = 1000
 class _Known(tf.Module):
     """Says that a target stands where the example's feature `rank` has it."""
 
-    def __init__(self, catalogue=CATALOGUE, candidates=None):
+    def __init__(self, catalogue=CATALOGUE, candidates=None, scenes=None):
         super().__init__()
+        self._scenes = scenes
         self._catalogue, self._candidates = catalogue, candidates
         self.asked = tf.Variable(0)
 
@@ -33,6 +34,15 @@ class _Known(tf.Module):
         rank = tf.io.parse_example(examples, {"rank": tf.io.FixedLenFeature([], tf.int64)})["rank"]
         size = tf.fill(tf.shape(rank), tf.constant(self._catalogue, tf.int64))
         answer = {names.RANK: rank, names.POPULARITY_RANK: rank, "catalogue_size": size}
+        if self._scenes is not None:
+            # Of the example's items the second is a step behind the first one, and every other example has one alone.
+            second = tf.where(rank % 2 == 0, rank + 1, names.NO_ITEM_RANK)
+            answer[names.of_period(names.RANK)] = tf.stack([rank, second], axis=1)
+        if self._scenes:
+            answer[names.of_scene(names.RANK)] = tf.minimum(rank, self._scenes + 1)
+            answer[names.of_scene(names.CATALOGUE_SIZE)] = tf.fill(
+                tf.shape(rank), tf.constant(self._scenes, tf.int64)
+            )
         if self._candidates is not None:
             answer[names.CANDIDATES] = tf.fill(tf.shape(rank), tf.constant(self._candidates, tf.int64))
         return answer
@@ -58,14 +68,14 @@ def window(user, item, time, rank, frequency=names.HEAD):
     }
 
 
-def write_run(folder, windows, settings=None, catalogue=CATALOGUE, candidates=None):
+def write_run(folder, windows, settings=None, catalogue=CATALOGUE, candidates=None, scenes=None):
     """A folder as a sweep leaves one for each seed."""
     (folder / "examples" / "Split-test").mkdir(parents=True)
     options = tf.io.TFRecordOptions(compression_type="GZIP")
     with tf.io.TFRecordWriter(str(folder / "examples" / "Split-test" / "windows-0.gz"), options) as writer:
         for each in windows:
             writer.write(_example(each))
-    model = _Known(catalogue, candidates)
+    model = _Known(catalogue, candidates, scenes)
     path = str(folder / "model" / "Format-Serving")
     tf.saved_model.save(model, path, signatures={"evaluate": model.evaluate})
     uris = {"model": str(folder / "model"), "examples": str(folder / "examples")}
@@ -141,6 +151,21 @@ def test_seeds_are_averaged_and_their_spread_is_shown(tmp_path):
     assert row.low > 0 and row.p < 0.01
     # A list is the same as the folder.
     assert of(compared(f"{a}/seed-1,{a}/seed-2,{a}/seed-3", b), "mrr")[1] == row
+
+
+def test_all_of_a_period_and_the_next_scene_are_compared_where_both_tell_them(tmp_path):
+    windows = [window("u1", "x", 1, 1), window("u1", "y", 2, 10), window("u2", "x", 1, 4)]
+    a = write_run(tmp_path / "a", windows, scenes=3)
+    found = compared(a, a)
+    assert of(found, "scene_hr@10")[1].a == pytest.approx(1 / 3)
+    # Of the items at ranks 1; 10 and 11; 4 and 5.
+    assert of(found, "period_recall@10")[1].a == pytest.approx((1 + 1 / 2 + 1) / 3)
+    b = write_run(tmp_path / "b", windows, scenes=0)
+    found = compared(a, b)
+    metrics = {row.metric for row in found.slices[0].rows}
+    assert "period_ndcg@10" in metrics and not [name for name in metrics if name.startswith("scene_")]
+    (note,) = (note for note in found.notes if "scene" in note)
+    assert note == f"Metrics of the next scene are left out: the model of {b} ranks no scenes."
 
 
 def test_swapping_the_sides_mirrors_the_numbers(tmp_path):
