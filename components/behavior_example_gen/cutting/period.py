@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterator
 import numpy as np
 import pyarrow as pa
 
-from components.behavior_example_gen import batches, shards, slices
+from components.behavior_example_gen import batches, shards, slices, splits
 from components.behavior_example_gen.cutting import seen as first_meetings
 from components.behavior_example_gen.windows import kind
 from components.behavior_example_gen.windows.period import PeriodWindow
@@ -27,9 +27,52 @@ class _Grid:
     """
 
     anchor: int
+    stride: int
     first: int
     last: int
     users: np.ndarray
+
+    def at(self, k: np.ndarray) -> np.ndarray:
+        """The moments of numbers k, ms."""
+        return self.anchor + k * self.stride
+
+    def last_before(self, times: np.ndarray) -> np.ndarray:
+        """The number of the last moment at each time or before it, whether it is one of the grid's or not."""
+        return (times - self.anchor) // self.stride
+
+    def overlapping(self, future: int) -> int:
+        """In the futures of how many moments an event can be."""
+        return -(-future // self.stride)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Named:
+    """Moments that are named, by their numbers; see `_Grid`.
+
+    Attributes:
+      moments: `[K]`, rising.
+    """
+
+    moments: np.ndarray
+    users: np.ndarray
+    first: int = 0
+
+    @property
+    def last(self) -> int:
+        return len(self.moments) - 1
+
+    def at(self, k: np.ndarray) -> np.ndarray:
+        """See `_Grid`; of numbers out of range, any moment."""
+        return self.moments[np.clip(k, 0, self.last)]
+
+    def last_before(self, times: np.ndarray) -> np.ndarray:
+        """See `_Grid`."""
+        return np.searchsorted(self.moments, times, side="right") - 1
+
+    def overlapping(self, future: int) -> int:
+        """See `_Grid`."""
+        ends = np.searchsorted(self.moments, self.moments + future, side="left")
+        return int((ends - np.arange(len(ends))).max())
 
 
 def cut(
@@ -47,26 +90,55 @@ def cut(
         yield from cutter.windows(split, grid)
 
 
-def _grids(events: shards.Events, window: PeriodWindow, context: kind.Context) -> dict[str, _Grid]:
+def _grids(events: shards.Events, window: PeriodWindow, context: kind.Context) -> dict[str, _Grid | _Named]:
     """The moments of each split: the whole future of one lies inside of what its split may know."""
+    if window.at is not None:
+        users = _users(events, context)
+        named = named_moments(window, context.cuts, context.end)
+        return {split: _Named(named[split], users[split]) for split in names.SPLITS if len(named[split])}
     future, stride = round(window.future * _MS), _stride(window)
     most = (window.moments or _MOST) - 1
-    trains = events.training_counts() > 0
-    end = context.end + 1
+    users, end = _users(events, context), context.end + 1
     if context.cuts is None:
-        users = events.column(names.USER_ID).take(pa.array(events.starts[:-1]))
-        # Other bits than those that hold a user out.
-        even = hashing.mix(shards.hash_ids(users)) % np.uint64(2) == 0
-        of_split = {names.TRAIN: trains, names.EVAL: ~trains & even, names.TEST: ~trains & ~even}
-        return {split: _Grid(end - future, -most, 0, chosen) for split, chosen in of_split.items()}
+        return {split: _Grid(end - future, stride, -most, 0, chosen) for split, chosen in users.items()}
     eval_from, test_from = context.cuts.eval_from, context.cuts.test_from
-    everybody = np.ones(len(trains), bool)
+    last_of_eval = min(most, (min(test_from, end) - future - eval_from) // stride)
+    last_of_test = min(most, (end - future - test_from) // stride)
     return {
-        names.TRAIN: _Grid(min(eval_from, end) - future, -most, 0, trains),
-        names.EVAL: _Grid(
-            eval_from, 0, min(most, (min(test_from, end) - future - eval_from) // stride), everybody
-        ),
-        names.TEST: _Grid(test_from, 0, min(most, (end - future - test_from) // stride), everybody),
+        names.TRAIN: _Grid(min(eval_from, end) - future, stride, -most, 0, users[names.TRAIN]),
+        names.EVAL: _Grid(eval_from, stride, 0, last_of_eval, users[names.EVAL]),
+        names.TEST: _Grid(test_from, stride, 0, last_of_test, users[names.TEST]),
+    }
+
+
+def _users(events: shards.Events, context: kind.Context) -> dict[str, np.ndarray]:
+    """Which users of the shard each split has, `[U]` bool: by users alone they are divided, by time all have both."""
+    trains = events.training_counts() > 0
+    if context.cuts is not None:
+        everybody = np.ones(len(trains), bool)
+        return {names.TRAIN: trains, names.EVAL: everybody, names.TEST: everybody}
+    users = events.column(names.USER_ID).take(pa.array(events.starts[:-1]))
+    # Other bits than those that hold a user out.
+    even = hashing.mix(shards.hash_ids(users)) % np.uint64(2) == 0
+    return {names.TRAIN: trains, names.EVAL: ~trains & even, names.TEST: ~trains & ~even}
+
+
+def named_moments(window: PeriodWindow, cuts: splits.Cuts | None, end: int) -> dict[str, np.ndarray]:
+    """The moments of `window.at` (ms) that each split has: those whose whole future lies inside of it.
+
+    Args:
+      window: with `at`.
+      cuts: in time; None: every split has all of them.
+      end: the last moment of the log, ms.
+    """
+    named = np.array(sorted(round(moment.timestamp() * _MS) for moment in window.at or ()), np.int64)
+    until = named + round(window.future * _MS)
+    if cuts is None:
+        return {split: named[until <= end + 1] for split in names.SPLITS}
+    return {
+        names.TRAIN: named[until <= min(cuts.eval_from, end + 1)],
+        names.EVAL: named[(named >= cuts.eval_from) & (until <= min(cuts.test_from, end + 1))],
+        names.TEST: named[(named >= cuts.test_from) & (until <= end + 1)],
     }
 
 
@@ -118,7 +190,7 @@ class _Cutter:
         self._features = [name for name in named if not name.startswith(names.USER_PREFIX)]
 
     def windows(
-        self, split: str, grid: _Grid
+        self, split: str, grid: _Grid | _Named
     ) -> Iterator[tuple[str, pa.RecordBatch | None, dict[Hashable, int]]]:
         found = self._periods(grid)
         if not len(found.start):
@@ -145,16 +217,15 @@ class _Cutter:
         for part in batches.pieces(found.end - found.begin + seen.lengths):
             yield split, self._batch(found.take(part), history[part], new[part], seen.take(part)), {}
 
-    def _periods(self, grid: _Grid) -> _Periods:
+    def _periods(self, grid: _Grid | _Named) -> _Periods:
         """All moments of users that have a future, by user and moment, with histories of any length."""
         past, future = round(self._window.past * _MS), round(self._window.future * _MS)
-        stride = _stride(self._window)
-        latest = (self._times - grid.anchor) // stride
+        latest = grid.last_before(self._times)
         at, number = [], []
         # An event is in the future of the last moment before it, and of as many as futures overlap.
-        for back in range(-(-future // stride)):
+        for back in range(grid.overlapping(future)):
             k = latest - back
-            inside = (self._times - grid.anchor - k * stride < future) & (k >= grid.first) & (k <= grid.last)
+            inside = (self._times - grid.at(k) < future) & (k >= grid.first) & (k <= grid.last)
             where = np.flatnonzero(inside & grid.users[self._user_of])
             # Neighbours of a user and a moment are one period.
             k = k[where]
@@ -169,7 +240,7 @@ class _Cutter:
             user, k = user[order], k[order]
             first = _firsts(user, k)
             user, k = user[first], k[first]
-        moments = grid.anchor + k * stride
+        moments = grid.at(k)
         low, high = self._events.starts[user], self._events.starts[user + 1]
         start = self._first_from(moments, low, high)
         return _Periods(

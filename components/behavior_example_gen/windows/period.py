@@ -16,7 +16,7 @@ class PeriodWindow(kind.WindowSettings):
 
     Moments are on a grid, the same for all users. Split by time, `eval` and `test` begin at their cuts and go on
     by `stride`, training ends at the cut of `eval` and goes back; a moment belongs to a split only if its whole
-    future does. Split by users alone, moments go back from the end of the log.
+    future does. Split by users alone, moments go back from the end of the log. Or the moments are named, by `at`.
 
     Attributes:
       kind: `period`: the events before a moment, and all that follow in a period.
@@ -26,6 +26,8 @@ class PeriodWindow(kind.WindowSettings):
       overlap: allow a `stride` shorter than `future`: an event is then in the future of several moments.
       moments: how many moments a split has at most: the last ones of training (of all splits by users
         alone), the first ones of `eval` and `test`; None is all.
+      at: the moments themselves (ISO 8601; UTC where they name no zone), in place of a grid: by time, a split has
+        those whose whole future lies between its cuts, by users alone each has all of them.
       length: L, the largest number of history events in a window: the last ones.
       max_future: the largest number of future events in a window: the first ones. What is left out is counted.
       min_history, min_future: a window with fewer events on that side is dropped (and counted).
@@ -39,6 +41,7 @@ class PeriodWindow(kind.WindowSettings):
     stride: spec.Duration | None = None
     overlap: bool = False
     moments: int | None = pydantic.Field(default=None, ge=1)
+    at: tuple[spec.Moment, ...] | None = None
     length: int = pydantic.Field(default=50, ge=1, le=10_000)
     max_future: int = pydantic.Field(default=100, ge=1, le=10_000)
     min_history: int = pydantic.Field(default=1, ge=1)
@@ -52,6 +55,7 @@ class PeriodWindow(kind.WindowSettings):
                 f"stride must be at least future ({self.future:g} s), else an event is in several futures; found "
                 f"{self.stride:g} s. overlap: true allows it"
             )
+        self._check_named()
         if self.min_history > self.length:
             raise ValueError(f"min_history must be at most length ({self.length}), found {self.min_history}")
         if self.min_future > self.max_future:
@@ -64,9 +68,30 @@ class PeriodWindow(kind.WindowSettings):
                 raise ValueError(f"{name} must be at least {_LEAST_SECONDS:g} s, found {seconds:g} s")
         return self
 
+    def _check_named(self) -> None:
+        if self.at is None:
+            return
+        for name in ("stride", "moments"):
+            if getattr(self, name) is not None:
+                raise ValueError(
+                    f"{name} goes with a grid of moments, and these are named by at: leave one out"
+                )
+        named = sorted(self.at)
+        if not named:
+            raise ValueError("at names at least one moment, found none")
+        for one, two in zip(named, named[1:]):
+            seconds = (two - one).total_seconds()
+            if seconds == 0 or seconds < self.future and not self.overlap:
+                raise ValueError(
+                    f"at: from {one.isoformat()} to {two.isoformat()} it must be at least future ({self.future:g} s), "
+                    f"else an event is in several futures; found {seconds:g} s. overlap: true allows it of moments that "
+                    "differ"
+                )
+
 
 # Times are in milliseconds.
 _LEAST_SECONDS = 0.001
+_MS = 1000
 
 
 class Period(kind.Kind[PeriodWindow]):
@@ -140,6 +165,7 @@ class Period(kind.Kind[PeriodWindow]):
         """
         from components.behavior_example_gen.windows import found
 
+        self._check_moments(window, cuts, counts)
         for name in names.SPLITS:
             if not written.get(name):
                 raise errors.InputError(
@@ -147,6 +173,22 @@ class Period(kind.Kind[PeriodWindow]):
                     f"{found.extent(counts, cuts)}; a moment's whole future ({found.duration(window.future)}) lies "
                     f"between the cuts of its split, and a user has at least {window.min_history} event(s) in the "
                     f"{found.duration(window.past)} before it and {window.min_future} in its future"
+                )
+
+    def _check_moments(self, window: PeriodWindow, cuts: Any, counts: Any) -> None:
+        """Refuses a named moment that no split has."""
+        from components.behavior_example_gen.cutting import period as cutting
+        from components.behavior_example_gen.windows import found
+
+        if window.at is None:
+            return
+        named = cutting.named_moments(window, cuts, counts.end)
+        used = {moment for moments in named.values() for moment in moments.tolist()}
+        for moment in window.at:
+            if round(moment.timestamp() * _MS) not in used:
+                raise errors.InputError(
+                    f"window.at: the future of {moment.isoformat()} ({found.duration(window.future)}) lies inside of no "
+                    f"split; the log has {found.extent(counts, cuts)}"
                 )
 
     def summary(self, window: PeriodWindow, written: Mapping[Hashable, int]) -> dict[str, Any]:

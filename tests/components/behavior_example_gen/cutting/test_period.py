@@ -1,6 +1,7 @@
 """The kernel of periods against plain Python, and what must hold of any period."""
 
 import collections
+import datetime
 
 import numpy as np
 import pydantic
@@ -24,6 +25,10 @@ def make_window(**settings):
     return PeriodWindow(kind="period", **values)
 
 
+def at(*times):
+    return [datetime.datetime.fromtimestamp(t / 1000, datetime.timezone.utc).isoformat() for t in times]
+
+
 def cut(events, window, split, cuts=CUTS):
     """All windows by the kernel as plain values, and what it counts."""
     found = shards.sort_events(test_next.table(events), split, cuts)
@@ -45,6 +50,15 @@ def cut(events, window, split, cuts=CUTS):
 def moments(window, split, end):
     """The moments of a split, one after the other."""
     future, stride = round(1000 * window.future), round(1000 * (window.stride or window.future))
+    if window.at is not None:
+        bounds = {
+            "train": (-10_000, CUTS.eval_from),
+            "eval": (CUTS.eval_from, CUTS.test_from),
+            "test": (CUTS.test_from, 10_000),
+        }
+        first, until = bounds[split]
+        named = sorted(round(1000 * moment.timestamp()) for moment in window.at)
+        return [t for t in named if first <= t and t + future <= min(until, end + 1)]
     if split == "train":
         found = range(min(CUTS.eval_from, end + 1) - future, -10_000, -stride)
         return sorted(list(found)[: window.moments])
@@ -124,6 +138,8 @@ def make_log(seed, times=1000):
         {"min_history": 3, "min_future": 2, "future": 0.1},
         {"future": 0.2, "recent_share": 0.5},
         {"future": 0.25},
+        {"at": at(100, 320, 560, 640, 750, 760, 900), "overlap": True},
+        {"at": at(820, 500, 600), "past": 3.0},
     ],
 )
 @pytest.mark.parametrize("by", [("time",), ("time", "held_out_users")])
@@ -202,11 +218,40 @@ def test_users_are_split_into_three_with_one_moment():
         ({"min_future": 3, "max_future": 2}, r"min_future must be at most max_future \(2\), found 3"),
         ({"past": 0.0001}, "past must be at least 0.001 s"),
         ({"moments": 0}, "greater than or equal to 1"),
+        ({"at": []}, "at names at least one moment, found none"),
+        ({"at": at(100, 200), "moments": 1}, "moments goes with a grid of moments"),
+        ({"at": at(100, 140)}, r"must be at least future \(0.05 s\).*found 0.04 s"),
+        ({"at": at(100, 100), "overlap": True}, "found 0 s"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings, message):
     with pytest.raises(pydantic.ValidationError, match=message):
         make_window(**settings)
+
+
+def test_users_are_split_into_three_with_named_moments():
+    events = [
+        {"user": f"u{n}", "item": "i", "time": t, "behavior": "view"}
+        for n in range(300)
+        for t in (300, 460, 900)
+    ]
+    window = make_window(at=at(320, 480, 470), overlap=True)
+    found, _ = cut(events, window, spec.SplitSpec(by=("held_out_users",)), None)
+    # 460 is after 320, but not within 50 ms; nothing happens in the 50 ms from 470 and 480 on.
+    assert not found
+    found, _ = cut(events, make_window(at=at(455, 899)), spec.SplitSpec(by=("held_out_users",)), None)
+    assert {w["moment"] for w in found} == {455}
+    users = [{w["user_id"] for w in found if w["split"] == s} for s in names.SPLITS]
+    assert all(users) and sum(map(len, users)) == len(set.union(*users)) == 300
+
+
+def test_a_named_moment_that_no_split_has_is_told():
+    window, split = make_window(at=at(580, 820)), spec.SplitSpec()
+    counts = profile.count(shards.sort_events(test_next.table(make_log(0)), split, CUTS))
+    with pytest.raises(
+        errors.InputError, match=r"window.at: the future of 1970-01-01T00:00:00.580000\+00:00 "
+    ):
+        Period().check_written(window, {"train": 1, "eval": 1, "test": 1}, split, CUTS, counts)
 
 
 @pytest.mark.parametrize(
