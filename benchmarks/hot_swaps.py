@@ -29,14 +29,13 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
+from benchmarks import quick
 from benchmarks import serving as models
 
 _BINARY = "MODEL_SERVER_BIN"
 _NAME = "model"
 _HISTORIES = 16
 _LOAD_SECONDS = 120.0
-# Seconds in all, seconds between two pushes, and clients.
-_QUICK = (1.0, 1.0, 2)
 
 
 @contextlib.contextmanager
@@ -172,14 +171,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="one exchange of versions under few clients")
+    quick.add(parser, "one exchange of versions under few clients", seconds=1.0, every=1.0, clients=2)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--every", type=float, default=5.0, help="seconds between two pushes")
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--kept", type=int, default=2, help="versions on disk")
     options = parser.parse_args()
-    if options.quick:
-        options.seconds, options.every, options.clients = _QUICK
+    for name, value in (options.quick or {}).items():
+        setattr(options, name, value)
     seconds, every = options.seconds, options.every
     with tempfile.TemporaryDirectory() as folder:
         exported = [

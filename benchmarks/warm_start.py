@@ -18,6 +18,8 @@ import statistics
 import tempfile
 from typing import Any
 
+from benchmarks import quick
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
@@ -26,11 +28,6 @@ _METRIC = "ndcg@10"
 _MODEL = {"name": "sasrec", "dim": 64, "blocks": 2, "heads": 2, "dropout": 0.3}
 _LOSS = {"name": "sampled_softmax", "negatives": 1024, "shared_negatives": True}
 _TRAINING = {"epochs": 40, "batch_size": 128, "learning_rate": 0.002, "patience": 4}
-_QUICK = {
-    "model": {**_MODEL, "dim": 8, "blocks": 1},
-    "loss": {"name": "softmax"},
-    "training": {**_TRAINING, "epochs": 2},
-}
 
 
 def draw(path: str, users: int = 200, days: int = 60, seed: int = 0) -> None:
@@ -181,21 +178,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--quick",
-        action="store_true",
-        help="a drawn log, two epochs, and a live model of the same log",
+    quick.add(
+        parser, "a drawn log, two epochs, and a live model of the same log", users=200, days=60, epochs=2
     )
     parser.add_argument("--log", help="a CSV file of user_id, item_id and timestamp in seconds")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--days", type=int, default=7, help="how old the live model is")
     options = parser.parse_args()
-    settings = _QUICK if options.quick else {"model": _MODEL, "loss": _LOSS, "training": _TRAINING}
+    settings = {"model": _MODEL, "loss": _LOSS, "training": _TRAINING}
+    if options.quick:
+        settings = {
+            "model": {**_MODEL, "dim": 8, "blocks": 1},
+            "loss": {"name": "softmax"},
+            "training": {**_TRAINING, "epochs": options.quick["epochs"]},
+        }
     with tempfile.TemporaryDirectory() as folder:
         path = options.log
         if path is None:
             path = os.path.join(folder, "drawn.csv")
-            draw(path)
+            draw(path, **({name: options.quick[name] for name in ("users", "days")} if options.quick else {}))
         seeds, days = (1, 0) if options.quick else (options.seeds, options.days)
         print(json.dumps(measure(path, settings, seeds, days)))
 

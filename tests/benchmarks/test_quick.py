@@ -4,6 +4,7 @@ Their sizes are smaller than those of `--quick`, by its own `--size`: no figure 
 """
 
 import argparse
+import contextlib
 import importlib
 import json
 import pathlib
@@ -12,7 +13,7 @@ import tempfile
 
 import pytest
 
-from benchmarks import catalogue, processes, quick, training
+from benchmarks import catalogue, hot_swaps, processes, quick, training
 from pipeline import datasets
 
 
@@ -40,8 +41,17 @@ def _positive(found, *path):
     return found > 0
 
 
-# What was measured, of which one figure is looked at. `hot_swaps` takes minutes: the conformance suite exchanges
-# versions under load.
+@contextlib.contextmanager
+def _server(base):
+    """In this process, too."""
+    from benchmarks import hot_swaps
+    from serving import server
+
+    with server.Server(base, hot_swaps._NAME) as embedded:
+        yield f"127.0.0.1:{embedded.grpc_port}"
+
+
+# What was measured, of which one figure is looked at.
 _MEASURED = {
     "catalogue": lambda found: found["within_limit"] and found["peak_mb"] > 0,
     "conversion_speed": lambda found: _positive(
@@ -49,6 +59,7 @@ _MEASURED = {
     ),
     "exposures": lambda found: _positive(found, "transform", "rows_per_s", 0),
     "gpu": lambda found: found["steps"] and all(one["step_ms"] > 0 for one in found["steps"].values()),
+    "hot_swaps": lambda found: found["answers"] > 0 and found["versions_pushed"] == 2,
     "retrieval": lambda found: found["5000"]["recall"] > 0.8 and _positive(found, "5000", "ivf_2", "p50_ms"),
     "throughput": lambda found: _positive(
         found, "throughput", "uneven", "sasrec", "targets_per_s", training.FOOTFALL
@@ -57,6 +68,7 @@ _MEASURED = {
         found, "tp_speed", "uneven", "sasrec", "targets_per_s", "k 2, lambda 0.1"
     ),
     "training": lambda found: found["targets_per_s"] > 0,
+    "warm_start": lambda found: found["seeds"][0]["warm"]["eval"] > 0,
     "windowing": lambda found: found["same_examples"] and found["events_per_s"] > 0,
 }
 
@@ -66,10 +78,12 @@ _SIZES = {
     "conversion_speed": {"rows": 2048, "seconds": 0.1},
     "exposures": {"rows": 400},
     "gpu": {"items": 100, "windows": 64, "seconds": 0.01},
+    "hot_swaps": {"seconds": 0.2, "every": 0.2},
     "retrieval": {"asked": 64, "seconds": 0.1},
     "throughput": {"users": 200, "longest": 20, "seconds": 0.1},
     "tp_speed": {"users": 200, "longest": 20, "seconds": 0.1},
     "training": {"seconds": 0.1},
+    "warm_start": {"users": 40, "epochs": 1},
     "windowing": {"events": 2000},
 }
 
@@ -83,6 +97,7 @@ def test_a_quick_run_ends_with_its_figures(name, monkeypatch, capsys):
     monkeypatch.setattr(datasets, "fetch", _drawn)
     monkeypatch.setattr(processes, "measure", _here)
     monkeypatch.setattr(catalogue, "_process", catalogue.measure)
+    monkeypatch.setattr(hot_swaps, "_server", _server)
     sizes = [part for size, number in _SIZES[name].items() for part in ("--size", f"{size}={number}")]
     monkeypatch.setattr(sys, "argv", [name, "--quick", *sizes])
     try:
