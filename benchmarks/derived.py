@@ -5,6 +5,9 @@ from collections.abc import Callable
 
 import pandas as pd
 
+_DAY_MS = 86_400_000
+# 2017-10-02, UTC.
+_GLOBO_FROM = 1_506_902_400_000
 # The columns of the census, in their order (census-income.names of the UCI repository).
 _CENSUS = (
     "age class_of_worker industry_code occupation_code education wage_per_hour enrolled marital_status "
@@ -40,6 +43,16 @@ def _census(data: str, folder: str) -> str:
     return _write(log.drop(columns="weight"), folder, "census.csv")
 
 
+def _three_days_of_globo(data: str, folder: str) -> str:
+    """The clicks of Globo.com from 2017-10-02 to 2017-10-04 of a fifth of the users, by a hash of their id."""
+    path = os.path.join(data, "globo", "clicks.parquet")
+    columns = ["user_id", "click_article_id", "click_timestamp", "click_referrer_type"]
+    log = pd.read_parquet(path, columns=columns)
+    days = log["click_timestamp"].between(_GLOBO_FROM, _GLOBO_FROM + 3 * _DAY_MS, inclusive="left")
+    chosen = log["user_id"] * 2654435761 % 2**32 % 5 == 0
+    return _write(log[days & chosen], folder, "globo-3-days.csv")
+
+
 def _write(log: pd.DataFrame, folder: str, name: str) -> str:
     os.makedirs(folder, exist_ok=True)
     path = os.path.join(folder, name)
@@ -53,4 +66,5 @@ def _write(log: pd.DataFrame, folder: str, name: str) -> str:
 LOGS: dict[str, Callable[[str, str], str]] = {
     "derived:ml-1m-behaviors": _ratings_as_behaviors,
     "derived:census": _census,
+    "derived:globo-3-days": _three_days_of_globo,
 }

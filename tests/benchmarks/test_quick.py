@@ -60,6 +60,7 @@ _MEASURED = {
     "exposures": lambda found: _positive(found, "transform", "rows_per_s", 0),
     "gpu": lambda found: found["steps"] and all(one["step_ms"] > 0 for one in found["steps"].values()),
     "hot_swaps": lambda found: found["answers"] > 0 and found["versions_pushed"] == 2,
+    "periods": lambda found: found["same_examples"] and _positive(found, "events_per_s", "columnar"),
     "retrieval": lambda found: found["5000"]["recall"] > 0.8 and _positive(found, "5000", "ivf_2", "p50_ms"),
     "throughput": lambda found: _positive(
         found, "throughput", "uneven", "sasrec", "targets_per_s", training.FOOTFALL
@@ -79,6 +80,7 @@ _SIZES = {
     "exposures": {"rows": 400},
     "gpu": {"items": 100, "windows": 64, "seconds": 0.01},
     "hot_swaps": {"seconds": 0.2, "every": 0.2},
+    "periods": {"events": 1500},
     "retrieval": {"asked": 64, "seconds": 0.1},
     "throughput": {"users": 200, "longest": 20, "seconds": 0.1},
     "tp_speed": {"users": 200, "longest": 20, "seconds": 0.1},

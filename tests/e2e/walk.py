@@ -17,6 +17,7 @@ from pipeline import cli
 
 ROOT = pathlib.Path(pipeline.__file__).parents[1]
 ITEMS = 40
+SCENES = ("home", "search", "feed")
 DAY = 86_400
 
 
@@ -25,14 +26,22 @@ def successor(item: int) -> int:
     return (21 * item + 3) % ITEMS
 
 
-def write_day(folder: pathlib.Path, day: int, seed: int, users: int = 300, steps: int = 12) -> None:
+def scene_of(item: int) -> str:
+    """Where an item is met."""
+    return SCENES[item % len(SCENES)]
+
+
+def write_day(
+    folder: pathlib.Path, day: int, seed: int, users: int = 300, steps: int = 12, scenes: bool = False
+) -> None:
     """A day's log: users walk on from item to item; one step in twenty is a jump."""
     rng = np.random.default_rng(seed)
-    lines = ["user_id,item_id,timestamp"]
+    lines = ["user_id,item_id,timestamp" + (",scene" if scenes else "")]
     for user in range(users):
         item = int(rng.integers(ITEMS))
         for step in range(steps):
-            lines.append(f"u{user},i{item},{1_600_000_000 + DAY * day + 60 * step + user}")
+            scene = f",{scene_of(item)}" if scenes else ""
+            lines.append(f"u{user},i{item},{1_600_000_000 + DAY * day + 60 * step + user}{scene}")
             item = int(rng.integers(ITEMS)) if rng.random() < 0.05 else successor(item)
     target = folder / f"day-{day}" / "events.csv"
     target.parent.mkdir(parents=True)
