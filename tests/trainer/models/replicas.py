@@ -9,17 +9,20 @@ import tensorflow as tf
 from trainer.loops import gradients as gradients_lib
 
 
-def check(build: Callable[[], Any], features: dict[str, tf.Tensor], learning_rate: float) -> None:
+def check(
+    build: Callable[[], Any], features: dict[str, tf.Tensor], learning_rate: float, training: bool = False
+) -> None:
     """A step on two logical devices equals one on all of the batch.
 
     Args:
       build: makes the model.
       features: a batch of which each device gets half.
       learning_rate: of the step, by plain gradient descent.
+      training: whether with what is random in training; it must then be drawn alike.
     """
     whole = build()
     with tf.GradientTape() as tape:
-        total, count = whole.summed_loss(features, training=False)
+        total, count = whole.summed_loss(features, training=training)
         loss = total / count
     # First, since the models of exposures make variables when they are called.
     gradients = tape.gradient(loss, whole.trainable_variables)
@@ -39,7 +42,7 @@ def check(build: Callable[[], Any], features: dict[str, tf.Tensor], learning_rat
 
     def step(batch: dict[str, tf.Tensor]) -> None:
         with tf.GradientTape() as tape:
-            total, count = model.summed_loss(batch, training=False)
+            total, count = model.summed_loss(batch, training=training)
             loss = total / gradients_lib.sum_over_replicas(count)
         gradients = gradients_lib.sum_over_replicas(tape.gradient(loss, model.trainable_variables))
         optimizer.apply_gradients(zip(gradients, model.trainable_variables), skip_gradients_aggregation=True)
