@@ -44,8 +44,9 @@ class Fit(loop.Loop):
             widths[done:],
             self._widths,
             shares=replicas,
-            # XLA compiles for each shape, so all batches of a width have one.
-            fill=self._settings.xla,
+            # XLA compiles for each shape, and a gather fails where it changes (see `contrast.of_all_replicas`), so all
+            # batches of a width have one.
+            fill=self._settings.xla or self._meets_replicas,
         )
         if replicas > 1:
             # Cut into shares above: what TensorFlow cuts may have windows of two batches.

@@ -24,6 +24,8 @@ _PROGRESS = logging.getLogger("footfall.progress")
 _STEPS_PER_CALL = 64
 # An epoch that takes long says so often how far it is.
 _SAY_SECONDS = 15.0
+# The name of the group that ascends, also of a procedure's own adversary.
+ADVERSARY = "adversary_optimizer"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,8 +73,10 @@ class Loop:
 
     # What `train` has to have besides what the model and its loss read.
     features_read: tuple[str, ...] = ()
-    # What a step adds up, each a scalar; the first two are the loss and the number of targets.
+    # What a step adds up, each a scalar; the first two are the loss and the number of targets. Behind these stand the
+    # model's `monitors`, unless the loop has no place for them.
     sums: tuple[str, ...] = ("loss", "targets")
+    monitored: bool = True
 
     def __init__(
         self,
@@ -89,6 +93,8 @@ class Loop:
             tf.keras.utils.set_random_seed(settings.seed)
             self.model = build()
             self.model.static_shapes = settings.xla
+            self.monitors: tuple[str, ...] = getattr(self.model, "monitors", ()) if self.monitored else ()
+            self.sums = (*self.sums, *self.monitors)
             self._make_variables()
             self._prepare()
             self._groups = self.groups()
@@ -146,9 +152,17 @@ class Loop:
         return optimizer
 
     def groups(self) -> list[Group]:
-        """All that a step moves; called once, after `_prepare`. The first is the model's."""
-        variables = self.model.trainable_variables
-        return [Group("optimizer", variables, self.new_optimizer(variables))]
+        """All that a step moves; called once, after `_prepare`. The first is the model's.
+
+        What of the model is an adversary ascends the loss, as the second one.
+        """
+        adversary = list(getattr(self.model, "adversary_variables", ()))
+        refs = {variable.ref() for variable in adversary}
+        variables = [one for one in self.model.trainable_variables if one.ref() not in refs]
+        found = [Group("optimizer", variables, self.new_optimizer(variables))]
+        if adversary:
+            found.append(Group(ADVERSARY, adversary, self.new_optimizer(adversary), direction=-1.0))
+        return found
 
     def after_step(self) -> None:
         """What follows each step, on each replica: a step of the compiled loop; see `gradients.update`."""
@@ -199,8 +213,11 @@ class Loop:
           places: a number near that of its targets, but known before it: the objective is over it, so
             that it has the size of a mean (float16 needs it).
         """
-        total, count = self.model.summed_loss(batch, training=True)
-        return tf.stack([total, count]), tf.math.divide_no_nan(total, places)
+        if not self.monitors:
+            total, count = self.model.summed_loss(batch, training=True)
+            return tf.stack([total, count]), tf.math.divide_no_nan(total, places)
+        total, count, watched = self.model.monitored_loss(batch, training=True)
+        return tf.concat([[total, count], watched], axis=0), tf.math.divide_no_nan(total, places)
 
     def _differentiate(self, batch: dict[str, tf.Tensor], *given: Any) -> tuple[tf.Tensor, list[Any]]:
         """What `sums` names, and the (scaled) gradients of `_value`; see there for the arguments."""
@@ -208,7 +225,9 @@ class Loop:
             sums, value = self._value(batch, *given)
             if self._scales:
                 value = self._groups[0].optimizer.get_scaled_loss(value)
-        return sums, tape.gradient(value, self._variables())
+        # Of what a term of weight 0 alone reads, the gradient is 0.
+        zero = tf.UnconnectedGradients.ZERO
+        return sums, tape.gradient(value, self._variables(), unconnected_gradients=zero)
 
     def _directed(
         self, sums: tf.Tensor, found: list[Any], places: tf.Tensor, factor: tf.Tensor | None = None
@@ -244,8 +263,16 @@ class Loop:
         return isinstance(self._groups[0].optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
 
     def _compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """A function by XLA, if that is set."""
-        return tf.function(function, jit_compile=True, autograph=False) if self._settings.xla else function
+        """A function by XLA, if that is set and all of it is on one replica: it cannot gather what others have."""
+        if not self._settings.xla or self._meets_replicas:
+            return function
+        return tf.function(function, jit_compile=True, autograph=False)
+
+    @property
+    def _meets_replicas(self) -> bool:
+        """Whether the model's loss is also of what other replicas have, of which there are several."""
+        several = self._strategy.num_replicas_in_sync > 1
+        return several and bool(getattr(self.model, "meets_replicas", False))
 
     def _one_step(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
         """Moves all groups along the descent of one replica's share of a batch, in its replica context.
@@ -373,6 +400,7 @@ class Loop:
             "seconds": seconds,
             "targets_per_s": targets / seconds,
             "learning_rate": float(self._current_rate()),
+            **{name: sums[name] / targets for name in self.monitors},
             **self._measured(sums),
         }
         last = epoch + 1 >= settings.epochs or self._out_of_time(self._spent() + seconds)

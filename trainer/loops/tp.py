@@ -78,6 +78,7 @@ class TP(loop.Loop):
 
     features_read = tuple(input_lib.user_features())
     sums = ("loss", "targets", "log_likelihood", "windows")
+    monitored = False
 
     def __init__(
         self,
@@ -122,7 +123,7 @@ class TP(loop.Loop):
         if self.discriminator is not None:
             variables = self.discriminator.trainable_variables
             optimizer = self.new_optimizer(variables)
-            found.append(loop.Group("adversary_optimizer", variables, optimizer, direction=-1.0))
+            found.append(loop.Group(loop.ADVERSARY, variables, optimizer, direction=-1.0))
         return found
 
     def _usual_widths(self, index: np.ndarray) -> list[int]:

@@ -120,6 +120,16 @@ class SequenceModel(scoring.Scoring, tfrs.Model):
         return []
 
     @property
+    def monitors(self) -> tuple[str, ...]:
+        """What a training's history says of the model besides the loss, see `monitored_loss`."""
+        return ()
+
+    @property
+    def meets_replicas(self) -> bool:
+        """Whether its loss is also of what other replicas have, which it then gathers."""
+        return False
+
+    @property
     def serving_variables(self) -> list[tf.Variable]:
         """What is exported; a model leaves out what training alone reads, as a teacher."""
         return list(self.variables)
@@ -154,6 +164,13 @@ class SequenceModel(scoring.Scoring, tfrs.Model):
         Targets that are padding or out of vocabulary do not count; see `sum_losses`.
         """
         return self._loss_of(self.encode_positions(features, training=training), features)
+
+    def monitored_loss(
+        self, features: Features, training: bool = True
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """As `summed_loss`, and the sums over the same targets of what `monitors` names, `[monitors]` float32."""
+        total, count = self.summed_loss(features, training)
+        return total, count, tf.zeros([len(self.monitors)])
 
     def loss_and_embedding(
         self, features: Features, training: bool = True
