@@ -110,10 +110,10 @@ def check_loop(
             f"{comparing} needs batches of any users, and those of loop: {{name: {loop.name}}} are of one user or "
             f"one class: use loop: {{name: fit}}, found {loop.name}"
         )
-    if training.length_buckets not in (None, 1):
+    if loss.in_batch and training.length_buckets not in (None, 1):
         raise ValueError(
-            f"training.length_buckets: {comparing} needs windows of any length in a batch: leave it out, found "
-            f"{training.length_buckets}"
+            "training.length_buckets: in-batch negatives are those of windows of any length: leave it out, "
+            f"found {training.length_buckets}"
         )
 
 

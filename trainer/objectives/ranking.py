@@ -56,8 +56,9 @@ class Ranking(objective.Objective):
             data.eval_files, data.transform_output, input_lib.evaluation_features(reads)
         )
         training = settings.training
-        if config.in_batch(settings.model, settings.loss):
-            # Negatives are corrected by how often items are targets at all, not in windows of a length.
+        if training.length_buckets is None and config.in_batch(settings.model, settings.loss):
+            # Negatives of a loss are corrected by how often items are targets at all, not in windows of a length; and
+            # windows of any length are others than those of one.
             training = training.model_copy(update={"length_buckets": 1})
         return objective.Training(
             build=build,

@@ -23,7 +23,8 @@ class TrainingSettings(settings.Settings):
         targets, so those of an epoch's smaller last batch weigh more than others.
       length_buckets: in how many widths the batches come, so that short windows are not computed
         on as long ones; 1 is the windows' length alone, None as many as are worth it (one with in-batch
-        negatives). By `loop: {name: fit}`
+        negatives, and of models that compare the windows of a batch: these are then compared with others of about their
+        length if it is said how many). By `loop: {name: fit}`
         windows of about one length share a batch; TP only cuts padding off that a mini-batch does not need.
       optimizer: `adam`; `lazy_adam` moves only those rows of a table that a step looks up, so that a step does not
         grow with the catalogue, for losses that draw negatives and for models of exposures; on one device, without
