@@ -12,9 +12,9 @@ from components.behavior_example_gen.windows import period
 from components.transform import windows as transform_windows
 from schemas import kinds
 from trainer import registry
-from trainer.settings import sasrec
+from trainer.settings import dspnet
 
-KIND, MODEL = "again", "sasrec-again"
+KIND, MODEL = "again", "dspnet-again"
 
 
 class AgainWindow(period.PeriodWindow):
@@ -29,12 +29,12 @@ class Again(period.Period):
     settings = AgainWindow
 
 
-class SASRecAgainSettings(sasrec.SASRecSettings):
-    """SASRec on windows of the new kind."""
+class DSPnetAgainSettings(dspnet.DSPnetSettings):
+    """DSPnet on windows of the new kind."""
 
     window_kinds: ClassVar[tuple[str, ...]] = (KIND,)
 
-    name: Literal["sasrec-again"]  # type: ignore[assignment]
+    name: Literal["dspnet-again"]  # type: ignore[assignment]
 
 
 def register() -> None:
@@ -42,7 +42,7 @@ def register() -> None:
     kinds.WINDOW_KINDS[KIND] = dataclasses.replace(kinds.WINDOW_KINDS["period"], name=KIND, noun="rounds")
     windows.KINDS[KIND] = Again()
     transform_windows.PREPROCESSING[KIND] = transform_windows.PREPROCESSING["period"]
-    registry.MODELS[MODEL] = SASRecAgainSettings
+    registry.MODELS[MODEL] = DSPnetAgainSettings
 
 
 if __name__ == "__main__":
