@@ -3,6 +3,7 @@
 As `harness`, of models whose windows are one target each and whose histories may be seen both ways.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,19 @@ from trainer.losses import ranking as losses
 from trainer.models import ranking as ranking_models
 
 LENGTH, SIZE, SCENES, FUTURE = harness.LENGTH, harness.SIZE, 5, 4
-HISTORIES = (names.HISTORY_ITEM_INDEX, names.HISTORY_BEHAVIOR_INDEX, names.HISTORY_SCENE_INDEX)
-FUTURES = (names.FUTURE_ITEM_INDEX, names.FUTURE_SCENE_INDEX)
+HISTORIES = (
+    names.HISTORY_ITEM_INDEX,
+    names.HISTORY_BEHAVIOR_INDEX,
+    names.HISTORY_SCENE_INDEX,
+    names.HISTORY_HOUR_INDEX,
+    names.HISTORY_WEEKDAY_INDEX,
+)
+FUTURES = (names.FUTURE_ITEM_INDEX, names.FUTURE_SCENE_INDEX, names.FUTURE_SECONDS)
+# How long the period is that futures are of.
+PERIOD_SECONDS = 100.0
+
+# Of a seed and changes of the settings, a model.
+Make = Callable[..., Any]
 
 
 def catalogue() -> ranking_models.Catalogue:
@@ -38,18 +50,25 @@ def batch(seed: int = 0, rows: int = 5) -> dict[str, tf.Tensor]:
     found = {}
     lengths, number = rng.integers(1, LENGTH + 1, [rows, 1]), rng.integers(1, FUTURE + 1, [rows, 1])
     lengths[0] = LENGTH
+    real, follows = np.arange(LENGTH) >= LENGTH - lengths, np.arange(FUTURE) < number
     for (history, future, target), size in {
         (names.HISTORY_ITEM_INDEX, names.FUTURE_ITEM_INDEX, names.TARGET_ITEM_INDEX): SIZE,
         (names.HISTORY_BEHAVIOR_INDEX, names.FUTURE_BEHAVIOR_INDEX, names.TARGET_BEHAVIOR_INDEX): 2,
         (names.HISTORY_SCENE_INDEX, names.FUTURE_SCENE_INDEX, names.TARGET_SCENE_INDEX): SCENES,
     }.items():
         past = rng.integers(names.OOV_INDEX, names.FIRST_INDEX + size, [rows, LENGTH])
-        past = np.where(np.arange(LENGTH) >= LENGTH - lengths, past, names.PADDING_INDEX)
         following = rng.integers(names.OOV_INDEX, names.FIRST_INDEX + size, [rows, FUTURE])
         following[:, 0] = rng.integers(names.FIRST_INDEX, names.FIRST_INDEX + size, rows)
-        following = np.where(np.arange(FUTURE) < number, following, names.PADDING_INDEX)
-        found.update({history: past, future: following, target: following[:, 0]})
-    return {name: tf.constant(value, tf.int64) for name, value in found.items()}
+        following = np.where(follows, following, names.PADDING_INDEX)
+        found.update({history: np.where(real, past, names.PADDING_INDEX), future: following})
+        found[target] = following[:, 0]
+    for history, size in {names.HISTORY_HOUR_INDEX: 24, names.HISTORY_WEEKDAY_INDEX: 7}.items():
+        past = rng.integers(names.FIRST_INDEX, names.FIRST_INDEX + size, [rows, LENGTH])
+        found[history] = np.where(real, past, names.PADDING_INDEX)
+    features = {name: tf.constant(value, tf.int64) for name, value in found.items()}
+    seconds = np.sort(rng.uniform(0, PERIOD_SECONDS, [rows, FUTURE]), axis=1)
+    features[names.FUTURE_SECONDS] = tf.constant(np.where(follows, seconds, 0), tf.float32)
+    return features
 
 
 def filled(features: dict[str, tf.Tensor], rows: int = 2) -> dict[str, tf.Tensor]:
@@ -76,6 +95,7 @@ def run_model_test(
     learning_rate: float = 0.01,
     steps: int = 200,
     graphs: bool = True,
+    loss: dict[str, Any] | None = None,
 ) -> None:
     """Checks shapes, padding (also cut off), sets, gradients, precision, overfitting, XLA, saving and export.
 
@@ -85,19 +105,24 @@ def run_model_test(
       learning_rate, steps: what learning one batch by heart takes.
       graphs: whether to do what takes a graph of the model (from overfitting on): of several variants of a
         model, the one that has most of its parts.
+      loss: one that draws nothing, where the model's default does.
     """
-    model, features = build(values), batch()
+
+    def make(seed: int = 3, **extra: Any) -> Any:
+        return build({**values, **extra}, seed, loss)
+
+    model, features = make(), batch()
     _check_queries(model, features)
     _check_padding(model)
-    _check_filling(values)
-    _check_trimming(values)
+    _check_filling(make)
+    _check_trimming(make)
     _check_sets(model, features)
     _check_gradients(model, features)
-    _check_precision(values)
+    _check_precision(make)
     if graphs:
-        _check_overfitting(values, learning_rate, steps)
-        _check_static_shapes(values)
-        _check_saving(values, model, features, folder)
+        _check_overfitting(make, learning_rate, steps)
+        _check_static_shapes(make)
+        _check_saving(make, model, features, folder)
 
 
 def answers(model: Any, features: dict[str, tf.Tensor]) -> list[np.ndarray]:
@@ -115,10 +140,6 @@ def assert_close(found: Any, expected: Any, rtol: float = 1e-4, atol: float = 1e
         np.testing.assert_allclose(one, two, rtol=rtol, atol=atol)
 
 
-def _without_dropout(values: dict[str, Any]) -> Any:
-    return build({**values, "dropout": 0.0})
-
-
 def _check_queries(model: Any, features: dict[str, tf.Tensor]) -> None:
     query = model.query(features)
     _check_scoring(model, query, SIZE)
@@ -128,7 +149,8 @@ def _check_queries(model: Any, features: dict[str, tf.Tensor]) -> None:
     if model.scenes is not None:
         of_scenes = model.scene_query(features)
         _check_scoring(model.scenes, of_scenes, SCENES)
-        assert_close(model.queries(features), [query, of_scenes])
+        # A query may be several tensors.
+        assert_close(tf.nest.flatten(model.queries(features)), tf.nest.flatten([query, of_scenes]))
 
 
 def _check_scoring(scorer: Any, query: Any, size: int) -> None:
@@ -154,9 +176,9 @@ def _check_padding(model: Any) -> None:
     assert_close([one[0] for one in answers(model, alone)], [one[2] for one in answers(model, features)])
 
 
-def _check_filling(values: dict[str, Any]) -> None:
+def _check_filling(make: Make) -> None:
     """Rows that only fill a batch up are none."""
-    model, features = _without_dropout(values), batch(2)
+    model, features = make(dropout=0.0), batch(2)
     expected, others = loss_and_gradients(model, features)
     assert expected[1] == 5
     for model.static_shapes in (False, True):
@@ -164,9 +186,9 @@ def _check_filling(values: dict[str, Any]) -> None:
         assert_close([found, *gradients], [expected, *others], rtol=1e-3)
 
 
-def _check_trimming(values: dict[str, Any]) -> None:
+def _check_trimming(make: Make) -> None:
     """Without the padding that all windows have, answers, loss and gradients are the same."""
-    model, features = _without_dropout(values), batch(8)
+    model, features = make(dropout=0.0), batch(8)
     for longest in (1, LENGTH - 2):
         cut = LENGTH - longest
         whole = {
@@ -212,11 +234,11 @@ def _check_gradients(model: Any, features: dict[str, tf.Tensor]) -> None:
         )
 
 
-def _check_precision(values: dict[str, Any]) -> None:
-    exact = answers(build(values), batch())
+def _check_precision(make: Make) -> None:
+    exact = answers(make(), batch())
     tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
     try:
-        model = build(values)
+        model = make()
         rough = [tf.cast(one, tf.float32) for one in answers(model, batch())]
         total, _ = model.summed_loss(batch(), training=True)
     finally:
@@ -226,9 +248,9 @@ def _check_precision(values: dict[str, Any]) -> None:
         np.testing.assert_allclose(one, two, atol=0.1 * np.abs(two).max())
 
 
-def _check_overfitting(values: dict[str, Any], learning_rate: float, steps: int) -> None:
+def _check_overfitting(make: Make, learning_rate: float, steps: int) -> None:
     """One batch is learnt by heart, while what ascends the loss does so: the loss without what is random falls."""
-    model, features = _without_dropout(values), batch(4, rows=3)
+    model, features = make(dropout=0.0), batch(4, rows=3)
     adversary = {variable.ref() for variable in model.adversary_variables}
     optimizer = optimizers.Adam(learning_rate)
     optimizer.build(model.trainable_variables)
@@ -246,20 +268,20 @@ def _check_overfitting(values: dict[str, Any], learning_rate: float, steps: int)
     assert float(measured()) < 0.15 * first, (first, float(measured()))
 
 
-def _check_static_shapes(values: dict[str, Any]) -> None:
+def _check_static_shapes(make: Make) -> None:
     """XLA compiles the loss of known shapes with its gradient, and it is the same loss.
 
     Without dropout, of which each place takes a third of a second to compile; `harness` has it.
     """
-    model, features = _without_dropout(values), batch(3)
+    model, features = make(dropout=0.0), batch(3)
     expected = model.summed_loss(features, training=False)
     model.static_shapes = True
     compiled.check(model, features, expected)
 
 
-def _check_saving(values: dict[str, Any], model: Any, features: dict[str, tf.Tensor], folder: Any) -> None:
+def _check_saving(make: Make, model: Any, features: dict[str, tf.Tensor], folder: Any) -> None:
     path = tf.train.Checkpoint(model=model).write(str(folder / "checkpoint"))
-    other = build(values, seed=99)
+    other = make(seed=99)
     tf.train.Checkpoint(model=other).read(path).assert_existing_objects_matched()
     expected = answers(model, features)
     assert_close(answers(other, features), expected)
