@@ -125,7 +125,7 @@ class Experiment(settings.Settings):
         trainer_config.check_loop(self.model, self.loss, self.loop, self.training)
         self.model.check_window(self.window)
         windows.get(self.window.kind).check(self.window, self.log, self.split)
-        retrieval_lib.check(self.retrieval, self.model.objective)
+        retrieval_lib.check(self.retrieval, self.model.objective, self.model.dot_products)
         self._check_target_behavior()
         self._check_features()
         evaluator_checks.check(

@@ -39,8 +39,13 @@ RetrievalSettings = Annotated[ExactSettings | IVFSettings, pydantic.Field(discri
 EXACT = ExactSettings(name="exact")
 
 
-def check(retrieval: ExactSettings | IVFSettings, objective: str) -> None:
+def check(retrieval: ExactSettings | IVFSettings, objective: str, dot_products: bool = True) -> None:
     """Refuses a search of models that answer no search.
+
+    Args:
+      retrieval: what is asked.
+      objective: of the model.
+      dot_products: whether its scores are dot products.
 
     Raises:
       ValueError: in one line.
@@ -49,4 +54,9 @@ def check(retrieval: ExactSettings | IVFSettings, objective: str) -> None:
         raise ValueError(
             f"retrieval: {{name: {retrieval.name}}} is of models that rank a catalogue, found one of the objective "
             f"{objective}: leave retrieval out"
+        )
+    if retrieval.name != EXACT.name and not dot_products:
+        raise ValueError(
+            f"retrieval: {{name: {retrieval.name}}} is of models that score by dot products, found one that does not: "
+            "leave retrieval out"
         )

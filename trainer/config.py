@@ -44,7 +44,7 @@ def default_loss(parts: dict[str, Any]) -> losses.LossSettings:
 
 def fitting_losses(model: model_lib.ModelSettings) -> tuple[str, ...]:
     """The losses that a model takes; the first is the default."""
-    return losses.fitting(model.objective, model.targets)
+    return losses.fitting(model.objective, model.targets) if model.losses is None else model.losses
 
 
 def check_model(

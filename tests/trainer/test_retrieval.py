@@ -66,3 +66,9 @@ def test_it_is_of_models_that_rank():
         ValueError, match="of models that rank a catalogue, found one of the objective labels"
     ):
         retrieval.check(SETTINGS, "labels")
+
+
+def test_it_is_of_models_that_score_by_dot_products():
+    retrieval.check(retrieval.EXACT, "ranking", dot_products=False)
+    with pytest.raises(ValueError, match=r"retrieval: \{name: ivf\} is of models that score by dot products"):
+        retrieval.check(SETTINGS, "ranking", dot_products=False)

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 import schemas  # noqa: F401  selects Keras 2
+from trainer.models import scoring
 from trainer.settings import losses as loss_settings
 
 
@@ -34,11 +35,15 @@ class Sample:
     used: tf.Tensor | None = None
 
 
+def _in_float32(query: scoring.Query) -> scoring.Query:
+    return tf.nest.map_structure(lambda value: tf.cast(value, tf.float32), query)
+
+
 def _of_drawn(
-    model: Any, states: tf.Tensor, labels: tf.Tensor, drawn: tf.Tensor
+    model: Any, states: scoring.Query, labels: tf.Tensor, drawn: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Logits `[T]` of the targets and `[T, n]` of the drawn rows `[T, n]`."""
-    states = tf.cast(states, tf.float32)
+    states = _in_float32(states)
     return model.pair_scores(states, labels), model.pair_scores(states, drawn)
 
 
@@ -160,7 +165,7 @@ class _SharedDraw:
         self, model: Any, states: tf.Tensor, labels: tf.Tensor, drawn: tf.Tensor, q: np.ndarray | None
     ) -> Sample:
         """What was drawn, rows `[n]`, with probabilities `[N]`; None: all have the same."""
-        states = tf.cast(states, tf.float32)
+        states = _in_float32(states)
         small = None if q is None else tf.constant(q, tf.float32)
         return Sample(
             model.pair_scores(states, labels),

@@ -25,6 +25,7 @@ class Catalogue:
       window_length: L.
       behaviors, scenes: how many known values, without the reserved ids; 0 for none.
       behavior_names: the known behaviours, in the order of the vocabulary.
+      period_seconds: how long the period of a window is; None: windows have no period.
     """
 
     counts: np.ndarray
@@ -32,6 +33,7 @@ class Catalogue:
     behaviors: int = 0
     scenes: int = 0
     behavior_names: tuple[str, ...] = ()
+    period_seconds: float | None = None
 
     @property
     def size(self) -> int:

@@ -44,8 +44,8 @@ class Scenes(scoring.DotProduct):
         return self._table.scores(query, first, count)
 
 
-class SceneModel(ranking.EmbeddingModel):
-    """A model that ranks items and scenes, from the histories of both.
+class SceneRanker(ranking.SequenceModel):
+    """A model that ranks items and scenes, from the histories of both; items in any way, see `scoring.Scoring`.
 
     A subclass implements `queries`, and `extra_losses` if it has others than those of the targets. The loss of a
     window is that of its items plus `scene_weight` times that of its scenes: of the first event that follows, or of all
@@ -85,8 +85,8 @@ class SceneModel(ranking.EmbeddingModel):
         """See `ranking.SequenceModel.scenes`."""
         return self._scenes
 
-    def queries(self, features: ranking.Features, training: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
-        """What items `[B, D]` and scenes `[B, D_S]` are scored with."""
+    def queries(self, features: ranking.Features, training: bool = False) -> tuple[scoring.Query, tf.Tensor]:
+        """What items and scenes are scored with: a query of items, and `[B, D_S]`."""
         raise NotImplementedError
 
     def query(self, features: ranking.Features, training: bool = False) -> scoring.Query:
@@ -97,10 +97,6 @@ class SceneModel(ranking.EmbeddingModel):
         """See `ranking.SequenceModel.scene_query`."""
         return self.queries(features, training)[1]
 
-    def encode(self, features: ranking.Features, training: bool = False) -> tf.Tensor:
-        """The embedding of each history: `[B, D]`, what items are scored with."""
-        return self.query(features, training)
-
     def expected_targets(self, lengths: tf.Tensor) -> tf.Tensor:
         """A window is one target, however long."""
         return tf.ones_like(lengths)
@@ -108,7 +104,7 @@ class SceneModel(ranking.EmbeddingModel):
     def extra_losses(
         self,
         features: ranking.Features,
-        queries: tuple[tf.Tensor, tf.Tensor],
+        queries: tuple[scoring.Query, tf.Tensor],
         counted: tf.Tensor,
         training: bool,
     ) -> Any:
@@ -132,7 +128,7 @@ class SceneModel(ranking.EmbeddingModel):
         return total, tf.reduce_sum(tf.cast(counted, tf.float32))
 
     def target_losses(
-        self, features: ranking.Features, queries: tuple[tf.Tensor, tf.Tensor]
+        self, features: ranking.Features, queries: tuple[scoring.Query, tf.Tensor]
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """The loss of each window's items and scenes, `[B]` float32, and which windows have a known item, `[B]` bool."""
         item_query, scene_query = queries
@@ -160,11 +156,27 @@ class SceneModel(ranking.EmbeddingModel):
         return tuple(tf.where(real, rows, -1) for rows in (items, scenes))
 
     def _loss_of_rows(
-        self, scorer: Any, query: tf.Tensor, rows: tf.Tensor, counted: tf.Tensor, loss: Any
+        self, scorer: Any, query: scoring.Query, rows: tf.Tensor, counted: tf.Tensor, loss: Any
     ) -> tf.Tensor:
         if _wants_period(loss):
             return loss(scorer, query, rows)
         return loss(scorer, query, tf.maximum(rows[:, 0], 0), counted)
+
+
+class SceneModel(SceneRanker, ranking.EmbeddingModel):
+    """A `SceneRanker` whose scores are dot products with the items' embeddings.
+
+    Args:
+      settings, catalogue, seed: see `SceneRanker`.
+    """
+
+    def queries(self, features: ranking.Features, training: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
+        """What items `[B, D]` and scenes `[B, D_S]` are scored with."""
+        raise NotImplementedError
+
+    def encode(self, features: ranking.Features, training: bool = False) -> tf.Tensor:
+        """The embedding of each history: `[B, D]`, what items are scored with."""
+        return self.query(features, training)
 
 
 def _wants_period(loss: Any) -> bool:

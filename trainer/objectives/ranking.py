@@ -38,6 +38,7 @@ class Ranking(objective.Objective):
             behaviors=len(known.behaviors),
             scenes=len(known.scenes),
             behavior_names=tuple(name.decode("utf-8", "replace") for name in known.behaviors),
+            period_seconds=window.future if window.has_period else None,
         )
 
     def prepare(self, settings: config.TrainerSettings, data: objective.Data) -> objective.Training:

@@ -22,8 +22,10 @@ class ModelSettings(settings.Settings):
       needs_columns: optional columns of the log that the model cannot do without.
       targets: what it can be trained to predict, `next` (what comes next) or `period` (all that follows in a
         period), the default one first; says which losses it takes.
+      losses: which losses it takes, the default one first, where `targets` would allow others; None: those of `targets`.
       in_batch: whether it compares the windows of a batch, which must then be any.
       ranks_scenes: whether it ranks the scene of what comes next, too.
+      dot_products: whether, if it ranks a catalogue, it scores by dot products: others cannot be searched by lists.
     """
 
     model_class: ClassVar[str]
@@ -34,8 +36,10 @@ class ModelSettings(settings.Settings):
     training_read: ClassVar[tuple[str, ...]] = ()
     needs_columns: ClassVar[tuple[str, ...]] = ()
     targets: ClassVar[tuple[str, ...]] = ("next",)
+    losses: ClassVar[tuple[str, ...] | None] = None
     in_batch: ClassVar[bool] = False
     ranks_scenes: ClassVar[bool] = False
+    dot_products: ClassVar[bool] = True
 
     name: str
 

@@ -31,3 +31,9 @@ class SceneSettings(ranking.RankingSettings):
     dropout: float = pydantic.Field(default=0.2, ge=0, lt=1)
     ffn_ratio: int = pydantic.Field(default=4, ge=1)
     scene_weight: float = pydantic.Field(default=0.2, ge=0)
+
+    @pydantic.model_validator(mode="after")
+    def _check_heads(self) -> "SceneSettings":
+        if self.dim % self.heads:
+            raise ValueError(f"dim must be a multiple of heads ({self.heads}), found {self.dim}")
+        return self
