@@ -11,6 +11,7 @@ from trainer.settings import (
     carca,
     caser,
     casm,
+    contrarec,
     dspnet,
     esmm,
     gru4rec,
@@ -22,6 +23,8 @@ from trainer.settings import (
     ple,
     popularity,
     sasrec,
+    scenecontrarec,
+    scenectc,
 )
 
 # A model declares itself in its settings; the experiment's type, the lists and the tables are made from these.
@@ -35,6 +38,9 @@ MODELS: dict[str, type[model.ModelSettings]] = {
         bert4rec.BERT4RecSettings,
         caser.CaserSettings,
         dspnet.DSPnetSettings,
+        scenectc.SceneCTCSettings,
+        contrarec.ContraRecSettings,
+        scenecontrarec.SceneContraRecSettings,
         msdp.MSDPSettings,
         carca.CARCASettings,
         mlp.MLPSettings,

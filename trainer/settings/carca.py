@@ -7,7 +7,7 @@ import pydantic
 from trainer.settings import scenes
 
 
-class CARCASettings(scenes.SceneSettings):
+class CARCASettings(scenes.EncoderSettings):
     """CARCA (Rashed et al., RecSys 2022); see `SceneSettings`.
 
     Attributes:

@@ -7,7 +7,7 @@ import pydantic
 from trainer.settings import scenes
 
 
-class MSDPSettings(scenes.SceneSettings):
+class MSDPSettings(scenes.EncoderSettings):
     """MSDP (Fu et al., CIKM 2023); scenes are predicted, but not read. See `SceneSettings`.
 
     Attributes:

@@ -32,8 +32,12 @@ class SceneSettings(ranking.RankingSettings):
     ffn_ratio: int = pydantic.Field(default=4, ge=1)
     scene_weight: float = pydantic.Field(default=0.2, ge=0)
 
+
+class EncoderSettings(SceneSettings):
+    """What settings of models of scenes have in common whose encoder is as wide as an item's embedding; see `SceneSettings`."""
+
     @pydantic.model_validator(mode="after")
-    def _check_heads(self) -> "SceneSettings":
+    def _check_heads(self) -> "EncoderSettings":
         if self.dim % self.heads:
             raise ValueError(f"dim must be a multiple of heads ({self.heads}), found {self.dim}")
         return self

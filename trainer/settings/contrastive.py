@@ -1,0 +1,21 @@
+"""What settings of models with a contrast of histories have in common."""
+
+from typing import ClassVar
+
+import pydantic
+
+from trainer.settings import scenes
+
+
+class ContrastSettings(scenes.EncoderSettings):
+    """What settings of models with a contrast of histories have in common.
+
+    Attributes:
+      contrast: what the contrast of views counts for beside the loss of targets (gamma of ContraRec); 0 leaves it out.
+      temperature: of the contrast (tau of ContraRec).
+    """
+
+    in_batch: ClassVar[bool] = True
+
+    contrast: float = pydantic.Field(default=1.0, ge=0)
+    temperature: float = pydantic.Field(default=0.2, gt=0)
