@@ -37,7 +37,12 @@ def catalogue() -> ranking_models.Catalogue:
     """Of 11 items with falling counts, and 5 scenes."""
     counts = np.arange(SIZE, 0, -1)
     return ranking_models.Catalogue(
-        counts, LENGTH, behaviors=2, scenes=SCENES, behavior_names=("view", "buy")
+        counts,
+        LENGTH,
+        behaviors=2,
+        scenes=SCENES,
+        behavior_names=("view", "buy"),
+        period_seconds=PERIOD_SECONDS,
     )
 
 
