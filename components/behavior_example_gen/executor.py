@@ -1,12 +1,12 @@
 """From the files of a log to windowed examples: stages, each a Beam pipeline over Arrow files.
 
 `stages.scatter` reads blocks, sets bad rows aside and scatters the good ones to shards of users: one Arrow file per
-block, with one record batch per shard. `stages.cut` brings a shard together, sorts it, counts, and cuts its windows.
-Between them, `stages.distinct` and `stages.rare` leave events out, shard by shard. Data move through files in a hidden
-folder of the examples, so memory is bounded by a block and a shard, whatever the runner holds in memory.
+block, with one record batch per shard. `stages.distinct` and `stages.rare` leave events out, shard by shard.
+`stages.good` does all this. `stages.cut` brings a shard together, sorts it, counts, and cuts its windows. Data move
+through files in a hidden folder of the examples, so memory is bounded by a block and a shard, whatever the runner holds
+in memory.
 """
 
-import dataclasses
 import json
 import logging
 import posixpath
@@ -21,7 +21,6 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_component_specs
 
 from components.behavior_example_gen import (
-    checks,
     fingerprint,
     notices,
     profile,
@@ -33,7 +32,7 @@ from components.behavior_example_gen import (
     windows,
 )
 from components.behavior_example_gen.reading import times
-from components.behavior_example_gen.stages import cut, distinct, files, rare, scatter, workers
+from components.behavior_example_gen.stages import cut, files, good, workers
 from components.behavior_example_gen.windows import kind
 from schemas import errors, names
 
@@ -118,9 +117,7 @@ def run(
         fileio.makedirs(folder)
     at = workers.Workers(make_pipeline, scratch, window.shards)
     try:
-        report = scatter.read(log, span, rejected_uri, at)
-        summary = _check_rejects(report, log, rejected_uri)
-        left = _left(log, report, at)
+        left = good.read(log, span, rejected_uri, at)
         cuts = _cuts(split, left.histogram, window)
         bulk = left.histogram.bulk() if left.histogram else time_span.EVERYTHING
         counts, written = cut.cut(left.shards, window, split, cuts, bulk, examples_uri, at)
@@ -131,8 +128,8 @@ def run(
     of_kind = window_kind.summary(window, written)
     result = profile.summary(counts)
     result.update(
-        rows=summary["rows"],
-        rejected=summary["rejected"],
+        rows=left.summary["rows"],
+        rejected=left.summary["rejected"],
         duplicates=left.duplicates + counts.duplicates,
         filter=left.filtered,
         windows={name: written.get(name, 0) for name in (*names.SPLITS, "dropped")},
@@ -141,10 +138,10 @@ def run(
         if cuts
         else None,
     )
-    events = summary["rows"] - summary["rejected"] if left.duplicates else counts.events
+    events = result["rows"] - result["rejected"] if left.duplicates else counts.events
     result["notices"] = [
         *notices.of_times(result, log),
-        *notices.of_values(report.notes, log),
+        *notices.of_values(left.report.notes, log),
         *notices.of_duplicates(result["duplicates"], events, log),
         *notices.of_user(result["implausible_user"], log),
     ]
@@ -154,42 +151,6 @@ def run(
     for sentence in result["notices"]:
         _PROGRESS.warning("%s", sentence)
     return result
-
-
-@dataclasses.dataclass(frozen=True)
-class _Left:
-    """What is left of the good rows, and what was left out.
-
-    Attributes:
-      shards: where the rest is.
-      histogram: when its events are; None where there are none.
-      duplicates: how many events were equal to an earlier one.
-      filtered: what `log.filter` left out; None without one.
-    """
-
-    shards: files.Shards
-    histogram: time_span.TimeHistogram | None
-    duplicates: int = 0
-    filtered: dict[str, int] | None = None
-
-
-def _left(log: spec.LogSpec, report: scatter.ReadReport, at: workers.Workers) -> _Left:
-    """Leaves out what `log.duplicates` and then `log.filter` ask to.
-
-    Raises:
-      errors.InputError: if no row is good, labels are not clear, or nothing is left.
-    """
-    if not report.scattered:
-        raise errors.InputError(f"{log.path}: none of the {sum(report.rows.values()):,} rows is good")
-    notices.check_labels(report.notes, log)
-    left, counted = _Left(files.Shards(tuple(report.scattered)), report.histogram), report.item_counts
-    if log.duplicates == "drop":
-        found, shards_at = distinct.leave_out(left.shards, bool(log.filter), at)
-        left, counted = _Left(shards_at, found.histogram, found.dropped), found.item_counts
-    if log.filter:
-        filtered, histogram, shards_at = rare.leave_out(log.filter, left.shards, counted, at)
-        left = _Left(shards_at, histogram, left.duplicates, filtered)
-    return left
 
 
 def _tell(result: Mapping[str, Any], written: Mapping[Hashable, int]) -> None:
@@ -203,32 +164,6 @@ def _tell(result: Mapping[str, Any], written: Mapping[Hashable, int]) -> None:
         result["end"],
         ", ".join(f"{name} {written.get(name, 0):,}" for name in names.SPLITS),
     )
-
-
-def _check_rejects(report: scatter.ReadReport, log: spec.LogSpec, rejected_uri: str) -> dict[str, Any]:
-    rows, rejected = sum(report.rows.values()), sum(report.rejected.values())
-    summary: dict[str, Any] = {
-        "rows": rows,
-        "rejected": rejected,
-        "share": rejected / rows if rows else 0.0,
-        "by_reason": dict(sorted(report.reasons.items(), key=lambda kv: -kv[1])),
-        "by_file": report.rejected,
-        "empty_files": sorted(path for path, count in report.rows.items() if not count),
-        "examples": [dataclasses.asdict(r) for r in report.examples],
-    }
-    files.write(
-        posixpath.join(rejected_uri, "summary.json"), json.dumps(summary, indent=1, ensure_ascii=False)
-    )
-    for path in summary["empty_files"]:
-        _PROGRESS.warning("%s has no rows", path)
-    if not rows:
-        raise errors.InputError(f"{log.path}: no rows in {len(report.rows)} file(s)")
-    if rejected:
-        reasons = "; ".join(f"{count:,} x {reason}" for reason, count in summary["by_reason"].items())
-        if summary["share"] > log.max_rejected_share:
-            raise errors.InputError(checks.too_many_rejects(summary, report.rows, log))
-        _PROGRESS.warning("%s of %s rows set aside: %s", f"{rejected:,}", f"{rows:,}", reasons)
-    return summary
 
 
 def _cuts(
