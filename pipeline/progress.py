@@ -34,6 +34,7 @@ _DOES = {
     "Evaluator": "asks the model for all test examples and measures (Beam, TFMA)",
     "ServerValidator": "asks the model in a server",
     "Pusher": "copies the model to where servers find it",
+    "Embed": "reads the log and asks the model for its users (Beam)",
 }
 
 

@@ -33,15 +33,20 @@ def disk_trouble(error: BaseException) -> str | None:
     return None
 
 
+_IN_A_STEP = " [while running"
+
+
 def input_error(error: BaseException) -> errors.InputError | None:
     """The error of the user's input that is behind another one, if any."""
     for link in _chain(error):
         if isinstance(link, errors.InputError):
-            return link
-        # Beam raises its own error with the text of the one in a worker.
+            # Beam adds in which of its steps that was.
+            text = str(link).split(_IN_A_STEP)[0]
+            return link if text == str(link) else errors.InputError(text)
+        # Or it raises its own error with the text of the one in a worker.
         marked = f"{errors.InputError.__module__}.{errors.InputError.__name__}: "
         if marked in str(link):
-            return errors.InputError(str(link).split(marked)[-1].split(" [while running")[0].splitlines()[0])
+            return errors.InputError(str(link).split(marked)[-1].split(_IN_A_STEP)[0].splitlines()[0])
     return None
 
 

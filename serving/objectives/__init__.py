@@ -3,6 +3,7 @@
 import os
 from collections.abc import Collection, Mapping
 from types import ModuleType
+from typing import Any
 
 from schemas import errors, kinds
 
@@ -27,13 +28,14 @@ def of_outputs(outputs: Outputs) -> str | None:
     return next((name for name in OBJECTIVES if get(name).is_of(outputs)), None)
 
 
-def of_saved_model(folder: str) -> str:
-    """The objective of a SavedModel, whose graph is not loaded.
+def signatures_of(folder: str) -> dict[str, Any]:
+    """The signatures of a SavedModel, whose graph is not loaded: `SignatureDef` by name.
 
     Raises:
-      errors.InputError: if there is no SavedModel, or it has none of the signatures of an objective.
+      errors.InputError: if there is no SavedModel, or its file is damaged.
     """
     import tensorflow as tf
+    from google.protobuf import message
     from tensorflow.core.protobuf import saved_model_pb2
 
     path = os.path.join(folder, "saved_model.pb")
@@ -42,11 +44,20 @@ def of_saved_model(folder: str) -> str:
             found = saved_model_pb2.SavedModel.FromString(stream.read())
     except tf.errors.NotFoundError as error:
         raise errors.InputError(f"{folder}: no SavedModel") from error
-    outputs = {
-        name: set(definition.outputs)
-        for graph in found.meta_graphs
-        for name, definition in graph.signature_def.items()
+    except message.DecodeError as error:
+        raise errors.InputError(f"{path}: damaged: not a SavedModel ({error})") from error
+    return {
+        name: definition for graph in found.meta_graphs for name, definition in graph.signature_def.items()
     }
+
+
+def of_saved_model(folder: str) -> str:
+    """The objective of a SavedModel, whose graph is not loaded.
+
+    Raises:
+      errors.InputError: if there is no SavedModel, or it has none of the signatures of an objective.
+    """
+    outputs = {name: set(definition.outputs) for name, definition in signatures_of(folder).items()}
     objective = of_outputs(outputs)
     if objective is None:
         raise errors.InputError(

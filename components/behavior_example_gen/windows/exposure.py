@@ -83,6 +83,11 @@ class ExposureWindow(labels.LabelledWindow):
         """The steps."""
         return self.steps
 
+    @property
+    def history_events(self) -> int:
+        """As the settings have it."""
+        return self.history
+
 
 class Exposure(kind.Kind[ExposureWindow]):
     """See `ExposureWindow`."""

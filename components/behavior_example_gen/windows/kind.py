@@ -38,6 +38,16 @@ class WindowSettings(settings.Settings):
         """The labels that examples carry, of a chain in its order: their features without `label_`."""
         return ()
 
+    @property
+    def history_events(self) -> int | None:
+        """How many events a history has at most, the last ones; None: all."""
+        return None
+
+    @property
+    def history_seconds(self) -> float | None:
+        """How far a history reaches back from the moment behind it; None: to the user's first event."""
+        return None
+
 
 @dataclasses.dataclass(frozen=True)
 class Context:

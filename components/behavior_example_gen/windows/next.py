@@ -44,6 +44,11 @@ class NextWindow(kind.WindowSettings):
             raise ValueError(f"min_history must be at most length ({self.length}), found {self.min_history}")
         return self
 
+    @property
+    def history_events(self) -> int:
+        """As the settings have it."""
+        return self.length
+
 
 class Next(kind.Kind[NextWindow]):
     """See `NextWindow`."""

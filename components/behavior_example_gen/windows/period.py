@@ -88,6 +88,16 @@ class PeriodWindow(kind.WindowSettings):
                     "differ"
                 )
 
+    @property
+    def history_events(self) -> int:
+        """As the settings have it."""
+        return self.length
+
+    @property
+    def history_seconds(self) -> float:
+        """As the settings have it."""
+        return self.past
+
 
 # Times are in milliseconds.
 _LEAST_SECONDS = 0.001

@@ -1,0 +1,88 @@
+"""`footfall embed`: what a model makes of each user of a log."""
+
+import argparse
+import datetime
+import os
+import sys
+
+from pipeline.cli import arguments
+from schemas import errors
+
+
+def add(commands: arguments.Commands) -> None:
+    """Adds `embed`."""
+    embed = arguments.command(
+        commands,
+        "embed",
+        _embed,
+        "write the embedding of each user of a log, of a model that ranks items",
+        "A row of the Parquet file has user_id, events (how many the history has in all), last_timestamp and embedding.",
+    )
+    embed.add_argument(
+        "model",
+        metavar="RUN_OR_MODEL",
+        help="the folder of a run; or one with versions of a model, or a SavedModel, with --experiment",
+    )
+    embed.add_argument("--log", metavar="PATH", help="the log to read (default: that of the experiment)")
+    embed.add_argument("-o", "--output", required=True, metavar="FILE", help="the Parquet file to write")
+    embed.add_argument(
+        "--experiment",
+        help="the YAML file or name of the experiment that says how the log is read (default: the run's)",
+    )
+    embed.add_argument(
+        "--at",
+        metavar="MOMENT",
+        help="only events before it count, for example 2024-06-01 or 2024-06-01T12:00:00Z (default: all events)",
+    )
+    embed.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="overrides a setting of log, window or beam, for example log.timestamp_unit=ms; repeatable",
+    )
+
+
+def _embed(options: argparse.Namespace) -> int:
+    moment = _moment(options.at)
+    from pipeline import progress
+
+    progress.import_tensorflow()
+    from pipeline.embedding import users
+
+    asked = users.ask(
+        options.model,
+        experiment=options.experiment,
+        log=options.log,
+        moment=moment,
+        overrides=options.set,
+        say=lambda text: print(text, file=sys.stderr),
+    )
+    # What Beam and TensorFlow write is of no use to who asks: an error has all that a person needs.
+    with progress.quiet(os.devnull) as screen, progress.Progress(["Embed"], screen) as shown:
+        shown.start("Embed")
+        try:
+            found = users.embed(asked, options.output)
+        except BaseException:
+            shown.finish(progress.FAILED)
+            raise
+        shown.finish(progress.DONE)
+    print(
+        f"{options.output}: {found.users:,} users, {found.width:,} numbers each, by {asked.model_dir}"
+        + (f"; left out: {users.said_of_left_out(found, asked)}" if found.left_out else "")
+    )
+    return 0
+
+
+def _moment(text: str | None) -> datetime.datetime | None:
+    if text is None:
+        return None
+    import pydantic
+
+    from components.behavior_example_gen import spec
+
+    try:
+        return pydantic.TypeAdapter(spec.Moment).validate_python(text)
+    except pydantic.ValidationError as error:
+        said = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+        raise errors.InputError(f"--at {said}") from error

@@ -1,0 +1,1 @@
+"""What `footfall embed` does: the embedding of each user of a log, by the `embed` signature of a model, on Beam."""

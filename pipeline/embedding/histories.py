@@ -1,0 +1,153 @@
+"""The histories of a shard's users as dense arrays, columns in, columns out."""
+
+import dataclasses
+import datetime
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from components.behavior_example_gen import batches, shards
+from components.behavior_example_gen.reading import blocks
+from schemas import names
+
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+_US = datetime.timedelta(microseconds=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """Which events of a user make the history.
+
+    Attributes:
+      length: how many at most, the last ones; None: all.
+      past: how far back from the moment, in ms; None: to the first event.
+      moment: only events strictly before it count; None: all do, and the moment is just behind the user's last event.
+    """
+
+    length: int | None = None
+    past: int | None = None
+    moment: datetime.datetime | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Histories:
+    """The histories of users, by user.
+
+    Attributes:
+      users: ids, `[U]` binary, sorted.
+      begin, lengths: where each history lies among the events, `[U]` int64; lengths are at least 1.
+      counts: how many events each has before it is cut to the last `Rule.length`, `[U]` int64.
+      times: of the events, ms, `[N]` int64.
+      texts: of the events, by the name of the column: the number of each event's value, `[N]` int64, and the distinct
+        values, an object array of bytes whose last one is empty, for padding.
+      left_out: how many users have no event that counts.
+    """
+
+    users: pa.Array
+    begin: np.ndarray
+    lengths: np.ndarray
+    counts: np.ndarray
+    times: np.ndarray
+    texts: dict[str, tuple[np.ndarray, np.ndarray]]
+    left_out: int
+
+    @property
+    def last_times(self) -> np.ndarray:
+        """When the last event of each history was, ms, `[U]` int64."""
+        return self.times[self.begin + self.lengths - 1]
+
+    def by_length(self, size: int) -> Iterator[np.ndarray]:
+        """The numbers of the users in batches of at most `size`, those with short histories first: little is padded."""
+        order = np.argsort(self.lengths, kind="stable")
+        return (order[at : at + size] for at in range(0, len(order), size))
+
+    def padded(self, which: np.ndarray, values: np.ndarray, padding: int) -> np.ndarray:
+        """Values of events as a row for each of some users, padded at the end.
+
+        Args:
+          which: numbers of users, `[B]`.
+          values: of all events, `[N]` int64.
+          padding: what stands where there is no event.
+
+        Returns:
+          `[B, T]` int64, where T is the longest of these histories.
+        """
+        ranges = batches.Ranges(self.begin[which], self.lengths[which])
+        there = np.arange(ranges.lengths.max(initial=0)) < ranges.lengths[:, np.newaxis]
+        found = np.full(there.shape, padding, np.int64)
+        found[there] = values[ranges.indices()]
+        return found
+
+
+def of_table(table: pa.Table, columns: Sequence[str], rule: Rule) -> Histories:
+    """The histories of a shard.
+
+    Args:
+      table: the events of whole users in any order, with the columns of `blocks.Block`, and `blocks.FILE`.
+      columns: of text that histories have, as `names.ITEM_ID`.
+      rule: which events count.
+    """
+    everybody = pc.count_distinct(table.column(names.USER_ID)).as_py()
+    if rule.moment is not None:
+        table = table.filter(pa.array(_before(table, rule.moment)))
+    sequence, codes = shards.order(table)
+    starts = _starts(codes[sequence])
+    sorted_ = table.select([names.USER_ID, names.TIMESTAMP, *columns]).take(pa.array(sequence))
+    times = sorted_.column(names.TIMESTAMP).to_numpy()
+    end, counts = starts[1:], _counts(times, starts, rule)
+    there = np.flatnonzero(counts)
+    end, counts = end[there], counts[there]
+    lengths = counts if rule.length is None else np.minimum(counts, rule.length)
+    return Histories(
+        users=_whole(sorted_.column(names.USER_ID)).take(pa.array(end - 1)),
+        begin=end - lengths,
+        lengths=lengths,
+        counts=counts,
+        times=times,
+        texts={name: _numbered(_whole(sorted_.column(name))) for name in columns},
+        left_out=everybody - len(there),
+    )
+
+
+def _before(table: pa.Table, moment: datetime.datetime) -> np.ndarray:
+    """Which events are strictly before a moment, to the nanosecond: `[N]` bool."""
+    ms, us = divmod((moment - _EPOCH) // _US, 1000)
+    times, nanos = (table.column(name).to_numpy() for name in (names.TIMESTAMP, blocks.NANOS))
+    return (times < ms) | (times == ms) & (nanos < 1000 * us)
+
+
+def _starts(codes: np.ndarray) -> np.ndarray:
+    """Where the events of each user begin, and the end of the last one's: `[U + 1]`."""
+    first = np.flatnonzero(np.diff(codes)) + 1
+    return (
+        np.concatenate([[0], first, [len(codes)]]).astype(np.int64) if len(codes) else np.zeros(1, np.int64)
+    )
+
+
+def _counts(times: np.ndarray, starts: np.ndarray, rule: Rule) -> np.ndarray:
+    """How many events of each user, the last ones, are not too long before the moment: `[U]`."""
+    counts = np.diff(starts)
+    if rule.past is None or not len(counts):
+        return counts
+    if rule.moment is None:
+        since = times[starts[1:] - 1] + 1 - rule.past
+    else:
+        since = np.full(len(counts), -(-((rule.moment - _EPOCH) // _US) // 1000) - rule.past)
+    return np.add.reduceat(times >= np.repeat(since, counts), starts[:-1], dtype=np.int64)
+
+
+def _numbered(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    encoded = pc.fill_null(column, b"").dictionary_encode()
+    values = np.empty(len(encoded.dictionary) + 1, object)
+    values[:-1] = encoded.dictionary.to_numpy(zero_copy_only=False)
+    values[-1] = b""
+    return encoded.indices.to_numpy().astype(np.int64), values
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    combined = column.combine_chunks()
+    if isinstance(combined, pa.ChunkedArray):
+        return pa.concat_arrays(combined.chunks) if combined.num_chunks else pa.array([], column.type)
+    return combined

@@ -1,0 +1,93 @@
+"""The model that is asked for embeddings: where it is, what it takes, and asking it."""
+
+import os
+import posixpath
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from components.pusher import verify
+from pipeline import ask
+from pipeline.runners import local
+from schemas import errors, names, versions
+from serving import objectives, published, requests, signatures
+
+SIGNATURE = "embed"
+
+
+def find(path: str) -> tuple[str, str | None]:
+    """The SavedModel that a path stands for.
+
+    Args:
+      path: the folder of a run, one with versions of a model, or a SavedModel; also in a bucket.
+
+    Returns:
+      Its folder, of versions that of the one that answers requests; and the experiment of a run's folder.
+
+    Raises:
+      errors.InputError: if there is no model, or the version is damaged.
+    """
+    path = path.rstrip("/") or path
+    if tf.io.gfile.exists(posixpath.join(path, "saved_model.pb")):
+        return path, None
+    base = path if "://" in path else ask.model_dir(path)
+    said = published.read(base)
+    found = said.versions if said else versions.found(tf.io.gfile.listdir(base))
+    if not found:
+        raise errors.InputError(f"{base}: no version of a model there")
+    version = posixpath.join(base, str(max(found)))
+    problem = verify.check(version)
+    if problem:
+        raise errors.InputError(f"{version} is damaged: {problem}")
+    experiment = os.path.join(path, local.EXPERIMENT)
+    return version, experiment if os.path.isfile(experiment) else None
+
+
+def inputs_of(folder: str) -> dict[str, str]:
+    """What the signature of a SavedModel takes: the name of the input, by the feature of `names.HISTORY`.
+
+    Raises:
+      errors.InputError: if the model has no such signature, or it takes other things than histories.
+    """
+    known = objectives.signatures_of(folder)
+    definition = known.get(SIGNATURE)
+    if definition is None or signatures.EMBEDDING not in definition.outputs:
+        raise errors.InputError(
+            f"{folder}: the model has no signature {SIGNATURE!r}, as models that rank items have; it has "
+            f"{', '.join(sorted(known)) or 'none'}"
+        )
+    # A model that was exported when a history had no prefix takes the second name.
+    taken = {
+        name: next((key for key in (name, requests.key_of_event(name)) if key in definition.inputs), None)
+        for name in names.HISTORY
+    }
+    found = {name: key for name, key in taken.items() if key is not None}
+    other = sorted(set(definition.inputs) - set(found.values()))
+    if other or names.HISTORY_ITEM_ID not in found:
+        raise errors.InputError(
+            f"{folder}: signature {SIGNATURE!r} takes {', '.join(sorted(definition.inputs))}; expected features of a "
+            f"history alone: {', '.join(names.HISTORY)}"
+        )
+    return found
+
+
+class Embedder:
+    """A SavedModel that is asked for the embeddings of histories.
+
+    Args:
+      folder: of the SavedModel.
+      inputs: of `inputs_of`.
+    """
+
+    def __init__(self, folder: str, inputs: Mapping[str, str]):
+        # Variables and tables live as long as the model does.
+        self._model: Any = tf.saved_model.load(folder)
+        self._function = self._model.signatures[SIGNATURE]
+        self._inputs = dict(inputs)
+
+    def __call__(self, histories: Mapping[str, Any]) -> np.ndarray:
+        """The embeddings `[B, D]`, float32, of histories `[B, T]` by feature, padded with empty item ids."""
+        given = {key: tf.convert_to_tensor(histories[name]) for name, key in self._inputs.items()}
+        return self._function(**given)[signatures.EMBEDDING].numpy()

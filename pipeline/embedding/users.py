@@ -1,0 +1,205 @@
+"""Reads a log, embeds its users shard by shard, and joins what the shards have written."""
+
+import dataclasses
+import datetime
+import json
+import logging
+import os
+import posixpath
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import apache_beam as beam
+import pyarrow.parquet as pq
+from apache_beam.io import filesystems
+from tfx.dsl.io import fileio
+
+from components import embedded_beam
+from components.behavior_example_gen import fingerprint, spans
+from components.behavior_example_gen.reading import times
+from components.behavior_example_gen.stages import good, workers
+from components.behavior_example_gen.windows import found as described
+from pipeline import config
+from pipeline.embedding import histories, model, shard
+from pipeline.runners import failures, local
+from schemas import errors, names
+
+_PROGRESS = logging.getLogger("footfall.progress")
+_MS = 1000
+_COLUMN_OF = {names.HISTORY_BEHAVIOR: "behavior", names.HISTORY_SCENE: "scene"}
+_SETTABLE = ("log.", "window.", "beam.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """What is embedded, and by which model.
+
+    Attributes:
+      experiment: whose `log`, `window` and `beam` say how the log is read and what a history is.
+      source: its file, for messages.
+      model_dir: of the SavedModel.
+      inputs: what it takes, see `model.inputs_of`.
+      moment: only events strictly before it count; None: all do.
+    """
+
+    experiment: config.Experiment
+    source: str
+    model_dir: str
+    inputs: dict[str, str]
+    moment: datetime.datetime | None = None
+
+    @property
+    def rule(self) -> histories.Rule:
+        """Which events make a history: as in the windows of training."""
+        window = self.experiment.window
+        seconds = window.history_seconds
+        past = None if seconds is None else round(seconds * _MS)
+        return histories.Rule(window.history_events, past, self.moment)
+
+
+def ask(
+    path: str,
+    *,
+    experiment: str | None = None,
+    log: str | None = None,
+    moment: datetime.datetime | None = None,
+    overrides: Sequence[str] = (),
+    say: Callable[[str], None] = _PROGRESS.info,
+) -> Asked:
+    """Finds the model and the settings, and checks that they suit one another.
+
+    Args:
+      path: of a run or a model, see `model.find`.
+      experiment: the file or name of an experiment; None is the run's own.
+      log: the path of the log; None is that of the experiment.
+      moment: see `Asked`.
+      overrides: `log.KEY=VALUE`, and of `window` and `beam`, as of `config.load`.
+      say: is told of a data set that is fetched.
+
+    Raises:
+      errors.InputError: if there is no model or experiment, or they do not fit.
+    """
+    model_dir, own = model.find(path)
+    inputs = model.inputs_of(model_dir)
+    if experiment is None and own is None:
+        raise errors.InputError(
+            f"{path}: no folder of a run, so name the experiment that says how the log is read: --experiment FILE"
+        )
+    source = config.find(experiment) if experiment is not None else own
+    assert source is not None
+    settings = config.load(source, [*_of_log(log), *_checked(overrides)])
+    for name, column in _COLUMN_OF.items():
+        if name in inputs and getattr(settings.log.columns, column) is None:
+            raise errors.InputError(
+                f"{source}: the model takes {inputs[name]}, which needs log.columns.{column}, found none"
+            )
+    settings = local.prepare(settings, say)
+    local.check_log(settings, source)
+    return Asked(settings, source, model_dir, inputs, moment)
+
+
+def _of_log(path: str | None) -> list[str]:
+    """Overrides that put a path in place of the log's: a path that stands for one state has no spans to count."""
+    if path is None:
+        return []
+    with_spans = [] if spans.has_marks(path) else ["log.spans=null"]
+    return [*with_spans, f"log.path={json.dumps(path, ensure_ascii=False)}"]
+
+
+def _checked(overrides: Sequence[str]) -> Sequence[str]:
+    other = next((override for override in overrides if not override.startswith(_SETTABLE)), None)
+    if other is not None:
+        raise errors.InputError(
+            f"--set takes settings of {', '.join(part.rstrip('.') for part in _SETTABLE)} here, as "
+            f"log.timestamp_unit=ms; found {other!r}"
+        )
+    return overrides
+
+
+def embed(asked: Asked, output: str) -> shard.Embedded:
+    """Writes the embedding of each user of a log.
+
+    Args:
+      asked: of `ask`.
+      output: a Parquet file, of which `shard.rows` gives the columns; users are by id within a shard, and the shards
+        one after the other, however many workers there are.
+
+    Returns:
+      What was written.
+
+    Raises:
+      errors.InputError: if the output cannot be a file, the log does not fit, or no user has an event that counts.
+    """
+    output = output if "://" in output else os.path.abspath(output)
+    _check_output(output)
+    log = times.bounded(asked.experiment.log)
+    folder, name = posixpath.split(output)
+    # Beam's workers, wherever they are, see what stands beside the output. Of an attempt that was killed, it is removed.
+    scratch = posixpath.join(folder, f".{name}.embedding")
+    _remove(scratch)
+    embedded_beam.tune()
+    try:
+        rejected = posixpath.join(scratch, "rejected")
+        fileio.makedirs(rejected)
+        at = workers.Workers(
+            lambda: beam.Pipeline(argv=list(asked.experiment.beam.args)),
+            scratch,
+            asked.experiment.window.shards,
+        )
+        span = spans.newest(log.path)
+        with fingerprint.unchanged(spans.find(log.path, log.spans, span)):
+            found = good.read(log, span, rejected, at)
+        _PROGRESS.info("asking %s for embeddings", asked.model_dir)
+        work = shard.EmbedShard(found.shards, asked.model_dir, asked.inputs, asked.rule, scratch)
+        embedded = at.per_shard("EmbedShard", work, shard.Embedded.merged, (shard.Embedded,))
+        if not embedded.users:
+            raise errors.InputError(f"{log.path}: no user to embed; {said_of_left_out(embedded, asked)}")
+        partial = posixpath.join(scratch, f"{name}.partial")
+        _join(embedded.paths, partial)
+        fileio.rename(partial, output, overwrite=True)
+    except Exception as error:
+        # Beam raises its own error with the text of the one in a worker.
+        cause = failures.input_error(error)
+        if cause is None or cause is error:
+            raise
+        raise cause from error
+    finally:
+        _remove(scratch)
+    return embedded
+
+
+def _check_output(output: str) -> None:
+    if fileio.isdir(output):
+        raise errors.InputError(f"{output}: -o names a file to write, found a folder")
+    if "://" in output:
+        return
+    if os.path.exists(output) and not os.path.isfile(output):
+        raise errors.InputError(f"{output}: -o names a file to write, found something else")
+    if not os.path.isdir(os.path.dirname(output)):
+        raise errors.InputError(f"{output}: -o names a file in a folder that is there, found no such folder")
+
+
+def _remove(folder: str) -> None:
+    if fileio.exists(folder):
+        fileio.rmtree(folder)
+
+
+def _join(paths: Iterable[str], output: str) -> None:
+    """Puts Parquet files of one schema together, a group of rows after the other."""
+    writer: Any = None
+    with filesystems.FileSystems.create(output) as stream:
+        for path in paths:
+            with filesystems.FileSystems.open(path) as part:
+                file = pq.ParquetFile(part)
+                writer = writer or pq.ParquetWriter(stream, file.schema_arrow)
+                for group in range(file.num_row_groups):
+                    writer.write_table(file.read_row_group(group))
+        writer.close()
+
+
+def said_of_left_out(embedded: shard.Embedded, asked: Asked) -> str:
+    """How many users have no event that counts."""
+    rule = asked.rule
+    before = "" if rule.moment is None else f" before {rule.moment.isoformat()}"
+    within = "" if rule.past is None else f" in the {described.duration(rule.past / _MS)}"
+    return f"{embedded.left_out:,} users without an event{within}{before}"

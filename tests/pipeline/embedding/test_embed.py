@@ -1,0 +1,205 @@
+"""`footfall embed`: as a server answers, whatever the order of the log and the number of shards."""
+
+import datetime
+import shutil
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import tensorflow as tf
+import yaml
+
+from pipeline import cli
+from serving import client as client_lib
+from serving import server as server_lib
+
+_START = 1_600_000_000_000
+_WINDOW = {"kind": "next", "length": 8, "shards": 2}
+
+
+def made_up_events():
+    """Rows of users with 1 to 20 events at different times, in any order."""
+    rng = np.random.default_rng(3)
+    counts = (1, 2, 3, 5, 8, 9, 20)
+    rows = [
+        (f"u{user}", f"i{rng.integers(0, 22)}", str(rng.choice(["view", "buy"])), _START + 1000 * n + user)
+        for user, count in enumerate(counts)
+        for n in range(count)
+    ]
+    return [rows[n] for n in rng.permutation(len(rows))]
+
+
+EVENTS = made_up_events()
+
+
+def write_log(path, rows, header="user_id,item_id,behavior,timestamp"):
+    path.write_text("\n".join([header, *(",".join(map(str, row)) for row in rows)]) + "\n")
+    return str(path)
+
+
+def write_experiment(path, log, **others):
+    values = {
+        "name": "toy",
+        "log": {"path": log, "timestamp_unit": "ms", "columns": {"behavior": "behavior"}},
+        "window": _WINDOW,
+        "model": {"name": "sasrec"},
+        **others,
+    }
+    path.write_text(yaml.safe_dump(values))
+    return str(path)
+
+
+def histories(rows, before=None):
+    """The events of each user as a client sends them."""
+    found = {}
+    for user, item, behavior, time in sorted(rows, key=lambda row: row[-1]):
+        if before is None or time < before:
+            found.setdefault(user, []).append({"item_id": item, "behavior": behavior, "timestamp": time})
+    return found
+
+
+@pytest.fixture(scope="module")
+def base(toy, tmp_path_factory):
+    """The toy model as version 7."""
+    folder = tmp_path_factory.mktemp("versions")
+    shutil.copytree(toy / "model", folder / "7")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def served(base):
+    """A function from histories to what a server answers."""
+    with server_lib.Server(str(base)) as server:
+        with client_lib.Client(f"127.0.0.1:{server.grpc_port}", timeout_s=60.0) as client:
+            yield client.embed
+
+
+@pytest.fixture
+def embed(base, tmp_path, capsys):
+    """A function from arguments of `footfall embed` to the rows by user, and what was printed."""
+
+    def run(*arguments, model=None):
+        output = tmp_path / "users.parquet"
+        assert cli.execute(["embed", str(model or base), "-o", str(output), *arguments]) == 0
+        printed = capsys.readouterr().out
+        assert not [path for path in tmp_path.iterdir() if "embedding" in path.name]
+        return {row.pop("user_id"): row for row in pq.read_table(output).to_pylist()}, printed
+
+    return run
+
+
+def check(found, wanted, served):
+    """That rows are those of histories by user."""
+    assert set(found) == set(wanted)
+    answers = dict(zip(wanted, served(list(wanted.values()))))
+    for user, history in wanted.items():
+        row = found[user]
+        np.testing.assert_allclose(row["embedding"], answers[user], rtol=1e-5, atol=1e-6)
+        assert row["events"] == len(history)
+        assert row["last_timestamp"].timestamp() * 1000 == pytest.approx(history[-1]["timestamp"], abs=0.5)
+
+
+def test_rows_are_what_a_server_answers(embed, served, tmp_path):
+    """The client sends whole histories, of which the model itself takes the last ones."""
+    experiment = write_experiment(tmp_path / "toy.yaml", write_log(tmp_path / "log.csv", EVENTS))
+    found, printed = embed("--experiment", experiment)
+    check(found, histories(EVENTS), served)
+    assert printed.splitlines()[-1].endswith("/7") and "7 users, 4 numbers each" in printed
+    schema = pq.read_schema(tmp_path / "users.parquet")
+    assert [str(field.type) for field in schema][:3] == ["string", "int64", "timestamp[ms, tz=UTC]"]
+    assert schema.field("embedding").type.list_size == 4
+
+
+def test_order_files_and_shards_do_not_matter(embed, tmp_path):
+    experiment = write_experiment(tmp_path / "toy.yaml", write_log(tmp_path / "log.csv", EVENTS))
+    found, _ = embed("--experiment", experiment)
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    for number, rows in enumerate((sorted(EVENTS)[::2], sorted(EVENTS)[1::2])):
+        write_log(folder / f"{number}.csv", rows)
+    other, _ = embed("--experiment", experiment, "--log", str(folder), "--set", "window.shards=1")
+    assert list(other) == sorted(other) and set(found) == set(other)
+    for user, row in found.items():
+        np.testing.assert_allclose(row.pop("embedding"), other[user].pop("embedding"), rtol=1e-6, atol=1e-6)
+        assert row == other[user]
+
+
+def test_a_moment_leaves_out_what_is_not_strictly_before(embed, served, tmp_path):
+    rows = [*EVENTS, ("late", "i1", "view", _START + 9000)]
+    experiment = write_experiment(tmp_path / "toy.yaml", write_log(tmp_path / "log.csv", rows))
+    moment = _START + 5000 + 3
+    text = datetime.datetime.fromtimestamp(moment / 1000, datetime.timezone.utc).isoformat()
+    found, printed = embed("--experiment", experiment, "--at", text)
+    wanted = histories(rows, before=moment)
+    # The sixth event of user 3 would be at this moment; that of user 4 is after it.
+    assert "u6" in wanted and len(wanted["u6"]) == 5 and "late" not in wanted
+    check(found, wanted, served)
+    assert f"left out: 1 users without an event before {text}" in printed
+
+
+def test_a_period_reaches_back_as_far_as_in_training(embed, served, tmp_path):
+    period = {"kind": "period", "past": "4s", "future": "1s", "length": 8, "shards": 2}
+    experiment = write_experiment(
+        tmp_path / "toy.yaml", write_log(tmp_path / "log.csv", EVENTS), window=period
+    )
+    found, _ = embed("--experiment", experiment)
+    # An event each second: the last four, at any time of a user.
+    check(found, {user: events[-4:] for user, events in histories(EVENTS).items()}, served)
+
+
+def test_a_run_tells_all_but_where_to_write(embed, base, tmp_path):
+    run = tmp_path / "runs" / "toy"
+    shutil.copytree(base, run / "serving" / "toy")
+    log = write_log(tmp_path / "log.csv", EVENTS)
+    written = write_experiment(run / "experiment.yaml", log)
+    found, printed = embed(model=run)
+    assert len(found) == 7 and f"by {run}/serving/toy/7" in printed
+    assert found == embed("--experiment", written)[0]
+
+
+def test_bad_rows_are_set_aside_as_in_a_run(embed, served, tmp_path):
+    rows = [*EVENTS, ("u1", "i1", "view", "soon")]
+    experiment = write_experiment(tmp_path / "toy.yaml", write_log(tmp_path / "log.csv", rows))
+    found, _ = embed("--experiment", experiment, "--set", "log.max_rejected_share=0.5")
+    check(found, histories(EVENTS), served)
+
+
+def said(capsys, *arguments):
+    assert cli.execute(["embed", *map(str, arguments)]) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith("footfall: ")
+    return lines[0]
+
+
+def test_what_does_not_fit_is_one_line(base, tmp_path, capsys):
+    log = write_log(tmp_path / "log.csv", EVENTS)
+    experiment = write_experiment(tmp_path / "toy.yaml", log)
+    bad = write_log(tmp_path / "bad.csv", [("u1", "i1", "view", "soon")] * 3)
+    output = tmp_path / "users.parquet"
+    output.write_text("of before")
+    silent = tmp_path / "silent"
+    module = tf.Module()
+    function = tf.function(lambda x: {"y": x}, input_signature=[tf.TensorSpec([None], tf.float32, "x")])
+    tf.saved_model.save(module, str(silent), signatures={"predict": function.get_concrete_function()})
+    plain = write_experiment(tmp_path / "plain.yaml", log)
+    fine = (base, "--experiment", experiment)
+    for arguments, words in (
+        ((base, "-o", output), "name the experiment that says how the log is read: --experiment FILE"),
+        ((tmp_path, "-o", output, "--experiment", experiment), "no version of a model there"),
+        ((silent, "-o", output, "--experiment", experiment), "no signature 'embed', as models that rank"),
+        ((*fine, "-o", tmp_path), "-o names a file to write, found a folder"),
+        ((*fine, "-o", tmp_path / "none" / "a.parquet"), "found no such folder"),
+        ((*fine, "-o", output, "--at", "soon"), "--at takes an ISO 8601 moment"),
+        ((*fine, "-o", output, "--at", "2001-01-01"), "no user to embed; 7 users without an event before"),
+        ((*fine, "-o", output, "--log", bad), "3 of 3 rows (100.0%) are bad"),
+        ((*fine, "-o", output, "--log", tmp_path / "none.csv"), "no file matches"),
+        ((*fine, "-o", output, "--set", "model.dim=3"), "--set takes settings of log, window, beam here"),
+        (
+            (base, "-o", output, "--experiment", plain, "--set", "log.columns={}"),
+            "the model takes history_behavior, which needs log.columns.behavior, found none",
+        ),
+    ):
+        assert words in said(capsys, *arguments), arguments
+    # Nothing is left, and what was there stays.
+    assert output.read_text() == "of before"
+    assert not [path for path in tmp_path.iterdir() if "embedding" in path.name]
