@@ -68,6 +68,8 @@ setuptools.setup(
         "pydantic>=2.10",
         "PyYAML",
         "rich",
+        # The map of users in a report.
+        "scikit-learn>=1.5",
         # What a TensorFlow without it cannot do: write summaries.
         "tensorboard",
         "tensorflow>=2.16,<2.22",
@@ -75,6 +77,8 @@ setuptools.setup(
         "tensorflow-serving-api>=2.16",
         "tf-keras>=2.16,<2.22",
         "tfx>=1.16,<1.22",
+        # So that the map does not depend on how many cores there are.
+        "threadpoolctl",
         # Names of time zones (log.timezone), which slim images lack.
         "tzdata",
     ],

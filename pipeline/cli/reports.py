@@ -11,6 +11,11 @@ def add(commands: arguments.Commands) -> None:
     """Adds `report` and `compare`."""
     report = arguments.command(commands, "report", _report, "rewrite a run's report")
     report.add_argument("run_dir", metavar="RUN", help="the folder of a run")
+    report.add_argument(
+        "--users",
+        action="store_true",
+        help="add a map of test users (t-SNE of their embeddings), by how many events they have",
+    )
 
     compared = arguments.command(
         commands,
@@ -41,7 +46,12 @@ def _report(options: argparse.Namespace) -> int:
     progress.import_tensorflow()
     from pipeline.reporting import report
 
-    print(report.build(options.run_dir))
+    panel = None
+    if options.users:
+        from pipeline.reporting import users
+
+        panel = users.users(options.run_dir)
+    print(report.build(options.run_dir, panel))
     return 0
 
 

@@ -64,8 +64,7 @@ def evaluate(run: runs.Trained) -> tuple[Any, Any, list[str]]:
             f"{run.folder}: its model has no signature {config.SIGNATURE!r}, only "
             f"{', '.join(sorted(model.signatures))}"
         )
-    files = sorted(tf.io.gfile.glob(os.path.join(run.examples_uri, f"Split-{names.TEST}", "*")))
-    return model, model.signatures[config.SIGNATURE], files
+    return model, model.signatures[config.SIGNATURE], run.test_files()
 
 
 def features(kind: kinds.WindowKind) -> dict[str, Any]:

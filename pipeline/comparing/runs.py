@@ -12,7 +12,7 @@ import yaml
 
 from components.behavior_example_gen import windows
 from pipeline import lineage
-from schemas import errors, kinds
+from schemas import errors, kinds, names
 
 POINT = "point.json"
 EXPERIMENT = "experiment.yaml"
@@ -52,6 +52,12 @@ class Trained:
 
         return path_utils.serving_model_path(self.model_uri)
 
+    def test_files(self) -> list[str]:
+        """The files of its test examples: serialized tf.Examples in TFRecords, compressed by gzip."""
+        import tensorflow as tf
+
+        return sorted(tf.io.gfile.glob(os.path.join(self.examples_uri, f"Split-{names.TEST}", "*")))
+
     @functools.cached_property
     def window(self) -> Any:
         """The settings of its windows.
@@ -85,7 +91,7 @@ def find_runs(text: str) -> list[Trained]:
     found: list[Trained] = []
     for folder in filter(None, text.split(",")):
         if _is_run(folder):
-            found.append(_trained(folder))
+            found.append(trained(folder))
             continue
         inside = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
         below = [os.path.join(folder, name) for name in inside if _is_run(os.path.join(folder, name))]
@@ -94,7 +100,7 @@ def find_runs(text: str) -> list[Trained]:
                 f"{folder}: neither the folder of a run ({lineage.METADATA} or {POINT}) nor a folder of such "
                 f"folders"
             )
-        found.extend(_trained(run) for run in below)
+        found.extend(trained(run) for run in below)
     if not found:
         raise errors.InputError(f"no run is named by {text!r}")
     return found
@@ -104,7 +110,12 @@ def _is_run(folder: str) -> bool:
     return any(os.path.exists(os.path.join(folder, name)) for name in (lineage.METADATA, POINT))
 
 
-def _trained(folder: str) -> Trained:
+def trained(folder: str) -> Trained:
+    """The run of a folder.
+
+    Raises:
+      errors.InputError: if it has no trained model, or no windows.
+    """
     point = os.path.join(folder, POINT)
     if os.path.exists(point):
         with open(point, encoding="utf-8") as stream:

@@ -15,13 +15,14 @@ FILE = "report.html"
 _REJECTED_SHOWN = 20
 
 
-def build(run_dir: str) -> str:
+def build(run_dir: str, users: dict[str, Any] | None = None) -> str:
     """Writes the report of a run's newest attempt.
 
     Whatever the run did not reach is left out, so that a run that failed early has a report too.
 
     Args:
       run_dir: `runs/<name>`, with any of `run.json`, `experiment.yaml`, `metadata.sqlite`.
+      users: a panel of `reporting.users`; None is none.
 
     Returns:
       The path of the page, in the run's folder.
@@ -31,7 +32,7 @@ def build(run_dir: str) -> str:
     """
     if not filesystems.FileSystems.exists(run_dir):
         raise FileNotFoundError(f"no run at {run_dir}")
-    page = render.render("reporting/report_template.html", run_dir, _facts(run_dir))
+    page = render.render("reporting/report_template.html", run_dir, {**_facts(run_dir), "users": users})
     path = filesystems.FileSystems.join(run_dir, FILE)
     with filesystems.FileSystems.create(
         path, compression_type=filesystem.CompressionTypes.UNCOMPRESSED
