@@ -121,23 +121,31 @@ def distances(embeddings: np.ndarray, group: np.ndarray) -> list[dict[str, Any]]
 
 
 def _last_windows(run: runs.Trained) -> pd.DataFrame:
-    """The last test window of each user: `user`, `position` among all of them, and `events` of its history."""
-    kind = run.kind
+    """The last test window of each user: `user`, `position` among all of them, and `events` of its history.
+
+    Of a history that is as long as a window allows, `events` is the number of distinct items that the user had met
+    before, if that is larger: the window does not tell how many events it has cut off.
+    """
+    kind, most = run.kind, run.window.history_events
     spec = {
         kind.user: tf.io.FixedLenFeature([], tf.string),
         kind.time: tf.io.FixedLenFeature([], tf.int64),
         names.HISTORY_ITEM_ID: tf.io.RaggedFeature(tf.string),
+        names.SEEN_ITEM_ID: tf.io.RaggedFeature(tf.string),
     }
     parts = []
     for position, serialized in _batches(run):
         parsed = tf.io.parse_example(serialized, spec)
+        events, met = (
+            parsed[name].row_lengths().numpy() for name in (names.HISTORY_ITEM_ID, names.SEEN_ITEM_ID)
+        )
         parts.append(
             pd.DataFrame(
                 {
                     "user": parsed[kind.user].numpy(),
                     "time": parsed[kind.time].numpy(),
                     "position": position + np.arange(len(serialized)),
-                    "events": parsed[names.HISTORY_ITEM_ID].row_lengths().numpy(),
+                    "events": np.where(events == most, np.maximum(events, met), events),
                 }
             )
         )

@@ -45,6 +45,9 @@ def windows():
         {**fixtures.window(["i3"], "i4", ["view"], user=user), names.TARGET_TIMESTAMP: 1_500_000_000_000}
         for user in ("u7", "u8")
     ]
+    for number, window in enumerate(found):
+        # What a user met before tells more than a window that is full, and nothing beside one that is not.
+        window[names.SEEN_ITEM_ID] = [f"i{n}" for n in range(number % 15)]
     return [*found[:30], *earlier, *found[30:]]
 
 
@@ -66,7 +69,9 @@ def by_hand(toy, windows):
             name: tf.constant([window[name]])
             for name in (names.HISTORY_ITEM_ID, names.HISTORY_BEHAVIOR, names.HISTORY_TIMESTAMP)
         }
-        found.append((len(window[names.HISTORY_ITEM_ID]), asked(**history)["embedding"].numpy()[0]))
+        count = len(window[names.HISTORY_ITEM_ID])
+        count = max(count, len(window[names.SEEN_ITEM_ID])) if count == 8 else count
+        found.append((count, asked(**history)["embedding"].numpy()[0]))
     return np.array([count for count, _ in found]), np.array(
         [embedding for _, embedding in found], np.float64
     )
