@@ -50,13 +50,14 @@ class _OfPeriod:
 
 
 class PeriodBCE(_OfPeriod):
-    """Mean binary cross-entropy over the catalogue, DSPnet eq. (6): 1 for what follows in the period, 0 for the rest.
+    """Binary cross-entropy over the catalogue: 1 for what follows in the period, 0 for the rest.
 
-      1/N [ sum_{v in F} softplus(-s_v) + sum_{v not in F} softplus(s_v) ]
+      sum_{v in F} softplus(-s_v) + sum_{v not in F} softplus(s_v)
 
-    With drawn negatives the second sum is estimated without bias: (N - |F|) times the mean over those drawn that are not in
-    F. A score is counted from log(1/N), the rate of one item a history, which changes no ranking (see
-    `ranking.prior_logit`).
+    DSPnet, eq. (6), has the mean over the N items, N times less: of gradients that small, Adam's epsilon leaves nothing, and
+    what stands beside the loss would depend on N. With drawn negatives the second sum is estimated without bias: (N - |F|)
+    times the mean over those drawn that are not in F. A score is counted from log(1/N), the rate of one item a history,
+    which changes no ranking (see `ranking.prior_logit`).
     """
 
     def __call__(self, scorer: Any, query: Any, rows: tf.Tensor) -> tf.Tensor:
@@ -68,12 +69,12 @@ class PeriodBCE(_OfPeriod):
             # Of what follows, softplus(-s) = softplus(s) - s.
             scores = tf.cast(scorer.scores(query), tf.float32) + prior
             total = tf.reduce_sum(tf.nn.softplus(scores), axis=1) - tf.reduce_sum(counts * own, axis=1)
-            return total / size
+            return total
         scores, negative = self._drawn(scorer, query, rows, self._negatives)
         against = tf.reduce_sum(tf.where(negative, tf.nn.softplus(scores + prior), 0.0), axis=1)
         number = tf.reduce_sum(tf.cast(negative, tf.float32), axis=1)
         rest = (size - tf.reduce_sum(counts, axis=1)) * tf.math.divide_no_nan(against, number)
-        return (tf.reduce_sum(counts * tf.nn.softplus(-own), axis=1) + rest) / size
+        return tf.reduce_sum(counts * tf.nn.softplus(-own), axis=1) + rest
 
 
 class PeriodSoftmax(_OfPeriod):

@@ -14,10 +14,10 @@ SINGLE: Final = "single"
 class DSPnetSettings(scenes.SceneSettings):
     """DSPnet (under review at ICLR 2025).
 
-    The losses of items and scenes (eq. 6) are means over their catalogues, which are smaller the larger a catalogue is:
-    `apr` and `ccr` have to be so, too. The paper's are about 0.01 to 0.05 and 1 over the number of items: 2e-7 and 5e-6
-    for 238,653 (Outbrain, with a `scene_weight` of 1), 1e-9 and 1e-7 for 7.9 million. With `loss: {name: period_softmax}`,
-    which is no mean over items, they would be a million times as large.
+    The losses of items and scenes are sums over their catalogues, where eq. (6) has means (see `losses.sets.PeriodBCE`):
+    alpha, beta and lambda are so many times the paper's as there are items, lambda over as many scenes. The paper's alpha and
+    beta of Outbrain, 2e-7 and 5e-6 with 238,653 items, are 0.05 and 1.2 here, and those of its log of 7.9 million, 1e-9 and
+    1e-7, are 0.008 and 0.8. They suit `loss: {name: period_softmax}` as well.
 
     Attributes:
       dim: D, width of the item embeddings, and of what is made of the items' sequence.
@@ -49,10 +49,10 @@ class DSPnetSettings(scenes.SceneSettings):
     encoders: Literal["dual", "single"] = DUAL
     concat: bool = True
     mlp_layers: int = pydantic.Field(default=2, ge=0, le=3)
-    apr: float = pydantic.Field(default=1e-6, ge=0)
+    apr: float = pydantic.Field(default=0.02, ge=0)
     prior: Literal["normal", "uniform", "laplace"] = "normal"
     discriminator_hidden: tuple[Annotated[int, pydantic.Field(ge=1)], ...] = (64,)
-    ccr: float = pydantic.Field(default=2e-5, ge=0)
+    ccr: float = pydantic.Field(default=0.4, ge=0)
     positive_temperature: float = pydantic.Field(default=1.0, gt=0)
     negative_temperature: float = pydantic.Field(default=0.07, gt=0)
     contrast_weights_gradient: bool = False

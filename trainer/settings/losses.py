@@ -139,7 +139,7 @@ class _PeriodSettings(LossSettings):
 
 
 class PeriodBCESettings(_PeriodSettings):
-    """Mean binary cross-entropy over the catalogue: whether an item follows in the period (DSPnet, eq. 6).
+    """Binary cross-entropy over the catalogue: whether an item follows in the period (DSPnet, eq. 6, but a sum).
 
     Attributes:
       negatives: see `_PeriodSettings`.

@@ -117,10 +117,10 @@ def test_queries_are_equations_2_3_and_5(extra):
 
 
 def bce(scores, rows):
-    """Eq. (6) of each window, of scores counted from log(1 / N)."""
+    """N times eq. (6) of each window, of scores counted from log(1 / N)."""
     chances = 1 / (1 + np.exp(-(scores - np.log(scores.shape[1]))))
     label = (np.arange(scores.shape[1]) == rows[:, :, None] - names.FIRST_INDEX).any(1)
-    return -np.mean(np.where(label, np.log(chances), np.log(1 - chances)), axis=1)
+    return -np.sum(np.where(label, np.log(chances), np.log(1 - chances)), axis=1)
 
 
 def log_sigmoid(values):

@@ -56,7 +56,7 @@ def test_its_loss_is_that_of_items_and_scenes_alone(loss):
             if loss == "period_bce":
                 chance = 1 / (1 + np.exp(-(row - np.log(len(row)))))
                 label = np.isin(np.arange(len(row)), following)
-                expected -= weight * np.log(np.where(label, chance, 1 - chance)).mean()
+                expected -= weight * np.log(np.where(label, chance, 1 - chance)).sum()
                 continue
             likely = row - np.log(np.exp(row).sum())
             expected -= weight * likely[following[:1] if loss == "softmax" else following].mean()
