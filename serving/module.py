@@ -57,7 +57,13 @@ class HeldTransform(tf.Module):
 
     def __call__(self, raw: dict[str, Any]) -> dict[str, tf.Tensor]:
         """The features after Transform that can be made of these raw ones."""
-        return self._held.value(raw)
+        # The graph is called as a function, and TensorFlow's optimiser, which forgets what shapes come of that, would say so
+        # in warnings of a server.
+        return {name: _with_shape(value) for name, value in self._held.value(raw).items()}
+
+
+def _with_shape(value: Any) -> Any:
+    return value if isinstance(value, tf.SparseTensor) else tf.ensure_shape(value, value.shape)
 
 
 def example(raw_spec: Mapping[str, Any], known: Mapping[str, Sequence[Any]]) -> tf.Tensor:
