@@ -1,12 +1,10 @@
 """Where the rows of a catalogue stand in a list by how often recent training targets have them."""
 
-from typing import Any
-
 import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from serving import catalogue, sets
+from serving import catalogue, sets, values
 
 
 class RecentPlaces(tf.Module):
@@ -15,15 +13,14 @@ class RecentPlaces(tf.Module):
     Args:
       transform_output: of TFX Transform.
       vocabulary: of recent targets, lines of `<number> <value>`.
-      row_of: the table from values to catalogue rows, -1 for those that are in none.
-      size: of the catalogue.
+      known: the values of the catalogue.
     """
 
-    def __init__(self, transform_output: tft.TFTransformOutput, vocabulary: str, row_of: Any, size: int):
+    def __init__(self, transform_output: tft.TFTransformOutput, vocabulary: str, known: values.Values):
         super().__init__()
-        self._size = size
+        self._size = size = known.size
         pairs = [line.split(b" ", 1) for line in transform_output.vocabulary_by_name(vocabulary)]
-        rows = row_of.lookup(tf.constant([value for _, value in pairs], tf.string)).numpy()
+        rows = known.rows(tf.constant([value for _, value in pairs], tf.string)).numpy()
         counts = np.zeros(size, np.int64)
         # Of no recent target at all, the vocabulary holds a word that is no value.
         counts[rows[rows >= 0]] = np.array([int(count) for count, _ in pairs], np.int64)[rows >= 0]

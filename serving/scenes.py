@@ -6,7 +6,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from schemas import names
-from serving import catalogue, module, recent
+from serving import catalogue, module, recent, values
 
 
 class SceneAnswers(tf.Module):
@@ -20,18 +20,9 @@ class SceneAnswers(tf.Module):
     def __init__(self, scorer: Any, transform_output: tft.TFTransformOutput):
         super().__init__()
         self._scorer = module.Held(scorer)
-        path = transform_output.vocabulary_file_by_name(names.SCENE_VOCABULARY)
-        self.size = transform_output.vocabulary_size_by_name(names.SCENE_VOCABULARY)
-        line, number = tf.lookup.TextFileIndex.WHOLE_LINE, tf.lookup.TextFileIndex.LINE_NUMBER
-        self._row_of_scene = tf.lookup.StaticHashTable(
-            tf.lookup.TextFileInitializer(path, tf.string, line, tf.int64, number), default_value=-1
-        )
-        self._scene_of_row = tf.lookup.StaticHashTable(
-            tf.lookup.TextFileInitializer(path, tf.int64, number, tf.string, line), default_value=""
-        )
-        self._recent = recent.RecentPlaces(
-            transform_output, names.RECENT_SCENES_VOCABULARY, self._row_of_scene, self.size
-        )
+        self._values = values.Values(transform_output, names.SCENE_VOCABULARY)
+        self.size = self._values.size
+        self._recent = recent.RecentPlaces(transform_output, names.RECENT_SCENES_VOCABULARY, self._values)
 
     def best(self, query: Any, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The scenes with the highest scores for each query.
@@ -48,8 +39,7 @@ class SceneAnswers(tf.Module):
         nothing = tf.zeros([tf.shape(k)[0], 0], tf.int64)
         scores, rows = catalogue.best(self._scorer.value, query, self.size, most, nothing)
         wanted = tf.range(tf.shape(scores)[1])[tf.newaxis, :] < k[:, tf.newaxis]
-        scenes = self._scene_of_row.lookup(tf.cast(rows, tf.int64))
-        return tf.where(wanted, scenes, ""), tf.where(wanted, scores, scores.dtype.min)
+        return tf.where(wanted, self._values.of(rows), ""), tf.where(wanted, scores, scores.dtype.min)
 
     def evaluate(self, query: Any, features: dict[str, tf.Tensor], own: bool) -> dict[str, tf.Tensor]:
         """Where the scene of each target stands, by the names of `names.of_scene`, each `[B]` int64.

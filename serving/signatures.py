@@ -11,6 +11,7 @@ import tensorflow_transform as tft
 
 from schemas import names
 from serving import catalogue, ivf, module, recent, scenes, search, sets
+from serving import values as values_lib
 
 EXAMPLES = "examples"
 EXCLUDE = "exclude"
@@ -53,18 +54,9 @@ class ServingModule(module.ModelModule):
         self._raw_spec = transform_output.raw_feature_spec()
         self._exclude_seen = exclude_seen
         self._search = search.Whole() if index is None else index
-        path = transform_output.vocabulary_file_by_name(names.ITEM_VOCABULARY)
-        self._size = transform_output.vocabulary_size_by_name(names.ITEM_VOCABULARY)
-        line, number = tf.lookup.TextFileIndex.WHOLE_LINE, tf.lookup.TextFileIndex.LINE_NUMBER
-        self._row_of_id = tf.lookup.StaticHashTable(
-            tf.lookup.TextFileInitializer(path, tf.string, line, tf.int64, number), default_value=-1
-        )
-        self._id_of_row = tf.lookup.StaticHashTable(
-            tf.lookup.TextFileInitializer(path, tf.int64, number, tf.string, line), default_value=""
-        )
-        self._recent = recent.RecentPlaces(
-            transform_output, names.RECENT_ITEMS_VOCABULARY, self._row_of_id, self._size
-        )
+        self._items = values_lib.Values(transform_output, names.ITEM_VOCABULARY)
+        self._size = self._items.size
+        self._recent = recent.RecentPlaces(transform_output, names.RECENT_ITEMS_VOCABULARY, self._items)
         scorer = getattr(model, "scenes", None)
         self._scenes = None if scorer is None else scenes.SceneAnswers(scorer, transform_output)
 
@@ -96,7 +88,7 @@ class ServingModule(module.ModelModule):
 
     def warm_up(self) -> dict[str, dict[str, tf.Tensor]]:
         """A small request for each signature."""
-        items = self._id_of_row.lookup(tf.range(min(_WARMUP_ITEMS, self._size), dtype=tf.int64))
+        items = self._items.of(tf.range(min(_WARMUP_ITEMS, self._size)))
         shape = [1, len(items)]
         history = {name: tf.zeros(shape, self._raw_spec[name].dtype) for name in self.history}
         history[names.HISTORY_ITEM_ID] = items[tf.newaxis]
@@ -150,7 +142,7 @@ class ServingModule(module.ModelModule):
           one), and `rank` `[B, C]` int64 among them, 1 is best; ties keep their order.
         """
         histories = {name: inputs[name] for name in self.history}
-        rows = self._row_of_id.lookup(inputs[CANDIDATES])
+        rows = self._items.rows(inputs[CANDIDATES])
         found = self.model.pair_scores(self._query(_to_sparse(histories)), tf.maximum(rows, 0))
         found = tf.cast(found, tf.float32)
         found = tf.where(rows >= 0, found, found.dtype.min)
@@ -267,11 +259,11 @@ class ServingModule(module.ModelModule):
     def _best(self, query: Any, seen: tf.Tensor, exclude: tf.Tensor, k: tf.Tensor) -> dict[str, tf.Tensor]:
         without = tf.concat([seen, exclude], axis=1) if self._exclude_seen else exclude
         most = tf.clip_by_value(tf.reduce_max(k), 0, self._size)
-        best, rows = self._search.best(self.model, query, self._size, most, self._row_of_id.lookup(without))
+        best, rows = self._search.best(self.model, query, self._size, most, self._items.rows(without))
         wanted = tf.range(tf.shape(best)[1])[tf.newaxis, :] < k[:, tf.newaxis]
         left = wanted & (best > float("-inf"))
         return {
-            names.ITEM_ID: tf.where(left, self._id_of_row.lookup(tf.cast(rows, tf.int64)), ""),
+            names.ITEM_ID: tf.where(left, self._items.of(rows), ""),
             SCORE: tf.where(left, best, best.dtype.min),
         }
 
