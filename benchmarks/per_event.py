@@ -127,6 +127,7 @@ def _run(
         user_threshold = (
             users
             | "History" >> beam.MapTuple(lambda _, events: trained(events))
+            | "Trains" >> beam.Filter(bool)
             | "UserCounts" >> beam.combiners.ToList()
             | "UserThreshold" >> beam.Map(_threshold)
         )
