@@ -21,6 +21,15 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+if __name__ == "__main__":
+    # A program: TensorFlow is imported without the cycle collector, and let go of without it.
+    from schemas import collector
+
+    with collector.importing():
+        from serving import server
+    server.main()
+    sys.exit()
+
 import grpc
 import tensorflow as tf
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -309,7 +318,3 @@ def main() -> None:
     serve_forever(
         arguments.model_dir, arguments.name, arguments.grpc_port, arguments.rest_port, host=arguments.host
     )
-
-
-if __name__ == "__main__":
-    main()

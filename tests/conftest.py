@@ -9,6 +9,8 @@ import tempfile
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+# What XLA compiles runs for milliseconds: LLVM's part of it is a fifth of a test of a model.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 import pytest
 
@@ -18,6 +20,8 @@ from tests import shared
 
 # Without the cycle collector until all tests are found, with all that they import.
 _IMPORTING = contextlib.ExitStack()
+# Where the longest files are, see `pytest_collection_modifyitems`.
+_LONG = ("tests/e2e/", "tests/trainer/", "tests/benchmarks/", "tests/docs/")
 
 
 def pytest_configure(config):
@@ -44,6 +48,11 @@ def pytest_configure(config):
         tf.config.set_logical_device_configuration(
             tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
         )
+
+
+def pytest_collection_modifyitems(items):
+    """Long files come first: when the last ones are handed out, a process with nothing left waits for the other."""
+    items.sort(key=lambda item: not item.nodeid.startswith(_LONG))
 
 
 def pytest_collection_finish():

@@ -7,18 +7,23 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-import tensorflow as tf
-
 import schemas  # noqa: F401  selects Keras 2, before TensorFlow is imported
-from benchmarks.baselines import conversions, protocol
-from components.transform import fields as fields_lib
-from schemas import names
-from trainer import config, registry
-from trainer.evaluation import labels as evaluation
-from trainer.loops import rows as rows_lib
-from trainer.losses import labels as losses
-from trainer.models import labels as label_models
+
+# isort: split
+from schemas import collector
+
+with collector.importing():
+    import numpy as np
+    import tensorflow as tf
+
+    from benchmarks.baselines import conversions, protocol
+    from components.transform import fields as fields_lib
+    from schemas import names
+    from trainer import config, registry
+    from trainer.evaluation import labels as evaluation
+    from trainer.loops import rows as rows_lib
+    from trainer.losses import labels as losses
+    from trainer.models import labels as label_models
 
 _STEPS_PER_CALL = 64
 _BLOCK = 4096

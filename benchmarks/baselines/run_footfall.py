@@ -5,18 +5,23 @@ import os
 import tempfile
 from typing import Any
 
-import numpy as np
-import tensorflow as tf
-
 import schemas  # noqa: F401  selects Keras 2, before TensorFlow is imported
-from benchmarks.baselines import protocol
-from schemas import names
-from trainer import config, registry
-from trainer.evaluation import ranking
-from trainer.loops import fit, tp
-from trainer.loops import loop as loop_lib
-from trainer.losses import ranking as losses
-from trainer.models import ranking as ranking_models
+
+# isort: split
+from schemas import collector
+
+with collector.importing():
+    import numpy as np
+    import tensorflow as tf
+
+    from benchmarks.baselines import protocol
+    from schemas import names
+    from trainer import config, registry
+    from trainer.evaluation import ranking
+    from trainer.loops import fit, tp
+    from trainer.loops import loop as loop_lib
+    from trainer.losses import ranking as losses
+    from trainer.models import ranking as ranking_models
 
 _ENDLESS = 1_000_000
 _BLOCK = 1024

@@ -67,11 +67,11 @@ class Shop:
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory):
+def shop(tmp_path_factory, one_device):
     folder = tmp_path_factory.mktemp("shop")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
-        done = walk.finish(folder, "run", EXAMPLE)
+        done = walk.inside(folder, "run", EXAMPLE)
         log = datasets.resolve(datasets.PREFIX + EXAMPLE)
     assert done.returncode == 0, done.stdout
     assert "Blessed by the gate." in done.stdout and "Pushed to " in done.stdout, done.stdout

@@ -4,7 +4,6 @@ A program adds a kind as this one does: an entry in each registry, before the ty
 """
 
 import dataclasses
-import sys
 from typing import ClassVar, Literal
 
 from components.behavior_example_gen import windows
@@ -52,4 +51,4 @@ if __name__ == "__main__":
     third_kind.register()
     from pipeline import cli
 
-    sys.exit(cli.execute(sys.argv[1:]))
+    cli.main()

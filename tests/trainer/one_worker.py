@@ -12,10 +12,14 @@ import signal
 import sys
 
 import schemas  # noqa: F401  selects Keras 2
-from trainer import devices
 
 # isort: split
-import numpy as np
+from schemas import collector
+
+with collector.importing():
+    import numpy as np
+
+    from trainer import devices
 
 TRAINING = {"epochs": 2, "batch_size": 16, "learning_rate": 0.01}
 MODEL = {"name": "sasrec", "dim": 8, "blocks": 1, "heads": 2, "dropout": 0.0}

@@ -170,6 +170,8 @@ def transformed(tmp_path_factory):
 
 def test_it_trains_as_the_trainer_does_and_the_trainer_takes_its_best(transformed, tmp_path, monkeypatch):
     """Killed within the last trial, it goes on within it; the Trainer then gets the score of that trial."""
+    strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+    monkeypatch.setattr(devices, "strategy", lambda: strategy)
     fn_args = transformed("search")
     save, saves = loop_lib.Loop._save, []
 
