@@ -12,6 +12,7 @@ import pytest
 
 from pipeline import cli, config
 from pipeline.cli import run
+from schemas import kinds
 
 ROOT = pathlib.Path(cli.__file__).parents[2]
 
@@ -88,8 +89,9 @@ def test_every_shipped_experiment_compiles_to_a_spec_that_kfp_loads(name, tmp_pa
     )
     assert "AnomalyGate" in tasks["Transform"].dependent_tasks
     window = config.load(config.find(name)).window
-    wanted = "target_item_id" if window.kind == "next" else f"label_{window.steps[-1]}"
-    assert f'name: "{wanted}"' in (tmp_path / "spec.schema.pbtxt").read_text()
+    schema = (tmp_path / "spec.schema.pbtxt").read_text()
+    for wanted in (*kinds.window_kind(window.kind).key, *(f"label_{name}" for name in window.label_names)):
+        assert f'name: "{wanted}"' in schema
     text = target.read_text()
     assert "gs://bucket/root" in text and str(tmp_path) not in text
 

@@ -102,9 +102,9 @@ def test_settings_that_do_not_fit(extra, message):
         config.TrainerSettings.from_values({"model": {**SMALL, **extra}})
 
 
-def test_batches_are_of_any_windows():
-    settings = {"model": SMALL, "training": {"length_buckets": 4}}
-    with pytest.raises(pydantic.ValidationError, match="model contrarec needs windows of any length"):
+def test_batches_are_of_any_users():
+    settings = {"model": SMALL, "loop": {"name": "tp"}}
+    with pytest.raises(pydantic.ValidationError, match="model contrarec needs batches of any users"):
         config.TrainerSettings.from_values(settings)
 
 
