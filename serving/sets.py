@@ -31,10 +31,10 @@ def distinct(ids: tf.SparseTensor, index: tf.SparseTensor) -> tuple[tf.Tensor, t
     known_by = tf.strings.to_hash_bucket_fast(ids.values, _HASHES)
     key = dense(tf.where(ids.values == "", tf.constant(-1, tf.int64), known_by), -1)
     rows = tf.maximum(dense(index.values - names.FIRST_INDEX, -1), -1)
-    return rows, (key >= 0) & _is_first(key)
+    return rows, (key >= 0) & is_first(key)
 
 
-def _is_first(keys: tf.Tensor) -> tf.Tensor:
+def is_first(keys: tf.Tensor) -> tf.Tensor:
     """Which keys `[B, M]` no earlier one of their row equals."""
     order = tf.argsort(keys, axis=1, stable=True)
     ordered = tf.gather(keys, order, axis=1, batch_dims=1)

@@ -5,19 +5,17 @@ import collections
 import numpy as np
 import pytest
 import tensorflow as tf
-import tensorflow_transform as tft
 
-from components.behavior_example_gen.windows.period import PeriodWindow
 from components.transform import vocabulary
-from components.transform.windows import period as preprocessing
-from schemas import load, names, ranks
+from schemas import names, ranks
 from serving import signatures
 from serving.objectives import ranking
 from tests import fixtures
 from tests.components.transform import test_period
+from tests.components.transform.test_period import LENGTH
 from trainer.models import scoring
 
-LENGTH, DIM = 6, 4
+DIM = 4
 SCENES = ("home", "search", "cart", "live", "feed")
 
 
@@ -64,17 +62,7 @@ class _Model(fixtures.ToyModel):
 
 @pytest.fixture(scope="module")
 def output(tmp_path_factory):
-    folder = str(tmp_path_factory.mktemp("transform"))
-    settings = PeriodWindow(kind="period", past=86_400.0, future=3600.0, length=LENGTH)
-    config = {"window": settings.to_json()}
-    fixtures.transform_once(
-        folder,
-        WINDOWS,
-        load.period_window_schema(False, True),
-        lambda inputs: preprocessing.preprocessing_fn(inputs, config),
-        made_of=("scenes", WINDOWS, config),
-    )
-    return tft.TFTransformOutput(f"{folder}/transform")
+    return test_period.analysed(str(tmp_path_factory.mktemp("transform")), WINDOWS)
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from typing import Any
 import tensorflow as tf
 
 import schemas  # noqa: F401  selects Keras 2
+from serving import sets as served
 
 # Of a score that does not count; finite, so that its gradient is 0 and not undefined.
 _MASKED = -1e9
@@ -18,10 +19,7 @@ _MASKED = -1e9
 
 def first_of_each(rows: tf.Tensor) -> tf.Tensor:
     """Which rows `[B, M]` of a history no other before it equals, `[B, M]` bool; none of the negative ones."""
-    earlier = tf.linalg.band_part(tf.ones([tf.shape(rows)[1]] * 2, tf.bool), -1, 0)
-    earlier = earlier & ~tf.eye(tf.shape(rows)[1], dtype=tf.bool)
-    repeated = tf.reduce_any((rows[:, :, tf.newaxis] == rows[:, tf.newaxis, :]) & earlier, axis=2)
-    return (rows >= 0) & ~repeated
+    return (rows >= 0) & served.is_first(rows)
 
 
 def _own(scorer: Any, query: Any, rows: tf.Tensor) -> tf.Tensor:

@@ -8,7 +8,6 @@ import tensorflow as tf
 from schemas import errors, names
 from trainer.layers import embedding
 from trainer.losses import ranking as losses
-from trainer.losses import sets
 from trainer.models import ranking, scoring
 
 
@@ -185,6 +184,4 @@ def _wants_period(loss: Any) -> bool:
 
 def _over_all(loss: Any) -> Any:
     """The loss of scenes: of the same kind as that of items, over all of them."""
-    if not _wants_period(loss):
-        return losses.Softmax()
-    return type(loss)() if isinstance(loss, (sets.PeriodBCE, sets.PeriodSoftmax)) else loss
+    return type(loss)() if _wants_period(loss) else losses.Softmax()

@@ -57,7 +57,11 @@ def windows():
 
 @pytest.fixture(scope="module")
 def output(windows, tmp_path_factory):
-    folder = str(tmp_path_factory.mktemp("transform"))
+    return analysed(str(tmp_path_factory.mktemp("transform")), windows)
+
+
+def analysed(folder, windows):
+    """The transform graph of periods with scenes, written to a folder."""
     settings = PeriodWindow(kind="period", past=86_400.0, future=3600.0, length=LENGTH)
     config = {"window": settings.to_json()}
     fixtures.transform_once(
