@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import datetime
 import fcntl
 import json
 import os
@@ -35,7 +36,8 @@ class Study:
             known = ", ".join(sorted(file[: -len(".yaml")] for file in os.listdir(STUDIES)))
             raise SystemExit(f"{name}: no such study; there are {known}")
         with open(path, encoding="utf-8") as stream:
-            self._values = yaml.safe_load(stream)
+            # YAML makes a datetime of a moment, which JSON has not.
+            self._values = json.loads(json.dumps(yaml.safe_load(stream), default=_text_of_time))
         self.name, self._data = name, data
         # Of a study that only shows that all is in place, nothing is worth keeping beside the code.
         self._path = os.path.join(WORK if name == QUICK else RESULTS, f"{name}.json")
@@ -212,3 +214,9 @@ class Study:
         with open(partial, "w", encoding="utf-8") as stream:
             stream.write(text)
         os.replace(partial, self._path)
+
+
+def _text_of_time(value: Any) -> str:
+    if isinstance(value, datetime.date):
+        return value.isoformat()
+    raise TypeError(f"a study has text, numbers, times, lists and mappings, found {value!r}")

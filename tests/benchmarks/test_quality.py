@@ -22,6 +22,8 @@ def test_every_point_is_an_experiment(name: str, tmp_path: Any) -> None:
         path = tmp_path / f"{point}.yaml"
         path.write_text(yaml.safe_dump(study.experiment(point)), encoding="utf-8")
         config.load(str(path))
+        # As its results are kept.
+        assert json.loads(json.dumps(study.experiment(point))) == study.experiment(point)
     for pair in study.pairs:
         assert set(pair) <= set(study.points)
 
