@@ -1,5 +1,6 @@
 """Logs that are made of others."""
 
+import filecmp
 import os
 from collections.abc import Callable
 
@@ -58,7 +59,11 @@ def _write(log: pd.DataFrame, folder: str, name: str) -> str:
     path = os.path.join(folder, name)
     partial = f"{path}.{os.getpid()}.tmp"
     log.to_csv(partial, index=False)
-    os.replace(partial, path)
+    if os.path.exists(path) and filecmp.cmp(partial, path, shallow=False):
+        # A file of another time is another log to the pipeline, which would cut its windows again.
+        os.remove(partial)
+    else:
+        os.replace(partial, path)
     return path
 
 

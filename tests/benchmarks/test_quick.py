@@ -62,6 +62,7 @@ _MEASURED = {
     "hot_swaps": lambda found: found["answers"] > 0 and found["versions_pushed"] == 2,
     "periods": lambda found: found["same_examples"] and _positive(found, "events_per_s", "columnar"),
     "retrieval": lambda found: found["5000"]["recall"] > 0.8 and _positive(found, "5000", "ivf_2", "p50_ms"),
+    "scene_steps": lambda found: _positive(found, "candidates", "50", "carca", "step_ms"),
     "throughput": lambda found: _positive(
         found, "throughput", "uneven", "sasrec", "targets_per_s", training.FOOTFALL
     ),
@@ -82,6 +83,7 @@ _SIZES = {
     "hot_swaps": {"seconds": 0.2, "every": 0.2},
     "periods": {"events": 1500},
     "retrieval": {"asked": 64, "seconds": 0.1},
+    "scene_steps": {"items": 50, "batch": 4},
     "throughput": {"users": 200, "longest": 20, "seconds": 0.1},
     "tp_speed": {"users": 200, "longest": 20, "seconds": 0.1},
     "training": {"seconds": 0.1},
