@@ -50,19 +50,41 @@ def next_window_schema(
 def period_window_schema(
     has_behavior: bool,
     has_scene: bool,
-    item_features: Sequence[str] = (),
-    user_features: Sequence[str] = (),
+    attributes: Mapping[str, str] | None = None,
+    labels: Sequence[str] = (),
     max_skew: float = 0.2,
     max_drift: float = 0.2,
 ) -> schema_pb2.Schema:
     """The schema of `period` windows of a log: that of `next` windows, with what follows the moment.
 
     Args:
-      has_behavior, has_scene, item_features, user_features, max_skew, max_drift: see `next_window_schema`.
+      has_behavior, has_scene, max_skew, max_drift: see `next_window_schema`.
+      attributes: `categorical` or `numeric`, by the name of the feature. Those of items and of events are lists,
+        with a value for each event of the history (NaN is a missing number).
+      labels: with them, nothing need follow the moment.
     """
     schema = read("next_window")
     schema.MergeFrom(read("period_window"))
-    return _fitted(schema, has_behavior, has_scene, item_features, user_features, max_skew, max_drift)
+    for feature in schema.feature:
+        if labels and feature.name in names.FUTURE:
+            feature.ClearField("presence")
+            feature.ClearField("value_count")
+    attributes = dict(attributes or {})
+    of_items, of_users = (
+        [name.removeprefix(prefix) for name in sorted(attributes) if name.startswith(prefix)]
+        for prefix in (names.ITEM_PREFIX, names.USER_PREFIX)
+    )
+    numeric = {name for name, kind in attributes.items() if kind == "numeric"}
+    texts = [name for name in of_items if names.ITEM_PREFIX + name not in numeric]
+    _fitted(schema, has_behavior, has_scene, texts, of_users, max_skew, max_drift)
+    for name in sorted(attributes):
+        if name in numeric or name.startswith(names.CONTEXT_PREFIX):
+            feature = schema.feature.add(name=names.HISTORY_PREFIX + name)
+            feature.type = schema_pb2.FLOAT if name in numeric else schema_pb2.BYTES
+            feature.presence.min_fraction = 1.0
+            feature.value_count.min = 1
+    _add_labels(schema, labels)
+    return schema
 
 
 def _fitted(
@@ -114,12 +136,7 @@ def exposure_window_schema(
     """
     schema = read("exposure_window")
     _leave_out(schema, _absent(has_behavior, has_scene) | (set() if has_history else set(names.HISTORY)))
-    for step in steps:
-        # Rates of labels move from day to day, and that training leaves negatives out is intended: no comparators.
-        label = schema.feature.add(name=names.LABEL_PREFIX + step, type=schema_pb2.INT)
-        label.presence.min_fraction = 1.0
-        label.shape.SetInParent()
-        label.int_domain.min, label.int_domain.max = names.UNKNOWN_LABEL, 1
+    _add_labels(schema, steps)
     for name, kind in sorted(attributes.items()):
         feature = schema.feature.add(name=name)
         if kind == "numeric":
@@ -136,6 +153,15 @@ def exposure_window_schema(
             feature.shape.SetInParent()
     _bound(schema, max_skew, max_drift)
     return schema
+
+
+def _add_labels(schema: schema_pb2.Schema, labels: Sequence[str]) -> None:
+    for name in labels:
+        # Rates of labels move from day to day, and that training leaves negatives out is intended: no comparators.
+        label = schema.feature.add(name=names.LABEL_PREFIX + name, type=schema_pb2.INT)
+        label.presence.min_fraction = 1.0
+        label.shape.SetInParent()
+        label.int_domain.min, label.int_domain.max = names.UNKNOWN_LABEL, 1
 
 
 def _absent(has_behavior: bool, has_scene: bool) -> set[str]:

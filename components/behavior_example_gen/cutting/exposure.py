@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.behavior_example_gen import batches, shards, slices, splits
+from components.behavior_example_gen.cutting import tallies
 from components.behavior_example_gen.windows.exposure import ExposureWindow
 from schemas import hashing, names
 
@@ -18,7 +19,6 @@ EXPOSURES, CENSORED, INCONSISTENT, NEGATIVES_LEFT_OUT = (
     "inconsistent",
     "negatives_left_out",
 )
-_POSITIVE, _UNKNOWN = "positive", "unknown"
 
 
 def knowledge(cuts: splits.Cuts, end: int) -> dict[str, int]:
@@ -64,23 +64,13 @@ def summary(counted: Mapping[Hashable, int], window: ExposureWindow) -> dict[str
 
     Returns:
       How many `exposures` the splits have, and how many of these are `censored`, `inconsistent` or
-      `negatives_left_out`; by split and step the `positive_rate` of the known labels that were written (None
-      where there are none) and how many are `unknown`.
+      `negatives_left_out`; and what `tallies.tell` tells.
     """
     result: dict[str, Any] = {
         what: sum(counted.get((split, what), 0) for split in names.SPLITS)
         for what in (EXPOSURES, CENSORED, INCONSISTENT, NEGATIVES_LEFT_OUT)
     }
-    rates: dict[str, dict[str, float | None]] = {}
-    unknown: dict[str, dict[str, int]] = {}
-    for split in names.SPLITS:
-        rates[split], unknown[split] = {}, {}
-        for step in window.steps:
-            unknown[split][step] = counted.get((split, _UNKNOWN, step), 0)
-            known = counted.get(split, 0) - unknown[split][step]
-            positive = counted.get((split, _POSITIVE, step), 0)
-            rates[split][step] = positive / known if known else None
-    return {**result, "positive_rate": rates, "unknown": unknown}
+    return {**result, **tallies.tell(window.steps, counted)}
 
 
 class _Cutter:
@@ -151,9 +141,7 @@ class _Cutter:
             kept &= ~left_out
         counted["dropped"] = int((~kept).sum())
         targets, labels = targets[kept], labels[kept]
-        for number, step in enumerate(self._window.steps):
-            counted[split, _POSITIVE, step] = int((labels[:, number] == 1).sum())
-            counted[split, _UNKNOWN, step] = int((labels[:, number] == names.UNKNOWN_LABEL).sum())
+        counted.update(tallies.count(split, self._window.steps, labels))
         yield split, None, counted
         history = self._moment[targets] - self._events.starts[:-1][self._user_of[targets]]
         length = np.minimum(history, self._window.history)

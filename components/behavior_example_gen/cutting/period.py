@@ -5,8 +5,10 @@ from collections.abc import Hashable, Iterator
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from components.behavior_example_gen import batches, shards, slices, splits
+from components.behavior_example_gen.cutting import outcomes, tallies
 from components.behavior_example_gen.cutting import seen as first_meetings
 from components.behavior_example_gen.windows import kind
 from components.behavior_example_gen.windows.period import PeriodWindow
@@ -87,7 +89,15 @@ def cut(
     """
     cutter = _Cutter(events, window, context.popularity)
     for split, grid in _grids(events, window, context).items():
-        yield from cutter.windows(split, grid)
+        yield from cutter.windows(split, grid, _known_until(split, context))
+
+
+def _known_until(split: str, context: kind.Context) -> int:
+    """The first moment (ms) that a split knows nothing of."""
+    end = context.end + 1
+    if context.cuts is None or split == names.TEST:
+        return end
+    return min(context.cuts.eval_from if split == names.TRAIN else context.cuts.test_from, end)
 
 
 def _grids(events: shards.Events, window: PeriodWindow, context: kind.Context) -> dict[str, _Grid | _Named]:
@@ -188,9 +198,10 @@ class _Cutter:
         named = [name for name in events.table.schema.names if name not in (shards.ROLE, names.USER_ID)]
         self._user_features = [name for name in named if name.startswith(names.USER_PREFIX)]
         self._features = [name for name in named if not name.startswith(names.USER_PREFIX)]
+        self._outcomes = outcomes.Outcomes(events, window.labels, window.future)
 
     def windows(
-        self, split: str, grid: _Grid | _Named
+        self, split: str, grid: _Grid | _Named, known_until: int
     ) -> Iterator[tuple[str, pa.RecordBatch | None, dict[Hashable, int]]]:
         found = self._periods(grid)
         if not len(found.start):
@@ -198,9 +209,12 @@ class _Cutter:
         history, future = found.start - found.begin, found.end - found.start
         fine = (history >= self._window.min_history) & (future >= self._window.min_future)
         found, history, future = found.take(fine), history[fine], future[fine]
+        last = self._events.starts[1:][np.searchsorted(self._events.starts, found.user_start)]
+        labels = self._outcomes.of(found.moments, found.start, last, known_until, self._first_from)
         counted: dict[Hashable, int] = {
             "dropped": int((~fine).sum()),
             FUTURE_CUT: int((future > self._window.max_future).sum()),
+            **tallies.count(split, self._window.label_names, labels),
         }
         yield split, None, counted
         if not len(found.start):
@@ -215,11 +229,40 @@ class _Cutter:
         if split != names.TRAIN:
             seen = self._met.before(found.user_start, found.start)
         for part in batches.pieces(found.end - found.begin + seen.lengths):
-            yield split, self._batch(found.take(part), history[part], new[part], seen.take(part)), {}
+            yield (
+                split,
+                self._batch(found.take(part), history[part], new[part], seen.take(part), labels[part]),
+                {},
+            )
 
     def _periods(self, grid: _Grid | _Named) -> _Periods:
-        """All moments of users that have a future, by user and moment, with histories of any length."""
+        """The moments of users, by user and moment: all with a future, or all with a history where no future is needed."""
         past, future = round(self._window.past * _MS), round(self._window.future * _MS)
+        user, k = self._with_future(grid, future) if self._window.min_future else self._with_past(grid, past)
+        moments = grid.at(k)
+        low, high = self._events.starts[user], self._events.starts[user + 1]
+        start = self._first_from(moments, low, high)
+        return _Periods(
+            moments,
+            low,
+            self._first_from(moments - past, low, start),
+            start,
+            self._first_from(moments + future, start, high),
+        )
+
+    def _with_past(self, grid: _Grid | _Named, past: int) -> tuple[np.ndarray, np.ndarray]:
+        """The users, and the numbers of their moments, that have an event in the `past` ms before: `[B]` each."""
+        # Each event has the moments behind it, until the next event has them or they are too late.
+        until = self._times + past
+        same = self._user_of[1:] == self._user_of[:-1]
+        until[:-1] = np.where(same, np.minimum(until[:-1], self._times[1:]), until[:-1])
+        first = np.maximum(grid.last_before(self._times) + 1, grid.first)
+        last = np.minimum(grid.last_before(until), grid.last)
+        count = np.where(grid.users[self._user_of], np.maximum(last - first + 1, 0), 0)
+        return np.repeat(self._user_of, count), batches.Ranges(first, count).indices()
+
+    def _with_future(self, grid: _Grid | _Named, future: int) -> tuple[np.ndarray, np.ndarray]:
+        """The users, and the numbers of their moments, that have an event in the `future` ms from there: `[B]` each."""
         latest = grid.last_before(self._times)
         at, number = [], []
         # An event is in the future of the last moment before it, and of as many as futures overlap.
@@ -240,16 +283,7 @@ class _Cutter:
             user, k = user[order], k[order]
             first = _firsts(user, k)
             user, k = user[first], k[first]
-        moments = grid.at(k)
-        low, high = self._events.starts[user], self._events.starts[user + 1]
-        start = self._first_from(moments, low, high)
-        return _Periods(
-            moments,
-            low,
-            self._first_from(moments - past, low, start),
-            start,
-            self._first_from(moments + future, start, high),
-        )
+        return user, k
 
     def _first_from(self, moments: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
         """The first event in `[low, high)` at a moment or later, else `high`: `[B]`, by halving all at once."""
@@ -269,12 +303,19 @@ class _Cutter:
         return np.maximum(found.end - np.maximum(found.begin + 1, covered), 0)
 
     def _batch(
-        self, found: _Periods, history: np.ndarray, new: np.ndarray, seen: batches.Ranges
+        self,
+        found: _Periods,
+        history: np.ndarray,
+        new: np.ndarray,
+        seen: batches.Ranges,
+        labels: np.ndarray,
     ) -> pa.RecordBatch:
         events, columns = self._events, {}
         past = batches.Ranges(found.begin, found.start - found.begin)
         future = batches.Ranges(found.start, found.end - found.start)
-        at = pa.array(found.start)
+        # Of a window that nothing follows, what would be said of the target is missing.
+        follows = found.end > found.start
+        at = pa.array(np.where(follows, found.start, found.start - 1))
         columns[names.USER_ID] = batches.scalars(events.column(names.USER_ID).take(at))
         index = pa.array(past.indices())
         for name in self._features:
@@ -290,15 +331,20 @@ class _Cutter:
         ):
             if name in self._features:
                 values = events.column(name)
-                columns[target] = batches.scalars(values.take(at))
+                missing = pa.array(found.moments) if name == names.TIMESTAMP else pa.scalar(b"", values.type)
+                columns[target] = batches.scalars(pc.if_else(pa.array(follows), values.take(at), missing))
                 columns[following] = batches.lists(future.offsets, values.take(index))
         for name in self._user_features:
             # As known at the last event of the history: the target's row may say what came later.
             columns[name] = batches.scalars(events.column(name).take(pa.array(found.start - 1)))
+        for place, name in enumerate(self._window.label_names):
+            columns[names.LABEL_PREFIX + name] = batches.scalars(pa.array(labels[:, place]))
         columns[names.SEEN_ITEM_ID] = batches.lists(seen.offsets, self._met.items(seen))
         columns[names.MOMENT] = batches.scalars(pa.array(found.moments))
         columns[names.NEW_TARGETS] = batches.scalars(pa.array(new))
         recent = self._recent_before[found.end] - self._recent_before[found.begin]
         columns[names.RECENT_TARGETS] = batches.scalars(pa.array(np.minimum(new, recent)))
-        columns.update(self._slices.columns(found.start, history))
+        columns.update(self._slices.columns(np.where(follows, found.start, found.start - 1), history))
+        frequency = pc.if_else(pa.array(follows), columns[names.ITEM_FREQUENCY].flatten(), names.NEW.encode())
+        columns[names.ITEM_FREQUENCY] = batches.scalars(frequency)
         return pa.RecordBatch.from_arrays(list(columns.values()), list(columns))

@@ -6,14 +6,14 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 from components.behavior_example_gen import spec
-from components.behavior_example_gen.windows import kind, labels
+from components.behavior_example_gen.windows import kind
 from schemas import errors, names
 
 # More of a split's exposures than this being censored deserves a word.
 _MUCH_CENSORED = 0.5
 
 
-class ExposureWindow(labels.LabelledWindow):
+class ExposureWindow(kind.WindowSettings):
     """An exposure, what came of it step by step, and what the user had done before.
 
     Either each row of the log is an exposure with a label column for each step (`log.columns.label`),

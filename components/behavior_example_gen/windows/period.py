@@ -1,13 +1,12 @@
 """Windows of kind `period`: at a moment, what a user had done before, and all that followed in a period."""
 
 from collections.abc import Hashable, Iterator, Mapping
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pydantic
 
 from components.behavior_example_gen import spec
-from components.behavior_example_gen.windows import kind
-from components.behavior_example_gen.windows import next as next_windows
+from components.behavior_example_gen.windows import kind, predicates
 from schemas import errors, names
 
 
@@ -30,7 +29,9 @@ class PeriodWindow(kind.WindowSettings):
         those whose whole future lies between its cuts, by users alone each has all of them.
       length: L, the largest number of history events in a window: the last ones.
       max_future: the largest number of future events in a window: the first ones. What is left out is counted.
-      min_history, min_future: a window with fewer events on that side is dropped (and counted).
+      min_history, min_future: a window with fewer events on that side is dropped (and counted). With `min_future: 0`,
+        which goes with labels, users of whom nothing follows have windows, too.
+      labels: what has to follow for each label to be 1; see `predicates.LabelSpec`.
       recent_share: see `next`.
     """
 
@@ -45,7 +46,8 @@ class PeriodWindow(kind.WindowSettings):
     length: int = pydantic.Field(default=50, ge=1, le=10_000)
     max_future: int = pydantic.Field(default=100, ge=1, le=10_000)
     min_history: int = pydantic.Field(default=1, ge=1)
-    min_future: int = pydantic.Field(default=1, ge=1)
+    min_future: int = pydantic.Field(default=1, ge=0)
+    labels: dict[Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9_]+$")], predicates.LabelSpec] = {}
     recent_share: float = pydantic.Field(default=spec.RECENT_SHARE, gt=0, lt=1)
 
     @pydantic.model_validator(mode="after")
@@ -62,8 +64,13 @@ class PeriodWindow(kind.WindowSettings):
             raise ValueError(
                 f"min_future must be at most max_future ({self.max_future}), found {self.min_future}"
             )
-        for name in ("past", "future", "stride"):
-            seconds = getattr(self, name)
+        if not self.min_future and not self.labels:
+            raise ValueError(
+                "min_future: 0 goes with labels: without them, nothing could be learnt of such a window"
+            )
+        spans = {name: getattr(self, name) for name in ("past", "future", "stride")}
+        spans |= {f"labels.{name}.within": label.within for name, label in self.labels.items()}
+        for name, seconds in spans.items():
             if seconds is not None and seconds < _LEAST_SECONDS:
                 raise ValueError(f"{name} must be at least {_LEAST_SECONDS:g} s, found {seconds:g} s")
         return self
@@ -89,6 +96,21 @@ class PeriodWindow(kind.WindowSettings):
                 )
 
     @property
+    def label_names(self) -> tuple[str, ...]:
+        """The labels, in the order of the file."""
+        return tuple(self.labels)
+
+    @property
+    def chain(self) -> bool:
+        """See `labels.LabelledWindow`: each label is asked by itself."""
+        return False
+
+    @property
+    def keep_negatives(self) -> float:
+        """See `labels.LabelledWindow`: all are kept."""
+        return 1.0
+
+    @property
     def history_events(self) -> int:
         """As the settings have it."""
         return self.length
@@ -111,12 +133,13 @@ class Period(kind.Kind[PeriodWindow]):
     only_by_time = True
 
     def check(self, window: PeriodWindow, log: spec.LogSpec, split: spec.SplitSpec) -> None:
-        """Checks that the log has nothing that a window has no place for, and how it is split.
+        """Checks that the log has what labels look at and nothing that a window has no place for, and how it is split.
 
         Raises:
           errors.InputError: if they do not suit one another.
         """
-        next_windows.check_columns(log.columns)
+        _check_columns(log.columns)
+        predicates.check(window.labels, log.columns)
         if "leave_one_out" in split.by:
             raise errors.InputError(
                 f"window: {{kind: period}} is split by time, by held_out_users, or by both; found by: "
@@ -148,8 +171,8 @@ class Period(kind.Kind[PeriodWindow]):
         return load.period_window_schema(
             bool(columns.behavior),
             bool(columns.scene),
-            sorted(columns.item),
-            sorted(columns.user),
+            {name: attribute.type for name, attribute in columns.attributes().items()},
+            window.label_names,
             max_skew=max_skew,
             max_drift=max_drift,
         )
@@ -176,6 +199,9 @@ class Period(kind.Kind[PeriodWindow]):
         from components.behavior_example_gen.windows import found
 
         self._check_moments(window, cuts, counts)
+        for name, label in window.labels.items():
+            if names.BEHAVIOR in label.match:
+                found.check_behaviors(f"window.labels.{name}", label.match[names.BEHAVIOR], counts)
         for name in names.SPLITS:
             if not written.get(name):
                 raise errors.InputError(
@@ -202,13 +228,15 @@ class Period(kind.Kind[PeriodWindow]):
                 )
 
     def summary(self, window: PeriodWindow, written: Mapping[Hashable, int]) -> dict[str, Any]:
-        """How many windows had more future events than `max_future`."""
+        """How many windows had more future events than `max_future`; of labels, see `tallies.tell`."""
         from components.behavior_example_gen.cutting import period as cutting
+        from components.behavior_example_gen.cutting import tallies
 
-        return {"periods": {cutting.FUTURE_CUT: written.get(cutting.FUTURE_CUT, 0)}}
+        labels = {"labels": tallies.tell(window.label_names, written)} if window.labels else {}
+        return {"periods": {cutting.FUTURE_CUT: written.get(cutting.FUTURE_CUT, 0)}, **labels}
 
     def tell(self, window: PeriodWindow, summary: Mapping[str, Any], written: Mapping[Hashable, int]) -> None:
-        """Warns of futures that were cut off."""
+        """Says how many windows have each label, and warns of futures that were cut off."""
         cut_off = sum(summary["periods"].values())
         if cut_off:
             kind.PROGRESS.warning(
@@ -216,3 +244,48 @@ class Period(kind.Kind[PeriodWindow]):
                 f"{cut_off:,}",
                 window.max_future,
             )
+        if window.labels:
+            _tell_labels(summary["labels"])
+
+
+def _check_columns(columns: spec.Columns) -> None:
+    """Checks that windows have a place for all attributes.
+
+    Raises:
+      errors.InputError: for those of several values, numbers of users, and columns of labels.
+    """
+    for name, attribute in columns.attributes().items():
+        if (
+            attribute.type == spec.MULTI
+            or attribute.type == spec.NUMERIC
+            and name.startswith(names.USER_PREFIX)
+        ):
+            raise errors.InputError(
+                f"log.columns: {name} is {attribute.type}, which goes with window: {{kind: exposure}}"
+            )
+    if columns.label:
+        raise errors.InputError(
+            "log.columns.label goes with window: {kind: exposure}; window.labels says what has to follow a moment"
+        )
+
+
+def _tell_labels(found: Mapping[str, Any]) -> None:
+    rates = found["positive_rate"][names.TRAIN]
+    shown = ", ".join(f"{label} {_share(rate)}" for label, rate in rates.items())
+    kind.PROGRESS.info("labels in train: %s", shown)
+    for label, rate in rates.items():
+        if rate in (0, 1):
+            kind.PROGRESS.warning(
+                "label %s is %g in all windows of train: nothing can be learnt of it", label, rate
+            )
+    for split in names.SPLITS:
+        unknown = {label: number for label, number in found["unknown"][split].items() if number}
+        if unknown:
+            shown = ", ".join(f"{label} of {number:,}" for label, number in unknown.items())
+            kind.PROGRESS.warning(
+                "%s: unknown labels: %s windows: `within` ends after what this split may know", split, shown
+            )
+
+
+def _share(rate: float | None) -> str:
+    return "unknown" if rate is None else f"{rate:.2%}"

@@ -64,7 +64,9 @@ def job_server(tmp_path_factory):
     try:
         socket.getaddrinfo(name, None)
     except OSError as error:
-        pytest.skip(f"Beam tells its workers to connect to {name}, this machine's name, which is no address: {error}")
+        pytest.skip(
+            f"Beam tells its workers to connect to {name}, this machine's name, which is no address: {error}"
+        )
     folder, port = tmp_path_factory.mktemp("jobs"), _free_port()
     module = "apache_beam.runners.portability.local_job_service_main"
     with _server(folder, module, port, "--port", str(port), "--staging_dir", str(folder / "staging")):

@@ -1,0 +1,97 @@
+"""The labels of periods: what follows each moment, columns in, columns out."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from components.behavior_example_gen import shards
+from components.behavior_example_gen.windows import predicates
+from schemas import names
+
+_MS = 1000
+# The first event in `[low, high)` at a moment or later: of `moments`, `low` and `high`, `[B]` each.
+FirstFrom = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+
+
+class Outcomes:
+    """Labels of the events of a shard.
+
+    Args:
+      events: of the shard.
+      labels: by name.
+      future: how far a label looks that does not say so, in seconds.
+    """
+
+    def __init__(self, events: shards.Events, labels: Mapping[str, predicates.LabelSpec], future: float):
+        self._events, self._labels, self._future = events, labels, future
+        self._matching = {name: self._matches(label.match) for name, label in labels.items()}
+
+    def of(
+        self,
+        moments: np.ndarray,
+        start: np.ndarray,
+        last: np.ndarray,
+        known_until: int,
+        first_from: FirstFrom,
+    ) -> np.ndarray:
+        """The labels of windows, `[B, T]` int64: 1, 0 or UNKNOWN_LABEL.
+
+        Nothing at `known_until` or later is looked at: a label whose horizon ends after it is unknown, whatever has
+        happened by then, since what is known early is known of the positives alone.
+
+        Args:
+          moments: T of each window, ms.
+          start: its first event at T or later.
+          last: behind the last event of its user.
+          known_until: the first moment (ms) that the split knows nothing of.
+          first_from: see `FirstFrom`.
+        """
+        found = np.full([len(moments), len(self._labels)], names.UNKNOWN_LABEL, np.int64)
+        for number, (name, label) in enumerate(self._labels.items()):
+            until = moments + round((label.within or self._future) * _MS)
+            known = np.flatnonzero(until <= known_until)
+            end = first_from(until[known], start[known], last[known])
+            found[known, number] = self._happened(name, label, start[known], end)
+        return found
+
+    def _happened(
+        self, name: str, label: predicates.LabelSpec, start: np.ndarray, end: np.ndarray
+    ) -> np.ndarray:
+        """Whether a label holds of the events in `[start, end)`, `[B]` bool."""
+        matches = self._matching[name]
+        if label.kind == "next":
+            first = np.minimum(start, max(0, len(matches) - 1))
+            return (start < end) & matches[first] if len(matches) else np.zeros(len(start), bool)
+        if label.kind == "sum":
+            return self._totals(label, matches, start, end) > label.over
+        before = np.concatenate([[0], np.cumsum(matches)])
+        count = before[end] - before[start]
+        if label.kind == "count":
+            return count > label.over
+        return (count > 0) == (label.kind == "any_of")
+
+    def _totals(
+        self, label: predicates.LabelSpec, matches: np.ndarray, start: np.ndarray, end: np.ndarray
+    ) -> np.ndarray:
+        """The total of each window, `[B]` double. Each is added up by itself: other users must not show in its last digits."""
+        values = np.ones(len(matches))
+        for name in label.numbers:
+            values = values * self._events.numbers(name).astype(np.float64)
+        # A number that is missing adds nothing.
+        values = np.append(np.where(matches & np.isfinite(values), values, 0.0), 0.0)
+        # Of an empty range `reduceat` gives the value at its start.
+        totals = (
+            np.add.reduceat(values, np.stack([start, end], axis=1).reshape(-1))[::2] if len(start) else start
+        )
+        return np.where(start < end, totals, 0.0)
+
+    def _matches(self, match: predicates.Match) -> np.ndarray:
+        """Which events have one of the values of each feature, `[E]` bool."""
+        found = np.ones(self._events.table.num_rows, bool)
+        for name, values in match.items():
+            column = self._events.column(name)
+            wanted = pa.array([value.encode("utf-8") for value in values], column.type)
+            found &= pc.is_in(column, value_set=wanted).to_numpy(zero_copy_only=False)
+        return found

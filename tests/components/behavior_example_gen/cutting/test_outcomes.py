@@ -1,0 +1,218 @@
+"""Labels of periods against plain Python, and what a moment must not know."""
+
+import collections
+import math
+
+import numpy as np
+import pyarrow as pa
+import pydantic
+import pytest
+
+from components.behavior_example_gen import profile, shards, spec, splits
+from components.behavior_example_gen.cutting import period as cutting
+from components.behavior_example_gen.windows import kind
+from components.behavior_example_gen.windows.period import Period, PeriodWindow
+from schemas import errors, names
+from tests.components.behavior_example_gen.cutting import test_next
+
+CUTS = splits.Cuts(600, 800)
+LABELS = {
+    "churn": {"none_of": {}},
+    "no_buy": {"none_of": {"behavior": "buy"}, "within": 0.03},
+    "buys_toys": {"any_of": {"behavior": ["buy"], "item_category": ["toys", "games"]}, "within": 0.12},
+    "next_buy": {"next": {"behavior": ["buy"]}},
+    "views": {"count": {"behavior": ["view"]}, "over": 2, "within": 0.1},
+    "spends": {"sum": "context_amount", "over": 5, "within": 0.1},
+    "spends_more": {
+        "sum": "item_price",
+        "times": "context_amount",
+        "where": {"behavior": "buy"},
+        "over": 10.5,
+    },
+}
+
+
+def make_window(**settings):
+    values = {"past": 0.2, "future": 0.05, "min_future": 0, "labels": LABELS, **settings}
+    return PeriodWindow(kind="period", **values)
+
+
+def make_log(seed, times=1000):
+    events = test_next.make_log(seed, times=times, behaviors=["view", "buy"])
+    rng = np.random.default_rng(seed)
+    for event in events:
+        event["time"] *= 1000 // times
+        event["item_category"] = ["toys", "games", "books", ""][rng.integers(4)]
+        event["item_price"] = float(rng.integers(1, 9)) / 2
+        event["context_amount"] = [1.0, 2.5, -3.0, math.nan][rng.integers(4)]
+    return events
+
+
+def cut(events, window, split, cuts=CUTS):
+    table = test_next.table(events)
+    for name, type_ in (
+        ("item_category", pa.binary()),
+        ("item_price", pa.float32()),
+        ("context_amount", pa.float32()),
+    ):
+        values = [e[name].encode() if type_ == pa.binary() else e[name] for e in events]
+        table = table.append_column(name, pa.array(values, type_))
+    found = shards.sort_events(table, split, cuts)
+    counts = profile.count(found)
+    popularity = profile.popularity(counts, window.recent_share)
+    rows, counted = [], collections.Counter()
+    for name, batch, more in cutting.cut(found, window, kind.Context(popularity, cuts, counts.end)):
+        counted.update(more)
+        for row in batch.to_pylist() if batch is not None else ():
+            rows.append({"split": name, **row})
+            counted[name] += 1
+    return rows, counted
+
+
+def answer(label, events, moment, until):
+    """One label, one event after the other."""
+    following = [e for e in events if moment <= e["time"] < until]
+
+    def matches(event, wanted):
+        return all(event[name] in ([v] if isinstance(v, str) else v) for name, v in wanted.items())
+
+    if "any_of" in label:
+        return any(matches(e, label["any_of"]) for e in following)
+    if "none_of" in label:
+        return not any(matches(e, label["none_of"]) for e in following)
+    if "next" in label:
+        return bool(following) and matches(following[0], label["next"])
+    if "count" in label:
+        return sum(matches(e, label["count"]) for e in following) > label["over"]
+    total = 0.0
+    for event in following:
+        value = event[label["sum"]] * (event[label["times"]] if "times" in label else 1)
+        if matches(event, label.get("where", {})) and not math.isnan(value):
+            total += value
+    return total > label["over"]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"stride": 0.02, "overlap": True}, {"past": 5.0, "min_history": 2}, {"min_future": 1}],
+)
+@pytest.mark.parametrize("times", [1000, 40])
+def test_labels_equal_plain_python(settings, times):
+    window, split = make_window(**settings), spec.SplitSpec(by=("time",))
+    events = make_log(1, times)
+    users = collections.defaultdict(list)
+    for event in sorted(events, key=lambda e: e["time"]):
+        users[event["user"]].append(event)
+    end = max(e["time"] for e in events) + 1
+    known_until = {"train": min(CUTS.eval_from, end), "eval": min(CUTS.test_from, end), "test": end}
+    rows, counted = cut(events, window, split)
+    seen = collections.defaultdict(set)
+    unknown = collections.Counter()
+    for row in rows:
+        user, moment, name = row["user_id"][0].decode(), row["moment"][0], row["split"]
+        seen[name].add((user, moment))
+        for label, wanted in LABELS.items():
+            until = moment + round(1000 * wanted.get("within", window.future))
+            expected = -1 if until > known_until[name] else int(answer(wanted, users[user], moment, until))
+            assert row[names.LABEL_PREFIX + label] == [expected], (label, user, moment)
+            unknown[name, label] += expected == -1
+    summary = Period().summary(window, counted)["labels"]
+    assert {(s, n): v for s, of in summary["unknown"].items() for n, v in of.items() if v} == +unknown
+    rates = [row["label_churn"][0] for row in rows if row["split"] == "train"]
+    assert summary["positive_rate"]["train"]["churn"] == pytest.approx(np.mean(rates))
+    # Every user with a history at one of the moments is there, also where nothing follows.
+    moments = {name: {moment for _, moment in pairs} for name, pairs in seen.items()}
+    past, future = round(1000 * window.past), round(1000 * window.future)
+    for name, found in moments.items():
+        wanted = set()
+        for user, sequence in users.items():
+            if name == "train" and not any(e["time"] < CUTS.eval_from for e in sequence):
+                continue
+            for moment in found:
+                before = sum(moment - past <= e["time"] < moment for e in sequence)
+                after = sum(moment <= e["time"] < moment + future for e in sequence)
+                if before >= window.min_history and after >= window.min_future:
+                    wanted.add((user, moment))
+        assert wanted == seen[name]
+    assert all(seen[name] for name in names.SPLITS)
+    # Labels are of both kinds, so that the test can fail.
+    for label in LABELS:
+        values = collections.Counter(row[names.LABEL_PREFIX + label][0] for row in rows)
+        assert values[0] and (values[1] or label == "churn" and window.min_future), (label, values)
+
+
+def test_a_window_that_nothing_follows_has_a_history_and_no_target():
+    events = make_log(0)
+    rows, _ = cut(events, make_window(), spec.SplitSpec())
+    empty = [row for row in rows if not row["future_item_id"]]
+    assert empty and len(empty) < len(rows)
+    for row in empty:
+        assert row["target_item_id"] == [b""] and row["target_timestamp"] == row["moment"]
+        assert row["label_churn"] == [1] and row["label_next_buy"] == [0]
+        assert row["item_frequency"] == [b"new"] and not row["future_timestamp"]
+    for row in rows:
+        count = len(row["history_item_id"])
+        assert count and max(row["history_timestamp"]) < row["moment"][0]
+        for name in ("history_item_category", "history_item_price", "history_context_amount"):
+            assert len(row[name]) == count
+
+
+def test_a_total_does_not_know_of_other_users():
+    """Sums of floats depend on their order: those of a user are added up by themselves."""
+    mine = [
+        {"user": "m", "item": "i", "behavior": "buy", "item_category": "", "item_price": 1.0, **more}
+        for more in (
+            {"time": 700, "context_amount": 1.0},
+            {"time": 760, "context_amount": 0.1},
+            {"time": 761, "context_amount": 0.2},
+        )
+    ]
+    end = {**mine[0], "user": "z", "time": 999}
+    other = [{**mine[0], "user": "a", "time": t, "context_amount": 3e7} for t in range(500, 999, 50)]
+    # In single precision these are a little more than 0.1 and 0.2.
+    label = {"spends": {"sum": "context_amount", "over": 0.30000000447034836}}
+    window = make_window(labels=label, at=["1970-01-01T00:00:00.750Z"])
+    for events in ([*mine, end], [*other, *mine, end]):
+        rows, _ = cut(events, window, spec.SplitSpec(by=("held_out_users",)), None)
+        found = [row["label_spends"] for row in rows if row["user_id"] == [b"m"]]
+        assert found == [[0]]
+
+
+@pytest.mark.parametrize(
+    "label, message",
+    [
+        ({}, "takes one of any_of, none_of, next, count, sum; found none of them"),
+        ({"any_of": {}, "next": {}}, "found any_of, next"),
+        ({"count": {}}, "count needs over, a number"),
+        ({"any_of": {}, "over": 1}, "over goes with count or sum, found it with any_of"),
+        ({"any_of": {}, "times": "item_price"}, "times goes with sum, found it with any_of"),
+        ({"any_of": {"behavior": []}}, "at least 1 item"),
+        ({"any_of": {}, "within": 0.0001}, "labels.wrong.within must be at least 0.001 s"),
+    ],
+)
+def test_labels_that_make_no_sense_are_refused(label, message):
+    with pytest.raises(pydantic.ValidationError, match=message):
+        make_window(labels={"wrong": label})
+
+
+def test_windows_without_future_need_labels():
+    with pytest.raises(pydantic.ValidationError, match="min_future: 0 goes with labels"):
+        make_window(labels={})
+
+
+@pytest.mark.parametrize(
+    "label, message",
+    [
+        ({"any_of": {"behavior": "buy"}}, "window.labels.wrong: behavior is none .*: item_id, item_category"),
+        ({"any_of": {"item_price": "3"}}, "item_price is none of the features with texts"),
+        ({"sum": "item_category", "over": 1}, "item_category is none of the numbers .*: item_price"),
+    ],
+)
+def test_labels_of_what_the_log_has_not_are_refused(label, message):
+    columns = spec.Columns(item={"category": "c", "price": {"column": "p", "type": "numeric"}})
+    with pytest.raises(errors.InputError, match=message):
+        Period().check(
+            make_window(labels={"wrong": label}),
+            spec.LogSpec(path="l.csv", columns=columns),
+            spec.SplitSpec(),
+        )
