@@ -28,7 +28,7 @@ class ConversionModule(module.ModelModule):
         super().__init__(model, transform_output)
         self._transform = module.HeldTransform(transform_output)
         raw, transformed = transform_output.raw_feature_spec(), transform_output.transformed_feature_spec()
-        self._raw_spec = {name: raw[name] for name in fields.raw_inputs(model.inputs_read)}
+        self._raw_spec = {name: raw[name] for name in fields.raw_inputs(model.exposures.fields)}
         self._lists = {
             name
             for name in self._raw_spec

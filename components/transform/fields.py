@@ -1,15 +1,15 @@
-"""The features that Transform makes of an exposure, as a model has to know them."""
+"""The features that Transform makes of an example for models of labels, as these have to know them."""
 
 import dataclasses
-import re
+import importlib
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import tensorflow_transform as tft
 
 from components.behavior_example_gen import spec as window_spec
-from components.behavior_example_gen.windows.exposure import ExposureWindow
 from components.transform import spec
-from schemas import names
+from schemas import kinds, names
 
 INDEX, INDICES, VALUE = "index", "indices", "value"
 
@@ -21,6 +21,8 @@ HISTORY_SIZE = "history_size"
 HISTORY_GAP = "history_gap"
 HISTORY_SAME = "history_same"
 HISTORY_SAME_BEHAVIOR = names.HISTORY_SAME_BEHAVIOR_INDEX.removesuffix(names.INDEX_SUFFIX)
+
+HISTORY_SCENE = names.HISTORY_SCENE_INDEX.removesuffix(names.INDEX_SUFFIX)
 
 BEHAVIOR_TABLE = "behavior"
 # A vocabulary has the name of its table but where it has one already.
@@ -35,19 +37,11 @@ HOURS, WEEKDAYS = 24, 7
 # little more than a year. The first bucket is for less than 1.
 SIZE_BOUNDARIES = tuple(2**power for power in range(10))
 GAP_BOUNDARIES = tuple(2**power for power in range(26))
-# How often the exposed item is in the history; the last bucket is for so often and more.
-SAME_MOST = 3
 
-# What derived features are computed from.
-_SOURCES = {
-    names.HOUR_OF_DAY: (names.TIMESTAMP,),
-    names.DAY_OF_WEEK: (names.TIMESTAMP,),
-    HISTORY_ITEM: (names.HISTORY_ITEM_ID,),
-    HISTORY_BEHAVIOR: (names.HISTORY_ITEM_ID, names.HISTORY_BEHAVIOR),
-    HISTORY_SIZE: (names.HISTORY_ITEM_ID,),
-    HISTORY_GAP: (names.TIMESTAMP, names.HISTORY_ITEM_ID, names.HISTORY_TIMESTAMP),
-    HISTORY_SAME: (names.ITEM_ID, names.HISTORY_ITEM_ID),
-    HISTORY_SAME_BEHAVIOR: (names.ITEM_ID, names.HISTORY_ITEM_ID, names.HISTORY_BEHAVIOR),
+# Where the features of each window kind are listed: modules with `fields_of` and `vocabulary_tables`.
+_KINDS = {
+    "exposure": "components.transform.exposure_fields",
+    "period": "components.transform.period_fields",
 }
 
 
@@ -62,6 +56,7 @@ class Field:
         float32 `[B]`. PADDING_INDEX of an `index` is a missing value.
       size: rows of the embedding table with the reserved ones; 0 of a `value`.
       table: fields with the same one share their embeddings.
+      sources: the raw features that it is computed from; none is one of its name.
     """
 
     name: str
@@ -69,60 +64,68 @@ class Field:
     kind: str
     size: int
     table: str
+    sources: tuple[str, ...] = ()
+
+
+class Fields:
+    """Makes a list of fields, one after the other."""
+
+    def __init__(self) -> None:
+        self.made: list[Field] = []
+
+    def index(
+        self, name: str, size: int, table: str = "", kind: str = INDEX, sources: tuple[str, ...] = ()
+    ) -> None:
+        """Adds an `index` or `indices` with a table of so many rows, the reserved ones included."""
+        self.made.append(Field(name, name + names.INDEX_SUFFIX, kind, size, table or name, sources))
+
+    def value(self, name: str) -> None:
+        """Adds a `value`."""
+        self.made.append(Field(name, name + names.VALUE_SUFFIX, VALUE, 0, name))
+
+    def attribute(
+        self,
+        name: str,
+        attribute: window_spec.AttributeSpec,
+        options: spec.FeatureSpec,
+        sizes: Mapping[str, int],
+    ) -> None:
+        """Adds an attribute of which an example has one value, or a list where it is `multi`."""
+        if attribute.type == window_spec.MULTI:
+            self.index(name, rows(sizes[name]), kind=INDICES)
+        elif attribute.type == window_spec.CATEGORICAL:
+            self.index(name, rows(sizes[name]))
+        elif options.encode == "buckets":
+            self.index(name, rows(options.buckets))
+        else:
+            self.value(name)
+
+
+def rows(values: int) -> int:
+    """The rows of a table of so many values."""
+    return values + names.FIRST_INDEX
 
 
 def fields_of(
-    window: ExposureWindow,
-    features: spec.FeaturesSpec,
-    columns: window_spec.Columns,
-    sizes: Mapping[str, int],
+    window: Any, features: spec.FeaturesSpec, columns: window_spec.Columns, sizes: Mapping[str, int]
 ) -> tuple[Field, ...]:
-    """The features of an exposure in an order that the settings alone decide.
+    """The features of an example in an order that the settings alone decide.
 
     Args:
       window, features, columns: settings of the experiment.
       sizes: how many values the vocabulary of each table of `vocabulary_tables` has.
     """
+    return _of_kind(window).fields_of(window, features, columns, sizes)
 
-    def rows(values: int) -> int:
-        return values + names.FIRST_INDEX
 
-    fields: list[Field] = []
-
-    def index(name: str, size: int, table: str = "", kind: str = INDEX) -> None:
-        fields.append(Field(name, name + names.INDEX_SUFFIX, kind, size, table or name))
-
-    for id_name in features.ids:
-        index(id_name, rows(sizes[id_name]))
-    if has_scene(features, columns):
-        index(names.SCENE, rows(sizes[names.SCENE]))
-    for name, attribute in sorted(columns.attributes().items()):
-        options = features.of(name)
-        if attribute.type == window_spec.MULTI:
-            index(name, rows(sizes[name]), kind=INDICES)
-        elif attribute.type == window_spec.CATEGORICAL:
-            index(name, rows(sizes[name]))
-        elif options.encode == "buckets":
-            index(name, rows(options.buckets))
-        else:
-            fields.append(Field(name, name + names.VALUE_SUFFIX, VALUE, 0, name))
-    if features.time:
-        index(names.HOUR_OF_DAY, rows(HOURS))
-        index(names.DAY_OF_WEEK, rows(WEEKDAYS))
-    if has_history(window, features):
-        index(HISTORY_ITEM, rows(sizes[names.ITEM_ID]), names.ITEM_ID, INDICES)
-        index(HISTORY_SIZE, rows(len(SIZE_BOUNDARIES) + 1))
-        index(HISTORY_GAP, rows(len(GAP_BOUNDARIES) + 1))
-        index(HISTORY_SAME, rows(SAME_MOST + 1))
-        if columns.behavior:
-            for table in (HISTORY_BEHAVIOR, HISTORY_SAME_BEHAVIOR):
-                index(table, rows(sizes[BEHAVIOR_TABLE]), BEHAVIOR_TABLE, INDICES)
-    return tuple(fields)
+def vocabulary_tables(window: Any, features: spec.FeaturesSpec, columns: window_spec.Columns) -> set[str]:
+    """The tables whose rows are a vocabulary."""
+    return _of_kind(window).vocabulary_tables(window, features, columns)
 
 
 def load_fields(
     transform_output: tft.TFTransformOutput,
-    window: ExposureWindow,
+    window: Any,
     features: spec.FeaturesSpec,
     columns: window_spec.Columns,
 ) -> tuple[Field, ...]:
@@ -134,19 +137,8 @@ def load_fields(
     return fields_of(window, features, columns, sizes)
 
 
-def vocabulary_tables(
-    window: ExposureWindow, features: spec.FeaturesSpec, columns: window_spec.Columns
-) -> set[str]:
-    """The tables whose rows are a vocabulary."""
-    tables: set[str] = set(features.ids)
-    tables.update(n for n, a in columns.attributes().items() if a.type != window_spec.NUMERIC)
-    if has_scene(features, columns):
-        tables.add(names.SCENE)
-    if has_history(window, features):
-        tables.add(names.ITEM_ID)
-        if columns.behavior:
-            tables.add(BEHAVIOR_TABLE)
-    return tables
+def _of_kind(window: Any) -> Any:
+    return importlib.import_module(kinds.entry(_KINDS, "window kind with fields", window.kind))
 
 
 def vocabulary_name(table: str) -> str:
@@ -154,22 +146,6 @@ def vocabulary_name(table: str) -> str:
     return _VOCABULARIES.get(table, table)
 
 
-def has_scene(features: spec.FeaturesSpec, columns: window_spec.Columns) -> bool:
-    """Whether the scene is a feature."""
-    return features.scene and columns.scene is not None
-
-
-def has_history(window: ExposureWindow, features: spec.FeaturesSpec) -> bool:
-    """Whether the history is one."""
-    return features.history and window.history > 0
-
-
-def raw_inputs(keys: Iterable[str]) -> tuple[str, ...]:
-    """The raw features that transformed ones are computed from, sorted.
-
-    Args:
-      keys: of fields.
-    """
-    suffix = re.compile(f"({names.INDEX_SUFFIX}|{names.VALUE_SUFFIX})$")
-    bare = [suffix.sub("", key) for key in keys]
-    return tuple(sorted({source for name in bare for source in _SOURCES.get(name, (name,))}))
+def raw_inputs(fields: Iterable[Field]) -> tuple[str, ...]:
+    """The raw features that fields are computed from, sorted."""
+    return tuple(sorted({source for field in fields for source in field.sources or (field.name,)}))

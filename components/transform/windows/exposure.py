@@ -6,14 +6,10 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from components.behavior_example_gen import spec as window_spec
-from components.transform import fields, history, ops, spec, training_times
+from components.transform import attributes, exposure_fields, fields, history, ops, spec, training_times
 from schemas import names
 
 _Tensor: TypeAlias = tf.Tensor | tf.SparseTensor
-# Of a bucket's share: how far its boundaries may lie from the exact quantiles.
-_QUANTILE_ERROR = 0.1
-# A number whose deviation is smaller than this share of its mean is a constant, but for rounding.
-_CONSTANT = 1e-6
 
 
 def preprocessing_fn(inputs: dict[str, _Tensor], custom_config: dict[str, Any]) -> dict[str, _Tensor]:
@@ -41,31 +37,33 @@ def preprocessing_fn(inputs: dict[str, _Tensor], custom_config: dict[str, Any]) 
     training_times.count(times)
     known_items = known_scenes = None
     if names.ITEM_ID in tables:
-        known_items = _vocabulary(items, names.ITEM_ID, features)
+        known_items = attributes.vocabulary(items, names.ITEM_ID, features)
     if names.ITEM_ID in features.ids:
-        outputs[names.ITEM_ID + names.INDEX_SUFFIX] = _lookup(items, known_items)
+        outputs[names.ITEM_ID + names.INDEX_SUFFIX] = attributes.lookup(items, known_items)
     if names.USER_ID in features.ids:
-        known_users = _vocabulary(users, names.USER_ID, features)
-        outputs[names.USER_ID + names.INDEX_SUFFIX] = _lookup(users, known_users)
-    if fields.has_scene(features, columns):
+        known_users = attributes.vocabulary(users, names.USER_ID, features)
+        outputs[names.USER_ID + names.INDEX_SUFFIX] = attributes.lookup(users, known_users)
+    if exposure_fields.has_scene(features, columns):
         scenes = _first(inputs[names.SCENE], "")
-        known_scenes = _vocabulary(scenes, names.SCENE, features)
-        outputs[names.SCENE + names.INDEX_SUFFIX] = _lookup(scenes, known_scenes)
+        known_scenes = attributes.vocabulary(scenes, names.SCENE, features)
+        outputs[names.SCENE + names.INDEX_SUFFIX] = attributes.lookup(scenes, known_scenes)
     for name, attribute in columns.attributes().items():
         if attribute.type == window_spec.MULTI:
             outputs[name + names.INDEX_SUFFIX] = _several(inputs[name], name, features)
         elif attribute.type == window_spec.CATEGORICAL:
             values = _first(inputs[name], "")
-            outputs[name + names.INDEX_SUFFIX] = _lookup(values, _vocabulary(values, name, features))
+            outputs[name + names.INDEX_SUFFIX] = attributes.lookup(
+                values, attributes.vocabulary(values, name, features)
+            )
         else:
-            outputs.update(_number(_first(inputs[name], float("nan")), name, features.of(name)))
+            outputs.update(attributes.number(_first(inputs[name], float("nan")), name, features.of(name)))
     if features.time:
         for name, values in (
             (names.HOUR_OF_DAY, ops.hour_of_day(times)),
             (names.DAY_OF_WEEK, ops.day_of_week(times)),
         ):
             outputs[name + names.INDEX_SUFFIX] = ops.index_of_number(values)
-    if fields.has_history(window, features):
+    if exposure_fields.has_history(window, features):
         outputs.update(_history(inputs, given, items, times, known_items, known_scenes))
     for step in window.steps:
         outputs[names.LABEL_PREFIX + step] = _first(inputs[names.LABEL_PREFIX + step], names.UNKNOWN_LABEL)
@@ -80,51 +78,14 @@ def _first(value: _Tensor, missing: Any) -> tf.Tensor:
     return tf.reshape(value, [-1])
 
 
-def _vocabulary(values: tf.Tensor, table: str, features: spec.FeaturesSpec) -> Any:
-    """Of texts of any shape; an empty one is never in it."""
-    options = features.of(table)
-    return tft.vocabulary(
-        values,
-        top_k=options.max_size,
-        # None is the same as 1, of which TFT warns for each feature.
-        frequency_threshold=options.min_count if options.min_count > 1 else None,
-        vocab_filename=fields.vocabulary_name(table),
-    )
-
-
-def _lookup(values: tf.Tensor, vocabulary: Any) -> tf.Tensor:
-    found = ops.index_of(values, vocabulary)
-    return tf.where(values == "", tf.constant(names.PADDING_INDEX, tf.int64), found)
-
-
 def _several(value: tf.SparseTensor, name: str, features: spec.FeaturesSpec) -> tf.Tensor:
     """The indices of the first `max_values` values that are there, `[B, max_values]`."""
     values = tf.RaggedTensor.from_sparse(value)
     values = tf.ragged.boolean_mask(values, values != "")
-    known = _vocabulary(values.flat_values, name, features)
+    known = attributes.vocabulary(values.flat_values, name, features)
     most = features.of(name).max_values
-    indices = values.with_flat_values(_lookup(values.flat_values, known))[:, :most]
+    indices = values.with_flat_values(attributes.lookup(values.flat_values, known))[:, :most]
     return indices.to_tensor(names.PADDING_INDEX, shape=[None, most])
-
-
-def _number(values: tf.Tensor, name: str, options: spec.FeatureSpec) -> dict[str, tf.Tensor]:
-    there = tf.math.is_finite(values)
-    if options.encode == "buckets":
-        boundaries = tft.quantiles(
-            tf.boolean_mask(values, there), options.buckets, _QUANTILE_ERROR / options.buckets
-        )
-        found = tft.apply_buckets(tf.where(there, values, 0.0), boundaries) + names.FIRST_INDEX
-        missing = tf.constant(names.PADDING_INDEX, tf.int64)
-        return {name + names.INDEX_SUFFIX: tf.where(there, found, missing)}
-    # Doubles: in single precision the deviation of a small number with a large mean is lost.
-    exact = tf.cast(tf.where(there, values, 0.0), tf.float64)
-    if options.encode == "log_z_score":
-        exact = tf.sign(exact) * tf.math.log1p(tf.abs(exact))
-    present = tf.boolean_mask(exact, there)
-    mean, deviation = tft.mean(present), tf.sqrt(tft.var(present))
-    varies = there & (deviation > _CONSTANT * tf.abs(mean))
-    scores = tf.where(varies, tf.math.divide_no_nan(exact - mean, deviation), 0.0)
-    return {name + names.VALUE_SUFFIX: tf.cast(scores, tf.float32)}
 
 
 def _history(
@@ -152,19 +113,13 @@ def _history(
     seconds = tf.maximum(times - last, 0) // ops.MS_PER_SECOND
     padding = tf.constant(names.PADDING_INDEX, tf.int64)
     for name, index in (
-        (fields.HISTORY_SIZE, _bucket(size, fields.SIZE_BOUNDARIES)),
+        (fields.HISTORY_SIZE, attributes.bucket(size, fields.SIZE_BOUNDARIES)),
         # Without a history, or without its times.
-        (fields.HISTORY_GAP, tf.where(last == 0, padding, _bucket(seconds, fields.GAP_BOUNDARIES))),
-        (fields.HISTORY_SAME, tf.minimum(often, fields.SAME_MOST) + names.FIRST_INDEX),
+        (fields.HISTORY_GAP, tf.where(last == 0, padding, attributes.bucket(seconds, fields.GAP_BOUNDARIES))),
+        (fields.HISTORY_SAME, tf.minimum(often, exposure_fields.SAME_MOST) + names.FIRST_INDEX),
     ):
         found[name + names.INDEX_SUFFIX] = index
     if behaviors is not None:
         indices = past.index(behaviors, known_behaviors)
         found[names.HISTORY_SAME_BEHAVIOR_INDEX] = tf.where(same, indices, padding)
     return found
-
-
-def _bucket(values: tf.Tensor, boundaries: Any) -> tf.Tensor:
-    """FIRST_INDEX and how many of the boundaries each value has reached."""
-    reached = tf.searchsorted(tf.constant(boundaries, values.dtype), values, side="right", out_type=tf.int64)
-    return reached + names.FIRST_INDEX

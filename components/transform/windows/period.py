@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from components.transform import history, ops, spec, training_times
+from components.transform import history, labelled, ops, spec, training_times
 from schemas import names
 
 _Tensor: TypeAlias = tf.Tensor | tf.SparseTensor
@@ -24,9 +24,10 @@ def preprocessing_fn(inputs: dict[str, _Tensor], custom_config: dict[str, Any]) 
 
     Returns:
       The features after Transform of `schemas.names`: those of `next` windows, and of the future sparse
-      `[B, m]` indices of the same vocabularies.
+      `[B, m]` indices of the same vocabularies; of windows with labels also what `labelled.features` gives.
     """
-    length = spec.TransformSettings.unpack(custom_config).window.length
+    given = spec.TransformSettings.unpack(custom_config)
+    length = given.window.length
     past, future = inputs[names.HISTORY_ITEM_ID], inputs[names.FUTURE_ITEM_ID]
     new, recent = (
         _last_of_both(past, future, ops.scalar(inputs[name]))
@@ -70,11 +71,10 @@ def preprocessing_fn(inputs: dict[str, _Tensor], custom_config: dict[str, Any]) 
         both = inputs[names.HISTORY_SCENE], inputs[names.FUTURE_SCENE]
         scenes = _last_of_both(*both, ops.scalar(inputs[names.RECENT_TARGETS]))
         tft.vocabulary(scenes, vocab_filename=names.RECENT_SCENES_VOCABULARY, store_frequency=True)
-    outputs.update(
-        history.History(inputs, length).features(
-            items, known.get(names.HISTORY_BEHAVIOR), known.get(names.HISTORY_SCENE)
-        )
-    )
+    events = history.History(inputs, length)
+    outputs.update(events.features(items, known.get(names.HISTORY_BEHAVIOR), known.get(names.HISTORY_SCENE)))
+    if given.window.label_names:
+        outputs.update(labelled.features(inputs, given, events))
     users, frequencies = (ops.scalar(inputs[name]) for name in (names.USER_ID, names.USER_FREQUENCY))
     outputs.update(ops.user_features(users, frequencies))
     times = [inputs[names.HISTORY_TIMESTAMP].values, inputs[names.FUTURE_TIMESTAMP].values]

@@ -293,12 +293,17 @@ def test_what_is_switched_off_is_no_field():
 
 
 def test_raw_inputs():
-    assert fields.raw_inputs(["item_price_value", "item_tags_index"]) == ("item_price", "item_tags")
-    assert fields.raw_inputs(["hour_of_day_index", "day_of_week_index"]) == ("timestamp",)
-    assert fields.raw_inputs(["history_same_index"]) == ("history_item_id", "item_id")
-    assert fields.raw_inputs(["history_gap_index", "user_index_index"]) == (
-        "history_item_id",
-        "history_timestamp",
-        "timestamp",
-        "user_index",
+    sizes = dict.fromkeys(
+        ["user_id", "item_id", "item_color", "item_tags", "user_country", "context_device", "scene"], 5
     )
+    sizes |= {"context_place": 5, "behavior": 5}
+    made = fields.fields_of(exposure_fixtures.WINDOW, FEATURES, exposure_fixtures.COLUMNS, sizes)
+    by_name = {field.name: field for field in made}
+
+    def raw(*names_):
+        return fields.raw_inputs([by_name[name] for name in names_])
+
+    assert raw("item_price", "item_tags") == ("item_price", "item_tags")
+    assert raw("hour_of_day", "day_of_week") == ("timestamp",)
+    assert raw("history_same") == ("history_item_id", "item_id")
+    assert raw("history_gap", "user_id") == ("history_item_id", "history_timestamp", "timestamp", "user_id")

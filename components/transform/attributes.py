@@ -1,0 +1,62 @@
+"""What becomes of attributes: texts are looked up, numbers cut into buckets or scaled."""
+
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from components.transform import fields, ops, spec
+from schemas import names
+
+# Of a bucket's share: how far its boundaries may lie from the exact quantiles.
+_QUANTILE_ERROR = 0.1
+# A number whose deviation is smaller than this share of its mean is a constant, but for rounding.
+_CONSTANT = 1e-6
+
+
+def vocabulary(values: tf.Tensor, table: str, features: spec.FeaturesSpec) -> Any:
+    """Of texts of any shape; an empty one is never in it."""
+    options = features.of(table)
+    return tft.vocabulary(
+        values,
+        top_k=options.max_size,
+        # None is the same as 1, of which TFT warns for each feature.
+        frequency_threshold=options.min_count if options.min_count > 1 else None,
+        vocab_filename=fields.vocabulary_name(table),
+    )
+
+
+def lookup(values: tf.Tensor, known: Any) -> tf.Tensor:
+    """The indices of texts of any shape in a vocabulary; PADDING_INDEX of empty ones."""
+    found = ops.index_of(values, known)
+    return tf.where(values == "", tf.constant(names.PADDING_INDEX, tf.int64), found)
+
+
+def number(values: tf.Tensor, name: str, options: spec.FeatureSpec) -> dict[str, tf.Tensor]:
+    """The feature of numbers `[B]`, by its key: a bucket or a score, as the options say; NaN is a missing one."""
+    if options.encode == "buckets":
+        return {name + names.INDEX_SUFFIX: quantile(values, options.buckets)}
+    there = tf.math.is_finite(values)
+    # Doubles: in single precision the deviation of a small number with a large mean is lost.
+    exact = tf.cast(tf.where(there, values, 0.0), tf.float64)
+    if options.encode == "log_z_score":
+        exact = tf.sign(exact) * tf.math.log1p(tf.abs(exact))
+    present = tf.boolean_mask(exact, there)
+    mean, deviation = tft.mean(present), tf.sqrt(tft.var(present))
+    varies = there & (deviation > _CONSTANT * tf.abs(mean))
+    scores = tf.where(varies, tf.math.divide_no_nan(exact - mean, deviation), 0.0)
+    return {name + names.VALUE_SUFFIX: tf.cast(scores, tf.float32)}
+
+
+def quantile(values: tf.Tensor, buckets: int) -> tf.Tensor:
+    """The indices of so many buckets of equal frequency, of numbers of any shape; PADDING_INDEX of a missing one."""
+    there = tf.math.is_finite(values)
+    boundaries = tft.quantiles(tf.boolean_mask(values, there), buckets, _QUANTILE_ERROR / buckets)
+    found = tft.apply_buckets(tf.where(there, values, 0.0), boundaries) + names.FIRST_INDEX
+    return tf.where(there, found, tf.constant(names.PADDING_INDEX, tf.int64))
+
+
+def bucket(values: tf.Tensor, boundaries: Any) -> tf.Tensor:
+    """FIRST_INDEX and how many of the boundaries each value has reached."""
+    reached = tf.searchsorted(tf.constant(boundaries, values.dtype), values, side="right", out_type=tf.int64)
+    return reached + names.FIRST_INDEX

@@ -1,0 +1,73 @@
+"""What windows of a period have for models of labels, besides what those of next items read."""
+
+from typing import TypeAlias
+
+import tensorflow as tf
+
+from components.behavior_example_gen import spec as window_spec
+from components.transform import attributes, fields, history, ops, period_fields, spec
+from schemas import names
+
+_Tensor: TypeAlias = tf.Tensor | tf.SparseTensor
+
+
+def features(
+    inputs: dict[str, _Tensor], given: spec.TransformSettings, events: history.History
+) -> dict[str, tf.Tensor]:
+    """The labels and those fields of `period_fields.fields_of` that a history has not by itself.
+
+    Args:
+      inputs: raw windows.
+      given: the settings.
+      events: of the history.
+
+    Returns:
+      Labels and indices `[B]`, of attributes of events indices `[B, L]`; a number of a user as its options say.
+    """
+    wanted, columns = given.features, given.columns
+    moments = ops.scalar(inputs[names.MOMENT])
+    outputs: dict[str, tf.Tensor] = {}
+    for label in given.window.label_names:
+        outputs[names.LABEL_PREFIX + label] = ops.scalar(inputs[names.LABEL_PREFIX + label])
+    if period_fields.has_user(wanted):
+        outputs[names.USER_ID + names.INDEX_SUFFIX] = _of_text(inputs, names.USER_ID, wanted)
+    for name, attribute in columns.attributes().items():
+        if name.startswith(names.USER_PREFIX) and attribute.type == window_spec.CATEGORICAL:
+            outputs[name + names.INDEX_SUFFIX] = _of_text(inputs, name, wanted)
+    if wanted.time:
+        for name, number in (
+            (names.HOUR_OF_DAY, ops.hour_of_day(moments)),
+            (names.DAY_OF_WEEK, ops.day_of_week(moments)),
+        ):
+            outputs[name + names.INDEX_SUFFIX] = ops.index_of_number(number)
+    if wanted.history:
+        outputs.update(_of_events(inputs, given, events, moments))
+    return outputs
+
+
+def _of_text(inputs: dict[str, _Tensor], name: str, wanted: spec.FeaturesSpec) -> tf.Tensor:
+    values = ops.scalar(inputs[name])
+    return attributes.lookup(values, attributes.vocabulary(values, name, wanted))
+
+
+def _of_events(
+    inputs: dict[str, _Tensor], given: spec.TransformSettings, events: history.History, moments: tf.Tensor
+) -> dict[str, tf.Tensor]:
+    columns, outputs = given.columns, {}
+    for raw, name, table in period_fields.history_texts(columns):
+        if raw not in names.HISTORY:
+            values = events.values(raw, "")
+            known = attributes.vocabulary(values, table, given.features)
+            outputs[name + names.INDEX_SUFFIX] = attributes.lookup(values, known)
+    for raw, name in period_fields.history_numbers(columns):
+        buckets = given.features.of(period_fields.name_of_event(name)).buckets
+        outputs[name + names.INDEX_SUFFIX] = attributes.quantile(events.values(raw, float("nan")), buckets)
+    size = tf.reduce_sum(tf.cast(events.present, tf.int64), axis=1)
+    last = events.values(names.HISTORY_TIMESTAMP, 0)[:, -1]
+    seconds = tf.maximum(moments - last, 0) // ops.MS_PER_SECOND
+    gap = attributes.bucket(seconds, fields.GAP_BOUNDARIES)
+    outputs[fields.HISTORY_SIZE + names.INDEX_SUFFIX] = attributes.bucket(size, fields.SIZE_BOUNDARIES)
+    outputs[fields.HISTORY_GAP + names.INDEX_SUFFIX] = tf.where(
+        events.present[:, -1], gap, tf.constant(names.PADDING_INDEX, tf.int64)
+    )
+    return outputs
