@@ -28,6 +28,7 @@ def predict(options: argparse.Namespace) -> int:
     given = next(
         way for way in ASKING.values() if any(getattr(options, name) is not None for name in way.options)
     )
+    options.now = _moment(options.now)
     asked = given.read(options)
     if not os.path.exists(options.model) and _may_be_address(options.model):
         try:
@@ -107,7 +108,7 @@ def _ask(address: str, options: argparse.Namespace, given: "Asking", asked: list
                 raise errors.InputError(f"{options.model}: {fitting.model}, ask it with {flags}")
             with warnings.catch_warnings(record=True) as said:
                 warnings.simplefilter("always", UserWarning)
-                if options.items is not None:
+                if options.items is not None and options.now is None:
                     # Items without times have just been met, however long ago the training was.
                     warnings.simplefilter("ignore", training_times.TimeWarning)
                 lines = given.lines(client, asked, options)
@@ -138,7 +139,7 @@ def _items(client: Any, histories: list[Any], options: argparse.Namespace) -> li
     from serving import vocabularies
 
     excluded = _ids(options.exclude)
-    answers = client.recommend(histories, options.k, excluded)
+    answers = client.recommend(histories, options.k, excluded, options.now)
     _name_unknown(
         client.unknown(vocabularies.of_histories(histories)),
         "not known to the model, which takes it for any unknown value",
@@ -148,7 +149,11 @@ def _items(client: Any, histories: list[Any], options: argparse.Namespace) -> li
         _name_unknown(
             {names.ITEM_ID: unknown[names.HISTORY_ITEM_ID]}, "not known to the model: nothing to exclude"
         )
-    scenes = client.recommend_scenes(histories, options.k) if client.ranks_scenes() else [None] * len(answers)
+    scenes = (
+        client.recommend_scenes(histories, options.k, options.now)
+        if client.ranks_scenes()
+        else [None] * len(answers)
+    )
     return [
         _json_of(items, following) if options.json else _line_of(items, following)
         for items, following in zip(answers, scenes)
@@ -175,6 +180,8 @@ def _scored(values: Sequence[str], scores: Sequence[float]) -> str:
 def _probabilities(client: Any, exposures: list[Any], options: argparse.Namespace) -> list[str]:
     from serving import requests, vocabularies
 
+    if options.now is not None:
+        raise errors.InputError("--now is for models of periods; an exposure has its own timestamp")
     answers = client.predict_exposures(exposures)
     takes = client.metadata()[requests.PREDICT].inputs
     _name_unknown(
@@ -186,6 +193,26 @@ def _probabilities(client: Any, exposures: list[Any], options: argparse.Namespac
     return [
         "  ".join(f"{step} {figures.metric(chance)}" for step, chance in answer.items()) for answer in answers
     ]
+
+
+def _moment(text: str | None) -> int | None:
+    """The moment of --now in ms."""
+    if text is None:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    import pydantic
+
+    from components.behavior_example_gen import spec
+
+    try:
+        return round(pydantic.TypeAdapter(spec.Moment).validate_python(text).timestamp() * 1000)
+    except pydantic.ValidationError as error:
+        raise errors.InputError(
+            f"--now takes ms since 1970 or a time as 2024-06-01T12:00:00Z (UTC where it names no zone), found {text!r}"
+        ) from error
 
 
 def _ids(text: str) -> list[str]:
@@ -212,8 +239,8 @@ def _histories(options: argparse.Namespace) -> list[list[dict[str, Any]]]:
         items = _ids(options.items)
         if not items:
             raise errors.InputError("--items: ids with commas between them, found none")
-        # No times are given: all has happened just now.
-        now = int(time.time() * 1000) - len(items)
+        # No times are given: all has happened just before now.
+        now = (int(time.time() * 1000) if options.now is None else options.now) - len(items)
         return [
             [
                 {

@@ -22,7 +22,7 @@ from tensorflow_serving.apis import (
 
 from schemas import names
 from serving import address as address_lib
-from serving import objectives, requests, signatures, training_times, vocabularies
+from serving import moments, objectives, requests, signatures, training_times, vocabularies
 
 History = Sequence[Mapping[str, Any]]
 _RETRIED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
@@ -57,6 +57,10 @@ class Client:
     A history is a list of events, oldest first: `{"item_id": "242", "timestamp": 881250949000}`
     with `behavior` and `scene` where the log has them; times are ms since the epoch. A time of another unit is
     an error, and one far from the times of training a warning, see `serving.training_times`.
+
+    Models of periods are asked at a moment, `now`, in ms since the epoch: a history is what lies in
+    [now - past, now), and events at `now` or later count for nothing. Without it, it is right after the last event of
+    each history.
 
     Args:
       address: `host:port` of the gRPC interface, see `serving.address`.
@@ -190,15 +194,19 @@ class Client:
         return self.predict(signature, inputs())
 
     def recommend(
-        self, histories: Sequence[History], k: int = signatures.DEFAULT_K, exclude: Iterable[str] = ()
+        self,
+        histories: Sequence[History],
+        k: int = signatures.DEFAULT_K,
+        exclude: Iterable[str] = (),
+        now: int | None = None,
     ) -> list[Recommendation]:
         """The `k` best items for each history, without those in `exclude`.
 
         Items that the model does not know count as any unknown item; `unknown` names them.
 
         Raises:
-          ValueError: for a `k` that is no number of items, ids that are one text, or an event that does not
-          fit. grpc.RpcError: as `predict`.
+          ValueError: for a `k` that is no number of items, ids that are one text, an event that does not
+          fit, or a `now` for a model that is asked at no moment. grpc.RpcError: as `predict`.
         """
         left_out = _ids("exclude", exclude)
         _check_k(k, "items")
@@ -208,7 +216,7 @@ class Client:
                 signatures.EXCLUDE: np.asarray([left_out] * len(batch), object).reshape(len(batch), -1),
                 signatures.K: np.full(len(batch), k, np.int32),
             }
-            outputs = self._of_histories("recommend", batch, more)
+            outputs = self._of_histories("recommend", batch, more, now)
             result.extend(Recommendation(*row) for row in _best(outputs, names.ITEM_ID))
         return result
 
@@ -217,7 +225,7 @@ class Client:
         return signatures.RECOMMEND_SCENES in self.metadata()
 
     def recommend_scenes(
-        self, histories: Sequence[History], k: int = signatures.DEFAULT_K
+        self, histories: Sequence[History], k: int = signatures.DEFAULT_K, now: int | None = None
     ) -> list[NextScenes]:
         """The `k` scenes in which each history is most likely to go on.
 
@@ -228,26 +236,26 @@ class Client:
         result: list[NextScenes] = []
         for batch in self._batches(histories):
             more = {signatures.K: np.full(len(batch), k, np.int32)}
-            outputs = self._of_histories(signatures.RECOMMEND_SCENES, batch, more)
+            outputs = self._of_histories(signatures.RECOMMEND_SCENES, batch, more, now)
             result.extend(NextScenes(*row) for row in _best(outputs, names.SCENE))
         return result
 
-    def rank(self, histories: Sequence[History], candidates: Sequence[str]) -> list[dict[str, float]]:
+    def rank(
+        self, histories: Sequence[History], candidates: Sequence[str], now: int | None = None
+    ) -> list[dict[str, float]]:
         """The score of each candidate for each history; an unknown one has the lowest float."""
         result: list[dict[str, float]] = []
         candidates = _ids("candidates", candidates)
         for batch in self._batches(histories):
             offered = np.asarray([candidates] * len(batch), object).reshape(len(batch), -1)
-            outputs = self._of_histories("rank", batch, {signatures.CANDIDATES: offered})
+            outputs = self._of_histories("rank", batch, {signatures.CANDIDATES: offered}, now)
             result.extend(dict(zip(candidates, map(float, row))) for row in outputs[signatures.SCORE])
         return result
 
-    def embed(self, histories: Sequence[History]) -> np.ndarray:
+    def embed(self, histories: Sequence[History], now: int | None = None) -> np.ndarray:
         """The embedding of each history, `[B, D]`."""
-        parts = [
-            self._of_histories("embed", batch, {})[signatures.EMBEDDING] for batch in self._batches(histories)
-        ]
-        return np.concatenate(parts)
+        answers = (self._of_histories("embed", batch, {}, now) for batch in self._batches(histories))
+        return np.concatenate([outputs[signatures.EMBEDDING] for outputs in answers])
 
     def predict_exposures(self, exposures: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
         """How likely each step is after each exposure.
@@ -333,9 +341,30 @@ class Client:
         return found
 
     def _of_histories(
-        self, signature: str, histories: Sequence[History], more: Mapping[str, np.ndarray]
+        self, signature: str, histories: Sequence[History], more: Mapping[str, np.ndarray], now: int | None
     ) -> dict[str, np.ndarray]:
-        return self._asked(signature, lambda: {**self._inputs(signature, histories), **more})
+        return self._asked(
+            signature,
+            lambda: {
+                **self._inputs(signature, histories),
+                **self._moment(signature, len(histories), now),
+                **more,
+            },
+        )
+
+    def _moment(self, signature: str, rows: int, now: int | None) -> dict[str, np.ndarray]:
+        """The moment that a signature takes, if it does: the same for all rows."""
+        if names.MOMENT not in self._takes(signature):
+            if now is not None:
+                raise ValueError(
+                    f"now is for models of periods, and the model's {signature} takes no {names.MOMENT}; found {now!r}"
+                )
+            return {}
+        if now is None:
+            return {names.MOMENT: np.full(rows, moments.NOT_TOLD, np.int64)}
+        told = requests.value_of(now, tf.int64, "now")
+        self._check_times([("now", told)])
+        return {names.MOMENT: np.full(rows, told, np.int64)}
 
     def _takes(self, signature: str) -> Mapping[str, Any]:
         known = self.metadata()

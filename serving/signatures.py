@@ -10,7 +10,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from schemas import names
-from serving import catalogue, ivf, module, recent, scenes, search, sets
+from serving import catalogue, ivf, module, moments, recent, scenes, search, sets
 from serving import values as values_lib
 
 EXAMPLES = "examples"
@@ -52,6 +52,8 @@ class ServingModule(module.ModelModule):
         super().__init__(model, transform_output)
         self._transform = module.HeldTransform(transform_output)
         self._raw_spec = transform_output.raw_feature_spec()
+        # Of windows of a period, a history is what came before a moment.
+        self._has_moment = names.MOMENT in self._raw_spec
         self._exclude_seen = exclude_seen
         self._search = search.Whole() if index is None else index
         self._items = values_lib.Values(transform_output, names.ITEM_VOCABULARY)
@@ -70,6 +72,8 @@ class ServingModule(module.ModelModule):
         histories = {
             name: tf.TensorSpec([None, None], self._raw_spec[name].dtype, name=name) for name in self.history
         }
+        if self._has_moment:
+            histories[names.MOMENT] = tf.TensorSpec([None], tf.int64, name=names.MOMENT)
         exclude = tf.TensorSpec([None, None], tf.string, name=EXCLUDE)
         k = tf.TensorSpec([None], tf.int32, name=K)
         candidates = tf.TensorSpec([None, None], tf.string, name=CANDIDATES)
@@ -93,6 +97,8 @@ class ServingModule(module.ModelModule):
         history = {name: tf.zeros(shape, self._raw_spec[name].dtype) for name in self.history}
         history[names.HISTORY_ITEM_ID] = items[tf.newaxis]
         known = {name: value[0].numpy().tolist() for name, value in history.items()}
+        if self._has_moment:
+            history[names.MOMENT] = tf.fill([1], tf.constant(moments.NOT_TOLD, tf.int64))
         examples = {EXAMPLES: module.example(self._raw_spec, known)}
         return {
             "serving_default": examples,
@@ -111,27 +117,32 @@ class ServingModule(module.ModelModule):
         Args:
           inputs: histories (`names.HISTORY`) `[B, T]`, oldest first, rows padded with empty item ids at either
             end; `exclude` `[B, E]` more ids to leave out; `k` `[B]`, for each history: every
-            input has a row a history, so that a server may put requests together.
+            input has a row a history, so that a server may put requests together. Of models of periods also
+            `moment` `[B]` (ms), see `moments`: what lies outside of the period of training before it is no history,
+            and what is not before it counts for nothing at all.
 
         Returns:
           `item_id` and `score`, `[B, min(max(k), N)]`; beyond a history's own k, and where
           fewer items are left, the id is empty and the score the lowest float.
         """
-        histories = {name: inputs[name] for name in self.history}
-        return self._best(
-            self._query(_to_sparse(histories)), inputs[names.HISTORY_ITEM_ID], inputs[EXCLUDE], inputs[K]
-        )
+        raw = self._raw(inputs)
+        seen = moments.items_before(raw) if self._has_moment else inputs[names.HISTORY_ITEM_ID]
+        return self._best(self._query(raw), seen, inputs[EXCLUDE], inputs[K])
 
     def recommend_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """As `recommend`, for serialized tf.Examples `[B]` with the features of a history, and k = 10."""
         parsed = self._parse(examples, self.history)
-        seen = tf.sparse.to_dense(parsed[names.HISTORY_ITEM_ID], default_value="")
+        seen = (
+            moments.items_before(parsed)
+            if self._has_moment
+            else tf.sparse.to_dense(parsed[names.HISTORY_ITEM_ID], default_value="")
+        )
         nothing = tf.fill([tf.shape(examples)[0], 0], "")
         return self._best(self._query(parsed), seen, nothing, tf.fill(tf.shape(examples), DEFAULT_K))
 
     def embed(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The sequence embedding of each history: `embedding` `[B, D]`."""
-        encoded = self.model.encode(self._transform(_to_sparse(inputs)), training=False)
+        encoded = self.model.encode(self._transform(self._raw(inputs)), training=False)
         return {EMBEDDING: tf.cast(encoded, tf.float32)}
 
     def rank(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -141,9 +152,8 @@ class ServingModule(module.ModelModule):
           `score` `[B, C]` in the order of the candidates (the lowest float for an unknown
           one), and `rank` `[B, C]` int64 among them, 1 is best; ties keep their order.
         """
-        histories = {name: inputs[name] for name in self.history}
         rows = self._items.rows(inputs[CANDIDATES])
-        found = self.model.pair_scores(self._query(_to_sparse(histories)), tf.maximum(rows, 0))
+        found = self.model.pair_scores(self._query(self._raw(inputs)), tf.maximum(rows, 0))
         found = tf.cast(found, tf.float32)
         found = tf.where(rows >= 0, found, found.dtype.min)
         order = tf.argsort(found, axis=1, direction="DESCENDING", stable=True)
@@ -160,7 +170,7 @@ class ServingModule(module.ModelModule):
         answers = self._scenes
 
         def recommend(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-            features = self._transform(_to_sparse({name: inputs[name] for name in self.history}))
+            features = self._transform(self._raw(inputs))
             query = catalogue.in_float32(self.model.scene_query(features, training=False))
             found, scores = answers.best(query, inputs[K])
             return {names.SCENE: found, SCORE: scores}
@@ -246,14 +256,27 @@ class ServingModule(module.ModelModule):
 
     def _parse(self, examples: tf.Tensor, features: list[str]) -> dict[str, Any]:
         spec = {name: self._raw_spec[name] for name in features}
+        if self._has_moment:
+            spec[names.MOMENT] = tf.io.FixedLenFeature([], tf.int64, default_value=moments.NOT_TOLD)
         parsed = tf.io.parse_example(examples, {**spec, names.ITEM_ID: tf.io.VarLenFeature(tf.string)})
         old = _row_lengths(parsed.pop(names.ITEM_ID))
         nameless = (old > 0) & (_row_lengths(parsed[names.HISTORY_ITEM_ID]) == 0)
         check = tf.debugging.assert_equal(tf.reduce_any(nameless), False, message=_OLD_NAMES)
         with tf.control_dependencies([check] if check is not None else []):
-            return tf.nest.map_structure(tf.identity, parsed, expand_composites=True)
+            parsed = tf.nest.map_structure(tf.identity, parsed, expand_composites=True)
+        return self._with_moment(parsed)
 
-    def _query(self, raw: dict[str, tf.SparseTensor]) -> Any:
+    def _raw(self, inputs: dict[str, tf.Tensor]) -> dict[str, Any]:
+        """What Transform takes of the inputs of a signature: histories, sparse, and their moments."""
+        raw: dict[str, Any] = _to_sparse({name: inputs[name] for name in self.history})
+        return self._with_moment({**raw, names.MOMENT: inputs[names.MOMENT]} if self._has_moment else raw)
+
+    def _with_moment(self, raw: dict[str, Any]) -> dict[str, Any]:
+        if not self._has_moment:
+            return raw
+        return {**raw, names.MOMENT: moments.told(raw[names.MOMENT], raw[names.HISTORY_TIMESTAMP])}
+
+    def _query(self, raw: dict[str, Any]) -> Any:
         return catalogue.query(self.model, self._transform(raw))
 
     def _best(self, query: Any, seen: tf.Tensor, exclude: tf.Tensor, k: tf.Tensor) -> dict[str, tf.Tensor]:

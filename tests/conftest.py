@@ -141,6 +141,16 @@ def shop(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session")
+def periods(tmp_path_factory):
+    """The folder of an exported model of periods with scenes; the SavedModel is in `model`."""
+    from tests import period_fixtures
+
+    folder = tmp_path_factory.mktemp("periods")
+    shared.once(str(folder), "periods", period_fixtures.export_toy_model)
+    return folder
+
+
 @pytest.fixture(autouse=True)
 def collective_keys(monkeypatch):
     """Strategies of one process over the same devices take each other's all-reduces for their own, unless told apart.

@@ -19,18 +19,24 @@ class History:
       inputs: raw features, of which those of `names.HISTORY` are read: sparse `[B, n]` of any n >= 0, oldest
         event first; an example may have fewer or more values of one than of another.
       length: L, how many events are kept.
+      moment: of windows of a period, `[B]` int64, ms: an event at it or later is left out. None: none is.
+      past: an event more than so many ms before the moment is left out, too.
 
     Attributes:
       present: which places have an event, `[B, L]` bool; the last event stands at the right.
       items: their ids, `[B, L]`; empty where there is none.
     """
 
-    def __init__(self, inputs: dict[str, _Tensor], length: int):
+    def __init__(
+        self, inputs: dict[str, _Tensor], length: int, moment: tf.Tensor | None = None, past: int = 0
+    ):
         self._inputs = inputs
         ids = inputs[names.HISTORY_ITEM_ID]
         # Of the ids alone: what is made of them must not hang on inputs that a request lacks.
         self._shape = ids.dense_shape
         there = ops.dense(ids, "", self._shape) != ""
+        if moment is not None:
+            there &= self._within(moment[:, tf.newaxis], past)
         place = length - tf.cumsum(tf.cast(there, tf.int64), axis=1, reverse=True)
         kept = tf.where(there & (place >= 0))
         rows, columns = kept[:, 0], kept[:, 1]
@@ -85,6 +91,13 @@ class History:
                 found[index] = self._or_padding(ops.index_of_number(number, given))
         found[names.HISTORY_LOG_GAP] = _log_gap(times, given)
         return found
+
+    def _within(self, moment: tf.Tensor, past: int) -> tf.Tensor:
+        """Which events lie in [moment - past, moment), `[B, n]`; one without a time does."""
+        times = self._inputs[names.HISTORY_TIMESTAMP]
+        timed = tf.SparseTensor(times.indices, tf.ones_like(times.values, tf.bool), times.dense_shape)
+        at = ops.beside(times, 0, self._shape)
+        return ~ops.beside(timed, False, self._shape) | (at >= moment - past) & (at < moment)
 
     def _places(self, sparse: tf.SparseTensor, missing: Any) -> tf.Tensor:
         # A column at least, so that there is something to take where no row has an event.

@@ -77,6 +77,17 @@ def dense(sparse: tf.SparseTensor, missing: Any, shape: tf.Tensor) -> tf.Tensor:
     return tf.sparse.to_dense(widened, default_value=tf.constant(missing, sparse.dtype))
 
 
+def beside(sparse: tf.SparseTensor, missing: Any, shape: tf.Tensor) -> tf.Tensor:
+    """Values `[B, m]` as a dense `[B, n]`: `missing` where a row has fewer, and what it has more is cut off.
+
+    Args:
+      shape: `[B, n]`.
+    """
+    # A column at least, so that there is something to take where no row has a value.
+    widened = tf.maximum(tf.maximum(sparse.dense_shape, shape), [0, 1])
+    return dense(sparse, missing, widened)[:, : shape[1]]
+
+
 def hour_of_day(times: tf.Tensor) -> tf.Tensor:
     """0..23 (UTC) of times in ms since the epoch."""
     return tf.math.floormod(times // _MS_PER_HOUR, 24)

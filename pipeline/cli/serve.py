@@ -49,6 +49,12 @@ def add(commands: arguments.Commands) -> None:
     )
     predict.add_argument("--scene", default="", help="the scene of all --items, if the log has scenes")
     predict.add_argument(
+        "--now",
+        metavar="MOMENT",
+        help="of a model of periods: when it is asked, as 2024-06-01T12:00:00Z or in ms; what is at it or later does "
+        "not count (default: right after the last event)",
+    )
+    predict.add_argument(
         "--name", default="model", help="the model's name on the server (default: %(default)s)"
     )
     predict.add_argument(

@@ -30,6 +30,11 @@ class Rule:
     past: int | None = None
     moment: datetime.datetime | None = None
 
+    @property
+    def moment_ms(self) -> int | None:
+        """The moment in ms, rounded up: what is before it in ms is strictly before it."""
+        return None if self.moment is None else -(-((self.moment - _EPOCH) // _US) // 1000)
+
 
 @dataclasses.dataclass(frozen=True)
 class Histories:
@@ -131,10 +136,10 @@ def _counts(times: np.ndarray, starts: np.ndarray, rule: Rule) -> np.ndarray:
     counts = np.diff(starts)
     if rule.past is None or not len(counts):
         return counts
-    if rule.moment is None:
+    if rule.moment_ms is None:
         since = times[starts[1:] - 1] + 1 - rule.past
     else:
-        since = np.full(len(counts), -(-((rule.moment - _EPOCH) // _US) // 1000) - rule.past)
+        since = np.full(len(counts), rule.moment_ms - rule.past)
     return np.add.reduceat(times >= np.repeat(since, counts), starts[:-1], dtype=np.int64)
 
 

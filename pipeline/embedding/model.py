@@ -46,7 +46,7 @@ def find(path: str) -> tuple[str, str | None]:
 
 
 def inputs_of(folder: str) -> dict[str, str]:
-    """What the signature of a SavedModel takes: the name of the input, by the feature of `names.HISTORY`.
+    """What the signature of a SavedModel takes: the name of the input, by the feature of `names.HISTORY`, and MOMENT.
 
     Raises:
       errors.InputError: if the model has no such signature, or it takes other things than histories.
@@ -64,11 +64,13 @@ def inputs_of(folder: str) -> dict[str, str]:
         for name in names.HISTORY
     }
     found = {name: key for name, key in taken.items() if key is not None}
+    if names.MOMENT in definition.inputs:
+        found[names.MOMENT] = names.MOMENT
     other = sorted(set(definition.inputs) - set(found.values()))
     if other or names.HISTORY_ITEM_ID not in found:
         raise errors.InputError(
             f"{folder}: signature {SIGNATURE!r} takes {', '.join(sorted(definition.inputs))}; expected features of a "
-            f"history alone: {', '.join(names.HISTORY)}"
+            f"history and its moment alone: {', '.join((*names.HISTORY, names.MOMENT))}"
         )
     return found
 
@@ -88,6 +90,9 @@ class Embedder:
         self._inputs = dict(inputs)
 
     def __call__(self, histories: Mapping[str, Any]) -> np.ndarray:
-        """The embeddings `[B, D]`, float32, of histories `[B, T]` by feature, padded with empty item ids."""
+        """The embeddings `[B, D]`, float32, of histories `[B, T]` by feature, padded with empty item ids.
+
+        MOMENT is `[B]`, of a model that takes it.
+        """
         given = {key: tf.convert_to_tensor(histories[name]) for name, key in self._inputs.items()}
         return self._function(**given)[signatures.EMBEDDING].numpy()

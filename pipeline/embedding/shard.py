@@ -14,6 +14,7 @@ from apache_beam.io import filesystems
 from components.behavior_example_gen.stages import files
 from pipeline.embedding import histories
 from schemas import names
+from serving import moments
 
 # Histories of one request to the model.
 _BATCH = 512
@@ -86,7 +87,8 @@ class EmbedShard(beam.DoFn):
         table = self._shards.read(shard)
         if not table.num_rows:
             return
-        columns = {name: _column(name) for name in self._inputs if name != names.HISTORY_TIMESTAMP}
+        texts = set(self._inputs) - {names.HISTORY_TIMESTAMP, names.MOMENT}
+        columns = {name: _column(name) for name in names.HISTORY if name in texts}
         found = histories.of_table(table, list(columns.values()), self._rule)
         del table
         if not len(found.users):
@@ -107,6 +109,8 @@ class EmbedShard(beam.DoFn):
         result = None
         for which in found.by_length(_BATCH):
             asked: dict[str, Any] = {names.HISTORY_TIMESTAMP: found.padded(which, found.times, 0)}
+            if names.MOMENT in self._inputs:
+                asked[names.MOMENT] = np.full(len(which), self._rule.moment_ms or moments.NOT_TOLD, np.int64)
             for name, column in columns.items():
                 numbers, distinct = found.texts[column]
                 asked[name] = tf.gather(values[name], found.padded(which, numbers, len(distinct) - 1))

@@ -17,6 +17,11 @@ from pipeline.embedding import model
 from schemas import errors, names
 
 GROUPS = ("low", "medium", "high")
+# How what is no list of texts is parsed.
+_FEATURE = {
+    names.HISTORY_TIMESTAMP: tf.io.RaggedFeature(tf.int64),
+    names.MOMENT: tf.io.FixedLenFeature([], tf.int64),
+}
 _PER_GROUP = 500
 _FEWEST = 10
 _SEED = 0
@@ -179,10 +184,7 @@ def _sampled(group: np.ndarray) -> np.ndarray:
 def _embedded(run: runs.Trained, inputs: dict[str, str], positions: np.ndarray) -> np.ndarray:
     """What the model makes of the histories of test windows at some positions `[S]`: `[S, D]`."""
     embedder = model.Embedder(run.model_dir, inputs)
-    spec = {
-        name: tf.io.RaggedFeature(tf.int64 if name == names.HISTORY_TIMESTAMP else tf.string)
-        for name in inputs
-    }
+    spec = {name: _FEATURE.get(name, tf.io.RaggedFeature(tf.string)) for name in inputs}
     place = np.argsort(positions)
     result: list[np.ndarray] = []
     done = 0
@@ -191,7 +193,11 @@ def _embedded(run: runs.Trained, inputs: dict[str, str], positions: np.ndarray) 
         if end > done:
             rows = tf.gather(serialized, positions[place[done:end]] - first)
             parsed = tf.io.parse_example(rows, spec)
-            result.append(embedder({name: values.to_tensor() for name, values in parsed.items()}))
+            dense = {
+                name: values.to_tensor() if isinstance(values, tf.RaggedTensor) else values
+                for name, values in parsed.items()
+            }
+            result.append(embedder(dense))
             done = end
     embeddings = np.concatenate(result)
     found = np.empty_like(embeddings)

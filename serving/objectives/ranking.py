@@ -8,7 +8,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from schemas import names
-from serving import module, requests, signatures, vocabularies
+from serving import module, moments, requests, signatures, vocabularies
 from serving import training_times as served_times
 from serving.objectives import Outputs, times
 
@@ -80,6 +80,9 @@ def make_requests(known: Mapping[str, Any], examples: list[bytes]) -> dict[str, 
             kind = features[name].int64_list if is_time else features[name].bytes_list
             values[row, : len(kind.value)] = list(kind.value)
         histories[name] = values
+    if names.MOMENT in takes:
+        of_each = [list(features[names.MOMENT].int64_list.value) or [moments.NOT_TOLD] for features in parsed]
+        histories[names.MOMENT] = np.array([values[0] for values in of_each], np.int64)
     serialized = np.asarray(examples, object)
     items = sorted({item for p in parsed for item in p[names.HISTORY_ITEM_ID].bytes_list.value})[:longest]
     candidates = np.asarray([items] * len(parsed), object)

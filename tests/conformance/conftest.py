@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from serving import metadata, objectives
-from tests import exposure_fixtures, fixtures
+from tests import exposure_fixtures, fixtures, period_fixtures
 from tests.conformance import servers
 
 KINDS = {"embedded": "", "binary": servers.BINARY, "remote": servers.GRPC}
@@ -49,6 +49,17 @@ def labels_endpoint(start, shop, tmp_path_factory):
         yield running
 
 
+@pytest.fixture(scope="session")
+def periods_endpoint(start, periods, tmp_path_factory):
+    """Of the model of periods, version 7."""
+    if start is None:
+        pytest.skip("a server elsewhere has the ranking model alone")
+    base = tmp_path_factory.mktemp("periods")
+    servers.push(periods / "model", base, servers.VERSION)
+    with start(base) as running:
+        yield running
+
+
 class Model:
     """A model in this process, and requests for it."""
 
@@ -81,3 +92,9 @@ def model(toy):
 def labels_model(shop):
     rows = exposure_fixtures.generate(40, seed=9)
     return Model(shop, "labels", [exposure_fixtures.serialize(row) for row in rows])
+
+
+@pytest.fixture(scope="session")
+def periods_model(periods):
+    windows = period_fixtures.random_windows(40, seed=9)
+    return Model(periods, "ranking", [period_fixtures.serialize(window) for window in windows])

@@ -20,6 +20,8 @@ RANKING = (
     "training_times",
     "transform_features",
 )
+_AT_A_MOMENT = ("embed", "rank", "recommend", "recommend_scenes")
+PERIODS = (*RANKING, "recommend_scenes")
 LABELS = (
     "evaluate",
     "predict",
@@ -54,6 +56,13 @@ def test_ranking(endpoint, model, signature):
 def test_labels(labels_endpoint, labels_model, signature):
     asked = labels_model.requests()[signature]
     equal(labels_endpoint.predict(signature, asked), labels_model.answer(signature, asked))
+
+
+@pytest.mark.parametrize("signature", PERIODS)
+def test_periods(periods_endpoint, periods_model, signature):
+    asked = periods_model.requests()[signature]
+    assert ("moment" in asked) == (signature in _AT_A_MOMENT)
+    equal(periods_endpoint.predict(signature, asked), periods_model.answer(signature, asked))
 
 
 def test_metadata(endpoint, model):
@@ -109,6 +118,19 @@ def test_every_input_of_exposures_is_wanted(labels_endpoint, labels_model):
         for name in asked:
             rest = {key: value for key, value in asked.items() if key != name}
             assert refusal(labels_endpoint, servers.request_of(signature, rest)) == "INVALID_ARGUMENT", name
+
+
+def test_every_input_of_periods_is_wanted(periods_endpoint, periods_model):
+    for signature in _AT_A_MOMENT:
+        asked = periods_model.requests(2)[signature]
+        for name, value in (
+            ("moment", None),
+            ("moment", np.zeros([2, 1], np.int64)),
+            ("moment", np.zeros(2)),
+        ):
+            rest = {key: given for key, given in asked.items() if key != name}
+            given = rest if value is None else {**rest, name: value}
+            assert refusal(periods_endpoint, servers.request_of(signature, given)) == "INVALID_ARGUMENT"
 
 
 @pytest.mark.parametrize(

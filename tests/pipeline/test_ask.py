@@ -1,9 +1,17 @@
-"""Where `footfall predict` and `serve` find the model of a run."""
+"""Where `footfall predict` and `serve` find the model of a run, and at which moment `predict` asks it."""
+
+import contextlib
+import datetime
+import functools
+import json
+import shutil
 
 import pytest
 
-from pipeline import ask, config
-from schemas import errors
+from pipeline import ask, cli, config
+from schemas import errors, names
+from serving import server as server_lib
+from tests import period_fixtures
 
 
 @pytest.fixture
@@ -52,3 +60,74 @@ def test_an_experiment_that_says_nothing_of_it(tmp_path, text):
     (tmp_path / "experiment.yaml").write_text(text)
     (tmp_path / "serving" / "shop" / "7").mkdir(parents=True)
     assert ask.model_dir(str(tmp_path)) == str(tmp_path / "serving" / "shop")
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    """A function from the folder of an export to the address of a server."""
+    with contextlib.ExitStack() as running:
+
+        @functools.cache
+        def serve(exported):
+            base = tmp_path_factory.mktemp("base")
+            shutil.copytree(exported / "model", base / "7")
+            return f"127.0.0.1:{running.enter_context(server_lib.Server(str(base))).grpc_port}"
+
+        yield serve
+
+
+def test_a_model_of_periods_is_asked_at_a_moment(periods, address, tmp_path, capsys):
+    window = period_fixtures.random_windows()[0]
+    moment = window[names.MOMENT]
+    times = [*window[names.HISTORY_TIMESTAMP], moment, moment + 5]
+    items = [*window[names.HISTORY_ITEM_ID], "i7", "i8"]
+    file = tmp_path / "histories.jsonl"
+
+    def answer(count, *more):
+        events = [
+            {"item_id": item, "timestamp": time, "scene": "home"}
+            for item, time in zip(items[:count], times[:count])
+        ]
+        file.write_text(json.dumps(events) + "\n")
+        assert cli.execute(["predict", address(periods), "--history", str(file), *more]) == 0
+        return capsys.readouterr().out
+
+    known = len(items) - 2
+    as_text = datetime.datetime.fromtimestamp(moment / 1000, datetime.timezone.utc).isoformat()
+    plain = answer(known)
+    assert answer(len(items), "--now", str(moment)) == answer(len(items), "--now", as_text) == plain
+    assert answer(len(items)) != plain
+
+
+def test_items_have_been_met_just_before_the_moment(periods, address, capsys):
+    answers = []
+    for more in ([], ["--now", "2020-09-14"]):
+        command = ["predict", address(periods), "--items", "i1,i2", "--scene", "home", *more]
+        assert cli.execute(command) == 0
+        answers.append(capsys.readouterr().out)
+    assert answers[0] == answers[1] != ""
+
+
+@pytest.mark.parametrize(
+    "model, asked, words",
+    [
+        ("toy", ["--items", "i1"], "now is for models of periods, and the model's recommend takes no moment"),
+        (
+            "shop",
+            ["--exposure", '{"item_id": "i1", "timestamp": 1600000000000}'],
+            "--now is for models of periods; an exposure has its own timestamp",
+        ),
+    ],
+)
+def test_other_models_are_asked_at_no_moment(model, asked, words, request, address, capsys):
+    served = address(request.getfixturevalue(model))
+    assert cli.execute(["predict", served, *asked, "--now", "1600000000000"]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_a_moment_that_is_none(tmp_path, capsys):
+    assert cli.execute(["predict", str(tmp_path), "--items", "i1", "--now", "soon"]) == 2
+    assert (
+        "--now takes ms since 1970 or a time as 2024-06-01T12:00:00Z (UTC where it names no zone), found 'soon'"
+        in capsys.readouterr().err
+    )

@@ -10,59 +10,16 @@ from components.transform import vocabulary
 from schemas import names, ranks
 from serving import signatures
 from serving.objectives import ranking
-from tests import fixtures
-from tests.components.transform import test_period
-from tests.components.transform.test_period import LENGTH
-from trainer.models import scoring
+from tests import fixtures, period_fixtures
+from tests.period_fixtures import LENGTH
 
-DIM = 4
-SCENES = ("home", "search", "cart", "live", "feed")
-
-
-def _windows():
-    rng = np.random.default_rng(1)
-    made = []
-    for _ in range(30):
-        items, future = ([f"i{v}" for v in rng.integers(0, 9, rng.integers(1, LENGTH))] for _ in range(2))
-        new = int(rng.integers(0, len(items) + len(future)))
-        scenes = [str(scene) for scene in rng.choice(SCENES, 2, p=[0.4, 0.3, 0.15, 0.1, 0.05])]
-        made.append(test_period.window(items, future, new, new // 2, scenes))
-    return made
-
-
-WINDOWS = _windows()
-ASKED = [*WINDOWS[:8], test_period.window(["i1", "i2"], ["i3"], 0, 0, ("nowhere", "nowhere"))]
-
-
-class _Scenes(scoring.DotProduct):
-    def __init__(self, size):
-        self.table = tf.constant(np.random.default_rng(2).integers(-2, 3, [size, DIM]).astype(np.float32))
-
-    def item_table(self):
-        return self.table
-
-
-class _Model(fixtures.ToyModel):
-    """Ranks scenes by the sum of the items' embeddings, turned round."""
-
-    def __init__(self, size, scenes):
-        super().__init__(size, DIM)
-        self._held = {"scenes": _Scenes(scenes)}
-
-    @property
-    def scenes(self):
-        return self._held["scenes"]
-
-    def scene_query(self, features, training=False):
-        return tf.round(self.encode(features)[:, ::-1])
-
-    def queries(self, features, training=False):
-        return self.query(features), self.scene_query(features)
+WINDOWS = period_fixtures.random_windows()
+ASKED = [*WINDOWS[:8], period_fixtures.window(["i1", "i2"], ["i3"], 0, 0, ("nowhere", "nowhere"))]
 
 
 @pytest.fixture(scope="module")
 def output(tmp_path_factory):
-    return test_period.analysed(str(tmp_path_factory.mktemp("transform")), WINDOWS)
+    return period_fixtures.analysed(str(tmp_path_factory.mktemp("transform")), WINDOWS)
 
 
 @pytest.fixture(scope="module")
@@ -72,12 +29,14 @@ def known(output):
 
 @pytest.fixture(scope="module", params=[False, True], ids=["seen may come again", "seen are left out"])
 def served(output, known, request):
-    return signatures.ServingModule(_Model(known.size, len(known.scenes)), output, exclude_seen=request.param)
+    return signatures.ServingModule(
+        period_fixtures.Model(known.size, len(known.scenes)), output, exclude_seen=request.param
+    )
 
 
 @pytest.fixture(scope="module")
 def examples():
-    return tf.constant([test_period.serialize(window) for window in ASKED])
+    return tf.constant([period_fixtures.serialize(window) for window in ASKED])
 
 
 def scores_of(served, output, examples):
@@ -134,6 +93,7 @@ def test_the_best_scenes_of_each_history(served, output, known, examples):
         )
     }
     inputs[names.HISTORY_TIMESTAMP] = tf.cast(inputs[names.HISTORY_TIMESTAMP], tf.int64)
+    inputs[names.MOMENT] = tf.constant([window[names.MOMENT] for window in ASKED], tf.int64)
     k = [3, 1, 0, 99, 2, 2, 2, 2, 2]
     found = served.signatures()["recommend_scenes"](**inputs, k=tf.constant(k, tf.int32))
     scores, size = scores_of(served, output, examples), len(known.scenes)
@@ -145,7 +105,7 @@ def test_the_best_scenes_of_each_history(served, output, known, examples):
 
 
 def test_a_model_of_items_alone_has_no_such_answers(output, known, examples):
-    plain = signatures.ServingModule(fixtures.ToyModel(known.size, DIM), output, exclude_seen=True)
+    plain = signatures.ServingModule(fixtures.ToyModel(known.size), output, exclude_seen=True)
     assert "recommend_scenes" not in plain.warm_up()
     assert not [name for name in plain.evaluate(examples) if name.startswith("scene_")]
 

@@ -16,7 +16,8 @@ def preprocessing_fn(inputs: dict[str, _Tensor], custom_config: dict[str, Any]) 
 
     The item vocabulary is that of the training targets: the events of the windows but a window's first, each
     event once however many windows have it (NEW_TARGETS); its counts are kept. Of the recent targets alone
-    there are counts, too, and of their scenes.
+    there are counts, too, and of their scenes. A history is what lies in [T - past, T) of the window's moment T,
+    whatever else it has.
 
     Args:
       inputs: features of `schemas.names`; histories and futures are sparse `[B, n]` and `[B, m]`.
@@ -27,7 +28,8 @@ def preprocessing_fn(inputs: dict[str, _Tensor], custom_config: dict[str, Any]) 
       `[B, m]` indices of the same vocabularies; of windows with labels also what `labelled.features` gives.
     """
     given = spec.TransformSettings.unpack(custom_config)
-    length = given.window.length
+    window = given.window
+    moment = ops.scalar(inputs[names.MOMENT])
     past, future = inputs[names.HISTORY_ITEM_ID], inputs[names.FUTURE_ITEM_ID]
     new, recent = (
         _last_of_both(past, future, ops.scalar(inputs[name]))
@@ -40,7 +42,7 @@ def preprocessing_fn(inputs: dict[str, _Tensor], custom_config: dict[str, Any]) 
         names.TARGET_ITEM_INDEX: ops.index_of(ops.scalar(inputs[names.TARGET_ITEM_ID]), items),
         names.SEEN_ITEM_INDEX: ops.indices_of(inputs[names.SEEN_ITEM_ID], items),
         names.FUTURE_ITEM_INDEX: ops.indices_of(future, items),
-        names.FUTURE_SECONDS: _seconds_from(ops.scalar(inputs[names.MOMENT]), inputs[names.FUTURE_TIMESTAMP]),
+        names.FUTURE_SECONDS: _seconds_from(moment, inputs[names.FUTURE_TIMESTAMP]),
     }
     known = {}
     for raw, vocabulary, target, target_index, following, future_index in (
@@ -71,9 +73,10 @@ def preprocessing_fn(inputs: dict[str, _Tensor], custom_config: dict[str, Any]) 
         both = inputs[names.HISTORY_SCENE], inputs[names.FUTURE_SCENE]
         scenes = _last_of_both(*both, ops.scalar(inputs[names.RECENT_TARGETS]))
         tft.vocabulary(scenes, vocab_filename=names.RECENT_SCENES_VOCABULARY, store_frequency=True)
-    events = history.History(inputs, length)
+    # Windows are cut so already; what a request holds is not.
+    events = history.History(inputs, window.length, moment, round(window.past * ops.MS_PER_SECOND))
     outputs.update(events.features(items, known.get(names.HISTORY_BEHAVIOR), known.get(names.HISTORY_SCENE)))
-    if given.window.label_names:
+    if window.label_names:
         outputs.update(labelled.features(inputs, given, events))
     users, frequencies = (ops.scalar(inputs[name]) for name in (names.USER_ID, names.USER_FREQUENCY))
     outputs.update(ops.user_features(users, frequencies))

@@ -1,47 +1,14 @@
 """The transform graph of periods: counts of targets, and the indices of what follows."""
 
 import collections
-import os
 
 import numpy as np
 import pytest
 import tensorflow as tf
-import tensorflow_transform as tft
 
-from components.behavior_example_gen.windows.period import PeriodWindow
 from components.transform import vocabulary
-from components.transform.windows import period as preprocessing
-from schemas import load, names
-from tests import fixtures
-
-LENGTH = 8
-_INTS = (names.FUTURE_TIMESTAMP, names.MOMENT, names.NEW_TARGETS)
-
-
-def window(items, future, new, recent=0, scenes=("home", "search")):
-    """A period whose last `new` events are new targets, of which the last `recent` are recent."""
-    made = fixtures.window(items, future[0], recent=recent, scenes=[scenes[n % 2] for n in range(len(items))])
-    first = made[names.TARGET_TIMESTAMP]
-    return {
-        **made,
-        names.TARGET_SCENE: scenes[0],
-        names.FUTURE_ITEM_ID: list(future),
-        names.FUTURE_SCENE: [scenes[n % 2] for n in range(len(future))],
-        names.FUTURE_TIMESTAMP: [first + 1500 * n for n in range(len(future))],
-        names.MOMENT: first - 500,
-        names.NEW_TARGETS: new,
-        names.SEEN_ITEM_ID: list(items),
-    }
-
-
-def serialize(values):
-    example = tf.train.Example.FromString(
-        fixtures.serialize({name: value for name, value in values.items() if name not in _INTS})
-    )
-    for name in _INTS:
-        value = values[name]
-        example.features.feature[name].int64_list.value.extend(value if isinstance(value, list) else [value])
-    return example.SerializeToString()
+from schemas import names
+from tests.period_fixtures import LENGTH, PAST_MS, analysed, serialize, window
 
 
 @pytest.fixture(scope="module")
@@ -58,20 +25,6 @@ def windows():
 @pytest.fixture(scope="module")
 def output(windows, tmp_path_factory):
     return analysed(str(tmp_path_factory.mktemp("transform")), windows)
-
-
-def analysed(folder, windows):
-    """The transform graph of periods with scenes, written to a folder."""
-    settings = PeriodWindow(kind="period", past=86_400.0, future=3600.0, length=LENGTH)
-    config = {"window": settings.to_json()}
-    fixtures.transform_once(
-        folder,
-        windows,
-        load.period_window_schema(False, True),
-        lambda inputs: preprocessing.preprocessing_fn(inputs, config),
-        made_of=("period", windows, config),
-    )
-    return tft.TFTransformOutput(os.path.join(folder, "transform"))
 
 
 def counted(windows, name, past=names.HISTORY_ITEM_ID, future=names.FUTURE_ITEM_ID):
@@ -117,9 +70,49 @@ def test_what_follows_has_the_indices_of_the_same_vocabularies(output, windows):
     assert found[names.TARGET_ITEM_INDEX][-1] == found[names.HISTORY_ITEM_INDEX][-1, -1] == names.OOV_INDEX
 
 
-def test_a_history_alone_is_answered(output):
-    spec = {name: output.raw_feature_spec()[name] for name in names.HISTORY if name != names.HISTORY_BEHAVIOR}
-    example = serialize(window(["i1", "i2"], ["i3"], 0))
-    found = output.transform_features_layer()(tf.io.parse_example([example], spec))
+@pytest.fixture(scope="module")
+def alone(output):
+    """A function from windows to the features of their histories and moments alone."""
+    used = (*(name for name in names.HISTORY if name != names.HISTORY_BEHAVIOR), names.MOMENT)
+    spec = {name: output.raw_feature_spec()[name] for name in used}
+
+    def transform(*windows):
+        parsed = tf.io.parse_example([serialize(each) for each in windows], spec)
+        return output.transform_features_layer()(parsed)
+
+    return transform
+
+
+def test_a_history_alone_is_answered(alone):
+    found = alone(window(["i1", "i2"], ["i3"], 0))
     assert (found[names.HISTORY_ITEM_INDEX].numpy() >= names.FIRST_INDEX).sum() == 2
     assert not {names.FUTURE_ITEM_INDEX, names.FUTURE_SECONDS} & set(found)
+
+
+def test_what_lies_outside_of_the_past_is_no_history(alone):
+    """Neither at the moment or later, nor more than a day before it, wherever it stands; both ends to the ms."""
+    short = window(["i1", "i2", "i3"], ["i4"], 0)
+    moment = short[names.MOMENT]
+    short[names.HISTORY_TIMESTAMP] = [moment - PAST_MS, moment - 7, moment - 1]
+    outside = [("i5", moment - PAST_MS - 1), ("i6", moment), ("i7", moment + 5), ("i8", 0)]
+    long = {**short}
+    for name, more in (
+        (names.HISTORY_ITEM_ID, [item for item, _ in outside]),
+        (names.HISTORY_TIMESTAMP, [time for _, time in outside]),
+        (names.HISTORY_SCENE, ["home"] * 4),
+    ):
+        inside = short[name]
+        long[name] = [more[0], inside[0], more[1], *inside[1:], *more[2:]]
+    found = alone(short, long)
+    for name in names.HISTORY_PLACES:
+        if name in found:
+            one, two = found[name].numpy()
+            np.testing.assert_array_equal(one, two, name)
+    assert (found[names.HISTORY_ITEM_INDEX][0].numpy() != names.PADDING_INDEX).sum() == 3 < LENGTH
+
+
+def test_an_event_without_a_time_is_history(alone):
+    asked = window(["i1", "i2"], ["i3"], 0)
+    asked[names.HISTORY_TIMESTAMP] = asked[names.HISTORY_TIMESTAMP][:1]
+    found = alone(asked)[names.HISTORY_ITEM_INDEX].numpy()
+    assert (found != names.PADDING_INDEX).sum() == 2

@@ -1,6 +1,7 @@
 """`footfall embed`: as a server answers, whatever the order of the log and the number of shards."""
 
 import datetime
+import pathlib
 import shutil
 
 import numpy as np
@@ -145,6 +146,31 @@ def test_a_period_reaches_back_as_far_as_in_training(embed, served, tmp_path):
     found, _ = embed("--experiment", experiment)
     # An event each second: the last four, at any time of a user.
     check(found, {user: events[-4:] for user, events in histories(EVENTS).items()}, served)
+
+
+def test_a_model_of_periods_is_asked_at_the_moment(embed, periods, tmp_path):
+    rows = [(user, item, "home", time) for user, item, _, time in EVENTS]
+    base = tmp_path / "versions"
+    shutil.copytree(periods / "model", base / "7")
+    window = {"kind": "period", "past": "1d", "future": "1h", "length": 8, "shards": 2}
+    log = write_log(tmp_path / "log.csv", rows, "user_id,item_id,scene,timestamp")
+    experiment = write_experiment(tmp_path / "toy.yaml", log, window=window)
+    pathlib.Path(experiment).write_text(pathlib.Path(experiment).read_text().replace("behavior", "scene"))
+    # All but the last few seconds of the log are too old.
+    moment = datetime.datetime.fromtimestamp((_START + 86_400_000 + 15_000) / 1000, datetime.timezone.utc)
+    found, _ = embed("--experiment", experiment, "--at", moment.isoformat(), model=base)
+    told = round(moment.timestamp() * 1000)
+    with server_lib.Server(str(base)) as server:
+        with client_lib.Client(f"127.0.0.1:{server.grpc_port}", timeout_s=60.0) as client:
+            for wanted, now in ((found, told), (embed("--experiment", experiment, model=base)[0], None)):
+                for user, history in histories(rows).items():
+                    events = [{"scene": "home", **event} for event in history]
+                    answer = client.embed([events], now=now)[0]
+                    if user in wanted:
+                        np.testing.assert_allclose(wanted[user]["embedding"], answer, rtol=1e-5, atol=1e-6)
+                    else:
+                        assert not answer.any()
+    assert 0 < len(found) < len(wanted)
 
 
 def test_a_run_tells_all_but_where_to_write(embed, base, tmp_path):

@@ -10,20 +10,20 @@ import tensorflow as tf
 from pipeline import cli
 from pipeline.reporting import users
 from schemas import errors, figures, names
-from tests import fixtures
+from tests import fixtures, period_fixtures
 from tests.pipeline import recorded_run
 from tests.pipeline.reporting import test_report
 
 
-def write_run(folder, model, windows):
+def write_run(folder, model, windows, serialize=fixtures.serialize, window="{kind: next, length: 8}"):
     """The folder of a run that has cut windows and trained a model."""
     examples, trained = folder / "examples", folder / "model"
     (examples / "Split-test").mkdir(parents=True)
     for part in range(2):
         path = str(examples / "Split-test" / f"windows-{part}.gz")
         with tf.io.TFRecordWriter(path, tf.io.TFRecordOptions(compression_type="GZIP")) as writer:
-            for window in windows[part::2]:
-                writer.write(fixtures.serialize(window))
+            for each in windows[part::2]:
+                writer.write(serialize(each))
     shutil.copytree(model, trained / "Format-Serving")
     recorder = recorded_run.Recorder(folder)
     recorder.start("first")
@@ -32,7 +32,7 @@ def write_run(folder, model, windows):
         ("Trainer", "model", "Model", trained),
     ):
         recorder.execution(name, outputs=[(key, recorder.artifact(kind, str(uri)))])
-    (folder / "experiment.yaml").write_text("window: {kind: next, length: 8}\n")
+    (folder / "experiment.yaml").write_text(f"window: {window}\n")
     recorder.finish()
     return folder
 
@@ -159,3 +159,21 @@ def test_what_has_no_map(toy, windows, tmp_path):
         window[names.HISTORY_BEHAVIOR], window[names.HISTORY_TIMESTAMP] = ["view"] * 4, [1] * 4
     with pytest.raises(errors.InputError, match="one embedding to all users"):
         users.users(str(write_run(tmp_path / "same", toy / "model", same)))
+
+
+def test_users_of_periods_are_drawn_at_the_moments_of_their_windows(periods, tmp_path):
+    """What comes after the moment, were it there, would count for nothing."""
+    windows = period_fixtures.random_windows()
+    for number, each in enumerate(windows):
+        each[names.USER_ID] = f"u{number}"
+    later = [{**each, names.HISTORY_ITEM_ID: [*each[names.HISTORY_ITEM_ID], "i1"]} for each in windows]
+    for each in later:
+        each[names.HISTORY_TIMESTAMP] = [*each[names.HISTORY_TIMESTAMP], each[names.MOMENT]]
+        each[names.HISTORY_SCENE] = [*each[names.HISTORY_SCENE], "home"]
+    found = []
+    for name, made in (("plain", windows), ("later", later)):
+        kind = "{kind: period, past: 1d, future: 1h, length: 100}"
+        run_dir = write_run(tmp_path / name, periods / "model", made, period_fixtures.serialize, kind)
+        found.append(users.users(str(run_dir)))
+    assert found[0]["pairs"] == found[1]["pairs"] != []
+    assert found[0]["noun"] == "period"
