@@ -70,7 +70,7 @@ WINDOW_KINDS = {
             names.USER_ID,
             names.TARGET_ITEM_ID,
             names.MOMENT,
-            per_place=names.HISTORY_PLACES,
+            per_place=(*names.HISTORY_PLACES, names.HISTORY_SECONDS),
         ),
         WindowKind(
             "exposure",

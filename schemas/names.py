@@ -110,6 +110,10 @@ FUTURE_ITEM_INDEX = "future_item_index"
 FUTURE_BEHAVIOR_INDEX = "future_behavior_index"
 FUTURE_SCENE_INDEX = "future_scene_index"
 FUTURE_SECONDS = "future_seconds_value"  # from T on, at the places of FUTURE_ITEM_INDEX
+# Of a `period` window: seconds from each event of the history to its last one, `[L]`, 0 in padding; and from the last
+# one to T, a scalar, which a request without T lacks: the last event's time then stands for T.
+HISTORY_SECONDS = "history_seconds_before_last_value"
+SECONDS_SINCE_LAST = "seconds_since_last_value"
 
 # Of an `exposure` window: each feature is one or several indices (`item_color_index`, `[B]` or `[B, M]`,
 # padded at the end) or a number (`item_price_value`, `[B]`); labels pass as they are.

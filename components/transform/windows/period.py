@@ -9,6 +9,8 @@ from components.transform import history, labelled, ops, spec, training_times
 from schemas import names
 
 _Tensor: TypeAlias = tf.Tensor | tf.SparseTensor
+# Earlier than any.
+_NO_TIME = -(2**62)
 
 
 def preprocessing_fn(inputs: dict[str, _Tensor], custom_config: dict[str, Any]) -> dict[str, _Tensor]:
@@ -76,6 +78,7 @@ def preprocessing_fn(inputs: dict[str, _Tensor], custom_config: dict[str, Any]) 
     # Windows are cut so already; what a request holds is not.
     events = history.History(inputs, window.length, moment, round(window.past * ops.MS_PER_SECOND))
     outputs.update(events.features(items, known.get(names.HISTORY_BEHAVIOR), known.get(names.HISTORY_SCENE)))
+    outputs.update(_seconds_before(events, moment))
     if window.label_names:
         outputs.update(labelled.features(inputs, given, events))
     users, frequencies = (ops.scalar(inputs[name]) for name in (names.USER_ID, names.USER_FREQUENCY))
@@ -88,8 +91,25 @@ def preprocessing_fn(inputs: dict[str, _Tensor], custom_config: dict[str, Any]) 
 def _seconds_from(moments: tf.Tensor, times: tf.SparseTensor) -> tf.SparseTensor:
     """Seconds from each row's moment `[B]` (ms) to its times `[B, m]`, float32."""
     since = times.values - tf.gather(moments, times.indices[:, 0])
-    seconds = tf.cast(tf.cast(since, tf.float64) / ops.MS_PER_SECOND, tf.float32)
-    return tf.SparseTensor(times.indices, seconds, times.dense_shape)
+    return tf.SparseTensor(times.indices, _in_seconds(since), times.dense_shape)
+
+
+def _seconds_before(events: history.History, moments: tf.Tensor) -> dict[str, tf.Tensor]:
+    """HISTORY_SECONDS `[B, L]`, which is made of a history alone, and SECONDS_SINCE_LAST `[B]`, float32.
+
+    An event without a time is as old as the last one.
+    """
+    times = events.values(names.HISTORY_TIMESTAMP, _NO_TIME)
+    given = times != _NO_TIME
+    last = tf.reduce_max(times, axis=1)
+    before = tf.where(given, last[:, tf.newaxis] - times, 0)
+    # A moment that is before what has happened is that of the last event.
+    since = tf.where(tf.reduce_any(given, axis=1), tf.maximum(moments - last, 0), 0)
+    return {names.HISTORY_SECONDS: _in_seconds(before), names.SECONDS_SINCE_LAST: _in_seconds(since)}
+
+
+def _in_seconds(milliseconds: tf.Tensor) -> tf.Tensor:
+    return tf.cast(tf.cast(milliseconds, tf.float64) / ops.MS_PER_SECOND, tf.float32)
 
 
 def _last_of_both(past: tf.SparseTensor, future: tf.SparseTensor, number: tf.Tensor) -> tf.Tensor:

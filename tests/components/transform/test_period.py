@@ -116,3 +116,18 @@ def test_an_event_without_a_time_is_history(alone):
     asked[names.HISTORY_TIMESTAMP] = asked[names.HISTORY_TIMESTAMP][:1]
     found = alone(asked)[names.HISTORY_ITEM_INDEX].numpy()
     assert (found != names.PADDING_INDEX).sum() == 2
+
+
+def test_events_are_so_long_before_the_last_one_and_that_before_the_moment(output):
+    whole = window(["i1", "i2", "i3"], ["i4"], 0)
+    early = {**whole, names.MOMENT: whole[names.HISTORY_TIMESTAMP][1]}
+    timeless = {**whole, names.HISTORY_TIMESTAMP: []}
+    parsed = tf.io.parse_example(
+        [serialize(each) for each in (whole, early, timeless)], output.raw_feature_spec()
+    )
+    found = output.transform_features_layer()(parsed)
+    # What is not before the moment is no history.
+    ages = [[0.0] * (LENGTH - 3) + [7200.0, 3600.0, 0.0], [0.0] * LENGTH, [0.0] * LENGTH]
+    assert found[names.HISTORY_SECONDS].numpy().tolist() == ages
+    # The first moment is 500 ms before the first event that follows, an hour behind the last one.
+    assert found[names.SECONDS_SINCE_LAST].numpy().tolist() == [3599.5, 3600.0, 0.0]
