@@ -1,0 +1,69 @@
+"""A Transformer over buckets of events, one vector for all of them (BYB, sections 4.1 and 4.2)."""
+
+import tensorflow as tf
+
+import schemas  # noqa: F401  selects Keras 2
+from trainer.layers import attention, dropout, transformer
+
+
+class BucketEncoder(tf.keras.layers.Layer):
+    """Self-attention in which each bucket sees all others, and a vector in front that stands for the user.
+
+    BYB has a Transformer encoder with positional encoding. A position is the age of a bucket, so that gaps in what a
+    user does are seen. That the user's state is that of a vector of its own (as BERT's), and that blocks are
+    post-norm, are guesses.
+
+    Args:
+      ages: how many ages have a position of their own; older buckets share the last one.
+      dim: D, a multiple of `heads`.
+      blocks, heads: number of blocks, and of attention heads in each.
+      inner: width of the point-wise layers.
+      rate: dropout on inputs, attention weights and the point-wise layers.
+      generator: of the dropout.
+    """
+
+    def __init__(
+        self,
+        ages: int,
+        dim: int,
+        blocks: int,
+        heads: int,
+        inner: int,
+        rate: float,
+        generator: tf.random.Generator,
+    ):
+        super().__init__()
+        self._positions, self._user = (
+            self.add_weight(
+                name=name, shape=shape, initializer=tf.keras.initializers.RandomNormal(stddev=0.02)
+            )
+            for name, shape in (("ages", [ages, dim]), ("user", [dim]))
+        )
+        self._norm = tf.keras.layers.LayerNormalization(epsilon=1e-8)
+        self._dropout = dropout.Dropout(rate, generator)
+        self._blocks = [
+            transformer.TransformerBlock(dim, heads, inner, "gelu", rate, generator, post_norm=True)
+            for _ in range(blocks)
+        ]
+
+    def call(
+        self, pooled: tf.Tensor, age: tf.Tensor, present: tf.Tensor, training: bool = False
+    ) -> tf.Tensor:
+        """The state of the user, `[B, D]`.
+
+        Args:
+          pooled: vectors of the buckets, `[B, K, D]`, in any order.
+          age: of each, `[B, K]` int.
+          present: which buckets there are, `[B, K]` bool; others may be anything finite and change nothing.
+          training: whether dropout is on.
+        """
+        pooled = tf.cast(pooled, self.compute_dtype)
+        oldest = self._positions.shape[0] - 1
+        placed = pooled + tf.cast(tf.gather(self._positions, tf.minimum(age, oldest)), pooled.dtype)
+        user = tf.broadcast_to(tf.cast(self._user, pooled.dtype), tf.shape(placed[:, :1]))
+        hidden = self._dropout(self._norm(tf.concat([user, placed], axis=1)), training=training)
+        there = tf.pad(present, [[0, 0], [1, 0]], constant_values=True)
+        bias = attention.key_bias(there, hidden.dtype)
+        for block in self._blocks:
+            hidden = block(hidden, bias, training=training)
+        return hidden[:, 0]
