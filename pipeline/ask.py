@@ -180,10 +180,13 @@ def _scored(values: Sequence[str], scores: Sequence[float]) -> str:
 def _probabilities(client: Any, exposures: list[Any], options: argparse.Namespace) -> list[str]:
     from serving import requests, vocabularies
 
-    if options.now is not None:
-        raise errors.InputError("--now is for models of periods; an exposure has its own timestamp")
-    answers = client.predict_exposures(exposures)
     takes = client.metadata()[requests.PREDICT].inputs
+    now = _moment(options.now)
+    if now is not None and names.MOMENT not in takes:
+        raise errors.InputError("--now is for models of periods; an exposure has its own timestamp")
+    if now is not None:
+        exposures = [{names.MOMENT: now, **row} for row in exposures]
+    answers = client.predict_exposures(exposures)
     _name_unknown(
         client.unknown(vocabularies.of_exposures(takes, exposures)),
         "not known to the model, which takes it for any unknown value",
@@ -229,7 +232,10 @@ def _exposures(options: argparse.Namespace) -> list[dict[str, Any]]:
     for place, text in found:
         exposure = _from_json(place, text)
         if not isinstance(exposure, dict):
-            raise errors.InputError(f"{place}: an exposure is an object with user_id, item_id and timestamp")
+            raise errors.InputError(
+                f"{place}: an exposure is an object with user_id, item_id and timestamp; a user of a model of periods one "
+                "with user_id and history"
+            )
         exposures.append(exposure)
     return exposures
 
@@ -303,5 +309,5 @@ class Asking:
 # By the objective.
 ASKING = {
     "ranking": Asking("a model of next items", ("items", "history"), _histories, _items),
-    "labels": Asking("a model of exposures", ("exposure", "exposures"), _exposures, _probabilities),
+    "labels": Asking("a model of labels", ("exposure", "exposures"), _exposures, _probabilities),
 }

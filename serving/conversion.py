@@ -1,4 +1,4 @@
-"""The signatures of an exported model of exposures: what comes of showing an item to a user.
+"""The signatures of an exported model of labels: what comes of showing an item to a user, or what a user will do.
 
 As in `serving.signatures`, the transform graph is inside and only core TensorFlow operations are used.
 """
@@ -10,7 +10,7 @@ import tensorflow_transform as tft
 
 from components.transform import fields
 from schemas import names
-from serving import module, requests, signatures
+from serving import module, moments, requests, signatures
 
 _WARMUP_CANDIDATES = 2
 
@@ -21,7 +21,7 @@ class ConversionModule(module.ModelModule):
     Args:
       model: has `serving_variables`, `probabilities(features) -> [B, T]`, `inputs_read` (the transformed features
         that it takes) and `exposures.steps` (the names of the T steps).
-      transform_output: of TFX Transform with `components.transform.windows.exposure`.
+      transform_output: of TFX Transform with `components.transform.windows.exposure`, or `period` of windows with labels.
     """
 
     def __init__(self, model: Any, transform_output: tft.TFTransformOutput):
@@ -32,7 +32,7 @@ class ConversionModule(module.ModelModule):
         self._lists = {
             name
             for name in self._raw_spec
-            if name in names.HISTORY or _is_list(transformed.get(name + names.INDEX_SUFFIX))
+            if requests.is_of_history(name) or _is_list(transformed.get(name + names.INDEX_SUFFIX))
         }
 
     @property
@@ -56,12 +56,12 @@ class ConversionModule(module.ModelModule):
         return functions
 
     def predict(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """How likely each step is after each exposure.
+        """How likely each step is after each exposure, or each label of each user.
 
         Args:
-          inputs: raw features, a row an exposure: `[B]` of one value, `[B, V]` of several, the history
+          inputs: raw features, a row an exposure or a user: `[B]` of one value, `[B, V]` of several, the history
             `[B, N]`, oldest first. Empty texts and NaN are missing values; empty texts among several
-            values, and events with an empty item id, are padding and stand anywhere.
+            values, and events with an empty item id, are padding and stand anywhere. Of a user, `moment`: see `moments`.
 
         Returns:
           Probabilities `[B]` by the name of the step.
@@ -99,7 +99,7 @@ class ConversionModule(module.ModelModule):
 
     def transform_features(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """The features after Transform of serialized tf.Examples `[B]`."""
-        return self._transform(tf.io.parse_example(examples, self._parsing_spec()))
+        return self._transform(self._with_moment(tf.io.parse_example(examples, self._parsing_spec())))
 
     def warm_up(self) -> dict[str, dict[str, tf.Tensor]]:
         """A small request for each signature."""
@@ -142,8 +142,8 @@ class ConversionModule(module.ModelModule):
                 tf.shape(inputs[names.HISTORY_ITEM_ID]),
                 message=f"{name} has another shape than {names.HISTORY_ITEM_ID}",
             )
-            for name in names.HISTORY
-            if name in inputs
+            for name in inputs
+            if requests.is_of_history(name)
         ]
         with tf.control_dependencies([check for check in checks if check is not None]):
             raw = {}
@@ -154,7 +154,13 @@ class ConversionModule(module.ModelModule):
                 else:
                     value = value if name in self._lists else value[:, tf.newaxis]
                     raw[name] = tf.RaggedTensor.from_tensor(value).to_sparse()
-        return raw
+        return self._with_moment(raw)
+
+    def _with_moment(self, raw: dict[str, Any]) -> dict[str, Any]:
+        """With the moment of a history, of windows that have one, where it is not told."""
+        if names.MOMENT not in raw:
+            return raw
+        return {**raw, names.MOMENT: moments.told(raw[names.MOMENT], raw[names.HISTORY_TIMESTAMP])}
 
     def _answer(self, features: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         read = {name: features[name] for name in self.model.inputs_read}

@@ -14,6 +14,8 @@ PREDICT_CANDIDATES = "predict_candidates"
 HISTORY_KEY = "history"
 # Nothing can stand for these.
 REQUIRED = (names.ITEM_ID, names.TIMESTAMP)
+# Of an exposure or of a window of a period; the latter need not be told, see `moments`.
+_TIMES = (names.TIMESTAMP, names.MOMENT)
 # What stands for a missing value, by the name of its type.
 BLANKS = {"string": "", "float32": float("nan"), "int64": 0}
 
@@ -25,6 +27,11 @@ CheckTimes = Callable[[Sequence[tuple[str, int]]], None]
 def is_of_item(name: str) -> bool:
     """Whether an input belongs to the item."""
     return name.startswith(names.ITEM_PREFIX)
+
+
+def is_of_history(name: str) -> bool:
+    """Whether an input has a value for each event of a history."""
+    return name.startswith(names.HISTORY_PREFIX)
 
 
 def _any_time(given: Sequence[tuple[str, int]]) -> None:
@@ -66,12 +73,12 @@ def of_candidates(
 
 
 def key_of_event(name: str) -> str:
-    """What one of the features `names.HISTORY` is called in an event."""
+    """What a feature of a history is called in an event."""
     return name.removeprefix(names.HISTORY_PREFIX)
 
 
 def events(history: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
-    """Lists of the features `names.HISTORY` as a list of events."""
+    """Lists of the features of a history as a list of events."""
     keys = [key_of_event(name) for name in history]
     return [dict(zip(keys, values)) for values in zip(*history.values())]
 
@@ -79,8 +86,8 @@ def events(history: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
 def _columns(
     takes: Mapping[str, Any], rows: Sequence[Row], what: str, check_times: CheckTimes, leading: int = 1
 ) -> dict[str, np.ndarray]:
-    allowed = [name for name in takes if name not in names.HISTORY]
-    allowed += [HISTORY_KEY] if set(names.HISTORY) & set(takes) else []
+    allowed = [name for name in takes if not is_of_history(name)]
+    allowed += [HISTORY_KEY] if any(map(is_of_history, takes)) else []
     for number, row in enumerate(rows):
         unknown = sorted(set(row) - set(allowed))
         if unknown:
@@ -91,7 +98,7 @@ def _columns(
     for name, info in takes.items():
         dtype = tf.dtypes.as_dtype(info.dtype)
         places = [f"{what} {number}: {name}" for number in range(len(rows))]
-        if name in names.HISTORY:
+        if is_of_history(name):
             lists = [_events(row, name, dtype, place) for row, place in zip(rows, places)]
             if name == names.HISTORY_TIMESTAMP:
                 check_times([(place, time) for place, values in zip(places, lists) for time in values])
@@ -100,8 +107,10 @@ def _columns(
         else:
             values = [_one(row.get(name), name, dtype, place) for row, place in zip(rows, places)]
             columns[name] = np.array(values, _numpy_type(dtype))
-            if name == names.TIMESTAMP:
-                check_times(list(zip(places, values)))
+            if name in _TIMES:
+                # A moment that is not told is none.
+                told = [row.get(name) is not None for row in rows]
+                check_times([each for each, known in zip(zip(places, values), told) if known])
             continue
         columns[name] = _padded(lists, dtype)
     return columns
@@ -115,9 +124,12 @@ def _events(row: Row, name: str, dtype: tf.DType, place: str) -> list[Any]:
             raise ValueError(
                 f"{place}: event {number} is an object with item_id and timestamp, found {tensors.shown(event)}"
             )
-        if event.get(key) is None:
+        if event.get(key) is not None:
+            values.append(value_of(event[key], dtype, place))
+        elif name in names.HISTORY:
             raise ValueError(f"{place}: event {number} has no {key}; found {', '.join(event)}")
-        values.append(value_of(event[key], dtype, place))
+        else:
+            values.append(BLANKS[dtype.name])
     return values
 
 

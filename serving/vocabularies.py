@@ -40,7 +40,7 @@ def of_exposures(takes: Mapping[str, Any], rows: Sequence[requests.Row]) -> dict
     found: dict[str, dict[str, None]] = {name: {} for name in texts}
     for row in rows:
         for name in texts:
-            if name in names.HISTORY:
+            if requests.is_of_history(name):
                 key = requests.key_of_event(name)
                 given = [event.get(key) for event in row.get(requests.HISTORY_KEY) or ()]
             else:

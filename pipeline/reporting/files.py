@@ -3,9 +3,10 @@
 import json
 from typing import Any
 
+import yaml
 from apache_beam.io import filesystem, filesystems
 
-from schemas import errors
+from schemas import errors, kinds
 
 
 def read_bytes(path: str) -> bytes | None:
@@ -35,3 +36,15 @@ def read_json(path: str) -> Any | None:
 def below(folder: str, name: str) -> list[str]:
     (match,) = filesystems.FileSystems.match([filesystems.FileSystems.join(folder, "*", name)])
     return sorted(metadata.path for metadata in match.metadata_list)
+
+
+def window_kind(experiment: str | None) -> kinds.WindowKind:
+    """The kind of a run's windows.
+
+    Args:
+      experiment: the text of its file; None if it has none.
+    """
+    values = yaml.safe_load(experiment) if experiment else None
+    window = values.get("window") if isinstance(values, dict) else None
+    name = window.get("kind") if isinstance(window, dict) else None
+    return kinds.WINDOW_KINDS.get(name, kinds.WINDOW_KINDS[kinds.DEFAULT_KIND])

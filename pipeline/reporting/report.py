@@ -4,12 +4,11 @@ import datetime
 import os
 from typing import Any
 
-import yaml
 from apache_beam.io import filesystem, filesystems
 
 from pipeline import lineage
 from pipeline.reporting import anomalies, evaluation, files, graph, render, status, training, words
-from schemas import kinds, names
+from schemas import names
 
 FILE = "report.html"
 _REJECTED_SHOWN = 20
@@ -54,7 +53,7 @@ def _facts(run_dir: str) -> dict[str, Any]:
         )
 
     experiment = files.read_text(filesystems.FileSystems.join(run_dir, "experiment.yaml"))
-    found = evaluation.evaluation(artifacts, _kind(experiment))
+    found = evaluation.evaluation(artifacts, files.window_kind(experiment))
     history = training.training(of("ModelRun", "history.json"))
     latency = of("InfraBlessing", "latency.json")
     return {
@@ -80,11 +79,3 @@ def _facts(run_dir: str) -> dict[str, Any]:
         "experiment": experiment,
         "written": datetime.datetime.now(datetime.timezone.utc),
     }
-
-
-def _kind(experiment: str | None) -> kinds.WindowKind:
-    """The kind of a run's windows."""
-    values = yaml.safe_load(experiment) if experiment else None
-    window = values.get("window") if isinstance(values, dict) else None
-    name = window.get("kind") if isinstance(window, dict) else None
-    return kinds.WINDOW_KINDS.get(name, kinds.WINDOW_KINDS[kinds.DEFAULT_KIND])

@@ -272,13 +272,14 @@ def outcome(run_dir: str) -> list[str]:
     """What came of the newest run in a folder, in a few lines for a person."""
     from components.evaluator import sentences
     from pipeline import results
-    from pipeline.reporting import objectives
+    from pipeline.reporting import files, objectives
 
     found = results.newest(run_dir)
+    noun = files.window_kind(files.read_text(os.path.join(run_dir, "experiment.yaml"))).noun
     lines: list[str] = []
     if found.verdict is not None and found.verdict.overall is not None:
         overall = found.verdict.overall
-        lines.extend(objectives.get(found.verdict.objective).outcome(found.verdict))
+        lines.extend(objectives.get(found.verdict.objective).outcome(found.verdict, noun))
         unreachable = sentences.unreachable(overall)
         if unreachable:
             lines.append(f"{unreachable}.")

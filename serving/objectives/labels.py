@@ -41,7 +41,7 @@ def complete(values: dict[str, Any]) -> None:
     """Adds to an example what it needs to be transformed: the parts of a history have one length."""
     values.setdefault(names.ITEM_ID, [""])
     values[names.TIMESTAMP] = [vocabularies.TIME]
-    if any(name in values for name in names.HISTORY):
+    if any(map(requests.is_of_history, values)):
         values.setdefault(names.HISTORY_ITEM_ID, ["?"])
         values.setdefault(names.HISTORY_BEHAVIOR, [""])
         values.setdefault(names.HISTORY_SCENE, [""])
@@ -89,11 +89,11 @@ def _row(example: bytes, takes: Mapping[str, Any]) -> dict[str, Any]:
 
     row: dict[str, Any] = {}
     for name, info in takes.items():
-        if name in names.HISTORY:
+        if requests.is_of_history(name):
             continue
         found = values(name)
         row[name] = found if len(info.tensor_shape.dim) > 1 else found[0] if found else None
-    history = {name: values(name) for name in names.HISTORY if name in takes}
+    history = {name: values(name) for name in takes if requests.is_of_history(name)}
     if history:
         row[requests.HISTORY_KEY] = requests.events(history)
     return row

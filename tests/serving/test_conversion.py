@@ -328,7 +328,7 @@ def test_the_command_finds_out_what_it_asks(shop_server, offline, monkeypatch, c
     found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     np.testing.assert_allclose(table(found), offline[:3], rtol=1e-5)
     assert predict(shop_server, "--items", "i1,i2") == 2
-    assert "a model of exposures, ask it with --exposure" in capsys.readouterr().err
+    assert "a model of labels, ask it with --exposure" in capsys.readouterr().err
 
 
 def test_what_the_model_has_never_met_is_named(shop_server, client, monkeypatch, capsys):

@@ -15,6 +15,7 @@ class AITMSettings(labels.LabelSettings):
       dim, tower, dropout: see `LabelSettings`; the last width of `tower` is the paper's k.
     """
 
+    window_kinds: ClassVar[tuple[str, ...]] = ("exposure",)
     model_class: ClassVar[str] = "trainer.models.aitm.AITM"
     paper: ClassVar[str] = (
         "Xi et al., Modeling the Sequential Dependence among Audience Multi-step Conversions with Multi- "

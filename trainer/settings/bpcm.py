@@ -23,6 +23,7 @@ class BPCMSettings(labels.LabelSettings):
         also of what one step tells the next, eq. (8).
     """
 
+    window_kinds: ClassVar[tuple[str, ...]] = ("exposure",)
     model_class: ClassVar[str] = "trainer.models.bpcm.BPCM"
     paper: ClassVar[str] = (
         "Tang et al., A Multi-task Learning Framework with Features Based on Behavioral Pattern Conversation"

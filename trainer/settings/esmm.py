@@ -8,6 +8,7 @@ from trainer.settings import labels
 class ESMMSettings(labels.LabelSettings):
     """ESMM (Ma et al., SIGIR 2018), of steps that are a chain (`window.chain`); see `LabelSettings`."""
 
+    window_kinds: ClassVar[tuple[str, ...]] = ("exposure",)
     model_class: ClassVar[str] = "trainer.models.esmm.ESMM"
     paper: ClassVar[str] = (
         "Ma et al., Entire Space Multi-Task Model: An Effective Approach for Estimating Post-Click "

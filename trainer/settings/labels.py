@@ -1,4 +1,4 @@
-"""What settings of models of exposures have in common."""
+"""What settings of models of labels have in common."""
 
 from typing import Annotated, Any, ClassVar
 
@@ -10,7 +10,7 @@ Widths = tuple[Annotated[int, pydantic.Field(ge=1)], ...]
 
 
 class LabelSettings(model.ModelSettings):
-    """What settings of models of exposures have in common.
+    """What settings of models of labels have in common.
 
     Attributes:
       dim: D, width of the embedding of a field.
@@ -18,7 +18,7 @@ class LabelSettings(model.ModelSettings):
       dropout: rate after each hidden layer.
     """
 
-    window_kinds: ClassVar[tuple[str, ...]] = ("exposure",)
+    window_kinds: ClassVar[tuple[str, ...]] = ("exposure", "period")
     objective: ClassVar[str] = "labels"
     training_read: ClassVar[tuple[str, ...]] = ("calibration",)
 
@@ -37,6 +37,10 @@ class LabelSettings(model.ModelSettings):
           WrongWindow: in one line, with what it needs.
         """
         super().check_window(window)
+        if not window.label_names:
+            raise model.WrongWindow(
+                f"model {self.name} needs window.labels, which say what has to follow a moment; found none"
+            )
         found = "" if window.chain else self.presupposes_chain()
         if found:
             raise model.WrongWindow(f"model {self.name} needs window.chain: true, found false: {found}")

@@ -1,6 +1,6 @@
 """What settings of models of next items have in common."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from trainer.settings import model
 
@@ -11,3 +11,11 @@ class RankingSettings(model.ModelSettings):
     window_kinds: ClassVar[tuple[str, ...]] = ("next", "period")
     objective: ClassVar[str] = "ranking"
     training_read: ClassVar[tuple[str, ...]] = ("length_buckets",)
+
+    def check_window(self, window: Any) -> None:
+        """See `ModelSettings`; without anything that comes next there is nothing to rank."""
+        super().check_window(window)
+        if not window.has_targets:
+            raise model.WrongWindow(
+                f"model {self.name} needs window.min_future of 1 or more: what comes next is what it learns; found 0"
+            )

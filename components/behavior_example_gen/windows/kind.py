@@ -39,6 +39,11 @@ class WindowSettings(settings.Settings):
         return ()
 
     @property
+    def has_targets(self) -> bool:
+        """Whether something comes next in every example."""
+        return True
+
+    @property
     def history_events(self) -> int | None:
         """How many events a history has at most, the last ones; None: all."""
         return None

@@ -101,6 +101,11 @@ class PeriodWindow(kind.WindowSettings):
         return tuple(self.labels)
 
     @property
+    def has_targets(self) -> bool:
+        """Unless windows may have no future."""
+        return self.min_future > 0
+
+    @property
     def chain(self) -> bool:
         """See `labels.LabelledWindow`: each label is asked by itself."""
         return False

@@ -6,7 +6,7 @@ from typing import Any
 from components.evaluator import spec
 from pipeline.reporting import axes, words
 
-NOTE = "Of exposures whose label of the step is known; a metric without a step is the mean over steps."
+NOTE = "Of examples whose label is known; a metric without the name of one is the mean over labels."
 
 
 def metrics(found: Any) -> list[str]:
@@ -21,22 +21,27 @@ def steps(found: Any) -> list[dict[str, Any]]:
     return [_step(step, found) for step in found.steps]
 
 
-def outcome(found: Any) -> list[str]:
-    """The main metrics of each step in lines for a terminal."""
-    return [_line(step, found.overall) for step in found.steps]
+def outcome(found: Any, noun: str) -> list[str]:
+    """The main metrics of each step in lines for a terminal.
+
+    Args:
+      found: the evaluation.
+      noun: what its examples are called.
+    """
+    return [_line(step, found.overall, noun) for step in found.steps]
 
 
-def _line(step: str, overall: Any) -> str:
+def _line(step: str, overall: Any, noun: str) -> str:
     labels = overall.labels[step]
     return (
         f"auc/{step}: {words.estimate(overall.candidate[f'auc/{step}'])}, log loss "
-        f"{words.estimate(overall.candidate[f'log_loss/{step}'])} on {labels.known:,} test exposures, "
+        f"{words.estimate(overall.candidate[f'log_loss/{step}'])} on {labels.known:,} test {noun}, "
         f"{labels.positive:,} of them positive"
     )
 
 
 def _step(step: str, found: Any) -> dict[str, Any]:
-    """What is known of one step of exposures on the whole split."""
+    """What is known of one step on the whole split."""
     overall = found.overall
     candidate, loss = overall.candidate, overall.candidate[f"log_loss/{step}"].value
     return {

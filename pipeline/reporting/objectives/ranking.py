@@ -19,8 +19,13 @@ def steps(found: Any) -> list[dict[str, Any]]:
     return []
 
 
-def outcome(found: Any) -> list[str]:
-    """The main metrics in lines for a terminal."""
+def outcome(found: Any, noun: str) -> list[str]:
+    """The main metrics in lines for a terminal.
+
+    Args:
+      found: the evaluation.
+      noun: what its examples are called.
+    """
     overall, lines = found.overall, []
     for metric in _SHOWN:
         if metric not in overall.candidate:
@@ -30,6 +35,6 @@ def outcome(found: Any) -> list[str]:
             for floor, values in overall.floors.items()
         )
         lines.append(
-            f"{metric}: {words.estimate(overall.candidate[metric])}{floors} on {overall.examples:,} test windows"
+            f"{metric}: {words.estimate(overall.candidate[metric])}{floors} on {overall.examples:,} test {noun}"
         )
     return lines
