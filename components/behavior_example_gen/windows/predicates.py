@@ -16,7 +16,9 @@ _OWN = {names.ITEM_ID: "item_id", names.BEHAVIOR: "behavior", names.SCENE: "scen
 
 
 def _several(value: Any) -> Any:
-    return [value] if isinstance(value, (str, int)) and not isinstance(value, bool) else value
+    if isinstance(value, list):
+        return tuple(value)
+    return (value,) if isinstance(value, (str, int)) and not isinstance(value, bool) else value
 
 
 def _text(value: Any) -> Any:

@@ -195,6 +195,12 @@ def test_labels_that_make_no_sense_are_refused(label, message):
         make_window(labels={"wrong": label})
 
 
+def test_settings_read_back_are_the_same():
+    window = make_window(labels={**LABELS, "one": {"any_of": {"item_id": 7}}})
+    assert window.labels["one"].any_of == {"item_id": ("7",)}
+    assert PeriodWindow.from_json(window.to_json()) == window
+
+
 def test_windows_without_future_need_labels():
     with pytest.raises(pydantic.ValidationError, match="min_future: 0 goes with labels"):
         make_window(labels={})
