@@ -8,11 +8,14 @@ import pathlib
 import shutil
 
 import pytest
+import tensorflow as tf
+import tensorflow_transform as tft
 import yaml
 
 from components.evaluator import verdict
 from pipeline import cli, config, example_log
 from pipeline.runners import kubeflow
+from schemas import names
 from tests.e2e import spec_walk, walk
 
 # Small, and open: what a gate asks is tested elsewhere. That a model passes it is what is needed here.
@@ -37,6 +40,14 @@ LABELS = {
     "model": {"name": "mlp", "dim": 4, "tower": [8]},
     "training": {"epochs": 1, "batch_size": 128},
     "gate": {"min_lift_over_base_rate": None, "min_positives": 0},
+}
+PERIODS = {
+    **_RUN,
+    "name": "periods",
+    "window": {"kind": "period", "past": "10m", "future": "1m", "length": 8, "shards": 1},
+    "split": {"by": ["time"], "eval_from": 0.6, "test_from": 0.8},
+    "model": {"name": "scenectc", "dim": 8, "scene_dim": 4, "blocks": 1, "heads": 1},
+    "training": {"epochs": 1, "batch_size": 64},
 }
 
 # Of each run, not of the experiments.
@@ -179,3 +190,44 @@ def test_a_labels_spec_runs_to_a_push(tmp_path, site, ranking):
     assert made.versions() == [done["Pusher"].artifacts["pushed_model"]["metadata"]["pushed_destination"]]
     found = verdict.read(done["Evaluator"].artifacts["evaluation"]["uri"])
     assert found.objective == "labels" and found.steps == ("click", "buy")
+
+
+def test_a_periods_spec_runs_to_its_features(tmp_path, site, ranking):
+    """Its other steps are those of any model of next items."""
+    walk.write_day(tmp_path / "log", 1, seed=3, users=60, steps=8, scenes=True)
+    log = {"path": str(tmp_path / "log" / "day-1" / "*.csv"), "columns": {"scene": "scene"}}
+    made = Deployment(tmp_path, site, PERIODS, log)
+    made.backend.share(ranking.backend)
+    tasks = {"LogState", "BehaviorExampleGen", "ImportSchemaGen", "Transform"}
+    done = made.run(*tasks)
+    assert ran(done) == tasks
+    place = done["Transform"].artifacts
+    output = tft.TFTransformOutput(place["transform_graph"]["uri"])
+    assert set(output.vocabulary_by_name(names.SCENE_VOCABULARY)) == {scene.encode() for scene in walk.SCENES}
+    raw, transformed = done["BehaviorExampleGen"].artifacts["examples"], place["transformed_examples"]
+    for split in names.SPLITS:
+        windows, features = (_examples(folder["uri"], split) for folder in (raw, transformed))
+        assert len(windows) == len(features) > 0
+        wanted = [len(window[names.FUTURE_ITEM_ID].bytes_list.value) for window in windows]
+        assert sorted(wanted) == sorted(len(f[names.FUTURE_SECONDS].float_list.value) for f in features)
+        for window in windows:
+            before, after = (
+                window[name].int64_list.value for name in (names.HISTORY_TIMESTAMP, names.FUTURE_TIMESTAMP)
+            )
+            (moment,) = window[names.MOMENT].int64_list.value
+            assert (
+                moment - 600_000
+                <= before[0]
+                <= before[-1]
+                < moment
+                <= after[0]
+                <= after[-1]
+                < moment + 60_000
+            )
+
+
+def _examples(uri, split):
+    """The features of the examples of a split."""
+    files = sorted(str(path) for path in pathlib.Path(uri, f"Split-{split}").iterdir())
+    records = tf.data.TFRecordDataset(files, compression_type="GZIP").as_numpy_iterator()
+    return [tf.train.Example.FromString(record).features.feature for record in records]
