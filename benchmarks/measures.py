@@ -17,7 +17,7 @@ ALL = "all"
 _CUTOFFS = (1, 5, 10, 20, 50)
 # Slices, and the crossings of two of them that papers show.
 _CROSSED = ((names.USER_STATUS,), (names.USER_FREQUENCY,), (names.USER_STATUS, names.USER_FREQUENCY))
-_MORE = ((names.ITEM_FREQUENCY,), (names.HISTORY_LENGTH,))
+_MORE = ((names.ITEM_FREQUENCY,), (names.HISTORY_LENGTH,), (names.USER_GROUP,))
 # Of the standard errors of one run.
 _RESAMPLES = 200
 

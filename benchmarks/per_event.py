@@ -131,6 +131,13 @@ def _run(
             | "UserCounts" >> beam.combiners.ToList()
             | "UserThreshold" >> beam.Map(_threshold)
         )
+        user_thirds = (
+            users
+            | "TrainedEvents" >> beam.MapTuple(lambda _, events: trained(events))
+            | "ThatTrain" >> beam.Filter(bool)
+            | "AllUserCounts" >> beam.combiners.ToList()
+            | "UserThirds" >> beam.Map(_thirds)
+        )
         item_threshold = (
             item_counts
             | beam.Values()
@@ -149,6 +156,7 @@ def _run(
             beam.pvalue.AsDict(item_counts),
             beam.pvalue.AsSingleton(item_threshold),
             beam.pvalue.AsSingleton(user_threshold),
+            beam.pvalue.AsSingleton(user_thirds),
             beam.pvalue.AsSingleton(recent_from),
         ).with_outputs(*names.SPLITS)
         for split in names.SPLITS:
@@ -174,6 +182,18 @@ def _threshold(counts: list[int]) -> int:
             break
         best = count
     return best
+
+
+def _thirds(counts: list[int]) -> tuple[int, int]:
+    """The counts of the last user of the first third and of the second."""
+    ordered = sorted(counts) or [0]
+    one, two = (ordered[-(-part * len(ordered) // 3) - 1] for part in (1, 2))
+    return one, two
+
+
+def _group(count: int, thirds: tuple[int, int]) -> str:
+    """The group of a user with so many events."""
+    return names.USER_GROUPS[bisect.bisect_left(thirds, count)]
 
 
 def _recent_from(times: list[int], share: float) -> int:
@@ -234,6 +254,7 @@ class _Cut(beam.DoFn):
         item_counts: dict[str, int],
         item_threshold: int,
         user_threshold: int,
+        user_thirds: tuple[int, int],
         recent_from: int,
     ) -> Iterator[Any]:
         user, events = user_and_events
@@ -264,6 +285,7 @@ class _Cut(beam.DoFn):
                 ],
                 names.HISTORY_LENGTH: [next(name for least, name in _LENGTH_GROUPS if end >= least)],
                 names.USER_STATUS: [names.EXISTING],
+                names.USER_GROUP: [_group(trained, user_thirds)],
             }
             yield beam.pvalue.TaggedOutput(split, _example(values).SerializeToString())
 
@@ -296,6 +318,7 @@ class _CutPeriods(beam.DoFn):
         item_counts: dict[str, int],
         item_threshold: int,
         user_threshold: int,
+        user_thirds: tuple[int, int],
         recent_from: int,
     ) -> Iterator[Any]:
         user, events = user_and_events
@@ -342,6 +365,7 @@ class _CutPeriods(beam.DoFn):
                     next(name for least, name in _LENGTH_GROUPS if start - begin >= least)
                 ],
                 names.USER_STATUS: [names.EXISTING if trained else names.NEW],
+                names.USER_GROUP: [_group(trained or start, user_thirds)],
             }
             yield beam.pvalue.TaggedOutput(split, _example(values).SerializeToString())
 

@@ -63,7 +63,11 @@ USER_FREQUENCY: Final = "user_frequency"  # head | tail: the top 20 % of users b
 ITEM_FREQUENCY: Final = "item_frequency"  # head | tail | new: of the target, counted in training
 HISTORY_LENGTH: Final = "history_length"  # 0 | 1-4 | 5-9 | 10-19 | 20-49 | 50+
 USER_STATUS: Final = "user_status"  # existing | new: whether the user has training events
-SLICES: Final = (USER_FREQUENCY, ITEM_FREQUENCY, HISTORY_LENGTH, USER_STATUS)
+USER_GROUP: Final = (
+    "user_group"  # low | medium | high: thirds of the users by number of events, counted as USER_FREQUENCY
+)
+SLICES: Final = (USER_FREQUENCY, ITEM_FREQUENCY, HISTORY_LENGTH, USER_STATUS, USER_GROUP)
+USER_GROUPS: Final = ("low", "medium", "high")
 HEAD = "head"
 TAIL = "tail"
 NEW = "new"

@@ -91,6 +91,7 @@ def generate(
             names.ITEM_FREQUENCY: names.TAIL,
             names.HISTORY_LENGTH: "1-4",
             names.USER_STATUS: names.EXISTING,
+            names.USER_GROUP: "low",
         }
         happened = 1
         for step, chance in zip(STEPS, _conditional(values)):

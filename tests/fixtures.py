@@ -50,6 +50,7 @@ def window(
         names.ITEM_FREQUENCY: names.TAIL,
         names.HISTORY_LENGTH: "1-4",
         names.USER_STATUS: names.EXISTING,
+        names.USER_GROUP: "low",
     }
     if behaviors is not None:
         values[names.HISTORY_BEHAVIOR] = list(behaviors)

@@ -167,12 +167,18 @@ def popularity(counts: Counts, recent_share: float = spec.RECENT_SHARE) -> slice
         head_items=known.filter(pa.array(of_items >= threshold)),
         known_items=known,
         user_threshold=_threshold(counts.user_train),
+        user_thirds=slices.thirds(*_arrays(counts.user_train)),
         recent_from=times.quantile(1 - recent_share) if times is not None and len(times.bins) else None,
     )
 
 
 def _threshold(histogram: dict[int, int]) -> int:
-    return slices.head_threshold(
+    return slices.head_threshold(*_arrays(histogram))
+
+
+def _arrays(histogram: dict[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct counts of a histogram, and how many have each."""
+    return (
         np.fromiter(histogram, np.int64, len(histogram)),
         np.fromiter(histogram.values(), np.int64, len(histogram)),
     )

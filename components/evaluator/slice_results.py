@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow_model_analysis as tfma
 
 from components.evaluator import bootstrap, conversion_results, gating, ranks, spec
+from schemas import names
 
 Slice = tuple[tuple[str, str], ...]
 OVERALL: Slice = ()
@@ -160,7 +161,9 @@ def _curve(array: Any) -> tuple[Bin, ...]:
 
 
 def value_order(value: str) -> tuple[float, str]:
-    """Sorts `5-9` before `10-19`."""
+    """Sorts `5-9` before `10-19`, and `low` before `medium` before `high`."""
+    if value in names.USER_GROUPS:
+        return (float(names.USER_GROUPS.index(value)), value)
     leading = re.match(r"\d+", value)
     return (float(leading.group()) if leading else 0.0, value)
 

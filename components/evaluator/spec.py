@@ -7,7 +7,9 @@ import pydantic
 
 from schemas import names, settings
 
-Slice = Literal["user_frequency", "item_frequency", "history_length", "user_status"]
+Slice = Literal["user_frequency", "item_frequency", "history_length", "user_status", "user_group"]
+# What history_length tells more finely is given where it is asked for.
+_SLICES: tuple[Slice, ...] = tuple(name for name in names.SLICES if name != names.USER_GROUP)
 
 MRR = "mrr"
 # Of what is only for comparison with papers; the number of negatives follows.
@@ -58,7 +60,8 @@ class EvaluationSpec(settings.Settings):
     sampled_negatives: give every metric of next items among the target and this many other
       candidates drawn uniformly as well (`sampled99_ndcg@10`): its expectation, without a draw.
       Only for comparison with papers that rank so; see `components.evaluator.sampled`.
-    slices: features by whose values every metric is given as well.
+    slices: features by whose values every metric is given as well. `user_group` is thirds of the users by number of
+      training events (of a user without, by those before the target): low, medium and high.
     confidence_intervals: 95 % intervals by Poisson bootstrap over users. Those that the gate goes by are
       there in any case; see `gate.confidence`.
     """
@@ -66,7 +69,7 @@ class EvaluationSpec(settings.Settings):
     exclude_seen: bool = True
     cutoffs: tuple[pydantic.PositiveInt, ...] = (5, 10, 20)
     sampled_negatives: pydantic.PositiveInt | None = None
-    slices: tuple[Slice, ...] = names.SLICES
+    slices: tuple[Slice, ...] = _SLICES
     confidence_intervals: bool = True
 
 

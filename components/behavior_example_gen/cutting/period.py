@@ -344,7 +344,8 @@ class _Cutter:
         columns[names.NEW_TARGETS] = batches.scalars(pa.array(new))
         recent = self._recent_before[found.end] - self._recent_before[found.begin]
         columns[names.RECENT_TARGETS] = batches.scalars(pa.array(np.minimum(new, recent)))
-        columns.update(self._slices.columns(np.where(follows, found.start, found.start - 1), history))
+        about = np.where(follows, found.start, found.start - 1)
+        columns.update(self._slices.columns(about, history, found.start - found.user_start))
         frequency = pc.if_else(pa.array(follows), columns[names.ITEM_FREQUENCY].flatten(), names.NEW.encode())
         columns[names.ITEM_FREQUENCY] = batches.scalars(frequency)
         return pa.RecordBatch.from_arrays(list(columns.values()), list(columns))

@@ -13,6 +13,16 @@ def head_threshold(counts):
     return best
 
 
+def thirds(counts):
+    """The counts of the last users of the first third and of the second, were they all in a row."""
+    row = sorted(counts)
+    return [row[math.ceil(part * len(row) / 3) - 1] for part in (1, 2)] if row else [0, 0]
+
+
+def user_group(size, thirds):
+    return "low" if size <= thirds[0] else "medium" if size <= thirds[1] else "high"
+
+
 def length_group(size):
     return (
         "50+"
@@ -134,6 +144,7 @@ def windows(
     )
     item_threshold = head_threshold(list(items.values()))
     user_threshold = head_threshold([n for n in trained.values() if n])
+    groups = thirds([n for n in trained.values() if n])
     learnt = [e["time"] for u, s in users.items() for e, r in list(zip(s, role[u]))[1:] if r == "train"]
     recent = recent_from(learnt, recent_share)
 
@@ -185,6 +196,7 @@ def windows(
                         else "tail",
                         "history_length": length_group(i),
                         "user_status": "existing" if trained[user] else "new",
+                        "user_group": user_group(size, groups),
                     }
                 )
     return result
@@ -232,6 +244,7 @@ def exposures(
     )
     item_threshold = head_threshold(list(items.values()))
     user_threshold = head_threshold([n for n in trained.values() if n])
+    groups = thirds([n for n in trained.values() if n])
     end = max(e["time"] for e in events)
     known_until = {"train": min(cuts[0], end + 1), "eval": min(cuts[1], end + 1), "test": end + 1}
 
@@ -292,6 +305,7 @@ def exposures(
                 ],
                 "history_length": [length_group(len(before)) if before else "0"],
                 "user_status": ["existing" if trained[user] else "new"],
+                "user_group": [user_group(size, groups)],
             }
             if history:
                 last = before[-history:]

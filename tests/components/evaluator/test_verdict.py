@@ -357,3 +357,4 @@ def test_reading_what_is_not_there(tmp_path):
 def test_slices_are_in_natural_order():
     values = ["1-4", "10-19", "20-49", "5-9", "50+"]
     assert sorted(values, key=slice_results.value_order) == ["1-4", "5-9", "10-19", "20-49", "50+"]
+    assert sorted(["high", "low", "medium"], key=slice_results.value_order) == ["low", "medium", "high"]

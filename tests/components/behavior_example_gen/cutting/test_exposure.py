@@ -172,7 +172,7 @@ def test_rows_that_are_exposures_equal_plain_python(inconsistent, history):
 
 def features_of(found, before):
     """What a model may read of exposures before a moment; slices count training events as a whole."""
-    slices = (names.USER_FREQUENCY, names.ITEM_FREQUENCY, names.USER_STATUS)
+    slices = (names.USER_FREQUENCY, names.ITEM_FREQUENCY, names.USER_STATUS, names.USER_GROUP)
     return [
         {k: v for k, v in e.items() if k not in slices and not k.startswith("label_")}
         for e in found

@@ -244,6 +244,14 @@ def test_head_is_at_most_a_fifth():
     assert slices.head_threshold(np.array([4]), np.array([10])) == 5
 
 
+def test_thirds_are_by_counts_that_stay_together():
+    # Of 2, 2, 2, 2, 3, 5, 5, 7, 9 the third and the sixth.
+    counts, of = np.array([9, 2, 5, 3, 7]), np.array([1, 4, 2, 1, 1])
+    assert slices.thirds(counts, of) == (2, 5)
+    assert slices.thirds(np.array([4]), np.array([10])) == (4, 4)
+    assert slices.thirds(np.array([], np.int64), np.array([], np.int64)) == (0, 0)
+
+
 def test_attributes_of_users_are_those_before_the_target():
     base = table([{"user": "u", "item": f"i{n}", "time": n} for n in range(4)])
     base = base.append_column("user_plan", pa.array([b"free", b"free", b"paid", b"gone"], pa.binary()))

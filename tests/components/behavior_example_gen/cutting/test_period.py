@@ -80,6 +80,7 @@ def expected(events, window, held_out=()):
     }
     learnt = [e["time"] for u, s in users.items() for e in s[1 : trained[u]]]
     recent = reference.recent_from(learnt, window.recent_share)
+    groups = reference.thirds([n for n in trained.values() if n])
     result, dropped, shortened = [], 0, 0
     for user, sequence in users.items():
         for split in names.SPLITS:
@@ -117,6 +118,7 @@ def expected(events, window, held_out=()):
                         "seen_item_id": [] if split == "train" else list(dict.fromkeys(earlier)),
                         "history_length": reference.length_group(size),
                         "user_status": "existing" if trained[user] else "new",
+                        "user_group": reference.user_group(trained[user] or len(earlier), groups),
                     }
                 )
     return result, dropped, shortened
