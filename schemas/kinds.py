@@ -83,7 +83,12 @@ WINDOW_KINDS = {
     )
 }
 OBJECTIVES = {
-    objective.name: objective for objective in (Objective("ranking", "ndcg@10"), Objective("labels", "auc"))
+    objective.name: objective
+    for objective in (
+        Objective("ranking", "ndcg@10"),
+        Objective("labels", "auc"),
+        Objective("future_embedding", "neighbor_agreement"),
+    )
 }
 
 

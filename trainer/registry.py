@@ -8,6 +8,7 @@ from trainer.settings import (
     aitm,
     bert4rec,
     bpcm,
+    byb,
     carca,
     caser,
     casm,
@@ -50,6 +51,7 @@ MODELS: dict[str, type[model.ModelSettings]] = {
         aitm.AITMSettings,
         esmm.ESMMSettings,
         bpcm.BPCMSettings,
+        byb.BYBSettings,
     )
 }
 

@@ -171,6 +171,43 @@ class StepBCESettings(LossSettings):
     weights: dict[str, Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)]] = {}
 
 
+class _FutureSettings(LossSettings):
+    """Losses of models that predict an embedding of what follows.
+
+    Attributes:
+      standardize: whether what is predicted has mean 0 and variance 1 over its dimensions, so that a teacher cannot
+        make the loss small by small embeddings.
+    """
+
+    objective: ClassVar[str] = "future_embedding"
+    targets: ClassVar[str] = "period"
+
+    standardize: bool = True
+
+
+class FutureCESettings(_FutureSettings):
+    """Cross-entropy of softmaxes over the dimensions of two embeddings (BYB).
+
+    Attributes:
+      standardize: see `_FutureSettings`.
+      teacher_temperature, student_temperature: what the teacher's embedding, and the predicted one, are divided by.
+    """
+
+    name: Literal["future_ce"]
+    teacher_temperature: float = pydantic.Field(default=1.0, gt=0)
+    student_temperature: float = pydantic.Field(default=1.0, gt=0)
+
+
+class FutureMSESettings(_FutureSettings):
+    """Mean squared difference of the dimensions of two embeddings (BYB).
+
+    Attributes:
+      standardize: see `_FutureSettings`.
+    """
+
+    name: Literal["future_mse"]
+
+
 # A loss declares itself in its settings; the first of an objective is the one where none is named.
 LOSSES: dict[str, type[LossSettings]] = {
     settings.tag(entry, "name"): entry
@@ -182,6 +219,8 @@ LOSSES: dict[str, type[LossSettings]] = {
         PeriodBCESettings,
         PeriodSoftmaxSettings,
         StepBCESettings,
+        FutureCESettings,
+        FutureMSESettings,
     )
 }
 

@@ -1,0 +1,55 @@
+"""Training of a student that a teacher follows: a moving average, which no gradient reaches (BYB, section 4.1)."""
+
+from typing import Any
+
+import schemas  # noqa: F401  selects Keras 2
+from schemas import embeddings, figures
+from trainer.loops import fit, gradients, loop
+from trainer.models import byb
+
+
+class TeacherFit(fit.Fit):
+    """As `fit.Fit`; after each step the model's teacher moves towards its student, and a collapse stops the training.
+
+    The teacher's variables are the model's, so that checkpoints have them. Collapsed are embeddings of less spread or
+    a lower effective rank than the model's settings ask for, of users or of what is to be predicted, as the
+    evaluation on `eval` finds.
+    """
+
+    def after_step(self) -> None:
+        """The teacher's weights are m times themselves plus 1 - m times the student's, on all replicas."""
+        settings = self.model.settings
+        steps = self._settings.epochs * self._epoch_steps()
+        momentum = byb.momentum_at(settings, self._groups[0].optimizer.iterations, steps)
+        moved = [
+            (teacher, momentum * teacher + (1.0 - momentum) * student)
+            for teacher, student in self.model.teacher_pairs
+        ]
+        gradients.update(lambda variable, value: variable.assign(value), moved)
+
+    def _restore(self) -> None:
+        super()._restore()
+        if self._resumed is None:
+            # What the student starts from may be another model's.
+            with self._strategy.scope():
+                self.model.follow(0.0)
+        elif self._history:
+            self._check(self._history[-1])
+
+    def _train_epoch(self) -> None:
+        super()._train_epoch()
+        # By now the epoch is in the history and in TensorBoard.
+        self._check(self._history[-1])
+
+    def _check(self, record: dict[str, Any]) -> None:
+        """Raises TrainingError for an epoch whose embeddings have collapsed."""
+        settings = self.model.settings
+        for what, prefix in (("the embeddings of users", ""), ("what is to be predicted", "target_")):
+            for name, key in ((embeddings.SPREAD, "min_spread"), (embeddings.EFFECTIVE_RANK, "min_rank")):
+                found, least = record.get(prefix + name), getattr(settings, key)
+                if found is not None and found < least:
+                    raise loop.TrainingError(
+                        f"epoch {record['epoch']}: {what} have collapsed: {name} {figures.metric(found)} on eval, "
+                        f"asked: at least {least:g} (model.{key}); keep model.predictor, model.stop_gradient and a "
+                        "model.momentum near 1, or lower training.learning_rate"
+                    )
