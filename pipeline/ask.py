@@ -18,6 +18,8 @@ from serving import address as address_lib
 _MAX_K = (1 << 31) - 1
 # Of the values that a model does not know.
 _NAMED = 10
+# Of an embedding that is printed for a person.
+_DIMENSIONS = 8
 
 
 def predict(options: argparse.Namespace) -> int:
@@ -103,7 +105,7 @@ def _ask(address: str, options: argparse.Namespace, given: "Asking", asked: list
     with client_lib.Client(address, options.name, timeout_s=10.0) as client:
         try:
             fitting = ASKING[client.objective()]
-            if fitting is not given:
+            if fitting.options != given.options:
                 flags = " or ".join(f"--{name}" for name in fitting.options)
                 raise errors.InputError(f"{options.model}: {fitting.model}, ask it with {flags}")
             with warnings.catch_warnings(record=True) as said:
@@ -111,7 +113,7 @@ def _ask(address: str, options: argparse.Namespace, given: "Asking", asked: list
                 if options.items is not None and options.now is None:
                     # Items without times have just been met, however long ago the training was.
                     warnings.simplefilter("ignore", training_times.TimeWarning)
-                lines = given.lines(client, asked, options)
+                lines = fitting.lines(client, asked, options)
         except grpc.RpcError as error:
             raise errors.InputError(client_lib.explain(error, address)) from error
         except ValueError as error:
@@ -175,6 +177,24 @@ def _line_of(items: Any, following: Any) -> str:
 
 def _scored(values: Sequence[str], scores: Sequence[float]) -> str:
     return "  ".join(f"{value} ({score:.3f})" for value, score in zip(values, scores))
+
+
+def _embeddings(client: Any, histories: list[Any], options: argparse.Namespace) -> list[str]:
+    from serving import vocabularies
+
+    found = client.embed(histories)
+    _name_unknown(
+        client.unknown(vocabularies.of_histories(histories)),
+        "not known to the model, which takes it for any unknown value",
+    )
+    if options.json:
+        return [json.dumps({"embedding": row.tolist()}) for row in found]
+    return [
+        f"{len(row)} dimensions, length {float((row**2).sum()) ** 0.5:.3f}: "
+        + "  ".join(f"{value:.3f}" for value in row[:_DIMENSIONS])
+        + ("  ..." if len(row) > _DIMENSIONS else "")
+        for row in found
+    ]
 
 
 def _probabilities(client: Any, exposures: list[Any], options: argparse.Namespace) -> list[str]:
@@ -310,4 +330,5 @@ class Asking:
 ASKING = {
     "ranking": Asking("a model of next items", ("items", "history"), _histories, _items),
     "labels": Asking("a model of labels", ("exposure", "exposures"), _exposures, _probabilities),
+    "future_embedding": Asking("a model of users' embeddings", ("items", "history"), _histories, _embeddings),
 }

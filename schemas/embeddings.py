@@ -59,7 +59,7 @@ def jaccard(sets: Sequence[np.ndarray]) -> np.ndarray:
 
     distinct = [np.unique(each) for each in sets]
     sizes = np.array([len(each) for each in distinct], np.int64)
-    columns = np.unique(np.concatenate(distinct), return_inverse=True)[1] if len(distinct) else []
+    columns = np.unique(np.concatenate([np.zeros(0, np.int64), *distinct]), return_inverse=True)[1]
     rows = np.repeat(np.arange(len(distinct)), sizes)
     table = sparse.csr_matrix((np.ones(len(rows)), (rows, columns)), shape=(len(sizes), max(len(rows), 1)))
     common = (table @ table.T).toarray()

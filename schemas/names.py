@@ -148,6 +148,12 @@ REACHABLE, NOT_IN_CATALOGUE, LEFT_OUT = 0, 1, 2
 CANDIDATES = "candidates"  # int64: how many items are ranked, the target included
 CATALOGUE_SIZE = "catalogue_size"  # int64: a rank beyond it is a miss, see `schemas.ranks`
 
+# Outputs of the `evaluate` signature of models of users' embeddings: `[B, D]` float32, and hashes of the distinct items
+# that follow, `[B, M]` int64, equal for equal ids in any model.
+EMBEDDING = "embedding"
+FOLLOWING = "following"
+NOTHING_FOLLOWS = 0  # where there is no further item
+
 # The same ranks of all items of a `period` window, `[B, M]`, under these names.
 NO_ITEM_RANK = 0  # where there is no further item: an item that comes again, or the end
 

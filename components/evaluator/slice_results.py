@@ -66,7 +66,7 @@ class SliceResult:
       examples: number of test windows (or exposures) in it.
       candidate, baseline: the metrics of both; `baseline` (the live model) is None where none was live, as on
         the first run. Metrics of exposures may have no value: it is not a number.
-      floors: the metrics of each floor, by the names of `spec.FLOOR_RANKS`; none for exposures.
+      floors: the metrics of each floor, by the names of `spec.FLOOR_TITLES`; none for exposures.
       lift: candidate minus the best of the floors in this metric, paired by example; for exposures, by
         which the log loss is below that of the best constant (`log_loss/buy`).
       change: candidate minus baseline, paired by example; None on the first run.
@@ -93,8 +93,9 @@ class SliceResult:
         return self.floors.get(spec.POPULARITY, {})
 
     def best_floor(self, metric: str) -> str | None:
-        """The floor with most of a metric; None for exposures."""
-        return max(self.floors, key=lambda floor: self.floors[floor][metric].value, default=None)
+        """The floor with most of a metric; None where it has none, as for exposures."""
+        known = [floor for floor, found in self.floors.items() if metric in found]
+        return max(known, key=lambda floor: self.floors[floor][metric].value, default=None)
 
 
 def read(evaluation_uri: str) -> list[SliceResult]:
@@ -126,7 +127,7 @@ def read(evaluation_uri: str) -> list[SliceResult]:
                 candidate=_with_prefix(candidate, ""),
                 floors={
                     floor: found
-                    for floor in spec.FLOOR_RANKS
+                    for floor in spec.FLOOR_TITLES
                     if (found := _with_prefix(candidate, f"{floor}/"))
                 },
                 lift=_with_prefix(candidate, ranks.LIFT_PREFIX),
@@ -169,7 +170,7 @@ def value_order(value: str) -> tuple[float, str]:
 
 
 _PREFIXES = (
-    *(f"{floor}/" for floor in spec.FLOOR_RANKS),
+    *(f"{floor}/" for floor in spec.FLOOR_TITLES),
     ranks.LIFT_PREFIX,
     ranks.UNREACHABLE_PREFIX,
     gating.GATE_PREFIX,

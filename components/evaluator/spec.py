@@ -5,7 +5,7 @@ from typing import Literal
 
 import pydantic
 
-from schemas import names, settings
+from schemas import embeddings, names, settings
 
 Slice = Literal["user_frequency", "item_frequency", "history_length", "user_status", "user_group"]
 # What history_length tells more finely is given where it is asked for.
@@ -39,8 +39,11 @@ FLOOR_RANKS = {
     OWN_FREQUENT: names.OWN_FREQUENT_RANK,
     OWN_RECENT: names.OWN_RECENT_RANK,
 }
+# Of users' embeddings: any two users.
+RANDOM_USER = "random"
 # A floor's name in texts.
 FLOOR_TITLES = {
+    RANDOM_USER: "a random other user",
     POPULARITY: "popularity",
     RECENT_POPULARITY: "recent popularity",
     OWN_FREQUENT: "the user's most frequent items",
@@ -91,7 +94,7 @@ class GateSpec(settings.Settings):
         that are a chain.
       min_lift_over_floor: of next items: by how much the metric must exceed that of the best floor (see
         `floors`) on the same examples; with 0 it must be above. None asks for nothing. Also under its
-        former name, min_lift_over_popularity.
+        former name, min_lift_over_popularity. Of users' embeddings the floor is what any two users have in common.
       min_lift_over_base_rate: of exposures: by how much the log loss of each step must be below that
         of the best constant, the step's share of positives on the same examples (in nats); with 0 it must
         be below. None asks for nothing. Ranking alone cannot pass it: probabilities must be worth more
@@ -99,7 +102,8 @@ class GateSpec(settings.Settings):
       max_drop: by how much the metric may be worse than the live model's; None asks for
         nothing.
       metric: the one that `max_drop` and `min_lift_over_floor` apply to, never a sampled one; None is ndcg@10,
-        and of exposures the mean AUC over the steps (auc). A lower log_loss or ece is the better one.
+        of exposures the mean AUC over the steps (auc), and of users' embeddings neighbor_agreement. A lower
+        log_loss or ece is the better one.
       confidence: of the intervals of lift and drop; None or 0 asks for the estimates alone.
       min_examples: fewer test examples bless nothing. With 100, the interval of a hit rate of 0.2 is still
         0.08 to both sides.
@@ -185,8 +189,14 @@ def conversion_metrics(steps: Sequence[str], chain: bool = True) -> tuple[str, .
     )
 
 
+# Of models of users' embeddings, see `schemas.embeddings`.
+EMBEDDING_METRICS = (embeddings.AGREEMENT, embeddings.EFFECTIVE_RANK, embeddings.SPREAD)
+
+
 def is_metric(name: str) -> bool:
     """Whether a name, as training measures it on `eval`, is a metric's rather than a time's or a rate's."""
+    if name in EMBEDDING_METRICS:
+        return True
     return "@" in name or name.endswith(MRR) or name.split("/")[0] in (*_MEANS, *_OF_STEPS, CHAIN_VIOLATIONS)
 
 

@@ -4,7 +4,11 @@ from types import ModuleType
 
 from schemas import kinds
 
-OBJECTIVES = {"ranking": "pipeline.comparing.ranking", "labels": "pipeline.comparing.labels"}
+OBJECTIVES = {
+    "ranking": "pipeline.comparing.ranking",
+    "labels": "pipeline.comparing.labels",
+    "future_embedding": "pipeline.comparing.future_embedding",
+}
 
 
 def get(objective: str) -> ModuleType:

@@ -6,6 +6,16 @@ from typing import Any
 from pipeline.reporting import axes, words
 from schemas import kinds
 
+# Of embeddings of users, on eval: whether they collapse.
+_MONITORS = {
+    "eval_loss": "Loss on eval, against the teacher of the epoch",
+    "cosine": "Cosine of what is predicted and the teacher's",
+    "effective_rank": "Effective rank of users' embeddings",
+    "target_effective_rank": "Effective rank of the teacher's embeddings",
+    "spread": "Spread of users' embeddings",
+    "target_spread": "Spread of the teacher's embeddings",
+}
+
 
 def search(trials: Sequence[Mapping[str, Any]] | None) -> dict[str, Any] | None:
     """The trials of a search, best first; those that failed at the end, in their order."""
@@ -30,7 +40,7 @@ def training(history: Mapping[str, Any] | None) -> dict[str, Any] | None:
     objective = history.get("objective") or kinds.objective("ranking").metric
     measured = f"{objective.upper()} on eval" + (", whole catalogue" if "@" in objective else "")
     plots = []
-    for key, title in (("loss", "Training loss"), (objective, measured)):
+    for key, title in (("loss", "Training loss"), (objective, measured), *_MONITORS.items()):
         points = [(e["epoch"], e[key]) for e in epochs if words.is_number(e.get(key))]
         if len(points) > 1:
             plots.append(_curve(title, points, best))

@@ -8,7 +8,11 @@ from typing import Any
 from schemas import errors, kinds
 
 # Modules that import TensorFlow are named, so that what only asks for names does without it.
-OBJECTIVES = {"ranking": "serving.objectives.ranking", "labels": "serving.objectives.labels"}
+OBJECTIVES = {
+    "ranking": "serving.objectives.ranking",
+    "labels": "serving.objectives.labels",
+    "future_embedding": "serving.objectives.future_embedding",
+}
 
 # Signatures of a model, and the names of the outputs of each.
 Outputs = Mapping[str, Collection[str]]

@@ -66,3 +66,4 @@ def test_collapsed_embeddings_agree_as_any_two_users_do():
     np.testing.assert_allclose(nearest, of_all)
     nearest, of_all = embeddings.agreements(np.ones([3, 4]), np.zeros(3), sets[:3])
     assert np.isnan(nearest).all() and np.isnan(of_all).all()
+    assert [len(one) for one in embeddings.agreements(np.zeros([0, 4]), np.zeros(0), [])] == [0, 0]

@@ -1,9 +1,13 @@
 """The objectives of the Evaluator, by name."""
 
-from components.evaluator.objectives import labels, objective, ranking
+from components.evaluator.objectives import future_embedding, labels, objective, ranking
 from schemas import kinds
 
-OBJECTIVES: dict[str, objective.Objective] = {"ranking": ranking.Ranking(), "labels": labels.Labels()}
+OBJECTIVES: dict[str, objective.Objective] = {
+    "ranking": ranking.Ranking(),
+    "labels": labels.Labels(),
+    "future_embedding": future_embedding.FutureEmbedding(),
+}
 
 
 def get(name: str) -> objective.Objective:

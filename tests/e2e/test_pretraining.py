@@ -1,0 +1,50 @@
+"""Embeddings of users are pretrained, gated, pushed and asked for, from the log on."""
+
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import yaml
+
+from serving import objectives
+from tests.e2e import walk
+
+
+def test_users_are_embedded_from_a_log_without_labels(tmp_path, one_device):
+    walk.write_day(tmp_path, 1, seed=1, users=400, scenes=True)
+    experiment = {
+        "name": "users",
+        "log": {"path": str(tmp_path / "day-1" / "*.csv"), "columns": {"scene": "scene"}},
+        "window": {"kind": "period", "past": "5m", "future": "2m", "length": 10, "shards": 2},
+        "split": {"by": ["time"], "eval_from": 0.5, "test_from": 0.75},
+        "model": {"name": "byb", "dim": 16, "blocks": 1, "heads": 2, "dropout": 0.0, "bucket": "none"},
+        "training": {"epochs": 8, "batch_size": 32, "learning_rate": 0.01, "patience": 8},
+        "gate": {"min": {"effective_rank": 2.0, "spread": 0.1}, "min_lift_over_floor": 0.02},
+        "infra": {"requests": 5, "max_p50_ms": 500.0, "server": "embedded"},
+    }
+    (tmp_path / "users.yaml").write_text(yaml.safe_dump(experiment))
+    done = walk.inside(tmp_path, "run", "users.yaml")
+    assert done.returncode == 0 and "Blessed by the gate." in done.stdout, done.stdout
+    assert "neighbor_agreement: " in done.stdout and "a random other user 0." in done.stdout
+    run = tmp_path / "runs" / "users"
+    (trained,) = walk.made(run, "Trainer", "model_run")
+    history = json.loads((trained / "history.json").read_text())
+    last = history["epochs"][-1]
+    assert history["objective"] == "neighbor_agreement"
+    assert {"loss", "eval_loss", "cosine", "spread", "effective_rank", "target_spread"} <= set(last)
+    assert last["neighbor_agreement"] > 2 * last["random_agreement"]
+    report = (run / "report.html").read_text()
+    assert "Effective rank of users" in report and "NEIGHBOR_AGREEMENT on eval" in report
+    (version,) = [path for path in (run / "serving" / "users").iterdir() if path.name.isdigit()]
+    assert objectives.of_saved_model(str(version)) == "future_embedding"
+    history = [{"item_id": f"i{n}", "scene": "home", "timestamp": 1_600_086_400_000 + n} for n in (1, 2)]
+    (tmp_path / "history.jsonl").write_text(json.dumps(history))
+    done = walk.inside(tmp_path, "predict", "runs/users", "--history", "history.jsonl", "--json")
+    embedding = json.loads(done.stdout.strip().splitlines()[-1])["embedding"]
+    assert done.returncode == 0 and len(embedding) == 16
+    done = walk.inside(tmp_path, "predict", "runs/users", "--items", "i1,i2")
+    assert "16 dimensions, length " in done.stdout, done.stdout
+    done = walk.inside(tmp_path, "embed", "runs/users", "-o", "vectors.parquet")
+    assert done.returncode == 0, done.stdout
+    table = pq.read_table(tmp_path / "vectors.parquet")
+    assert table.num_rows == 400 and np.isfinite(np.stack(table["embedding"].to_numpy())).all()

@@ -1,0 +1,41 @@
+"""Comparisons of models of users' embeddings: the agreement of neighbours, paired by window."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.comparing import future_embedding
+from schemas import embeddings, names
+
+
+def tables(seed=0, rows=80):
+    """What follows is of one of four groups; B embeds by the group, and A by chance."""
+    rng = np.random.default_rng(seed)
+    groups = rng.integers(0, 4, rows)
+    following = [list(10 * group + rng.integers(0, 5, 3)) for group in groups]
+    vectors = rng.normal(size=[rows, 4]), np.eye(4)[groups] + 0.05 * rng.normal(size=[rows, 4])
+    return [
+        pd.DataFrame({names.EMBEDDING: [row.tolist() for row in one], names.FOLLOWING: following})
+        for one in vectors
+    ]
+
+
+def test_rows_are_means_over_the_chosen_windows_and_their_difference():
+    found, users = tables(), np.arange(80)
+    measured, notes = future_embedding.measure([], found, 1, users, seed=1)
+    chosen = np.arange(80) < 60
+    (row,) = measured.rows(chosen)
+    sets = [np.array(each) for each in found[0][names.FOLLOWING][:60]]
+    a, b = (
+        embeddings.agreements(np.array(table[names.EMBEDDING].to_list())[:60], users[:60], sets)[0].mean()
+        for table in found
+    )
+    assert row.metric == "neighbor_agreement" and not notes
+    assert row.a == pytest.approx(a, rel=1e-4) and row.b == pytest.approx(b, rel=1e-4)
+    assert row.difference == pytest.approx(b - a, rel=1e-3) and 0 < row.low < row.difference < row.high
+    assert row.p < 0.01 and row.a_sd is None
+
+
+def test_there_is_nothing_to_say_of_one_user():
+    measured, _ = future_embedding.measure([], tables(), 1, np.zeros(80, np.int64), seed=1)
+    assert measured.rows(np.ones(80, bool)) == ()
