@@ -182,7 +182,7 @@ def _scored(values: Sequence[str], scores: Sequence[float]) -> str:
 def _embeddings(client: Any, histories: list[Any], options: argparse.Namespace) -> list[str]:
     from serving import vocabularies
 
-    found = client.embed(histories)
+    found = client.embed(histories, now=_moment(options.now))
     _name_unknown(
         client.unknown(vocabularies.of_histories(histories)),
         "not known to the model, which takes it for any unknown value",

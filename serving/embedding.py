@@ -5,7 +5,7 @@ from typing import Any
 import tensorflow as tf
 
 from schemas import names
-from serving import module, signatures
+from serving import module, moments, signatures
 
 # Hashes of ids are from 1 on: 0 is that of none.
 _HASHES = 2**63 - 2
@@ -14,7 +14,7 @@ _HASHES = 2**63 - 2
 class EmbeddingModule(signatures.ServingModule):
     """A model that embeds histories, with its transform graph; see `signatures.ServingModule`.
 
-    A request tells no moment: that of the last event stands for it. Windows, which have one, are evaluated with it.
+    A request may tell its moment, see `moments`. Windows, which have one, are evaluated with it.
     """
 
     def signatures(self) -> dict[str, Any]:
@@ -22,6 +22,7 @@ class EmbeddingModule(signatures.ServingModule):
         histories = {
             name: tf.TensorSpec([None, None], self._raw_spec[name].dtype, name=name) for name in self.history
         }
+        histories[names.MOMENT] = tf.TensorSpec([None], tf.int64, name=names.MOMENT)
         return {
             "serving_default": signatures.of_examples(self.embed_examples),
             "embed": signatures.of_inputs(self.embed, histories),
@@ -36,6 +37,7 @@ class EmbeddingModule(signatures.ServingModule):
         history = {name: tf.zeros([1, 1], self._raw_spec[name].dtype) for name in self.history}
         history[names.HISTORY_ITEM_ID] = items[tf.newaxis]
         known = {name: value[0].numpy().tolist() for name, value in history.items()}
+        history[names.MOMENT] = tf.fill([1], tf.constant(moments.NOT_TOLD, tf.int64))
         examples = {signatures.EXAMPLES: module.example(self._raw_spec, known)}
         by_examples = dict.fromkeys(("serving_default", "transform_features", "evaluate"), examples)
         return {"embed": history, **by_examples, **self.ask_training_times()}
@@ -46,7 +48,7 @@ class EmbeddingModule(signatures.ServingModule):
 
     def evaluate(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Of serialized windows `[B]`: `embedding` `[B, D]` at their moments, and `following`, see `names.FOLLOWING`."""
-        parsed = self._parse(examples, [*self.history, names.MOMENT, names.FUTURE_ITEM_ID])
+        parsed = self._parse(examples, [*self.history, names.FUTURE_ITEM_ID])
         following = parsed.pop(names.FUTURE_ITEM_ID)
         hashes = tf.strings.to_hash_bucket_fast(following.values, _HASHES) + 1
         nothing = tf.constant(names.NOTHING_FOLLOWS, tf.int64)

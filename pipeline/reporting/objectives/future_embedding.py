@@ -24,15 +24,20 @@ def steps(found: Any) -> list[dict[str, Any]]:
     return []
 
 
-def outcome(found: Any) -> list[str]:
-    """The main metrics in lines for a terminal."""
+def outcome(found: Any, noun: str) -> list[str]:
+    """The main metrics in lines for a terminal.
+
+    Args:
+      found: the evaluation.
+      noun: what its examples are called.
+    """
     overall, metric = found.overall, embeddings.AGREEMENT
     floors = "".join(
         f", {spec.FLOOR_TITLES[floor]} {words.estimate(values[metric])}"
         for floor, values in overall.floors.items()
     )
     return [
-        f"{metric}: {words.estimate(overall.candidate[metric])}{floors} on {overall.examples:,} test windows",
+        f"{metric}: {words.estimate(overall.candidate[metric])}{floors} on {overall.examples:,} test {noun}",
         f"{embeddings.EFFECTIVE_RANK}: {words.estimate(overall.candidate[embeddings.EFFECTIVE_RANK])}, "
         f"{embeddings.SPREAD}: {words.estimate(overall.candidate[embeddings.SPREAD])}",
     ]
