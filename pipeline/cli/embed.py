@@ -15,7 +15,7 @@ def add(commands: arguments.Commands) -> None:
         commands,
         "embed",
         _embed,
-        "write the embedding of each user of a log, of a model that ranks items",
+        "write the embedding of each user of a log, of a model that ranks items or embeds users",
         "A row of the Parquet file has user_id, events (how many the history has in all), last_timestamp and embedding.",
     )
     embed.add_argument(

@@ -22,7 +22,7 @@ def add(commands: arguments.Commands) -> None:
         commands,
         "predict",
         _predict,
-        "ask a model for the next items of a history, or for the steps after an exposure",
+        "ask a model for the next items of a history, the embedding of its user, or the steps after an exposure",
     )
     predict.add_argument(
         "model", metavar="DIR_OR_ADDRESS", help="the folder of a run, or host:port of a server"
