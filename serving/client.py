@@ -22,7 +22,7 @@ from tensorflow_serving.apis import (
 
 from schemas import names
 from serving import address as address_lib
-from serving import moments, objectives, requests, signatures, training_times, vocabularies
+from serving import objectives, requests, signatures, training_times, vocabularies
 
 History = Sequence[Mapping[str, Any]]
 _RETRIED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
@@ -346,25 +346,10 @@ class Client:
         return self._asked(
             signature,
             lambda: {
-                **self._inputs(signature, histories),
-                **self._moment(signature, len(histories), now),
+                **requests.of_histories(self._takes(signature), histories, now, self._check_times),
                 **more,
             },
         )
-
-    def _moment(self, signature: str, rows: int, now: int | None) -> dict[str, np.ndarray]:
-        """The moment that a signature takes, if it does: the same for all rows."""
-        if names.MOMENT not in self._takes(signature):
-            if now is not None:
-                raise ValueError(
-                    f"now is for models of periods, and the model's {signature} takes no {names.MOMENT}; found {now!r}"
-                )
-            return {}
-        if now is None:
-            return {names.MOMENT: np.full(rows, moments.NOT_TOLD, np.int64)}
-        told = requests.value_of(now, tf.int64, "now")
-        self._check_times([("now", told)])
-        return {names.MOMENT: np.full(rows, told, np.int64)}
 
     def _takes(self, signature: str) -> Mapping[str, Any]:
         known = self.metadata()
@@ -374,34 +359,6 @@ class Client:
 
     def _batches(self, rows: Sequence[Any]) -> Iterable[Sequence[Any]]:
         return (rows[i : i + self._max_batch] for i in range(0, len(rows), self._max_batch))
-
-    def _inputs(self, signature: str, histories: Sequence[History]) -> dict[str, np.ndarray]:
-        """Histories as padded tensors of what the signature takes."""
-        takes = self._takes(signature)
-        longest = max((len(history) for history in histories), default=0)
-        inputs = {}
-        for name in names.HISTORY:
-            key = requests.key_of_event(name)
-            # A model that was exported when a history had no prefix takes the second.
-            taken = next((known for known in (name, key) if known in takes), None)
-            if taken is None:
-                continue
-            text = name != names.HISTORY_TIMESTAMP
-            values = np.full([len(histories), longest], "" if text else 0, object if text else np.int64)
-            for row, history in enumerate(histories):
-                for column, event in enumerate(history):
-                    if key not in event:
-                        raise ValueError(
-                            f"history {row}, event {column}: {key} is missing; found {', '.join(event)}"
-                        )
-                    kind = tf.string if text else tf.int64
-                    place = f"history {row}, event {column}: {key}"
-                    values[row, column] = requests.value_of(event[key], kind, place)
-            inputs[taken] = values
-            if not text:
-                given = [(r, c) for r, history in enumerate(histories) for c in range(len(history))]
-                self._check_times([(f"history {r}, event {c}: {key}", values[r, c]) for r, c in given])
-        return inputs
 
     def _call(self, method: Any, request: Any) -> Any:
         deadline = time.monotonic() + self._timeout_s

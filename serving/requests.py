@@ -1,4 +1,4 @@
-"""Plain values to the tensors that the signatures of `serving.conversion` take."""
+"""Plain values to the tensors that signatures take: exposures (`serving.conversion`) and histories (`serving.signatures`)."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from schemas import names
-from serving import tensors
+from serving import moments, tensors
 
 PREDICT = "predict"
 PREDICT_CANDIDATES = "predict_candidates"
@@ -70,6 +70,63 @@ def of_candidates(
         **_columns(shared, [given], "user", check_times),
         **{name: value[np.newaxis] for name, value in items.items()},
     }
+
+
+def of_histories(
+    takes: Mapping[str, Any],
+    histories: Sequence[Sequence[Row]],
+    now: int | None = None,
+    check_times: CheckTimes = _any_time,
+) -> dict[str, np.ndarray]:
+    """Histories as padded tensors, and the moment, the same for all, of what a signature takes.
+
+    Args:
+      takes: the inputs of the signature: name to `TensorInfo`.
+      histories: lists of events, see `serving.client.Client`.
+      now: the moment, ms; None: right after the last event of each history.
+      check_times: is given all times.
+
+    Raises:
+      ValueError: for a value that is missing or of another type, with its history and event; or for a moment that
+        the signature does not take.
+    """
+    longest = max((len(history) for history in histories), default=0)
+    inputs = {}
+    for name in names.HISTORY:
+        key = key_of_event(name)
+        # A model that was exported when a history had no prefix takes the second.
+        taken = next((known for known in (name, key) if known in takes), None)
+        if taken is None:
+            continue
+        text = name != names.HISTORY_TIMESTAMP
+        values = np.full([len(histories), longest], "" if text else 0, object if text else np.int64)
+        for row, history in enumerate(histories):
+            for column, event in enumerate(history):
+                if key not in event:
+                    raise ValueError(
+                        f"history {row}, event {column}: {key} is missing; found {', '.join(event)}"
+                    )
+                place = f"history {row}, event {column}: {key}"
+                values[row, column] = value_of(event[key], tf.string if text else tf.int64, place)
+        inputs[taken] = values
+        if not text:
+            given = [(r, c) for r, history in enumerate(histories) for c in range(len(history))]
+            check_times([(f"history {r}, event {c}: {key}", values[r, c]) for r, c in given])
+    if names.MOMENT in takes:
+        inputs[names.MOMENT] = np.full(len(histories), _moment(now, check_times), np.int64)
+    elif now is not None:
+        raise ValueError(
+            f"now is for models of periods, and this one takes {', '.join(sorted(takes))}; found {now!r}"
+        )
+    return inputs
+
+
+def _moment(now: int | None, check_times: CheckTimes) -> int:
+    if now is None:
+        return moments.NOT_TOLD
+    told: int = value_of(now, tf.int64, "now")
+    check_times([("now", told)])
+    return told
 
 
 def key_of_event(name: str) -> str:

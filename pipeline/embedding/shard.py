@@ -14,7 +14,6 @@ from apache_beam.io import filesystems
 from components.behavior_example_gen.stages import files
 from pipeline.embedding import histories
 from schemas import names
-from serving import moments
 
 # Histories of one request to the model.
 _BATCH = 512
@@ -103,6 +102,8 @@ class EmbedShard(beam.DoFn):
     def _embed(self, found: histories.Histories, columns: Mapping[str, str]) -> np.ndarray:
         """The embeddings of all users, `[U, D]` float32."""
         import tensorflow as tf
+
+        from serving import moments
 
         # Each value goes to TensorFlow once; what a batch has of them is looked up there.
         values = {name: tf.constant(found.texts[column][1]) for name, column in columns.items()}

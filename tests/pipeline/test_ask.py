@@ -111,7 +111,11 @@ def test_items_have_been_met_just_before_the_moment(periods, address, capsys):
 @pytest.mark.parametrize(
     "model, asked, words",
     [
-        ("toy", ["--items", "i1"], "now is for models of periods, and the model's recommend takes no moment"),
+        (
+            "toy",
+            ["--items", "i1"],
+            "now is for models of periods, and this one takes exclude, history_behavior, ",
+        ),
         (
             "shop",
             ["--exposure", '{"item_id": "i1", "timestamp": 1600000000000}'],

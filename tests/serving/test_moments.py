@@ -225,7 +225,8 @@ def test_a_model_that_is_asked_at_no_moment_is_not_sent_one(monkeypatch):
     asking.embed([history])
     assert set(sent) == {names.HISTORY_ITEM_ID, names.HISTORY_TIMESTAMP}
     with pytest.raises(
-        ValueError, match="now is for models of periods, and the model's embed takes no moment"
+        ValueError,
+        match="now is for models of periods, and this one takes history_item_id, history_timestamp; found 16000",
     ):
         asking.embed([history], now=1_600_000_000_000)
 
