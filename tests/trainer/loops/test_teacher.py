@@ -26,10 +26,11 @@ class Sound(test_fit.Size):
         return {**self.found, embeddings.AGREEMENT: super().evaluate()["ndcg@10"]}
 
 
-def loop(folder, training=None, model=None, rows=10, devices=("CPU:0",), evaluate=Sound):
+def loop(folder, training=None, model=None, rows=10, devices=("CPU:0",), evaluate=Sound, loss=None):
     settings = config.TrainerSettings.from_values(
         {
             "model": {**test_byb.STILL, "blocks": 1, "momentum": 0.75, **(model or {})},
+            "loss": loss or {"name": "future_ce"},
             "training": {
                 "epochs": 1,
                 "batch_size": 4,
