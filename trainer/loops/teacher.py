@@ -1,7 +1,5 @@
 """Training of a student that a teacher follows: a moving average, which no gradient reaches (BYB, section 4.1)."""
 
-from typing import Any
-
 import schemas  # noqa: F401  selects Keras 2
 from schemas import embeddings, figures
 from trainer.loops import fit, gradients, loop
@@ -13,7 +11,7 @@ class TeacherFit(fit.Fit):
 
     The teacher's variables are the model's, so that checkpoints have them. Collapsed are embeddings of less spread or
     a lower effective rank than the model's settings ask for, of users or of what is to be predicted, as the
-    evaluation on `eval` finds.
+    evaluation on `eval` finds in several epochs in a row.
     """
 
     def after_step(self) -> None:
@@ -33,23 +31,24 @@ class TeacherFit(fit.Fit):
             # What the student starts from may be another model's.
             with self._strategy.scope():
                 self.model.follow(0.0)
-        elif self._history:
-            self._check(self._history[-1])
+        self._check()
 
     def _train_epoch(self) -> None:
         super()._train_epoch()
         # By now the epoch is in the history and in TensorBoard.
-        self._check(self._history[-1])
+        self._check()
 
-    def _check(self, record: dict[str, Any]) -> None:
-        """Raises TrainingError for an epoch whose embeddings have collapsed."""
+    def _check(self) -> None:
+        """Raises TrainingError if embeddings have collapsed in the last epochs that were evaluated."""
         settings = self.model.settings
         for what, prefix in (("the embeddings of users", ""), ("what is to be predicted", "target_")):
             for name, key in ((embeddings.SPREAD, "min_spread"), (embeddings.EFFECTIVE_RANK, "min_rank")):
-                found, least = record.get(prefix + name), getattr(settings, key)
-                if found is not None and found < least:
+                least = getattr(settings, key)
+                found = [epoch[prefix + name] for epoch in self._history if prefix + name in epoch]
+                last = found[-settings.collapse_epochs :]
+                if len(last) == settings.collapse_epochs and max(last) < least:
                     raise loop.TrainingError(
-                        f"epoch {record['epoch']}: {what} have collapsed: {name} {figures.metric(found)} on eval, "
-                        f"asked: at least {least:g} (model.{key}); keep model.predictor, model.stop_gradient and a "
-                        "model.momentum near 1, or lower training.learning_rate"
+                        f"epoch {self._history[-1]['epoch']}: {what} have collapsed: {name} {figures.metric(last[-1])} on "
+                        f"eval, asked: at least {least:g} (model.{key}) in one of {len(last)} epoch(s); keep "
+                        "model.predictor, model.stop_gradient and a model.momentum near 1, or lower training.learning_rate"
                     )

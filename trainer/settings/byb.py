@@ -30,7 +30,9 @@ class BYBSettings(model.ModelSettings):
       stop_gradient: False differentiates what is predicted, too, as far as it is the student's: with `momentum: 0`
         (an ablation, which collapses).
       min_spread, min_rank: a training stops with an error if, on `eval`, the embeddings of users, or what is to be
-        predicted, have less spread, or a lower effective rank: they have collapsed. 0 never stops. See `schemas.embeddings`.
+        predicted, have less spread, or a lower effective rank, in `collapse_epochs` evaluated epochs in a row: they have
+        collapsed. 0 never stops. See `schemas.embeddings`.
+      collapse_epochs: how many; embeddings of users are near each other at the start, too.
     """
 
     model_class: ClassVar[str] = "trainer.models.byb.BYB"
@@ -61,6 +63,7 @@ class BYBSettings(model.ModelSettings):
     stop_gradient: bool = True
     min_spread: float = pydantic.Field(default=0.02, ge=0)
     min_rank: float = pydantic.Field(default=1.5, ge=0)
+    collapse_epochs: int = pydantic.Field(default=3, ge=1)
 
     @property
     def bucket_seconds(self) -> float | None:

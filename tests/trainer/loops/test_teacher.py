@@ -29,7 +29,7 @@ class Sound(test_fit.Size):
 def loop(folder, training=None, model=None, rows=10, devices=("CPU:0",), evaluate=Sound, loss=None):
     settings = config.TrainerSettings.from_values(
         {
-            "model": {**test_byb.STILL, "blocks": 1, "momentum": 0.75, **(model or {})},
+            "model": {**test_byb.STILL, "blocks": 1, "momentum": 0.75, "collapse_epochs": 1, **(model or {})},
             "loss": loss or {"name": "future_ce"},
             "training": {
                 "epochs": 1,
@@ -145,6 +145,20 @@ def test_a_collapse_stops_the_training_after_it_was_told(tmp_path, changes, mess
     assert list((tmp_path / "tensorboard").iterdir())
     one = loop(tmp_path / "allowed", {}, {"min_rank": 1.0, "min_spread": 0.0}, evaluate=Collapsed)
     assert one.run()["stopped"] == "epochs"
+
+
+def test_an_epoch_that_is_sound_between_two_is_no_collapse(tmp_path):
+    class Wavering(Sound):
+        def evaluate(self):
+            self.found = {**self.found, "spread": next(found)}
+            return super().evaluate()
+
+    found = iter([0.01, 0.5, 0.01, 0.01])
+    model = {"collapse_epochs": 2}
+    assert loop(tmp_path / "a", {"epochs": 3}, model, evaluate=Wavering).run()["stopped"] == "epochs"
+    found = iter([0.01, 0.5, 0.01, 0.01])
+    with pytest.raises(loop_lib.TrainingError, match=r"epoch 4: .* in one of 2 epoch\(s\)"):
+        loop(tmp_path / "b", {"epochs": 5}, model, evaluate=Wavering).run()
 
 
 def test_a_warm_start_is_the_teachers_too(tmp_path):
