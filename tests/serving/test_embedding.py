@@ -1,4 +1,4 @@
-"""What a served model of users' embeddings answers: the same by all signatures, and with the moment where it is told."""
+"""What a served model of users' embeddings answers: the same by all signatures, at the moment where it is told."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from components.transform import vocabulary
 from schemas import names
-from serving import export, objectives
+from serving import export, moments, objectives
 from serving.objectives import future_embedding
 from tests.components.transform import test_period
 from trainer import config
@@ -44,7 +44,7 @@ def test_its_signatures_tell_what_it_is(served):
     found = objectives.signatures_of(path)
     asked = {"serving_default", "embed", "evaluate", "transform_features", "training_times"}
     assert {name for name in found if not name.startswith("__")} == asked
-    assert set(found["embed"].inputs) == set(names.HISTORY) - {names.HISTORY_BEHAVIOR}
+    assert set(found["embed"].inputs) == {*names.HISTORY, names.MOMENT} - {names.HISTORY_BEHAVIOR}
 
 
 def test_all_signatures_answer_alike_and_windows_at_their_moments(served):
@@ -61,16 +61,18 @@ def test_all_signatures_answer_alike_and_windows_at_their_moments(served):
         answers[name] = {key: value.numpy() for key, value in loaded.signatures[name](**given).items()}
         assert future_embedding.check(name, request, answers[name]) == "ok"
     assert future_embedding.compare(answers) == {}
-    # A request is as of the last event; the window is hours later.
     raw = tf.io.parse_example(examples, output.raw_feature_spec())
     features = output.transform_features_layer()(raw)
     evaluated = answers["evaluate"][names.EMBEDDING]
     np.testing.assert_allclose(evaluated, model.encode(features), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(answers["embed"][names.EMBEDDING], evaluated, rtol=1e-4, atol=1e-5)
+    # Without a moment a request is as of the last event, and the window is hours later.
+    untold = {key: tf.constant(value) for key, value in requests["embed"].items()}
+    untold[names.MOMENT] = tf.fill([len(late)], tf.constant(moments.NOT_TOLD, tf.int64))
+    found = loaded.signatures["embed"](**untold)[names.EMBEDDING].numpy()
     del features[names.SECONDS_SINCE_LAST]
-    np.testing.assert_allclose(
-        answers["embed"][names.EMBEDDING], model.encode(features), rtol=1e-4, atol=1e-5
-    )
-    assert np.abs(evaluated - answers["embed"][names.EMBEDDING]).max() > 1e-3
+    np.testing.assert_allclose(found, model.encode(features), rtol=1e-4, atol=1e-5)
+    assert np.abs(evaluated - found).max() > 1e-3
     # Equal ids have equal hashes.
     following = answers["evaluate"][names.FOLLOWING]
     of_ids = {}
