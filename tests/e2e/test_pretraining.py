@@ -18,7 +18,8 @@ def test_users_are_embedded_from_a_log_without_labels(tmp_path, one_device):
         "window": {"kind": "period", "past": "5m", "future": "2m", "length": 10, "shards": 2},
         "split": {"by": ["time"], "eval_from": 0.5, "test_from": 0.75},
         "model": {"name": "byb", "dim": 16, "blocks": 1, "heads": 2, "dropout": 0.0, "bucket": "none"},
-        "training": {"epochs": 8, "batch_size": 32, "learning_rate": 0.01, "patience": 8},
+        "training": {"epochs": 5, "batch_size": 32, "learning_rate": 0.01, "patience": 5},
+        "evaluation": {"slices": ["history_length"]},
         "gate": {"min": {"effective_rank": 2.0, "spread": 0.1}, "min_lift_over_floor": 0.02},
         "infra": {"requests": 5, "max_p50_ms": 500.0, "server": "embedded"},
     }
