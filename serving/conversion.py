@@ -8,7 +8,6 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from components.transform import fields
 from schemas import names
 from serving import module, moments, requests, signatures
 
@@ -20,7 +19,7 @@ class ConversionModule(module.ModelModule):
 
     Args:
       model: has `serving_variables`, `probabilities(features) -> [B, T]`, `inputs_read` (the transformed features
-        that it takes) and `exposures.steps` (the names of the T steps).
+        that it takes), `raw_inputs` (what these are computed from) and `exposures.steps` (the names of the T steps).
       transform_output: of TFX Transform with `components.transform.windows.exposure`, or `period` of windows with labels.
     """
 
@@ -28,7 +27,7 @@ class ConversionModule(module.ModelModule):
         super().__init__(model, transform_output)
         self._transform = module.HeldTransform(transform_output)
         raw, transformed = transform_output.raw_feature_spec(), transform_output.transformed_feature_spec()
-        self._raw_spec = {name: raw[name] for name in fields.raw_inputs(model.exposures.fields)}
+        self._raw_spec = {name: raw[name] for name in model.raw_inputs}
         self._lists = {
             name
             for name in self._raw_spec

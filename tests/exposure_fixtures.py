@@ -194,6 +194,10 @@ class LinearModel(tf.Module):
     def inputs_read(self) -> tuple[str, ...]:
         return tuple(field.key for field in self.exposures.fields)
 
+    @property
+    def raw_inputs(self) -> tuple[str, ...]:
+        return fields.raw_inputs(self.exposures.fields)
+
     def logits(self, features: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         del training
         total = 0.0

@@ -9,6 +9,7 @@ from trainer.settings import (
     bert4rec,
     bpcm,
     byb,
+    byb_labels,
     carca,
     caser,
     casm,
@@ -52,6 +53,7 @@ MODELS: dict[str, type[model.ModelSettings]] = {
         esmm.ESMMSettings,
         bpcm.BPCMSettings,
         byb.BYBSettings,
+        byb_labels.BYBLabelsSettings,
     )
 }
 

@@ -10,7 +10,7 @@ from serving import export, moments, objectives
 from serving.objectives import future_embedding
 from tests.components.transform import test_period
 from trainer import config
-from trainer.models import byb
+from trainer.models import byb, users
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +27,11 @@ def served(tmp_path_factory):
     values = {"name": "byb", "dim": 8, "blocks": 1, "heads": 2, "bucket": "hour"}
     model = byb.BYB(
         config.TrainerSettings.from_values({"model": values}).model,
-        byb.Behaviors(
-            byb.known_sizes(known.items, known.behaviors, known.scenes), test_period.LENGTH, 86_400.0, 3600.0
+        users.Behaviors(
+            users.known_sizes(known.items, known.behaviors, known.scenes),
+            test_period.LENGTH,
+            86_400.0,
+            3600.0,
         ),
     )
     raw = tf.io.parse_example([test_period.serialize(windows[0])], output.raw_feature_spec())

@@ -14,7 +14,7 @@ from components.transform import fields as fields_lib
 from schemas import names
 from trainer.layers import towers
 from trainer.losses import labels as losses
-from trainer.models import ranking
+from trainer.models import ranking, users
 
 Features = dict[str, tf.Tensor]
 
@@ -28,12 +28,14 @@ class Exposures:
       steps: T names, of a chain in its order.
       base_rates: share of positives among the training exposures whose label is known, of each step.
       keep_negatives: r, the share of the training exposures without any step that was kept.
+      behaviors: of windows of a period, what a model has to know that reads the events of a history one by one.
     """
 
     fields: tuple[fields_lib.Field, ...]
     steps: tuple[str, ...]
     base_rates: tuple[float, ...]
     keep_negatives: float = 1.0
+    behaviors: users.Behaviors | None = None
 
     def __post_init__(self) -> None:
         if not self.fields or not self.steps or len(self.base_rates) != len(self.steps):
@@ -110,10 +112,20 @@ class LabelModel(tfrs.Model):
         self._slopes = tf.Variable(tf.ones([count]), trainable=False, name="calibration_slopes")
         self._offsets = tf.Variable(tf.zeros([count]), trainable=False, name="calibration_offsets")
 
+    @classmethod
+    def features_of(cls, exposures: Exposures) -> tuple[str, ...]:
+        """The features after Transform that such a model reads of these exposures."""
+        return inputs_read(exposures.fields)
+
     @property
     def inputs_read(self) -> tuple[str, ...]:
         """The features that `logits` reads."""
-        return inputs_read(self.exposures.fields)
+        return self.features_of(self.exposures)
+
+    @property
+    def raw_inputs(self) -> tuple[str, ...]:
+        """The raw features that these are computed from."""
+        return fields_lib.raw_inputs(self.exposures.fields)
 
     @property
     def loss_inputs_read(self) -> tuple[str, ...]:

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import tensorflow_transform as tft
 
 from components.transform import spec as transform_spec
-from components.transform import vocabulary
 from schemas import names
 from trainer import config, registry
 from trainer import input as input_lib
@@ -14,6 +13,7 @@ from trainer.loops import loop as loop_lib
 from trainer.loops import teacher
 from trainer.losses import future as losses
 from trainer.models import byb as models
+from trainer.models import users
 from trainer.objectives import objective
 
 _LOOPS: dict[str, type[loop_lib.Loop]] = {"fit": teacher.TeacherFit}
@@ -27,14 +27,11 @@ class FutureEmbedding(objective.Objective):
         transform_output: tft.TFTransformOutput,
         settings: transform_spec.TransformSettings,
         train_files: Sequence[str],
-    ) -> models.Behaviors:
+    ) -> users.Behaviors:
         """The sizes of the vocabularies, and of the windows."""
         del train_files
         # That it is one with a period is checked where the experiment is.
-        window = settings.window
-        known = vocabulary.Vocabulary.load(transform_output)
-        sizes = models.known_sizes(known.items, known.behaviors, known.scenes)
-        return models.Behaviors(sizes, window.length, window.past, window.future)
+        return users.Behaviors.load(transform_output, settings.window)
 
     def prepare(self, settings: config.TrainerSettings, data: objective.Data) -> objective.Training:
         """See `Objective.prepare`."""
@@ -45,7 +42,7 @@ class FutureEmbedding(objective.Objective):
             model.training_loss = losses.build(settings.loss)
             return model
 
-        read = [*models.inputs_read(data.known), *models.loss_inputs_read(data.known)]
+        read = [*data.known.inputs_read, *models.loss_inputs_read(data.known)]
         evaluated = input_lib.read(data.eval_files, data.transform_output, [*read, names.USER_HASH])
         return objective.Training(
             build=build,

@@ -13,6 +13,7 @@ from trainer.loops import loop as loop_lib
 from trainer.loops import rows
 from trainer.losses import labels as losses
 from trainer.models import labels as models
+from trainer.models import users
 from trainer.objectives import objective
 
 _LOOPS: dict[str, type[loop_lib.Loop]] = {"fit": rows.RowFit}
@@ -37,7 +38,8 @@ class Labels(objective.Objective):
         fields = fields_lib.load_fields(transform_output, window, settings.features, settings.columns)
         labels = input_lib.read(train_files, transform_output, models.label_features(window.label_names))
         rates = input_lib.base_rates(labels, window.label_names)
-        return models.Exposures(fields, window.label_names, rates, window.keep_negatives)
+        behaviors = users.Behaviors.load(transform_output, window) if window.has_period else None
+        return models.Exposures(fields, window.label_names, rates, window.keep_negatives, behaviors)
 
     def prepare(self, settings: config.TrainerSettings, data: objective.Data) -> objective.Training:
         """See `Objective.prepare`.
@@ -53,7 +55,8 @@ class Labels(objective.Objective):
             model.training_loss = loss
             return model
 
-        read = [*models.inputs_read(known.fields), *models.label_features(known.steps)]
+        model_class = registry.load(settings.model.name)
+        read = [*model_class.features_of(known), *models.label_features(known.steps)]
         train, evaluated = (
             input_lib.read(files, data.transform_output, read)
             for files in (data.train_files, data.eval_files)

@@ -10,12 +10,12 @@ from serving import module
 from tests.trainer.models import compiled, replicas, scene_harness
 from trainer import config, optimizers, registry
 from trainer.losses import future as losses
-from trainer.models import byb
+from trainer.models import byb, users
 
 SMALL = {"name": "byb", "dim": 8, "blocks": 2, "heads": 2, "dropout": 0.1}
 STILL = {**SMALL, "dropout": 0.0}
 DAY = 86_400.0
-KNOWN = byb.Behaviors({"items": 11, "behaviors": 2, "scenes": 5}, scene_harness.LENGTH, 4 * DAY, 3 * DAY)
+KNOWN = users.Behaviors({"items": 11, "behaviors": 2, "scenes": 5}, scene_harness.LENGTH, 4 * DAY, 3 * DAY)
 _HISTORIES = (*scene_harness.HISTORIES, names.HISTORY_SECONDS)
 
 
@@ -89,8 +89,8 @@ def test_an_embedding_is_of_pooled_behaviours_and_their_calendar():
         features[name].numpy()
         for name in (names.HISTORY_ITEM_INDEX, names.HISTORY_BEHAVIOR_INDEX, names.HISTORY_SCENE_INDEX)
     ]
-    events = vectors(model._student, indices)
-    for name, table in zip((names.HISTORY_HOUR_INDEX, names.HISTORY_WEEKDAY_INDEX), model._calendar):
+    events = vectors(model.users.behaviors, indices)
+    for name, table in zip((names.HISTORY_HOUR_INDEX, names.HISTORY_WEEKDAY_INDEX), model.users.calendar):
         events = events + table.embeddings.numpy()[features[name].numpy()]
     seconds = features[names.HISTORY_SECONDS].numpy() + features[names.SECONDS_SINCE_LAST].numpy()[:, None]
     pooled, ages = np.zeros([5, 4, 8]), np.zeros([5, 4], np.int64)
@@ -99,7 +99,7 @@ def test_an_embedding_is_of_pooled_behaviours_and_their_calendar():
             ages[row, place] = age
             pooled[row, place] = events[row][present & (seconds[row] // DAY == age)].mean(axis=0)
     there = np.abs(pooled).max(axis=2) > 0
-    expected = model._encoder(tf.constant(pooled, tf.float32), tf.constant(ages), tf.constant(there))
+    expected = model.users.blocks(tf.constant(pooled, tf.float32), tf.constant(ages), tf.constant(there))
     np.testing.assert_allclose(model.encode(features), expected, rtol=1e-3, atol=1e-5)
     # Without a moment it is that of the last event.
     now = {**features, names.SECONDS_SINCE_LAST: tf.zeros([5])}
@@ -195,7 +195,7 @@ def test_without_a_predictor_the_embedding_is_the_prediction():
 
 def test_a_log_of_items_alone():
     settings = config.TrainerSettings.from_values({"model": SMALL}).model
-    known = byb.Behaviors(byb.known_sizes([b"a"] * 11, [], []), scene_harness.LENGTH, DAY, DAY)
+    known = users.Behaviors(users.known_sizes([b"a"] * 11, [], []), scene_harness.LENGTH, DAY, DAY)
     model, features = byb.BYB(settings, known), batch()
     assert known.sizes == {"items": 11}
     assert not {names.HISTORY_SCENE_INDEX, names.FUTURE_BEHAVIOR_INDEX} & {

@@ -1,0 +1,63 @@
+"""BYB's finetuning (Wu et al., arXiv 2506.11053, 2025): labels from the embedding of a user."""
+
+import tensorflow as tf
+
+from trainer.layers import towers
+from trainer.models import labels, users
+from trainer.settings import byb_labels as byb_labels_settings
+
+
+class BYBLabels(labels.LabelModel):
+    """The network that BYB pretrains (`users.UserEncoder`), and on its embedding a tower and a head for each label.
+
+    Args:
+      settings: see `byb_labels_settings.BYBLabelsSettings`.
+      exposures, seed: see `labels.LabelModel`; `exposures.behaviors` is read.
+    """
+
+    def __init__(
+        self, settings: byb_labels_settings.BYBLabelsSettings, exposures: labels.Exposures, seed: int = 0
+    ):
+        super().__init__(settings, exposures, seed)
+        self.users = users.UserEncoder(settings, _behaviors(exposures), self.generator)
+        self._towers = [
+            towers.Tower(settings.tower, settings.dropout, self.generator) for _ in exposures.steps
+        ]
+        self._heads = self.heads()
+
+    @property
+    def static_shapes(self) -> bool:
+        """Whether shapes depend on nothing that is in a batch, as XLA needs it."""
+        return self.users.static_shapes
+
+    @static_shapes.setter
+    def static_shapes(self, value: bool) -> None:
+        # Of the constructor, before there is an encoder, nothing is to be kept.
+        if hasattr(self, "users"):
+            self.users.static_shapes = value
+
+    @classmethod
+    def features_of(cls, exposures: labels.Exposures) -> tuple[str, ...]:
+        """See `labels.LabelModel.features_of`."""
+        return _behaviors(exposures).inputs_read
+
+    @property
+    def raw_inputs(self) -> tuple[str, ...]:
+        """The raw features that these are computed from."""
+        return _behaviors(self.exposures).sources
+
+    def embed(self, features: labels.Features, training: bool = False) -> tf.Tensor:
+        """The embedding of each user, `[B, D]`."""
+        return self.users(features, training=training)
+
+    def logits(self, features: labels.Features, training: bool = False) -> tf.Tensor:
+        """The logit of each label, `[B, T]` float32."""
+        embedding = self.embed(features, training)
+        found = [head(tower(embedding, training=training)) for tower, head in zip(self._towers, self._heads)]
+        return tf.stack(found, axis=1)
+
+
+def _behaviors(exposures: labels.Exposures) -> users.Behaviors:
+    if exposures.behaviors is None:
+        raise ValueError("users are embedded by the behaviours of windows of a period, found none")
+    return exposures.behaviors

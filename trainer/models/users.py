@@ -1,0 +1,142 @@
+"""Embeddings of users from what they did: the encoder that BYB pretrains, and that models of labels are finetuned from."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_transform as tft
+
+import schemas  # noqa: F401  selects Keras 2
+from components.transform import vocabulary
+from schemas import names
+from trainer.layers import behavior_encoder, bucket_encoder, buckets
+from trainer.settings import users as users_settings
+
+Features = dict[str, tf.Tensor]
+# Attributes of a behaviour: the vocabulary, and the feature of histories and of futures.
+ATTRIBUTES = {
+    names.ITEM_VOCABULARY: (names.HISTORY_ITEM_INDEX, names.FUTURE_ITEM_INDEX),
+    names.BEHAVIOR_VOCABULARY: (names.HISTORY_BEHAVIOR_INDEX, names.FUTURE_BEHAVIOR_INDEX),
+    names.SCENE_VOCABULARY: (names.HISTORY_SCENE_INDEX, names.FUTURE_SCENE_INDEX),
+}
+# The raw feature of histories that each is made of.
+_SOURCES = {
+    names.ITEM_VOCABULARY: names.HISTORY_ITEM_ID,
+    names.BEHAVIOR_VOCABULARY: names.HISTORY_BEHAVIOR,
+    names.SCENE_VOCABULARY: names.HISTORY_SCENE,
+}
+_CALENDAR = {names.HISTORY_HOUR_INDEX: 24, names.HISTORY_WEEKDAY_INDEX: 7}
+# Ages with a position of their own.
+_MOST_AGES = 1024
+
+
+@dataclasses.dataclass(frozen=True)
+class Behaviors:
+    """What an encoder has to know of the data.
+
+    Attributes:
+      sizes: how many known values the attributes of a behaviour have, by the name of the vocabulary; of the items first.
+      window_length: L, the most events of a history.
+      past_seconds, period_seconds: how far a history reaches back, and how long the period after it is.
+    """
+
+    sizes: dict[str, int]
+    window_length: int
+    past_seconds: float
+    period_seconds: float
+
+    @classmethod
+    def load(cls, transform_output: tft.TFTransformOutput, window: Any) -> "Behaviors":
+        """Of a transform graph, and the settings of its windows of a period."""
+        known = vocabulary.Vocabulary.load(transform_output)
+        sizes = known_sizes(known.items, known.behaviors, known.scenes)
+        return cls(sizes, window.length, window.past, window.future)
+
+    @property
+    def inputs_read(self) -> tuple[str, ...]:
+        """The features after Transform that a user's embedding is made of."""
+        attributes = (ATTRIBUTES[vocabulary][0] for vocabulary in self.sizes)
+        return (*attributes, *_CALENDAR, names.HISTORY_SECONDS, names.SECONDS_SINCE_LAST)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The raw features that those are computed from."""
+        return (*(_SOURCES[vocabulary] for vocabulary in self.sizes), names.HISTORY_TIMESTAMP, names.MOMENT)
+
+
+def known_sizes(items: Sequence[Any], behaviors: Sequence[Any], scenes: Sequence[Any]) -> dict[str, int]:
+    """`Behaviors.sizes` of vocabularies, without those that a log lacks."""
+    sizes = dict(zip(ATTRIBUTES, (len(items), len(behaviors), len(scenes)), strict=True))
+    return {name: size for name, size in sizes.items() if size or name == names.ITEM_VOCABULARY}
+
+
+class UserEncoder(tf.keras.layers.Layer):
+    """The embedding of a user, of the behaviours before a moment (BYB, sections 4.1 and 4.2).
+
+    A behaviour is the weighted sum of the embeddings of its attributes (`behavior_encoder`). Behaviours are pooled by their
+    distance from the moment (`buckets`), with the calendar (hour and weekday of each event, added to it, a guess) and a
+    bucket's age as positions; a Transformer makes the user's embedding of them.
+
+    Args:
+      settings: of the encoder.
+      known: of the data.
+      generator: of the dropout.
+    """
+
+    def __init__(
+        self, settings: users_settings.UserEncoderSettings, known: Behaviors, generator: tf.random.Generator
+    ):
+        # Seconds must not become bfloat16.
+        super().__init__(autocast=False, name="users")
+        self._settings, self._known = settings, known
+        # With XLA shapes must be known.
+        self.static_shapes = False
+        dim = settings.dim
+        self.behaviors = behavior_encoder.BehaviorEncoder(known.sizes, dim)
+        self.calendar = [
+            tf.keras.layers.Embedding(size + names.FIRST_INDEX, dim, name=feature)
+            for feature, size in _CALENDAR.items()
+        ]
+        unit = settings.bucket_seconds or buckets.DAY
+        self.blocks = bucket_encoder.BucketEncoder(
+            min(_MOST_AGES, math.ceil(known.past_seconds / unit)),
+            dim,
+            settings.blocks,
+            settings.heads,
+            settings.ffn_ratio * dim,
+            settings.dropout,
+            generator,
+        )
+
+    def call(self, features: Features, training: bool = False) -> tf.Tensor:
+        """The embedding of each user, `[B, D]`.
+
+        Args:
+          features: `Behaviors.inputs_read`; without SECONDS_SINCE_LAST, the moment is that of the last event.
+          training: whether dropout is on.
+        """
+        # The latest first: of events at one time these count.
+        read = {
+            name: features[name][:, ::-1]
+            for name in self._known.inputs_read
+            if name != names.SECONDS_SINCE_LAST
+        }
+        attributes = [read[ATTRIBUTES[vocabulary][0]] for vocabulary in self._known.sizes]
+        vectors = self.behaviors(attributes)
+        for feature, table in zip(_CALENDAR, self.calendar):
+            vectors += table(read[feature])
+        seconds = read[names.HISTORY_SECONDS]
+        if names.SECONDS_SINCE_LAST in features:
+            seconds += tf.reshape(features[names.SECONDS_SINCE_LAST], [-1, 1])
+        settings = self._settings
+        found = buckets.assign(
+            seconds,
+            attributes[0] != names.PADDING_INDEX,
+            settings.bucket_seconds,
+            self._known.window_length if settings.bucket_seconds is None else settings.max_buckets,
+            settings.max_bucket_events,
+            static=self.static_shapes,
+        )
+        return self.blocks(found.mean(vectors), found.age, found.present, training=training)
