@@ -125,6 +125,8 @@ class Experiment(settings.Settings):
         trainer_config.check_loop(self.model, self.loss, self.loop, self.training)
         self.model.check_window(self.window)
         windows.get(self.window.kind).check(self.window, self.log, self.split)
+        if self.tuning is not None and self.model.pretrained is not None:
+            raise ValueError("tuning trains from initial weights: leave model.base_model out, or tuning")
         retrieval_lib.check(self.retrieval, self.model.objective, self.model.dot_products)
         self._check_target_behavior()
         self._check_features()

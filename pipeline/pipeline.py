@@ -17,6 +17,7 @@ from tfx.proto import pusher_pb2, trainer_pb2, transform_pb2
 from tfx.types.channel import Channel
 
 from components.anomaly_gate import component as anomaly_gate
+from components.base_model import component as base_model_component
 from components.behavior_example_gen import component as behavior_example_gen
 from components.behavior_example_gen import spans
 from components.evaluator import component as evaluator_component
@@ -187,6 +188,9 @@ def _training(
         "train_args": trainer_pb2.TrainArgs(splits=[names.TRAIN]),
         "eval_args": trainer_pb2.EvalArgs(splits=[names.EVAL]),
     }
+    base = []
+    if experiment.model.pretrained is not None:
+        base = [base_model_component.BaseModel(experiment.model.pretrained)]
     tuner = None
     if experiment.tuning is not None:
         tuner = tuner_component.Tuner(
@@ -200,10 +204,11 @@ def _training(
         custom_config=training.pack(),
         epochs=run.get(parameters.EPOCHS),
         live_model=live_model if experiment.training.warm_start != "none" else None,
+        base=_value(base[0].outputs["base"]) if base else None,
         custom_job=trainer_job,
         **trained_on,
     )
-    return [*([tuner] if tuner else []), trainer], trainer.outputs["model"]
+    return [*base, *([tuner] if tuner else []), trainer], trainer.outputs["model"]
 
 
 def _judged(

@@ -18,6 +18,7 @@ class Arguments(transform_spec.TransformSettings, config.TrainerSettings):
       checkpoint_root: a folder where a second run of the same training finds what an interrupted one has left.
       tuning: of a search.
       base_model: a model to start from; None starts anew.
+      pretrained: a model whose network of users it starts from; None starts anew.
       epochs: of this run, in place of `training.epochs`; None as the settings say.
     """
 
@@ -26,6 +27,7 @@ class Arguments(transform_spec.TransformSettings, config.TrainerSettings):
     checkpoint_root: str
     tuning: search.TuningSettings | None = None
     base_model: str | None = None
+    pretrained: str | None = None
     epochs: int | None = pydantic.Field(default=None, ge=0)
 
     @property

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -18,6 +18,7 @@ from schemas import errors
 from serving import export
 from serving import retrieval as retrieval_settings
 from trainer import arguments, config, devices, objectives, reasons, retrieval, search, warm_start
+from trainer import pretrained as pretrained_lib
 from trainer.loops import loop as loop_lib
 from trainer.objectives import objective
 
@@ -59,6 +60,7 @@ def run_fn(fn_args: Any) -> None:
         checkpoint_dir,
         os.path.join(fn_args.model_run_dir, "tensorboard"),
         given.base_model,
+        given.pretrained,
     )
     history["reason"] = reason
     if tuned:
@@ -78,6 +80,8 @@ def run_fn(fn_args: Any) -> None:
         exclude_seen=data.exclude_seen,
         index=index,
     )
+    if worker.chief:
+        pretrained_lib.note(loop.model.settings, fn_args.serving_model_dir)
     # Only now is the training over: a run that dies before finds its checkpoints.
     if worker.chief and tf.io.gfile.exists(checkpoint_dir):
         tf.io.gfile.rmtree(checkpoint_dir)
@@ -102,6 +106,7 @@ def train(
     checkpoint_dir: str,
     log_dir: str | None = None,
     base_model: str | None = None,
+    pretrained: str | None = None,
 ) -> tuple[loop_lib.Loop, dict[str, Any]]:
     """Trains a model, or goes on with what an interrupted training has left.
 
@@ -111,11 +116,14 @@ def train(
       checkpoint_dir: of this training alone.
       log_dir: of TensorBoard; None writes none.
       base_model: the SavedModel whose weights it starts from, as far as they fit; None starts anew.
+      pretrained: the SavedModel whose network of users it starts from, see `pretrained`; what fits of `base_model` comes
+        after it.
 
     Returns:
       The loop with its model, which has its best weights, and what `Loop.run` says of it.
 
     Raises:
+      errors.InputError: if the pretrained network is another one than the model's.
       TrainingError: if the loss is not a number.
       RuntimeError: if TensorFlow was started with Keras 3.
     """
@@ -137,8 +145,11 @@ def train(
             checkpoint_dir,
             log_dir,
         )
-        warm = _start(loop.model, base_model, data) if base_model else None
+        network = _start(pretrained_lib.start, loop.model, pretrained, data) if pretrained else None
+        warm = _start(warm_start.start, loop.model, base_model, data) if base_model else None
         history = loop.run()
+        if network:
+            history["base_model"] = network
         if warm:
             history["warm_start"] = warm
         if settings.training.calibration == "platt":
@@ -148,14 +159,16 @@ def train(
         tf.keras.mixed_precision.set_global_policy("float32")
 
 
-def _start(model: Any, base_model: str, data: objective.Data) -> dict[str, Any]:
+def _start(
+    how: Callable[..., dict[str, Any]], model: Any, base_model: str, data: objective.Data
+) -> dict[str, Any]:
     """Gives a model the weights that it starts from; an interrupted training then takes those of its checkpoint."""
     vocabularies = {
         table.vocabulary: list(data.transform_output.vocabulary_by_name(table.vocabulary))
         for table in warm_start.tables(model)
         if data.transform_output.vocabulary_file_by_name(table.vocabulary)
     }
-    started = warm_start.start(model, base_model, vocabularies)
+    started = how(model, base_model, vocabularies)
     say = _PROGRESS.info if started["weights"] else _PROGRESS.warning
     rows = "".join(
         f"; {name}: {of['kept']:,} known, {of['new']:,} new" for name, of in started["rows"].items()
@@ -195,7 +208,10 @@ def _within(folder: str) -> list[tuple[str, int, int]]:
 
 def _base_models(fn_args: Any) -> list[str]:
     """Folders of models to start from: of an artifact that TFX names, and what the settings name."""
-    named = getattr(fn_args, "base_model", None), fn_args.custom_config.get("base_model")
+    named = (
+        getattr(fn_args, "base_model", None),
+        *(fn_args.custom_config.get(name) for name in ("base_model", "pretrained")),
+    )
     return [folder for folder in named if folder]
 
 
@@ -203,12 +219,14 @@ def _parts(fn_args: Any, tuned: Mapping[str, Any]) -> dict[str, str]:
     """Digests of what a training depends on, by the words for it; see `reasons`."""
     custom = dict(fn_args.custom_config)
     code, base = custom.pop("code", ""), custom.pop("base_model", "")
+    pretrained = custom.pop("pretrained", "")
     custom.pop("checkpoint_root", None)
     parts = {
         "windows": _examples(fn_args),
         "settings": [sorted(custom.items()), dict(tuned)],
         "code": code,
         "live model": base,
+        **({"base model": pretrained} if pretrained else {}),
     }
     return {name: digest(part) for name, part in parts.items()}
 

@@ -20,7 +20,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from schemas import names
 
 # Where `serving.module.HeldModel` keeps the variables of a model, in the order of its `serving_variables`.
-_KEY = "_weights/{}/.ATTRIBUTES/VARIABLE_VALUE"
+KEY = "_weights/{}/.ATTRIBUTES/VARIABLE_VALUE"
 _HELD = "_weights"
 # What Keras appends to the name of a layer or variable of which a process has made others before.
 _COUNTED = re.compile(r"_\d+(?=[/:]|$)")
@@ -64,22 +64,22 @@ def start(model: Any, saved: str, vocabularies: Mapping[str, Sequence[bytes]]) -
       rows were `kept` and how many are `new`.
     """
     reader = tf.train.load_checkpoint(posixpath.join(saved, "variables", "variables"))
-    named = _names(saved)
+    named = names_of(saved)
     of = {table.variable.ref(): table.vocabulary for table in tables(model)}
     trainable = {variable.ref() for variable in model.trainable_variables}
     carried, rows = 0, {}
     exported = list(model.serving_variables)
     for place, variable in enumerate(exported):
-        key = _KEY.format(place)
-        if variable.ref() not in trainable or place >= len(named) or named[place] != _plain(variable.name):
+        key = KEY.format(place)
+        if variable.ref() not in trainable or place >= len(named) or named[place] != plain(variable.name):
             continue
         value = reader.get_tensor(key)
         vocabulary = of.get(variable.ref())
-        before = _vocabulary(saved, vocabulary) if vocabulary in vocabularies else None
+        before = vocabulary_of(saved, vocabulary) if vocabulary in vocabularies else None
         if before is not None:
             if value.shape[1:] != tuple(variable.shape[1:]) or len(value) != len(before) + names.FIRST_INDEX:
                 continue
-            kept = _carry(variable, value, before, vocabularies[vocabulary])
+            kept = carry(variable, value, before, vocabularies[vocabulary])
             rows[vocabulary] = {"kept": kept, "new": len(vocabularies[vocabulary]) - kept}
         elif value.shape == tuple(variable.shape):
             variable.assign(value)
@@ -90,7 +90,7 @@ def start(model: Any, saved: str, vocabularies: Mapping[str, Sequence[bytes]]) -
     return {"from": saved, "weights": carried, "of": count, "rows": rows}
 
 
-def _carry(variable: tf.Variable, value: np.ndarray, before: Sequence[bytes], now: Sequence[bytes]) -> int:
+def carry(variable: tf.Variable, value: np.ndarray, before: Sequence[bytes], now: Sequence[bytes]) -> int:
     """Writes the reserved rows and those of values that were known before; returns how many values were."""
     place = {one: row for row, one in enumerate(before)}
     known = [(row, place[one]) for row, one in enumerate(now) if one in place]
@@ -103,7 +103,7 @@ def _carry(variable: tf.Variable, value: np.ndarray, before: Sequence[bytes], no
     return len(known)
 
 
-def _vocabulary(saved: str, name: str) -> list[bytes] | None:
+def vocabulary_of(saved: str, name: str) -> list[bytes] | None:
     """The values of a vocabulary of a SavedModel, in their order; None if it has none of that name."""
     path = os.path.join(saved, "assets", name)
     if not tf.io.gfile.exists(path):
@@ -112,7 +112,7 @@ def _vocabulary(saved: str, name: str) -> list[bytes] | None:
         return stream.read().removesuffix(b"\n").split(b"\n")
 
 
-def _names(saved: str) -> list[str]:
+def names_of(saved: str) -> list[str]:
     """The plain names of the weights of a SavedModel, by their place."""
     parsed = saved_model_pb2.SavedModel()
     with tf.io.gfile.GFile(os.path.join(saved, "saved_model.pb"), "rb") as stream:
@@ -122,9 +122,9 @@ def _names(saved: str) -> list[str]:
     if held is None:
         return []
     places = {int(child.local_name): child.node_id for child in nodes[held].children}
-    return [_plain(nodes[places[place]].variable.name) for place in sorted(places)]
+    return [plain(nodes[places[place]].variable.name) for place in sorted(places)]
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
     """A variable's name without what depends on the process."""
     return _COUNTED.sub("", name.removesuffix(":0"))

@@ -51,6 +51,14 @@ def look(base: str, objective: str) -> dict[str, Any]:
       errors.InputError: if it is no model of this objective: nothing could be compared with it; or if what is
         published cannot be read.
     """
+    found = newest(base)
+    if found["path"] is not None:
+        _check_objective(found["path"], objective)
+    return found
+
+
+def newest(base: str) -> dict[str, Any]:
+    """As `look`, of any objective."""
     names = fileio.listdir(base) if fileio.exists(base) else []
     said = published.read(base) if names else None
     there = [v for v in versions.found(names) if said is None or v <= max(said.versions)]
@@ -59,17 +67,16 @@ def look(base: str, objective: str) -> dict[str, Any]:
         problem = verify.check(path)
         if problem:
             _PROGRESS.warning(
-                "%s is damaged: %s: the gate compares with the version before it, if there is any",
+                "%s is damaged: %s: the version before it counts, if there is any",
                 path,
                 problem,
             )
             continue
-        _check_objective(path, objective)
-        return {"path": path, "digest": _digest(path)}
+        return {"path": path, "digest": digest(path)}
     return {"path": None, "digest": None}
 
 
-def _digest(path: str) -> str:
+def digest(path: str) -> str:
     """Tells versions apart by their content: a version may be taken away, and its number given again."""
     listed = posixpath.join(path, manifest.FILE)
     if fileio.exists(listed):

@@ -19,6 +19,7 @@ class TrainerSpec(standard_component_specs.TrainerSpec):
         **standard_component_specs.TrainerSpec.PARAMETERS,
         executor.EPOCHS: component_spec.ExecutionParameter(type=int, optional=True),
         executor.LIVE: component_spec.ExecutionParameter(type=str, optional=True),
+        executor.BASE: component_spec.ExecutionParameter(type=str, optional=True),
         custom_job_lib.JOB: component_spec.ExecutionParameter(type=str, optional=True),
     }
 
@@ -37,6 +38,7 @@ class Trainer(base_component.BaseComponent):
       hyperparameters: what a search has chosen.
       epochs: in place of those of `custom_config`: a number, a runtime parameter, or None.
       live_model: the value of LiveModel's output, to start from the model that is live; None starts anew.
+      base: the value of BaseModel's output, to start from a pretrained model; None has none.
       custom_job: the custom job of Vertex AI that trains, a `CreateCustomJobRequest` as JSON; None trains in the step.
     """
 
@@ -55,6 +57,7 @@ class Trainer(base_component.BaseComponent):
         hyperparameters: types.BaseChannel | None = None,
         epochs: Any = None,
         live_model: Any = None,
+        base: Any = None,
         custom_job: str | None = None,
     ):
         super().__init__(
@@ -68,6 +71,7 @@ class Trainer(base_component.BaseComponent):
                 hyperparameters=hyperparameters,
                 epochs=epochs,
                 live_model=live_model,
+                base=base,
                 custom_job=custom_job,
                 model=types.Channel(type=standard_artifacts.Model),
                 model_run=types.Channel(type=standard_artifacts.ModelRun),

@@ -15,6 +15,8 @@ EPOCHS = "epochs"
 BASE_MODEL = "base_model"
 # The execution property of the model that is live, of LiveModel.
 LIVE = "live_model"
+# The one of the pretrained model, of BaseModel; and what the function that trains is told of it.
+BASE, PRETRAINED = "base", "pretrained"
 
 
 class Executor(trainer.GenericExecutor):
@@ -50,7 +52,8 @@ class Executor(trainer.GenericExecutor):
         epochs = exec_properties.get(EPOCHS)
         if epochs is not None:
             found.custom_config[EPOCHS] = str(epochs)
-        base = json.loads(exec_properties.get(LIVE) or "{}").get("path")
-        if base is not None:
-            found.custom_config[BASE_MODEL] = base
+        for name, told in ((LIVE, BASE_MODEL), (BASE, PRETRAINED)):
+            path = json.loads(exec_properties.get(name) or "{}").get("path")
+            if path is not None:
+                found.custom_config[told] = path
         return found

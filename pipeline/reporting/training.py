@@ -53,6 +53,7 @@ def training(history: Mapping[str, Any] | None) -> dict[str, Any] | None:
         "seconds": sum(e["seconds"] for e in epochs if words.is_number(e.get("seconds"))),
         "retrieval": _retrieval(history.get("retrieval")),
         "warm_start": _warm_start(history.get("warm_start")),
+        "base_model": _warm_start(history.get("base_model")),
         "targets_per_s": sorted(speeds)[len(speeds) // 2] if speeds else None,
     }
 

@@ -81,7 +81,7 @@ def compile_pipeline(
 
 
 # They look at what changes outside of the pipeline, see `components.observing`.
-_OBSERVERS = ("LogState", "LiveModel")
+_OBSERVERS = ("LogState", "LiveModel", "BaseModel")
 
 
 def _runnable(job: dict[str, Any]) -> dict[str, Any]:

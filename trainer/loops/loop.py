@@ -26,6 +26,7 @@ _STEPS_PER_CALL = 64
 _SAY_SECONDS = 15.0
 # The name of the group that ascends, also of a procedure's own adversary.
 ADVERSARY = "adversary_optimizer"
+_SLOW = "slow_optimizer"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,21 +146,29 @@ class Loop:
             for name, spec in specs
         }
 
-    def new_optimizer(self, variables: list[tf.Variable]) -> tf.keras.optimizers.Optimizer:
-        """An optimiser of these variables by the training's settings."""
-        optimizer = optimizers.build(self._settings, self._settings.epochs * self._epoch_steps())
+    def new_optimizer(
+        self, variables: list[tf.Variable], factor: float = 1.0
+    ) -> tf.keras.optimizers.Optimizer:
+        """An optimiser of these variables by the training's settings, with `factor` times their learning rate."""
+        settings = self._settings
+        if factor != 1:
+            settings = settings.model_copy(update={"learning_rate": factor * settings.learning_rate})
+        optimizer = optimizers.build(settings, settings.epochs * self._epoch_steps())
         optimizer.build(variables)
         return optimizer
 
     def groups(self) -> list[Group]:
         """All that a step moves; called once, after `_prepare`. The first is the model's.
 
-        What of the model is an adversary ascends the loss, as the second one.
+        What of the model is pretrained may follow more slowly, and what is an adversary ascends the loss: groups behind it.
         """
         adversary = list(getattr(self.model, "adversary_variables", ()))
-        refs = {variable.ref() for variable in adversary}
+        slow = list(getattr(self.model, "slow_variables", ()))
+        refs = {variable.ref() for variable in (*adversary, *slow)}
         variables = [one for one in self.model.trainable_variables if one.ref() not in refs]
         found = [Group("optimizer", variables, self.new_optimizer(variables))]
+        if slow:
+            found.append(Group(_SLOW, slow, self.new_optimizer(slow, self.model.slowness)))
         if adversary:
             found.append(Group(ADVERSARY, adversary, self.new_optimizer(adversary), direction=-1.0))
         return found

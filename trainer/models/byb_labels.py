@@ -20,10 +20,21 @@ class BYBLabels(labels.LabelModel):
     ):
         super().__init__(settings, exposures, seed)
         self.users = users.UserEncoder(settings, _behaviors(exposures), self.generator)
+        self.users.trainable = not settings.frozen
         self._towers = [
             towers.Tower(settings.tower, settings.dropout, self.generator) for _ in exposures.steps
         ]
         self._heads = self.heads()
+
+    @property
+    def slow_variables(self) -> list[tf.Variable]:
+        """Those with a learning rate of their own, `settings.base_rate` times that of the training."""
+        return self.users.trainable_variables if self.settings.base_rate != 1 else []
+
+    @property
+    def slowness(self) -> float:
+        """That factor."""
+        return self.settings.base_rate
 
     @property
     def static_shapes(self) -> bool:
@@ -47,8 +58,8 @@ class BYBLabels(labels.LabelModel):
         return _behaviors(self.exposures).sources
 
     def embed(self, features: labels.Features, training: bool = False) -> tf.Tensor:
-        """The embedding of each user, `[B, D]`."""
-        return self.users(features, training=training)
+        """The embedding of each user, `[B, D]`; of a network that is frozen, without dropout."""
+        return self.users(features, training=training and not self.settings.frozen)
 
     def logits(self, features: labels.Features, training: bool = False) -> tf.Tensor:
         """The logit of each label, `[B, T]` float32."""

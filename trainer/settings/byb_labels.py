@@ -11,6 +11,11 @@ class BYBLabelsSettings(users.UserEncoderSettings, labels.LabelSettings):
     """BYB (Wu et al., 2025), the finetuning: labels of periods, from the embedding of a user. See `UserEncoderSettings`.
 
     Attributes:
+      base_model: a pretrained `byb` whose network of users the training starts from: the folder that it is pushed to
+        (the newest version is meant), one version of it, or the folder of the run that pushed it. None starts from initial
+        weights.
+      frozen: whether that network stays as it was pretrained, so that the towers alone learn.
+      base_rate: the learning rate of that network over `training.learning_rate`.
       tower: widths of the layers of each label's tower, below its head; none is logistic regression on the embedding.
     """
 
@@ -23,6 +28,24 @@ class BYBLabelsSettings(users.UserEncoderSettings, labels.LabelSettings):
     window_kinds: ClassVar[tuple[str, ...]] = ("period",)
 
     name: Literal["byb_labels"]
+    base_model: str | None = None
+    frozen: bool = False
+    base_rate: float = pydantic.Field(default=1.0, gt=0, le=1)
     tower: labels.Widths = (64,)
     dropout: float = pydantic.Field(default=0.1, ge=0, lt=1)
     dim: int = pydantic.Field(default=64, ge=2)
+
+    @pydantic.model_validator(mode="after")
+    def _check_base(self) -> "BYBLabelsSettings":
+        if self.base_model is None and (self.frozen or self.base_rate != 1):
+            raise ValueError(
+                "frozen and base_rate are of a network that is pretrained: they go with base_model, found none"
+            )
+        if self.frozen and self.base_rate != 1:
+            raise ValueError(f"base_rate goes with frozen: false, found {self.base_rate:g}")
+        return self
+
+    @property
+    def pretrained(self) -> str | None:
+        """See `ModelSettings`."""
+        return self.base_model

@@ -43,6 +43,11 @@ class ModelSettings(settings.Settings):
 
     name: str
 
+    @property
+    def pretrained(self) -> str | None:
+        """Where the pretrained model is that the training starts from; None: there is none."""
+        return None
+
     def check_window(self, window: Any) -> None:
         """Checks that the model can be trained on windows.
 

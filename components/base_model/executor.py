@@ -1,0 +1,77 @@
+"""Finds the pretrained model that a training starts from."""
+
+import posixpath
+from collections.abc import Mapping
+from typing import Any
+
+from tfx.dsl.io import fileio
+
+from components import observing
+from components.live_model import executor as live_model
+from schemas import errors, versions
+from serving import objectives
+
+BASE = "base"
+_OBJECTIVE = "future_embedding"
+_SAVED = "saved_model.pb"
+# Where a run pushes to, below its folder.
+_PUSHED = "serving"
+
+
+class _BaseObserver(observing.Observer):
+    output = BASE
+
+    def look(self, exec_properties: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The path and the digest of the pretrained model."""
+        return look(exec_properties["path"])
+
+
+class Executor(_BaseObserver, observing.Executor):
+    """Executor of BaseModel."""
+
+
+class Driver(_BaseObserver, observing.Driver):
+    """Driver of BaseModel, of the local runner."""
+
+
+def look(path: str) -> dict[str, Any]:
+    """The pretrained model at a path.
+
+    Args:
+      path: of a version, of the folder that its versions are pushed to (the newest sound one is meant), or of the
+        folder of a run that has pushed one model; on any filesystem of TFX.
+
+    Returns:
+      `path`: of the version; `digest`: of its files.
+
+    Raises:
+      errors.InputError: if there is none, or it is no model of users' embeddings.
+    """
+    if fileio.exists(posixpath.join(path, _SAVED)):
+        return _checked(path, {"path": path, "digest": live_model.digest(path)})
+    base = path
+    names = fileio.listdir(base) if fileio.exists(base) else []
+    if not versions.found(names) and _PUSHED in names:
+        pushed = fileio.listdir(posixpath.join(base, _PUSHED))
+        if len(pushed) == 1:
+            base = posixpath.join(base, _PUSHED, pushed[0])
+            names = fileio.listdir(base)
+    if not versions.found(names):
+        raise errors.InputError(
+            f"model.base_model: no version of a model at {path}: it takes a folder that models are pushed to, as "
+            "runs/NAME/serving/NAME, or that of a run whose model was blessed"
+        )
+    found = live_model.newest(base)
+    if found["path"] is None:
+        raise errors.InputError(f"model.base_model: every version at {base} is damaged")
+    return _checked(found["path"], found)
+
+
+def _checked(path: str, found: dict[str, Any]) -> dict[str, Any]:
+    objective = objectives.of_saved_model(path)
+    if objective != _OBJECTIVE:
+        raise errors.InputError(
+            f"model.base_model: {path} is a model of the objective {objective}; a training starts from one of "
+            f"{_OBJECTIVE}, as byb is"
+        )
+    return found

@@ -1,0 +1,159 @@
+"""A model of labels that starts from a pretrained network of users: the weights, the rows by value, and what is refused."""
+
+import os
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from schemas import errors, names
+from tests.serving import test_embedding
+from tests.trainer.loops import test_fit
+from tests.trainer.models import labels_harness, test_byb, test_byb_labels
+from trainer import config, pretrained, warm_start
+from trainer.loops import rows
+from trainer.models import byb_labels, labels, users
+
+served = test_embedding.served
+VALUES = {"name": "byb_labels", "dim": 8, "blocks": 1, "heads": 2, "bucket": "hour", "dropout": 0.0}
+
+
+def build(sizes, values=VALUES, past=86_400.0):
+    settings = config.TrainerSettings.from_values({"model": values}).model
+    known = users.Behaviors(sizes, 8, past, 3600.0)
+    tf.keras.utils.set_random_seed(5)
+    exposures = labels.Exposures(labels_harness.FIELDS, ("churn",), (0.4,), behaviors=known)
+    model = byb_labels.BYBLabels(settings, exposures, seed=5)
+    specs = {
+        name: tf.zeros([1, 8], tf.float32 if name.endswith("_value") else tf.int64)
+        for name in model.inputs_read
+    }
+    model({**specs, names.SECONDS_SINCE_LAST: tf.zeros([1])})
+    return model
+
+
+def vocabularies(path):
+    return {name: warm_start.vocabulary_of(path, name) for name in ("items", "scenes")}
+
+
+def test_the_network_is_the_pretrained_one(served):
+    path, windows, model, output = served
+    known = vocabularies(path)
+    other = build({name: len(values) for name, values in known.items()})
+    before = [tower.numpy() for tower in other._towers[0].trainable_variables]
+    found = pretrained.start(other, path, known)
+    assert found["weights"] == found["of"] == len(other.users.variables)
+    assert found["rows"] == {name: {"kept": len(values), "new": 0} for name, values in known.items()}
+    raw = tf.io.parse_example(
+        [test_embedding.test_period.serialize(each) for each in windows[:5]], output.raw_feature_spec()
+    )
+    features = output.transform_features_layer()(raw)
+    np.testing.assert_allclose(other.embed(features), model.encode(features), rtol=1e-5, atol=1e-6)
+    for tower, value in zip(other._towers[0].trainable_variables, before):
+        np.testing.assert_array_equal(tower, value)
+
+
+def test_rows_go_by_value_and_new_ones_stay_as_they_were(served):
+    path, _, model, _ = served
+    known = vocabularies(path)
+    items = [b"never met", *reversed(known["items"][2:])]
+    other = build({"items": len(items), "scenes": len(known["scenes"])})
+    before = other.users.behaviors.variables_in_order[0].numpy()
+    found = pretrained.start(other, path, {**known, "items": items})
+    assert found["rows"]["items"] == {"kept": len(items) - 1, "new": 1}
+    table = other.users.behaviors.variables_in_order[0].numpy()
+    theirs = model.users.behaviors.variables_in_order[0].numpy()
+    first = names.FIRST_INDEX
+    np.testing.assert_array_equal(table[:first], theirs[:first])
+    np.testing.assert_array_equal(table[first], before[first])
+    for row, item in enumerate(items[1:], first + 1):
+        np.testing.assert_array_equal(table[row], theirs[first + known["items"].index(item)])
+
+
+def test_another_network_is_refused(served):
+    path, _, model, _ = served
+    known = vocabularies(path)
+    sizes = {name: len(values) for name, values in known.items()}
+    for changed, message in (
+        (
+            {"sizes": {"items": sizes["items"]}},
+            r"pretrained on other columns of the log, .* its weights are \d+",
+        ),
+        ({"past": 2 * 86_400.0}, r"has ages of shape \[24, 8\], this model \[48, 8\]: window.past"),
+        ({"values": {**VALUES, "blocks": 2}}, "other settings"),
+    ):
+        with pytest.raises(errors.InputError, match=message):
+            pretrained.start(build(**{"sizes": sizes, **changed}), path, known)
+    # What weights do not tell, the settings beside them do.
+    pretrained.note(model.settings, path)
+    try:
+        for changed, message in (
+            ({"heads": 4}, f"model.heads is 4, and 2 of the pretrained model {path}"),
+            ({"bucket": "day"}, "model.bucket is day, and hour of the pretrained model"),
+        ):
+            with pytest.raises(errors.InputError, match=message):
+                pretrained.start(build(sizes, {**VALUES, **changed}), path, known)
+        pretrained.start(build(sizes, {**VALUES, "tower": [3]}), path, known)
+    finally:
+        os.remove(os.path.join(path, pretrained.SETTINGS))
+
+
+def loop(folder, model, learning_rate=0.01):
+    settings = config.TrainerSettings.from_values(
+        {
+            "model": {**test_byb_labels.SMALL, **model},
+            "training": {"epochs": 1, "batch_size": 4, "learning_rate": learning_rate},
+        }
+    )
+
+    def made():
+        exposures = labels.Exposures(
+            labels_harness.FIELDS, test_byb_labels.LABELS, (0.4, 0.1), behaviors=test_byb.KNOWN
+        )
+        return byb_labels.BYBLabels(settings.model, exposures, seed=3)
+
+    features = test_byb_labels.batch(1, 8)
+    read = (*test_byb.KNOWN.inputs_read, *labels.label_features(test_byb_labels.LABELS))
+    return rows.RowFit(
+        made,
+        settings.training,
+        tf.distribute.MirroredStrategy(["CPU:0"]),
+        tf.data.Dataset.from_tensor_slices({name: features[name] for name in read}).batch(8),
+        test_fit.Size,
+        str(folder / "checkpoints"),
+    )
+
+
+def moved(loop):
+    """How far a training has moved the network, and the towers."""
+    model = loop.model
+    of_users = {variable.ref() for variable in model.users.variables}
+    variables = [*model.users.variables, *model._towers[0].variables]
+    before = [variable.numpy() for variable in variables]
+    loop.run()
+    parts = {True: 0.0, False: 0.0}
+    for variable, value in zip(variables, before):
+        part = variable.ref() in of_users
+        parts[part] = max(parts[part], float(np.abs(variable.numpy() - value).max()))
+    return parts[True], parts[False]
+
+
+def test_a_frozen_network_stays_and_has_no_dropout(tmp_path):
+    frozen = loop(tmp_path, {"base_model": "somewhere", "frozen": True, "dropout": 0.5})
+    assert len(frozen._groups) == 1
+    features = test_byb_labels.batch(2)
+    np.testing.assert_array_equal(frozen.model.embed(features, training=True), frozen.model.embed(features))
+    network, towers = moved(frozen)
+    assert network == 0 < towers
+
+
+def test_a_pretrained_network_may_follow_more_slowly(tmp_path):
+    slow = loop(tmp_path, {"base_model": "somewhere", "base_rate": 0.125})
+    first, second = slow._groups
+    assert (first.name, second.name) == ("optimizer", "slow_optimizer")
+    rates = [float(group.optimizer.learning_rate.numpy()) for group in slow._groups]
+    assert rates == pytest.approx([0.01, 0.00125])
+    assert {v.ref() for v in second.variables} == {v.ref() for v in slow.model.users.trainable_variables}
+    network, towers = moved(slow)
+    # Adam's steps are at most about the rate.
+    assert 0 < network < 3 * 0.00125 < towers
