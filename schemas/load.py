@@ -65,10 +65,14 @@ def period_window_schema(
     """
     schema = read("next_window")
     schema.MergeFrom(read("period_window"))
-    for feature in schema.feature:
-        if labels and feature.name in names.FUTURE:
+    for feature in schema.feature if labels else ():
+        if feature.name in names.FUTURE:
             feature.ClearField("presence")
             feature.ClearField("value_count")
+        if feature.name.startswith((names.FUTURE_PREFIX, names.TARGET_PREFIX)):
+            # Whether anything follows is what labels are about, and their rates move from day to day.
+            feature.ClearField("skew_comparator")
+            feature.ClearField("drift_comparator")
     attributes = dict(attributes or {})
     of_items, of_users = (
         [name.removeprefix(prefix) for name in sorted(attributes) if name.startswith(prefix)]

@@ -29,6 +29,7 @@ HISTORY_TIMESTAMP = "history_timestamp"
 HISTORY: Final = (HISTORY_ITEM_ID, HISTORY_BEHAVIOR, HISTORY_SCENE, HISTORY_TIMESTAMP)
 
 # Features of a `next` window besides its history: USER_ID, attributes of the user, and these scalars of the target.
+TARGET_PREFIX = "target_"
 TARGET_ITEM_ID = "target_item_id"
 TARGET_BEHAVIOR = "target_behavior"
 TARGET_SCENE = "target_scene"

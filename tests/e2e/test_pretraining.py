@@ -10,7 +10,7 @@ from serving import objectives
 from tests.e2e import walk
 
 
-def test_users_are_embedded_from_a_log_without_labels(tmp_path, one_device):
+def test_users_are_embedded_from_a_log_without_labels_and_labels_learnt_from_there(tmp_path, one_device):
     walk.write_day(tmp_path, 1, seed=1, users=400, scenes=True)
     experiment = {
         "name": "users",
@@ -49,3 +49,28 @@ def test_users_are_embedded_from_a_log_without_labels(tmp_path, one_device):
     assert done.returncode == 0, done.stdout
     table = pq.read_table(tmp_path / "vectors.parquet")
     assert table.num_rows == 400 and np.isfinite(np.stack(table["embedding"].to_numpy())).all()
+
+    experiment["window"] |= {
+        "min_future": 0,
+        "labels": {"stays": {"any_of": {}}, "searches": {"any_of": {"scene": "search"}}},
+    }
+    experiment |= {
+        "name": "finetuned",
+        "model": {**experiment["model"], "name": "byb_labels", "base_model": "runs/users", "tower": [8]},
+        "training": {"epochs": 2, "batch_size": 64, "learning_rate": 0.01},
+        "gate": {"min": {"auc/searches": 0.0}, "min_lift_over_base_rate": None, "min_positives": 1},
+    }
+    (tmp_path / "finetuned.yaml").write_text(yaml.safe_dump(experiment))
+    done = walk.inside(tmp_path, "run", "finetuned.yaml")
+    assert done.returncode == 0 and "Blessed by the gate." in done.stdout, done.stdout
+    run = tmp_path / "runs" / "finetuned"
+    (trained,) = walk.made(run, "Trainer", "model_run")
+    base = json.loads((trained / "history.json").read_text())["base_model"]
+    assert base["from"] == f"runs/users/serving/users/{version.name}" and base["weights"] == base["of"] > 0
+    assert base["rows"]["items"]["kept"] > 0 and "Pretrained by" in (run / "report.html").read_text()
+    # Who the user is the network does not read.
+    done = walk.inside(
+        tmp_path, "predict", "runs/finetuned", "--exposure", json.dumps({"history": history}), "--json"
+    )
+    chances = json.loads(done.stdout.strip().splitlines()[-1])
+    assert sorted(chances) == ["searches", "stays"] and all(0 < chance < 1 for chance in chances.values())

@@ -116,3 +116,19 @@ def test_bounds_of_exposures_reach_what_is_compared():
 @pytest.mark.parametrize("name", ["next_window", "exposure_window"])
 def test_files_parse(name):
     assert isinstance(load.read(name), schema_pb2.Schema) and load.read(name).feature
+
+
+def test_what_follows_is_not_compared_where_labels_ask_for_it():
+    def compared(schema):
+        return {
+            f.name for f in schema.feature if f.HasField("skew_comparator") or f.HasField("drift_comparator")
+        }
+
+    plain = compared(load.period_window_schema(True, True))
+    labelled = load.period_window_schema(True, True, labels=["churn"])
+    assert {"target_item_id", "target_scene", "future_item_id", "history_item_id"} <= plain
+    assert {name for name in plain if not name.startswith(("target_", "future_"))} == compared(labelled)
+    (label,) = (f for f in labelled.feature if f.name == "label_churn")
+    assert (label.int_domain.min, label.int_domain.max) == (-1, 1)
+    (future,) = (f for f in labelled.feature if f.name == "future_item_id")
+    assert not future.HasField("presence") and not future.HasField("value_count")
