@@ -409,7 +409,7 @@ def test_what_became_of_exposures(tmp_path):
     assert "2,345 without any step were left out of train" in text
     assert "train: 9,000 exposures" in text
     rows = [cells for where, cells in page.rows if where == "data"]
-    assert ["Step", "train", "test"] in rows
+    assert ["Label", "train", "test"] in rows
     assert ["click", "25.0%", "50.0%"] in rows
     assert ["buy", "12.5% (1,234 unknown)", "–"] in rows
 

@@ -49,7 +49,7 @@ def test_a_logit_is_a_tower_and_a_head_on_the_embedding():
         expected = hidden @ head._logit.kernel.numpy() + head._logit.bias.numpy()
         np.testing.assert_allclose(found[:, place], expected[:, 0], rtol=1e-4, atol=1e-5)
     # A head starts at the base rate: of equal embeddings that is all that is known.
-    logits = [float(head._logit.bias) for head in model._heads]
+    logits = [head._logit.bias.numpy()[0] for head in model._heads]
     np.testing.assert_allclose(1 / (1 + np.exp(-np.array(logits))), [0.4, 0.1], rtol=1e-5)
 
 
