@@ -118,7 +118,10 @@ def test_labels_that_are_no_chain(tmp_path, examples):
     ]
     assert not any("chain" in text for text in shown)
     assert all("chain_violations" not in part.candidate for part in found.slices)
-    assert [line.partition(":")[0] for line in report_labels.outcome(found, "exposures")] == ["auc/buy", "auc/cart"]
+    assert [line.partition(":")[0] for line in report_labels.outcome(found, "exposures")] == [
+        "auc/buy",
+        "auc/cart",
+    ]
 
 
 def test_worse_than_the_base_rate_is_never_blessed(tmp_path, examples, data):
