@@ -155,7 +155,7 @@ def test_a_damaged_version_is_pushed_again_by_the_same_command(deployment, damag
     assert after[:-1] == before and f"Pushed to {version.parent / str(after[-1])}" in printed
     compared, pushed = (line for line in printed.splitlines() if f"{version} is damaged: " in line)
     assert str(file.relative_to(version)) in compared and str(file.relative_to(version)) in pushed
-    assert "the gate compares with the version before it" in compared
+    assert "the version before it counts" in compared
     assert pushed.endswith("; the model is pushed again")
     assert deployment.states()["Trainer"] == deployment.states()["ServerValidator"] == "cached"
     assert manifest.check(str(version.parent / str(after[-1]))) is None
