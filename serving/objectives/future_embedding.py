@@ -8,7 +8,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from schemas import names
-from serving import embedding, module, moments, signatures
+from serving import embedding, module, signatures
 from serving import training_times as served_times
 from serving.objectives import Outputs, ranking, times
 
@@ -42,25 +42,13 @@ def make_requests(known: Mapping[str, Any], examples: list[bytes]) -> dict[str, 
     """
     takes = known["embed"].inputs if "embed" in known else {}
     parsed = [tf.train.Example.FromString(example).features.feature for example in examples]
-    longest = max(len(found[names.HISTORY_ITEM_ID].bytes_list.value) for found in parsed)
-    histories: dict[str, np.ndarray] = {}
-    for name in filter(takes.__contains__, names.HISTORY):
-        is_time = name == names.HISTORY_TIMESTAMP
-        values = np.full([len(parsed), longest], 0 if is_time else b"", np.int64 if is_time else object)
-        for row, features in enumerate(parsed):
-            given = features[name].int64_list.value if is_time else features[name].bytes_list.value
-            values[row, : len(given)] = list(given)
-        histories[name] = values
-    if names.MOMENT in takes:
-        histories[names.MOMENT] = np.array([_moment(features) for features in parsed], np.int64)
     serialized = {signatures.EXAMPLES: np.asarray(examples, object)}
     by_examples = dict.fromkeys(("serving_default", "transform_features", "evaluate"), serialized)
-    return {**by_examples, "embed": histories, **times.make_request(known, len(examples))}
-
-
-def _moment(features: Mapping[str, Any]) -> int:
-    given = features[names.MOMENT].int64_list.value if names.MOMENT in features else ()
-    return given[0] if given else moments.NOT_TOLD
+    return {
+        **by_examples,
+        "embed": ranking.histories_of(takes, parsed),
+        **times.make_request(known, len(examples)),
+    }
 
 
 def check(name: str, request: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> str:

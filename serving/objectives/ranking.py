@@ -1,6 +1,6 @@
 """What a served model of the objective `ranking` answers: which items, in which order."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -60,20 +60,16 @@ def complete(values: dict[str, Any]) -> None:
     values.update({requests.key_of_event(name): values[name] for name in names.HISTORY})
 
 
-def make_requests(known: Mapping[str, Any], examples: list[bytes]) -> dict[str, dict[str, np.ndarray]]:
-    """A real request for each signature.
+def histories_of(takes: Mapping[str, Any], parsed: Sequence[Any]) -> dict[str, np.ndarray]:
+    """What a signature takes of the histories of windows, padded to the longest, and of models of periods their moments.
 
     Args:
-      known: `SignatureDef` by name.
-      examples: serialized windows, at least one.
+      takes: the inputs of the signature: name to `TensorInfo`.
+      parsed: the features of each window, as of a tf.Example.
     """
-    takes = known["recommend"].inputs if "recommend" in known else {}
-    parsed = [tf.train.Example.FromString(example).features.feature for example in examples]
-    longest = max(len(p[names.HISTORY_ITEM_ID].bytes_list.value) for p in parsed)
+    longest = _longest(parsed)
     histories: dict[str, np.ndarray] = {}
-    for name in names.HISTORY:
-        if name not in takes:
-            continue
+    for name in filter(takes.__contains__, names.HISTORY):
         is_time = name == names.HISTORY_TIMESTAMP
         values = np.full([len(parsed), longest], 0 if is_time else b"", np.int64 if is_time else object)
         for row, features in enumerate(parsed):
@@ -83,6 +79,24 @@ def make_requests(known: Mapping[str, Any], examples: list[bytes]) -> dict[str, 
     if names.MOMENT in takes:
         of_each = [list(features[names.MOMENT].int64_list.value) or [moments.NOT_TOLD] for features in parsed]
         histories[names.MOMENT] = np.array([values[0] for values in of_each], np.int64)
+    return histories
+
+
+def _longest(parsed: Sequence[Any]) -> int:
+    return max(len(features[names.HISTORY_ITEM_ID].bytes_list.value) for features in parsed)
+
+
+def make_requests(known: Mapping[str, Any], examples: list[bytes]) -> dict[str, dict[str, np.ndarray]]:
+    """A real request for each signature.
+
+    Args:
+      known: `SignatureDef` by name.
+      examples: serialized windows, at least one.
+    """
+    takes = known["recommend"].inputs if "recommend" in known else {}
+    parsed = [tf.train.Example.FromString(example).features.feature for example in examples]
+    longest = _longest(parsed)
+    histories = histories_of(takes, parsed)
     serialized = np.asarray(examples, object)
     items = sorted({item for p in parsed for item in p[names.HISTORY_ITEM_ID].bytes_list.value})[:longest]
     candidates = np.asarray([items] * len(parsed), object)

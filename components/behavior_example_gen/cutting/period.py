@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.behavior_example_gen import batches, shards, slices, splits
-from components.behavior_example_gen.cutting import outcomes, tallies
+from components.behavior_example_gen.cutting import exposure, outcomes, tallies
 from components.behavior_example_gen.cutting import seen as first_meetings
 from components.behavior_example_gen.windows import kind
 from components.behavior_example_gen.windows.period import PeriodWindow
@@ -94,10 +94,9 @@ def cut(
 
 def _known_until(split: str, context: kind.Context) -> int:
     """The first moment (ms) that a split knows nothing of."""
-    end = context.end + 1
-    if context.cuts is None or split == names.TEST:
-        return end
-    return min(context.cuts.eval_from if split == names.TRAIN else context.cuts.test_from, end)
+    if context.cuts is None:
+        return context.end + 1
+    return exposure.knowledge(context.cuts, context.end)[split]
 
 
 def _grids(events: shards.Events, window: PeriodWindow, context: kind.Context) -> dict[str, _Grid | _Named]:
