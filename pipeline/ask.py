@@ -183,8 +183,9 @@ def _embeddings(client: Any, histories: list[Any], options: argparse.Namespace) 
     from serving import vocabularies
 
     found = client.embed(histories, now=_moment(options.now))
+    takes = client.metadata()["embed"].inputs
     _name_unknown(
-        client.unknown(vocabularies.of_histories(histories)),
+        client.unknown(vocabularies.of_histories(histories, takes)),
         "not known to the model, which takes it for any unknown value",
     )
     if options.json:

@@ -150,6 +150,12 @@ class Experiment(settings.Settings):
             raise ValueError(
                 f"features.options: {', '.join(unknown)}: no such feature; there are {', '.join(sorted(known))}"
             )
+        for name, option in self.features.options.items() if self.window.has_period else ():
+            if option.encode != "buckets":
+                raise ValueError(
+                    f"features.options.{name}.encode: numbers of a history's events are told by their buckets; found "
+                    f"{option.encode}, which goes with window: {{kind: exposure}}"
+                )
 
     @property
     def trainer(self) -> trainer_config.TrainerSettings:

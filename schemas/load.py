@@ -60,7 +60,7 @@ def period_window_schema(
     Args:
       has_behavior, has_scene, max_skew, max_drift: see `next_window_schema`.
       attributes: `categorical` or `numeric`, by the name of the feature. Those of items and of events are lists,
-        with a value for each event of the history (NaN is a missing number).
+        with a value for each event of the history and of the future (NaN is a missing number).
       labels: with them, nothing need follow the moment.
     """
     schema = read("next_window")
@@ -74,19 +74,16 @@ def period_window_schema(
             feature.ClearField("skew_comparator")
             feature.ClearField("drift_comparator")
     attributes = dict(attributes or {})
-    of_items, of_users = (
-        [name.removeprefix(prefix) for name in sorted(attributes) if name.startswith(prefix)]
-        for prefix in (names.ITEM_PREFIX, names.USER_PREFIX)
-    )
-    numeric = {name for name, kind in attributes.items() if kind == "numeric"}
-    texts = [name for name in of_items if names.ITEM_PREFIX + name not in numeric]
-    _fitted(schema, has_behavior, has_scene, texts, of_users, max_skew, max_drift)
-    for name in sorted(attributes):
-        if name in numeric or name.startswith(names.CONTEXT_PREFIX):
-            feature = schema.feature.add(name=names.HISTORY_PREFIX + name)
-            feature.type = schema_pb2.FLOAT if name in numeric else schema_pb2.BYTES
-            feature.presence.min_fraction = 1.0
-            feature.value_count.min = 1
+    of_users = [name for name in sorted(attributes) if name.startswith(names.USER_PREFIX)]
+    users = [name.removeprefix(names.USER_PREFIX) for name in of_users]
+    _fitted(schema, has_behavior, has_scene, (), users, max_skew, max_drift)
+    for name in sorted(set(attributes) - set(of_users)):
+        for prefix in (names.HISTORY_PREFIX, names.FUTURE_PREFIX):
+            feature = schema.feature.add(name=prefix + name)
+            feature.type = schema_pb2.FLOAT if attributes[name] == "numeric" else schema_pb2.BYTES
+            if prefix == names.HISTORY_PREFIX or not labels:
+                feature.presence.min_fraction = 1.0
+                feature.value_count.min = 1
     _add_labels(schema, labels)
     return schema
 

@@ -20,7 +20,7 @@ USER_PREFIX = "user_"
 
 # Features of a history (tf.Example), in windows of every kind: each a list `[n]` of the last n <= L events, oldest
 # first, under the event's own name with this prefix. A history of `next` has the attributes of the items, too, as
-# `history_item_color`.
+# `history_item_color`; one of `period` all of the events' attributes.
 HISTORY_PREFIX = "history_"
 HISTORY_ITEM_ID = "history_item_id"
 HISTORY_BEHAVIOR = "history_behavior"  # present if the log has behaviours
@@ -56,6 +56,8 @@ NEW_TARGETS = "new_targets"
 # attributes with the prefixes above or this one (of the exposure itself: device, place on the page) are scalars of the
 # exposure; multi-valued attributes are lists. A label for each step of the chain, as `label_buy`.
 CONTEXT_PREFIX = "context_"
+# Of attributes of a history's events, in windows of a period.
+HISTORY_ATTRIBUTES: Final = (HISTORY_PREFIX + ITEM_PREFIX, HISTORY_PREFIX + CONTEXT_PREFIX)
 LABEL_PREFIX = "label_"  # scalar int64: 1, 0, or UNKNOWN_LABEL
 UNKNOWN_LABEL = -1
 
@@ -110,7 +112,7 @@ SEEN_ITEM_INDEX = "seen_item_index"  # [m], sparse
 USER_HASH = "user_hash"  # scalar, equal for equal users; tells users apart, is no index of a table
 USER_HEAD = "user_head"  # scalar: 1 for a user of the head, 0 for one of the tail
 
-# Of a `period` window: `[m]`, sparse, in any order.
+# Of a `period` window: `[m]`, sparse, in any order; attributes of events with their names and these prefixes and suffixes.
 FUTURE_ITEM_INDEX = "future_item_index"
 FUTURE_BEHAVIOR_INDEX = "future_behavior_index"
 FUTURE_SCENE_INDEX = "future_scene_index"

@@ -17,6 +17,12 @@ class EmbeddingModule(signatures.ServingModule):
     A request may tell its moment, see `moments`. Windows, which have one, are evaluated with it.
     """
 
+    @property
+    def history(self) -> list[str]:
+        """The raw features that make a history: with the attributes of its events that the model reads."""
+        read = [name for name in self.model.raw_inputs if name not in (*names.HISTORY, names.MOMENT)]
+        return [*super().history, *read]
+
     def signatures(self) -> dict[str, Any]:
         """All signatures as concrete functions, by name."""
         histories = {

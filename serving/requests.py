@@ -91,7 +91,7 @@ def of_histories(
         the signature does not take.
     """
     longest = max((len(history) for history in histories), default=0)
-    inputs = {}
+    inputs = _attributes(takes, histories, longest)
     for name in names.HISTORY:
         key = key_of_event(name)
         # A model that was exported when a history had no prefix takes the second.
@@ -118,6 +118,25 @@ def of_histories(
         raise ValueError(
             f"now is for models of periods, and this one takes {', '.join(sorted(takes))}; found {now!r}"
         )
+    return inputs
+
+
+def _attributes(
+    takes: Mapping[str, Any], histories: Sequence[Sequence[Row]], longest: int
+) -> dict[str, np.ndarray]:
+    """What a signature takes of events besides `names.HISTORY`, which an event may lack: `[B, longest]` each."""
+    inputs = {}
+    for name in sorted(takes):
+        if name in names.HISTORY or not is_of_history(name):
+            continue
+        key, dtype = key_of_event(name), tf.dtypes.as_dtype(takes[name].dtype)
+        values = np.full([len(histories), longest], BLANKS[dtype.name], _numpy_type(dtype))
+        for row, history in enumerate(histories):
+            for column, event in enumerate(history):
+                if event.get(key) is not None:
+                    place = f"history {row}, event {column}: {key}"
+                    values[row, column] = value_of(event[key], dtype, place)
+        inputs[name] = values
     return inputs
 
 

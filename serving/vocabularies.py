@@ -22,12 +22,20 @@ TIME = 1_600_000_000_000
 Values = Mapping[str, Sequence[str]]
 
 
-def of_histories(histories: Sequence[Sequence[Mapping[str, Any]]]) -> dict[str, list[str]]:
-    """The distinct items, behaviours and scenes of histories as a client takes them, by the name of the input."""
-    found: dict[str, dict[str, None]] = {name: {} for name in _OF_EVENTS}
+def of_histories(
+    histories: Sequence[Sequence[Mapping[str, Any]]], takes: Mapping[str, Any] | None = None
+) -> dict[str, list[str]]:
+    """The distinct items, behaviours and scenes of histories as a client takes them, by the name of the input.
+
+    Args:
+      histories: lists of events.
+      takes: the inputs of a signature: with the attributes of events among them.
+    """
+    of_events = [*_OF_EVENTS, *(name for name in _texts(takes or {}) if requests.is_of_history(name))]
+    found: dict[str, dict[str, None]] = {name: {} for name in of_events}
     for history in histories:
         for event in history:
-            for name in _OF_EVENTS:
+            for name in of_events:
                 value = event.get(requests.key_of_event(name))
                 if value not in (None, ""):
                     found[name][_text(value)] = None
@@ -36,7 +44,7 @@ def of_histories(histories: Sequence[Sequence[Mapping[str, Any]]]) -> dict[str, 
 
 def of_exposures(takes: Mapping[str, Any], rows: Sequence[requests.Row]) -> dict[str, list[str]]:
     """The distinct texts of exposures as a client takes them, by the name of the input."""
-    texts = [name for name, info in takes.items() if info.dtype == tf.string.as_datatype_enum]
+    texts = _texts(takes)
     found: dict[str, dict[str, None]] = {name: {} for name in texts}
     for row in rows:
         for name in texts:
@@ -50,6 +58,10 @@ def of_exposures(takes: Mapping[str, Any], rows: Sequence[requests.Row]) -> dict
                 if value not in (None, ""):
                     found[name][_text(value)] = None
     return {name: list(values) for name, values in found.items() if values}
+
+
+def _texts(takes: Mapping[str, Any]) -> list[str]:
+    return [name for name, info in takes.items() if info.dtype == tf.string.as_datatype_enum]
 
 
 def _text(value: Any) -> str:

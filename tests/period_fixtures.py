@@ -8,8 +8,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from components.behavior_example_gen.windows.period import PeriodWindow
-from components.transform import vocabulary
+from components.transform import spec, vocabulary
 from components.transform.windows import period as preprocessing
 from schemas import load, names
 from serving import export
@@ -19,6 +18,10 @@ from trainer.models import scoring
 LENGTH, DIM = 8, 4
 PAST_MS = 86_400_000
 SCENES = ("home", "search", "cart", "live", "feed")
+ATTRIBUTES = {
+    "item": {"brand": {"column": "brand"}},
+    "context": {"price": {"column": "price", "type": "numeric"}},
+}
 _INTS = (names.FUTURE_TIMESTAMP, names.MOMENT, names.NEW_TARGETS)
 
 
@@ -56,25 +59,55 @@ def random_windows(count: int = 30, seed: int = 1) -> list[dict[str, Any]]:
     return made
 
 
+def with_attributes(made: dict[str, Any], seed: int = 0) -> dict[str, Any]:
+    """A window whose events have a brand and a price (see `ATTRIBUTES`), of some unknown."""
+    rng = np.random.default_rng(seed)
+    for prefix, events in (
+        (names.HISTORY_PREFIX, names.HISTORY_ITEM_ID),
+        (names.FUTURE_PREFIX, names.FUTURE_ITEM_ID),
+    ):
+        number = len(made[events])
+        made[f"{prefix}item_brand"] = [str(brand) for brand in rng.choice(["", "a", "b", "c"], number)]
+        prices = rng.uniform(0, 100, number).astype(np.float32)
+        made[f"{prefix}context_price"] = np.where(rng.random(number) < 0.2, np.nan, prices).tolist()
+    return made
+
+
 def serialize(values: dict[str, Any]) -> bytes:
     """A window as a serialized tf.Example."""
+    floats = [name for name in values if name.endswith("_price")]
     example = tf.train.Example.FromString(
-        fixtures.serialize({name: value for name, value in values.items() if name not in _INTS})
+        fixtures.serialize({name: value for name, value in values.items() if name not in (*_INTS, *floats)})
     )
+    for name in floats:
+        example.features.feature[name].float_list.value.extend(values[name])
     for name in _INTS:
         value = values[name]
         example.features.feature[name].int64_list.value.extend(value if isinstance(value, list) else [value])
     return example.SerializeToString()
 
 
-def analysed(folder: str, windows: Sequence[dict[str, Any]]) -> tft.TFTransformOutput:
-    """The transform graph of periods with scenes, of a day before the moment, written to a folder."""
-    settings = PeriodWindow(kind="period", past=PAST_MS / 1000, future=3600.0, length=LENGTH)
-    config = {"window": settings.to_json()}
+def settings_of(attributes: bool = False) -> spec.TransformSettings:
+    """Periods with scenes, of a day before the moment; with the attributes of events of `with_attributes`."""
+    return spec.TransformSettings.from_values(
+        {
+            "window": {"kind": "period", "past": PAST_MS / 1000, "future": 3600.0, "length": LENGTH},
+            "columns": {"scene": "scene", **(ATTRIBUTES if attributes else {})},
+            "features": {"options": {"context_price": {"buckets": 4}}},
+        }
+    )
+
+
+def analysed(
+    folder: str, windows: Sequence[dict[str, Any]], attributes: bool = False
+) -> tft.TFTransformOutput:
+    """The transform graph of windows with the settings of `settings_of`, written to a folder."""
+    config = settings_of(attributes).pack()
+    known = {"item_brand": "categorical", "context_price": "numeric"} if attributes else {}
     fixtures.transform_once(
         folder,
         windows,
-        load.period_window_schema(False, True),
+        load.period_window_schema(False, True, known),
         lambda inputs: preprocessing.preprocessing_fn(inputs, config),
         made_of=("period", windows, config),
     )

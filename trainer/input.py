@@ -65,10 +65,10 @@ def read(
 def per_place(held: dict[str, tf.Tensor]) -> list[str]:
     """The features of `columns` that have a value for each place of a window, as their kind says by name.
 
-    A name means the same in every kind, so which one it is need not be known.
+    A name means the same in every kind, so which one it is need not be known. Attributes of events have one each, too.
     """
     named = {name for kind in kinds.WINDOW_KINDS.values() for name in kind.per_place}
-    return [name for name in held if name in named]
+    return [name for name in held if name in named or name.startswith(names.HISTORY_ATTRIBUTES)]
 
 
 def training_batches(

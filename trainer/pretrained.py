@@ -3,6 +3,8 @@
 The network's weights are the first of both models, in the same order and by the same names. Unlike a warm start, where what
 does not fit is left as it is, a pretrained network fits as a whole or is refused. Rows of embedding tables go by their
 values: one that the pretraining has not met keeps its initial row, as those of out-of-vocabulary values it has trained.
+Rows of a number's buckets go by their place: the third twentieth of the one training's numbers is that of the other's, but
+where `boundaries` say what it is.
 """
 
 import json
@@ -70,8 +72,9 @@ def start(model: Any, saved: str, vocabularies: Mapping[str, Sequence[bytes]]) -
             variable.assign(value)
         else:
             raise errors.InputError(
-                f"model.base_model: {saved} has {wanted[place]} of shape {list(value.shape)}, this model "
-                f"{list(variable.shape)}: window.past and the settings of the network have to be those of the pretraining"
+                f"model.base_model: {saved} has {wanted[place]}{f' ({vocabulary})' if vocabulary else ''} of shape "
+                f"{list(value.shape)}, this model {list(variable.shape)}: window.past, the buckets of numbers and the "
+                "settings of the network have to be those of the pretraining"
             )
     return {"from": saved, "weights": len(variables), "of": len(variables), "rows": rows}
 

@@ -35,7 +35,7 @@ def lookup(values: tf.Tensor, known: Any) -> tf.Tensor:
 def number(values: tf.Tensor, name: str, options: spec.FeatureSpec) -> dict[str, tf.Tensor]:
     """The feature of numbers `[B]`, by its key: a bucket or a score, as the options say; NaN is a missing one."""
     if options.encode == "buckets":
-        return {name + names.INDEX_SUFFIX: quantile(values, options.buckets)}
+        return {name + names.INDEX_SUFFIX: place(values, boundaries(values, options))}
     there = tf.math.is_finite(values)
     # Doubles: in single precision the deviation of a small number with a large mean is lost.
     exact = tf.cast(tf.where(there, values, 0.0), tf.float64)
@@ -48,11 +48,18 @@ def number(values: tf.Tensor, name: str, options: spec.FeatureSpec) -> dict[str,
     return {name + names.VALUE_SUFFIX: tf.cast(scores, tf.float32)}
 
 
-def quantile(values: tf.Tensor, buckets: int) -> tf.Tensor:
-    """The indices of so many buckets of equal frequency, of numbers of any shape; PADDING_INDEX of a missing one."""
+def boundaries(values: tf.Tensor, options: spec.FeatureSpec) -> tf.Tensor:
+    """Of the buckets of numbers of any shape, NaN left out: those of equal frequency, or as the options name them; `[1, N]`."""
+    if options.boundaries is not None:
+        return tf.constant([options.boundaries], tf.float32)
     there = tf.math.is_finite(values)
-    boundaries = tft.quantiles(tf.boolean_mask(values, there), buckets, _QUANTILE_ERROR / buckets)
-    found = tft.apply_buckets(tf.where(there, values, 0.0), boundaries) + names.FIRST_INDEX
+    return tft.quantiles(tf.boolean_mask(values, there), options.buckets, _QUANTILE_ERROR / options.buckets)
+
+
+def place(values: tf.Tensor, ends: tf.Tensor) -> tf.Tensor:
+    """The indices of the buckets of numbers of any shape, of `boundaries`; PADDING_INDEX of a missing one."""
+    there = tf.math.is_finite(values)
+    found = tft.apply_buckets(tf.where(there, values, 0.0), ends) + names.FIRST_INDEX
     return tf.where(there, found, tf.constant(names.PADDING_INDEX, tf.int64))
 
 

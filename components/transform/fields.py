@@ -96,7 +96,7 @@ class Fields:
         elif attribute.type == window_spec.CATEGORICAL:
             self.index(name, rows(sizes[name]))
         elif options.encode == "buckets":
-            self.index(name, rows(options.buckets))
+            self.index(name, rows(options.number_of_buckets))
         else:
             self.value(name)
 

@@ -14,7 +14,7 @@ _Tensor: TypeAlias = tf.Tensor | tf.SparseTensor
 def features(
     inputs: dict[str, _Tensor], given: spec.TransformSettings, events: history.History
 ) -> dict[str, tf.Tensor]:
-    """The labels and those fields of `period_fields.fields_of` that a history has not by itself.
+    """The labels and those fields of `period_fields.fields_of` that are not of a history's events.
 
     Args:
       inputs: raw windows.
@@ -22,7 +22,7 @@ def features(
       events: of the history.
 
     Returns:
-      Labels and indices `[B]`, of attributes of events indices `[B, L]`; a number of a user as its options say.
+      Labels and indices, `[B]`.
     """
     wanted, columns = given.features, given.columns
     moments = ops.scalar(inputs[names.MOMENT])
@@ -41,7 +41,7 @@ def features(
         ):
             outputs[name + names.INDEX_SUFFIX] = ops.index_of_number(number)
     if wanted.history:
-        outputs.update(_of_events(inputs, given, events, moments))
+        outputs.update(_of_whole(events, moments))
     return outputs
 
 
@@ -50,24 +50,14 @@ def _of_text(inputs: dict[str, _Tensor], name: str, wanted: spec.FeaturesSpec) -
     return attributes.lookup(values, attributes.vocabulary(values, name, wanted))
 
 
-def _of_events(
-    inputs: dict[str, _Tensor], given: spec.TransformSettings, events: history.History, moments: tf.Tensor
-) -> dict[str, tf.Tensor]:
-    columns, outputs = given.columns, {}
-    for raw, name, table in period_fields.history_texts(columns):
-        if raw not in names.HISTORY:
-            values = events.values(raw, "")
-            known = attributes.vocabulary(values, table, given.features)
-            outputs[name + names.INDEX_SUFFIX] = attributes.lookup(values, known)
-    for raw, name in period_fields.history_numbers(columns):
-        buckets = given.features.of(period_fields.name_of_event(name)).buckets
-        outputs[name + names.INDEX_SUFFIX] = attributes.quantile(events.values(raw, float("nan")), buckets)
+def _of_whole(events: history.History, moments: tf.Tensor) -> dict[str, tf.Tensor]:
+    """In buckets, how many events a history has, and how long before the moment the last one was."""
     size = tf.reduce_sum(tf.cast(events.present, tf.int64), axis=1)
     last = events.values(names.HISTORY_TIMESTAMP, 0)[:, -1]
     seconds = tf.maximum(moments - last, 0) // ops.MS_PER_SECOND
     gap = attributes.bucket(seconds, fields.GAP_BOUNDARIES)
-    outputs[fields.HISTORY_SIZE + names.INDEX_SUFFIX] = attributes.bucket(size, fields.SIZE_BOUNDARIES)
-    outputs[fields.HISTORY_GAP + names.INDEX_SUFFIX] = tf.where(
-        events.present[:, -1], gap, tf.constant(names.PADDING_INDEX, tf.int64)
-    )
-    return outputs
+    padding = tf.constant(names.PADDING_INDEX, tf.int64)
+    return {
+        fields.HISTORY_SIZE + names.INDEX_SUFFIX: attributes.bucket(size, fields.SIZE_BOUNDARIES),
+        fields.HISTORY_GAP + names.INDEX_SUFFIX: tf.where(events.present[:, -1], gap, padding),
+    }

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from components.behavior_example_gen import spec as window_spec
 from components.behavior_example_gen.windows.period import PeriodWindow
-from components.transform import fields, spec
+from components.transform import event_fields, fields, spec
 from components.transform.fields import rows
 from schemas import names
 
@@ -31,13 +31,10 @@ def fields_of(
             made.index(name, rows(number), sources=_EVENTS)
     if not features.history:
         return tuple(made.made)
-    made.index(fields.HISTORY_ITEM, rows(sizes[names.ITEM_ID]), names.ITEM_ID, fields.INDICES, _EVENTS)
-    for raw, name, table in history_texts(columns):
-        made.index(name, rows(sizes[table]), table, fields.INDICES, (*_EVENTS, raw))
-    for raw, name in history_numbers(columns):
-        made.index(
-            name, rows(features.of(name_of_event(name)).buckets), kind=fields.INDICES, sources=(*_EVENTS, raw)
-        )
+    for event in event_fields.of_columns(columns):
+        number = features.of(event.event).number_of_buckets if event.numeric else sizes[event.table]
+        sources = _EVENTS if event.source in _EVENTS else (*_EVENTS, event.source)
+        made.index(event.name, rows(number), event.table, fields.INDICES, sources)
     made.index(fields.HISTORY_SIZE, rows(len(fields.SIZE_BOUNDARIES) + 1), sources=_EVENTS)
     made.index(fields.HISTORY_GAP, rows(len(fields.GAP_BOUNDARIES) + 1), sources=_EVENTS)
     return tuple(made.made)
@@ -54,40 +51,10 @@ def vocabulary_tables(
         if name.startswith(names.USER_PREFIX) and attribute.type == window_spec.CATEGORICAL
     )
     if features.history:
-        tables.update((names.ITEM_ID, *(table for _, _, table in history_texts(columns))))
+        tables.update(event.table for event in event_fields.of_columns(columns) if not event.numeric)
     return tables
 
 
 def has_user(features: spec.FeaturesSpec) -> bool:
     """Whether the user's id is a feature."""
     return names.USER_ID in features.ids
-
-
-def history_texts(columns: window_spec.Columns) -> list[tuple[str, str, str]]:
-    """The raw feature, the field and the table of what events have besides items: behaviours, scenes, attributes."""
-    found = []
-    if columns.behavior:
-        found.append((names.HISTORY_BEHAVIOR, fields.HISTORY_BEHAVIOR, fields.BEHAVIOR_TABLE))
-    if columns.scene:
-        found.append((names.HISTORY_SCENE, fields.HISTORY_SCENE, names.SCENE))
-    return found + [
-        (name, name, name_of_event(name)) for name in _of_events(columns, window_spec.CATEGORICAL)
-    ]
-
-
-def history_numbers(columns: window_spec.Columns) -> list[tuple[str, str]]:
-    """The raw feature and the field of the numbers of events."""
-    return [(name, name) for name in _of_events(columns, window_spec.NUMERIC)]
-
-
-def name_of_event(name: str) -> str:
-    """What an attribute of an event is called in the experiment: its feature without `history_`."""
-    return name.removeprefix(names.HISTORY_PREFIX)
-
-
-def _of_events(columns: window_spec.Columns, type_: str) -> list[str]:
-    return sorted(
-        names.HISTORY_PREFIX + name
-        for name, attribute in columns.attributes().items()
-        if attribute.type == type_ and not name.startswith(names.USER_PREFIX)
-    )

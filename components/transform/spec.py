@@ -1,5 +1,6 @@
 """How the attributes of exposures become features."""
 
+import math
 from typing import TYPE_CHECKING, Any, Literal
 
 import pydantic
@@ -18,7 +19,8 @@ class FeatureSpec(settings.Settings):
       encode: of a number: `buckets` of equal frequency, each with an embedding; `z_score` of it, or
         `log_z_score` of log(1 + x) (of a negative x: -log(1 - x)), as a number that scales an
         embedding. A missing number is 0 then: the mean.
-      buckets: how many; a missing number has one of its own.
+      buckets: how many, where there are no boundaries; a missing number has one of its own.
+      boundaries: where the buckets end, rising, in place of equal frequencies: as `[0, 1, 10, 100]`, which makes five.
       max_values: of a multi-valued attribute: at most this many, the first ones.
     """
 
@@ -26,7 +28,24 @@ class FeatureSpec(settings.Settings):
     max_size: int | None = pydantic.Field(default=None, ge=1)
     encode: Literal["buckets", "z_score", "log_z_score"] = "buckets"
     buckets: int = pydantic.Field(default=20, ge=2)
+    boundaries: tuple[float, ...] | None = pydantic.Field(default=None, min_length=1)
     max_values: int = pydantic.Field(default=16, ge=1)
+
+    @pydantic.model_validator(mode="after")
+    def _check(self) -> "FeatureSpec":
+        if self.boundaries is not None:
+            if self.encode != "buckets":
+                raise ValueError(f"boundaries go with encode: buckets, found {self.encode}")
+            if not all(one < two for one, two in zip(self.boundaries, self.boundaries[1:])):
+                raise ValueError(f"boundaries rise, found {list(self.boundaries)}")
+            if not all(map(math.isfinite, self.boundaries)):
+                raise ValueError(f"boundaries are finite, found {list(self.boundaries)}")
+        return self
+
+    @property
+    def number_of_buckets(self) -> int:
+        """Of a number that is told by its bucket."""
+        return self.buckets if self.boundaries is None else len(self.boundaries) + 1
 
 
 class FeaturesSpec(settings.Settings):

@@ -47,6 +47,7 @@ class Histories:
       times: of the events, ms, `[N]` int64.
       texts: of the events, by the name of the column: the number of each event's value, `[N]` int64, and the distinct
         values, an object array of bytes whose last one is empty, for padding.
+      numbers: of the events, by the name of the column: `[N]` float32, NaN of a missing one.
       left_out: how many users have no event that counts.
     """
 
@@ -56,6 +57,7 @@ class Histories:
     counts: np.ndarray
     times: np.ndarray
     texts: dict[str, tuple[np.ndarray, np.ndarray]]
+    numbers: dict[str, np.ndarray]
     left_out: int
 
     @property
@@ -68,38 +70,39 @@ class Histories:
         order = np.argsort(self.lengths, kind="stable")
         return (order[at : at + size] for at in range(0, len(order), size))
 
-    def padded(self, which: np.ndarray, values: np.ndarray, padding: int) -> np.ndarray:
+    def padded(self, which: np.ndarray, values: np.ndarray, padding: float) -> np.ndarray:
         """Values of events as a row for each of some users, padded at the end.
 
         Args:
           which: numbers of users, `[B]`.
-          values: of all events, `[N]` int64.
+          values: of all events, `[N]`.
           padding: what stands where there is no event.
 
         Returns:
-          `[B, T]` int64, where T is the longest of these histories.
+          `[B, T]` of their type, where T is the longest of these histories.
         """
         ranges = batches.Ranges(self.begin[which], self.lengths[which])
         there = np.arange(ranges.lengths.max(initial=0)) < ranges.lengths[:, np.newaxis]
-        found = np.full(there.shape, padding, np.int64)
+        found = np.full(there.shape, padding, values.dtype)
         found[there] = values[ranges.indices()]
         return found
 
 
-def of_table(table: pa.Table, columns: Sequence[str], rule: Rule) -> Histories:
+def of_table(table: pa.Table, columns: Sequence[str], rule: Rule, numbers: Sequence[str] = ()) -> Histories:
     """The histories of a shard.
 
     Args:
       table: the events of whole users in any order, with the columns of `blocks.Block`, and `blocks.FILE`.
       columns: of text that histories have, as `names.ITEM_ID`.
       rule: which events count.
+      numbers: columns of numbers that histories have.
     """
     everybody = pc.count_distinct(table.column(names.USER_ID)).as_py()
     if rule.moment is not None:
         table = table.filter(pa.array(_before(table, rule.moment)))
     sequence, codes = shards.order(table)
     starts = _starts(codes[sequence])
-    sorted_ = table.select([names.USER_ID, names.TIMESTAMP, *columns]).take(pa.array(sequence))
+    sorted_ = table.select([names.USER_ID, names.TIMESTAMP, *columns, *numbers]).take(pa.array(sequence))
     times = sorted_.column(names.TIMESTAMP).to_numpy()
     end, counts = starts[1:], _counts(times, starts, rule)
     there = np.flatnonzero(counts)
@@ -112,6 +115,7 @@ def of_table(table: pa.Table, columns: Sequence[str], rule: Rule) -> Histories:
         counts=counts,
         times=times,
         texts={name: _numbered(_whole(sorted_.column(name))) for name in columns},
+        numbers={name: sorted_.column(name).to_numpy() for name in numbers},
         left_out=everybody - len(there),
     )
 

@@ -46,7 +46,7 @@ def find(path: str) -> tuple[str, str | None]:
 
 
 def inputs_of(folder: str) -> dict[str, str]:
-    """What the signature of a SavedModel takes: the name of the input, by the feature of `names.HISTORY`, and MOMENT.
+    """What the signature of a SavedModel takes: the name of the input, by the feature of a history, and MOMENT.
 
     Raises:
       errors.InputError: if the model has no such signature, or it takes other things than histories.
@@ -64,6 +64,7 @@ def inputs_of(folder: str) -> dict[str, str]:
         for name in names.HISTORY
     }
     found = {name: key for name, key in taken.items() if key is not None}
+    found |= {name: name for name in definition.inputs if requests.is_of_history(name)}
     if names.MOMENT in definition.inputs:
         found[names.MOMENT] = names.MOMENT
     other = sorted(set(definition.inputs) - set(found.values()))
@@ -73,6 +74,13 @@ def inputs_of(folder: str) -> dict[str, str]:
             f"history and its moment alone: {', '.join((*names.HISTORY, names.MOMENT))}"
         )
     return found
+
+
+def numbers_of(folder: str, inputs: Mapping[str, str]) -> list[str]:
+    """Those of the features of `inputs_of` that are numbers of events: not texts, and no times."""
+    takes = objectives.signatures_of(folder)[SIGNATURE].inputs
+    number = tf.float32.as_datatype_enum
+    return sorted(name for name, key in inputs.items() if takes[key].dtype == number)
 
 
 class Embedder:

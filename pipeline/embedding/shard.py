@@ -2,7 +2,7 @@
 
 import dataclasses
 import posixpath
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -56,6 +56,7 @@ class EmbedShard(beam.DoFn):
       shards_at: where the events are.
       model_dir: of the SavedModel.
       inputs: of `model.inputs_of`.
+      numbers: of `model.numbers_of`.
       rule: which events count.
       folder: where the files go.
     """
@@ -65,11 +66,12 @@ class EmbedShard(beam.DoFn):
         shards_at: files.Shards,
         model_dir: str,
         inputs: Mapping[str, str],
+        numbers: Sequence[str],
         rule: histories.Rule,
         folder: str,
     ):
         self._shards, self._model_dir, self._inputs = shards_at, model_dir, dict(inputs)
-        self._rule, self._folder = rule, folder
+        self._numbers, self._rule, self._folder = list(numbers), rule, folder
         self._embedder: Any = None
 
     def setup(self) -> None:
@@ -86,9 +88,10 @@ class EmbedShard(beam.DoFn):
         table = self._shards.read(shard)
         if not table.num_rows:
             return
-        texts = set(self._inputs) - {names.HISTORY_TIMESTAMP, names.MOMENT}
-        columns = {name: _column(name) for name in names.HISTORY if name in texts}
-        found = histories.of_table(table, list(columns.values()), self._rule)
+        others = {names.HISTORY_TIMESTAMP, names.MOMENT, *self._numbers}
+        columns = {name: _column(name) for name in self._inputs if name not in others}
+        numbers = [_column(name) for name in self._numbers]
+        found = histories.of_table(table, list(columns.values()), self._rule, numbers)
         del table
         if not len(found.users):
             yield Embedded(left_out=found.left_out)
@@ -115,6 +118,8 @@ class EmbedShard(beam.DoFn):
             for name, column in columns.items():
                 numbers, distinct = found.texts[column]
                 asked[name] = tf.gather(values[name], found.padded(which, numbers, len(distinct) - 1))
+            for name in self._numbers:
+                asked[name] = found.padded(which, found.numbers[_column(name)], np.nan)
             embeddings = self._embedder(asked)
             if result is None:
                 result = np.empty([len(found.users), embeddings.shape[1]], np.float32)

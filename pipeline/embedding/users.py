@@ -16,6 +16,7 @@ from tfx.dsl.io import fileio
 
 from components import embedded_beam
 from components.behavior_example_gen import fingerprint, spans
+from components.behavior_example_gen import spec as window_spec
 from components.behavior_example_gen.reading import times
 from components.behavior_example_gen.stages import good, workers
 from components.behavior_example_gen.windows import found as described
@@ -23,6 +24,7 @@ from pipeline import config
 from pipeline.embedding import histories, model, shard
 from pipeline.runners import failures, local
 from schemas import errors, names
+from serving import requests
 
 _PROGRESS = logging.getLogger("footfall.progress")
 _MS = 1000
@@ -93,9 +95,26 @@ def ask(
             raise errors.InputError(
                 f"{source}: the model takes {inputs[name]}, which needs log.columns.{column}, found none"
             )
+    _check_attributes(settings.log.columns, inputs, model.numbers_of(model_dir, inputs), source)
     settings = local.prepare(settings, say)
     local.check_log(settings, source)
     return Asked(settings, source, model_dir, inputs, moment)
+
+
+def _check_attributes(
+    columns: window_spec.Columns, inputs: Iterable[str], numbers: Sequence[str], source: str
+) -> None:
+    """Checks that a log has the attributes of events that a model takes, and of their type."""
+    known = columns.attributes()
+    for name in sorted(set(inputs) - {*names.HISTORY, names.MOMENT}):
+        event = requests.key_of_event(name)
+        wanted = window_spec.NUMERIC if name in numbers else window_spec.CATEGORICAL
+        found = known[event].type if event in known else None
+        if found != wanted:
+            raise errors.InputError(
+                f"{source}: the model takes {event} of each event, {wanted}; log.columns has "
+                + (f"{event}, {found}" if found else f"{', '.join(sorted(known)) or 'no attributes'}")
+            )
 
 
 def _of_log(path: str | None) -> list[str]:
@@ -150,7 +169,8 @@ def embed(asked: Asked, output: str) -> shard.Embedded:
         with fingerprint.unchanged(spans.find(log.path, log.spans, span)):
             found = good.read(log, span, rejected, at)
         _PROGRESS.info("asking %s for embeddings", asked.model_dir)
-        work = shard.EmbedShard(found.shards, asked.model_dir, asked.inputs, asked.rule, scratch)
+        numbers = model.numbers_of(asked.model_dir, asked.inputs)
+        work = shard.EmbedShard(found.shards, asked.model_dir, asked.inputs, numbers, asked.rule, scratch)
         embedded = at.per_shard("EmbedShard", work, shard.Embedded.merged, (shard.Embedded,))
         if not embedded.users:
             raise errors.InputError(f"{log.path}: no user to embed; {said_of_left_out(embedded, asked)}")

@@ -17,8 +17,8 @@ TIMED = "embed"
 _EMBEDDING = ("embed", "serving_default", "evaluate")
 # What one model may differ from itself, asked in another way: sums in another order, no more.
 _TOLERANCE = 1e-3
-# By which feature after Transform the index of a raw value is told, and what an example needs: as for items.
-index_of, complete = ranking.index_of, ranking.complete
+# What an example needs to be transformed: as for items.
+complete = ranking.complete
 
 
 def is_of(outputs: Outputs) -> bool:
@@ -31,6 +31,11 @@ def served(
 ) -> module.ModelModule:
     """The module that is exported; see `embedding.EmbeddingModule`. Nothing is left out of its answers."""
     return embedding.EmbeddingModule(model, transform_output, exclude_seen)
+
+
+def index_of(feature: str) -> str:
+    """The feature after Transform that has the index of a raw value: of items, or of an attribute of events."""
+    return ranking.INDEX_OF.get(feature, feature + names.INDEX_SUFFIX)
 
 
 def make_requests(known: Mapping[str, Any], examples: list[bytes]) -> dict[str, dict[str, np.ndarray]]:

@@ -27,6 +27,13 @@ INDEX_OF = {
     names.HISTORY_SCENE: names.HISTORY_SCENE_INDEX,
 }
 
+# Where an example has values of a type, what stands for a missing one, and the type of their array.
+_KINDS: dict[int, tuple[str, Any, Any]] = {
+    tf.string.as_datatype_enum: ("bytes_list", b"", object),
+    tf.int64.as_datatype_enum: ("int64_list", 0, np.int64),
+    tf.float32.as_datatype_enum: ("float_list", np.nan, np.float32),
+}
+
 
 def is_of(outputs: Outputs) -> bool:
     """Whether a model with these signatures ranks items."""
@@ -53,6 +60,8 @@ def index_of(feature: str) -> str:
 
 def complete(values: dict[str, Any]) -> None:
     """Adds to an example what it needs to be transformed: an event has all of what the log has."""
+    # An event without an item is none, and its other values are not looked at.
+    values.setdefault(names.HISTORY_ITEM_ID, ["?"])
     for name in INDEX_OF:
         values.setdefault(name, [""])
     values[names.HISTORY_TIMESTAMP] = [vocabularies.TIME]
@@ -69,12 +78,12 @@ def histories_of(takes: Mapping[str, Any], parsed: Sequence[Any]) -> dict[str, n
     """
     longest = _longest(parsed)
     histories: dict[str, np.ndarray] = {}
-    for name in filter(takes.__contains__, names.HISTORY):
-        is_time = name == names.HISTORY_TIMESTAMP
-        values = np.full([len(parsed), longest], 0 if is_time else b"", np.int64 if is_time else object)
+    for name in filter(requests.is_of_history, takes):
+        kind, missing, dtype = _KINDS[takes[name].dtype]
+        values = np.full([len(parsed), longest], missing, dtype)
         for row, features in enumerate(parsed):
-            kind = features[name].int64_list if is_time else features[name].bytes_list
-            values[row, : len(kind.value)] = list(kind.value)
+            found = getattr(features[name], kind).value
+            values[row, : len(found)] = list(found)
         histories[name] = values
     if names.MOMENT in takes:
         of_each = [list(features[names.MOMENT].int64_list.value) or [moments.NOT_TOLD] for features in parsed]

@@ -9,12 +9,26 @@ import yaml
 from serving import objectives
 from tests.e2e import walk
 
+COLUMNS = {"scene": "scene", "context": {"price": {"column": "price", "type": "numeric"}}}
+
+
+def _add_prices(path):
+    """A price for each item, and none in every seventh row."""
+    head, *rows = path.read_text().splitlines()
+    prices = [
+        "" if number % 7 == 0 else str(int(row.split(",")[1][1:]) * 1.5) for number, row in enumerate(rows)
+    ]
+    path.write_text(
+        "\n".join([f"{head},price", *(f"{row},{price}" for row, price in zip(rows, prices))]) + "\n"
+    )
+
 
 def test_users_are_embedded_from_a_log_without_labels_and_labels_learnt_from_there(tmp_path, one_device):
     walk.write_day(tmp_path, 1, seed=1, users=400, scenes=True)
+    _add_prices(tmp_path / "day-1" / "events.csv")
     experiment = {
         "name": "users",
-        "log": {"path": str(tmp_path / "day-1" / "*.csv"), "columns": {"scene": "scene"}},
+        "log": {"path": str(tmp_path / "day-1" / "*.csv"), "columns": COLUMNS},
         "window": {"kind": "period", "past": "5m", "future": "2m", "length": 10, "shards": 2},
         "split": {"by": ["time"], "eval_from": 0.5, "test_from": 0.75},
         "model": {"name": "byb", "dim": 16, "blocks": 1, "heads": 2, "dropout": 0.0, "bucket": "none"},
@@ -39,16 +53,22 @@ def test_users_are_embedded_from_a_log_without_labels_and_labels_learnt_from_the
     (version,) = [path for path in (run / "serving" / "users").iterdir() if path.name.isdigit()]
     assert objectives.of_saved_model(str(version)) == "future_embedding"
     history = [{"item_id": f"i{n}", "scene": "home", "timestamp": 1_600_086_400_000 + n} for n in (1, 2)]
-    (tmp_path / "history.jsonl").write_text(json.dumps(history))
-    done = walk.inside(tmp_path, "predict", "runs/users", "--history", "history.jsonl", "--json")
-    embedding = json.loads(done.stdout.strip().splitlines()[-1])["embedding"]
-    assert done.returncode == 0 and len(embedding) == 16
+    with_price = [{**event, "context_price": 1.5} for event in history]
+    embeddings = []
+    for events in (history, with_price):
+        (tmp_path / "history.jsonl").write_text(json.dumps(events))
+        done = walk.inside(tmp_path, "predict", "runs/users", "--history", "history.jsonl", "--json")
+        embeddings.append(json.loads(done.stdout.strip().splitlines()[-1])["embedding"])
+    assert len(embeddings[0]) == 16 and not np.allclose(*embeddings, atol=1e-3)
     done = walk.inside(tmp_path, "predict", "runs/users", "--items", "i1,i2")
     assert "16 dimensions, length " in done.stdout, done.stdout
     done = walk.inside(tmp_path, "embed", "runs/users", "-o", "vectors.parquet")
     assert done.returncode == 0, done.stdout
     table = pq.read_table(tmp_path / "vectors.parquet")
     assert table.num_rows == 400 and np.isfinite(np.stack(table["embedding"].to_numpy())).all()
+    without = ["--set", "log.columns.context={}"]
+    done = walk.inside(tmp_path, "embed", "runs/users", "-o", "vectors.parquet", *without)
+    assert done.returncode and "takes context_price of each event, numeric" in done.stdout, done.stdout
 
     experiment["window"] |= {
         "min_future": 0,

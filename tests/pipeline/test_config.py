@@ -74,6 +74,15 @@ def with_values(**parts):
             with_values(window={"kind": "nxt"}),
             ['window.kind: must be one of next, period, exposure; did you mean next? found "nxt"'],
         ),
+        (
+            with_values(
+                window={"kind": "period", "past": "1d", "future": "1h"},
+                features={"options": {"item_id": {"encode": "z_score"}}},
+            ),
+            [
+                "features.options.item_id.encode: numbers of a history's events are told by their buckets; found z_score"
+            ],
+        ),
         (with_values(window=50), ["window: takes keys, first kind (next, period, exposure); found 50"]),
         (
             with_values(loop={"name": "tp", "inner_step": 2}),

@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.transform import vocabulary
 from schemas import names
 from serving import export, moments, objectives
 from serving.objectives import future_embedding
-from tests.components.transform import test_period
+from tests import period_fixtures
 from trainer import config
 from trainer.models import byb, users
 
@@ -21,20 +20,15 @@ def served(tmp_path_factory):
     windows = []
     for _ in range(40):
         items, future = ([f"i{v}" for v in rng.integers(0, 12, rng.integers(1, 8))] for _ in range(2))
-        windows.append(test_period.window(items, future, len(items) + len(future) - 1))
-    output = test_period.analysed(str(folder), windows)
-    known = vocabulary.Vocabulary.load(output)
+        made = period_fixtures.window(items, future, len(items) + len(future) - 1)
+        windows.append(period_fixtures.with_attributes(made, len(windows)))
+    output = period_fixtures.analysed(str(folder), windows, attributes=True)
     values = {"name": "byb", "dim": 8, "blocks": 1, "heads": 2, "bucket": "hour"}
     model = byb.BYB(
         config.TrainerSettings.from_values({"model": values}).model,
-        users.Behaviors(
-            users.known_sizes(known.items, known.behaviors, known.scenes),
-            test_period.LENGTH,
-            86_400.0,
-            3600.0,
-        ),
+        users.Behaviors.load(output, period_fixtures.settings_of(attributes=True)),
     )
-    raw = tf.io.parse_example([test_period.serialize(windows[0])], output.raw_feature_spec())
+    raw = tf.io.parse_example([period_fixtures.serialize(windows[0])], output.raw_feature_spec())
     model(output.transform_features_layer()(raw))
     path = str(folder / "model")
     export.export_model(model, output, path, objective="future_embedding")
@@ -47,13 +41,15 @@ def test_its_signatures_tell_what_it_is(served):
     found = objectives.signatures_of(path)
     asked = {"serving_default", "embed", "evaluate", "transform_features", "training_times"}
     assert {name for name in found if not name.startswith("__")} == asked
-    assert set(found["embed"].inputs) == {*names.HISTORY, names.MOMENT} - {names.HISTORY_BEHAVIOR}
+    attributes = {"history_item_brand", "history_context_price"}
+    of_events = {*names.HISTORY, *attributes} - {names.HISTORY_BEHAVIOR}
+    assert set(found["embed"].inputs) == {*of_events, names.MOMENT}
 
 
 def test_all_signatures_answer_alike_and_windows_at_their_moments(served):
     path, windows, model, output = served
     late = [{**each, names.MOMENT: each[names.MOMENT] + 7_200_000} for each in windows[:6]]
-    examples = [test_period.serialize(each) for each in late]
+    examples = [period_fixtures.serialize(each) for each in late]
     loaded = tf.saved_model.load(path)
     known = objectives.signatures_of(path)
     requests = future_embedding.make_requests(known, examples)

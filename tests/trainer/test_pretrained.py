@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from components.transform import event_fields
 from schemas import errors, names
+from tests import period_fixtures
 from tests.serving import test_embedding
 from tests.trainer.loops import test_fit
 from tests.trainer.models import labels_harness, test_byb, test_byb_labels
@@ -15,12 +17,20 @@ from trainer.loops import rows
 from trainer.models import byb_labels, labels, users
 
 served = test_embedding.served
+BRAND = event_fields.EventField("item_brand", "item_brand")
+# By the name of the vocabulary; a price has none, but buckets.
+FIELDS = {
+    "items": event_fields.ITEM,
+    "scenes": event_fields.SCENE,
+    "item_brand": BRAND,
+    "context_price": test_byb.PRICE,
+}
 VALUES = {"name": "byb_labels", "dim": 8, "blocks": 1, "heads": 2, "bucket": "hour", "dropout": 0.0}
 
 
 def build(sizes, values=VALUES, past=86_400.0):
     settings = config.TrainerSettings.from_values({"model": values}).model
-    known = users.Behaviors(sizes, 8, past, 3600.0)
+    known = users.Behaviors({FIELDS[name]: size for name, size in sizes.items()}, 8, past, 3600.0)
     tf.keras.utils.set_random_seed(5)
     exposures = labels.Exposures(labels_harness.FIELDS, ("churn",), (0.4,), behaviors=known)
     model = byb_labels.BYBLabels(settings, exposures, seed=5)
@@ -33,19 +43,23 @@ def build(sizes, values=VALUES, past=86_400.0):
 
 
 def vocabularies(path):
-    return {name: warm_start.vocabulary_of(path, name) for name in ("items", "scenes")}
+    return {name: warm_start.vocabulary_of(path, name) for name in ("items", "scenes", "item_brand")}
+
+
+def sizes_of(known):
+    return {**{name: len(values) for name, values in known.items()}, "context_price": 4}
 
 
 def test_the_network_is_the_pretrained_one(served):
     path, windows, model, output = served
     known = vocabularies(path)
-    other = build({name: len(values) for name, values in known.items()})
+    other = build(sizes_of(known))
     before = [tower.numpy() for tower in other._towers[0].trainable_variables]
     found = pretrained.start(other, path, known)
     assert found["weights"] == found["of"] == len(other.users.variables)
     assert found["rows"] == {name: {"kept": len(values), "new": 0} for name, values in known.items()}
     raw = tf.io.parse_example(
-        [test_embedding.test_period.serialize(each) for each in windows[:5]], output.raw_feature_spec()
+        [period_fixtures.serialize(each) for each in windows[:5]], output.raw_feature_spec()
     )
     features = output.transform_features_layer()(raw)
     np.testing.assert_allclose(other.embed(features), model.encode(features), rtol=1e-5, atol=1e-6)
@@ -57,7 +71,7 @@ def test_rows_go_by_value_and_new_ones_stay_as_they_were(served):
     path, _, model, _ = served
     known = vocabularies(path)
     items = [b"never met", *reversed(known["items"][2:])]
-    other = build({"items": len(items), "scenes": len(known["scenes"])})
+    other = build({**sizes_of(known), "items": len(items)})
     before = other.users.behaviors.variables_in_order[0].numpy()
     found = pretrained.start(other, path, {**known, "items": items})
     assert found["rows"]["items"] == {"kept": len(items) - 1, "new": 1}
@@ -73,11 +87,15 @@ def test_rows_go_by_value_and_new_ones_stay_as_they_were(served):
 def test_another_network_is_refused(served):
     path, _, model, _ = served
     known = vocabularies(path)
-    sizes = {name: len(values) for name, values in known.items()}
+    sizes = sizes_of(known)
     for changed, message in (
         (
             {"sizes": {"items": sizes["items"]}},
             r"pretrained on other columns of the log, .* its weights are \d+",
+        ),
+        (
+            {"sizes": {**sizes, "context_price": 5}},
+            r"\(context_price\) of shape \[6, 8\], this model \[7, 8\]",
         ),
         ({"past": 2 * 86_400.0}, r"has ages of shape \[24, 8\], this model \[48, 8\]: window.past"),
         ({"values": {**VALUES, "blocks": 2}}, "other settings"),

@@ -15,7 +15,8 @@ class BehaviorEncoder(tf.keras.layers.Layer):
     is a guess.
 
     Args:
-      sizes: how many known values each attribute has, by the name of the vocabulary; their order is that of the inputs.
+      sizes: how many known values each attribute has, by the name of the vocabulary (of a number, by its own); their order
+        is that of the inputs.
       dim: D.
       stddev: of the normal initial embeddings.
     """

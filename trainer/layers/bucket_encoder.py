@@ -1,17 +1,22 @@
 """A Transformer over buckets of events, one vector for all of them (BYB, sections 4.1 and 4.2)."""
 
+import math
+
 import tensorflow as tf
 
 import schemas  # noqa: F401  selects Keras 2
-from trainer.layers import attention, dropout, transformer
+from trainer.layers import attention, buckets, dropout, transformer
+
+# 1, 2, 4, ..., 2048 and more.
+_POWERS = 12
 
 
 class BucketEncoder(tf.keras.layers.Layer):
     """Self-attention in which each bucket sees all others, and a vector in front that stands for the user.
 
     BYB has a Transformer encoder with positional encoding. A position is the age of a bucket, so that gaps in what a
-    user does are seen. That the user's state is that of a vector of its own (as BERT's), and that blocks are
-    post-norm, are guesses.
+    user does are seen. How many events a bucket has, which their mean does not tell, is an addition. That the user's
+    state is that of a vector of its own (as BERT's), and that blocks are post-norm, are guesses.
 
     Args:
       ages: how many ages have a position of their own; older buckets share the last one.
@@ -20,6 +25,7 @@ class BucketEncoder(tf.keras.layers.Layer):
       inner: width of the point-wise layers.
       rate: dropout on inputs, attention weights and the point-wise layers.
       generator: of the dropout.
+      sizes: whether the number of events of a bucket is told, by its power of two.
     """
 
     def __init__(
@@ -31,6 +37,7 @@ class BucketEncoder(tf.keras.layers.Layer):
         inner: int,
         rate: float,
         generator: tf.random.Generator,
+        sizes: bool = False,
     ):
         super().__init__()
         self._positions, self._user = (
@@ -39,6 +46,10 @@ class BucketEncoder(tf.keras.layers.Layer):
             )
             for name, shape in (("ages", [ages, dim]), ("user", [dim]))
         )
+        self._sizes = None
+        if sizes:
+            normal = tf.keras.initializers.RandomNormal(stddev=0.02)
+            self._sizes = self.add_weight(name="sizes", shape=[_POWERS, dim], initializer=normal)
         self._norm = tf.keras.layers.LayerNormalization(epsilon=1e-8)
         self._dropout = dropout.Dropout(rate, generator)
         self._blocks = [
@@ -46,23 +57,26 @@ class BucketEncoder(tf.keras.layers.Layer):
             for _ in range(blocks)
         ]
 
-    def call(
-        self, pooled: tf.Tensor, age: tf.Tensor, present: tf.Tensor, training: bool = False
-    ) -> tf.Tensor:
+    def call(self, pooled: tf.Tensor, found: buckets.Buckets, training: bool = False) -> tf.Tensor:
         """The state of the user, `[B, D]`.
 
         Args:
-          pooled: vectors of the buckets, `[B, K, D]`, in any order.
-          age: of each, `[B, K]` int.
-          present: which buckets there are, `[B, K]` bool; others may be anything finite and change nothing.
+          pooled: vectors of the buckets, `[B, K, D]`, in any order; those of a bucket that is not there may be anything
+            finite and change nothing.
+          found: the buckets.
           training: whether dropout is on.
         """
         pooled = tf.cast(pooled, self.compute_dtype)
         oldest = self._positions.shape[0] - 1
-        placed = pooled + tf.cast(tf.gather(self._positions, tf.minimum(age, oldest)), pooled.dtype)
+        placed = pooled + tf.cast(tf.gather(self._positions, tf.minimum(found.age, oldest)), pooled.dtype)
+        if self._sizes is not None:
+            power = tf.math.log(tf.maximum(found.number, 1.0)) / math.log(2.0)
+            # A little more, so that rounding does not take a power of two for the one below.
+            power = tf.minimum(tf.cast(power + 1e-4, tf.int32), _POWERS - 1)
+            placed += tf.cast(tf.gather(self._sizes, power), pooled.dtype)
         user = tf.broadcast_to(tf.cast(self._user, pooled.dtype), tf.shape(placed[:, :1]))
         hidden = self._dropout(self._norm(tf.concat([user, placed], axis=1)), training=training)
-        there = tf.pad(present, [[0, 0], [1, 0]], constant_values=True)
+        there = tf.pad(found.present, [[0, 0], [1, 0]], constant_values=True)
         bias = attention.key_bias(there, hidden.dtype)
         for block in self._blocks:
             hidden = block(hidden, bias, training=training)

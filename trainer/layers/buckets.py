@@ -19,12 +19,14 @@ class Buckets(NamedTuple):
       share: what an event counts for in the mean of its bucket, `[B, L]` float32; 0 for one that is left out.
       age: of each bucket, `[B, K]` int32; 0 where there is none.
       present: which buckets there are, `[B, K]` bool.
+      number: how many events of each count, `[B, K]` float32.
     """
 
     slot: tf.Tensor
     share: tf.Tensor
     age: tf.Tensor
     present: tf.Tensor
+    number: tf.Tensor
 
     def mean(self, values: tf.Tensor) -> tf.Tensor:
         """The mean of values `[B, L, D]` over each bucket: `[B, K, D]`; 0 where there is none."""
@@ -82,7 +84,7 @@ def assign(
     share = tf.where(kept, 1.0 / tf.gather(tf.maximum(number, 1.0), slot, axis=1, batch_dims=1), 0.0)
     back = tf.argsort(order, axis=1)
     slot, share = (tf.gather(value, back, axis=1, batch_dims=1) for value in (slot, share))
-    return Buckets(slot, share, ages[:, :-1], number[:, :-1] > 0)
+    return Buckets(slot, share, ages[:, :-1], number[:, :-1] > 0, number[:, :-1])
 
 
 def _by_slot(values: tf.Tensor, slot: tf.Tensor, places: tf.Tensor) -> tf.Tensor:

@@ -18,7 +18,7 @@ Features = users.Features
 
 def loss_inputs_read(known: users.Behaviors) -> tuple[str, ...]:
     """The features that what is predicted is made of."""
-    return (*(users.ATTRIBUTES[vocabulary][1] for vocabulary in known.sizes), names.FUTURE_SECONDS)
+    return (*(field.future for field in known.sizes), names.FUTURE_SECONDS)
 
 
 class BYB(tfrs.Model):
@@ -47,7 +47,7 @@ class BYB(tfrs.Model):
         self.training_loss: losses.Loss = losses.FutureCE()
         dim = settings.dim
         self.users = users.UserEncoder(settings, known, self.generator)
-        self._teacher = behavior_encoder.BehaviorEncoder(known.sizes, dim)
+        self._teacher = behavior_encoder.BehaviorEncoder(known.rows, dim)
         self._teacher.trainable = False
         self._predictor: Any = None
         if settings.predictor:
@@ -71,6 +71,11 @@ class BYB(tfrs.Model):
     def inputs_read(self) -> tuple[str, ...]:
         """The features that `encode` reads."""
         return self.known.inputs_read
+
+    @property
+    def raw_inputs(self) -> tuple[str, ...]:
+        """The raw features that these are computed from."""
+        return self.known.sources
 
     @property
     def loss_inputs_read(self) -> tuple[str, ...]:
@@ -112,7 +117,7 @@ class BYB(tfrs.Model):
 
     def supervision(self, features: Features) -> tf.Tensor:
         """What is to be predicted: the embedding of what follows, `[B, D]`; 0 where nothing does."""
-        attributes = [features[users.ATTRIBUTES[vocabulary][1]] for vocabulary in self.known.sizes]
+        attributes = [features[field.future] for field in self.known.sizes]
         encoder = self._teacher if self.settings.stop_gradient else self.users.behaviors
         width = self.settings.bucket_seconds
         most = attributes[0].shape[1] or tf.shape(attributes[0])[1]

@@ -2,31 +2,18 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
-from typing import Any
 
 import tensorflow as tf
 import tensorflow_transform as tft
 
 import schemas  # noqa: F401  selects Keras 2
-from components.transform import vocabulary
+from components.transform import event_fields
+from components.transform import spec as transform_spec
 from schemas import names
 from trainer.layers import behavior_encoder, bucket_encoder, buckets
 from trainer.settings import users as users_settings
 
 Features = dict[str, tf.Tensor]
-# Attributes of a behaviour: the vocabulary, and the feature of histories and of futures.
-ATTRIBUTES = {
-    names.ITEM_VOCABULARY: (names.HISTORY_ITEM_INDEX, names.FUTURE_ITEM_INDEX),
-    names.BEHAVIOR_VOCABULARY: (names.HISTORY_BEHAVIOR_INDEX, names.FUTURE_BEHAVIOR_INDEX),
-    names.SCENE_VOCABULARY: (names.HISTORY_SCENE_INDEX, names.FUTURE_SCENE_INDEX),
-}
-# The raw feature of histories that each is made of.
-_SOURCES = {
-    names.ITEM_VOCABULARY: names.HISTORY_ITEM_ID,
-    names.BEHAVIOR_VOCABULARY: names.HISTORY_BEHAVIOR,
-    names.SCENE_VOCABULARY: names.HISTORY_SCENE,
-}
 _CALENDAR = {names.HISTORY_HOUR_INDEX: 24, names.HISTORY_WEEKDAY_INDEX: 7}
 # Ages with a position of their own.
 _MOST_AGES = 1024
@@ -37,39 +24,45 @@ class Behaviors:
     """What an encoder has to know of the data.
 
     Attributes:
-      sizes: how many known values the attributes of a behaviour have, by the name of the vocabulary; of the items first.
+      sizes: what a behaviour has, the item first, and how many known values (or buckets of a number) each has.
       window_length: L, the most events of a history.
       past_seconds, period_seconds: how far a history reaches back, and how long the period after it is.
     """
 
-    sizes: dict[str, int]
+    sizes: dict[event_fields.EventField, int]
     window_length: int
     past_seconds: float
     period_seconds: float
 
     @classmethod
-    def load(cls, transform_output: tft.TFTransformOutput, window: Any) -> "Behaviors":
-        """Of a transform graph, and the settings of its windows of a period."""
-        known = vocabulary.Vocabulary.load(transform_output)
-        sizes = known_sizes(known.items, known.behaviors, known.scenes)
+    def load(
+        cls, transform_output: tft.TFTransformOutput, settings: transform_spec.TransformSettings
+    ) -> "Behaviors":
+        """Of a transform graph of windows of a period, and its settings."""
+        window, features = settings.window, settings.features
+        sizes = {
+            field: features.of(field.event).number_of_buckets
+            if field.numeric
+            else transform_output.vocabulary_size_by_name(field.vocabulary)
+            for field in event_fields.of_columns(settings.columns)
+        }
         return cls(sizes, window.length, window.past, window.future)
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """`sizes` by the name of the vocabulary, as `BehaviorEncoder` wants it."""
+        return {field.vocabulary: size for field, size in self.sizes.items()}
 
     @property
     def inputs_read(self) -> tuple[str, ...]:
         """The features after Transform that a user's embedding is made of."""
-        attributes = (ATTRIBUTES[vocabulary][0] for vocabulary in self.sizes)
+        attributes = (field.history for field in self.sizes)
         return (*attributes, *_CALENDAR, names.HISTORY_SECONDS, names.SECONDS_SINCE_LAST)
 
     @property
     def sources(self) -> tuple[str, ...]:
         """The raw features that those are computed from."""
-        return (*(_SOURCES[vocabulary] for vocabulary in self.sizes), names.HISTORY_TIMESTAMP, names.MOMENT)
-
-
-def known_sizes(items: Sequence[Any], behaviors: Sequence[Any], scenes: Sequence[Any]) -> dict[str, int]:
-    """`Behaviors.sizes` of vocabularies, without those that a log lacks."""
-    sizes = dict(zip(ATTRIBUTES, (len(items), len(behaviors), len(scenes)), strict=True))
-    return {name: size for name, size in sizes.items() if size or name == names.ITEM_VOCABULARY}
+        return (*(field.source for field in self.sizes), names.HISTORY_TIMESTAMP, names.MOMENT)
 
 
 class UserEncoder(tf.keras.layers.Layer):
@@ -77,7 +70,7 @@ class UserEncoder(tf.keras.layers.Layer):
 
     A behaviour is the weighted sum of the embeddings of its attributes (`behavior_encoder`). Behaviours are pooled by their
     distance from the moment (`buckets`), with the calendar (hour and weekday of each event, added to it, a guess) and a
-    bucket's age as positions; a Transformer makes the user's embedding of them.
+    bucket's age as positions, and what `settings.bucket_sizes` tells; a Transformer makes the user's embedding of them.
 
     Args:
       settings: of the encoder.
@@ -94,7 +87,7 @@ class UserEncoder(tf.keras.layers.Layer):
         # With XLA shapes must be known.
         self.static_shapes = False
         dim = settings.dim
-        self.behaviors = behavior_encoder.BehaviorEncoder(known.sizes, dim)
+        self.behaviors = behavior_encoder.BehaviorEncoder(known.rows, dim)
         self.calendar = [
             tf.keras.layers.Embedding(size + names.FIRST_INDEX, dim, name=feature)
             for feature, size in _CALENDAR.items()
@@ -108,6 +101,7 @@ class UserEncoder(tf.keras.layers.Layer):
             settings.ffn_ratio * dim,
             settings.dropout,
             generator,
+            settings.bucket_sizes,
         )
 
     def call(self, features: Features, training: bool = False) -> tf.Tensor:
@@ -123,7 +117,7 @@ class UserEncoder(tf.keras.layers.Layer):
             for name in self._known.inputs_read
             if name != names.SECONDS_SINCE_LAST
         }
-        attributes = [read[ATTRIBUTES[vocabulary][0]] for vocabulary in self._known.sizes]
+        attributes = [read[field.history] for field in self._known.sizes]
         vectors = self.behaviors(attributes)
         for feature, table in zip(_CALENDAR, self.calendar):
             vectors += table(read[feature])
@@ -139,4 +133,4 @@ class UserEncoder(tf.keras.layers.Layer):
             settings.max_bucket_events,
             static=self.static_shapes,
         )
-        return self.blocks(found.mean(vectors), found.age, found.present, training=training)
+        return self.blocks(found.mean(vectors), found, training=training)

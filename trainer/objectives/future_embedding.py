@@ -31,7 +31,7 @@ class FutureEmbedding(objective.Objective):
         """The sizes of the vocabularies, and of the windows."""
         del train_files
         # That it is one with a period is checked where the experiment is.
-        return users.Behaviors.load(transform_output, settings.window)
+        return users.Behaviors.load(transform_output, settings)
 
     def prepare(self, settings: config.TrainerSettings, data: objective.Data) -> objective.Training:
         """See `Objective.prepare`."""

@@ -38,7 +38,7 @@ class Labels(objective.Objective):
         fields = fields_lib.load_fields(transform_output, window, settings.features, settings.columns)
         labels = input_lib.read(train_files, transform_output, models.label_features(window.label_names))
         rates = input_lib.base_rates(labels, window.label_names)
-        behaviors = users.Behaviors.load(transform_output, window) if window.has_period else None
+        behaviors = users.Behaviors.load(transform_output, settings) if window.has_period else None
         return models.Exposures(fields, window.label_names, rates, window.keep_negatives, behaviors)
 
     def prepare(self, settings: config.TrainerSettings, data: objective.Data) -> objective.Training:

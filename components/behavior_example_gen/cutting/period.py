@@ -16,6 +16,8 @@ from schemas import hashing, names
 
 # What is counted of all splits beside the windows: those whose future was longer than `max_future`.
 FUTURE_CUT = "future_cut"
+# What is told of the target, besides its being the first of the future.
+_OF_TARGET = (names.ITEM_ID, names.BEHAVIOR, names.SCENE, names.TIMESTAMP)
 _MS = 1000
 _MOST = 2**62
 
@@ -322,17 +324,13 @@ class _Cutter:
                 past.offsets, events.column(name).take(index)
             )
         index = pa.array(future.indices())
-        for name, target, following in (
-            (names.ITEM_ID, names.TARGET_ITEM_ID, names.FUTURE_ITEM_ID),
-            (names.BEHAVIOR, names.TARGET_BEHAVIOR, names.FUTURE_BEHAVIOR),
-            (names.SCENE, names.TARGET_SCENE, names.FUTURE_SCENE),
-            (names.TIMESTAMP, names.TARGET_TIMESTAMP, names.FUTURE_TIMESTAMP),
-        ):
-            if name in self._features:
-                values = events.column(name)
+        for name in self._features:
+            values = events.column(name)
+            columns[names.FUTURE_PREFIX + name] = batches.lists(future.offsets, values.take(index))
+            if name in _OF_TARGET:
                 missing = pa.array(found.moments) if name == names.TIMESTAMP else pa.scalar(b"", values.type)
-                columns[target] = batches.scalars(pc.if_else(pa.array(follows), values.take(at), missing))
-                columns[following] = batches.lists(future.offsets, values.take(index))
+                target = batches.scalars(pc.if_else(pa.array(follows), values.take(at), missing))
+                columns[names.TARGET_PREFIX + name] = target
         for name in self._user_features:
             # As known at the last event of the history: the target's row may say what came later.
             columns[name] = batches.scalars(events.column(name).take(pa.array(found.start - 1)))

@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from components.transform import history, labelled, ops, spec, training_times
+from components.transform import event_attributes, history, labelled, ops, spec, training_times
 from schemas import names
 
 _Tensor: TypeAlias = tf.Tensor | tf.SparseTensor
@@ -27,7 +27,8 @@ def preprocessing_fn(inputs: dict[str, _Tensor], custom_config: dict[str, Any]) 
 
     Returns:
       The features after Transform of `schemas.names`: those of `next` windows, and of the future sparse
-      `[B, m]` indices of the same vocabularies; of windows with labels also what `labelled.features` gives.
+      `[B, m]` indices of the same vocabularies; of attributes of events those of `event_attributes.features`; of windows
+      with labels also what `labelled.features` gives.
     """
     given = spec.TransformSettings.unpack(custom_config)
     window = given.window
@@ -79,6 +80,7 @@ def preprocessing_fn(inputs: dict[str, _Tensor], custom_config: dict[str, Any]) 
     events = history.History(inputs, window.length, moment, round(window.past * ops.MS_PER_SECOND))
     outputs.update(events.features(items, known.get(names.HISTORY_BEHAVIOR), known.get(names.HISTORY_SCENE)))
     outputs.update(_seconds_before(events, moment))
+    outputs.update(event_attributes.features(inputs, given, events))
     if window.label_names:
         outputs.update(labelled.features(inputs, given, events))
     users, frequencies = (ops.scalar(inputs[name]) for name in (names.USER_ID, names.USER_FREQUENCY))

@@ -4,11 +4,12 @@ import collections
 import math
 
 import numpy as np
+import pydantic
 import pytest
 import tensorflow as tf
 
 from components.behavior_example_gen import spec as window_spec
-from components.transform import fields, spec
+from components.transform import attributes, fields, spec
 from schemas import names, times
 from tests import exposure_fixtures
 
@@ -307,3 +308,28 @@ def test_raw_inputs():
     assert raw("hour_of_day", "day_of_week") == ("timestamp",)
     assert raw("history_same") == ("history_item_id", "item_id")
     assert raw("history_gap", "user_id") == ("history_item_id", "history_timestamp", "timestamp", "user_id")
+
+
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        ({"boundaries": [1, 1]}, "boundaries rise, found"),
+        ({"boundaries": [0, float("inf")]}, "boundaries are finite"),
+        ({"boundaries": [0], "encode": "z_score"}, "boundaries go with encode: buckets, found z_score"),
+        ({"boundaries": []}, "boundaries"),
+    ],
+)
+def test_boundaries_that_are_none_are_refused(wrong, message):
+    with pytest.raises(pydantic.ValidationError, match=message):
+        spec.FeatureSpec.from_values(wrong)
+
+
+def test_buckets_end_where_the_options_say():
+    options = spec.FeatureSpec.from_values({"boundaries": [0, 10, 100]})
+    values = tf.constant([[-3.0, 0.0, 9.9], [10.0, 1e6, float("nan")]])
+    # TFT notes buckets in the graph that they are made in.
+    place = tf.function(lambda numbers: attributes.place(numbers, attributes.boundaries(numbers, options)))
+    found = place(values).numpy()
+    first = names.FIRST_INDEX
+    assert found.tolist() == [[first, first + 1, first + 1], [first + 2, first + 3, names.PADDING_INDEX]]
+    assert options.number_of_buckets == 4 and spec.FeatureSpec().number_of_buckets == 20

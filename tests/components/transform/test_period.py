@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from components.transform import vocabulary
 from schemas import names
-from tests.period_fixtures import LENGTH, PAST_MS, analysed, serialize, window
+from tests.period_fixtures import LENGTH, PAST_MS, analysed, serialize, window, with_attributes
 
 
 @pytest.fixture(scope="module")
@@ -131,3 +131,80 @@ def test_events_are_so_long_before_the_last_one_and_that_before_the_moment(outpu
     assert found[names.HISTORY_SECONDS].numpy().tolist() == ages
     # The first moment is 500 ms before the first event that follows, an hour behind the last one.
     assert found[names.SECONDS_SINCE_LAST].numpy().tolist() == [3599.5, 3600.0, 0.0]
+
+
+@pytest.fixture(scope="module")
+def attributed(windows, tmp_path_factory):
+    made = [with_attributes(dict(each), seed) for seed, each in enumerate(windows)]
+    return made, analysed(str(tmp_path_factory.mktemp("attributes")), made, attributes=True)
+
+
+def both(windows, event):
+    """The values of an attribute of histories and futures, in two lists of rows."""
+    return [[each[f"{side}_{event}"] for each in windows] for side in ("history", "future")]
+
+
+def test_attributes_of_events_have_one_vocabulary_before_and_after(attributed):
+    windows, output = attributed
+    parsed = tf.io.parse_example([serialize(each) for each in windows], output.raw_feature_spec())
+    found = output.transform_features_layer()(parsed)
+    known = [value.decode() for value in output.vocabulary_by_name("item_brand")]
+    assert set(known) == {"a", "b", "c"}
+    counts = collections.Counter(
+        brand for rows in both(windows, "item_brand") for row in rows for brand in row
+    )
+    assert [counts[brand] for brand in known] == sorted((counts[brand] for brand in known), reverse=True)
+    place = {"": names.PADDING_INDEX, **{brand: names.FIRST_INDEX + n for n, brand in enumerate(known)}}
+    history = found["history_item_brand_index"].numpy()
+    future = tf.sparse.to_dense(found["future_item_brand_index"], -1).numpy()
+    items = tf.sparse.to_dense(found[names.FUTURE_ITEM_INDEX], -1).numpy()
+    for row, each in enumerate(windows):
+        wanted = [place[brand] for brand in each["history_item_brand"]]
+        assert history[row].tolist() == [0] * (LENGTH - len(wanted)) + wanted
+        wanted = [place[brand] for brand in each["future_item_brand"]]
+        assert future[row].tolist() == wanted + [-1] * (future.shape[1] - len(wanted))
+        # At the places of the items.
+        assert ((future[row] == -1) == (items[row] == -1)).all()
+
+
+def test_numbers_of_events_have_buckets_of_equal_frequency_of_both_together(attributed):
+    windows, output = attributed
+    parsed = tf.io.parse_example([serialize(each) for each in windows], output.raw_feature_spec())
+    found = output.transform_features_layer()(parsed)
+    values, indices = [], []
+    history = found["history_context_price_index"].numpy()
+    future = tf.sparse.to_dense(found["future_context_price_index"], -1).numpy()
+    for row, each in enumerate(windows):
+        values += [*each["history_context_price"], *each["future_context_price"]]
+        indices += [
+            *history[row, LENGTH - len(each["history_context_price"]) :],
+            *future[row][future[row] >= 0],
+        ]
+    values, indices = np.array(values), np.array(indices)
+    assert ((indices == names.PADDING_INDEX) == np.isnan(values)).all()
+    there = ~np.isnan(values)
+    assert np.isnan(values).any() and set(indices[there]) == set(
+        range(names.FIRST_INDEX, names.FIRST_INDEX + 4)
+    )
+    # A larger number is never in a lower bucket, and each has about a quarter.
+    assert (np.diff(indices[there][np.argsort(values[there])]) >= 0).all()
+    assert np.abs(np.bincount(indices[there])[names.FIRST_INDEX :] / there.sum() - 0.25).max() < 0.08
+
+
+def test_a_request_has_no_future_and_may_lack_attributes(attributed):
+    windows, output = attributed
+    used = (
+        names.HISTORY_ITEM_ID,
+        names.HISTORY_SCENE,
+        names.HISTORY_TIMESTAMP,
+        names.MOMENT,
+        "history_context_price",
+    )
+    spec = {name: output.raw_feature_spec()[name] for name in used}
+    examples = [serialize(each) for each in windows]
+    layer = output.transform_features_layer()
+    whole = layer(tf.io.parse_example(examples, output.raw_feature_spec()))
+    found = layer(tf.io.parse_example(examples, spec))
+    assert "future_context_price_index" not in found and "history_item_brand_index" not in found
+    for name in (names.HISTORY_ITEM_INDEX, "history_context_price_index"):
+        np.testing.assert_array_equal(found[name], whole[name])

@@ -38,10 +38,10 @@ def write_log(path, rows, header="user_id,item_id,behavior,timestamp"):
     return str(path)
 
 
-def write_experiment(path, log, **others):
+def write_experiment(path, log, columns=(("behavior", "behavior"),), **others):
     values = {
         "name": "toy",
-        "log": {"path": log, "timestamp_unit": "ms", "columns": {"behavior": "behavior"}},
+        "log": {"path": log, "timestamp_unit": "ms", "columns": dict(columns)},
         "window": _WINDOW,
         "model": {"name": "sasrec"},
         **others,

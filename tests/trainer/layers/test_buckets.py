@@ -68,15 +68,15 @@ def test_of_events_at_one_distance_the_first_count():
     assert found.share.numpy().tolist() == [[0.5, 0.5, 0.0]]
 
 
-def encoder():
+def encoder(sizes=True):
     tf.keras.utils.set_random_seed(1)
     generator = tf.random.Generator.from_seed(1)
-    return bucket_encoder.BucketEncoder(4, 8, 2, 2, 16, 0.1, generator)
+    return bucket_encoder.BucketEncoder(4, 8, 2, 2, 16, 0.1, generator, sizes)
 
 
 def encoded(layer, seconds, present, values, width, most=20, **named):
     found = assigned(seconds, present, width, most, **named)
-    return layer(found.mean(tf.constant(values)), found.age, found.present).numpy()
+    return layer(found.mean(tf.constant(values)), found).numpy()
 
 
 def test_pooled_is_unpooled_where_each_bucket_has_one_event():
@@ -113,6 +113,34 @@ def test_buckets_older_than_the_positions_share_the_last():
     np.testing.assert_array_equal(ages[1], ages[2])
     np.testing.assert_array_equal(ages[1], ages[3])
     assert np.abs(ages[0] - ages[1]).max() > 1e-4
+
+
+def test_how_many_events_a_bucket_has_is_told_by_its_power_of_two():
+    values = np.ones([1, 9, 8], np.float32)
+    seconds = np.linspace(1, 9, 9, dtype=np.float32)[None]
+    for sizes in (True, False):
+        layer = encoder(sizes)
+        of_number = [
+            encoded(layer, seconds, [[place < n for place in range(9)]], values, DAY)[0] for n in range(1, 10)
+        ]
+        # 1 | 2, 3 | 4 to 7 | 8, 9; the mean is the same.
+        for one, two, same in (
+            (1, 2, False),
+            (2, 3, True),
+            (3, 4, False),
+            (4, 7, True),
+            (7, 8, False),
+            (8, 9, True),
+        ):
+            differ = np.abs(of_number[one - 1] - of_number[two - 1]).max()
+            assert differ < 1e-5 if same or not sizes else differ > 1e-4
+    layer = encoder()
+    assert tuple(layer._sizes.shape) == (12, 8)
+    # More than the last power has no row of its own.
+    found = buckets.Buckets(
+        None, None, tf.zeros([1, 1], tf.int32), tf.ones([1, 1], tf.bool), tf.fill([1, 1], 1e6)
+    )
+    assert np.isfinite(layer(tf.ones([1, 1, 8]), found)).all()
 
 
 def test_a_behaviour_is_the_weighted_sum_of_its_attributes():

@@ -5,18 +5,22 @@ import pydantic
 import pytest
 import tensorflow as tf
 
+from components.transform import event_fields
 from schemas import names
 from serving import module
 from tests.trainer.models import compiled, replicas, scene_harness
 from trainer import config, optimizers, registry
+from trainer.layers import buckets
 from trainer.losses import future as losses
 from trainer.models import byb, users
 
 SMALL = {"name": "byb", "dim": 8, "blocks": 2, "heads": 2, "dropout": 0.1}
 STILL = {**SMALL, "dropout": 0.0}
 DAY = 86_400.0
-KNOWN = users.Behaviors({"items": 11, "behaviors": 2, "scenes": 5}, scene_harness.LENGTH, 4 * DAY, 3 * DAY)
-_HISTORIES = (*scene_harness.HISTORIES, names.HISTORY_SECONDS)
+PRICE = event_fields.EventField("context_price", "context_price", numeric=True)
+SIZES = {event_fields.ITEM: 11, event_fields.BEHAVIOR: 2, event_fields.SCENE: 5, PRICE: 4}
+KNOWN = users.Behaviors(SIZES, scene_harness.LENGTH, 4 * DAY, 3 * DAY)
+_HISTORIES = (*scene_harness.HISTORIES, names.HISTORY_SECONDS, PRICE.history)
 
 
 def batch(seed=0, rows=5):
@@ -28,8 +32,13 @@ def batch(seed=0, rows=5):
     following = features[names.FUTURE_ITEM_INDEX] != names.PADDING_INDEX
     after = np.sort(rng.uniform(0, 3 * DAY, following.shape), axis=1)
     behaviors = tf.constant(rng.integers(1, 4, following.shape), tf.int64)
+    # Of some events it is missing.
+    prices = (rng.integers(1, 6, there.shape) for there in (real, following))
+    prices = [tf.where(price > 1, tf.constant(price, tf.int64), 0) for price in prices]
     return {
         **features,
+        PRICE.history: tf.where(real, prices[0], 0),
+        PRICE.future: tf.where(following, prices[1], 0),
         names.HISTORY_SECONDS: tf.where(real, tf.constant(before, tf.float32), 0.0),
         names.SECONDS_SINCE_LAST: tf.constant(rng.uniform(0, 0.5 * DAY, rows), tf.float32),
         names.FUTURE_BEHAVIOR_INDEX: tf.where(following, behaviors, 0),
@@ -70,10 +79,7 @@ def vectors(encoder, indices):
 @pytest.mark.parametrize("bucket, width", [("day", DAY), ("hour", 3600.0), ("none", None)])
 def test_the_supervision_is_the_mean_of_the_means_of_buckets(bucket, width):
     model, features = build({**STILL, "bucket": bucket}), batch(1)
-    indices = [
-        features[name].numpy()
-        for name in (names.FUTURE_ITEM_INDEX, names.FUTURE_BEHAVIOR_INDEX, names.FUTURE_SCENE_INDEX)
-    ]
+    indices = [features[field.future].numpy() for field in SIZES]
     behaviors, seconds = vectors(model._teacher, indices), features[names.FUTURE_SECONDS].numpy()
     expected = []
     for row, present in enumerate(indices[0] != 0):
@@ -85,21 +91,20 @@ def test_the_supervision_is_the_mean_of_the_means_of_buckets(bucket, width):
 
 def test_an_embedding_is_of_pooled_behaviours_and_their_calendar():
     model, features = build(), batch(2)
-    indices = [
-        features[name].numpy()
-        for name in (names.HISTORY_ITEM_INDEX, names.HISTORY_BEHAVIOR_INDEX, names.HISTORY_SCENE_INDEX)
-    ]
+    indices = [features[field.history].numpy() for field in SIZES]
     events = vectors(model.users.behaviors, indices)
     for name, table in zip((names.HISTORY_HOUR_INDEX, names.HISTORY_WEEKDAY_INDEX), model.users.calendar):
         events = events + table.embeddings.numpy()[features[name].numpy()]
     seconds = features[names.HISTORY_SECONDS].numpy() + features[names.SECONDS_SINCE_LAST].numpy()[:, None]
-    pooled, ages = np.zeros([5, 4, 8]), np.zeros([5, 4], np.int64)
+    pooled, (ages, numbers) = np.zeros([5, 4, 8]), np.zeros([2, 5, 4], np.int64)
     for row, present in enumerate(indices[0] != 0):
         for place, age in enumerate(np.unique(seconds[row][present] // DAY)):
-            ages[row, place] = age
-            pooled[row, place] = events[row][present & (seconds[row] // DAY == age)].mean(axis=0)
-    there = np.abs(pooled).max(axis=2) > 0
-    expected = model.users.blocks(tf.constant(pooled, tf.float32), tf.constant(ages), tf.constant(there))
+            inside = present & (seconds[row] // DAY == age)
+            ages[row, place], numbers[row, place] = age, inside.sum()
+            pooled[row, place] = events[row][inside].mean(axis=0)
+    number = tf.constant(numbers, tf.float32)
+    found = buckets.Buckets(None, None, tf.constant(ages), number > 0, number)
+    expected = model.users.blocks(tf.constant(pooled, tf.float32), found)
     np.testing.assert_allclose(model.encode(features), expected, rtol=1e-3, atol=1e-5)
     # Without a moment it is that of the last event.
     now = {**features, names.SECONDS_SINCE_LAST: tf.zeros([5])}
@@ -195,9 +200,9 @@ def test_without_a_predictor_the_embedding_is_the_prediction():
 
 def test_a_log_of_items_alone():
     settings = config.TrainerSettings.from_values({"model": SMALL}).model
-    known = users.Behaviors(users.known_sizes([b"a"] * 11, [], []), scene_harness.LENGTH, DAY, DAY)
+    known = users.Behaviors({event_fields.ITEM: 11}, scene_harness.LENGTH, DAY, DAY)
     model, features = byb.BYB(settings, known), batch()
-    assert known.sizes == {"items": 11}
+    assert known.rows == {"items": 11}
     assert not {names.HISTORY_SCENE_INDEX, names.FUTURE_BEHAVIOR_INDEX} & {
         *model.inputs_read,
         *model.loss_inputs_read,
@@ -248,7 +253,7 @@ def test_teacher_and_predictor_are_not_exported(tmp_path):
     served = {variable.ref() for variable in model.serving_variables}
     left_out = [variable for variable in model.variables if variable.ref() not in served]
     assert sorted(tuple(one.shape) for one in left_out) == sorted(
-        [(13, 8), (4, 8), (7, 8), (3,), (8, 32), (32,), (32, 8), (8,)]
+        [(13, 8), (4, 8), (7, 8), (6, 8), (4,), (8, 32), (32,), (32, 8), (8,)]
     )
     read = {name: features[name] for name in model.inputs_read}
     spec = {

@@ -11,7 +11,7 @@ from trainer.models import labels
 
 SMALL = {"name": "byb_labels", "dim": 8, "blocks": 2, "heads": 2, "dropout": 0.0, "tower": [6]}
 LABELS = ("churn", "spends")
-_HISTORIES = (*scene_harness.HISTORIES, names.HISTORY_SECONDS)
+_HISTORIES = (*scene_harness.HISTORIES, names.HISTORY_SECONDS, test_byb.PRICE.history)
 
 
 def batch(seed=0, rows=5):
@@ -36,7 +36,7 @@ def test_it_has_the_network_that_is_pretrained():
     model.users.set_weights(pretrained.users.get_weights())
     np.testing.assert_allclose(model.embed(features), pretrained.encode(features), rtol=1e-5, atol=1e-6)
     assert model.inputs_read == pretrained.inputs_read
-    assert set(model.raw_inputs) == {*names.HISTORY, names.MOMENT}
+    assert set(model.raw_inputs) == {*names.HISTORY, test_byb.PRICE.source, names.MOMENT}
 
 
 def test_a_logit_is_a_tower_and_a_head_on_the_embedding():

@@ -34,6 +34,8 @@ def table(events):
     behaviors = {}
     if "behavior" in events[0]:
         behaviors[names.BEHAVIOR] = pa.array([e["behavior"].encode() for e in events], pa.binary())
+    if "price" in events[0]:
+        behaviors["context_price"] = pa.array([e["price"] for e in events], pa.float32())
     return pa.table(
         {
             **behaviors,

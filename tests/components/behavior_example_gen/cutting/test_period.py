@@ -16,7 +16,8 @@ from tests.components.behavior_example_gen import reference
 from tests.components.behavior_example_gen.cutting import test_next
 
 CUTS = splits.Cuts(600, 800)
-_LISTS = (*names.HISTORY, *names.FUTURE, names.SEEN_ITEM_ID)
+_PRICES = ("history_context_price", "future_context_price")
+_LISTS = (*names.HISTORY, *names.FUTURE, *_PRICES, names.SEEN_ITEM_ID)
 _SLICES = (names.USER_FREQUENCY, names.ITEM_FREQUENCY)
 
 
@@ -106,6 +107,8 @@ def expected(events, window, held_out=()):
                         "history_item_id": [e["item"] for e in past_events],
                         "history_timestamp": [e["time"] for e in past_events],
                         "history_behavior": [e["behavior"] for e in past_events],
+                        "history_context_price": [e["price"] for e in past_events],
+                        "future_context_price": [e["price"] for e in following],
                         "future_item_id": [e["item"] for e in following],
                         "future_timestamp": [e["time"] for e in following],
                         "future_behavior": [e["behavior"] for e in following],
@@ -125,7 +128,9 @@ def expected(events, window, held_out=()):
 
 
 def make_log(seed, times=1000):
-    return test_next.make_log(seed, times=times, behaviors=["view", "buy"])
+    events = test_next.make_log(seed, times=times, behaviors=["view", "buy"])
+    # Each its own, so that it shows which event a value is of.
+    return [{**event, "price": float(number)} for number, event in enumerate(events)]
 
 
 @pytest.mark.parametrize(
