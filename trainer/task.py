@@ -148,6 +148,7 @@ def train(
         network = _start(pretrained_lib.start, loop.model, pretrained, data) if pretrained else None
         warm = _start(warm_start.start, loop.model, base_model, data) if base_model else None
         history = loop.run()
+        history.update(training.tell(loop.evaluation))
         if network:
             history["base_model"] = network
         if warm:

@@ -15,6 +15,8 @@ _MONITORS = {
     "spread": "Spread of users' embeddings",
     "target_spread": "Spread of the teacher's embeddings",
 }
+# What buckets are called; events by themselves are told by the day.
+_BUCKETS = {"hour": "hour", "day": "day", "week": "week", "none": "day"}
 
 
 def search(trials: Sequence[Mapping[str, Any]] | None) -> dict[str, Any] | None:
@@ -44,6 +46,7 @@ def training(history: Mapping[str, Any] | None) -> dict[str, Any] | None:
         points = [(e["epoch"], e[key]) for e in epochs if words.is_number(e.get(key))]
         if len(points) > 1:
             plots.append(_curve(title, points, best))
+    plots += _attention(history.get("attention_by_age"))
     speeds = [e["targets_per_s"] for e in epochs if words.is_number(e.get("targets_per_s"))]
     return {
         "history": history,
@@ -80,8 +83,20 @@ def _retrieval(known: Mapping[str, Any] | None) -> str | None:
     )
 
 
-def _curve(title: str, points: Sequence[tuple[float, float]], best: float | None) -> dict[str, Any]:
-    """Geometry of a line chart, 480 by 220."""
+def _attention(found: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """What a model of users looks at, by how old it is."""
+    points = list(zip(found["ages"], found["attention"])) if found else []
+    if found is None or len(points) < 2:
+        return []
+    unit = _BUCKETS[found["bucket"]]
+    title = f"Attention to a {unit}, over that of all {unit}s alike, by its age"
+    return [_curve(title, points, None, f"{unit}s before the moment")]
+
+
+def _curve(
+    title: str, points: Sequence[tuple[float, float]], best: float | None, of: str = "epoch"
+) -> dict[str, Any]:
+    """Geometry of a line chart, 480 by 220; `of` is what its x axis has."""
     left, right, top, bottom = 52.0, 468.0, 14.0, 184.0
     x_ticks = axes.ticks(points[0][0], points[-1][0], 6, whole=True)
     values = [value for _, value in points]
@@ -98,6 +113,7 @@ def _curve(title: str, points: Sequence[tuple[float, float]], best: float | None
     chosen = next(((epoch, value) for epoch, value in points if epoch == best), None)
     return {
         "title": title,
+        "of": of,
         "path": " ".join(f"{x(epoch)},{y(value)}" for epoch, value in points),
         "dots": [(x(epoch), y(value), epoch, value) for epoch, value in points],
         "x_ticks": [(x(tick), f"{tick:g}") for tick in x_ticks if x_low <= tick <= x_high],

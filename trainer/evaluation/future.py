@@ -1,5 +1,6 @@
 """Evaluation of pretrained embeddings of users within training: whether they collapse, and what near ones do next."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -7,35 +8,49 @@ import tensorflow as tf
 
 from schemas import embeddings, errors, names
 from trainer import input as input_lib
+from trainer.evaluation import probe
+
+# A mean over fewer users would be noise.
+_FEW = 20
 
 
 class FutureMetrics:
     """What is measured of a model over windows; see `schemas.embeddings`.
 
-    The objective is how alike what users do next is with what the users with the nearest embeddings do: it needs no label,
-    does not move with the teacher as the loss does, and is no better than chance for embeddings that have collapsed. Its
-    weakness: it counts items alone, so that what users do is alike only if it is of the same items.
+    Where windows have labels, the objective is that of a linear probe on them, see `probe`. Else it is how alike what users
+    do next is with what the users with the nearest embeddings do: it needs no label, does not move with the teacher as the
+    loss does, and is no better than chance for embeddings that have collapsed. Its weakness: it counts items alone, so that
+    what users do is alike only if it is of the same items.
 
     Args:
       model: a `models.byb.BYB`.
       windows: blocks of `input.read` with the features of the model, its loss, and USER_HASH. Of more than
         `embeddings.MOST`, as many are drawn, always the same ones.
       batch_size: windows at a time.
+      labels: of the windows, by which a linear probe is measured.
+      train: blocks of training windows, with the features that the model embeds and the labels; None without labels.
+
+    Attributes:
+      objective: what early stopping goes by, the larger the better.
 
     Raises:
-      errors.InputError: if there are fewer than two users.
+      errors.InputError: if there are fewer than two users, or no label to measure a probe by.
     """
 
-    # What early stopping goes by, the larger the better.
-    objective = embeddings.AGREEMENT
-
-    def __init__(self, model: Any, windows: tf.data.Dataset, batch_size: int = 512):
+    def __init__(
+        self,
+        model: Any,
+        windows: tf.data.Dataset,
+        batch_size: int = 512,
+        labels: Sequence[str] = (),
+        train: tf.data.Dataset | None = None,
+    ):
         self._model, self._batch_size = model, batch_size
-        held = input_lib.columns(windows)
-        total = len(held[names.USER_HASH])
-        if total > embeddings.MOST:
-            chosen = np.sort(np.random.default_rng(0).permutation(total)[: embeddings.MOST])
-            held = {name: tf.gather(value, chosen) for name, value in held.items()}
+        held = probe.drawn(input_lib.columns(windows))
+        self._probe = None
+        if train is not None:
+            self._probe = probe.LinearProbe(input_lib.columns(train), held, labels)
+        self.objective = probe.PROBE_AUC if self._probe else embeddings.AGREEMENT
         self._users = held[names.USER_HASH].numpy()
         if len(np.unique(self._users)) < 2:
             raise errors.InputError(
@@ -44,6 +59,35 @@ class FutureMetrics:
         self._sets = [row[row >= names.FIRST_INDEX] for row in held[names.FUTURE_ITEM_INDEX].numpy()]
         self._features = {name: held[name] for name in (*model.inputs_read, *model.loss_inputs_read)}
         self._infer = tf.function(self._of_batch, reduce_retracing=True, autograph=False)
+        self._encode = tf.function(self._encoded, reduce_retracing=True, autograph=False)
+
+    def attention_by_age(self) -> dict[str, Any]:
+        """How much of a user's attention a bucket of each age has (BYB, figure 5).
+
+        Told is an attention over what it would be if all buckets of the user had the same, so that how many a user has
+        does not count: the mean over the users with a bucket of that age.
+
+        Returns:
+          `bucket`, `ages`, `attention` and `users`: of each age that at least `_FEW` users have a bucket of.
+        """
+        ages, shares = [], []
+        infer = tf.function(self._model.users.attention, reduce_retracing=True, autograph=False)
+        for batch in self._batches({name: self._features[name] for name in self._model.inputs_read}):
+            weights, age, present = (value.numpy() for value in infer(batch))
+            weights = np.where(present, weights.astype(np.float64), 0.0)
+            equal = weights.sum(axis=1, keepdims=True) / np.maximum(present.sum(axis=1, keepdims=True), 1)
+            ages.append(age[present])
+            shares.append((weights / np.maximum(equal, 1e-300))[present])
+        age, share = np.concatenate(ages), np.concatenate(shares)
+        users = np.bincount(age)
+        told = np.flatnonzero(users >= _FEW)
+        means = np.bincount(age, share)[told] / users[told]
+        return {
+            "bucket": self._model.settings.bucket,
+            "ages": told.tolist(),
+            "attention": means.tolist(),
+            "users": users[told].tolist(),
+        }
 
     def _of_batch(self, batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, ...]:
         embedding = self._model.encode(batch, training=False)
@@ -51,21 +95,31 @@ class FutureMetrics:
         loss = self._model.training_loss(predicted, target)
         return *(tf.cast(one, tf.float32) for one in (embedding, predicted, target)), loss
 
+    def _encoded(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
+        return tf.cast(self._model.encode(batch, training=False), tf.float32)
+
+    def _embed(self, features: Mapping[str, tf.Tensor]) -> np.ndarray:
+        """The embeddings of windows, `[W, D]`."""
+        read = {name: features[name] for name in self._model.inputs_read}
+        return np.concatenate([self._encode(batch).numpy() for batch in self._batches(read)])
+
+    def _batches(self, features: Mapping[str, tf.Tensor]) -> Iterator[dict[str, tf.Tensor]]:
+        for start in range(0, len(next(iter(features.values()))), self._batch_size):
+            yield {name: value[start : start + self._batch_size] for name, value in features.items()}
+
     def evaluate(self) -> dict[str, float]:
         """`neighbor_agreement`, `random_agreement` (of any two users), `spread` and `effective_rank` of users' embeddings,
         `target_spread` and `target_effective_rank` of what is to be predicted, `cosine` of that with what is
-        predicted, `eval_loss`, and the number of `windows`.
+        predicted, `eval_loss`, and the number of `windows`; with labels those of `probe.LinearProbe`, too.
         """
-        parts = []
-        for start in range(0, len(self._users), self._batch_size):
-            batch = {name: value[start : start + self._batch_size] for name, value in self._features.items()}
-            parts.append([one.numpy() for one in self._infer(batch)])
+        parts = [[one.numpy() for one in self._infer(batch)] for batch in self._batches(self._features)]
         embedding, predicted, target, loss = (np.concatenate(one) for one in zip(*parts))
         nearest, of_all = embeddings.agreements(embedding, self._users, self._sets)
         # Less the mean over dimensions, which a softmax does not see.
         sides = [embeddings.unit(one - one.mean(axis=1, keepdims=True)) for one in (predicted, target)]
         cosine = (sides[0] * sides[1]).sum(axis=1)
         return {
+            **(self._probe.evaluate(self._embed) if self._probe else {}),
             embeddings.AGREEMENT: float(np.nanmean(nearest)),
             embeddings.RANDOM_AGREEMENT: float(np.nanmean(of_all)),
             embeddings.SPREAD: embeddings.spread(embedding),

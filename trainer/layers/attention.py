@@ -63,9 +63,19 @@ class SelfAttention(tf.keras.layers.Layer):
     def call(self, inputs: tf.Tensor, bias: tf.Tensor, training: bool = False) -> tf.Tensor:
         """`[B, L, D]` and a bias `[B, 1, L or 1, L]` to `[B, L, D]`."""
         batch, length = tf.shape(inputs)[0], tf.shape(inputs)[1]
+        weights, value = self._weighted(inputs, bias)
+        mixed = tf.matmul(self._dropout(weights, training=training), value)
+        mixed = tf.transpose(mixed, [0, 2, 1, 3])
+        return self._output(tf.reshape(mixed, [batch, length, self._heads * self._width]))
+
+    def weights_of(self, inputs: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+        """How much each place attends to each other one, `[B, H, L, L]`: rows add up to 1. See `call`."""
+        return self._weighted(inputs, bias)[0]
+
+    def _weighted(self, inputs: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The weights `[B, H, L, L]`, and what they weigh, `[B, H, L, D / H]`."""
+        batch, length = tf.shape(inputs)[0], tf.shape(inputs)[1]
         heads = tf.reshape(self._project(inputs), [batch, length, 3, self._heads, self._width])
         query, key, value = tf.unstack(tf.transpose(heads, [2, 0, 3, 1, 4]))
         logits = tf.matmul(query * self._width**-0.5, key, transpose_b=True)
-        weights = self._dropout(tf.nn.softmax(logits + bias), training=training)
-        mixed = tf.transpose(tf.matmul(weights, value), [0, 2, 1, 3])
-        return self._output(tf.reshape(mixed, [batch, length, self._heads * self._width]))
+        return tf.nn.softmax(logits + bias), value

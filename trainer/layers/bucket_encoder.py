@@ -66,6 +66,24 @@ class BucketEncoder(tf.keras.layers.Layer):
           found: the buckets.
           training: whether dropout is on.
         """
+        hidden, bias = self._placed(pooled, found, training)
+        for block in self._blocks:
+            hidden = block(hidden, bias, training=training)
+        return hidden[:, 0]
+
+    def attention(self, pooled: tf.Tensor, found: buckets.Buckets) -> tf.Tensor:
+        """How much the user's vector attends to each bucket, the mean over blocks and heads: `[B, K]`; see `call`."""
+        hidden, bias = self._placed(pooled, found)
+        weights = []
+        for block in self._blocks:
+            weights.append(tf.reduce_mean(block.attention_of(hidden, bias)[:, :, 0, 1:], axis=1))
+            hidden = block(hidden, bias)
+        return tf.add_n(weights) / len(weights)
+
+    def _placed(
+        self, pooled: tf.Tensor, found: buckets.Buckets, training: bool = False
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """What the blocks read, `[B, 1 + K, D]`, the user's vector first, and the bias of their attention."""
         pooled = tf.cast(pooled, self.compute_dtype)
         oldest = self._positions.shape[0] - 1
         placed = pooled + tf.cast(tf.gather(self._positions, tf.minimum(found.age, oldest)), pooled.dtype)
@@ -77,7 +95,4 @@ class BucketEncoder(tf.keras.layers.Layer):
         user = tf.broadcast_to(tf.cast(self._user, pooled.dtype), tf.shape(placed[:, :1]))
         hidden = self._dropout(self._norm(tf.concat([user, placed], axis=1)), training=training)
         there = tf.pad(found.present, [[0, 0], [1, 0]], constant_values=True)
-        bias = attention.key_bias(there, hidden.dtype)
-        for block in self._blocks:
-            hidden = block(hidden, bias, training=training)
-        return hidden[:, 0]
+        return hidden, attention.key_bias(there, hidden.dtype)

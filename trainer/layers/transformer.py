@@ -48,6 +48,11 @@ class TransformerBlock(tf.keras.layers.Layer):
         hidden = inputs + self._dropout(attended, training=training)
         return hidden + self._feed_forward(self._inner_norm(hidden), training)
 
+    def attention_of(self, inputs: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+        """The weights of the block's attention, `[B, H, L, L]`; see `call`."""
+        read = inputs if self._post_norm else self._attention_norm(inputs)
+        return self._attention.weights_of(read, bias)
+
     def _feed_forward(self, inputs: tf.Tensor, training: bool) -> tf.Tensor:
         inner = self._dropout(self._inner(inputs), training=training)
         return self._dropout(self._outer(inner), training=training)

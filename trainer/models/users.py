@@ -27,12 +27,14 @@ class Behaviors:
       sizes: what a behaviour has, the item first, and how many known values (or buckets of a number) each has.
       window_length: L, the most events of a history.
       past_seconds, period_seconds: how far a history reaches back, and how long the period after it is.
+      labels: of the windows, none of which an encoder reads.
     """
 
     sizes: dict[event_fields.EventField, int]
     window_length: int
     past_seconds: float
     period_seconds: float
+    labels: tuple[str, ...] = ()
 
     @classmethod
     def load(
@@ -46,7 +48,7 @@ class Behaviors:
             else transform_output.vocabulary_size_by_name(field.vocabulary)
             for field in event_fields.of_columns(settings.columns)
         }
-        return cls(sizes, window.length, window.past, window.future)
+        return cls(sizes, window.length, window.past, window.future, window.label_names)
 
     @property
     def rows(self) -> dict[str, int]:
@@ -111,6 +113,15 @@ class UserEncoder(tf.keras.layers.Layer):
           features: `Behaviors.inputs_read`; without SECONDS_SINCE_LAST, the moment is that of the last event.
           training: whether dropout is on.
         """
+        return self.blocks(*self._pooled(features), training=training)
+
+    def attention(self, features: Features) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """How much of a user's attention is on each bucket, how old it is, and which there are: `[B, K]` each."""
+        pooled, found = self._pooled(features)
+        return self.blocks.attention(pooled, found), found.age, found.present
+
+    def _pooled(self, features: Features) -> tuple[tf.Tensor, buckets.Buckets]:
+        """The mean behaviour of each bucket, `[B, K, D]`, and the buckets."""
         # The latest first: of events at one time these count.
         read = {
             name: features[name][:, ::-1]
@@ -133,4 +144,4 @@ class UserEncoder(tf.keras.layers.Layer):
             settings.max_bucket_events,
             static=self.static_shapes,
         )
-        return self.blocks(found.mean(vectors), found, training=training)
+        return found.mean(vectors), found

@@ -43,13 +43,23 @@ class FutureEmbedding(objective.Objective):
             return model
 
         read = [*data.known.inputs_read, *models.loss_inputs_read(data.known)]
-        evaluated = input_lib.read(data.eval_files, data.transform_output, [*read, names.USER_HASH])
+        of_labels = [names.LABEL_PREFIX + label for label in data.known.labels]
+        evaluated = input_lib.read(
+            data.eval_files, data.transform_output, [*read, names.USER_HASH, *of_labels]
+        )
+        probed = None
+        if of_labels:
+            embedded = [*data.known.inputs_read, *of_labels]
+            probed = input_lib.read(data.train_files, data.transform_output, embedded)
         return objective.Training(
             build=build,
             loop=_LOOPS[settings.loop.name].of(settings.loop),
             settings=settings.training,
             batches=input_lib.read(data.train_files, data.transform_output, read),
-            evaluation=lambda model: evaluation.FutureMetrics(model, evaluated),
+            evaluation=lambda model: evaluation.FutureMetrics(
+                model, evaluated, labels=data.known.labels, train=probed
+            ),
+            tell=lambda evaluation: {"attention_by_age": evaluation.attention_by_age()},
         )
 
 

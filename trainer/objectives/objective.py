@@ -55,6 +55,7 @@ class Training:
       settings: of the loop.
       batches: blocks of the examples to train on.
       evaluation: makes the evaluation of the model.
+      tell: what the history says of the trained model besides, of its evaluation.
     """
 
     build: Callable[[], tf.keras.Model]
@@ -62,6 +63,7 @@ class Training:
     settings: training_settings.TrainingSettings
     batches: tf.data.Dataset
     evaluation: Callable[[Any], Evaluation]
+    tell: Callable[[Any], dict[str, Any]] = lambda evaluation: {}
 
 
 class Objective(abc.ABC):

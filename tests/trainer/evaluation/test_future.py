@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from sklearn import linear_model, preprocessing
 
 from schemas import embeddings, errors, names
 from tests.trainer.loops import test_teacher
 from tests.trainer.models import test_byb
-from trainer.evaluation import future
+from trainer.evaluation import future, probe
 from trainer.loops import loop as loop_lib
 
 
@@ -64,3 +65,78 @@ def test_an_encoder_whose_target_has_a_gradient_collapses_and_is_stopped(tmp_pat
         loop_lib.TrainingError, match=r"have collapsed: spread 0.0\d+ on eval, asked: at least 0.1"
     ):
         one.run()
+
+
+LABELS = ("busy", "nobody", "rare")
+
+
+def labelled(rows, seed):
+    """Windows with a label that the item of the last event tells, one that is always 0, and one at random, often unknown."""
+    features = test_byb.batch(seed, rows)
+    rng = np.random.default_rng(seed)
+    values = {
+        "busy": features[names.HISTORY_ITEM_INDEX][:, -1].numpy() % 2,
+        "nobody": np.zeros(rows, np.int64),
+        "rare": rng.choice([names.UNKNOWN_LABEL, 0, 1], rows),
+    }
+    features |= {names.LABEL_PREFIX + name: tf.constant(value, tf.int64) for name, value in values.items()}
+    return {**features, names.USER_HASH: tf.range(rows, dtype=tf.int64)}
+
+
+def test_with_labels_the_objective_is_a_linear_probe():
+    model = test_byb.build()
+    train, evaluated = labelled(90, 1), labelled(70, 2)
+    blocks = [tf.data.Dataset.from_tensor_slices(side).batch(16) for side in (train, evaluated)]
+    measured = future.FutureMetrics(model, blocks[1], 8, LABELS, blocks[0])
+    found = measured.evaluate()
+    assert measured.objective == "probe_auc" and "probe_auc/nobody" not in found
+    assert found["probe_auc"] == pytest.approx((found["probe_auc/busy"] + found["probe_auc/rare"]) / 2)
+    # By hand: scikit-learn's regression on what the model encodes, pairs counted one by one.
+    vectors = [model.encode(side).numpy().astype(np.float64) for side in (train, evaluated)]
+    scaler = preprocessing.StandardScaler().fit(vectors[0])
+    for label in ("busy", "rare"):
+        known = [side[names.LABEL_PREFIX + label].numpy() for side in (train, evaluated)]
+        rows = [values >= 0 for values in known]
+        regression = linear_model.LogisticRegression(max_iter=1000)
+        regression.fit(scaler.transform(vectors[0][rows[0]]), known[0][rows[0]])
+        scores = regression.predict_proba(scaler.transform(vectors[1][rows[1]]))[:, 1]
+        values = known[1][rows[1]]
+        one, other = scores[values == 1][:, None], scores[values == 0][None]
+        by_hand = ((one > other) + 0.5 * (one == other)).mean()
+        assert found[f"probe_auc/{label}"] == pytest.approx(by_hand, abs=1e-4)
+
+
+def test_a_probe_of_embeddings_that_have_collapsed_knows_nothing():
+    train, evaluated = labelled(90, 1), labelled(70, 2)
+    one = probe.LinearProbe(train, evaluated, LABELS)
+    assert one.names == ["probe_auc", "probe_auc/busy", "probe_auc/rare"]
+    found = one.evaluate(lambda side: np.ones([len(side[names.USER_HASH]), 4], np.float32))
+    assert set(found.values()) == {0.5}
+    # And one of the label itself everything.
+    found = one.evaluate(lambda side: side["label_busy"].numpy()[:, None].astype(np.float32))
+    assert found["probe_auc/busy"] == 1.0
+
+
+def test_labels_of_which_none_can_be_measured_are_told():
+    with pytest.raises(errors.InputError, match="window.labels: of nobody none is both 0 and 1"):
+        probe.LinearProbe(labelled(9, 1), labelled(9, 2), ["nobody"])
+
+
+def test_attention_by_age_is_one_where_all_buckets_have_the_same(monkeypatch):
+    monkeypatch.setattr(future, "_FEW", 5)
+    model, features = test_byb.build(), test_byb.batch(1, 30)
+    measured = future.FutureMetrics(model, windows(), batch_size=8)
+    found = measured.attention_by_age()
+    weights, ages, present = (value.numpy() for value in model.users.attention(features))
+    by_age = {}
+    for row in range(30):
+        whole = weights[row][present[row]].sum() / present[row].sum()
+        for weight, age in zip(weights[row][present[row]], ages[row][present[row]]):
+            by_age.setdefault(int(age), []).append(weight / whole)
+    told = {age: shares for age, shares in sorted(by_age.items()) if len(shares) >= 5}
+    assert found["ages"] == list(told) and found["users"] == [len(shares) for shares in told.values()]
+    np.testing.assert_allclose(found["attention"], [np.mean(shares) for shares in told.values()], rtol=1e-3)
+    assert found["bucket"] == "day" and len(found["ages"]) > 2
+    for block in model.users.blocks._blocks:
+        block._attention._project.kernel.assign(tf.zeros_like(block._attention._project.kernel))
+    np.testing.assert_allclose(measured.attention_by_age()["attention"], 1.0, rtol=1e-5)

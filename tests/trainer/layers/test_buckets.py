@@ -157,3 +157,32 @@ def test_a_behaviour_is_the_weighted_sum_of_its_attributes():
     np.testing.assert_allclose(
         layer(indices)[0, :2], tables[0][[2, 6]] / 4 + 3 * tables[1][[4, 1]] / 4, rtol=1e-5
     )
+
+
+def test_attention_to_buckets_is_that_of_the_users_vector():
+    """Of one block by NumPy: the softmax of the products of the first place's query with all keys, the mean of heads."""
+    tf.keras.utils.set_random_seed(1)
+    layer = bucket_encoder.BucketEncoder(4, 8, 1, 2, 16, 0.1, tf.random.Generator.from_seed(1), True)
+    seconds, present, _ = random_events(seed=4)
+    values = np.random.default_rng(4).normal(size=[6, 12, 8]).astype(np.float32)
+    found = assigned(seconds, present, DAY, 20)
+    pooled = found.mean(tf.constant(values))
+    layer(pooled, found)
+    project = layer._blocks[0]._attention._project
+    project.kernel.assign(project.kernel * 4)
+    hidden, _ = layer._placed(pooled, found)
+    kernel, bias = project.kernel.numpy(), project.bias.numpy()
+    qkv = (hidden.numpy() @ kernel + bias).reshape(6, -1, 3, 2, 4)
+    logits = np.einsum("bhd,blhd->bhl", qkv[:, 0, 0], qkv[:, :, 1]) / 2
+    there = np.pad(found.present.numpy(), [[0, 0], [1, 0]], constant_values=True)
+    weights = np.where(there[:, None], np.exp(logits), 0)
+    expected = (weights / weights.sum(axis=2, keepdims=True)).mean(axis=1)[:, 1:]
+    np.testing.assert_allclose(layer.attention(pooled, found), expected, rtol=1e-4, atol=1e-6)
+    assert not layer.attention(pooled, found).numpy()[~found.present.numpy()].any()
+    # Of several blocks it is their mean; nothing tells places apart where all keys are alike.
+    deep = encoder()
+    deep(pooled, found)
+    for block in deep._blocks:
+        block._attention._project.kernel.assign(tf.zeros([8, 24]))
+    number = there.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(deep.attention(pooled, found), there[:, 1:] / number, rtol=1e-5)

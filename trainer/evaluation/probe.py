@@ -1,0 +1,78 @@
+"""A linear probe: what a logistic regression on embeddings of users tells of labels that the embeddings were not trained for."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from schemas import embeddings, errors, names
+
+# What early stopping goes by: the mean over the labels, each by `PROBE_AUC/LABEL`.
+PROBE_AUC = "probe_auc"
+Embed = Callable[[Mapping[str, tf.Tensor]], np.ndarray]
+
+
+class LinearProbe:
+    """Fits a logistic regression for each label on embeddings of training windows, and measures it on those of `eval`.
+
+    Embeddings are standardised by training's means and deviations; the regression has an L2 penalty (scikit-learn's
+    default, C = 1). Of more windows than `embeddings.MOST` on a side, as many are drawn, always the same ones; those
+    whose label is unknown are left out.
+
+    Args:
+      train, evaluated: features of windows, `[W, ...]` each, with LABEL_PREFIX features among them.
+      labels: their names.
+
+    Raises:
+      errors.InputError: if no label has both values on both sides.
+    """
+
+    def __init__(
+        self, train: Mapping[str, tf.Tensor], evaluated: Mapping[str, tf.Tensor], labels: Sequence[str]
+    ):
+        self._sides = [drawn(side) for side in (train, evaluated)]
+        self._known: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
+        for label in labels:
+            of_sides = [side[names.LABEL_PREFIX + label].numpy().reshape(-1) for side in self._sides]
+            rows = [np.flatnonzero(values != names.UNKNOWN_LABEL) for values in of_sides]
+            found = [(row, values[row]) for row, values in zip(rows, of_sides)]
+            if all(len(np.unique(values)) == 2 for _, values in found):
+                self._known[label] = found
+        if not self._known:
+            raise errors.InputError(
+                f"window.labels: of {', '.join(labels)} none is both 0 and 1 in training and in eval, so that no linear probe "
+                "can be fitted: leave labels out of the pretraining, or choose others"
+            )
+
+    @property
+    def names(self) -> list[str]:
+        """The metrics that `evaluate` gives, the mean first."""
+        return [PROBE_AUC, *(f"{PROBE_AUC}/{label}" for label in self._known)]
+
+    def evaluate(self, embed: Embed) -> dict[str, float]:
+        """The area under the ROC curve on `eval`, of each label and their mean.
+
+        Args:
+          embed: gives embeddings `[W, D]` of windows.
+        """
+        # Imported where it is asked for: scikit-learn takes a second.
+        from sklearn import linear_model, metrics
+
+        train, evaluated = (embed(side).astype(np.float64) for side in self._sides)
+        mean, deviation = train.mean(axis=0), np.maximum(train.std(axis=0), 1e-12)
+        train, evaluated = ((vectors - mean) / deviation for vectors in (train, evaluated))
+        found = {}
+        for label, ((rows, values), (tested, wanted)) in self._known.items():
+            regression = linear_model.LogisticRegression(max_iter=1000).fit(train[rows], values)
+            scores = regression.decision_function(evaluated[tested])
+            found[f"{PROBE_AUC}/{label}"] = float(metrics.roc_auc_score(wanted, scores))
+        return {PROBE_AUC: float(np.mean(list(found.values()))), **found}
+
+
+def drawn(held: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """At most `embeddings.MOST` windows, always the same ones, in their order."""
+    total = len(next(iter(held.values())))
+    if total <= embeddings.MOST:
+        return dict(held)
+    chosen = np.sort(np.random.default_rng(0).permutation(total)[: embeddings.MOST])
+    return {name: tf.gather(value, chosen) for name, value in held.items()}
