@@ -47,7 +47,7 @@ MODELS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 _QUICK_MODELS = ("scenecontrarec", "dspnet", "carca")
 
 
-class _NotMeasured:
+class NotMeasured:
     """In place of the metrics after each epoch."""
 
     objective = "none"
@@ -132,7 +132,7 @@ def measure(model: str, items: int, batch_size: int, steps: int) -> dict[str, fl
             settings.training,
             tf.distribute.MirroredStrategy(["CPU:0"]),
             windows,
-            lambda _: _NotMeasured(),
+            lambda _: NotMeasured(),
             os.path.join(folder, "checkpoints"),
         )
         last = loop.run()["epochs"][-1]

@@ -61,6 +61,7 @@ _MEASURED = {
     "gpu": lambda found: found["steps"] and all(one["step_ms"] > 0 for one in found["steps"].values()),
     "hot_swaps": lambda found: found["answers"] > 0 and found["versions_pushed"] == 2,
     "periods": lambda found: found["same_examples"] and _positive(found, "events_per_s", "columnar"),
+    "pooling": lambda found: _positive(found, "ratio", "3") and _positive(found, "days", "3", "none", "ms"),
     "retrieval": lambda found: found["5000"]["recall"] > 0.8 and _positive(found, "5000", "ivf_2", "p50_ms"),
     "scene_steps": lambda found: _positive(found, "candidates", "50", "carca", "step_ms"),
     "throughput": lambda found: _positive(
@@ -82,6 +83,7 @@ _SIZES = {
     "gpu": {"items": 100, "windows": 64, "seconds": 0.01},
     "hot_swaps": {"seconds": 0.2, "every": 0.2},
     "periods": {"events": 1500},
+    "pooling": {"days": 3, "batch": 4, "steps": 2},
     "retrieval": {"asked": 64, "seconds": 0.1},
     "scene_steps": {"items": 50, "batch": 4},
     "throughput": {"users": 200, "longest": 20, "seconds": 0.1},
