@@ -7,16 +7,16 @@ import tensorflow as tf
 import schemas  # noqa: F401  selects Keras 2
 from trainer.layers import attention, buckets, dropout, transformer
 
-# 1, 2, 4, ..., 2048 and more.
-_POWERS = 12
+# Rows of tables by powers of two: 1, 2, 4, ..., 2048 events and more; up to a year and more in seconds.
+_POWERS, _GAPS = 12, 26
 
 
 class BucketEncoder(tf.keras.layers.Layer):
     """Self-attention in which each bucket sees all others, and a vector in front that stands for the user.
 
     BYB has a Transformer encoder with positional encoding. A position is the age of a bucket, so that gaps in what a
-    user does are seen. How many events a bucket has, which their mean does not tell, is an addition. That the user's
-    state is that of a vector of its own (as BERT's), and that blocks are post-norm, are guesses.
+    user does are seen. That the user's state is that of a vector of its own (as BERT's), and that blocks are post-norm,
+    are guesses. How much a user does, which means do not tell, is an addition.
 
     Args:
       ages: how many ages have a position of their own; older buckets share the last one.
@@ -25,7 +25,8 @@ class BucketEncoder(tf.keras.layers.Layer):
       inner: width of the point-wise layers.
       rate: dropout on inputs, attention weights and the point-wise layers.
       generator: of the dropout.
-      sizes: whether the number of events of a bucket is told, by its power of two.
+      activity: whether the number of events of each bucket is told, and of the user the number of all and how long ago the
+        last one was.
     """
 
     def __init__(
@@ -37,7 +38,7 @@ class BucketEncoder(tf.keras.layers.Layer):
         inner: int,
         rate: float,
         generator: tf.random.Generator,
-        sizes: bool = False,
+        activity: bool = False,
     ):
         super().__init__()
         self._positions, self._user = (
@@ -46,10 +47,14 @@ class BucketEncoder(tf.keras.layers.Layer):
             )
             for name, shape in (("ages", [ages, dim]), ("user", [dim]))
         )
-        self._sizes = None
-        if sizes:
-            normal = tf.keras.initializers.RandomNormal(stddev=0.02)
-            self._sizes = self.add_weight(name="sizes", shape=[_POWERS, dim], initializer=normal)
+        self._activity = None
+        if activity:
+            self._activity = [
+                self.add_weight(
+                    name=name, shape=[rows, dim], initializer=tf.keras.initializers.RandomNormal(stddev=0.02)
+                )
+                for name, rows in (("sizes", _POWERS), ("events", _POWERS), ("gaps", _GAPS))
+            ]
         self._norm = tf.keras.layers.LayerNormalization(epsilon=1e-8)
         self._dropout = dropout.Dropout(rate, generator)
         self._blocks = [
@@ -57,23 +62,26 @@ class BucketEncoder(tf.keras.layers.Layer):
             for _ in range(blocks)
         ]
 
-    def call(self, pooled: tf.Tensor, found: buckets.Buckets, training: bool = False) -> tf.Tensor:
+    def call(
+        self, pooled: tf.Tensor, found: buckets.Buckets, seconds: tf.Tensor, training: bool = False
+    ) -> tf.Tensor:
         """The state of the user, `[B, D]`.
 
         Args:
           pooled: vectors of the buckets, `[B, K, D]`, in any order; those of a bucket that is not there may be anything
             finite and change nothing.
           found: the buckets.
+          seconds: from the last event to the moment, `[B]`; of a user without events, anything.
           training: whether dropout is on.
         """
-        hidden, bias = self._placed(pooled, found, training)
+        hidden, bias = self._placed(pooled, found, seconds, training)
         for block in self._blocks:
             hidden = block(hidden, bias, training=training)
         return hidden[:, 0]
 
-    def attention(self, pooled: tf.Tensor, found: buckets.Buckets) -> tf.Tensor:
+    def attention(self, pooled: tf.Tensor, found: buckets.Buckets, seconds: tf.Tensor) -> tf.Tensor:
         """How much the user's vector attends to each bucket, the mean over blocks and heads: `[B, K]`; see `call`."""
-        hidden, bias = self._placed(pooled, found)
+        hidden, bias = self._placed(pooled, found, seconds)
         weights = []
         for block in self._blocks:
             weights.append(tf.reduce_mean(block.attention_of(hidden, bias)[:, :, 0, 1:], axis=1))
@@ -81,18 +89,26 @@ class BucketEncoder(tf.keras.layers.Layer):
         return tf.add_n(weights) / len(weights)
 
     def _placed(
-        self, pooled: tf.Tensor, found: buckets.Buckets, training: bool = False
+        self, pooled: tf.Tensor, found: buckets.Buckets, seconds: tf.Tensor, training: bool = False
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """What the blocks read, `[B, 1 + K, D]`, the user's vector first, and the bias of their attention."""
         pooled = tf.cast(pooled, self.compute_dtype)
         oldest = self._positions.shape[0] - 1
         placed = pooled + tf.cast(tf.gather(self._positions, tf.minimum(found.age, oldest)), pooled.dtype)
-        if self._sizes is not None:
-            power = tf.math.log(tf.maximum(found.number, 1.0)) / math.log(2.0)
-            # A little more, so that rounding does not take a power of two for the one below.
-            power = tf.minimum(tf.cast(power + 1e-4, tf.int32), _POWERS - 1)
-            placed += tf.cast(tf.gather(self._sizes, power), pooled.dtype)
         user = tf.broadcast_to(tf.cast(self._user, pooled.dtype), tf.shape(placed[:, :1]))
+        if self._activity is not None:
+            sizes, events, gaps = self._activity
+            placed += tf.cast(tf.gather(sizes, _power(found.number, _POWERS)), pooled.dtype)
+            of_user = tf.gather(events, _power(tf.reduce_sum(found.number, axis=1), _POWERS))
+            of_user += tf.gather(gaps, _power(seconds, _GAPS))
+            user += tf.cast(of_user, pooled.dtype)[:, tf.newaxis]
         hidden = self._dropout(self._norm(tf.concat([user, placed], axis=1)), training=training)
         there = tf.pad(found.present, [[0, 0], [1, 0]], constant_values=True)
         return hidden, attention.key_bias(there, hidden.dtype)
+
+
+def _power(values: tf.Tensor, rows: int) -> tf.Tensor:
+    """Of values of any shape the largest power of two that is not above them, at most `rows - 1`; 0 of those below 2."""
+    power = tf.math.log(tf.maximum(tf.cast(values, tf.float32), 1.0)) / math.log(2.0)
+    # A little more, so that rounding does not take a power of two for the one below.
+    return tf.minimum(tf.cast(power + 1e-4, tf.int32), rows - 1)

@@ -72,7 +72,7 @@ class UserEncoder(tf.keras.layers.Layer):
 
     A behaviour is the weighted sum of the embeddings of its attributes (`behavior_encoder`). Behaviours are pooled by their
     distance from the moment (`buckets`), with the calendar (hour and weekday of each event, added to it, a guess) and a
-    bucket's age as positions, and what `settings.bucket_sizes` tells; a Transformer makes the user's embedding of them.
+    bucket's age as positions, and what `settings.activity` tells; a Transformer makes the user's embedding of them.
 
     Args:
       settings: of the encoder.
@@ -103,7 +103,7 @@ class UserEncoder(tf.keras.layers.Layer):
             settings.ffn_ratio * dim,
             settings.dropout,
             generator,
-            settings.bucket_sizes,
+            settings.activity,
         )
 
     def call(self, features: Features, training: bool = False) -> tf.Tensor:
@@ -117,11 +117,11 @@ class UserEncoder(tf.keras.layers.Layer):
 
     def attention(self, features: Features) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """How much of a user's attention is on each bucket, how old it is, and which there are: `[B, K]` each."""
-        pooled, found = self._pooled(features)
-        return self.blocks.attention(pooled, found), found.age, found.present
+        pooled, found, since = self._pooled(features)
+        return self.blocks.attention(pooled, found, since), found.age, found.present
 
-    def _pooled(self, features: Features) -> tuple[tf.Tensor, buckets.Buckets]:
-        """The mean behaviour of each bucket, `[B, K, D]`, and the buckets."""
+    def _pooled(self, features: Features) -> tuple[tf.Tensor, buckets.Buckets, tf.Tensor]:
+        """The mean behaviour of each bucket, `[B, K, D]`, the buckets, and seconds since the last event, `[B]`."""
         # The latest first: of events at one time these count.
         read = {
             name: features[name][:, ::-1]
@@ -133,8 +133,10 @@ class UserEncoder(tf.keras.layers.Layer):
         for feature, table in zip(_CALENDAR, self.calendar):
             vectors += table(read[feature])
         seconds = read[names.HISTORY_SECONDS]
+        since = tf.zeros(tf.shape(seconds)[:1])
         if names.SECONDS_SINCE_LAST in features:
-            seconds += tf.reshape(features[names.SECONDS_SINCE_LAST], [-1, 1])
+            since = tf.reshape(features[names.SECONDS_SINCE_LAST], [-1])
+            seconds += since[:, tf.newaxis]
         settings = self._settings
         found = buckets.assign(
             seconds,
@@ -144,4 +146,4 @@ class UserEncoder(tf.keras.layers.Layer):
             settings.max_bucket_events,
             static=self.static_shapes,
         )
-        return found.mean(vectors), found
+        return found.mean(vectors), found, since

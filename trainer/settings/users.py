@@ -22,8 +22,8 @@ class UserEncoderSettings(model.ModelSettings):
         every event by itself (an ablation).
       max_buckets: a history's largest number of buckets, those nearest to the moment; of `none` a window's length is.
       max_bucket_events: how many events of a bucket count at most, those nearest to the moment; None is all.
-      bucket_sizes: whether the power of two of a bucket's number of events is told beside their mean (which is all that
-        the paper has).
+      activity: whether it is told how much a user does, beside what: how many events each bucket has, how many the history
+        has, and how long before the moment the last one was, all by powers of two. The paper has only means.
     """
 
     dim: int = pydantic.Field(default=64, ge=2)
@@ -34,7 +34,7 @@ class UserEncoderSettings(model.ModelSettings):
     bucket: Literal["hour", "day", "week", "none"] = "day"
     max_buckets: int = pydantic.Field(default=128, ge=1)
     max_bucket_events: int | None = pydantic.Field(default=None, ge=1)
-    bucket_sizes: bool = True
+    activity: bool = True
 
     @property
     def bucket_seconds(self) -> float | None:

@@ -68,15 +68,18 @@ def test_of_events_at_one_distance_the_first_count():
     assert found.share.numpy().tolist() == [[0.5, 0.5, 0.0]]
 
 
-def encoder(sizes=True):
+def encoder(activity=True):
     tf.keras.utils.set_random_seed(1)
     generator = tf.random.Generator.from_seed(1)
-    return bucket_encoder.BucketEncoder(4, 8, 2, 2, 16, 0.1, generator, sizes)
+    return bucket_encoder.BucketEncoder(4, 8, 2, 2, 16, 0.1, generator, activity)
 
 
 def encoded(layer, seconds, present, values, width, most=20, **named):
     found = assigned(seconds, present, width, most, **named)
-    return layer(found.mean(tf.constant(values)), found).numpy()
+    # How long ago the last event was, as a model of users has it.
+    last = np.where(present, seconds, np.inf).min(axis=1)
+    since = tf.constant(np.where(np.isfinite(last), last, 0), tf.float32)
+    return layer(found.mean(tf.constant(values)), found, since).numpy()
 
 
 def test_pooled_is_unpooled_where_each_bucket_has_one_event():
@@ -108,39 +111,38 @@ def test_the_order_of_events_and_padding_change_nothing(width):
 
 
 def test_buckets_older_than_the_positions_share_the_last():
-    layer, values = encoder(), np.ones([1, 1, 8], np.float32)
+    layer, values = encoder(activity=False), np.ones([1, 1, 8], np.float32)
     ages = [encoded(layer, [[age * DAY + 1]], [[True]], values, DAY)[0] for age in (2, 3, 4, 90)]
     np.testing.assert_array_equal(ages[1], ages[2])
     np.testing.assert_array_equal(ages[1], ages[3])
     assert np.abs(ages[0] - ages[1]).max() > 1e-4
 
 
-def test_how_many_events_a_bucket_has_is_told_by_its_power_of_two():
+def test_how_much_a_user_does_is_told_by_powers_of_two():
     values = np.ones([1, 9, 8], np.float32)
-    seconds = np.linspace(1, 9, 9, dtype=np.float32)[None]
-    for sizes in (True, False):
-        layer = encoder(sizes)
+    seconds = np.linspace(1, 1.9, 9, dtype=np.float32)[None]
+    for activity in (True, False):
+        layer = encoder(activity)
         of_number = [
             encoded(layer, seconds, [[place < n for place in range(9)]], values, DAY)[0] for n in range(1, 10)
         ]
         # 1 | 2, 3 | 4 to 7 | 8, 9; the mean is the same.
-        for one, two, same in (
-            (1, 2, False),
-            (2, 3, True),
-            (3, 4, False),
-            (4, 7, True),
-            (7, 8, False),
-            (8, 9, True),
-        ):
+        alike = {(2, 3), (4, 7), (8, 9)}
+        for one, two in ((1, 2), (2, 3), (3, 4), (4, 7), (7, 8), (8, 9)):
             differ = np.abs(of_number[one - 1] - of_number[two - 1]).max()
-            assert differ < 1e-5 if same or not sizes else differ > 1e-4
-    layer = encoder()
-    assert tuple(layer._sizes.shape) == (12, 8)
-    # More than the last power has no row of its own.
-    found = buckets.Buckets(
-        None, None, tf.zeros([1, 1], tf.int32), tf.ones([1, 1], tf.bool), tf.fill([1, 1], 1e6)
-    )
-    assert np.isfinite(layer(tf.ones([1, 1, 8]), found)).all()
+            assert differ < 1e-5 if not activity or (one, two) in alike else differ > 1e-4
+        # One event in the first day: 2 and 3 hours before the moment are in one power of two of seconds, 5 in another.
+        of_gap = [
+            encoded(layer, [[hours * HOUR]], [[True]], values[:, :1], DAY)[0] for hours in (2.5, 4.5, 5)
+        ]
+        assert np.abs(of_gap[0] - of_gap[1]).max() < 1e-5
+        assert (np.abs(of_gap[0] - of_gap[2]).max() > 1e-4) == activity
+
+
+def test_powers_of_two():
+    values = tf.constant([0.0, 1.0, 1.9, 2.0, 3.99, 4.0, 8.0, 2.0**20, 1e12])
+    assert bucket_encoder._power(values, 26).numpy().tolist() == [0, 0, 0, 1, 1, 2, 3, 20, 25]
+    assert bucket_encoder._power(values, 12).numpy().tolist() == [0, 0, 0, 1, 1, 2, 3, 11, 11]
 
 
 def test_a_behaviour_is_the_weighted_sum_of_its_attributes():
@@ -167,22 +169,23 @@ def test_attention_to_buckets_is_that_of_the_users_vector():
     values = np.random.default_rng(4).normal(size=[6, 12, 8]).astype(np.float32)
     found = assigned(seconds, present, DAY, 20)
     pooled = found.mean(tf.constant(values))
-    layer(pooled, found)
+    since = tf.zeros([6])
+    layer(pooled, found, since)
     project = layer._blocks[0]._attention._project
     project.kernel.assign(project.kernel * 4)
-    hidden, _ = layer._placed(pooled, found)
+    hidden, _ = layer._placed(pooled, found, since)
     kernel, bias = project.kernel.numpy(), project.bias.numpy()
     qkv = (hidden.numpy() @ kernel + bias).reshape(6, -1, 3, 2, 4)
     logits = np.einsum("bhd,blhd->bhl", qkv[:, 0, 0], qkv[:, :, 1]) / 2
     there = np.pad(found.present.numpy(), [[0, 0], [1, 0]], constant_values=True)
     weights = np.where(there[:, None], np.exp(logits), 0)
     expected = (weights / weights.sum(axis=2, keepdims=True)).mean(axis=1)[:, 1:]
-    np.testing.assert_allclose(layer.attention(pooled, found), expected, rtol=1e-4, atol=1e-6)
-    assert not layer.attention(pooled, found).numpy()[~found.present.numpy()].any()
+    np.testing.assert_allclose(layer.attention(pooled, found, since), expected, rtol=1e-4, atol=1e-6)
+    assert not layer.attention(pooled, found, since).numpy()[~found.present.numpy()].any()
     # Of several blocks it is their mean; nothing tells places apart where all keys are alike.
     deep = encoder()
-    deep(pooled, found)
+    deep(pooled, found, since)
     for block in deep._blocks:
         block._attention._project.kernel.assign(tf.zeros([8, 24]))
     number = there.sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(deep.attention(pooled, found), there[:, 1:] / number, rtol=1e-5)
+    np.testing.assert_allclose(deep.attention(pooled, found, since), there[:, 1:] / number, rtol=1e-5)

@@ -104,7 +104,7 @@ def test_an_embedding_is_of_pooled_behaviours_and_their_calendar():
             pooled[row, place] = events[row][inside].mean(axis=0)
     number = tf.constant(numbers, tf.float32)
     found = buckets.Buckets(None, None, tf.constant(ages), number > 0, number)
-    expected = model.users.blocks(tf.constant(pooled, tf.float32), found)
+    expected = model.users.blocks(tf.constant(pooled, tf.float32), found, features[names.SECONDS_SINCE_LAST])
     np.testing.assert_allclose(model.encode(features), expected, rtol=1e-3, atol=1e-5)
     # Without a moment it is that of the last event.
     now = {**features, names.SECONDS_SINCE_LAST: tf.zeros([5])}
