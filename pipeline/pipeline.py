@@ -128,6 +128,7 @@ def _data(
         experiment.split,
         state=_value(log_state.outputs["state"]),
         code=code[code_lib.WINDOWS],
+        candidates_within=experiment.evaluation.candidates_within,
     )
     examples = example_gen.outputs["examples"]
     statistics_gen = StatisticsGen(examples=examples)

@@ -59,3 +59,15 @@ def mean(value: Any, deviation: Any = None) -> str:
     ('0.5000 ± 0.0100', '0.5000')
     """
     return metric(value) if deviation is None else f"{metric(value)} ± {metric(deviation)}"
+
+
+def duration(seconds: float) -> str:
+    """A time in its largest unit.
+
+    >>> duration(129_600), duration(90)
+    ('1.5d', '1.5m')
+    """
+    for unit, size in (("d", 86_400), ("h", 3600), ("m", 60)):
+        if seconds >= size:
+            return f"{seconds / size:g}{unit}"
+    return f"{seconds:g}s"

@@ -148,7 +148,10 @@ OWN_RECENT_RANK = "own_recent_rank"
 # int64: why a target cannot be recommended: it is not in the catalogue, or it is left out as seen.
 UNREACHABLE = "unreachable"
 REACHABLE, NOT_IN_CATALOGUE, LEFT_OUT = 0, 1, 2
+# Where the ranking is among candidates: it is none of them, whether it is left out or not.
+NOT_A_CANDIDATE = 3
 CANDIDATES = "candidates"  # int64: how many items are ranked, the target included
+CANDIDATE_SET = "candidate_set"  # int64, only among candidates: how many there are, with what is left out
 CATALOGUE_SIZE = "catalogue_size"  # int64: a rank beyond it is a miss, see `schemas.ranks`
 
 # Outputs of the `evaluate` signature of models of users' embeddings: `[B, D]` float32, and hashes of the distinct items

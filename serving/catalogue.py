@@ -12,6 +12,7 @@ from typing import Any
 import tensorflow as tf
 
 from schemas import names, ranks
+from serving import among as among_lib
 
 # Scores that are in memory at once: 16 MB of float32.
 AT_ONCE = 1 << 22
@@ -71,14 +72,21 @@ def is_left_out(target: tf.Tensor, excluded: tf.Tensor) -> tf.Tensor:
     return tf.reduce_any((excluded == target[:, tf.newaxis]) & (excluded >= 0), axis=1)
 
 
-def _ranked(target: tf.Tensor, excluded: tf.Tensor | None) -> tf.Tensor:
-    """The targets, -1 for those that no ranking without `excluded` holds."""
+def _ranked(target: tf.Tensor, excluded: tf.Tensor | None, among: among_lib.Among | None = None) -> tf.Tensor:
+    """The targets, -1 for those that no ranking without `excluded` and `among` the candidates holds."""
+    if among is not None:
+        target = among.only(target)
     if excluded is None:
         return target
     return tf.where(is_left_out(target, excluded), tf.constant(-1, tf.int64), target)
 
 
-def rank_of_target(scores: tf.Tensor, target: tf.Tensor, excluded: tf.Tensor | None = None) -> tf.Tensor:
+def rank_of_target(
+    scores: tf.Tensor,
+    target: tf.Tensor,
+    excluded: tf.Tensor | None = None,
+    among: among_lib.Among | None = None,
+) -> tf.Tensor:
     """The target's rank in the catalogue; 1 is best.
 
     Ties and scores that are not numbers count against the model, so a constant model ranks
@@ -91,13 +99,17 @@ def rank_of_target(scores: tf.Tensor, target: tf.Tensor, excluded: tf.Tensor | N
       target: `[B]` int64 catalogue row, negative where the target is not in the catalogue;
         the rank of what is not there is N + 1.
       excluded: `[B, M]` int64 rows to leave out of the ranking (negative: nothing).
+      among: the candidates; None: the whole catalogue. A target that is none of them is as one that is left out.
 
     Returns:
       `[B]` int64.
     """
     size = tf.shape(scores, out_type=tf.int64)[1]
+    target = _ranked(target, excluded, among)
+    if among is not None:
+        scores = tf.where(among.columns(0, size), scores, tf.constant(_LOWEST, scores.dtype))
     if excluded is not None:
-        scores, target = leave_out(scores, excluded), _ranked(target, excluded)
+        scores = leave_out(scores, excluded)
     own = tf.gather(scores, tf.maximum(target, 0), axis=1, batch_dims=1)
     return _rank(size, target, _beaten(scores, own))
 
@@ -125,7 +137,7 @@ class Chunks:
     the one before, and what it repeats is cut off.
 
     Args:
-      model, query, size, excluded, at_once: see `full_rank`.
+      model, query, size, excluded, at_once, among: see `full_rank`.
 
     Attributes:
       several: whether there are several chunks.
@@ -138,9 +150,10 @@ class Chunks:
         size: int,
         excluded: tf.Tensor | None,
         at_once: int,
+        among: among_lib.Among | None = None,
     ):
         self._model, self._query, self._size = model, query, size
-        self._excluded = excluded
+        self._excluded, self._among = excluded, among
         widest = tf.clip_by_value(at_once // tf.maximum(_number(query), 1), _SMALLEST, _LARGEST)
         self._number = -(-size // widest)
         self._width = -(-size // self._number)
@@ -164,6 +177,8 @@ class Chunks:
             first = number * self._width
             start = tf.minimum(first, self._size - self._width)
             scores = tf.cast(self._model.scores(self._query, start, self._width), tf.float32)
+            if self._among is not None:
+                scores = tf.where(self._among.columns(start, self._width), scores, _LOWEST)
             if left_out is not None:
                 batch_rows, rows = left_out
                 low, high = tf.unstack(tf.searchsorted(rows, tf.cast([start, start + self._width], tf.int64)))
@@ -185,6 +200,7 @@ def full_rank(
     target: tf.Tensor,
     excluded: tf.Tensor | None = None,
     at_once: int = AT_ONCE,
+    among: among_lib.Among | None = None,
 ) -> tf.Tensor:
     """As `rank_of_target` of all the model's scores, in the memory of `at_once` of them.
 
@@ -197,17 +213,17 @@ def full_rank(
       model: see the module.
       query: of `query`.
       size: N.
-      target, excluded: see `rank_of_target`.
+      target, excluded, among: see `rank_of_target`.
       at_once: how many scores there are at a time (but a chunk has 1024 to 65,536 items).
 
     Returns:
       `[B]` int64.
     """
-    chunks = Chunks(model, query, size, excluded, at_once)
-    target = _ranked(target, excluded)
+    chunks = Chunks(model, query, size, excluded, at_once, among)
+    target = _ranked(target, excluded, among)
 
     def whole() -> tf.Tensor:
-        return rank_of_target(tf.cast(model.scores(query), tf.float32), target, excluded)
+        return rank_of_target(tf.cast(model.scores(query), tf.float32), target, excluded, among)
 
     def compare(own: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """How many are beaten, and the score of each target in its chunk."""
@@ -272,42 +288,58 @@ def best(
     return tf.cond(chunks.several, in_chunks, whole)
 
 
-def candidates(size: int, target: tf.Tensor, excluded: tf.Tensor | None = None) -> tf.Tensor:
-    """How many items are ranked for each target: the catalogue without what is left out.
+def candidates(
+    size: int,
+    target: tf.Tensor,
+    excluded: tf.Tensor | None = None,
+    among: among_lib.Among | None = None,
+) -> tf.Tensor:
+    """How many items are ranked for each target: the catalogue, or its candidates, without what is left out.
 
     Args:
       size: N.
-      target, excluded: as in `rank_of_target`; `excluded` without repeats.
+      target, excluded, among: as in `rank_of_target`; `excluded` without repeats.
 
     Returns:
       `[B]` int64.
     """
     count = tf.fill(tf.shape(target), tf.constant(size, tf.int64))
+    if among is not None:
+        count = among.sizes()
     if excluded is not None:
+        excluded = excluded if among is None else among.only(excluded)
         count -= tf.math.count_nonzero(excluded >= 0, axis=1)
     return count
 
 
-def popularity_rank(size: int, target: tf.Tensor, excluded: tf.Tensor | None = None) -> tf.Tensor:
+def popularity_rank(
+    size: int,
+    target: tf.Tensor,
+    excluded: tf.Tensor | None = None,
+    among: among_lib.Among | None = None,
+) -> tf.Tensor:
     """The target's rank in a list of all items, without those left out.
 
     Args:
       size: N.
-      target, excluded: as in `rank_of_target`, but places in the list; `excluded` without repeats. Catalogue rows
-        are places by training count.
+      target, excluded, among: as in `rank_of_target`, but places in the list; `excluded` without repeats. Catalogue
+        rows are places by training count.
 
     Returns:
       `[B]` int64.
     """
-    target = _ranked(target, excluded)
-    before = target + 1
+    target = _ranked(target, excluded, among)
+    before = target + 1 if among is None else among.places(target)
     if excluded is not None:
+        excluded = excluded if among is None else among.only(excluded)
         ahead = (excluded >= 0) & (excluded < target[:, tf.newaxis])
         before -= tf.math.count_nonzero(ahead, axis=1)
     return tf.where(target >= 0, before, tf.constant(ranks.miss(size), tf.int64))
 
 
-def own_ranks(size: int, target: tf.Tensor, history: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def own_ranks(
+    size: int, target: tf.Tensor, history: tf.Tensor, among: among_lib.Among | None = None
+) -> tuple[tf.Tensor, tf.Tensor]:
     """The target's rank in lists that begin with the items of the user's own history.
 
     The first list has those that are there most often first (equally often: the one that came last), the second
@@ -317,10 +349,15 @@ def own_ranks(size: int, target: tf.Tensor, history: tf.Tensor) -> tuple[tf.Tens
       size: N.
       target: `[B]` int64 catalogue row, negative where the target is not in the catalogue.
       history: `[B, L]` int64 catalogue rows, oldest first; negative ones say nothing.
+      among: see `rank_of_target`.
 
     Returns:
       Two ranks `[B]` int64.
     """
+    place = target + 1
+    if among is not None:
+        target, history = among.only(target), among.only(history)
+        place = among.places(target)
     order = tf.argsort(history, axis=1, stable=True)
     rows = tf.gather(history, order, axis=1, batch_dims=1)
     # The last of neighbours that are equal has the item's latest place in the history.
@@ -334,7 +371,7 @@ def own_ranks(size: int, target: tf.Tensor, history: tf.Tensor) -> tuple[tf.Tens
     oftener = (times > own_times) | ((times == own_times) & later)
     known = tf.reduce_any(own, axis=1)
     # All own items stand before the others, of which those of a lower row are more popular.
-    other = target + 1 + tf.math.count_nonzero(item & (rows > target[:, tf.newaxis]), axis=1)
+    other = place + tf.math.count_nonzero(item & (rows > target[:, tf.newaxis]), axis=1)
 
     def rank(ahead: tf.Tensor) -> tf.Tensor:
         found = tf.where(known, 1 + tf.math.count_nonzero(item & ahead, axis=1), other)

@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from serving import among as among_lib
 from serving import catalogue, sets, values
 
 
@@ -33,12 +34,27 @@ class RecentPlaces(tf.Module):
         """The places of catalogue rows; -1 for negative ones."""
         return tf.where(rows >= 0, tf.gather(self._place, tf.maximum(rows, 0)), -1)
 
-    def rank(self, target: tf.Tensor, excluded: tf.Tensor | None = None) -> tf.Tensor:
-        """The ranks of targets `[B]` in the list without the rows `[B, E]` left out, `[B]` int64."""
-        left_out = None if excluded is None else self.of(excluded)
-        return catalogue.popularity_rank(self._size, self.of(target), left_out)
+    def rank(
+        self,
+        target: tf.Tensor,
+        excluded: tf.Tensor | None = None,
+        among: among_lib.Among | None = None,
+    ) -> tf.Tensor:
+        """The ranks of targets `[B]` in the list `among` the candidates without the rows `[B, E]` left out, `[B]` int64."""
+        return catalogue.popularity_rank(self._size, self.of(target), *self._places(excluded, among))
 
-    def ranks(self, targets: tf.Tensor, excluded: tf.Tensor | None = None) -> tf.Tensor:
+    def ranks(
+        self,
+        targets: tf.Tensor,
+        excluded: tf.Tensor | None = None,
+        among: among_lib.Among | None = None,
+    ) -> tf.Tensor:
         """As `rank`, of each target of a set `[B, M]`."""
+        return sets.popularity_ranks(self._size, self.of(targets), *self._places(excluded, among))
+
+    def _places(
+        self, excluded: tf.Tensor | None, among: among_lib.Among | None
+    ) -> tuple[tf.Tensor | None, among_lib.Among | None]:
+        """Both by places in the list."""
         left_out = None if excluded is None else self.of(excluded)
-        return sets.popularity_ranks(self._size, self.of(targets), left_out)
+        return left_out, None if among is None else among.reordered(tf.math.invert_permutation(self._place))

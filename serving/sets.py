@@ -5,6 +5,7 @@ from typing import Any
 import tensorflow as tf
 
 from schemas import names, ranks
+from serving import among as among_lib
 from serving import catalogue
 
 _HASHES = 2**63 - 1
@@ -78,21 +79,21 @@ def full_ranks(
     targets: tf.Tensor,
     excluded: tf.Tensor | None = None,
     at_once: int = catalogue.AT_ONCE,
+    among: among_lib.Among | None = None,
 ) -> tf.Tensor:
     """The rank of each target of a set, as `catalogue.full_rank` gives it of one.
 
     The others of the set are ranked, too, so that of two targets one has rank 2 at best.
 
     Args:
-      model, query, size, excluded, at_once: see there.
+      model, query, size, excluded, at_once, among: see there.
       targets: `[B, M]` int64 catalogue rows, M at least 1; negative where a target is not in the catalogue.
 
     Returns:
       `[B, M]` int64.
     """
-    if excluded is not None:
-        targets = tf.where(are_left_out(targets, excluded), tf.constant(-1, tf.int64), targets)
-    chunks = catalogue.Chunks(model, query, size, excluded, at_once)
+    targets = _ranked(targets, excluded, among)
+    chunks = catalogue.Chunks(model, query, size, excluded, at_once, among)
 
     def compare(own: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The score of each target in its chunk, and how many are beaten."""
@@ -118,20 +119,38 @@ def full_ranks(
     return tf.where(targets >= 0, size - beaten, tf.constant(ranks.miss(size), tf.int64))
 
 
-def popularity_ranks(size: int, targets: tf.Tensor, excluded: tf.Tensor | None = None) -> tf.Tensor:
+def _ranked(targets: tf.Tensor, excluded: tf.Tensor | None, among: among_lib.Among | None) -> tf.Tensor:
+    """The targets `[B, M]`, -1 for those that no ranking holds."""
+    if among is not None:
+        targets = among.only(targets)
+    if excluded is None:
+        return targets
+    return tf.where(are_left_out(targets, excluded), tf.constant(-1, tf.int64), targets)
+
+
+def popularity_ranks(
+    size: int,
+    targets: tf.Tensor,
+    excluded: tf.Tensor | None = None,
+    among: among_lib.Among | None = None,
+) -> tf.Tensor:
     """As `catalogue.popularity_rank`, of each target `[B, M]`."""
-    before = targets + 1
+    targets = _ranked(targets, excluded, among)
+    before = targets + 1 if among is None else among.places(targets)
     if excluded is not None:
-        targets = tf.where(are_left_out(targets, excluded), tf.constant(-1, tf.int64), targets)
+        excluded = excluded if among is None else among.only(excluded)
         ordered = tf.sort(excluded, axis=1)
         ahead = tf.searchsorted(ordered, targets) - tf.searchsorted(ordered, tf.zeros_like(targets[:, :1]))
         before -= tf.cast(ahead, tf.int64)
     return tf.where(targets >= 0, before, tf.constant(ranks.miss(size), tf.int64))
 
 
-def own_ranks(size: int, targets: tf.Tensor, history: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def own_ranks(
+    size: int, targets: tf.Tensor, history: tf.Tensor, among: among_lib.Among | None = None
+) -> tuple[tf.Tensor, tf.Tensor]:
     """As `catalogue.own_ranks`, of each target `[B, M]`; `history` is `[B, L]`."""
     number = tf.shape(targets)[1]
-    found = catalogue.own_ranks(size, tf.reshape(targets, [-1]), tf.repeat(history, number, axis=0))
+    every = None if among is None else among.repeated(number)
+    found = catalogue.own_ranks(size, tf.reshape(targets, [-1]), tf.repeat(history, number, axis=0), every)
     frequent, latest = (tf.reshape(one, tf.shape(targets)) for one in found)
     return frequent, latest

@@ -10,6 +10,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from schemas import names
+from serving import among as among_lib
 from serving import catalogue, ivf, module, moments, recent, scenes, search, sets
 from serving import values as values_lib
 
@@ -22,6 +23,9 @@ EMBEDDING = "embedding"
 RECOMMEND_SCENES = "recommend_scenes"
 DEFAULT_K = 10
 _WARMUP_ITEMS = 2
+# Functions of a SavedModel of periods that are no signatures: a server is not asked for them.
+EVALUATE_AMONG = "evaluate_among"
+CATALOGUE_ROWS = "catalogue_rows"
 # What would else be an empty history, and be answered.
 _OLD_NAMES = (
     f"an example has {names.ITEM_ID}, which was the name of a history's items once, and no {names.HISTORY_ITEM_ID}; "
@@ -61,6 +65,18 @@ class ServingModule(module.ModelModule):
         self._recent = recent.RecentPlaces(transform_output, names.RECENT_ITEMS_VOCABULARY, self._items)
         scorer = getattr(model, "scenes", None)
         self._scenes = None if scorer is None else scenes.SceneAnswers(scorer, transform_output)
+        if self._has_moment:
+            self._add_candidates()
+
+    def _add_candidates(self) -> None:
+        """What a moment's candidates are ranked with, see `components.evaluator.among`; saved with the module."""
+        examples = tf.TensorSpec([None], tf.string, name=EXAMPLES)
+        rows = tf.TensorSpec([None, None], tf.int64, name="rows")
+        which = tf.TensorSpec([None], tf.int64, name="which")
+        items = tf.TensorSpec([None], tf.string, name=names.ITEM_ID)
+        among = tf.function(self._evaluate_among, input_signature=[examples, rows, which], autograph=False)
+        setattr(self, EVALUATE_AMONG, among)
+        setattr(self, CATALOGUE_ROWS, tf.function(self._items.rows, input_signature=[items], autograph=False))
 
     @property
     def history(self) -> list[str]:
@@ -192,6 +208,24 @@ class ServingModule(module.ModelModule):
           there is no further item. Of a model that ranks scenes also where the target's scene stands, see
           `scenes.SceneAnswers.evaluate`.
         """
+        return self._evaluate(examples, None)
+
+    def _evaluate_among(self, examples: tf.Tensor, rows: tf.Tensor, which: tf.Tensor) -> dict[str, tf.Tensor]:
+        """As `evaluate`, of items among candidates alone; scenes are all ranked.
+
+        All candidates are scored, also where an index is served, which would hold too few of them.
+
+        Args:
+          examples: serialized windows `[B]`.
+          rows: `[S, C]` int64, the catalogue rows of each set of candidates; negative ones say nothing.
+          which: `[B]` int64, the set of each window.
+
+        Returns:
+          As `evaluate`, and `candidate_set` `[B]` int64.
+        """
+        return self._evaluate(examples, among_lib.Among.of_rows(rows, which, self._size))
+
+    def _evaluate(self, examples: tf.Tensor, among: among_lib.Among | None) -> dict[str, tf.Tensor]:
         has_period = names.FUTURE_ITEM_ID in self._raw_spec
         wanted = [*self.history, names.TARGET_ITEM_ID, names.SEEN_ITEM_ID]
         wanted += [names.FUTURE_ITEM_ID] if has_period else []
@@ -213,20 +247,26 @@ class ServingModule(module.ModelModule):
             why = tf.where(catalogue.is_left_out(target, excluded), names.LEFT_OUT, why)
         else:
             history = features[names.HISTORY_ITEM_INDEX] - names.FIRST_INDEX
-            frequent, latest = catalogue.own_ranks(self._size, target, history)
+            frequent, latest = catalogue.own_ranks(self._size, target, history, among)
             own = {names.OWN_FREQUENT_RANK: frequent, names.OWN_RECENT_RANK: latest}
         period: dict[str, tf.Tensor] = {}
         if has_period:
             following = sets.distinct(parsed[names.FUTURE_ITEM_ID], features[names.FUTURE_ITEM_INDEX])
-            period = self._of_period(query, features, *following, excluded)
+            period = self._of_period(query, features, *following, excluded, among)
+        of_set: dict[str, tf.Tensor] = {}
+        if among is not None:
+            why = tf.where((target >= 0) & ~among.hold(target), names.NOT_A_CANDIDATE, why)
+            of_set = {names.CANDIDATE_SET: among.sizes()}
+        rank = self._ranker(among).rank
         return {
             **period,
             **of_scenes,
-            names.RANK: self._search.rank(self.model, query, self._size, target, excluded),
-            names.POPULARITY_RANK: catalogue.popularity_rank(self._size, target, excluded),
-            names.RECENT_POPULARITY_RANK: self._recent.rank(target, excluded),
+            **of_set,
+            names.RANK: rank(self.model, query, self._size, target, excluded),
+            names.POPULARITY_RANK: catalogue.popularity_rank(self._size, target, excluded, among),
+            names.RECENT_POPULARITY_RANK: self._recent.rank(target, excluded, among),
             **own,
-            names.CANDIDATES: catalogue.candidates(self._size, target, excluded),
+            names.CANDIDATES: catalogue.candidates(self._size, target, excluded, among),
             names.UNREACHABLE: tf.cast(why, tf.int64),
             names.CATALOGUE_SIZE: tf.fill(tf.shape(target), tf.constant(self._size, tf.int64)),
         }
@@ -238,21 +278,26 @@ class ServingModule(module.ModelModule):
         targets: tf.Tensor,
         there: tf.Tensor,
         excluded: tf.Tensor | None,
+        among: among_lib.Among | None,
     ) -> dict[str, tf.Tensor]:
         """Ranks of the items of a period `[B, M]`, those of `sets.distinct`."""
         targets = tf.where(there, targets, tf.constant(-1, tf.int64))
         found = {
-            names.RANK: self._search.ranks(self.model, query, self._size, targets, excluded),
-            names.POPULARITY_RANK: sets.popularity_ranks(self._size, targets, excluded),
-            names.RECENT_POPULARITY_RANK: self._recent.ranks(targets, excluded),
+            names.RANK: self._ranker(among).ranks(self.model, query, self._size, targets, excluded),
+            names.POPULARITY_RANK: sets.popularity_ranks(self._size, targets, excluded, among),
+            names.RECENT_POPULARITY_RANK: self._recent.ranks(targets, excluded, among),
         }
         if excluded is None:
             history = features[names.HISTORY_ITEM_INDEX] - names.FIRST_INDEX
             found[names.OWN_FREQUENT_RANK], found[names.OWN_RECENT_RANK] = sets.own_ranks(
-                self._size, targets, history
+                self._size, targets, history, among
             )
         nothing = tf.constant(names.NO_ITEM_RANK, tf.int64)
         return {names.of_period(name): tf.where(there, rank, nothing) for name, rank in found.items()}
+
+    def _ranker(self, among: among_lib.Among | None) -> Any:
+        """What ranks items: what is served, or all candidates."""
+        return self._search if among is None else search.Among(among)
 
     def _parse(self, examples: tf.Tensor, features: list[str]) -> dict[str, Any]:
         spec = {name: self._raw_spec[name] for name in features}

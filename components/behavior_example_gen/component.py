@@ -18,6 +18,7 @@ class BehaviorExampleGenSpec(component_spec.ComponentSpec):
         "window": component_spec.ExecutionParameter(type=str),
         "split": component_spec.ExecutionParameter(type=str),
         "state": component_spec.ExecutionParameter(type=str),
+        "candidates_within": component_spec.ExecutionParameter(type=float, optional=True),
         # Unused by the executor; it makes the cache key depend on the code.
         "code": component_spec.ExecutionParameter(type=str),
     }
@@ -39,7 +40,8 @@ class BehaviorExampleGen(base_beam_component.BaseBeamComponent):
     Kubeflow Pipelines never runs, comes from LogState here.
 
     Outputs:
-      examples: gzip TFRecords of tf.Examples (see `schemas.names`), a file a shard.
+      examples: gzip TFRecords of tf.Examples (see `schemas.names`), a file a shard; with `candidates_within` also
+        `candidates.FILE`.
       rejected: `RejectedRows`: the bad rows, with file, row and reason.
       profile: `LogProfile`: what the log holds.
 
@@ -47,6 +49,7 @@ class BehaviorExampleGen(base_beam_component.BaseBeamComponent):
       log, window, split: what to read, and what to make of it.
       state: the value of LogState's output: windows of another state are not taken from the cache.
       code: a version of the code; windows that another one has made are not taken from the cache.
+      candidates_within: of `evaluation`, seconds; None: nothing is said of candidates.
     """
 
     SPEC_CLASS = BehaviorExampleGenSpec
@@ -59,6 +62,7 @@ class BehaviorExampleGen(base_beam_component.BaseBeamComponent):
         split: spec.SplitSpec,
         state: Any,
         code: str = "",
+        candidates_within: float | None = None,
     ):
         super().__init__(
             BehaviorExampleGenSpec(
@@ -66,6 +70,7 @@ class BehaviorExampleGen(base_beam_component.BaseBeamComponent):
                 window=window.to_json(),
                 split=split.to_json(),
                 state=state,
+                candidates_within=candidates_within,
                 code=code,
                 examples=types.Channel(type=standard_artifacts.Examples),
                 rejected=types.Channel(type=artifacts.RejectedRows),

@@ -73,6 +73,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 # Beam's workers, wherever they are, see the artifact; a step's temporary folder may be of its pod.
                 scratch=posixpath.join(examples.uri, ".windowing"),
                 make_pipeline=self._make_beam_pipeline,
+                candidates_within=exec_properties.get("candidates_within"),
             )
         examples.split_names = artifact_utils.encode_split_names(list(names.SPLITS))
         # What is made of the examples asks for the span.
@@ -93,6 +94,7 @@ def run(
     profile_uri: str,
     scratch: str,
     make_pipeline: Any,
+    candidates_within: float | None = None,
 ) -> dict[str, Any]:
     """Reads a log and writes its windows, its bad rows and its profile; returns the profile.
 
@@ -100,6 +102,7 @@ def run(
       span: the newest span to read, where the path has `{SPAN}`.
       scratch: a folder for the files between the pipelines; removed at the end.
       make_pipeline: makes a Beam pipeline.
+      candidates_within: see `stages.cut.cut`.
 
     Raises:
       errors.InputError: see `Executor.Do`.
@@ -120,7 +123,7 @@ def run(
         left = good.read(log, span, rejected_uri, at)
         cuts = _cuts(split, left.histogram, window)
         bulk = left.histogram.bulk() if left.histogram else time_span.EVERYTHING
-        counts, written = cut.cut(left.shards, window, split, cuts, bulk, examples_uri, at)
+        counts, written = cut.cut(left.shards, window, split, cuts, bulk, examples_uri, at, candidates_within)
     finally:
         if fileio.exists(scratch):
             fileio.rmtree(scratch)

@@ -3,6 +3,7 @@
 from typing import Any
 
 from components.evaluator import objectives, spec
+from components.evaluator.objectives import objective as objective_lib
 from schemas import errors
 
 
@@ -17,9 +18,11 @@ def check(
       scenes: whether the model ranks scenes, too.
 
     Raises:
-      errors.InputError: for a condition on a metric or slice that is not, or of another objective.
+      errors.InputError: for a condition on a metric or slice that is not, or of another objective; for candidates
+        that there are not.
     """
     objective = objectives.get(name)
+    _check_candidates(evaluation, objective, window)
     measured, compared = (ask(evaluation, window, scenes) for ask in (objective.measured, objective.compared))
     for key, wanted, allowed in (
         ("gate.min", gate.min, measured),
@@ -58,3 +61,27 @@ def check(
                 f"gate.slices: found {feature}, which is not in evaluation.slices "
                 f"({', '.join(evaluation.slices) or 'empty'})"
             )
+
+
+def _check_candidates(
+    evaluation: spec.EvaluationSpec, objective: objective_lib.Objective, window: Any
+) -> None:
+    """Checks that candidates go with what is ranked.
+
+    Raises:
+      errors.InputError: if they do not.
+    """
+    if evaluation.candidates_within is None:
+        return
+    key = f"evaluation.candidates_within: found {evaluation.candidates_within:g} s with"
+    if not objective.ranks:
+        raise errors.InputError(f"{key} a model of {objective.name}; only models of ranking have candidates")
+    if not window.has_moments:
+        raise errors.InputError(
+            f"{key} window.kind: {window.kind}, whose windows have no moments to be seen before; period has"
+        )
+    if evaluation.sampled_negatives is not None:
+        raise errors.InputError(
+            f"{key} evaluation.sampled_negatives: {evaluation.sampled_negatives}, which draws from the whole "
+            "catalogue: leave one of the two out"
+        )

@@ -10,6 +10,9 @@ from components.evaluator import checks, gating, objectives, ranks, spec
 from components.evaluator.objectives import objective as objective_lib
 
 SIGNATURE = "evaluate"
+# Settings of a ranking among candidates, in those of the metrics: how long before a moment they were seen, in seconds, and
+# the Examples artifact that says which they are, as the executor notes it.
+CANDIDATES_WITHIN, CANDIDATES_OF = "candidates_within", "candidates_of"
 
 # Where a lift of nothing is asked it must be above: equal to the floor is not better. Less than any difference of
 # means, more than rounding.

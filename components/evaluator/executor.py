@@ -3,9 +3,11 @@
 import json
 from typing import Any
 
+import tensorflow_model_analysis as tfma
 from tfx.components.evaluator import constants
 from tfx.components.evaluator import executor as evaluator
 from tfx.types import artifact_utils, standard_artifacts, standard_component_specs
+from tfx.utils import proto_utils
 
 from components.evaluator import loading
 
@@ -29,6 +31,13 @@ class Executor(evaluator.Executor):
             baseline = standard_artifacts.Model()
             baseline.uri = live["path"]
             inputs[standard_component_specs.BASELINE_MODEL_KEY] = [baseline]
+        asked = tfma.EvalConfig()
+        proto_utils.json_to_proto(properties[standard_component_specs.EVAL_CONFIG_KEY], asked)
+        (examples,) = input_dict[standard_component_specs.EXAMPLES_KEY]
+        among = loading.with_candidates(asked, examples.uri)
+        if among:
+            properties[standard_component_specs.EVAL_CONFIG_KEY] = proto_utils.proto_to_json(asked)
+        if among or live.get("path"):
             # TFX finds functions by the name of their module.
             properties[standard_component_specs.MODULE_PATH_KEY] = loading.__name__
         super().Do(inputs, output_dict, properties)

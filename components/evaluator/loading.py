@@ -5,6 +5,7 @@ in any window, and any candidate would beat it: it is given examples that have t
 """
 
 import functools
+import json
 import os
 from collections.abc import Callable
 from typing import Any
@@ -13,9 +14,10 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_model_analysis as tfma
 from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow_model_analysis.proto import config_pb2
 from tfx.utils import path_constants
 
-from components.evaluator import config
+from components.evaluator import among, config
 from schemas import names
 
 # What TFX puts after an artifact's place.
@@ -30,11 +32,39 @@ def custom_eval_shared_model(eval_saved_model_path: str, model_name: str, **opti
     found = tfma.default_eval_shared_model(
         eval_saved_model_path=eval_saved_model_path, model_name=model_name, **options
     )
-    if not has_old_names(eval_saved_model_path):
-        return found
     loader = found.model_loader
-    construct = functools.partial(_Renamed, loader.construct_fn)
+    examples_uri = _candidates_of(options.get("eval_config"))
+    construct: Callable[[], Any]
+    if examples_uri is not None:
+        among.check(eval_saved_model_path, examples_uri)
+        construct = functools.partial(_among, loader.construct_fn, examples_uri)
+    elif has_old_names(eval_saved_model_path):
+        construct = functools.partial(_Renamed, loader.construct_fn)
+    else:
+        return found
     return found._replace(model_loader=tfma.types.ModelLoader(construct, loader.tags))
+
+
+def with_candidates(eval_config: config_pb2.EvalConfig, examples_uri: str) -> bool:
+    """Notes in a configuration where candidates are, if it asks for a ranking among them; returns whether it does."""
+    asks = False
+    for metric in (metric for specs in eval_config.metrics_specs for metric in specs.metrics):
+        settings = json.loads(metric.config)
+        if settings.get(config.CANDIDATES_WITHIN) is not None:
+            metric.config = json.dumps({**settings, config.CANDIDATES_OF: examples_uri}, sort_keys=True)
+            asks = True
+    return asks
+
+
+def _candidates_of(eval_config: config_pb2.EvalConfig | None) -> str | None:
+    """The Examples artifact whose candidates are ranked; None: the whole catalogue is."""
+    specs = eval_config.metrics_specs if eval_config is not None else ()
+    found = (
+        json.loads(metric.config or "{}").get(config.CANDIDATES_OF)
+        for each in specs
+        for metric in each.metrics
+    )
+    return next(filter(None, found), None)
 
 
 def has_old_names(folder: str) -> bool:
@@ -54,6 +84,10 @@ def with_old_names(serialized: bytes) -> bytes:
             old.features.feature[name.removeprefix(names.HISTORY_PREFIX)].CopyFrom(feature)
     # Parts of a message that stand one behind the other are one message.
     return serialized + old.SerializeToString()
+
+
+def _among(construct: Callable[[], Any], examples_uri: str) -> among.RankedAmong:
+    return among.RankedAmong(construct(), examples_uri)
 
 
 class _Renamed:

@@ -134,17 +134,28 @@ def _computations(
     confidence: float | None,
     period: bool,
     scenes: bool,
+    candidates_within: float | None,
+    candidates_of: str | None,
     name: str,
     eval_config: config_pb2.EvalConfig | None = None,
     model_names: Sequence[str] = ("",),
 ) -> list[tfma.metrics.MetricComputation]:
-    del name
+    del name, candidates_of
     baseline = None
     if eval_config is not None:
         baseline = next((spec.name for spec in eval_config.model_specs if spec.is_baseline), None)
     gate = gating.Gate(gate_metric, min_slice_examples, confidence) if gate_metric else None
     columns = ranks.Columns(
-        model_names, baseline, cutoffs, floors, gate, sampled_negatives, intervals, period, scenes
+        model_names,
+        baseline,
+        cutoffs,
+        floors,
+        gate,
+        sampled_negatives,
+        intervals,
+        period,
+        scenes,
+        candidates_within is not None,
     )
     resampled = intervals or bool(gate and confidence)
     return [
@@ -169,7 +180,9 @@ class RankingMetrics(tfma.metrics.Metric):
       `lift/ndcg@10`: the model's minus that of the floor that has most of the metric in the slice, paired by
         example.
       `unreachable/catalogue`, `unreachable/seen`: shares of targets that cannot be recommended, as they are not
-        in the catalogue, or left out as seen.
+        in the catalogue, or left out as seen. With `candidates_within` also `unreachable/candidates`, as they are
+        no candidates, and `candidates/share` and `candidates/size`: which share of targets is among the
+        candidates (also such that are left out as seen), and how many these are.
       With a baseline, the model's metrics minus the baseline's (TFMA's diff keys).
       With `gate_metric`, `gate/lift/ndcg@10` and the difference `gate/ndcg@10`, and the same with `slice/`: see
         `gating`. A model without any hit has no `gate/lift/ndcg@10`: it is not a number.
@@ -191,11 +204,14 @@ class RankingMetrics(tfma.metrics.Metric):
       period: whether the signature has the ranks of all items of a period; see `spec.period_metrics`.
       scenes: whether it has those of the next scene; see `spec.scene_metrics`. Of a baseline that has none, these are not
         a number.
+      candidates_within: how many seconds before its moment an item was seen that is a candidate of an example; None:
+        the ranks of the signature are in the whole catalogue.
+      candidates_of: where the candidates are, which is for `loading`.
       name: unused by the results; TFMA wants one.
 
     Raises:
       ValueError: for no cutoff, a cutoff or a number of negatives below 1, or a gate metric
-        that is not one of the whole catalogue.
+        that is not one of the whole catalogue; for negatives and candidates together.
     """
 
     def __init__(
@@ -209,6 +225,8 @@ class RankingMetrics(tfma.metrics.Metric):
         confidence: float | None = None,
         period: bool = False,
         scenes: bool = False,
+        candidates_within: float | None = None,
+        candidates_of: str | None = None,
         name: str = "ranking",
     ):
         if not cutoffs or min(cutoffs) < 1:
@@ -222,6 +240,10 @@ class RankingMetrics(tfma.metrics.Metric):
             raise ValueError(f"gate_metric must be one of {gated}, found {gate_metric}")
         if sampled_negatives is not None and sampled_negatives < 1:
             raise ValueError(f"sampled_negatives must be positive, found {sampled_negatives}")
+        if sampled_negatives is not None and candidates_within is not None:
+            raise ValueError(
+                "sampled_negatives are of the whole catalogue: leave them out with candidates_within"
+            )
         unknown = set(floors) - set(spec.FLOOR_RANKS)
         if unknown:
             raise ValueError(
@@ -238,5 +260,7 @@ class RankingMetrics(tfma.metrics.Metric):
             confidence=confidence,
             period=period,
             scenes=scenes,
+            candidates_within=candidates_within,
+            candidates_of=candidates_of,
             name=name,
         )

@@ -21,6 +21,11 @@ EXAMPLE_COUNT = "example_count"
 # Shares of targets that cannot be recommended, and why.
 UNREACHABLE_PREFIX = "unreachable/"
 UNREACHABLE = {"catalogue": names.NOT_IN_CATALOGUE, "seen": names.LEFT_OUT}
+# Of a ranking among candidates: another reason, which share of targets are candidates, and how many these are.
+CANDIDATES = "candidates"
+NO_CANDIDATE = {CANDIDATES: names.NOT_A_CANDIDATE}
+CANDIDATES_PREFIX = f"{CANDIDATES}/"
+SHARE, SIZE = "share", "size"
 
 
 def metric_values(
@@ -62,8 +67,8 @@ def metric_key(name: str, model_name: str, is_diff: bool = False) -> tfma.metric
 
 @dataclasses.dataclass(frozen=True)
 class Asked:
-    """What is taken of a model's answer, in this order: its rank, those of floors, the number of candidates, and
-    why the target is unreachable.
+    """What is taken of a model's answer, in this order: its rank, those of floors, the number of candidates, the
+    size of its candidate set, and why the target is unreachable.
 
     Attributes:
       floors: names of `spec.FLOOR_RANKS`; of a baseline none: the candidate's are on the same examples.
@@ -71,17 +76,19 @@ class Asked:
       period: the K's of the metrics of all items of a period, which follow for the model and each floor; none
         where there is no period.
       scenes: whether the ranks of the target's scene follow after those, of the model and each floor.
+      among: whether the ranking is among candidates, and the size of their set is wanted.
     """
 
     floors: tuple[str, ...]
     candidates: bool
     period: tuple[int, ...] = ()
     scenes: bool = False
+    among: bool = False
 
     @property
     def single(self) -> int:
         """How many values are of the single target."""
-        return 2 + len(self.floors) + self.candidates
+        return 2 + len(self.floors) + self.candidates + self.among
 
     @property
     def width(self) -> int:
@@ -96,7 +103,11 @@ class Asked:
         """
         ranked = (names.RANK, *(spec.FLOOR_RANKS[floor] for floor in self.floors))
         of_period = tuple(names.of_period(name) for name in ranked) if self.period else ()
-        wanted = (*ranked, *((names.CANDIDATES,) if self.candidates else ()), *of_period)
+        counts = (
+            *((names.CANDIDATES,) if self.candidates else ()),
+            *((names.CANDIDATE_SET,) if self.among else ()),
+        )
+        wanted = (*ranked, *counts, *of_period)
         missing = [key for key in wanted if not _has(outputs, key)]
         if missing:
             found = sorted(outputs) if isinstance(outputs, dict) else type(outputs).__name__
@@ -111,8 +122,7 @@ class Asked:
             if rank < 1:
                 raise ValueError(f"ranks start at 1, the evaluate signature gave {key} {rank:g}")
             values.append(float(rank_lib.or_infinite(rank, size)))
-        if self.candidates:
-            values.append(_number(outputs, names.CANDIDATES))
+        values.extend(_number(outputs, key) for key in counts)
         if _has(outputs, names.UNREACHABLE):
             values.append(_number(outputs, names.UNREACHABLE))
         else:
@@ -148,13 +158,14 @@ def _number(outputs: Any, key: str) -> float:
 @dataclasses.dataclass(frozen=True)
 class _Block:
     """Columns of one model: its metrics, those of each floor, its lifts over each, shares of unreachable targets,
-    and its metrics minus the baseline's. All but the first are of the models that are no baseline."""
+    its metrics minus the baseline's, and the candidates. All but the first are of the models that are no baseline."""
 
     own: slice
     floors: tuple[slice, ...] = ()
     lifts: tuple[slice, ...] = ()
     unreachable: slice = slice(0, 0)
     change: slice = slice(0, 0)
+    candidates: slice = slice(0, 0)
 
 
 def _of_scenes(ranks: np.ndarray, cutoffs: Sequence[int]) -> np.ndarray:
@@ -174,6 +185,7 @@ class Columns:
       gate: makes the `gate/` and `slice/` results; None: there are none.
       intervals: whether all values have an interval, or only what the gate asks for.
       scenes: whether there are the metrics of the next scene, too.
+      among: whether ranks are among candidates; never with `sampled_negatives`.
     """
 
     def __init__(
@@ -187,11 +199,13 @@ class Columns:
         intervals: bool,
         period: bool = False,
         scenes: bool = False,
+        among: bool = False,
     ):
         self._baseline = baseline if baseline in model_names else None
         self._compared = tuple(model for model in model_names if model != self._baseline)
         self._cutoffs, self._floors, self._gate = tuple(cutoffs), tuple(floors), gate
         self._sampled, self._intervals = sampled_negatives, intervals
+        self._among, self._unreachable = among, {**UNREACHABLE, **(NO_CANDIDATE if among else {})}
         of_period = self._cutoffs if period else ()
         self._base = (
             *spec.ranking_metrics(self._cutoffs, sampled_negatives),
@@ -204,6 +218,7 @@ class Columns:
                 sampled_negatives is not None,
                 of_period,
                 scenes,
+                among,
             )
             for model in model_names
         }
@@ -228,8 +243,9 @@ class Columns:
             own,
             tuple(self._take(width) for _ in self._floors),
             tuple(self._take(width) for _ in self._floors),
-            self._take(len(UNREACHABLE)),
+            self._take(len(self._unreachable)),
             self._take(width if self._baseline is not None else 0),
+            self._take(2 if self._among else 0),
         )
 
     def all_keys(self) -> list[tfma.metrics.MetricKey]:
@@ -238,7 +254,8 @@ class Columns:
         prefixes = [*(f"{floor}/" for floor in self._floors), *([LIFT_PREFIX] if self._floors else ())]
         for model in self._compared:
             keys += [metric_key(prefix + name, model) for prefix in prefixes for name in self._base]
-            keys += [metric_key(UNREACHABLE_PREFIX + name, model) for name in UNREACHABLE]
+            keys += [metric_key(UNREACHABLE_PREFIX + name, model) for name in self._unreachable]
+            keys += [metric_key(CANDIDATES_PREFIX + name, model) for name in (SHARE, SIZE) if self._among]
             if self._baseline is not None:
                 keys += [metric_key(name, model, True) for name in self._base]
             for prefix in (gating.GATE_PREFIX, gating.SLICE_PREFIX) if self._gate else ():
@@ -266,7 +283,10 @@ class Columns:
             for floor, lift in zip(block.floors, block.lifts):
                 found[:, lift] = found[:, block.own] - found[:, floor]
             if model in self._compared:
-                found[:, block.unreachable] = part[:, -1:] == list(UNREACHABLE.values())
+                found[:, block.unreachable] = part[:, -1:] == list(self._unreachable.values())
+                if self._among:
+                    outside = (names.NOT_IN_CATALOGUE, names.NOT_A_CANDIDATE)
+                    found[:, block.candidates] = np.stack([~np.isin(part[:, -1], outside), part[:, -2]], 1)
         if self._baseline is not None:
             for model in self._compared:
                 block = self._blocks[model]
@@ -311,8 +331,10 @@ class Columns:
                     if gated:
                         self._add_drop(result, model, change, count)
             if model in self._compared:
-                for number, name in enumerate(UNREACHABLE):
+                for number, name in enumerate(self._unreachable):
                     put(UNREACHABLE_PREFIX + name, block.unreachable.start + number, model)
+                for number, name in enumerate((SHARE, SIZE) if self._among else ()):
+                    put(CANDIDATES_PREFIX + name, block.candidates.start + number, model)
         return result
 
     def _add_lift(

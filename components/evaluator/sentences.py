@@ -207,9 +207,23 @@ def unreachable(result: slice_results.SliceResult) -> str | None:
     reasons = {
         "catalogue": "{} are of items that are no target in training",
         "seen": "{} are of items that the user had before (evaluation.exclude_seen)",
+        ranks.CANDIDATES: "{} are of items that nobody had shortly before (evaluation.candidates_within)",
     }
     parts = [reasons[why].format(f"{share:.1%}") for why, share in result.unreachable.items() if share]
     return f"{total:.1%} of the test targets cannot be recommended and are misses: {', '.join(parts)}"
+
+
+def candidates(within: float, result: slice_results.SliceResult) -> str:
+    """What is ranked, if that is not the whole catalogue.
+
+    Args:
+      within: of `evaluation.candidates_within`, seconds.
+    """
+    share, size = result.candidates[ranks.SHARE], result.candidates[ranks.SIZE]
+    return (
+        f"Ranks are among the known items seen in the {figures.duration(within)} before the moment "
+        f"(evaluation.candidates_within): {size:,.1f} on average, and {share:.1%} of the test targets are among them"
+    )
 
 
 def is_count(name: str) -> bool:

@@ -73,6 +73,8 @@ class SliceResult:
       improvement: RelaImpr of the candidate over the baseline, by step of exposures.
       labels, curves: of exposures, by step; the candidate's calibration curve, by ascending probability.
       unreachable: shares of targets that cannot be recommended, by the names of `ranks.UNREACHABLE`.
+      candidates: of a ranking among candidates, by `ranks.SHARE` and `ranks.SIZE`: which share of targets is among them, and
+        how many they are on average.
     """
 
     slice: Slice
@@ -86,6 +88,7 @@ class SliceResult:
     labels: Mapping[str, Labels] = dataclasses.field(default_factory=dict)
     curves: Mapping[str, tuple[Bin, ...]] = dataclasses.field(default_factory=dict)
     unreachable: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    candidates: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     @property
     def popularity(self) -> Mapping[str, Estimate]:
@@ -140,6 +143,10 @@ def read(evaluation_uri: str) -> list[SliceResult]:
                     why: share.value
                     for why, share in _with_prefix(candidate, ranks.UNREACHABLE_PREFIX).items()
                 },
+                candidates={
+                    what: found.value
+                    for what, found in _with_prefix(candidate, ranks.CANDIDATES_PREFIX).items()
+                },
             )
         )
     return sorted(results, key=lambda r: [(feature, value_order(value)) for feature, value in r.slice])
@@ -173,6 +180,7 @@ _PREFIXES = (
     *(f"{floor}/" for floor in spec.FLOOR_TITLES),
     ranks.LIFT_PREFIX,
     ranks.UNREACHABLE_PREFIX,
+    ranks.CANDIDATES_PREFIX,
     gating.GATE_PREFIX,
     gating.SLICE_PREFIX,
     f"{conversion_results.RELATIVE_IMPROVEMENT}/",

@@ -5,6 +5,7 @@ from typing import Literal
 
 import pydantic
 
+from components.behavior_example_gen.spec import Duration
 from schemas import embeddings, names, settings
 
 Slice = Literal["user_frequency", "item_frequency", "history_length", "user_status", "user_group"]
@@ -63,6 +64,9 @@ class EvaluationSpec(settings.Settings):
     sampled_negatives: give every metric of next items among the target and this many other
       candidates drawn uniformly as well (`sampled99_ndcg@10`): its expectation, without a draw.
       Only for comparison with papers that rank so; see `components.evaluator.sampled`.
+    candidates_within: of models of next items on windows of a period: rank among the items that anybody had an event
+      with in this time before the moment, as `24h`, and no others: a target that is none of them is a miss. The
+      same holds for floors and the live model. None ranks the whole catalogue. A change cuts the windows again.
     slices: features by whose values every metric is given as well. `user_group` is thirds of the users by number of
       training events (of a user without, by those before the target): low, medium and high.
     confidence_intervals: 95 % intervals by Poisson bootstrap over users. Those that the gate goes by are
@@ -72,6 +76,7 @@ class EvaluationSpec(settings.Settings):
     exclude_seen: bool = True
     cutoffs: tuple[pydantic.PositiveInt, ...] = (5, 10, 20)
     sampled_negatives: pydantic.PositiveInt | None = None
+    candidates_within: Duration | None = None
     slices: tuple[Slice, ...] = _SLICES
     confidence_intervals: bool = True
 

@@ -12,7 +12,7 @@ from tensorflow_model_analysis.proto import config_pb2
 from tensorflow_model_analysis.writers import eval_config_writer
 from tfx.components.evaluator import constants
 
-from components.evaluator import objectives, ranks, sentences, slice_results
+from components.evaluator import config, objectives, ranks, sentences, slice_results
 from components.evaluator.objectives import objective as objective_lib
 from components.evaluator.slice_results import OVERALL, Slice, SliceResult
 
@@ -49,6 +49,7 @@ class Verdict:
       steps: the labels, where these are learnt.
       chain: whether they are steps of a chain, in their order.
       notes: what a reader should know before believing the decision, in sentences.
+      candidates: what is ranked, in a sentence, where that is not the whole catalogue.
     """
 
     blessed: bool | None
@@ -59,6 +60,7 @@ class Verdict:
     steps: tuple[str, ...] = ()
     chain: bool = True
     notes: tuple[str, ...] = ()
+    candidates: str | None = None
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -108,6 +110,7 @@ def read(evaluation_uri: str, blessing_uri: str | None = None) -> Verdict:
         steps=tuple(settings.get("steps", ())),
         chain=settings.get("chain", True),
         notes=_notes(whole) if whole else (),
+        candidates=_candidates(settings, whole) if whole else None,
     )
 
 
@@ -180,6 +183,11 @@ def _notes(whole: SliceResult) -> tuple[str, ...]:
     unreachable = sentences.unreachable(whole)
     large = sum(whole.unreachable.values()) >= sentences.LARGE_SHARE
     return (unreachable,) if unreachable and large else ()
+
+
+def _candidates(settings: Mapping[str, Any], whole: SliceResult) -> str | None:
+    within = settings.get(config.CANDIDATES_WITHIN)
+    return None if within is None else sentences.candidates(within, whole)
 
 
 def _metric(eval_config: config_pb2.EvalConfig) -> tuple[objective_lib.Objective | None, dict[str, Any]]:

@@ -16,6 +16,7 @@ from pipeline.comparing import runs
 from schemas import errors, kinds, names
 
 _CACHE = "compare"
+CANDIDATES_WITHIN = "evaluation.candidates_within"
 
 
 def kept(
@@ -56,9 +57,12 @@ def evaluate(run: runs.Trained) -> tuple[Any, Any, list[str]]:
     """The model (which must outlive its signature), its `evaluate` signature, and the files of test examples."""
     import tensorflow as tf
 
-    from components.evaluator import config
+    from components.evaluator import among, config
 
     model = tf.saved_model.load(run.model_dir)
+    if run.settings.get(CANDIDATES_WITHIN) is not None:
+        among.check(run.model_dir, run.examples_uri)
+        model = among.RankedAmong(model, run.examples_uri)
     if config.SIGNATURE not in model.signatures:
         raise errors.InputError(
             f"{run.folder}: its model has no signature {config.SIGNATURE!r}, only "

@@ -32,7 +32,9 @@ def ask(run: runs.Trained) -> pd.DataFrame:
     Raises:
       errors.InputError: if there are no test windows, or the model has no `evaluate` signature.
     """
-    return answers.kept("ranks", run, ",".join(_ASKED), _ask)
+    within = run.settings.get(answers.CANDIDATES_WITHIN)
+    asked = _ASKED if within is None else (*_ASKED, f"{answers.CANDIDATES_WITHIN}={within}")
+    return answers.kept("ranks", run, ",".join(asked), _ask)
 
 
 def _ask(run: runs.Trained) -> pd.DataFrame:
@@ -90,8 +92,21 @@ def measure(
     if len(sizes) > 1:
         shown = ", ".join(f"{n:,}" for n in sizes)
         notes = (f"The catalogues differ ({shown} items): ranks are among as many.", *notes)
+    notes = (*_among(all_runs), *notes)
     notes = (*notes, *_missing(all_runs, tables, _SCENE_RANK, "the next scene", "ranks no scenes"))
     return Measured(tables, count_a, users, cutoffs, sampled, seed), notes
+
+
+def _among(all_runs: Sequence[runs.Trained]) -> tuple[str, ...]:
+    """A note if ranks are not all in whole catalogues."""
+    asked = sorted({str(run.settings.get(answers.CANDIDATES_WITHIN)) for run in all_runs})
+    if asked == [str(None)]:
+        return ()
+    if len(asked) > 1:
+        return (f"Ranks are not among the same items: {answers.CANDIDATES_WITHIN} is {' and '.join(asked)}.",)
+    return (
+        f"Ranks are among the items seen shortly before the moment ({answers.CANDIDATES_WITHIN}: {asked[0]}).",
+    )
 
 
 def _missing(

@@ -19,11 +19,10 @@ from components.behavior_example_gen import fingerprint, spans
 from components.behavior_example_gen import spec as window_spec
 from components.behavior_example_gen.reading import times
 from components.behavior_example_gen.stages import good, workers
-from components.behavior_example_gen.windows import found as described
 from pipeline import config
 from pipeline.embedding import histories, model, shard
 from pipeline.runners import failures, local
-from schemas import errors, names
+from schemas import errors, figures, names
 from serving import requests
 
 _PROGRESS = logging.getLogger("footfall.progress")
@@ -221,5 +220,5 @@ def said_of_left_out(embedded: shard.Embedded, asked: Asked) -> str:
     """How many users have no event that counts."""
     rule = asked.rule
     before = "" if rule.moment is None else f" before {rule.moment.isoformat()}"
-    within = "" if rule.past is None else f" in the {described.duration(rule.past / _MS)}"
+    within = "" if rule.past is None else f" in the {figures.duration(rule.past / _MS)}"
     return f"{embedded.left_out:,} users without an event{within}{before}"

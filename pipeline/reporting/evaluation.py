@@ -35,7 +35,7 @@ def evaluation(artifacts: Mapping[str, lineage.Artifact], kind: kinds.WindowKind
         "noun": kind.noun,
         "floors": [(name, _floor_title(name)) for name in (found.overall.floors if found.overall else ())],
         "panels": [_panel(name, found, sentences.slice_name) for name in metrics],
-        "note": objective.NOTE,
+        "note": objective.note(found),
         "sampled": any(name.startswith(evaluator_spec.SAMPLED_PREFIX) for name in metrics),
         "steps": objective.steps(found) if found.overall else [],
     }

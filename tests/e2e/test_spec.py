@@ -12,6 +12,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 import yaml
 
+from components.behavior_example_gen import candidates
 from components.evaluator import verdict
 from pipeline import cli, config, example_log
 from pipeline.runners import kubeflow
@@ -48,6 +49,7 @@ PERIODS = {
     "split": {"by": ["time"], "eval_from": 0.6, "test_from": 0.8},
     "model": {"name": "scenectc", "dim": 8, "scene_dim": 4, "blocks": 1, "heads": 1},
     "training": {"epochs": 1, "batch_size": 64},
+    "evaluation": {**_RUN["evaluation"], "candidates_within": "2m"},
 }
 
 # Of each run, not of the experiments.
@@ -205,6 +207,8 @@ def test_a_periods_spec_runs_to_its_features(tmp_path, site, ranking):
     output = tft.TFTransformOutput(place["transform_graph"]["uri"])
     assert set(output.vocabulary_by_name(names.SCENE_VOCABULARY)) == {scene.encode() for scene in walk.SCENES}
     raw, transformed = done["BehaviorExampleGen"].artifacts["examples"], place["transformed_examples"]
+    moments, places, items = candidates.read(raw["uri"])
+    assert len(set(moments.tolist())) > 1 and len(items) > 1 and len(places) == len(moments)
     for split in names.SPLITS:
         windows, features = (_examples(folder["uri"], split) for folder in (raw, transformed))
         assert len(windows) == len(features) > 0

@@ -23,7 +23,7 @@ _MOST = 2**62
 
 
 @dataclasses.dataclass(frozen=True)
-class _Grid:
+class Grid:
     """Moments `anchor + k * stride` for whole numbers k with `first <= k <= last`, and who has them.
 
     Attributes:
@@ -50,8 +50,8 @@ class _Grid:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Named:
-    """Moments that are named, by their numbers; see `_Grid`.
+class Named:
+    """Moments that are named, by their numbers; see `Grid`.
 
     Attributes:
       moments: `[K]`, rising.
@@ -66,15 +66,15 @@ class _Named:
         return len(self.moments) - 1
 
     def at(self, k: np.ndarray) -> np.ndarray:
-        """See `_Grid`; of numbers out of range, any moment."""
+        """See `Grid`; of numbers out of range, any moment."""
         return self.moments[np.clip(k, 0, self.last)]
 
     def last_before(self, times: np.ndarray) -> np.ndarray:
-        """See `_Grid`."""
+        """See `Grid`."""
         return np.searchsorted(self.moments, times, side="right") - 1
 
     def overlapping(self, future: int) -> int:
-        """See `_Grid`."""
+        """See `Grid`."""
         ends = np.searchsorted(self.moments, self.moments + future, side="left")
         return int((ends - np.arange(len(ends))).max())
 
@@ -90,7 +90,7 @@ def cut(
       events on either side, and FUTURE_CUT.
     """
     cutter = _Cutter(events, window, context.popularity)
-    for split, grid in _grids(events, window, context).items():
+    for split, grid in grids(events, window, context).items():
         yield from cutter.windows(split, grid, _known_until(split, context))
 
 
@@ -101,24 +101,24 @@ def _known_until(split: str, context: kind.Context) -> int:
     return exposure.knowledge(context.cuts, context.end)[split]
 
 
-def _grids(events: shards.Events, window: PeriodWindow, context: kind.Context) -> dict[str, _Grid | _Named]:
+def grids(events: shards.Events, window: PeriodWindow, context: kind.Context) -> dict[str, Grid | Named]:
     """The moments of each split: the whole future of one lies inside of what its split may know."""
     if window.at is not None:
         users = _users(events, context)
         named = named_moments(window, context.cuts, context.end)
-        return {split: _Named(named[split], users[split]) for split in names.SPLITS if len(named[split])}
+        return {split: Named(named[split], users[split]) for split in names.SPLITS if len(named[split])}
     future, stride = round(window.future * _MS), _stride(window)
     most = (window.moments or _MOST) - 1
     users, end = _users(events, context), context.end + 1
     if context.cuts is None:
-        return {split: _Grid(end - future, stride, -most, 0, chosen) for split, chosen in users.items()}
+        return {split: Grid(end - future, stride, -most, 0, chosen) for split, chosen in users.items()}
     eval_from, test_from = context.cuts.eval_from, context.cuts.test_from
     last_of_eval = min(most, (min(test_from, end) - future - eval_from) // stride)
     last_of_test = min(most, (end - future - test_from) // stride)
     return {
-        names.TRAIN: _Grid(min(eval_from, end) - future, stride, -most, 0, users[names.TRAIN]),
-        names.EVAL: _Grid(eval_from, stride, 0, last_of_eval, users[names.EVAL]),
-        names.TEST: _Grid(test_from, stride, 0, last_of_test, users[names.TEST]),
+        names.TRAIN: Grid(min(eval_from, end) - future, stride, -most, 0, users[names.TRAIN]),
+        names.EVAL: Grid(eval_from, stride, 0, last_of_eval, users[names.EVAL]),
+        names.TEST: Grid(test_from, stride, 0, last_of_test, users[names.TEST]),
     }
 
 
@@ -202,7 +202,7 @@ class _Cutter:
         self._outcomes = outcomes.Outcomes(events, window.labels, window.future)
 
     def windows(
-        self, split: str, grid: _Grid | _Named, known_until: int
+        self, split: str, grid: Grid | Named, known_until: int
     ) -> Iterator[tuple[str, pa.RecordBatch | None, dict[Hashable, int]]]:
         found = self._periods(grid)
         if not len(found.start):
@@ -236,7 +236,7 @@ class _Cutter:
                 {},
             )
 
-    def _periods(self, grid: _Grid | _Named) -> _Periods:
+    def _periods(self, grid: Grid | Named) -> _Periods:
         """The moments of users, by user and moment: all with a future, or all with a history where no future is needed."""
         past, future = round(self._window.past * _MS), round(self._window.future * _MS)
         user, k = self._with_future(grid, future) if self._window.min_future else self._with_past(grid, past)
@@ -251,7 +251,7 @@ class _Cutter:
             self._first_from(moments + future, start, high),
         )
 
-    def _with_past(self, grid: _Grid | _Named, past: int) -> tuple[np.ndarray, np.ndarray]:
+    def _with_past(self, grid: Grid | Named, past: int) -> tuple[np.ndarray, np.ndarray]:
         """The users, and the numbers of their moments, that have an event in the `past` ms before: `[B]` each."""
         # Each event has the moments behind it, until the next event has them or they are too late.
         until = self._times + past
@@ -262,7 +262,7 @@ class _Cutter:
         count = np.where(grid.users[self._user_of], np.maximum(last - first + 1, 0), 0)
         return np.repeat(self._user_of, count), batches.Ranges(first, count).indices()
 
-    def _with_future(self, grid: _Grid | _Named, future: int) -> tuple[np.ndarray, np.ndarray]:
+    def _with_future(self, grid: Grid | Named, future: int) -> tuple[np.ndarray, np.ndarray]:
         """The users, and the numbers of their moments, that have an event in the `future` ms from there: `[B]` each."""
         latest = grid.last_before(self._times)
         at, number = [], []

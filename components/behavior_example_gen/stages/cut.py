@@ -13,7 +13,7 @@ import tensorflow as tf
 from tfx_bsl.coders import example_coder
 
 from components.behavior_example_gen import profile, shards, slices, spec, splits, time_span, windows
-from components.behavior_example_gen.stages import files, workers
+from components.behavior_example_gen.stages import candidates, files, workers
 from components.behavior_example_gen.windows import kind
 from schemas import names
 
@@ -49,10 +49,20 @@ class _SortShard(beam.DoFn):
 
 
 class _CutShard(beam.DoFn):
-    """Cuts a shard's windows and writes them, a file a split; tells how many."""
+    """Cuts a shard's windows and writes them, a file a split; tells how many.
 
-    def __init__(self, window: kind.WindowSettings, cuts: splits.Cuts | None, examples_uri: str):
+    With `observed` it keeps what could be seen before the moments, too.
+    """
+
+    def __init__(
+        self,
+        window: kind.WindowSettings,
+        cuts: splits.Cuts | None,
+        examples_uri: str,
+        observed: candidates.Candidates | None,
+    ):
         self._window, self._cuts, self._examples_uri = window, cuts, examples_uri
+        self._observed = observed
 
     def process(
         self, shard_and_path: tuple[int, str], popularity: slices.Popularity, end: int | None
@@ -64,11 +74,14 @@ class _CutShard(beam.DoFn):
         users = batch.column(batch.schema.get_field_index(names.USER_ID))
         changes = np.flatnonzero(pc.not_equal(users[1:], users[:-1]).to_numpy(zero_copy_only=False)) + 1
         events = shards.Events(batch, np.concatenate([[0], changes, [len(users)]]).astype(np.int64))
+        context = kind.Context(popularity, self._cuts, end)
+        if self._observed is not None:
+            self._observed.keep(shard, events, self._window, context)
         written: collections.Counter = collections.Counter()
         writers: dict[str, tf.io.TFRecordWriter] = {}
         encoder = None
         try:
-            for split, windowed, counted in self._cut(events, popularity, end):
+            for split, windowed, counted in windows.get(self._window.kind).cut(events, self._window, context):
                 written.update(counted)
                 if windowed is None:
                     continue
@@ -86,10 +99,6 @@ class _CutShard(beam.DoFn):
                 self._path(split, shard) + ".partial", self._path(split, shard), overwrite=True
             )
         yield dict(written)
-
-    def _cut(self, events: shards.Events, popularity: slices.Popularity, end: int) -> Iterator[Any]:
-        context = kind.Context(popularity, self._cuts, end)
-        return windows.get(self._window.kind).cut(events, self._window, context)
 
     def _path(self, split: str, shard: int) -> str:
         folder = split_uri(self._examples_uri, split)
@@ -109,6 +118,7 @@ def cut(
     bulk: time_span.Bulk,
     examples_uri: str,
     at: workers.Workers,
+    candidates_within: float | None = None,
 ) -> tuple[profile.Counts, dict[Hashable, int]]:
     """Sorts and counts all shards, and then writes their windows.
 
@@ -119,10 +129,14 @@ def cut(
       bulk: when all events but lonely ones are.
       examples_uri: where the windows go.
       at: where this runs.
+      candidates_within: how many seconds before a moment an item was seen that is a candidate at it: then the
+        examples have `candidates.FILE`, too.
 
     Returns:
       What the log holds, and what `Kind.cut` counted of all shards: windows by split, and more.
     """
+
+    observed = None if candidates_within is None else candidates.Candidates(candidates_within, at.scratch)
 
     def build(pipeline: beam.Pipeline) -> beam.PCollection:
         sort = _SortShard(shards_at, split, cuts, bulk, at.scratch)
@@ -138,13 +152,16 @@ def cut(
         popularity = counts | "Popularity" >> beam.Map(profile.popularity, share)
         end = counts | "End" >> beam.Map(lambda counted: counted.end)
         written = found["sorted"] | "CutShard" >> beam.ParDo(
-            _CutShard(window, cuts, examples_uri),
+            _CutShard(window, cuts, examples_uri, observed),
             beam.pvalue.AsSingleton(popularity),
             beam.pvalue.AsSingleton(end),
         )
         return (counts, written) | "Both" >> beam.Flatten()
 
-    return at.gather(build, _merged, (profile.Counts, time_span.TimeHistogram))
+    result = at.gather(build, _merged, (profile.Counts, time_span.TimeHistogram))
+    if observed is not None:
+        observed.bring_together(at.shards, examples_uri)
+    return result
 
 
 def _merged(values: list[Any]) -> tuple[profile.Counts, dict[Hashable, int]]:

@@ -7,7 +7,7 @@ import pydantic
 
 from components.behavior_example_gen import spec
 from components.behavior_example_gen.windows import kind
-from schemas import errors, names
+from schemas import errors, figures, names
 
 # More of a split's exposures than this being censored deserves a word.
 _MUCH_CENSORED = 0.5
@@ -190,7 +190,7 @@ class Exposure(kind.Kind[ExposureWindow]):
             censored = written.get((name, exposures.CENSORED), 0)
             if censored and window.censored == "drop":
                 why.append(
-                    f"{censored:,} are censored: window.horizon ({found.duration(window.horizon)}) ends after the last moment "
+                    f"{censored:,} are censored: window.horizon ({figures.duration(window.horizon)}) ends after the last moment "
                     f"that their labels may know, {profile.moment(exposures.knowledge(cuts, counts.end)[name] - 1)}; "
                     f"a shorter horizon, other cuts or censored: mark keep them"
                 )
@@ -219,7 +219,6 @@ class Exposure(kind.Kind[ExposureWindow]):
     ) -> None:
         """Says what became of the exposures, and warns where most of a split's labels cannot be known."""
         from components.behavior_example_gen.cutting import exposure as exposures
-        from components.behavior_example_gen.windows import found as found_lib
 
         found = summary["exposures"]
         done = {"drop": "dropped", "mark": "marked", "keep": "kept", "fill": "filled"}
@@ -246,7 +245,7 @@ class Exposure(kind.Kind[ExposureWindow]):
                     name,
                     100 * share,
                     f"{total:,}",
-                    found_lib.duration(window.horizon),
+                    figures.duration(window.horizon),
                     "they are left out"
                     if window.censored == "drop"
                     else "only what happened is known of them, which makes its rates too high",

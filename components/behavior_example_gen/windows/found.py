@@ -30,11 +30,3 @@ def extent(counts: profile.Counts, cuts: splits.Cuts | None) -> str:
     if cuts:
         found += f", cuts at {profile.moment(cuts.eval_from)} and {profile.moment(cuts.test_from)}"
     return found
-
-
-def duration(seconds: float) -> str:
-    """As `7d` or `90s`."""
-    for unit, size in (("d", 86_400), ("h", 3600), ("m", 60)):
-        if seconds >= size:
-            return f"{seconds / size:g}{unit}"
-    return f"{seconds:g}s"

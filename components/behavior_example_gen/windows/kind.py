@@ -27,9 +27,11 @@ class WindowSettings(settings.Settings):
       kind: of the windows.
       shards: how many groups the users are hashed to. Memory is bounded by a shard.
       has_period: whether examples have all that follows in a period, and not only what comes next.
+      has_moments: whether each example is cut at a moment, and many users share one; `Kind.candidates` is then there.
     """
 
     has_period: ClassVar[bool] = False
+    has_moments: ClassVar[bool] = False
     kind: str
     shards: int = pydantic.Field(default=16, ge=1, le=100_000)
 
@@ -115,6 +117,21 @@ class Kind(abc.ABC, Generic[_W]):
           The split, a record batch of lists (a scalar is a list of one) with the features of `schemas.names`
           or None, and what is to be counted (`dropped`: events that could have been targets).
         """
+
+    def candidates(
+        self, events: "shards.Events", window: _W, context: Context, within: float
+    ) -> "pa.Table | None":
+        """What could be seen shortly before the moments of `eval` and `test`; None of windows without moments.
+
+        Args:
+          events: of all users of a shard.
+          within: how long before a moment, in seconds.
+
+        Returns:
+          Each distinct pair once, columns `moment` (int64, ms) and `item_id` (binary): an event of anybody of the shard
+          with the item lies in [moment - within, moment).
+        """
+        return None
 
     @abc.abstractmethod
     def check_written(

@@ -7,7 +7,7 @@ import pydantic
 
 from components.behavior_example_gen import spec
 from components.behavior_example_gen.windows import kind, predicates
-from schemas import errors, names
+from schemas import errors, figures, names
 
 
 class PeriodWindow(kind.WindowSettings):
@@ -36,6 +36,7 @@ class PeriodWindow(kind.WindowSettings):
     """
 
     has_period: ClassVar[bool] = True
+    has_moments: ClassVar[bool] = True
     kind: Literal["period"]
     past: spec.Duration
     future: spec.Duration
@@ -188,6 +189,12 @@ class Period(kind.Kind[PeriodWindow]):
 
         return cutting.cut(events, window, context)
 
+    def candidates(self, events: Any, window: PeriodWindow, context: kind.Context, within: float) -> Any:
+        """See `cutting.candidates.of_shard`."""
+        from components.behavior_example_gen.cutting import candidates
+
+        return candidates.of_shard(events, window, context, within)
+
     def check_written(
         self,
         window: PeriodWindow,
@@ -211,9 +218,9 @@ class Period(kind.Kind[PeriodWindow]):
             if not written.get(name):
                 raise errors.InputError(
                     f"split: no window for {name!r} by {', '.join(split.by)}; the log has "
-                    f"{found.extent(counts, cuts)}; a moment's whole future ({found.duration(window.future)}) lies "
+                    f"{found.extent(counts, cuts)}; a moment's whole future ({figures.duration(window.future)}) lies "
                     f"between the cuts of its split, and a user has at least {window.min_history} event(s) in the "
-                    f"{found.duration(window.past)} before it and {window.min_future} in its future"
+                    f"{figures.duration(window.past)} before it and {window.min_future} in its future"
                 )
 
     def _check_moments(self, window: PeriodWindow, cuts: Any, counts: Any) -> None:
@@ -228,7 +235,7 @@ class Period(kind.Kind[PeriodWindow]):
         for moment in window.at:
             if round(moment.timestamp() * _MS) not in used:
                 raise errors.InputError(
-                    f"window.at: the future of {moment.isoformat()} ({found.duration(window.future)}) lies inside of no "
+                    f"window.at: the future of {moment.isoformat()} ({figures.duration(window.future)}) lies inside of no "
                     f"split; the log has {found.extent(counts, cuts)}"
                 )
 

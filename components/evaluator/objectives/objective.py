@@ -14,12 +14,14 @@ class Objective(abc.ABC):
       name: as in `schemas.kinds`.
       metrics: dotted name of the class of the TFMA metric that computes all of its metrics.
       lift: the gate's setting that says by how much the floor must be exceeded.
+      ranks: whether items are ranked, so that `evaluation.candidates_within` says which.
       hint: what a message about a metric that is not measured adds.
     """
 
     name: ClassVar[str]
     metrics: ClassVar[str]
     lift: ClassVar[str]
+    ranks: ClassVar[bool] = False
     hint: ClassVar[str] = ""
 
     @abc.abstractmethod

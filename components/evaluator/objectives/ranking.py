@@ -12,6 +12,7 @@ class Ranking(objective.Objective):
     name = "ranking"
     metrics = "components.evaluator.metrics.RankingMetrics"
     lift = spec.LIFT_OVER_FLOOR
+    ranks = True
     hint = " (further K through evaluation.cutoffs, sampled ones through evaluation.sampled_negatives)"
 
     def measured(self, evaluation: spec.EvaluationSpec, window: Any, scenes: bool = False) -> tuple[str, ...]:
@@ -30,12 +31,13 @@ class Ranking(objective.Objective):
     def settings(
         self, evaluation: spec.EvaluationSpec, gate: spec.GateSpec, window: Any, scenes: bool = False
     ) -> dict[str, Any]:
-        """Cutoffs, floors, the number of sampled negatives, and whether there are a period and next scenes."""
-        sampled = evaluation.sampled_negatives
+        """Cutoffs, floors, sampled negatives or candidates, and whether there are a period and next scenes."""
+        sampled, within = evaluation.sampled_negatives, evaluation.candidates_within
         return {
             "cutoffs": sorted(set(evaluation.cutoffs)),
             "floors": list(spec.floors(evaluation)),
             **({} if sampled is None else {"sampled_negatives": sampled}),
+            **({} if within is None else {"candidates_within": within}),
             **({"period": True} if window.has_period else {}),
             **({"scenes": True} if scenes else {}),
         }

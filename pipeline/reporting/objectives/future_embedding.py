@@ -6,12 +6,17 @@ from components.evaluator import spec
 from pipeline.reporting import words
 from schemas import embeddings
 
-NOTE = (
+_NOTE = (
     f"Neighbour agreement is how much of what two users do next they have in common (Jaccard index of the sets of items), of "
     f"each user with the {embeddings.NEIGHBORS} others whose embeddings are nearest; the floor is that of any two users. "
     f"Measured on at most {embeddings.MOST:,} windows of each slice. It counts items alone, and says nothing of tasks "
     "that the embeddings are made for."
 )
+
+
+def note(found: Any) -> str:
+    """How an evaluation (`verdict.Verdict`) has measured."""
+    return _NOTE
 
 
 def metrics(found: Any) -> list[str]:

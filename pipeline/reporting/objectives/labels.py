@@ -6,7 +6,10 @@ from typing import Any
 from components.evaluator import spec
 from pipeline.reporting import axes, words
 
-NOTE = "Of examples whose label is known; a metric without the name of one is the mean over labels."
+
+def note(found: Any) -> str:
+    """How an evaluation (`verdict.Verdict`) has measured."""
+    return "Of examples whose label is known; a metric without the name of one is the mean over labels."
 
 
 def metrics(found: Any) -> list[str]:

@@ -5,8 +5,14 @@ from typing import Any
 from components.evaluator import spec
 from pipeline.reporting import words
 
-NOTE = "Every window ranks the whole catalogue; ties count against the model."
 _SHOWN = ("ndcg@10", "hr@10", "period_ndcg@10", "period_recall@10")
+
+
+def note(found: Any) -> str:
+    """How an evaluation (`verdict.Verdict`) has measured."""
+    if found.candidates:
+        return f"{found.candidates}. Ties count against the model."
+    return "Every window ranks the whole catalogue; ties count against the model."
 
 
 def metrics(found: Any) -> list[str]:
@@ -37,4 +43,6 @@ def outcome(found: Any, noun: str) -> list[str]:
         lines.append(
             f"{metric}: {words.estimate(overall.candidate[metric])}{floors} on {overall.examples:,} test {noun}"
         )
+    if found.candidates:
+        lines.append(f"{found.candidates}.")
     return lines

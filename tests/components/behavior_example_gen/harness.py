@@ -25,8 +25,8 @@ def write_csv(path, rows, header="user_id,item_id,timestamp"):
     return str(path)
 
 
-def run(folder, log, window=None, split=None, span=None, read_splits=names.SPLITS, args=ARGS):
-    """Windows a log.
+def run(folder, log, window=None, split=None, span=None, read_splits=names.SPLITS, args=ARGS, **options):
+    """Windows a log; `options` are of `executor.run`.
 
     Returns:
       The windows by split as plain values, the profile, and the summary of rejected rows.
@@ -46,6 +46,7 @@ def run(folder, log, window=None, split=None, span=None, read_splits=names.SPLIT
         profile_uri=f"{out}/profile",
         scratch=f"{out}/scratch",
         make_pipeline=lambda: beam.Pipeline(argv=list(args)),
+        **options,
     )
     assert not os.path.exists(f"{out}/scratch")
     with open(f"{out}/rejected/summary.json", encoding="utf-8") as stream:

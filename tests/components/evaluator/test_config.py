@@ -9,6 +9,7 @@ from tfx.utils import proto_utils
 
 from components.behavior_example_gen.windows.exposure import ExposureWindow
 from components.behavior_example_gen.windows.next import NextWindow
+from components.behavior_example_gen.windows.period import PeriodWindow
 from components.evaluator import config, spec
 from schemas import errors
 
@@ -272,3 +273,40 @@ def test_the_metrics_are_told_that_labels_are_no_chain():
     of_chain, thresholds = told()
     assert "chain" not in of_chain
     assert told(chain=False) == ({**of_chain, "chain": False}, thresholds)
+
+
+_PERIOD = PeriodWindow(kind="period", past="1d", future="1h")
+
+
+def test_candidates_only_where_asked():
+    gate = spec.GateSpec()
+    found = config.eval_config(spec.EvaluationSpec(candidates_within="24h"), gate, "ranking", _PERIOD)
+    assert _settings(found)["candidates_within"] == 86_400
+    found = config.eval_config(spec.EvaluationSpec(), gate, "ranking", _PERIOD)
+    assert "candidates_within" not in _settings(found)
+
+
+@pytest.mark.parametrize(
+    "objective, window, more, message",
+    [
+        (
+            "ranking",
+            NextWindow(),
+            {},
+            r"with window\.kind: next, whose windows have no moments .*; period has",
+        ),
+        ("ranking", _EXPOSURES, {}, r"with window\.kind: exposure, whose windows"),
+        ("labels", _EXPOSURES, {}, "with a model of labels; only models of ranking have candidates"),
+        ("future_embedding", _PERIOD, {}, "with a model of future_embedding; only"),
+        (
+            "ranking",
+            _PERIOD,
+            {"sampled_negatives": 99},
+            r"with evaluation\.sampled_negatives: 99, which draws",
+        ),
+    ],
+)
+def test_candidates_that_there_are_not(objective, window, more, message):
+    evaluation = spec.EvaluationSpec(candidates_within="12h", **more)
+    with pytest.raises(errors.InputError, match=rf"^evaluation\.candidates_within: found 43200 s {message}"):
+        config.eval_config(evaluation, spec.GateSpec(), objective, window)

@@ -385,6 +385,30 @@ def test_targets_that_cannot_be_recommended_are_counted():
     assert found["", "unreachable/catalogue", False] == 0.5 and found["", "unreachable/seen", False] == 0
 
 
+def test_candidates_are_told_of_each_slice():
+    codes = [names.NOT_IN_CATALOGUE, names.LEFT_OUT, names.REACHABLE, names.NOT_A_CANDIDATE]
+    config = _config(cutoffs=[10], candidates_within=3600.0, intervals=True, gate_metric="hr@10")
+    extracts = []
+    for number, code in enumerate(codes):
+        (extract,) = _extracts(
+            ["u"], {"": ([4 if code else 1], [4])}, catalogue_size=3, candidate_set=number + 1
+        )
+        extract[tfma.PREDICTIONS_KEY][names.UNREACHABLE] = np.array([code])
+        extracts.append(extract)
+    found = {
+        name: getattr(value, "unsampled_value", value)
+        for (_, name, _), value in _run(config, extracts).items()
+    }
+    # A candidate that is left out as seen is one.
+    assert found["candidates/share"] == 0.5 and found["candidates/size"] == 2.5
+    assert found["hr@10"] == found["unreachable/candidates"] == found["unreachable/seen"] == 0.25
+    announced = {key.name for key in _computation(config).keys}
+    assert announced == set(found)
+    del extracts[0][tfma.PREDICTIONS_KEY][names.CANDIDATE_SET]
+    with pytest.raises(ValueError, match="must give candidate_set, found"):
+        _run(config, extracts)
+
+
 def test_computation_announces_the_keys_it_gives(ranks):
     own, popularity = ranks
     config = _config(("candidate", "baseline"), "baseline", cutoffs=[10], gate_metric="mrr", intervals=True)
