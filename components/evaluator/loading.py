@@ -49,7 +49,7 @@ def with_candidates(eval_config: config_pb2.EvalConfig, examples_uri: str) -> bo
     """Notes in a configuration where candidates are, if it asks for a ranking among them; returns whether it does."""
     asks = False
     for metric in (metric for specs in eval_config.metrics_specs for metric in specs.metrics):
-        settings = json.loads(metric.config)
+        settings = json.loads(metric.config or "{}")
         if settings.get(config.CANDIDATES_WITHIN) is not None:
             metric.config = json.dumps({**settings, config.CANDIDATES_OF: examples_uri}, sort_keys=True)
             asks = True
