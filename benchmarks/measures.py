@@ -97,7 +97,9 @@ class Conversion:
 
     def __init__(self, steps: Sequence[str], chain: bool = True):
         self._steps, self._chain = tuple(steps), chain
-        by_step = [f"{metric}/{step}" for metric in ("auc", "auc_pr", "log_loss", "ece") for step in steps]
+        by_step = [
+            f"{metric}/{step}" for metric in ("auc", "auc_pr", "ks", "log_loss", "ece") for step in steps
+        ]
         order = ["chain_violations"] if chain and len(steps) > 1 else []
         self.main = ("auc", *(f"auc/{step}" for step in steps), *order)
         self.shown = ("auc", *by_step, *order)

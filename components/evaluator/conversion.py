@@ -8,6 +8,9 @@ resamples comes from cumulative sums over cells. Scores of one cell tie.
   AUC      P(s+ > s-) + P(s+ = s-) / 2, over pairs of a positive and a negative, see `schemas.auc`
   AUC-PR   average precision, sum over cells of (R_k - R_k-1) P_k from the highest score down, without
            interpolation (Davis and Goadrich, ICML 2006)
+  KS       max over thresholds of TPR - FPR: the largest distance by which the cumulative distribution of the negatives'
+           scores lies above the positives' (Kolmogorov and Smirnov, one-sided, so that a reversed order has
+           none); from 0, no threshold tells them apart, to 1
   log loss mean of -log p(label), in nats
   ECE      sum over bins of n_b / n |mean prediction - share of positives| (Naeini et al., AAAI 2015), in
            bins of equal mass (Nguyen and O'Connor, EMNLP 2015): with rare positives, bins of equal
@@ -28,7 +31,7 @@ BINS = 20
 _EPSILON = 1e-7
 
 # Every metric of `measure`.
-METRICS = ("auc", "auc_pr", "log_loss", "ece", "calibration", "positive_rate", "lift")
+METRICS = ("auc", "auc_pr", "ks", "log_loss", "ece", "calibration", "positive_rate", "lift")
 
 
 def log_losses(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -48,6 +51,23 @@ def average_precision(positives: np.ndarray, negatives: np.ndarray) -> np.ndarra
     total = positives.sum(axis=-1)
     result = _ratio((positives * precision).sum(axis=-1), total)
     return np.where(negatives.sum(axis=-1) > 0, result, np.nan)
+
+
+def kolmogorov_smirnov(positives: np.ndarray, negatives: np.ndarray) -> np.ndarray:
+    """max(TPR - FPR): weights `[..., C]` of both labels by ascending cell to `[...]`, 0 to 1.
+
+    Not a number where one label has no weight.
+
+    >>> float(kolmogorov_smirnov(np.array([0.0, 1.0, 1.0]), np.array([1.0, 1.0, 0.0])))
+    0.5
+    """
+    below = [
+        _ratio(np.cumsum(found, axis=-1), found.sum(axis=-1, keepdims=True))
+        for found in (negatives, positives)
+    ]
+    apart = below[0] - below[1]
+    # Above the highest score both are 1, so that the largest is 0 at least. Of no cell it is not a number.
+    return apart.max(axis=-1) if apart.shape[-1] else np.full(apart.shape[:-1], np.nan)
 
 
 def calibration_bins(counts: np.ndarray, bins: int = BINS) -> np.ndarray:
@@ -151,6 +171,7 @@ def measure(counts: Counts, weights: np.ndarray) -> Measured:
     found = {
         "auc": auc.of_counts(positives, negatives),
         "auc_pr": average_precision(positives, negatives),
+        "ks": kolmogorov_smirnov(positives, negatives),
         "log_loss": log_loss,
         "ece": _ratio(np.abs(bin_predicted - bin_positives).sum(axis=1), examples),
         "calibration": _ratio(bin_predicted.sum(axis=1), positive),

@@ -160,8 +160,8 @@ class ConversionMetrics(tfma.metrics.Metric):
     """All metrics of the labels of all models in one computation.
 
     Results, by name, for each model and slice; not a number where a metric has no value:
-      `auc/buy`, `auc_pr/buy`, `log_loss/buy`, `ece/buy`: see `conversion`, over the exposures whose label of
-        the step is known. `auc`, `auc_pr`, `log_loss`: means over steps, if each has a value.
+      `auc/buy`, `auc_pr/buy`, `ks/buy`, `log_loss/buy`, `ece/buy`: see `conversion`, over the exposures whose label of
+        the step is known. `auc`, `auc_pr`, `log_loss`, `ks`: means over steps, if each has a value.
       `calibration/buy`: mean probability over share of positives; 1 is best.
       `positive_rate/buy`, `label_count/buy`: share of positives, and number, of known labels;
         `rarer_labels/buy`: how many of them are positive, or negative if that is less.

@@ -20,7 +20,7 @@ AUC = "auc"
 RARER_LABELS = "rarer_labels"
 CHAIN_VIOLATIONS = "chain_violations"
 # Of exposures: metrics that also have a mean over the steps, and those of single steps alone.
-_MEANS = (AUC, "auc_pr", "log_loss")
+_MEANS = (AUC, "auc_pr", "log_loss", "ks")
 _OF_STEPS = ("ece", "calibration")
 # What "worse" is known of: a calibration is best at 1, neither high nor low.
 _COMPARED = (*_MEANS, "ece")

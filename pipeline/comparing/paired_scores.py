@@ -23,7 +23,7 @@ LEVEL = 0.95
 RELATIVE_IMPROVEMENT = "relaimpr"
 # Scores of a resample tie in cells of equal mass; the estimate itself is exact.
 _CELLS = 512
-_METRICS = ("auc", "auc_pr", "log_loss", "ece")
+_METRICS = ("auc", "auc_pr", "log_loss", "ks", "ece")
 
 
 @dataclasses.dataclass(frozen=True)

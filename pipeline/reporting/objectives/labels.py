@@ -54,6 +54,8 @@ def _step(step: str, found: Any) -> dict[str, Any]:
             metric: candidate[f"{metric}/{step}"]
             for metric in ("positive_rate", "auc", "auc_pr", "log_loss", "ece", "calibration")
         },
+        # Evaluations of earlier versions have none.
+        "ks": candidate.get(f"ks/{step}"),
         "base_loss": loss + overall.lift[f"log_loss/{step}"].value,
         "live_auc": overall.baseline[f"auc/{step}"] if found.has_baseline else None,
         "improvement": overall.improvement.get(step),

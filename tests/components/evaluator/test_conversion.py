@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from components.evaluator import conversion
 
@@ -59,6 +60,9 @@ def test_values_equal_exact_ones(scored):
     found = measured(scores, labels)
     assert found["auc"] == pytest.approx(pairwise_auc(scores, labels))
     assert found["auc_pr"] == pytest.approx(threshold_average_precision(scores, labels))
+    # Its statistic of this side is the largest of F_negative - F_positive.
+    theirs = stats.ks_2samp(scores[labels == 1], scores[labels == 0], alternative="less")
+    assert found["ks"] == pytest.approx(theirs.statistic)
     loss = -np.mean(np.where(labels, np.log(scores), np.log(1 - scores)))
     assert found["log_loss"] == pytest.approx(loss)
     assert found["positive_rate"] == pytest.approx(labels.mean())
@@ -72,10 +76,30 @@ def test_by_hand():
     found = measured([0.8, 0.6, 0.6, 0.2], [1, 0, 1, 0])
     assert found["auc"] == pytest.approx(3.5 / 4)
     assert found["auc_pr"] == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
+    # From .8 on: TPR 1/2, FPR 0; from .6: 1 and 1/2; from .2: 1 and 1.
+    assert found["ks"] == pytest.approx(0.5)
     assert measured([0.1, 0.2], [0, 1])["auc"] == 1 and measured([0.1, 0.2], [1, 0])["auc"] == 0
     constant = measured([0.25] * 4, [1, 0, 0, 0])
-    assert (constant["auc"], constant["auc_pr"]) == (0.5, 0.25)
+    assert (constant["auc"], constant["auc_pr"], constant["ks"]) == (0.5, 0.25, 0.0)
     assert constant["ece"] == 0 and constant["calibration"] == 1 and constant["lift"] == pytest.approx(0)
+
+
+def test_kolmogorov_smirnov_is_of_resamples_and_has_a_side(scored):
+    """Users that weigh twice are there twice; scores that are turned around tell nothing apart, or less than nothing."""
+    scores, labels = scored
+    rng = np.random.default_rng(1)
+    units = rng.integers(0, 40, len(scores))
+    weights = rng.integers(0, 3, (5, 40))
+    found = conversion.measure(counted(scores, labels, units), weights).metrics["ks"]
+    for row, value in zip(weights, found):
+        s, y = np.repeat(scores, row[units]), np.repeat(labels, row[units])
+        assert value == pytest.approx(stats.ks_2samp(s[y == 1], s[y == 0], alternative="less").statistic)
+    assert measured([0.9, 0.1, 0.2], [1, 0, 0])["ks"] == 1 and measured([0.1, 0.9], [1, 0])["ks"] == 0
+    turned = measured(1 - scores, labels)["ks"]
+    assert turned == pytest.approx(
+        stats.ks_2samp(1 - scores[labels == 1], 1 - scores[labels == 0], alternative="less").statistic
+    )
+    assert turned < 0.1 < measured(scores, labels)["ks"]
 
 
 def test_calibration_error_by_hand():
@@ -99,7 +123,7 @@ def test_bins_have_equal_mass_and_keep_ties_together():
 def test_single_class_and_nothing():
     for labels in ([0, 0, 0], [1, 1, 1]):
         found = measured([0.1, 0.5, 0.9], labels)
-        assert np.isnan(found["auc"]) and np.isnan(found["auc_pr"]) and np.isnan(found["lift"])
+        assert all(np.isnan(found[name]) for name in ("auc", "auc_pr", "ks", "lift"))
         assert np.isfinite(found["log_loss"]) and np.isfinite(found["ece"])
     nothing = measured(np.zeros(0), np.zeros(0, np.int64))
     assert all(np.isnan(value) for value in nothing.values())

@@ -100,12 +100,13 @@ def test_values_equal_exact_ones(chain):
         assert result["", f"auc_pr/{step}", False] == pytest.approx(
             exact.threshold_average_precision(score, label), abs=2e-3
         )
+        assert result["", f"ks/{step}", False] == pytest.approx(expected["ks"], abs=5e-3)
         for name in ("log_loss", "calibration", "positive_rate"):
             assert result["", f"{name}/{step}", False] == pytest.approx(expected[name], rel=1e-9)
         assert result["", f"lift/log_loss/{step}", False] == pytest.approx(expected["lift"], abs=1e-9)
         assert result["", f"ece/{step}", False] == pytest.approx(expected["ece"], abs=2e-3)
         assert result["", f"label_count/{step}", False] == 3000
-    for name in ("auc", "auc_pr", "log_loss"):
+    for name in ("auc", "auc_pr", "log_loss", "ks"):
         parts = [result["", f"{name}/{step}", False] for step in STEPS]
         assert result["", name, False] == pytest.approx(np.mean(parts))
     assert result["", "example_count", False] == 3000 and result["", "chain_violations", False] == 0
@@ -119,7 +120,7 @@ def test_scores_with_few_values_are_exact():
     users = ["u"] * 400
     result = _run(_config(steps=("buy",)), _extracts(users, labels, {"": scores}, ("buy",)))
     expected = exact.measured(scores[:, 0], labels[:, 0])
-    for name in ("auc", "auc_pr", "log_loss", "ece", "calibration"):
+    for name in ("auc", "auc_pr", "ks", "log_loss", "ece", "calibration"):
         assert result["", f"{name}/buy", False] == pytest.approx(expected[name], abs=1e-12), name
     assert ("", "chain_violations", False) not in result
     curve = result["", "calibration_curve/buy", False]
@@ -184,7 +185,7 @@ def test_a_step_with_one_class_has_no_value(chain):
     labels[:, 1] = 0
     config = _config(("candidate", "baseline"), "baseline", intervals=True, gate_metric="auc")
     found = _run(config, _extracts(users, labels, {"candidate": scores, "baseline": scores}))
-    for name in ("auc/buy", "auc_pr/buy", "auc", "lift/log_loss/buy", "calibration/buy"):
+    for name in ("auc/buy", "auc_pr/buy", "ks/buy", "auc", "lift/log_loss/buy", "calibration/buy"):
         assert np.isnan(float(found["candidate", name, False])), name
     for name in ("auc/cart", "log_loss/buy", "log_loss", "ece/buy", "positive_rate/buy"):
         assert np.isfinite(float(found["candidate", name, False])), name

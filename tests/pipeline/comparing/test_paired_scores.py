@@ -33,7 +33,7 @@ def test_values_are_exact():
         known = labels[:, t] >= 0
         sides = [exact.measured(side[0, known, t], labels[known, t]) for side in (a, b)]
         areas = [exact.pairwise_auc(side[0, known, t], labels[known, t]) for side in (a, b)]
-        for metric in ("auc", "auc_pr", "log_loss", "ece"):
+        for metric in ("auc", "auc_pr", "ks", "log_loss", "ece"):
             one = found[f"{metric}/{step}"]
             assert (one.a[0], one.b[0]) == pytest.approx([side[metric] for side in sides], abs=1e-9), metric
             assert one.difference == pytest.approx(one.b[0] - one.a[0])
