@@ -54,6 +54,19 @@ def _three_days_of_globo(data: str, folder: str) -> str:
     return _write(log[days & chosen], folder, "globo-3-days.csv")
 
 
+def _returns_of_online_retail(data: str, folder: str) -> str:
+    """Online Retail with a behaviour: `return` where the quantity is negative, else `buy`."""
+    log = pd.read_parquet(os.path.join(data, "online-retail", "transactions.parquet"))
+    log["behavior"] = (log["Quantity"] < 0).map({True: "return", False: "buy"})
+    return _write(log, folder, "online-retail-returns.csv")
+
+
+def _tmall_without_clicks(data: str, folder: str) -> str:
+    """Tmall without its clicks: each of them has a buy of the same user and item, mostly on its day, and tells of it."""
+    log = pd.read_csv(os.path.join(data, "ijcai15", "events.csv.gz"))
+    return _write(log[log["behavior"] != "click"], folder, "ijcai15-no-clicks.csv")
+
+
 def _write(log: pd.DataFrame, folder: str, name: str) -> str:
     os.makedirs(folder, exist_ok=True)
     path = os.path.join(folder, name)
@@ -72,4 +85,6 @@ LOGS: dict[str, Callable[[str, str], str]] = {
     "derived:ml-1m-behaviors": _ratings_as_behaviors,
     "derived:census": _census,
     "derived:globo-3-days": _three_days_of_globo,
+    "derived:online-retail-returns": _returns_of_online_retail,
+    "derived:ijcai15-no-clicks": _tmall_without_clicks,
 }

@@ -1,17 +1,18 @@
-"""What is measured of trained models on their test windows, by the kind of window.
+"""What is measured of trained models on their test windows, by what they have learnt and the kind of window.
 
 A measure has `slices`, which gives each metric and its standard error by slice, and `compare`, which gives
 differences of two points by slice; a metric without a value, as the AUC of a slice without positives,
-is None.
+is None. What has been asked of a model is a `runs.Trained`, or the table of its answers.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from schemas import names
+from schemas import embeddings, kinds, names
+from trainer import registry
 
 ALL = "all"
 _CUTOFFS = (1, 5, 10, 20, 50)
@@ -85,31 +86,31 @@ class Ranking:
         return ranking.values_of(tables, _CUTOFFS, self._sampled_negatives)
 
 
-class Conversion:
-    """Probabilities of the steps of exposures.
+class Labels:
+    """Probabilities of labels, of exposures or of what follows a moment.
 
     Args:
       steps: names of the labels.
       chain: whether they are a chain, in their order.
+      kind: of the windows.
     """
 
-    noun = "exposures"
-
-    def __init__(self, steps: Sequence[str], chain: bool = True):
-        self._steps, self._chain = tuple(steps), chain
+    def __init__(self, steps: Sequence[str], chain: bool = True, kind: str = "exposure"):
+        self._steps, self._chain, self._kind = tuple(steps), chain, kinds.window_kind(kind)
+        self.noun = self._kind.noun
         by_step = [
             f"{metric}/{step}" for metric in ("auc", "auc_pr", "ks", "log_loss", "ece") for step in steps
         ]
         order = ["chain_violations"] if chain and len(steps) > 1 else []
-        self.main = ("auc", *(f"auc/{step}" for step in steps), *order)
-        self.shown = ("auc", *by_step, *order)
+        auc, ks = ((metric, *(f"{metric}/{step}" for step in steps)) for metric in ("auc", "ks"))
+        self.main = (*auc, *order, *ks)
+        self.shown = ("auc", "ks", *by_step, *order)
 
     def slices(self, run: Any) -> Slices:
         """Each metric of each slice, and its standard error over resamples of the users; see `Ranking`."""
-        from pipeline.comparing import labels as comparing
         from pipeline.comparing import paired_scores
 
-        table = comparing.ask(run)
+        table = _answers(run)
         found: Slices = {}
         for label, chosen in _chosen(table):
             part = table[chosen]
@@ -131,11 +132,10 @@ class Conversion:
 
     def compare(self, runs_a: Sequence[Any], runs_b: Sequence[Any]) -> Slices:
         """Differences B - A of means over runs, with `relaimpr/STEP` (BPCM, eq. 14); see `Ranking`."""
-        from pipeline.comparing import labels as comparing
         from pipeline.comparing import paired_scores
 
-        key = [names.USER_ID, names.ITEM_ID, names.TIMESTAMP]
-        tables = [_sorted(comparing.ask(run), key) for run in (*runs_a, *runs_b)]
+        key = list(self._kind.key)
+        tables = [_sorted(_answers(run), key) for run in (*runs_a, *runs_b)]
         _check_same(tables, [*key, *(names.LABEL_PREFIX + step for step in self._steps)])
         scores = np.stack([table[list(self._steps)].to_numpy() for table in tables])
         labels = self._labels(tables[0])
@@ -161,9 +161,80 @@ class Conversion:
         return table[[names.LABEL_PREFIX + step for step in self._steps]].to_numpy()
 
 
-def of_kind(kind: str, steps: Sequence[str], chain: bool, sampled_negatives: int | None) -> Any:
-    """The measure of a kind of window."""
-    return Conversion(steps, chain) if kind == "exposure" else Ranking(sampled_negatives)
+class FutureEmbedding:
+    """Embeddings of users, learnt without labels, at the moments of periods: see `schemas.embeddings`."""
+
+    noun = "periods"
+    shown = main = (embeddings.AGREEMENT, embeddings.EFFECTIVE_RANK, embeddings.SPREAD)
+
+    def slices(self, run: Any) -> Slices:
+        """Each metric of the main slices; `neighbor_agreement` with the standard error over windows; see `Ranking`.
+
+        Of a slice with more windows than `embeddings.MOST` so many are drawn.
+        """
+        from pipeline.comparing import future_embedding
+
+        table = future_embedding.ask(run)
+        users = _users(table)
+        found: Slices = {}
+        for label, chosen in _chosen(table):
+            rows = np.flatnonzero(chosen)
+            if not is_main(label) or len(np.unique(users[rows])) < 2:
+                continue
+            if len(rows) > embeddings.MOST:
+                rows = np.sort(np.random.default_rng(0).permutation(rows)[: embeddings.MOST])
+            vectors = np.array(table[names.EMBEDDING].iloc[rows].to_list(), np.float32)
+            following = [np.array(each, np.int64) for each in table[names.FOLLOWING].iloc[rows]]
+            agreement, _ = embeddings.agreements(vectors, users[rows], following)
+            found[label] = {
+                self.noun: int(chosen.sum()),
+                embeddings.AGREEMENT: _rounded(
+                    [agreement.mean(), agreement.std(ddof=1) / np.sqrt(len(rows))]
+                ),
+                embeddings.EFFECTIVE_RANK: _rounded([embeddings.effective_rank(vectors), np.nan]),
+                embeddings.SPREAD: _rounded([embeddings.spread(vectors), np.nan]),
+            }
+        return found
+
+    def compare(self, runs_a: Sequence[Any], runs_b: Sequence[Any]) -> Slices:
+        """Differences B - A of the neighbour agreement, in the main slices; see `Ranking`."""
+        from pipeline.comparing import future_embedding
+
+        key = list(runs_a[0].kind.key)
+        tables = [_sorted(future_embedding.ask(run), key) for run in (*runs_a, *runs_b)]
+        _check_same(tables, key)
+        measured = future_embedding.Measured(tables, len(runs_a), _users(tables[0]), seed=0)
+        found: Slices = {}
+        for label, chosen in _chosen(tables[0]):
+            for row in measured.rows(chosen) if is_main(label) else ():
+                values = (row.difference, row.low, row.high, row.p)
+                found[label] = {row.metric: _rounded([np.nan if v is None else v for v in values])}
+        return found
+
+
+def labels_of(experiment: Mapping[str, Any]) -> tuple[str, ...]:
+    """The labels of an experiment, as its window has them; none where it has none."""
+    window = experiment.get("window", {})
+    return tuple(window.get("steps") or window.get("labels") or ())
+
+
+def of_experiment(experiment: Mapping[str, Any]) -> Any:
+    """The measure of what an experiment's model learns of its windows."""
+    window, model = experiment.get("window", {}), registry.MODELS[experiment["model"]["name"]]
+    kind, steps = window.get("kind", kinds.DEFAULT_KIND), labels_of(experiment)
+    if model.objective == "labels":
+        # Labels of what follows a moment have no order.
+        return Labels(steps, window.get("chain", kind == "exposure"), kind)
+    if model.objective == "future_embedding":
+        return FutureEmbedding()
+    return Ranking(experiment.get("evaluation", {}).get("sampled_negatives"))
+
+
+def _answers(run: Any) -> pd.DataFrame:
+    """What was said of each test example: by the model of a run, or (a table already) by something else."""
+    from pipeline.comparing import labels as comparing
+
+    return run if isinstance(run, pd.DataFrame) else comparing.ask(run)
 
 
 def _rounded(values: Sequence[float]) -> list[float | None]:

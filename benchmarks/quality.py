@@ -11,9 +11,13 @@ measured is kept in `benchmarks/results/STUDY.json` as soon as it is done, with 
 a point whose settings are the same is not trained again, so that a study can be measured in
 pieces. Metrics are of the test windows. Of `next` windows they are those of ranking the whole catalogue
 without the items seen before, ties against the model; with `evaluation.sampled_negatives` those of a
-sampled ranking as well, under their names. Of exposures they are those of each step of the chain. The best
+sampled ranking as well, under their names. Of exposures, and of periods with labels, they are those of each label; of a
+pretraining without labels they tell whether its embeddings are of use. The best
 epoch is chosen on `eval`. Points are compared in pairs, `compare`, and all with `baseline`, if the study
 names one.
+
+A point may start from the model that another point of the study has trained with the same seed, and floors are measured on the
+windows of a study, too: see `study`. Pretrainings that are not there are trained first.
 
 The last line is one JSON object of the study's figures.
 """
@@ -44,15 +48,12 @@ def measure(study: study_lib.Study, point: str, seeds: int) -> list[dict[str, An
     Returns:
       What each seed came to: metrics by slice, epochs and seconds.
     """
-    from pipeline.sweeping import sweep
-
     path = study.write_experiment(point)
     used, started = time.process_time(), time.monotonic()
     try:
-        found = sweep.Sweep(path, (), study.folder(point), seeds).run([study.values(point)], "benchmark")
+        trials = _trials(study, point, path, seeds)
     except errors.InputError as error:
         raise SystemExit(f"{study.name} {point}: {error}") from error
-    trials = found[0].trials
     failed = [trial for trial in trials if trial.error]
     if failed:
         raise SystemExit(f"{study.name} {point}: seed {failed[0].seed}: {failed[0].error}")
@@ -60,7 +61,48 @@ def measure(study: study_lib.Study, point: str, seeds: int) -> list[dict[str, An
     # Of the whole process, so that windows and start-up are in it; what came from a cache tells nothing.
     cpu = (time.process_time() - used) / fresh if fresh else None
     wall = (time.monotonic() - started) / fresh if fresh else None
-    return [_run(trial, cpu, wall, study.measure) for trial in trials]
+    return [_run(trial, cpu, wall, study.measure(point)) for trial in trials]
+
+
+def _trials(study: study_lib.Study, point: str, path: str, seeds: int) -> list[Any]:
+    """Trains a point: in one sweep, or in one for each seed where each starts from another model."""
+    from pipeline.sweeping import sweep
+
+    folder = study.folder(point)
+    if study.pretraining(point) is None:
+        return sweep.Sweep(path, (), folder, seeds).run([study.values(point)], "benchmark")[0].trials
+    found = []
+    for seed in study.seed_numbers(point, seeds):
+        one = sweep.Sweep(path, (f"training.seed={seed}",), folder, 1)
+        found.extend(one.run([study.values(point, seed)], "benchmark")[0].trials)
+    return found
+
+
+def measure_floor(study: study_lib.Study, point: str, seeds: int) -> list[dict[str, Any]]:
+    """Fits and evaluates a floor on the windows of the study; see `measure`."""
+    from benchmarks.baselines import floors
+    from pipeline.comparing import runs
+
+    settings, windows = study.floor(point), runs.trained(study.windows_run(point))
+    base, found = study.pretraining(point), []
+    for seed in study.seed_numbers(point, seeds):
+        used, started = time.process_time(), time.monotonic()
+        saved = study.saved_model(base, seed) if base else None
+        table, chosen = floors.answers(settings, windows, seed, saved)
+        path = study.floor_table(point, seed)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        table.to_parquet(path, index=False)
+        found.append(
+            {
+                "seed": seed,
+                "date": time.strftime("%Y-%m-%d"),
+                "chosen_on_eval": chosen,
+                "slices": study.measure(point).slices(table),
+                "cpu_seconds": round(time.process_time() - used, 1),
+                "wall_seconds": round(time.monotonic() - started, 1),
+            }
+        )
+    return found
 
 
 def _run(trial: Any, cpu: float | None, wall: float | None, measured: Any) -> dict[str, Any]:
@@ -99,26 +141,31 @@ def compare_pair(study: study_lib.Study, a: str, b: str) -> dict[str, Any] | Non
       `seeds`, and `slices`: difference, bounds of its 95 % interval and p of each metric; None if the
       trained models of a point are not there.
     """
-    from pipeline.comparing import runs
-    from pipeline.sweeping import sweep
-
-    folders = [
-        os.path.join(study.folder(point), "points", sweep.folder_name(study.values(point)))
-        for point in (a, b)
-    ]
-    if not all(os.path.isdir(folder) for folder in folders):
+    measured = study.read()
+    numbers = ([run["seed"] for run in measured[point]["runs"]] for point in (a, b))
+    seeds = sorted(set.intersection(*map(set, numbers)))
+    pairs = [pair for seed in seeds if None not in (pair := [_said(study, one, seed) for one in (a, b)])]
+    if not pairs:
         return None
-    seeds = sorted(set.intersection(*(set(os.listdir(folder)) for folder in folders)))
-    if not seeds:
-        return None
-    runs_a, runs_b = (
-        [run for seed in seeds for run in runs.find_runs(os.path.join(folder, seed))] for folder in folders
-    )
+    runs_a, runs_b = zip(*pairs)
     try:
-        slices = study.measure.compare(runs_a, runs_b)
+        slices = study.measure(a).compare(runs_a, runs_b)
     except ValueError as error:
         raise SystemExit(f"{study.name}: {a} and {b}: {error}") from error
-    return {"seeds": len(seeds), "slices": slices}
+    return {"seeds": len(pairs), "slices": slices}
+
+
+def _said(study: study_lib.Study, point: str, seed: int) -> Any:
+    """The trained model of a point, or the table of a floor; None where there is none."""
+    import pandas as pd
+
+    from pipeline.comparing import runs
+
+    if study.floor(point) is not None:
+        path = study.floor_table(point, seed)
+        return pd.read_parquet(path) if os.path.exists(path) else None
+    folder = study.run_folder(point, seed)
+    return None if folder is None else runs.trained(folder)
 
 
 def mean_and_interval(
@@ -147,8 +194,11 @@ def table(
     study: study_lib.Study, metrics: Sequence[str] = (), slices: Sequence[str] = (measures.ALL,)
 ) -> str:
     """The study as Markdown: a row a point, with each metric in each slice; then, for each pair, a row a slice."""
-    measured, kind = study.read(), study.measure
-    shown = [(label, metric) for label in slices for metric in metrics or kind.shown]
+    measured, kind = study.read(), study.measure()
+    known = _known_metrics(measured)
+    by_default = dict.fromkeys(metric for point in measured for metric in study.measure(point).shown)
+    asked = metrics or [metric for metric in by_default if metric in known]
+    shown = [(label, metric) for label in slices for metric in asked]
     of_slices = [run["slices"] for found in measured.values() for run in found["runs"]]
     _check_known("slice", slices, of_slices)
     by_slice = [values for run in of_slices for values in run.values()]
@@ -159,12 +209,14 @@ def table(
     for point, found in measured.items():
         runs = found["runs"]
         cells = [_mean_cell(mean_and_interval(runs, label, metric)) for label, metric in shown]
-        epochs = ", ".join(str(run["best_epoch"]) for run in runs)
+        # Of floors nothing is an epoch.
+        epochs = ", ".join(str(run["best_epoch"]) for run in runs if "best_epoch" in run) or "–"
         hours = sum(run.get("cpu_seconds", 0) for run in runs) / 3600
         rows.append([point, str(len(runs)), epochs, *cells, f"{hours:.2f}"])
     lines = _markdown(header, rows)
     rows = []
-    compared = [*kind.main, *(f"relaimpr/{step}" for step in study.steps)]
+    compared = [*(metric for metric in kind.main if metric in known)]
+    compared += [f"relaimpr/{step}" for step in study.steps]
     for pair, found in study.comparisons().items():
         before = measured[pair.split(study_lib.AGAINST)[0]]["runs"][0]["slices"]
         for label in filter(measures.is_main, found["slices"]):
@@ -173,6 +225,12 @@ def table(
     if rows:
         lines += ["", *_markdown(["pair", "slice", kind.noun, "seeds", *compared], rows)]
     return "\n".join(lines)
+
+
+def _known_metrics(measured: dict[str, Any]) -> set[str]:
+    """What has been measured of any point; what came later is not of the earlier ones."""
+    runs = (run for found in measured.values() for run in found["runs"])
+    return {metric for run in runs for values in run["slices"].values() for metric in values}
 
 
 def _check_known(noun: str, asked: Sequence[str], measured: Sequence[Iterable[str]]) -> None:
@@ -206,12 +264,16 @@ def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]
 
 def run(study: study_lib.Study, points: Sequence[str], seeds: int) -> dict[str, Any]:
     """Measures points; returns the figures of all that the study has."""
-    for point in points:
+    for point in _in_order(study, points):
         known = study.read().get(point, {}).get("runs", ())
-        if {run["seed"] for run in known} >= set(study.seed_numbers(point, seeds)):
+        numbers = study.seed_numbers(point, seeds)
+        if {run["seed"] for run in known} >= set(numbers) and not _wanted_again(
+            study, point, points, numbers
+        ):
             print(f"{study.name} {point}: measured before")
             continue
-        study.keep(point, measure(study, point, seeds))
+        how = measure if study.floor(point) is None else measure_floor
+        study.keep(point, how(study, point, seeds))
     for a, b in study.pairs:
         found = compare_pair(study, a, b) if {a, b} <= set(study.read()) and {a, b} & set(points) else None
         if found:
@@ -219,12 +281,34 @@ def run(study: study_lib.Study, points: Sequence[str], seeds: int) -> dict[str, 
     return figures(study)
 
 
+def _in_order(study: study_lib.Study, points: Sequence[str]) -> list[str]:
+    """The points, and before each its pretraining."""
+    found: dict[str, None] = {}
+    for point in points:
+        base = study.pretraining(point)
+        found.update(dict.fromkeys([*([base] if base else ()), point]))
+    return list(found)
+
+
+def _wanted_again(study: study_lib.Study, point: str, points: Sequence[str], seeds: Sequence[int]) -> bool:
+    """Whether a pretraining that was measured elsewhere has no models here, although others are to start from them now."""
+    known = study.read()
+    for other in points:
+        if study.pretraining(other) == point:
+            there = {run["seed"] for run in known.get(other, {}).get("runs", ())}
+            if any(seed not in there and study.run_folder(point, seed) is None for seed in seeds):
+                return True
+    return False
+
+
 def figures(study: study_lib.Study) -> dict[str, Any]:
     """Mean and half width of the interval of the main metrics of each measured point."""
     found: dict[str, Any] = {}
     for point, measured in study.read().items():
         found[point] = {"seeds": [run["seed"] for run in measured["runs"]]}
-        for metric in study.measure.main:
+        for metric in study.measure(point).main:
+            if metric not in _known_metrics({point: measured}):
+                continue
             values = mean_and_interval(measured["runs"], measures.ALL, metric)
             found[point][metric] = values and [None if v is None else round(v, 4) for v in values]
     return found

@@ -1,4 +1,12 @@
-"""Studies: experiments of many points, and what has been measured of them."""
+"""Studies: experiments of many points, and what has been measured of them.
+
+A point may start from the model of another one, its *pretraining*: `model: {base_model: "point:byb"}` means the model that the
+point `byb` has trained with the same seed in the same study. A pretraining may have other windows than the study's: points are
+compared in pairs only where the log, the windows and the split are the same.
+
+A *floor* is what practitioners would do without the study's models, on the same windows; see `baselines.floors`. Floors are
+points, too, named below `floors`.
+"""
 
 import contextlib
 import copy
@@ -20,6 +28,10 @@ RESULTS = os.path.join(_HERE, "results")
 WORK = os.path.join(".footfall", "benchmarks", "quality")
 QUICK = "quick"
 AGAINST = " -> "
+# What stands before the name of a pretraining in `model.base_model`.
+POINT = "point:"
+# What windows are made by.
+_WINDOWS = ("log", "window", "split")
 
 
 class Study:
@@ -50,7 +62,36 @@ class Study:
     @property
     def points(self) -> list[str]:
         """Their names, in the order of the file."""
-        return list(self._values["points"])
+        return [*self._values["points"], *self._floors]
+
+    def floor(self, point: str) -> dict[str, Any] | None:
+        """The settings of a floor; None of a point that is a training."""
+        return self._floors.get(point)
+
+    @property
+    def _floors(self) -> dict[str, Any]:
+        return self._values.get("floors", {})
+
+    def pretraining(self, point: str) -> str | None:
+        """The point whose model another one starts from, or reads its vectors from; None for none.
+
+        Raises:
+          SystemExit: if there is no such point.
+        """
+        floor = self.floor(point)
+        named = floor.get("items") if floor else self.experiment(point).get("model", {}).get("base_model")
+        if not str(named or "").startswith(POINT):
+            return None
+        base = named[len(POINT) :]
+        if base not in self._values["points"] or base == point:
+            known = ", ".join(other for other in self._values["points"] if other != point)
+            raise SystemExit(f"{self.name} {point}: {named}: no such point; there are {known}")
+        return base
+
+    def same_windows(self, *points: str | None) -> bool:
+        """Whether points have the same log, windows and split; None is the study's own experiment."""
+        found = [{part: self.experiment(point).get(part) for part in _WINDOWS} for point in points]
+        return all(one == found[0] for one in found)
 
     @property
     def seeds(self) -> int:
@@ -59,14 +100,24 @@ class Study:
 
     def seed_numbers(self, point: str, seeds: int) -> list[int]:
         """The seeds of a point's trainings."""
-        first = self.experiment(point).get("training", {}).get("seed", 1)
+        first = self.experiment(None if self.floor(point) else point).get("training", {}).get("seed", 1)
         return list(range(first, first + seeds))
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
-        """Which points are compared with which: those that are named, and all with the baseline."""
+        """Which points are compared with which: those that are named, and all with the baseline that have its windows.
+
+        Raises:
+          SystemExit: if the points of a named pair have other windows.
+        """
         named = [tuple(pair) for pair in self._values.get("compare", ())]
+        for pair in named:
+            if not self.same_windows(*pair):
+                raise SystemExit(
+                    f"{self.name}: {' and '.join(pair)} cannot be compared: their {' or '.join(_WINDOWS)} differ"
+                )
         others = [point for point in self.points if self.baseline not in (None, point)]
+        others = [point for point in others if self.same_windows(self.baseline, point)]
         return [*named, *((self.baseline, point) for point in others if (self.baseline, point) not in named)]
 
     @property
@@ -76,19 +127,13 @@ class Study:
 
     @property
     def steps(self) -> tuple[str, ...]:
-        """Names of the labels, where windows are exposures."""
-        return tuple(self._window.get("steps", ()))
+        """Names of the labels, where examples have labels."""
+        return measures.labels_of(self.experiment())
 
-    @property
-    def measure(self) -> Any:
-        """What is measured; see `measures`."""
-        negatives = self._values["experiment"].get("evaluation", {}).get("sampled_negatives")
-        kind, chain = self._window.get("kind", "next"), self._window.get("chain", True)
-        return measures.of_kind(kind, self.steps, chain, negatives)
-
-    @property
-    def _window(self) -> dict[str, Any]:
-        return self._values["experiment"].get("window", {})
+    def measure(self, point: str | None = None) -> Any:
+        """What is measured of a point, or (None) of the study's own experiment; see `measures`."""
+        floor = point is not None and self.floor(point) is not None
+        return measures.of_experiment(self.experiment(None if floor else point))
 
     def forget(self) -> None:
         """Takes away what has been measured."""
@@ -96,8 +141,15 @@ class Study:
             os.remove(self._path)
 
     def experiment(self, point: str | None = None) -> dict[str, Any]:
-        """The experiment of a point: the study's (which it is for None), with the point's parts merged in."""
+        """The experiment of a point: the study's (which it is for None), with the point's parts merged in.
+
+        Of a floor it is what its windows are made by, and its settings.
+        """
         merged = copy.deepcopy(self._values["experiment"])
+        floor = self.floor(point) if point else None
+        if floor is not None:
+            windows = {part: merged[part] for part in _WINDOWS if part in merged}
+            return {**windows, "floor": floor, "name": self.name}
         for part, settings in (self._values["points"][point] if point else {}).items():
             kept = merged.get(part, {})
             # Settings of another model, loss or loop have no meaning here.
@@ -109,12 +161,79 @@ class Study:
         merged["name"] = self.name
         return merged
 
-    def values(self, point: str) -> dict[str, Any]:
-        """The settings of a point, by part, that its experiment's file does not have."""
-        if not self._together:
-            return {}
-        common = self.experiment()
-        return {part: found for part, found in self.experiment(point).items() if common.get(part) != found}
+    def described(self, point: str) -> dict[str, Any]:
+        """What a measurement of a point is kept with: its experiment, with that of its pretraining."""
+        base = self.pretraining(point)
+        return {**self.experiment(point), **({"pretraining": self.described(base)} if base else {})}
+
+    def values(self, point: str, seed: int | None = None) -> dict[str, Any]:
+        """The settings of a point, by part, that its experiment's file does not have.
+
+        Args:
+          point: a training.
+          seed: of a point with a pretraining: the model that it starts from is another one for each seed.
+
+        Raises:
+          SystemExit: if the pretraining has not been trained here.
+        """
+        found: dict[str, Any] = {}
+        if self._together:
+            common, own = self.experiment(), self.experiment(point)
+            found = {part: settings for part, settings in own.items() if common.get(part) != settings}
+        base = self.pretraining(point)
+        if base is not None and seed is not None:
+            model = self.saved_model(base, seed)
+            if "model" in found:
+                found["model"] = {**found["model"], "base_model": model}
+            else:
+                found["model.base_model"] = model
+        return found
+
+    def run_folder(self, point: str, seed: int) -> str | None:
+        """Where what a point has trained with a seed is; None if there is nothing (or of its pretraining)."""
+        from pipeline.sweeping import sweep
+
+        base = self.pretraining(point)
+        if base is not None and self.run_folder(base, seed) is None:
+            return None
+        name = sweep.folder_name(self.values(point, seed))
+        path = os.path.join(self.folder(point), "points", name, f"seed-{seed}")
+        return path if os.path.isdir(path) else None
+
+    def saved_model(self, point: str, seed: int) -> str:
+        """The folder of the SavedModel of a point, with its absolute path.
+
+        Raises:
+          SystemExit: if it has not been trained here.
+        """
+        from pipeline.comparing import runs
+
+        folder = self.run_folder(point, seed)
+        if folder is None:
+            raise SystemExit(
+                f"{self.name}: {point} has not been trained with seed {seed} here: measure it first"
+            )
+        return os.path.abspath(runs.trained(folder).model_dir)
+
+    def windows_run(self, point: str) -> str:
+        """The folder of a training of the same windows as a floor's.
+
+        Raises:
+          SystemExit: if there is none.
+        """
+        for other in self._values["points"]:
+            if self.same_windows(other, point):
+                for seed in self.seed_numbers(other, self.seeds):
+                    folder = self.run_folder(other, seed)
+                    if folder is not None:
+                        return folder
+        raise SystemExit(
+            f"{self.name} {point}: no windows are there: measure a point that is trained on them first"
+        )
+
+    def floor_table(self, point: str, seed: int) -> str:
+        """Where what a floor says of the test windows is kept, as Parquet."""
+        return os.path.join(WORK, self.name, "floors", point, f"seed-{seed}.parquet")
 
     def folder(self, point: str) -> str:
         """Where the sweep of a point is: of all points, if they share windows, so one after the other."""
@@ -151,7 +270,7 @@ class Study:
         return {
             point: found[point]
             for point in self.points
-            if point in found and found[point]["experiment"] == self.experiment(point)
+            if point in found and found[point]["experiment"] == self.described(point)
         }
 
     def comparisons(self) -> dict[str, Any]:
@@ -176,7 +295,7 @@ class Study:
             before = {run["seed"]: run for run in points.get(point, {}).get("runs", ())}
             before.update({run["seed"]: run for run in runs})
             points[point] = {
-                "experiment": self.experiment(point),
+                "experiment": self.described(point),
                 "runs": [before[seed] for seed in sorted(before)],
             }
             self._write(points, comparisons)

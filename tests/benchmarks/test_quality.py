@@ -11,6 +11,8 @@ import yaml
 from benchmarks import quality
 from benchmarks import study as study_lib
 from pipeline import config
+from pipeline.comparing import runs
+from pipeline.sweeping import sweep
 
 _NAMES = sorted(name[: -len(".yaml")] for name in os.listdir(study_lib.STUDIES))
 
@@ -19,6 +21,8 @@ _NAMES = sorted(name[: -len(".yaml")] for name in os.listdir(study_lib.STUDIES))
 def test_every_point_is_an_experiment(name: str, tmp_path: Any) -> None:
     study = study_lib.Study(name, "nowhere")
     for point in study.points:
+        if study.floor(point) is not None:
+            continue
         path = tmp_path / f"{point}.yaml"
         path.write_text(yaml.safe_dump(study.experiment(point)), encoding="utf-8")
         config.load(str(path))
@@ -26,6 +30,8 @@ def test_every_point_is_an_experiment(name: str, tmp_path: Any) -> None:
         assert json.loads(json.dumps(study.experiment(point))) == study.experiment(point)
     for pair in study.pairs:
         assert set(pair) <= set(study.points)
+    for point in study.points:
+        study.described(point)
 
 
 @pytest.mark.parametrize("name", _NAMES)
@@ -118,6 +124,147 @@ def test_a_table_has_a_row_a_point_and_a_row_a_slice_of_a_pair(study: study_lib.
     assert lines[3] == "| b | 1 | 4 | 0.2000 ± 0.0196 | 0.1000 ± 0.0196 | 0.50 |"
     assert lines[-2] == "| a -> b | all | 9 | 1 | +0.0700 [+0.0100, +0.1300], p 0.020 | +0.0350 |"
     assert lines[-1] == "| a -> b | user_status=new | 9 | 1 | -0.0700 [-0.1300, -0.0100], p < 0.001 | – |"
+
+
+def _write_pretraining(study_settings: dict[str, Any] | None = None, **byb: Any) -> None:
+    values = {
+        "title": "small",
+        "seeds": 2,
+        "together": True,
+        "experiment": {
+            "log": {"path": "log.csv"},
+            "window": {"kind": "period", "past": "9d", "future": "9d", "labels": {"buys": {"any_of": {}}}},
+            "model": {"name": "byb_labels", "dim": 8},
+        },
+        "points": {
+            "byb": {"window": {"future": "3d", "labels": {}}, "model": {"name": "byb", "dim": 8, **byb}},
+            "tuned": {"model": {"base_model": "point:byb"}},
+            "frozen": {"model": {"base_model": "point:byb", "frozen": True}},
+            "mmoe": {"model": {"name": "mmoe"}},
+        },
+        "floors": {"counts": {"name": "counts"}, "pooled": {"name": "pooled_items", "items": "point:byb"}},
+        **(study_settings or {}),
+    }
+    with open(os.path.join(study_lib.STUDIES, "small.yaml"), "w", encoding="utf-8") as stream:
+        yaml.safe_dump(values, stream, sort_keys=False)
+
+
+def _train(study: study_lib.Study, point: str, seed: int) -> str:
+    """Makes what a sweep leaves of a training."""
+    name = sweep.folder_name(study.values(point, seed))
+    folder = os.path.join(study.folder(point), "points", name, f"seed-{seed}")
+    model, examples = (os.path.join(folder, part) for part in ("model", "examples"))
+    for made in (model, examples):
+        os.makedirs(made)
+    with open(os.path.join(folder, runs.POINT), "w", encoding="utf-8") as stream:
+        json.dump({"model": model, "examples": examples}, stream)
+    return model
+
+
+def test_a_point_starts_from_the_model_that_its_pretraining_has_of_the_same_seed(
+    study: study_lib.Study,
+) -> None:
+    _write_pretraining()
+    study = study_lib.Study("small", "nowhere")
+    assert study.pretraining("tuned") == study.pretraining("pooled") == "byb"
+    assert study.pretraining("mmoe") is None and study.pretraining("counts") is None
+    with pytest.raises(SystemExit, match="byb has not been trained with seed 1 here: measure it first"):
+        study.values("tuned", 1)
+    assert study.run_folder("tuned", 1) is None
+    models = {seed: _train(study, "byb", seed) for seed in (1, 2)}
+    for seed in (1, 2):
+        found = study.values("tuned", seed)["model"]
+        assert found["base_model"].startswith(os.path.abspath(models[seed])) and found["dim"] == 8
+        _train(study, "tuned", seed)
+    folders = {study.run_folder(point, seed) for point in ("byb", "tuned") for seed in (1, 2)}
+    assert len(folders) == 4 and None not in folders
+    # No path of this machine is kept with what was measured.
+    assert study.described("tuned")["model"]["base_model"] == "point:byb"
+
+
+def test_without_common_windows_a_setting_alone_says_where_a_point_starts(study: study_lib.Study) -> None:
+    _write_pretraining({"together": False})
+    study = study_lib.Study("small", "nowhere")
+    assert study.values("tuned") == {}
+    _train(study, "byb", 1)
+    assert list(study.values("tuned", 1)) == ["model.base_model"]
+    assert study.folder("tuned") != study.folder("byb")
+
+
+def test_a_point_whose_pretraining_changed_counts_as_not_measured(study: study_lib.Study) -> None:
+    _write_pretraining(blocks=1)
+    before = study_lib.Study("small", "nowhere")
+    for point in before.points:
+        before.keep(point, _runs(0.1))
+    assert set(before.read()) == {"byb", "tuned", "frozen", "mmoe", "counts", "pooled"}
+    _write_pretraining(blocks=2)
+    assert set(study_lib.Study("small", "nowhere").read()) == {"mmoe", "counts"}
+
+
+def test_points_of_other_windows_are_not_compared(study: study_lib.Study) -> None:
+    _write_pretraining({"baseline": "counts", "compare": [["tuned", "frozen"]]})
+    others = ["tuned", "frozen", "mmoe", "pooled"]
+    pairs = study_lib.Study("small", "nowhere").pairs
+    assert pairs == [("tuned", "frozen"), *(("counts", other) for other in others)]
+    _write_pretraining({"compare": [["byb", "tuned"]]})
+    with pytest.raises(SystemExit, match="byb and tuned cannot be compared: their log or window or split"):
+        print(study_lib.Study("small", "nowhere").pairs)
+
+
+def test_a_pretraining_that_there_is_not_is_named(study: study_lib.Study) -> None:
+    _write_pretraining({"floors": {"pooled": {"name": "pooled_items", "items": "point:bib"}}})
+    with pytest.raises(SystemExit, match="small pooled: point:bib: no such point; there are byb, tuned"):
+        study_lib.Study("small", "nowhere").pretraining("pooled")
+
+
+def test_each_point_is_measured_by_what_it_learns(study: study_lib.Study) -> None:
+    _write_pretraining()
+    study = study_lib.Study("small", "nowhere")
+    assert study.steps == ("buys",)
+    assert study.measure("byb").main == ("neighbor_agreement", "effective_rank", "spread")
+    assert study.measure("tuned").main == ("auc", "auc/buys", "ks", "ks/buys")
+    assert study.measure("counts").noun == study.measure().noun == "periods"
+
+
+def test_pretrainings_are_measured_first_and_again_where_their_models_are_missing(
+    study: study_lib.Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _write_pretraining()
+    study, done = study_lib.Study("small", "nowhere"), []
+
+    def measured(_: Any, point: str, seeds: int) -> list[dict[str, Any]]:
+        done.append(point)
+        return _runs(*[0.1] * seeds)
+
+    monkeypatch.setattr(quality, "measure", measured)
+    monkeypatch.setattr(quality, "measure_floor", measured)
+    quality.run(study, ["counts", "tuned"], 2)
+    assert done == ["counts", "byb", "tuned"]
+    quality.run(study, ["tuned"], 2)
+    assert len(done) == 3
+    # Its figures are known, but nothing here has its weights.
+    quality.run(study, ["frozen"], 2)
+    assert done[3:] == ["byb", "frozen"]
+
+
+def test_floors_and_pretrainings_have_rows_in_the_table(study: study_lib.Study) -> None:
+    _write_pretraining()
+    study = study_lib.Study("small", "nowhere")
+    of_labels = {"periods": 9, "auc": [0.7, 0.01], "ks": [0.3, 0.02], "auc/buys": [0.7, 0.01]}
+    study.keep("byb", [{"seed": 1, "best_epoch": 2, "slices": {"all": {"neighbor_agreement": [0.02, None]}}}])
+    study.keep("counts", [{"seed": 1, "slices": {"all": of_labels}}])
+    lines = quality.table(study).splitlines()
+    assert lines[0] == "| point | seeds | best epoch | neighbor_agreement | auc | ks | auc/buys | CPU h |"
+    assert lines[2:] == [
+        "| byb | 1 | 2 | 0.0200 | – | – | – | 0.00 |",
+        "| counts | 1 | – | – | 0.7000 ± 0.0196 | 0.3000 ± 0.0392 | 0.7000 ± 0.0196 | 0.00 |",
+    ]
+    assert quality.figures(study)["counts"] == {
+        "seeds": [1],
+        "auc": [0.7, 0.0196],
+        "auc/buys": [0.7, 0.0196],
+        "ks": [0.3, 0.0392],
+    }
 
 
 def test_what_no_run_has_is_not_a_column_of_dashes(study: study_lib.Study) -> None:

@@ -1,0 +1,207 @@
+"""What practitioners would do without a sequence model, on the very windows of a study.
+
+`counts`: gradient boosting (scikit-learn's HistGradientBoostingClassifier) on counts by hand, see `histories.Counts`. The
+number of trees is the one with the best AUC on `eval`.
+
+`pooled_items`: the mean of the vectors of a history's items, and logistic regression on it, whose regularisation is chosen in
+the same way. The vectors are the rows of the item table of a pretraining (`items: point:byb`), or the right singular vectors of
+the matrix of which history of the training windows has which item (`items: svd`, `dim` of them).
+
+A label is learnt from the training windows where it is known, apart from all others.
+"""
+
+import posixpath
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from benchmarks.baselines import histories
+from schemas import auc, names
+
+_TREES = 300
+_STRENGTHS = (0.001, 0.01, 0.1, 1.0, 10.0)
+_DIM = 64
+
+
+def answers(
+    settings: Mapping[str, Any], run: Any, seed: int, saved: str | None = None
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Fits a floor, and asks it about the test windows.
+
+    Args:
+      settings: `name`, and what else the floor has, see the module.
+      run: a `runs.Trained` with the windows.
+      seed: of what is drawn.
+      saved: the SavedModel of the pretraining, where its vectors are read.
+
+    Returns:
+      A table like that of `comparing.labels.ask`, and what was chosen on `eval`, by label.
+    """
+    from pipeline import config
+
+    experiment = config.load(posixpath.join(run.folder, "experiment.yaml"))
+    columns = histories.Columns.of(experiment.log.columns, experiment.window.labels)
+    splits = {
+        split: histories.read(histories.files(run.examples_uri, split), columns) for split in names.SPLITS
+    }
+    fit, features, options = _FLOORS[settings["name"]](settings, columns, splits, seed, saved)
+    table, chosen = _described(run, columns), {}
+    labels = {split: found.labels for split, found in splits.items()}
+    for place, label in enumerate(columns.labels):
+        own = {split: found[:, place] for split, found in labels.items()}
+        table[label], chosen[label] = fit(features, own, seed, **options)
+    return table, chosen
+
+
+def _described(run: Any, columns: histories.Columns) -> pd.DataFrame:
+    """The keys, slices and labels of the test windows, in the order of the files."""
+    import tensorflow as tf
+
+    from pipeline.comparing import answers as comparing
+
+    wanted = comparing.features(run.kind)
+    wanted |= {names.LABEL_PREFIX + label: tf.io.FixedLenFeature([], tf.int64) for label in columns.labels}
+    records = tf.data.TFRecordDataset(run.test_files(), compression_type="GZIP").batch(8192)
+    return comparing.as_table([comparing.parsed(batch, wanted) for batch in records], run)
+
+
+Features = Mapping[str, np.ndarray]
+
+
+def _counts(
+    settings: Mapping[str, Any], columns: histories.Columns, splits: Any, seed: int, saved: str | None
+) -> Any:
+    counter = histories.Counts(columns, splits[names.TRAIN])
+    found = {split: counter.of(one) for split, one in splits.items()}
+    features = {split: np.stack(list(one.values()), axis=1) for split, one in found.items()}
+    codes = [name in counter.categorical for name in found[names.TRAIN]]
+    return boosted, features, {"categorical": codes}
+
+
+def _pooled_items(
+    settings: Mapping[str, Any], columns: histories.Columns, splits: Any, seed: int, saved: str | None
+) -> Any:
+    if saved is None:
+        vectors = singular_vectors(splits[names.TRAIN], settings.get("dim", _DIM), seed)
+    else:
+        vectors = item_vectors(saved)
+    return logistic, {split: pooled(found, *vectors) for split, found in splits.items()}, {}
+
+
+_FLOORS = {"counts": _counts, "pooled_items": _pooled_items}
+
+
+def boosted(
+    features: Features, labels: Mapping[str, np.ndarray], seed: int, categorical: Any = None
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """Probabilities of a label for the test windows, `[W]`, by boosted trees.
+
+    Args:
+      features: `[W, F]` of each split.
+      labels: `[W]` of each split, 1, 0 or below 0 where it is unknown.
+      seed: of the features that a tree may use.
+      categorical: which features are codes, `[F]` bool.
+
+    Returns:
+      The probabilities, and `trees` and `auc` on `eval`.
+    """
+    from sklearn import ensemble
+
+    x, y = _known(features, labels, names.TRAIN)
+    if len(np.unique(y)) < 2:
+        return _constant(features, y)
+    # Half of the features at each split of a tree, so that seeds differ.
+    model = ensemble.HistGradientBoostingClassifier(
+        learning_rate=0.05,
+        max_iter=_TREES,
+        max_features=0.5,
+        categorical_features=categorical,
+        early_stopping=False,
+        random_state=seed,
+    ).fit(x, y)
+    held, truth = _known(features, labels, names.EVAL)
+    areas = [auc.of_scores(found[:, 1], truth) for found in model.staged_predict_proba(held)]
+    best = int(np.nanargmax(areas)) if np.isfinite(areas).any() else _TREES - 1
+    test = next(
+        found for n, found in enumerate(model.staged_predict_proba(features[names.TEST])) if n == best
+    )
+    return test[:, 1], {"trees": best + 1, "auc": round(float(areas[best]), 5)}
+
+
+def logistic(
+    features: Features, labels: Mapping[str, np.ndarray], seed: int
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """As `boosted`, by logistic regression on standardised features; what is chosen is `strength`, 1 / regularisation."""
+    from sklearn import linear_model, pipeline, preprocessing
+
+    x, y = _known(features, labels, names.TRAIN)
+    if len(np.unique(y)) < 2:
+        return _constant(features, y)
+    held, truth = _known(features, labels, names.EVAL)
+    best, area, found = None, -np.inf, None
+    for strength in _STRENGTHS:
+        model = pipeline.make_pipeline(
+            preprocessing.StandardScaler(),
+            linear_model.LogisticRegression(C=strength, max_iter=1000, random_state=seed),
+        ).fit(x, y)
+        now = auc.of_scores(model.predict_proba(held)[:, 1], truth)
+        if found is None or now > area:
+            best, area, found = strength, now, model.predict_proba(features[names.TEST])[:, 1]
+    return found, {"strength": best, "auc": round(float(area), 5)}
+
+
+def _known(features: Features, labels: Mapping[str, np.ndarray], split: str) -> tuple[np.ndarray, np.ndarray]:
+    known = labels[split] >= 0
+    return features[split][known], labels[split][known]
+
+
+def _constant(features: Features, y: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+    """Where one value of the label is all there is to learn from."""
+    return np.full(len(features[names.TEST]), float(y.mean()) if len(y) else 0.5), {"constant": True}
+
+
+def singular_vectors(found: histories.Histories, dim: int, seed: int) -> tuple[list[bytes], np.ndarray]:
+    """Items, and the right singular vectors of the matrix of windows by items with a 1 where a history has the item.
+
+    Returns:
+      The items, N, and `[N, dim]` (of fewer items fewer).
+    """
+    from sklearn import decomposition
+
+    codes, items = pd.factorize(found.texts[names.ITEM_ID], sort=True)
+    shape = (len(found.lengths), len(items))
+    matrix = sparse.csr_matrix((np.ones(len(codes), np.float32), (found.window, codes)), shape=shape)
+    matrix.data[:] = 1.0
+    model = decomposition.TruncatedSVD(max(1, min(dim, len(items) - 1)), random_state=seed).fit(matrix)
+    return list(items), model.components_.T
+
+
+def item_vectors(saved: str) -> tuple[list[bytes], np.ndarray]:
+    """The items that a pretrained SavedModel knows, N, and the rows of its table, `[N, D]`.
+
+    Raises:
+      SystemExit: if it has no such table.
+    """
+    import tensorflow as tf
+
+    from trainer import warm_start
+
+    items = warm_start.vocabulary_of(saved, names.ITEM_VOCABULARY) or []
+    reader = tf.train.load_checkpoint(posixpath.join(saved, "variables", "variables"))
+    for place, name in enumerate(warm_start.names_of(saved)):
+        value = reader.get_tensor(warm_start.KEY.format(place))
+        if "item" in name and value.ndim == 2 and len(value) == len(items) + names.FIRST_INDEX:
+            return items, value[names.FIRST_INDEX :]
+    raise SystemExit(f"{saved}: has no table with a row for each of its {len(items)} items")
+
+
+def pooled(found: histories.Histories, items: list[bytes], vectors: np.ndarray) -> np.ndarray:
+    """The mean vector of the items of each history, `[W, D]`; items that have none are left out, 0 of none at all."""
+    place = pd.Index(np.array(items, object)).get_indexer(found.texts[names.ITEM_ID])
+    known, window = place >= 0, found.window
+    shape = (len(found.lengths), len(items))
+    times = sparse.csr_matrix((np.ones(known.sum()), (window[known], place[known])), shape=shape)
+    return (times @ vectors) / np.maximum(np.bincount(window[known], minlength=shape[0]), 1)[:, None]

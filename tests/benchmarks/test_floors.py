@@ -1,0 +1,66 @@
+"""Floors on drawn windows, whose labels are known functions of them."""
+
+import numpy as np
+import pytest
+
+from benchmarks.baselines import floors, histories
+from schemas import auc, names
+
+
+def _drawn(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(rows, 3))
+    return x, (x[:, 0] + 0.3 * rng.normal(size=rows) > 0).astype(np.int64)
+
+
+@pytest.fixture(name="splits")
+def _splits():
+    drawn = {split: _drawn(400, seed) for seed, split in enumerate(names.SPLITS)}
+    return {split: x for split, (x, _) in drawn.items()}, {split: y for split, (_, y) in drawn.items()}
+
+
+@pytest.mark.parametrize("fit", [floors.boosted, floors.logistic])
+def test_a_label_is_learnt_where_it_is_known(fit, splits, monkeypatch):
+    monkeypatch.setattr(floors, "_TREES", 40)
+    features, labels = splits
+    found, chosen = fit(features, labels, 1)
+    assert auc.of_scores(found, labels[names.TEST]) > 0.93 and chosen["auc"] > 0.93
+    assert ((found > 0) & (found < 1)).all()
+    # Labels of test are for measuring alone.
+    other, _ = fit(features, {**labels, names.TEST: 1 - labels[names.TEST]}, 1)
+    np.testing.assert_array_equal(found, other)
+    # An unknown label is no negative: where positives alone are known, nothing can be learnt.
+    unknown = np.where(labels[names.TRAIN] == 1, 1, names.UNKNOWN_LABEL)
+    constant, chosen = fit(features, {**labels, names.TRAIN: unknown}, 1)
+    assert set(constant) == {1.0} and chosen == {"constant": True}
+
+
+def _histories(windows: list[list[bytes]]) -> histories.Histories:
+    items = [item for window in windows for item in window]
+    return histories.Histories(
+        moment=np.full(len(windows), 10),
+        lengths=np.array([len(window) for window in windows]),
+        times=np.zeros(len(items), np.int64),
+        texts={names.ITEM_ID: np.array(items, object)},
+        numbers={},
+        user={},
+        labels=np.zeros([len(windows), 1], np.int64),
+    )
+
+
+def test_vectors_of_items_are_pooled_by_their_mean():
+    found = floors.pooled(
+        _histories([[b"a", b"b", b"b", b"new"], [b"new"], [b"a"]]),
+        [b"a", b"b"],
+        np.array([[3.0, 0.0], [0.0, 6.0]]),
+    )
+    np.testing.assert_allclose(found, [[1.0, 4.0], [0.0, 0.0], [3.0, 0.0]])
+
+
+def test_singular_vectors_are_those_of_which_history_has_which_item():
+    windows = [[b"a", b"a", b"b"], [b"b"], [b"c"], [b"a", b"b"], [b"c", b"d"]]
+    items, found = floors.singular_vectors(_histories(windows), dim=2, seed=0)
+    assert items == [b"a", b"b", b"c", b"d"]
+    has = np.array([[item in window for item in items] for window in windows], float)
+    exact = np.linalg.svd(has)[2][:2].T
+    np.testing.assert_allclose(np.abs(found), np.abs(exact), atol=1e-6)
