@@ -1,6 +1,7 @@
 """Reads transformed windows into batches."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -41,12 +42,16 @@ def read(
     patterns: Sequence[str],
     transform_output: tft.TFTransformOutput,
     features: Sequence[str],
+    share: float = 1.0,
+    seed: int = 0,
 ) -> tf.data.Dataset:
     """Windows in the order of the files, parsed many at a time.
 
     Args:
       patterns: of gzip TFRecord files.
       features: which features to parse; others cost nothing.
+      share: of the windows that are kept, each by a draw of its own.
+      seed: of the draw: with the same one the same windows are kept, whatever is parsed of them.
 
     Returns:
       Elements are blocks of windows: dense features `[b, ...]`, sparse ones as SparseTensors.
@@ -55,11 +60,20 @@ def read(
     wanted = {name: spec[name] for name in features}
     # One file at a time: the order of the windows must not depend on how fast a file is read.
     records = tf.data.TFRecordDataset(files(patterns), compression_type="GZIP")
+    blocks = records.batch(_PARSE)
+    if share < 1:
+        blocks = blocks.enumerate().map(lambda place, block: _kept(block, share, [seed, place]))
     return in_order(
-        records.batch(_PARSE).map(
+        blocks.map(
             lambda serialized: tf.io.parse_example(serialized, wanted), num_parallel_calls=tf.data.AUTOTUNE
         )
     )
+
+
+def _kept(block: tf.Tensor, share: float, seed: Sequence[Any]) -> tf.Tensor:
+    """A share of the elements of a block `[b]`, drawn by a seed of two numbers."""
+    drawn = tf.random.stateless_uniform(tf.shape(block), [tf.cast(part, tf.int64) for part in seed])
+    return tf.boolean_mask(block, drawn < share)
 
 
 def per_place(held: dict[str, tf.Tensor]) -> list[str]:

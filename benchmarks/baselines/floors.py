@@ -7,7 +7,8 @@ number of trees is the one with the best AUC on `eval`.
 the same way. The vectors are the rows of the item table of a pretraining (`items: point:byb`), or the right singular vectors of
 the matrix of which history of the training windows has which item (`items: svd`, `dim` of them).
 
-A label is learnt from the training windows where it is known, apart from all others.
+A label is learnt from the training windows where it is known, apart from all others; with `label_share` from so many of them,
+drawn by the seed.
 """
 
 import posixpath
@@ -50,6 +51,8 @@ def answers(
     fit, features, options = _FLOORS[settings["name"]](settings, columns, splits, seed, saved)
     table, chosen = _described(run, columns), {}
     labels = {split: found.labels for split, found in splits.items()}
+    drawn = np.random.default_rng(seed).random(len(labels[names.TRAIN])) < settings.get("label_share", 1.0)
+    labels[names.TRAIN] = np.where(drawn[:, None], labels[names.TRAIN], names.UNKNOWN_LABEL)
     for place, label in enumerate(columns.labels):
         own = {split: found[:, place] for split, found in labels.items()}
         table[label], chosen[label] = fit(features, own, seed, **options)

@@ -84,3 +84,31 @@ def test_columns_of_rows_of_any_length_are_as_wide_as_the_longest():
     found = input_lib.columns(blocks)
     assert found["future"].numpy().tolist() == [[2, 3, 0, 0], [0] * 4, [4, 5, 6, 7], [8, 0, 0, 0]]
     assert found["target"].numpy().tolist() == [0, 1, 2, 3]
+
+
+def test_a_share_of_the_windows_is_drawn_by_the_seed_alone(tmp_path, monkeypatch):
+    """Whatever is parsed of a window, it is in or out."""
+    monkeypatch.setattr(input_lib, "_PARSE", 64)
+    path = str(tmp_path / "windows.gz")
+    with tf.io.TFRecordWriter(path, tf.io.TFRecordOptions("GZIP")) as writer:
+        for n in range(1000):
+            one = {
+                name: tf.train.Feature(int64_list=tf.train.Int64List(value=[n])) for name in ("row", "also")
+            }
+            writer.write(tf.train.Example(features=tf.train.Features(feature=one)).SerializeToString())
+
+    class Output:
+        def transformed_feature_spec(self):
+            return {name: tf.io.FixedLenFeature([], tf.int64) for name in ("row", "also")}
+
+    def rows(name="row", **drawn):
+        return input_lib.columns(input_lib.read([path], Output(), [name], **drawn))[name].numpy().tolist()
+
+    assert rows() == list(range(1000))
+    tenth = rows(share=0.1, seed=1)
+    # Three standard deviations of a binomial of 1,000 and 0.1.
+    assert abs(len(tenth) - 100) < 29 and tenth == sorted(set(tenth))
+    assert rows("also", share=0.1, seed=1) == tenth != rows(share=0.1, seed=2)
+    # The same block of another place has other draws.
+    assert {n % 64 for n in tenth if n < 64} != {n % 64 for n in tenth if 64 <= n < 128}
+    assert set(tenth) < set(rows(share=0.5, seed=1))

@@ -1,5 +1,6 @@
 """How models of labels are trained: by how likely each one is for an example."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import tensorflow_transform as tft
@@ -45,9 +46,14 @@ class Labels(objective.Objective):
         """See `Objective.prepare`.
 
         Raises:
-          errors.InputError: if the loss names a step that there is not.
+          errors.InputError: if the loss names a step that there is not, or `label_share` leaves no label of a step.
         """
-        known = data.known
+        known, share = data.known, settings.training.label_share
+        files, transform_output = data.train_files, data.transform_output
+        drawn = {"share": share, "seed": settings.training.seed}
+        if share < 1:
+            labels = input_lib.read(files, transform_output, models.label_features(known.steps), **drawn)
+            known = dataclasses.replace(known, base_rates=input_lib.base_rates(labels, known.steps))
         loss = losses.build(settings.loss, known.steps)
 
         def build() -> models.LabelModel:
@@ -57,10 +63,8 @@ class Labels(objective.Objective):
 
         model_class = registry.load(settings.model.name)
         read = [*model_class.features_of(known), *models.label_features(known.steps)]
-        train, evaluated = (
-            input_lib.read(files, data.transform_output, read)
-            for files in (data.train_files, data.eval_files)
-        )
+        train = input_lib.read(files, transform_output, read, **drawn)
+        evaluated = input_lib.read(data.eval_files, transform_output, read)
         return objective.Training(
             build=build,
             loop=_LOOPS[settings.loop.name].of(settings.loop),

@@ -20,7 +20,7 @@ class LabelSettings(model.ModelSettings):
 
     window_kinds: ClassVar[tuple[str, ...]] = ("exposure", "period")
     objective: ClassVar[str] = "labels"
-    training_read: ClassVar[tuple[str, ...]] = ("calibration",)
+    training_read: ClassVar[tuple[str, ...]] = ("calibration", "label_share")
 
     dim: int = pydantic.Field(default=16, ge=1)
     tower: Widths = (64, 32)

@@ -9,6 +9,7 @@ from schemas import settings
 # What only some models have a use for (see `model.ModelSettings.training_read`), and which.
 ONLY_WITH = {
     "calibration": "models of exposures",
+    "label_share": "models of labels",
     "length_buckets": "models of windows of events",
 }
 
@@ -45,6 +46,8 @@ class TrainingSettings(settings.Settings):
       xla: compile the training step.
       calibration: of models of exposures, after training: `platt` fits a slope and an offset of each
         step's logits to the labels of `eval`, which become part of the model.
+      label_share: of models of labels: the share of the training examples that is learnt from, drawn by `seed`; below 1 it
+        shows how much fewer labels would cost. `eval` and `test` have all of theirs.
       checkpoint_seconds: time between two checkpoints within an epoch; each epoch's end
         has one.
     """
@@ -66,6 +69,7 @@ class TrainingSettings(settings.Settings):
     mixed_precision: bool = False
     xla: bool = False
     calibration: Literal["none", "platt"] = "none"
+    label_share: float = pydantic.Field(default=1.0, gt=0, le=1)
     checkpoint_seconds: float = pydantic.Field(default=300.0, gt=0)
 
     @pydantic.model_validator(mode="after")
