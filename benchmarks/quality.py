@@ -144,7 +144,8 @@ def compare_pair(study: study_lib.Study, a: str, b: str) -> dict[str, Any] | Non
     measured = study.read()
     numbers = ([run["seed"] for run in measured[point]["runs"]] for point in (a, b))
     seeds = sorted(set.intersection(*map(set, numbers)))
-    pairs = [pair for seed in seeds if None not in (pair := [_said(study, one, seed) for one in (a, b)])]
+    said = ([_said(study, one, seed) for one in (a, b)] for seed in seeds)
+    pairs = [pair for pair in said if not any(one is None for one in pair)]
     if not pairs:
         return None
     runs_a, runs_b = zip(*pairs)

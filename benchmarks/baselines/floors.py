@@ -194,9 +194,10 @@ def item_vectors(saved: str) -> tuple[list[bytes], np.ndarray]:
 
     items = warm_start.vocabulary_of(saved, names.ITEM_VOCABULARY) or []
     reader = tf.train.load_checkpoint(posixpath.join(saved, "variables", "variables"))
-    for place, name in enumerate(warm_start.names_of(saved)):
+    for place in range(len(warm_start.names_of(saved))):
         value = reader.get_tensor(warm_start.KEY.format(place))
-        if "item" in name and value.ndim == 2 and len(value) == len(items) + names.FIRST_INDEX:
+        # Of tables of as many values that of the items is the first.
+        if value.ndim == 2 and len(value) == len(items) + names.FIRST_INDEX:
             return items, value[names.FIRST_INDEX :]
     raise SystemExit(f"{saved}: has no table with a row for each of its {len(items)} items")
 

@@ -1,0 +1,63 @@
+"""A study whose points start from a pretraining, with floors on the same windows, from the log to its table."""
+
+import os
+
+import yaml
+
+from benchmarks import quality
+from benchmarks import study as study_lib
+from tests.e2e import walk
+
+_STUDY = {
+    "title": "small",
+    "seeds": 1,
+    "together": True,
+    "baseline": "counts",
+    "experiment": {
+        "log": {"path": "day-1/events.csv", "columns": {"scene": "scene"}},
+        "window": {
+            "kind": "period",
+            "past": "5m",
+            "future": "2m",
+            "length": 10,
+            "min_future": 0,
+            "shards": 1,
+            "labels": {"stays": {"any_of": {}}, "searches": {"any_of": {"scene": ["search"]}}},
+        },
+        "split": {"by": ["time"], "eval_from": 0.5, "test_from": 0.75},
+        "model": {"name": "byb_labels", "dim": 8, "blocks": 1, "heads": 2, "bucket": "none", "tower": [4]},
+        "training": {"epochs": 1, "batch_size": 64, "learning_rate": 0.01},
+    },
+    "points": {
+        "byb": {
+            "window": {"min_future": 1, "labels": {}},
+            "model": {"name": "byb", "dim": 8, "blocks": 1, "heads": 2, "bucket": "none"},
+        },
+        "finetuned": {"model": {"base_model": "point:byb"}, "training": {"label_share": 0.5}},
+    },
+    "floors": {
+        "counts": {"name": "counts"},
+        "pooled": {"name": "pooled_items", "items": "point:byb"},
+    },
+}
+
+
+def test_a_point_is_finetuned_from_another_and_compared_with_floors(tmp_path, monkeypatch, one_device):
+    walk.write_day(tmp_path, 1, seed=1, users=200, scenes=True)
+    for folder in ("STUDIES", "RESULTS", "WORK"):
+        monkeypatch.setattr(study_lib, folder, str(tmp_path / folder))
+    os.makedirs(study_lib.STUDIES)
+    (tmp_path / "STUDIES" / "small.yaml").write_text(yaml.safe_dump(_STUDY, sort_keys=False))
+    study = study_lib.Study("small", str(tmp_path))
+    figures = quality.run(study, study.points, 1)
+    assert figures["byb"]["neighbor_agreement"][0] > 0
+    for point in ("finetuned", "counts", "pooled"):
+        for metric in ("auc/stays", "ks/searches"):
+            assert 0 <= figures[point][metric][0] <= 1, (point, metric)
+    # A user who walks on comes to where the last step leads.
+    assert figures["counts"]["auc/searches"][0] > 0.6
+    saved = study.saved_model("byb", 1)
+    assert os.path.isdir(saved)
+    assert set(study.comparisons()) == {"counts -> finetuned", "counts -> pooled"}
+    table = quality.table(study, ["auc", "ks"])
+    assert "| counts | 1 | – |" in table and "| counts -> pooled | all |" in table
