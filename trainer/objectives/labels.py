@@ -50,9 +50,9 @@ class Labels(objective.Objective):
         """
         known, share = data.known, settings.training.label_share
         files, transform_output = data.train_files, data.transform_output
-        drawn = {"share": share, "seed": settings.training.seed}
+        seed = settings.training.seed
         if share < 1:
-            labels = input_lib.read(files, transform_output, models.label_features(known.steps), **drawn)
+            labels = input_lib.read(files, transform_output, models.label_features(known.steps), share, seed)
             known = dataclasses.replace(known, base_rates=input_lib.base_rates(labels, known.steps))
         loss = losses.build(settings.loss, known.steps)
 
@@ -63,7 +63,7 @@ class Labels(objective.Objective):
 
         model_class = registry.load(settings.model.name)
         read = [*model_class.features_of(known), *models.label_features(known.steps)]
-        train = input_lib.read(files, transform_output, read, **drawn)
+        train = input_lib.read(files, transform_output, read, share, seed)
         evaluated = input_lib.read(data.eval_files, transform_output, read)
         return objective.Training(
             build=build,
