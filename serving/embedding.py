@@ -23,6 +23,9 @@ class EmbeddingModule(signatures.ServingModule):
         read = [name for name in self.model.raw_inputs if name not in (*names.HISTORY, names.MOMENT)]
         return [*super().history, *read]
 
+    def _add_candidates(self) -> None:
+        """Nothing is ranked."""
+
     def signatures(self) -> dict[str, Any]:
         """All signatures as concrete functions, by name."""
         histories = {
