@@ -92,7 +92,7 @@ class FutureMetrics:
     def _of_batch(self, batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, ...]:
         embedding = self._model.encode(batch, training=False)
         predicted, target = self._model.predict_future(embedding), self._model.supervision(batch)
-        loss = self._model.training_loss(predicted, target)
+        loss = self._model.training_loss(predicted, target, self._model.activity(batch))
         return *(tf.cast(one, tf.float32) for one in (embedding, predicted, target)), loss
 
     def _encoded(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:

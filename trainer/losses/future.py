@@ -13,8 +13,9 @@ import tensorflow as tf
 
 import schemas  # noqa: F401  selects Keras 2
 
-# Of predicted embeddings and targets, `[B, D]` each, to the loss of each row, `[B]` float32.
-Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+# Of predicted embeddings and targets, `[B, D]` each, and by how much targets are scaled, `[B]` or None, to the loss of each
+# row, `[B]` float32.
+Loss = Callable[[tf.Tensor, tf.Tensor, tf.Tensor | None], tf.Tensor]
 # Beside a variance: of equal dimensions nothing becomes large.
 _EPSILON, _LEAST = 1e-6, 1e-30
 
@@ -45,9 +46,9 @@ class FutureCE:
         self._teacher, self._student = teacher_temperature, student_temperature
         self._standardize = standardize
 
-    def __call__(self, predicted: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
-        """`[B, D]` twice to `[B]` float32."""
-        target = _target(target, self._standardize)
+    def __call__(self, predicted: tf.Tensor, target: tf.Tensor, scale: tf.Tensor | None = None) -> tf.Tensor:
+        """`[B, D]` twice, and `[B]`, to `[B]` float32."""
+        target = _target(target, self._standardize, scale)
         logits = tf.cast(predicted, tf.float32) / self._student
         return tf.nn.softmax_cross_entropy_with_logits(tf.nn.softmax(target / self._teacher), logits)
 
@@ -62,14 +63,15 @@ class FutureMSE:
     def __init__(self, standardize: bool = True):
         self._standardize = standardize
 
-    def __call__(self, predicted: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
-        """`[B, D]` twice to `[B]` float32."""
-        difference = tf.cast(predicted, tf.float32) - _target(target, self._standardize)
+    def __call__(self, predicted: tf.Tensor, target: tf.Tensor, scale: tf.Tensor | None = None) -> tf.Tensor:
+        """`[B, D]` twice, and `[B]`, to `[B]` float32."""
+        difference = tf.cast(predicted, tf.float32) - _target(target, self._standardize, scale)
         return tf.reduce_mean(tf.square(difference), axis=1)
 
 
-def _target(target: tf.Tensor, standardize: bool) -> tf.Tensor:
-    return standardized(target) if standardize else tf.cast(target, tf.float32)
+def _target(target: tf.Tensor, standardize: bool, scale: tf.Tensor | None) -> tf.Tensor:
+    found = standardized(target) if standardize else tf.cast(target, tf.float32)
+    return found if scale is None else found * tf.cast(scale, tf.float32)[:, tf.newaxis]
 
 
 _BUILDERS: dict[str, Callable[[Any], Loss]] = {

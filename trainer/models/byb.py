@@ -119,26 +119,43 @@ class BYB(tfrs.Model):
         """What is to be predicted: the embedding of what follows, `[B, D]`; 0 where nothing does."""
         attributes = [features[field.future] for field in self.known.sizes]
         encoder = self._teacher if self.settings.stop_gradient else self.users.behaviors
-        width = self.settings.bucket_seconds
-        most = attributes[0].shape[1] or tf.shape(attributes[0])[1]
-        if width is not None:
-            most = math.ceil(self.known.period_seconds / width)
-        found = buckets.assign(
-            features[names.FUTURE_SECONDS],
-            attributes[0] != names.PADDING_INDEX,
-            width,
-            most,
-            self.settings.max_bucket_events,
-            static=self.static_shapes,
-        )
+        found = self._following(features)
         pooled = tf.reduce_sum(found.mean(encoder(attributes)), axis=1)
         number = tf.reduce_sum(tf.cast(found.present, pooled.dtype), axis=1, keepdims=True)
         embedding = tf.math.divide_no_nan(pooled, number)
         return tf.stop_gradient(embedding) if self.settings.stop_gradient else embedding
 
+    def activity(self, features: Features) -> tf.Tensor | None:
+        """How large what is to be predicted is, `[B]` float32; None where `supervise_activity` is off."""
+        if not self.settings.supervise_activity:
+            return None
+        number = tf.reduce_sum(tf.cast(self._following(features).present, tf.float32), axis=1)
+        return tf.math.log1p(number) / math.log(2.0)
+
+    def _following(self, features: Features) -> buckets.Buckets:
+        """The buckets of what follows."""
+        items = features[names.FUTURE_ITEM_INDEX]
+        width = self.settings.bucket_seconds
+        most = items.shape[1] or tf.shape(items)[1]
+        if width is not None:
+            most = math.ceil(self.known.period_seconds / width)
+        return buckets.assign(
+            features[names.FUTURE_SECONDS],
+            items != names.PADDING_INDEX,
+            width,
+            most,
+            self.settings.max_bucket_events,
+            static=self.static_shapes,
+        )
+
     def counted(self, features: Features) -> tf.Tensor:
-        """Which windows have something before and after the moment, `[B]` bool; others fill a batch up."""
+        """Which windows have something before and (but with `supervise_activity`) after the moment, `[B]` bool.
+
+        Others fill a batch up.
+        """
         before = tf.reduce_any(features[names.HISTORY_ITEM_INDEX] != names.PADDING_INDEX, axis=1)
+        if self.settings.supervise_activity:
+            return before
         return before & tf.reduce_any(features[names.FUTURE_ITEM_INDEX] != names.PADDING_INDEX, axis=1)
 
     def expected_targets(self, lengths: tf.Tensor) -> tf.Tensor:
@@ -149,7 +166,8 @@ class BYB(tfrs.Model):
         """The sum of the loss over the windows of a batch that count, and their number, both float32 scalars."""
         counted = self.counted(features)
         predicted = self.predict_future(self.encode(features, training))
-        found = tf.where(counted, self.training_loss(predicted, self.supervision(features)), 0.0)
+        losses_of = self.training_loss(predicted, self.supervision(features), self.activity(features))
+        found = tf.where(counted, losses_of, 0.0)
         return tf.reduce_sum(found), tf.reduce_sum(tf.cast(counted, tf.float32))
 
     def compute_loss(self, inputs: Features, training: bool = False) -> tf.Tensor:

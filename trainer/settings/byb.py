@@ -18,6 +18,9 @@ class BYBSettings(users.UserEncoderSettings):
         embedding itself (an ablation).
       stop_gradient: False differentiates what is predicted, too, as far as it is the student's: with `momentum: 0`
         (an ablation, which collapses).
+      supervise_activity: whether what is to be predicted is also as large as the user is active: the target, standardised if
+        the loss says so, times log2(1 + number of buckets with an event). Of a user who does nothing it is then 0, and such
+        windows (`window.min_future: 0`) are learnt from (an addition to the paper).
       min_spread, min_rank: a training stops with an error if, on `eval`, the embeddings of users, or what is to be
         predicted, have less spread, or a lower effective rank, in `collapse_epochs` evaluated epochs in a row: they have
         collapsed. 0 never stops. See `schemas.embeddings`.
@@ -42,6 +45,7 @@ class BYBSettings(users.UserEncoderSettings):
     momentum_schedule: Literal["constant", "cosine"] = "constant"
     predictor: bool = True
     stop_gradient: bool = True
+    supervise_activity: bool = False
     min_spread: float = pydantic.Field(default=0.02, ge=0)
     min_rank: float = pydantic.Field(default=1.5, ge=0)
     collapse_epochs: int = pydantic.Field(default=3, ge=1)

@@ -285,3 +285,39 @@ def test_teacher_and_predictor_are_not_exported(tmp_path):
 def test_settings_that_do_not_fit(values, message):
     with pytest.raises(pydantic.ValidationError, match=message):
         config.TrainerSettings.from_values({**values, "model": {**SMALL, **values.get("model", {})}})
+
+
+@pytest.mark.parametrize("loss", ["future_ce", "future_mse"])
+def test_what_is_to_be_predicted_may_be_as_large_as_the_user_is_active(loss):
+    model = build({**STILL, "supervise_activity": True}, loss={"name": loss})
+    features = batch(6)
+    # Of one user nothing follows.
+    alive = tf.constant([True, True, False, True, True])
+    features |= {
+        name: tf.where(alive[:, None], value, tf.zeros([], value.dtype))
+        for name, value in features.items()
+        if name.startswith("future_")
+    }
+    seconds = features[names.FUTURE_SECONDS].numpy()
+    there = features[names.FUTURE_ITEM_INDEX].numpy() != 0
+    days = [len(np.unique(row[present] // DAY)) for row, present in zip(seconds, there)]
+    assert days[2] == 0 and max(days) > 1
+    scale = np.log2(1 + np.array(days))
+    np.testing.assert_allclose(model.activity(features), scale, rtol=1e-5)
+    target = model.supervision(features).numpy().astype(np.float64)
+    deviation = target.std(axis=1, keepdims=True)
+    target = (target - target.mean(axis=1, keepdims=True)) / np.where(deviation > 0, deviation, 1)
+    target *= scale[:, None]
+    predicted = model.predict_future(model.encode(features)).numpy().astype(np.float64)
+    if loss == "future_mse":
+        expected = ((predicted - target) ** 2).mean(axis=1)
+    else:
+        wanted = np.exp(target) / np.exp(target).sum(axis=1, keepdims=True)
+        expected = -(wanted * (predicted - np.log(np.exp(predicted).sum(axis=1, keepdims=True)))).sum(axis=1)
+    total, count = model.summed_loss(features, training=False)
+    assert count == 5 and float(total) == pytest.approx(expected.sum(), rel=1e-3)
+    # What fills a batch up does not count; nor, without the setting, a window that nothing follows.
+    filled = scene_harness.filled(features)
+    np.testing.assert_allclose(model.summed_loss(filled, training=False), (total, count), rtol=1e-5)
+    plain = build()
+    assert plain.activity(features) is None and plain.summed_loss(features, training=False)[1] == 4
