@@ -13,7 +13,6 @@ import argparse
 import json
 import math
 import os
-import statistics
 import tempfile
 from typing import Any
 
@@ -140,16 +139,9 @@ def main() -> None:
     batch, steps, rounds = (small["batch"], small["steps"], 1) if small else (_BATCH, _STEPS, options.rounds)
     found: dict[str, dict[str, dict[str, float]]] = {}
     for number in days:
-        taken: dict[str, list[dict[str, float]]] = {bucket: [] for bucket in compared}
-        for _ in range(rounds):
-            for bucket in compared:
-                taken[bucket].append(
-                    processes.measure("benchmarks.pooling", bucket, str(number), str(batch), str(steps))
-                )
-        found[str(number)] = {
-            bucket: {key: round(statistics.median(one[key] for one in of), 3) for key in of[0]}
-            for bucket, of in taken.items()
-        }
+        found[str(number)] = processes.in_turns(
+            "benchmarks.pooling", compared, (number, batch, steps), rounds, digits=3
+        )
         print(f"{number} days of history, {found[str(number)]['day']['events']:.0f} events on average")
         for bucket, figures in found[str(number)].items():
             print(

@@ -2,8 +2,10 @@
 
 import json
 import os
+import statistics
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 # Of Beam: one process, and nothing between its stages on disk but what a component puts there.
@@ -52,3 +54,28 @@ def measure(module: str, *arguments: str) -> dict[str, float]:
         env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
     )
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def in_turns(
+    module: str, names: Sequence[str], sizes: Sequence[int], rounds: int, digits: int
+) -> dict[str, dict[str, float]]:
+    """Measures several things, which take turns in each round, so that what the machine does else befalls all of them.
+
+    Args:
+      module: of a benchmark that `measure` runs, with a name and sizes.
+      names: of what is measured.
+      sizes: the same for all.
+      rounds: how often.
+      digits: that figures are rounded to.
+
+    Returns:
+      Of each the figures, medians over the rounds.
+    """
+    taken: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+    for _ in range(rounds):
+        for name in names:
+            taken[name].append(measure(module, name, *map(str, sizes)))
+    return {
+        name: {key: round(statistics.median(one[key] for one in of), digits) for key in of[0]}
+        for name, of in taken.items()
+    }

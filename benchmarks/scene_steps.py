@@ -13,7 +13,6 @@ figures, medians over the rounds.
 import argparse
 import json
 import os
-import statistics
 import tempfile
 import time
 from typing import Any
@@ -144,10 +143,6 @@ def measure(model: str, items: int, batch_size: int, steps: int) -> dict[str, fl
     }
 
 
-def _median(rounds: list[dict[str, float]]) -> dict[str, float]:
-    return {name: round(statistics.median(one[name] for one in rounds), 1) for name in rounds[0]}
-
-
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(
@@ -172,13 +167,9 @@ def main() -> None:
     batch, steps, rounds = (small["batch"], small["steps"], 1) if small else (_BATCH, _STEPS, options.rounds)
     found: dict[str, dict[str, dict[str, float]]] = {}
     for items in sizes:
-        taken: dict[str, list[dict[str, float]]] = {name: [] for name in chosen}
-        for _ in range(rounds):
-            for name in chosen:
-                taken[name].append(
-                    processes.measure("benchmarks.scene_steps", name, str(items), str(batch), str(steps))
-                )
-        found[str(items)] = {name: _median(measured) for name, measured in taken.items()}
+        found[str(items)] = processes.in_turns(
+            "benchmarks.scene_steps", chosen, (items, batch, steps), rounds, digits=1
+        )
         print(f"{items:,} candidates, batches of {batch}")
         for name, figures in found[str(items)].items():
             print(
