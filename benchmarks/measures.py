@@ -161,7 +161,7 @@ class Labels:
         return table[[names.LABEL_PREFIX + step for step in self._steps]].to_numpy()
 
 
-class FutureEmbedding:
+class UserEmbedding:
     """Embeddings of users, learnt without labels, at the moments of periods: see `schemas.embeddings`."""
 
     noun = "periods"
@@ -172,9 +172,9 @@ class FutureEmbedding:
 
         Of a slice with more windows than `embeddings.MOST` so many are drawn.
         """
-        from pipeline.comparing import future_embedding
+        from pipeline.comparing import user_embedding
 
-        table = future_embedding.ask(run)
+        table = user_embedding.ask(run)
         users = _users(table)
         found: Slices = {}
         for label, chosen in _chosen(table):
@@ -198,12 +198,12 @@ class FutureEmbedding:
 
     def compare(self, runs_a: Sequence[Any], runs_b: Sequence[Any]) -> Slices:
         """Differences B - A of the neighbour agreement, in the main slices; see `Ranking`."""
-        from pipeline.comparing import future_embedding
+        from pipeline.comparing import user_embedding
 
         key = list(runs_a[0].kind.key)
-        tables = [_sorted(future_embedding.ask(run), key) for run in (*runs_a, *runs_b)]
+        tables = [_sorted(user_embedding.ask(run), key) for run in (*runs_a, *runs_b)]
         _check_same(tables, key)
-        measured = future_embedding.Measured(tables, len(runs_a), _users(tables[0]), seed=0)
+        measured = user_embedding.Measured(tables, len(runs_a), _users(tables[0]), seed=0)
         found: Slices = {}
         for label, chosen in _chosen(tables[0]):
             for row in measured.rows(chosen) if is_main(label) else ():
@@ -225,8 +225,8 @@ def of_experiment(experiment: Mapping[str, Any]) -> Any:
     if model.objective == "labels":
         # Labels of what follows a moment have no order.
         return Labels(steps, window.get("chain", kind == "exposure"), kind)
-    if model.objective == "future_embedding":
-        return FutureEmbedding()
+    if model.objective == "user_embedding":
+        return UserEmbedding()
     return Ranking(experiment.get("evaluation", {}).get("sampled_negatives"))
 
 

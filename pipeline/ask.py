@@ -331,5 +331,5 @@ class Asking:
 ASKING = {
     "ranking": Asking("a model of next items", ("items", "history"), _histories, _items),
     "labels": Asking("a model of labels", ("exposure", "exposures"), _exposures, _probabilities),
-    "future_embedding": Asking("a model of users' embeddings", ("items", "history"), _histories, _embeddings),
+    "user_embedding": Asking("a model of users' embeddings", ("items", "history"), _histories, _embeddings),
 }

@@ -87,7 +87,7 @@ OBJECTIVES = {
     for objective in (
         Objective("ranking", "ndcg@10"),
         Objective("labels", "auc"),
-        Objective("future_embedding", "neighbor_agreement"),
+        Objective("user_embedding", "neighbor_agreement"),
     )
 }
 

@@ -12,7 +12,7 @@ from schemas import errors, versions
 from serving import objectives
 
 BASE = "base"
-_OBJECTIVE = "future_embedding"
+_OBJECTIVE = "user_embedding"
 _SAVED = "saved_model.pb"
 # Where a run pushes to, below its folder.
 _PUSHED = "serving"

@@ -7,7 +7,7 @@ from schemas import kinds
 OBJECTIVES = {
     "ranking": "pipeline.comparing.ranking",
     "labels": "pipeline.comparing.labels",
-    "future_embedding": "pipeline.comparing.future_embedding",
+    "user_embedding": "pipeline.comparing.user_embedding",
 }
 
 

@@ -11,7 +11,7 @@ from schemas import errors, kinds
 OBJECTIVES = {
     "ranking": "serving.objectives.ranking",
     "labels": "serving.objectives.labels",
-    "future_embedding": "serving.objectives.future_embedding",
+    "user_embedding": "serving.objectives.user_embedding",
 }
 
 # Signatures of a model, and the names of the outputs of each.

@@ -51,7 +51,7 @@ def test_users_are_embedded_from_a_log_without_labels_and_labels_learnt_from_the
     report = (run / "report.html").read_text()
     assert "Effective rank of users" in report and "NEIGHBOR_AGREEMENT on eval" in report
     (version,) = [path for path in (run / "serving" / "users").iterdir() if path.name.isdigit()]
-    assert objectives.of_saved_model(str(version)) == "future_embedding"
+    assert objectives.of_saved_model(str(version)) == "user_embedding"
     history = [{"item_id": f"i{n}", "scene": "home", "timestamp": 1_600_086_400_000 + n} for n in (1, 2)]
     priced = [{**event, "context_price": 1.5} for event in history]
     (tmp_path / "history.jsonl").write_text(json.dumps(priced))

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from schemas import names
 from serving import export, moments, objectives
-from serving.objectives import future_embedding
+from serving.objectives import user_embedding
 from tests import period_fixtures
 from trainer import config
 from trainer.models import byb, users
@@ -31,13 +31,13 @@ def served(tmp_path_factory):
     raw = tf.io.parse_example([period_fixtures.serialize(windows[0])], output.raw_feature_spec())
     model(output.transform_features_layer()(raw))
     path = str(folder / "model")
-    export.export_model(model, output, path, objective="future_embedding")
+    export.export_model(model, output, path, objective="user_embedding")
     return path, windows, model, output
 
 
 def test_its_signatures_tell_what_it_is(served):
     path, *_ = served
-    assert objectives.of_saved_model(path) == "future_embedding"
+    assert objectives.of_saved_model(path) == "user_embedding"
     found = objectives.signatures_of(path)
     asked = {"serving_default", "embed", "evaluate", "transform_features", "training_times"}
     assert {name for name in found if not name.startswith("__")} == asked
@@ -52,14 +52,14 @@ def test_all_signatures_answer_alike_and_windows_at_their_moments(served):
     examples = [period_fixtures.serialize(each) for each in late]
     loaded = tf.saved_model.load(path)
     known = objectives.signatures_of(path)
-    requests = future_embedding.make_requests(known, examples)
+    requests = user_embedding.make_requests(known, examples)
     assert set(requests) == {name for name in known if not name.startswith("__")}
     answers = {}
     for name, request in requests.items():
         given = {key: tf.constant(value) for key, value in request.items()}
         answers[name] = {key: value.numpy() for key, value in loaded.signatures[name](**given).items()}
-        assert future_embedding.check(name, request, answers[name]) == "ok"
-    assert future_embedding.compare(answers) == {}
+        assert user_embedding.check(name, request, answers[name]) == "ok"
+    assert user_embedding.compare(answers) == {}
     raw = tf.io.parse_example(examples, output.raw_feature_spec())
     features = output.transform_features_layer()(raw)
     evaluated = answers["evaluate"][names.EMBEDDING]
@@ -86,11 +86,11 @@ def test_all_signatures_answer_alike_and_windows_at_their_moments(served):
 def test_answers_that_are_wrong_are_told():
     request = {"examples": np.array([b"", b""], object)}
     broken = {names.EMBEDDING: np.array([[1.0, np.nan], [0.0, 0.0]])}
-    assert "not finite" in future_embedding.check("embed", request, broken)
+    assert "not finite" in user_embedding.check("embed", request, broken)
     short = {names.EMBEDDING: np.zeros([1, 2])}
-    assert "has shape [1, 2] for 2 rows" in future_embedding.check("embed", request, short)
+    assert "has shape [1, 2] for 2 rows" in user_embedding.check("embed", request, short)
     answers = {
         "embed": {names.EMBEDDING: np.zeros([2, 2])},
         "serving_default": {names.EMBEDDING: np.ones([2, 2])},
     }
-    assert "differs from that of embed by 1" in future_embedding.compare(answers)["serving_default"]
+    assert "differs from that of embed by 1" in user_embedding.compare(answers)["serving_default"]

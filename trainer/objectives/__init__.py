@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 OBJECTIVES: dict[str, Any] = {
     "ranking": "trainer.objectives.ranking.RANKING",
     "labels": "trainer.objectives.labels.LABELS",
-    "future_embedding": "trainer.objectives.future_embedding.FUTURE_EMBEDDING",
+    "user_embedding": "trainer.objectives.user_embedding.USER_EMBEDDING",
 }
 
 

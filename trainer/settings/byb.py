@@ -36,7 +36,7 @@ class BYBSettings(users.UserEncoderSettings):
         "embeddings of users, learnt without labels by predicting the embedding of what each does next"
     )
     window_kinds: ClassVar[tuple[str, ...]] = ("period",)
-    objective: ClassVar[str] = "future_embedding"
+    objective: ClassVar[str] = "user_embedding"
     training_read: ClassVar[tuple[str, ...]] = ("length_buckets",)
     targets: ClassVar[tuple[str, ...]] = ("period",)
 

@@ -179,7 +179,7 @@ class _FutureSettings(LossSettings):
         make the loss small by small embeddings.
     """
 
-    objective: ClassVar[str] = "future_embedding"
+    objective: ClassVar[str] = "user_embedding"
     targets: ClassVar[str] = "period"
 
     standardize: bool = True

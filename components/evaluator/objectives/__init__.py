@@ -1,12 +1,12 @@
 """The objectives of the Evaluator, by name."""
 
-from components.evaluator.objectives import future_embedding, labels, objective, ranking
+from components.evaluator.objectives import labels, objective, ranking, user_embedding
 from schemas import kinds
 
 OBJECTIVES: dict[str, objective.Objective] = {
     "ranking": ranking.Ranking(),
     "labels": labels.Labels(),
-    "future_embedding": future_embedding.FutureEmbedding(),
+    "user_embedding": user_embedding.UserEmbedding(),
 }
 
 

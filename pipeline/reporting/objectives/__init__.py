@@ -7,7 +7,7 @@ from schemas import kinds
 OBJECTIVES = {
     "ranking": "pipeline.reporting.objectives.ranking",
     "labels": "pipeline.reporting.objectives.labels",
-    "future_embedding": "pipeline.reporting.objectives.future_embedding",
+    "user_embedding": "pipeline.reporting.objectives.user_embedding",
 }
 
 

@@ -297,7 +297,7 @@ def test_candidates_only_where_asked():
         ),
         ("ranking", _EXPOSURES, {}, r"with window\.kind: exposure, whose windows"),
         ("labels", _EXPOSURES, {}, "with a model of labels; only models of ranking have candidates"),
-        ("future_embedding", _PERIOD, {}, "with a model of future_embedding; only"),
+        ("user_embedding", _PERIOD, {}, "with a model of user_embedding; only"),
         (
             "ranking",
             _PERIOD,

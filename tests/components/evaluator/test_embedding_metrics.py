@@ -130,7 +130,7 @@ def test_other_signatures_are_named():
 def test_the_gate_asks_for_what_is_measured():
     evaluation, window = spec.EvaluationSpec(), None
     gate = spec.GateSpec(min={"effective_rank": 3.0}, max={"spread": 1.0}, min_lift_over_floor=0.01)
-    found = config.eval_config(evaluation, gate, "future_embedding", window)
+    found = config.eval_config(evaluation, gate, "user_embedding", window)
     (metrics_spec,) = found.metrics_specs
     thresholds = metrics_spec.per_slice_thresholds
     assert {"effective_rank", "spread", "gate/lift/neighbor_agreement", "gate/neighbor_agreement"} < set(
@@ -142,4 +142,4 @@ def test_the_gate_asks_for_what_is_measured():
         (spec.GateSpec(metric="spread"), "spread, which has no better direction"),
     ):
         with pytest.raises(errors.InputError, match=message):
-            checks.check(evaluation, wrong, "future_embedding", window)
+            checks.check(evaluation, wrong, "user_embedding", window)

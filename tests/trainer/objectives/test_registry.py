@@ -18,7 +18,7 @@ def test_every_model_has_an_objective_that_there_is():
 
 
 def test_an_objective_is_added_by_a_name_and_an_unknown_one_is_named(monkeypatch):
-    with pytest.raises(errors.InputError, match="'future'; there are ranking, labels, future_embedding"):
+    with pytest.raises(errors.InputError, match="'future'; there are ranking, labels, user_embedding"):
         objectives.get("future")
     mine = object()
     monkeypatch.setitem(objectives.OBJECTIVES, "future", mine)

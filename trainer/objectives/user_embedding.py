@@ -8,7 +8,7 @@ from components.transform import spec as transform_spec
 from schemas import names
 from trainer import config, registry
 from trainer import input as input_lib
-from trainer.evaluation import future as evaluation
+from trainer.evaluation import users as evaluation
 from trainer.loops import loop as loop_lib
 from trainer.loops import teacher
 from trainer.losses import future as losses
@@ -19,7 +19,7 @@ from trainer.objectives import objective
 _LOOPS: dict[str, type[loop_lib.Loop]] = {"fit": teacher.TeacherFit}
 
 
-class FutureEmbedding(objective.Objective):
+class UserEmbedding(objective.Objective):
     """An embedding of all that follows in a period."""
 
     def known(
@@ -56,11 +56,11 @@ class FutureEmbedding(objective.Objective):
             loop=_LOOPS[settings.loop.name].of(settings.loop),
             settings=settings.training,
             batches=input_lib.read(data.train_files, data.transform_output, read),
-            evaluation=lambda model: evaluation.FutureMetrics(
+            evaluation=lambda model: evaluation.UserMetrics(
                 model, evaluated, labels=data.known.labels, train=probed
             ),
             tell=lambda evaluation: {"attention_by_age": evaluation.attention_by_age()},
         )
 
 
-FUTURE_EMBEDDING = FutureEmbedding()
+USER_EMBEDDING = UserEmbedding()

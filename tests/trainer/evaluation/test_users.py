@@ -8,7 +8,8 @@ from sklearn import linear_model, preprocessing
 from schemas import embeddings, errors, names
 from tests.trainer.loops import test_teacher
 from tests.trainer.models import test_byb
-from trainer.evaluation import future, probe
+from trainer.evaluation import probe
+from trainer.evaluation import users as evaluation
 from trainer.loops import loop as loop_lib
 
 
@@ -19,7 +20,7 @@ def windows(rows=30, users=15):
 
 def test_metrics_are_of_all_windows():
     model, features = test_byb.build(), test_byb.batch(1, 30)
-    found = future.FutureMetrics(model, windows(), batch_size=8).evaluate()
+    found = evaluation.UserMetrics(model, windows(), batch_size=8).evaluate()
     embedding, target = model.encode(features).numpy(), model.supervision(features).numpy()
     predicted = model.predict_future(model.encode(features)).numpy()
     sets = [row[row >= names.FIRST_INDEX] for row in features[names.FUTURE_ITEM_INDEX].numpy()]
@@ -38,13 +39,13 @@ def test_metrics_are_of_all_windows():
 def test_of_many_windows_some_are_drawn(monkeypatch):
     monkeypatch.setattr(embeddings, "MOST", 20)
     model = test_byb.build()
-    one, two = (future.FutureMetrics(model, windows()).evaluate() for _ in range(2))
+    one, two = (evaluation.UserMetrics(model, windows()).evaluate() for _ in range(2))
     assert one == two and one["windows"] == 20
 
 
 def test_one_user_is_none_to_compare():
     with pytest.raises(errors.InputError, match="eval needs at least two, found 1"):
-        future.FutureMetrics(test_byb.build(), windows(users=1))
+        evaluation.UserMetrics(test_byb.build(), windows(users=1))
 
 
 def test_an_encoder_whose_target_has_a_gradient_collapses_and_is_stopped(tmp_path):
@@ -56,7 +57,7 @@ def test_an_encoder_whose_target_has_a_gradient_collapses_and_is_stopped(tmp_pat
         training,
         model,
         rows=30,
-        evaluate=lambda model: future.FutureMetrics(model, windows()),
+        evaluate=lambda model: evaluation.UserMetrics(model, windows()),
         loss={"name": "future_mse", "standardize": False},
     )
     first = one.evaluation.evaluate()
@@ -87,7 +88,7 @@ def test_with_labels_the_objective_is_a_linear_probe():
     model = test_byb.build()
     train, evaluated = labelled(90, 1), labelled(70, 2)
     blocks = [tf.data.Dataset.from_tensor_slices(side).batch(16) for side in (train, evaluated)]
-    measured = future.FutureMetrics(model, blocks[1], 8, LABELS, blocks[0])
+    measured = evaluation.UserMetrics(model, blocks[1], 8, LABELS, blocks[0])
     found = measured.evaluate()
     assert measured.objective == "probe_auc" and "probe_auc/nobody" not in found
     assert found["probe_auc"] == pytest.approx((found["probe_auc/busy"] + found["probe_auc/rare"]) / 2)
@@ -125,7 +126,7 @@ def test_labels_of_which_none_can_be_measured_are_told():
 def test_attention_by_age_is_one_where_all_buckets_have_the_same(monkeypatch):
     monkeypatch.setattr(future, "_FEW", 5)
     model, features = test_byb.build(), test_byb.batch(1, 30)
-    measured = future.FutureMetrics(model, windows(), batch_size=8)
+    measured = evaluation.UserMetrics(model, windows(), batch_size=8)
     found = measured.attention_by_age()
     weights, ages, present = (value.numpy() for value in model.users.attention(features))
     by_age = {}

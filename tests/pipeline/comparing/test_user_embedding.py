@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.comparing import future_embedding
+from pipeline.comparing import user_embedding
 from schemas import embeddings, names
 
 
@@ -22,7 +22,7 @@ def tables(seed=0, rows=80):
 
 def test_rows_are_means_over_the_chosen_windows_and_their_difference():
     found, users = tables(), np.arange(80)
-    measured, notes = future_embedding.measure([], found, 1, users, seed=1)
+    measured, notes = user_embedding.measure([], found, 1, users, seed=1)
     chosen = np.arange(80) < 60
     (row,) = measured.rows(chosen)
     sets = [np.array(each) for each in found[0][names.FOLLOWING][:60]]
@@ -37,5 +37,5 @@ def test_rows_are_means_over_the_chosen_windows_and_their_difference():
 
 
 def test_there_is_nothing_to_say_of_one_user():
-    measured, _ = future_embedding.measure([], tables(), 1, np.zeros(80, np.int64), seed=1)
+    measured, _ = user_embedding.measure([], tables(), 1, np.zeros(80, np.int64), seed=1)
     assert measured.rows(np.ones(80, bool)) == ()

@@ -1,4 +1,4 @@
-"""What a served model of the objective `future_embedding` answers: the embeddings of users."""
+"""What a served model of the objective `user_embedding` answers: the embeddings of users."""
 
 from collections.abc import Mapping
 from typing import Any

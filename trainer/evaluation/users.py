@@ -14,7 +14,7 @@ from trainer.evaluation import probe
 _FEW = 20
 
 
-class FutureMetrics:
+class UserMetrics:
     """What is measured of a model over windows; see `schemas.embeddings`.
 
     Where windows have labels, the objective is that of a linear probe on them, see `probe`. Else it is how alike what users

@@ -1,4 +1,4 @@
-"""The objective `future_embedding`: what users' embeddings are worth without any label."""
+"""The objective `user_embedding`: what users' embeddings are worth without any label."""
 
 from typing import Any
 
@@ -7,10 +7,10 @@ from components.evaluator.objectives import objective
 from schemas import embeddings
 
 
-class FutureEmbedding(objective.Objective):
+class UserEmbedding(objective.Objective):
     """Whether embeddings have collapsed, and what users with near ones do next, against any two users."""
 
-    name = "future_embedding"
+    name = "user_embedding"
     metrics = "components.evaluator.embedding_metrics.EmbeddingMetrics"
     lift = spec.LIFT_OVER_FLOOR
 
