@@ -158,6 +158,15 @@ class ToyModel(scoring.DotProduct, tf.Module):
     def item_table(self) -> tf.Tensor:
         return self.table[names.FIRST_INDEX :]
 
+    # As real models: no row is read that is not asked for.
+    def item_vectors(self, rows: tf.Tensor) -> tf.Tensor:
+        return tf.gather(self.table, rows + names.FIRST_INDEX)
+
+    def scores(self, query: tf.Tensor, first: Any = 0, count: Any | None = None) -> tf.Tensor:
+        if count is None:
+            return super().scores(query)
+        return tf.matmul(query, self.item_vectors(tf.range(first, first + count)), transpose_b=True)
+
 
 def export_toy_model(folder: str, catalogue: int = 20, behaviors: bool = False, seed: int = 0) -> str:
     """Exports a toy model below `folder` and returns the SavedModel's folder, `<folder>/model`."""

@@ -61,6 +61,12 @@ def check_model(
     fitting = fitting_losses(model)
     if loss.name not in fitting:
         raise ValueError(f"model {model.name} needs loss: {{name: {_or(fitting)}}}, found {loss.name}")
+    sampling = getattr(loss, "negative_sampling", losses.UNIFORM)
+    if loss.objective != model.objective and sampling != losses.UNIFORM:
+        raise ValueError(
+            f"model {model.name} does not know how often items are targets: loss.negative_sampling has to be "
+            f"{losses.UNIFORM}, found {sampling}"
+        )
     fitting = tuple(
         name
         for name, one in loops.LOOPS.items()

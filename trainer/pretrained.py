@@ -40,7 +40,7 @@ def start(model: Any, saved: str, vocabularies: Mapping[str, Sequence[bytes]]) -
 
     Args:
       model: with its variables made; `users` is the network.
-      saved: the folder of a SavedModel with such a network, as of `byb`.
+      saved: the folder of a SavedModel with such a network, as of a `pretraining.Pretraining`.
       vocabularies: the values of each of the model's vocabularies, by its name.
 
     Returns:

@@ -27,6 +27,9 @@ from trainer.settings import (
     sasrec,
     scenecontrarec,
     scenectc,
+    user_autoencoder,
+    user_msdp,
+    user_next,
 )
 
 # A model declares itself in its settings; the experiment's type, the lists and the tables are made from these.
@@ -53,6 +56,9 @@ MODELS: dict[str, type[model.ModelSettings]] = {
         esmm.ESMMSettings,
         bpcm.BPCMSettings,
         byb.BYBSettings,
+        user_msdp.UserMSDPSettings,
+        user_next.UserNextSettings,
+        user_autoencoder.UserAutoencoderSettings,
         byb_labels.BYBLabelsSettings,
     )
 }

@@ -23,7 +23,7 @@ class UserMetrics:
     what users do is alike only if it is of the same items.
 
     Args:
-      model: a `models.byb.BYB`.
+      model: a `models.pretraining.Pretraining`.
       windows: blocks of `input.read` with the features of the model, its loss, and USER_HASH. Of more than
         `embeddings.MOST`, as many are drawn, always the same ones.
       batch_size: windows at a time.
@@ -89,11 +89,11 @@ class UserMetrics:
             "users": users[told].tolist(),
         }
 
-    def _of_batch(self, batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, ...]:
-        embedding = self._model.encode(batch, training=False)
-        predicted, target = self._model.predict_future(embedding), self._model.supervision(batch)
-        loss = self._model.training_loss(predicted, target, self._model.activity(batch))
-        return *(tf.cast(one, tf.float32) for one in (embedding, predicted, target)), loss
+    def _of_batch(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        losses, counted = self._model.window_losses(batch, training=False)
+        found = {"embedding": self._model.encode(batch, training=False), **self._model.compared(batch)}
+        found = {name: tf.cast(value, tf.float32) for name, value in found.items()}
+        return {**found, "loss": losses, "counted": counted}
 
     def _encoded(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
         return tf.cast(self._model.encode(batch, training=False), tf.float32)
@@ -108,25 +108,36 @@ class UserMetrics:
             yield {name: value[start : start + self._batch_size] for name, value in features.items()}
 
     def evaluate(self) -> dict[str, float]:
-        """`neighbor_agreement`, `random_agreement` (of any two users), `spread` and `effective_rank` of users' embeddings,
-        `target_spread` and `target_effective_rank` of what is to be predicted, `cosine` of that with what is
-        predicted, `eval_loss`, and the number of `windows`; with labels those of `probe.LinearProbe`, too.
+        """What is known of the embeddings, see `schemas.embeddings`.
+
+        Returns:
+          `neighbor_agreement`, `random_agreement` (of any two users), `spread` and `effective_rank` of users' embeddings,
+          `eval_loss`, and the number of `windows`; with labels the metrics of `probe.LinearProbe`, too. Of a model that
+          predicts embeddings besides `target_spread` and `target_effective_rank` of what is to be predicted, and `cosine` of
+          that with what is predicted.
         """
-        parts = [[one.numpy() for one in self._infer(batch)] for batch in self._batches(self._features)]
-        embedding, predicted, target, loss = (np.concatenate(one) for one in zip(*parts))
+        parts = [self._infer(batch) for batch in self._batches(self._features)]
+        found = {name: np.concatenate([part[name].numpy() for part in parts]) for name in parts[0]}
+        embedding = found["embedding"]
         nearest, of_all = embeddings.agreements(embedding, self._users, self._sets)
-        # Less the mean over dimensions, which a softmax does not see.
-        sides = [embeddings.unit(one - one.mean(axis=1, keepdims=True)) for one in (predicted, target)]
-        cosine = (sides[0] * sides[1]).sum(axis=1)
         return {
             **(self._probe.evaluate(self._embed) if self._probe else {}),
             embeddings.AGREEMENT: float(np.nanmean(nearest)),
             embeddings.RANDOM_AGREEMENT: float(np.nanmean(of_all)),
             embeddings.SPREAD: embeddings.spread(embedding),
             embeddings.EFFECTIVE_RANK: embeddings.effective_rank(embedding),
-            f"target_{embeddings.SPREAD}": embeddings.spread(target),
-            f"target_{embeddings.EFFECTIVE_RANK}": embeddings.effective_rank(target),
-            "cosine": float(cosine.mean()),
-            "eval_loss": float(loss.mean()),
+            **(_prediction(found["predicted"], found["target"]) if "target" in found else {}),
+            "eval_loss": float(found["loss"][found["counted"]].mean()) if found["counted"].any() else 0.0,
             "windows": len(self._users),
         }
+
+
+def _prediction(predicted: np.ndarray, target: np.ndarray) -> dict[str, float]:
+    """Of predicted embeddings and what was to be predicted, `[W, D]` each."""
+    # Less the mean over dimensions, which a softmax does not see.
+    sides = [embeddings.unit(one - one.mean(axis=1, keepdims=True)) for one in (predicted, target)]
+    return {
+        f"target_{embeddings.SPREAD}": embeddings.spread(target),
+        f"target_{embeddings.EFFECTIVE_RANK}": embeddings.effective_rank(target),
+        "cosine": float((sides[0] * sides[1]).sum(axis=1).mean()),
+    }

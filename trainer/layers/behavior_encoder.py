@@ -29,6 +29,11 @@ class BehaviorEncoder(tf.keras.layers.Layer):
         self._weights_of = self.add_weight(name="weights", shape=[len(sizes)], initializer="zeros")
 
     @property
+    def items(self) -> embedding.ItemEmbedding:
+        """The table of the first attribute, which is the item."""
+        return self._tables[0]
+
+    @property
     def variables_in_order(self) -> list[tf.Variable]:
         """The tables and the weights, in an order that is the same for all encoders of these sizes."""
         return [*(one.table for one in self._tables), self._weights_of]

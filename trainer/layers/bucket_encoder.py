@@ -1,11 +1,9 @@
 """A Transformer over buckets of events, one vector for all of them (BYB, sections 4.1 and 4.2)."""
 
-import math
-
 import tensorflow as tf
 
 import schemas  # noqa: F401  selects Keras 2
-from trainer.layers import attention, buckets, dropout, transformer
+from trainer.layers import attention, buckets, dropout, powers, transformer
 
 # Rows of tables by powers of two: 1, 2, 4, ..., 2048 events and more; up to a year and more in seconds.
 _POWERS, _GAPS = 12, 26
@@ -98,17 +96,10 @@ class BucketEncoder(tf.keras.layers.Layer):
         user = tf.broadcast_to(tf.cast(self._user, pooled.dtype), tf.shape(placed[:, :1]))
         if self._activity is not None:
             sizes, events, gaps = self._activity
-            placed += tf.cast(tf.gather(sizes, _power(found.number, _POWERS)), pooled.dtype)
-            of_user = tf.gather(events, _power(tf.reduce_sum(found.number, axis=1), _POWERS))
-            of_user += tf.gather(gaps, _power(seconds, _GAPS))
+            placed += tf.cast(tf.gather(sizes, powers.of_two(found.number, _POWERS)), pooled.dtype)
+            of_user = tf.gather(events, powers.of_two(tf.reduce_sum(found.number, axis=1), _POWERS))
+            of_user += tf.gather(gaps, powers.of_two(seconds, _GAPS))
             user += tf.cast(of_user, pooled.dtype)[:, tf.newaxis]
         hidden = self._dropout(self._norm(tf.concat([user, placed], axis=1)), training=training)
         there = tf.pad(found.present, [[0, 0], [1, 0]], constant_values=True)
         return hidden, attention.key_bias(there, hidden.dtype)
-
-
-def _power(values: tf.Tensor, rows: int) -> tf.Tensor:
-    """Of values of any shape the largest power of two that is not above them, at most `rows - 1`; 0 of those below 2."""
-    power = tf.math.log(tf.maximum(tf.cast(values, tf.float32), 1.0)) / math.log(2.0)
-    # A little more, so that rounding does not take a power of two for the one below.
-    return tf.minimum(tf.cast(power + 1e-4, tf.int32), rows - 1)

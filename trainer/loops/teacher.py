@@ -1,28 +1,26 @@
-"""Training of a student that a teacher follows: a moving average, which no gradient reaches (BYB, section 4.1)."""
+"""Pretraining of embeddings: a teacher follows its student (BYB, section 4.1), and a collapse stops the training."""
 
 import schemas  # noqa: F401  selects Keras 2
 from schemas import embeddings, figures
 from trainer.loops import fit, gradients, loop
-from trainer.models import byb
 
 
 class TeacherFit(fit.Fit):
-    """As `fit.Fit`; after each step the model's teacher moves towards its student, and a collapse stops the training.
+    """As `fit.Fit`; after each step a model's teacher moves towards its student, and a collapse stops the training.
 
-    The teacher's variables are the model's, so that checkpoints have them. Collapsed are embeddings of less spread or
-    a lower effective rank than the model's settings ask for, of users or of what is to be predicted, as the
-    evaluation on `eval` finds in several epochs in a row.
+    A model without a teacher has no pairs to move. A teacher's variables are the model's, so that checkpoints have them.
+    Collapsed are embeddings of less spread or a lower effective rank than the model's settings ask for, of users or of what
+    is to be predicted, as the evaluation on `eval` finds in several epochs in a row.
     """
 
     def after_step(self) -> None:
         """The teacher's weights are m times themselves plus 1 - m times the student's, on all replicas."""
-        settings = self.model.settings
+        pairs = self.model.teacher_pairs
+        if not pairs:
+            return
         steps = self._settings.epochs * self._epoch_steps()
-        momentum = byb.momentum_at(settings, self._groups[0].optimizer.iterations, steps)
-        moved = [
-            (teacher, momentum * teacher + (1.0 - momentum) * student)
-            for teacher, student in self.model.teacher_pairs
-        ]
+        momentum = self.model.momentum_at(self._groups[0].optimizer.iterations, steps)
+        moved = [(teacher, momentum * teacher + (1.0 - momentum) * student) for teacher, student in pairs]
         gradients.update(lambda variable, value: variable.assign(value), moved)
 
     def _restore(self) -> None:
@@ -49,6 +47,6 @@ class TeacherFit(fit.Fit):
                 if len(last) == settings.collapse_epochs and max(last) < least:
                     raise loop.TrainingError(
                         f"epoch {self._history[-1]['epoch']}: {what} have collapsed: {name} {figures.metric(last[-1])} on "
-                        f"eval, asked: at least {least:g} (model.{key}) in one of {len(last)} epoch(s); keep "
-                        "model.predictor, model.stop_gradient and a model.momentum near 1, or lower training.learning_rate"
+                        f"eval, asked: at least {least:g} (model.{key}) in one of {len(last)} epoch(s); "
+                        f"{settings.against_collapse}lower training.learning_rate"
                     )

@@ -4,24 +4,17 @@ import math
 from typing import Any
 
 import tensorflow as tf
-import tensorflow_recommenders as tfrs
 
-import schemas  # noqa: F401  selects Keras 2
 from schemas import names
 from trainer.layers import behavior_encoder, buckets
 from trainer.losses import future as losses
-from trainer.models import ranking, users
+from trainer.models import pretraining, users
 from trainer.settings import byb as byb_settings
 
 Features = users.Features
 
 
-def loss_inputs_read(known: users.Behaviors) -> tuple[str, ...]:
-    """The features that what is predicted is made of."""
-    return (*(field.future for field in known.sizes), names.FUTURE_SECONDS)
-
-
-class BYB(tfrs.Model):
+class BYB(pretraining.Pretraining):
     """Predicts, from what a user did, a teacher's embedding of what the user does next.
 
     A predictor of two layers makes of the user's embedding (`users.UserEncoder`) what is compared with the supervision: the
@@ -35,18 +28,10 @@ class BYB(tfrs.Model):
       seed: of everything random in training.
     """
 
-    # How many places of padding have to stay before a history: none counts.
-    padding_needed = 0
-    graph_per_width = False
-
     def __init__(self, settings: byb_settings.BYBSettings, known: users.Behaviors, seed: int = 0):
-        # Seconds must not become bfloat16.
-        super().__init__(autocast=False)
-        self.settings, self.known = settings, known
-        self.generator = ranking.random_generator(seed)
+        super().__init__(settings, known, seed)
         self.training_loss: losses.Loss = losses.FutureCE()
         dim = settings.dim
-        self.users = users.UserEncoder(settings, known, self.generator)
         self._teacher = behavior_encoder.BehaviorEncoder(known.rows, dim)
         self._teacher.trainable = False
         self._predictor: Any = None
@@ -58,58 +43,32 @@ class BYB(tfrs.Model):
             self._predictor.build([None, dim])
         self.follow(0.0)
 
-    @property
-    def static_shapes(self) -> bool:
-        """Whether shapes depend on nothing that is in a batch, as XLA needs it."""
-        return self.users.static_shapes
-
-    @static_shapes.setter
-    def static_shapes(self, value: bool) -> None:
-        self.users.static_shapes = value
-
-    @property
-    def inputs_read(self) -> tuple[str, ...]:
-        """The features that `encode` reads."""
-        return self.known.inputs_read
-
-    @property
-    def raw_inputs(self) -> tuple[str, ...]:
-        """The raw features that these are computed from."""
-        return self.known.sources
-
-    @property
-    def loss_inputs_read(self) -> tuple[str, ...]:
-        """The features that the loss reads besides."""
-        return loss_inputs_read(self.known)
-
-    @property
-    def serving_variables(self) -> list[tf.Variable]:
-        """All but the teacher and the predictor."""
-        of_training = [*self._teacher.variables]
-        if self.settings.predictor:
-            of_training += self._predictor.variables
-        left_out = {variable.ref() for variable in of_training}
-        return [variable for variable in self.variables if variable.ref() not in left_out]
+    @classmethod
+    def loss_features(cls, known: users.Behaviors) -> tuple[str, ...]:
+        """See `pretraining.Pretraining.loss_features`."""
+        return (*(field.future for field in known.sizes), names.FUTURE_SECONDS)
 
     @property
     def teacher_pairs(self) -> list[tuple[tf.Variable, tf.Variable]]:
-        """Each variable of the teacher, and the student's that it follows."""
+        """See `pretraining.Pretraining.teacher_pairs`."""
         return list(
             zip(self._teacher.variables_in_order, self.users.behaviors.variables_in_order, strict=True)
         )
 
-    def follow(self, momentum: float) -> None:
-        """Moves the teacher: `momentum` times what it is and the rest the student's; outside of a step."""
-        for teacher, student in self.teacher_pairs:
-            teacher.assign(momentum * teacher + (1.0 - momentum) * student)
+    def momentum_at(self, step: Any, steps: int) -> Any:
+        """The share of the teacher that is kept after a step, float32.
 
-    def encode(self, features: Features, training: bool = False) -> tf.Tensor:
-        """The embedding of each user, `[B, D]`; see `users.UserEncoder`."""
-        return self.users(features, training=training)
+        With the schedule `cosine` it is 1 - (1 - m) (cos(pi k / K) + 1) / 2, as in BYOL.
 
-    def call(self, features: Features, training: bool = False) -> tf.Tensor:
-        """As `encode`."""
-        return self.encode(features, training=training)
+        Args:
+          step: k, how many steps have been taken, an integer tensor.
+          steps: K, of the whole training.
+        """
+        settings = self.settings
+        if settings.momentum_schedule == "constant":
+            return tf.constant(settings.momentum, tf.float32)
+        done = tf.minimum(tf.cast(step, tf.float32) / float(max(1, steps)), 1.0)
+        return 1.0 - (1.0 - settings.momentum) * (tf.cos(math.pi * done) + 1.0) / 2.0
 
     def predict_future(self, embedding: tf.Tensor) -> tf.Tensor:
         """What of users' embeddings `[B, D]` is compared with `supervision`: `[B, D]`."""
@@ -117,19 +76,24 @@ class BYB(tfrs.Model):
 
     def supervision(self, features: Features) -> tf.Tensor:
         """What is to be predicted: the embedding of what follows, `[B, D]`; 0 where nothing does."""
+        return self._supervision_of(features, self._following(features))
+
+    def activity(self, features: Features) -> tf.Tensor | None:
+        """How large what is to be predicted is, `[B]` float32; None where `supervise_activity` is off."""
+        return self._activity_of(self._following(features))
+
+    def _supervision_of(self, features: Features, found: buckets.Buckets) -> tf.Tensor:
         attributes = [features[field.future] for field in self.known.sizes]
         encoder = self._teacher if self.settings.stop_gradient else self.users.behaviors
-        found = self._following(features)
         pooled = tf.reduce_sum(found.mean(encoder(attributes)), axis=1)
         number = tf.reduce_sum(tf.cast(found.present, pooled.dtype), axis=1, keepdims=True)
         embedding = tf.math.divide_no_nan(pooled, number)
         return tf.stop_gradient(embedding) if self.settings.stop_gradient else embedding
 
-    def activity(self, features: Features) -> tf.Tensor | None:
-        """How large what is to be predicted is, `[B]` float32; None where `supervise_activity` is off."""
+    def _activity_of(self, found: buckets.Buckets) -> tf.Tensor | None:
         if not self.settings.supervise_activity:
             return None
-        number = tf.reduce_sum(tf.cast(self._following(features).present, tf.float32), axis=1)
+        number = tf.reduce_sum(tf.cast(found.present, tf.float32), axis=1)
         return tf.math.log1p(number) / math.log(2.0)
 
     def _following(self, features: Features) -> buckets.Buckets:
@@ -148,43 +112,18 @@ class BYB(tfrs.Model):
             static=self.static_shapes,
         )
 
-    def counted(self, features: Features) -> tf.Tensor:
-        """Which windows have something before and (but with `supervise_activity`) after the moment, `[B]` bool.
-
-        Others fill a batch up.
-        """
-        before = tf.reduce_any(features[names.HISTORY_ITEM_INDEX] != names.PADDING_INDEX, axis=1)
-        if self.settings.supervise_activity:
-            return before
-        return before & tf.reduce_any(features[names.FUTURE_ITEM_INDEX] != names.PADDING_INDEX, axis=1)
-
-    def expected_targets(self, lengths: tf.Tensor) -> tf.Tensor:
-        """A window is one target, however long."""
-        return tf.ones_like(lengths)
-
-    def summed_loss(self, features: Features, training: bool = True) -> tuple[tf.Tensor, tf.Tensor]:
-        """The sum of the loss over the windows of a batch that count, and their number, both float32 scalars."""
-        counted = self.counted(features)
+    def window_losses(self, features: Features, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
+        """See `pretraining.Pretraining.window_losses`; with `supervise_activity` nothing has to follow."""
+        counted, found = self.with_history(features), self._following(features)
+        if not self.settings.supervise_activity:
+            counted &= tf.reduce_any(features[names.FUTURE_ITEM_INDEX] != names.PADDING_INDEX, axis=1)
         predicted = self.predict_future(self.encode(features, training))
-        losses_of = self.training_loss(predicted, self.supervision(features), self.activity(features))
-        found = tf.where(counted, losses_of, 0.0)
-        return tf.reduce_sum(found), tf.reduce_sum(tf.cast(counted, tf.float32))
+        target = self._supervision_of(features, found)
+        return self.training_loss(predicted, target, self._activity_of(found)), counted
 
-    def compute_loss(self, inputs: Features, training: bool = False) -> tf.Tensor:
-        """The mean loss, for `compile` and `fit` of Keras."""
-        total, count = self.summed_loss(inputs, training)
-        return tf.math.divide_no_nan(total, count)
-
-
-def momentum_at(settings: byb_settings.BYBSettings, step: Any, steps: int) -> Any:
-    """The share of the teacher that is kept after a step, float32.
-
-    Args:
-      settings: with `momentum` and its schedule: `cosine` is 1 - (1 - m) (cos(pi k / K) + 1) / 2, as in BYOL.
-      step: k, how many steps have been taken, an integer tensor.
-      steps: K, of the whole training.
-    """
-    if settings.momentum_schedule == "constant":
-        return tf.constant(settings.momentum, tf.float32)
-    done = tf.minimum(tf.cast(step, tf.float32) / float(max(1, steps)), 1.0)
-    return 1.0 - (1.0 - settings.momentum) * (tf.cos(math.pi * done) + 1.0) / 2.0
+    def compared(self, features: Features) -> dict[str, tf.Tensor]:
+        """See `pretraining.Pretraining.compared`."""
+        return {
+            "predicted": self.predict_future(self.encode(features)),
+            "target": self.supervision(features),
+        }

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from schemas import errors, names
 from trainer.layers import history_encoder
+from trainer.losses import consistency, scales
 from trainer.models import ranking, scenes
 from trainer.settings import msdp as msdp_settings
 
@@ -41,7 +42,7 @@ class MSDP(scenes.SceneModel):
         if catalogue.period_seconds is None:
             raise errors.InputError("model msdp needs window: {kind: period}, found windows without a period")
         dim = settings.dim
-        self._longest = tf.constant(settings.scales, tf.float32) * catalogue.period_seconds
+        self._ends = [scale * catalogue.period_seconds for scale in settings.scales]
         self._prompts = self.add_weight(
             name="prompts",
             shape=[len(settings.scales), dim],
@@ -96,11 +97,8 @@ class MSDP(scenes.SceneModel):
 
     def summed_loss(self, features: ranking.Features, training: bool = True) -> tuple[tf.Tensor, tf.Tensor]:
         """See `scenes.SceneModel.summed_loss`; without `training`, W is the longest for each window."""
-        scales, rows = len(self.settings.scales), tf.shape(features[names.FUTURE_ITEM_INDEX])[0]
-        if training:
-            drawn = self.generator.uniform([rows], maxval=scales, dtype=tf.int64)
-        else:
-            drawn = tf.fill([rows], tf.constant(scales - 1, tf.int64))
+        rows = tf.shape(features[names.FUTURE_ITEM_INDEX])[0]
+        drawn = scales.drawn(self.generator, rows, len(self.settings.scales), training)
         return super().summed_loss({**features, **self.within(features, drawn)}, training)
 
     def within(self, features: ranking.Features, drawn: tf.Tensor) -> ranking.Features:
@@ -111,13 +109,7 @@ class MSDP(scenes.SceneModel):
           drawn: the places of the scales that were drawn, `[B]` int64.
         """
         items = features[names.FUTURE_ITEM_INDEX]
-        # [B, M, S]: by which scale an event is within W.
-        inside = features[names.FUTURE_SECONDS][:, :, tf.newaxis] <= self._longest
-        known = (items >= names.FIRST_INDEX)[:, :, tf.newaxis]
-        some = tf.reduce_any(inside & known, axis=1)
-        some &= tf.range(len(self.settings.scales), dtype=tf.int64) >= drawn[:, tf.newaxis]
-        chosen = tf.where(tf.reduce_any(some, axis=1), tf.argmax(tf.cast(some, tf.int32), axis=1), drawn)
-        kept = tf.gather(inside, chosen, axis=2, batch_dims=1)
+        kept, chosen = scales.within(items, features[names.FUTURE_SECONDS], self._ends, drawn)
         nothing = tf.constant(names.PADDING_INDEX, items.dtype)
         found = {
             name: tf.where(kept, features[name], nothing)
@@ -141,11 +133,5 @@ class MSDP(scenes.SceneModel):
             masked = self.generator.uniform(tf.shape(index)) < self.settings.mask_ratio
             masked &= index != names.PADDING_INDEX
             other = self._of_items(self._encode(features, masked, training))
-        unlike = 1.0 - (self._cosine(whole, other) + self._cosine(other, whole)) / 2.0
+        unlike = consistency.unlike(self._predictor, whole, other)
         return self.settings.consistency * tf.reduce_sum(tf.where(counted, unlike, 0.0))
-
-    def _cosine(self, vectors: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
-        """Of what the predictor makes of the vectors with the others, which get no gradient: `[B]` float32."""
-        sides = self._predictor(vectors), tf.stop_gradient(others)
-        unit = [tf.math.l2_normalize(tf.cast(side, tf.float32), axis=1, epsilon=1e-12) for side in sides]
-        return tf.reduce_sum(unit[0] * unit[1], axis=1)

@@ -1,6 +1,5 @@
 """What models of scenes and items have in common: two catalogues, and targets that are one event or a period's."""
 
-import dataclasses
 from typing import Any
 
 import tensorflow as tf
@@ -9,38 +8,6 @@ from schemas import errors, names
 from trainer.layers import embedding
 from trainer.losses import ranking as losses
 from trainer.models import ranking, scoring
-
-
-@dataclasses.dataclass(frozen=True)
-class SceneCatalogue:
-    """The scenes, as losses want to know a catalogue.
-
-    Attributes:
-      size: S, the number of known scenes.
-    """
-
-    size: int
-
-
-class Scenes(scoring.DotProduct):
-    """Scores scenes by dot products with their embeddings.
-
-    Args:
-      table: of the scenes.
-      generator: of draws.
-    """
-
-    def __init__(self, table: embedding.ItemEmbedding, generator: tf.random.Generator):
-        self._table, self.generator = table, generator
-        self.catalogue = SceneCatalogue(table.size)
-
-    def item_table(self) -> tf.Tensor:
-        """`[S, D]`."""
-        return self._table.items()
-
-    def scores(self, query: tf.Tensor, first: Any = 0, count: Any | None = None) -> tf.Tensor:
-        """See `scoring.Scoring.scores`."""
-        return self._table.scores(query, first, count)
 
 
 class SceneRanker(ranking.SequenceModel):
@@ -70,7 +37,7 @@ class SceneRanker(ranking.SequenceModel):
         self._scene_table = embedding.ItemEmbedding(
             catalogue.scenes, settings.scene_dim, vocabulary=names.SCENE_VOCABULARY
         )
-        self._scenes = Scenes(self._scene_table, self.generator)
+        self._scenes = scoring.Rows(self._scene_table, self.generator)
 
     @classmethod
     def loss_features(cls, targets: str) -> tuple[str, ...]:

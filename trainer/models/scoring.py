@@ -1,10 +1,12 @@
 """How models score items: what the catalogue kernel (`serving.catalogue`) and the losses ask of them."""
 
+import dataclasses
 from typing import Any
 
 import tensorflow as tf
 
 import schemas  # noqa: F401  selects Keras 2
+from trainer.layers import embedding
 
 # What a model makes of a history to score items with; of several tensors, if it has to be, `[B, ...]` each.
 Query = Any
@@ -68,6 +70,42 @@ class DotProduct(Scoring):
     def catalogue_losses(self, query: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
         """See `Scoring.catalogue_losses`; with its own gradient, see `softmax_losses`."""
         return softmax_losses(query, tf.cast(self.item_table(), query.dtype), rows)
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """A catalogue, as losses that draw uniformly want to know it.
+
+    Attributes:
+      size: N, the number of its rows.
+    """
+
+    size: int
+
+
+class Rows(DotProduct):
+    """Scores the rows of a table, for the losses of a model that has it beside what it ranks.
+
+    Args:
+      table: of the embeddings.
+      generator: of draws.
+    """
+
+    def __init__(self, table: embedding.ItemEmbedding, generator: tf.random.Generator):
+        self._table, self.generator = table, generator
+        self.catalogue = Size(table.size)
+
+    def item_table(self) -> tf.Tensor:
+        """`[N, D]`."""
+        return self._table.items()
+
+    def item_vectors(self, rows: tf.Tensor) -> tf.Tensor:
+        """See `DotProduct.item_vectors`; other rows are not touched."""
+        return self._table.vectors(rows)
+
+    def scores(self, query: tf.Tensor, first: Any = 0, count: Any | None = None) -> tf.Tensor:
+        """See `Scoring.scores`."""
+        return self._table.scores(query, first, count)
 
 
 @tf.custom_gradient

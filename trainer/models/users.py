@@ -10,7 +10,7 @@ import schemas  # noqa: F401  selects Keras 2
 from components.transform import event_fields
 from components.transform import spec as transform_spec
 from schemas import names
-from trainer.layers import behavior_encoder, bucket_encoder, buckets
+from trainer.layers import behavior_encoder, bucket_encoder, buckets, event_encoder
 from trainer.settings import users as users_settings
 
 Features = dict[str, tf.Tensor]
@@ -70,9 +70,10 @@ class Behaviors:
 class UserEncoder(tf.keras.layers.Layer):
     """The embedding of a user, of the behaviours before a moment (BYB, sections 4.1 and 4.2).
 
-    A behaviour is the weighted sum of the embeddings of its attributes (`behavior_encoder`). Behaviours are pooled by their
-    distance from the moment (`buckets`), with the calendar (hour and weekday of each event, added to it, a guess) and a
-    bucket's age as positions, and what `settings.activity` tells; a Transformer makes the user's embedding of them.
+    A behaviour is the weighted sum of the embeddings of its attributes (`behavior_encoder`), with the calendar (hour and
+    weekday of each event, added to it, a guess). Behaviours are pooled by their distance from the moment (`buckets`), a
+    bucket's age is its position, and there is what `settings.activity` tells; a Transformer makes the user's embedding of
+    them. Other encoders, for comparison, read the events one by one (`event_encoder`).
 
     Args:
       settings: of the encoder.
@@ -94,17 +95,13 @@ class UserEncoder(tf.keras.layers.Layer):
             tf.keras.layers.Embedding(size + names.FIRST_INDEX, dim, name=feature)
             for feature, size in _CALENDAR.items()
         ]
-        unit = settings.bucket_seconds or buckets.DAY
-        self.blocks = bucket_encoder.BucketEncoder(
-            min(_MOST_AGES, math.ceil(known.past_seconds / unit)),
-            dim,
-            settings.blocks,
-            settings.heads,
-            settings.ffn_ratio * dim,
-            settings.dropout,
-            generator,
-            settings.activity,
-        )
+        shape = (settings.blocks, settings.heads, settings.ffn_ratio * dim, settings.dropout, generator)
+        if settings.encoder == "buckets":
+            unit = settings.bucket_seconds or buckets.DAY
+            ages = min(_MOST_AGES, math.ceil(known.past_seconds / unit))
+            self.blocks = bucket_encoder.BucketEncoder(ages, dim, *shape, settings.activity)
+        else:
+            self.blocks = event_encoder.EventEncoder(settings.encoder, known.window_length, dim, *shape)
 
     def call(self, features: Features, training: bool = False) -> tf.Tensor:
         """The embedding of each user, `[B, D]`.
@@ -113,7 +110,14 @@ class UserEncoder(tf.keras.layers.Layer):
           features: `Behaviors.inputs_read`; without SECONDS_SINCE_LAST, the moment is that of the last event.
           training: whether dropout is on.
         """
+        if self._settings.encoder != "buckets":
+            return self.states(features, training)[:, -1]
         return self.blocks(*self._pooled(features), training=training)
+
+    def states(self, features: Features, training: bool = False) -> tf.Tensor:
+        """The states after each event and, last, at the moment: `[B, W + 1, D]`; of encoders that read events one by one."""
+        vectors, present, seconds, since = self._events(features)
+        return self.blocks(vectors, present, seconds, since, training=training)
 
     def attention(self, features: Features) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """How much of a user's attention is on each bucket, how old it is, and which there are: `[B, K]` each."""
@@ -123,27 +127,26 @@ class UserEncoder(tf.keras.layers.Layer):
     def _pooled(self, features: Features) -> tuple[tf.Tensor, buckets.Buckets, tf.Tensor]:
         """The mean behaviour of each bucket, `[B, K, D]`, the buckets, and seconds since the last event, `[B]`."""
         # The latest first: of events at one time these count.
-        read = {
-            name: features[name][:, ::-1]
-            for name in self._known.inputs_read
-            if name != names.SECONDS_SINCE_LAST
-        }
-        attributes = [read[field.history] for field in self._known.sizes]
-        vectors = self.behaviors(attributes)
-        for feature, table in zip(_CALENDAR, self.calendar):
-            vectors += table(read[feature])
-        seconds = read[names.HISTORY_SECONDS]
-        since = tf.zeros(tf.shape(seconds)[:1])
-        if names.SECONDS_SINCE_LAST in features:
-            since = tf.reshape(features[names.SECONDS_SINCE_LAST], [-1])
-            seconds += since[:, tf.newaxis]
+        vectors, present, seconds, since = self._events(features)
         settings = self._settings
         found = buckets.assign(
-            seconds,
-            attributes[0] != names.PADDING_INDEX,
+            seconds[:, ::-1],
+            present[:, ::-1],
             settings.bucket_seconds,
             self._known.window_length if settings.bucket_seconds is None else settings.max_buckets,
             settings.max_bucket_events,
             static=self.static_shapes,
         )
-        return found.mean(vectors), found, since
+        return found.mean(vectors[:, ::-1]), found, since
+
+    def _events(self, features: Features) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Vectors of the events, `[B, W, D]`, which there are, seconds of each before the moment, and of the last, `[B]`."""
+        vectors = self.behaviors([features[field.history] for field in self._known.sizes])
+        for feature, table in zip(_CALENDAR, self.calendar):
+            vectors += table(features[feature])
+        seconds = features[names.HISTORY_SECONDS]
+        since = tf.zeros(tf.shape(seconds)[:1])
+        if names.SECONDS_SINCE_LAST in features:
+            since = tf.reshape(features[names.SECONDS_SINCE_LAST], [-1])
+            seconds += since[:, tf.newaxis]
+        return vectors, features[names.HISTORY_ITEM_INDEX] != names.PADDING_INDEX, seconds, since

@@ -7,8 +7,8 @@ import pydantic
 from trainer.settings import users
 
 
-class BYBSettings(users.UserEncoderSettings):
-    """BYB (Wu et al., 2025), the pretraining: no labels, and no vocabulary of what is to be predicted. See `UserEncoderSettings`.
+class BYBSettings(users.PretrainingSettings):
+    """BYB (Wu et al., 2025), the pretraining: no labels, and no vocabulary of what is to be predicted. See `PretrainingSettings`.
 
     Attributes:
       momentum: what of the teacher is kept in a step, the rest is the student's; 0 makes them equal (an ablation).
@@ -21,10 +21,6 @@ class BYBSettings(users.UserEncoderSettings):
       supervise_activity: whether what is to be predicted is also as large as the user is active: the target, standardised if
         the loss says so, times log2(1 + number of buckets with an event). Of a user who does nothing it is then 0, and such
         windows (`window.min_future: 0`) are learnt from (an addition to the paper).
-      min_spread, min_rank: a training stops with an error if, on `eval`, the embeddings of users, or what is to be
-        predicted, have less spread, or a lower effective rank, in `collapse_epochs` evaluated epochs in a row: they have
-        collapsed. 0 never stops. See `schemas.embeddings`.
-      collapse_epochs: how many; embeddings of users are near each other at the start, too.
     """
 
     model_class: ClassVar[str] = "trainer.models.byb.BYB"
@@ -35,10 +31,10 @@ class BYBSettings(users.UserEncoderSettings):
     summary: ClassVar[str] = (
         "embeddings of users, learnt without labels by predicting the embedding of what each does next"
     )
-    window_kinds: ClassVar[tuple[str, ...]] = ("period",)
-    objective: ClassVar[str] = "user_embedding"
-    training_read: ClassVar[tuple[str, ...]] = ("length_buckets",)
-    targets: ClassVar[tuple[str, ...]] = ("period",)
+    losses: ClassVar[tuple[str, ...]] = ("future_ce", "future_mse")
+    against_collapse: ClassVar[str] = (
+        "keep model.predictor, model.stop_gradient and a model.momentum near 1, or "
+    )
 
     name: Literal["byb"]
     momentum: float = pydantic.Field(default=0.995, ge=0, lt=1)
@@ -46,9 +42,6 @@ class BYBSettings(users.UserEncoderSettings):
     predictor: bool = True
     stop_gradient: bool = True
     supervise_activity: bool = False
-    min_spread: float = pydantic.Field(default=0.02, ge=0)
-    min_rank: float = pydantic.Field(default=1.5, ge=0)
-    collapse_epochs: int = pydantic.Field(default=3, ge=1)
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> "BYBSettings":

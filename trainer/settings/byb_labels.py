@@ -11,7 +11,7 @@ class BYBLabelsSettings(users.UserEncoderSettings, labels.LabelSettings):
     """BYB (Wu et al., 2025), the finetuning: labels of periods, from the embedding of a user. See `UserEncoderSettings`.
 
     Attributes:
-      base_model: a pretrained `byb` whose network of users the training starts from: the folder that it is pushed to
+      base_model: a pretrained model, as `byb`, whose network of users the training starts from: the folder that it is pushed to
         (the newest version is meant), one version of it, or the folder of the run that pushed it. None starts from initial
         weights.
       frozen: whether that network stays as it was pretrained, so that the towers alone learn.

@@ -35,6 +35,15 @@ class MSDPSettings(scenes.EncoderSettings):
 
     @pydantic.model_validator(mode="after")
     def _check_scales(self) -> "MSDPSettings":
-        if not self.scales or list(self.scales) != sorted(set(self.scales)):
-            raise ValueError(f"scales must be rising shares, at least one, found {list(self.scales)}")
+        check_scales(self.scales)
         return self
+
+
+def check_scales(scales: tuple[float, ...]) -> None:
+    """Refuses shares that do not rise, and none.
+
+    Raises:
+      ValueError: in one line.
+    """
+    if not scales or list(scales) != sorted(set(scales)):
+        raise ValueError(f"scales must be rising shares, at least one, found {list(scales)}")

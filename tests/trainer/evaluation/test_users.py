@@ -124,7 +124,7 @@ def test_labels_of_which_none_can_be_measured_are_told():
 
 
 def test_attention_by_age_is_one_where_all_buckets_have_the_same(monkeypatch):
-    monkeypatch.setattr(future, "_FEW", 5)
+    monkeypatch.setattr(evaluation, "_FEW", 5)
     model, features = test_byb.build(), test_byb.batch(1, 30)
     measured = evaluation.UserMetrics(model, windows(), batch_size=8)
     found = measured.attention_by_age()

@@ -185,10 +185,10 @@ def test_a_teacher_starts_equal_and_follows():
 
 
 def test_the_schedule_of_the_momentum():
-    settings = config.TrainerSettings.from_values({"model": {**SMALL, "momentum": 0.9}}).model
-    assert float(byb.momentum_at(settings, tf.constant(3), 10)) == pytest.approx(0.9)
-    rising = settings.model_copy(update={"momentum_schedule": "cosine"})
-    found = [float(byb.momentum_at(rising, tf.constant(step, tf.int64), 10)) for step in (0, 5, 10, 11)]
+    model = build({**SMALL, "momentum": 0.9})
+    assert float(model.momentum_at(tf.constant(3), 10)) == pytest.approx(0.9)
+    rising = build({**SMALL, "momentum": 0.9, "momentum_schedule": "cosine"})
+    found = [float(rising.momentum_at(tf.constant(step, tf.int64), 10)) for step in (0, 5, 10, 11)]
     assert found == pytest.approx([0.9, 0.95, 1.0, 1.0])
 
 
