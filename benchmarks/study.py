@@ -79,7 +79,10 @@ class Study:
           SystemExit: if there is no such point.
         """
         floor = self.floor(point)
-        named = floor.get("items") if floor else self.experiment(point).get("model", {}).get("base_model")
+        if floor:
+            named = floor.get("items") or floor.get("embeddings")
+        else:
+            named = self.experiment(point).get("model", {}).get("base_model")
         if not str(named or "").startswith(POINT):
             return None
         base = named[len(POINT) :]

@@ -7,20 +7,22 @@ number of trees is the one with the best AUC on `eval`.
 the same way. The vectors are the rows of the item table of a pretraining (`items: point:byb`), or the right singular vectors of
 the matrix of which history of the training windows has which item (`items: svd`, `dim` of them).
 
+`head`: the embeddings of a pretraining (`embeddings: point:byb`), frozen, and a network of fixed size on them, see `head`.
+
 A label is learnt from the training windows where it is known, apart from all others; with `label_share` from so many of them,
 drawn by the seed.
 """
 
 import posixpath
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import threadpoolctl
 from scipy import sparse
 
-from benchmarks.baselines import histories
+from benchmarks.baselines import head, histories
 from schemas import auc, names
 
 _TREES = 300
@@ -49,7 +51,8 @@ def answers(
     splits = {
         split: histories.read(histories.files(run.examples_uri, split), columns) for split in names.SPLITS
     }
-    fit, features, options = _FLOORS[settings["name"]](settings, columns, splits, seed, saved)
+    windows = Windows(run, columns, splits)
+    fit, features, options = _FLOORS[settings["name"]](settings, windows, seed, saved)
     table, chosen = _described(run, columns), {}
     labels = {split: found.labels for split, found in splits.items()}
     drawn = np.random.default_rng(seed).random(len(labels[names.TRAIN])) < settings.get("label_share", 1.0)
@@ -74,30 +77,43 @@ def _described(run: Any, columns: histories.Columns) -> pd.DataFrame:
     return comparing.as_table([comparing.parsed(batch, wanted) for batch in records], run)
 
 
+class Windows(NamedTuple):
+    """What a floor is fitted to: the run that has the windows, what there is of an event, and the histories by split."""
+
+    run: Any
+    columns: histories.Columns
+    splits: Mapping[str, histories.Histories]
+
+
 Features = Mapping[str, np.ndarray]
 
 
-def _counts(
-    settings: Mapping[str, Any], columns: histories.Columns, splits: Any, seed: int, saved: str | None
-) -> Any:
-    counter = histories.Counts(columns, splits[names.TRAIN])
-    found = {split: counter.of(one) for split, one in splits.items()}
+def _counts(settings: Mapping[str, Any], windows: Windows, seed: int, saved: str | None) -> Any:
+    counter = histories.Counts(windows.columns, windows.splits[names.TRAIN])
+    found = {split: counter.of(one) for split, one in windows.splits.items()}
     features = {split: np.stack(list(one.values()), axis=1) for split, one in found.items()}
     codes = [name in counter.categorical for name in found[names.TRAIN]]
     return boosted, features, {"categorical": codes}
 
 
-def _pooled_items(
-    settings: Mapping[str, Any], columns: histories.Columns, splits: Any, seed: int, saved: str | None
-) -> Any:
+def _pooled_items(settings: Mapping[str, Any], windows: Windows, seed: int, saved: str | None) -> Any:
     if saved is None:
-        vectors = singular_vectors(splits[names.TRAIN], settings.get("dim", _DIM), seed)
+        vectors = singular_vectors(windows.splits[names.TRAIN], settings.get("dim", _DIM), seed)
     else:
         vectors = item_vectors(saved)
-    return logistic, {split: pooled(found, *vectors) for split, found in splits.items()}, {}
+    return logistic, {split: pooled(found, *vectors) for split, found in windows.splits.items()}, {}
 
 
-_FLOORS = {"counts": _counts, "pooled_items": _pooled_items}
+def _head(settings: Mapping[str, Any], windows: Windows, seed: int, saved: str | None) -> Any:
+    if saved is None:
+        raise SystemExit(
+            f"a head reads the embeddings of a point, as embeddings: point:byb, found {settings}"
+        )
+    files = {split: histories.files(windows.run.examples_uri, split) for split in windows.splits}
+    return head.fit, {split: head.embedded(saved, found) for split, found in files.items()}, {}
+
+
+_FLOORS = {"counts": _counts, "pooled_items": _pooled_items, "head": _head}
 
 
 def boosted(
@@ -116,9 +132,9 @@ def boosted(
     """
     from sklearn import ensemble
 
-    x, y = _known(features, labels, names.TRAIN)
+    x, y = histories.known(features, labels, names.TRAIN)
     if len(np.unique(y)) < 2:
-        return _constant(features, y)
+        return histories.constant(features, y)
     # Half of the features at each split of a tree, so that seeds differ.
     model = ensemble.HistGradientBoostingClassifier(
         learning_rate=0.05,
@@ -128,7 +144,7 @@ def boosted(
         early_stopping=False,
         random_state=seed,
     ).fit(x, y)
-    held, truth = _known(features, labels, names.EVAL)
+    held, truth = histories.known(features, labels, names.EVAL)
     areas = [auc.of_scores(found[:, 1], truth) for found in model.staged_predict_proba(held)]
     best = int(np.nanargmax(areas)) if np.isfinite(areas).any() else _TREES - 1
     test = next(
@@ -143,10 +159,10 @@ def logistic(
     """As `boosted`, by logistic regression on standardised features; what is chosen is `strength`, 1 / regularisation."""
     from sklearn import linear_model, pipeline, preprocessing
 
-    x, y = _known(features, labels, names.TRAIN)
+    x, y = histories.known(features, labels, names.TRAIN)
     if len(np.unique(y)) < 2:
-        return _constant(features, y)
-    held, truth = _known(features, labels, names.EVAL)
+        return histories.constant(features, y)
+    held, truth = histories.known(features, labels, names.EVAL)
     best, area, found = None, -np.inf, None
     for strength in _STRENGTHS:
         model = pipeline.make_pipeline(
@@ -157,16 +173,6 @@ def logistic(
         if found is None or now > area:
             best, area, found = strength, now, model.predict_proba(features[names.TEST])[:, 1]
     return found, {"strength": best, "auc": round(float(area), 5)}
-
-
-def _known(features: Features, labels: Mapping[str, np.ndarray], split: str) -> tuple[np.ndarray, np.ndarray]:
-    known = labels[split] >= 0
-    return features[split][known], labels[split][known]
-
-
-def _constant(features: Features, y: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
-    """Where one value of the label is all there is to learn from."""
-    return np.full(len(features[names.TEST]), float(y.mean()) if len(y) else 0.5), {"constant": True}
 
 
 def singular_vectors(found: histories.Histories, dim: int, seed: int) -> tuple[list[bytes], np.ndarray]:

@@ -140,6 +140,19 @@ def read(paths: Sequence[str], columns: Columns) -> Histories:
     )
 
 
+def known(
+    features: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray], split: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """The features and the labels of the windows of a split whose label is known."""
+    there = labels[split] >= 0
+    return features[split][there], labels[split][there]
+
+
+def constant(features: Mapping[str, np.ndarray], y: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+    """What is said of the test windows where one value of the label is all there is to learn from."""
+    return np.full(len(features[names.TEST]), float(y.mean()) if len(y) else 0.5), {"constant": True}
+
+
 class Counts:
     """Features that are counted by hand: how many events, of what, how recent, how regular, of which sums.
 

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from benchmarks.baselines import floors, histories
+from benchmarks.baselines import floors, head, histories
 from schemas import auc, names
 
 
@@ -64,3 +65,34 @@ def test_singular_vectors_are_those_of_which_history_has_which_item():
     has = np.array([[item in window for item in items] for window in windows], float)
     exact = np.linalg.svd(has)[2][:2].T
     np.testing.assert_allclose(np.abs(found), np.abs(exact), atol=1e-6)
+
+
+def test_a_head_learns_what_embeddings_tell_of_a_label(splits):
+    features, labels = splits
+    found, chosen = head.fit(features, labels, 1)
+    assert auc.of_scores(found, labels[names.TEST]) > 0.9 and chosen["auc"] > 0.9 and chosen["epoch"] <= 3
+    again, _ = head.fit(features, {**labels, names.TEST: 1 - labels[names.TEST]}, 1)
+    np.testing.assert_allclose(again, found, atol=1e-6)
+    constant, chosen = head.fit(features, {**labels, names.TRAIN: np.ones(400, np.int64)}, 1)
+    assert set(constant) == {1.0} and chosen == {"constant": True}
+
+
+def test_a_head_asks_the_pretrained_model_for_each_window(tmp_path):
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def of_length(examples):
+        return {names.EMBEDDING: tf.cast(tf.strings.length(examples), tf.float32)[:, None]}
+
+    model, path = tf.Module(), str(tmp_path / "windows.gz")
+    with tf.io.TFRecordWriter(path, "GZIP") as writer:
+        for record in (b"a", b"bcd"):
+            writer.write(record)
+    tf.saved_model.save(model, str(tmp_path / "model"), signatures={"serving_default": of_length})
+    assert head.embedded(str(tmp_path / "model"), [path]).tolist() == [[1.0], [3.0]]
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def items(examples):
+        return {"item_ids": examples}
+
+    tf.saved_model.save(model, str(tmp_path / "other"), signatures={"serving_default": items})
+    with pytest.raises(SystemExit, match=r"serving_default answers \['item_ids'\], no embedding"):
+        head.embedded(str(tmp_path / "other"), [path])
