@@ -24,7 +24,12 @@ def add(commands: arguments.Commands) -> None:
         help="the folder of a run; or one with versions of a model, or a SavedModel, with --experiment",
     )
     embed.add_argument("--log", metavar="PATH", help="the log to read (default: that of the experiment)")
-    embed.add_argument("-o", "--output", required=True, metavar="FILE", help="the Parquet file to write")
+    embed.add_argument("-o", "--output", required=True, metavar="PATH", help="the Parquet file to write")
+    embed.add_argument(
+        "--arrays",
+        action="store_true",
+        help="write a folder of client_ids.npy and embeddings.npy (float16) in place of a Parquet file",
+    )
     embed.add_argument(
         "--experiment",
         help="the YAML file or name of the experiment that says how the log is read (default: the run's)",
@@ -62,7 +67,7 @@ def _embed(options: argparse.Namespace) -> int:
     with progress.quiet(os.devnull) as screen, progress.Progress(["Embed"], screen) as shown:
         shown.start("Embed")
         try:
-            found = users.embed(asked, options.output)
+            found = users.embed(asked, options.output, options.arrays)
         except BaseException:
             shown.finish(progress.FAILED)
             raise

@@ -20,7 +20,7 @@ from components.behavior_example_gen import spec as window_spec
 from components.behavior_example_gen.reading import times
 from components.behavior_example_gen.stages import good, workers
 from pipeline import config
-from pipeline.embedding import histories, model, shard
+from pipeline.embedding import arrays, histories, model, shard
 from pipeline.runners import failures, local
 from schemas import errors, figures, names
 from serving import requests
@@ -134,13 +134,14 @@ def _checked(overrides: Sequence[str]) -> Sequence[str]:
     return overrides
 
 
-def embed(asked: Asked, output: str) -> shard.Embedded:
+def embed(asked: Asked, output: str, as_arrays: bool = False) -> shard.Embedded:
     """Writes the embedding of each user of a log.
 
     Args:
       asked: of `ask`.
       output: a Parquet file, of which `shard.rows` gives the columns; users are by id within a shard, and the shards
         one after the other, however many workers there are.
+      as_arrays: write the files of `arrays` instead, into the folder `output`.
 
     Returns:
       What was written.
@@ -149,7 +150,7 @@ def embed(asked: Asked, output: str) -> shard.Embedded:
       errors.InputError: if the output cannot be a file, the log does not fit, or no user has an event that counts.
     """
     output = output if "://" in output else os.path.abspath(output)
-    _check_output(output)
+    _check_output(output, as_arrays)
     log = times.bounded(asked.experiment.log)
     folder, name = posixpath.split(output)
     # Beam's workers, wherever they are, see what stands beside the output. Of an attempt that was killed, it is removed.
@@ -174,8 +175,13 @@ def embed(asked: Asked, output: str) -> shard.Embedded:
         if not embedded.users:
             raise errors.InputError(f"{log.path}: no user to embed; {said_of_left_out(embedded, asked)}")
         partial = posixpath.join(scratch, f"{name}.partial")
-        _join(embedded.paths, partial)
-        fileio.rename(partial, output, overwrite=True)
+        if as_arrays:
+            fileio.makedirs(partial)
+            arrays.write(embedded.paths, partial, embedded.users, embedded.width or 0)
+            _replace(partial, output)
+        else:
+            _join(embedded.paths, partial)
+            fileio.rename(partial, output, overwrite=True)
     except Exception as error:
         # Beam raises its own error with the text of the one in a worker.
         cause = failures.input_error(error)
@@ -187,15 +193,36 @@ def embed(asked: Asked, output: str) -> shard.Embedded:
     return embedded
 
 
-def _check_output(output: str) -> None:
-    if fileio.isdir(output):
+def _check_output(output: str, as_arrays: bool) -> None:
+    if as_arrays:
+        # A folder of something else is not to be replaced.
+        there = set(fileio.listdir(output)) if fileio.isdir(output) else set()
+        other = sorted(there - {arrays.IDS, arrays.EMBEDDINGS})
+        if other:
+            raise errors.InputError(
+                f"{output}: -o names a folder of arrays to write, found one with {other[0]}"
+            )
+    elif fileio.isdir(output):
         raise errors.InputError(f"{output}: -o names a file to write, found a folder")
     if "://" in output:
         return
-    if os.path.exists(output) and not os.path.isfile(output):
-        raise errors.InputError(f"{output}: -o names a file to write, found something else")
+    what = "folder" if as_arrays else "file"
+    if os.path.exists(output) and not (os.path.isdir if as_arrays else os.path.isfile)(output):
+        raise errors.InputError(f"{output}: -o names a {what} to write, found something else")
     if not os.path.isdir(os.path.dirname(output)):
-        raise errors.InputError(f"{output}: -o names a file in a folder that is there, found no such folder")
+        raise errors.InputError(
+            f"{output}: -o names a {what} in a folder that is there, found no such folder"
+        )
+
+
+def _replace(folder: str, output: str) -> None:
+    """Puts arrays where they belong; until all is there, there are no ids."""
+    fileio.makedirs(output)
+    ids = posixpath.join(output, arrays.IDS)
+    if fileio.exists(ids):
+        fileio.remove(ids)
+    for name in (arrays.EMBEDDINGS, arrays.IDS):
+        fileio.rename(posixpath.join(folder, name), posixpath.join(output, name), overwrite=True)
 
 
 def _remove(folder: str) -> None:

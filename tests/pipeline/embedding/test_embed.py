@@ -5,12 +5,14 @@ import pathlib
 import shutil
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 import yaml
 
 from pipeline import cli
+from pipeline.embedding import arrays, shard
 from serving import client as client_lib
 from serving import server as server_lib
 
@@ -214,6 +216,8 @@ def test_what_does_not_fit_is_one_line(base, tmp_path, capsys):
         ((tmp_path, "-o", output, "--experiment", experiment), "no version of a model there"),
         ((silent, "-o", output, "--experiment", experiment), "no signature 'embed', as models that rank"),
         ((*fine, "-o", tmp_path), "-o names a file to write, found a folder"),
+        ((*fine, "-o", tmp_path, "--arrays"), "-o names a folder of arrays to write, found one with "),
+        ((*fine, "-o", experiment, "--arrays"), "-o names a folder to write, found something else"),
         ((*fine, "-o", tmp_path / "none" / "a.parquet"), "found no such folder"),
         ((*fine, "-o", output, "--at", "soon"), "--at takes an ISO 8601 moment"),
         ((*fine, "-o", output, "--at", "2001-01-01"), "no user to embed; 7 users without an event before"),
@@ -229,3 +233,29 @@ def test_what_does_not_fit_is_one_line(base, tmp_path, capsys):
     # Nothing is left, and what was there stays.
     assert output.read_text() == "of before"
     assert not [path for path in tmp_path.iterdir() if "embedding" in path.name]
+
+
+def test_arrays_have_what_the_rows_have_in_float16(embed, base, tmp_path, monkeypatch):
+    rows = [(user[1:], *rest) for user, *rest in EVENTS]
+    monkeypatch.setattr(shard, "_ROW_GROUP", 2)
+    for users, kind in ((rows, "int64"), ([*rows, ("07", "i1", "buy", _START)], "<U2")):
+        experiment = write_experiment(tmp_path / "toy.yaml", write_log(tmp_path / "log.csv", users))
+        found, _ = embed("--experiment", experiment)
+        output = tmp_path / "arrays"
+        # Once more over what is there.
+        arguments = ["embed", str(base), "-o", str(output), "--arrays", "--experiment", experiment]
+        assert cli.execute(arguments) == 0
+        assert sorted(path.name for path in output.iterdir()) == [arrays.EMBEDDINGS, arrays.IDS][::-1]
+        ids, embeddings = (np.load(output / name) for name in (arrays.IDS, arrays.EMBEDDINGS))
+        assert str(ids.dtype) == kind and embeddings.dtype == np.float16
+        assert sorted(map(str, ids)) == sorted(found) and embeddings.shape == (len(found), 4)
+        for user, vector in zip(ids, embeddings):
+            np.testing.assert_allclose(vector, found[str(user)]["embedding"], rtol=1e-3, atol=1e-3)
+
+
+def test_numbers_that_float16_has_not_become_its_largest(tmp_path):
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array([1e6, -1e6, 0.5, 1.0], pa.float32()), 2)
+    path = str(tmp_path / "users.parquet")
+    pq.write_table(pa.table({"user_id": ["1", "2"], "embedding": vectors}), path)
+    arrays.write([path], str(tmp_path), 2, 2)
+    assert np.load(tmp_path / arrays.EMBEDDINGS).tolist() == [[65504.0, -65504.0], [0.5, 1.0]]
