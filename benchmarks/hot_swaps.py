@@ -41,16 +41,17 @@ _LOAD_SECONDS = 120.0
 @contextlib.contextmanager
 def _server(base: str) -> Iterator[str]:
     """A server of a folder: its gRPC address."""
+    if not os.environ.get(_BINARY):
+        with models.served(base) as address:
+            yield address
+        return
     from serving import flags
 
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-    if os.environ.get(_BINARY):
-        more = flags.arguments(port=str(port), model_name=_NAME, model_base_path=base)
-        command = [os.environ[_BINARY], *more]
-    else:
-        command = [sys.executable, "-m", "serving.server", base, "--grpc-port", str(port), "--rest-port", "0"]
+    more = flags.arguments(port=str(port), model_name=_NAME, model_base_path=base)
+    command = [os.environ[_BINARY], *more]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         yield f"127.0.0.1:{port}"
@@ -181,9 +182,7 @@ def main() -> None:
         setattr(options, name, value)
     seconds, every = options.seconds, options.every
     with tempfile.TemporaryDirectory() as folder:
-        exported = [
-            os.path.join(models.export_model(os.path.join(folder, str(seed)), seed), "1") for seed in (0, 1)
-        ]
+        exported = [os.path.join(versions, "1") for versions in models.export_models(folder, (0, 1))]
         requests = _requests()
         expected = [_expected(model, requests) for model in exported]
         if expected[0] == expected[1]:

@@ -27,7 +27,7 @@ _ITEMS, _FUTURE_DAYS = 10_000, 14
 _BATCH, _STEPS = 64, 8
 _ACTIVE, _MEAN_EVENTS = 0.3, 4.0
 _DAY = 86_400.0
-_MODEL = {"name": "byb", "dim": 64, "blocks": 4, "heads": 4, "max_buckets": 400}
+_MODEL, _BLOCKS = {"name": "byb", "dim": 64, "heads": 4, "max_buckets": 400}, 4
 
 
 def _events(rng: Any, count: int, days: int, places: int) -> tuple[Any, Any]:
@@ -72,7 +72,7 @@ def windows(count: int, days: int, length: int) -> dict[str, Any]:
     }
 
 
-def measure(bucket: str, days: int, batch_size: int, steps: int) -> dict[str, float]:
+def measure(bucket: str, days: int, batch_size: int, steps: int, blocks: int) -> dict[str, float]:
     """Trains in this process; gives `windows_s`, `ms` a window, `events` a history and `peak_mb`."""
     import tensorflow as tf
 
@@ -87,7 +87,7 @@ def measure(bucket: str, days: int, batch_size: int, steps: int) -> dict[str, fl
     length = math.ceil(2 * days * _ACTIVE * _MEAN_EVENTS)
     settings = config.TrainerSettings.from_values(
         {
-            "model": {**_MODEL, "bucket": bucket, "min_spread": 0, "min_rank": 0},
+            "model": {**_MODEL, "blocks": blocks, "bucket": bucket, "min_spread": 0, "min_rank": 0},
             "training": {"epochs": 2, "batch_size": batch_size, "learning_rate": 0.001, "length_buckets": 1},
         }
     )
@@ -123,24 +123,29 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     quick.add(
-        parser, "one length of history, pooled by day and not at all, one round", days=30, batch=16, steps=4
+        parser,
+        "one length of history, pooled by day and not at all, one round",
+        days=30,
+        batch=16,
+        steps=4,
+        blocks=_BLOCKS,
     )
     parser.add_argument("--days", type=int, nargs="+", default=list(_DAYS), help="lengths of histories")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--measure", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--measure", nargs=5, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
-        bucket, *sizes = options.measure
-        print(json.dumps(measure(bucket, *map(int, sizes))))
+        bucket, *given = options.measure
+        print(json.dumps(measure(bucket, *map(int, given))))
         return
     small = options.quick
     days = [small["days"]] if small else options.days
     compared = ("none", "day") if small else BUCKETS
-    batch, steps, rounds = (small["batch"], small["steps"], 1) if small else (_BATCH, _STEPS, options.rounds)
+    sizes = (small["batch"], small["steps"], small["blocks"]) if small else (_BATCH, _STEPS, _BLOCKS)
     found: dict[str, dict[str, dict[str, float]]] = {}
     for number in days:
         found[str(number)] = processes.in_turns(
-            "benchmarks.pooling", compared, (number, batch, steps), rounds, digits=3
+            "benchmarks.pooling", compared, (number, *sizes), 1 if small else options.rounds, digits=3
         )
         print(f"{number} days of history, {found[str(number)]['day']['events']:.0f} events on average")
         for bucket, figures in found[str(number)].items():

@@ -11,12 +11,11 @@ scores all of it, and so does this. The last line is a JSON object of the figure
 """
 
 import argparse
+import contextlib
 import json
 import os
 import pathlib
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -106,7 +105,6 @@ def measure(
 ) -> dict[str, Any]:
     """Latencies and rates of both models over a catalogue of so many items."""
     from serving import client as client_lib
-    from serving import server as server_lib
 
     with tempfile.TemporaryDirectory() as folder:
         folders, known, of = export(folder, items, recall)
@@ -118,30 +116,11 @@ def measure(
             ]
             for history in rows
         ]
-        servers: dict[str, subprocess.Popen[str]] = {}
-        addresses: dict[str, str] = {}
-        try:
-            for name, versions in folders.items():
-                servers[name] = subprocess.Popen(
-                    [
-                        sys.executable,
-                        "-m",
-                        "serving.server",
-                        versions,
-                        "--grpc-port",
-                        "0",
-                        "--rest-port",
-                        "0",
-                    ],
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.DEVNULL,
-                    text=True,
-                )
-                line = servers[name].stdout.readline()
-                if not line.startswith(server_lib.READY):
-                    raise RuntimeError(f"the server said {line!r}")
-                port = json.loads(line[len(server_lib.READY) :])["grpc_port"]
-                addresses[name] = f"127.0.0.1:{port}"
+        with contextlib.ExitStack() as servers:
+            addresses = {
+                name: servers.enter_context(serving_benchmark.served(versions))
+                for name, versions in folders.items()
+            }
             answers = {}
             for name, address in addresses.items():
                 with client_lib.Client(address) as client:
@@ -174,10 +153,6 @@ def measure(
                         "requests_per_s": round(statistics.median(rates[name])),
                     }
             return found
-        finally:
-            for server in servers.values():
-                server.terminate()
-                server.wait()
 
 
 def main() -> None:

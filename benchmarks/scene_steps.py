@@ -148,7 +148,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    quick.add(parser, "one small catalogue, three models, one round", items=1_000, batch=16, steps=2)
+    quick.add(parser, "one small catalogue, few models, one round", items=1_000, batch=16, steps=2, models=3)
     parser.add_argument("--items", type=int, nargs="+", help="sizes of the catalogue")
     parser.add_argument("--models", help="with commas; all by default")
     parser.add_argument("--rounds", type=int, default=3)
@@ -159,7 +159,11 @@ def main() -> None:
         print(json.dumps(measure(model, *map(int, sizes))))
         return
     small = options.quick
-    chosen = options.models.split(",") if options.models else list(_QUICK_MODELS if small else MODELS)
+    chosen = (
+        options.models.split(",")
+        if options.models
+        else list(_QUICK_MODELS[: small["models"]] if small else MODELS)
+    )
     unknown = [name for name in chosen if name not in MODELS]
     if unknown:
         parser.error(f"no model {', '.join(unknown)}; there are {', '.join(MODELS)}")

@@ -11,6 +11,7 @@ object of the figures.
 
 import argparse
 import concurrent.futures
+import contextlib
 import json
 import os
 import statistics
@@ -18,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from benchmarks import quick
@@ -34,8 +35,8 @@ _REQUESTS, _WARMUP, _SECONDS = 1000, 100, 5.0
 _QUICK: dict[str, quick.Number] = {"rounds": 2, "requests": 200, "warmup": _WARMUP, "seconds": 2.0}
 
 
-def export_model(folder: str, seed: int = 0) -> str:
-    """A SASRec with initial weights, with its transform graph; returns the versions' folder."""
+def export_models(folder: str, seeds: Sequence[int]) -> list[str]:
+    """SASRecs with initial weights by seed, with one transform graph; returns the versions' folder of each."""
     import numpy as np
     import tensorflow as tf
 
@@ -45,20 +46,41 @@ def export_model(folder: str, seed: int = 0) -> str:
     from trainer.models import sasrec
     from trainer.settings import sasrec as sasrec_settings
 
-    output = fixtures.build_transform_output(
-        folder, fixtures.random_windows(2 * _ITEMS, _ITEMS), length=_LENGTH
-    )
-    tf.random.set_seed(seed)
-    model = sasrec.SASRec(
-        sasrec_settings.SASRecSettings(name="sasrec"),
-        ranking_models.Catalogue(np.ones(_ITEMS, np.int64), _LENGTH),
-        seed,
-    )
-    # Its variables are made when it is first asked.
-    model.query({name: tf.ones([1, _LENGTH], tf.int64) for name in model.inputs_read}, training=False)
-    versions = os.path.join(folder, "versions")
-    export.export_model(model, output, os.path.join(versions, "1"), objective="ranking")
-    return versions
+    windows = fixtures.random_windows(2 * _ITEMS, _ITEMS)
+    output, made = fixtures.build_transform_output(folder, windows, length=_LENGTH), []
+    for seed in seeds:
+        tf.random.set_seed(seed)
+        model = sasrec.SASRec(
+            sasrec_settings.SASRecSettings(name="sasrec"),
+            ranking_models.Catalogue(np.ones(_ITEMS, np.int64), _LENGTH),
+            seed,
+        )
+        # Its variables are made when it is first asked.
+        model.query({name: tf.ones([1, _LENGTH], tf.int64) for name in model.inputs_read}, training=False)
+        made.append(os.path.join(folder, f"versions-{seed}"))
+        export.export_model(model, output, os.path.join(made[-1], "1"), objective="ranking")
+    return made
+
+
+@contextlib.contextmanager
+def served(versions: str) -> Iterator[str]:
+    """The embedded server of a folder of versions, as a process of its own: its gRPC address.
+
+    Raises:
+      RuntimeError: if it does not start.
+    """
+    from serving import server as server_lib
+
+    command = [sys.executable, "-m", "serving.server", versions, "--grpc-port", "0", "--rest-port", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    try:
+        line = process.stdout.readline()
+        if not line.startswith(server_lib.READY):
+            raise RuntimeError(f"the server said {line!r}")
+        yield f"127.0.0.1:{json.loads(line[len(server_lib.READY) :])['grpc_port']}"
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def histories(count: int, seed: int = 0) -> list[list[dict[str, Any]]]:
@@ -125,10 +147,9 @@ def main() -> None:
     from schemas import names
     from serving import client as client_lib
     from serving import model_store, signatures
-    from serving import server as server_lib
 
     with tempfile.TemporaryDirectory() as folder:
-        versions = export_model(folder)
+        (versions,) = export_models(folder, [0])
         asked = histories(64)
         store = model_store.ModelStore(versions)
         model = store.model
@@ -141,22 +162,12 @@ def main() -> None:
             }
             for history in asked
         ]
-        server = subprocess.Popen(
-            [sys.executable, "-m", "serving.server", versions, "--grpc-port", "0", "--rest-port", "0"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
         try:
-            line = server.stdout.readline()
-            if not line.startswith(server_lib.READY):
-                raise RuntimeError(f"the server said {line!r}")
-            address = f"127.0.0.1:{json.loads(line[len(server_lib.READY) :])['grpc_port']}"
             inside: list[float] = []
             one: list[float] = []
             many: list[dict[str, Any]] = []
             differences: list[float] = []
-            with client_lib.Client(address) as client:
+            with served(versions) as address, client_lib.Client(address) as client:
 
                 def call(number: int) -> Any:
                     return model.predict("recommend", tensors[number % len(tensors)])
@@ -173,8 +184,6 @@ def main() -> None:
                     differences.append(statistics.median(answers) - statistics.median(calls))
                     many.append(ask_at_once(address, asked, options.clients, size["seconds"]))
         finally:
-            server.terminate()
-            server.wait()
             store.close()
     if not same:
         raise AssertionError("the server does not answer what the model does")

@@ -13,7 +13,7 @@ import tempfile
 
 import pytest
 
-from benchmarks import catalogue, hot_swaps, processes, quick, training
+from benchmarks import catalogue, processes, quick, serving, training
 from pipeline import datasets
 
 
@@ -42,12 +42,11 @@ def _positive(found, *path):
 
 
 @contextlib.contextmanager
-def _server(base):
+def _served(base):
     """In this process, too."""
-    from benchmarks import hot_swaps
     from serving import server
 
-    with server.Server(base, hot_swaps._NAME) as embedded:
+    with server.Server(base) as embedded:
         yield f"127.0.0.1:{embedded.grpc_port}"
 
 
@@ -63,7 +62,7 @@ _MEASURED = {
     "periods": lambda found: found["same_examples"] and _positive(found, "events_per_s", "columnar"),
     "pooling": lambda found: _positive(found, "ratio", "3") and _positive(found, "days", "3", "none", "ms"),
     "retrieval": lambda found: found["5000"]["recall"] > 0.8 and _positive(found, "5000", "ivf_2", "p50_ms"),
-    "scene_steps": lambda found: _positive(found, "candidates", "50", "carca", "step_ms"),
+    "scene_steps": lambda found: _positive(found, "candidates", "50", "scenecontrarec", "step_ms"),
     "throughput": lambda found: _positive(
         found, "throughput", "uneven", "sasrec", "targets_per_s", training.FOOTFALL
     ),
@@ -83,9 +82,9 @@ _SIZES = {
     "gpu": {"items": 100, "windows": 64, "seconds": 0.01},
     "hot_swaps": {"seconds": 0.2, "every": 0.2},
     "periods": {"events": 1500},
-    "pooling": {"days": 3, "batch": 4, "steps": 2},
+    "pooling": {"days": 3, "batch": 4, "steps": 1, "blocks": 1},
     "retrieval": {"asked": 64, "seconds": 0.1},
-    "scene_steps": {"items": 50, "batch": 4},
+    "scene_steps": {"items": 50, "batch": 4, "steps": 1, "models": 1},
     "throughput": {"users": 200, "longest": 20, "seconds": 0.1},
     "tp_speed": {"users": 200, "longest": 20, "seconds": 0.1},
     "training": {"seconds": 0.1},
@@ -103,7 +102,7 @@ def test_a_quick_run_ends_with_its_figures(name, monkeypatch, capsys):
     monkeypatch.setattr(datasets, "fetch", _drawn)
     monkeypatch.setattr(processes, "measure", _here)
     monkeypatch.setattr(catalogue, "_process", catalogue.measure)
-    monkeypatch.setattr(hot_swaps, "_server", _server)
+    monkeypatch.setattr(serving, "served", _served)
     sizes = [part for size, number in _SIZES[name].items() for part in ("--size", f"{size}={number}")]
     monkeypatch.setattr(sys, "argv", [name, "--quick", *sizes])
     try:
