@@ -108,20 +108,24 @@ class Study:
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
-        """Which points are compared with which: those that are named, and all with the baseline that have its windows.
+        """Which points are compared with which: those that are named, and all with the baseline that can be.
 
         Raises:
-          SystemExit: if the points of a named pair have other windows.
+          SystemExit: if the points of a named pair have other windows, or learn something else.
         """
         named = [tuple(pair) for pair in self._values.get("compare", ())]
         for pair in named:
-            if not self.same_windows(*pair):
+            if not self._comparable(*pair):
                 raise SystemExit(
-                    f"{self.name}: {' and '.join(pair)} cannot be compared: their {' or '.join(_WINDOWS)} differ"
+                    f"{self.name}: {' and '.join(pair)} cannot be compared: their {' or '.join(_WINDOWS)} differ, or what "
+                    "they learn"
                 )
         others = [point for point in self.points if self.baseline not in (None, point)]
-        others = [point for point in others if self.same_windows(self.baseline, point)]
+        others = [point for point in others if self._comparable(self.baseline, point)]
         return [*named, *((self.baseline, point) for point in others if (self.baseline, point) not in named)]
+
+    def _comparable(self, a: str | None, b: str) -> bool:
+        return self.same_windows(a, b) and self.measure(a).main == self.measure(b).main
 
     @property
     def baseline(self) -> str | None:

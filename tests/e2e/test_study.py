@@ -25,19 +25,25 @@ _STUDY = {
             "labels": {"stays": {"any_of": {}}, "searches": {"any_of": {"scene": ["search"]}}},
         },
         "split": {"by": ["time"], "eval_from": 0.5, "test_from": 0.75},
-        "model": {"name": "byb_labels", "dim": 8, "blocks": 1, "heads": 2, "bucket": "none", "tower": [4]},
+        "model": {
+            "name": "byb_labels",
+            "encoder": "causal",
+            "dim": 8,
+            "blocks": 1,
+            "heads": 2,
+            "tower": [4],
+        },
         "training": {"epochs": 1, "batch_size": 64, "learning_rate": 0.01},
     },
     "points": {
-        "byb": {
-            "window": {"min_future": 1, "labels": {}},
-            "model": {"name": "byb", "dim": 8, "blocks": 1, "heads": 2, "bucket": "none"},
-        },
-        "finetuned": {"model": {"base_model": "point:byb"}, "training": {"label_share": 0.5}},
+        # Of the same windows, which have labels: by these it is probed.
+        "next": {"model": {"name": "user_next", "dim": 8, "blocks": 1, "heads": 2}},
+        "finetuned": {"model": {"base_model": "point:next"}, "training": {"label_share": 0.5}},
     },
     "floors": {
         "counts": {"name": "counts"},
-        "pooled": {"name": "pooled_items", "items": "point:byb"},
+        "pooled": {"name": "pooled_items", "items": "point:next"},
+        "head": {"name": "head", "embeddings": "point:next"},
     },
 }
 
@@ -50,14 +56,14 @@ def test_a_point_is_finetuned_from_another_and_compared_with_floors(tmp_path, mo
     (tmp_path / "STUDIES" / "small.yaml").write_text(yaml.safe_dump(_STUDY, sort_keys=False))
     study = study_lib.Study("small", str(tmp_path))
     figures = quality.run(study, study.points, 1)
-    assert figures["byb"]["neighbor_agreement"][0] > 0
-    for point in ("finetuned", "counts", "pooled"):
+    assert figures["next"]["neighbor_agreement"][0] > 0
+    for point in ("finetuned", "counts", "pooled", "head"):
         for metric in ("auc/stays", "ks/searches"):
             assert 0 <= figures[point][metric][0] <= 1, (point, metric)
     # A user who walks on comes to where the last step leads.
     assert figures["counts"]["auc/searches"][0] > 0.6
-    saved = study.saved_model("byb", 1)
+    saved = study.saved_model("next", 1)
     assert os.path.isdir(saved)
-    assert set(study.comparisons()) == {"counts -> finetuned", "counts -> pooled"}
+    assert set(study.comparisons()) == {f"counts -> {point}" for point in ("finetuned", "pooled", "head")}
     table = quality.table(study, ["auc", "ks"])
     assert "| counts | 1 | – |" in table and "| counts -> pooled | all |" in table

@@ -53,7 +53,8 @@ class UserEncoderSettings(model.ModelSettings):
     def _check_encoder(self) -> "UserEncoderSettings":
         if self.dim % self.heads:
             raise ValueError(f"dim must be a multiple of heads ({self.heads}), found {self.dim}")
-        of_buckets = [name for name in OF_BUCKETS if name in self.model_fields_set]
+        fields = type(self).model_fields
+        of_buckets = [name for name in OF_BUCKETS if getattr(self, name) != fields[name].default]
         if self.encoder != "buckets" and of_buckets:
             raise ValueError(
                 f"{', '.join(of_buckets)} {'goes' if len(of_buckets) == 1 else 'go'} with encoder: buckets, found encoder: "

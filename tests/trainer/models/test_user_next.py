@@ -50,12 +50,18 @@ def test_negatives_may_be_drawn():
     assert float(count) == 5 and np.isfinite(float(total))
 
 
+def test_settings_are_those_that_were_packed():
+    """Packed, they name defaults, too, which are no fault."""
+    settings = config.TrainerSettings.from_values({"model": SMALL})
+    assert config.TrainerSettings.unpack(settings.pack()) == settings
+
+
 @pytest.mark.parametrize(
     "values, message",
     [
         ({"model": {"encoder": "buckets"}}, "'causal' or 'gru'"),
-        ({"model": {"bucket": "day"}}, "bucket goes with encoder: buckets, found encoder: causal"),
-        ({"model": {"bucket": "day", "activity": True}}, "bucket, activity go with encoder: buckets"),
+        ({"model": {"bucket": "hour"}}, "bucket goes with encoder: buckets, found encoder: causal"),
+        ({"model": {"bucket": "none", "activity": False}}, "bucket, activity go with encoder: buckets"),
         (
             {"loss": {"name": "future_ce"}},
             r"needs loss: \{name: softmax or sampled_softmax\}, found future_ce",
