@@ -1,7 +1,6 @@
 """An autoencoder of histories: what the decoder is told, and what it says."""
 
 import numpy as np
-import pytest
 import tensorflow as tf
 
 from schemas import names
@@ -10,9 +9,8 @@ from tests.trainer.models import user_harness
 SMALL = {"name": "user_autoencoder", "dim": 8, "heads": 2, "dropout": 0.0}
 
 
-@pytest.mark.parametrize("encoder", ["gru", "buckets"])
-def test_it_is_a_pretraining(encoder):
-    user_harness.check({**SMALL, "encoder": encoder})
+def test_it_is_a_pretraining():
+    user_harness.check(SMALL)
 
 
 def test_each_item_is_said_by_the_embedding_and_the_item_before():
