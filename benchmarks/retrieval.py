@@ -14,7 +14,6 @@ import argparse
 import contextlib
 import json
 import os
-import pathlib
 import statistics
 import tempfile
 import time
@@ -70,10 +69,7 @@ def export(folder: str, items: int, recall: float) -> tuple[dict[str, str], dict
     from tests import fixtures
     from trainer import retrieval as choosing
 
-    output = fixtures.build_transform_output(folder, fixtures.random_windows(40, 20), length=_LENGTH)
-    # The vocabularies are files: those of a small catalogue become those of a large one.
-    assets = pathlib.Path(folder, "transform", "transform_fn", "assets")
-    (assets / names.ITEM_VOCABULARY).write_text("".join(f"i{row}\n" for row in range(items)))
+    output = serving_benchmark.transform_output(folder, items, _LENGTH)
     table, of = vectors(items)
     model = fixtures.ToyModel(items, _DIM)
     model.table = tf.Variable(np.concatenate([np.zeros([names.FIRST_INDEX, _DIM], np.float32), table]))

@@ -14,6 +14,7 @@ import concurrent.futures
 import contextlib
 import json
 import os
+import pathlib
 import statistics
 import subprocess
 import sys
@@ -35,19 +36,29 @@ _REQUESTS, _WARMUP, _SECONDS = 1000, 100, 5.0
 _QUICK: dict[str, quick.Number] = {"rounds": 2, "requests": 200, "warmup": _WARMUP, "seconds": 2.0}
 
 
+def transform_output(folder: str, items: int, length: int) -> Any:
+    """A transform graph with the items `i0`, `i1`, ..., and histories of so many events."""
+    from schemas import names
+    from tests import fixtures
+
+    output = fixtures.build_transform_output(folder, fixtures.random_windows(40, 20), length=length)
+    # The vocabularies are files: those of a small catalogue become those of a large one.
+    assets = pathlib.Path(folder, "transform", "transform_fn", "assets")
+    (assets / names.ITEM_VOCABULARY).write_text("".join(f"i{row}\n" for row in range(items)))
+    return output
+
+
 def export_models(folder: str, seeds: Sequence[int]) -> list[str]:
     """SASRecs with initial weights by seed, with one transform graph; returns the versions' folder of each."""
     import numpy as np
     import tensorflow as tf
 
     from serving import export
-    from tests import fixtures
     from trainer.models import ranking as ranking_models
     from trainer.models import sasrec
     from trainer.settings import sasrec as sasrec_settings
 
-    windows = fixtures.random_windows(2 * _ITEMS, _ITEMS)
-    output, made = fixtures.build_transform_output(folder, windows, length=_LENGTH), []
+    output, made = transform_output(folder, _ITEMS, _LENGTH), []
     for seed in seeds:
         tf.random.set_seed(seed)
         model = sasrec.SASRec(
