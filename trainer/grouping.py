@@ -10,25 +10,31 @@ class UserBatches:
     """Puts the windows of users into mini-batches, in another order each epoch.
 
     A user's windows, shuffled, are cut into parts of at most `per_user`; the last one may be
-    smaller. `users` parts of the same class share a mini-batch: were the classes mixed, each
-    mini-batch would look like any other, and there would be little between head and tail for
-    gradients to be aligned on. For `users=1` a mini-batch is one user's, as in the paper.
+    smaller. `users` parts share a mini-batch, of any users or of one class. For `users=1` a
+    mini-batch is one user's, as in the paper.
 
     Every window is in just one mini-batch of an epoch, so that users are met as often as
-    they have parts; Algorithm 1 of the paper leaves open how a user is selected.
+    they have parts; Algorithm 1 of the paper leaves open how a user is selected. With `paired`
+    mini-batches of head and of tail users follow each other in turns, and of the class that has
+    fewer some are there again.
 
     Args:
       user: `[W]` int64, equal for windows of the same user.
       head: `[W]`, whether that user is of the head (1) or the tail (0).
       per_user, users: see above, at least 1.
+      classes: `mixed`, `apart` (of one class each) or `paired` (the same, in turns).
 
     Raises:
       ValueError: if there is no window.
     """
 
-    def __init__(self, user: np.ndarray, head: np.ndarray, per_user: int, users: int):
+    def __init__(self, user: np.ndarray, head: np.ndarray, per_user: int, users: int, classes: str = "mixed"):
         if not len(user):
             raise ValueError("there is no window to train on, found 0")
+        if classes == "paired" and len(np.unique(np.asarray(head) != 0)) < 2:
+            raise ValueError(
+                "classes: paired needs windows of head and of tail users, found those of one class"
+            )
         self.capacity = per_user * users
         self._per_user, self._users = per_user, users
         _, self._user, counts = np.unique(user, return_inverse=True, return_counts=True)
@@ -37,13 +43,19 @@ class UserBatches:
         self._first_part = np.cumsum(parts) - parts
         head_of_user = np.zeros(len(counts), np.int64)
         head_of_user[self._user] = np.asarray(head) != 0
+        self._paired = classes == "paired"
         # With one user to a mini-batch there is no class to keep apart.
-        self._class_of_part = np.repeat(head_of_user if users > 1 else 0 * head_of_user, parts)
+        mixed = classes == "mixed" or classes == "apart" and users == 1
+        self._class_of_part = np.repeat(0 * head_of_user if mixed else head_of_user, parts)
 
     @property
     def batches(self) -> int:
         """How many mini-batches an epoch has."""
-        return int(sum(-(-n // self._users) for n in np.bincount(self._class_of_part)))
+        of_classes = self._batches_of_classes()
+        return int(2 * of_classes.max() if self._paired else of_classes.sum())
+
+    def _batches_of_classes(self) -> np.ndarray:
+        return -(-np.bincount(self._class_of_part) // self._users)
 
     def order(self, seed: int, epoch: int) -> np.ndarray:
         """The windows of each mini-batch of an epoch, which `seed` and `epoch` alone decide.
@@ -52,6 +64,7 @@ class UserBatches:
           `[batches, capacity]` int64, rows of windows at the left and `NOTHING` after them.
         """
         rng = np.random.default_rng([seed, epoch])
+        different = int(self._batches_of_classes().sum())
         windows = np.lexsort((rng.random(len(self._user)), self._user))
         user = self._user[windows]
         part = self._first_part[user] + (np.arange(len(user)) - self._starts[user]) // self._per_user
@@ -59,11 +72,24 @@ class UserBatches:
         # A part stays together, though it may not matter: the sort is stable.
         by_batch = np.argsort(batch, kind="stable")
         windows, batch = windows[by_batch], batch[by_batch]
-        sizes = np.bincount(batch, minlength=self.batches)
+        sizes = np.bincount(batch, minlength=different)
         place = np.arange(len(batch)) - (np.cumsum(sizes) - sizes)[batch]
-        result = np.full([self.batches, self.capacity], NOTHING, np.int64)
+        result = np.full([different, self.capacity], NOTHING, np.int64)
         result[batch, place] = windows
-        return result
+        return self._in_turns(result, np.bincount(batch, self._class_of_part[part[by_batch]]) > 0, rng)
+
+    def _in_turns(self, order: np.ndarray, head: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Of mini-batches `[batches, capacity]`, of which some are of the head, pairs of both classes where these are wanted."""
+        if not self._paired:
+            return order
+        number = self.batches // 2
+        pairs = np.empty([number, 2], np.int64)
+        for column, of_class in enumerate((np.flatnonzero(head), np.flatnonzero(~head))):
+            pairs[:, column] = np.resize(of_class, number)
+        # Which of both comes first is left to chance: eq. (8) is of all orders.
+        swapped = rng.random(number) < 0.5
+        pairs[swapped] = pairs[swapped, ::-1]
+        return order[pairs.reshape(-1)]
 
     def _batch_of_part(self, rng: np.random.Generator) -> np.ndarray:
         """Shuffles the parts, fills the mini-batches of each class, and shuffles those: `[P]`."""
@@ -76,5 +102,5 @@ class UserBatches:
         of_class = self._class_of_part[by_class]
         place = np.arange(len(by_class)) - begins[of_class]
         result = np.empty(len(by_class), np.int64)
-        result[by_class] = rng.permutation(self.batches)[first_batch[of_class] + place // self._users]
+        result[by_class] = rng.permutation(int(batches.sum()))[first_batch[of_class] + place // self._users]
         return result

@@ -8,7 +8,9 @@ from schemas import kinds
 
 # Of embeddings of users, on eval: whether they collapse.
 _MONITORS = {
-    "eval_loss": "Loss on eval, against the teacher of the epoch",
+    "eval_loss": "Loss on eval (with a teacher: that of the epoch)",
+    "head_auc": "How well a linear probe tells head from tail users (AUC)",
+    "discriminator_gain": "What the adversary knows of head and tail beyond their shares (log-likelihood)",
     "cosine": "Cosine of what is predicted and the teacher's",
     "effective_rank": "Effective rank of users' embeddings",
     "target_effective_rank": "Effective rank of the teacher's embeddings",

@@ -40,7 +40,7 @@ def test_a_mini_batch_is_one_users_and_a_user_has_as_few_as_can_be():
 def test_a_mini_batch_of_several_users_is_of_one_class():
     user, head = users()
     together = 5
-    order = grouping.UserBatches(user, head, 4, together).order(1, 0)
+    order = grouping.UserBatches(user, head, 4, together, "apart").order(1, 0)
     parts = {1: 0, 0: 0}
     for one in set(user):
         parts[head[user == one][0]] += -(-(user == one).sum() // 4)
@@ -51,6 +51,31 @@ def test_a_mini_batch_of_several_users_is_of_one_class():
     # They are mixed with each other in time: a run of one class is what chance makes of it.
     changes = sum(one != two for one, two in zip(classes, classes[1:]))
     assert changes > len(classes) / 8
+
+
+def test_classes_are_mixed_or_follow_each_other_in_turns():
+    user, head = users()
+
+    def classes(order):
+        return [set(head[row[row != grouping.NOTHING]]) for row in order]
+
+    mixed = grouping.UserBatches(user, head, 4, 5)
+    assert sum(len(found) == 2 for found in classes(mixed.order(1, 0))) > mixed.batches / 2
+    paired = grouping.UserBatches(user, head, 4, 5, "paired")
+    order = paired.order(1, 0)
+    assert len(order) == paired.batches
+    found = classes(order)
+    pairs = list(zip(found[::2], found[1::2]))
+    assert all(sorted(map(tuple, pair)) == [(0,), (1,)] for pair in pairs)
+    # Which comes first is left to chance.
+    assert 0 < sum(one == {1} for one, _ in pairs) < len(pairs)
+    # Every window is there, those of the class with fewer mini-batches oftener, by at most one.
+    times = np.bincount(order[order != grouping.NOTHING], minlength=len(user))
+    apart = grouping.UserBatches(user, head, 4, 5, "apart")
+    more, fewer = sorted((sum(f == {c} for f in classes(apart.order(1, 0))) for c in (0, 1)), reverse=True)
+    assert times.min() == 1 and times.max() <= -(-more // fewer)
+    with pytest.raises(ValueError, match="needs windows of head and of tail users"):
+        grouping.UserBatches(user, 0 * head, 4, 5, "paired")
 
 
 def test_seed_and_epoch_alone_decide_the_order():

@@ -147,13 +147,19 @@ class Loop:
         }
 
     def new_optimizer(
-        self, variables: list[tf.Variable], factor: float = 1.0
+        self, variables: list[tf.Variable], factor: float = 1.0, updates: int = 1
     ) -> tf.keras.optimizers.Optimizer:
-        """An optimiser of these variables by the training's settings, with `factor` times their learning rate."""
+        """An optimiser of these variables by the training's settings.
+
+        Args:
+          variables: that it moves.
+          factor: its learning rate over theirs.
+          updates: how often it moves in a step.
+        """
         settings = self._settings
         if factor != 1:
             settings = settings.model_copy(update={"learning_rate": factor * settings.learning_rate})
-        optimizer = optimizers.build(settings, settings.epochs * self._epoch_steps())
+        optimizer = optimizers.build(settings, settings.epochs * self._epoch_steps() * updates)
         optimizer.build(variables)
         return optimizer
 
@@ -204,6 +210,10 @@ class Loop:
     def _measured(self, sums: dict[str, float]) -> dict[str, float]:
         """What the history of an epoch says of the sums besides the mean loss."""
         del sums
+        return {}
+
+    def _evaluated(self) -> dict[str, float]:
+        """What a procedure measures of its own, when the evaluation does."""
         return {}
 
     def _descent(self, batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, list[Any]]:
@@ -415,7 +425,7 @@ class Loop:
         last = epoch + 1 >= settings.epochs or self._out_of_time(self._spent() + seconds)
         if (epoch + 1) % settings.evaluate_every == 0 or last:
             evaluated = time.monotonic()
-            record.update(self.evaluation.evaluate())
+            record.update({**self.evaluation.evaluate(), **self._evaluated()})
             record["evaluation_seconds"] = time.monotonic() - evaluated
         self._history.append(record)
         if self._best_epoch() == epoch + 1:

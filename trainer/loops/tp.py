@@ -2,6 +2,8 @@
 Long-tailed Sequential User Behavior Modeling", KDD 2020), around any next-item model."""
 
 import functools
+import logging
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +14,7 @@ import schemas  # noqa: F401  selects Keras 2
 from schemas import names
 from trainer import bucketing, grouping
 from trainer import input as input_lib
+from trainer.evaluation import classes as classes_lib
 from trainer.layers import discriminator
 from trainer.loops import gradients, loop
 from trainer.settings import loops as loop_settings
@@ -19,6 +22,11 @@ from trainer.settings import training as training_settings
 
 _Gradient = Any  # tf.Tensor or tf.IndexedSlices
 _Undo = list[tuple[tf.Variable, _Gradient]]
+_PROGRESS = logging.getLogger("footfall.progress")
+# Users of each class that a probe is fitted on, and embedded at once.
+_PROBED, _PROBED_AT_ONCE = 2048, 512
+# An AUC that has grown by more is worth a warning.
+_APART = 0.02
 
 
 class TP(loop.Loop):
@@ -56,6 +64,12 @@ class TP(loop.Loop):
     ascends it, in inner steps with the same alpha, and then each by an optimiser of its own
     with the training's settings.
 
+    A head user's windows are longer, and that alone tells much of the classes. So f_d is shown, of each window, the events up
+    to a place that is drawn, as many of all users (`adversary_events`). It has a learning rate of its own: one that
+    does not keep up with the model tells what the last batches had more of, its likelihood is that of a guess, and the
+    model is pushed to where the classes lie apart. Whether they do is told by a fresh probe (`head_auc`), in whose eyes
+    they are to become alike, not by the likelihood.
+
     L is the mean over the targets of a mini-batch (a mean makes alpha mean the same for any number
     of targets), or with `reduction: sum` the sum, as eq. (2) is, over the size of an average
     mini-batch; l likewise over its windows, each by the embedding of its whole history.
@@ -77,7 +91,7 @@ class TP(loop.Loop):
     """
 
     features_read = tuple(input_lib.user_features())
-    sums = ("loss", "targets", "log_likelihood", "windows")
+    sums = ("loss", "targets", "log_likelihood", "windows", "heads")
     monitored = False
 
     def __init__(
@@ -94,6 +108,8 @@ class TP(loop.Loop):
     ):
         self._tp = tp
         self.discriminator: discriminator.Discriminator | None = None
+        self._probed: tuple[dict[str, tf.Tensor], np.ndarray] | None = None
+        self._embed = tf.function(self._embedded, reduce_retracing=True, autograph=False)
         super().__init__(build, settings, strategy, train, evaluate, checkpoint_dir, log_dir)
 
     @classmethod
@@ -103,26 +119,55 @@ class TP(loop.Loop):
 
     def _prepare(self) -> None:
         self._columns = input_lib.columns(self._train)
+        users = self._columns.pop(names.USER_HASH).numpy()
+        if self._tp.shuffled_classes:
+            self._columns[names.USER_HEAD] = tf.constant(
+                _shuffled(users, self._columns[names.USER_HEAD].numpy(), self._settings.seed)
+            )
+        head = self._columns[names.USER_HEAD].numpy()
+        classes = self._tp.classes
         self._users = grouping.UserBatches(
-            self._columns.pop(names.USER_HASH).numpy(),
-            self._columns[names.USER_HEAD].numpy(),
+            users,
+            head,
             self._tp.user_batch,
             self._tp.users_per_step,
+            "mixed" if classes == "same" else classes,
         )
         items = self._columns[names.HISTORY_ITEM_INDEX].numpy()
         self._widths = self._usual_widths(items)
-        self._events = np.count_nonzero(items != names.PADDING_INDEX) / self._users.batches
-        self._windows = len(items) / self._users.batches
+        lengths = np.count_nonzero(items != names.PADDING_INDEX, axis=1)
+        self._events = lengths.sum() / self._users.batches
+        judged = lengths >= (self._tp.adversary_events or 1)
+        self._windows = judged.sum() / self._users.batches
+        self._draw_probed(users, head, judged)
         if self._tp.adversary:
+            if not judged.any():
+                raise ValueError(
+                    f"no window has the {self._tp.adversary_events} events that the adversary is shown: lower "
+                    "loop.adversary_events"
+                )
             self.discriminator = discriminator.Discriminator(self._tp.discriminator_hidden)
             self.discriminator(self.model(self._nothing(), training=False))
+
+    def _draw_probed(self, users: np.ndarray, head: np.ndarray, judged: np.ndarray) -> None:
+        """Chooses windows by which a probe is measured, one of a user, always the same ones."""
+        rng = np.random.default_rng(0)
+        order = rng.permutation(np.flatnonzero(judged))
+        rows = order[np.unique(users[order], return_index=True)[1]]
+        chosen = [rng.permutation(rows[head[rows] == of])[:_PROBED] for of in (0, 1)]
+        if min(map(len, chosen)) < classes_lib.LEAST:
+            return
+        which = np.sort(np.concatenate(chosen))
+        self._probed = {name: tf.gather(held, which) for name, held in self._columns.items()}, head[which]
 
     def groups(self) -> list[loop.Group]:
         """theta, which descends V, and theta_d, which ascends it."""
         found = super().groups()
         if self.discriminator is not None:
             variables = self.discriminator.trainable_variables
-            optimizer = self.new_optimizer(variables)
+            optimizer = self.new_optimizer(
+                variables, self._tp.discriminator_rate, self._tp.discriminator_steps
+            )
             found.append(loop.Group(loop.ADVERSARY, variables, optimizer, direction=-1.0))
         return found
 
@@ -146,16 +191,58 @@ class TP(loop.Loop):
         return {} if self.discriminator is None else {"discriminator": self.discriminator}
 
     def _measured(self, sums: dict[str, float]) -> dict[str, float]:
-        if self.discriminator is None:
+        if self.discriminator is None or not sums["windows"]:
             return {}
-        return {"discriminator_log_likelihood": sums["log_likelihood"] / max(1.0, sums["windows"])}
+        likelihood = sums["log_likelihood"] / sums["windows"]
+        return {
+            "discriminator_log_likelihood": likelihood,
+            "discriminator_gain": likelihood - _of_guess(sums["heads"] / sums["windows"]),
+        }
+
+    def _restore(self) -> None:
+        # Of the weights that a training starts from.
+        self._head_auc_at_start = self._head_auc()
+        super()._restore()
+
+    def _evaluated(self) -> dict[str, float]:
+        found = self._head_auc()
+        if found is None or self._head_auc_at_start is None:
+            return {}
+        if self.discriminator is not None and found > self._head_auc_at_start + _APART:
+            _PROGRESS.warning(
+                "the adversary separates head from tail rather than mixing them: a linear probe tells them apart with an AUC "
+                "of %.3f, %.3f before training; raise loop.discriminator_rate or loop.discriminator_steps, or lower "
+                "loop.adversary",
+                *(found, self._head_auc_at_start),
+            )
+        return {"head_auc": found, "head_auc_at_start": self._head_auc_at_start}
+
+    def _head_auc(self) -> float | None:
+        """How well a fresh probe tells head from tail by what the adversary is shown; None of too few users."""
+        if self._probed is None:
+            return None
+        held, head = self._probed
+        parts = [
+            self._embed({name: value[at : at + _PROBED_AT_ONCE] for name, value in held.items()}).numpy()
+            for at in range(0, len(head), _PROBED_AT_ONCE)
+        ]
+        return classes_lib.separation(np.concatenate(parts), head)
+
+    def _embedded(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
+        """The embeddings of windows by their last events, `[B, D]` float32."""
+        seen = self._shown(batch, tf.zeros(tf.shape(batch[names.USER_HEAD]), tf.int32))
+        return tf.cast(self.model(seen, training=False), tf.float32)
 
     def _epoch_steps(self) -> int:
+        if self._tp.classes == "same":
+            return self._users.batches
         return -(-self._users.batches // self._tp.inner_steps)
 
     def _batches(self, epoch: int, done: int) -> Any:
         order = self._users.order(self._settings.seed, epoch)
         inner, replicas = self._tp.inner_steps, self._strategy.num_replicas_in_sync
+        if self._tp.classes == "same":
+            order = np.repeat(order, inner, axis=0)
         steps = self._epoch_steps()
         # The last step of an epoch may have fewer mini-batches, and replicas need as many rows each.
         missing = [[0, steps * inner - len(order)], [0, -order.shape[1] % replicas]]
@@ -198,6 +285,8 @@ class TP(loop.Loop):
         # is traced once for all inner steps.
         if self._strategy.num_replicas_in_sync == 1 or self.discriminator is None:
             compute = tf.function(compute, jit_compile=self._settings.xla or None, autograph=False)
+        if self._tp.discriminator_steps > 1 and self.discriminator is not None:
+            self._move_ahead(batch, self.discriminator)
         variables = self._variables()
         summed: list[_Gradient] = []
         undo: _Undo = []
@@ -214,9 +303,53 @@ class TP(loop.Loop):
         gradients.update(_put_back, undo[::-1])
         return sums, [gradients.times(gradient, 1.0 / self._tp.inner_steps) for gradient in summed]
 
+    def _move_ahead(self, batch: dict[str, tf.Tensor], judge: discriminator.Discriminator) -> None:
+        """Moves the discriminator on the embeddings of all mini-batches `[k, b, ...]`, but for the last time."""
+        flat = {name: tf.reshape(value, [-1, *value.shape[2:]]) for name, value in batch.items()}
+        seen, judged = self._shown_by_chance(flat)
+        embedding = tf.stop_gradient(self.model(seen, training=True))
+        windows = gradients.sum_over_replicas(tf.reduce_sum(tf.cast(judged, tf.float32)))
+        group = next(group for group in self._groups if group.name == loop.ADVERSARY)
+        for _ in range(self._tp.discriminator_steps - 1):
+            with tf.GradientTape() as tape:
+                of_window = discriminator.log_likelihood(judge(embedding), flat[names.USER_HEAD])
+                value = tf.reduce_sum(tf.where(judged, of_window, 0.0))
+            share = -tf.math.divide_no_nan(tf.constant(self._tp.adversary), windows)
+            found = [gradients.times(one, share) for one in tape.gradient(value, group.variables)]
+            found = gradients.sum_over_replicas(found)
+            group.optimizer.apply_gradients(zip(found, group.variables), skip_gradients_aggregation=True)
+
+    def _shown_by_chance(self, batch: dict[str, tf.Tensor]) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        """What the adversary is shown of windows, up to a place that is drawn, and of which, `[b]` bool; see `_shown`."""
+        events = self._tp.adversary_events
+        if events is None:
+            return batch, _is_window(batch)
+        lengths = _lengths(batch)
+        places = tf.maximum(lengths - events, 0) + 1
+        drawn = self.model.generator.uniform(tf.shape(lengths))
+        back = tf.minimum(tf.cast(drawn * tf.cast(places, tf.float32), tf.int32), places - 1)
+        return self._shown(batch, back), lengths >= events
+
+    def _shown(self, batch: dict[str, tf.Tensor], back: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The last `adversary_events` events of windows without the `back` (`[b]`) last ones, and no others."""
+        events = self._tp.adversary_events
+        if events is None:
+            return batch
+        length = self._columns[names.HISTORY_ITEM_INDEX].shape[1]
+        needed = self.model.padding_needed
+        padding = max(0, length - events if needed is None else needed)
+        width = tf.shape(batch[names.HISTORY_ITEM_INDEX])[1]
+        place = tf.maximum((width - events - back)[:, tf.newaxis] + tf.range(events), 0)
+        shown = dict(batch)
+        for name in input_lib.per_place(self._columns):
+            values = tf.gather(batch[name], place, axis=1, batch_dims=1)
+            more = [[0, 0]] * (values.shape.rank - 2)
+            shown[name] = tf.pad(values, [[0, 0], [padding, 0], *more])
+        return shown
+
     def _inner(self, compute: Any, part: dict[str, tf.Tensor]) -> tuple[tf.Tensor, list[_Gradient]]:
         """What `sums` names of this replica's rows of a mini-batch, and what an inner step subtracts, over alpha."""
-        windows = self._mean_or(_number_of_windows(part), self._windows)
+        windows = self._mean_or(tf.reduce_sum(tf.cast(self._judged(part), tf.float32)), self._windows)
         bucket = self._bucket(part[names.HISTORY_ITEM_INDEX])
         width = tf.gather(self._widths, bucket)
         places = tf.cast(tf.shape(part[names.HISTORY_ITEM_INDEX])[0] * width, tf.float32)
@@ -272,18 +405,29 @@ class TP(loop.Loop):
           places: see there.
           windows: the divisor of l.
         """
-        likelihood = tf.zeros([])
+        likelihood, judged = tf.zeros([]), self._judged(batch)
         if self.discriminator is None:
             total, count = self.model.summed_loss(batch, training=True)
             value = total / places
         else:
-            total, count, embedding = self.model.loss_and_embedding(batch, training=True)
+            if self._tp.adversary_events is None:
+                total, count, embedding = self.model.loss_and_embedding(batch, training=True)
+            else:
+                total, count = self.model.summed_loss(batch, training=True)
+                embedding = self.model(self._shown_by_chance(batch)[0], training=True)
             of_window = discriminator.log_likelihood(self.discriminator(embedding), batch[names.USER_HEAD])
             # Rows of padding have no user; what they embed may be anything.
-            likelihood = tf.reduce_sum(tf.where(_is_window(batch), of_window, 0.0))
+            likelihood = tf.reduce_sum(tf.where(judged, of_window, 0.0))
             strength = self._tp.adversary * self._divisor(count) / places
             value = total / places + strength * tf.math.divide_no_nan(likelihood, windows)
-        return tf.stack([total, count, likelihood, _number_of_windows(batch)]), value
+        heads = judged & (batch[names.USER_HEAD] != 0)
+        numbers = [tf.reduce_sum(tf.cast(which, tf.float32)) for which in (judged, heads)]
+        return tf.stack([total, count, likelihood, *numbers]), value
+
+    def _judged(self, part: dict[str, tf.Tensor]) -> tf.Tensor:
+        """Which rows the adversary looks at, `[b]` bool."""
+        events = self._tp.adversary_events
+        return _is_window(part) if events is None else _lengths(part) >= events
 
 
 def _is_window(part: dict[str, tf.Tensor]) -> tf.Tensor:
@@ -291,8 +435,22 @@ def _is_window(part: dict[str, tf.Tensor]) -> tf.Tensor:
     return part[names.HISTORY_ITEM_INDEX][:, -1] != names.PADDING_INDEX
 
 
-def _number_of_windows(part: dict[str, tf.Tensor]) -> tf.Tensor:
-    return tf.reduce_sum(tf.cast(_is_window(part), tf.float32))
+def _lengths(part: dict[str, tf.Tensor]) -> tf.Tensor:
+    """How many events each row has, `[b]` int32."""
+    return tf.math.count_nonzero(
+        part[names.HISTORY_ITEM_INDEX] != names.PADDING_INDEX, axis=1, dtype=tf.int32
+    )
+
+
+def _of_guess(share: float) -> float:
+    """The log-likelihood of who knows no more than which share is of the head."""
+    return sum(part * math.log(part) for part in (share, 1.0 - share) if part > 0)
+
+
+def _shuffled(users: np.ndarray, head: np.ndarray, seed: int) -> np.ndarray:
+    """Of windows `[W]` of users, whether each is of the head, dealt out to users by chance."""
+    _, first, own = np.unique(users, return_index=True, return_inverse=True)
+    return np.random.default_rng(seed).permutation(head[first])[own]
 
 
 def _add(one: _Gradient, two: _Gradient) -> _Gradient:

@@ -44,10 +44,21 @@ class TPSettings(LoopSettings):
         users with many; `sum`, as eq. (2) is, so that targets weigh alike. It is divided by how many events
         (windows) a mini-batch has on average, so that learning rates keep their meaning.
       adversary: the paper's lambda; 0 leaves the adversary out.
+      adversary_events: how many events, m, the adversary's embeddings are of: each time the m events up to a place of the
+        window that is drawn, of windows that have as many. How long a history is then tells nothing, which by itself
+        tells head from tail, and all places are looked at. None embeds whole windows.
       user_batch: the paper's K, at most this many windows of one user in a mini-batch.
-      users_per_step: how many such parts, all of head users or all of tail users, share a
-        mini-batch; 1 is the paper's, more make larger steps.
+      users_per_step: how many such parts share a mini-batch; 1 is the paper's, more make larger steps.
+      classes: whose parts share one, and what the mini-batches of an update are. `mixed`: any users', in any order; `apart`:
+        all of head users or all of tail users; `paired`: the same, head and tail in turns, so that the gradients of both
+        are aligned in each update (of the class with fewer mini-batches some come twice in an epoch); `same`: one mixed
+        mini-batch in all inner steps, so that no users are aligned with others (a control).
       discriminator_hidden: widths of the adversary's hidden layers; none is logistic regression.
+      discriminator_rate: the adversary's learning rate over `training.learning_rate`. One that does not keep up with the model
+        chases what the last batches had more of, and the model is pushed away from where it looks: apart, not together.
+      discriminator_steps: how often it moves in an update; all but the last time ahead of the model, on the same embeddings.
+      shuffled_classes: whether users are of the head by chance, as many as there are, so that the adversary has nothing to
+        find (a control).
     """
 
     objectives: ClassVar[tuple[str, ...] | None] = ("ranking",)
@@ -57,9 +68,22 @@ class TPSettings(LoopSettings):
     inner_learning_rate: float = pydantic.Field(default=0.01, gt=0)
     reduction: Literal["mean", "sum"] = "mean"
     adversary: float = pydantic.Field(default=0.1, ge=0)
+    adversary_events: int | None = pydantic.Field(default=5, ge=1)
     user_batch: int = pydantic.Field(default=8, ge=1)
     users_per_step: int = pydantic.Field(default=1, ge=1)
+    classes: Literal["mixed", "apart", "paired", "same"] = "mixed"
     discriminator_hidden: tuple[Annotated[int, pydantic.Field(ge=1)], ...] = (64,)
+    discriminator_rate: float = pydantic.Field(default=10.0, gt=0)
+    discriminator_steps: int = pydantic.Field(default=1, ge=1)
+    shuffled_classes: bool = False
+
+    @pydantic.model_validator(mode="after")
+    def _check_pairs(self) -> "TPSettings":
+        if self.classes == "paired" and self.inner_steps % 2:
+            raise ValueError(
+                f"classes: paired has head and tail in turns, so that inner_steps has to be even, found {self.inner_steps}"
+            )
+        return self
 
     @property
     def batch(self) -> str:

@@ -99,7 +99,8 @@ def toy(folder, monkeypatch, kind=Quadratic, rate=BETA, items=None, **settings):
     """A loop around a toy model, to train on `items` of four users, with plain gradient descent at `rate`."""
     monkeypatch.setattr(optimizers, "build", lambda *_: tf.keras.optimizers.SGD(rate))
     items = np.full([4, 4 if kind is Rows else 1], names.FIRST_INDEX) if items is None else items
-    values = {"inner_learning_rate": ALPHA, "adversary": 0.0, "discriminator_hidden": [], **settings}
+    paper = {"adversary_events": None, "discriminator_rate": 1.0, "discriminator_hidden": []}
+    values = {"inner_learning_rate": ALPHA, "adversary": 0.0, **paper, **settings}
     return tp.TP(
         kind,
         training_settings.TrainingSettings(),
@@ -248,7 +249,7 @@ def test_one_update_with_the_adversary_against_numpy(tmp_path, monkeypatch, redu
     np.testing.assert_allclose(theta.numpy(), start[0] - BETA * means[0], rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(weights.numpy()[:, 0], start[1] + BETA * means[1], rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(bias.numpy()[0], start[2] + BETA * means[2], rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(sums, [total, 4, likelihoods, 4], rtol=1e-4)
+    np.testing.assert_allclose(sums, [total, 4, likelihoods, 4, 2], rtol=1e-4)
 
 
 @pytest.mark.parametrize("inner_steps", [1, 3])
@@ -319,7 +320,7 @@ def real_loop(
     train=None,
     evaluate=test_fit.Size,
 ):
-    sizes = {"inner_steps": 2, "users_per_step": 3, "user_batch": 2, "adversary": 0.5}
+    sizes = {"inner_steps": 2, "users_per_step": 3, "user_batch": 2, "adversary": 0.5, "adversary_events": 2}
     aligned = {"name": "tp", **sizes, **(loop or {})}
     settings = config.TrainerSettings.from_values(
         {
@@ -428,7 +429,8 @@ def test_xla_and_mixed_precision(tmp_path):
             tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
         try:
             folder = tmp_path / str(len(losses))
-            loop = real_loop(folder, {"epochs": 2, **extra}, model=model, loss={"name": "softmax"})
+            whole = {"adversary_events": None}
+            loop = real_loop(folder, {"epochs": 2, **extra}, whole, model, {"name": "softmax"})
             run = loop.run()
         finally:
             tf.keras.mixed_precision.set_global_policy("float32")
@@ -541,7 +543,12 @@ def test_a_mini_batch_is_as_wide_as_its_longest_window_needs(tmp_path):
     "model,loop,settings,on_two",
     [
         # Sparse gradients of the input's table, and mini-batches of 1 to 5: shares differ or are empty.
-        ({**tiny("caser"), "dropout": 0.0}, {"adversary": 0.5, "users_per_step": 1, "user_batch": 5}, {}, {}),
+        (
+            {**tiny("caser"), "dropout": 0.0},
+            {"adversary": 0.5, "users_per_step": 1, "user_batch": 5, "adversary_events": None},
+            {},
+            {},
+        ),
         ({**tiny("sasrec"), "dropout": 0.0}, {"adversary": 0.0, "reduction": "sum"}, {}, {"xla": True}),
         # Plain training, with a last batch that is smaller.
         ({**tiny("caser"), "dropout": 0.0}, None, {"batch_size": 16}, {}),
@@ -570,3 +577,160 @@ def test_two_replicas_are_one(tmp_path, monkeypatch, model, loop, settings, on_t
     np.testing.assert_allclose(results[1][0], results[0][0], rtol=1e-5)
     for one, two in zip(results[0][1], results[1][1]):
         np.testing.assert_allclose(two, one, rtol=1e-4, atol=2e-6)
+
+
+@pytest.mark.parametrize("name", ["sasrec", "bert4rec"])
+def test_the_adversary_is_shown_the_events_up_to_a_place(tmp_path, name):
+    """As many of each window, from no other place, whatever the rest of it is."""
+    loop = real_loop(tmp_path, loop={"adversary_events": 3}, model=tiny(name))
+    index = np.array([[2, 3, 4, 5, 6, 7], [0, 0, 2, 3, 4, 5], [0, 0, 0, 0, 2, 3]])
+    batch = {names.HISTORY_ITEM_INDEX: tf.constant(index), names.USER_HEAD: tf.constant([1, 0, 0])}
+    shown = loop._shown(batch, tf.constant([3, 1, 0]))[names.HISTORY_ITEM_INDEX].numpy()
+    # Some models need a place in front of the first event.
+    padding = loop.model.padding_needed
+    assert (padding > 0) == (name == "bert4rec")
+    assert shown[:2].tolist() == [[0] * padding + row for row in ([2, 3, 4], [2, 3, 4])]
+    assert loop._judged(batch).numpy().tolist() == [True, True, False]
+    compiled = tf.function(loop._shown, jit_compile=True, autograph=False)
+    assert (
+        compiled(batch, tf.constant([3, 1, 0]))[names.HISTORY_ITEM_INDEX].numpy().tolist() == shown.tolist()
+    )
+    found = loop._shown_by_chance({key: tf.repeat(value, 300, axis=0) for key, value in batch.items()})
+    firsts = found[0][names.HISTORY_ITEM_INDEX].numpy()[:300, padding]
+    assert np.bincount(firsts, minlength=6)[2:].min() > 40 and set(firsts) == {2, 3, 4, 5}
+    assert set(found[0][names.HISTORY_ITEM_INDEX].numpy()[300:600, padding]) == {2, 3}
+
+
+def test_a_window_of_too_few_events_is_not_judged(tmp_path):
+    train = blocks(of=test_fit.uneven)
+    history = real_loop(tmp_path / "a", {"epochs": 1}, {"adversary_events": 4}, train=train)
+    lengths = np.concatenate([(b[names.HISTORY_ITEM_INDEX].numpy() != 0).sum(axis=1) for b in train])
+    iterator, sums = iter(history._batches(0, 0)), 0.0
+    for batch in iterator:
+        sums += float(
+            tf.reduce_sum(tf.cast(history._judged({k: v[0] for k, v in batch.items()}), tf.float32))
+        )
+        sums += float(
+            tf.reduce_sum(tf.cast(history._judged({k: v[1] for k, v in batch.items()}), tf.float32))
+        )
+    assert sums == (lengths >= 4).sum() > 0
+    with pytest.raises(ValueError, match="no window has the 13 events that the adversary is shown"):
+        real_loop(tmp_path / "b", loop={"adversary_events": 13}, train=train)
+
+
+def test_a_discriminator_moves_ahead_of_the_model(tmp_path, monkeypatch):
+    """Three times in an update, each by the gradient at where it then is; embeddings stay until the last."""
+    strength, users = 0.8, np.arange(4)
+    found = {}
+    for times in (1, 3):
+        loop, theta, weights, bias = adversarial(
+            tmp_path, monkeypatch, inner_steps=1, adversary=strength, discriminator_steps=times
+        )
+        w, b = weights.numpy()[:, 0].astype(np.float64), float(bias.numpy()[0])
+        take_step(loop, names.FIRST_INDEX + users[np.newaxis, :, np.newaxis], HEAD[users][np.newaxis])
+        sign = 2.0 * HEAD - 1
+        for _ in range(times):
+            error = HEAD - 1 / (1 + np.exp(-(sign * (START @ w) + b)))
+            at_last = w
+            w, b = (
+                w + BETA * strength * np.mean(error * sign) * START,
+                b + BETA * strength * np.mean(error),
+            )
+        np.testing.assert_allclose(weights.numpy()[:, 0], w, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(bias.numpy()[0], b, rtol=1e-4, atol=1e-5)
+        of_loss = np.mean([gradient(u, START) for u in users], axis=0)
+        pushed = strength * np.mean(error * sign) * at_last
+        np.testing.assert_allclose(theta.numpy(), START - BETA * (of_loss + pushed), rtol=1e-4, atol=1e-5)
+        found[times] = theta.numpy()
+    assert np.abs(found[1] - found[3]).max() > 1e-3
+
+
+def test_a_discriminator_has_a_rate_of_its_own(tmp_path):
+    loop = real_loop(tmp_path, {"schedule": "cosine"}, {"discriminator_rate": 7.0, "discriminator_steps": 3})
+    model, adversary = (group.optimizer for group in loop._groups)
+    assert float(loop._current_rate()) == pytest.approx(0.01)
+    for done in (0.25, 0.5):
+        # A schedule counts its own updates.
+        one, other = (
+            float(optimizer._learning_rate(tf.constant(done * 3 * loop._epoch_steps() * times)))
+            for optimizer, times in ((model, 1), (adversary, 3))
+        )
+        assert other == pytest.approx(7 * one, rel=1e-5)
+
+
+def many(rows=240, users=80, apart=True):
+    """Windows of users of the head, of some items, and of the tail, of others."""
+    rng = np.random.default_rng(3)
+    user = np.arange(rows) % users
+    head = (user < users // 2).astype(np.int64)
+    low = np.where(head & apart, 0, harness.SIZE // 2)
+    items = names.FIRST_INDEX + (low[:, np.newaxis] + rng.integers(0, harness.SIZE // 2, [rows, 6]))
+    return windows(user, head, items)
+
+
+def test_a_probe_tells_how_far_apart_head_and_tail_are(tmp_path, caplog):
+    """Of disjoint items they are, and nothing but an adversary brings them together; of the same ones, they are not."""
+    found = {}
+    model = {"name": "sasrec", "dim": 8, "blocks": 1, "heads": 2, "dropout": 0.0}
+    training = {"epochs": 5, "learning_rate": 0.01}
+    for name, strength, apart in (("plain", 0.0, True), ("mixed", 20.0, True), ("alike", 0.0, False)):
+        loop = {"adversary": strength, "users_per_step": 8, "discriminator_steps": 3}
+        one = real_loop(
+            tmp_path / name, training, loop, model, train=many(apart=apart), evaluate=test_fit.Size
+        )
+        found[name] = one.run()["epochs"][-1]
+    assert found["plain"]["head_auc"] > 0.99 and found["alike"]["head_auc"] < 0.65
+    assert found["mixed"]["head_auc"] < 0.9, found
+    assert found["plain"]["head_auc_at_start"] > 0.9
+    assert "discriminator_gain" not in found["plain"]
+    guess = np.log(0.5)
+    assert found["mixed"]["discriminator_gain"] == pytest.approx(
+        found["mixed"]["discriminator_log_likelihood"] - guess, abs=1e-6
+    )
+
+
+def test_an_adversary_that_separates_is_warned_of(tmp_path, caplog, monkeypatch):
+    loop = real_loop(tmp_path, {"epochs": 2}, train=many())
+    said = iter([0.6, 0.61, 0.75])
+    monkeypatch.setattr(loop, "_head_auc", lambda: next(said))
+    with caplog.at_level("WARNING", "footfall.progress"):
+        history = loop.run()
+    assert [epoch["head_auc"] for epoch in history["epochs"]] == [0.61, 0.75]
+    (record,) = [each for each in caplog.records if "separates" in each.message]
+    assert "an AUC of 0.750, 0.600 before training; raise loop.discriminator_rate" in record.message
+
+
+def test_classes_by_chance_are_as_many_and_one_of_each_user(tmp_path):
+    train = blocks()
+    plain, shuffled = (
+        real_loop(tmp_path / str(chance), loop={"shuffled_classes": chance}, train=train)
+        for chance in (False, True)
+    )
+    user = np.concatenate([block[names.USER_HASH].numpy() for block in train])
+    of_users = []
+    for loop in (plain, shuffled):
+        head = loop._columns[names.USER_HEAD].numpy()
+        of_users.append({one: set(head[user == one]) for one in set(user)})
+        assert all(len(found) == 1 for found in of_users[-1].values())
+    assert of_users[0] != of_users[1]
+    heads = [sum(found == {1} for found in each.values()) for each in of_users]
+    assert heads[0] == heads[1] > 0
+
+
+def test_the_same_mini_batch_in_all_inner_steps(tmp_path):
+    loop = real_loop(tmp_path, loop={"classes": "same", "inner_steps": 3})
+    batches = list(loop._batches(0, 0))
+    assert len(batches) == loop._epoch_steps() == loop._users.batches
+    for batch in batches:
+        index = batch[names.HISTORY_ITEM_INDEX].numpy()
+        assert index.shape[0] == 3 and (index == index[:1]).all()
+
+
+def test_inner_steps_of_head_and_tail_in_turns(tmp_path):
+    loop = real_loop(tmp_path, loop={"classes": "paired", "inner_steps": 2})
+    for batch in loop._batches(0, 0):
+        real = batch[names.HISTORY_ITEM_INDEX].numpy()[:, :, -1] != 0
+        classes = [set(head[there]) for head, there in zip(batch[names.USER_HEAD].numpy(), real)]
+        assert sorted(map(tuple, classes)) == [(0,), (1,)]
+    with pytest.raises(ValueError, match="inner_steps has to be even, found 3"):
+        loop_settings.TPSettings.from_values({"name": "tp", "classes": "paired", "inner_steps": 3})
