@@ -67,6 +67,7 @@ def check_model(
             f"model {model.name} does not know how often items are targets: loss.negative_sampling has to be "
             f"{losses.UNIFORM}, found {sampling}"
         )
+    model.check_loss(loss)
     fitting = tuple(
         name
         for name, one in loops.LOOPS.items()

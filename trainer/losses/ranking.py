@@ -96,6 +96,12 @@ class BCE(_Sampled):
     def __call__(
         self, model: Any, states: tf.Tensor, labels: tf.Tensor, counted: tf.Tensor | None = None
     ) -> tf.Tensor:
+        return tf.add(*self.parts(model, states, labels, counted))
+
+    def parts(
+        self, model: Any, states: tf.Tensor, labels: tf.Tensor, counted: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """The terms of the targets, and of their negatives, `[T]` float32 each; see the module."""
         sample = self._sampler.draw(model, states, labels, self._negatives, counted)
         positive, negative = sample.positive, sample.negative
         # The sampler says both or neither.
@@ -106,7 +112,7 @@ class BCE(_Sampled):
         positive, negative = positive + prior, negative + prior
         if sample.used is not None:
             negative = tf.where(sample.used, negative, _MASKED)
-        return tf.nn.softplus(-positive) + tf.reduce_sum(tf.nn.softplus(negative), axis=1)
+        return tf.nn.softplus(-positive), tf.reduce_sum(tf.nn.softplus(negative), axis=1)
 
 
 class GBCE(_Sampled):

@@ -25,6 +25,10 @@ class CASM(ranking.EmbeddingModel):
     weight alpha_b of its behaviour. Any loss of `trainer.losses` can be weighted; the paper's
     is `bce`.
 
+    With `candidates: behaviors` the token of an event, W [item; behaviour] + b, is what is scored, too: of a candidate with
+    the target's behaviour. A score is then q . item + o, with q what W makes of the state s, and o = s . (W behaviour + b),
+    which all candidates of a target share.
+
     With `behavior_weights: learned` the loss of a target of behaviour b is
     exp(-s_b) loss + s_b with a trained s_b, 0 at first: homoscedastic uncertainty (Kendall, Gal
     and Cipolla, CVPR 2018) with s_b for log sigma_b^2, but s_b where they have s_b / 2, so that
@@ -51,12 +55,18 @@ class CASM(ranking.EmbeddingModel):
                 name="log_variances", shape=[catalogue.behaviors], dtype=tf.float32, initializer="zeros"
             )
         width = settings.dim
-        self._behaviors = self._project = None
+        self._behaviors: Any = None
+        self._project: Any = None
+        self._token: Any = None
         if settings.context:
-            width += settings.behavior_dim
             self._behaviors = embedding.ItemEmbedding(
                 catalogue.behaviors, settings.behavior_dim, vocabulary=names.BEHAVIOR_VOCABULARY
             )
+        if settings.candidates == "behaviors":
+            self._token = tf.keras.layers.Dense(settings.dim)
+            self._token.build([None, settings.dim + settings.behavior_dim])
+        elif settings.context:
+            width += settings.behavior_dim
             # The item's part of the state at first, which already scores items as the table does.
             self._project = tf.keras.layers.Dense(settings.dim, kernel_initializer="identity")
         self._width = width
@@ -109,18 +119,70 @@ class CASM(ranking.EmbeddingModel):
         return [variable for variable in self.variables if variable.ref() not in of_loss]
 
     def encode_positions(self, features: ranking.Features, training: bool = False) -> tf.Tensor:
-        """The state after each position: `[B, L, D]`."""
+        """The state after each position, or what its token is scored with: `[B, L, D]`."""
+        hidden = self._hidden(features, training)
+        if self._token is not None:
+            return self._split(hidden)[0]
+        return self._project(hidden) if self._project is not None else hidden
+
+    def _split(self, hidden: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """What an item's part of a token is scored with, `[B, L, D]`, and a behaviour's, `[B, L, D_B]`, of states `[B, L, D]`."""
+        of_item = self.settings.dim
+        parts = tf.matmul(hidden, tf.cast(self._token.kernel, hidden.dtype), transpose_b=True)
+        return parts[..., :of_item], parts[..., of_item:]
+
+    def _hidden(self, features: ranking.Features, training: bool) -> tf.Tensor:
+        """The states of the last block."""
         index = features[names.HISTORY_ITEM_INDEX]
         hidden = self._items(index)
         if self._behaviors is not None:
             hidden = tf.concat([hidden, self._behaviors(features[names.HISTORY_BEHAVIOR_INDEX])], axis=2)
+        if self._token is not None:
+            hidden = self._token(hidden)
         hidden = hidden * self._width**0.5 + embedding.last_positions(self._positions, hidden)
         hidden = self._dropout(hidden, training=training)
         bias = attention.causal_bias(index != names.PADDING_INDEX, hidden.dtype)
         for block in self._blocks:
             hidden = block(hidden, bias, training=training)
-        hidden = self._norm(hidden)
-        return self._project(hidden) if self._project is not None else hidden
+        return self._norm(hidden)
+
+    def summed_loss(self, features: ranking.Features, training: bool = True) -> Any:
+        """See `ranking.SequenceModel`."""
+        if self._token is None:
+            return super().summed_loss(features, training)
+        hidden = self._hidden(features, training)
+        query, other = self._split(hidden)
+        behaviors = self._behaviors(self._target_behaviors(features))
+        shared = tf.reduce_sum(other * behaviors, axis=2) + tf.linalg.matvec(
+            hidden, tf.cast(self._token.bias, hidden.dtype)
+        )
+        return self._loss_of(tf.concat([query, shared[..., tf.newaxis]], axis=2), features)
+
+    def _of_query(self, query: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """What items are scored with, `[B, D]`, and what of a target's score its candidates share, `[B, 1]`; None: nothing."""
+        of_item = self.settings.dim
+        return (query, None) if query.shape[-1] == of_item else (query[:, :of_item], query[:, of_item:])
+
+    def pair_scores(self, query: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+        """See `scoring.Scoring.pair_scores`."""
+        query, shared = self._of_query(query)
+        found = super().pair_scores(query, rows)
+        return found if shared is None else found + (shared[:, 0] if rows.shape.rank == 1 else shared)
+
+    def shared_scores(self, query: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+        """See `scoring.Scoring.shared_scores`."""
+        query, shared = self._of_query(query)
+        found = super().shared_scores(query, rows)
+        return found if shared is None else found + shared
+
+    def catalogue_losses(self, query: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+        """See `scoring.Scoring.catalogue_losses`: a softmax does not see what all candidates share."""
+        return super().catalogue_losses(self._of_query(query)[0], rows)
+
+    @property
+    def weighs_positives(self) -> bool:
+        """See `ranking.SequenceModel`."""
+        return self.settings.weighted == "positives"
 
     def _target_behaviors(self, features: ranking.Features) -> tf.Tensor:
         """The index of the behaviour of each position's target, `[B, L]`."""

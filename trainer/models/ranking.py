@@ -160,6 +160,11 @@ class SequenceModel(scoring.Scoring, tfrs.Model):
         """What the loss of each target is multiplied by, `[B, L]` float32; None: all weigh 1."""
         return None
 
+    @property
+    def weighs_positives(self) -> bool:
+        """Whether weights are of the target's own term alone, and those of its negatives weigh 1 (`losses.ranking.BCE`)."""
+        return False
+
     def summed_loss(self, features: Features, training: bool = True) -> Any:
         """The sum of the (weighted) loss over all targets of a batch, and their number, both scalars.
 
@@ -211,16 +216,24 @@ class SequenceModel(scoring.Scoring, tfrs.Model):
         if self.static_shapes:
             states = tf.reshape(states, [-1, states.shape[-1]])
             labels, real = tf.reshape(labels, [-1]), tf.reshape(counted, [-1])
+            of_target = None if weights is None else tf.reshape(weights, [-1])
+            losses = self._weighted_losses(of_target, states, tf.where(real, labels, 0), real)
             # Chosen, not multiplied by 0: what padding gives may be no number at all.
-            losses = tf.where(real, self.training_loss(self, states, tf.where(real, labels, 0), real), 0.0)
-            if weights is not None:
-                losses *= tf.reshape(weights, [-1])
+            losses = tf.where(real, losses, 0.0)
             return tf.reduce_sum(losses), tf.reduce_sum(tf.cast(real, tf.float32))
         where = tf.where(counted)
-        losses = self.training_loss(self, tf.gather_nd(states, where), tf.gather_nd(labels, where))
-        if weights is not None:
-            losses *= tf.gather_nd(weights, where)
+        of_target = None if weights is None else tf.gather_nd(weights, where)
+        losses = self._weighted_losses(of_target, tf.gather_nd(states, where), tf.gather_nd(labels, where))
         return tf.reduce_sum(losses), tf.cast(tf.shape(where)[0], tf.float32)
+
+    def _weighted_losses(self, weights: tf.Tensor | None, *given: tf.Tensor) -> tf.Tensor:
+        """The loss of each target, `[T]`, times its weight; see `weighs_positives`."""
+        if weights is None:
+            return self.training_loss(self, *given)
+        if self.weighs_positives:
+            positive, negative = self.training_loss.parts(self, *given)
+            return positive * weights + negative
+        return self.training_loss(self, *given) * weights
 
     def compute_loss(self, inputs: Features, training: bool = False) -> tf.Tensor:
         """The mean loss, for `compile` and `fit` of Keras."""

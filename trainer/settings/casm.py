@@ -1,6 +1,6 @@
 """Settings of CASM."""
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import pydantic
 
@@ -21,6 +21,12 @@ class CASMSettings(ranking.RankingSettings):
       context: False leaves the behaviours out of the input (an ablation), not out of the loss.
       behavior_weights: what the loss of a target counts for, by its behaviour; 1 where
         nothing is said. `learned` trains the weights instead.
+      weighted: what these weights are of: `both` terms of a target's loss, or of `positives` alone, so that its
+        negatives weigh 1, as in the authors' code (MBS-Rec, RecSys 2024); with `loss: {name: bce}`.
+      candidates: what is scored: `items`, or `behaviors`: items with the target's behaviour, by the projection that
+        the history has, as in the authors' code. Of candidates that all have the same one that changes no ranking; in
+        the loss, what is likelier of one behaviour than of another need not be said by items. The blocks are then
+        `dim` wide.
       target_behavior: the behaviour that is to be predicted: its weight is 1 and that of
         the others 0, unless `behavior_weights` says otherwise.
     """
@@ -44,6 +50,8 @@ class CASMSettings(ranking.RankingSettings):
     ffn_ratio: int = pydantic.Field(default=1, ge=1)
     context: bool = True
     behavior_weights: Literal["learned"] | dict[str, float] = {}
+    weighted: Literal["both", "positives"] = "both"
+    candidates: Literal["items", "behaviors"] = "items"
     target_behavior: str | None = None
 
     @pydantic.field_validator("behavior_weights", mode="before")
@@ -63,13 +71,23 @@ class CASMSettings(ranking.RankingSettings):
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> "CASMSettings":
-        width = self.dim + (self.behavior_dim if self.context else 0)
+        if self.candidates == "behaviors" and not self.context:
+            raise ValueError("candidates: behaviors needs context: true, found false")
+        apart = self.context and self.candidates == "items"
+        width = self.dim + (self.behavior_dim if apart else 0)
         if width % self.heads:
-            parts = "dim + behavior_dim" if self.context else "dim"
+            parts = "dim + behavior_dim" if apart else "dim"
             raise ValueError(f"{parts} must be a multiple of heads ({self.heads}), found {width}")
         if self.behavior_weights == LEARNED and self.target_behavior is not None:
             raise ValueError(
                 f"target_behavior sets weights, which behavior_weights: {LEARNED} trains; "
                 f"found target_behavior: {self.target_behavior}"
             )
+        if self.behavior_weights == LEARNED and self.weighted == "positives":
+            raise ValueError(f"behavior_weights: {LEARNED} are of whole losses, found weighted: positives")
         return self
+
+    def check_loss(self, loss: Any) -> None:
+        """See `ModelSettings`."""
+        if self.weighted == "positives" and loss.name != "bce":
+            raise ValueError(f"model.weighted: positives goes with loss: {{name: bce}}, found {loss.name}")

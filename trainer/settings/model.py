@@ -48,6 +48,13 @@ class ModelSettings(settings.Settings):
         """Where the pretrained model is that the training starts from; None: there is none."""
         return None
 
+    def check_loss(self, loss: Any) -> None:
+        """Checks that the settings go with those of a loss that the model takes.
+
+        Raises:
+          ValueError: in one line, with what they need.
+        """
+
     def check_window(self, window: Any) -> None:
         """Checks that the model can be trained on windows.
 

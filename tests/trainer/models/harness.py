@@ -43,9 +43,11 @@ def batch(seed: int = 0, rows: int = 5) -> dict[str, tf.Tensor]:
     }
 
 
-def build(values: dict[str, Any], seed: int = 3) -> ranking_models.SequenceModel:
-    """A model with its variables made, and the full softmax as its loss."""
-    settings = config.TrainerSettings.from_values({"model": values}).model
+def build(
+    values: dict[str, Any], seed: int = 3, loss: dict[str, Any] | None = None
+) -> ranking_models.SequenceModel:
+    """A model with its variables made, and the full softmax as its loss, whichever its settings are checked with."""
+    settings = config.TrainerSettings.from_values({"model": values, **({"loss": loss} if loss else {})}).model
     tf.keras.utils.set_random_seed(seed)
     model = registry.load(settings.name)(settings, catalogue(), seed=seed)
     model.training_loss = losses.Softmax()

@@ -11,6 +11,8 @@ from schemas import errors, names
 from tests.trainer.models import harness
 from tests.trainer.models.test_ranking import labels_of
 from trainer import config, registry
+from trainer.losses import negatives as negatives_lib
+from trainer.losses import ranking as losses_lib
 
 SMALL = {"name": "casm", "dim": 8, "behavior_dim": 4, "blocks": 2, "heads": 2, "dropout": 0.1}
 
@@ -21,8 +23,9 @@ SMALL = {"name": "casm", "dim": 8, "behavior_dim": 4, "blocks": 2, "heads": 2, "
         {"behavior_weights": {"view": 0.5, "buy": 2.0}},
         {"context": False, "heads": 1},
         {"behavior_weights": "learned"},
+        {"candidates": "behaviors"},
     ],
-    ids=["weights", "ablated", "learned"],
+    ids=["weights", "ablated", "learned", "candidates"],
 )
 def test_casm(tmp_path, extra):
     learned = extra.get("behavior_weights") == "learned"
@@ -107,6 +110,68 @@ def test_learned_weights(static):
     np.testing.assert_allclose(tf.convert_to_tensor(tape.gradient(total, log_variances)), expected, rtol=1e-3)
 
 
+class Drawn:
+    """Rows 1 and 4 as negatives of each target, but where they are the target itself."""
+
+    def draw(self, model, states, labels, negatives, counted=None):
+        drawn = tf.tile(tf.constant([[1, 4]], tf.int64), [tf.shape(labels)[0], 1])
+        drawn = tf.where(drawn == labels[:, None], (drawn + 1) % harness.SIZE, drawn)
+        return negatives_lib.Sample(model.pair_scores(states, labels), model.pair_scores(states, drawn))
+
+
+def bce_terms(positive, negative):
+    """-log sigma(s) of the target, and -log(1 - sigma(s)) of both negatives, with the scores counted from log 1/2."""
+    prior = np.log(0.5)
+    return np.log1p(np.exp(-positive - prior)), np.log1p(np.exp(negative + prior)).sum(-1)
+
+
+@pytest.mark.parametrize("static", [False, True], ids=["dynamic", "static"])
+@pytest.mark.parametrize("weighted", ["both", "positives"])
+@pytest.mark.parametrize("candidates", ["items", "behaviors"])
+def test_bce_with_weights_and_candidates_of_a_behaviour(candidates, weighted, static):
+    """By NumPy: a candidate is the token of its item with the behaviour of the target."""
+    values = {"candidates": candidates, "weighted": weighted, "behavior_weights": {"view": 0.25, "buy": 2.0}}
+    model = harness.build({**SMALL, "dropout": 0.0, **values}, loss={"name": "bce", "negatives": 2})
+    model.training_loss = losses_lib.BCE(2, Drawn())
+    model.static_shapes = static
+    features, rng = harness.batch(6), np.random.default_rng(0)
+    labels, counted = labels_of(features)
+    behaviors = target_behaviors(features)
+    table, states = model.item_table().numpy(), model.encode_positions(features).numpy()
+    if candidates == "behaviors":
+        model._token.bias.assign(rng.normal(size=SMALL["dim"]))
+        states = model._hidden(features, False).numpy()
+        kernel, bias = model._token.kernel.numpy(), model._token.bias.numpy()
+        of_behaviors = model._behaviors(tf.constant(behaviors)).numpy()
+    drawn = np.where(np.array([1, 4]) == labels[..., None], np.array([2, 5]), np.array([1, 4]))
+    scored = np.concatenate([np.maximum(labels, 0)[..., None], drawn], axis=2)
+    tokens = table[scored]
+    if candidates == "behaviors":
+        beside = np.repeat(of_behaviors[:, :, None], 3, axis=2)
+        tokens = np.concatenate([tokens, beside], axis=3) @ kernel + bias
+    scores = np.einsum("bld,blcd->blc", states.astype(np.float64), tokens)
+    positive, negative = bce_terms(scores[..., 0], scores[..., 1:])
+    alpha = np.where(behaviors == names.FIRST_INDEX, 0.25, 2.0)
+    expected = alpha * positive + (alpha if weighted == "both" else 1.0) * negative
+    total, count = model.summed_loss(features, training=False)
+    assert float(count) == counted.sum()
+    assert float(total) == pytest.approx(expected[counted].sum(), rel=1e-4)
+
+
+def test_a_candidate_of_the_same_behaviour_as_all_others_is_ranked_by_its_item():
+    model = harness.build({**SMALL, "dropout": 0.0, "candidates": "behaviors"})
+    features = harness.batch(6)
+    hidden = model._hidden(features, False).numpy()[:, -1]
+    for behavior in (names.FIRST_INDEX, names.FIRST_INDEX + 1):
+        beside = np.repeat(model._behaviors(tf.constant([behavior])).numpy(), harness.SIZE, axis=0)
+        tokens = np.concatenate([model.item_table().numpy(), beside], axis=1) @ model._token.kernel.numpy()
+        expected = hidden @ (tokens + model._token.bias.numpy()).T
+        found = model.scores(model.query(features)).numpy()
+        np.testing.assert_allclose(
+            found - found.mean(1, keepdims=True), expected - expected.mean(1, keepdims=True), atol=1e-5
+        )
+
+
 def test_an_unknown_behaviour_has_weight_one_and_learns_nothing():
     model, features = harness.build({**SMALL, "behavior_weights": "learned"}), harness.batch(6)
     features[names.TARGET_BEHAVIOR_INDEX] = tf.constant([names.OOV_INDEX] * 5, tf.int64)
@@ -159,6 +224,9 @@ def test_a_log_without_behaviours():
         ({"behavior_weights": "sum"}, "or learned; found 'sum'"),
         ({"behavior_weights": {"buy": -1}}, "at least 0, found -1"),
         ({"behavior_weights": "learned", "target_behavior": "buy"}, "found target_behavior: buy"),
+        ({"behavior_weights": "learned", "weighted": "positives"}, "found weighted: positives"),
+        ({"weighted": "positives"}, r"goes with loss: \{name: bce\}, found softmax"),
+        ({"candidates": "behaviors", "context": False}, "needs context: true, found false"),
     ],
 )
 def test_settings_that_do_not_fit(extra, message):
