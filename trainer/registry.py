@@ -15,6 +15,7 @@ from trainer.settings import (
     casm,
     contrarec,
     dspnet,
+    esasrec,
     esmm,
     gru4rec,
     mlp,
@@ -38,6 +39,7 @@ MODELS: dict[str, type[model.ModelSettings]] = {
     for entry in (
         popularity.PopularitySettings,
         sasrec.SASRecSettings,
+        esasrec.ESASRecSettings,
         gru4rec.GRU4RecSettings,
         casm.CASMSettings,
         bert4rec.BERT4RecSettings,

@@ -1,22 +1,23 @@
 """SASRec: self-attentive sequential recommendation (Kang and McAuley, ICDM 2018)."""
 
+from typing import Any
+
 import tensorflow as tf
 
 from schemas import names
 from trainer.layers import attention, dropout, embedding, transformer
 from trainer.models import ranking
-from trainer.settings import sasrec as sasrec_settings
 
 
 class SASRec(ranking.EmbeddingModel):
     """Causal self-attention over the item history; item embeddings serve input and output, eq. (6).
 
     Args:
-      settings: see `sasrec_settings.SASRecSettings`.
+      settings: see `trainer.settings.sasrec.SASRecSettings`.
       catalogue, seed: see `ranking.SequenceModel`.
     """
 
-    def __init__(self, settings: sasrec_settings.SASRecSettings, catalogue: ranking.Catalogue, seed: int = 0):
+    def __init__(self, settings: Any, catalogue: ranking.Catalogue, seed: int = 0):
         super().__init__(settings, catalogue, seed)
         dim = settings.dim
         self._positions = self.add_weight(
@@ -25,18 +26,19 @@ class SASRec(ranking.EmbeddingModel):
             initializer=tf.keras.initializers.RandomNormal(stddev=0.02),
         )
         self._dropout = dropout.Dropout(settings.dropout, self.generator)
-        self._blocks = [
-            transformer.TransformerBlock(
-                dim,
-                settings.heads,
-                settings.ffn_ratio * dim,
-                settings.activation,
-                settings.dropout,
-                self.generator,
-            )
-            for _ in range(settings.blocks)
-        ]
+        self._blocks = [self._block() for _ in range(settings.blocks)]
         self._norm = tf.keras.layers.LayerNormalization(epsilon=1e-8)
+
+    def _block(self) -> Any:
+        settings = self.settings
+        return transformer.TransformerBlock(
+            settings.dim,
+            settings.heads,
+            settings.ffn_ratio * settings.dim,
+            settings.activation,
+            settings.dropout,
+            self.generator,
+        )
 
     def encode_positions(self, features: ranking.Features, training: bool = False) -> tf.Tensor:
         """The state after each position: `[B, L, D]`."""
