@@ -1,16 +1,19 @@
 """How near models of exposures come to the best possible: a chain of three steps with known probabilities.
 
     python -m benchmarks.chain [--rows N] [--models bpcm,esmm] [--seed N]
+    python -m benchmarks.chain --rates 0.04 0.004 0.0002 --rows 5000000
     python -m benchmarks.chain --quick
 
 A log is drawn from a model of its own: a step follows the one before with a logistic chance of what is
 known of user, item and device, and of the product of latent factors of user and item, which no column
-shows. Rates fall from 30 % to 10 % and 2 %. Windowing, Transform and training are those of runs. The test
+shows. Rates fall from 30 % to 10 % and 2 %, or as `--rates` says: the rarer a step, the more it has to gain from
+what is learnt of those before it. Windowing, Transform and training are those of runs. The test
 exposures are then scored by each model and by the true probabilities, than which nothing orders better on
 average: what a model lacks to their AUC is what it has not learnt. `calibrator=0` are models with
-a calibrator, trained without it.
+a calibrator, trained without it; `passed` and `0.01` are BPCM's eq. (9) as it is printed, and AITM's initial embeddings.
 
-The last line is one JSON object of the figures; those of a whole run are kept in `results/chain.json`.
+The last line is one JSON object of the figures; those of a whole run are kept in `results/chain.json`
+(of other rates in `results/chain-rare.json`).
 """
 
 import argparse
@@ -36,7 +39,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 STEPS = ("click", "cart", "buy")
 RATES = (0.3, 0.1, 0.02)
-_RESULTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "results", "chain.json")
+_FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "results")
+_RESULTS, _RARE = (os.path.join(_FOLDER, name) for name in ("chain.json", "chain-rare.json"))
 _ROWS, _QUICK_ROWS = 1_000_000, 40_000
 _START = 1_600_000_000
 _USERS, _ITEMS, _COUNTRIES, _BRANDS, _DEVICES, _FACTORS = 200, 100, 8, 20, 4, 2
@@ -61,12 +65,21 @@ MODELS: dict[str, dict[str, Any]] = {
     "aitm calibrator=0": {"name": "aitm", "calibrator": 0.0, **_TOWERS},
     "bpcm": {"name": "bpcm", "hidden": 64, "calibrator": 0.6, **_TOWERS},
     "bpcm calibrator=0": {"name": "bpcm", "hidden": 64, "calibrator": 0.0, **_TOWERS},
+    "bpcm passed": {"name": "bpcm", "hidden": 64, "calibrator": 0.6, "conversion_reads": "passed", **_TOWERS},
+    "bpcm no transfer": {"name": "bpcm", "hidden": 64, "calibrator": 0.6, "conversion": False, **_TOWERS},
+    "aitm 0.01": {"name": "aitm", "calibrator": 0.6, "embedding_stddev": 0.01, **_TOWERS},
+    "bpcm 0.01": {"name": "bpcm", "hidden": 64, "calibrator": 0.6, "embedding_stddev": 0.01, **_TOWERS},
 }
 _QUICK_MODELS = ("aitm", "aitm calibrator=0")
 
 
-def draw(rows: int, seed: int = 0) -> tuple[pd.DataFrame, np.ndarray]:
+def draw(rows: int, seed: int = 0, rates: Sequence[float] = RATES) -> tuple[pd.DataFrame, np.ndarray]:
     """A log of exposures, a second apart.
+
+    Args:
+      rows: how many.
+      seed: of all that is drawn.
+      rates: how frequent each step is, falling.
 
     Returns:
       The log, and the chance of each step of each row before anything came of it, `[rows, T]` float64.
@@ -90,7 +103,7 @@ def draw(rows: int, seed: int = 0) -> tuple[pd.DataFrame, np.ndarray]:
     signal *= np.array(_SPREADS) / signal.std(axis=0)
 
     chances = np.ones((rows, 1))
-    for number, rate in enumerate(RATES):
+    for number, rate in enumerate(rates):
         given = _sigmoid(signal[:, number] + _offset(signal[:, number], chances[:, -1], rate))
         chances = np.column_stack([chances, chances[:, -1] * given])
     chances = chances[:, 1:]
@@ -156,7 +169,12 @@ def scores(model: Any, exposures: prepared.Prepared, transform_output: Any) -> t
 
 
 def measure(
-    models: Sequence[str], rows: int, seed: int, training: dict[str, Any], resamples: int
+    models: Sequence[str],
+    rows: int,
+    seed: int,
+    training: dict[str, Any],
+    resamples: int,
+    rates: Sequence[float] = RATES,
 ) -> dict[str, Any]:
     """Trains models on one log, each in turn.
 
@@ -168,14 +186,14 @@ def measure(
     from pipeline.comparing import paired_scores
     from trainer import task
 
-    log, chances = draw(rows)
+    log, chances = draw(rows, rates=rates)
     labels, users = log[list(STEPS)].to_numpy(), log["user_id"].to_numpy()
     figures: dict[str, Any] = {
         "date": time.strftime("%Y-%m-%d"),
         "rows": rows,
         "seed": seed,
         "training": training,
-        "positives": {step: round(float(labels[:, n].mean()), 5) for n, step in enumerate(STEPS)},
+        "positives": {step: round(float(labels[:, n].mean()), 6) for n, step in enumerate(STEPS)},
         "models": {},
     }
     with tempfile.TemporaryDirectory() as folder:
@@ -250,7 +268,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rows", type=int, default=_ROWS, help="of the log (default: %(default)s)")
     parser.add_argument("--models", help=f"with commas; all by default: {', '.join(MODELS)}")
     parser.add_argument("--seed", type=int, default=1, help="of the trainings (default: %(default)s)")
+    parser.add_argument("--rates", type=float, nargs=len(STEPS), default=list(RATES), help="of the steps")
     given = parser.parse_args(arguments)
+    if not all(1 > one > other > 0 for one, other in zip(given.rates, given.rates[1:])):
+        parser.error(f"rates fall from below 1 and stay above 0, found {given.rates}")
     models = given.models.split(",") if given.models else _QUICK_MODELS if given.quick else list(MODELS)
     unknown = [name for name in models if name not in MODELS]
     if unknown:
@@ -265,7 +286,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     }
     print(f"{_HEADER} violations  CPU s")
     figures = measure(
-        models, _QUICK_ROWS if given.quick else given.rows, given.seed, training, 200 if given.quick else 1000
+        models,
+        _QUICK_ROWS if given.quick else given.rows,
+        given.seed,
+        training,
+        200 if given.quick else 1000,
+        given.rates,
     )
     optimum = figures["optimum"]
     print(
@@ -274,7 +300,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     text = json.dumps(figures)
     if not given.quick and not given.models:
-        with open(_RESULTS, "w", encoding="utf-8") as stream:
+        rare = tuple(given.rates) != RATES
+        with open(_RARE if rare else _RESULTS, "w", encoding="utf-8") as stream:
             stream.write(f"{text}\n")
     print(text)
 

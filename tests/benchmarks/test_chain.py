@@ -31,3 +31,9 @@ def test_equal_seeds_give_equal_logs() -> None:
     first, second = chain.draw(1_000, seed=5)[0], chain.draw(1_000, seed=5)[0]
     assert first.equals(second)
     assert not first.equals(chain.draw(1_000, seed=6)[0])
+
+
+def test_other_rates() -> None:
+    rates = (0.04, 0.004, 0.0002)
+    _, chances = chain.draw(20_000, seed=3, rates=rates)
+    np.testing.assert_allclose(chances.mean(axis=0), rates, rtol=1e-6)

@@ -23,7 +23,7 @@ class AITM(labels.LabelModel):
     def __init__(self, settings: aitm_settings.AITMSettings, exposures: labels.Exposures, seed: int = 0):
         super().__init__(settings, exposures, seed)
         width = settings.tower[-1]
-        self._embedding = fields.FieldEmbedding(exposures.fields, settings.dim)
+        self._embedding = fields.FieldEmbedding(exposures.fields, settings.dim, settings.embedding_stddev)
         self._towers = [
             towers.Tower(settings.tower, settings.dropout, self.generator) for _ in exposures.steps
         ]

@@ -30,20 +30,21 @@ class Conversion(tf.keras.layers.Layer):
     """Eq. (9), BPC: Attention(q_{t+1}, h_t) + q_{t+1}.
 
     The module is to weigh "the passed information and the original information of the current task":
-    queries are of q_{t+1}, keys and values of q_{t+1} and h_t together. With those of h_t alone the
-    weights would sum to 1 over what is passed, however little of it is of use.
+    queries are of q_{t+1}, keys and values of q_{t+1} and h_t together. With those of h_t alone, as eq. (9)
+    is printed, the weights sum to 1 over what is passed, however little of it is of use.
 
     Args:
       dim: d.
+      own: whether keys and values are of q_{t+1}, too.
     """
 
-    def __init__(self, dim: int):
+    def __init__(self, dim: int, own: bool = True):
         super().__init__()
-        self._attention = feature_tower.FieldAttention(dim)
+        self._attention, self._own = feature_tower.FieldAttention(dim), own
 
     def call(self, own: tf.Tensor, passed: tf.Tensor) -> tf.Tensor:
         """q_{t+1} and h_t, each `[B, I, d]`, to Z_{t+1}, `[B, I, d]`."""
-        return self._attention(own, tf.concat([own, passed], axis=1)) + own
+        return self._attention(own, tf.concat([own, passed], axis=1) if self._own else passed) + own
 
 
 class BPCM(labels.LabelModel):
@@ -63,7 +64,7 @@ class BPCM(labels.LabelModel):
 
     def __init__(self, settings: bpcm_settings.BPCMSettings, exposures: labels.Exposures, seed: int = 0):
         super().__init__(settings, exposures, seed)
-        self._embedding = fields.FieldEmbedding(exposures.fields, settings.dim)
+        self._embedding = fields.FieldEmbedding(exposures.fields, settings.dim, settings.embedding_stddev)
         self._features = [
             feature_tower.FeatureTower(
                 len(exposures.fields),
@@ -77,7 +78,7 @@ class BPCM(labels.LabelModel):
         ]
         passed_on = exposures.steps[1:] if settings.conversion else ()
         self._messages = [Message(settings.dropout, self.generator) for _ in passed_on]
-        self._conversions = [Conversion(settings.dim) for _ in passed_on]
+        self._conversions = [Conversion(settings.dim, settings.conversion_reads == "both") for _ in passed_on]
         self._towers = [
             towers.Tower(settings.tower, settings.dropout, self.generator) for _ in exposures.steps
         ]

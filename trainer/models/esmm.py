@@ -42,7 +42,7 @@ class ESMM(labels.LabelModel):
 
     def __init__(self, settings: esmm_settings.ESMMSettings, exposures: labels.Exposures, seed: int = 0):
         super().__init__(settings, exposures, seed)
-        self._embedding = fields.FieldEmbedding(exposures.fields, settings.dim)
+        self._embedding = fields.FieldEmbedding(exposures.fields, settings.dim, settings.embedding_stddev)
         self._towers = [
             towers.Tower(settings.tower, settings.dropout, self.generator) for _ in exposures.steps
         ]

@@ -19,7 +19,10 @@ class MLP(labels.LabelModel):
 
     def __init__(self, settings: mlp_settings.MLPSettings, exposures: labels.Exposures, seed: int = 0):
         super().__init__(settings, exposures, seed)
-        self._embeddings = [fields.FieldEmbedding(exposures.fields, settings.dim) for _ in exposures.steps]
+        self._embeddings = [
+            fields.FieldEmbedding(exposures.fields, settings.dim, settings.embedding_stddev)
+            for _ in exposures.steps
+        ]
         self._towers = [
             towers.Tower(settings.tower, settings.dropout, self.generator) for _ in exposures.steps
         ]

@@ -17,7 +17,7 @@ class OMoE(labels.LabelModel):
 
     def __init__(self, settings: omoe_settings.OMoESettings, exposures: labels.Exposures, seed: int = 0):
         super().__init__(settings, exposures, seed)
-        self._embedding = fields.FieldEmbedding(exposures.fields, settings.dim)
+        self._embedding = fields.FieldEmbedding(exposures.fields, settings.dim, settings.embedding_stddev)
         self._experts = experts.Experts(
             settings.experts,
             len(exposures.fields) * settings.dim,

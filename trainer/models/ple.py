@@ -61,7 +61,7 @@ class PLE(labels.LabelModel):
 
     def __init__(self, settings: ple_settings.PLESettings, exposures: labels.Exposures, seed: int = 0):
         super().__init__(settings, exposures, seed)
-        self._embedding = fields.FieldEmbedding(exposures.fields, settings.dim)
+        self._embedding = fields.FieldEmbedding(exposures.fields, settings.dim, settings.embedding_stddev)
         widths = [len(exposures.fields) * settings.dim] + [settings.expert[-1]] * (settings.levels - 1)
         self._levels = [
             Extraction(len(exposures.steps), width, settings, self.generator, level + 1 == settings.levels)

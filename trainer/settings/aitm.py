@@ -7,12 +7,12 @@ import pydantic
 from trainer.settings import labels
 
 
-class AITMSettings(labels.LabelSettings):
+class AITMSettings(labels.FieldSettings):
     """AITM (Xi et al., KDD 2021), of steps that are a chain (`window.chain`).
 
     Attributes:
       calibrator: alpha, what the loss of later steps that are likelier than earlier ones weighs.
-      dim, tower, dropout: see `LabelSettings`; the last width of `tower` is the paper's k.
+      dim, tower, dropout: see `FieldSettings`; the last width of `tower` is the paper's k.
     """
 
     window_kinds: ClassVar[tuple[str, ...]] = ("exposure",)

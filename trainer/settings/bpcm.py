@@ -7,7 +7,7 @@ import pydantic
 from trainer.settings import labels
 
 
-class BPCMSettings(labels.LabelSettings):
+class BPCMSettings(labels.FieldSettings):
     """BPCM (Tang et al.).
 
     Of labels that are no chain (`window.chain`) without what is built on their order: `conversion: false`
@@ -19,7 +19,9 @@ class BPCMSettings(labels.LabelSettings):
       attention, aggregation, gate, conversion: False leaves a part out: the paper's ablations
         w/o Att, w/o Org, w/o Gate and w/o BPC. The gate is between the first two: without one of them
         there is none.
-      dim, tower, dropout: see `LabelSettings`; `tower` is the head's perceptron, and `dropout`
+      conversion_reads: what the keys and values of eq. (9) are of: `both`, what the step before passes on and what this one
+        has itself, as the text says; or what is `passed` alone, as the equation is printed.
+      dim, tower, dropout: see `FieldSettings`; `tower` is the head's perceptron, and `dropout`
         also of what one step tells the next, eq. (8).
     """
 
@@ -37,11 +39,14 @@ class BPCMSettings(labels.LabelSettings):
     aggregation: bool = True
     gate: bool = True
     conversion: bool = True
+    conversion_reads: Literal["both", "passed"] = "both"
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> "BPCMSettings":
         if not (self.attention or self.aggregation):
             raise ValueError("attention and aggregation cannot both be left out, found false for both")
+        if self.conversion_reads == "passed" and not self.conversion:
+            raise ValueError("conversion_reads: passed goes with conversion: true, found false")
         return self
 
     def presupposes_chain(self) -> str:

@@ -5,8 +5,8 @@ from typing import ClassVar, Literal
 from trainer.settings import labels
 
 
-class ESMMSettings(labels.LabelSettings):
-    """ESMM (Ma et al., SIGIR 2018), of steps that are a chain (`window.chain`); see `LabelSettings`."""
+class ESMMSettings(labels.FieldSettings):
+    """ESMM (Ma et al., SIGIR 2018), of steps that are a chain (`window.chain`); see `FieldSettings`."""
 
     window_kinds: ClassVar[tuple[str, ...]] = ("exposure",)
     model_class: ClassVar[str] = "trainer.models.esmm.ESMM"

@@ -5,7 +5,7 @@ import pydantic
 from trainer.settings import labels
 
 
-class ExpertSettings(labels.LabelSettings):
+class ExpertSettings(labels.FieldSettings):
     """What settings of models with experts have in common.
 
     Attributes:

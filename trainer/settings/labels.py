@@ -44,3 +44,13 @@ class LabelSettings(model.ModelSettings):
         found = "" if window.chain else self.presupposes_chain()
         if found:
             raise model.WrongWindow(f"model {self.name} needs window.chain: true, found false: {found}")
+
+
+class FieldSettings(LabelSettings):
+    """What settings of models that embed the fields of an exposure have in common. See `LabelSettings`.
+
+    Attributes:
+      embedding_stddev: of the normal initial embeddings; AITM's and PLE's published codes have 0.01.
+    """
+
+    embedding_stddev: float = pydantic.Field(default=0.05, gt=0)

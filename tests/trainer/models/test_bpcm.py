@@ -93,6 +93,18 @@ def test_conversion_in_numpy():
     np.testing.assert_allclose(convert(own, h), expected, rtol=1e-4, atol=1e-5)
 
 
+def test_conversion_as_the_equation_is_printed():
+    """Eq. (9) with keys and values of h_t alone."""
+    tf.keras.utils.set_random_seed(1)
+    model = harness.build({**SMALL, "conversion_reads": "passed"})
+    own, before = np.random.default_rng(2).normal(0, 2, [2, 4, 3, 4]).astype(np.float32)
+    convert = model._conversions[0]
+    expected = attention(convert._attention, own, normalised(before)) + own
+    np.testing.assert_allclose(convert(own, model._messages[0](before)), expected, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="conversion_reads: passed goes with conversion: true, found false"):
+        harness.build({**SMALL, "conversion_reads": "passed", "conversion": False})
+
+
 def test_message_has_dropout_in_training_alone():
     model = harness.build({**SMALL, "dropout": 0.5})
     before = tf.constant(np.random.default_rng(2).normal(size=[40, 3, 4]), tf.float32)

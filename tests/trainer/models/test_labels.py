@@ -41,6 +41,15 @@ def test_fields_in_numpy():
     assert sorted(layer._tables) == ["item_color", "item_id", "item_tags"]
 
 
+@pytest.mark.parametrize("name", ["mlp", "mmoe", "ple", "aitm", "esmm", "bpcm"])
+def test_initial_embeddings_are_as_wide_as_the_settings_say(name):
+    for stddev in (0.01, 0.3):
+        model = harness.build({"name": name, "dim": 64, "embedding_stddev": stddev})
+        layers = model._embeddings if name == "mlp" else [model._embedding]
+        values = np.concatenate([table.numpy().ravel() for each in layers for table in each._tables.values()])
+        assert values.std() == pytest.approx(stddev, rel=0.1) and abs(values.mean()) < 0.1 * stddev
+
+
 def test_tables_are_looked_up_once_with_sparse_gradients():
     layer, features = fields.FieldEmbedding(harness.FIELDS, 3), harness.batch(1)
     graph = tf.function(layer).get_concrete_function(features).graph
