@@ -151,6 +151,62 @@ class GBCE(_Sampled):
         return beta * tf.nn.softplus(-sample.positive - prior) + against
 
 
+class _Max(_Sampled):
+    """Losses of pairs of the target with each negative, which count by a softmax over the negatives' scores (section 4).
+
+    Losses of pairs are not corrected for items that are drawn more often than others.
+    """
+
+    def _pairs(
+        self, model: Any, states: tf.Tensor, labels: tf.Tensor, counted: tf.Tensor | None
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """The target's score `[T, 1]`, those of the negatives and the logarithm of what each counts, `[T, n]` float32."""
+        sample = self._sampler.draw(model, states, labels, self._negatives, counted)
+        negative = sample.negative
+        of_share = negative if sample.used is None else tf.where(sample.used, negative, _MASKED)
+        return sample.positive[:, tf.newaxis], negative, tf.nn.log_softmax(of_share)
+
+
+class BPRMax(_Max):
+    """`-log sum_j s_j sigmoid(r - r_j) + lambda sum_j s_j r_j^2` with s the softmax of the negatives' scores r_j.
+
+    Hidasi and Karatzoglou (CIKM 2018), eq. (10).
+
+    Args:
+      negatives, sampler: see `_Sampled`.
+      regularization: lambda.
+    """
+
+    def __init__(self, negatives: int, sampler: Any | None = None, regularization: float = 1.0):
+        super().__init__(negatives, sampler)
+        self._regularization = regularization
+
+    def __call__(
+        self, model: Any, states: tf.Tensor, labels: tf.Tensor, counted: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        positive, negative, log_share = self._pairs(model, states, labels, counted)
+        likely = tf.reduce_logsumexp(log_share - tf.nn.softplus(negative - positive), axis=1)
+        large = tf.reduce_sum(tf.exp(log_share) * tf.square(negative), axis=1)
+        return self._regularization * large - likely
+
+
+class TOP1Max(_Max):
+    """`sum_j s_j (sigmoid(r_j - r) + sigmoid(r_j^2))` with s the softmax of the negatives' scores r_j.
+
+    Hidasi and Karatzoglou (CIKM 2018), eq. (8).
+
+    Args:
+      negatives, sampler: see `_Sampled`.
+    """
+
+    def __call__(
+        self, model: Any, states: tf.Tensor, labels: tf.Tensor, counted: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        positive, negative, log_share = self._pairs(model, states, labels, counted)
+        of_pair = tf.sigmoid(negative - positive) + tf.sigmoid(tf.square(negative))
+        return tf.reduce_sum(tf.exp(log_share) * of_pair, axis=1)
+
+
 # What makes a loss of its settings, by name.
 LOSSES: dict[str, Callable[[Any], Any]] = {
     "softmax": lambda settings: Softmax(),
@@ -159,6 +215,8 @@ LOSSES: dict[str, Callable[[Any], Any]] = {
     ),
     "bce": lambda settings: BCE(settings.negatives, sampling.build(settings), settings.logq_correction),
     "gbce": lambda settings: GBCE(settings.negatives, settings.calibration, sampling.build(settings)),
+    "bpr_max": lambda settings: BPRMax(settings.negatives, sampling.build(settings), settings.regularization),
+    "top1_max": lambda settings: TOP1Max(settings.negatives, sampling.build(settings)),
     "period_bce": lambda settings: sets.PeriodBCE(settings.negatives),
     "period_softmax": lambda settings: sets.PeriodSoftmax(settings.negatives),
 }

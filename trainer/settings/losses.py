@@ -41,7 +41,7 @@ class SoftmaxSettings(LossSettings):
     name: Literal["softmax"]
 
 
-class NegativeSettings(LossSettings):
+class DrawnSettings(LossSettings):
     """How the negatives of a sampled loss are drawn.
 
     Attributes:
@@ -50,7 +50,6 @@ class NegativeSettings(LossSettings):
         targets to the power of `popularity_exponent`; or `in_batch`: targets of the same
         batch, always the same ones for all.
       popularity_exponent: with `popularity`; None is 0.75.
-      logq_correction: correct the logits for items that are drawn more often than others.
       shared_negatives: draw once for all targets of a step, not for each: then many more are cheap.
     """
 
@@ -59,11 +58,10 @@ class NegativeSettings(LossSettings):
     negatives: int = pydantic.Field(ge=1)
     negative_sampling: Literal["uniform", "popularity", "in_batch"] = UNIFORM
     popularity_exponent: float | None = pydantic.Field(default=None, ge=0, le=2)
-    logq_correction: bool = True
     shared_negatives: bool = False
 
     @pydantic.model_validator(mode="after")
-    def _check_sampling(self) -> "NegativeSettings":
+    def _check_sampling(self) -> "DrawnSettings":
         if self.popularity_exponent is not None and self.negative_sampling != POPULARITY:
             raise ValueError(
                 f"popularity_exponent goes with negative_sampling: {POPULARITY}, "
@@ -80,6 +78,16 @@ class NegativeSettings(LossSettings):
     def exponent(self) -> float:
         """The power that counts are raised to."""
         return _EXPONENT if self.popularity_exponent is None else self.popularity_exponent
+
+
+class NegativeSettings(DrawnSettings):
+    """How the negatives of a loss are drawn that can be corrected for it. See `DrawnSettings`.
+
+    Attributes:
+      logq_correction: correct the logits for items that are drawn more often than others.
+    """
+
+    logq_correction: bool = True
 
 
 class SampledSoftmaxSettings(NegativeSettings):
@@ -122,6 +130,25 @@ class GBCESettings(LossSettings):
                 f"{self.negative_sampling}; bce and sampled_softmax take others"
             )
         return self
+
+
+class BPRMaxSettings(DrawnSettings):
+    """The target against the negatives with the highest scores, pair by pair (Hidasi and Karatzoglou, CIKM 2018, eq. 10).
+
+    Attributes:
+      regularization: what the squares of the negatives' scores count for (lambda).
+    """
+
+    name: Literal["bpr_max"]
+    negatives: int = pydantic.Field(default=256, ge=1)
+    regularization: float = pydantic.Field(default=1.0, ge=0)
+
+
+class TOP1MaxSettings(DrawnSettings):
+    """The other loss of GRU4Rec on the negatives with the highest scores (Hidasi and Karatzoglou, CIKM 2018, eq. 8)."""
+
+    name: Literal["top1_max"]
+    negatives: int = pydantic.Field(default=256, ge=1)
 
 
 class _PeriodSettings(LossSettings):
@@ -216,6 +243,8 @@ LOSSES: dict[str, type[LossSettings]] = {
         SampledSoftmaxSettings,
         BCESettings,
         GBCESettings,
+        BPRMaxSettings,
+        TOP1MaxSettings,
         PeriodBCESettings,
         PeriodSoftmaxSettings,
         StepBCESettings,

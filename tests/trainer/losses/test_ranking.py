@@ -118,6 +118,42 @@ def test_gbce_does_not_count_a_shared_draw_that_is_the_target():
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("used", [None, [[True, False, True]] * TARGETS], ids=["all", "some"])
+def test_losses_of_pairs(case, used):
+    """GRU4Rec's, as they are written; what is not used has no share."""
+    model, states, labels, negatives = case
+    positive, negative = logits(*case)
+    sample = negatives_lib.Sample(
+        tf.constant(positive, tf.float32),
+        tf.constant(negative, tf.float32),
+        used=None if used is None else tf.constant(used),
+    )
+    sampler = type("Sampler", (), {"draw": lambda *_: sample})()
+    there = np.ones_like(negative) if used is None else np.array(used, float)
+    share = np.exp(negative) * there
+    share /= share.sum(1, keepdims=True)
+
+    def sigmoid(x):
+        return 1 / (1 + np.exp(-x))
+
+    bpr = -np.log((share * sigmoid(positive[:, None] - negative)).sum(1)) + 0.5 * (share * negative**2).sum(1)
+    top1 = (share * (sigmoid(negative - positive[:, None]) + sigmoid(negative**2))).sum(1)
+    given = model, tf.constant(states), tf.constant(labels)
+    np.testing.assert_allclose(losses.BPRMax(3, sampler, 0.5)(*given), bpr, rtol=1e-5)
+    np.testing.assert_allclose(losses.TOP1Max(3, sampler)(*given), top1, rtol=1e-5)
+
+
+def test_losses_of_pairs_of_large_scores_are_finite(case):
+    model, states, labels, _ = case
+    for loss in (losses.BPRMax(3, regularization=0.0), losses.TOP1Max(3)):
+        for sign in (-1e4, 1e4):
+            x = tf.constant(states * np.float32(sign))
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                found = loss(model, x, tf.constant(labels))
+            assert np.isfinite(found).all() and np.isfinite(tape.gradient(found, x)).all()
+
+
 @pytest.mark.parametrize("loss", [losses.BCE(1), losses.BCE(7), losses.GBCE(7, 0.75)])
 def test_no_score_is_the_best_where_all_have_the_same(loss):
     """So that training does not begin with bringing all scores down."""
