@@ -181,7 +181,11 @@ class Sweep:
             seconds=round(sum(components[name].seconds or 0.0 for name in _TRAINING_COMPONENTS), 1),
             epochs=history["epochs"][-1]["epoch"],
             best_epoch=history["best_epoch"],
-            on_eval={name: value for name, value in best.items() if evaluator_spec.is_metric(name)},
+            on_eval={
+                name: value
+                for name, value in best.items()
+                if evaluator_spec.is_metric(name) or name in experiment.loop.measures
+            },
             on_test={
                 name: estimate.value
                 for name, estimate in (overall.candidate.items() if overall else ())

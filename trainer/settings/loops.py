@@ -12,9 +12,11 @@ class LoopSettings(settings.Settings):
 
     Attributes:
       objectives: of the models that it trains, see `schemas.kinds`; None is all.
+      measures: what an evaluated epoch has besides the metrics of `eval`.
     """
 
     objectives: ClassVar[tuple[str, ...] | None] = None
+    measures: ClassVar[tuple[str, ...]] = ()
     name: str
 
     @property
@@ -62,6 +64,7 @@ class TPSettings(LoopSettings):
     """
 
     objectives: ClassVar[tuple[str, ...] | None] = ("ranking",)
+    measures: ClassVar[tuple[str, ...]] = ("head_auc", "head_auc_at_start", "discriminator_gain")
 
     name: Literal["tp"]
     inner_steps: int = pydantic.Field(default=2, ge=1)
