@@ -37,8 +37,6 @@ from benchmarks import measures
 from benchmarks import study as study_lib
 from schemas import errors
 
-# Of the variables in a SavedModel.
-_WEIGHTS = "_model/variables/"
 _DATA = os.path.join("..", "shared", "data")
 
 
@@ -125,13 +123,16 @@ def _run(trial: Any, cpu: float | None, wall: float | None, measured: Any) -> di
 
 
 def _parameters(run: Any) -> int:
-    """How many numbers the model has learnt."""
+    """How many numbers the served model has learnt."""
     import tensorflow as tf
     from tfx.utils import path_utils
 
-    variables = os.path.join(path_utils.serving_model_path(run.model_uri), "variables", "variables")
-    shapes = (shape for name, shape in tf.train.list_variables(variables) if name.startswith(_WEIGHTS))
-    return int(sum(np.prod(shape) for shape in shapes))
+    from trainer import warm_start
+
+    saved = path_utils.serving_model_path(run.model_uri)
+    shapes = dict(tf.train.list_variables(os.path.join(saved, "variables", "variables")))
+    keys = (warm_start.KEY.format(place) for place in range(len(warm_start.names_of(saved))))
+    return int(sum(np.prod(shapes[key]) for key in keys))
 
 
 def compare_pair(study: study_lib.Study, a: str, b: str) -> dict[str, Any] | None:

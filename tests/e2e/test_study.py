@@ -62,6 +62,9 @@ def test_a_point_is_finetuned_from_another_and_compared_with_floors(tmp_path, mo
             assert 0 <= figures[point][metric][0] <= 1, (point, metric)
     # A user who walks on comes to where the last step leads.
     assert figures["counts"]["auc/searches"][0] > 0.6
+    # An item's table of its own and more.
+    measured = study.read()
+    assert measured["finetuned"]["runs"][0]["parameters"] > measured["next"]["runs"][0]["parameters"] > 100
     saved = study.saved_model("next", 1)
     assert os.path.isdir(saved)
     assert set(study.comparisons()) == {f"counts -> {point}" for point in ("finetuned", "pooled", "head")}
