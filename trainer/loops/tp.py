@@ -25,8 +25,9 @@ _Undo = list[tuple[tf.Variable, _Gradient]]
 _PROGRESS = logging.getLogger("footfall.progress")
 # Users of each class that a probe is fitted on, and embedded at once.
 _PROBED, _PROBED_AT_ONCE = 2048, 512
-# An AUC that has grown by more is worth a warning.
-_APART = 0.02
+# An AUC that has grown by more shows that training separates; an adversary that sees nothing of it in so many evaluated epochs
+# in a row is warned of.
+_APART, _BLIND_EPOCHS = 0.02, 2
 
 
 class TP(loop.Loop):
@@ -108,6 +109,8 @@ class TP(loop.Loop):
     ):
         self._tp = tp
         self.discriminator: discriminator.Discriminator | None = None
+        self._gain: float | None = None
+        self._blind_epochs = 0
         self._probed: tuple[dict[str, tf.Tensor], np.ndarray] | None = None
         self._embed = tf.function(self._embedded, reduce_retracing=True, autograph=False)
         super().__init__(build, settings, strategy, train, evaluate, checkpoint_dir, log_dir)
@@ -194,10 +197,8 @@ class TP(loop.Loop):
         if self.discriminator is None or not sums["windows"]:
             return {}
         likelihood = sums["log_likelihood"] / sums["windows"]
-        return {
-            "discriminator_log_likelihood": likelihood,
-            "discriminator_gain": likelihood - _of_guess(sums["heads"] / sums["windows"]),
-        }
+        self._gain = likelihood - _of_guess(sums["heads"] / sums["windows"])
+        return {"discriminator_log_likelihood": likelihood, "discriminator_gain": self._gain}
 
     def _restore(self) -> None:
         # Of the weights that a training starts from.
@@ -208,13 +209,16 @@ class TP(loop.Loop):
         found = self._head_auc()
         if found is None or self._head_auc_at_start is None:
             return {}
-        if self.discriminator is not None and found > self._head_auc_at_start + _APART:
-            _PROGRESS.warning(
-                "the adversary separates head from tail rather than mixing them: a linear probe tells them apart with an AUC "
-                "of %.3f, %.3f before training; raise loop.discriminator_rate or loop.discriminator_steps, or lower "
-                "loop.adversary",
-                *(found, self._head_auc_at_start),
-            )
+        if self._gain is not None:
+            blind = found > self._head_auc_at_start + _APART and self._gain <= 0
+            self._blind_epochs = self._blind_epochs + 1 if blind else 0
+            if self._blind_epochs == _BLIND_EPOCHS:
+                _PROGRESS.warning(
+                    "the adversary does not see what separates head from tail: a linear probe tells them apart with an AUC of "
+                    "%.3f (%.3f before training), the adversary no better than who knows their shares, so that it drives them "
+                    "anywhere, mostly apart; raise loop.discriminator_rate or loop.discriminator_steps, or lower loop.adversary",
+                    *(found, self._head_auc_at_start),
+                )
         return {"head_auc": found, "head_auc_at_start": self._head_auc_at_start}
 
     def _head_auc(self) -> float | None:

@@ -689,15 +689,29 @@ def test_a_probe_tells_how_far_apart_head_and_tail_are(tmp_path, caplog):
     )
 
 
-def test_an_adversary_that_separates_is_warned_of(tmp_path, caplog, monkeypatch):
-    loop = real_loop(tmp_path, {"epochs": 2}, train=many())
-    said = iter([0.6, 0.61, 0.75])
+@pytest.mark.parametrize("gain, warned", [(-0.01, True), (0.01, False)])
+def test_an_adversary_that_is_blind_to_what_separates_is_warned_of(
+    tmp_path, caplog, monkeypatch, gain, warned
+):
+    """Once, after two evaluated epochs in which a probe sees what the adversary does not."""
+    loop = real_loop(tmp_path, {"epochs": 4, "patience": 9}, train=many())
+    said = iter([0.6, 0.61, 0.75, 0.76, 0.77])
     monkeypatch.setattr(loop, "_head_auc", lambda: next(said))
+    monkeypatch.setattr(tp, "_of_guess", lambda share: loop.likelihood - gain)
+    measured = loop._measured
+    monkeypatch.setattr(
+        loop,
+        "_measured",
+        lambda sums: (setattr(loop, "likelihood", sums["log_likelihood"] / sums["windows"]), measured(sums))[
+            1
+        ],
+    )
     with caplog.at_level("WARNING", "footfall.progress"):
         history = loop.run()
-    assert [epoch["head_auc"] for epoch in history["epochs"]] == [0.61, 0.75]
-    (record,) = [each for each in caplog.records if "separates" in each.message]
-    assert "an AUC of 0.750, 0.600 before training; raise loop.discriminator_rate" in record.message
+    assert [epoch["head_auc"] for epoch in history["epochs"]] == [0.61, 0.75, 0.76, 0.77]
+    records = [each for each in caplog.records if "does not see what separates" in each.message]
+    assert len(records) == warned
+    assert not warned or "AUC of 0.760 (0.600 before training)" in records[0].message
 
 
 def test_classes_by_chance_are_as_many_and_one_of_each_user(tmp_path):
