@@ -14,7 +14,7 @@ GOOD = {"name": "mine", "log": {"path": "log.csv"}, "model": {"name": "sasrec"}}
 # How pydantic speaks.
 _NOT_OURS = re.compile(
     r"input should|input tag|valid (integer|string|number|boolean|tuple|dictionary|list)|literal|pydantic|extra inputs"
-    r"|field required|discriminator(?!_hidden)|instance of|https:|type=",
+    r"|field required|discriminator(?!_hidden|_rate|_steps)|instance of|https:|type=",
     re.IGNORECASE,
 )
 _WRONG = (

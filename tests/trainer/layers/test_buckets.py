@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer.layers import behavior_encoder, bucket_encoder, buckets
+from trainer.layers import behavior_encoder, bucket_encoder, buckets, powers
 
 HOUR, DAY = 3600.0, 86_400.0
 
@@ -141,8 +141,8 @@ def test_how_much_a_user_does_is_told_by_powers_of_two():
 
 def test_powers_of_two():
     values = tf.constant([0.0, 1.0, 1.9, 2.0, 3.99, 4.0, 8.0, 2.0**20, 1e12])
-    assert bucket_encoder._power(values, 26).numpy().tolist() == [0, 0, 0, 1, 1, 2, 3, 20, 25]
-    assert bucket_encoder._power(values, 12).numpy().tolist() == [0, 0, 0, 1, 1, 2, 3, 11, 11]
+    assert powers.of_two(values, 26).numpy().tolist() == [0, 0, 0, 1, 1, 2, 3, 20, 25]
+    assert powers.of_two(values, 12).numpy().tolist() == [0, 0, 0, 1, 1, 2, 3, 11, 11]
 
 
 def test_a_behaviour_is_the_weighted_sum_of_its_attributes():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer.layers import event_encoder, powers
+from trainer.layers import event_encoder
 from trainer.models import ranking
 
 DIM, LENGTH = 8, 6
@@ -96,8 +96,3 @@ def test_what_a_block_reads_by_hand():
     real = np.concatenate([present.numpy(), np.ones([4, 1], bool)], axis=1)
     np.testing.assert_array_equal(there, real)
     np.testing.assert_allclose(hidden.numpy()[real], (vectors + table)[real], rtol=1e-5, atol=1e-6)
-
-
-def test_powers_of_two():
-    found = powers.of_two(tf.constant([0.0, 1.0, 1.9, 2.0, 3.0, 4.0, 1023.0, 1024.0, 1e9]), 12)
-    assert found.numpy().tolist() == [0, 0, 0, 1, 1, 2, 9, 10, 11]
