@@ -90,10 +90,12 @@ class UserMetrics:
         }
 
     def _of_batch(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        losses, counted = self._model.window_losses(batch, training=False)
-        found = {"embedding": self._model.encode(batch, training=False), **self._model.compared(batch)}
-        found = {name: tf.cast(value, tf.float32) for name, value in found.items()}
-        return {**found, "loss": losses, "counted": counted}
+        found = self._model.judge(batch, training=False)._asdict()
+        return {
+            name: value if name == "counted" else tf.cast(value, tf.float32)
+            for name, value in found.items()
+            if value is not None
+        }
 
     def _encoded(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
         return tf.cast(self._model.encode(batch, training=False), tf.float32)
@@ -127,7 +129,7 @@ class UserMetrics:
             embeddings.SPREAD: embeddings.spread(embedding),
             embeddings.EFFECTIVE_RANK: embeddings.effective_rank(embedding),
             **(_prediction(found["predicted"], found["target"]) if "target" in found else {}),
-            "eval_loss": float(found["loss"][found["counted"]].mean()) if found["counted"].any() else 0.0,
+            "eval_loss": float(found["losses"][found["counted"]].mean()) if found["counted"].any() else 0.0,
             "windows": len(self._users),
         }
 

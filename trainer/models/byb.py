@@ -112,18 +112,12 @@ class BYB(pretraining.Pretraining):
             static=self.static_shapes,
         )
 
-    def window_losses(self, features: Features, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
-        """See `pretraining.Pretraining.window_losses`; with `supervise_activity` nothing has to follow."""
+    def judge(self, features: Features, training: bool) -> pretraining.Judged:
+        """See `pretraining.Pretraining.judge`; with `supervise_activity` nothing has to follow."""
         counted, found = self.with_history(features), self._following(features)
         if not self.settings.supervise_activity:
             counted &= tf.reduce_any(features[names.FUTURE_ITEM_INDEX] != names.PADDING_INDEX, axis=1)
-        predicted = self.predict_future(self.encode(features, training))
-        target = self._supervision_of(features, found)
-        return self.training_loss(predicted, target, self._activity_of(found)), counted
-
-    def compared(self, features: Features) -> dict[str, tf.Tensor]:
-        """See `pretraining.Pretraining.compared`."""
-        return {
-            "predicted": self.predict_future(self.encode(features)),
-            "target": self.supervision(features),
-        }
+        embedding = self.encode(features, training)
+        predicted, target = self.predict_future(embedding), self._supervision_of(features, found)
+        losses_of = self.training_loss(predicted, target, self._activity_of(found))
+        return pretraining.Judged(losses_of, counted, embedding, predicted, target)

@@ -1,6 +1,6 @@
 """What all pretrainings of a network of users have in common."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
@@ -12,10 +12,27 @@ from trainer.models import ranking, users
 Features = users.Features
 
 
+class Judged(NamedTuple):
+    """What a model makes of a batch, in one pass.
+
+    Attributes:
+      losses: of each window, `[B]` float32.
+      counted: which windows count, `[B]` bool; others fill a batch up.
+      embedding: of each user, `[B, D]`.
+      predicted, target: what is predicted and what is to be predicted, `[B, D]`, where both are embeddings.
+    """
+
+    losses: tf.Tensor
+    counted: tf.Tensor
+    embedding: tf.Tensor
+    predicted: tf.Tensor | None = None
+    target: tf.Tensor | None = None
+
+
 class Pretraining(tfrs.Model):
     """Trains a `users.UserEncoder`, which is exported, by a task that needs no labels.
 
-    A subclass implements `window_losses`. The first weights are those of the network, so that `trainer.pretrained` can give
+    A subclass implements `judge`. The first weights are those of the network, so that `trainer.pretrained` can give
     them to another model.
 
     Args:
@@ -97,14 +114,14 @@ class Pretraining(tfrs.Model):
         """A window is one target, however long."""
         return tf.ones_like(lengths)
 
-    def window_losses(self, features: Features, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
-        """The loss of each window, `[B]` float32, and which windows count, `[B]` bool; others fill a batch up."""
+    def judge(self, features: Features, training: bool) -> Judged:
+        """The loss of each window, and what it is of."""
         raise NotImplementedError
 
-    def compared(self, features: Features) -> dict[str, tf.Tensor]:
-        """What is predicted and what is to be predicted, where both are embeddings: `predicted` and `target`, `[B, D]`."""
-        del features
-        return {}
+    def window_losses(self, features: Features, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
+        """The loss of each window, and which windows count; see `judge`."""
+        found = self.judge(features, training)
+        return found.losses, found.counted
 
     def summed_loss(self, features: Features, training: bool = True) -> tuple[tf.Tensor, tf.Tensor]:
         """The sum of the loss over the windows of a batch that count, and their number, both float32 scalars."""

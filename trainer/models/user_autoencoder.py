@@ -36,14 +36,14 @@ class UserAutoencoder(pretraining.Pretraining):
         """See `pretraining.Pretraining.loss_features`: what follows is not read."""
         return ()
 
-    def window_losses(self, features: pretraining.Features, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
-        """See `pretraining.Pretraining.window_losses`; without `training` the decoder is told every event."""
+    def judge(self, features: pretraining.Features, training: bool) -> pretraining.Judged:
+        """See `pretraining.Pretraining.judge`; without `training` the decoder is told every event."""
         index = features[names.HISTORY_ITEM_INDEX]
         before = tf.pad(index, [[0, 0], [1, 0]])[:, :-1]
         if training and self.settings.hidden:
             hidden = self.generator.uniform(tf.shape(before)) < self.settings.hidden
             before = tf.where(hidden, tf.constant(names.PADDING_INDEX, before.dtype), before)
-        embedding = self._told(self.encode(features, training))
-        inputs = self.users.behaviors.items(before) + embedding[:, tf.newaxis]
+        embedding = self.encode(features, training)
+        inputs = self.users.behaviors.items(before) + self._told(embedding)[:, tf.newaxis]
         states = self._decoder(inputs, index != names.PADDING_INDEX, unroll=False)
-        return self.mean_losses(self._scorer, self._said(states), index)
+        return pretraining.Judged(*self.mean_losses(self._scorer, self._said(states), index), embedding)

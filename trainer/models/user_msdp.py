@@ -45,8 +45,8 @@ class UserMSDP(pretraining.Pretraining):
         """See `pretraining.Pretraining.loss_features`."""
         return names.FUTURE_ITEM_INDEX, names.FUTURE_SECONDS
 
-    def window_losses(self, features: pretraining.Features, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
-        """See `pretraining.Pretraining.window_losses`; without `training`, W is the longest and nothing is left out."""
+    def judge(self, features: pretraining.Features, training: bool) -> pretraining.Judged:
+        """See `pretraining.Pretraining.judge`; without `training`, W is the longest and nothing is left out."""
         settings, following = self.settings, features[names.FUTURE_ITEM_INDEX]
         wanted = scales.drawn(self.generator, tf.shape(following)[0], len(settings.scales), training)
         kept, chosen = scales.within(following, features[names.FUTURE_SECONDS], self._ends, wanted)
@@ -62,4 +62,5 @@ class UserMSDP(pretraining.Pretraining):
                 fewer = tf.where(left_out, tf.constant(names.PADDING_INDEX, index.dtype), index)
                 other = self.encode({**features, names.HISTORY_ITEM_INDEX: fewer}, training)
             losses += settings.consistency * consistency.unlike(self._predictor, embedding, other)
-        return losses, self.with_history(features) & tf.reduce_any(rows >= 0, axis=1)
+        counted = self.with_history(features) & tf.reduce_any(rows >= 0, axis=1)
+        return pretraining.Judged(losses, counted, embedding)

@@ -26,8 +26,8 @@ class UserNext(pretraining.Pretraining):
         """See `pretraining.Pretraining.loss_features`."""
         return (names.TARGET_ITEM_INDEX,)
 
-    def window_losses(self, features: pretraining.Features, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
-        """See `pretraining.Pretraining.window_losses`."""
+    def judge(self, features: pretraining.Features, training: bool) -> pretraining.Judged:
+        """See `pretraining.Pretraining.judge`."""
         states, index = self.users.states(features, training), features[names.HISTORY_ITEM_INDEX]
         # The last event's own state says nothing: the moment, which is told how long ago it was, does.
         nothing = tf.fill([tf.shape(index)[0], 1], tf.constant(names.PADDING_INDEX, index.dtype))
@@ -35,4 +35,4 @@ class UserNext(pretraining.Pretraining):
         # Before the first event there is nothing to say it by.
         later = tf.where(index[:, :-1] != names.PADDING_INDEX, index[:, 1:], nothing)
         losses, some = self.mean_losses(self._scorer, states, tf.concat([later, nothing, following], axis=1))
-        return losses, self.with_history(features) & some
+        return pretraining.Judged(losses, self.with_history(features) & some, states[:, -1])
