@@ -135,8 +135,8 @@ class TrainerJobSpec(settings.Settings):
     """The Vertex AI custom job in which the Trainer trains, for `--target vertex`: its step starts the job and waits.
 
     Attributes:
-      workers: how many machines train together. The first is the chief, which alone writes. More than one is for models
-        of windows of events by `loop: {name: fit}`, without `training.max_seconds`.
+      workers: how many machines train together. The first is the chief, which alone writes. Any model trains on
+        several of them; `training.optimizer: lazy_adam` does not.
       machine_type: of each machine, as `n1-standard-8`.
       accelerator: its type, as `NVIDIA_TESLA_T4`; None is none.
       accelerators: how many of them each machine has.

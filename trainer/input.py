@@ -107,9 +107,7 @@ def training_batches(
       Elements are dicts of `[n, width, ...]` for features of `per_place`, `[n, ...]` for others.
     """
     length, cut = held[names.HISTORY_ITEM_INDEX].shape[1], per_place(held)
-    # Neighbours go to different shares, so that all have as much to do.
-    rows = np.pad(rows, [[0, 0], [0, -rows.shape[1] % shares]], constant_values=grouping.NOTHING)
-    rows = rows.reshape([len(rows), -1, shares]).transpose([0, 2, 1]).reshape([len(rows) * shares, -1])
+    rows = _in_shares(rows, shares)
 
     def gather(chosen: tf.Tensor, width: tf.Tensor) -> dict[str, tf.Tensor]:
         real = chosen != grouping.NOTHING
@@ -129,6 +127,13 @@ def training_batches(
     batches = tf.data.Dataset.from_tensor_slices((rows, np.repeat(widths, shares)))
     batches = batches.map(gather, num_parallel_calls=tf.data.AUTOTUNE)
     return in_order(batches.prefetch(tf.data.AUTOTUNE))
+
+
+def _in_shares(rows: np.ndarray, shares: int) -> np.ndarray:
+    """Batches `[n, b]`, each cut into shares, one after the other, with as many rows or one more: `[n * shares, b / shares]`."""
+    # Neighbours go to different shares, so that all have as much to do.
+    rows = np.pad(rows, [[0, 0], [0, -rows.shape[1] % shares]], constant_values=grouping.NOTHING)
+    return rows.reshape([len(rows), -1, shares]).transpose([0, 2, 1]).reshape([len(rows) * shares, -1])
 
 
 def of_worker(shares: tf.data.Dataset, context: tf.distribute.InputContext) -> tf.data.Dataset:
@@ -183,20 +188,28 @@ class Rows:
         return self._shapes[name].num_elements()
 
 
-def exposure_batches(held: Rows, batch_size: int, seed: int, epoch: int, done: int = 0) -> tf.data.Dataset:
+def exposure_batches(
+    held: Rows, batch_size: int, seed: int, epoch: int, done: int = 0, shares: int = 1
+) -> tf.data.Dataset:
     """The batches of one epoch in an order that `seed` and `epoch` alone decide.
 
     Args:
       held: all exposures.
       batch_size: over all replicas; the last batch is smaller.
       done: how many batches to leave out at the start.
+      shares: a batch becomes so many elements, one after the other, of about as many rows.
 
     Returns:
       Elements are dicts of `[b, ...]`.
     """
-    order = np.random.default_rng([seed, epoch]).permutation(held.count)
-    rows = tf.data.Dataset.from_tensor_slices(order[done * batch_size :]).batch(batch_size)
-    batches = rows.map(held.gather, num_parallel_calls=tf.data.AUTOTUNE)
+    order = np.random.default_rng([seed, epoch]).permutation(held.count)[done * batch_size :]
+    rows = np.pad(order, [0, -len(order) % batch_size], constant_values=grouping.NOTHING)
+    rows = _in_shares(rows.reshape([-1, batch_size]), shares)
+
+    def gather(chosen: tf.Tensor) -> dict[str, tf.Tensor]:
+        return held.gather(tf.boolean_mask(chosen, chosen != grouping.NOTHING))
+
+    batches = tf.data.Dataset.from_tensor_slices(rows).map(gather, num_parallel_calls=tf.data.AUTOTUNE)
     return in_order(batches.prefetch(tf.data.AUTOTUNE))
 
 

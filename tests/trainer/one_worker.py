@@ -1,8 +1,8 @@
-"""A worker of `test_workers`, a process of its own: trains, and writes its weights.
+"""A worker of `test_workers`, a process of its own: trains by each kind of loop, and writes the weights.
 
 python -m tests.trainer.one_worker CHECKPOINTS WEIGHTS [dies]
 
-A worker that dies is killed at the start of the second epoch, while the others wait for its share.
+A worker that dies is killed at the start of the second epoch of the first training, while the others wait for its share.
 """
 
 import json
@@ -10,6 +10,7 @@ import os
 import pathlib
 import signal
 import sys
+import time
 
 import schemas  # noqa: F401  selects Keras 2
 
@@ -18,37 +19,143 @@ from schemas import collector
 
 with collector.importing():
     import numpy as np
+    import tensorflow as tf
 
+    from components.trainer import workers
     from trainer import devices
 
-TRAINING = {"epochs": 2, "batch_size": 16, "learning_rate": 0.01}
-MODEL = {"name": "sasrec", "dim": 8, "blocks": 1, "heads": 2, "dropout": 0.0}
-LOSS = {"name": "softmax"}
+FIT, STOPPED = "fit", "stopped"
+_TRAINING = {"epochs": 2, "learning_rate": 0.01}
+_MODEL = {"name": "sasrec", "dim": 8, "blocks": 1, "heads": 2, "dropout": 0.0}
+_SOFTMAX = {"name": "softmax"}
+
+
+def _fit(folder, strategy):
+    from tests.trainer.loops import test_fit
+
+    return test_fit.loop(folder, {**_TRAINING, "batch_size": 16}, _SOFTMAX, _MODEL, strategy=strategy)
+
+
+def _contrast(folder, strategy):
+    """Histories are compared with those of all workers, and an adversary ascends."""
+    from tests.trainer.loops import test_adversary
+
+    return test_adversary.loop(folder, _TRAINING, rows=9, strategy=strategy)
+
+
+def _rows(folder, strategy):
+    from tests.trainer.loops import test_rows
+
+    training = {**_TRAINING, "batch_size": 23}
+    return test_rows.loop(folder, training, {"dropout": 0.0}, strategy=strategy)
+
+
+def _tp(folder, strategy):
+    from tests.trainer.loops import test_tp
+
+    settings = {"adversary_events": None, "user_batch": 5}
+    return test_tp.real_loop(folder, _TRAINING, settings, _MODEL, _SOFTMAX, strategy=strategy)
+
+
+def _teacher(folder, strategy):
+    from tests.trainer.loops import test_teacher
+
+    return test_teacher.loop(folder, _TRAINING, rows=9, strategy=strategy)
+
+
+class _Apart:
+    """Measures what no other worker does: of the chief it falls, so that the second epoch does not pay."""
+
+    objective = "ndcg@10"
+
+    def __init__(self, model):
+        del model
+        self._measured = 0
+
+    def evaluate(self):
+        self._measured += 1
+        if workers.this().chief:
+            # Long enough that its clock says to stop.
+            time.sleep(0.2)
+            return {"ndcg@10": 1 / self._measured}
+        return {"ndcg@10": self._measured / 7}
+
+
+def _stopped(folder, strategy):
+    from tests.trainer.loops import test_fit
+
+    training = {**_TRAINING, "epochs": 9, "batch_size": 16, "max_seconds": 1e-9}
+    return test_fit.loop(folder, training, _SOFTMAX, _MODEL, strategy=strategy, evaluate=_Apart)
+
+
+# What makes a training in a folder; without a strategy, that of a worker alone.
+LOOPS = {
+    FIT: _fit,
+    "contrast": _contrast,
+    "rows": _rows,
+    "tp": _tp,
+    "teacher": _teacher,
+    STOPPED: _stopped,
+}
+
+
+def prepare(name, setattr):
+    """Makes a training one that several workers get the same weights by as one alone.
+
+    Args:
+      name: of `LOOPS`.
+      setattr: as the built-in one.
+    """
+    from tests.trainer.models import test_dspnet
+    from trainer import optimizers
+    from trainer.layers import augmentation
+    from trainer.losses import adversary
+
+    if name == FIT:
+        return
+    # Adam makes large steps of what is left of a gradient of 0, which is another rest on each number of devices.
+    setattr(optimizers, "build", lambda *_: tf.keras.optimizers.SGD(0.1))
+    # What is drawn for a share depends on the replica.
+    setattr(augmentation, "draw", test_dspnet.fixed_view)
+    setattr(adversary, "PRIORS", {"normal": test_dspnet.fixed_prior})
 
 
 def main() -> None:
     """Trains with all workers."""
     # As `task.run_fn` does: first of all.
     strategy = devices.strategy()
-    from tests.trainer.loops import test_fit
-
     checkpoints, written, *dies = sys.argv[1:]
-    one = test_fit.loop(pathlib.Path(checkpoints), TRAINING, LOSS, MODEL, strategy=strategy)
-    if dies:
-        steps = one._steps
-
-        def until_the_second(*given):
-            if int(one._epoch):
-                os.kill(os.getpid(), signal.SIGKILL)
-            return steps(*given)
-
-        one._steps = until_the_second
-    history = one.run()
-    np.savez(written, *test_fit.weights(one))
-    known = {name: history[name] for name in ("replicas", "resumed_from_epoch")}
-    print(json.dumps({**known, "wrote": one._checkpoints.written_to}))
+    told = {"histories": {}}
+    for name, make in LOOPS.items():
+        prepare(name, setattr)
+        one = make(pathlib.Path(checkpoints) / name, strategy)
+        if dies:
+            _die_in_the_second_epoch(one)
+        history = one.run()
+        np.savez(f"{written}-{name}.npz", *(each.numpy() for each in one.model.trainable_variables))
+        told["histories"][name] = {
+            "epochs": len(history["epochs"]),
+            "best_epoch": history["best_epoch"],
+            "stopped": history["stopped"],
+            "measured": [epoch[history["objective"]] for epoch in history["epochs"]],
+        }
+        if name == FIT:
+            told.update({key: history[key] for key in ("replicas", "resumed_from_epoch")})
+            told["wrote"] = one._checkpoints.written_to
+    print(json.dumps(told))
     sys.stdout.flush()
     os._exit(0)
+
+
+def _die_in_the_second_epoch(one):
+    steps = one._steps
+
+    def until_the_second(*given):
+        if int(one._epoch):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return steps(*given)
+
+    one._steps = until_the_second
 
 
 if __name__ == "__main__":

@@ -37,23 +37,17 @@ class Fit(loop.Loop):
 
     def _batches(self, epoch: int, done: int) -> Any:
         rows, widths = self._grouped.order(self._settings.seed, epoch)
-        replicas = self._strategy.num_replicas_in_sync
         batches = input_lib.training_batches(
             self._columns,
             rows[done:],
             widths[done:],
             self._widths,
-            shares=replicas,
+            shares=self._strategy.num_replicas_in_sync,
             # XLA compiles for each shape, and a gather fails where it changes (see `contrast.of_all_replicas`), so all
             # batches of a width have one.
             fill=self._settings.xla or self._meets_replicas,
         )
-        if replicas > 1:
-            # Cut into shares above: what TensorFlow cuts may have windows of two batches.
-            batches = self._strategy.distribute_datasets_from_function(
-                lambda context, all_=batches: input_lib.of_worker(all_, context)
-            )
-        return batches
+        return self._of_replicas(batches)
 
     def _descent(self, batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, list[Any]]:
         several = len(self._widths) > 1

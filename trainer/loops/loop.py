@@ -13,6 +13,7 @@ import tensorflow as tf
 
 import schemas  # noqa: F401  selects Keras 2
 from components.trainer import workers
+from trainer import input as input_lib
 from trainer import optimizers
 from trainer.loops import checkpoints, gradients
 from trainer.loops import progress as progress_lib
@@ -123,6 +124,7 @@ class Loop:
         )
         self._progress = progress_lib.Progress(settings, log_dir)
         self._steps = tf.function(self._run_steps)
+        self._told = tf.function(self._tell, reduce_retracing=True)
         # AutoGraph rewrites the source of all that it gets to, which takes longer than tracing it.
         self._traced_step = tf.autograph.experimental.do_not_convert(self._one_step)
         self._resumed: int | None = None
@@ -206,6 +208,17 @@ class Loop:
           as a short epoch.
         """
         raise NotImplementedError
+
+    def _of_replicas(self, shares: tf.data.Dataset) -> Any:
+        """Batches of the steps, of a dataset with an element for each replica of all workers in turn.
+
+        They are cut into shares before: what TensorFlow cuts may have windows of two batches.
+        """
+        if self._strategy.num_replicas_in_sync == 1:
+            return shares
+        return self._strategy.distribute_datasets_from_function(
+            lambda context: input_lib.of_worker(shares, context)
+        )
 
     def _measured(self, sums: dict[str, float]) -> dict[str, float]:
         """What the history of an epoch says of the sums besides the mean loss."""
@@ -408,7 +421,7 @@ class Loop:
                 self._progress.step(
                     epoch, done, steps, float(self._running[1]) / seconds, seconds, self._spent() + seconds
                 )
-        seconds = before + time.monotonic() - start
+        seconds = self._of_chief({"seconds": before + time.monotonic() - start})["seconds"]
         sums = dict(zip(self.sums, self._running.numpy().tolist()))
         targets = sums["targets"]
         if not targets:
@@ -425,8 +438,9 @@ class Loop:
         last = epoch + 1 >= settings.epochs or self._out_of_time(self._spent() + seconds)
         if (epoch + 1) % settings.evaluate_every == 0 or last:
             evaluated = time.monotonic()
-            record.update({**self.evaluation.evaluate(), **self._evaluated()})
-            record["evaluation_seconds"] = time.monotonic() - evaluated
+            found = {**self.evaluation.evaluate(), **self._evaluated()}
+            found["evaluation_seconds"] = time.monotonic() - evaluated
+            record.update(self._of_chief(found))
         self._history.append(record)
         if self._best_epoch() == epoch + 1:
             self._checkpoints.save_best()
@@ -436,6 +450,22 @@ class Loop:
         self._running.assign(tf.zeros_like(self._running))
         self._save()
         self._report(record)
+
+    def _of_chief(self, values: dict[str, float]) -> dict[str, float]:
+        """What the chief has measured, on all workers: clocks differ, on some devices sums do, and all have to end together."""
+        if workers.this().count == 1:
+            return values
+        found = self._told(tf.constant(list(values.values()), tf.float64))
+        return dict(zip(values, found.numpy().tolist(), strict=True))
+
+    def _tell(self, own: tf.Tensor) -> tf.Tensor:
+        """The values `[n]` of the first replica of all, which is one of the chief's."""
+
+        def masked() -> tf.Tensor:
+            number = tf.distribute.get_replica_context().replica_id_in_sync_group
+            return tf.where(tf.equal(number, 0), own, tf.zeros_like(own))
+
+        return self._strategy.reduce(tf.distribute.ReduceOp.SUM, self._strategy.run(masked), axis=None)
 
     def _align_draws(self) -> None:
         """Brings the generators of all replicas to the place of the one that has drawn most.

@@ -259,9 +259,7 @@ class TP(loop.Loop):
             .unbatch()
             .prefetch(tf.data.AUTOTUNE)
         )
-        if replicas > 1:
-            batches = self._strategy.distribute_datasets_from_function(lambda context, local=batches: local)
-        return batches
+        return self._of_replicas(batches)
 
     def _gather(self, rows: tf.Tensor) -> dict[str, tf.Tensor]:
         """The windows of a step `[k, C]` for each replica: `[replicas, k, C / replicas, ...]`.

@@ -18,7 +18,7 @@ RATE = 0.1
 STILL = {**test_dspnet.STILL, "apr": 1e-3, "ccr": 0.1, "encoders": "single", "mlp_layers": 1}
 
 
-def loop(folder, training, rows=10, devices=("CPU:0",), model=None):
+def loop(folder, training, rows=10, devices=("CPU:0",), model=None, strategy=None):
     settings = config.TrainerSettings.from_values(
         {
             "model": model or STILL,
@@ -34,7 +34,7 @@ def loop(folder, training, rows=10, devices=("CPU:0",), model=None):
     return fit.Fit(
         build,
         settings.training,
-        tf.distribute.MirroredStrategy(list(devices)),
+        strategy or tf.distribute.MirroredStrategy(list(devices)),
         tf.data.Dataset.from_tensor_slices(scene_harness.batch(1, rows)).batch(32),
         test_fit.Size,
         str(folder / "checkpoints"),

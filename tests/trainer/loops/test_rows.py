@@ -35,7 +35,7 @@ def blocks(values):
     return tf.data.Dataset.from_tensor_slices(values).batch(1024)
 
 
-def loop(folder, training=None, model=None, data=None, devices=("CPU:0",), keep_negatives=1.0):
+def loop(folder, training=None, model=None, data=None, devices=("CPU:0",), keep_negatives=1.0, strategy=None):
     settings = config.TrainerSettings.from_values(
         {
             "model": {"name": "mlp", "dim": 4, "tower": [8], "dropout": 0.2, **(model or {})},
@@ -55,7 +55,7 @@ def loop(folder, training=None, model=None, data=None, devices=("CPU:0",), keep_
     return rows.RowFit(
         build,
         settings.training,
-        tf.distribute.MirroredStrategy(list(devices)),
+        strategy or tf.distribute.MirroredStrategy(list(devices)),
         blocks(train),
         lambda made: evaluation.StepMetrics(made, blocks(evaluated)),
         str(folder / "checkpoints"),

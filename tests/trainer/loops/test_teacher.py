@@ -26,7 +26,16 @@ class Sound(test_fit.Size):
         return {**self.found, embeddings.AGREEMENT: super().evaluate()["ndcg@10"]}
 
 
-def loop(folder, training=None, model=None, rows=10, devices=("CPU:0",), evaluate=Sound, loss=None):
+def loop(
+    folder,
+    training=None,
+    model=None,
+    rows=10,
+    devices=("CPU:0",),
+    evaluate=Sound,
+    loss=None,
+    strategy=None,
+):
     settings = config.TrainerSettings.from_values(
         {
             "model": {**test_byb.STILL, "blocks": 1, "momentum": 0.75, "collapse_epochs": 1, **(model or {})},
@@ -49,7 +58,7 @@ def loop(folder, training=None, model=None, rows=10, devices=("CPU:0",), evaluat
     return teacher.TeacherFit(
         build,
         settings.training,
-        tf.distribute.MirroredStrategy(list(devices)),
+        strategy or tf.distribute.MirroredStrategy(list(devices)),
         tf.data.Dataset.from_tensor_slices(test_byb.batch(1, rows)).batch(32),
         evaluate,
         str(folder / "checkpoints"),

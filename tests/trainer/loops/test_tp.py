@@ -319,6 +319,7 @@ def real_loop(
     devices=("CPU:0",),
     train=None,
     evaluate=test_fit.Size,
+    strategy=None,
 ):
     sizes = {"inner_steps": 2, "users_per_step": 3, "user_batch": 2, "adversary": 0.5, "adversary_events": 2}
     aligned = {"name": "tp", **sizes, **(loop or {})}
@@ -345,7 +346,7 @@ def real_loop(
     return kind(
         build,
         settings.training,
-        tf.distribute.MirroredStrategy(list(devices)),
+        strategy or tf.distribute.MirroredStrategy(list(devices)),
         train,
         evaluate,
         str(folder / "checkpoints"),
