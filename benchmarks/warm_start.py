@@ -27,7 +27,8 @@ _DAY = 86_400
 _METRIC = "ndcg@10"
 _MODEL = {"name": "sasrec", "dim": 64, "blocks": 2, "heads": 2, "dropout": 0.3}
 _LOSS = {"name": "sampled_softmax", "negatives": 1024, "shared_negatives": True}
-_TRAINING = {"epochs": 40, "batch_size": 128, "learning_rate": 0.002, "patience": 4}
+# Rates without a warm-up let some trainings of initial weights end after two epochs.
+_TRAINING = {"epochs": 40, "batch_size": 128, "learning_rate": 0.001, "warmup_steps": 200, "patience": 6}
 
 
 def draw(path: str, users: int = 200, days: int = 60, seed: int = 0) -> None:

@@ -33,6 +33,7 @@ def batch(seed: int = 0, rows: int = 5) -> dict[str, tf.Tensor]:
         names.HISTORY_ITEM_INDEX: tf.constant(np.where(present, item, names.PADDING_INDEX)),
         names.HISTORY_BEHAVIOR_INDEX: tf.constant(np.where(present, kinds, names.PADDING_INDEX)),
         names.HISTORY_SCENE_INDEX: tf.constant(np.where(present, kinds, names.PADDING_INDEX)),
+        names.HISTORY_LOG_GAP: tf.constant(np.where(present, item % 7 * 2.0, 0.0), tf.float32),
         names.TARGET_ITEM_INDEX: tf.constant(
             rng.integers(names.FIRST_INDEX, names.FIRST_INDEX + SIZE, [rows])
         ),
@@ -119,6 +120,7 @@ def _check_padding(model: ranking_models.SequenceModel) -> None:
     padded = features[names.HISTORY_ITEM_INDEX] == names.PADDING_INDEX
     for name in (names.HISTORY_BEHAVIOR_INDEX, names.HISTORY_SCENE_INDEX):
         noisy[name] = tf.where(padded, tf.constant(3, tf.int64), features[name])
+    noisy[names.HISTORY_LOG_GAP] = tf.where(padded, 5.0, features[names.HISTORY_LOG_GAP])
     np.testing.assert_allclose(model.encode(noisy), model.encode(features), rtol=1e-6, atol=1e-7)
     # A row alone gives what it gives among others.
     alone = {name: value[2:3] for name, value in features.items()}
@@ -168,6 +170,8 @@ def _check_causality(model: ranking_models.SequenceModel) -> None:
             value = features[name].numpy().copy()
             value[:, changed:] = names.FIRST_INDEX + (value[:, changed:] + 1) % 2
             other[name] = tf.constant(value)
+        later = tf.range(LENGTH) >= changed
+        other[names.HISTORY_LOG_GAP] = tf.where(later, 9.0, features[names.HISTORY_LOG_GAP])
         after = model.encode_positions(other, training=False).numpy()
         real = features[names.HISTORY_ITEM_INDEX].numpy()[:, :changed] != names.PADDING_INDEX
         np.testing.assert_array_equal(after[:, :changed][real], before[:, :changed][real])
