@@ -89,7 +89,7 @@ class GateSpec(settings.Settings):
     when it shows less (the upper bound does not reach it), and a drop is one if its interval is without zero.
     `min` and `max` apply to the estimates.
 
-    A metric of exposures that has no value (no exposure with a known label of a step, or all labels
+    A metric of labels that has no value (no example with a known label of a step, or all labels
     alike) fails its condition on the whole split, and decides nothing on a slice.
 
     Attributes:
@@ -100,19 +100,19 @@ class GateSpec(settings.Settings):
       min_lift_over_floor: of next items: by how much the metric must exceed that of the best floor (see
         `floors`) on the same examples; with 0 it must be above. None asks for nothing. Also under its
         former name, min_lift_over_popularity. Of users' embeddings the floor is what any two users have in common.
-      min_lift_over_base_rate: of exposures: by how much the log loss of each step must be below that
-        of the best constant, the step's share of positives on the same examples (in nats); with 0 it must
+      min_lift_over_base_rate: of labels (steps of exposures, labels of periods): by how much the log loss of each must be
+        below that of the best constant, its share of positives on the same examples (in nats); with 0 it must
         be below. None asks for nothing. Ranking alone cannot pass it: probabilities must be worth more
         than a constant.
       max_drop: by how much the metric may be worse than the live model's; None asks for
         nothing.
       metric: the one that `max_drop` and `min_lift_over_floor` apply to, never a sampled one; None is ndcg@10,
-        of exposures the mean AUC over the steps (auc), and of users' embeddings neighbor_agreement. A lower
+        of labels the mean AUC over them (auc), and of users' embeddings neighbor_agreement. A lower
         log_loss or ece is the better one.
       confidence: of the intervals of lift and drop; None or 0 asks for the estimates alone.
       min_examples: fewer test examples bless nothing. With 100, the interval of a hit rate of 0.2 is still
         0.08 to both sides.
-      min_positives: of exposures: at least this many positive labels of each step, and as many negative ones,
+      min_positives: of labels: at least this many positive labels of each step, and as many negative ones,
         must be known, else nothing is blessed (and a slice decides nothing). With 50, the interval of an AUC
         of 0.75 is still 0.07 to both sides.
       slices: the conditions of lift and drop hold for each value of these features as well.

@@ -1,4 +1,4 @@
-"""Evaluation of models of exposures within training: exact AUC and log loss of each step."""
+"""Evaluation of models of labels within training: exact AUC and log loss of each step."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Losses of models of exposures: on the logits of all steps, `[B, T]`."""
+"""Losses of models of labels: on the logits of all steps, `[B, T]`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""What all models of exposures have in common."""
+"""What all models of labels have in common."""
 
 import dataclasses
 import math

@@ -186,7 +186,7 @@ class PeriodSoftmaxSettings(_PeriodSettings):
 
 
 class StepBCESettings(LossSettings):
-    """Binary cross-entropy of each step of a chain, the loss of models of exposures.
+    """Binary cross-entropy of each step of a chain, or of each label: the loss of models of labels.
 
     Attributes:
       weights: what the loss of a step counts for, as `{buy: 2}`; 1 where nothing is said.

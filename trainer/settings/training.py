@@ -8,7 +8,7 @@ from schemas import settings
 
 # What only some models have a use for (see `model.ModelSettings.training_read`), and which.
 ONLY_WITH = {
-    "calibration": "models of exposures",
+    "calibration": "models of labels",
     "label_share": "models of labels",
     "length_buckets": "models of windows of events",
 }
@@ -28,13 +28,13 @@ class TrainingSettings(settings.Settings):
         length if it is said how many). By `loop: {name: fit}`
         windows of about one length share a batch; TP only cuts padding off that a mini-batch does not need.
       optimizer: `adam`; `lazy_adam` moves only those rows of a table that a step looks up, so that a step does not
-        grow with the catalogue, for losses that draw negatives and for models of exposures; on one device, without
+        grow with the catalogue, for losses that draw negatives and for models of labels; on one device, without
         `weight_decay`.
       learning_rate, weight_decay, clip_norm: of AdamW (Adam where `weight_decay` is 0).
       warmup_steps: steps of linear growth of the learning rate.
       schedule: of the learning rate after that: `constant`, or `cosine`, half a wave that ends at 0 with
         the last of `epochs`, so that `patience` is best as large as these.
-      patience: epochs without a better full-ranking NDCG@10 (of models of exposures: mean AUC of the
+      patience: epochs without a better full-ranking NDCG@10 (of models of labels: mean AUC of the
         steps) on `eval` before it stops, at an epoch that was evaluated.
       evaluate_every: epochs between two evaluations.
       max_seconds: stop at the first end of an epoch after this much training time.
@@ -44,7 +44,7 @@ class TrainingSettings(settings.Settings):
       seed: two runs with the same seed, data and machine are equal.
       mixed_precision: bfloat16 on CPU and TPU, float16 with loss scaling on GPU.
       xla: compile the training step.
-      calibration: of models of exposures, after training: `platt` fits a slope and an offset of each
+      calibration: of models of labels, after training: `platt` fits a slope and an offset of each
         step's logits to the labels of `eval`, which become part of the model.
       label_share: of models of labels: the share of the training examples that is learnt from, drawn by `seed`; below 1 it
         shows how much fewer labels would cost. `eval` and `test` have all of theirs.

@@ -1,4 +1,4 @@
-"""Metrics of models of exposures within training."""
+"""Metrics of models of labels within training."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The training loop of models of exposures."""
+"""The training loop of models of labels."""
 
 import numpy as np
 import pytest

@@ -24,7 +24,7 @@ def check(
     with tf.GradientTape() as tape:
         total, count = whole.summed_loss(features, training=training)
         loss = total / count
-    # First, since the models of exposures make variables when they are called.
+    # First, since the models of labels make variables when they are called.
     gradients = tape.gradient(loss, whole.trainable_variables)
     expected = [
         (variable - learning_rate * tf.convert_to_tensor(gradient)).numpy()

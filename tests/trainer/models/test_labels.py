@@ -1,4 +1,4 @@
-"""What all models of exposures share: fields, heads, the loss, and the correction for negatives left out."""
+"""What all models of labels share: fields, heads, the loss, and the correction for negatives left out."""
 
 import dataclasses
 
