@@ -1,6 +1,8 @@
 """The pipeline of an experiment. Pure: no file, clock or environment is read here."""
 
 import dataclasses
+import hashlib
+import json
 import posixpath
 from collections.abc import Mapping
 from typing import Any
@@ -111,6 +113,18 @@ class _Data:
     transform_graph: Channel
 
 
+def _accepted(experiment: config.Experiment, root: str) -> str:
+    """The folder of the statistics that are of windows cut alike: others would differ by their settings."""
+    cut = {
+        "columns": experiment.log.columns,
+        "filter": experiment.log.filter,
+        "window": experiment.window,
+        "split": experiment.split,
+    }
+    told = {name: part and part.model_dump(mode="json") for name, part in cut.items()}
+    return posixpath.join(root, hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12])
+
+
 def _data(
     experiment: config.Experiment,
     schema_path: str,
@@ -140,7 +154,7 @@ def _data(
         statistics=statistics_gen.outputs["statistics"],
         schema=schema,
         # Without spans a second run would compare a log with itself.
-        accepted_root=accepted_root if spans.has_marks(experiment.log.path) else None,
+        accepted_root=_accepted(experiment, accepted_root) if spans.has_marks(experiment.log.path) else None,
         error_rate=experiment.validation.error_rate,
     )
     transform = Transform(

@@ -3,6 +3,8 @@
 It is said in `models.config` beside the versions, see `serving.published`.
 """
 
+import dataclasses
+
 import tensorflow as tf
 
 from components.pusher import verify
@@ -29,7 +31,7 @@ def history(base: str) -> list[str]:
 
 
 def promote(base: str, version: int | None, label: str, served_as: str = "") -> str:
-    """Gives a label to a version, by default to the newest; what has no label and does not answer is unloaded.
+    """Gives a label to a version, by default to the one that answers; what has no label and does not answer is unloaded.
 
     Args:
       base: the folder with the versions.
@@ -41,19 +43,29 @@ def promote(base: str, version: int | None, label: str, served_as: str = "") -> 
       What was done, in a line.
 
     Raises:
-      errors.InputError: if there is no such version, or it is damaged.
+      errors.InputError: if there is no such version, it is damaged, or it is later than the one that answers.
     """
     there = _there(base)
-    chosen = _sound(base, there, version if version is not None else there[-1])
-    said = _said(base, there)
-    labels = {**said.labels, label: chosen}
-    loaded = {max(said.versions), *labels.values()}
-    _write(base, said, loaded, labels, served_as)
+    with published.locked(base):
+        said = _said(base, there)
+        live = max(said.versions)
+        chosen = _sound(base, there, live if version is None else version)
+        if chosen > live:
+            raise errors.InputError(
+                f"{base}: {chosen} is later than {live}, which answers, and servers answer from the latest version "
+                f"that they load: footfall rollback --version {chosen} has it answer"
+            )
+        labels = {**said.labels, label: chosen}
+        loaded = {live, *labels.values()}
+        _write(base, dataclasses.replace(said, versions=tuple(loaded), labels=labels), served_as)
     return f"{label} is version {chosen}; loaded: {', '.join(map(str, sorted(loaded)))}"
 
 
 def rollback(base: str, version: int | None = None, served_as: str = "") -> str:
     """Has an earlier version answer, by default the sound one before; labels of later ones go with it.
+
+    Later versions are withdrawn: a push that finds its model among them does not publish it again. To go back to one of
+    them, it is named.
 
     Returns:
       What was done, in a line.
@@ -62,18 +74,23 @@ def rollback(base: str, version: int | None = None, served_as: str = "") -> str:
       errors.InputError: if there is no sound version before the one that answers.
     """
     there = _there(base)
-    said = _said(base, there)
-    live = max(said.versions)
-    if version is None:
-        earlier = (v for v in reversed(there) if v < live)
-        chosen = next((v for v in earlier if verify.check(f"{base}/{v}") is None), None)
-        if chosen is None:
-            raise errors.InputError(f"{base}: there is no sound version before {live}, which answers")
-    else:
-        chosen = _sound(base, there, version)
-    labels = {label: min(of, chosen) for label, of in said.labels.items()}
-    loaded = {chosen, *labels.values()}
-    _write(base, said, loaded, labels, served_as)
+    with published.locked(base):
+        said = _said(base, there)
+        live = max(said.versions)
+        if version is None:
+            chosen = _newest_sound(base, [v for v in there if v < live])
+            if chosen is None:
+                raise errors.InputError(f"{base}: there is no sound version before {live}, which answers")
+        else:
+            chosen = _sound(base, there, version)
+        labels = {label: min(of, chosen) for label, of in said.labels.items()}
+        changed = dataclasses.replace(
+            said,
+            versions=tuple({chosen, *labels.values()}),
+            labels=labels,
+            withdrawn=tuple(v for v in there if v > chosen),
+        )
+        _write(base, changed, served_as)
     return f"version {chosen} answers in place of {live}, until another one is pushed"
 
 
@@ -94,6 +111,10 @@ def _sound(base: str, there: list[int], version: int) -> int:
     return version
 
 
+def _newest_sound(base: str, there: list[int]) -> int | None:
+    return next((v for v in reversed(there) if verify.check(f"{base}/{v}") is None), None)
+
+
 def _pushed(version: int) -> str:
     """The moment of a version's number, which is that of its push unless several came in one second."""
     moment = str(times.moment(1000 * version)) if version < 1 << 32 else ""
@@ -101,12 +122,12 @@ def _pushed(version: int) -> str:
 
 
 def _said(base: str, there: list[int]) -> published.Published:
-    """What servers load: the newest version, where nothing else is said."""
-    return published.read(base) or published.Published((there[-1],))
+    """What servers load: the newest version that they can, where nothing else is said."""
+    return published.read(base) or published.Published((_newest_sound(base, there) or there[-1],))
 
 
-def _write(
-    base: str, said: published.Published, loaded: set[int], labels: dict[str, int], served_as: str
-) -> None:
-    changed = published.Published(tuple(sorted(loaded)), labels, served_as or said.served_as)
-    published.write(base, changed)
+def _write(base: str, changed: published.Published, served_as: str) -> None:
+    in_order = tuple(sorted(changed.versions))
+    published.write(
+        base, dataclasses.replace(changed, versions=in_order, served_as=served_as or changed.served_as)
+    )

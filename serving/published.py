@@ -2,14 +2,18 @@
 
 It is the configuration file of TensorFlow Serving (`--model_config_file`), which reads it again and again. Where it
 is, a server loads the versions that it names and no others: on a bucket, where no folder can be renamed, a version
-is named once all of its files are there.
+is named once all of its files are there. A comment in it names the versions that a rollback has withdrawn, which
+are not published again by a push that finds its model there already.
 """
 
+import contextlib
 import dataclasses
+import fcntl
 import os
 import posixpath
+import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import tensorflow as tf
 from google.protobuf import text_format
@@ -20,6 +24,7 @@ from schemas import errors, versions
 FILE = "models.config"
 # What clients call the model unless they are told otherwise.
 NAME = "model"
+_WITHDRAWN = "# withdrawn:"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,11 +35,13 @@ class Published:
       versions: oldest first; the newest answers requests that name none.
       labels: the version of each label.
       served_as: the folder of the versions as the server sees it; empty where that is the folder itself.
+      withdrawn: what a rollback has taken back, oldest first.
     """
 
     versions: tuple[int, ...]
     labels: Mapping[str, int] = dataclasses.field(default_factory=dict)
     served_as: str = ""
+    withdrawn: tuple[int, ...] = ()
 
 
 def path(base: str) -> str:
@@ -64,10 +71,15 @@ def read(base: str) -> Published | None:
             f"{path(base)}: one model with model_version_policy.specific is expected, found {len(models)} models"
         )
     served_as = models[0].base_path
+    # TensorFlow Serving takes no relative path, so that one is an old slip.
+    if served_as == _absolute(base) or not _is_absolute(served_as):
+        served_as = ""
+    withdrawn = re.findall(rf"^{_WITHDRAWN}(.*)$", text, re.MULTILINE)
     return Published(
         tuple(sorted(models[0].model_version_policy.specific.versions)),
         dict(models[0].version_labels),
-        "" if served_as == base else served_as,
+        served_as,
+        tuple(sorted(versions.found(" ".join(withdrawn).split()))),
     )
 
 
@@ -85,14 +97,29 @@ def write(base: str, published: Published) -> None:
     for label, version in published.labels.items():
         if version not in published.versions:
             raise errors.InputError(f"the label {label!r} is of version {version}, which is not published")
+    if published.served_as and not _is_absolute(published.served_as):
+        raise errors.InputError(
+            f"the folder as the server sees it is an absolute path or a URI, found {published.served_as!r}"
+        )
     config = model_server_config_pb2.ModelServerConfig()
     model = config.model_config_list.config.add(
-        name=NAME, base_path=published.served_as or base, model_platform="tensorflow"
+        name=NAME, base_path=published.served_as or _absolute(base), model_platform="tensorflow"
     )
     model.model_version_policy.specific.versions.extend(sorted(published.versions))
     for label, version in sorted(published.labels.items()):
         model.version_labels[label] = version
-    _replace(path(base), text_format.MessageToString(config))
+    text = text_format.MessageToString(config)
+    if published.withdrawn:
+        text = f"{_WITHDRAWN} {' '.join(map(str, sorted(published.withdrawn)))}\n{text}"
+    _replace(path(base), text)
+
+
+def _is_absolute(place: str) -> bool:
+    return "://" in place or os.path.isabs(place)
+
+
+def _absolute(base: str) -> str:
+    return base if "://" in base else os.path.abspath(base)
 
 
 def _replace(target: str, text: str) -> None:
@@ -113,10 +140,29 @@ def _replace(target: str, text: str) -> None:
             os.remove(partial)
 
 
-def publish(base: str, version: int) -> None:
-    """Names one more version, which answers from then on; others stay as long as a label has them."""
+def publish(base: str, version: int) -> bool:
+    """Names one more version, which answers from then on; others stay as long as a label has them.
+
+    Returns:
+      Whether it answers now: not if it was withdrawn, or a later one answers already.
+    """
     before = read(base) or Published(())
-    write(
-        base,
-        dataclasses.replace(before, versions=tuple(sorted({version, *before.labels.values()}))),
-    )
+    if version in before.withdrawn or any(later > version for later in before.versions):
+        return False
+    loaded = {version, *before.labels.values()}
+    write(base, dataclasses.replace(before, versions=tuple(sorted(loaded))))
+    return True
+
+
+@contextlib.contextmanager
+def locked(base: str) -> Iterator[None]:
+    """Keeps others that push or publish out of a local folder; let go of when the process ends, however it does."""
+    if "://" in base:
+        yield
+        return
+    descriptor = os.open(base, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,7 +1,11 @@
 """Pieces of the record batches that become tf.Examples: each column a list, a scalar a list of one."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
+
+from schemas import errors
 
 # More list values than this in one record batch are split, so that memory stays flat when a
 # long history is the history of many targets.
@@ -27,6 +31,19 @@ class Ranges:
     def indices(self) -> np.ndarray:
         """All that lies in the ranges."""
         return np.arange(self.offsets[-1]) + np.repeat(self.begin - self.offsets[:-1], self.lengths)
+
+
+def one(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
+    """The only batch of a table whose chunks are joined.
+
+    Raises:
+      errors.InputError: if there are several, since a column of text has more bytes than one can have.
+    """
+    if len(batches) > 1:
+        raise errors.InputError(
+            "window.shards: the texts of a shard have more than 2 GB, which is more than a column can have: raise it"
+        )
+    return batches[0]
 
 
 def lists(offsets: np.ndarray, values: pa.Array) -> pa.Array:

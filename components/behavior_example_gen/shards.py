@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.behavior_example_gen import duplicates, spec, splits
+from components.behavior_example_gen import batches, duplicates, spec, splits
 from components.behavior_example_gen.reading import blocks
 from schemas import errors, hashing, names
 
@@ -101,7 +101,7 @@ def sort_events(table: pa.Table, split: spec.SplitSpec, cuts: splits.Cuts | None
     starts = np.concatenate([[0], changes, [len(sequence)]]).astype(np.int64)
     copies = int(duplicates.repeated(table, sequence, codes).sum())
     table = table.drop([blocks.ROW, blocks.FILE, blocks.NANOS]).take(pa.array(sequence)).combine_chunks()
-    (batch,) = table.to_batches(max_chunksize=None) if table.num_rows else (_empty(table.schema),)
+    batch = batches.one(table.to_batches()) if table.num_rows else _empty(table.schema)
     user_hash = hash_ids(
         batch.column(batch.schema.get_field_index(names.USER_ID)).take(pa.array(starts[:-1]))
     )

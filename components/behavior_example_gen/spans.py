@@ -6,6 +6,7 @@ exactly four digits. These are the marks of TFX's ExampleGen.
 """
 
 import datetime
+import posixpath
 import re
 
 from schemas import errors
@@ -21,6 +22,8 @@ _ALLOWED = (
     "{SPAN} is the whole number of a span (a day, an hour, a batch), {YYYY}, {MM} and {DD} together its date, "
     "{VERSION} the number of a delivery made again"
 )
+# Files whose names begin so are no part of a log, as Spark's `_SUCCESS`.
+HIDDEN = (".", "_")
 _EPOCH = datetime.date(1970, 1, 1)
 # Stands for the number of the newest span.
 NEWEST = "newest"
@@ -129,6 +132,8 @@ def _listed(path: str, newest: int | None = None) -> dict[int, list[str]]:
     pattern = _expression(path, "[0-9]")
     found: dict[int, tuple[int, list[str]]] = {}
     for metadata in filesystems.FileSystems.match([_MARK.sub("*", path)])[0].metadata_list:
+        if posixpath.basename(metadata.path).startswith(HIDDEN):
+            continue
         span, version = _numbers(metadata.path, path, pattern)
         if newest is not None and span > newest:
             continue

@@ -31,6 +31,8 @@ from serving import client as client_lib
 from serving import flags, objectives, server_version
 
 LATENCY = "latency.json"
+# A custom property of the blessing: 1 where the trial failed, which is then tried again by the next run.
+UNSERVABLE = "unservable"
 _MODEL = "candidate"
 _BINARY = "tensorflow_model_server"
 _EXAMPLES = 8
@@ -65,6 +67,8 @@ class Executor(base_executor.BaseExecutor):
             stream.write("")
         # What TFX's Pusher looks at.
         blessing.set_int_custom_property("blessed", int(result["blessed"]))
+        # A busy machine may be to blame: what failed is no result to keep.
+        blessing.set_int_custom_property(UNSERVABLE, int(not result["blessed"]))
         if result["blessed"]:
             _PROGRESS.info(
                 "%s server: %s p50 %.1f ms, p99 %.1f ms",

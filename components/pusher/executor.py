@@ -1,13 +1,11 @@
 """A filesystem push that a server never sees half done."""
 
-import contextlib
-import fcntl
 import logging
 import os
 import posixpath
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from tfx.components.pusher import executor as pusher
@@ -69,8 +67,8 @@ def push(model_path: str, base: str) -> int:
     of folders, and TensorFlow Serving tries a version as soon as it sees the first of its files: there the
     version is named in `serving.published.FILE`, which says what servers load, once all of it is there. So it
     is in a local folder that has this file. The list of the files, `serving.manifest.FILE`, is part of the
-    version. The model that is the newest version already is not pushed again, unless that version is damaged.
-    On a local disk a push waits for another one to the same place.
+    version. The model that is the newest version already is not pushed again, unless that version is damaged, and
+    stays withdrawn if a rollback has withdrawn it. On a local disk a push waits for another one to the same place.
 
     Returns:
       The version: the time in seconds, or one above the newest where that is not larger.
@@ -80,11 +78,18 @@ def push(model_path: str, base: str) -> int:
     """
     fileio.makedirs(base)
     remote = _is_remote(base)
-    with contextlib.nullcontext() if remote else _locked(base):
+    with published.locked(base):
         version = _push(model_path, base, remote)
         said = published.read(base)
-        if remote and said is None or said is not None and version not in said.versions:
-            published.publish(base, version)
+        if said is None and not remote or said is not None and version in said.versions:
+            return version
+        if not published.publish(base, version):
+            _PROGRESS.warning(
+                "%s is there and does not answer: it was withdrawn by a rollback, or a later version answers; "
+                "footfall rollback --version %d has it answer",
+                posixpath.join(base, str(version)),
+                version,
+            )
         return version
 
 
@@ -128,17 +133,6 @@ def _next(newest: list[int]) -> int:
     if version > version_names.LARGEST:
         raise PushFailed(f"version {newest[0]} is the largest there can be; take it away, and push again")
     return version
-
-
-@contextlib.contextmanager
-def _locked(folder: str) -> Iterator[None]:
-    """Keeps other pushes out of a local folder; it is let go of when the process ends, however it does."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _same(model_path: str, expected: manifest.Files, version: str) -> bool:

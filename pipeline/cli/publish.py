@@ -21,7 +21,7 @@ def add(commands: arguments.Commands) -> None:
         "--model_config_file.",
     )
     _folder(promote)
-    promote.add_argument("--version", type=int, help="the version to label (default: the newest)")
+    promote.add_argument("--version", type=int, help="the version to label (default: the one that answers)")
     promote.add_argument("--label", default="stable", help="the label (default: %(default)s)")
     promote.add_argument("--served-as", default="", metavar="DIR", help=_SERVED)
 
@@ -30,7 +30,8 @@ def add(commands: arguments.Commands) -> None:
         "rollback",
         _rollback,
         "serve an earlier version again",
-        "Labels of later versions move to it. The next push replaces it.",
+        "Labels of later versions move to it. The next push of another model replaces it; later versions are withdrawn, and "
+        "pushing one of their models again does not publish it.",
     )
     _folder(rollback)
     rollback.add_argument(

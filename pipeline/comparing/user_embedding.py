@@ -7,7 +7,7 @@ import pandas as pd
 
 from pipeline.comparing import answers, paired, runs
 from pipeline.comparing.rows import Row
-from schemas import embeddings, names
+from schemas import embeddings, errors, names
 
 _MOST_WINDOWS = 512
 
@@ -54,7 +54,16 @@ def measure(
     users: np.ndarray,
     seed: int,
 ) -> tuple["Measured", tuple[str, ...]]:
-    """What gives the metrics of all runs, and notes on them; see `ranking.measure`."""
+    """What gives the metrics of all runs, and notes on them; see `ranking.measure`.
+
+    Raises:
+      errors.InputError: if the windows that all runs have are of one user, who has nobody to be compared with.
+    """
+    if len(np.unique(users)) < 2:
+        raise errors.InputError(
+            f"{all_runs[0].folder}: all runs together have test windows of fewer than two users, too few to compare "
+            "embeddings of users"
+        )
     return Measured(tables, count_a, users, seed), ()
 
 
@@ -72,13 +81,13 @@ class Measured:
         self._count_a, self._users, self._seed = count_a, users, seed
 
     def rows(self, chosen: np.ndarray) -> tuple[Row, ...]:
-        """Of the chosen windows, `[W]` bool."""
+        """Of the chosen windows, `[W]` bool; without values where they are of one user."""
         rows = np.flatnonzero(chosen)
         if len(rows) > embeddings.MOST:
             rows = np.sort(np.random.default_rng(self._seed).permutation(rows)[: embeddings.MOST])
         users, following = self._users[rows], [self._following[row] for row in rows]
         if len(np.unique(users)) < 2:
-            return ()
+            return (Row(embeddings.AGREEMENT, *[None] * 8),)
         values = np.stack(
             [embeddings.agreements(vectors[rows], users, following)[0] for vectors in self._vectors]
         )

@@ -24,7 +24,7 @@ def find(path: str) -> tuple[str, str | None]:
       path: the folder of a run, one with versions of a model, or a SavedModel; also in a bucket.
 
     Returns:
-      Its folder, of versions that of the one that answers requests; and the experiment of a run's folder.
+      Its folder, of versions that of the one that answers requests; and, in a run's folder, the experiment it is of.
 
     Raises:
       errors.InputError: if there is no model, or the version is damaged.
@@ -41,8 +41,11 @@ def find(path: str) -> tuple[str, str | None]:
     problem = verify.check(version)
     if problem:
         raise errors.InputError(f"{version} is damaged: {problem}")
-    experiment = os.path.join(path, local.EXPERIMENT)
-    return version, experiment if os.path.isfile(experiment) else None
+    candidates = (
+        local.pushed_experiment(path, posixpath.basename(version)),
+        os.path.join(path, local.EXPERIMENT),
+    )
+    return version, next(filter(os.path.isfile, candidates), None)
 
 
 def inputs_of(folder: str) -> dict[str, str]:

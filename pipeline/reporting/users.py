@@ -3,6 +3,7 @@
 As Fig. 4 of DSPnet: users are divided by their numbers of events, and a sample of each group is drawn by t-SNE.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -184,7 +185,13 @@ def _sampled(group: np.ndarray) -> np.ndarray:
 def _embedded(run: runs.Trained, inputs: dict[str, str], positions: np.ndarray) -> np.ndarray:
     """What the model makes of the histories of test windows at some positions `[S]`: `[S, D]`."""
     embedder = model.Embedder(run.model_dir, inputs)
-    spec = {name: _FEATURE.get(name, tf.io.RaggedFeature(tf.string)) for name in inputs}
+    numbers = model.numbers_of(run.model_dir, inputs)
+    spec = {
+        name: tf.io.RaggedFeature(tf.float32)
+        if name in numbers
+        else _FEATURE.get(name, tf.io.RaggedFeature(tf.string))
+        for name in inputs
+    }
     place = np.argsort(positions)
     result: list[np.ndarray] = []
     done = 0
@@ -194,7 +201,9 @@ def _embedded(run: runs.Trained, inputs: dict[str, str], positions: np.ndarray) 
             rows = tf.gather(serialized, positions[place[done:end]] - first)
             parsed = tf.io.parse_example(rows, spec)
             dense = {
-                name: values.to_tensor() if isinstance(values, tf.RaggedTensor) else values
+                name: values.to_tensor(math.nan if name in numbers else None)
+                if isinstance(values, tf.RaggedTensor)
+                else values
                 for name, values in parsed.items()
             }
             result.append(embedder(dense))

@@ -17,6 +17,7 @@ from ml_metadata.proto import metadata_store_pb2
 from tfx.orchestration.portable import cache_utils, launcher, outputs_utils
 from tfx.orchestration.portable.mlmd import execution_lib
 
+from components.infra_validator import executor as validator
 from components.pusher import executor as pusher
 from components.pusher import verify
 from pipeline import progress
@@ -114,6 +115,8 @@ class _Records:
     def _problem(self, artifact: Any) -> str | None:
         if not os.path.realpath(artifact.uri).startswith(os.path.realpath(self._root) + os.sep):
             return f"{artifact.uri} is not in this run's folder"
+        if _property(artifact, validator.UNSERVABLE) == 1:
+            return "the model was not servable when it was tried"
         record = self._record(artifact)
         return checksums.problem(artifact.uri, record) or _no_longer_live(artifact, f"{record}.pushed")
 

@@ -190,6 +190,7 @@ def _run(
         logging.getLogger("footfall").exception("no report")
         screen.write(f"no report: {error} (see {log_path})\n")
     if failure is None:
+        _keep_pushed(experiment, run_dir)
         return state
     failed = next((c for c in state["components"] if c["state"] == progress.FAILED), None)
     where = failed["id"] if failed else "the runner"
@@ -199,6 +200,28 @@ def _run(
     if failures.disk_trouble(failure):
         where = f"{run_dir}: {where}"
     raise RunFailed(f"{where}: {failures.root_cause(failure)} (log: {log_path})") from failure
+
+
+def pushed_experiment(run_dir: str, version: str) -> str:
+    """Where the experiment of a pushed version is: the newest run's may be another one."""
+    return os.path.join(run_dir, "pushed", f"{version}.yaml")
+
+
+def _keep_pushed(experiment: config.Experiment, run_dir: str) -> None:
+    """Keeps the experiment of what a run has pushed, by its version."""
+    from pipeline import results
+
+    pushed_to = results.newest(run_dir).pushed_to
+    if not pushed_to:
+        return
+    path = pushed_experiment(run_dir, os.path.basename(pushed_to))
+    # The same model again is of the same windows.
+    if not os.path.exists(path):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        partial = f"{path}.partial"
+        with open(partial, "w", encoding="utf-8") as stream:
+            stream.write(experiment.to_yaml())
+        os.replace(partial, path)
 
 
 def _launch(dag: Any, run_dir: str, shown: progress.Progress) -> Exception | None:

@@ -73,6 +73,9 @@ def test_it_trains_is_blessed_and_pushed(deployment):
     epochs = [epoch["epoch"] for epoch in json.loads(history_file.read_text())["epochs"]]
     assert epochs == list(range(1, len(epochs) + 1))
     assert len(deployment.versions()) == 1 and "Blessed by the gate." in printed
+    # The settings of what answers stay, whichever the next run has.
+    kept = deployment.run_dir / "pushed" / f"{deployment.versions()[0]}.yaml"
+    assert kept.read_text() == (deployment.run_dir / "experiment.yaml").read_text()
     # Libraries write to the log, not to the screen.
     assert "absl" not in printed and "WARNING" not in printed and "Traceback" not in printed
 

@@ -55,10 +55,12 @@ def test_history_promotion_and_rollback(base, ask):
     assert code == 0 and printed == [
         f"version {SECOND} answers in place of {THIRD}, until another one is pushed"
     ]
-    assert published.read(str(base)) == published.Published((SECOND,), {"stable": SECOND, "canary": SECOND})
+    assert published.read(str(base)) == published.Published(
+        (SECOND,), {"stable": SECOND, "canary": SECOND}, withdrawn=(THIRD,)
+    )
     ask("rollback", "--served-as", "/models")
     assert published.read(str(base)) == published.Published(
-        (FIRST,), dict.fromkeys(("stable", "canary"), FIRST), "/models"
+        (FIRST,), dict.fromkeys(("stable", "canary"), FIRST), "/models", (SECOND, THIRD)
     )
     code, _, said = ask("rollback")
     assert code == 2 and f"there is no sound version before {FIRST}" in said
@@ -66,8 +68,28 @@ def test_history_promotion_and_rollback(base, ask):
 
 def test_a_push_answers_after_a_rollback_and_keeps_the_path_of_the_server(base, ask):
     ask("rollback", "--served-as", "/models")
-    published.publish(str(base), THIRD)
-    assert published.read(str(base)) == published.Published((THIRD,), {}, "/models")
+    later = THIRD + 1
+    published.publish(str(base), later)
+    assert published.read(str(base)) == published.Published((later,), {}, "/models", (THIRD,))
+
+
+def test_a_rollback_stays_until_its_version_is_named(base, ask):
+    ask("rollback")
+    assert not published.publish(str(base), THIRD) and published.read(str(base)).versions == (SECOND,)
+    # Nor does a label bring it back: servers answer from the latest version that they load.
+    assert ask("promote")[1] == [f"stable is version {SECOND}; loaded: {SECOND}"]
+    code, _, said = ask("promote", "--version", str(THIRD))
+    assert code == 2 and f"footfall rollback --version {THIRD} has it answer" in said
+    ask("rollback", "--version", str(THIRD))
+    assert published.read(str(base)).versions[-1] == THIRD and not published.read(str(base)).withdrawn
+
+
+def test_a_damaged_newest_version_is_not_what_answers(base, ask):
+    (base / str(THIRD) / "saved_model.pb").write_bytes(b"cut")
+    assert [line.endswith("  answers") for line in ask("history")[1]] == [False, True, False]
+    assert ask("rollback")[1] == [
+        f"version {FIRST} answers in place of {SECOND}, until another one is pushed"
+    ]
 
 
 def test_damaged_versions_are_told_and_passed_over(base, ask):

@@ -51,3 +51,31 @@ def test_nothing_is_written_that_a_server_would_not_take(tmp_path, given, words)
     with pytest.raises(errors.InputError, match=words):
         published.write(str(tmp_path), given)
     assert os.listdir(tmp_path) == []
+
+
+def test_the_server_gets_an_absolute_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models").mkdir()
+    published.write("models", published.Published((7,)))
+    written = tmp_path / "models" / published.FILE
+    assert f'base_path: "{tmp_path}/models"' in written.read_text()
+    assert published.read("models") == published.read(str(tmp_path / "models")) == published.Published((7,))
+    # One that was written before this was so is mended by the next change.
+    written.write_text(written.read_text().replace(f"{tmp_path}/models", "models"))
+    assert published.publish("models", 8) and f'base_path: "{tmp_path}/models"' in written.read_text()
+    with pytest.raises(errors.InputError, match="an absolute path or a URI, found 'there'"):
+        published.write("models", published.Published((7,), served_as="there"))
+
+
+def test_what_is_withdrawn_or_older_is_not_published(tmp_path):
+    base = str(tmp_path)
+    withdrawn = published.Published((7,), {"stable": 7}, withdrawn=(8, 9))
+    published.write(base, withdrawn)
+    assert published.read(base) == withdrawn
+    # TensorFlow Serving reads past it.
+    text = (tmp_path / published.FILE).read_text()
+    assert text_format.Parse(text, model_server_config_pb2.ModelServerConfig()).model_config_list.config
+    assert not published.publish(base, 9) and published.read(base) == withdrawn
+    assert published.publish(base, 11) and published.read(base).versions == (7, 11)
+    # A push that took longer than a later one.
+    assert not published.publish(base, 10) and published.read(base).versions == (7, 11)

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 from apache_beam.io import filesystem, filesystems
 
-from components.behavior_example_gen import spec
+from components.behavior_example_gen import spans, spec
 from schemas import errors
 
 _ENDINGS = {
@@ -31,7 +31,6 @@ _CODECS = {"gz": "gzip", "gzip": "gzip", "zst": "zstd", "bz2": "bz2"}
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bz2"}
 _LONGEST_MAGIC = 4
 _SHOWN = 3
-_HIDDEN = (".", "_")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,11 +115,11 @@ def _below(folder: str) -> Any:
     """
     found, hidden, met = [], 0, {_identity(folder)}
     for parent, folders, names in os.walk(folder, followlinks=True):
-        hidden += sum(name.startswith(_HIDDEN) for name in names)
+        hidden += sum(name.startswith(spans.HIDDEN) for name in names)
         inside = sorted(
             (os.path.islink(os.path.join(parent, name)), name)
             for name in folders
-            if not name.startswith(_HIDDEN)
+            if not name.startswith(spans.HIDDEN)
         )
         folders.clear()
         for _, name in inside:
@@ -132,7 +131,7 @@ def _below(folder: str) -> Any:
             _metadata(os.path.join(parent, name))
             for name in names
             # A pipe would never end, and a link may lead nowhere.
-            if not name.startswith(_HIDDEN) and os.path.isfile(os.path.join(parent, name))
+            if not name.startswith(spans.HIDDEN) and os.path.isfile(os.path.join(parent, name))
         ]
     return found, hidden
 
@@ -151,7 +150,7 @@ def _matched(pattern: str) -> Any:
             matched = filesystems.FileSystems.match([pattern.rstrip("/") + "/**"])[0].metadata_list
     except filesystem.BeamIOError as error:
         raise errors.InputError(f"log.path: {pattern}: {str(error).splitlines()[0]}") from error
-    visible = [m for m in matched if not posixpath.basename(m.path).startswith(_HIDDEN)]
+    visible = [m for m in matched if not posixpath.basename(m.path).startswith(spans.HIDDEN)]
     hidden = len(matched) - len(visible)
     if not matched and "://" not in pattern:
         # Beam matches no folders.

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import tensorflow as tf
 from tfx_bsl.coders import example_coder
 
-from components.behavior_example_gen import profile, shards, slices, spec, splits, time_span, windows
+from components.behavior_example_gen import batches, profile, shards, slices, spec, splits, time_span, windows
 from components.behavior_example_gen.stages import candidates, files, workers
 from components.behavior_example_gen.windows import kind
 from schemas import names
@@ -70,7 +70,7 @@ class _CutShard(beam.DoFn):
         # There is no end where there are no events, so nor a shard.
         assert end is not None
         shard, path = shard_and_path
-        batch = files.read_batch(path, 0).combine_chunks().to_batches()[0]
+        batch = batches.one(files.read_batch(path, 0).combine_chunks().to_batches())
         users = batch.column(batch.schema.get_field_index(names.USER_ID))
         changes = np.flatnonzero(pc.not_equal(users[1:], users[:-1]).to_numpy(zero_copy_only=False)) + 1
         events = shards.Events(batch, np.concatenate([[0], changes, [len(users)]]).astype(np.int64))

@@ -7,6 +7,8 @@ import pyarrow as pa
 from apache_beam.io import filesystems
 from tfx.dsl.io import fileio
 
+from components.behavior_example_gen import batches as record_batches
+
 
 @dataclasses.dataclass(frozen=True)
 class Shards:
@@ -34,11 +36,10 @@ def write_batches(path: str, schema: pa.Schema, tables: Iterable[pa.Table]) -> N
     with filesystems.FileSystems.create(path) as stream:
         with pa.ipc.new_file(stream, schema, options=options) as writer:
             for table in tables:
-                table = table.combine_chunks()
-                batches = table.to_batches() or [
+                batches = table.combine_chunks().to_batches() or [
                     pa.RecordBatch.from_arrays([pa.array([], f.type) for f in schema], schema=schema)
                 ]
-                writer.write_batch(batches[0])
+                writer.write_batch(record_batches.one(batches))
 
 
 def read_batch(path: str, index: int) -> pa.Table:

@@ -114,3 +114,11 @@ def test_braces_of_a_name_are_no_mark(tmp_path):
     assert spec.LogSpec(path="[{]x}.csv").path == "[{]x}.csv"
     assert not spans.has_marks("[{]SPAN}.csv")
     assert spec.LogSpec(path="{}1.csv").path == "{}1.csv"
+
+
+def test_hidden_files_are_no_part_of_a_span(tmp_path):
+    day = tmp_path / "day=2026-01-02"
+    day.mkdir()
+    for name in ("part-0.csv", "_SUCCESS", ".part-0.csv.crc"):
+        (day / name).touch()
+    assert spans.find(str(tmp_path / "day={YYYY}-{MM}-{DD}" / "*")) == [str(day / "part-0.csv")]

@@ -1,11 +1,13 @@
 """Comparisons of models of users' embeddings: the agreement of neighbours, paired by window."""
 
+import types
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from pipeline.comparing import user_embedding
-from schemas import embeddings, names
+from schemas import embeddings, errors, names
 
 
 def tables(seed=0, rows=80):
@@ -37,5 +39,13 @@ def test_rows_are_means_over_the_chosen_windows_and_their_difference():
 
 
 def test_there_is_nothing_to_say_of_one_user():
-    measured, _ = user_embedding.measure([], tables(), 1, np.zeros(80, np.int64), seed=1)
-    assert measured.rows(np.ones(80, bool)) == ()
+    measured, _ = user_embedding.measure([], tables(), 1, np.arange(80) // 40, seed=1)
+    (row,) = measured.rows(np.arange(80) < 40)
+    # As on any other slice, so that a page has a place for it.
+    assert row.metric == embeddings.AGREEMENT and (row.a, row.difference, row.p) == (None, None, None)
+
+
+def test_windows_of_one_user_are_refused():
+    run = types.SimpleNamespace(folder="runs/a")
+    with pytest.raises(errors.InputError, match="runs/a: .* fewer than two users"):
+        user_embedding.measure([run], tables(), 1, np.zeros(80, np.int64), seed=1)

@@ -13,6 +13,7 @@ import yaml
 
 from pipeline import cli
 from pipeline.embedding import arrays, shard
+from pipeline.embedding import model as model_lib
 from serving import client as client_lib
 from serving import server as server_lib
 
@@ -183,6 +184,11 @@ def test_a_run_tells_all_but_where_to_write(embed, base, tmp_path):
     found, printed = embed(model=run)
     assert len(found) == 7 and f"by {run}/serving/toy/7" in printed
     assert found == embed("--experiment", written)[0]
+    # What answers may be of an earlier run than the newest.
+    assert model_lib.find(str(run))[1] == str(written)
+    (run / "pushed").mkdir()
+    of_version = write_experiment(run / "pushed" / "7.yaml", log)
+    assert model_lib.find(str(run)) == (f"{run}/serving/toy/7", str(of_version))
 
 
 def test_bad_rows_are_set_aside_as_in_a_run(embed, served, tmp_path):

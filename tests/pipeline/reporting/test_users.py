@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import types
 
 import numpy as np
 import pytest
@@ -177,3 +178,24 @@ def test_users_of_periods_are_drawn_at_the_moments_of_their_windows(periods, tmp
         found.append(users.users(str(run_dir)))
     assert found[0]["pairs"] == found[1]["pairs"] != []
     assert found[0]["noun"] == "period"
+
+
+def test_numbers_of_events_are_asked_with_and_padded_by_nothing(monkeypatch):
+    prices = "history_context_price"
+    serialized, asked = [], []
+    for items, values in ((["a", "b"], [1.5, 2.5]), (["c"], [3.5])):
+        example = tf.train.Example.FromString(fixtures.serialize({names.HISTORY_ITEM_ID: items}))
+        example.features.feature[prices].float_list.value.extend(values)
+        serialized.append(example.SerializeToString())
+
+    def embed(dense):
+        asked.append(dense)
+        return np.zeros([2, 3])
+
+    monkeypatch.setattr(users, "_batches", lambda run: [(0, tf.constant(serialized))])
+    monkeypatch.setattr(users.model, "Embedder", lambda folder, inputs: embed)
+    monkeypatch.setattr(users.model, "numbers_of", lambda folder, inputs: [prices])
+    inputs = {name: name for name in (names.HISTORY_ITEM_ID, prices)}
+    users._embedded(types.SimpleNamespace(model_dir="model"), inputs, np.array([0, 1]))
+    np.testing.assert_array_equal(asked[0][prices], [[1.5, 2.5], [3.5, np.nan]])
+    np.testing.assert_array_equal(asked[0][names.HISTORY_ITEM_ID], [[b"a", b"b"], [b"c", b""]])

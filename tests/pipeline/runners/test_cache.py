@@ -11,6 +11,7 @@ from tfx.dsl.component.experimental.decorators import component
 from tfx.orchestration.local import local_dag_runner
 from tfx.types import standard_artifacts
 
+from components.infra_validator import executor as validator
 from components.pusher import executor as pusher
 from pipeline import lineage
 from pipeline.runners import cache, failures, folder
@@ -48,6 +49,7 @@ def Bless(
     _write(blessing.uri, "")
     blessing.set_int_custom_property("blessed", 1)
     blessing.set_int_custom_property("current_model_id", model.id)
+    blessing.set_int_custom_property(validator.UNSERVABLE, int(os.environ.get("BUSY", "0")))
 
 
 @component
@@ -136,6 +138,16 @@ def test_what_is_damaged_is_made_again_and_all_that_is_made_of_it(run, kind, mad
     assert place in said and ("is gone" if how == "gone" else "content") in said
     assert run.place(kind) != place
     assert anew(run()) == []
+
+
+def test_a_trial_that_failed_is_no_result_to_keep(run, monkeypatch, caplog):
+    monkeypatch.setenv("BUSY", "1")
+    assert anew(run(seed=2)) == ["Train", "Bless", "Push"]
+    monkeypatch.delenv("BUSY")
+    with caplog.at_level("WARNING", "footfall.progress"):
+        assert anew(run(seed=2)) == ["Bless"]
+    assert "not servable when it was tried" in caplog.text
+    assert anew(run(seed=2)) == []
 
 
 def test_an_older_one_that_fits_is_taken(run):
