@@ -161,6 +161,8 @@ class TuningSettings(settings.Settings):
                 raise ValueError("space takes no training.seed: one seed is no better than another")
             if key in [f"{room}.name" for room in config.PARTS]:
                 raise ValueError(f"space takes no {key}: other settings go with it; see `footfall compare`")
+            if key in ("model.base_model", "training.warm_start"):
+                raise ValueError(f"space takes no {key}: tuning trains from initial weights")
             room, _, name = key.partition(".")
             if room == "training" and getattr(self.training, name, None) is not None:
                 raise ValueError(f"{key} is in space and in training: leave one of them out")

@@ -161,6 +161,14 @@ def with_values(**parts):
             ["tuning: space takes no training.seed"],
         ),
         (
+            with_values(tuning={"space": {"training.warm_start": ["none", "last_blessed"]}}),
+            ["tuning: space takes no training.warm_start: tuning trains from initial weights"],
+        ),
+        (
+            with_values(tuning={"space": {"model.base_model": ["runs/a", "runs/b"]}}),
+            ["tuning: space takes no model.base_model: tuning trains from initial weights"],
+        ),
+        (
             with_values(tuning={"space": {"loss.name": ["bce", "softmax"]}}),
             ["tuning: space takes no loss.name"],
         ),

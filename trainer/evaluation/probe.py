@@ -9,6 +9,8 @@ from schemas import embeddings, errors, names
 
 # What early stopping goes by: the mean over the labels, each by `PROBE_AUC/LABEL`.
 PROBE_AUC = "probe_auc"
+# Of each value of a label, see `drawn`.
+_LEAST = 64
 Embed = Callable[[Mapping[str, tf.Tensor]], np.ndarray]
 
 
@@ -16,8 +18,8 @@ class LinearProbe:
     """Fits a logistic regression for each label on embeddings of training windows, and measures it on those of `eval`.
 
     Embeddings are standardised by training's means and deviations; the regression has an L2 penalty (scikit-learn's
-    default, C = 1). Of more windows than `embeddings.MOST` on a side, as many are drawn, always the same ones; those
-    whose label is unknown are left out.
+    default, C = 1). Of more windows than `embeddings.MOST` on a side about as many are drawn, always the same ones, see
+    `drawn`; those whose label is unknown are left out.
 
     Args:
       train, evaluated: features of windows, `[W, ...]` each, with LABEL_PREFIX features among them.
@@ -30,7 +32,7 @@ class LinearProbe:
     def __init__(
         self, train: Mapping[str, tf.Tensor], evaluated: Mapping[str, tf.Tensor], labels: Sequence[str]
     ):
-        self._sides = [drawn(side) for side in (train, evaluated)]
+        self._sides = [drawn(side, labels) for side in (train, evaluated)]
         self._known: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
         for label in labels:
             of_sides = [side[names.LABEL_PREFIX + label].numpy().reshape(-1) for side in self._sides]
@@ -69,10 +71,18 @@ class LinearProbe:
         return {PROBE_AUC: float(np.mean(list(found.values()))), **found}
 
 
-def drawn(held: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """At most `embeddings.MOST` windows, always the same ones, in their order."""
+def drawn(held: Mapping[str, tf.Tensor], labels: Sequence[str] = ()) -> dict[str, tf.Tensor]:
+    """At most `embeddings.MOST` windows, always the same ones, in their order; and more of a label's rarer value.
+
+    Of that there are at least `_LEAST`, as far as there are: an AUC does not depend on how many there are of each.
+    """
     total = len(next(iter(held.values())))
     if total <= embeddings.MOST:
         return dict(held)
-    chosen = np.sort(np.random.default_rng(0).permutation(total)[: embeddings.MOST])
+    order = np.random.default_rng(0).permutation(total)
+    parts = [order[: embeddings.MOST]]
+    for label in labels:
+        values = held[names.LABEL_PREFIX + label].numpy().reshape(-1)[order]
+        parts += [order[values == value][:_LEAST] for value in (0, 1)]
+    chosen = np.unique(np.concatenate(parts))
     return {name: tf.gather(value, chosen) for name, value in held.items()}

@@ -68,25 +68,36 @@ class UserMetrics:
         does not count: the mean over the users with a bucket of that age.
 
         Returns:
-          `bucket`, `ages`, `attention` and `users`: of each age that at least `_FEW` users have a bucket of.
+          `bucket`, `ages`, `attention` and `users`: of each age that at least `_FEW` users have a bucket of. A user with
+          several of an age, in one window or in several, counts once, by their mean.
         """
-        ages, shares = [], []
+        users, ages, shares = [], [], []
+        first = 0
         infer = tf.function(self._model.users.attention, reduce_retracing=True, autograph=False)
         for batch in self._batches({name: self._features[name] for name in self._model.inputs_read}):
             weights, age, present = (value.numpy() for value in infer(batch))
             weights = np.where(present, weights.astype(np.float64), 0.0)
             equal = weights.sum(axis=1, keepdims=True) / np.maximum(present.sum(axis=1, keepdims=True), 1)
+            whose = self._users[first : first + len(present)]
+            users.append(np.broadcast_to(whose[:, np.newaxis], present.shape)[present])
             ages.append(age[present])
             shares.append((weights / np.maximum(equal, 1e-300))[present])
-        age, share = np.concatenate(ages), np.concatenate(shares)
-        users = np.bincount(age)
-        told = np.flatnonzero(users >= _FEW)
-        means = np.bincount(age, share)[told] / users[told]
+            first += len(present)
+        pairs, of_pair, size = np.unique(
+            np.stack([np.concatenate(users), np.concatenate(ages)]),
+            axis=1,
+            return_inverse=True,
+            return_counts=True,
+        )
+        share = np.bincount(of_pair.reshape(-1), np.concatenate(shares)) / size
+        count = np.bincount(pairs[1])
+        told = np.flatnonzero(count >= _FEW)
+        means = np.bincount(pairs[1], share)[told] / count[told]
         return {
             "bucket": self._model.settings.bucket,
             "ages": told.tolist(),
             "attention": means.tolist(),
-            "users": users[told].tolist(),
+            "users": count[told].tolist(),
         }
 
     def _of_batch(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:

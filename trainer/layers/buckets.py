@@ -33,12 +33,13 @@ class Buckets(NamedTuple):
         rows, places = tf.unstack(tf.shape(self.present))
         # Of the places beyond the last bucket nothing is read.
         segments = tf.range(rows)[:, tf.newaxis] * (places + 1) + self.slot
-        weighted = values * tf.cast(self.share, values.dtype)[:, :, tf.newaxis]
+        # In half precision a sum of many small terms stands still.
+        weighted = tf.cast(values, tf.float32) * self.share[:, :, tf.newaxis]
         width = values.shape[-1]
         added = tf.math.unsorted_segment_sum(
             tf.reshape(weighted, [-1, width]), tf.reshape(segments, [-1]), rows * (places + 1)
         )
-        return tf.reshape(added, [rows, places + 1, width])[:, :-1]
+        return tf.cast(tf.reshape(added, [rows, places + 1, width])[:, :-1], values.dtype)
 
 
 def assign(

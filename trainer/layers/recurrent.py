@@ -26,12 +26,15 @@ class GRU(tf.keras.layers.Layer):
 
     Args:
       units: H.
+      width: of the inputs, where the variables are to be there before the first call.
     """
 
-    def __init__(self, units: int):
+    def __init__(self, units: int, width: int | None = None):
         super().__init__()
         self._units = units
         self._project = tf.keras.layers.Dense(3 * units, name="inputs")
+        if width is not None:
+            self._project.build([None, width])
         self._recurrent = self.add_weight(
             name="recurrent", shape=[units, 3 * units], initializer=tf.keras.initializers.Orthogonal()
         )

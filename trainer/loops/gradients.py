@@ -15,6 +15,20 @@ def times(gradient: Any, factor: Any) -> Any:
     return gradient * factor
 
 
+def plus(gradient: Any, number: tf.Tensor) -> Any:
+    """A gradient, dense or sparse, plus a scalar."""
+    number = tf.cast(number, gradient.dtype)
+    if isinstance(gradient, tf.IndexedSlices):
+        return tf.IndexedSlices(gradient.values + number, gradient.indices, gradient.dense_shape)
+    return gradient + number
+
+
+def finite(found: Sequence[Any]) -> tf.Tensor:
+    """Whether all that is in some gradients is finite, a scalar bool."""
+    values = [one.values if isinstance(one, tf.IndexedSlices) else one for one in found]
+    return tf.reduce_all(tf.stack([tf.reduce_all(tf.math.is_finite(one)) for one in values]))
+
+
 def sum_over_replicas(values: Any) -> Any:
     """The sum over replicas of a tensor, or of each of a list of gradients; in a replica context.
 

@@ -313,6 +313,10 @@ class Loop:
           What `sums` names, over that share: `[len(sums)]` float32.
         """
         sums, descent = self._descent(batch)
+        if self._scales and len(self._groups) > 1:
+            # A step is taken by all groups or by none, whose loss scale then falls.
+            bad = tf.where(gradients.finite(descent), 0.0, math.nan)
+            descent = [gradients.plus(one, bad) for one in descent]
         for group in self._groups:
             own, descent = descent[: len(group.variables)], descent[len(group.variables) :]
             group.optimizer.apply_gradients(zip(own, group.variables), skip_gradients_aggregation=True)
@@ -421,6 +425,7 @@ class Loop:
                 self._progress.step(
                     epoch, done, steps, float(self._running[1]) / seconds, seconds, self._spent() + seconds
                 )
+        self._check_variables()
         seconds = self._of_chief({"seconds": before + time.monotonic() - start})["seconds"]
         sums = dict(zip(self.sums, self._running.numpy().tolist()))
         targets = sums["targets"]
@@ -451,21 +456,36 @@ class Loop:
         self._save()
         self._report(record)
 
+    def _check_variables(self) -> None:
+        """Raises RuntimeError if the first steps have made variables, which no group moves: that is the model's fault."""
+        moved = {variable.ref() for variable in self._variables()}
+        left = [one.name for one in self.model.trainable_variables if one.ref() not in moved]
+        if left:
+            raise RuntimeError(
+                f"{type(self.model).__name__} makes variables that are not trained, since embedding makes none of them: "
+                f"build them in __init__: {', '.join(left)}"
+            )
+
     def _of_chief(self, values: dict[str, float]) -> dict[str, float]:
         """What the chief has measured, on all workers: clocks differ, on some devices sums do, and all have to end together."""
         if workers.this().count == 1:
             return values
         found = self._told(tf.constant(list(values.values()), tf.float64))
-        return dict(zip(values, found.numpy().tolist(), strict=True))
+        return dict(zip(values, found[0].numpy().tolist(), strict=True))
 
     def _tell(self, own: tf.Tensor) -> tf.Tensor:
-        """The values `[n]` of the first replica of all, which is one of the chief's."""
+        """What each worker has, `[n]`, told to all: `[workers, n]`, the chief's first."""
+        count = workers.this().count
+        of_each = self._strategy.num_replicas_in_sync // count
 
-        def masked() -> tf.Tensor:
+        def in_place() -> tf.Tensor:
             number = tf.distribute.get_replica_context().replica_id_in_sync_group
-            return tf.where(tf.equal(number, 0), own, tf.zeros_like(own))
+            # Its first replica speaks for a worker.
+            row = tf.where(number % of_each == 0, number // of_each, -1)
+            mine = tf.range(count)[:, tf.newaxis] == row
+            return tf.where(mine, own[tf.newaxis], tf.zeros([count, 1], own.dtype))
 
-        return self._strategy.reduce(tf.distribute.ReduceOp.SUM, self._strategy.run(masked), axis=None)
+        return self._strategy.reduce(tf.distribute.ReduceOp.SUM, self._strategy.run(in_place), axis=None)
 
     def _align_draws(self) -> None:
         """Brings the generators of all replicas to the place of the one that has drawn most.
@@ -474,8 +494,10 @@ class Loop:
         in the stream is all that they share: TensorFlow makes other numbers of it for each replica.
         """
         states = self._strategy.experimental_local_results(self.model.generator.state)
-        if len(states) > 1:
+        if self._strategy.num_replicas_in_sync > 1:
             furthest = tf.reduce_max(tf.stack([state[0] for state in states]))
+            if workers.this().count > 1:
+                furthest = tf.reduce_max(self._told(furthest[tf.newaxis]))
             for state in states:
                 state.assign(tf.concat([[furthest], state[1:]], axis=0))
 

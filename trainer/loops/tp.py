@@ -139,7 +139,8 @@ class TP(loop.Loop):
         items = self._columns[names.HISTORY_ITEM_INDEX].numpy()
         self._widths = self._usual_widths(items)
         lengths = np.count_nonzero(items != names.PADDING_INDEX, axis=1)
-        self._events = lengths.sum() / self._users.batches
+        expected = self.model.expected_targets(tf.constant(lengths, tf.float32))
+        self._events = float(tf.reduce_sum(expected)) / self._users.batches
         judged = lengths >= (self._tp.adversary_events or 1)
         self._windows = judged.sum() / self._users.batches
         self._draw_probed(users, head, judged)
@@ -300,6 +301,10 @@ class TP(loop.Loop):
             # The last inner step would only be undone.
             if step + 1 < self._tp.inner_steps:
                 undo += _write_down(variables, found, undo)
+                if self._scales:
+                    # An inner step that overflows is not taken; the outer one tells the optimiser of it.
+                    sound = gradients.finite(found)
+                    found = [_or_zero(sound, gradient) for gradient in found]
                 change = [gradients.times(gradient, self._tp.inner_learning_rate) for gradient in found]
                 gradients.update(_subtract, list(zip(variables, change)))
         gradients.update(_put_back, undo[::-1])
@@ -339,7 +344,7 @@ class TP(loop.Loop):
             return batch
         length = self._columns[names.HISTORY_ITEM_INDEX].shape[1]
         needed = self.model.padding_needed
-        padding = max(0, length - events if needed is None else needed)
+        padding = max(0, length - events if needed is None else min(needed, length - events))
         width = tf.shape(batch[names.HISTORY_ITEM_INDEX])[1]
         place = tf.maximum((width - events - back)[:, tf.newaxis] + tf.range(events), 0)
         shown = dict(batch)
@@ -481,6 +486,14 @@ def _write_down(variables: Sequence[tf.Variable], gradients: Sequence[_Gradient]
         elif id(variable) not in known:
             undo.append((variable, tf.identity(variable)))
     return undo
+
+
+def _or_zero(sound: tf.Tensor, gradient: _Gradient) -> _Gradient:
+    """A gradient, or 0 where it is not sound."""
+    if isinstance(gradient, tf.IndexedSlices):
+        values = tf.where(sound, gradient.values, tf.zeros_like(gradient.values))
+        return tf.IndexedSlices(values, gradient.indices, gradient.dense_shape)
+    return tf.where(sound, gradient, tf.zeros_like(gradient))
 
 
 def _subtract(variable: tf.Variable, change: _Gradient) -> tf.Operation:

@@ -237,7 +237,7 @@ class InBatch(_SharedDraw):
             places = model.generator.uniform([negatives], maxval=number, dtype=tf.int32)
         else:
             order = tf.cumsum(tf.cast(counted, tf.int32))
-            number = tf.maximum(order[-1], 1)
+            number = tf.maximum(tf.reduce_sum(tf.cast(counted, tf.int32)), 1)
             nth = model.generator.uniform([negatives], maxval=number, dtype=tf.int32) + 1
             places = tf.searchsorted(order, nth, side="left")
         drawn = tf.gather(rows, places)

@@ -136,7 +136,9 @@ def softmax_losses(states: tf.Tensor, table: tf.Tensor, labels: tf.Tensor) -> An
         kept = tf.cast(unscaled, states.dtype)
         of_states = tf.matmul(kept, table) * share - tf.gather(table, labels) * weight
         of_table = tf.matmul(kept, states * share, transpose_a=True)
-        of_table -= tf.math.unsorted_segment_sum(states * weight, labels, tf.shape(table)[0])
-        return of_states, of_table, None
+        # In half precision a sum of many small terms stands still.
+        own_rows = tf.cast(states * weight, tf.float32)
+        of_labels = tf.math.unsorted_segment_sum(own_rows, labels, tf.shape(table)[0])
+        return of_states, of_table - tf.cast(of_labels, of_table.dtype), None
 
     return tf.math.log(total) + top[:, 0] - own, gradient

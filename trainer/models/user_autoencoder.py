@@ -28,8 +28,11 @@ class UserAutoencoder(pretraining.Pretraining):
         super().__init__(settings, known, seed)
         dim = settings.dim
         self._scorer = scoring.Rows(self.users.behaviors.items, self.generator)
-        self._told = tf.keras.layers.Dense(dim)
-        self._decoder, self._said = recurrent.GRU(dim), tf.keras.layers.Dense(dim)
+        self._told, self._said = tf.keras.layers.Dense(dim), tf.keras.layers.Dense(dim)
+        self._decoder = recurrent.GRU(dim, width=dim)
+        # Embedding alone, which makes a model's other variables, asks none of them.
+        for layer in (self._told, self._said):
+            layer.build([None, dim])
 
     @classmethod
     def loss_features(cls, known: users.Behaviors) -> tuple[str, ...]:

@@ -21,7 +21,9 @@ class ESASRecSettings(ranking.RankingSettings):
     paper: ClassVar[str] = (
         "Tikhonovich et al., eSASRec: Enhancing Transformer-based Recommendations in a Modular Fashion, RecSys 2025"
     )
-    summary: ClassVar[str] = "SASRec with gated blocks (LiGR) and, by default, the loss of shared negatives"
+    summary: ClassVar[str] = (
+        "SASRec with gated blocks (LiGR) and, by default, a softmax over sampled negatives"
+    )
     losses: ClassVar[tuple[str, ...]] = ("sampled_softmax", "softmax", "bce", "gbce")
 
     name: Literal["esasrec"]

@@ -41,7 +41,7 @@ class TrainingSettings(settings.Settings):
       warm_start: `last_blessed` starts from the weights of the model that is live, where there is one: rows of known ids are
         carried over, those of new ones are initialised. Each run after a push then trains again, from what was
         pushed. Sweeps and searches always start from initial weights.
-      seed: two runs with the same seed, data and machine are equal.
+      seed: two runs with the same seed, data and machine are equal, on a CPU; a GPU adds up in any order.
       mixed_precision: bfloat16 on CPU and TPU, float16 with loss scaling on GPU.
       xla: compile the training step.
       calibration: of models of labels, after training: `platt` fits a slope and an offset of each

@@ -118,6 +118,17 @@ def test_a_probe_of_embeddings_that_have_collapsed_knows_nothing():
     assert found["probe_auc/busy"] == 1.0
 
 
+def test_a_rare_label_is_drawn_too(monkeypatch):
+    """Of 3 positives of 5,000 windows, 200 drawn ones would have none."""
+    monkeypatch.setattr(probe.embeddings, "MOST", 200)
+    values = np.zeros(5000, np.int64)
+    values[[40, 900, 4321]] = 1
+    side = {names.LABEL_PREFIX + "rare": tf.constant(values), "number": tf.range(5000)}
+    chosen = probe.drawn(side, ["rare"])
+    assert set(chosen["number"].numpy()) > {40, 900, 4321} and 200 <= len(chosen["number"]) <= 203
+    assert probe.LinearProbe(side, side, ["rare"]).names == ["probe_auc", "probe_auc/rare"]
+
+
 def test_labels_of_which_none_can_be_measured_are_told():
     with pytest.raises(errors.InputError, match="window.labels: of nobody none is both 0 and 1"):
         probe.LinearProbe(labelled(9, 1), labelled(9, 2), ["nobody"])
@@ -129,14 +140,17 @@ def test_attention_by_age_is_one_where_all_buckets_have_the_same(monkeypatch):
     measured = evaluation.UserMetrics(model, windows(), batch_size=8)
     found = measured.attention_by_age()
     weights, ages, present = (value.numpy() for value in model.users.attention(features))
+    # Each user has two windows, and counts once, by the mean of what theirs have.
     by_age = {}
     for row in range(30):
         whole = weights[row][present[row]].sum() / present[row].sum()
         for weight, age in zip(weights[row][present[row]], ages[row][present[row]]):
-            by_age.setdefault(int(age), []).append(weight / whole)
-    told = {age: shares for age, shares in sorted(by_age.items()) if len(shares) >= 5}
-    assert found["ages"] == list(told) and found["users"] == [len(shares) for shares in told.values()]
-    np.testing.assert_allclose(found["attention"], [np.mean(shares) for shares in told.values()], rtol=1e-3)
+            by_age.setdefault(int(age), {}).setdefault(measured._users[row], []).append(weight / whole)
+    told = {age: of for age, of in sorted(by_age.items()) if len(of) >= 5}
+    assert len(set(measured._users)) == 15
+    assert found["ages"] == list(told) and found["users"] == [len(of) for of in told.values()]
+    wanted = [np.mean([np.mean(shares) for shares in of.values()]) for of in told.values()]
+    np.testing.assert_allclose(found["attention"], wanted, rtol=1e-3)
     assert found["bucket"] == "day" and len(found["ages"]) > 2
     for block in model.users.blocks._blocks:
         block._attention._project.kernel.assign(tf.zeros_like(block._attention._project.kernel))

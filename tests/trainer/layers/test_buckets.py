@@ -53,6 +53,14 @@ def test_means_are_those_of_plain_python(width, most, most_events, static):
     assert means.shape[1] == (min(12, most) if static else longest)
 
 
+def test_a_mean_of_many_events_is_none_of_half_precision():
+    """Of 1,000 equal terms added up one by one in bfloat16 half would be lost."""
+    found = assigned(np.zeros([1, 1000], np.float32), np.ones([1, 1000], bool), HOUR, 2)
+    mean = found.mean(tf.ones([1, 1000, 3], tf.bfloat16))
+    assert mean.dtype == tf.bfloat16
+    np.testing.assert_allclose(tf.cast(mean[0, 0], tf.float32), 1.0, rtol=1e-2)
+
+
 def test_by_hand():
     # Ages in hours 0, 0, 2 and 1; the fourth place is none.
     found = assigned([[10.0, 3599.0, 7200.0, 5.0, 3600.0]], [[True, True, True, False, True]], HOUR, 2)

@@ -1,6 +1,7 @@
 """What a procedure around a model is to the loop: groups of variables, and what follows a step."""
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from tests.trainer.loops import test_fit
@@ -29,6 +30,9 @@ class Averaged(fit.Fit):
             lambda teacher, student: teacher.assign(DECAY * teacher + (1 - DECAY) * student),
             list(zip(self.teacher, students)),
         )
+
+
+TINY = {"name": "sasrec", "dim": 8, "blocks": 1, "heads": 2, "dropout": 0.0}
 
 
 class Opposed(fit.Fit):
@@ -70,6 +74,43 @@ def test_a_teacher_follows_each_step_on_all_replicas_and_is_kept(tmp_path, monke
     again._restore()
     for kept, teacher in zip(again.teacher, one.teacher):
         np.testing.assert_array_equal(kept.numpy(), teacher.numpy())
+
+
+def test_a_step_that_overflows_is_taken_by_no_group_and_lowers_the_scale_of_all(tmp_path, monkeypatch):
+    """Of the opponent alone the gradient is infinite."""
+    descend = Opposed._descent
+
+    def overflowing(self, batch):
+        sums, found = descend(self, batch)
+        return sums, [*found[:-1], found[-1] + np.inf]
+
+    tf.keras.mixed_precision.set_global_policy("mixed_float16")
+    try:
+        one = test_fit.loop(tmp_path, {"epochs": 1}, kind=Opposed, model=TINY, loss={"name": "softmax"})
+        monkeypatch.setattr(one, "_descent", lambda batch: overflowing(one, batch))
+        before, scale = test_fit.weights(one), float(one._groups[0].optimizer.loss_scale)
+        one._one_step(next(iter(one._batches(0, 0))))
+        assert float(one._groups[0].optimizer.loss_scale) == scale / 2
+        for a, b in zip(before, test_fit.weights(one), strict=True):
+            np.testing.assert_array_equal(a, b)
+    finally:
+        tf.keras.mixed_precision.set_global_policy("float32")
+
+
+def test_variables_that_a_step_makes_are_the_models_fault(tmp_path):
+    one = test_fit.loop(tmp_path, {"epochs": 1})
+    summed = one.model.summed_loss
+
+    def with_another(features, training=True):
+        total, count = summed(features, training)
+        if not hasattr(one.model, "late"):
+            with tf.init_scope():
+                one.model.late = tf.Variable(1.0, name="late")
+        return total * one.model.late, count
+
+    one.model.summed_loss = with_another
+    with pytest.raises(RuntimeError, match="SASRec makes variables that are not trained.*late"):
+        one.run()
 
 
 def test_a_group_climbs_what_the_model_descends_by_an_optimiser_of_its_own(tmp_path, monkeypatch):

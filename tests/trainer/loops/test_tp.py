@@ -32,6 +32,7 @@ class Quadratic(tf.keras.Model):
     """L of user u is (theta - c_u)' A_u (theta - c_u) / 2; its embedding is theta times +1 (head) or -1."""
 
     padding_needed, graph_per_width = None, False
+    expected_targets = staticmethod(lambda lengths: lengths)
 
     def __init__(self, scale=1.0):
         super().__init__()
@@ -60,6 +61,7 @@ class Rows(tf.keras.Model):
     """L of item i with row e_i is |e_i - i|^2 / 2 times how often it occurs: gradients are sparse."""
 
     padding_needed, graph_per_width = None, False
+    expected_targets = staticmethod(lambda lengths: lengths)
 
     def __init__(self):
         super().__init__()
@@ -438,6 +440,42 @@ def test_xla_and_mixed_precision(tmp_path):
         losses.append([[e["loss"], e["discriminator_log_likelihood"]] for e in run["epochs"]])
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-3)
     np.testing.assert_allclose(losses[2], losses[0], rtol=0.03)
+
+
+def test_an_inner_step_that_overflows_is_not_taken(tmp_path):
+    """With a loss scale that is too large, as growth makes it: the optimiser lowers it, and training goes on."""
+    tf.keras.mixed_precision.set_global_policy("mixed_float16")
+    try:
+        model = {"name": "sasrec", "dim": 8, "blocks": 1, "heads": 2, "dropout": 0.0}
+        one = real_loop(tmp_path, {"epochs": 1}, {"adversary": 0.0}, model, {"name": "softmax"})
+        optimizer = one._groups[0].optimizer
+        optimizer._loss_scale.current_loss_scale.assign(2.0**30)
+        found = one.run()
+        assert np.isfinite(found["epochs"][0]["loss"]) and float(optimizer.loss_scale) < 2.0**30
+    finally:
+        tf.keras.mixed_precision.set_global_policy("float32")
+
+
+def test_a_sum_is_over_the_targets_of_a_model(tmp_path):
+    """BERT4Rec is trained on the places that it hides."""
+    losses_of = {"sasrec": {"name": "softmax"}, "bert4rec": {"name": "softmax"}}
+    found = {
+        name: real_loop(tmp_path / name, None, {"reduction": "sum"}, tiny(name), loss)
+        for name, loss in losses_of.items()
+    }
+    lengths = np.count_nonzero(
+        found["sasrec"]._columns[names.HISTORY_ITEM_INDEX] != names.PADDING_INDEX, axis=1
+    )
+    of_bert4rec = found["bert4rec"].model.expected_targets(tf.constant(lengths, tf.float32))
+    share = float(tf.reduce_sum(of_bert4rec)) / lengths.sum()
+    assert share < 0.9 and found["bert4rec"]._events == pytest.approx(share * found["sasrec"]._events)
+
+
+def test_the_adversary_may_be_shown_whole_windows(tmp_path):
+    one = real_loop(
+        tmp_path, {"epochs": 1}, {"adversary_events": harness.LENGTH}, tiny("bert4rec"), {"name": "softmax"}
+    )
+    assert np.isfinite(one.run()["epochs"][0]["loss"])
 
 
 def tiny(name):

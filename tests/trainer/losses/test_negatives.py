@@ -86,9 +86,10 @@ def test_in_batch_negatives_are_targets_of_the_batch(counted):
     assert ((found - expected)[possible] ** 2 / expected[possible]).sum() < 23.5
 
 
-def test_an_empty_share_of_a_batch_has_no_loss():
+@pytest.mark.parametrize("counted", [None, tf.zeros([0], tf.bool)])
+def test_an_empty_share_of_a_batch_has_no_loss(counted):
     loss = losses.SampledSoftmax(4, negatives.InBatch())
-    assert loss(Model(), tf.zeros([0, DIM]), tf.zeros([0], tf.int64)).shape == (0,)
+    assert loss(Model(), tf.zeros([0, DIM]), tf.zeros([0], tf.int64), counted).shape == (0,)
 
 
 def test_a_batch_of_one_item_has_no_negatives():

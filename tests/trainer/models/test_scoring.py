@@ -91,6 +91,21 @@ def test_losses_are_of_its_scores():
     )
 
 
+def test_the_gradient_of_an_item_that_comes_often_is_none_of_half_precision():
+    rng = np.random.default_rng(1)
+    states = rng.normal(size=[2000, 8]).astype(np.float32) + 1.0
+    table = rng.normal(size=[30, 8]).astype(np.float32)
+    labels = tf.constant(np.where(np.arange(2000) < 1500, 3, rng.integers(0, 30, 2000)))
+    found = []
+    for dtype in (tf.float32, tf.bfloat16):
+        weights = tf.cast(table, dtype)
+        with tf.GradientTape() as tape:
+            tape.watch(weights)
+            loss = tf.reduce_sum(scoring.softmax_losses(tf.cast(states, dtype), weights, labels))
+        found.append(tf.cast(tape.gradient(loss, weights), tf.float32).numpy()[3])
+    assert np.linalg.norm(found[1] - found[0]) < 0.03 * np.linalg.norm(found[0])
+
+
 @pytest.mark.parametrize("exclude_seen", [True, False])
 def test_training_evaluates_what_it_scores(exclude_seen):
     model, values = Distances(), features()

@@ -21,7 +21,10 @@ def build(values: dict[str, Any], seed: int = 3, loss: dict[str, Any] | None = N
     model = registry.load(settings.model.name)(settings.model, KNOWN, seed=seed)
     model.training_loss = losses.build(settings.loss)
     model(batch(), training=False)
+    # What training moves is there before the loss is asked for.
+    made = len(model.trainable_variables)
     model.summed_loss(batch(), training=False)
+    assert len(model.trainable_variables) == made
     return model
 
 
