@@ -1,17 +1,20 @@
 """TFX's Evaluator, which compares with the model that is live."""
 
 import json
+import logging
 from typing import Any
 
 import tensorflow_model_analysis as tfma
 from tfx.components.evaluator import constants
 from tfx.components.evaluator import executor as evaluator
 from tfx.types import artifact_utils, standard_artifacts, standard_component_specs
-from tfx.utils import proto_utils
+from tfx.utils import path_utils, proto_utils
 
+from components.evaluator import live as live_lib
 from components.evaluator import loading
 
 LIVE_MODEL = "live_model"
+_PROGRESS = logging.getLogger("footfall.progress")
 
 
 class Executor(evaluator.Executor):
@@ -30,6 +33,7 @@ class Executor(evaluator.Executor):
         if live.get("path"):
             baseline = standard_artifacts.Model()
             baseline.uri = live["path"]
+            _warn_of_unread(live["path"], input_dict)
             inputs[standard_component_specs.BASELINE_MODEL_KEY] = [baseline]
         asked = tfma.EvalConfig()
         proto_utils.json_to_proto(properties[standard_component_specs.EVAL_CONFIG_KEY], asked)
@@ -44,6 +48,18 @@ class Executor(evaluator.Executor):
         blessing = artifact_utils.get_single_instance(output_dict[standard_component_specs.BLESSING_KEY])
         # A pushed version is no artifact of the store: it has a place, and no number.
         blessing.mlmd_artifact.custom_properties.pop(constants.ARTIFACT_PROPERTY_BASELINE_MODEL_ID_KEY, None)
+
+
+def _warn_of_unread(live: str, input_dict: dict[str, list[Any]]) -> None:
+    candidate = artifact_utils.get_single_instance(input_dict[standard_component_specs.MODEL_KEY])
+    unread = live_lib.unread(live, path_utils.serving_model_path(candidate.uri))
+    if unread:
+        _PROGRESS.warning(
+            "the live model (%s) reads %s, which the windows do not have: it is measured as if it were missing; "
+            "where it has another name now, give the experiment another name",
+            live,
+            ", ".join(unread),
+        )
 
 
 _INPUTS = (standard_component_specs.EXAMPLES_KEY, standard_component_specs.MODEL_KEY)
