@@ -291,6 +291,11 @@ class Loop:
         return [variable for group in self._groups for variable in group.variables]
 
     @property
+    def _workers(self) -> int:
+        """How many processes train together."""
+        return self._strategy.num_replicas_in_sync // len(self._strategy.extended.worker_devices)
+
+    @property
     def _scales(self) -> bool:
         return isinstance(self._groups[0].optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
 
@@ -468,14 +473,14 @@ class Loop:
 
     def _of_chief(self, values: dict[str, float]) -> dict[str, float]:
         """What the chief has measured, on all workers: clocks differ, on some devices sums do, and all have to end together."""
-        if workers.this().count == 1:
+        if self._workers == 1:
             return values
         found = self._told(tf.constant(list(values.values()), tf.float64))
         return dict(zip(values, found[0].numpy().tolist(), strict=True))
 
     def _tell(self, own: tf.Tensor) -> tf.Tensor:
         """What each worker has, `[n]`, told to all: `[workers, n]`, the chief's first."""
-        count = workers.this().count
+        count = self._workers
         of_each = self._strategy.num_replicas_in_sync // count
 
         def in_place() -> tf.Tensor:
@@ -496,7 +501,7 @@ class Loop:
         states = self._strategy.experimental_local_results(self.model.generator.state)
         if self._strategy.num_replicas_in_sync > 1:
             furthest = tf.reduce_max(tf.stack([state[0] for state in states]))
-            if workers.this().count > 1:
+            if self._workers > 1:
                 furthest = tf.reduce_max(self._told(furthest[tf.newaxis]))
             for state in states:
                 state.assign(tf.concat([[furthest], state[1:]], axis=0))
