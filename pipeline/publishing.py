@@ -127,7 +127,4 @@ def _said(base: str, there: list[int]) -> published.Published:
 
 
 def _write(base: str, changed: published.Published, served_as: str) -> None:
-    in_order = tuple(sorted(changed.versions))
-    published.write(
-        base, dataclasses.replace(changed, versions=in_order, served_as=served_as or changed.served_as)
-    )
+    published.write(base, dataclasses.replace(changed, served_as=served_as or changed.served_as))

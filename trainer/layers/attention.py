@@ -9,6 +9,13 @@ from trainer.layers import dropout
 _MASKED = -1e9
 
 
+def causal(present: tf.Tensor) -> tf.Tensor:
+    """Which places each place sees: real ones up to itself. `[B, L]` bool, False for padding, to `[B, L, L]`."""
+    position = tf.range(tf.shape(present)[1])
+    earlier = position[:, tf.newaxis] >= position[tf.newaxis, :]
+    return earlier[tf.newaxis] & present[:, tf.newaxis, :]
+
+
 def causal_bias(present: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
     """What to add to attention logits so that a position sees only real ones up to itself.
 
@@ -18,10 +25,7 @@ def causal_bias(present: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
     Returns:
       `[B, 1, L, L]`.
     """
-    length = tf.shape(present)[1]
-    position = tf.range(length)
-    causal = position[:, tf.newaxis] >= position[tf.newaxis, :]
-    return _bias(causal[tf.newaxis, tf.newaxis] & present[:, tf.newaxis, tf.newaxis, :], dtype)
+    return _bias(causal(present)[:, tf.newaxis], dtype)
 
 
 def key_bias(present: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:

@@ -12,13 +12,6 @@ _BUCKETS = 72
 _EPSILON = 1e-6
 
 
-def visible(present: tf.Tensor) -> tf.Tensor:
-    """Which places each place sees: real ones up to itself. `[B, L]` bool to `[B, L, L]`."""
-    length = tf.shape(present)[1]
-    position = tf.range(length)
-    return (position[:, tf.newaxis] >= position)[tf.newaxis] & present[:, tf.newaxis, :]
-
-
 def seconds_apart(log_gaps: tf.Tensor) -> tf.Tensor:
     """Seconds from each event (axis 2) to each later one (axis 1), 0 where it is none.
 
@@ -32,6 +25,12 @@ def seconds_apart(log_gaps: tf.Tensor) -> tf.Tensor:
     gaps = tf.cast(tf.round(tf.math.expm1(tf.cast(log_gaps, tf.float32))), tf.int32)
     since = tf.cumsum(gaps, axis=1)
     return tf.maximum(since[:, :, tf.newaxis] - since[:, tf.newaxis, :], 0)
+
+
+def time_buckets(apart: tf.Tensor) -> tf.Tensor:
+    """In which step of the logarithm seconds are, `[...]` int32 to `[...]` int32 below the number of rows of a bias."""
+    steps = tf.math.log(tf.cast(tf.maximum(apart, 1), tf.float32)) / _STEP
+    return tf.minimum(tf.cast(steps, tf.int32), _BUCKETS - 1)
 
 
 class RelativeBias(tf.keras.layers.Layer):
@@ -51,15 +50,13 @@ class RelativeBias(tf.keras.layers.Layer):
         normal = tf.keras.initializers.RandomNormal(stddev=0.02)
         return self.add_weight(name=name, shape=[size], initializer=normal)
 
-    def call(self, apart: tf.Tensor) -> tf.Tensor:
-        """Seconds between events, `[B, L, L]` of `seconds_apart`, to `[B or 1, L, L]`."""
-        position = tf.range(tf.shape(apart)[1])
+    def call(self, bucket: tf.Tensor) -> tf.Tensor:
+        """`time_buckets` between events, `[B, L, L]`, to `[B or 1, L, L]`."""
+        position = tf.range(tf.shape(bucket)[1])
         distance = tf.maximum(position[:, tf.newaxis] - position, 0)
         bias = tf.gather(tf.cast(self._places, self.compute_dtype), distance)[tf.newaxis]
         if self._times is None:
             return bias
-        steps = tf.math.log(tf.cast(tf.maximum(apart, 1), tf.float32)) / _STEP
-        bucket = tf.minimum(tf.cast(steps, tf.int32), _BUCKETS - 1)
         return bias + tf.gather(tf.cast(self._times, self.compute_dtype), bucket)
 
 
@@ -96,12 +93,14 @@ class HSTUBlock(tf.keras.layers.Layer):
         self._bias = RelativeBias(length, timed)
         self._dropout = dropout.Dropout(rate, generator)
 
-    def call(self, inputs: tf.Tensor, seen: tf.Tensor, apart: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """`[B, L, D]`, of `visible` `[B, L, L]` and of `seconds_apart` `[B, L, L]`, to `[B, L, D]`."""
+    def call(
+        self, inputs: tf.Tensor, seen: tf.Tensor, bucket: tf.Tensor, training: bool = False
+    ) -> tf.Tensor:
+        """`[B, L, D]`, of `attention.causal` `[B, L, L]` and of `time_buckets` `[B, L, L]`, to `[B, L, D]`."""
         batch, length = tf.shape(inputs)[0], tf.shape(inputs)[1]
         gate, value, query, key = tf.split(tf.nn.silu(self._project(self._norm(inputs))), 4, axis=-1)
         value, query, key = (self._of_heads(part) for part in (value, query, key))
-        logits = tf.matmul(query, key, transpose_b=True) + self._bias(apart)[:, tf.newaxis]
+        logits = tf.matmul(query, key, transpose_b=True) + self._bias(bucket)[:, tf.newaxis]
         weights = tf.nn.silu(logits) / self._length
         weights = tf.where(seen[:, tf.newaxis], weights, tf.zeros([], weights.dtype))
         mixed = tf.transpose(tf.matmul(weights, value), [0, 2, 1, 3])

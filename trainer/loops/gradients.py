@@ -15,12 +15,12 @@ def times(gradient: Any, factor: Any) -> Any:
     return gradient * factor
 
 
-def plus(gradient: Any, number: tf.Tensor) -> Any:
-    """A gradient, dense or sparse, plus a scalar."""
-    number = tf.cast(number, gradient.dtype)
+def where(sound: tf.Tensor, gradient: Any, otherwise: float) -> Any:
+    """A gradient, dense or sparse, whose values are another number where it is not sound (a scalar bool)."""
     if isinstance(gradient, tf.IndexedSlices):
-        return tf.IndexedSlices(gradient.values + number, gradient.indices, gradient.dense_shape)
-    return gradient + number
+        values = where(sound, gradient.values, otherwise)
+        return tf.IndexedSlices(values, gradient.indices, gradient.dense_shape)
+    return tf.where(sound, gradient, tf.constant(otherwise, gradient.dtype))
 
 
 def finite(found: Sequence[Any]) -> tf.Tensor:

@@ -320,8 +320,8 @@ class Loop:
         sums, descent = self._descent(batch)
         if self._scales and len(self._groups) > 1:
             # A step is taken by all groups or by none, whose loss scale then falls.
-            bad = tf.where(gradients.finite(descent), 0.0, math.nan)
-            descent = [gradients.plus(one, bad) for one in descent]
+            sound = gradients.finite(descent)
+            descent = [gradients.where(sound, one, math.nan) for one in descent]
         for group in self._groups:
             own, descent = descent[: len(group.variables)], descent[len(group.variables) :]
             group.optimizer.apply_gradients(zip(own, group.variables), skip_gradients_aggregation=True)

@@ -304,7 +304,7 @@ class TP(loop.Loop):
                 if self._scales:
                     # An inner step that overflows is not taken; the outer one tells the optimiser of it.
                     sound = gradients.finite(found)
-                    found = [_or_zero(sound, gradient) for gradient in found]
+                    found = [gradients.where(sound, gradient, 0.0) for gradient in found]
                 change = [gradients.times(gradient, self._tp.inner_learning_rate) for gradient in found]
                 gradients.update(_subtract, list(zip(variables, change)))
         gradients.update(_put_back, undo[::-1])
@@ -486,14 +486,6 @@ def _write_down(variables: Sequence[tf.Variable], gradients: Sequence[_Gradient]
         elif id(variable) not in known:
             undo.append((variable, tf.identity(variable)))
     return undo
-
-
-def _or_zero(sound: tf.Tensor, gradient: _Gradient) -> _Gradient:
-    """A gradient, or 0 where it is not sound."""
-    if isinstance(gradient, tf.IndexedSlices):
-        values = tf.where(sound, gradient.values, tf.zeros_like(gradient.values))
-        return tf.IndexedSlices(values, gradient.indices, gradient.dense_shape)
-    return tf.where(sound, gradient, tf.zeros_like(gradient))
 
 
 def _subtract(variable: tf.Variable, change: _Gradient) -> tf.Operation:

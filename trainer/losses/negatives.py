@@ -236,8 +236,8 @@ class InBatch(_SharedDraw):
             number = tf.maximum(tf.shape(labels)[0], 1)
             places = model.generator.uniform([negatives], maxval=number, dtype=tf.int32)
         else:
-            order = tf.cumsum(tf.cast(counted, tf.int32))
-            number = tf.maximum(tf.reduce_sum(tf.cast(counted, tf.int32)), 1)
+            real = tf.cast(counted, tf.int32)
+            order, number = tf.cumsum(real), tf.maximum(tf.reduce_sum(real), 1)
             nth = model.generator.uniform([negatives], maxval=number, dtype=tf.int32) + 1
             places = tf.searchsorted(order, nth, side="left")
         drawn = tf.gather(rows, places)

@@ -5,7 +5,7 @@ from typing import Any
 import tensorflow as tf
 
 from schemas import names
-from trainer.layers import dropout, embedding, hstu
+from trainer.layers import attention, dropout, embedding, hstu
 from trainer.models import ranking
 
 
@@ -43,8 +43,9 @@ class HSTU(ranking.EmbeddingModel):
         items = self._items(index)
         hidden = items * self.settings.dim**0.5 + embedding.last_positions(self._positions, items)
         hidden = self._dropout(hidden, training=training)
-        seen = hstu.visible(index != names.PADDING_INDEX)
-        apart = hstu.seconds_apart(features[names.HISTORY_LOG_GAP])
+        seen = attention.causal(index != names.PADDING_INDEX)
+        # The same for all blocks.
+        bucket = hstu.time_buckets(hstu.seconds_apart(features[names.HISTORY_LOG_GAP]))
         for block in self._blocks:
-            hidden = block(hidden, seen, apart, training=training)
+            hidden = block(hidden, seen, bucket, training=training)
         return self._norm(hidden)

@@ -7,7 +7,7 @@ import pyarrow as pa
 from apache_beam.io import filesystems
 from tfx.dsl.io import fileio
 
-from components.behavior_example_gen import batches as record_batches
+from components.behavior_example_gen import batches
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,10 +36,10 @@ def write_batches(path: str, schema: pa.Schema, tables: Iterable[pa.Table]) -> N
     with filesystems.FileSystems.create(path) as stream:
         with pa.ipc.new_file(stream, schema, options=options) as writer:
             for table in tables:
-                batches = table.combine_chunks().to_batches() or [
+                found = table.combine_chunks().to_batches() or [
                     pa.RecordBatch.from_arrays([pa.array([], f.type) for f in schema], schema=schema)
                 ]
-                writer.write_batch(record_batches.one(batches))
+                writer.write_batch(batches.one(found))
 
 
 def read_batch(path: str, index: int) -> pa.Table:

@@ -7,7 +7,7 @@ import tensorflow as tf
 from schemas import names
 from tests.trainer.models import harness
 from trainer import config
-from trainer.layers import hstu
+from trainer.layers import attention, hstu
 from trainer.models import ranking
 
 SMALL = {"name": "hstu", "dim": 8, "blocks": 2, "heads": 2, "dropout": 0.1}
@@ -42,8 +42,8 @@ def test_a_block_by_numpy():
     gaps = np.log1p(np.diff(times, axis=1, prepend=times[:, :1]))
     arguments = (
         tf.constant(given, tf.float32),
-        hstu.visible(tf.constant(present)),
-        hstu.seconds_apart(tf.constant(gaps, tf.float32)),
+        attention.causal(tf.constant(present)),
+        hstu.time_buckets(hstu.seconds_apart(tf.constant(gaps, tf.float32))),
     )
     layer(*arguments)
     for variable in layer.trainable_variables:
