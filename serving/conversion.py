@@ -26,6 +26,9 @@ class ConversionModule(module.ModelModule):
     def __init__(self, model: Any, transform_output: tft.TFTransformOutput):
         super().__init__(model, transform_output)
         self._transform = module.HeldTransform(transform_output)
+        self._probabilities = module.shared(
+            lambda read: tf.cast(model.probabilities(read, training=False), tf.float32)
+        )
         raw, transformed = transform_output.raw_feature_spec(), transform_output.transformed_feature_spec()
         self._raw_spec = {name: raw[name] for name in model.raw_inputs}
         self._lists = {
@@ -163,7 +166,7 @@ class ConversionModule(module.ModelModule):
 
     def _answer(self, features: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         read = {name: features[name] for name in self.model.inputs_read}
-        found = tf.cast(self.model.probabilities(read, training=False), tf.float32)
+        found = self._probabilities.value(read)
         return {step: found[:, place] for place, step in enumerate(self.model.exposures.steps)}
 
 

@@ -65,5 +65,4 @@ class EmbeddingModule(signatures.ServingModule):
         return {**self._embedded(parsed), names.FOLLOWING: tf.sparse.to_dense(sparse, nothing)}
 
     def _embedded(self, raw: dict[str, Any]) -> dict[str, tf.Tensor]:
-        encoded = self.model.encode(self._transform(raw), training=False)
-        return {names.EMBEDDING: tf.cast(encoded, tf.float32)}
+        return {names.EMBEDDING: self._encoded.value(self._transform(raw))}

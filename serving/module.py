@@ -1,7 +1,7 @@
 """What the modules that are exported have in common: how they hold a model."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -17,6 +17,15 @@ class Held:
 
     def __init__(self, value: Any):
         self.value = value
+
+
+def shared(function: Callable[..., Any]) -> Held:
+    """A function of tensors that signatures have in common: for all of them its graph is made, saved and loaded once.
+
+    Held, or the module that has it would save it as a function of its own, too.
+    """
+    # Without AutoGraph, which would take longer to read the source than TensorFlow to trace it.
+    return Held(tf.function(function, autograph=False))
 
 
 class HeldModel(tf.Module):
@@ -52,14 +61,18 @@ class HeldTransform(tf.Module):
     def __init__(self, transform_output: tft.TFTransformOutput):
         super().__init__()
         layer = transform_output.transform_features_layer()
-        self._held = Held(layer)
+        self._graph = shared(lambda raw: layer(raw))
         self._tables = dict(tf.train.TrackableView.children(layer))
 
     def __call__(self, raw: dict[str, Any]) -> dict[str, tf.Tensor]:
         """The features after Transform that can be made of these raw ones."""
         # The graph is called as a function, and TensorFlow's optimiser, which forgets what shapes come of that, would say so
         # in warnings of a server.
-        return {name: _with_shape(value) for name, value in self._held.value(raw).items()}
+        return {name: _with_shape(value) for name, value in self._graph.value(raw).items()}
+
+    def names(self, raw: dict[str, Any]) -> list[str]:
+        """The names of the features that can be made of raw ones of which these are the specs."""
+        return sorted(self._graph.value.get_concrete_function(raw).structured_outputs)
 
 
 def _with_shape(value: Any) -> Any:

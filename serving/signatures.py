@@ -63,8 +63,19 @@ class ServingModule(module.ModelModule):
         self._items = values_lib.Values(transform_output, names.ITEM_VOCABULARY)
         self._size = self._items.size
         self._recent = recent.RecentPlaces(transform_output, names.RECENT_ITEMS_VOCABULARY, self._items)
+        self._encoded = module.shared(
+            lambda features: catalogue.in_float32(model.encode(features, training=False))
+        )
+        self._queried = module.shared(lambda features: catalogue.query(model, features))
+        self._both_queried = module.shared(
+            lambda features: [catalogue.in_float32(one) for one in model.queries(features, training=False)]
+        )
         scorer = getattr(model, "scenes", None)
         self._scenes = None if scorer is None else scenes.SceneAnswers(scorer, transform_output)
+        raw = {name: tf.SparseTensorSpec([None, None], self._raw_spec[name].dtype) for name in self.history}
+        if self._has_moment:
+            raw[names.MOMENT] = tf.TensorSpec([None], tf.int64)
+        self._history_features = self._transform.names(raw)
         if self._has_moment:
             self._add_candidates()
 
@@ -158,8 +169,7 @@ class ServingModule(module.ModelModule):
 
     def embed(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The sequence embedding of each history: `embedding` `[B, D]`."""
-        encoded = self.model.encode(self._transform(self._raw(inputs)), training=False)
-        return {EMBEDDING: tf.cast(encoded, tf.float32)}
+        return {EMBEDDING: self._encoded.value(self._transform(self._raw(inputs)))}
 
     def rank(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Scores given candidates `[B, C]`.
@@ -234,10 +244,9 @@ class ServingModule(module.ModelModule):
         features = self._transform(parsed)
         target, of_scenes = catalogue.target_rows(features), {}
         if self._scenes is None:
-            query = catalogue.query(self.model, features)
+            query = self._queried.value(self._of_history(features))
         else:
-            both = self.model.queries(features, training=False)
-            query, scene_query = (catalogue.in_float32(one) for one in both)
+            query, scene_query = self._both_queried.value(self._of_history(features))
             of_scenes = self._scenes.evaluate(scene_query, features, own=not self._exclude_seen)
         why = tf.where(target >= 0, names.REACHABLE, names.NOT_IN_CATALOGUE)
         excluded = None
@@ -322,7 +331,11 @@ class ServingModule(module.ModelModule):
         return {**raw, names.MOMENT: moments.told(raw[names.MOMENT], raw[names.HISTORY_TIMESTAMP])}
 
     def _query(self, raw: dict[str, Any]) -> Any:
-        return catalogue.query(self.model, self._transform(raw))
+        return self._queried.value(self._transform(raw))
+
+    def _of_history(self, features: dict[str, Any]) -> dict[str, Any]:
+        """Those that can be made of a history, by which a model is asked: of as many, its graph is the same."""
+        return {name: features[name] for name in self._history_features}
 
     def _best(self, query: Any, seen: tf.Tensor, exclude: tf.Tensor, k: tf.Tensor) -> dict[str, tf.Tensor]:
         without = tf.concat([seen, exclude], axis=1) if self._exclude_seen else exclude

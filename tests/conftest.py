@@ -43,7 +43,9 @@ def pytest_configure(config):
         import tensorflow as tf
 
         from components import embedded_beam
+        from tests import kernels
 
+        kernels.keep()
         embedded_beam.tune()
         tf.config.set_logical_device_configuration(
             tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
@@ -58,6 +60,14 @@ def pytest_collection_modifyitems(items):
 def pytest_collection_finish():
     """All is imported."""
     _IMPORTING.close()
+
+
+def pytest_runtest_teardown(item, nextitem):
+    """The kernels of a file's models are of no use to the next file."""
+    if nextitem is None or nextitem.path != item.path:
+        from tests import kernels
+
+        kernels.clear()
 
 
 @pytest.hookimpl(hookwrapper=True)
