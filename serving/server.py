@@ -313,8 +313,14 @@ def main() -> None:
     parser.add_argument("--grpc-port", type=int, default=8500)
     parser.add_argument("--rest-port", type=int, default=8501)
     parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--poll-seconds", type=float, default=1.0, help="between two looks for a new version")
     arguments = parser.parse_args()
     logging.basicConfig(stream=sys.stderr, level=logging.INFO)
     serve_forever(
-        arguments.model_dir, arguments.name, arguments.grpc_port, arguments.rest_port, host=arguments.host
+        arguments.model_dir,
+        arguments.name,
+        arguments.grpc_port,
+        arguments.rest_port,
+        host=arguments.host,
+        poll_seconds=arguments.poll_seconds,
     )

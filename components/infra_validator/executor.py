@@ -9,9 +9,7 @@ import posixpath
 import re
 import shutil
 import signal
-import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +23,7 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
-from components.infra_validator import leash, spec
+from components.infra_validator import embedded, processes, spec
 from schemas import names
 from serving import client as client_lib
 from serving import flags, objectives, server_version
@@ -33,8 +31,8 @@ from serving import flags, objectives, server_version
 LATENCY = "latency.json"
 # A custom property of the blessing: 1 where the trial failed, which is then tried again by the next run.
 UNSERVABLE = "unservable"
-_MODEL = "candidate"
-_BINARY = "tensorflow_model_server"
+_MODEL = processes.MODEL
+_BINARY = embedded.BINARY
 _EXAMPLES = 8
 _TAIL_CHARACTERS = 2000
 # That ask at once.
@@ -111,7 +109,7 @@ def validate(model_path: str, examples: list[bytes], infra: spec.InfraSpec) -> d
         result["reasons"].append(too_new)
         result["blessed"] = False
         return result
-    start = {"embedded": _embedded, "binary": _binary, "docker": _docker}[server]
+    start = {"embedded": embedded.served, "binary": _binary, "docker": _docker}[server]
     with tempfile.TemporaryDirectory() as folder:
         # A folder with versions, as a server wants it, and local, as a container needs it.
         io_utils.copy_dir(model_path, os.path.join(folder, _MODEL, "1"))
@@ -119,16 +117,12 @@ def validate(model_path: str, examples: list[bytes], infra: spec.InfraSpec) -> d
             try:
                 with start(os.path.join(folder, _MODEL), infra, log) as address:
                     _ask(address, examples, infra, result)
-            except _NotServed as error:
+            except processes.NotServed as error:
                 log.seek(0)
                 tail = log.read().decode("utf-8", "replace")[-_TAIL_CHARACTERS:]
                 result["reasons"].append(f"{error}; the server said: {tail.strip() or 'nothing'}")
     result["blessed"] = not result["reasons"]
     return result
-
-
-class _NotServed(Exception):
-    """The server did not come up with the model."""
 
 
 def _available_server() -> str:
@@ -162,66 +156,6 @@ def _version_of(server: str, infra: spec.InfraSpec) -> str | None:
     return found.group(1) if found else None
 
 
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-@contextlib.contextmanager
-def _process(
-    command: list[str],
-    address: str,
-    infra: spec.InfraSpec,
-    log: Any,
-    env: Mapping[str, str],
-    last_signal: int = signal.SIGKILL,
-) -> Iterator[str]:
-    """Runs a server, which also ends if this process is killed: by `last_signal`."""
-    leash_command = [sys.executable, "-I", "-S", leash.__file__, str(int(last_signal)), str(os.getpid())]
-    process = subprocess.Popen(
-        [*leash_command, *command], stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=dict(env)
-    )
-    try:
-        _wait(process, address, infra)
-        yield address
-    finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _wait(process: subprocess.Popen, address: str, infra: spec.InfraSpec) -> None:
-    deadline = time.monotonic() + infra.load_seconds
-    with client_lib.Client(address, _MODEL, timeout_s=1.0) as client:
-        while time.monotonic() < deadline:
-            if process.poll() is not None:
-                raise _NotServed(f"the server ended with code {process.returncode}")
-            try:
-                states = set(client.versions().values())
-            except grpc.RpcError:
-                states = set()
-            if "AVAILABLE" in states:
-                return
-            if states == {"END"}:
-                raise _NotServed("the model does not load")
-            time.sleep(0.2)
-    raise _NotServed(f"the model was not loaded within {infra.load_seconds:g} s (infra.load_seconds)")
-
-
-def _embedded(base: str, infra: spec.InfraSpec, log: Any) -> Any:
-    port = _free_port()
-    # The fresh process finds this package as this one does, and nothing else is shared.
-    root = os.path.dirname(os.path.dirname(os.path.abspath(client_lib.__file__)))
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
-    command = [sys.executable, "-m", "serving.server", base, "--name", _MODEL]
-    command += ["--grpc-port", str(port), "--rest-port", "0"]
-    return _process(command, f"127.0.0.1:{port}", infra, log, env)
-
-
 def _deployed(**more: str) -> Sequence[str]:
     """The flags that are deployed, but a version that does not load is given up at once."""
     return flags.arguments(max_num_load_retries="0", **more)
@@ -235,12 +169,13 @@ def _binary(base: str, infra: spec.InfraSpec, log: Any) -> Iterator[str]:
         more = {"port": "0", "grpc_socket_path": socket_path, "model_name": _MODEL, "model_base_path": base}
         # What silences TensorFlow in this process would hide what the server says of a model that does not load.
         env = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
-        with _process([_BINARY, *_deployed(**more)], f"unix:{socket_path}", infra, log, env) as address:
+        process = processes.start([_BINARY, *_deployed(**more)], log, env)
+        with processes.serving(process, f"unix:{socket_path}", infra) as address:
             yield address
 
 
 def _docker(base: str, infra: spec.InfraSpec, log: Any) -> Any:
-    port = _free_port()
+    port = embedded.free_port()
     command = ["docker", "run", "--rm", "--init", "-p", f"127.0.0.1:{port}:8500"]
     command += [
         "-v",
@@ -251,7 +186,8 @@ def _docker(base: str, infra: spec.InfraSpec, log: Any) -> Any:
         *_deployed(),
     ]
     # A killed `docker run` leaves its container behind; one that is asked to end takes it along.
-    return _process(command, f"127.0.0.1:{port}", infra, log, os.environ, signal.SIGTERM)
+    process = processes.start(command, log, os.environ, signal.SIGTERM)
+    return processes.serving(process, f"127.0.0.1:{port}", infra)
 
 
 def _ask(address: str, examples: list[bytes], infra: spec.InfraSpec, result: dict[str, Any]) -> None:

@@ -21,6 +21,7 @@ from schemas import collector, errors
 
 RUN = "run.json"
 EXPERIMENT = "experiment.yaml"
+_TRAINER = "Trainer"
 
 
 class RunFailed(Exception):
@@ -174,7 +175,7 @@ def _run(
         dag = assemble(experiment, run_dir)
     with progress.Progress([node.id for node in dag.components], screen) as shown:
         try:
-            failure = _launch(dag, run_dir, shown)
+            failure = _launch(dag, run_dir, shown, experiment.infra)
         finally:
             state["finished"] = _now()
             state["components"] = [
@@ -224,8 +225,11 @@ def _keep_pushed(experiment: config.Experiment, run_dir: str) -> None:
         os.replace(partial, path)
 
 
-def _launch(dag: Any, run_dir: str, shown: progress.Progress) -> Exception | None:
-    """Runs the components; what one of them raised, if one did."""
+def _launch(dag: Any, run_dir: str, shown: progress.Progress, infra: Any) -> Exception | None:
+    """Runs the components; what one of them raised, if one did.
+
+    While a model that is new is evaluated, the server of its trial starts.
+    """
     # Here, since TensorFlow and TFX take their time, and say a lot.
     with collector.importing():
         from absl import logging as absl_logging
@@ -233,14 +237,16 @@ def _launch(dag: Any, run_dir: str, shown: progress.Progress) -> Exception | Non
         from tfx.orchestration.portable import launcher
 
         from components import embedded_beam
+        from components.infra_validator import embedded
         from pipeline.runners import cache
 
     embedded_beam.tune()
-    original = launcher.Launcher.launch
+    original, trial = launcher.Launcher.launch, contextlib.ExitStack()
 
     def launch(self: Any) -> Any:
         """The launcher's own, with its begin, end and error shown."""
-        shown.start(self._pipeline_node.node_info.id)
+        node = self._pipeline_node.node_info.id
+        shown.start(node)
         try:
             info = original(self)
         except Exception as error:
@@ -249,12 +255,14 @@ def _launch(dag: Any, run_dir: str, shown: progress.Progress) -> Exception | Non
         # Without an execution, the driver found everything in the cache.
         ran = info is not None and info.execution_id is not None and _executed(self, info)
         shown.finish(progress.DONE if ran else progress.CACHED)
+        if ran and node == _TRAINER:
+            trial.enter_context(embedded.started_ahead(infra))
         return info
 
     absl_logging.set_verbosity(absl_logging.INFO)
     launcher.Launcher.launch = launch
     try:
-        with cache.checked(run_dir):
+        with trial, cache.checked(run_dir):
             local_dag_runner.LocalDagRunner().run(dag)
     except Exception as error:  # noqa: BLE001  whatever a component raises is reported, with its name
         logging.getLogger("footfall").exception("the run failed")

@@ -2,16 +2,16 @@
 
 import contextlib
 
-from components.infra_validator import executor
+from components.infra_validator import embedded, processes
 from serving import server as server_lib
 
 
 @contextlib.contextmanager
 def _embedded(base, infra, log):
-    with server_lib.Server(base, executor._MODEL) as server:
+    with server_lib.Server(base, processes.MODEL) as server:
         yield f"127.0.0.1:{server.grpc_port}"
 
 
 def use(monkeypatch):
     """Instead of a process; `test_executor` has others that are good, broken and ended."""
-    monkeypatch.setattr(executor, "_embedded", _embedded)
+    monkeypatch.setattr(embedded, "served", _embedded)

@@ -1,0 +1,109 @@
+"""The embedded server as a process, started for a trial, or ahead of it: most of its start is imports."""
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from components.infra_validator import processes, spec
+from serving import client as client_lib
+
+# TensorFlow Serving's program.
+BINARY = "tensorflow_model_server"
+
+
+class _Ahead(NamedTuple):
+    """A server of a folder in which there is nothing yet."""
+
+    process: "subprocess.Popen[bytes]"
+    address: str
+    folder: str
+    log: Any
+
+    @property
+    def base(self) -> str:
+        return os.path.join(self.folder, processes.MODEL)
+
+
+# At most one.
+_waiting: list[_Ahead] = []
+
+
+@contextlib.contextmanager
+def started_ahead(infra: spec.InfraSpec) -> Iterator[None]:
+    """Has a server wait for the next trial, if it will be one in this server.
+
+    On leaving, a server is ended that no trial has taken.
+    """
+    if infra.server == "embedded" or (infra.server == "auto" and not others()):
+        folder = tempfile.mkdtemp()
+        # It outlives this function.
+        log = open(os.path.join(folder, "server.log"), "w+b")  # noqa: SIM115
+        base = os.path.join(folder, processes.MODEL)
+        os.mkdir(base)
+        _waiting.append(_Ahead(*_start(base, log), folder, log))
+    try:
+        yield
+    finally:
+        while _waiting:
+            _drop(_waiting.pop())
+
+
+@contextlib.contextmanager
+def served(base: str, infra: spec.InfraSpec, log: Any) -> Iterator[str]:
+    """The address of a server of a folder of versions.
+
+    Args:
+      base: the folder, on a local disk; a server that was started ahead takes its versions away.
+      infra: how long it may take.
+      log: a file for what the server says.
+    """
+    ahead = _waiting.pop() if _waiting else None
+    if ahead is None:
+        process, address = _start(base, log)
+        with processes.serving(process, address, infra):
+            yield address
+        return
+    try:
+        for version in os.listdir(base):
+            # Whole at once: it looks for versions all the time.
+            os.rename(os.path.join(base, version), os.path.join(ahead.base, version))
+        with processes.serving(ahead.process, ahead.address, infra):
+            yield ahead.address
+    finally:
+        ahead.log.seek(0)
+        shutil.copyfileobj(ahead.log, log)
+        _drop(ahead)
+
+
+def others() -> bool:
+    """Whether there is a program of another server."""
+    return any(shutil.which(name) for name in (BINARY, "docker"))
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def _start(base: str, log: Any) -> "tuple[subprocess.Popen[bytes], str]":
+    port = free_port()
+    # The fresh process finds this package as this one does, and nothing else is shared.
+    root = os.path.dirname(os.path.dirname(os.path.abspath(client_lib.__file__)))
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, "-m", "serving.server", base, "--name", processes.MODEL]
+    command += ["--grpc-port", str(port), "--rest-port", "0", "--poll-seconds", "0.2"]
+    return processes.start(command, log, env), f"127.0.0.1:{port}"
+
+
+def _drop(ahead: _Ahead) -> None:
+    processes.end(ahead.process)
+    ahead.log.close()
+    shutil.rmtree(ahead.folder, ignore_errors=True)
