@@ -60,6 +60,9 @@ def fit(
     tf.keras.utils.set_random_seed(seed)
     network = build(x.shape[1])
     network.compile(tf.keras.optimizers.AdamW(_RATE, weight_decay=_DECAY), "binary_crossentropy")
+    # AutoGraph would read the source of Keras for ten seconds, to find nothing that it can turn into a graph.
+    for name in ("train_step", "predict_step"):
+        setattr(network, name, tf.autograph.experimental.do_not_convert(getattr(network, name)))
     best, area, found = 0, -np.inf, np.zeros(0)
     for epoch in range(1, _EPOCHS + 1):
         network.fit(x, y, batch_size=_BATCH, epochs=1, verbose=0)
