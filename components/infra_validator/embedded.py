@@ -64,6 +64,10 @@ def served(base: str, infra: spec.InfraSpec, log: Any) -> Iterator[str]:
       log: a file for what the server says.
     """
     ahead = _waiting.pop() if _waiting else None
+    if ahead is not None and ahead.process.poll() is not None:
+        # Whatever ended it, it was no fault of the candidate's.
+        _drop(ahead)
+        ahead = None
     if ahead is None:
         process, address = _start(base, log)
         with processes.serving(process, address, infra):

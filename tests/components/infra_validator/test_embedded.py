@@ -21,6 +21,16 @@ def test_the_server_that_waits_tries_the_candidate_and_is_ended(toy):
         assert not os.path.exists(waiting.folder)
 
 
+def test_one_that_has_died_waiting_is_replaced(toy):
+    with embedded.started_ahead(INFRA):
+        (waiting,) = embedded._waiting
+        waiting.process.kill()
+        waiting.process.wait()
+        result = executor.validate(str(toy / "model"), test_executor.EXAMPLES, INFRA)
+    assert result["blessed"], result["reasons"]
+    assert not os.path.exists(waiting.folder)
+
+
 def test_what_it_says_of_a_broken_candidate_is_told(toy, tmp_path):
     broken = tmp_path / "model"
     shutil.copytree(toy / "model", broken)
