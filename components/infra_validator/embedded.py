@@ -13,9 +13,6 @@ from typing import Any, NamedTuple
 from components.infra_validator import processes, spec
 from serving import client as client_lib
 
-# TensorFlow Serving's program.
-BINARY = "tensorflow_model_server"
-
 
 class _Ahead(NamedTuple):
     """A server of a folder in which there is nothing yet."""
@@ -40,7 +37,7 @@ def started_ahead(infra: spec.InfraSpec) -> Iterator[None]:
 
     On leaving, a server is ended that no trial has taken.
     """
-    if infra.server == "embedded" or (infra.server == "auto" and not others()):
+    if infra.server == "embedded" or (infra.server == "auto" and processes.available() == "embedded"):
         folder = tempfile.mkdtemp()
         # It outlives this function.
         log = open(os.path.join(folder, "server.log"), "w+b")  # noqa: SIM115
@@ -83,11 +80,6 @@ def served(base: str, infra: spec.InfraSpec, log: Any) -> Iterator[str]:
         ahead.log.seek(0)
         shutil.copyfileobj(ahead.log, log)
         _drop(ahead)
-
-
-def others() -> bool:
-    """Whether there is a program of another server."""
-    return any(shutil.which(name) for name in (BINARY, "docker"))
 
 
 def free_port() -> int:

@@ -7,7 +7,6 @@ import logging
 import os
 import posixpath
 import re
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -32,7 +31,7 @@ LATENCY = "latency.json"
 # A custom property of the blessing: 1 where the trial failed, which is then tried again by the next run.
 UNSERVABLE = "unservable"
 _MODEL = processes.MODEL
-_BINARY = embedded.BINARY
+_BINARY = processes.BINARY
 _EXAMPLES = 8
 _TAIL_CHARACTERS = 2000
 # That ask at once.
@@ -93,7 +92,7 @@ def validate(model_path: str, examples: list[bytes], infra: spec.InfraSpec) -> d
       examples: serialized windows to make requests of.
       infra: the server and the bounds.
     """
-    server = infra.server if infra.server != "auto" else _available_server()
+    server = infra.server if infra.server != "auto" else processes.available()
     result: dict[str, Any] = {
         "server": server,
         "requests": infra.requests,
@@ -123,19 +122,6 @@ def validate(model_path: str, examples: list[bytes], infra: spec.InfraSpec) -> d
                 result["reasons"].append(f"{error}; the server said: {tail.strip() or 'nothing'}")
     result["blessed"] = not result["reasons"]
     return result
-
-
-def _available_server() -> str:
-    if shutil.which(_BINARY):
-        return "binary"
-    if shutil.which("docker"):
-        try:
-            answer = subprocess.run(["docker", "info"], capture_output=True, timeout=10, check=False)
-        except subprocess.TimeoutExpired:
-            return "embedded"
-        if answer.returncode == 0:
-            return "docker"
-    return "embedded"
 
 
 def _image(infra: spec.InfraSpec) -> str:

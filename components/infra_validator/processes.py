@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,10 +16,26 @@ from components.infra_validator import leash, spec
 from serving import client as client_lib
 
 MODEL = "candidate"
+# TensorFlow Serving's program.
+BINARY = "tensorflow_model_server"
 
 
 class NotServed(Exception):
     """The server did not come up with the model."""
+
+
+def available() -> str:
+    """The server that `auto` takes, see `spec.InfraSpec`."""
+    if shutil.which(BINARY):
+        return "binary"
+    if shutil.which("docker"):
+        try:
+            answer = subprocess.run(["docker", "info"], capture_output=True, timeout=10, check=False)
+        except subprocess.TimeoutExpired:
+            return "embedded"
+        if answer.returncode == 0:
+            return "docker"
+    return "embedded"
 
 
 def start(

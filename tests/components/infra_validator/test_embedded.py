@@ -2,10 +2,11 @@
 
 import os
 import shutil
+import types
 
 import pytest
 
-from components.infra_validator import embedded, executor, spec
+from components.infra_validator import embedded, executor, processes, spec
 from tests.components.infra_validator import test_executor
 
 INFRA = spec.InfraSpec(server="embedded", requests=2, max_p50_ms=5000.0)
@@ -53,11 +54,19 @@ def test_a_server_that_no_trial_takes_is_ended(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "server, there, waits",
-    [("auto", (), 1), ("auto", ("docker",), 0), ("auto", (embedded.BINARY,), 0), ("binary", (), 0)],
+    "server, there, daemon, waits",
+    [
+        ("auto", (), False, 1),
+        ("auto", ("docker",), False, 1),
+        ("auto", ("docker",), True, 0),
+        ("auto", (processes.BINARY,), False, 0),
+        ("binary", (), False, 0),
+    ],
 )
-def test_none_waits_where_another_server_is_asked(server, there, waits, monkeypatch):
+def test_none_waits_where_another_server_is_asked(server, there, daemon, waits, monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name: name if name in there else None)
+    told = types.SimpleNamespace(returncode=0 if daemon else 1)
+    monkeypatch.setattr(processes.subprocess, "run", lambda *_, **__: told)
     monkeypatch.setattr(embedded, "_start", lambda base, log: (_Nobody(), "nowhere"))
     with embedded.started_ahead(spec.InfraSpec(server=server)):
         assert len(embedded._waiting) == waits
