@@ -2,7 +2,7 @@
 
 `tf.random.set_seed` throws all of them away, so that those that draw begin anew. Nothing that is tested draws
 by such a kernel (initial values are drawn without a state, and the rest by the models' own generators or in
-graphs, which have kernels of their own), and to make them again took a third of a test of a model.
+graphs, which have kernels of their own), and to make them again took a sixth of the tests of models.
 """
 
 import random

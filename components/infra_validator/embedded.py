@@ -3,7 +3,6 @@
 import contextlib
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -14,8 +13,8 @@ from components.infra_validator import processes, spec
 from serving import client as client_lib
 
 
-class _Ahead(NamedTuple):
-    """A server of a folder in which there is nothing yet."""
+class _Server(NamedTuple):
+    """A server of a folder of its own, in which there is nothing yet."""
 
     process: "subprocess.Popen[bytes]"
     address: str
@@ -28,7 +27,7 @@ class _Ahead(NamedTuple):
 
 
 # At most one.
-_waiting: list[_Ahead] = []
+_waiting: list[_Server] = []
 
 
 @contextlib.contextmanager
@@ -38,12 +37,7 @@ def started_ahead(infra: spec.InfraSpec) -> Iterator[None]:
     On leaving, a server is ended that no trial has taken.
     """
     if infra.server == "embedded" or (infra.server == "auto" and processes.available() == "embedded"):
-        folder = tempfile.mkdtemp()
-        # It outlives this function.
-        log = open(os.path.join(folder, "server.log"), "w+b")  # noqa: SIM115
-        base = os.path.join(folder, processes.MODEL)
-        os.mkdir(base)
-        _waiting.append(_Ahead(*_start(base, log), folder, log))
+        _waiting.append(_started())
     try:
         yield
     finally:
@@ -56,41 +50,38 @@ def served(base: str, infra: spec.InfraSpec, log: Any) -> Iterator[str]:
     """The address of a server of a folder of versions.
 
     Args:
-      base: the folder, on a local disk; a server that was started ahead takes its versions away.
+      base: the folder, on a local disk; its versions are taken away, to where the server looks.
       infra: how long it may take.
       log: a file for what the server says.
     """
-    ahead = _waiting.pop() if _waiting else None
-    if ahead is not None and ahead.process.poll() is not None:
-        # Whatever ended it, it was no fault of the candidate's.
-        _drop(ahead)
-        ahead = None
-    if ahead is None:
-        process, address = _start(base, log)
-        with processes.serving(process, address, infra):
-            yield address
-        return
+    server = _waiting.pop() if _waiting else _started()
+    if server.process.poll() is not None:
+        # Whatever ended it while it waited, it was no fault of the candidate's.
+        _drop(server)
+        server = _started()
     try:
         for version in os.listdir(base):
             # Whole at once: it looks for versions all the time.
-            os.rename(os.path.join(base, version), os.path.join(ahead.base, version))
-        with processes.serving(ahead.process, ahead.address, infra):
-            yield ahead.address
+            os.rename(os.path.join(base, version), os.path.join(server.base, version))
+        with processes.serving(server.process, server.address, infra):
+            yield server.address
     finally:
-        ahead.log.seek(0)
-        shutil.copyfileobj(ahead.log, log)
-        _drop(ahead)
+        server.log.seek(0)
+        shutil.copyfileobj(server.log, log)
+        _drop(server)
 
 
-def free_port() -> int:
-    """A port of this machine that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+def _started() -> _Server:
+    folder = tempfile.mkdtemp()
+    # It outlives this function.
+    log = open(os.path.join(folder, "server.log"), "w+b")  # noqa: SIM115
+    base = os.path.join(folder, processes.MODEL)
+    os.mkdir(base)
+    return _Server(*_start(base, log), folder, log)
 
 
 def _start(base: str, log: Any) -> "tuple[subprocess.Popen[bytes], str]":
-    port = free_port()
+    port = processes.free_port()
     # The fresh process finds this package as this one does, and nothing else is shared.
     root = os.path.dirname(os.path.dirname(os.path.abspath(client_lib.__file__)))
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
@@ -99,7 +90,7 @@ def _start(base: str, log: Any) -> "tuple[subprocess.Popen[bytes], str]":
     return processes.start(command, log, env), f"127.0.0.1:{port}"
 
 
-def _drop(ahead: _Ahead) -> None:
-    processes.end(ahead.process)
-    ahead.log.close()
-    shutil.rmtree(ahead.folder, ignore_errors=True)
+def _drop(server: _Server) -> None:
+    processes.end(server.process)
+    server.log.close()
+    shutil.rmtree(server.folder, ignore_errors=True)

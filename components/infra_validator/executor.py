@@ -30,8 +30,6 @@ from serving import flags, objectives, server_version
 LATENCY = "latency.json"
 # A custom property of the blessing: 1 where the trial failed, which is then tried again by the next run.
 UNSERVABLE = "unservable"
-_MODEL = processes.MODEL
-_BINARY = processes.BINARY
 _EXAMPLES = 8
 _TAIL_CHARACTERS = 2000
 # That ask at once.
@@ -111,10 +109,10 @@ def validate(model_path: str, examples: list[bytes], infra: spec.InfraSpec) -> d
     start = {"embedded": embedded.served, "binary": _binary, "docker": _docker}[server]
     with tempfile.TemporaryDirectory() as folder:
         # A folder with versions, as a server wants it, and local, as a container needs it.
-        io_utils.copy_dir(model_path, os.path.join(folder, _MODEL, "1"))
+        io_utils.copy_dir(model_path, os.path.join(folder, processes.MODEL, "1"))
         with open(os.path.join(folder, "server.log"), "w+b") as log:
             try:
-                with start(os.path.join(folder, _MODEL), infra, log) as address:
+                with start(os.path.join(folder, processes.MODEL), infra, log) as address:
                     _ask(address, examples, infra, result)
             except processes.NotServed as error:
                 log.seek(0)
@@ -135,7 +133,9 @@ def _version_of(server: str, infra: spec.InfraSpec) -> str | None:
     if server == "docker":
         return server_version.of_image(_image(infra))
     try:
-        told = subprocess.run([_BINARY, "--version"], capture_output=True, text=True, timeout=60, check=False)
+        told = subprocess.run(
+            [processes.BINARY, "--version"], capture_output=True, text=True, timeout=60, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     found = re.search(r"ModelServer: (\d+\.\d+\S*)", told.stdout)
@@ -152,22 +152,27 @@ def _binary(base: str, infra: spec.InfraSpec, log: Any) -> Iterator[str]:
     # With a port, the server would answer the network; paths of sockets are short.
     with tempfile.TemporaryDirectory(prefix="footfall-", dir="/tmp") as folder:
         socket_path = os.path.join(folder, "grpc")
-        more = {"port": "0", "grpc_socket_path": socket_path, "model_name": _MODEL, "model_base_path": base}
+        more = {
+            "port": "0",
+            "grpc_socket_path": socket_path,
+            "model_name": processes.MODEL,
+            "model_base_path": base,
+        }
         # What silences TensorFlow in this process would hide what the server says of a model that does not load.
         env = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
-        process = processes.start([_BINARY, *_deployed(**more)], log, env)
+        process = processes.start([processes.BINARY, *_deployed(**more)], log, env)
         with processes.serving(process, f"unix:{socket_path}", infra) as address:
             yield address
 
 
 def _docker(base: str, infra: spec.InfraSpec, log: Any) -> Any:
-    port = embedded.free_port()
+    port = processes.free_port()
     command = ["docker", "run", "--rm", "--init", "-p", f"127.0.0.1:{port}:8500"]
     command += [
         "-v",
-        f"{base}:/models/{_MODEL}:ro",
+        f"{base}:/models/{processes.MODEL}:ro",
         "-e",
-        f"MODEL_NAME={_MODEL}",
+        f"MODEL_NAME={processes.MODEL}",
         _image(infra),
         *_deployed(),
     ]
@@ -177,7 +182,7 @@ def _docker(base: str, infra: spec.InfraSpec, log: Any) -> Any:
 
 
 def _ask(address: str, examples: list[bytes], infra: spec.InfraSpec, result: dict[str, Any]) -> None:
-    with client_lib.Client(address, _MODEL, timeout_s=30.0) as client:
+    with client_lib.Client(address, processes.MODEL, timeout_s=30.0) as client:
         try:
             known = client.metadata()
         except grpc.RpcError as error:
