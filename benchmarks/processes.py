@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 # Of Beam: one process, and nothing between its stages on disk but what a component puts there.
-BEAM = ("--runner=DirectRunner", "--direct_running_mode=in_memory", "--direct_num_workers=1")
+BEAM = ("--runner=FnApiRunner", "--direct_running_mode=in_memory", "--direct_num_workers=1")
 
 
 def peak_mb() -> float:

@@ -5,6 +5,7 @@ its time goes to what Beam asks again for each of them.
 """
 
 import copy
+import functools
 import sys
 import types
 import weakref
@@ -25,7 +26,9 @@ def tune() -> None:
     - Of each step Beam asks several times for the state and the timers that its methods take. They are kept by class.
     - For each function that is pickled, it goes through the names of all modules. They are kept by package.
     - What is pickled is compressed by bz2 in blocks of 900 kB, whose memory costs more than the work where it is
-      small. Blocks of 100 kB compress what is no larger just as well.
+      small. Blocks of 100 kB compress what is no larger just as well. Coders and windows are pickled alike hundreds
+      of times: small ones are kept.
+    - Each stage is described with all collections of the pipeline. Those that it reads or writes are enough.
 
     Once for a process; again it does nothing.
     """
@@ -38,6 +41,7 @@ def tune() -> None:
         _tune_options()
         _tune_states()
         _tune_pickling()
+        _tune_stages()
 
 
 def _tune_options() -> None:
@@ -96,16 +100,62 @@ def _tune_pickling() -> None:
         return
     compression = cloudpickle_pickler.bz2
     cloudpickle_pickler.bz2 = types.SimpleNamespace(
-        compress=lambda data, compresslevel=9: compression.compress(
-            data, min(compresslevel, 1 + len(data) // _BZ2_BLOCK)
+        compress=_kept(
+            lambda data, compresslevel=9: compression.compress(
+                data, min(compresslevel, 1 + len(data) // _BZ2_BLOCK)
+            )
         ),
-        decompress=compression.decompress,
+        decompress=_kept(compression.decompress),
     )
     cloudpickle._find_imported_submodules = _Submodules()
 
 
+def _kept(change: Any) -> Any:
+    """A change of bytes that is kept for those that are small."""
+    known = functools.lru_cache(maxsize=_KEPT)(change)
+
+    def changed(data: bytes, *how: Any, **more: Any) -> Any:
+        return (known if len(data) <= _SMALL else change)(data, *how, **more)
+
+    return changed
+
+
 # Bytes, for each level of compression; what bz2 puts before its compression may make data a quarter longer.
 _BZ2_BLOCK = 80_000
+# Pickles of up to so many bytes are kept, so many at a time: 16 MB at most.
+_SMALL, _KEPT = 8_000, 2_000
+
+
+def _tune_stages() -> None:
+    from apache_beam.runners.portability.fn_api_runner import execution
+
+    manager = execution.BundleContextManager
+
+    def build(self: Any) -> Any:
+        components = self.execution_context.pipeline_components
+        collections = {
+            name: components.pcollections[name]
+            for transform in self.stage.transforms
+            for name in (*transform.inputs.values(), *transform.outputs.values())
+            if name in components.pcollections
+        }
+        narrowed = _Instead(components, pcollections=collections)
+        return original(
+            _Instead(self, execution_context=_Instead(self.execution_context, pipeline_components=narrowed))
+        )
+
+    original, manager._build_process_bundle_descriptor = manager._build_process_bundle_descriptor, build
+
+
+class _Instead:
+    """An object, but for the attributes that are given."""
+
+    def __init__(self, of: Any, **attributes: Any) -> None:
+        self._of = of
+        vars(self).update(attributes)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._of, name)
 
 
 class _Submodules:

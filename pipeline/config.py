@@ -65,11 +65,12 @@ class BeamSpec(settings.Settings):
     """Where Beam runs.
 
     Attributes:
-    args: of Beam's runner, as `--runner=DataflowRunner`; by default the embedded one.
+    args: of Beam's runner, as `--runner=DataflowRunner`; by default the embedded one. (`DirectRunner`, Beam's own
+      default, first tries a runner in Go, which it downloads.)
     """
 
     args: tuple[str, ...] = (
-        "--runner=DirectRunner",
+        "--runner=FnApiRunner",
         "--direct_running_mode=in_memory",
         "--direct_num_workers=1",
         # The embedded runner starts no containers; but without an image TFX packs a copy of itself, for workers

@@ -62,6 +62,11 @@ def main(parsed: tuple[argparse.Namespace, list[str]]) -> None:
     """Runs an executor, and ends the process: 0 done, 2 the input does not fit; other errors are raised."""
     logging.getLogger("footfall").setLevel(logging.INFO)
     embedded_beam.tune()
+    if ".transform." in parsed[0].executor_class_path:
+        # Here, since it is not for other steps to import TFT.
+        from components.transform import tracing
+
+        tracing.tune()
     code = 0
     try:
         entrypoint.main(parsed)

@@ -238,9 +238,11 @@ def _launch(dag: Any, run_dir: str, shown: progress.Progress, infra: Any) -> Exc
 
         from components import embedded_beam
         from components.infra_validator import embedded
+        from components.transform import tracing
         from pipeline.runners import cache
 
     embedded_beam.tune()
+    tracing.tune()
     original, trial = launcher.Launcher.launch, contextlib.ExitStack()
 
     def launch(self: Any) -> Any:

@@ -13,11 +13,13 @@ from apache_beam.coders import VarIntCoder
 from apache_beam.internal import cloudpickle_pickler
 from apache_beam.internal.cloudpickle import cloudpickle
 from apache_beam.options import pipeline_options
-from apache_beam.runners.portability.fn_api_runner import worker_handlers
+from apache_beam.runners.portability.fn_api_runner import execution, worker_handlers
 from apache_beam.testing import util
 from apache_beam.transforms import core, userstate
 
+from benchmarks import processes
 from components import embedded_beam
+from pipeline import config
 
 
 class Plain(beam.DoFn):
@@ -66,7 +68,7 @@ def test_tuned_twice_is_tuned_once():
 
 def test_state_and_side_inputs_work():
     assert worker_handlers.STATE_CACHE_SIZE_MB == 0
-    with beam.Pipeline() as pipeline:
+    with beam.Pipeline(runner="FnApiRunner") as pipeline:
         numbers = pipeline | beam.Create([1, 2, 3])
         pairs = numbers | "pairs" >> beam.Map(lambda x: ("a", x))
         counted = pairs | beam.ParDo(Stateful())
@@ -75,9 +77,46 @@ def test_state_and_side_inputs_work():
         util.assert_that(shared, util.equal_to([(1, 6), (2, 6), (3, 6)]), "side")
 
 
+def test_a_stage_is_described_with_what_it_reads_and_writes(monkeypatch):
+    embedded_beam.tune()
+    described = []
+    build = execution.BundleContextManager._build_process_bundle_descriptor
+    monkeypatch.setattr(
+        execution.BundleContextManager,
+        "_build_process_bundle_descriptor",
+        lambda self: described.append((build(self), self.execution_context.pipeline_components))
+        or described[-1][0],
+    )
+    with beam.Pipeline(runner="FnApiRunner") as pipeline:
+        counted = pipeline | beam.Create(["a", "b", "a"]) | beam.combiners.Count.PerElement()
+        util.assert_that(counted, util.equal_to([("a", 2), ("b", 1)]))
+    for stage, whole in described:
+        touched = {
+            name
+            for transform in stage.transforms.values()
+            for name in (*transform.inputs.values(), *transform.outputs.values())
+        }
+        assert set(stage.pcollections) == touched < set(whole.pcollections)
+        assert all(stage.pcollections[name] == whole.pcollections[name] for name in touched)
+        for part in ("coders", "windowing_strategies", "environments"):
+            assert dict(getattr(stage, part)) == dict(getattr(whole, part)), part
+
+
+def test_the_default_runner_downloads_no_other(monkeypatch):
+    """As Beam's own default does: it is one in Go, and what it cannot fetch costs the time to find that out."""
+    from apache_beam.runners.portability import prism_runner
+
+    tried = []
+    monkeypatch.setattr(prism_runner.PrismRunner, "run_pipeline", lambda *_: tried.append(True) or 1 / 0)
+    for default in (config.BeamSpec().args, processes.BEAM):
+        with beam.Pipeline(argv=list(default)) as pipeline:
+            util.assert_that(pipeline | beam.Create([1]), util.equal_to([1]))
+    assert not tried
+
+
 def test_options_are_those_that_are_parsed():
     embedded_beam.tune()
-    flags = ["--runner=DirectRunner", "--direct_num_workers=3", "--experiments=one", "--save_main_session"]
+    flags = ["--runner=FnApiRunner", "--direct_num_workers=3", "--experiments=one", "--save_main_session"]
     for _ in range(2):
         options = pipeline_options.PipelineOptions(list(flags), temp_location="here")
         for cls in (
