@@ -84,8 +84,9 @@ def test_a_stage_is_described_with_what_it_reads_and_writes(monkeypatch):
     monkeypatch.setattr(
         execution.BundleContextManager,
         "_build_process_bundle_descriptor",
-        lambda self: described.append((build(self), self.execution_context.pipeline_components))
-        or described[-1][0],
+        lambda self: (
+            described.append((build(self), self.execution_context.pipeline_components)) or described[-1][0]
+        ),
     )
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
         counted = pipeline | beam.Create(["a", "b", "a"]) | beam.combiners.Count.PerElement()

@@ -78,7 +78,9 @@ def test_what_it_makes_is_what_it_makes_by_itself(monkeypatch, tmp_path):
         output = tft.TFTransformOutput(str(folder))
         inputs = {name: tf.constant([row[name] for row in WORDS]) for name in FEATURES}
         transformed = output.transform_features_layer()(inputs)
-        return output.vocabulary_by_name("words"), {name: value.numpy() for name, value in transformed.items()}
+        return output.vocabulary_by_name("words"), {
+            name: value.numpy() for name, value in transformed.items()
+        }
 
     tracing.tune()
     words, found = made(tmp_path / "tuned")
