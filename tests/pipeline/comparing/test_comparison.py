@@ -1,7 +1,10 @@
 """Comparisons of runs: models with known ranks, asked through their signature."""
 
+import functools
 import json
 import pathlib
+import shutil
+import tempfile
 
 import numpy as np
 import pandas as pd
@@ -68,6 +71,14 @@ def window(user, item, time, rank, frequency=names.HEAD):
     }
 
 
+@functools.cache
+def saved(catalogue, candidates, scenes):
+    """The folder of such a model."""
+    model, path = _Known(catalogue, candidates, scenes), tempfile.mkdtemp()
+    tf.saved_model.save(model, path, signatures={"evaluate": model.evaluate})
+    return path
+
+
 def write_run(folder, windows, settings=None, catalogue=CATALOGUE, candidates=None, scenes=None):
     """A folder as a sweep leaves one for each seed."""
     (folder / "examples" / "Split-test").mkdir(parents=True)
@@ -75,9 +86,11 @@ def write_run(folder, windows, settings=None, catalogue=CATALOGUE, candidates=No
     with tf.io.TFRecordWriter(str(folder / "examples" / "Split-test" / "windows-0.gz"), options) as writer:
         for each in windows:
             writer.write(_example(each))
-    model = _Known(catalogue, candidates, scenes)
-    path = str(folder / "model" / "Format-Serving")
-    tf.saved_model.save(model, path, signatures={"evaluate": model.evaluate})
+    # A model that is written again is another one: its files' times are those of now.
+    path = folder / "model" / "Format-Serving"
+    shutil.copytree(
+        saved(catalogue, candidates, scenes), path, copy_function=shutil.copyfile, dirs_exist_ok=True
+    )
     uris = {"model": str(folder / "model"), "examples": str(folder / "examples")}
     (folder / runs.POINT).write_text(json.dumps(uris))
     (folder / runs.EXPERIMENT).write_text(
