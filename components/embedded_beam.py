@@ -122,8 +122,8 @@ def _kept(change: Any) -> Any:
 
 # Bytes, for each level of compression; what bz2 puts before its compression may make data a quarter longer.
 _BZ2_BLOCK = 80_000
-# Pickles of up to so many bytes are kept, so many at a time: 16 MB at most.
-_SMALL, _KEPT = 8_000, 2_000
+# Pickles of up to so many bytes are kept, so many at a time: a Transform has some 400 that differ.
+_SMALL, _KEPT = 8_000, 500
 
 
 def _tune_stages() -> None:

@@ -91,6 +91,7 @@ def test_a_stage_is_described_with_what_it_reads_and_writes(monkeypatch):
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
         counted = pipeline | beam.Create(["a", "b", "a"]) | beam.combiners.Count.PerElement()
         util.assert_that(counted, util.equal_to([("a", 2), ("b", 1)]))
+    assert described
     for stage, whole in described:
         touched = {
             name

@@ -1,6 +1,7 @@
 """Comparisons of runs: models with known ranks, asked through their signature."""
 
 import functools
+import gc
 import json
 import pathlib
 import shutil
@@ -21,6 +22,13 @@ from tests.pipeline import recorded_run
 from tests.pipeline.reporting import test_report
 
 CATALOGUE = 1000
+
+
+@pytest.fixture(scope="module", autouse=True)
+def little_to_collect():
+    """Each model that is asked is collected at once, and what other tests have left need not be gone through then."""
+    gc.collect()
+    gc.freeze()
 
 
 class _Known(tf.Module):
@@ -86,11 +94,7 @@ def write_run(folder, windows, settings=None, catalogue=CATALOGUE, candidates=No
     with tf.io.TFRecordWriter(str(folder / "examples" / "Split-test" / "windows-0.gz"), options) as writer:
         for each in windows:
             writer.write(_example(each))
-    # A model that is written again is another one: its files' times are those of now.
-    path = folder / "model" / "Format-Serving"
-    shutil.copytree(
-        saved(catalogue, candidates, scenes), path, copy_function=shutil.copyfile, dirs_exist_ok=True
-    )
+    shutil.copytree(saved(catalogue, candidates, scenes), folder / "model" / "Format-Serving")
     uris = {"model": str(folder / "model"), "examples": str(folder / "examples")}
     (folder / runs.POINT).write_text(json.dumps(uris))
     (folder / runs.EXPERIMENT).write_text(
