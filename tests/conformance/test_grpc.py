@@ -200,7 +200,8 @@ def test_metadata_of_what_is_none(endpoint):
 
 def test_a_deadline_that_has_passed(endpoint, model):
     request = servers.request_of("recommend", model.requests()["recommend"])
-    assert refusal(endpoint, request, timeout=1e-6) == "DEADLINE_EXCEEDED"
+    # gRPC rounds a deadline up to whole milliseconds, in which a fast server answers: only one of the past is sure.
+    assert refusal(endpoint, request, timeout=-1.0) == "DEADLINE_EXCEEDED"
 
 
 def test_ragged_requests_at_once_are_answered_as_alone(endpoint, model):
