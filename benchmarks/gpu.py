@@ -25,7 +25,7 @@ from benchmarks import quick
 # Before TensorFlow is imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-_LENGTH = 50
+_LENGTH, _BLOCKS = 50, 2
 _ITEMS, _BATCH, _WINDOWS, _SECONDS = 100_000, 512, 16_384, 10.0
 _QUICK_ITEMS, _QUICK_BATCH, _QUICK_WINDOWS, _QUICK_SECONDS = 1_000, 32, 128, 0.5
 # What each way changes of the settings of training, and the number of logical devices.
@@ -76,7 +76,9 @@ def _parts(gpu: Any, count: int) -> list[Any]:
     return [tf.config.LogicalDeviceConfiguration(memory_limit=each)] * count
 
 
-def measure(way: str, items: int, batch_size: int, windows: int, seconds: float) -> dict[str, Any]:
+def measure(
+    way: str, items: int, batch_size: int, windows: int, seconds: float, blocks: int = _BLOCKS
+) -> dict[str, Any]:
     """One way of training, in this process.
 
     Args:
@@ -85,6 +87,7 @@ def measure(way: str, items: int, batch_size: int, windows: int, seconds: float)
       batch_size: windows of a step, over all devices.
       windows: of an epoch.
       seconds: of the loop, and at most as many of steps alone.
+      blocks: of the model.
 
     Returns:
       `step_ms`, `step_alone_ms`, `stall_share`, `windows_per_s`; `gpu` and `peak_mb` where there is one.
@@ -97,7 +100,7 @@ def measure(way: str, items: int, batch_size: int, windows: int, seconds: float)
         tf.keras.mixed_precision.set_global_policy("mixed_float16" if gpu else "mixed_bfloat16")
     try:
         with tempfile.TemporaryDirectory() as folder:
-            loop = _loop(items, batch_size, windows, changed, names_of, folder)
+            loop = _loop(items, batch_size, windows, blocks, changed, names_of, folder)
             took, alone = _of_loop(loop, seconds), _alone(loop, seconds)
     finally:
         tf.keras.mixed_precision.set_global_policy("float32")
@@ -115,7 +118,13 @@ def measure(way: str, items: int, batch_size: int, windows: int, seconds: float)
 
 
 def _loop(
-    items: int, batch_size: int, windows: int, changed: dict[str, Any], names_of: Sequence[str], folder: str
+    items: int,
+    batch_size: int,
+    windows: int,
+    blocks: int,
+    changed: dict[str, Any],
+    names_of: Sequence[str],
+    folder: str,
 ) -> Any:
     import numpy as np
     import tensorflow as tf
@@ -137,7 +146,7 @@ def _loop(
     ).batch(1024)
     settings = config.TrainerSettings.from_values(
         {
-            "model": {"name": "sasrec", "dim": 64, "blocks": 2, "heads": 2, "dropout": 0.2},
+            "model": {"name": "sasrec", "dim": 64, "blocks": blocks, "heads": 2, "dropout": 0.2},
             "loss": {"name": "softmax"},
             "training": {"epochs": 1, "batch_size": batch_size, "length_buckets": 1, **changed},
         }
@@ -213,6 +222,7 @@ def main() -> None:
         batch_size=_QUICK_BATCH,
         windows=_QUICK_WINDOWS,
         seconds=_QUICK_SECONDS,
+        blocks=_BLOCKS,
     )
     parser.add_argument("--items", type=int, default=_ITEMS)
     parser.add_argument("--batch-size", type=int, default=_BATCH)

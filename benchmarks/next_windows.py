@@ -176,7 +176,8 @@ def _ranks(model: Any, found: Windows, exclude_seen: bool) -> np.ndarray:
 
     from serving import catalogue
 
-    @tf.function
+    # AutoGraph would read the source of the model, to find nothing that it can turn into a graph.
+    @tf.function(autograph=False)
     def of_batch(batch: dict[str, Any]) -> tf.Tensor:
         query, target = catalogue.query(model, batch), catalogue.target_rows(batch)
         seen = catalogue.seen_rows(batch) if exclude_seen else None

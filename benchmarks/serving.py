@@ -41,7 +41,7 @@ def transform_output(folder: str, items: int, length: int) -> Any:
     from schemas import names
     from tests import fixtures
 
-    output = fixtures.build_transform_output(folder, fixtures.random_windows(40, 20), length=length)
+    output = fixtures.build_transform_output(folder, fixtures.random_windows(60, 20), length=length)
     # The vocabularies are files: those of a small catalogue become those of a large one.
     assets = pathlib.Path(folder, "transform", "transform_fn", "assets")
     (assets / names.ITEM_VOCABULARY).write_text("".join(f"i{row}\n" for row in range(items)))

@@ -96,6 +96,8 @@ class _Bursts(rows_lib.RowFit):
 
     def _repeated(self, part: Callable[[Any], Any], held: dict[str, tf.Tensor], seconds: float) -> float:
         """Seconds on cores of one call of a compiled part."""
+        # AutoGraph would read the source of the model, to find nothing that it can turn into a graph.
+        part = tf.autograph.experimental.do_not_convert(part)
 
         @tf.function
         def several() -> tf.Tensor:

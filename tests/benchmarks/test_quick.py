@@ -7,14 +7,16 @@ import argparse
 import contextlib
 import importlib
 import json
+import os
 import pathlib
 import sys
 import tempfile
 
 import pytest
 
-from benchmarks import catalogue, processes, quick, serving, training
+from benchmarks import catalogue, processes, quick, retrieval, serving, training
 from pipeline import datasets
+from tests import fixtures, reweighted
 
 
 def _drawn(name, to=None, say=None):
@@ -50,6 +52,18 @@ def _served(base):
         yield f"127.0.0.1:{embedded.grpc_port}"
 
 
+def _toys(plain):
+    """In place of models that `serving` exports in its own test: two that are there."""
+
+    def export_models(folder, seeds):
+        made = [os.path.join(folder, f"versions-{seed}") for seed in seeds]
+        for seed, versions in zip(seeds, made):
+            reweighted.copy(plain / "model", os.path.join(versions, "1"), seed)
+        return made
+
+    return export_models
+
+
 # What was measured, of which one figure is looked at.
 _MEASURED = {
     "catalogue": lambda found: found["within_limit"] and found["peak_mb"] > 0,
@@ -79,7 +93,7 @@ _SIZES = {
     "catalogue": {"items": 2000, "windows": 16},
     "conversion_speed": {"rows": 2048, "seconds": 0.1},
     "exposures": {"rows": 400},
-    "gpu": {"items": 100, "windows": 64, "seconds": 0.01},
+    "gpu": {"items": 100, "windows": 64, "seconds": 0.01, "blocks": 1},
     "hot_swaps": {"seconds": 0.2, "every": 0.2},
     "periods": {"events": 1500},
     "pooling": {"days": 3, "batch": 4, "steps": 1, "blocks": 1},
@@ -94,7 +108,7 @@ _SIZES = {
 
 
 @pytest.mark.parametrize("name", _MEASURED)
-def test_a_quick_run_ends_with_its_figures(name, monkeypatch, capsys):
+def test_a_quick_run_ends_with_its_figures(name, monkeypatch, capsys, request):
     def no_other(system, seconds):
         raise training.Unavailable("is left out")
 
@@ -103,6 +117,10 @@ def test_a_quick_run_ends_with_its_figures(name, monkeypatch, capsys):
     monkeypatch.setattr(processes, "measure", _here)
     monkeypatch.setattr(catalogue, "_process", catalogue.measure)
     monkeypatch.setattr(serving, "served", _served)
+    # A transform graph of this length is made for other tests, too.
+    monkeypatch.setattr(retrieval, "_LENGTH", fixtures.LENGTH)
+    if name == "hot_swaps":
+        monkeypatch.setattr(serving, "export_models", _toys(request.getfixturevalue("plain")))
     sizes = [part for size, number in _SIZES[name].items() for part in ("--size", f"{size}={number}")]
     monkeypatch.setattr(sys, "argv", [name, "--quick", *sizes])
     try:

@@ -8,11 +8,9 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
-import tensorflow_transform as tft
 
-from schemas import names
-from serving import export, published
-from tests import fixtures
+from serving import published
+from tests import reweighted
 from tests.conformance import servers
 
 OLD, BROKEN, NEW = servers.VERSION, servers.VERSION + 1, servers.VERSION + 2
@@ -21,11 +19,7 @@ OLD, BROKEN, NEW = servers.VERSION, servers.VERSION + 1, servers.VERSION + 2
 @pytest.fixture(scope="module")
 def second(toy, tmp_path_factory):
     """Another model with the same signatures, and the same transform graph."""
-    output = tft.TFTransformOutput(str(toy / "transform"))
-    size = output.vocabulary_size_by_name(names.ITEM_VOCABULARY)
-    folder = tmp_path_factory.mktemp("second") / "model"
-    export.export_model(fixtures.ToyModel(size, seed=1), output, str(folder), objective="ranking")
-    return folder
+    return reweighted.copy(toy / "model", tmp_path_factory.mktemp("second") / "model")
 
 
 @pytest.fixture

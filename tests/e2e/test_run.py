@@ -32,7 +32,7 @@ class Deployment:
             "window": {"length": 10, "shards": 2},
             "split": {"by": ["leave_one_out"]},
             "model": {"name": "sasrec", "dim": 16, "blocks": 1, "heads": 1, "dropout": 0.1},
-            "training": {"epochs": 12, "batch_size": 32, "learning_rate": 0.01, "patience": 12},
+            "training": {"epochs": 6, "batch_size": 32, "learning_rate": 0.01},
             "evaluation": {"cutoffs": [1, 10]},
             "gate": {"min": {"hr@1": 0.3}, "min_lift_over_floor": 0.1, "max_drop": 0.05},
             "infra": {"requests": 5, "max_p50_ms": 5000.0, "load_seconds": 600.0, "server": "embedded"},

@@ -54,7 +54,7 @@ def test_a_registered_kind_is_windowed_trained_gated_pushed_and_asked(tmp_path):
             "heads": 1,
             "dropout": 0.1,
         },
-        "training": {"epochs": 12, "batch_size": 32, "learning_rate": 0.01, "patience": 12},
+        "training": {"epochs": 4, "batch_size": 32, "learning_rate": 0.01},
         "evaluation": {"cutoffs": [1, 10]},
         "gate": {
             "min": {"hr@1": 0.3, "period_recall@10": 0.3, "scene_hr@1": 0.8},

@@ -1,8 +1,12 @@
-"""A worker of `test_workers`, a process of its own: trains by each kind of loop, and writes the weights.
+"""The workers of `test_workers`, each a process of its own: it trains by each kind of loop, and writes the weights.
 
-python -m tests.trainer.one_worker CHECKPOINTS WEIGHTS [dies]
+python -m tests.trainer.one_worker CHECKPOINTS WEIGHTS ROUNDS
 
-A worker that dies is killed at the start of the second epoch of the first training, while the others wait for its share.
+ROUNDS is JSON: of each round a list with the environment of each worker. Those of a round train together; the next one
+begins when all have ended. All are forks of this process, which has imported TensorFlow, but has not begun to use it.
+A worker writes its weights to `WEIGHTS/<index>-<name>.npz`. One with DIES in its environment is killed at the start of
+the second epoch of the first training, while the others wait for its share. Prints JSON: of each round and each worker
+the exit code, what it printed, and its errors.
 """
 
 import json
@@ -10,7 +14,9 @@ import os
 import pathlib
 import signal
 import sys
+import tempfile
 import time
+import traceback
 
 import schemas  # noqa: F401  selects Keras 2
 
@@ -22,8 +28,13 @@ with collector.importing():
     import tensorflow as tf
 
     from components.trainer import workers
-    from trainer import devices
+    from tests.trainer.loops import test_adversary, test_fit, test_rows, test_teacher, test_tp
+    from tests.trainer.models import test_dspnet
+    from trainer import devices, optimizers
+    from trainer.layers import augmentation
+    from trainer.losses import adversary
 
+DIES = "FOOTFALL_TESTS_DIES"
 FIT, STOPPED = "fit", "stopped"
 _TRAINING = {"epochs": 2, "learning_rate": 0.01}
 _MODEL = {"name": "sasrec", "dim": 8, "blocks": 1, "heads": 2, "dropout": 0.0}
@@ -31,35 +42,25 @@ _SOFTMAX = {"name": "softmax"}
 
 
 def _fit(folder, strategy):
-    from tests.trainer.loops import test_fit
-
     return test_fit.loop(folder, {**_TRAINING, "batch_size": 16}, _SOFTMAX, _MODEL, strategy=strategy)
 
 
 def _contrast(folder, strategy):
     """Histories are compared with those of all workers, and an adversary ascends."""
-    from tests.trainer.loops import test_adversary
-
     return test_adversary.loop(folder, _TRAINING, rows=9, strategy=strategy)
 
 
 def _rows(folder, strategy):
-    from tests.trainer.loops import test_rows
-
     training = {**_TRAINING, "batch_size": 23}
     return test_rows.loop(folder, training, {"dropout": 0.0}, strategy=strategy)
 
 
 def _tp(folder, strategy):
-    from tests.trainer.loops import test_tp
-
     settings = {"adversary_events": None, "user_batch": 5}
     return test_tp.real_loop(folder, _TRAINING, settings, _MODEL, _SOFTMAX, strategy=strategy)
 
 
 def _teacher(folder, strategy):
-    from tests.trainer.loops import test_teacher
-
     return test_teacher.loop(folder, _TRAINING, rows=9, strategy=strategy)
 
 
@@ -86,8 +87,6 @@ class _Apart:
 
 
 def _stopped(folder, strategy):
-    from tests.trainer.loops import test_fit
-
     training = {**_TRAINING, "epochs": 9, "batch_size": 16, "max_seconds": 1e-9}
     loss = {"name": "bce", "negatives": 2}
     return test_fit.loop(folder, training, loss, _MODEL, strategy=strategy, evaluate=_Apart)
@@ -111,11 +110,6 @@ def prepare(name, setattr):
       name: of `LOOPS`.
       setattr: as the built-in one.
     """
-    from tests.trainer.models import test_dspnet
-    from trainer import optimizers
-    from trainer.layers import augmentation
-    from trainer.losses import adversary
-
     if name == FIT:
         return
     # Adam makes large steps of what is left of a gradient of 0, which is another rest on each number of devices.
@@ -126,10 +120,46 @@ def prepare(name, setattr):
 
 
 def main() -> None:
+    """Starts the workers of each round, and waits for them."""
+    checkpoints, written, rounds = sys.argv[1:]
+    ended = []
+    for environments in json.loads(rounds):
+        started = [_start(environment, checkpoints, written) for environment in environments]
+        ended.append([_end(*one) for one in started])
+    print(json.dumps(ended))
+
+
+def _start(environment, checkpoints, written):
+    """A worker's process, and the files of what it prints and of its errors."""
+    files = tempfile.TemporaryFile(), tempfile.TemporaryFile()
+    sys.stdout.flush()
+    process = os.fork()
+    if not process:
+        try:
+            for number, file in enumerate(files, 1):
+                os.dup2(file.fileno(), number)
+            os.environ.update(environment)
+            _train(checkpoints, written, DIES in environment)
+            sys.stdout.flush()
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(1)
+    return process, files
+
+
+def _end(process, files):
+    code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    for file in files:
+        file.seek(0)
+    return code, *(file.read().decode("utf-8", "replace") for file in files)
+
+
+def _train(checkpoints, written, dies):
     """Trains with all workers."""
     # As `task.run_fn` does: first of all.
     strategy = devices.strategy()
-    checkpoints, written, *dies = sys.argv[1:]
     told = {"histories": {}}
     for name, make in LOOPS.items():
         prepare(name, setattr)
@@ -137,7 +167,8 @@ def main() -> None:
         if dies:
             _die_in_the_second_epoch(one)
         history = one.run()
-        np.savez(f"{written}-{name}.npz", *(each.numpy() for each in one.model.trainable_variables))
+        weights = (each.numpy() for each in one.model.trainable_variables)
+        np.savez(f"{written}/{workers.this().index}-{name}.npz", *weights)
         told["histories"][name] = {
             "epochs": len(history["epochs"]),
             "best_epoch": history["best_epoch"],
@@ -150,8 +181,6 @@ def main() -> None:
             told.update({key: history[key] for key in ("replicas", "resumed_from_epoch")})
             told["wrote"] = one._checkpoints.written_to
     print(json.dumps(told))
-    sys.stdout.flush()
-    os._exit(0)
 
 
 def _die_in_the_second_epoch(one):

@@ -1,5 +1,6 @@
 """Several workers that train together by TF_CONFIG."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -65,42 +66,46 @@ def _free_ports(count):
     return ports
 
 
-def _train_together(tmp_path, dies=None):
-    """What two workers say at their end, by worker, and their exit codes.
+def _train_together(folder, *rounds):
+    """What two workers say at their end: of each round and each worker the exit code, what it printed, its errors.
 
     Args:
-      dies: the worker that is killed at the start of the second epoch.
+      folder: gets the checkpoints, in `together`, and the weights.
+      rounds: of each, the worker that is killed at the start of the second epoch; None: none is.
     """
-    addresses = [f"127.0.0.1:{port}" for port in _free_ports(2)]
-    together = str(tmp_path / "together")
-    started = [
-        subprocess.Popen(
-            [
-                *(sys.executable, "-m", "tests.trainer.one_worker", together, str(tmp_path / str(index))),
-                *(("dies",) if index == dies else ()),
-            ],
-            env={**os.environ, "PYTHONPATH": str(_ROOT), **cluster(index=index, worker=addresses)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+    environments = []
+    for dies in rounds:
+        addresses = [f"127.0.0.1:{port}" for port in _free_ports(2)]
+        killed = {dies: {one_worker.DIES: "1"}}
+        environments.append(
+            [{**cluster(index=index, worker=addresses), **killed.get(index, {})} for index in range(2)]
         )
-        for index in range(2)
-    ]
+    asked = (str(folder / "together"), str(folder), json.dumps(environments))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.trainer.one_worker", *asked],
+        env={**os.environ, "PYTHONPATH": str(_ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     try:
-        return [process.communicate(timeout=300) for process in started], [one.returncode for one in started]
+        printed, _ = process.communicate(timeout=300)
     finally:
-        for process in started:
-            process.kill()
+        # The workers, too.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    return json.loads(printed)
 
 
 def test_two_workers_of_which_one_is_killed_get_the_weights_of_one_that_trains_alone(tmp_path, monkeypatch):
     """The other ends with an error, and does not wait for ever; both are started again, as a platform does it."""
-    ended, codes = _train_together(tmp_path, dies=1)
-    assert codes[1] == -signal.SIGKILL and codes[0] > 0, ended
-    assert "Collective ops is aborted" in ended[0][1]
-    ended, codes = _train_together(tmp_path)
-    assert codes == [0, 0], ended
-    chief, other = (json.loads(printed.splitlines()[-1]) for printed, _ in ended)
+    killed, ended = _train_together(tmp_path, 1, None)
+    codes = [code for code, *_ in killed]
+    assert codes[1] == -signal.SIGKILL and codes[0] > 0, killed
+    assert "Collective ops is aborted" in killed[0][2]
+    assert [code for code, *_ in ended] == [0, 0], ended
+    chief, other = (json.loads(printed.splitlines()[-1]) for _, printed, _ in ended)
     assert chief["replicas"] == other["replicas"] == 2
     assert chief["resumed_from_epoch"] == other["resumed_from_epoch"] == 1
     kept = tmp_path / "together" / one_worker.FIT / "checkpoints"

@@ -91,6 +91,25 @@ def log(tmp_path_factory):
     return _Log(events, folder / "out" / "examples", models, items, recent)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def read_once(log):
+    """Whoever asks for a model gets the same one, as none changes it: to read one takes a second."""
+    held, load = {}, tf.saved_model.load
+
+    def once(path: str, *given: Any, **options: Any) -> Any:
+        if path not in log.models.values():
+            return load(path, *given, **options)
+        if path not in held:
+            held[path] = load(path, *given, **options)
+        return held[path]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tf.saved_model, "load", once)
+        # By this name TFMA knows it.
+        patch.setattr(tf.compat.v1.saved_model, "load_v2", once)
+        yield
+
+
 def asked(excludes: bool = True, within: float | None = _WITHIN * 3600.0) -> Any:
     evaluation = evaluator_spec.EvaluationSpec(
         exclude_seen=excludes,

@@ -13,5 +13,5 @@ def _embedded(base, infra, log):
 
 
 def use(monkeypatch):
-    """Instead of a process; `test_executor` has others that are good, broken and ended."""
+    """Instead of a process; `test_embedded` has some, of candidates that are good and broken."""
     monkeypatch.setattr(embedded, "served", _embedded)

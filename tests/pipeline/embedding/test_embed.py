@@ -1,6 +1,7 @@
 """`footfall embed`: as a server answers, whatever the order of the log and the number of shards."""
 
 import datetime
+import functools
 import pathlib
 import shutil
 
@@ -60,6 +61,14 @@ def histories(rows, before=None):
         if before is None or time < before:
             found.setdefault(user, []).append({"item_id": item, "behavior": behavior, "timestamp": time})
     return found
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _loaded_once():
+    """A folder's model is loaded once for all tests, and for the server: nothing that is asked changes it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tf.saved_model, "load", functools.cache(tf.saved_model.load))
+        yield
 
 
 @pytest.fixture(scope="module")

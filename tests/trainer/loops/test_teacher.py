@@ -150,10 +150,10 @@ def test_a_collapse_stops_the_training_after_it_was_told(tmp_path, changes, mess
     for _ in range(2):
         # Started again, it stops again.
         with pytest.raises(loop_lib.TrainingError, match=message):
-            loop(tmp_path, {"epochs": 3}, evaluate=Collapsed).run()
+            test_fit.take_no_steps(loop(tmp_path, {"epochs": 3}, evaluate=Collapsed)).run()
     assert list((tmp_path / "tensorboard").iterdir())
     one = loop(tmp_path / "allowed", {}, {"min_rank": 1.0, "min_spread": 0.0}, evaluate=Collapsed)
-    assert one.run()["stopped"] == "epochs"
+    assert test_fit.take_no_steps(one).run()["stopped"] == "epochs"
 
 
 def test_an_epoch_that_is_sound_between_two_is_no_collapse(tmp_path):
@@ -164,10 +164,12 @@ def test_an_epoch_that_is_sound_between_two_is_no_collapse(tmp_path):
 
     found = iter([0.01, 0.5, 0.01, 0.01])
     model = {"collapse_epochs": 2}
-    assert loop(tmp_path / "a", {"epochs": 3}, model, evaluate=Wavering).run()["stopped"] == "epochs"
+    one = test_fit.take_no_steps(loop(tmp_path / "a", {"epochs": 3}, model, evaluate=Wavering))
+    assert one.run()["stopped"] == "epochs"
     found = iter([0.01, 0.5, 0.01, 0.01])
+    one = test_fit.take_no_steps(loop(tmp_path / "b", {"epochs": 5}, model, evaluate=Wavering))
     with pytest.raises(loop_lib.TrainingError, match=r"epoch 4: .* in one of 2 epoch\(s\)"):
-        loop(tmp_path / "b", {"epochs": 5}, model, evaluate=Wavering).run()
+        one.run()
 
 
 def test_a_warm_start_is_the_teachers_too(tmp_path):

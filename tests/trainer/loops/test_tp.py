@@ -472,10 +472,19 @@ def test_a_sum_is_over_the_targets_of_a_model(tmp_path):
 
 
 def test_the_adversary_may_be_shown_whole_windows(tmp_path):
-    one = real_loop(
-        tmp_path, {"epochs": 1}, {"adversary_events": harness.LENGTH}, tiny("bert4rec"), {"name": "softmax"}
+    """What a step differentiates, in a graph."""
+    settings = {"adversary_events": harness.LENGTH}
+    one = real_loop(tmp_path, None, settings, tiny("bert4rec"), {"name": "softmax"})
+    part = {name: value[0] for name, value in next(iter(one._batches(0, 0))).items()}
+    step = tf.function(
+        lambda part: one._strategy.run(one._differentiate, args=(part, 6.0, 6.0)), autograph=False
     )
-    assert np.isfinite(one.run()["epochs"][0]["loss"])
+    sums, gradients = step(part)
+    sums = dict(zip(one.sums, sums.numpy().tolist(), strict=True))
+    windows = np.count_nonzero(part[names.HISTORY_ITEM_INDEX][:, -1] != names.PADDING_INDEX)
+    assert sums["windows"] == windows > 0 and sums["targets"] > 0
+    assert np.isfinite(sums["loss"]) and -np.inf < sums["log_likelihood"] < 0
+    assert all(np.isfinite(tf.convert_to_tensor(gradient)).all() for gradient in gradients)
 
 
 def tiny(name):
@@ -500,7 +509,7 @@ def with_all_features(block):
 @pytest.mark.parametrize("name", ["casm", "popularity"])
 def test_a_model_of_all_features_and_one_without_weights_can_be_trained(tmp_path, name):
     """What a model gives the loop (`loss_and_embedding`) is below for all; sasrec, gru4rec and caser are, too."""
-    training, weak = {"epochs": 8, "learning_rate": 0.02, "patience": 8}, {"adversary": 0.01}
+    training, weak = {"epochs": 4, "learning_rate": 0.02}, {"adversary": 0.01}
     train = blocks().map(with_all_features)
     loop = real_loop(tmp_path, training, weak, model=tiny(name), loss={"name": "softmax"}, train=train)
     before = test_fit.weights(loop)
@@ -524,11 +533,13 @@ def test_the_loss_and_the_embedding_in_one_pass_are_those_of_two(name):
 
 
 @pytest.mark.parametrize(
-    "name,devices",
-    [("gru4rec", ["CPU:0"]), ("sasrec", ["CPU:0", "CPU:1"])],
+    "name,devices,inner_steps",
+    [("gru4rec", ["CPU:0"], 2), ("sasrec", ["CPU:0", "CPU:1"], 1)],
     ids=["gru4rec", "sasrec, two replicas"],
 )
-def test_padding_that_a_mini_batch_does_not_need_is_cut_off(tmp_path, monkeypatch, name, devices):
+def test_padding_that_a_mini_batch_does_not_need_is_cut_off(
+    tmp_path, monkeypatch, name, devices, inner_steps
+):
     """And weights become those of a training on whole windows."""
     monkeypatch.setattr(optimizers, "build", lambda *_: tf.keras.optimizers.SGD(0.3))
     results = []
@@ -536,6 +547,7 @@ def test_padding_that_a_mini_batch_does_not_need_is_cut_off(tmp_path, monkeypatc
         one = real_loop(
             tmp_path / str(buckets),
             {"epochs": 1, "length_buckets": buckets},
+            {"inner_steps": inner_steps},
             model={**tiny(name), "dropout": 0.0},
             loss={"name": "softmax"},
             train=blocks(of=test_fit.uneven),
@@ -579,40 +591,38 @@ def test_a_mini_batch_is_as_wide_as_its_longest_window_needs(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "model,loop,settings,on_two",
+    "model,loop,on_two",
     [
         # Sparse gradients of the input's table, and mini-batches of 1 to 5: shares differ or are empty.
         (
             {**tiny("caser"), "dropout": 0.0},
             {"adversary": 0.5, "users_per_step": 1, "user_batch": 5, "adversary_events": None},
             {},
-            {},
         ),
-        ({**tiny("sasrec"), "dropout": 0.0}, {"adversary": 0.0, "reduction": "sum"}, {}, {"xla": True}),
-        # Plain training, with a last batch that is smaller.
-        ({**tiny("caser"), "dropout": 0.0}, None, {"batch_size": 16}, {}),
+        ({**tiny("sasrec"), "dropout": 0.0}, {"adversary": 0.0, "reduction": "sum"}, {"xla": True}),
     ],
-    ids=["adversary", "xla, sum", "plain"],
+    ids=["adversary", "xla, sum"],
 )
-def test_two_replicas_are_one(tmp_path, monkeypatch, model, loop, settings, on_two):
-    """A run on two logical devices, by XLA or not, is one on a single device with the same mini-batches."""
+def test_two_replicas_are_one(tmp_path, monkeypatch, model, loop, on_two):
+    """A run on two logical devices, by XLA or not, is one on a single device with the same mini-batches.
+
+    Plain training is in `test_fit`, and with sparse gradients of one width in `test_teacher`.
+    """
     monkeypatch.setattr(optimizers, "build", lambda *_: tf.keras.optimizers.SGD(0.5))
-    kind, results = fit.Fit if loop is None else tp.TP, []
+    results = []
     for devices, extra in ((["CPU:0"], {}), (["CPU:0", "CPU:1"], on_two)):
         one = real_loop(
             tmp_path / str(len(devices)),
-            {"epochs": 1, **settings, **extra},
+            {"epochs": 1, **extra},
             loop,
             model,
             {"name": "softmax"},
-            kind=kind,
             devices=devices,
         )
         history = one.run()
         assert history["replicas"] == len(devices)
         losses = [epoch["loss"] for epoch in history["epochs"]]
-        variables = one.model.trainable_variables if loop is None else one._variables()
-        results.append((losses, [variable.numpy() for variable in variables]))
+        results.append((losses, [variable.numpy() for variable in one._variables()]))
     np.testing.assert_allclose(results[1][0], results[0][0], rtol=1e-5)
     for one, two in zip(results[0][1], results[1][1]):
         np.testing.assert_allclose(two, one, rtol=1e-4, atol=2e-6)
@@ -736,18 +746,14 @@ def test_an_adversary_that_is_blind_to_what_separates_is_warned_of(
     loop = real_loop(tmp_path, {"epochs": 4, "patience": 9}, train=many())
     said = iter([0.6, 0.61, 0.75, 0.76, 0.77])
     monkeypatch.setattr(loop, "_head_auc", lambda: next(said))
-    monkeypatch.setattr(tp, "_of_guess", lambda share: loop.likelihood - gain)
-    measured = loop._measured
-    monkeypatch.setattr(
-        loop,
-        "_measured",
-        lambda sums: (setattr(loop, "likelihood", sums["log_likelihood"] / sums["windows"]), measured(sums))[
-            1
-        ],
-    )
+    # Epochs without a graph, whose adversary is so much better than who guesses: a quarter of 8 windows is of the head.
+    guess = 0.25 * np.log(0.25) + 0.75 * np.log(0.75)
+    sums = {"loss": 1.0, "targets": 1.0, "log_likelihood": 8 * (guess + gain), "windows": 8.0, "heads": 2.0}
+    loop._steps = lambda iterator, steps: tf.constant([sums[name] for name in loop.sums])
     with caplog.at_level("WARNING", "footfall.progress"):
         history = loop.run()
     assert [epoch["head_auc"] for epoch in history["epochs"]] == [0.61, 0.75, 0.76, 0.77]
+    assert history["epochs"][-1]["discriminator_gain"] == pytest.approx(gain, abs=1e-6)
     records = [each for each in caplog.records if "does not see what separates" in each.message]
     assert len(records) == warned
     assert not warned or "AUC of 0.760 (0.600 before training)" in records[0].message
