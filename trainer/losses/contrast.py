@@ -1,11 +1,27 @@
 """Losses that compare the representations of a batch's histories with one another, those of all replicas together."""
 
+import itertools
+
+import numpy as np
 import tensorflow as tf
 
 import schemas  # noqa: F401  selects Keras 2
 
 # Of a logit that does not count; finite, so that its gradient is 0 and not undefined.
 _MASKED = -1e9
+# The two largest primes below 2^24, up to which float32 has all whole numbers, and a base for each.
+_PRIMES = (16_777_213, 16_777_199)
+_BASES = (7_919_027, 11_400_719)
+# Of a history of the greatest length, with two numbers for each event.
+_LONGEST = 20_000
+
+
+def _powers(prime: int, base: int) -> np.ndarray:
+    found = itertools.accumulate([1] + [base] * (_LONGEST - 1), lambda power, more: power * more % prime)
+    return np.array(list(found))
+
+
+_POWERS = [_powers(*one) for one in zip(_PRIMES, _BASES, strict=True)]
 
 
 def unit(vectors: tf.Tensor) -> tf.Tensor:
@@ -32,21 +48,48 @@ def of_all_replicas(values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return context.all_gather(values, axis=0), first
 
 
-def others_of_all_replicas(vectors: tf.Tensor, counted: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def keys_of(sequences: tf.Tensor) -> tf.Tensor:
+    """Two numbers that equal sequences share, `[B, 2]` float32; of two that differ, one pair in 2^48 does.
+
+    Polynomials of the entries modulo two primes, from the last entry back: 0 in front, which is padding, is nothing to them.
+
+    Args:
+      sequences: `[B, W]` of whole numbers from 0 on.
+    """
+    static = sequences.shape[1] is not None
+    width = sequences.shape[1] if static else tf.shape(sequences)[1]
+    keys = []
+    for prime, powers in zip(_PRIMES, _POWERS):
+        # An entry is below 2^31 and a power below 2^24.
+        factors = tf.constant(powers[:width][::-1]) if static else tf.constant(powers)[:width][::-1]
+        terms = tf.cast(sequences, tf.int64) * factors
+        keys.append(tf.cast(tf.reduce_sum(terms % prime, axis=1) % prime, tf.float32))
+    return tf.stack(keys, axis=1)
+
+
+def others_of_all_replicas(
+    vectors: tf.Tensor, counted: tf.Tensor, keys: tf.Tensor | None = None
+) -> tuple[tf.Tensor, tf.Tensor]:
     """The vectors of all replicas, and which of them belong to a window other than one's own.
 
     Args:
       vectors: `[B, D]` float32.
       counted: which of them are of a window, `[B]` bool; see `of_all_replicas` for the shape.
+      keys: `[B, K]` float32: those that have one's own keys are no others, either; None: all are.
 
     Returns:
       `[G, D]`, and `[B, G]` bool.
     """
-    held = tf.concat([vectors, tf.cast(counted, vectors.dtype)[:, tf.newaxis]], axis=1)
+    own_keys = tf.zeros_like(vectors[:, :0]) if keys is None else keys
+    held = tf.concat([tf.cast(counted, vectors.dtype)[:, tf.newaxis], own_keys, vectors], axis=1)
     held, first = of_all_replicas(held)
+    theirs, keys_of_all, vectors_of_all = tf.split(held, [1, own_keys.shape[1], vectors.shape[1]], axis=1)
     own = first + tf.range(tf.shape(vectors)[0])
     other = tf.range(tf.shape(held)[0])[tf.newaxis] != own[:, tf.newaxis]
-    return held[:, :-1], other & (held[:, -1] > 0)[tf.newaxis]
+    other &= (theirs[:, 0] > 0)[tf.newaxis]
+    if keys is not None:
+        other &= tf.reduce_any(keys_of_all[tf.newaxis] != own_keys[:, tf.newaxis], axis=2)
+    return vectors_of_all, other
 
 
 def conditional_contrast(
@@ -56,6 +99,7 @@ def conditional_contrast(
     positive_temperature: float = 1.0,
     negative_temperature: float = 0.07,
     weights_gradient: bool = False,
+    keys: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """CCR, conditional contrastive regularisation: DSPnet, eq. (8).
 
@@ -72,13 +116,14 @@ def conditional_contrast(
       counted: which rows are of a window, `[B]` bool; others are nobody's negatives.
       positive_temperature, negative_temperature: tau of the positives, and of the negatives.
       weights_gradient: whether the weights are differentiated, too; else they are numbers.
+      keys: `[B, K]` float32 of `keys_of`: histories of equal keys are not negatives of each other.
 
     Returns:
       `[B]` float32; that of a row that does not count has no meaning. Without negatives their sum is 0.
     """
     anchors = unit(anchors)
     near = tf.einsum("bd,pbd->bp", anchors, unit(positives)) / positive_temperature
-    vectors, other = others_of_all_replicas(anchors, counted)
+    vectors, other = others_of_all_replicas(anchors, counted, keys)
     far = tf.matmul(anchors, vectors, transpose_b=True) / negative_temperature
     near_weights = tf.nn.softmax(-near, axis=1)
     far_weights = tf.where(other, tf.nn.softmax(tf.where(other, far, _MASKED), axis=1), 0.0)

@@ -175,10 +175,18 @@ class DSPnet(scenes.SceneModel):
                     settings.positive_temperature,
                     settings.negative_temperature,
                     settings.contrast_weights_gradient,
+                    None if settings.contrast_equal else contrast.keys_of(sequences),
                 )
-                for anchors, positives in zip(encoded, self._views(features), strict=True)
+                for anchors, positives, sequences in zip(
+                    encoded, self._views(features), self._sequences(features), strict=True
+                )
             ]
         )
+
+    def _sequences(self, features: ranking.Features) -> list[tf.Tensor]:
+        """What each encoder reads, as indices."""
+        both = [features[names.HISTORY_ITEM_INDEX], features[names.HISTORY_SCENE_INDEX]]
+        return [tf.concat(both, axis=1)] if self._single else both
 
     def _views(self, features: ranking.Features) -> list[tf.Tensor]:
         """h+ of each encoder: `[views, B, D]`, in one pass."""

@@ -32,6 +32,8 @@ class DSPnetSettings(scenes.SceneSettings):
       discriminator_hidden: widths of the hidden layers (ReLU) of each discriminator; none is logistic regression.
       ccr: beta of eq. (9), the strength of the contrast of histories, eq. (8); 0 leaves it out.
       positive_temperature, negative_temperature: tau+ and tau- of eq. (8).
+      contrast_equal: whether histories of the same sequence are negatives of each other in eq. (8), as all others of the
+        batch are; False leaves them out: where there are few scenes, many users have the same.
       contrast_weights_gradient: whether the weights of eq. (8) are differentiated; else they are numbers.
     """
 
@@ -55,6 +57,7 @@ class DSPnetSettings(scenes.SceneSettings):
     ccr: float = pydantic.Field(default=0.4, ge=0)
     positive_temperature: float = pydantic.Field(default=1.0, gt=0)
     negative_temperature: float = pydantic.Field(default=0.07, gt=0)
+    contrast_equal: bool = True
     contrast_weights_gradient: bool = False
 
     @pydantic.model_validator(mode="after")

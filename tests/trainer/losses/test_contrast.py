@@ -101,6 +101,38 @@ def test_rows_that_only_fill_a_batch_are_no_negatives():
     )
 
 
+def test_histories_of_equal_sequences_are_no_negatives_of_each_other():
+    """Rows 0, 3 and 4 have one sequence, with padding or without; row 1 has its own."""
+    sequences = [[0, 0, 5, 7], [0, 7, 5, 7], [0, 0, 5, 7], [0, 0, 5, 7], [0, 0, 5, 7]]
+    keys = contrast.keys_of(tf.constant(sequences, tf.int64))
+    found = found_by(keys=keys)
+    counted = {0: [1], 1: [0, 3, 4], 3: [1], 4: [1]}
+    for row, others in counted.items():
+        rows = [row, *others]
+        alone = found_by(ANCHORS[rows], POSITIVES[:, rows], np.ones(len(rows), bool))
+        assert found[row] == pytest.approx(alone[0], rel=1e-4)
+    # All different: as without keys.
+    np.testing.assert_array_equal(found_by(keys=tf.eye(ROWS)), found_by())
+
+
+def test_keys_are_those_of_a_sequence_alone():
+    rng = np.random.default_rng(1)
+    sequences = rng.integers(1, 2**31 - 1, [500, 6])
+    sequences[1] = sequences[0]
+    # The same numbers in another order, and one that is longer by a repetition.
+    sequences[3], sequences[5, 1:], sequences[5, 0] = sequences[2, ::-1], sequences[4, 1:], 0
+    padded = np.pad(sequences, [(0, 0), (3, 0)])
+    keys = contrast.keys_of(tf.constant(sequences)).numpy()
+    np.testing.assert_array_equal(contrast.keys_of(tf.constant(padded)).numpy(), keys)
+    unknown = tf.function(contrast.keys_of, input_signature=[tf.TensorSpec([None, None], tf.int64)])
+    np.testing.assert_array_equal(unknown(tf.constant(sequences)).numpy(), keys)
+    assert len({tuple(row) for row in keys.tolist()}) == 499
+    for prime, base, column in zip(contrast._PRIMES, contrast._BASES, keys.T):
+        for row in (0, 7):
+            exact = sum(int(x) * pow(base, n, prime) for n, x in enumerate(sequences[row, ::-1])) % prime
+            assert column[row] == exact
+
+
 def test_the_length_of_vectors_is_nothing_to_it():
     np.testing.assert_allclose(found_by(100 * ANCHORS, 0.01 * POSITIVES), found_by(), rtol=1e-4)
 

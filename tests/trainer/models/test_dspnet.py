@@ -27,7 +27,12 @@ STILL = {**SMALL, "dropout": 0.0}
 
 @pytest.mark.parametrize(
     "extra",
-    [{}, {"encoders": "single"}, {"concat": False, "mlp_layers": 1}, {"mlp_layers": 0, "apr": 0, "ccr": 0}],
+    [
+        {},
+        {"encoders": "single"},
+        {"concat": False, "mlp_layers": 1, "contrast_equal": False},
+        {"mlp_layers": 0, "apr": 0, "ccr": 0},
+    ],
     ids=["whole", "single", "apart", "plain"],
 )
 def test_dspnet(tmp_path, extra):
@@ -127,20 +132,37 @@ def log_sigmoid(values):
     return -np.log1p(np.exp(-values))
 
 
-def contrasts(anchors, views):
-    """Eq. (8) of each window, of two views that are the same: both weigh 1/2."""
+def contrasts(anchors, views, equal):
+    """Eq. (8) of each window, of two views that are the same: both weigh 1/2; equal ones are no negatives."""
     anchors, views = (one / np.linalg.norm(one, axis=1, keepdims=True) for one in (anchors, views))
     near, far = (anchors * views).sum(1), anchors @ anchors.T / 0.07
-    np.fill_diagonal(far, -np.inf)
-    weights = np.exp(far - far.max(1, keepdims=True))
-    weights /= weights.sum(1, keepdims=True)
+    far[equal] = -np.inf
+    weights = np.exp(far - np.maximum(far.max(1, keepdims=True), -1e9))
+    weights /= np.maximum(weights.sum(1, keepdims=True), 1e-30)
     return np.where(weights > 0, weights * np.where(np.isinf(far), 0, far), 0).sum(1) - near
 
 
-@pytest.mark.parametrize("extra", VARIANTS, ids=str)
+def with_equal_histories(features):
+    """Windows 2 and 3 have one history; 0 and 1 have the same scenes, with the items in another order."""
+    items, scenes = (features[name].numpy() for name in (names.HISTORY_ITEM_INDEX, names.HISTORY_SCENE_INDEX))
+    items[3], scenes[3], items[1], scenes[1] = items[2], scenes[2], items[0, ::-1], scenes[0]
+    changed = {names.HISTORY_ITEM_INDEX: items, names.HISTORY_SCENE_INDEX: scenes}
+    return {**features, **{name: tf.constant(value) for name, value in changed.items()}}
+
+
+def same_sequences(model, features):
+    """Which windows have what each encoder reads in common, `[B, B]`."""
+    read = [features[names.HISTORY_ITEM_INDEX].numpy(), features[names.HISTORY_SCENE_INDEX].numpy()]
+    read = [np.concatenate(read, axis=1)] if model.settings.encoders == "single" else read
+    return [(one[:, None] == one[None]).all(2) for one in read]
+
+
+@pytest.mark.parametrize(
+    "extra", [*VARIANTS, {"contrast_equal": False}, {"contrast_equal": False, "encoders": "single"}], ids=str
+)
 def test_the_loss_is_equation_9(undrawn, extra):
     values = {**STILL, **extra, "apr": 0.3, "ccr": 0.7, "scene_weight": 0.4}
-    model, features = scene_harness.build(values), scene_harness.batch(6)
+    model, features = scene_harness.build(values), with_equal_histories(scene_harness.batch(6))
     h = encoded(model, features)
     z = fused(model, h)
     items, scenes = answered(model, z)
@@ -155,7 +177,10 @@ def test_the_loss_is_equation_9(undrawn, extra):
         ]
         adversaries += log_sigmoid(logits[0]) + log_sigmoid(-logits[1])
     view = fixed_view(features[names.HISTORY_ITEM_INDEX] != names.PADDING_INDEX, None)
-    contrasted = sum(contrasts(a, b) for a, b in zip(h, encoded(model, features, view)))
+    equal = (
+        [np.eye(5, dtype=bool)] * len(h) if model.settings.contrast_equal else same_sequences(model, features)
+    )
+    contrasted = sum(contrasts(a, b, e) for a, b, e in zip(h, encoded(model, features, view), equal))
     for training, total in ((False, alone), (True, alone + 0.3 * adversaries + 0.7 * contrasted)):
         found, count = model.summed_loss(features, training=training)
         assert float(found) == pytest.approx(total.sum(), rel=1e-4) and count == 5
@@ -203,10 +228,11 @@ def test_padding_and_rows_that_fill_a_batch_are_nothing_in_training(undrawn):
 
 
 def test_two_replicas_contrast_all_windows(undrawn):
-    """Also where one of them has but one window, and rows that fill up."""
-    features = scene_harness.filled(scene_harness.batch(7, rows=4), 2)
+    """Also where one of them has but one window, which the other one has, too, and rows that fill up."""
+    features = scene_harness.filled(with_equal_histories(scene_harness.batch(7, rows=4)), 2)
     # SGD of a discriminator at full rate goes far; the model's gradient is of before.
-    replicas.check(lambda: scene_harness.build(STILL), features, learning_rate=0.5, training=True)
+    values = {**STILL, "contrast_equal": False}
+    replicas.check(lambda: scene_harness.build(values), features, learning_rate=0.5, training=True)
 
 
 def test_items_and_scenes_have_views_of_their_own_but_for_a_single_sequence(monkeypatch):
