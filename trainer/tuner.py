@@ -12,7 +12,7 @@ import tensorflow as tf
 from keras_tuner.engine import base_tuner
 from tfx.components.tuner.component import TunerFnResult
 
-from schemas import figures
+from schemas import errors, figures
 from trainer import arguments, files, search, task
 from trainer.loops import loop
 
@@ -113,7 +113,7 @@ class Tuner(base_tuner.BaseTuner):
             try:
                 result = _measure(values, self._train(values, place))
             except _POINT_FAILS as error:
-                result = Result(values, error=str(error).splitlines()[0])
+                result = Result(values, error=errors.first_line(error))
             except Exception as error:  # noqa: BLE001  Keras Tuner would count it as a failed trial
                 raise keras_tuner.errors.FatalError(f"{type(error).__name__}: {error}") from error
             files.write(f"{place}.json", json.dumps(dataclasses.asdict(result)))

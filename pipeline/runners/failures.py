@@ -53,5 +53,7 @@ def input_error(error: BaseException) -> errors.InputError | None:
 def root_cause(error: BaseException) -> str:
     """An error in one line."""
     known = input_error(error) or disk_trouble(error)
-    text = str(known or error).strip() or type(error).__name__
-    return text if known else f"{type(error).__name__}: {text.splitlines()[0][:500]}"
+    if known:
+        return str(known).strip()
+    text, kind = errors.first_line(error) or type(error).__name__, f"{type(error).__name__}: "
+    return f"{kind}{text.removeprefix(kind)[:500]}"

@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+import tensorflow as tf
 import yaml
 
 from pipeline import config
@@ -48,6 +49,20 @@ def test_trouble_with_the_disk_is_named_whoever_says_it(error, said):
 def test_errors_of_input_and_others_are_what_they_are():
     assert failures.root_cause(errors.InputError("a.csv: Input/output error")) == "a.csv: Input/output error"
     assert failures.root_cause(ValueError("a\nb")) == "ValueError: a"
+    assert failures.root_cause(ValueError("")) == "ValueError: ValueError"
+
+
+def test_an_error_in_a_graph_is_told_by_what_it_says():
+    """And not by how AutoGraph begins its message."""
+
+    @tf.function
+    def step(width):
+        raise ValueError("a width of 3 or more, found 2\nor none")
+
+    with pytest.raises(ValueError) as caught:
+        step(2)
+    assert str(caught.value).startswith("in user code:")
+    assert failures.root_cause(caught.value) == "ValueError: a width of 3 or more, found 2"
 
 
 def write(path, text):
