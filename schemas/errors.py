@@ -14,8 +14,8 @@ def first_line(error: BaseException) -> str:
 
     >>> first_line(ValueError("no such column\\nin a.csv"))
     'no such column'
-    >>> first_line(ValueError("in user code:\\n\\n    File x.py, line 1, in f\\n\\n    ValueError: no such column\\n    in a.csv\\n"))
-    'ValueError: no such column'
+    >>> first_line(ValueError("in user code:\\n\\n    File x.py, line 1, in f\\n\\n    ValueError: none\\n"))
+    'ValueError: none'
     """
     text = str(error).strip()
     if text.startswith(_WITH_TRACEBACK) and text.count("\n\n") > 1:
