@@ -108,7 +108,7 @@ def _lineage(database: str) -> list[Component]:
         runs = opened.get_contexts_by_type("pipeline_run")
     except (RuntimeError, mlmd_errors.StatusError) as error:
         raise errors.InputError(
-            f"{database}: cannot be read ({str(error).splitlines()[0][:200]}); if it is lost, the next run of the "
+            f"{database}: cannot be read ({errors.first_line(error)[:200]}); if it is lost, the next run of the "
             "experiment keeps this folder's content aside, and makes all again"
         ) from error
     if not runs:

@@ -54,6 +54,7 @@ def root_cause(error: BaseException) -> str:
     """An error in one line."""
     known = input_error(error) or disk_trouble(error)
     if known:
-        return str(known).strip()
-    text, kind = errors.first_line(error) or type(error).__name__, f"{type(error).__name__}: "
-    return f"{kind}{text.removeprefix(kind)[:500]}"
+        return str(known).strip() or type(error).__name__
+    kind = type(error).__name__
+    text = errors.first_line(error).removeprefix(f"{kind}: ") or kind
+    return f"{kind}: {text[:500]}"

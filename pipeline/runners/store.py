@@ -173,7 +173,7 @@ def _fit_schema(path: str) -> str | None:
     except RuntimeError as error:
         shutil.copy2(kept, path)
         raise errors.InputError(
-            f"{path}: is of schema {found} and cannot be upgraded to {known}: {str(error).splitlines()[0][:300]}"
+            f"{path}: is of schema {found} and cannot be upgraded to {known}: {errors.first_line(error)[:300]}"
         ) from error
     return f"{path}: upgraded from schema {found} to {known}; as it was, it is kept in {kept}"
 

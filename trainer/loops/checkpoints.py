@@ -8,6 +8,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from schemas import errors
+
 _PROGRESS = logging.getLogger("footfall.progress")
 # Where TensorFlow keeps `state` of `loop.Loop`, the history so far.
 _STATE = "state/.ATTRIBUTES/VARIABLE_VALUE"
@@ -123,5 +125,5 @@ def _read(prefix: str) -> tuple[str | None, Any]:
         for name in reader.get_variable_to_shape_map():
             reader.get_tensor(name)
     except _UNREADABLE as error:
-        return f"{prefix} cannot be read ({str(error).splitlines()[0][:200]})", None
+        return f"{prefix} cannot be read ({errors.first_line(error)[:200]})", None
     return None, reader

@@ -1,5 +1,6 @@
 """Losses that compare the representations of a batch's histories with one another, those of all replicas together."""
 
+import functools
 import itertools
 
 import numpy as np
@@ -14,14 +15,6 @@ _PRIMES = (16_777_213, 16_777_199)
 _BASES = (7_919_027, 11_400_719)
 # Of a history of the greatest length, with two numbers for each event.
 _LONGEST = 20_000
-
-
-def _powers(prime: int, base: int) -> np.ndarray:
-    found = itertools.accumulate([1] + [base] * (_LONGEST - 1), lambda power, more: power * more % prime)
-    return np.array(list(found))
-
-
-_POWERS = [_powers(*one) for one in zip(_PRIMES, _BASES, strict=True)]
 
 
 def unit(vectors: tf.Tensor) -> tf.Tensor:
@@ -48,6 +41,13 @@ def of_all_replicas(values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return context.all_gather(values, axis=0), first
 
 
+@functools.cache
+def _powers(prime: int, base: int) -> np.ndarray:
+    """base^0, base^1, ... modulo a prime, `[_LONGEST]` int64."""
+    found = itertools.accumulate([1] + [base] * (_LONGEST - 1), lambda power, more: power * more % prime)
+    return np.array(list(found))
+
+
 def keys_of(sequences: tf.Tensor) -> tf.Tensor:
     """Two numbers that equal sequences share, `[B, 2]` float32; of two that differ, one pair in 2^48 does.
 
@@ -56,13 +56,11 @@ def keys_of(sequences: tf.Tensor) -> tf.Tensor:
     Args:
       sequences: `[B, W]` of whole numbers from 0 on.
     """
-    static = sequences.shape[1] is not None
-    width = sequences.shape[1] if static else tf.shape(sequences)[1]
     keys = []
-    for prime, powers in zip(_PRIMES, _POWERS):
+    for prime, base in zip(_PRIMES, _BASES, strict=True):
+        powers = tf.constant(_powers(prime, base))[: tf.shape(sequences)[1]]
         # An entry is below 2^31 and a power below 2^24.
-        factors = tf.constant(powers[:width][::-1]) if static else tf.constant(powers)[:width][::-1]
-        terms = tf.cast(sequences, tf.int64) * factors
+        terms = tf.cast(sequences, tf.int64) * powers[::-1]
         keys.append(tf.cast(tf.reduce_sum(terms % prime, axis=1) % prime, tf.float32))
     return tf.stack(keys, axis=1)
 

@@ -149,7 +149,7 @@ def _matched(pattern: str) -> Any:
         if not matched and not glob.has_magic(pattern) and "://" in pattern:
             matched = filesystems.FileSystems.match([pattern.rstrip("/") + "/**"])[0].metadata_list
     except filesystem.BeamIOError as error:
-        raise errors.InputError(f"log.path: {pattern}: {str(error).splitlines()[0]}") from error
+        raise errors.InputError(f"log.path: {pattern}: {errors.first_line(error)}") from error
     visible = [m for m in matched if not posixpath.basename(m.path).startswith(spans.HIDDEN)]
     hidden = len(matched) - len(visible)
     if not matched and "://" not in pattern:

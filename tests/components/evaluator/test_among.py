@@ -28,7 +28,7 @@ from pipeline.config import BeamSpec
 from schemas import errors, names
 from schemas import ranks as rank_lib
 from serving import export
-from tests import period_fixtures
+from tests import held_models, period_fixtures
 from tests.components.behavior_example_gen import harness as windowing
 from tests.components.evaluator import direct, harness
 
@@ -92,21 +92,8 @@ def log(tmp_path_factory):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def read_once(log):
-    """Whoever asks for a model gets the same one, as none changes it: to read one takes a second."""
-    held, load = {}, tf.saved_model.load
-
-    def once(path: str, *given: Any, **options: Any) -> Any:
-        if path not in log.models.values():
-            return load(path, *given, **options)
-        if path not in held:
-            held[path] = load(path, *given, **options)
-        return held[path]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tf.saved_model, "load", once)
-        # By this name TFMA knows it.
-        patch.setattr(tf.compat.v1.saved_model, "load_v2", once)
+def read_once():
+    with held_models.once():
         yield
 
 

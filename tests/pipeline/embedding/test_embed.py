@@ -1,7 +1,6 @@
 """`footfall embed`: as a server answers, whatever the order of the log and the number of shards."""
 
 import datetime
-import functools
 import pathlib
 import shutil
 
@@ -17,6 +16,7 @@ from pipeline.embedding import arrays, shard
 from pipeline.embedding import model as model_lib
 from serving import client as client_lib
 from serving import server as server_lib
+from tests import held_models
 
 _START = 1_600_000_000_000
 _WINDOW = {"kind": "next", "length": 8, "shards": 2}
@@ -64,10 +64,8 @@ def histories(rows, before=None):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _loaded_once():
-    """A folder's model is loaded once for all tests, and for the server: nothing that is asked changes it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tf.saved_model, "load", functools.cache(tf.saved_model.load))
+def read_once():
+    with held_models.once():
         yield
 
 
