@@ -67,6 +67,29 @@ def _tmall_without_clicks(data: str, folder: str) -> str:
     return _write(log[log["behavior"] != "click"], folder, "ijcai15-no-clicks.csv")
 
 
+def _behaviors_of_pairs(data: str, folder: str) -> str:
+    """Retailrocket with the behaviour of an event looked up by user and item, as the code that CASM's authors published
+    does: it is the last one that the user ever had with the item, so that a view tells of a buy that comes later.
+
+    Buys stay buys, that the same are asked for; whatever else is of a pair with a buy at its end is `bought`.
+    """
+    log = pd.read_csv(os.path.join(data, "retailrocket", "events.csv.gz"))
+    last = (
+        log.sort_values("timestamp", kind="stable")
+        .groupby(["user_id", "item_id"])["behavior"]
+        .transform("last")
+    )
+    buys = log["behavior"] == "buy"
+    log["behavior"] = log["behavior"].where(buys, last.where(last != "buy", "bought"))
+    return _write(log, folder, "retailrocket-pairs.csv")
+
+
+def _buys_of_retailrocket(data: str, folder: str) -> str:
+    """Retailrocket's buys alone."""
+    log = pd.read_csv(os.path.join(data, "retailrocket", "events.csv.gz"))
+    return _write(log[log["behavior"] == "buy"], folder, "retailrocket-buys.csv")
+
+
 def _write(log: pd.DataFrame, folder: str, name: str) -> str:
     os.makedirs(folder, exist_ok=True)
     path = os.path.join(folder, name)
@@ -87,4 +110,6 @@ LOGS: dict[str, Callable[[str, str], str]] = {
     "derived:globo-3-days": _three_days_of_globo,
     "derived:online-retail-returns": _returns_of_online_retail,
     "derived:ijcai15-no-clicks": _tmall_without_clicks,
+    "derived:retailrocket-pairs": _behaviors_of_pairs,
+    "derived:retailrocket-buys": _buys_of_retailrocket,
 }

@@ -164,6 +164,17 @@ NOTHING_FOLLOWS = 0  # where there is no further item
 NO_ITEM_RANK = 0  # where there is no further item: an item that comes again, or the end
 
 
+def of_unmet(output: str) -> str:
+    """The name of a rank, or of the number of candidates, among the target and the items that the user has not met.
+
+    Only where seen items may be recommended: else these are what is ranked in any case.
+
+    >>> of_unmet(POPULARITY_RANK)
+    'unmet_popularity_rank'
+    """
+    return f"unmet_{output}"
+
+
 # Of models that rank scenes, the same ranks of the target's scene among all scenes, and their number, `[B]`, under the names
 # of `of_scene`; floors by how often training windows have a scene.
 

@@ -4,10 +4,12 @@
 `catalogue_size` is how many there are at most: see `schemas.names`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 import numpy as np
+
+from schemas import names
 
 
 def miss(size: Any) -> Any:
@@ -36,6 +38,20 @@ def or_infinite(rank: Any, size: Any) -> np.ndarray:
     """
     rank = np.asarray(rank, np.float64)
     return np.where(reached(rank, size), rank, np.inf)
+
+
+def among_unmet(output: str, outputs: Container[str]) -> str | None:
+    """Of what a model gives, the name of a rank or of the number of candidates among what the user has not met.
+
+    Sampled metrics draw their negatives from these. A model that leaves out what was seen ranks no others.
+
+    Returns:
+      None where the model ranks seen items, and is too old to tell how it ranks without them.
+    """
+    for name in (names.of_unmet(output), output):
+        if name in outputs and (name != output or names.OWN_FREQUENT_RANK not in outputs):
+            return name
+    return None
 
 
 def values(ranks: np.ndarray, cutoffs: Sequence[int]) -> np.ndarray:

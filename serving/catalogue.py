@@ -67,6 +67,26 @@ def leave_out(scores: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
     return lower(scores, *_pairs(rows))
 
 
+class _ByItem:
+    """What `[B, M]` catalogue rows name, by catalogue row: those of a chunk of the catalogue are neighbours."""
+
+    def __init__(self, rows: tf.Tensor):
+        batch_rows, rows = _pairs(rows)
+        order = tf.argsort(rows)
+        self._batch_rows, self._rows = tf.gather(batch_rows, order), tf.gather(rows, order)
+
+    def within(self, first: Any, count: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        """Of `count` rows from `first` on: batch rows and places in the chunk, `[P]` int64 each."""
+        ends = tf.cast(tf.stack([first, first + count]), tf.int64)
+        low, high = tf.unstack(tf.searchsorted(self._rows, ends))
+        return self._batch_rows[low:high], self._rows[low:high] - ends[0]
+
+
+def met_before(target: tf.Tensor, seen: tf.Tensor) -> tf.Tensor:
+    """The rows `[B, M]` that users have seen, but for their target `[B]`: no negatives are drawn from these."""
+    return tf.where(seen == target[:, tf.newaxis], tf.constant(-1, tf.int64), seen)
+
+
 def is_left_out(target: tf.Tensor, excluded: tf.Tensor) -> tf.Tensor:
     """Which targets `[B]` are among the rows `[B, M]` to leave out: `[B]` bool; negative ones are not."""
     return tf.reduce_any((excluded == target[:, tf.newaxis]) & (excluded >= 0), axis=1)
@@ -119,6 +139,13 @@ def _beaten(scores: tf.Tensor, own: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.reduce_sum(tf.cast(scores < own[:, tf.newaxis], tf.int32), axis=1), tf.int64)
 
 
+def _not_beaten(scores: tf.Tensor, own: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
+    """How many of some scores, by `[P]` batch rows and columns, are not below the target's: `[B]` int64."""
+    # Not `~(a < b)`, which Grappler makes `a >= b` of: what is no number would not be counted.
+    below = tf.gather_nd(scores, tf.stack([rows, columns], axis=1)) < tf.gather(own, rows)
+    return tf.math.unsorted_segment_sum(1 - tf.cast(below, tf.int64), rows, tf.shape(own)[0])
+
+
 def _rank(size: Any, target: tf.Tensor, beaten: tf.Tensor) -> tf.Tensor:
     """All that are not beaten stand before the target, or are it."""
     size = tf.cast(size, tf.int64)
@@ -166,12 +193,7 @@ class Chunks:
         its shapes.
         """
 
-        left_out = None
-        if self._excluded is not None:
-            batch_rows, rows = _pairs(self._excluded)
-            # By item, so that those of a chunk are neighbours.
-            order = tf.argsort(rows)
-            left_out = tf.gather(batch_rows, order), tf.gather(rows, order)
+        left_out = None if self._excluded is None else _ByItem(self._excluded)
 
         def step(number: tf.Tensor, *before: tf.Tensor) -> tuple[tf.Tensor, ...]:
             first = number * self._width
@@ -180,10 +202,7 @@ class Chunks:
             if self._among is not None:
                 scores = tf.where(self._among.columns(start, self._width), scores, _LOWEST)
             if left_out is not None:
-                batch_rows, rows = left_out
-                low, high = tf.unstack(tf.searchsorted(rows, tf.cast([start, start + self._width], tf.int64)))
-                columns = rows[low:high] - tf.cast(start, tf.int64)
-                scores = lower(scores, batch_rows[low:high], columns)
+                scores = lower(scores, *left_out.within(start, self._width))
             scores = scores[:, first - start :]
             return (number + 1, *function(scores, first, *before))
 
@@ -219,34 +238,77 @@ def full_rank(
     Returns:
       `[B]` int64.
     """
+    return _full_rank(model, query, size, target, excluded, at_once, among)[0]
+
+
+def full_and_unmet_rank(
+    model: Any, query: Any, size: int, target: tf.Tensor, seen: tf.Tensor, at_once: int = AT_ONCE
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """`full_rank` in the whole catalogue, and among the target and the items that the user has not met, in one pass.
+
+    Args:
+      model, query, size, target, at_once: see `full_rank`.
+      seen: `[B, M]` int64 rows of what the user has met, without repeats; negative ones say nothing. A target
+        among them is ranked like any other.
+
+    Returns:
+      Two ranks `[B]` int64.
+    """
+    rank, ahead = _full_rank(model, query, size, target, None, at_once, None, met_before(target, seen))
+    return rank, tf.where(target >= 0, rank - ahead, rank)
+
+
+def _full_rank(
+    model: Any,
+    query: Any,
+    size: int,
+    target: tf.Tensor,
+    excluded: tf.Tensor | None,
+    at_once: int,
+    among: among_lib.Among | None,
+    counted: tf.Tensor | None = None,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The rank, and how many of the rows `counted` `[B, M]` stand before the target: `[B]` int64 each."""
+    by_item = None if counted is None else _ByItem(counted)
+
+    def before(scores: tf.Tensor, own: tf.Tensor, first: Any) -> tf.Tensor:
+        if by_item is None:
+            return tf.zeros_like(target)
+        return _not_beaten(scores, own, *by_item.within(first, tf.shape(scores)[1]))
+
     chunks = Chunks(model, query, size, excluded, at_once, among)
     target = _ranked(target, excluded, among)
 
-    def whole() -> tf.Tensor:
-        return rank_of_target(tf.cast(model.scores(query), tf.float32), target, excluded, among)
+    def whole() -> tuple[tf.Tensor, tf.Tensor]:
+        scores = tf.cast(model.scores(query), tf.float32)
+        own = tf.gather(scores, tf.maximum(target, 0), axis=1, batch_dims=1)
+        return rank_of_target(scores, target, excluded, among), before(scores, own, 0)
 
-    def compare(own: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """How many are beaten, and the score of each target in its chunk."""
+    def compare(own: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """The score of each target in its chunk, how many are beaten, and of those counted how many are not."""
 
-        def chunk(scores: tf.Tensor, first: tf.Tensor, beaten: tf.Tensor, found: tf.Tensor) -> Any:
+        def chunk(
+            scores: tf.Tensor, first: tf.Tensor, found: tf.Tensor, beaten: tf.Tensor, ahead: tf.Tensor
+        ) -> Any:
             last = tf.shape(scores, out_type=tf.int64)[1] - 1
             column = target - tf.cast(first, tf.int64)
             here = tf.gather(scores, tf.clip_by_value(column, 0, last), axis=1, batch_dims=1)
             found = tf.where((column >= 0) & (column <= last), here, found)
-            return beaten + _beaten(scores, own), found
+            return found, beaten + _beaten(scores, own), ahead + before(scores, own, first)
 
-        return chunks.fold(chunk, (tf.zeros_like(target), own))
+        return chunks.fold(chunk, (own, tf.zeros_like(target), tf.zeros_like(target)))
 
-    def in_chunks() -> tf.Tensor:
+    def in_chunks() -> tuple[tf.Tensor, tf.Tensor]:
         scores = model.shared_scores(query, tf.maximum(target, 0))
         expected = tf.cast(tf.linalg.diag_part(scores), tf.float32)
-        _, _, beaten = tf.while_loop(
-            lambda own, known, _: tf.reduce_any(own != known),
-            lambda own, known, _: (known, *compare(known)[::-1]),
-            (tf.fill(tf.shape(expected), float("nan")), expected, tf.zeros_like(target)),
+        nothing = tf.zeros_like(target)
+        _, _, beaten, ahead = tf.while_loop(
+            lambda own, known, *_: tf.reduce_any(own != known),
+            lambda own, known, *_: (known, *compare(known)),
+            (tf.fill(tf.shape(expected), float("nan")), expected, nothing, nothing),
             maximum_iterations=2,
         )
-        return _rank(size, target, beaten)
+        return _rank(size, target, beaten), ahead
 
     return tf.cond(chunks.several, in_chunks, whole)
 

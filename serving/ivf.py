@@ -154,6 +154,13 @@ class Index(tf.Module):
         """As `catalogue.full_rank`, in what `best` would give: a target in no list that is probed has the rank N + 1."""
         return self.ranks(model, query, size, target[:, tf.newaxis], excluded)[:, 0]
 
+    def rank_and_unmet(
+        self, model: Any, query: tf.Tensor, size: int, target: tf.Tensor, seen: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """As `catalogue.full_and_unmet_rank`, in what `best` would give."""
+        met = catalogue.met_before(target, seen)
+        return self.rank(model, query, size, target), self.rank(model, query, size, target, met)
+
     def ranks(
         self, model: Any, query: tf.Tensor, size: int, targets: tf.Tensor, excluded: tf.Tensor | None = None
     ) -> tf.Tensor:

@@ -13,6 +13,7 @@ class Whole:
 
     best = staticmethod(catalogue.best)
     rank = staticmethod(catalogue.full_rank)
+    rank_and_unmet = staticmethod(catalogue.full_and_unmet_rank)
     ranks = staticmethod(sets.full_ranks)
 
 

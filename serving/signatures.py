@@ -213,10 +213,11 @@ class ServingModule(module.ModelModule):
         Returns:
           `rank`, those of floors (`popularity_rank`, `recent_popularity_rank` and, where seen items are
           recommended, `own_frequent_rank` and `own_recent_rank`), `candidates` (what is ranked),
-          `unreachable` and `catalogue_size`, `[B]` int64; see `serving.catalogue` and `schemas.names`. Of windows
-          of a period also where all of its items stand: ranks by the names of `names.of_period`, `[B, M]`, 0 where
-          there is no further item. Of a model that ranks scenes also where the target's scene stands, see
-          `scenes.SceneAnswers.evaluate`.
+          `unreachable` and `catalogue_size`, `[B]` int64; see `serving.catalogue` and `schemas.names`. Where seen
+          items are recommended the ranks and `candidates` come once more, among what the user has not met, by the
+          names of `names.of_unmet`. Of windows of a period also where all of its items stand: ranks by the names of
+          `names.of_period`, `[B, M]`, 0 where there is no further item. Of a model that ranks scenes also where the
+          target's scene stands, see `scenes.SceneAnswers.evaluate`.
         """
         return self._evaluate(examples, None)
 
@@ -249,10 +250,11 @@ class ServingModule(module.ModelModule):
             query, scene_query = self._both_queried.value(self._of_history(features))
             of_scenes = self._scenes.evaluate(scene_query, features, own=not self._exclude_seen)
         why = tf.where(target >= 0, names.REACHABLE, names.NOT_IN_CATALOGUE)
+        seen = catalogue.seen_rows(features)
         excluded = None
         own: dict[str, tf.Tensor] = {}
         if self._exclude_seen:
-            excluded = catalogue.seen_rows(features)
+            excluded = seen
             why = tf.where(catalogue.is_left_out(target, excluded), names.LEFT_OUT, why)
         else:
             history = features[names.HISTORY_ITEM_INDEX] - names.FIRST_INDEX
@@ -266,12 +268,18 @@ class ServingModule(module.ModelModule):
         if among is not None:
             why = tf.where((target >= 0) & ~among.hold(target), names.NOT_A_CANDIDATE, why)
             of_set = {names.CANDIDATE_SET: among.sizes()}
-        rank = self._ranker(among).rank
+        of_unmet: dict[str, tf.Tensor] = {}
+        if excluded is None and among is None:
+            rank, unmet_rank = self._search.rank_and_unmet(self.model, query, self._size, target, seen)
+            of_unmet = self._of_unmet(unmet_rank, target, seen, features[names.HISTORY_ITEM_INDEX])
+        else:
+            rank = self._ranker(among).rank(self.model, query, self._size, target, excluded)
         return {
             **period,
             **of_scenes,
             **of_set,
-            names.RANK: rank(self.model, query, self._size, target, excluded),
+            **of_unmet,
+            names.RANK: rank,
             names.POPULARITY_RANK: catalogue.popularity_rank(self._size, target, excluded, among),
             names.RECENT_POPULARITY_RANK: self._recent.rank(target, excluded, among),
             **own,
@@ -279,6 +287,25 @@ class ServingModule(module.ModelModule):
             names.UNREACHABLE: tf.cast(why, tf.int64),
             names.CATALOGUE_SIZE: tf.fill(tf.shape(target), tf.constant(self._size, tf.int64)),
         }
+
+    def _of_unmet(
+        self, rank: tf.Tensor, target: tf.Tensor, seen: tf.Tensor, history: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """What `evaluate` gives among the target and the items that users have not met, of ranks `[B]` by the model."""
+        met = catalogue.met_before(target, seen)
+        popular = catalogue.popularity_rank(self._size, target, met)
+        # All of the history has been met: an own item has no other own one before it, and all else goes by count.
+        own = catalogue.is_left_out(target, history - names.FIRST_INDEX)
+        among_own = tf.where(own, tf.ones_like(popular), popular)
+        found = {
+            names.RANK: rank,
+            names.POPULARITY_RANK: popular,
+            names.RECENT_POPULARITY_RANK: self._recent.rank(target, met, None),
+            names.OWN_FREQUENT_RANK: among_own,
+            names.OWN_RECENT_RANK: among_own,
+            names.CANDIDATES: catalogue.candidates(self._size, target, met),
+        }
+        return {names.of_unmet(name): value for name, value in found.items()}
 
     def _of_period(
         self,

@@ -1,8 +1,8 @@
 """From ranks to ranking metrics: of each model and floor, their differences, and what the gate sees of these.
 
 A rank is all that a ranking metric of a single relevant item needs, so the report's memory
-does not grow with the catalogue: see `schemas.ranks`. With the number of candidates as well, the same metrics are
-given of a sampled ranking: see `sampled`.
+does not grow with the catalogue: see `schemas.ranks`. With the rank among what the user has not met, and the number of these,
+the same metrics are given of a sampled ranking: see `sampled`.
 """
 
 import dataclasses
@@ -32,7 +32,7 @@ def metric_values(
     ranks: np.ndarray,
     cutoffs: Sequence[int],
     sampled_negatives: int | None = None,
-    candidates: np.ndarray | None = None,
+    unmet: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> np.ndarray:
     """The base metrics of each example.
 
@@ -40,23 +40,23 @@ def metric_values(
       ranks: `[B]`, 1 is best; infinity is a miss at any cutoff.
       cutoffs: the K's.
       sampled_negatives: give the sampled metrics, too.
-      candidates: `[B]`, what is ranked in each example, the target included; for the sampled
-        metrics only.
+      unmet: for the sampled metrics only: the targets' ranks `[B]` among what the users have not met, and how
+        many these are, `[B]`, the target included.
 
     Returns:
       float64 `[B, M]`, columns as in `spec.ranking_metrics`.
 
     Raises:
-      ValueError: if sampled metrics are wanted and `candidates` is missing.
+      ValueError: if sampled metrics are wanted and `unmet` is missing.
     """
     full = rank_lib.values(ranks, cutoffs)
     if sampled_negatives is None:
         return full
-    if candidates is None:
-        raise ValueError(f"metrics among {sampled_negatives} negatives need the number of candidates")
-    drawn = sampled.expected_values(
-        ranks, candidates, sampled_negatives, lambda r: rank_lib.values(r, cutoffs)
-    )
+    if unmet is None:
+        raise ValueError(
+            f"metrics among {sampled_negatives} negatives need ranks among what these are drawn from"
+        )
+    drawn = sampled.expected_values(*unmet, sampled_negatives, lambda r: rank_lib.values(r, cutoffs))
     return np.concatenate([full, drawn], axis=1)
 
 
@@ -67,12 +67,12 @@ def metric_key(name: str, model_name: str, is_diff: bool = False) -> tfma.metric
 
 @dataclasses.dataclass(frozen=True)
 class Asked:
-    """What is taken of a model's answer, in this order: its rank, those of floors, the number of candidates, the
-    size of its candidate set, and why the target is unreachable.
+    """What is taken of a model's answer, in this order: its rank, those of floors, the same among what the user has not
+    met and the number of these, the size of its candidate set, and why the target is unreachable.
 
     Attributes:
       floors: names of `spec.FLOOR_RANKS`; of a baseline none: the candidate's are on the same examples.
-      candidates: whether the number of candidates is wanted.
+      sampled: whether ranks among what the user has not met are wanted, and their number.
       period: the K's of the metrics of all items of a period, which follow for the model and each floor; none
         where there is no period.
       scenes: whether the ranks of the target's scene follow after those, of the model and each floor.
@@ -80,20 +80,25 @@ class Asked:
     """
 
     floors: tuple[str, ...]
-    candidates: bool
+    sampled: bool
     period: tuple[int, ...] = ()
     scenes: bool = False
     among: bool = False
 
     @property
+    def rankings(self) -> int:
+        """How many ranks a target has: the model's, and those of floors."""
+        return 1 + len(self.floors)
+
+    @property
     def single(self) -> int:
         """How many values are of the single target."""
-        return 2 + len(self.floors) + self.candidates + self.among
+        return self.rankings + self.sampled * (self.rankings + 1) + self.among + 1
 
     @property
     def width(self) -> int:
         """How many values these are."""
-        return self.single + (1 + len(self.floors)) * (len(spec.period_metrics(self.period)) + self.scenes)
+        return self.single + self.rankings * (len(spec.period_metrics(self.period)) + self.scenes)
 
     def of(self, outputs: Any) -> list[float]:
         """The values of one example; ranks are infinite for a target that cannot be recommended.
@@ -103,26 +108,19 @@ class Asked:
         """
         ranked = (names.RANK, *(spec.FLOOR_RANKS[floor] for floor in self.floors))
         of_period = tuple(names.of_period(name) for name in ranked) if self.period else ()
-        counts = (
-            *((names.CANDIDATES,) if self.candidates else ()),
-            *((names.CANDIDATE_SET,) if self.among else ()),
-        )
-        wanted = (*ranked, *counts, *of_period)
-        missing = [key for key in wanted if not _has(outputs, key)]
-        if missing:
-            found = sorted(outputs) if isinstance(outputs, dict) else type(outputs).__name__
-            why = " (evaluation.sampled_negatives needs it)" if missing == [names.CANDIDATES] else ""
-            raise ValueError(f"the evaluate signature must give {' and '.join(missing)}{why}, found {found}")
+        sets = (names.CANDIDATE_SET,) if self.among else ()
+        _check((*ranked, *sets, *of_period), outputs)
         # A model from before this was told ranks what it can recommend alone.
         has_size = _has(outputs, names.CATALOGUE_SIZE)
         size = _number(outputs, names.CATALOGUE_SIZE) if has_size else np.inf
-        values = []
-        for key in ranked:
-            rank = _number(outputs, key)
-            if rank < 1:
-                raise ValueError(f"ranks start at 1, the evaluate signature gave {key} {rank:g}")
-            values.append(float(rank_lib.or_infinite(rank, size)))
-        values.extend(_number(outputs, key) for key in counts)
+        values = [_rank(outputs, key, size) for key in ranked]
+        if self.sampled:
+            among = {key: rank_lib.among_unmet(key, outputs) for key in (*ranked, names.CANDIDATES)}
+            lacking = [names.of_unmet(key) for key, found in among.items() if found is None]
+            _check(lacking, outputs, " (evaluation.sampled_negatives needs it)")
+            count = among.pop(names.CANDIDATES)
+            values += [_rank(outputs, key, size) for key in among.values()] + [_number(outputs, count)]
+        values.extend(_number(outputs, key) for key in sets)
         if _has(outputs, names.UNREACHABLE):
             values.append(_number(outputs, names.UNREACHABLE))
         else:
@@ -137,6 +135,20 @@ class Asked:
         if self.scenes:
             values.extend(_scene_ranks(outputs, ranked))
         return values
+
+
+def _check(wanted: Sequence[str], outputs: Any, why: str = "") -> None:
+    missing = [key for key in wanted if not _has(outputs, key)]
+    if missing:
+        found = sorted(outputs) if isinstance(outputs, dict) else type(outputs).__name__
+        raise ValueError(f"the evaluate signature must give {' and '.join(missing)}{why}, found {found}")
+
+
+def _rank(outputs: Any, key: Any, size: float) -> float:
+    rank = _number(outputs, key)
+    if rank < 1:
+        raise ValueError(f"ranks start at 1, the evaluate signature gave {key} {rank:g}")
+    return float(rank_lib.or_infinite(rank, size))
 
 
 def _scene_ranks(outputs: Any, ranked: Sequence[str]) -> list[float]:
@@ -271,13 +283,14 @@ class Columns:
         ends = np.cumsum([asked.width for asked in self.asked.values()])
         for (model, block), all_ in zip(self._blocks.items(), np.split(answers, ends[:-1], axis=1)):
             asked, rankings = self.asked[model], (block.own, *block.floors)
-            with_scenes = asked.width - len(rankings) * asked.scenes
+            with_scenes = asked.width - asked.rankings * asked.scenes
             part, of_period, scene_ranks = np.split(all_, [asked.single, with_scenes], axis=1)
-            candidates = None if self._sampled is None else part[:, -2]
+            drawn_from = part[:, asked.rankings :]
             for number, (columns, values) in enumerate(
-                zip(rankings, np.split(of_period, len(rankings), axis=1))
+                zip(rankings, np.split(of_period, asked.rankings, axis=1))
             ):
-                single = metric_values(part[:, number], self._cutoffs, self._sampled, candidates)
+                unmet = (drawn_from[:, number], drawn_from[:, asked.rankings]) if asked.sampled else None
+                single = metric_values(part[:, number], self._cutoffs, self._sampled, unmet)
                 of_scene = [_of_scenes(scene_ranks[:, number], self._cutoffs)] if asked.scenes else []
                 found[:, columns] = np.concatenate([single, values, *of_scene], axis=1)
             for floor, lift in zip(block.floors, block.lifts):

@@ -1,8 +1,8 @@
 """Expected metrics of a sampled ranking, from the full one: nothing is drawn.
 
-Some papers rank a target among n negatives drawn at random. Where the full ranking has M
-candidates and the target at rank r, r - 1 of the other M - 1 candidates stand before it; of n
-drawn uniformly without replacement, X do:
+Some papers rank a target among n negatives drawn at random from what the user has not met. Where the
+ranking of the target and all of these has M candidates and the target at rank r, r - 1 of the other
+M - 1 candidates stand before it; of n drawn uniformly without replacement, X do:
 
   sampled rank = 1 + X,  X ~ Hypergeometric(M - 1, r - 1, n)
 
@@ -28,7 +28,7 @@ def expected_values(
     """Metrics of each example, averaged over all draws of its negatives.
 
     Args:
-      ranks: `[B]` in the full ranking, 1 is best; infinity for a target outside the catalogue,
+      ranks: `[B]` in the ranking of all M, 1 is best; infinity for a target outside the catalogue,
         which stays a miss.
       candidates: `[B]`, M of each example, the target included. Where M - 1 <= n all others
         are negatives, and the values are those of the full ranking.

@@ -61,8 +61,9 @@ class EvaluationSpec(settings.Settings):
     cutoffs: the K of HR@K and NDCG@K. Of models of next items; with windows of a period also of period_recall@K (the share
       of all its items), period_capped_recall@K (of the K best that it could be) and period_ndcg@K; with models that
       rank scenes also of scene_hr@K and scene_ndcg@K of the next scene.
-    sampled_negatives: give every metric of next items among the target and this many other
-      candidates drawn uniformly as well (`sampled99_ndcg@10`): its expectation, without a draw.
+    sampled_negatives: give every metric of next items among the target and this many items that the user has not met,
+      drawn uniformly, as well (`sampled99_ndcg@10`): its expectation, without a draw. With `exclude_seen: false` a
+      target may be one that was met, negatives never are.
       Only for comparison with papers that rank so; see `components.evaluator.sampled`.
     candidates_within: of models of next items on windows of a period: rank among the items that anybody had an event
       with in this time before the moment, as `24h`, and no others: a target that is none of them is a miss. The

@@ -13,7 +13,8 @@ from schemas import names, ranks
 
 _PERIOD_RANKS, _SCENE_RANK = names.of_period(names.RANK), names.of_scene(names.RANK)
 # Outputs of `evaluate` that are kept; not every model has them all.
-_ASKED = (names.RANK, names.CANDIDATES, names.CATALOGUE_SIZE, _PERIOD_RANKS, _SCENE_RANK)
+_UNMET = (names.of_unmet(names.RANK), names.of_unmet(names.CANDIDATES))
+_ASKED = (names.RANK, *_UNMET, names.CATALOGUE_SIZE, _PERIOD_RANKS, _SCENE_RANK)
 # Scores that are in memory at once: 128 MB of float32.
 _SCORES = 1 << 25
 _MOST_WINDOWS = 512
@@ -26,8 +27,9 @@ def ask(run: runs.Trained) -> pd.DataFrame:
 
     Returns:
       A row a window: the key, the slices, `rank` (float64, infinite for a target outside the
-      catalogue), `catalogue_size` and, unless the model is too old to tell, `candidates`; of windows of a period
-      `period_rank`, a list of as many as it has items, and of models that rank scenes `scene_rank`, likewise.
+      catalogue), `catalogue_size` and, unless the model is too old to tell, `unmet_rank`, likewise, and
+      `unmet_candidates`, among what the user has not met; of windows of a period `period_rank`, a list of as many
+      as it has items, and of models that rank scenes `scene_rank`, likewise.
 
     Raises:
       errors.InputError: if there are no test windows, or the model has no `evaluate` signature.
@@ -51,8 +53,10 @@ def _ask(run: runs.Trained) -> pd.DataFrame:
             part = answers.parsed(batch, features)
             part[names.RANK] = ranks.or_infinite(answer[names.RANK].numpy(), size)
             part[names.CATALOGUE_SIZE] = np.full(len(part[names.RANK]), size)
-            if names.CANDIDATES in answer:
-                part[names.CANDIDATES] = answer[names.CANDIDATES].numpy()
+            rank, count = (ranks.among_unmet(name, answer) for name in (names.RANK, names.CANDIDATES))
+            if rank and count:
+                found = ranks.or_infinite(answer[rank].numpy(), size), answer[count].numpy()
+                part.update(zip(_UNMET, found))
             if _PERIOD_RANKS in answer:
                 part[_PERIOD_RANKS] = _of_periods(answer[_PERIOD_RANKS].numpy(), size)
             if _SCENE_RANK in answer:
@@ -186,9 +190,8 @@ def values_of(
 def _values(
     table: pd.DataFrame, cutoffs: Sequence[int], sampled_negatives: int | None, period: bool, scenes: bool
 ) -> np.ndarray:
-    parts = [
-        rank_metrics.metric_values(table[names.RANK], cutoffs, sampled_negatives, table.get(names.CANDIDATES))
-    ]
+    unmet = None if sampled_negatives is None else tuple(table[name].to_numpy() for name in _UNMET)
+    parts = [rank_metrics.metric_values(table[names.RANK], cutoffs, sampled_negatives, unmet)]
     if period:
         lists = table[_PERIOD_RANKS].to_list()
         padded = np.full([len(lists), max(map(len, lists))], np.nan)
@@ -211,15 +214,15 @@ def _sampled(
     asked = {run.settings.get("evaluation.sampled_negatives") for run in all_runs} - {None}
     if not asked:
         return None, ()
-    silent = [run.folder for run, table in zip(all_runs, tables) if names.CANDIDATES not in table]
+    silent = [run.folder for run, table in zip(all_runs, tables) if not set(_UNMET) <= set(table)]
     if len(asked) > 1:
         why = f"the runs ask for {' and '.join(map(str, sorted(asked)))} negatives"
     elif silent:
-        why = f"the model of {', '.join(silent)} does not tell how many candidates it ranks; train it again"
+        why = f"the model of {', '.join(silent)} does not tell how it ranks what users have not met; train it again"
     else:
         (negatives,) = asked
         return negatives, (
-            f"{spec.SAMPLED_PREFIX}{negatives} metrics rank among {negatives} other candidates drawn at "
+            f"{spec.SAMPLED_PREFIX}{negatives} metrics rank among {negatives} items that the user has not met, drawn at "
             f"random: expected values, only for comparison with papers that report those.",
         )
     return None, (f"Sampled metrics are left out: {why}.",)

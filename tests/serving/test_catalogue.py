@@ -1,5 +1,7 @@
 """Ranks against counting by hand."""
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -167,6 +169,37 @@ def test_ranks_in_chunks_equal_those_in_one(kind, dim):
         known = (target.numpy() >= 0) & (excluded.numpy() != target.numpy()[:, np.newaxis]).all(axis=1)
         left = [size - len({*e[e >= 0]}) for e in excluded.numpy()]
         np.testing.assert_array_equal(whole.numpy()[known], np.array(left)[known])
+
+
+@pytest.mark.parametrize("kind", ["random", "few", "broken"])
+def test_rank_among_what_was_not_met_by_leaving_the_rest_out(kind):
+    """In one pass what two rankings give, in a graph of chunks and in one piece; a target that was met is ranked."""
+    rng = np.random.default_rng(3)
+    size, rows = 5 * SMALL + 7, 33
+    model = Table(vectors(kind, rng, size, 50))
+    embedding = tf.constant(exact(rng, rows, 50))
+    target = rng.integers(-1, size, rows)
+    seen = np.stack([rng.permutation(size)[:400] for _ in range(rows)])
+    seen[::2, 5:] = -1
+    # A third has met the target.
+    seen = np.where(seen == target[:, np.newaxis], -1, seen)
+    seen[::3, 0] = target[::3]
+    scores = model.scores(embedding)
+    whole, expected = (
+        catalogue.rank_of_target(scores, tf.constant(target), excluded)
+        for excluded in (None, tf.constant(np.where(seen == target[:, np.newaxis], -1, seen)))
+    )
+    # Who is left out there is where who beats none is; here such a target is behind those that were not met.
+    own = np.take_along_axis(scores.numpy(), np.maximum(target, 0)[:, np.newaxis], 1)[:, 0]
+    broken = (target >= 0) & ~(own > -np.inf)
+    others = ((seen >= 0) & (seen != target[:, np.newaxis])).sum(axis=1)
+    expected = np.where(broken, size - others, expected)
+    assert broken.any() == (kind == "broken") and (whole.numpy() != expected).sum() > 9
+    for at_once in (1, catalogue.AT_ONCE):
+        ranked = functools.partial(catalogue.full_and_unmet_rank, model, embedding, size, at_once=at_once)
+        for both in (ranked, tf.function(ranked)):
+            found = both(target=tf.constant(target), seen=tf.constant(seen))
+            np.testing.assert_array_equal(found, [whole, expected])
 
 
 def test_ranks_of_a_large_catalogue():

@@ -71,6 +71,11 @@ def test_all_lists_are_the_whole_catalogue(model, lists, queries):
         index.rank(model, queries, SIZE, target, tf.constant(excluded)),
         catalogue.full_rank(model, queries, SIZE, target, tf.constant(excluded)),
     )
+    seen = tf.where(tf.constant(excluded) % 3 == 0, target[:, tf.newaxis], tf.constant(excluded))[:, :1]
+    found = index.rank_and_unmet(model, queries, SIZE, target, seen)
+    expected = catalogue.full_and_unmet_rank(model, queries, SIZE, target, seen)
+    np.testing.assert_array_equal(found, expected)
+    assert (expected[0] != expected[1]).numpy().any()
 
 
 @pytest.mark.parametrize("probes", [3, 8])

@@ -224,6 +224,42 @@ def test_own_items_are_floors_where_they_may_be_recommended(output, items):
     assert set(found[names.UNREACHABLE].numpy().tolist()) == {names.REACHABLE, names.NOT_IN_CATALOGUE}
 
 
+def test_what_users_have_not_met_is_ranked_apart_where_they_may_come_back(output, offline, items):
+    """Each window once more, without its seen items but the target."""
+    model = fixtures.ToyModel(output.vocabulary_size_by_name(names.ITEM_VOCABULARY))
+    # As in a log: what is in the history has been seen.
+    windows = [
+        {**window, names.SEEN_ITEM_ID: list({*window[names.SEEN_ITEM_ID], *window[names.HISTORY_ITEM_ID]})}
+        for window in WINDOWS
+    ]
+    examples = tf.constant([fixtures.serialize(window) for window in windows])
+    found = signatures.ServingModule(model, output, exclude_seen=False).evaluate(examples)
+    without = [
+        {
+            **window,
+            names.SEEN_ITEM_ID: [i for i in window[names.SEEN_ITEM_ID] if i != window[names.TARGET_ITEM_ID]],
+        }
+        for window in windows
+    ]
+    examples = tf.constant([fixtures.serialize(window) for window in without])
+    expected = signatures.ServingModule(model, output, exclude_seen=True).evaluate(examples)
+    came_back = [window[names.TARGET_ITEM_ID] in window[names.SEEN_ITEM_ID] for window in windows]
+    assert 1 < sum(came_back) < len(windows)
+    for name in (names.RANK, names.POPULARITY_RANK, names.RECENT_POPULARITY_RANK, names.CANDIDATES):
+        np.testing.assert_array_equal(found[names.of_unmet(name)], expected[name])
+    assert (found[names.RANK] > found[names.of_unmet(names.RANK)]).numpy().any()
+    for name in (names.OWN_FREQUENT_RANK, names.OWN_RECENT_RANK):
+        popular = expected[names.POPULARITY_RANK].numpy()
+        known = [
+            window[names.TARGET_ITEM_ID] in window[names.HISTORY_ITEM_ID]
+            and window[names.TARGET_ITEM_ID].encode() in items
+            for window in windows
+        ]
+        np.testing.assert_array_equal(found[names.of_unmet(name)], np.where(known, 1, popular))
+    # Where what was seen is never recommended, these are the ranks in any case.
+    assert not any(name.startswith("unmet") for name in expected)
+
+
 def listed(places, window, exclude_seen):
     """The rank of a window's target in a list of items."""
     seen = window[names.SEEN_ITEM_ID] if exclude_seen else ()

@@ -454,11 +454,20 @@ def test_sampled_metrics_of_model_popularity_and_change(ranks):
     assert announced == set(result)
 
 
-def test_sampled_metrics_need_the_number_of_candidates():
+def test_sampled_metrics_need_ranks_among_what_was_not_met():
     computation = _computation(_config(cutoffs=[10], sampled_negatives=99))
-    with pytest.raises(ValueError, match=r"must give candidates \(evaluation.sampled_negatives needs it\)"):
-        list(computation.preprocessors[0].process(next(_extracts(["u"], {"": ([1], [1])}))))
-    with pytest.raises(ValueError, match="among 99 negatives need the number of candidates"):
+    extract = next(_extracts(["u"], {"": ([1], [1])}))
+    needs = r" \(evaluation.sampled_negatives needs it\)"
+    with pytest.raises(ValueError, match="must give unmet_candidates" + needs):
+        list(computation.preprocessors[0].process(extract))
+    # A model that ranks what was seen, of a version that does not tell how it ranks the rest.
+    extract[tfma.PREDICTIONS_KEY].update(
+        {names.CANDIDATES: np.array([9]), names.OWN_FREQUENT_RANK: np.array([1])}
+    )
+    every = "unmet_rank and unmet_popularity_rank and unmet_candidates"
+    with pytest.raises(ValueError, match="must give " + every + needs):
+        list(computation.preprocessors[0].process(extract))
+    with pytest.raises(ValueError, match="among 99 negatives need ranks among what these are drawn from"):
         rank_metrics.metric_values(np.ones(3), (10,), 99)
 
 
@@ -597,7 +606,7 @@ def test_the_next_scene_is_measured_like_the_next_item():
 
 @pytest.mark.parametrize("found", [[0, 0], [], [2, -1]])
 def test_a_period_without_an_item_is_told(found):
-    asked = rank_metrics.Asked((), candidates=False, period=(5,))
+    asked = rank_metrics.Asked((), sampled=False, period=(5,))
     outputs = {names.RANK: np.array([1]), names.of_period(names.RANK): np.array([found])}
     with pytest.raises(ValueError, match="period_rank has ranks from 1 on of at least one item, found"):
         asked.of(outputs)

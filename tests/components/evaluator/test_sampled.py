@@ -10,7 +10,12 @@ CUTOFFS = (1, 5, 10)
 
 
 def expected(ranks, candidates, negatives, cutoffs=CUTOFFS):
-    values = rank_metrics.metric_values(np.asarray(ranks), cutoffs, negatives, np.asarray(candidates))
+    ranks, candidates = np.asarray(ranks), np.asarray(candidates)
+    # In the full ranking the target is behind what the user has met, which is no negative.
+    values = rank_metrics.metric_values(ranks + 3, cutoffs, negatives, (ranks, candidates))
+    np.testing.assert_array_equal(
+        values[:, : len(spec.ranking_metrics(cutoffs))], rank_metrics.metric_values(ranks + 3, cutoffs)
+    )
     return values[:, len(spec.ranking_metrics(cutoffs)) :]
 
 

@@ -261,7 +261,9 @@ def test_sampled_metrics_by_hand(tmp_path):
     assert of(found, "sampled1_mrr")[1].a == pytest.approx((3 / 4 + 1 + 0) / 3)
     assert of(found, "hr@1")[1].a == pytest.approx(1 / 3)
     (note,) = found.notes
-    assert note.startswith("sampled1 metrics rank among 1 other candidates") and note in table.table(found)
+    assert note.startswith(
+        "sampled1 metrics rank among 1 items that the user has not met"
+    ) and note in table.table(found)
     assert "SAMPLED1_HR@1" in page.page(found)
 
 
@@ -273,7 +275,7 @@ def test_sampled_metrics_are_left_out_where_a_model_cannot_tell(tmp_path):
         found = compared(a, old)
         assert not any("sampled" in row.metric for row in found.slices[0].rows)
         assert found.notes == (
-            f"Sampled metrics are left out: the model of {old} does not tell how many candidates it ranks; "
+            f"Sampled metrics are left out: the model of {old} does not tell how it ranks what users have not met; "
             "train it again.",
         )
     other = {"evaluation": {"sampled_negatives": 2}}
@@ -289,8 +291,8 @@ def test_ranks_that_an_older_version_kept_are_not_read(tmp_path, monkeypatch):
         earlier.setattr(ranking, "_ASKED", ("rank", "catalogue_size"))
         found = ranking.ask(run)
         (kept,) = (tmp_path / "a" / "compare").iterdir()
-        found.drop(columns=names.CANDIDATES).to_parquet(kept, index=False)
-    assert ranking.ask(run)[names.CANDIDATES].tolist() == [3]
+        found.drop(columns=names.of_unmet(names.CANDIDATES)).to_parquet(kept, index=False)
+    assert ranking.ask(run)[names.of_unmet(names.CANDIDATES)].tolist() == [3]
 
 
 def test_what_cannot_be_compared(tmp_path):
