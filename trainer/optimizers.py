@@ -81,6 +81,14 @@ class LazyAdam(Adam):
         variable.scatter_sub(tf.IndexedSlices(moved, rows))
 
 
+class SGD(tf.keras.optimizers.SGD):
+    """Keras' gradient descent, without momentum."""
+
+    def _clip_gradients(self, grads: list[Any]) -> list[tf.Tensor]:
+        # As Adam's: the norm of slices is not that of their sum.
+        return super()._clip_gradients([_dense(gradient) for gradient in grads])
+
+
 def _summed(gradient: Any) -> Any:
     """Slices in which each row is once."""
     if not isinstance(gradient, tf.IndexedSlices):
@@ -97,7 +105,7 @@ def _dense(gradient: Any) -> tf.Tensor:
 
 
 # By the setting's name.
-_ADAMS = {"adam": Adam, "lazy_adam": LazyAdam}
+_OPTIMIZERS = {"adam": Adam, "lazy_adam": LazyAdam, "sgd": SGD}
 
 
 class _Schedule(tf.keras.optimizers.schedules.LearningRateSchedule):
@@ -119,7 +127,9 @@ class _Schedule(tf.keras.optimizers.schedules.LearningRateSchedule):
 
 
 def build(settings: training_settings.TrainingSettings, steps: int) -> tf.keras.optimizers.Optimizer:
-    """Adam, or AdamW where there is weight decay; with loss scaling for float16. In the strategy's scope.
+    """What `settings.optimizer` names, Adam as AdamW where there is weight decay; with loss scaling for float16.
+
+    In the strategy's scope.
 
     Args:
       settings: of the training.
@@ -138,7 +148,7 @@ def build(settings: training_settings.TrainingSettings, steps: int) -> tf.keras.
     falls = settings.schedule == "cosine"
     if settings.warmup_steps or falls:
         rate = _Schedule(settings.learning_rate, settings.warmup_steps, steps if falls else None)
-    optimizer: Any = _ADAMS[settings.optimizer](
+    optimizer: Any = _OPTIMIZERS[settings.optimizer](
         learning_rate=rate,
         weight_decay=settings.weight_decay or None,
         global_clipnorm=settings.clip_norm,

@@ -20,6 +20,26 @@ def gradients(rng):
     return rng.normal(size=[ROWS, DIM]).astype(np.float32), slices, dense
 
 
+@pytest.mark.parametrize("decay, clip", [(0.0, None), (0.1, 0.5)])
+def test_gradient_descent(decay, clip):
+    """`value -= rate gradient`, of gradients whose common norm is cut; rows that come twice are summed before."""
+    rng = np.random.default_rng(1)
+    start = rng.normal(size=[2, ROWS, DIM]).astype(np.float32)
+    one, two = (tf.Variable(value) for value in start)
+    settings = training_settings.TrainingSettings(
+        optimizer="sgd", learning_rate=0.1, weight_decay=decay, clip_norm=clip
+    )
+    optimizer = optimizers.build(settings, steps=1)
+    optimizer.build([one, two])
+    first, slices, dense = gradients(rng)
+    optimizer.apply_gradients([(first, one), (slices, two)])
+    norm = np.sqrt((first**2).sum() + (dense**2).sum())
+    share = 1.0 if clip is None else min(1.0, clip / norm)
+    for variable, value, gradient in zip((one, two), start, (first, dense)):
+        expected = value * (1 - 0.1 * decay) - 0.1 * share * gradient
+        np.testing.assert_allclose(variable, expected, rtol=1e-5, atol=1e-6)
+
+
 def by_hand(start, steps, rate, decay=0.0):
     """Algorithm 1 in the form of the end of section 2; the decay is AdamW's."""
     value, m, v = start.astype(np.float64), 0.0, 0.0

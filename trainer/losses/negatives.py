@@ -81,6 +81,59 @@ class Uniform:
         return Sample(*_of_drawn(model, states, labels, drawn))
 
 
+class Unmet:
+    """All items but those of the target's window, with equal probability.
+
+    The draws of a window that has the whole catalogue are not used.
+    """
+
+    # `draw` wants the items of the windows.
+    reads_windows = True
+
+    def draw(
+        self,
+        model: Any,
+        states: tf.Tensor,
+        labels: tf.Tensor,
+        negatives: int,
+        counted: tf.Tensor | None = None,
+        windows: tf.Tensor | None = None,
+    ) -> Sample:
+        """As `Uniform.draw`.
+
+        Args:
+          windows: `[T, W]` int64 catalogue rows of the items of each target's window, the target among them;
+            negative ones say nothing.
+
+        Raises:
+          ValueError: if the catalogue has one item, or without `windows`.
+        """
+        size = model.catalogue.size
+        _check(size)
+        if windows is None:
+            raise ValueError("negative_sampling: unmet needs the windows of the targets")
+        drawn, used = _outside(windows, negatives, size, model.generator)
+        return Sample(*_of_drawn(model, states, labels, drawn), used=used)
+
+
+def _outside(
+    windows: tf.Tensor, negatives: int, size: int, generator: tf.random.Generator
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Draws of the rows below `size` that a window `[T, W]` does not have, and which are any: `[T, n]` each."""
+    # Behind all others, also less its place.
+    nothing = tf.constant(windows.dtype.max // 2, windows.dtype)
+    own = tf.sort(tf.where(windows < 0, nothing, windows), axis=1)
+    again = tf.concat([tf.zeros_like(own[:, :1], tf.bool), own[:, 1:] == own[:, :-1]], axis=1)
+    own = tf.sort(tf.where(again, nothing, own), axis=1)
+    left = size - tf.math.count_nonzero(own < size, axis=1, keepdims=True)
+    point = generator.uniform([tf.shape(windows)[0], negatives], dtype=tf.float64)
+    nth = tf.cast(point * tf.cast(left, tf.float64), tf.int64)
+    # The nth of the others has stepped over all own rows of which at most n others stand before them.
+    others_before = own - tf.range(tf.shape(own, out_type=tf.int64)[1])
+    nth += tf.math.count_nonzero(others_before[:, tf.newaxis] <= nth[:, :, tf.newaxis], axis=2)
+    return tf.minimum(nth, size - 1), tf.broadcast_to(left > 0, tf.shape(nth))
+
+
 def probabilities(counts: np.ndarray, exponent: float) -> np.ndarray:
     """q, proportional to the counts (at least 1) to the power of `exponent`: `[N]` float64."""
     weights = np.maximum(counts, 1).astype(np.float64) ** exponent
@@ -248,6 +301,8 @@ def build(settings: Any) -> Any:
     """The sampler of a loss's settings; see `loss_settings.NegativeSettings`."""
     if settings.negative_sampling == loss_settings.IN_BATCH:
         return InBatch()
+    if settings.negative_sampling == loss_settings.UNMET:
+        return Unmet()
     exponent = settings.exponent if settings.negative_sampling == loss_settings.POPULARITY else None
     if settings.shared_negatives:
         return Shared(exponent)

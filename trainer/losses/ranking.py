@@ -54,6 +54,11 @@ class _Sampled:
         self._sampler = sampler or sampling.Uniform()
         self._corrects = logq_correction
 
+    @property
+    def reads_windows(self) -> bool:
+        """Whether a call wants the items of the targets' windows, `[T, W]` catalogue rows, after all else."""
+        return getattr(self._sampler, "reads_windows", False)
+
 
 class SampledSoftmax(_Sampled):
     """Cross-entropy over the target and sampled negatives.
@@ -85,8 +90,9 @@ class SampledSoftmax(_Sampled):
 class BCE(_Sampled):
     """Binary cross-entropy of the target plus that of each of its negatives.
 
-    SASRec (ICDM 2018), eq. (7), for n = 1; TP (KDD 2020), eq. (2); but negatives may be items that the user has
-    at other places, which the papers leave out. With more negatives, scores are counted from `prior_logit`.
+    SASRec (ICDM 2018), eq. (7), for n = 1; TP (KDD 2020), eq. (2): these have `negatives.Unmet` ones. By default
+    negatives may be items that the user has at other places. With more negatives, scores are counted from
+    `prior_logit`.
     Where negatives are not drawn uniformly, all logits are lowered by log(N q) (noise-contrastive estimation:
     Gutmann and Hyvarinen, AISTATS 2010), so that the scores come to what uniform draws make
     of them (but for the target's being left out), with another variance. Without the
@@ -94,15 +100,26 @@ class BCE(_Sampled):
     """
 
     def __call__(
-        self, model: Any, states: tf.Tensor, labels: tf.Tensor, counted: tf.Tensor | None = None
+        self,
+        model: Any,
+        states: tf.Tensor,
+        labels: tf.Tensor,
+        counted: tf.Tensor | None = None,
+        windows: tf.Tensor | None = None,
     ) -> tf.Tensor:
-        return tf.add(*self.parts(model, states, labels, counted))
+        return tf.add(*self.parts(model, states, labels, counted, windows))
 
     def parts(
-        self, model: Any, states: tf.Tensor, labels: tf.Tensor, counted: tf.Tensor | None = None
+        self,
+        model: Any,
+        states: tf.Tensor,
+        labels: tf.Tensor,
+        counted: tf.Tensor | None = None,
+        windows: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """The terms of the targets, and of their negatives, `[T]` float32 each; see the module."""
-        sample = self._sampler.draw(model, states, labels, self._negatives, counted)
+        """The terms of the targets, and of their negatives, `[T]` float32 each; see the module and `reads_windows`."""
+        given = (counted, windows) if self.reads_windows else (counted,)
+        sample = self._sampler.draw(model, states, labels, self._negatives, *given)
         positive, negative = sample.positive, sample.negative
         # The sampler says both or neither.
         if self._corrects and sample.negative_q is not None and sample.positive_q is not None:

@@ -41,6 +41,17 @@ class Catalogue:
         return len(self.counts)
 
 
+def reads_windows(loss: Any) -> bool:
+    """Whether a loss wants the items of the targets' windows; see `losses.ranking`."""
+    return getattr(loss, "reads_windows", False)
+
+
+def window_rows(features: Features) -> tf.Tensor:
+    """The catalogue rows of the items of windows, their target among them: `[B, L + 1]`, negative where there is none."""
+    target = tf.reshape(features[names.TARGET_ITEM_INDEX], [-1, 1])
+    return tf.concat([features[names.HISTORY_ITEM_INDEX], target], axis=1) - names.FIRST_INDEX
+
+
 def random_generator(seed: int) -> tf.random.Generator:
     """A generator whose stream shares nothing with that of another seed.
 
@@ -196,11 +207,17 @@ class SequenceModel(scoring.Scoring, tfrs.Model):
 
     def _loss_of(self, states: tf.Tensor, features: Features) -> tuple[tf.Tensor, tf.Tensor]:
         labels, counted = self.targets(features)
-        total, count = self.sum_losses(states, labels, counted, self.target_weights(features))
+        windows = window_rows(features) if reads_windows(self.training_loss) else None
+        total, count = self.sum_losses(states, labels, counted, self.target_weights(features), windows)
         return total + self.penalty(features, counted), count
 
     def sum_losses(
-        self, states: tf.Tensor, labels: tf.Tensor, counted: tf.Tensor, weights: tf.Tensor | None = None
+        self,
+        states: tf.Tensor,
+        labels: tf.Tensor,
+        counted: tf.Tensor,
+        weights: tf.Tensor | None = None,
+        windows: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """The sum of `training_loss` times the weights, and the number of targets, both float32 scalars.
 
@@ -212,21 +229,28 @@ class SequenceModel(scoring.Scoring, tfrs.Model):
           labels: catalogue rows `[B, L]`.
           counted: which of them count, `[B, L]` bool; the others' labels may be anything.
           weights: `[B, L]` float32, or None.
+          windows: of a loss that reads them, see `reads_windows`: `[B, W]` catalogue rows.
         """
         if self.static_shapes:
             states = tf.reshape(states, [-1, states.shape[-1]])
             labels, real = tf.reshape(labels, [-1]), tf.reshape(counted, [-1])
             of_target = None if weights is None else tf.reshape(weights, [-1])
-            losses = self._weighted_losses(of_target, states, tf.where(real, labels, 0), real)
+            of_windows: tuple[Any, ...] = (
+                () if windows is None else (tf.repeat(windows, counted.shape[1], axis=0),)
+            )
+            losses = self._weighted_losses(of_target, states, tf.where(real, labels, 0), real, *of_windows)
             # Chosen, not multiplied by 0: what padding gives may be no number at all.
             losses = tf.where(real, losses, 0.0)
             return tf.reduce_sum(losses), tf.reduce_sum(tf.cast(real, tf.float32))
         where = tf.where(counted)
         of_target = None if weights is None else tf.gather_nd(weights, where)
-        losses = self._weighted_losses(of_target, tf.gather_nd(states, where), tf.gather_nd(labels, where))
+        of_windows = () if windows is None else (None, tf.gather(windows, where[:, 0]))
+        losses = self._weighted_losses(
+            of_target, tf.gather_nd(states, where), tf.gather_nd(labels, where), *of_windows
+        )
         return tf.reduce_sum(losses), tf.cast(tf.shape(where)[0], tf.float32)
 
-    def _weighted_losses(self, weights: tf.Tensor | None, *given: tf.Tensor) -> tf.Tensor:
+    def _weighted_losses(self, weights: tf.Tensor | None, *given: tf.Tensor | None) -> tf.Tensor:
         """The loss of each target, `[T]`, times its weight; see `weighs_positives`."""
         if weights is None:
             return self.training_loss(self, *given)

@@ -100,7 +100,8 @@ class SceneRanker(ranking.SequenceModel):
         item_query, scene_query = queries
         items, scenes = self._targets_of(features)
         counted, with_scene = (tf.reduce_any(rows >= 0, axis=1) for rows in (items, scenes))
-        found = self._loss_of_rows(self, item_query, items, counted, self.training_loss)
+        windows = (ranking.window_rows(features),) if ranking.reads_windows(self.training_loss) else ()
+        found = self._loss_of_rows(self, item_query, items, counted, self.training_loss, *windows)
         if self.settings.scene_weight:
             loss = _over_all(self.training_loss)
             of_scenes = self._loss_of_rows(self._scenes, scene_query, scenes, with_scene, loss)
@@ -122,11 +123,17 @@ class SceneRanker(ranking.SequenceModel):
         return tuple(tf.where(real, rows, -1) for rows in (items, scenes))
 
     def _loss_of_rows(
-        self, scorer: Any, query: scoring.Query, rows: tf.Tensor, counted: tf.Tensor, loss: Any
+        self,
+        scorer: Any,
+        query: scoring.Query,
+        rows: tf.Tensor,
+        counted: tf.Tensor,
+        loss: Any,
+        *windows: tf.Tensor,
     ) -> tf.Tensor:
         if _wants_period(loss):
             return loss(scorer, query, rows)
-        return loss(scorer, query, tf.maximum(rows[:, 0], 0), counted)
+        return loss(scorer, query, tf.maximum(rows[:, 0], 0), counted, *windows)
 
 
 class SceneModel(SceneRanker, ranking.EmbeddingModel):

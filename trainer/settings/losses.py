@@ -11,6 +11,7 @@ from schemas import settings
 UNIFORM: Final = "uniform"
 POPULARITY: Final = "popularity"
 IN_BATCH: Final = "in_batch"
+UNMET: Final = "unmet"
 # Of popularity, as in word2vec.
 _EXPONENT = 0.75
 
@@ -98,10 +99,26 @@ class SampledSoftmaxSettings(NegativeSettings):
 
 
 class BCESettings(NegativeSettings):
-    """Binary cross-entropy of the target against `negatives` sampled items."""
+    """Binary cross-entropy of the target against `negatives` sampled items.
+
+    Attributes:
+      negatives: how many for each target.
+      negative_sampling: as of `sampled_softmax`, or `unmet`: uniformly from the items that are nowhere in the target's
+        window, as SASRec's, TP's and CASM's papers draw them; a step then compares each draw with a window.
+    """
 
     name: Literal["bce"]
     negatives: int = pydantic.Field(default=1, ge=1)
+    # Wider than that of the losses whose corrections suppose that all items may be drawn.
+    negative_sampling: Literal["uniform", "popularity", "in_batch", "unmet"] = UNIFORM  # type: ignore[assignment]
+
+    @pydantic.model_validator(mode="after")
+    def _check_unmet(self) -> "BCESettings":
+        if self.negative_sampling == UNMET and self.shared_negatives:
+            raise ValueError(
+                "negative_sampling: unmet draws for each window, found shared_negatives: true, which draws once for all"
+            )
+        return self
 
 
 class GBCESettings(LossSettings):

@@ -29,8 +29,8 @@ class TrainingSettings(settings.Settings):
         windows of about one length share a batch; TP only cuts padding off that a mini-batch does not need.
       optimizer: `adam`; `lazy_adam` moves only those rows of a table that a step looks up, so that a step does not
         grow with the catalogue, for losses that draw negatives and for models of labels; on one device, without
-        `weight_decay`.
-      learning_rate, weight_decay, clip_norm: of AdamW (Adam where `weight_decay` is 0).
+        `weight_decay`; `sgd` is plain gradient descent, which some papers have and wants far larger rates.
+      learning_rate, weight_decay, clip_norm: of AdamW (Adam where `weight_decay` is 0), or of gradient descent.
       warmup_steps: steps of linear growth of the learning rate.
       schedule: of the learning rate after that: `constant`, or `cosine`, half a wave that ends at 0 with
         the last of `epochs`, so that `patience` is best as large as these.
@@ -55,7 +55,7 @@ class TrainingSettings(settings.Settings):
     epochs: int = pydantic.Field(default=50, ge=0)
     batch_size: int = pydantic.Field(default=128, ge=1)
     length_buckets: int | None = pydantic.Field(default=None, ge=1)
-    optimizer: Literal["adam", "lazy_adam"] = "adam"
+    optimizer: Literal["adam", "lazy_adam", "sgd"] = "adam"
     learning_rate: float = pydantic.Field(default=1e-3, gt=0)
     weight_decay: float = pydantic.Field(default=0.0, ge=0)
     clip_norm: float | None = pydantic.Field(default=None, gt=0)

@@ -221,6 +221,61 @@ def test_uncorrected_bce_comes_to_how_much_likelier_than_popular_an_item_is():
     assert np.abs(imbalance(loss, -np.log(1 - p), p)).max() < 0.1
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+def test_what_the_window_has_is_not_drawn_and_all_else_as_often(compiled):
+    windows = np.array([[0, 3, -1, 3], [5, -1, -1, -1], [0, 1, 2, 3], [1, 1, 1, 4]])
+    draws = 4000
+    generator = Model().generator
+    outside = tf.function(lambda rows: negatives._outside(rows, draws, SIZE, generator), jit_compile=compiled)
+    drawn, used = outside(tf.constant(windows))
+    assert used.numpy().all()
+    for row, window in zip(drawn.numpy(), windows):
+        others = sorted({*range(SIZE)} - {*window.tolist()})
+        found = np.bincount(row, minlength=SIZE)
+        assert found[others].sum() == draws
+        error = np.sqrt(draws / len(others))
+        np.testing.assert_allclose(found[others], draws / len(others), atol=5 * error)
+
+
+def test_a_window_of_the_whole_catalogue_has_no_negatives():
+    labels, windows = tf.constant([2], tf.int64), tf.constant([[*range(SIZE), -1]], tf.int64)
+    found = losses.BCE(4, negatives.Unmet())(Model(), tf.ones([1, 3]), labels, None, windows)
+    logit = Model().table[2].sum() - np.log(4)
+    np.testing.assert_allclose(found, np.log1p(np.exp(-logit)), rtol=1e-5)
+    with pytest.raises(ValueError, match="unmet needs the windows of the targets"):
+        losses.BCE(4, negatives.Unmet())(Model(), tf.ones([1, 3]), labels)
+
+
+@pytest.mark.parametrize("static", [False, True])
+@pytest.mark.parametrize("name", ["sasrec", "bert4rec", "casm"])
+def test_models_tell_their_windows(name, static, monkeypatch):
+    """Each target's negatives are of its own window, wherever the target is in it."""
+    settings = {"name": name, "dim": 8, "blocks": 1, "heads": 2}
+    values = {"name": "bce", "negatives": 2, "negative_sampling": "unmet"}
+    model = harness.build(settings | ({"weighted": "positives"} if name == "casm" else {}), loss=values)
+    model.training_loss = losses.build(
+        config.TrainerSettings.from_values({"model": {"name": "sasrec"}, "loss": values}).loss
+    )
+    model.static_shapes, features, seen = static, harness.batch(3), {}
+    draw = negatives.Unmet.draw
+
+    def watched(self, model, states, labels, number, counted=None, windows=None):
+        seen.update(labels=labels.numpy(), windows=windows.numpy(), counted=counted)
+        return draw(self, model, states, labels, number, counted, windows)
+
+    monkeypatch.setattr(negatives.Unmet, "draw", watched)
+    total, _ = model.summed_loss(features, training=True)
+    assert np.isfinite(float(total))
+    real = np.ones(len(seen["labels"]), bool) if seen["counted"] is None else seen["counted"].numpy()
+    assert real.sum() > 4
+    targets = features[names.TARGET_ITEM_INDEX].numpy()[:, np.newaxis]
+    whole = np.concatenate([features[names.HISTORY_ITEM_INDEX].numpy(), targets], axis=1) - names.FIRST_INDEX
+    whole = [frozenset(row[row >= 0].tolist()) for row in whole]
+    for label, window in zip(seen["labels"][real], seen["windows"][real]):
+        own = frozenset(window[window >= 0].tolist())
+        assert label in own and any(own <= other for other in whole)
+
+
 @pytest.mark.parametrize("sampling", ["uniform", "popularity", "in_batch"])
 @pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("name", ["bce", "sampled_softmax"])
@@ -250,6 +305,7 @@ def test_every_sampler_is_built_from_its_settings():
         )
 
     assert isinstance(built()._sampler, negatives.Uniform)
+    assert isinstance(built(negative_sampling="unmet")._sampler, negatives.Unmet)
     assert isinstance(built(negative_sampling="in_batch")._sampler, negatives.InBatch)
     chosen = built(negative_sampling="popularity", popularity_exponent=0.5)._sampler
     assert isinstance(chosen, negatives.Popularity) and chosen._exponent == 0.5
@@ -267,7 +323,12 @@ def test_every_sampler_is_built_from_its_settings():
             "gbce calibrates for negatives drawn uniformly, found",
         ),
         ({"name": "bce", "popularity_exponent": 1.0}, "found negative_sampling: uniform"),
-        ({"name": "bce", "negative_sampling": "hard"}, "'uniform', 'popularity' or 'in_batch'"),
+        ({"name": "bce", "negative_sampling": "hard"}, "'uniform', 'popularity', 'in_batch' or 'unmet'"),
+        ({"name": "sampled_softmax", "negative_sampling": "unmet"}, "'uniform', 'popularity' or 'in_batch'"),
+        (
+            {"name": "bce", "negative_sampling": "unmet", "shared_negatives": True},
+            "unmet draws for each window, found shared_negatives: true",
+        ),
     ],
 )
 def test_settings_that_do_not_fit(values, message):
