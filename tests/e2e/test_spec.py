@@ -50,8 +50,11 @@ PERIODS = {
     "model": {"name": "scenectc", "dim": 8, "scene_dim": 4, "blocks": 1, "heads": 1},
     "training": {"epochs": 1, "batch_size": 64},
     "evaluation": {**_RUN["evaluation"], "candidates_within": "2m"},
+    "gate": {"min_lift_over_floor": None, "min_examples": 0},
 }
 
+# Steps that only look at the data, and stop a run: they do not differ from one window kind to the next.
+WATCHING = {"StatisticsGen", "ExampleValidator", "AnomalyGate"}
 # Of each run, not of the experiments.
 EPOCHS = 2
 
@@ -184,9 +187,7 @@ def test_a_labels_spec_runs_to_a_push(tmp_path, site, ranking):
     columns = {"label": {"click": "clicked", "buy": "bought"}, "item": {"category": "category"}}
     made = Deployment(tmp_path, site, LABELS, {"path": str(log), "columns": columns})
     made.backend.share(ranking.backend)
-    # Without those that only look at the data, and stop a run: they do not differ.
-    watching = {"StatisticsGen", "ExampleValidator", "AnomalyGate"}
-    tasks = set(yaml.safe_load(made.spec.read_text())["root"]["dag"]["tasks"]) - watching
+    tasks = set(yaml.safe_load(made.spec.read_text())["root"]["dag"]["tasks"]) - WATCHING
     done = made.run(*tasks)
     assert ran(done) == tasks
     assert made.versions() == [done["Pusher"].artifacts["pushed_model"]["metadata"]["pushed_destination"]]
@@ -194,15 +195,25 @@ def test_a_labels_spec_runs_to_a_push(tmp_path, site, ranking):
     assert found.objective == "labels" and found.steps == ("click", "buy")
 
 
-def test_a_periods_spec_runs_to_its_features(tmp_path, site, ranking):
-    """Its other steps are those of any model of next items."""
+def test_a_periods_spec_runs_to_a_model_of_items_and_scenes(tmp_path, site, ranking, capsys):
     walk.write_day(tmp_path / "log", 1, seed=3, users=60, steps=8, scenes=True)
     log = {"path": str(tmp_path / "log" / "day-1" / "*.csv"), "columns": {"scene": "scene"}}
     made = Deployment(tmp_path, site, PERIODS, log)
     made.backend.share(ranking.backend)
-    tasks = {"LogState", "BehaviorExampleGen", "ImportSchemaGen", "Transform"}
+    tasks = set(yaml.safe_load(made.spec.read_text())["root"]["dag"]["tasks"]) - WATCHING
     done = made.run(*tasks)
     assert ran(done) == tasks
+    found = verdict.read(done["Evaluator"].artifacts["evaluation"]["uri"])
+    assert {"period_recall@10", "scene_hr@10"} <= set(found.slices[0].candidate)
+    (pushed,) = made.versions()
+    assert pushed == done["Pusher"].artifacts["pushed_model"]["metadata"]["pushed_destination"]
+    history = [{"item_id": "i3", "scene": walk.scene_of(3), "timestamp": 1_600_086_400_000}]
+    (tmp_path / "history.jsonl").write_text(json.dumps(history))
+    capsys.readouterr()
+    asked = ["--history", str(tmp_path / "history.jsonl"), "-k", "2", "--json"]
+    assert cli.execute(["predict", str(pathlib.Path(pushed).parent), *asked]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert len(answer["item_id"]) == len(answer["scene"]["scene"]) == 2
     place = done["Transform"].artifacts
     output = tft.TFTransformOutput(place["transform_graph"]["uri"])
     assert set(output.vocabulary_by_name(names.SCENE_VOCABULARY)) == {scene.encode() for scene in walk.SCENES}
