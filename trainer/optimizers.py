@@ -84,9 +84,9 @@ class LazyAdam(Adam):
 class SGD(tf.keras.optimizers.SGD):
     """Keras' gradient descent, without momentum."""
 
-    def _clip_gradients(self, grads: list[Any]) -> list[tf.Tensor]:
-        # As Adam's: the norm of slices is not that of their sum.
-        return super()._clip_gradients([_dense(gradient) for gradient in grads])
+    def _clip_gradients(self, grads: list[Any]) -> list[Any]:
+        # As LazyAdam's: the norm of slices is not that of their sum. Rows without a gradient do not move in any case.
+        return super()._clip_gradients([_summed(gradient) for gradient in grads])
 
 
 def _summed(gradient: Any) -> Any:

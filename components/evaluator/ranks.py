@@ -41,7 +41,7 @@ def metric_values(
       cutoffs: the K's.
       sampled_negatives: give the sampled metrics, too.
       unmet: for the sampled metrics only: the targets' ranks `[B]` among what the users have not met, and how
-        many these are, `[B]`, the target included.
+        many these are, `[B]`, the target included; no numbers where a model does not tell, as the metrics then are.
 
     Returns:
       float64 `[B, M]`, columns as in `spec.ranking_metrics`.
@@ -57,6 +57,7 @@ def metric_values(
             f"metrics among {sampled_negatives} negatives need ranks among what these are drawn from"
         )
     drawn = sampled.expected_values(*unmet, sampled_negatives, lambda r: rank_lib.values(r, cutoffs))
+    drawn[np.isnan(unmet[0])] = np.nan
     return np.concatenate([full, drawn], axis=1)
 
 
@@ -77,6 +78,7 @@ class Asked:
         where there is no period.
       scenes: whether the ranks of the target's scene follow after those, of the model and each floor.
       among: whether the ranking is among candidates, and the size of their set is wanted.
+      may_be_old: whether a model that cannot tell the ranks for `sampled` gives what is no number, as a live one may.
     """
 
     floors: tuple[str, ...]
@@ -84,6 +86,7 @@ class Asked:
     period: tuple[int, ...] = ()
     scenes: bool = False
     among: bool = False
+    may_be_old: bool = False
 
     @property
     def rankings(self) -> int:
@@ -117,9 +120,12 @@ class Asked:
         if self.sampled:
             among = {key: rank_lib.among_unmet(key, outputs) for key in (*ranked, names.CANDIDATES)}
             lacking = [names.of_unmet(key) for key, found in among.items() if found is None]
-            _check(lacking, outputs, " (evaluation.sampled_negatives needs it)")
-            count = among.pop(names.CANDIDATES)
-            values += [_rank(outputs, key, size) for key in among.values()] + [_number(outputs, count)]
+            if lacking and self.may_be_old:
+                values += [np.nan] * len(among)
+            else:
+                _check(lacking, outputs, " (evaluation.sampled_negatives needs it)")
+                count = among.pop(names.CANDIDATES)
+                values += [_rank(outputs, key, size) for key in among.values()] + [_number(outputs, count)]
         values.extend(_number(outputs, key) for key in sets)
         if _has(outputs, names.UNREACHABLE):
             values.append(_number(outputs, names.UNREACHABLE))
@@ -231,6 +237,7 @@ class Columns:
                 of_period,
                 scenes,
                 among,
+                may_be_old=model not in self._compared,
             )
             for model in model_names
         }

@@ -190,7 +190,8 @@ def values_of(
 def _values(
     table: pd.DataFrame, cutoffs: Sequence[int], sampled_negatives: int | None, period: bool, scenes: bool
 ) -> np.ndarray:
-    unmet = None if sampled_negatives is None else tuple(table[name].to_numpy() for name in _UNMET)
+    told = sampled_negatives is not None and set(_UNMET) <= set(table)
+    unmet = tuple(table[name].to_numpy() for name in _UNMET) if told else None
     parts = [rank_metrics.metric_values(table[names.RANK], cutoffs, sampled_negatives, unmet)]
     if period:
         lists = table[_PERIOD_RANKS].to_list()
@@ -218,7 +219,10 @@ def _sampled(
     if len(asked) > 1:
         why = f"the runs ask for {' and '.join(map(str, sorted(asked)))} negatives"
     elif silent:
-        why = f"the model of {', '.join(silent)} does not tell how it ranks what users have not met; train it again"
+        why = (
+            f"the model of {', '.join(silent)} does not tell how it ranks what users have not met: an older one, or "
+            "ranks are among candidates"
+        )
     else:
         (negatives,) = asked
         return negatives, (

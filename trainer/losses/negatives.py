@@ -25,7 +25,7 @@ class Sample:
       negative: `[T, n]` float32.
       positive_q: `[T]` float32, q of the targets; None if all items have the same.
       negative_q: `[T, n]` or `[1, n]` float32, q of the negatives; None likewise.
-      used: `[T, n]` bool, False where the target itself was drawn; None: that cannot be.
+      used: `[T, n]` bool, False where what was drawn is no negative, as the target itself; None: that cannot be.
     """
 
     positive: tf.Tensor
@@ -130,7 +130,7 @@ def _outside(
     nth = tf.cast(point * tf.cast(left, tf.float64), tf.int64)
     # The nth of the others has stepped over all own rows of which at most n others stand before them.
     others_before = own - tf.range(tf.shape(own, out_type=tf.int64)[1])
-    nth += tf.math.count_nonzero(others_before[:, tf.newaxis] <= nth[:, :, tf.newaxis], axis=2)
+    nth += tf.searchsorted(others_before, nth, side="right", out_type=tf.int64)
     return tf.minimum(nth, size - 1), tf.broadcast_to(left > 0, tf.shape(nth))
 
 

@@ -1,7 +1,8 @@
 """Losses of next-item models, on the states of all supervised positions of a batch.
 
 A loss is called with the model, the states `[T, D]`, the labels `[T]` (catalogue rows) and,
-where some are only there to fill a static shape, which of them are real (`[T]` bool). It
+where some are only there to fill a static shape, which of them are real (`[T]` bool); a loss that
+`reads_windows` takes the items of the targets' windows after that. It
 returns a value for each target, `[T]` float32; that of one that is not real has no meaning.
 """
 

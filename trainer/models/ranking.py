@@ -236,7 +236,7 @@ class SequenceModel(scoring.Scoring, tfrs.Model):
             labels, real = tf.reshape(labels, [-1]), tf.reshape(counted, [-1])
             of_target = None if weights is None else tf.reshape(weights, [-1])
             of_windows: tuple[Any, ...] = (
-                () if windows is None else (tf.repeat(windows, counted.shape[1], axis=0),)
+                () if windows is None else (tf.repeat(windows, tf.shape(counted)[1], axis=0),)
             )
             losses = self._weighted_losses(of_target, states, tf.where(real, labels, 0), real, *of_windows)
             # Chosen, not multiplied by 0: what padding gives may be no number at all.

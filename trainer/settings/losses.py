@@ -103,8 +103,9 @@ class BCESettings(NegativeSettings):
 
     Attributes:
       negatives: how many for each target.
-      negative_sampling: as of `sampled_softmax`, or `unmet`: uniformly from the items that are nowhere in the target's
-        window, as SASRec's, TP's and CASM's papers draw them; a step then compares each draw with a window.
+      negative_sampling: as of `sampled_softmax`, or `unmet`: uniformly from the items that are neither in the window's
+        history nor its target. SASRec's, TP's and CASM's papers draw from what the user has nowhere: that is the same where
+        a window holds all of a user's events; what is older than the window, or follows later in a period, may be drawn.
     """
 
     name: Literal["bce"]

@@ -29,8 +29,8 @@ class TrainingSettings(settings.Settings):
         windows of about one length share a batch; TP only cuts padding off that a mini-batch does not need.
       optimizer: `adam`; `lazy_adam` moves only those rows of a table that a step looks up, so that a step does not
         grow with the catalogue, for losses that draw negatives and for models of labels; on one device, without
-        `weight_decay`; `sgd` is plain gradient descent, which some papers have and wants far larger rates.
-      learning_rate, weight_decay, clip_norm: of AdamW (Adam where `weight_decay` is 0), or of gradient descent.
+        `weight_decay`; `sgd` is plain gradient descent, as some papers have it; it needs far larger rates than Adam.
+      learning_rate, weight_decay, clip_norm: of the optimiser; with `weight_decay` Adam is AdamW.
       warmup_steps: steps of linear growth of the learning rate.
       schedule: of the learning rate after that: `constant`, or `cosine`, half a wave that ends at 0 with
         the last of `epochs`, so that `patience` is best as large as these.

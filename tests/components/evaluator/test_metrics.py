@@ -471,6 +471,31 @@ def test_sampled_metrics_need_ranks_among_what_was_not_met():
         rank_metrics.metric_values(np.ones(3), (10,), 99)
 
 
+def test_sampled_metrics_go_by_ranks_among_what_was_not_met(ranks):
+    """Where a model tells both; a live model that cannot has none, and all else of it is compared."""
+    own, popularity = ranks
+    unmet, floor = np.maximum(1, own // 2), np.maximum(1, popularity - 3)
+    config = _config(("candidate", "baseline"), "baseline", cutoffs=[10], sampled_negatives=20)
+    models = {"candidate": (own, popularity), "baseline": (own, popularity)}
+    extracts = list(_extracts([f"u{i}" for i in range(500)], models))
+    size = own.max() + popularity.max()
+    for number, extract in enumerate(extracts):
+        for model, outputs in extract[tfma.PREDICTIONS_KEY].items():
+            outputs[names.CANDIDATES] = np.array([size])
+            outputs[names.OWN_FREQUENT_RANK] = np.array([1])
+            if model == "candidate":
+                outputs[names.of_unmet(names.RANK)] = unmet[number : number + 1]
+                outputs[names.of_unmet(names.POPULARITY_RANK)] = floor[number : number + 1]
+                outputs[names.of_unmet(names.CANDIDATES)] = np.array([size - 5])
+    result = _run(config, extracts)
+    for key, among in (("", unmet), ("popularity/", floor)):
+        expected = stats.hypergeom.cdf(9, size - 6, among - 1, 20).mean()
+        assert float(result["candidate", f"{key}sampled20_hr@10", False]) == pytest.approx(expected, rel=1e-9)
+    assert np.isnan(float(result["candidate", "sampled20_hr@10", True]))
+    assert np.isnan(float(result["baseline", "sampled20_hr@10", False]))
+    assert float(result["candidate", "hr@10", True]) == 0
+
+
 @pytest.mark.parametrize(
     "outputs, message",
     [

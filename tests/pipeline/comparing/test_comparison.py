@@ -275,8 +275,8 @@ def test_sampled_metrics_are_left_out_where_a_model_cannot_tell(tmp_path):
         found = compared(a, old)
         assert not any("sampled" in row.metric for row in found.slices[0].rows)
         assert found.notes == (
-            f"Sampled metrics are left out: the model of {old} does not tell how it ranks what users have not met; "
-            "train it again.",
+            f"Sampled metrics are left out: the model of {old} does not tell how it ranks what users have not met: "
+            "an older one, or ranks are among candidates.",
         )
     other = {"evaluation": {"sampled_negatives": 2}}
     found = compared(a, write_run(tmp_path / "other", windows, other, candidates=3))

@@ -235,6 +235,19 @@ def test_replicas_and_xla_train_on_widths_as_one_device_does(tmp_path, monkeypat
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["sasrec", "bert4rec"])
+def test_negatives_outside_of_windows_of_several_widths(tmp_path, name):
+    """XLA compiles a step for each width, which the graph does not know."""
+    one = loop(
+        tmp_path,
+        {"epochs": 1, "batch_size": 15, "xla": True, "length_buckets": 2},
+        {"name": "bce", "negatives": 2, "negative_sampling": "unmet"},
+        {"name": name, "dim": 8, "heads": 2},
+        uneven(91),
+    )
+    assert len(one._widths) == 2 and np.isfinite(one.run()["epochs"][0]["loss"])
+
+
 def test_it_learns_and_ends_with_its_best_weights(tmp_path):
     one = loop(tmp_path, {"epochs": 40, "patience": 3}, {"name": "softmax"}, evaluate=full_ranking)
     history = one.run()
