@@ -116,5 +116,6 @@ class BERT4Rec(ranking.EmbeddingModel):
         index = self.targets(features)[0] + names.FIRST_INDEX
         masked = self.masks(index >= names.FIRST_INDEX, training)
         states, rows = self._states(index, masked, training), index - names.FIRST_INDEX
-        windows = ranking.window_rows(features) if ranking.reads_windows(self.training_loss) else None
-        return self.sum_losses(states, rows, masked, windows=windows)
+        return self.sum_losses(
+            states, rows, masked, windows=ranking.windows_for(self.training_loss, features)
+        )

@@ -41,13 +41,14 @@ class Catalogue:
         return len(self.counts)
 
 
-def reads_windows(loss: Any) -> bool:
-    """Whether a loss wants the items of the targets' windows; see `losses.ranking`."""
-    return getattr(loss, "reads_windows", False)
+def windows_for(loss: Any, features: Features) -> tf.Tensor | None:
+    """What a loss that `reads_windows` takes (see `losses.ranking`); None for the others.
 
-
-def window_rows(features: Features) -> tf.Tensor:
-    """The catalogue rows of the items of windows, their target among them: `[B, L + 1]`, negative where there is none."""
+    Returns:
+      The catalogue rows of the items of windows, their target among them: `[B, L + 1]`, negative where there is none.
+    """
+    if not getattr(loss, "reads_windows", False):
+        return None
     target = tf.reshape(features[names.TARGET_ITEM_INDEX], [-1, 1])
     return tf.concat([features[names.HISTORY_ITEM_INDEX], target], axis=1) - names.FIRST_INDEX
 
@@ -207,7 +208,7 @@ class SequenceModel(scoring.Scoring, tfrs.Model):
 
     def _loss_of(self, states: tf.Tensor, features: Features) -> tuple[tf.Tensor, tf.Tensor]:
         labels, counted = self.targets(features)
-        windows = window_rows(features) if reads_windows(self.training_loss) else None
+        windows = windows_for(self.training_loss, features)
         total, count = self.sum_losses(states, labels, counted, self.target_weights(features), windows)
         return total + self.penalty(features, counted), count
 
@@ -229,7 +230,7 @@ class SequenceModel(scoring.Scoring, tfrs.Model):
           labels: catalogue rows `[B, L]`.
           counted: which of them count, `[B, L]` bool; the others' labels may be anything.
           weights: `[B, L]` float32, or None.
-          windows: of a loss that reads them, see `reads_windows`: `[B, W]` catalogue rows.
+          windows: of `windows_for`.
         """
         if self.static_shapes:
             states = tf.reshape(states, [-1, states.shape[-1]])

@@ -100,8 +100,8 @@ class SceneRanker(ranking.SequenceModel):
         item_query, scene_query = queries
         items, scenes = self._targets_of(features)
         counted, with_scene = (tf.reduce_any(rows >= 0, axis=1) for rows in (items, scenes))
-        windows = (ranking.window_rows(features),) if ranking.reads_windows(self.training_loss) else ()
-        found = self._loss_of_rows(self, item_query, items, counted, self.training_loss, *windows)
+        windows = ranking.windows_for(self.training_loss, features)
+        found = self._loss_of_rows(self, item_query, items, counted, self.training_loss, windows)
         if self.settings.scene_weight:
             loss = _over_all(self.training_loss)
             of_scenes = self._loss_of_rows(self._scenes, scene_query, scenes, with_scene, loss)
@@ -129,11 +129,12 @@ class SceneRanker(ranking.SequenceModel):
         rows: tf.Tensor,
         counted: tf.Tensor,
         loss: Any,
-        *windows: tf.Tensor,
+        windows: tf.Tensor | None = None,
     ) -> tf.Tensor:
         if _wants_period(loss):
             return loss(scorer, query, rows)
-        return loss(scorer, query, tf.maximum(rows[:, 0], 0), counted, *windows)
+        of_windows = () if windows is None else (windows,)
+        return loss(scorer, query, tf.maximum(rows[:, 0], 0), counted, *of_windows)
 
 
 class SceneModel(SceneRanker, ranking.EmbeddingModel):
