@@ -19,6 +19,7 @@ from serving import export
 from serving import retrieval as retrieval_settings
 from trainer import arguments, config, devices, objectives, reasons, retrieval, search, warm_start
 from trainer import pretrained as pretrained_lib
+from trainer.loops import gradients
 from trainer.loops import loop as loop_lib
 from trainer.objectives import objective
 
@@ -26,6 +27,7 @@ HISTORY = "history.json"
 _PROGRESS = logging.getLogger("footfall.progress")
 
 
+@gradients.released()
 def run_fn(fn_args: Any) -> None:
     """Trains and exports; called by TFX Trainer.
 

@@ -14,7 +14,7 @@ from tfx.components.tuner.component import TunerFnResult
 
 from schemas import errors, figures
 from trainer import arguments, files, search, task
-from trainer.loops import loop
+from trainer.loops import gradients, loop
 
 _PROGRESS = logging.getLogger("footfall.progress")
 # What a point of the space may do to its own trial; anything else is no fault of the point.
@@ -32,6 +32,7 @@ def tuner_fn(fn_args: Any) -> TunerFnResult:
         raise ValueError("a search needs the setting tuning, found none")
     data = task.load(fn_args)
 
+    @gradients.released()
     def train(values: Mapping[str, Any], checkpoint_dir: str) -> dict[str, Any]:
         # What a trial before has left in this process would only take memory.
         tf.keras.backend.clear_session()

@@ -1,11 +1,32 @@
 """What steps do with gradients and variables on all replicas."""
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.python.framework import ops
 
 import schemas  # noqa: F401  selects Keras 2
+
+
+@contextlib.contextmanager
+def released() -> Iterator[None]:
+    """Takes the gradients that graphs made within have registered out of TensorFlow's registry at the end.
+
+    A `tf.custom_gradient` in a graph registers one under a name of its own, for good. It holds the tensors of the graph,
+    so that no training's graph would ever be freed, and a process of many trainings would only grow. Nothing made
+    within is differentiated afterwards.
+    """
+    # TensorFlow has no way to take one out.
+    registered: dict[str, Any] = getattr(ops.gradient_registry, "_registry", {})
+    before = set(registered)
+    try:
+        yield
+    finally:
+        for name in set(registered) - before:
+            if name.startswith("CustomGradient-"):
+                del registered[name]
 
 
 def times(gradient: Any, factor: Any) -> Any:
