@@ -166,6 +166,12 @@ def test_a_lazy_step_of_a_dense_gradient_is_adams():
     np.testing.assert_allclose(variable, by_hand(start, [gradient, gradient], 0.01), rtol=1e-5)
 
 
+def test_gradient_descent_has_no_learning_rate_of_its_own():
+    with pytest.raises(ValueError, match="sgd needs a learning_rate: the default, 0.001, is Adam.s"):
+        training_settings.TrainingSettings(optimizer="sgd")
+    assert training_settings.TrainingSettings(optimizer="sgd", learning_rate=0.001).learning_rate == 0.001
+
+
 def test_what_lazy_updates_do_not_go_with_is_told():
     with pytest.raises(ValueError, match="found weight_decay: 0.1"):
         training_settings.TrainingSettings(optimizer="lazy_adam", weight_decay=0.1)

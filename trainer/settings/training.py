@@ -29,7 +29,7 @@ class TrainingSettings(settings.Settings):
         windows of about one length share a batch; TP only cuts padding off that a mini-batch does not need.
       optimizer: `adam`; `lazy_adam` moves only those rows of a table that a step looks up, so that a step does not
         grow with the catalogue, for losses that draw negatives and for models of labels; on one device, without
-        `weight_decay`; `sgd` is plain gradient descent, as some papers have it; it needs far larger rates than Adam.
+        `weight_decay`; `sgd` is plain gradient descent, as some papers have it; it needs far larger rates than Adam, and has no default.
       learning_rate, weight_decay, clip_norm: of the optimiser; with `weight_decay` Adam is AdamW.
       warmup_steps: steps of linear growth of the learning rate.
       schedule: of the learning rate after that: `constant`, or `cosine`, half a wave that ends at 0 with
@@ -78,5 +78,10 @@ class TrainingSettings(settings.Settings):
             raise ValueError(
                 "optimizer: lazy_adam goes without weight_decay, which moves every row, found weight_decay: "
                 f"{self.weight_decay:g}"
+            )
+        if self.optimizer == "sgd" and "learning_rate" not in self.model_fields_set:
+            raise ValueError(
+                "optimizer: sgd needs a learning_rate: the default, "
+                f"{self.learning_rate:g}, is Adam's, and gradient descent learns next to nothing by it"
             )
         return self

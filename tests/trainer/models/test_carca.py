@@ -127,6 +127,7 @@ def test_the_catalogue_kernel_ranks_by_it():
     "loss",
     [
         {"name": "bce"},
+        {"name": "bce", "negatives": 2, "negative_sampling": "unmet"},
         {"name": "gbce", "negatives": 3},
         {"name": "sampled_softmax", "negatives": 4, "shared_negatives": True},
         {"name": "sampled_softmax", "negatives": 4, "negative_sampling": "popularity"},
