@@ -35,6 +35,7 @@ from scipy import stats
 
 from benchmarks import measures
 from benchmarks import study as study_lib
+from pipeline.cli import entry
 from schemas import errors
 
 _DATA = os.path.join("..", "shared", "data")
@@ -349,3 +350,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 if __name__ == "__main__":
     main()
+    entry.leave(0)

@@ -5,6 +5,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from pipeline.cli import parser
 from schemas import errors, text
@@ -12,7 +13,11 @@ from schemas import errors, text
 
 def main() -> None:
     """The command of this process: ends it with the code of `execute`."""
-    code = execute()
+    leave(execute())
+
+
+def leave(code: int) -> NoReturn:
+    """Ends this process."""
     if "tensorflow" in sys.modules or "pyarrow" in sys.modules:
         # TensorFlow's functions complain on their way out of a dying interpreter, and Arrow's threads may abort it.
         sys.stdout.flush()

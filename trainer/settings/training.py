@@ -29,7 +29,8 @@ class TrainingSettings(settings.Settings):
         windows of about one length share a batch; TP only cuts padding off that a mini-batch does not need.
       optimizer: `adam`; `lazy_adam` moves only those rows of a table that a step looks up, so that a step does not
         grow with the catalogue, for losses that draw negatives and for models of labels; on one device, without
-        `weight_decay`; `sgd` is plain gradient descent, as some papers have it; it needs far larger rates than Adam, and has no default.
+        `weight_decay`; `sgd` is plain gradient descent, as some papers have it; it needs far larger rates than Adam, and
+        has none by default.
       learning_rate, weight_decay, clip_norm: of the optimiser; with `weight_decay` Adam is AdamW.
       warmup_steps: steps of linear growth of the learning rate.
       schedule: of the learning rate after that: `constant`, or `cosine`, half a wave that ends at 0 with
