@@ -1,8 +1,9 @@
 """Gives a model the network of users that another one has pretrained.
 
 The network's weights are the first of both models, in the same order and by the same names. Unlike a warm start, where what
-does not fit is left as it is, a pretrained network fits as a whole or is refused. Rows of embedding tables go by their
-values: one that the pretraining has not met keeps its initial row, as those of out-of-vocabulary values it has trained.
+does not fit is left as it is, a pretrained network fits as a whole or is refused: it is of the same columns, by their names
+in an event, of the same past, and knows some value of each column. Rows of embedding tables go by their values: one that the
+pretraining has not met keeps its initial row, or, where the network is frozen, is that of unknown values.
 Rows of a number's buckets go by their place: the third twentieth of the one training's numbers is that of the other's, but
 where `boundaries` say what it is.
 """
@@ -14,25 +15,30 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
-from schemas import errors
+from schemas import errors, figures, names
 from serving import export
 from trainer import warm_start
 from trainer.settings import users as users_settings
 
-# Beside a SavedModel: the settings of its model, which its weights do not tell.
+# Beside a SavedModel: the settings of its model, and of what its network of users is, which its weights do not tell.
 SETTINGS = posixpath.join(export.EXTRA, "model.json")
+_NETWORK = "network"
 # Settings of the network that do not change what it is.
 _FREE = {"name", "dropout"}
 # What a model's name is in front of the names of its weights.
 _OWNER = re.compile(r"^[^/]+/(?=users/)")
 
 
-def note(settings: Any, folder: str) -> None:
-    """Writes the settings of a model beside its SavedModel."""
+def note(model: Any, folder: str) -> None:
+    """Writes what a model is beside its SavedModel."""
+    told = json.loads(model.settings.to_json())
+    if hasattr(model, "users"):
+        told[_NETWORK] = model.users.known.kept
     with tf.io.gfile.GFile(posixpath.join(folder, SETTINGS), "w") as stream:
-        stream.write(settings.to_json())
+        stream.write(json.dumps(told))
 
 
 def start(model: Any, saved: str, vocabularies: Mapping[str, Sequence[bytes]]) -> dict[str, Any]:
@@ -49,7 +55,7 @@ def start(model: Any, saved: str, vocabularies: Mapping[str, Sequence[bytes]]) -
     Raises:
       errors.InputError: if the network is another one.
     """
-    _check_settings(model.settings, saved)
+    _check_told(model, saved)
     reader = tf.train.load_checkpoint(posixpath.join(saved, "variables", "variables"))
     tables = {table.variable.ref(): table.vocabulary for table in warm_start.tables(model)}
     variables = list(model.users.variables)
@@ -64,10 +70,10 @@ def start(model: Any, saved: str, vocabularies: Mapping[str, Sequence[bytes]]) -
     for place, variable in enumerate(variables):
         value = reader.get_tensor(warm_start.KEY.format(place))
         vocabulary = tables.get(variable.ref())
-        before = warm_start.vocabulary_of(saved, vocabulary) if vocabulary in vocabularies else None
-        if before is not None and value.shape[1:] == tuple(variable.shape[1:]):
-            kept = warm_start.carry(variable, value, before, vocabularies[vocabulary])
-            rows[vocabulary] = {"kept": kept, "new": len(vocabularies[vocabulary]) - kept}
+        if vocabulary in vocabularies and value.shape[1:] == tuple(variable.shape[1:]):
+            now = vocabularies[vocabulary]
+            kept = _carry(variable, value, vocabulary, saved, now, getattr(model.settings, "frozen", False))
+            rows[vocabulary] = {"kept": kept, "new": len(now) - kept}
         elif value.shape == tuple(variable.shape):
             variable.assign(value)
         else:
@@ -79,19 +85,66 @@ def start(model: Any, saved: str, vocabularies: Mapping[str, Sequence[bytes]]) -
     return {"from": saved, "weights": len(variables), "of": len(variables), "rows": rows}
 
 
-def _check_settings(settings: Any, saved: str) -> None:
-    """Refuses a network with other settings, as far as the pretrained model tells its own."""
+def _carry(
+    variable: tf.Variable, value: np.ndarray, vocabulary: str, saved: str, now: Sequence[bytes], frozen: bool
+) -> int:
+    """Writes a table's rows; returns how many of its values the pretraining knew."""
+    before = warm_start.vocabulary_of(saved, vocabulary)
+    if before is None or len(value) != len(before) + names.FIRST_INDEX:
+        raise errors.InputError(
+            f"model.base_model: {saved} was pretrained on other columns of the log: it has "
+            f"{'no vocabulary' if before is None else 'another vocabulary in place'} of {vocabulary}"
+        )
+    if frozen:
+        # As the pretrained network has them: it trains no row any more.
+        variable.assign(tf.broadcast_to(value[names.OOV_INDEX], variable.shape))
+    kept = warm_start.carry(variable, value, before, now)
+    if now and not kept:
+        raise errors.InputError(
+            f"model.base_model: of the {len(now):,} values of {vocabulary} ({_shown(now)}) {saved} has met none in its "
+            f"pretraining, but {len(before):,} others ({_shown(before)}): log.columns has to name the same columns"
+        )
+    return kept
+
+
+def _shown(values: Sequence[bytes]) -> str:
+    shown = ", ".join(value.decode("utf-8", "replace") for value in values[:3])
+    return f"{shown}, ..." if len(values) > 3 else shown
+
+
+def _check_told(model: Any, saved: str) -> None:
+    """Refuses a network with other settings or of other data, as far as the pretrained model tells its own."""
     path = posixpath.join(saved, SETTINGS)
     if not tf.io.gfile.exists(path):
         return
     with tf.io.gfile.GFile(path) as stream:
         told = json.loads(stream.read())
     for name in users_settings.UserEncoderSettings.model_fields:
-        own = getattr(settings, name)
+        own = getattr(model.settings, name)
         if name not in _FREE and name in told and told[name] != own:
             raise errors.InputError(
                 f"model.{name} is {own}, and {told[name]} of the pretrained model {saved}: set it to the same"
             )
+    before, now = told.get(_NETWORK), model.users.known.kept
+    if before is None:
+        # Of a version that did not tell.
+        return
+    if before["columns"] != now["columns"]:
+        raise errors.InputError(
+            f"model.base_model: {saved} was pretrained on events with {', '.join(before['columns'])}, those of this model "
+            f"have {', '.join(now['columns'])}: log.columns has to name the same"
+        )
+    for name, buckets in before["numbers"].items():
+        if buckets != now["numbers"].get(name):
+            raise errors.InputError(
+                f"model.base_model: {saved} was pretrained with other buckets of {name}: {buckets}, found "
+                f"{now['numbers'].get(name)}: features.options has to say the same"
+            )
+    if before["past_seconds"] != now["past_seconds"]:
+        raise errors.InputError(
+            f"model.base_model: {saved} was pretrained on a past of {figures.duration(before['past_seconds'])}, found "
+            f"window.past of {figures.duration(now['past_seconds'])}: set it to the same"
+        )
 
 
 def _listed(found: Sequence[str]) -> str:

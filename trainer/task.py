@@ -83,7 +83,7 @@ def run_fn(fn_args: Any) -> None:
         index=index,
     )
     if worker.chief:
-        pretrained_lib.note(loop.model.settings, fn_args.serving_model_dir)
+        pretrained_lib.note(loop.model, fn_args.serving_model_dir)
     # Only now is the training over: a run that dies before finds its checkpoints.
     if worker.chief and tf.io.gfile.exists(checkpoint_dir):
         tf.io.gfile.rmtree(checkpoint_dir)

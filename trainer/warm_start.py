@@ -109,7 +109,8 @@ def vocabulary_of(saved: str, name: str) -> list[bytes] | None:
     if not tf.io.gfile.exists(path):
         return None
     with tf.io.gfile.GFile(path, "rb") as stream:
-        return stream.read().removesuffix(b"\n").split(b"\n")
+        text = stream.read().removesuffix(b"\n")
+    return text.split(b"\n") if text else []
 
 
 def names_of(saved: str) -> list[str]:

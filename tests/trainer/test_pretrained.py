@@ -28,9 +28,10 @@ FIELDS = {
 VALUES = {"name": "byb_labels", "dim": 8, "blocks": 1, "heads": 2, "bucket": "hour", "dropout": 0.0}
 
 
-def build(sizes, values=VALUES, past=86_400.0):
+def build(sizes, values=VALUES, past=86_400.0, fields=FIELDS, boundaries=None):
     settings = config.TrainerSettings.from_values({"model": values}).model
-    known = users.Behaviors({FIELDS[name]: size for name, size in sizes.items()}, 8, past, 3600.0)
+    of_fields = {fields[name]: size for name, size in sizes.items()}
+    known = users.Behaviors(of_fields, 8, past, 3600.0, boundaries=boundaries or {})
     tf.keras.utils.set_random_seed(5)
     exposures = labels.Exposures(labels_harness.FIELDS, ("churn",), (0.4,), behaviors=known)
     model = byb_labels.BYBLabels(settings, exposures, seed=5)
@@ -84,6 +85,62 @@ def test_rows_go_by_value_and_new_ones_stay_as_they_were(served):
         np.testing.assert_array_equal(table[row], theirs[first + known["items"].index(item)])
 
 
+def test_in_a_frozen_network_new_values_are_unknown_ones(served):
+    path, _, model, _ = served
+    known = vocabularies(path)
+    items = [b"never met", *known["items"]]
+    frozen = build({**sizes_of(known), "items": len(items)}, {**VALUES, "base_model": path, "frozen": True})
+    assert pretrained.start(frozen, path, {**known, "items": items})["rows"]["items"]["new"] == 1
+    table = frozen.users.behaviors.variables_in_order[0].numpy()
+    theirs = model.users.behaviors.variables_in_order[0].numpy()
+    np.testing.assert_array_equal(table[names.FIRST_INDEX], theirs[names.OOV_INDEX])
+    np.testing.assert_array_equal(table[names.FIRST_INDEX + 1 :], theirs[names.FIRST_INDEX :])
+
+
+@pytest.mark.parametrize("column", ["items", "scenes", "item_brand"])
+def test_a_column_of_which_nothing_is_known_is_another_one(served, column):
+    path, *_ = served
+    known = vocabularies(path)
+    others = {**known, column: [b"other " + value for value in known[column]]}
+    message = (
+        f"of the {len(known[column])} values of {column} \\(other .* has met none in its pretraining, but "
+    )
+    with pytest.raises(errors.InputError, match=message):
+        pretrained.start(build(sizes_of(known)), path, others)
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["told", "not told"])
+def test_a_network_of_other_columns_is_refused(served, told):
+    """Also where as many columns have as many values; and where an earlier version has not told which they were."""
+    path, _, model, _ = served
+    known, region = vocabularies(path), event_fields.EventField("context_region", "context_region")
+    sizes = sizes_of(known)
+    fields = {**FIELDS, "item_brand": region}
+    others = {**known, "context_region": known["item_brand"]}
+    if told:
+        pretrained.note(model, path)
+    try:
+        message = "item_brand, context_price, those of this model have item_id, scene, context_region, context_price"
+        with pytest.raises(errors.InputError, match=message if told else "no vocabulary of context_region"):
+            pretrained.start(build(sizes, fields=fields), path, others)
+        amount = event_fields.EventField("context_amount", "context_amount", numeric=True)
+        other = build(sizes, fields={**FIELDS, "context_price": amount})
+        if told:
+            with pytest.raises(errors.InputError, match="have item_id, scene, item_brand, context_amount"):
+                pretrained.start(other, path, known)
+            # A past of as many buckets, and buckets that are as many.
+            with pytest.raises(errors.InputError, match="a past of 1d, found window.past of 23.5h"):
+                pretrained.start(build(sizes, past=84_600.0), path, known)
+            other = build(sizes, boundaries={"context_price": (1.0, 2.0, 3.0)})
+            with pytest.raises(
+                errors.InputError, match="buckets of context_price: .*: features.options has to"
+            ):
+                pretrained.start(other, path, known)
+    finally:
+        if told:
+            os.remove(os.path.join(path, pretrained.SETTINGS))
+
+
 def test_another_network_is_refused(served):
     path, _, model, _ = served
     known = vocabularies(path)
@@ -103,7 +160,7 @@ def test_another_network_is_refused(served):
         with pytest.raises(errors.InputError, match=message):
             pretrained.start(build(**{"sizes": sizes, **changed}), path, known)
     # What weights do not tell, the settings beside them do.
-    pretrained.note(model.settings, path)
+    pretrained.note(model, path)
     try:
         for changed, message in (
             ({"heads": 4}, f"model.heads is 4, and 2 of the pretrained model {path}"),

@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import tensorflow as tf
 import tensorflow_transform as tft
@@ -28,6 +30,7 @@ class Behaviors:
       window_length: L, the most events of a history.
       past_seconds, period_seconds: how far a history reaches back, and how long the period after it is.
       labels: of the windows, none of which an encoder reads.
+      boundaries: of the buckets of those numbers of which a setting says them, by the name in an event.
     """
 
     sizes: dict[event_fields.EventField, int]
@@ -35,6 +38,7 @@ class Behaviors:
     past_seconds: float
     period_seconds: float
     labels: tuple[str, ...] = ()
+    boundaries: Mapping[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def load(
@@ -48,12 +52,32 @@ class Behaviors:
             else transform_output.vocabulary_size_by_name(field.vocabulary)
             for field in event_fields.of_columns(settings.columns)
         }
-        return cls(sizes, window.length, window.past, window.future, window.label_names)
+        said = {field.event: features.of(field.event).boundaries for field in sizes if field.numeric}
+        boundaries = {name: tuple(values) for name, values in said.items() if values is not None}
+        return cls(sizes, window.length, window.past, window.future, window.label_names, boundaries)
 
     @property
     def rows(self) -> dict[str, int]:
         """`sizes` by the name of the vocabulary, as `BehaviorEncoder` wants it."""
         return {field.vocabulary: size for field, size in self.sizes.items()}
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """What a pretrained network is of, as JSON: of other events, or of more or less of the past, it is another one.
+
+        The window's length and the vocabularies are not in it: these may have changed.
+        """
+        return {
+            "columns": [field.event for field in self.sizes],
+            "numbers": {
+                field.event: {"boundaries": list(self.boundaries[field.event])}
+                if field.event in self.boundaries
+                else {"buckets": size}
+                for field, size in self.sizes.items()
+                if field.numeric
+            },
+            "past_seconds": self.past_seconds,
+        }
 
     @property
     def inputs_read(self) -> tuple[str, ...]:
@@ -86,7 +110,7 @@ class UserEncoder(tf.keras.layers.Layer):
     ):
         # Seconds must not become bfloat16.
         super().__init__(autocast=False, name="users")
-        self._settings, self._known = settings, known
+        self._settings, self.known = settings, known
         # With XLA shapes must be known.
         self.static_shapes = False
         dim = settings.dim
@@ -133,7 +157,7 @@ class UserEncoder(tf.keras.layers.Layer):
             seconds[:, ::-1],
             present[:, ::-1],
             settings.bucket_seconds,
-            self._known.window_length if settings.bucket_seconds is None else settings.max_buckets,
+            self.known.window_length if settings.bucket_seconds is None else settings.max_buckets,
             settings.max_bucket_events,
             static=self.static_shapes,
         )
@@ -141,7 +165,7 @@ class UserEncoder(tf.keras.layers.Layer):
 
     def _events(self, features: Features) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
         """Vectors of the events, `[B, W, D]`, which there are, seconds of each before the moment, and of the last, `[B]`."""
-        vectors = self.behaviors([features[field.history] for field in self._known.sizes])
+        vectors = self.behaviors([features[field.history] for field in self.known.sizes])
         for feature, table in zip(_CALENDAR, self.calendar):
             vectors += table(features[feature])
         seconds = features[names.HISTORY_SECONDS]
