@@ -181,7 +181,6 @@ def measure(
     Returns:
       Figures: of the best possible scores, and of each model with what it lacks to those.
     """
-    import tensorflow as tf
 
     from pipeline.comparing import paired_scores
     from trainer import task
@@ -204,7 +203,6 @@ def measure(
                 {"model": MODELS[name], "training": {**training, "seed": seed}}
             )
             used = time.process_time()
-            tf.keras.backend.clear_session()
             loop, history = task.train(settings, data, os.path.join(folder, name.replace(" ", "-")))
             used = time.process_time() - used
             found, tested = scores(loop.model, exposures, data.transform_output)

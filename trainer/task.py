@@ -133,6 +133,9 @@ def train(
         raise RuntimeError(
             f"Footfall needs Keras 2, found {tf.keras.__name__}: set TF_USE_LEGACY_KERAS=1 in the image"
         )
+    # Keras numbers the layers of a process on, and TensorFlow adds up by their names: a second training would differ from the
+    # same one elsewhere. And what one before has left would only take memory.
+    tf.keras.backend.clear_session()
     if settings.training.mixed_precision:
         on_gpu = bool(tf.config.list_physical_devices("GPU"))
         tf.keras.mixed_precision.set_global_policy("mixed_float16" if on_gpu else "mixed_bfloat16")

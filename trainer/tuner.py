@@ -34,8 +34,6 @@ def tuner_fn(fn_args: Any) -> TunerFnResult:
 
     @gradients.released()
     def train(values: Mapping[str, Any], checkpoint_dir: str) -> dict[str, Any]:
-        # What a trial before has left in this process would only take memory.
-        tf.keras.backend.clear_session()
         return task.train(tuning.of_trial(experiment, values), data, checkpoint_dir)[1]
 
     tuner = Tuner(

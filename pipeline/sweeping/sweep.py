@@ -245,14 +245,11 @@ def _forget_others(folder: str, experiment: config.Experiment) -> None:
 
 
 def _launch(experiment: config.Experiment, folder: str) -> None:
-    import tensorflow as tf
     from absl import logging as absl_logging
     from tfx.orchestration.local import local_dag_runner
 
     from pipeline.runners import cache
 
-    # What a point before has left in this process would only take memory.
-    tf.keras.backend.clear_session()
     absl_logging.set_verbosity(absl_logging.INFO)
     try:
         with cache.checked(folder):

@@ -6,6 +6,7 @@ import logging
 import math
 
 import keras_tuner
+import numpy as np
 import pytest
 import tensorflow as tf
 from tfx import v1 as tfx
@@ -218,6 +219,19 @@ def test_it_trains_as_the_trainer_does_and_the_trainer_takes_its_best(transforme
     started = again["warm_start"]
     assert started["weights"] == started["of"] > 0 and started["rows"]["items"]["new"] == 0
     assert again["epochs"][0]["ndcg@10"] == pytest.approx(best)
+
+
+def test_a_second_training_in_a_process_is_the_first_again(transformed, tmp_path):
+    """Also by name: TensorFlow's order of additions depends on names."""
+    fn_args, found = transformed("again"), []
+    settings = arguments.Arguments.unpack(fn_args.custom_config).trainer
+    for number in range(2):
+        one = search.merge(settings, {"training.epochs": 1})
+        loop, _ = task.train(one, task.load(fn_args), str(tmp_path / str(number)))
+        found.append({variable.name: variable.numpy() for variable in loop.model.variables})
+    assert list(found[0]) == list(found[1])
+    for name, value in found[0].items():
+        np.testing.assert_array_equal(value, found[1][name])
 
 
 def test_a_process_trains_models_of_different_sizes_on_several_devices(transformed, tmp_path, monkeypatch):
