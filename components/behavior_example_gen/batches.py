@@ -47,7 +47,9 @@ def one(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
 
 
 def lists(offsets: np.ndarray, values: pa.Array) -> pa.Array:
-    """List n is `values[offsets[n] : offsets[n + 1]]`."""
+    """List n is `values[offsets[n] : offsets[n + 1]]`; numbers are in single precision, as in a tf.Example."""
+    if pa.types.is_float64(values.type):
+        values = values.cast(pa.float32(), safe=False)
     return pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), values)
 
 

@@ -65,5 +65,5 @@ def _codes(column: pa.ChunkedArray) -> np.ndarray:
     numbers = array.to_numpy(zero_copy_only=False)
     if numbers.dtype.kind == "f":
         # Nothing is equal to nothing, and 0 to -0.
-        return np.where(np.isnan(numbers), np.float32(np.nan), numbers + np.float32(0)).view(np.int32)
+        return np.where(np.isnan(numbers), np.nan, numbers.astype(np.float64) + 0.0).view(np.int64)
     return numbers

@@ -65,27 +65,26 @@ class Outcomes:
             first = np.minimum(start, max(0, len(matches) - 1))
             return (start < end) & matches[first] if len(matches) else np.zeros(len(start), bool)
         if label.kind == "sum":
-            return self._totals(label, matches, start, end) > label.over
+            return self._more(label, matches, start, end)
         before = np.concatenate([[0], np.cumsum(matches)])
         count = before[end] - before[start]
         if label.kind == "count":
             return count > label.over
         return (count > 0) == (label.kind == "any_of")
 
-    def _totals(
+    def _more(
         self, label: predicates.LabelSpec, matches: np.ndarray, start: np.ndarray, end: np.ndarray
     ) -> np.ndarray:
-        """The total of each window, `[B]` double. Each is added up by itself: other users must not show in its last digits."""
+        """Whether the total of each window is more than `over`, `[B]` bool."""
         values = np.ones(len(matches))
         for name in label.numbers:
-            values = values * self._events.numbers(name).astype(np.float64)
+            values = values * self._events.numbers(name)
         # A number that is missing adds nothing.
-        values = np.append(np.where(matches & np.isfinite(values), values, 0.0), 0.0)
-        # Of an empty range `reduceat` gives the value at its start.
-        totals = (
-            np.add.reduceat(values, np.stack([start, end], axis=1).reshape(-1))[::2] if len(start) else start
-        )
-        return np.where(start < end, totals, 0.0)
+        values = np.where(matches & np.isfinite(values), values, 0.0)
+        # Ten times 49.95 is not more than 499.5: doubles round each value, each product and each sum.
+        roundings = end - start + 2
+        sizes = _totals(np.abs(values), start, end) + abs(label.over)
+        return _totals(values, start, end) - label.over > roundings * sizes * np.finfo(np.float64).eps
 
     def _matches(self, match: predicates.Match) -> np.ndarray:
         """Which events have one of the values of each feature, `[E]` bool."""
@@ -95,3 +94,11 @@ class Outcomes:
             wanted = pa.array([value.encode("utf-8") for value in values], column.type)
             found &= pc.is_in(column, value_set=wanted).to_numpy(zero_copy_only=False)
         return found
+
+
+def _totals(values: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """The total of each range `[start, end)`, `[B]`. Each is added up by itself: other users must not show in its digits."""
+    # Of an empty range `reduceat` gives the value at its start.
+    edges = np.stack([start, end], axis=1).reshape(-1)
+    totals = np.add.reduceat(np.append(values, 0.0), edges)[::2] if len(start) else np.zeros(0)
+    return np.where(start < end, totals, 0.0)

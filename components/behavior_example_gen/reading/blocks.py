@@ -44,7 +44,7 @@ class Block:
     """A piece of a log: the good rows as columns, and the bad ones.
 
     `batch` has `user_id item_id` (and behaviour, scene, categorical attributes) as binary, multi-valued
-    attributes as lists of binary, numeric ones as float32 (NaN is missing), labels as int8 (1, 0 or
+    attributes as lists of binary, numeric ones as float64 (NaN is missing), labels as int8 (1, 0 or
     `names.UNKNOWN_LABEL`), `timestamp` in ms, `nanos` and `row` as int64. `rows` counts good and bad rows.
     `notes` has how many values of a feature (in good and bad rows) had BLANKS around them, were whole numbers
     written as FLOATS, have QUOTES around them, are numbers that may have lost digits (INEXACT); and, of a label,

@@ -11,6 +11,8 @@ from components.behavior_example_gen.reading import text as text_lib
 from schemas import names
 
 _NUMBER = r"^-?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?$"
+# Of a float32 at 0.01 or above, which has 9 digits at most.
+_MOST_PLACES = 10
 _YES, _NO, _MINUS_ONE = ("1", "true", "yes", "y", "t", "on"), ("0", "false", "no", "n", "f", "off"), ("-1",)
 
 
@@ -54,9 +56,10 @@ def whole_values(array: pa.Array) -> pa.Array:
 
 
 def numbers(array: pa.Array, missing: Sequence[str] = ()) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers as `[N]` float32, NaN where there is none, and which fields are valid.
+    """Numbers as `[N]` float64, NaN where there is none, and which fields are valid.
 
-    Text that is no number is not, and neither is what float32 takes for infinite.
+    Text that is no number is not, and neither is what float32 takes for infinite. A float32 is the decimal that it
+    was written from.
 
     Args:
       missing: words that stand for no value; those that are numbers do not count.
@@ -74,10 +77,25 @@ def numbers(array: pa.Array, missing: Sequence[str] = ()) -> tuple[np.ndarray, n
         array = text_lib.without(text, ~fits.fill_null(False).to_numpy(zero_copy_only=False))
     if pa.types.is_float16(kind):
         array = pa.array(array.to_numpy(zero_copy_only=False).astype(np.float32), from_pandas=True)
-    exact = array.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    if pa.types.is_float32(array.type):
+        values = _decimals(array.to_numpy(zero_copy_only=False))
+    else:
+        values = array.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     with np.errstate(over="ignore"):
-        values = exact.astype(np.float32)
-    return values, valid & ~np.isinf(values)
+        infinite = np.isinf(values.astype(np.float32))
+    return values, valid & ~infinite
+
+
+def _decimals(numbers: np.ndarray) -> np.ndarray:
+    """The decimals with the fewest places that round to numbers, `[N]` float32 to float64: 0.85, not 0.8500000238."""
+    found = numbers.astype(np.float64)
+    rest = np.flatnonzero(np.isfinite(numbers))
+    for places in range(_MOST_PLACES + 1):
+        decimals = np.round(found[rest] * 10.0**places) / 10.0**places
+        same = decimals.astype(np.float32) == numbers[rest]
+        found[rest[same]] = decimals[same]
+        rest = rest[~same]
+    return found
 
 
 @dataclasses.dataclass

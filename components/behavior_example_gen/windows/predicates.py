@@ -46,7 +46,7 @@ class LabelSpec(settings.Settings):
       sum: the name of a number (`item_price`, `context_amount`) whose total is more than `over`.
       where: of `sum`: which events are added up; all by default.
       times: of `sum`: another number, by which it is multiplied for each event, as a quantity.
-      over: of `count` and `sum`.
+      over: of `count` and `sum`. A total of decimals that is exactly this is not more, however binary numbers round it.
       within: how long after T, as `30d`; None is `window.future`. Where it ends after what the split may know (the
         cut that ends it; the end of the log), the label is unknown.
     """

@@ -10,6 +10,7 @@ import pytest
 
 from components.behavior_example_gen import profile, shards, spec, splits
 from components.behavior_example_gen.cutting import period as cutting
+from components.behavior_example_gen.reading import values
 from components.behavior_example_gen.windows import kind
 from components.behavior_example_gen.windows.period import Period, PeriodWindow
 from schemas import errors, names
@@ -33,8 +34,9 @@ LABELS = {
 
 
 def make_window(**settings):
-    values = {"past": 0.2, "future": 0.05, "min_future": 0, "labels": LABELS, **settings}
-    return PeriodWindow(kind="period", **values)
+    return PeriodWindow(
+        kind="period", **{"past": 0.2, "future": 0.05, "min_future": 0, "labels": LABELS, **settings}
+    )
 
 
 def make_log(seed, times=1000):
@@ -52,11 +54,11 @@ def cut(events, window, split, cuts=CUTS):
     table = test_next.table(events)
     for name, type_ in (
         ("item_category", pa.binary()),
-        ("item_price", pa.float32()),
-        ("context_amount", pa.float32()),
+        ("item_price", pa.float64()),
+        ("context_amount", pa.float64()),
     ):
-        values = [e[name].encode() if type_ == pa.binary() else e[name] for e in events]
-        table = table.append_column(name, pa.array(values, type_))
+        column = [e[name].encode() if type_ == pa.binary() else e[name] for e in events]
+        table = table.append_column(name, pa.array(column, type_))
     found = shards.sort_events(table, split, cuts)
     counts = profile.count(found)
     popularity = profile.popularity(counts, window.recent_share)
@@ -137,8 +139,8 @@ def test_labels_equal_plain_python(settings, times):
     assert all(seen[name] for name in names.SPLITS)
     # Labels are of both kinds, so that the test can fail.
     for label in LABELS:
-        values = collections.Counter(row[names.LABEL_PREFIX + label][0] for row in rows)
-        assert values[0] and (values[1] or label == "churn" and window.min_future), (label, values)
+        found = collections.Counter(row[names.LABEL_PREFIX + label][0] for row in rows)
+        assert found[0] and (found[1] or label == "churn" and window.min_future), (label, found)
 
 
 def test_a_window_that_nothing_follows_has_a_history_and_no_target():
@@ -169,13 +171,63 @@ def test_a_total_does_not_know_of_other_users():
     ]
     end = {**mine[0], "user": "z", "time": 999}
     other = [{**mine[0], "user": "a", "time": t, "context_amount": 3e7} for t in range(500, 999, 50)]
-    # In single precision these are a little more than 0.1 and 0.2.
-    label = {"spends": {"sum": "context_amount", "over": 0.30000000447034836}}
+    label = {"spends": {"sum": "context_amount", "over": 0.3}}
     window = make_window(labels=label, at=["1970-01-01T00:00:00.750Z"])
     for events in ([*mine, end], [*other, *mine, end]):
         rows, _ = cut(events, window, spec.SplitSpec(by=("held_out_users",)), None)
         found = [row["label_spends"] for row in rows if row["user_id"] == [b"m"]]
         assert found == [[0]]
+
+
+def sums(prices, over, amounts=None, read=pa.array):
+    """The label of a user whose events after the moment have these prices, each times an amount where there are any."""
+    label = {"sum": "item_price", "over": over, **({"times": "context_amount"} if amounts else {})}
+    event = {"user": "m", "item": "i", "behavior": "buy", "item_category": "", "context_amount": 1.0}
+    found, _ = values.numbers(read(prices))
+    following = [
+        {**event, "time": 760 + n, "item_price": price, "context_amount": amount}
+        for n, (price, amount) in enumerate(zip(found, amounts or [1.0] * len(prices)))
+    ]
+    log = [{**event, "time": 700, "item_price": 1.0}, *following, {**event, "time": 5000, "item_price": 1.0}]
+    window = make_window(labels={"spends": label}, at=["1970-01-01T00:00:00.750Z"], future=2.0)
+    rows, _ = cut(log, window, spec.SplitSpec(by=("held_out_users",)), None)
+    (row,) = rows
+    return row["label_spends"][0]
+
+
+AT_THE_THRESHOLD = [
+    ([0.85] * 600, 510),
+    ([0.3], 0.3),
+    ([49.95] * 10, 499.5),
+    ([19.99, 0.01], 20),
+    ([19.9] * 5, 99.5),
+    ([0.1] * 10, 1),
+    ([-0.1, -0.2], -0.3),
+    ([1.1, -0.1, -0.7], 0.3),
+    ([1234567.89, 0.01], 1234567.9),
+]
+
+
+@pytest.mark.parametrize("prices, over", AT_THE_THRESHOLD)
+def test_a_sum_at_the_threshold_is_not_more(prices, over):
+    """Of decimals as they are written, in text and in columns of Parquet."""
+    reads = [lambda v: pa.array([str(one) for one in v]), lambda v: pa.array(v, pa.float64())]
+    if max(prices) < 1000:  # what a float32 has the digits of
+        reads.append(lambda v: pa.array(v, pa.float32()))
+    for read in reads:
+        assert sums(prices, over, read=read) == 0
+        assert sums([*prices, 0.01], over, read=read) == 1
+        assert sums([*prices, -0.01], over, read=read) == 0
+
+
+@pytest.mark.parametrize(
+    "prices, amounts, over",
+    [([49.95], [10.0], 499.5), ([0.1, 0.7], [3.0, 1.0], 1), ([1.1, 2.2], [1.1, -1.0], -0.99)],
+)
+def test_a_sum_of_products_at_the_threshold_is_not_more(prices, amounts, over):
+    assert sums(prices, over, amounts) == 0
+    assert sums([*prices, 0.1], over, [*amounts, 0.1]) == 1
+    assert sums([*prices, 0.1], over, [*amounts, -0.1]) == 0
 
 
 @pytest.mark.parametrize(
