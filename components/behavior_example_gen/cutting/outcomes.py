@@ -35,11 +35,12 @@ class Outcomes:
         last: np.ndarray,
         known_until: int,
         first_from: FirstFrom,
-    ) -> np.ndarray:
-        """The labels of windows, `[B, T]` int64: 1, 0 or UNKNOWN_LABEL.
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The labels of windows, `[B, T]` int64: 1, 0 or UNKNOWN_LABEL; and which of these a missing number makes unknown.
 
         Nothing at `known_until` or later is looked at: a label whose horizon ends after it is unknown, whatever has
-        happened by then, since what is known early is known of the positives alone.
+        happened by then, since what is known early is known of the positives alone. So is a sum of events one of which
+        lacks a number.
 
         Args:
           moments: T of each window, ms.
@@ -49,12 +50,16 @@ class Outcomes:
           first_from: see `FirstFrom`.
         """
         found = np.full([len(moments), len(self._labels)], names.UNKNOWN_LABEL, np.int64)
+        lacking = np.zeros(found.shape, bool)
         for number, (name, label) in enumerate(self._labels.items()):
             until = moments + round((label.within or self._future) * _MS)
             known = np.flatnonzero(until <= known_until)
             end = first_from(until[known], start[known], last[known])
             found[known, number] = self._happened(name, label, start[known], end)
-        return found
+            if label.kind == "sum":
+                lacking[known, number] = self._lacks(name, label, start[known], end)
+        found[lacking] = names.UNKNOWN_LABEL
+        return found, lacking
 
     def _happened(
         self, name: str, label: predicates.LabelSpec, start: np.ndarray, end: np.ndarray
@@ -66,8 +71,7 @@ class Outcomes:
             return (start < end) & matches[first] if len(matches) else np.zeros(len(start), bool)
         if label.kind == "sum":
             return self._more(label, matches, start, end)
-        before = np.concatenate([[0], np.cumsum(matches)])
-        count = before[end] - before[start]
+        count = _count(matches, start, end)
         if label.kind == "count":
             return count > label.over
         return (count > 0) == (label.kind == "any_of")
@@ -76,15 +80,25 @@ class Outcomes:
         self, label: predicates.LabelSpec, matches: np.ndarray, start: np.ndarray, end: np.ndarray
     ) -> np.ndarray:
         """Whether the total of each window is more than `over`, `[B]` bool."""
-        values = np.ones(len(matches))
-        for name in label.numbers:
-            values = values * self._events.numbers(name)
-        # A number that is missing adds nothing.
-        values = np.where(matches & np.isfinite(values), values, 0.0)
+        # Of a window that lacks a number the label is unknown, and in no other may it be added.
+        values = np.nan_to_num(np.where(matches, self._products(label), 0.0))
         # Ten times 49.95 is not more than 499.5: doubles round each value, each product and each sum.
         roundings = end - start + 2
         sizes = _totals(np.abs(values), start, end) + abs(label.over)
         return _totals(values, start, end) - label.over > roundings * sizes * np.finfo(np.float64).eps
+
+    def _lacks(
+        self, name: str, label: predicates.LabelSpec, start: np.ndarray, end: np.ndarray
+    ) -> np.ndarray:
+        """Which windows have an event that is added up and lacks a number, `[B]` bool."""
+        return _count(self._matching[name] & np.isnan(self._products(label)), start, end) > 0
+
+    def _products(self, label: predicates.LabelSpec) -> np.ndarray:
+        """What each event adds to a sum, `[E]` float64; NaN where one of its numbers is missing."""
+        values = np.ones(self._events.table.num_rows)
+        for name in label.numbers:
+            values = values * self._events.numbers(name)
+        return values
 
     def _matches(self, match: predicates.Match) -> np.ndarray:
         """Which events have one of the values of each feature, `[E]` bool."""
@@ -94,6 +108,12 @@ class Outcomes:
             wanted = pa.array([value.encode("utf-8") for value in values], column.type)
             found &= pc.is_in(column, value_set=wanted).to_numpy(zero_copy_only=False)
         return found
+
+
+def _count(which: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """How many of each range `[start, end)` there are of `which` `[E]` bool: `[B]`."""
+    before = np.concatenate([[0], np.cumsum(which)])
+    return before[end] - before[start]
 
 
 def _totals(values: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:

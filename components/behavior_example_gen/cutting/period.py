@@ -211,11 +211,12 @@ class _Cutter:
         fine = (history >= self._window.min_history) & (future >= self._window.min_future)
         found, history, future = found.take(fine), history[fine], future[fine]
         last = self._events.starts[1:][np.searchsorted(self._events.starts, found.user_start)]
-        labels = self._outcomes.of(found.moments, found.start, last, known_until, self._first_from)
+        labels, lacking = self._outcomes.of(found.moments, found.start, last, known_until, self._first_from)
         counted: dict[Hashable, int] = {
             "dropped": int((~fine).sum()),
             FUTURE_CUT: int((future > self._window.max_future).sum()),
             **tallies.count(split, self._window.label_names, labels),
+            **tallies.count_lacking(split, self._window.label_names, lacking),
         }
         yield split, None, counted
         if not len(found.start):

@@ -244,8 +244,11 @@ class Period(kind.Kind[PeriodWindow]):
         from components.behavior_example_gen.cutting import period as cutting
         from components.behavior_example_gen.cutting import tallies
 
-        labels = {"labels": tallies.tell(window.label_names, written)} if window.labels else {}
-        return {"periods": {cutting.FUTURE_CUT: written.get(cutting.FUTURE_CUT, 0)}, **labels}
+        told: dict[str, Any] = {"periods": {cutting.FUTURE_CUT: written.get(cutting.FUTURE_CUT, 0)}}
+        if window.labels:
+            lacking = tallies.tell_lacking(window.label_names, written)
+            told["labels"] = {**tallies.tell(window.label_names, written), "lacking": lacking}
+        return told
 
     def tell(self, window: PeriodWindow, summary: Mapping[str, Any], written: Mapping[Hashable, int]) -> None:
         """Says how many windows have each label, and warns of futures that were cut off."""
@@ -291,12 +294,15 @@ def _tell_labels(found: Mapping[str, Any]) -> None:
                 "label %s is %g in all windows of train: nothing can be learnt of it", label, rate
             )
     for split in names.SPLITS:
-        unknown = {label: number for label, number in found["unknown"][split].items() if number}
-        if unknown:
-            shown = ", ".join(f"{label} of {number:,}" for label, number in unknown.items())
-            kind.PROGRESS.warning(
-                "%s: unknown labels: %s windows: `within` ends after what this split may know", split, shown
-            )
+        lacking = found["lacking"][split]
+        later = {label: number - lacking[label] for label, number in found["unknown"][split].items()}
+        for unknown, why in (
+            (later, "`within` ends after what this split may know"),
+            (lacking, "an event that is added up lacks a number"),
+        ):
+            shown = ", ".join(f"{label} of {number:,}" for label, number in unknown.items() if number)
+            if shown:
+                kind.PROGRESS.warning("%s: unknown labels: %s windows: %s", split, shown, why)
 
 
 def _share(rate: float | None) -> str:

@@ -88,10 +88,9 @@ def answer(label, events, moment, until):
         return sum(matches(e, label["count"]) for e in following) > label["over"]
     total = 0.0
     for event in following:
-        value = event[label["sum"]] * (event[label["times"]] if "times" in label else 1)
-        if matches(event, label.get("where", {})) and not math.isnan(value):
-            total += value
-    return total > label["over"]
+        if matches(event, label.get("where", {})):
+            total += event[label["sum"]] * (event[label["times"]] if "times" in label else 1)
+    return -1 if math.isnan(total) else total > label["over"]
 
 
 @pytest.mark.parametrize(
@@ -109,7 +108,7 @@ def test_labels_equal_plain_python(settings, times):
     known_until = {"train": min(CUTS.eval_from, end), "eval": min(CUTS.test_from, end), "test": end}
     rows, counted = cut(events, window, split)
     seen = collections.defaultdict(set)
-    unknown = collections.Counter()
+    unknown, lacking = collections.Counter(), collections.Counter()
     for row in rows:
         user, moment, name = row["user_id"][0].decode(), row["moment"][0], row["split"]
         seen[name].add((user, moment))
@@ -118,8 +117,11 @@ def test_labels_equal_plain_python(settings, times):
             expected = -1 if until > known_until[name] else int(answer(wanted, users[user], moment, until))
             assert row[names.LABEL_PREFIX + label] == [expected], (label, user, moment)
             unknown[name, label] += expected == -1
+            lacking[name, label] += expected == -1 and until <= known_until[name]
     summary = Period().summary(window, counted)["labels"]
-    assert {(s, n): v for s, of in summary["unknown"].items() for n, v in of.items() if v} == +unknown
+    for what, wanted in (("unknown", unknown), ("lacking", lacking)):
+        assert {(s, n): v for s, of in summary[what].items() for n, v in of.items() if v} == +wanted
+    assert +lacking
     rates = [row["label_churn"][0] for row in rows if row["split"] == "train"]
     assert summary["positive_rate"]["train"]["churn"] == pytest.approx(np.mean(rates))
     # Every user with a history at one of the moments is there, also where nothing follows.
@@ -228,6 +230,49 @@ def test_a_sum_of_products_at_the_threshold_is_not_more(prices, amounts, over):
     assert sums(prices, over, amounts) == 0
     assert sums([*prices, 0.1], over, [*amounts, 0.1]) == 1
     assert sums([*prices, 0.1], over, [*amounts, -0.1]) == 0
+
+
+@pytest.mark.parametrize("over", [5, -1])
+def test_a_sum_of_what_is_missing_is_unknown(over):
+    nan = math.nan
+    assert sums([nan, nan], over) == sums([9.0, nan], over) == sums([9.0], over, [nan]) == names.UNKNOWN_LABEL
+    assert sums([9.0], over) == sums([9.0], over, [1.0]) == 1
+    # Of a window that nothing follows the sum is 0.
+    assert sums([], over) == int(over < 0)
+
+
+def test_events_that_are_not_added_up_need_no_number():
+    event = {"user": "m", "item": "i", "item_category": "", "context_amount": 1.0, "item_price": 9.0}
+    log = [
+        {**event, "time": 700, "behavior": "buy"},
+        {**event, "time": 760, "behavior": "buy"},
+        {**event, "time": 761, "behavior": "view", "item_price": math.nan},
+        {**event, "time": 999, "behavior": "buy"},
+    ]
+    sum_of = {"sum": "item_price", "over": 5}
+    labels = {"all": sum_of, "buys": {**sum_of, "where": {"behavior": "buy"}}}
+    window = make_window(labels=labels, at=["1970-01-01T00:00:00.750Z"])
+    rows, _ = cut(log, window, spec.SplitSpec(by=("held_out_users",)), None)
+    assert [(row["label_all"], row["label_buys"]) for row in rows] == [([names.UNKNOWN_LABEL], [1])]
+
+
+def test_the_run_says_why_labels_are_unknown(caplog):
+    window = make_window(labels={"spends": {"sum": "item_price", "over": 5}})
+    summary = {
+        "periods": {},
+        "labels": {
+            "positive_rate": {"train": {"spends": 0.5}},
+            "unknown": {"train": {"spends": 1234}, "eval": {"spends": 2}, "test": {"spends": 0}},
+            "lacking": {"train": {"spends": 1000}, "eval": {"spends": 2}, "test": {"spends": 0}},
+        },
+    }
+    with caplog.at_level("WARNING", "footfall.progress"):
+        Period().tell(window, summary, {})
+    assert [record.getMessage() for record in caplog.records] == [
+        "train: unknown labels: spends of 234 windows: `within` ends after what this split may know",
+        "train: unknown labels: spends of 1,000 windows: an event that is added up lacks a number",
+        "eval: unknown labels: spends of 2 windows: an event that is added up lacks a number",
+    ]
 
 
 @pytest.mark.parametrize(
