@@ -1,12 +1,13 @@
 """The labels of periods: what follows each moment, columns in, columns out."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.behavior_example_gen import shards
+from components.behavior_example_gen.cutting import tallies
 from components.behavior_example_gen.windows import predicates
 from schemas import names
 
@@ -27,6 +28,17 @@ class Outcomes:
     def __init__(self, events: shards.Events, labels: Mapping[str, predicates.LabelSpec], future: float):
         self._events, self._labels, self._future = events, labels, future
         self._matching = {name: self._matches(label.match) for name, label in labels.items()}
+
+    def values(self) -> dict[Hashable, int]:
+        """How many events have the values that labels name; see `tallies.count_values`."""
+        wanted: dict[str, list[str]] = {}
+        for label in self._labels.values():
+            for feature, values in label.match.items():
+                wanted.setdefault(feature, []).extend(values)
+        counted: dict[Hashable, int] = {}
+        for feature, values in wanted.items():
+            counted.update(tallies.count_values(feature, self._events.column(feature), values))
+        return counted
 
     def of(
         self,

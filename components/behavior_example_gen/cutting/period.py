@@ -87,9 +87,10 @@ def cut(
     Yields:
       The split, a record batch of lists (a scalar is a list of one) with the features of `schemas.names` or
       None, and what is to be counted: `dropped` moments of users with a future, where there were too few
-      events on either side, and FUTURE_CUT.
+      events on either side, FUTURE_CUT, and what `tallies` counts of labels.
     """
     cutter = _Cutter(events, window, context.popularity)
+    yield names.TRAIN, None, cutter.values()
     for split, grid in grids(events, window, context).items():
         yield from cutter.windows(split, grid, _known_until(split, context))
 
@@ -200,6 +201,10 @@ class _Cutter:
         self._user_features = [name for name in named if name.startswith(names.USER_PREFIX)]
         self._features = [name for name in named if not name.startswith(names.USER_PREFIX)]
         self._outcomes = outcomes.Outcomes(events, window.labels, window.future)
+
+    def values(self) -> dict[Hashable, int]:
+        """See `outcomes.Outcomes.values`."""
+        return self._outcomes.values()
 
     def windows(
         self, split: str, grid: Grid | Named, known_until: int

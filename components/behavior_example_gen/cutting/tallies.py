@@ -4,10 +4,15 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from schemas import names
 
 _POSITIVE, _UNKNOWN, _LACKING = "positive", "unknown", "lacking"
+_VALUE = "value"
+# A column of ids may have millions of values: of those that nobody asks for, the most frequent ones of a shard count.
+_OTHERS = 100
 
 
 def count(split: str, label_names: Sequence[str], labels: np.ndarray) -> dict[Hashable, int]:
@@ -58,4 +63,28 @@ def tell_lacking(
     return {
         split: {name: counted.get((split, _LACKING, name), 0) for name in label_names}
         for split in names.SPLITS
+    }
+
+
+def count_values(feature: str, column: pa.Array, wanted: Sequence[str]) -> dict[Hashable, int]:
+    """How many events of a shard have each value of a feature: those that are wanted, and the most frequent ones.
+
+    Args:
+      column: of binary, `[E]`.
+    """
+    counted = pc.value_counts(column.drop_null())
+    values, sizes = counted.field("values"), counted.field("counts").to_numpy()
+    asked = pc.is_in(values, value_set=pa.array([value.encode("utf-8") for value in wanted], values.type))
+    frequent = np.argsort(-sizes, kind="stable")[:_OTHERS]
+    kept = np.union1d(np.flatnonzero(asked.to_numpy(zero_copy_only=False)), frequent)
+    texts = [value.decode("utf-8", "replace") for value in values.take(pa.array(kept)).to_pylist()]
+    return {(_VALUE, feature, text): size for text, size in zip(texts, sizes[kept].tolist())}
+
+
+def tell_values(feature: str, counted: Mapping[Hashable, int]) -> dict[str, int]:
+    """How many events have each value of a feature; see `count_values`."""
+    return {
+        key[2]: number
+        for key, number in counted.items()
+        if isinstance(key, tuple) and key[:2] == (_VALUE, feature)
     }

@@ -203,17 +203,19 @@ class Period(kind.Kind[PeriodWindow]):
         cuts: Any,
         counts: Any,
     ) -> None:
-        """Checks that each split has windows.
+        """Checks that the log has the values that labels name, and that each split has windows.
 
         Raises:
-          errors.InputError: if one has none.
+          errors.InputError: if a value is in no event, or a split has no window.
         """
+        from components.behavior_example_gen.cutting import tallies
         from components.behavior_example_gen.windows import found
 
         self._check_moments(window, cuts, counts)
         for name, label in window.labels.items():
-            if names.BEHAVIOR in label.match:
-                found.check_behaviors(f"window.labels.{name}", label.match[names.BEHAVIOR], counts)
+            for feature, wanted in label.match.items():
+                key = f"window.labels.{name}.{'where' if label.kind == 'sum' else label.kind}.{feature}"
+                found.check_values(key, wanted, tallies.tell_values(feature, written))
         for name in names.SPLITS:
             if not written.get(name):
                 raise errors.InputError(

@@ -1,0 +1,77 @@
+"""What is told of a log that does not have what labels of a period ask."""
+
+import pytest
+
+from components.behavior_example_gen import spec
+from components.behavior_example_gen.windows.period import PeriodWindow
+from schemas import errors, names
+from tests.components.behavior_example_gen import harness
+
+DAY = 86_400_000
+COLUMNS = {
+    "behavior": "behavior",
+    "scene": "scene",
+    "context": {"chan": "chan"},
+    "item": {"price": {"column": "price", "type": "numeric"}},
+}
+
+
+def rows(days=100):
+    """An event of each of six users a day, of two channels; `late` is a channel of one event alone."""
+    for day in range(days):
+        for user in range(6):
+            channel = "late" if (day, user) == (days - 3, 5) else f"c{1 + 2 * (day % 2)}"
+            price = "" if day >= 90 else 5
+            yield f"u{user},i{(day + user) % 40},{day * DAY + user},view,home,{channel},{price}"
+
+
+def run(folder, labels, **settings):
+    path = harness.write_csv(
+        folder / "log.csv", rows(), "user_id,item_id,timestamp,behavior,scene,chan,price"
+    )
+    log = spec.LogSpec.from_values({"path": path, "timestamp_unit": "ms", "columns": COLUMNS})
+    values = {"kind": "period", "past": "5d", "future": "1d", "shards": 4, "labels": labels, **settings}
+    return harness.run(folder, log, PeriodWindow.from_values(values), spec.SplitSpec(by=("time",)))
+
+
+def fails(folder, labels, **settings):
+    with pytest.raises(errors.InputError) as caught:
+        run(folder, labels, **settings)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "label, message",
+    [
+        (
+            {"any_of": {"context_chan": ["c1", "C3"]}},
+            "window.labels.wrong.any_of.context_chan: no event of C3; the log has c1, c3, late",
+        ),
+        ({"none_of": {"scene": "cart"}}, "window.labels.wrong.none_of.scene: no event of cart; the log has home"),
+        (
+            {"count": {"behavior": ["view", "buy"]}, "over": 1},
+            "window.labels.wrong.count.behavior: no event of buy; the log has view",
+        ),
+        (
+            {"sum": "item_price", "over": 1, "where": {"context_chan": "c2"}},
+            "window.labels.wrong.where.context_chan: no event of c2; the log has c1, c3, late",
+        ),
+        (
+            {"next": {"item_id": ["i39", "i40"]}},
+            "window.labels.wrong.next.item_id: no event of i40; the log has i10, i11, ",
+        ),
+    ],
+)
+def test_a_value_that_no_event_has_is_refused(tmp_path, label, message):
+    found = fails(tmp_path, {"wrong": label})
+    assert found.startswith(message), found
+    assert len(found) < 250 and found.endswith(", ...") == ("item_id" in message)
+
+
+def test_a_value_of_one_event_of_one_shard_is_known(tmp_path):
+    examples, _, _ = run(tmp_path, {"late": {"any_of": {"context_chan": "late"}}})
+    assert {name: sum(row["label_late"][0] for row in found) for name, found in examples.items()} == {
+        names.TRAIN: 0,
+        names.EVAL: 0,
+        names.TEST: 1,
+    }
