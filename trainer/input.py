@@ -213,23 +213,29 @@ def exposure_batches(
     return in_order(batches.prefetch(tf.data.AUTOTUNE))
 
 
-def base_rates(blocks: tf.data.Dataset, steps: Sequence[str]) -> tuple[float, ...]:
-    """The share of positives of each step among the exposures whose label is known.
+def base_rates(blocks: tf.data.Dataset, steps: Sequence[str], key: str) -> tuple[float, ...]:
+    """The share of positives of each label among the examples of which it is known.
 
     Args:
       blocks: of `read` with the labels.
+      steps: their names.
+      key: the setting that says which labels or examples there are.
 
     Raises:
-      errors.InputError: if a step is known of no exposure.
+      errors.InputError: if a label is known of no example.
     """
+    examples = 0
     positives, known = np.zeros(len(steps), np.int64), np.zeros(len(steps), np.int64)
     for block in blocks.as_numpy_iterator():
         labels = np.stack([block[names.LABEL_PREFIX + step] for step in steps])
+        examples += labels.shape[1]
         positives += (labels > 0).sum(axis=1)
         known += (labels >= 0).sum(axis=1)
     for step, number in zip(steps, known):
         if not number:
-            raise errors.InputError(f"no training exposure has a known label of step {step}")
+            raise errors.InputError(
+                f"{key}: label {step} must be known of at least one training example, found none of {examples:,}"
+            )
     return tuple((positives / known).tolist())
 
 

@@ -19,7 +19,7 @@ class StepMetrics:
       batch_size: exposures at a time.
 
     Raises:
-      errors.InputError: if no step has exposures that got there and exposures that did not.
+      errors.InputError: if no label has both positives and negatives.
     """
 
     # What early stopping goes by, the larger the better.
@@ -37,7 +37,7 @@ class StepMetrics:
                 for step, found in zip(steps, self._labels.T)
             )
             raise errors.InputError(
-                f"no step has both positive and negative exposures in eval (positive: {counts}): nothing "
+                f"no label is both positive and negative in eval (positive: {counts}): nothing "
                 "says when to stop training; set split.eval_from and split.test_from so that one has"
             )
         self._infer = tf.function(

@@ -29,16 +29,17 @@ class Labels(objective.Objective):
         settings: transform_spec.TransformSettings,
         train_files: Sequence[str],
     ) -> models.Exposures:
-        """The fields, the steps and their base rates; reads the labels of the training exposures once.
+        """The fields, the labels and their base rates; reads the labels of the training examples once.
 
         Raises:
-          errors.InputError: if a step is known of no exposure.
+          errors.InputError: if a label is known of no training example.
         """
         # That it is one with labels is checked where the experiment is.
         window = settings.window
         fields = fields_lib.load_fields(transform_output, window, settings.features, settings.columns)
         labels = input_lib.read(train_files, transform_output, models.label_features(window.label_names))
-        rates = input_lib.base_rates(labels, window.label_names)
+        key = "window.labels" if window.has_period else "window.steps"
+        rates = input_lib.base_rates(labels, window.label_names, key)
         behaviors = users.Behaviors.load(transform_output, settings) if window.has_period else None
         return models.Exposures(fields, window.label_names, rates, window.keep_negatives, behaviors)
 
@@ -53,7 +54,8 @@ class Labels(objective.Objective):
         seed = settings.training.seed
         if share < 1:
             labels = input_lib.read(files, transform_output, models.label_features(known.steps), share, seed)
-            known = dataclasses.replace(known, base_rates=input_lib.base_rates(labels, known.steps))
+            rates = input_lib.base_rates(labels, known.steps, "training.label_share")
+            known = dataclasses.replace(known, base_rates=rates)
         loss = losses.build(settings.loss, known.steps)
 
         def build() -> models.LabelModel:

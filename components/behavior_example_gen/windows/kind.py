@@ -148,7 +148,7 @@ class Kind(abc.ABC, Generic[_W]):
           written: how many by split, and what else `cut` counted.
 
         Raises:
-          errors.InputError: if one has none, or a behaviour is asked for that the log does not have.
+          errors.InputError: if one has none, or a value is asked for that the log does not have.
         """
 
     def summary(self, window: _W, written: Mapping[Hashable, int]) -> dict[str, Any]:

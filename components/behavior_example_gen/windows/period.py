@@ -203,10 +203,10 @@ class Period(kind.Kind[PeriodWindow]):
         cuts: Any,
         counts: Any,
     ) -> None:
-        """Checks that the log has the values that labels name, and that each split has windows.
+        """Checks that the log has the values that labels name, that each split has windows, and that train knows all labels.
 
         Raises:
-          errors.InputError: if a value is in no event, or a split has no window.
+          errors.InputError: if a value is in no event, a split has no window, or a label is unknown in all of train.
         """
         from components.behavior_example_gen.cutting import tallies
         from components.behavior_example_gen.windows import found
@@ -224,6 +224,39 @@ class Period(kind.Kind[PeriodWindow]):
                     f"between the cuts of its split, and a user has at least {window.min_history} event(s) in the "
                     f"{figures.duration(window.past)} before it and {window.min_future} in its future"
                 )
+        for name, label in window.labels.items():
+            self._check_known(name, label.within or window.future, label.numbers, written, cuts, counts)
+
+    def _check_known(
+        self,
+        name: str,
+        within: float,
+        numbers: tuple[str, ...],
+        written: Mapping[Hashable, int],
+        cuts: Any,
+        counts: Any,
+    ) -> None:
+        """Refuses a label that is unknown in all windows of train, of which nothing could be learnt."""
+        from components.behavior_example_gen import profile
+        from components.behavior_example_gen.cutting import exposure, tallies
+
+        unknown = tallies.tell([name], written)["unknown"][names.TRAIN][name]
+        lacking = tallies.tell_lacking([name], written)[names.TRAIN][name]
+        if unknown < written[names.TRAIN]:
+            return
+        until = exposure.knowledge(cuts, counts.end)[names.TRAIN] if cuts else counts.end + 1
+        why = []
+        if unknown > lacking:
+            why.append(
+                f"`within` ({figures.duration(within)}) ends after what train may know in {unknown - lacking:,} of them; it "
+                f"has {figures.duration((until - counts.start) / _MS)}, {profile.moment(counts.start)} to "
+                f"{profile.moment(until)}"
+            )
+        if lacking:
+            why.append(f"an event that is added up lacks {' or '.join(numbers)} in {lacking:,} of them")
+        raise errors.InputError(
+            f"window.labels.{name}: unknown in all {unknown:,} windows of train: {'; and '.join(why)}"
+        )
 
     def _check_moments(self, window: PeriodWindow, cuts: Any, counts: Any) -> None:
         """Refuses a named moment that no split has."""

@@ -79,13 +79,15 @@ def test_calibration_makes_the_mean_the_base_rate_and_keeps_the_order():
 
 def test_base_rates():
     features = exposures()
-    found = input_lib.base_rates(blocks(features), harness.STEPS)
+    found = input_lib.base_rates(blocks(features), harness.STEPS, "window.labels")
     labels = features["label_buy"].numpy()
     assert found[2] == pytest.approx(labels[labels >= 0].mean())
     assert found[0] == pytest.approx(features["label_click"].numpy().mean())
     features["label_cart"] = tf.fill([100], tf.constant(-1, tf.int64))
-    with pytest.raises(errors.InputError, match="known label of step cart"):
-        input_lib.base_rates(blocks(features), harness.STEPS)
+    with pytest.raises(errors.InputError) as caught:
+        input_lib.base_rates(blocks(features), harness.STEPS, "window.labels")
+    said = "window.labels: label cart must be known of at least one training example, found none of 100"
+    assert str(caught.value) == said
 
 
 def test_rows_of_columns_of_all_shapes_and_types():

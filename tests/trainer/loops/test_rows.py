@@ -44,7 +44,7 @@ def loop(folder, training=None, model=None, data=None, devices=("CPU:0",), keep_
     )
     train, evaluated = data or (features(300), features(200, 1))
     known = label_models.Exposures(
-        harness.FIELDS, STEPS, input_lib.base_rates(blocks(train), STEPS), keep_negatives
+        harness.FIELDS, STEPS, input_lib.base_rates(blocks(train), STEPS, "window.steps"), keep_negatives
     )
 
     def build():
