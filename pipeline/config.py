@@ -167,7 +167,7 @@ class Experiment(settings.Settings):
 
     def to_yaml(self) -> str:
         """The experiment with every default written out."""
-        return yaml.safe_dump(json.loads(self.to_json()), sort_keys=False)
+        return yaml.dump(json.loads(self.to_json()), Dumper=Dumper, sort_keys=False)
 
 
 def find(name: str) -> str:
@@ -195,18 +195,56 @@ def shipped_names() -> list[str]:
     return sorted(name[: -len(".yaml")] for name in os.listdir(EXPERIMENTS) if name.endswith(".yaml"))
 
 
+_INT, _FLOAT, _TIME = (f"tag:yaml.org,2002:{name}" for name in ("int", "float", "timestamp"))
+_EXPONENT = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$")
+
+
 class _Loader(yaml.SafeLoader):
-    """YAML in which 1e-3 is a number, as in YAML 1.2."""
+    """YAML in which a number is decimal, 1e-3 too, and what YAML 1.1 takes for others stays the text that it is.
+
+    An id like 00123 (to YAML 1.1 octal), 0x1F, 12:30 (base 60), 1_000, +5 or 2024-01-31 would become another one. Keys
+    are text as it is written.
+    """
+
+    yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in known if tag not in (_INT, _FLOAT, _TIME)]
+        for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Before a mapping is made of a node."""
+        super().flatten_mapping(node)
+        for key, _ in node.value:
+            if key.tag in (_INT, _FLOAT):
+                key.tag = self.DEFAULT_SCALAR_TAG
+
+
+_Loader.add_implicit_resolver(_INT, re.compile(r"(0|-?[1-9][0-9]*)$"), list("-0123456789"))
+for _pattern in (
+    _EXPONENT,
+    re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+([eE][-+]?[0-9]+)?)$"),
+    re.compile(r"([-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$"),
+):
+    _Loader.add_implicit_resolver(_FLOAT, _pattern, list("-+.0123456789"))
 
 
 class Dumper(yaml.SafeDumper):
-    """Writes what `load` reads: a text like 1e-3 in quotes."""
+    """Writes what `load` and YAML 1.1 read: a text that is a number to either is in quotes."""
 
 
-for _class in (_Loader, Dumper):
-    _class.add_implicit_resolver(
-        "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
-    )
+Dumper.add_implicit_resolver(_FLOAT, _EXPONENT, list("-+0123456789"))
+
+
+def read_value(text: str) -> Any:
+    """A value as it stands in an experiment file.
+
+    Raises:
+      yaml.YAMLError: if it is not YAML.
+
+    >>> read_value("[8, 1e-3, 00123, 12:30]")
+    [8, 0.001, '00123', '12:30']
+    """
+    return yaml.load(text, _Loader)
 
 
 def load(path: str, overrides: Sequence[str] = ()) -> Experiment:
@@ -239,7 +277,7 @@ def load(path: str, overrides: Sequence[str] = ()) -> Experiment:
     other = next(_other_keys(values), None)
     if other is not None:
         raise errors.InputError(
-            f"{path}: a key is text, in quotes where YAML sees a number or a date; found {other!r}"
+            f"{path}: a key is text, in quotes where YAML sees true, false or null; found {other!r}"
         )
     try:
         experiment = Experiment.from_values(values)
@@ -251,10 +289,10 @@ def load(path: str, overrides: Sequence[str] = ()) -> Experiment:
 
 
 def _other_keys(values: Any) -> Iterator[Any]:
-    """Keys that are no text; a number, as of a behaviour, is one."""
+    """Keys that are no text."""
     if isinstance(values, dict):
         for key, value in values.items():
-            if not isinstance(key, (str, int, float)) or isinstance(key, bool):
+            if not isinstance(key, str):
                 yield key
             yield from _other_keys(value)
     elif isinstance(values, list):
@@ -302,7 +340,7 @@ def override(values: dict[str, Any], override: str) -> None:
     if not equals or not re.fullmatch(r"[A-Za-z_][\w@./-]*", key):
         raise errors.InputError(f"--set takes KEY=VALUE, as training.epochs=5; found {override!r}")
     try:
-        _put(values, key, yaml.load(text, _Loader))
+        _put(values, key, read_value(text))
     except yaml.YAMLError as error:
         raise errors.InputError(f"--set {override}: the value is not YAML") from error
     except errors.InputError as error:

@@ -14,6 +14,8 @@ from components.behavior_example_gen import windows
 # Parts of which there are several kinds, and the key that tells these apart.
 _KINDS = {"model": "name", "loss": "name", "loop": "name", "retrieval": "name", "window": "kind"}
 _SHOWN = 80
+_NUMBER_OF_YAML = re.compile(r"[-+]?(0x[0-9a-fA-F_]+|0b[01_]+|[0-9][0-9_:]*(\.[0-9_]*)?)")
+_DECIMAL = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]*)?")
 _REGION = "takes a region of Vertex AI, as europe-west4"
 _PATTERNS = {
     "name": "takes lower-case letters, digits and -, a letter or digit first, at most 63 of them",
@@ -31,6 +33,12 @@ def _list_of(context: Mapping[str, Any], given: Any) -> str:
     return f"takes a list, as [{'...' if one is None else one}]"
 
 
+def _decimal(given: Any) -> str:
+    """That a number is decimal, where it is one of another kind to YAML 1.1: 00123, 0x1F, 12:30, 1_000 or +5."""
+    other = isinstance(given, str) and _NUMBER_OF_YAML.fullmatch(given) and not _DECIMAL.fullmatch(given)
+    return ", of decimal digits alone, as 1000" if other else ""
+
+
 def _short(context: Mapping[str, Any], given: Any) -> str:
     least = context["min_length"]
     return f"needs at least {least} value{'s' if least > 1 else ''}"
@@ -38,9 +46,11 @@ def _short(context: Mapping[str, Any], given: Any) -> str:
 
 # What each kind of finding asks for, by pydantic's name for it.
 _WANTED: dict[str, Callable[[Mapping[str, Any], Any], str]] = {
-    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), lambda c, v: "takes a whole number"),
+    **dict.fromkeys(
+        ("int_type", "int_parsing", "int_from_float"), lambda c, v: "takes a whole number" + _decimal(v)
+    ),
     **dict.fromkeys(("int_parsing_size",), lambda c, v: "takes a smaller whole number"),
-    **dict.fromkeys(("float_type", "float_parsing"), lambda c, v: "takes a number"),
+    **dict.fromkeys(("float_type", "float_parsing"), lambda c, v: "takes a number" + _decimal(v)),
     **dict.fromkeys(("bool_type", "bool_parsing"), lambda c, v: "takes true or false"),
     "finite_number": lambda c, v: "takes a finite number",
     "string_type": lambda c, v: "takes text" + (", in quotes" if isinstance(v, (int, float)) else ""),

@@ -9,15 +9,16 @@ from schemas import settings
 
 
 def _word(value: Any) -> Any:
-    """A word as YAML may have read it: without quotes, `null` is nothing, `0` a number, `no` is false."""
+    """A word as YAML may have read it: without quotes, `null` is nothing, and `0` or `7.0` a number.
+
+    Of `no`, which YAML takes for false, and 1.50 it is not known any more how they were written: these are refused.
+    """
     if value is None:
         return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
     if isinstance(value, float) and math.isnan(value):
         return "NaN"
-    if isinstance(value, (int, float)):
-        return str(int(value)) if value == int(value) else str(value)
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and value % 1 == 0:
+        return str(int(value))
     return value.strip() if isinstance(value, str) else value
 
 

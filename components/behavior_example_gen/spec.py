@@ -125,12 +125,17 @@ class FilterSpec(settings.Settings):
 _OF_DELIMITED = ("delimiter", "quote", "escape", "comment", "header", "column_names")
 
 
+_FRACTION = re.compile(r"(?<=:\d\d)\.(\d+)")
+_ZONE = re.compile(r"(?:(?<=:\d\d)|(?<=\.\d{6})) *([+-]\d\d):?(\d\d)?$")
 _MOMENT = "an ISO 8601 moment, as 2023-11-14 or 2023-11-14T22:31:44Z"
 
 
 def _moment(value: object, takes: str) -> datetime.datetime:
+    # Python 3.10 takes fractions of 3 or 6 digits and zones with minutes alone.
+    text = _FRACTION.sub(lambda found: f".{found[1]:0<6.6}", str(value).strip().replace("Z", "+00:00"))
+    text = _ZONE.sub(lambda found: f"{found[1]}:{found[2] or '00'}", text)
     try:
-        moment = datetime.datetime.fromisoformat(str(value).strip().replace("Z", "+00:00"))
+        moment = datetime.datetime.fromisoformat(text)
     except ValueError:
         raise ValueError(f"takes {takes}, found {value!r}") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=datetime.timezone.utc)

@@ -1,6 +1,5 @@
 """What a person writes of points: values of a grid, and ranges of a search."""
 
-import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import pydantic
 import yaml
 
+from pipeline import config
 from schemas import errors
 from trainer import search as search_lib
 
@@ -21,7 +21,7 @@ def parse_grid(texts: Sequence[str]) -> dict[str, tuple[Any, ...]]:
     grid: dict[str, tuple[Any, ...]] = {}
     for text in texts:
         key, values = _key_of("--grid", text, grid)
-        grid[key] = tuple(_value(part) for part in values.split(","))
+        grid[key] = tuple(config.read_value(part) for part in values.split(","))
     return grid
 
 
@@ -44,14 +44,14 @@ def parse_space(texts: Sequence[str]) -> dict[str, search_lib.Range]:
 
 def _range(text: str, rest: str) -> search_lib.Range:
     if ".." not in rest:
-        return search_lib.Range(choices=tuple(_value(part) for part in rest.split(",")))
+        return search_lib.Range(choices=tuple(config.read_value(part) for part in rest.split(",")))
     ends, *options = rest.split(":")
-    low, high = (_value(part) for part in ends.split("..", 1))
+    low, high = (config.read_value(part) for part in ends.split("..", 1))
     log, step = "log" in options, None
     for option in options:
         name, _, value = option.partition("=")
         if name == "step":
-            step = _value(value)
+            step = config.read_value(value)
         elif option not in ("log", "linear"):
             raise errors.InputError(f"--space {text}: {option!r} is none of log, linear, step=NUMBER")
     return search_lib.Range(low=low, high=high, step=step, log=log)
@@ -72,15 +72,7 @@ def _key_of(option: str, text: str, known: Mapping[str, Any]) -> tuple[str, str]
     return key, rest
 
 
-def _value(text: str) -> Any:
-    value = yaml.safe_load(text)
-    if isinstance(value, str):
-        # To YAML 1.1, 1e-3 is text.
-        with contextlib.suppress(ValueError):
-            return float(value)
-    return value
-
-
 def override(key: str, value: Any) -> str:
     """A value of a key as `config.load` takes it."""
-    return f"{key}={yaml.safe_dump(value, default_flow_style=True, width=math.inf).splitlines()[0]}"
+    text = yaml.dump(value, Dumper=config.Dumper, default_flow_style=True, width=math.inf)
+    return f"{key}={text.splitlines()[0]}"

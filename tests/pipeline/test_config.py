@@ -228,6 +228,72 @@ def test_overrides(tmp_path):
             load(tmp_path, GOOD, [bad])
 
 
+# What YAML 1.1 takes for another number, or for a date.
+_AS_WRITTEN = ["00123", "010", "0x1F", "0b11", "12:30", "12:30:45.5", "1_000", "+5", "-0", "2024-01-31", "2024-02-30"]
+
+
+def of_labels(written):
+    return f"""
+name: mine
+log:
+  path: log.csv
+  missing: {{ids: [{written}], item_id: {written}}}
+  columns: {{behavior: b, item: {{category: {written}}}}}
+window:
+  kind: period
+  past: 7d
+  future: 1d
+  labels: {{{written}: {{any_of: {{item_category: [{written}, 5]}}}}, b: {{none_of: {{item_id: {written}}}}}}}
+split: {{by: [time], eval_from: 2023-11-14, test_from: 2023-11-14T22:31:44.5+01}}
+model: {{name: mlp}}
+"""
+
+
+@pytest.mark.parametrize("written", _AS_WRITTEN)
+def test_a_text_that_looks_like_a_number_stays_as_it_is_written(tmp_path, written):
+    text = of_labels(written).replace(f"{{{written}: ", "{a: ")
+    found = load(tmp_path, text, [f"window.labels.c.next.item_id={written}"])
+    assert load(tmp_path, found.to_yaml()) == found
+    assert found.log.missing.ids == found.log.missing.item_id == (written,)
+    assert found.log.columns.item["category"].column == written
+    labels = found.window.labels
+    assert labels["a"].any_of == {"item_category": (written, "5")}
+    assert labels["b"].none_of == labels["c"].next == {"item_id": (written,)}
+    # Where a number is expected, it is refused.
+    for key in ("training.epochs", "training.learning_rate", "window.future", "window.labels.b.within"):
+        with pytest.raises(errors.InputError, match=f"{key}.*found .{re.escape(written)}"):
+            load(tmp_path, text, [f"{key}={written}"])
+
+
+def test_keys_are_as_they_are_written(tmp_path):
+    assert list(load(tmp_path, of_labels("010")).window.labels) == ["010", "b"]
+    assert config.read_value("{1: a, 010: b, 1.50: c, 1e3: d, 2024-01-31: e}") == dict(
+        zip(["1", "010", "1.50", "1e3", "2024-01-31"], "abcde")
+    )
+
+
+@pytest.mark.parametrize("written", ["1e-3", "1e3", "5", "1.5", "yes", "null"])
+def test_a_text_in_quotes_is_written_in_quotes(tmp_path, written):
+    found = load(tmp_path, of_labels(f"'{written}'").replace(f"{{'{written}': ", "{a: "))
+    assert found.window.labels["b"].none_of == {"item_id": (written,)}
+    assert load(tmp_path, found.to_yaml()) == found
+
+
+def test_moments_need_no_quotes(tmp_path):
+    text = of_labels("x")
+    for written, expected in (
+        ("2024-01-31", "2024-01-31T00:00:00+00:00"),
+        ("2024-01-31T06:00:00Z", "2024-01-31T06:00:00+00:00"),
+        ("2024-01-31 06:00:00.25 -05", "2024-01-31T06:00:00.250000-05:00"),
+        ("2024-01-31T06:00:00.123456789+0130", "2024-01-31T06:00:00.123456+01:30"),
+    ):
+        for one in (written, f"'{written}'"):
+            found = load(tmp_path, text, [f"split.test_from={one}", f"window.at=[{one}]"])
+            assert found.split.test_from.isoformat() == found.window.at[0].isoformat() == expected
+    with pytest.raises(errors.InputError, match="split.test_from: takes .* ISO 8601 moment, found '2024-02-30'"):
+        load(tmp_path, text, ["split.test_from=2024-02-30"])
+
+
 def without_a_chain(model, **parts):
     labels = {"like": "liked", "share": "shared"}
     return with_values(

@@ -114,6 +114,15 @@ def test_no_message_has_words_of_pydantic(name):
             {"log": {"path": "x", "format": "cvs"}},
             ["log.format: must be one of csv, tsv, jsonl, parquet or null; did you mean csv?"],
         ),
+        (
+            {"training": {"epochs": "0x1F"}},
+            ['training.epochs: takes a whole number, of decimal digits alone, as 1000; found "0x1F"'],
+        ),
+        (
+            {"training": {"learning_rate": "1_0.5"}},
+            ['training.learning_rate: takes a number, of decimal digits alone, as 1000; found "1_0.5"'],
+        ),
+        ({"training": {"epochs": "31"}}, ['training.epochs: takes a whole number; found "31"']),
         ({"training": {"epochs": 1.5}}, ["training.epochs: takes a whole number; found 1.5"]),
         ({"training": {"batch_size": "many"}}, ["training.batch_size: takes a whole number", 'found "many"']),
         ({"name": "My run"}, ["name: takes lower-case letters, digits and -", 'found "My run"']),
@@ -177,6 +186,6 @@ def test_home_is_expanded_in_arguments(tmp_path, monkeypatch, capsys):
 
 def test_a_key_that_is_no_text(tmp_path):
     path = tmp_path / "mine.yaml"
-    path.write_text("name: mine\nlog: {path: x}\nmodel: {name: sasrec}\ngate: {2024-01-01: 5}\n")
-    with pytest.raises(errors.InputError, match="mine.yaml: a key is text, .*2024"):
+    path.write_text("name: mine\nlog: {path: x}\nmodel: {name: sasrec}\ngate: {yes: 5}\n")
+    with pytest.raises(errors.InputError, match="mine.yaml: a key is text, .*; found True"):
         config.load(str(path))

@@ -16,8 +16,8 @@ def of(value):
 
 def test_a_list_is_that_of_the_ids_alone():
     """Whatever YAML takes an unquoted word for."""
-    found = of([0, -1, None, False, math.nan, 7.0, " NA "])
-    assert found.ids == ("0", "-1", "null", "false", "NaN", "7", "NA")
+    found = of([0, -1, None, math.nan, 7.0, " NA "])
+    assert found.ids == ("0", "-1", "null", "NaN", "7", "NA")
     assert found.everywhere == found.user_id == found.item_id == ()
     assert of("NA") == of(["NA"])
     assert of([]).of_column("user_id") == ()
@@ -57,7 +57,7 @@ def test_words_by_column():
     assert "NA" in default.of_values() and "-1" not in default.of_values()
 
 
-@pytest.mark.parametrize("value", [3, {"ids": [[1]]}, {"users": ["x"]}])
+@pytest.mark.parametrize("value", [3, {"ids": [[1]]}, {"users": ["x"]}, [False], [1.5], [math.inf]])
 def test_anything_else_is_refused(value):
     with pytest.raises(pydantic.ValidationError, match="missing"):
         of(value)

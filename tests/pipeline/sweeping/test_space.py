@@ -17,6 +17,9 @@ def test_a_grid_is_every_combination():
     assert {type(value) for point in points for value in point.values()} == {int, float, bool}
     assert {point["training.learning_rate"] for point in points} == {0.001, 0.003}
     assert proposals.grid_points({}) == [{}]
+    # No number of another base.
+    assert spaces.parse_grid(["model.dim=010,0x10"]) == {"model.dim": ("010", "0x10")}
+    assert spaces.override("loss.name", "1e-3") == "loss.name='1e-3'"
 
 
 @pytest.mark.parametrize(
