@@ -127,7 +127,9 @@ class Experiment(settings.Settings):
         self.model.check_window(self.window)
         windows.get(self.window.kind).check(self.window, self.log, self.split)
         if self.tuning is not None and self.model.pretrained is not None:
-            raise ValueError("tuning trains from initial weights: leave model.base_model out, or tuning")
+            raise ValueError(
+                f"tuning trains from initial weights: leave model.base_model out, or tuning; found {self.model.pretrained}"
+            )
         retrieval_lib.check(self.retrieval, self.model.objective, self.model.dot_products)
         self._check_target_behavior()
         self._check_features()
@@ -149,7 +151,7 @@ class Experiment(settings.Settings):
         unknown = sorted(set(self.features.options) - known)
         if unknown:
             raise ValueError(
-                f"features.options: {', '.join(unknown)}: no such feature; there are {', '.join(sorted(known))}"
+                f"features.options: no such feature, found {', '.join(unknown)}; there are {', '.join(sorted(known))}"
             )
         for name, option in self.features.options.items() if self.window.has_period else ():
             if option.encode != "buckets":

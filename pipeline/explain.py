@@ -109,7 +109,9 @@ def _line(found: Mapping[str, Any], root: type[pydantic.BaseModel]) -> str:
         return f"{key}: {_WANTED[kind](context, given)}{_null(location, root)}; found {_shown(given)}"
     message = found["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
-    return f"{key}: {message}" + ("" if "found" in message else f"; found {_shown(given)}")
+    # What is wrong with several settings together says itself which of them; the whole that they are in tells nothing.
+    said = "found" in message or isinstance(given, Mapping)
+    return f"{key}: {message}" + ("" if said else f"; found {_shown(given)}")
 
 
 def _kind(key: str, given: Any, allowed: Sequence[str]) -> str:

@@ -290,7 +290,7 @@ class LogSpec(settings.Settings):
     def _check(self) -> "LogSpec":
         if self.header is False and not self.column_names:
             raise ValueError(
-                "header: false needs column_names, one for each column, as [user_id, item_id, timestamp]"
+                "header: false needs column_names, one for each column, as [user_id, item_id, timestamp]; found none"
             )
         repeated = [n for n in self.column_names or () if self.column_names.count(n) > 1]
         if repeated:
@@ -380,7 +380,9 @@ class SplitSpec(settings.Settings):
             raise ValueError(f"by takes one rule or two different ones, found {list(self.by)}")
         shares, moments = self.shares(), self.moments()
         if len(shares) == 1:
-            raise ValueError("eval_from and test_from must be both shares or both moments")
+            raise ValueError(
+                f"eval_from and test_from must be both shares or both moments, found {self.eval_from} and {self.test_from}"
+            )
         if shares and shares[0] >= shares[1] or moments and moments[0] >= moments[1]:
             raise ValueError(
                 f"eval_from must come before test_from, found {self.eval_from} and {self.test_from}"

@@ -153,6 +153,72 @@ def test_a_message_says_where_what_and_what_is_allowed(change, expected):
         assert words in line, line
 
 
+_PERIOD = {"kind": "period", "past": "7d", "future": "1d"}
+_TOGETHER = [
+    (
+        {"window": {**_PERIOD, "labels": {"x": {"sum": "price", "over": 1}}}, "model": {"name": "mlp"}},
+        "window.labels.x.sum: found price, which is none of the numbers that log.columns has of an event: there are none",
+    ),
+    (
+        {"window": {**_PERIOD, "labels": {"x": {"any_of": {"price": "1"}}}}, "model": {"name": "mlp"}},
+        "window.labels.x.any_of: found price, which is none of the features with texts that log.columns has of an event: "
+        "item_id",
+    ),
+    (
+        {"features": {"options": {"item_price": {}}}},
+        "features.options: no such feature, found item_price; there are day_of_week, hour_of_day, item_id, scene, user_id",
+    ),
+    (
+        {"log": {"path": "x", "columns": {"label": {"click": "c"}}}, "window": _PERIOD},
+        "log.columns.label goes with window: {kind: exposure}; window.labels says what has to follow a moment; found click",
+    ),
+    (
+        {"log": {"path": "x", "columns": {"label": {"click": "c"}}}},
+        "log.columns.label goes with window: {kind: exposure}; found click",
+    ),
+    (
+        {"window": {"kind": "exposure", "steps": ["buy"]}, "model": {"name": "mlp"}},
+        "window.steps: found buy: log.columns.label has no such label; to make exposures of events, set window.exposure and "
+        "window.horizon",
+    ),
+]
+
+
+@pytest.mark.parametrize("change, expected", _TOGETHER)
+def test_what_does_not_go_together_is_told_without_the_experiment(change, expected):
+    assert explained({**GOOD, **change}) == [f"(file): {expected}"]
+
+
+@pytest.mark.parametrize(
+    "change, expected",
+    [
+        (
+            {"split": {"eval_from": 0.5, "test_from": "2020-01-01"}},
+            "split: eval_from and test_from must be both shares or both moments, found 0.5 and 2020-01-01 00:00:00+00:00",
+        ),
+        (
+            {"log": {"path": "x", "header": False}},
+            "log: header: false needs column_names, one for each column, as [user_id, item_id, timestamp]; found none",
+        ),
+        (
+            {"window": {"kind": "exposure", "steps": ["buy"], "exposure": "view"}},
+            "window: exposure (a behaviour) and horizon go together; without them the log has a row per exposure; found "
+            "exposure alone",
+        ),
+        (
+            {"window": {**_PERIOD, "min_future": 0}},
+            "window: min_future: 0 goes with labels, found none: without them, nothing could be learnt of such a window",
+        ),
+        (
+            {"tuning": {"space": {"training.seed": [1, 2]}}},
+            "tuning: space takes no training.seed: one seed is no better than another",
+        ),
+    ],
+)
+def test_what_does_not_go_together_in_a_part_is_told_without_the_part(change, expected):
+    assert explained({**GOOD, **change}) == [expected]
+
+
 def test_home_is_expanded_and_variables_are_not(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     path = tmp_path / "mine.yaml"

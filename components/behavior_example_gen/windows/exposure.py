@@ -60,7 +60,8 @@ class ExposureWindow(kind.WindowSettings):
             raise ValueError(f"steps are different ones, found {list(self.steps)}")
         if (self.exposure is None) != (self.horizon is None):
             raise ValueError(
-                "exposure (a behaviour) and horizon go together; without them the log has a row an exposure"
+                "exposure (a behaviour) and horizon go together; without them the log has a row per exposure; found "
+                f"{'exposure' if self.horizon is None else 'horizon'} alone"
             )
         if self.exposure in self.steps:
             raise ValueError(f"exposure is before the first step, found {self.exposure} among the steps")
@@ -105,7 +106,7 @@ class Exposure(kind.Kind[ExposureWindow]):
             missing = [step for step in window.steps if step not in log.columns.label]
             if missing:
                 raise errors.InputError(
-                    f"window.steps: {', '.join(missing)}: log.columns.label has no such label; to make "
+                    f"window.steps: found {', '.join(missing)}: log.columns.label has no such label; to make "
                     f"exposures of events, set window.exposure and window.horizon"
                 )
         elif log.columns.behavior is None:

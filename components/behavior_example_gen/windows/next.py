@@ -143,4 +143,6 @@ def check_columns(columns: spec.Columns) -> None:
             )
     for group in ("context", "label"):
         if getattr(columns, group):
-            raise errors.InputError(f"log.columns.{group} goes with window: {{kind: exposure}}")
+            raise errors.InputError(
+                f"log.columns.{group} goes with window: {{kind: exposure}}; found {', '.join(getattr(columns, group))}"
+            )

@@ -67,7 +67,7 @@ class PeriodWindow(kind.WindowSettings):
             )
         if not self.min_future and not self.labels:
             raise ValueError(
-                "min_future: 0 goes with labels: without them, nothing could be learnt of such a window"
+                "min_future: 0 goes with labels, found none: without them, nothing could be learnt of such a window"
             )
         spans = {name: getattr(self, name) for name in ("past", "future", "stride")}
         spans |= {f"labels.{name}.within": label.within for name, label in self.labels.items()}
@@ -214,7 +214,7 @@ class Period(kind.Kind[PeriodWindow]):
         self._check_moments(window, cuts, counts)
         for name, label in window.labels.items():
             for feature, wanted in label.match.items():
-                key = f"window.labels.{name}.{'where' if label.kind == 'sum' else label.kind}.{feature}"
+                key = f"window.labels.{name}.{label.match_key}.{feature}"
                 found.check_values(key, wanted, tallies.tell_values(feature, written))
         for name in names.SPLITS:
             if not written.get(name):
@@ -315,7 +315,8 @@ def _check_columns(columns: spec.Columns) -> None:
             )
     if columns.label:
         raise errors.InputError(
-            "log.columns.label goes with window: {kind: exposure}; window.labels says what has to follow a moment"
+            "log.columns.label goes with window: {kind: exposure}; window.labels says what has to follow a moment; found "
+            f"{', '.join(columns.label)}"
         )
 
 

@@ -86,7 +86,12 @@ class LabelSpec(settings.Settings):
     @property
     def match(self) -> Match:
         """Which events are looked at."""
-        return self.where if self.kind == "sum" else getattr(self, self.kind)
+        return getattr(self, self.match_key)
+
+    @property
+    def match_key(self) -> str:
+        """The setting that says so."""
+        return "where" if self.kind == "sum" else self.kind
 
     @property
     def numbers(self) -> tuple[str, ...]:
@@ -109,13 +114,14 @@ def check(labels: Mapping[str, LabelSpec], columns: spec.Columns) -> None:
     texts = [*own, *(name for name, type_ in attributes.items() if type_ == spec.CATEGORICAL)]
     numbers = [name for name, type_ in attributes.items() if type_ == spec.NUMERIC]
     for label, wanted in labels.items():
-        for asked, known, what in (
-            (wanted.match, texts, "features with texts"),
-            (wanted.numbers, numbers, "numbers"),
+        for asked, key, known, what in (
+            (wanted.match, wanted.match_key, texts, "features with texts"),
+            (wanted.numbers[:1], "sum", numbers, "numbers"),
+            (wanted.numbers[1:], "times", numbers, "numbers"),
         ):
             unknown = [name for name in asked if name not in known]
             if unknown:
                 raise errors.InputError(
-                    f"window.labels.{label}: {unknown[0]} is none of the {what} that log.columns has of an event: "
-                    f"{', '.join(known) or 'there are none'}"
+                    f"window.labels.{label}.{key}: found {unknown[0]}, which is none of the {what} that log.columns has of "
+                    f"an event: {', '.join(known) or 'there are none'}"
                 )

@@ -306,9 +306,11 @@ def test_windows_without_future_need_labels():
 @pytest.mark.parametrize(
     "label, message",
     [
-        ({"any_of": {"behavior": "buy"}}, "window.labels.wrong: behavior is none .*: item_id, item_category"),
-        ({"any_of": {"item_price": "3"}}, "item_price is none of the features with texts"),
-        ({"sum": "item_category", "over": 1}, "item_category is none of the numbers .*: item_price"),
+        ({"any_of": {"behavior": "buy"}}, "wrong.any_of: found behavior, .* none .*: item_id, item_category$"),
+        ({"next": {"item_price": "3"}}, "wrong.next: found item_price, which is none of the features with texts"),
+        ({"sum": "item_category", "over": 1}, "wrong.sum: found item_category, .* none of the numbers .*: item_price$"),
+        ({"sum": "item_price", "over": 1, "where": {"no": "x"}}, "wrong.where: found no, "),
+        ({"sum": "item_price", "over": 1, "times": "item_id"}, "wrong.times: found item_id, "),
     ],
 )
 def test_labels_of_what_the_log_has_not_are_refused(label, message):
