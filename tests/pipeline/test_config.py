@@ -229,7 +229,19 @@ def test_overrides(tmp_path):
 
 
 # What YAML 1.1 takes for another number, or for a date.
-_AS_WRITTEN = ["00123", "010", "0x1F", "0b11", "12:30", "12:30:45.5", "1_000", "+5", "-0", "2024-01-31", "2024-02-30"]
+_AS_WRITTEN = [
+    "00123",
+    "010",
+    "0x1F",
+    "0b11",
+    "12:30",
+    "12:30:45.5",
+    "1_000",
+    "+5",
+    "-0",
+    "2024-01-31",
+    "2024-02-30",
+]
 
 
 def of_labels(written):
@@ -290,7 +302,9 @@ def test_moments_need_no_quotes(tmp_path):
         for one in (written, f"'{written}'"):
             found = load(tmp_path, text, [f"split.test_from={one}", f"window.at=[{one}]"])
             assert found.split.test_from.isoformat() == found.window.at[0].isoformat() == expected
-    with pytest.raises(errors.InputError, match="split.test_from: takes .* ISO 8601 moment, found '2024-02-30'"):
+    with pytest.raises(
+        errors.InputError, match="split.test_from: takes .* ISO 8601 moment, found '2024-02-30'"
+    ):
         load(tmp_path, text, ["split.test_from=2024-02-30"])
 
 

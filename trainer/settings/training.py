@@ -82,7 +82,7 @@ class TrainingSettings(settings.Settings):
             )
         if self.optimizer == "sgd" and "learning_rate" not in self.model_fields_set:
             raise ValueError(
-                "optimizer: sgd needs a learning_rate, found none: the default, "
+                "optimizer: sgd needs a learning_rate: the default, "
                 f"{self.learning_rate:g}, is Adam's, and gradient descent learns next to nothing by it"
             )
         return self

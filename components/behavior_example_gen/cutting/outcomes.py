@@ -36,8 +36,8 @@ class Outcomes:
             for feature, values in label.match.items():
                 wanted.setdefault(feature, []).extend(values)
         counted: dict[Hashable, int] = {}
-        for feature, values in wanted.items():
-            counted.update(tallies.count_values(feature, self._events.column(feature), values))
+        for feature, asked in wanted.items():
+            counted.update(tallies.count_values(feature, self._events.column(feature), asked))
         return counted
 
     def of(

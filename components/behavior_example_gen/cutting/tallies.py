@@ -56,9 +56,7 @@ def tell(label_names: Sequence[str], counted: Mapping[Hashable, int]) -> dict[st
     return {"positive_rate": rates, "unknown": unknown}
 
 
-def tell_lacking(
-    label_names: Sequence[str], counted: Mapping[Hashable, int]
-) -> dict[str, dict[str, int]]:
+def tell_lacking(label_names: Sequence[str], counted: Mapping[Hashable, int]) -> dict[str, dict[str, int]]:
     """How many of the unknown labels a missing number makes so, by split and label; see `count_lacking`."""
     return {
         split: {name: counted.get((split, _LACKING, name), 0) for name in label_names}

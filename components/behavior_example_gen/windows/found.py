@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from components.behavior_example_gen import profile, splits
 from schemas import errors
 
-
 _SHOWN = 20
 
 

@@ -306,9 +306,18 @@ def test_windows_without_future_need_labels():
 @pytest.mark.parametrize(
     "label, message",
     [
-        ({"any_of": {"behavior": "buy"}}, "wrong.any_of: found behavior, .* none .*: item_id, item_category$"),
-        ({"next": {"item_price": "3"}}, "wrong.next: found item_price, which is none of the features with texts"),
-        ({"sum": "item_category", "over": 1}, "wrong.sum: found item_category, .* none of the numbers .*: item_price$"),
+        (
+            {"any_of": {"behavior": "buy"}},
+            "wrong.any_of: found behavior, .* none .*: item_id, item_category$",
+        ),
+        (
+            {"next": {"item_price": "3"}},
+            "wrong.next: found item_price, which is none of the features with texts",
+        ),
+        (
+            {"sum": "item_category", "over": 1},
+            "wrong.sum: found item_category, .* none of the numbers .*: item_price$",
+        ),
         ({"sum": "item_price", "over": 1, "where": {"no": "x"}}, "wrong.where: found no, "),
         ({"sum": "item_price", "over": 1, "times": "item_id"}, "wrong.times: found item_id, "),
     ],

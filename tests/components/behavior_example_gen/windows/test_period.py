@@ -49,7 +49,10 @@ def fails(folder, labels, **settings):
             {"any_of": {"context_chan": ["c1", "C3"]}},
             "window.labels.wrong.any_of.context_chan: no event of C3; the log has c1, c3, late",
         ),
-        ({"none_of": {"scene": "cart"}}, "window.labels.wrong.none_of.scene: no event of cart; the log has home"),
+        (
+            {"none_of": {"scene": "cart"}},
+            "window.labels.wrong.none_of.scene: no event of cart; the log has home",
+        ),
         (
             {"count": {"behavior": ["view", "buy"]}, "over": 1},
             "window.labels.wrong.count.behavior: no event of buy; the log has view",
@@ -82,8 +85,8 @@ def test_a_value_of_one_event_of_one_shard_is_known(tmp_path):
 def test_a_label_that_train_never_knows_is_refused(tmp_path):
     found = fails(tmp_path, {"far": {"none_of": {}, "within": "400d"}, "near": {"any_of": {}}})
     assert re.fullmatch(
-        r"window\.labels\.far: unknown in all [\d,]+ windows of train: `within` \(400d\) ends after what train may know in [\d,]+ "
-        r"of them; it has 80d, 1970-01-01T00:00:00\+00:00 to 1970-03-22T00:00:00\+00:00",
+        r"window\.labels\.far: unknown in all [\d,]+ windows of train: `within` \(400d\) ends after what train may know in "
+        r"[\d,]+ of them; it has 80d, 1970-01-01T00:00:00\+00:00 to 1970-03-22T00:00:00\+00:00",
         found,
     ), found
     # Of users alone there are no cuts.
