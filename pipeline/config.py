@@ -16,6 +16,7 @@ from components.behavior_example_gen.windows.kind import WindowSettings
 from components.evaluator import checks as evaluator_checks
 from components.evaluator import spec as evaluator_spec
 from components.infra_validator import spec as infra_spec
+from components.transform import checks as transform_checks
 from components.transform import spec as transform_spec
 from components.vertex_deployer import spec as endpoint_spec
 from pipeline import cluster as cluster_lib
@@ -132,7 +133,7 @@ class Experiment(settings.Settings):
             )
         retrieval_lib.check(self.retrieval, self.model.objective, self.model.dot_products)
         self._check_target_behavior()
-        self._check_features()
+        transform_checks.check(self.features, self.log.columns, self.window, self.model)
         evaluator_checks.check(
             self.evaluation, self.gate, self.model.objective, self.window, self.model.ranks_scenes
         )
@@ -145,20 +146,6 @@ class Experiment(settings.Settings):
                 f"model.target_behavior: what is trained for is evaluated: set split.target_behaviors: "
                 f"[{wanted}], found {list(targets) if targets else 'none'}"
             )
-
-    def _check_features(self) -> None:
-        known = {*self.log.columns.attributes(), "user_id", "item_id", "scene", "hour_of_day", "day_of_week"}
-        unknown = sorted(set(self.features.options) - known)
-        if unknown:
-            raise ValueError(
-                f"features.options: no such feature, found {', '.join(unknown)}; there are {', '.join(sorted(known))}"
-            )
-        for name, option in self.features.options.items() if self.window.has_period else ():
-            if option.encode != "buckets":
-                raise ValueError(
-                    f"features.options.{name}.encode: numbers of a history's events are told by their buckets; found "
-                    f"{option.encode}, which goes with window: {{kind: exposure}}"
-                )
 
     @property
     def trainer(self) -> trainer_config.TrainerSettings:

@@ -87,22 +87,27 @@ def serialize(values: dict[str, Any]) -> bytes:
     return example.SerializeToString()
 
 
-def settings_of(attributes: bool = False) -> spec.TransformSettings:
-    """Periods with scenes, of a day before the moment; with the attributes of events of `with_attributes`."""
+def settings_of(
+    attributes: bool = False, options: dict[str, dict[str, Any]] | None = None
+) -> spec.TransformSettings:
+    """Periods with scenes, of a day before the moment; with the attributes of events of `with_attributes`, and options."""
     return spec.TransformSettings.from_values(
         {
             "window": {"kind": "period", "past": PAST_MS / 1000, "future": 3600.0, "length": LENGTH},
             "columns": {"scene": "scene", **(ATTRIBUTES if attributes else {})},
-            "features": {"options": {"context_price": {"buckets": 4}}},
+            "features": {"options": {"context_price": {"buckets": 4}, **(options or {})}},
         }
     )
 
 
 def analysed(
-    folder: str, windows: Sequence[dict[str, Any]], attributes: bool = False
+    folder: str,
+    windows: Sequence[dict[str, Any]],
+    attributes: bool = False,
+    options: dict[str, dict[str, Any]] | None = None,
 ) -> tft.TFTransformOutput:
     """The transform graph of windows with the settings of `settings_of`, written to a folder."""
-    config = settings_of(attributes).pack()
+    config = settings_of(attributes, options).pack()
     known = {"item_brand": "categorical", "context_price": "numeric"} if attributes else {}
     fixtures.transform_once(
         folder,

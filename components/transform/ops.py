@@ -66,6 +66,25 @@ def row_sizes(sparse: tf.SparseTensor, rows: tf.Tensor) -> tf.Tensor:
     return tf.math.unsorted_segment_sum(tf.ones_like(row), row, rows)
 
 
+def last_of_both(past: tf.SparseTensor, future: tf.SparseTensor, number: tf.Tensor) -> tf.Tensor:
+    """The last values of each row of `past` followed by `future`, as many as it has in `number` `[B]`.
+
+    Args:
+      past: `[B, n]`.
+      future: `[B, m]`.
+      number: at most n + m.
+    """
+    rows = tf.size(number)
+    behind = row_sizes(future, rows)
+    kept = []
+    for part, later in ((past, behind), (future, tf.zeros_like(behind))):
+        row, place = part.indices[:, 0], part.indices[:, 1]
+        # From the row's end: 1 is its last value.
+        from_end = tf.gather(row_sizes(part, rows) + later, row) - place
+        kept.append(tf.boolean_mask(part.values, from_end <= tf.gather(number, row)))
+    return tf.concat(kept, axis=0)
+
+
 def dense(sparse: tf.SparseTensor, missing: Any, shape: tf.Tensor) -> tf.Tensor:
     """Values `[B, n]` as a dense `[B, m]`, m >= n.
 

@@ -31,7 +31,7 @@ def fields_of(
             made.index(name, rows(number), sources=_EVENTS)
     if not features.history:
         return tuple(made.made)
-    for event in event_fields.of_columns(columns):
+    for event in events_of(features, columns):
         number = features.of(event.event).number_of_buckets if event.numeric else sizes[event.table]
         sources = _EVENTS if event.source in _EVENTS else (*_EVENTS, event.source)
         made.index(event.name, rows(number), event.table, fields.INDICES, sources)
@@ -51,8 +51,16 @@ def vocabulary_tables(
         if name.startswith(names.USER_PREFIX) and attribute.type == window_spec.CATEGORICAL
     )
     if features.history:
-        tables.update(event.table for event in event_fields.of_columns(columns) if not event.numeric)
+        tables.update(event.table for event in events_of(features, columns) if not event.numeric)
     return tables
+
+
+def events_of(
+    features: spec.FeaturesSpec, columns: window_spec.Columns
+) -> tuple[event_fields.EventField, ...]:
+    """What of the history's events are features: all but the scene, where `features` leaves it out."""
+    found = event_fields.of_columns(columns)
+    return found if features.scene else tuple(event for event in found if event != event_fields.SCENE)
 
 
 def has_user(features: spec.FeaturesSpec) -> bool:

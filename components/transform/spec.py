@@ -1,4 +1,4 @@
-"""How the attributes of exposures become features."""
+"""How the attributes of exposures, and of the windows of a period, become features."""
 
 import math
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,7 +14,9 @@ class FeatureSpec(settings.Settings):
     """One feature.
 
     Attributes:
-      min_count: a value that fewer training exposures have is out of vocabulary.
+      min_count: a value that fewer training exposures have is out of vocabulary. In windows of a period, that fewer events
+        have (each counts once however many training windows it is in, and not as the first of one); of `user_id` and the
+        attributes of users, fewer training windows.
       max_size: at most this many values, the most frequent ones; None is all.
       encode: of a number: `buckets` of equal frequency, each with an embedding; `z_score` of it, or
         `log_z_score` of log(1 + x) (of a negative x: -log(1 - x)), as a number that scales an
@@ -43,21 +45,30 @@ class FeatureSpec(settings.Settings):
         return self
 
     @property
+    def limited(self) -> bool:
+        """Whether a vocabulary is not of all values."""
+        return self.min_count > 1 or self.max_size is not None
+
+    @property
     def number_of_buckets(self) -> int:
         """Of a number that is told by its bucket."""
         return self.buckets if self.boundaries is None else len(self.boundaries) + 1
 
 
 class FeaturesSpec(settings.Settings):
-    """The features of models of exposures; all attributes of the log are among them.
+    """The features of models of labels, and `options` of what other models read in windows of a period.
+
+    For models of labels all attributes of the log are among them. `byb_labels` and models of users' embeddings read what the
+    events of a period's windows have, models of next items the events' items and scenes: of these they take `options`, in windows
+    of a period. All else that a model does not read is refused.
 
     Attributes:
-      ids: which ids are features.
-      time: whether the hour and the weekday of the exposure (UTC) are.
-      scene: whether the scene is, where the log has one.
+      ids: which ids are features; a window of a period has no item by itself, so `user_id` alone is one.
+      time: whether the hour and the weekday (UTC) are: of the exposure, or of a period's moment.
+      scene: whether the scene is, where the log has one; of windows of a period, those of the history's events.
       history: whether the user's history is, where the window has one: its items (with the item's
-        embeddings), how long it is, how long ago it ended, and how often the item itself is in it, by
-        behaviour.
+        embeddings), how long it is, how long ago it ended and, of an exposure, how often the item itself is in it, by
+        behaviour; in windows of a period the attributes of its events, too.
       options: of single features by name, as `{item_id: {min_count: 5}, item_price: {encode: z_score}}`.
     """
 

@@ -5,8 +5,11 @@ import dataclasses
 import numpy as np
 import tensorflow_transform as tft
 
-from components.transform import ops
-from schemas import names
+from components.transform import event_fields, ops, spec
+from schemas import errors, names
+
+# What TFT writes into a vocabulary that would be empty.
+_NOTHING = b"49d0cd50-04bb-48c0-bc6f-5b575dce351a"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +44,20 @@ class Vocabulary:
             behaviors=_read(transform_output, names.BEHAVIOR_VOCABULARY),
             scenes=_read(transform_output, names.SCENE_VOCABULARY),
         )
+
+
+def check_left(transform_output: tft.TFTransformOutput, features: spec.FeaturesSpec) -> None:
+    """Checks that options leave a value of what is predicted: an item and, where they are of scenes, a scene.
+
+    Raises:
+      errors.InputError: if they leave none.
+    """
+    for event in (event_fields.ITEM, event_fields.SCENE):
+        option = features.of(event.event)
+        if option.limited and _read(transform_output, event.vocabulary) == [_NOTHING]:
+            raise errors.InputError(
+                f"features.options.{event.event}.min_count: no value is met so often in training; found {option.min_count}"
+            )
 
 
 def _read(transform_output: tft.TFTransformOutput, name: str) -> list[bytes]:

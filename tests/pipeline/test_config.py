@@ -80,7 +80,13 @@ def with_values(**parts):
                 features={"options": {"item_id": {"encode": "z_score"}}},
             ),
             [
-                "features.options.item_id.encode: numbers of a history's events are told by their buckets; found z_score"
+                "features.options.item_id.encode: item_id is categorical, which has min_count, max_size; found z_score"
+            ],
+        ),
+        (
+            with_values(features={"options": {"item_id": {"min_count": 5}}}),
+            [
+                "features.options: item_id: no such feature of model sasrec with window: {kind: next}; there are none"
             ],
         ),
         (with_values(window=50), ["window: takes keys, first kind (next, period, exposure); found 50"]),

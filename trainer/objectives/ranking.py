@@ -27,10 +27,15 @@ class Ranking(objective.Objective):
         settings: transform_spec.TransformSettings,
         train_files: Sequence[str],
     ) -> models.Catalogue:
-        """The vocabularies, and how often training has each item as its target."""
+        """The vocabularies, and how often training has each item as its target.
+
+        Raises:
+          errors.InputError: if `features.options` leave no item or scene.
+        """
         del train_files
         # That it is one with a history is checked where the experiment is.
         window = settings.window
+        vocabulary.check_left(transform_output, settings.features)
         known = vocabulary.Vocabulary.load(transform_output)
         return models.Catalogue(
             known.counts,

@@ -6,6 +6,7 @@ from typing import Any
 import tensorflow_transform as tft
 
 from components.transform import spec as transform_spec
+from components.transform import vocabulary
 from schemas import names
 from trainer import config, registry
 from trainer import input as input_lib
@@ -30,9 +31,14 @@ class UserEmbedding(objective.Objective):
         settings: transform_spec.TransformSettings,
         train_files: Sequence[str],
     ) -> users.Behaviors:
-        """The sizes of the vocabularies, and of the windows."""
+        """The sizes of the vocabularies, and of the windows.
+
+        Raises:
+          errors.InputError: if `features.options` leave no item.
+        """
         del train_files
         # That it is one with a period is checked where the experiment is.
+        vocabulary.check_left(transform_output, settings.features)
         return users.Behaviors.load(transform_output, settings)
 
     def prepare(self, settings: config.TrainerSettings, data: objective.Data) -> objective.Training:

@@ -4,6 +4,7 @@ from typing import Annotated, Any, ClassVar
 
 import pydantic
 
+from components.transform import checks
 from trainer.settings import model
 
 Widths = tuple[Annotated[int, pydantic.Field(ge=1)], ...]
@@ -21,6 +22,7 @@ class LabelSettings(model.ModelSettings):
     window_kinds: ClassVar[tuple[str, ...]] = ("exposure", "period")
     objective: ClassVar[str] = "labels"
     training_read: ClassVar[tuple[str, ...]] = ("calibration", "label_share")
+    features_read: ClassVar[str] = checks.FIELDS
 
     dim: int = pydantic.Field(default=16, ge=1)
     tower: Widths = (64, 32)

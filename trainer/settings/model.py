@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+from components.transform import checks
 from schemas import settings
 
 
@@ -25,6 +26,7 @@ class ModelSettings(settings.Settings):
       losses: which losses it takes, the default one first, where `targets` would allow others; None: those of `targets`.
       in_batch: whether it compares the windows of a batch, which must then be any.
       ranks_scenes: whether it ranks the scene of what comes next, too.
+      features_read: which features it reads, see `components.transform.checks`: others cannot be set.
       dot_products: whether, if it ranks a catalogue, it scores by dot products: others cannot be searched by lists.
     """
 
@@ -39,6 +41,7 @@ class ModelSettings(settings.Settings):
     losses: ClassVar[tuple[str, ...] | None] = None
     in_batch: ClassVar[bool] = False
     ranks_scenes: ClassVar[bool] = False
+    features_read: ClassVar[str] = checks.ITEMS
     dot_products: ClassVar[bool] = True
 
     name: str

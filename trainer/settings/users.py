@@ -4,6 +4,7 @@ from typing import ClassVar, Literal
 
 import pydantic
 
+from components.transform import checks
 from trainer.settings import model
 
 # Seconds of a bucket.
@@ -32,6 +33,8 @@ class UserEncoderSettings(model.ModelSettings):
         many the history has, and how long before the moment the last one was, all by powers of two. The paper has only
         means.
     """
+
+    features_read: ClassVar[str] = checks.EVENTS
 
     dim: int = pydantic.Field(default=64, ge=2)
     blocks: int = pydantic.Field(default=4, ge=1)

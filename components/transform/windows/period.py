@@ -5,7 +5,16 @@ from typing import Any, TypeAlias
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from components.transform import event_attributes, history, labelled, ops, spec, training_times
+from components.transform import (
+    attributes,
+    event_attributes,
+    event_fields,
+    history,
+    labelled,
+    ops,
+    spec,
+    training_times,
+)
 from schemas import names
 
 _Tensor: TypeAlias = tf.Tensor | tf.SparseTensor
@@ -18,8 +27,9 @@ def preprocessing_fn(inputs: dict[str, _Tensor], custom_config: dict[str, Any]) 
 
     The item vocabulary is that of the training targets: the events of the windows but a window's first, each
     event once however many windows have it (NEW_TARGETS); its counts are kept. Of the recent targets alone
-    there are counts, too, and of their scenes. A history is what lies in [T - past, T) of the window's moment T,
-    whatever else it has.
+    there are counts, too, and of their scenes. `features.options` may keep the frequent ones alone, of items as of
+    `event_attributes.vocabulary`. A history is what lies in [T - past, T) of the window's moment T, whatever else
+    it has.
 
     Args:
       inputs: features of `schemas.names`; histories and futures are sparse `[B, n]` and `[B, m]`.
@@ -35,10 +45,10 @@ def preprocessing_fn(inputs: dict[str, _Tensor], custom_config: dict[str, Any]) 
     moment = ops.scalar(inputs[names.MOMENT])
     past, future = inputs[names.HISTORY_ITEM_ID], inputs[names.FUTURE_ITEM_ID]
     new, recent = (
-        _last_of_both(past, future, ops.scalar(inputs[name]))
+        ops.last_of_both(past, future, ops.scalar(inputs[name]))
         for name in (names.NEW_TARGETS, names.RECENT_TARGETS)
     )
-    items = tft.vocabulary(new, vocab_filename=names.ITEM_VOCABULARY)
+    items = attributes.vocabulary(new, event_fields.ITEM.table, given.features)
     tft.vocabulary(new, vocab_filename=ops.ITEM_COUNTS_VOCABULARY, store_frequency=True)
     tft.vocabulary(recent, vocab_filename=names.RECENT_ITEMS_VOCABULARY, store_frequency=True)
     outputs: dict[str, _Tensor] = {
@@ -48,33 +58,19 @@ def preprocessing_fn(inputs: dict[str, _Tensor], custom_config: dict[str, Any]) 
         names.FUTURE_SECONDS: _seconds_from(moment, inputs[names.FUTURE_TIMESTAMP]),
     }
     known = {}
-    for raw, vocabulary, target, target_index, following, future_index in (
-        (
-            names.HISTORY_BEHAVIOR,
-            names.BEHAVIOR_VOCABULARY,
-            names.TARGET_BEHAVIOR,
-            names.TARGET_BEHAVIOR_INDEX,
-            names.FUTURE_BEHAVIOR,
-            names.FUTURE_BEHAVIOR_INDEX,
-        ),
-        (
-            names.HISTORY_SCENE,
-            names.SCENE_VOCABULARY,
-            names.TARGET_SCENE,
-            names.TARGET_SCENE_INDEX,
-            names.FUTURE_SCENE,
-            names.FUTURE_SCENE_INDEX,
-        ),
+    for event, target, target_index in (
+        (event_fields.BEHAVIOR, names.TARGET_BEHAVIOR, names.TARGET_BEHAVIOR_INDEX),
+        (event_fields.SCENE, names.TARGET_SCENE, names.TARGET_SCENE_INDEX),
     ):
-        if raw in inputs:
-            values = tf.concat([inputs[raw].values, inputs[following].values], axis=0)
-            known[raw] = tft.vocabulary(values, vocab_filename=vocabulary)
-            outputs[target_index] = ops.index_of(ops.scalar(inputs[target]), known[raw])
-            outputs[future_index] = ops.indices_of(inputs[following], known[raw])
+        if event.source in inputs:
+            found = event_attributes.vocabulary(inputs, event, given.features)
+            outputs[target_index] = ops.index_of(ops.scalar(inputs[target]), found)
+            outputs[event.future] = ops.indices_of(inputs[event.future_source], found)
+            known[event.source] = found
     if names.HISTORY_SCENE in inputs:
         # Those of the recent targets alone, whose ids are counted above.
         both = inputs[names.HISTORY_SCENE], inputs[names.FUTURE_SCENE]
-        scenes = _last_of_both(*both, ops.scalar(inputs[names.RECENT_TARGETS]))
+        scenes = ops.last_of_both(*both, ops.scalar(inputs[names.RECENT_TARGETS]))
         tft.vocabulary(scenes, vocab_filename=names.RECENT_SCENES_VOCABULARY, store_frequency=True)
     # Windows are cut so already; what a request holds is not.
     events = history.History(inputs, window.length, moment, round(window.past * ops.MS_PER_SECOND))
@@ -112,22 +108,3 @@ def _seconds_before(events: history.History, moments: tf.Tensor) -> dict[str, tf
 
 def _in_seconds(milliseconds: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.cast(milliseconds, tf.float64) / ops.MS_PER_SECOND, tf.float32)
-
-
-def _last_of_both(past: tf.SparseTensor, future: tf.SparseTensor, number: tf.Tensor) -> tf.Tensor:
-    """The last values of each row of `past` followed by `future`, as many as it has in `number` `[B]`.
-
-    Args:
-      past: `[B, n]`.
-      future: `[B, m]`.
-      number: at most n + m.
-    """
-    rows = tf.size(number)
-    behind = ops.row_sizes(future, rows)
-    kept = []
-    for part, later in ((past, behind), (future, tf.zeros_like(behind))):
-        row, place = part.indices[:, 0], part.indices[:, 1]
-        # From the row's end: 1 is its last value.
-        from_end = tf.gather(ops.row_sizes(part, rows) + later, row) - place
-        kept.append(tf.boolean_mask(part.values, from_end <= tf.gather(number, row)))
-    return tf.concat(kept, axis=0)

@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 
 from components.transform import vocabulary
-from schemas import names
-from tests.period_fixtures import LENGTH, PAST_MS, analysed, serialize, window, with_attributes
+from schemas import errors, names
+from tests.period_fixtures import LENGTH, PAST_MS, analysed, serialize, settings_of, window, with_attributes
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +68,57 @@ def test_what_follows_has_the_indices_of_the_same_vocabularies(output, windows):
         wanted = [0.5 + 1.5 * n for n in range(len(each[names.FUTURE_ITEM_ID]))]
         assert row.tolist() == wanted + [-1.0] * (len(row) - len(wanted))
     assert found[names.TARGET_ITEM_INDEX][-1] == found[names.HISTORY_ITEM_INDEX][-1, -1] == names.OOV_INDEX
+
+
+LEAST = 12
+LIMITED = {
+    "item_id": {"min_count": LEAST},
+    "scene": {"max_size": 1},
+    "item_brand": {"min_count": LEAST},
+}
+
+
+@pytest.fixture(scope="module")
+def limited(windows, tmp_path_factory):
+    """Of windows of which many have an event of the brand `once`, in the scene `once`, that is new in one alone."""
+    made = [with_attributes(dict(each), seed) for seed, each in enumerate(windows)]
+    for number, each in enumerate(made):
+        behind = len(each[names.FUTURE_ITEM_ID]) + len(each[names.HISTORY_ITEM_ID]) - 1
+        each[names.NEW_TARGETS] = min(each[names.NEW_TARGETS] + (number == 0) * 99, behind)
+        if number == 0 or each[names.NEW_TARGETS] < behind:
+            place = 1 if number == 0 and len(each[names.HISTORY_ITEM_ID]) > 1 else 0
+            each["history_item_brand"][place] = each[names.HISTORY_SCENE][place] = "once"
+    return made, analysed(str(tmp_path_factory.mktemp("limited")), made, attributes=True, options=LIMITED)
+
+
+def test_options_keep_values_that_enough_events_have(limited):
+    windows, output = limited
+    assert sum("once" in each["history_item_brand"] for each in windows) > LEAST
+    for event, vocabulary_name in (
+        ("item_id", names.ITEM_VOCABULARY),
+        ("scene", names.SCENE_VOCABULARY),
+        ("item_brand", "item_brand"),
+    ):
+        counts = counted(windows, names.NEW_TARGETS, f"history_{event}", f"future_{event}")
+        counts.pop("", None)
+        wanted = {value for value, count in counts.items() if count >= LIMITED[event].get("min_count", 1)}
+        if event == "scene":
+            wanted = {max(counts, key=counts.get)}
+        else:
+            assert 0 < len(wanted) < len(counts)
+        assert {value.decode() for value in output.vocabulary_by_name(vocabulary_name)} == wanted
+    known = vocabulary.Vocabulary.load(output)
+    assert known.counts.min() >= LEAST
+
+
+def test_options_that_leave_no_item_or_scene_are_refused(windows, tmp_path):
+    for name, event in (("item_id", "item"), ("scene", "scene")):
+        options = {name: {"min_count": 1_000_000}}
+        output = analysed(str(tmp_path / event), windows, options=options)
+        with pytest.raises(
+            errors.InputError, match=rf"features\.options\.{name}\.min_count: .*found 1000000$"
+        ):
+            vocabulary.check_left(output, settings_of(options=options).features)
 
 
 @pytest.fixture(scope="module")
