@@ -58,7 +58,8 @@ def inputs_of(folder: str) -> dict[str, str]:
     definition = known.get(SIGNATURE)
     if definition is None or signatures.EMBEDDING not in definition.outputs:
         raise errors.InputError(
-            f"{folder}: the model has no signature {SIGNATURE!r}, as models that rank items have; it has "
+            f"{folder}: the model has no signature {SIGNATURE!r}; models that rank items and models of users' embeddings "
+            f"(byb, user_*) have it, also the model.base_model that byb_labels is finetuned from; this one has "
             f"{', '.join(sorted(known)) or 'none'}"
         )
     # A model that was exported when a history had no prefix takes the second name.

@@ -227,7 +227,11 @@ def test_what_does_not_fit_is_one_line(base, tmp_path, capsys):
     for arguments, words in (
         ((base, "-o", output), "name the experiment that says how the log is read: --experiment FILE"),
         ((tmp_path, "-o", output, "--experiment", experiment), "no version of a model there"),
-        ((silent, "-o", output, "--experiment", experiment), "no signature 'embed', as models that rank"),
+        (
+            (silent, "-o", output, "--experiment", experiment),
+            "no signature 'embed'; models that rank items and models of users' embeddings (byb, user_*) have it, also the "
+            "model.base_model that byb_labels is finetuned from; this one has ",
+        ),
         ((*fine, "-o", tmp_path), "-o names a file to write, found a folder"),
         ((*fine, "-o", tmp_path, "--arrays"), "-o names a folder of arrays to write, found one with "),
         ((*fine, "-o", experiment, "--arrays"), "-o names a folder to write, found something else"),
