@@ -18,6 +18,8 @@ from serving import address as address_lib
 _MAX_K = (1 << 31) - 1
 # Of the values that a model does not know.
 _NAMED = 10
+# Of what was asked, in an error: so many characters.
+_SHOWN = 60
 # Of an embedding that is printed for a person.
 _DIMENSIONS = 8
 
@@ -254,8 +256,8 @@ def _exposures(options: argparse.Namespace) -> list[dict[str, Any]]:
         exposure = _from_json(place, text)
         if not isinstance(exposure, dict):
             raise errors.InputError(
-                f"{place}: an exposure is an object with user_id, item_id and timestamp; a user of a model of periods one "
-                "with user_id and history"
+                f"{place}: an exposure is an object with user_id, item_id and timestamp; of a model of labels of periods, one "
+                f"with history and what the model takes of the user, as user_id; found {json.dumps(exposure)[:_SHOWN]}"
             )
         exposures.append(exposure)
     return exposures

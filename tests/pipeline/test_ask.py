@@ -135,3 +135,10 @@ def test_a_moment_that_is_none(tmp_path, capsys):
         "--now takes ms since 1970 or a time as 2024-06-01T12:00:00Z (UTC where it names no zone), found 'soon'"
         in capsys.readouterr().err
     )
+
+
+def test_what_is_asked_of_models_of_labels_is_an_object(tmp_path, capsys):
+    assert cli.execute(["predict", str(tmp_path), "--exposure", '["i1"]']) == 2
+    said = capsys.readouterr().err
+    assert "an exposure is an object with user_id, item_id and timestamp; of a model of labels of periods, one" in said
+    assert said.endswith('one with history and what the model takes of the user, as user_id; found ["i1"]\n')
