@@ -44,7 +44,8 @@ def add(commands: arguments.Commands) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="overrides a setting of log, window or beam, for example log.timestamp_unit=ms; repeatable",
+        help="overrides a setting of log, window or beam, for example log.timestamp_unit=ms; the window's length and past "
+        "have to be the model's; repeatable",
     )
 
 

@@ -40,7 +40,7 @@ def add(commands: arguments.Commands) -> None:
         metavar="JSON",
         help='an exposure, for example \'{"user_id": "7", "item_id": "9", "timestamp": 881250949000}\', '
         "with the attributes and the `history` (a list of events) that the model takes; of a model of labels of periods, a "
-        'history, \'{"history": [...]}\', with what the model takes of the user, as user_id',
+        "history, '{\"history\": [...]}', with what the model takes of the user, as user_id",
     )
     given.add_argument("--exposures", metavar="FILE", help="a file with one such object per line; - is stdin")
     predict.add_argument(

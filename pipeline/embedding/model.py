@@ -1,5 +1,7 @@
 """The model that is asked for embeddings: where it is, what it takes, and asking it."""
 
+import bisect
+import dataclasses
 import os
 import posixpath
 from collections.abc import Mapping
@@ -15,6 +17,10 @@ from schemas import errors, names, versions
 from serving import objectives, published, requests, signatures
 
 SIGNATURE = "embed"
+_TRANSFORM = "transform_features"
+# Of a history that is asked about: later than any period is long.
+_LATE_MS = 1 << 51
+_LONGEST_MS = 1 << 50
 
 
 def find(path: str) -> tuple[str, str | None]:
@@ -85,6 +91,52 @@ def numbers_of(folder: str, inputs: Mapping[str, str]) -> list[str]:
     takes = objectives.signatures_of(folder)[SIGNATURE].inputs
     number = tf.float32.as_datatype_enum
     return sorted(name for name, key in inputs.items() if takes[key].dtype == number)
+
+
+@dataclasses.dataclass(frozen=True)
+class History:
+    """What a model takes for a user's history.
+
+    Attributes:
+      length: how many events, the last ones.
+      past: how far back from the moment they are, in ms; None of a model that is asked at no moment.
+    """
+
+    length: int
+    past: int | None
+
+
+def history_of(folder: str, inputs: Mapping[str, str]) -> History | None:
+    """What a SavedModel cuts a history to, as its transform graph shows; None of one that does not tell.
+
+    Args:
+      folder: of the SavedModel.
+      inputs: of `inputs_of`.
+    """
+    # Variables and tables live as long as the model does.
+    loaded: Any = tf.saved_model.load(folder)
+    transform = loaded.signatures[_TRANSFORM] if _TRANSFORM in loaded.signatures else None
+    if transform is None or names.HISTORY_ITEM_INDEX not in transform.structured_outputs:
+        return None
+
+    def kept(age: int) -> np.ndarray:
+        """Of an event that is so many ms before the moment, which places of a history have it: `[L]` bool."""
+        example = tf.train.Example()
+        feature = example.features.feature
+        feature[inputs[names.HISTORY_ITEM_ID]].bytes_list.value.append(b"?")
+        if names.HISTORY_TIMESTAMP in inputs:
+            feature[inputs[names.HISTORY_TIMESTAMP]].int64_list.value.append(_LATE_MS - age)
+        if names.MOMENT in inputs:
+            feature[names.MOMENT].int64_list.value.append(_LATE_MS)
+        found = transform(tf.constant([example.SerializeToString()]))[names.HISTORY_ITEM_INDEX]
+        return found.numpy()[0] != names.PADDING_INDEX
+
+    length = len(kept(1))
+    if names.MOMENT not in inputs:
+        return History(length, None)
+    return History(
+        length, bisect.bisect_left(range(_LONGEST_MS), True, lo=1, key=lambda age: not kept(age).any()) - 1
+    )
 
 
 class Embedder:

@@ -74,7 +74,8 @@ def ask(
       experiment: the file or name of an experiment; None is the run's own.
       log: the path of the log; None is that of the experiment.
       moment: see `Asked`.
-      overrides: `log.KEY=VALUE`, and of `window` and `beam`, as of `config.load`.
+      overrides: `log.KEY=VALUE`, and of `window` and `beam`, as of `config.load`. What a history is the model decides:
+        a window that says otherwise is refused.
       say: is told of a data set that is fetched.
 
     Raises:
@@ -95,9 +96,31 @@ def ask(
                 f"{source}: the model takes {inputs[name]}, which needs log.columns.{column}, found none"
             )
     _check_attributes(settings.log.columns, inputs, model.numbers_of(model_dir, inputs), source)
+    asked = Asked(settings, source, model_dir, inputs, moment)
+    _check_history(asked, model.history_of(model_dir, inputs))
     settings = local.prepare(settings, say)
     local.check_log(settings, source)
-    return Asked(settings, source, model_dir, inputs, moment)
+    return dataclasses.replace(asked, experiment=settings)
+
+
+def _check_history(asked: Asked, cut: model.History | None) -> None:
+    """Checks that histories are those that the model takes: what it would cut away makes no history of a user."""
+    if cut is None:
+        return
+    found, rule = asked.experiment.window, asked.rule
+    if rule.length != cut.length:
+        raise errors.InputError(
+            f"{asked.source}: window.length: the model {asked.model_dir} was trained on the last {cut.length} events of a "
+            f"history, and takes no others; found {rule.length}"
+        )
+    # A model that is asked at no moment takes what it is sent, however old.
+    if cut.past is not None and rule.past != cut.past:
+        given = "none" if rule.past is None else figures.duration(rule.past / _MS)
+        raise errors.InputError(
+            f"{asked.source}: window.past: the model {asked.model_dir} was trained on events in the "
+            f"{figures.duration(cut.past / _MS)} before a moment, and takes no others; found {given} (window: {{kind: "
+            f"{found.kind}}})"
+        )
 
 
 def _check_attributes(

@@ -140,5 +140,8 @@ def test_a_moment_that_is_none(tmp_path, capsys):
 def test_what_is_asked_of_models_of_labels_is_an_object(tmp_path, capsys):
     assert cli.execute(["predict", str(tmp_path), "--exposure", '["i1"]']) == 2
     said = capsys.readouterr().err
-    assert "an exposure is an object with user_id, item_id and timestamp; of a model of labels of periods, one" in said
+    assert (
+        "an exposure is an object with user_id, item_id and timestamp; of a model of labels of periods, one"
+        in said
+    )
     assert said.endswith('one with history and what the model takes of the user, as user_id; found ["i1"]\n')

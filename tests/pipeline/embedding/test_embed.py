@@ -2,6 +2,7 @@
 
 import datetime
 import pathlib
+import re
 import shutil
 
 import numpy as np
@@ -16,10 +17,11 @@ from pipeline.embedding import arrays, shard
 from pipeline.embedding import model as model_lib
 from serving import client as client_lib
 from serving import server as server_lib
-from tests import held_models
+from tests import held_models, period_fixtures
 
 _START = 1_600_000_000_000
 _WINDOW = {"kind": "next", "length": 8, "shards": 2}
+_PERIOD = {"kind": "period", "past": "1d", "future": "1h", "length": 8, "shards": 2}
 
 
 def made_up_events():
@@ -162,9 +164,8 @@ def test_a_model_of_periods_is_asked_at_the_moment(embed, periods, tmp_path):
     rows = [(user, item, "home", time) for user, item, _, time in EVENTS]
     base = tmp_path / "versions"
     shutil.copytree(periods / "model", base / "7")
-    window = {"kind": "period", "past": "1d", "future": "1h", "length": 8, "shards": 2}
     log = write_log(tmp_path / "log.csv", rows, "user_id,item_id,scene,timestamp")
-    experiment = write_experiment(tmp_path / "toy.yaml", log, window=window)
+    experiment = write_experiment(tmp_path / "toy.yaml", log, window=_PERIOD)
     pathlib.Path(experiment).write_text(pathlib.Path(experiment).read_text().replace("behavior", "scene"))
     # All but the last few seconds of the log are too old.
     moment = datetime.datetime.fromtimestamp((_START + 86_400_000 + 15_000) / 1000, datetime.timezone.utc)
@@ -181,6 +182,41 @@ def test_a_model_of_periods_is_asked_at_the_moment(embed, periods, tmp_path):
                     else:
                         assert not answer.any()
     assert 0 < len(found) < len(wanted)
+
+
+@pytest.mark.parametrize(
+    "window, change, words",
+    [
+        (
+            _PERIOD,
+            "window.past=300d",
+            "window.past: .* in the 1d before a moment, and takes no others; found 300d ",
+        ),
+        (_PERIOD, "window.past=12h", "window.past: .*; found 12h "),
+        (_PERIOD, "window.length=9", "window.length: .* the last 8 events of a history, .*; found 9$"),
+        (_WINDOW, "window.shards=1", "window.past: .*; found none \\(window: {kind: next}\\)$"),
+    ],
+)
+def test_a_window_that_is_not_the_models_is_refused(periods, tmp_path, capsys, window, change, words):
+    """In a run's folder and with --experiment: users of whom the model takes no event would have a vector."""
+    run = tmp_path / "runs" / "toy"
+    shutil.copytree(periods / "model", run / "serving" / "toy" / "7")
+    rows = [(user, item, "home", time) for user, item, _, time in EVENTS]
+    log = write_log(tmp_path / "log.csv", rows, "user_id,item_id,scene,timestamp")
+    experiment = write_experiment(run / "experiment.yaml", log, {"scene": "scene"}, window=window)
+    output = tmp_path / "users.parquet"
+    for model in (run, run / "serving" / "toy"):
+        given = [] if model == run else ["--experiment", experiment]
+        line = said(capsys, model, "-o", output, *given, "--set", change)
+        assert re.search(words, line), line
+    assert not output.exists()
+
+
+def test_what_a_model_cuts_a_history_to(toy, periods):
+    for folder, past in ((toy, None), (periods, period_fixtures.PAST_MS)):
+        model = str(folder / "model")
+        found = model_lib.history_of(model, model_lib.inputs_of(model))
+        assert found == model_lib.History(period_fixtures.LENGTH, past)
 
 
 def test_a_run_tells_all_but_where_to_write(embed, base, tmp_path):
