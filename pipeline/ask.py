@@ -139,6 +139,22 @@ def _name_unknown(unknown: Mapping[str, Sequence[str]], what: str) -> None:
         _warn(f"{name} {shown}{more}: {what}")
 
 
+def _warn_of_empty(
+    client: Any, signature: str, what: str, histories: Sequence[Any], moments: Sequence[int | None]
+) -> None:
+    """Says which histories are answered although no event of them counts."""
+    found = client.without_events(signature, histories, moments)
+    if not found:
+        return
+    shown = ", ".join(map(str, found[:_NAMED]))
+    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+    asked_at = names.MOMENT in client.metadata()[signature].inputs
+    why = " in the period before the moment that the model was trained on" if asked_at else ""
+    _warn(
+        f"{what} {shown}{more}: no event{why}, so the answer is that of any user without history; training had none"
+    )
+
+
 def _items(client: Any, histories: list[Any], options: argparse.Namespace) -> list[str]:
     from serving import vocabularies
 
@@ -148,6 +164,7 @@ def _items(client: Any, histories: list[Any], options: argparse.Namespace) -> li
         client.unknown(vocabularies.of_histories(histories)),
         "not known to the model, which takes it for any unknown value",
     )
+    _warn_of_empty(client, "recommend", "history", histories, [options.now] * len(histories))
     unknown = client.unknown({names.HISTORY_ITEM_ID: excluded}) if excluded else {}
     if unknown:
         _name_unknown(
@@ -184,8 +201,9 @@ def _scored(values: Sequence[str], scores: Sequence[float]) -> str:
 def _embeddings(client: Any, histories: list[Any], options: argparse.Namespace) -> list[str]:
     from serving import vocabularies
 
-    found = client.embed(histories, now=_moment(options.now))
+    found = client.embed(histories, now=options.now)
     takes = client.metadata()["embed"].inputs
+    _warn_of_empty(client, "embed", "history", histories, [options.now] * len(histories))
     _name_unknown(
         client.unknown(vocabularies.of_histories(histories, takes)),
         "not known to the model, which takes it for any unknown value",
@@ -204,12 +222,17 @@ def _probabilities(client: Any, exposures: list[Any], options: argparse.Namespac
     from serving import requests, vocabularies
 
     takes = client.metadata()[requests.PREDICT].inputs
-    now = _moment(options.now)
+    now = options.now
     if now is not None and names.MOMENT not in takes:
         raise errors.InputError("--now is for models of periods; an exposure has its own timestamp")
     if now is not None:
         exposures = [{names.MOMENT: now, **row} for row in exposures]
     answers = client.predict_exposures(exposures)
+    # An exposure may be a user's first event, in training, too.
+    if names.MOMENT in takes:
+        histories = [row.get(requests.HISTORY_KEY) or () for row in exposures]
+        moments = [row.get(names.MOMENT) for row in exposures]
+        _warn_of_empty(client, requests.PREDICT, "exposure", histories, moments)
     _name_unknown(
         client.unknown(vocabularies.of_exposures(takes, exposures)),
         "not known to the model, which takes it for any unknown value",

@@ -22,7 +22,7 @@ from tensorflow_serving.apis import (
 
 from schemas import names
 from serving import address as address_lib
-from serving import objectives, requests, signatures, training_times, vocabularies
+from serving import counted, objectives, requests, signatures, training_times, vocabularies
 
 History = Sequence[Mapping[str, Any]]
 _RETRIED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
@@ -55,7 +55,9 @@ class Client:
     """Asks one model.
 
     A history is a list of events, oldest first: `{"item_id": "242", "timestamp": 881250949000}`
-    with `behavior` and `scene` where the log has them; times are ms since the epoch. A time of another unit is
+    with `behavior` and `scene` where the log has them, and with the attributes that the model takes of events, each of which
+    may be left out. A model that takes attributes refuses other keys, as they may be misspelt; one that takes none ignores
+    them. Times are ms since the epoch. A time of another unit is
     an error, and one far from the times of training a warning, see `serving.training_times`.
 
     Models of periods are asked at a moment, `now`, in ms since the epoch: a history is what lies in
@@ -339,6 +341,32 @@ class Client:
             for feature, values in vocabularies.unknown(batch, outputs, objective.index_of).items():
                 found.setdefault(feature, []).extend(values)
         return found
+
+    def without_events(
+        self, signature: str, histories: Sequence[History], moments: Sequence[int | None]
+    ) -> list[int]:
+        """Which histories have no event that counts, by their numbers.
+
+        Such a history is empty, or all of it is at the moment or later, or longer before it than the model was trained on. It
+        is answered as any other one without events.
+
+        Args:
+          signature: that they are sent to.
+          histories: that fit it.
+          moments: of each, ms, of models of periods; None: right after the last event.
+
+        Returns:
+          Numbers from 0 on; none of a model that does not tell.
+        """
+        takes = self._takes(signature)
+        reads = {names.HISTORY_ITEM_ID, requests.key_of_event(names.HISTORY_ITEM_ID)}
+        if vocabularies.SIGNATURE not in self.metadata() or not reads & set(takes):
+            return []
+        found: list[bool] = []
+        for batch in self._batches(list(zip(histories, moments))):
+            made = counted.examples(takes, *zip(*batch))
+            found.extend(counted.is_empty(self.predict(vocabularies.SIGNATURE, {signatures.EXAMPLES: made})))
+        return [number for number, empty in enumerate(found) if empty]
 
     def _of_histories(
         self, signature: str, histories: Sequence[History], more: Mapping[str, np.ndarray], now: int | None

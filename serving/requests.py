@@ -87,9 +87,11 @@ def of_histories(
       check_times: is given all times.
 
     Raises:
-      ValueError: for a value that is missing or of another type, with its history and event; or for a moment that
-        the signature does not take.
+      ValueError: for a value that is missing, unknown or of another type, with its history and event; or for a moment
+        that the signature does not take.
     """
+    for number, history in enumerate(histories):
+        _check_keys(takes, history, f"history {number}")
     longest = max((len(history) for history in histories), default=0)
     inputs = _attributes(takes, histories, longest)
     for name in names.HISTORY:
@@ -153,6 +155,10 @@ def key_of_event(name: str) -> str:
     return name.removeprefix(names.HISTORY_PREFIX)
 
 
+# What events of any log may have, whether a model takes it or not.
+_OF_ALL_EVENTS = set(map(key_of_event, names.HISTORY))
+
+
 def events(history: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     """Lists of the features of a history as a list of events."""
     keys = [key_of_event(name) for name in history]
@@ -170,6 +176,12 @@ def _columns(
             raise ValueError(
                 f"{what} {number}: unknown {unknown[0]!r}; the model takes {', '.join(sorted(allowed))}"
             )
+        history = row.get(HISTORY_KEY) or ()
+        if not isinstance(history, Sequence) or isinstance(history, (str, bytes)):
+            raise ValueError(
+                f"{what} {number}: {HISTORY_KEY} is a list of events, found {tensors.shown(history)}"
+            )
+        _check_keys(takes, history, f"{what} {number}: {HISTORY_KEY}")
     columns = {}
     for name, info in takes.items():
         dtype = tf.dtypes.as_dtype(info.dtype)
@@ -190,6 +202,23 @@ def _columns(
             continue
         columns[name] = _padded(lists, dtype)
     return columns
+
+
+def _check_keys(takes: Mapping[str, Any], history: Sequence[Any], place: str) -> None:
+    """Refuses keys of events that may be misspelt ones: a model that takes attributes takes an event without them, too.
+
+    Where it takes none, all that it reads has to be there, and clients may send what else an event has.
+    """
+    known = {key_of_event(name) for name in takes if is_of_history(name)}
+    if known <= _OF_ALL_EVENTS:
+        return
+    for number, event in enumerate(history):
+        # Other things than events are refused where they are read.
+        unknown = sorted(set(event) - known - _OF_ALL_EVENTS) if isinstance(event, Mapping) else ()
+        if unknown:
+            raise ValueError(
+                f"{place}, event {number}: unknown {unknown[0]!r}; the model takes {', '.join(sorted(known))} of an event"
+            )
 
 
 def _events(row: Row, name: str, dtype: tf.DType, place: str) -> list[Any]:

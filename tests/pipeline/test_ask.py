@@ -99,6 +99,33 @@ def test_a_model_of_periods_is_asked_at_a_moment(periods, address, tmp_path, cap
     assert answer(len(items)) != plain
 
 
+def test_histories_of_which_no_event_counts_are_named(toy, periods, address, tmp_path, capsys):
+    moment = 1_600_000_000_000
+    event = {"item_id": "i1", "behavior": "view", "scene": "home"}
+    file = tmp_path / "histories.jsonl"
+
+    def said(model, times, *more):
+        histories = [[{**event, "timestamp": time} for time in some] for some in times]
+        file.write_text("".join(json.dumps(history) + "\n" for history in histories))
+        assert cli.execute(["predict", address(model), "--history", str(file), *more]) == 0
+        printed = capsys.readouterr()
+        assert len(printed.out.splitlines()) == len(times)
+        return [line for line in printed.err.splitlines() if "no event" in line]
+
+    old = moment - period_fixtures.PAST_MS
+    at = ("--now", str(moment))
+    assert said(
+        periods, [[moment], [old - 1], [old], [old - 1, moment - 1], [], [moment, moment + 1]], *at
+    ) == [
+        "footfall: warning: history 0, 1, 4, 5: no event in the period before the moment that the model was trained on, so the "
+        "answer is that of any user without history; training had none"
+    ]
+    assert said(periods, [[old], [moment]]) == []
+    assert said(toy, [[moment], []]) == [
+        "footfall: warning: history 1: no event, so the answer is that of any user without history; training had none"
+    ]
+
+
 def test_items_have_been_met_just_before_the_moment(periods, address, capsys):
     answers = []
     for more in ([], ["--now", "2020-09-14"]):

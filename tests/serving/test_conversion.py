@@ -209,6 +209,8 @@ def test_raw_tensors_are_all_there(client):
             {"history": [{"item_id": "i1", "timestamp": ROWS[0]["timestamp"]}]},
             "exposure 1: history_behavior: event 0 has no behavior; found item_id, timestamp",
         ),
+        ({"history": 5}, "exposure 1: history is a list of events, found 5"),
+        ({"history": {"item_id": "i1"}}, "exposure 1: history is a list of events, found {'item_id': 'i1'}"),
     ],
 )
 def test_rows_that_do_not_fit(client, change, words):
@@ -231,6 +233,12 @@ def test_requests_that_do_not_fit(client, signature, change, words):
     with pytest.raises(grpc.RpcError) as caught:
         client.predict(signature, {name: value for name, value in inputs.items() if value is not None})
     assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT and words in caught.value.details()
+
+
+def test_a_model_of_no_attributes_of_events_takes_events_with_more(client):
+    row = plain(ROWS[0])
+    more = {**row, "history": [{**event, "item_color": "red"} for event in row["history"]]}
+    assert more["history"] and client.predict_exposures([more]) == client.predict_exposures([row])
 
 
 def test_numbers_stand_for_ids(client):

@@ -1,5 +1,6 @@
 """Models of labels of periods: what is served equals what training saw, from the windows that the log is cut into."""
 
+import json
 import os
 
 import numpy as np
@@ -12,6 +13,7 @@ from components.behavior_example_gen import splits
 from components.behavior_example_gen.windows.period import Period
 from components.transform import fields, spec
 from components.transform.windows import period as preprocessing
+from pipeline import cli
 from schemas import names
 from serving import conversion, export, moments, objectives, requests
 from tests import exposure_fixtures, fixtures
@@ -139,10 +141,17 @@ def _asked(row):
 
 
 @pytest.fixture(scope="module")
-def served(output, known, tmp_path_factory):
-    target = str(tmp_path_factory.mktemp("served") / "model")
+def base(output, known, tmp_path_factory):
+    """The folder of an export as version 7."""
+    folder = tmp_path_factory.mktemp("served")
+    target = str(folder / "7")
     export.export_model(exposure_fixtures.LinearModel(known, LABELS), output, target, objective="labels")
-    return tf.saved_model.load(target)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def served(base):
+    return tf.saved_model.load(str(base / "7"))
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +190,41 @@ def test_requests_and_examples_are_answered_as_offline(rows, served, offline):
     assert requests.PREDICT_CANDIDATES not in served.signatures
     outputs = {name: set(function.structured_outputs) for name, function in served.signatures.items()}
     assert objectives.of_outputs(outputs) == "labels"
+
+
+def test_a_key_that_no_event_has_is_refused(rows, served):
+    asked = _asked(rows[0])
+    asked["history"][-1]["context_amuont"] = 3.0
+    place = len(asked["history"]) - 1
+    with pytest.raises(
+        ValueError,
+        match=f"^exposure 1: history, event {place}: unknown 'context_amuont'; the model takes behavior, context_amount, ",
+    ):
+        _ask(served, [_asked(rows[0]), asked])
+
+
+def test_users_of_whom_no_event_counts_are_named(rows, base, tmp_path, capsys):
+    """None at all, none before the moment, or none that is near enough to it; they are answered as before."""
+    fine = next(row for row in map(_asked, rows) if "context_amount" in row["history"][-1])
+    (event, moment), past = (fine["history"][-1], fine["moment"]), round(1000 * WINDOW.past)
+
+    def alone(time):
+        return {"moment": moment, "history": [{**event, "timestamp": time}]}
+
+    asked = [
+        *(fine, {}, {"history": []}),
+        *(alone(moment), alone(moment - past - 1), alone(moment - past), alone(moment - 1)),
+    ]
+    file = tmp_path / "asked.jsonl"
+    file.write_text("".join(json.dumps(row, default=float) + "\n" for row in asked))
+    assert cli.execute(["predict", str(base), "--exposures", str(file)]) == 0
+    printed = capsys.readouterr()
+    assert len(printed.out.splitlines()) == len(asked)
+    said = [line for line in printed.err.splitlines() if "no event" in line]
+    assert said == [
+        "footfall: warning: exposure 1, 2, 3, 4: no event in the period before the moment that the model was trained on, so the "
+        "answer is that of any user without history; training had none"
+    ]
 
 
 def test_what_is_not_before_the_moment_does_not_count(rows, served, offline):

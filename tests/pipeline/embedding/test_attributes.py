@@ -103,5 +103,12 @@ def test_a_request_may_lack_attributes_and_not_have_others_in_their_place(served
     assert np.isnan(made["history_context_price"]).sum() == 3
     assert made["history_item_brand"].tolist() == [["", ""], ["7", ""]]
     assert made[names.HISTORY_ITEM_ID].tolist() == [["i1", "i1"], ["i1", ""]]
+    # A log may have behaviours which this model does not read.
+    requests.of_histories(takes, [[{**event, "behavior": "view"}]])
+    with pytest.raises(
+        ValueError,
+        match="^history 0, event 1: unknown 'prize'; the model takes context_price, item_brand, item_id, scene, timestamp of",
+    ):
+        requests.of_histories(takes, [[event, {**event, "prize": 3}]])
     with pytest.raises(ValueError, match="history 0, event 0: context_price is a number, found 'cheap'"):
         requests.of_histories(takes, [[{**event, "context_price": "cheap"}]])

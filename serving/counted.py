@@ -1,0 +1,50 @@
+"""Which histories have an event that counts: asked of a served model's own transform graph, as `vocabularies` asks.
+
+What lies outside of a model's period before the moment is cut away there, and a history without any event is answered, too.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from schemas import names
+from serving import moments, requests
+
+
+def examples(
+    takes: Mapping[str, Any], histories: Sequence[Sequence[requests.Row]], told: Sequence[int | None]
+) -> np.ndarray:
+    """Serialized tf.Examples `[B]` of the items and times of histories, and their moments.
+
+    Args:
+      takes: the inputs of a signature.
+      histories: lists of events that fit it.
+      told: the moment of each, ms; None: right after the last event.
+    """
+    made = []
+    for history, moment in zip(histories, told):
+        example = tf.train.Example()
+        for name in (names.HISTORY_ITEM_ID, names.HISTORY_TIMESTAMP):
+            key = requests.key_of_event(name)
+            # A model that was exported when a history had no prefix takes the second name.
+            feature = example.features.feature[name if name in takes else key]
+            if name == names.HISTORY_TIMESTAMP:
+                feature.int64_list.value.extend(event[key] for event in history)
+            else:
+                texts = (requests.value_of(event[key], tf.string, key) for event in history)
+                feature.bytes_list.value.extend(map(tf.compat.as_bytes, texts))
+        if names.MOMENT in takes:
+            value = moments.NOT_TOLD if moment is None else moment
+            example.features.feature[names.MOMENT].int64_list.value.append(value)
+        made.append(example.SerializeToString())
+    return np.array(made, object)
+
+
+def is_empty(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Of which of `examples` no event counts, `[B]` bool; of a model that does not tell, of none."""
+    index = outputs.get(names.HISTORY_ITEM_INDEX)
+    if index is None:
+        return np.zeros(0, bool)
+    return (index == names.PADDING_INDEX).all(axis=1)
