@@ -48,11 +48,11 @@ class Outcomes:
         known_until: int,
         first_from: FirstFrom,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The labels of windows, `[B, T]` int64: 1, 0 or UNKNOWN_LABEL; and which of these a missing number makes unknown.
+        """The labels of windows, `[B, T]` int64: 1, 0 or UNKNOWN_LABEL; and which are sums that lack a number of some event.
 
         Nothing at `known_until` or later is looked at: a label whose horizon ends after it is unknown, whatever has
-        happened by then, since what is known early is known of the positives alone. So is a sum of events one of which
-        lacks a number.
+        happened by then, since what is known early is known of the positives alone. What lacks a number adds nothing to a
+        sum, as a view of a log in which purchases alone have an amount.
 
         Args:
           moments: T of each window, ms.
@@ -70,7 +70,6 @@ class Outcomes:
             found[known, number] = self._happened(name, label, start[known], end)
             if label.kind == "sum":
                 lacking[known, number] = self._lacks(name, label, start[known], end)
-        found[lacking] = names.UNKNOWN_LABEL
         return found, lacking
 
     def _happened(
@@ -92,7 +91,6 @@ class Outcomes:
         self, label: predicates.LabelSpec, matches: np.ndarray, start: np.ndarray, end: np.ndarray
     ) -> np.ndarray:
         """Whether the total of each window is more than `over`, `[B]` bool."""
-        # Of a window that lacks a number the label is unknown, and in no other may it be added.
         values = np.nan_to_num(np.where(matches, self._products(label), 0.0))
         # Ten times 49.95 is not more than 499.5: doubles round each value, each product and each sum.
         roundings = end - start + 2

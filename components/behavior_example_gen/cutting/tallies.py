@@ -29,7 +29,7 @@ def count(split: str, label_names: Sequence[str], labels: np.ndarray) -> dict[Ha
 
 
 def count_lacking(split: str, label_names: Sequence[str], lacking: np.ndarray) -> dict[Hashable, int]:
-    """What is to be counted of labels that a missing number makes unknown.
+    """What is to be counted of sums of events some of which lack a number.
 
     Args:
       lacking: which these are, `[B, T]` bool.
@@ -57,7 +57,7 @@ def tell(label_names: Sequence[str], counted: Mapping[Hashable, int]) -> dict[st
 
 
 def tell_lacking(label_names: Sequence[str], counted: Mapping[Hashable, int]) -> dict[str, dict[str, int]]:
-    """How many of the unknown labels a missing number makes so, by split and label; see `count_lacking`."""
+    """How many windows add up events some of which lack a number, by split and label; see `count_lacking`."""
     return {
         split: {name: counted.get((split, _LACKING, name), 0) for name in label_names}
         for split in names.SPLITS

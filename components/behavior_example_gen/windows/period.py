@@ -225,37 +225,23 @@ class Period(kind.Kind[PeriodWindow]):
                     f"{figures.duration(window.past)} before it and {window.min_future} in its future"
                 )
         for name, label in window.labels.items():
-            self._check_known(name, label.within or window.future, label.numbers, written, cuts, counts)
+            self._check_known(name, label.within or window.future, written, cuts, counts)
 
     def _check_known(
-        self,
-        name: str,
-        within: float,
-        numbers: tuple[str, ...],
-        written: Mapping[Hashable, int],
-        cuts: Any,
-        counts: Any,
+        self, name: str, within: float, written: Mapping[Hashable, int], cuts: Any, counts: Any
     ) -> None:
         """Refuses a label that is unknown in all windows of train, of which nothing could be learnt."""
         from components.behavior_example_gen import profile
         from components.behavior_example_gen.cutting import exposure, tallies
 
         unknown = tallies.tell([name], written)["unknown"][names.TRAIN][name]
-        lacking = tallies.tell_lacking([name], written)[names.TRAIN][name]
         if unknown < written[names.TRAIN]:
             return
         until = exposure.knowledge(cuts, counts.end)[names.TRAIN] if cuts else counts.end + 1
-        why = []
-        if unknown > lacking:
-            why.append(
-                f"`within` ({figures.duration(within)}) ends after what train may know in {unknown - lacking:,} of them; it "
-                f"has {figures.duration((until - counts.start) / _MS)}, {profile.moment(counts.start)} to "
-                f"{profile.moment(until)}"
-            )
-        if lacking:
-            why.append(f"an event that is added up lacks {' or '.join(numbers)} in {lacking:,} of them")
         raise errors.InputError(
-            f"window.labels.{name}: unknown in all {unknown:,} windows of train: {'; and '.join(why)}"
+            f"window.labels.{name}: unknown in all {unknown:,} windows of train: `within` ({figures.duration(within)}) ends "
+            f"after what train may know; it has {figures.duration((until - counts.start) / _MS)}, "
+            f"{profile.moment(counts.start)} to {profile.moment(until)}"
         )
 
     def _check_moments(self, window: PeriodWindow, cuts: Any, counts: Any) -> None:
@@ -330,15 +316,21 @@ def _tell_labels(found: Mapping[str, Any]) -> None:
                 "label %s is %g in all windows of train: nothing can be learnt of it", label, rate
             )
     for split in names.SPLITS:
-        lacking = found["lacking"][split]
-        later = {label: number - lacking[label] for label, number in found["unknown"][split].items()}
-        for unknown, why in (
-            (later, "`within` ends after what this split may know"),
-            (lacking, "an event that is added up lacks a number"),
-        ):
-            shown = ", ".join(f"{label} of {number:,}" for label, number in unknown.items() if number)
-            if shown:
-                kind.PROGRESS.warning("%s: unknown labels: %s windows: %s", split, shown, why)
+        unknown, lacking = (
+            ", ".join(f"{label} of {number:,}" for label, number in found[what][split].items() if number)
+            for what in ("unknown", "lacking")
+        )
+        if unknown:
+            kind.PROGRESS.warning(
+                "%s: unknown labels: %s windows: `within` ends after what this split may know", split, unknown
+            )
+        if lacking:
+            kind.PROGRESS.warning(
+                "%s: sums in which some event lacks a number, and adds nothing: %s windows; `where` says which events are "
+                "added up",
+                split,
+                lacking,
+            )
 
 
 def _share(rate: float | None) -> str:

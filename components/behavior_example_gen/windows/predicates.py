@@ -43,8 +43,8 @@ class LabelSpec(settings.Settings):
       none_of: none of them matches; `{}`: nothing follows at all.
       next: the first of them matches.
       count: more than `over` of them match.
-      sum: the name of a number (`item_price`, `context_amount`) whose total is more than `over`. Where an event that is
-        added up lacks it, or that of `times`, the label is unknown.
+      sum: the name of a number (`item_price`, `context_amount`) whose total is more than `over`. An event that lacks it,
+        or that of `times`, adds nothing; the run says in how many windows one does.
       where: of `sum`: which events are added up; all by default.
       times: of `sum`: another number, by which it is multiplied for each event, as a quantity.
       over: of `count` and `sum`. A total of decimals that is exactly this is not more, however binary numbers round it.

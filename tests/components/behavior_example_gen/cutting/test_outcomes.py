@@ -86,11 +86,18 @@ def answer(label, events, moment, until):
         return bool(following) and matches(following[0], label["next"])
     if "count" in label:
         return sum(matches(e, label["count"]) for e in following) > label["over"]
-    total = 0.0
-    for event in following:
-        if matches(event, label.get("where", {})):
-            total += event[label["sum"]] * (event[label["times"]] if "times" in label else 1)
-    return -1 if math.isnan(total) else total > label["over"]
+    added = [value for value in products(label, following, matches) if not math.isnan(value)]
+    return sum(added) > label["over"]
+
+
+def products(
+    label,
+    events,
+    matches=lambda event, wanted: event["behavior"] in wanted.get("behavior", event["behavior"]),
+):
+    """What each event adds to a sum; NaN where it lacks a number."""
+    added = (event for event in events if matches(event, label.get("where", {})))
+    return [event[label["sum"]] * (event[label["times"]] if "times" in label else 1) for event in added]
 
 
 @pytest.mark.parametrize(
@@ -117,7 +124,9 @@ def test_labels_equal_plain_python(settings, times):
             expected = -1 if until > known_until[name] else int(answer(wanted, users[user], moment, until))
             assert row[names.LABEL_PREFIX + label] == [expected], (label, user, moment)
             unknown[name, label] += expected == -1
-            lacking[name, label] += expected == -1 and until <= known_until[name]
+            if "sum" in wanted and expected != -1:
+                following = [event for event in users[user] if moment <= event["time"] < until]
+                lacking[name, label] += any(map(math.isnan, products(wanted, following)))
     summary = Period().summary(window, counted)["labels"]
     for what, wanted in (("unknown", unknown), ("lacking", lacking)):
         assert {(s, n): v for s, of in summary[what].items() for n, v in of.items() if v} == +wanted
@@ -233,15 +242,13 @@ def test_a_sum_of_products_at_the_threshold_is_not_more(prices, amounts, over):
 
 
 @pytest.mark.parametrize("over", [5, -1])
-def test_a_sum_of_what_is_missing_is_unknown(over):
+def test_what_is_missing_adds_nothing(over):
     nan = math.nan
-    assert sums([nan, nan], over) == sums([9.0, nan], over) == sums([9.0], over, [nan]) == names.UNKNOWN_LABEL
-    assert sums([9.0], over) == sums([9.0], over, [1.0]) == 1
-    # Of a window that nothing follows the sum is 0.
-    assert sums([], over) == int(over < 0)
+    assert sums([nan, nan], over) == sums([9.0], over, [nan]) == sums([], over) == int(over < 0)
+    assert sums([9.0, nan], over) == sums([9.0, 1.0], over, [1.0, nan]) == sums([9.0], over) == 1
 
 
-def test_events_that_are_not_added_up_need_no_number():
+def test_events_that_are_not_added_up_do_not_lack_a_number():
     event = {"user": "m", "item": "i", "item_category": "", "context_amount": 1.0, "item_price": 9.0}
     log = [
         {**event, "time": 700, "behavior": "buy"},
@@ -252,11 +259,13 @@ def test_events_that_are_not_added_up_need_no_number():
     sum_of = {"sum": "item_price", "over": 5}
     labels = {"all": sum_of, "buys": {**sum_of, "where": {"behavior": "buy"}}}
     window = make_window(labels=labels, at=["1970-01-01T00:00:00.750Z"])
-    rows, _ = cut(log, window, spec.SplitSpec(by=("held_out_users",)), None)
-    assert [(row["label_all"], row["label_buys"]) for row in rows] == [([names.UNKNOWN_LABEL], [1])]
+    rows, counted = cut(log, window, spec.SplitSpec(by=("held_out_users",)), None)
+    assert [(row["label_all"], row["label_buys"]) for row in rows] == [([1], [1])]
+    lacking = Period().summary(window, counted)["labels"]["lacking"]
+    assert sum(of["all"] for of in lacking.values()) == 1 and not any(of["buys"] for of in lacking.values())
 
 
-def test_the_run_says_why_labels_are_unknown(caplog):
+def test_the_run_says_what_labels_lack(caplog):
     window = make_window(labels={"spends": {"sum": "item_price", "over": 5}})
     summary = {
         "periods": {},
@@ -266,12 +275,14 @@ def test_the_run_says_why_labels_are_unknown(caplog):
             "lacking": {"train": {"spends": 1000}, "eval": {"spends": 2}, "test": {"spends": 0}},
         },
     }
+    lacks = "sums in which some event lacks a number, and adds nothing:"
     with caplog.at_level("WARNING", "footfall.progress"):
         Period().tell(window, summary, {})
     assert [record.getMessage() for record in caplog.records] == [
-        "train: unknown labels: spends of 234 windows: `within` ends after what this split may know",
-        "train: unknown labels: spends of 1,000 windows: an event that is added up lacks a number",
-        "eval: unknown labels: spends of 2 windows: an event that is added up lacks a number",
+        "train: unknown labels: spends of 1,234 windows: `within` ends after what this split may know",
+        f"train: {lacks} spends of 1,000 windows; `where` says which events are added up",
+        "eval: unknown labels: spends of 2 windows: `within` ends after what this split may know",
+        f"eval: {lacks} spends of 2 windows; `where` says which events are added up",
     ]
 
 
