@@ -115,7 +115,7 @@ def of_table(table: pa.Table, columns: Sequence[str], rule: Rule, numbers: Seque
         counts=counts,
         times=times,
         texts={name: _numbered(_whole(sorted_.column(name))) for name in columns},
-        numbers={name: sorted_.column(name).to_numpy() for name in numbers},
+        numbers={name: sorted_.column(name).to_numpy().astype(np.float32) for name in numbers},
         left_out=everybody - len(there),
     )
 
