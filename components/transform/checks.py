@@ -1,10 +1,13 @@
 """Which of the settings of `features` a model has a use for: nothing would come of others. Free of TensorFlow."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from components.behavior_example_gen import spec as window_spec
-from components.transform import spec
 from schemas import names
+
+if TYPE_CHECKING:
+    # Knows all kinds of windows that are registered when it is imported; settings of models are imported before.
+    from components.transform import spec
 
 # What models read: the items and scenes of events; all that events have; or all features of an example.
 ITEMS, EVENTS, FIELDS = "items", "events", "fields"
@@ -18,7 +21,7 @@ _OPTIONS = {
 }
 
 
-def check(features: spec.FeaturesSpec, columns: window_spec.Columns, window: Any, model: Any) -> None:
+def check(features: "spec.FeaturesSpec", columns: window_spec.Columns, window: Any, model: Any) -> None:
     """Checks that the model reads all that is set.
 
     Args:
@@ -30,7 +33,7 @@ def check(features: spec.FeaturesSpec, columns: window_spec.Columns, window: Any
       ValueError: in one line, with the key, what was found and what there is.
     """
     if model.features_read != FIELDS:
-        default = spec.FeaturesSpec()
+        default = type(features)()
         for name in ("ids", "time", "scene", "history"):
             found = getattr(features, name)
             if found != getattr(default, name):
@@ -49,8 +52,8 @@ def check(features: spec.FeaturesSpec, columns: window_spec.Columns, window: Any
         _check_option(name, option, known[name], window)
 
 
-def _check_option(name: str, option: spec.FeatureSpec, type_: str, window: Any) -> None:
-    default = spec.FeatureSpec()
+def _check_option(name: str, option: "spec.FeatureSpec", type_: str, window: Any) -> None:
+    default = type(option)()
     for key in type(option).model_fields:
         found = getattr(option, key)
         if key not in _OPTIONS[type_] and found != getattr(default, key):
@@ -66,7 +69,7 @@ def _check_option(name: str, option: spec.FeatureSpec, type_: str, window: Any) 
 
 
 def _types(
-    features: spec.FeaturesSpec, columns: window_spec.Columns, window: Any, read: str
+    features: "spec.FeaturesSpec", columns: window_spec.Columns, window: Any, read: str
 ) -> dict[str, str]:
     """The features that have options, and the type of each."""
     if read == ITEMS and not window.has_period:
@@ -86,7 +89,7 @@ def _types(
     return found
 
 
-def _has_item(features: spec.FeaturesSpec, window: Any) -> bool:
+def _has_item(features: "spec.FeaturesSpec", window: Any) -> bool:
     """Whether items are features: a window of a period has those of its history alone."""
     return features.history or names.ITEM_ID in features.ids and not window.has_period
 
