@@ -45,8 +45,8 @@ def check(features: "spec.FeaturesSpec", columns: window_spec.Columns, window: A
     unknown = sorted(set(features.options) - set(known))
     if unknown:
         raise ValueError(
-            f"features.options: {', '.join(unknown)}: no such feature of model {model.name} with window: {{kind: "
-            f"{window.kind}}}; there are {', '.join(sorted(known)) or 'none'}"
+            f"features.options: no such feature of model {model.name} with window: {{kind: {window.kind}}}, found "
+            f"{', '.join(unknown)}; there are {', '.join(sorted(known)) or 'none'}"
         )
     for name, option in features.options.items():
         _check_option(name, option, known[name], window)

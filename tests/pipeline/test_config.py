@@ -86,7 +86,7 @@ def with_values(**parts):
         (
             with_values(features={"options": {"item_id": {"min_count": 5}}}),
             [
-                "features.options: item_id: no such feature of model sasrec with window: {kind: next}; there are none"
+                "features.options: no such feature of model sasrec with window: {kind: next}, found item_id; there are none"
             ],
         ),
         (with_values(window=50), ["window: takes keys, first kind (next, period, exposure); found 50"]),

@@ -166,7 +166,7 @@ _TOGETHER = [
     ),
     (
         {"features": {"options": {"item_price": {}}}},
-        "features.options: no such feature, found item_price; there are day_of_week, hour_of_day, item_id, scene, user_id",
+        "features.options: no such feature of model sasrec with window: {kind: next}, found item_price; there are none",
     ),
     (
         {"log": {"path": "x", "columns": {"label": {"click": "c"}}}, "window": _PERIOD},
