@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from components.transform import vocabulary as vocabulary_lib
 from schemas import errors, figures, names
 from serving import export
 from trainer import warm_start
@@ -99,7 +100,8 @@ def _carry(
         # As the pretrained network has them: it trains no row any more.
         variable.assign(tf.broadcast_to(value[names.OOV_INDEX], variable.shape))
     kept = warm_start.carry(variable, value, before, now)
-    if now and not kept:
+    # A column without any value has TFT's word for nothing.
+    if not kept and [vocabulary_lib.NOTHING] not in (before, list(now)):
         raise errors.InputError(
             f"model.base_model: of the {len(now):,} values of {vocabulary} ({_shown(now)}) {saved} has met none in its "
             f"pretraining, but {len(before):,} others ({_shown(before)}): log.columns has to name the same columns"

@@ -9,7 +9,7 @@ from components.transform import event_fields, ops, spec
 from schemas import errors, names
 
 # What TFT writes into a vocabulary that would be empty.
-_NOTHING = b"49d0cd50-04bb-48c0-bc6f-5b575dce351a"
+NOTHING = b"49d0cd50-04bb-48c0-bc6f-5b575dce351a"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +54,7 @@ def check_left(transform_output: tft.TFTransformOutput, features: spec.FeaturesS
     """
     for event in (event_fields.ITEM, event_fields.SCENE):
         option = features.of(event.event)
-        if option.limited and _read(transform_output, event.vocabulary) == [_NOTHING]:
+        if option.limited and _read(transform_output, event.vocabulary) == [NOTHING]:
             raise errors.InputError(
                 f"features.options.{event.event}.min_count: no value is met so often in training; found {option.min_count}"
             )

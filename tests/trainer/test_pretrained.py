@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.transform import event_fields
+from components.transform import event_fields, vocabulary
 from schemas import errors, names
 from tests import period_fixtures
 from tests.serving import test_embedding
@@ -102,6 +102,9 @@ def test_a_column_of_which_nothing_is_known_is_another_one(served, column):
     path, *_ = served
     known = vocabularies(path)
     others = {**known, column: [b"other " + value for value in known[column]]}
+    # No value at all is nothing that the pretraining should have met.
+    empty = {**known, column: [vocabulary.NOTHING]}
+    pretrained.start(build({**sizes_of(known), column: 1}), path, empty)
     message = (
         f"of the {len(known[column])} values of {column} \\(other .* has met none in its pretraining, but "
     )
