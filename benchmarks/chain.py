@@ -181,7 +181,6 @@ def measure(
     Returns:
       Figures: of the best possible scores, and of each model with what it lacks to those.
     """
-
     from pipeline.comparing import paired_scores
     from trainer import task
 

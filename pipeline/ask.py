@@ -134,9 +134,13 @@ def _warn(text: str) -> None:
 
 def _name_unknown(unknown: Mapping[str, Sequence[str]], what: str) -> None:
     for name, values in unknown.items():
-        shown = ", ".join(repr(value) for value in values[:_NAMED])
-        more = f" and {len(values) - _NAMED} more" if len(values) > _NAMED else ""
-        _warn(f"{name} {shown}{more}: {what}")
+        _warn(f"{name} {_first(values)}: {what}")
+
+
+def _first(values: Sequence[Any]) -> str:
+    """The first of some values, and how many more there are."""
+    shown = ", ".join(map(repr, values[:_NAMED]))
+    return f"{shown} and {len(values) - _NAMED} more" if len(values) > _NAMED else shown
 
 
 def _warn_of_empty(
@@ -146,12 +150,10 @@ def _warn_of_empty(
     found = client.without_events(signature, histories, moments)
     if not found:
         return
-    shown = ", ".join(map(str, found[:_NAMED]))
-    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
     asked_at = names.MOMENT in client.metadata()[signature].inputs
     why = " in the period before the moment that the model was trained on" if asked_at else ""
     _warn(
-        f"{what} {shown}{more}: no event{why}, so the answer is that of any user without history; training had none"
+        f"{what} {_first(found)}: no event{why}, so the answer is that of any user without history; training had none"
     )
 
 

@@ -1,6 +1,6 @@
 """The labels of periods: what follows each moment, columns in, columns out."""
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +28,12 @@ class Outcomes:
     def __init__(self, events: shards.Events, labels: Mapping[str, predicates.LabelSpec], future: float):
         self._events, self._labels, self._future = events, labels, future
         self._matching = {name: self._matches(label.match) for name, label in labels.items()}
+        # Of sums: what each event adds, `[E]` float64, NaN where it lacks a number.
+        self._added = {
+            name: np.where(self._matching[name], self._products(label.numbers), 0.0)
+            for name, label in labels.items()
+            if label.kind == "sum"
+        }
 
     def values(self) -> dict[Hashable, int]:
         """How many events have the values that labels name; see `tallies.count_values`."""
@@ -68,8 +74,8 @@ class Outcomes:
             known = np.flatnonzero(until <= known_until)
             end = first_from(until[known], start[known], last[known])
             found[known, number] = self._happened(name, label, start[known], end)
-            if label.kind == "sum":
-                lacking[known, number] = self._lacks(name, label, start[known], end)
+            if name in self._added:
+                lacking[known, number] = _count(np.isnan(self._added[name]), start[known], end) > 0
         return found, lacking
 
     def _happened(
@@ -81,32 +87,16 @@ class Outcomes:
             first = np.minimum(start, max(0, len(matches) - 1))
             return (start < end) & matches[first] if len(matches) else np.zeros(len(start), bool)
         if label.kind == "sum":
-            return self._more(label, matches, start, end)
+            return _more(np.nan_to_num(self._added[name]), label.over, start, end)
         count = _count(matches, start, end)
         if label.kind == "count":
             return count > label.over
         return (count > 0) == (label.kind == "any_of")
 
-    def _more(
-        self, label: predicates.LabelSpec, matches: np.ndarray, start: np.ndarray, end: np.ndarray
-    ) -> np.ndarray:
-        """Whether the total of each window is more than `over`, `[B]` bool."""
-        values = np.nan_to_num(np.where(matches, self._products(label), 0.0))
-        # Ten times 49.95 is not more than 499.5: doubles round each value, each product and each sum.
-        roundings = end - start + 2
-        sizes = _totals(np.abs(values), start, end) + abs(label.over)
-        return _totals(values, start, end) - label.over > roundings * sizes * np.finfo(np.float64).eps
-
-    def _lacks(
-        self, name: str, label: predicates.LabelSpec, start: np.ndarray, end: np.ndarray
-    ) -> np.ndarray:
-        """Which windows have an event that is added up and lacks a number, `[B]` bool."""
-        return _count(self._matching[name] & np.isnan(self._products(label)), start, end) > 0
-
-    def _products(self, label: predicates.LabelSpec) -> np.ndarray:
-        """What each event adds to a sum, `[E]` float64; NaN where one of its numbers is missing."""
+    def _products(self, numbers: Sequence[str]) -> np.ndarray:
+        """The product of numbers of each event, `[E]` float64; NaN where one is missing."""
         values = np.ones(self._events.table.num_rows)
-        for name in label.numbers:
+        for name in numbers:
             values = values * self._events.numbers(name)
         return values
 
@@ -124,6 +114,14 @@ def _count(which: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
     """How many of each range `[start, end)` there are of `which` `[E]` bool: `[B]`."""
     before = np.concatenate([[0], np.cumsum(which)])
     return before[end] - before[start]
+
+
+def _more(values: np.ndarray, over: float, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """Whether the total of each range `[start, end)` is more than `over`, `[B]` bool."""
+    # Ten times 49.95 is not more than 499.5: doubles round each value, each product and each sum.
+    roundings = end - start + 2
+    sizes = _totals(np.abs(values), start, end) + abs(over)
+    return _totals(values, start, end) - over > roundings * sizes * np.finfo(np.float64).eps
 
 
 def _totals(values: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
