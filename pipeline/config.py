@@ -192,13 +192,26 @@ class _Loader(yaml.SafeLoader):
     """YAML in which a number is decimal, 1e-3 too, and what YAML 1.1 takes for others stays the text that it is.
 
     An id like 00123 (to YAML 1.1 octal), 0x1F, 12:30 (base 60), 1_000, +5 or 2024-01-31 would become another one. Keys
-    are text as it is written.
+    are text as it is written. A key that comes twice is refused, where YAML's own loader drops what came first.
     """
 
     yaml_implicit_resolvers = {
         first: [(tag, pattern) for tag, pattern in known if tag not in (_INT, _FLOAT, _TIME)]
         for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
+
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        """Before `<<` is resolved, which may well give a key once more."""
+        node = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            if key.value in seen:
+                where = key.start_mark
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value} is there twice", where)
+            seen.add(key.value)
+        return node
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
         """Before a mapping is made of a node."""

@@ -205,6 +205,7 @@ def with_values(**parts):
         ({"name": "mine", "model": {"name": "sasrec"}}, ["log: missing"]),
         ("- a\n- b\n", ["an experiment is a mapping of keys, found list"]),
         ("name: [\n", ["line 2: not YAML"]),
+        ("name: a\nmodel: {name: sasrec}\nmodel: {name: caser}\n", ["line 3", "model is there twice"]),
     ],
 )
 def test_one_line_with_the_file_the_key_and_what_is_allowed(tmp_path, values, words):
