@@ -10,7 +10,6 @@ points, too, named below `floors`.
 
 import contextlib
 import copy
-import datetime
 import fcntl
 import json
 import os
@@ -20,7 +19,7 @@ from typing import Any
 import yaml
 
 from benchmarks import derived, measures
-from pipeline import datasets
+from pipeline import config, datasets
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
 STUDIES = os.path.join(_HERE, "studies")
@@ -48,8 +47,8 @@ class Study:
             known = ", ".join(sorted(file[: -len(".yaml")] for file in os.listdir(STUDIES)))
             raise SystemExit(f"{name}: no such study; there are {known}")
         with open(path, encoding="utf-8") as stream:
-            # YAML makes a datetime of a moment, which JSON has not.
-            self._values = json.loads(json.dumps(yaml.safe_load(stream), default=_text_of_time))
+            # As an experiment is read.
+            self._values = config.read_value(stream.read())
         self.name, self._data = name, data
         # Of a study that only shows that all is in place, nothing is worth keeping beside the code.
         self._path = os.path.join(WORK if name == QUICK else RESULTS, f"{name}.json")
@@ -268,7 +267,7 @@ class Study:
         path = f"{self.folder(point)}.yaml"
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "w", encoding="utf-8") as stream:
-            yaml.safe_dump(experiment, stream, sort_keys=False)
+            yaml.dump(experiment, stream, config.Dumper, sort_keys=False)
         return path
 
     def read(self) -> dict[str, Any]:
@@ -340,9 +339,3 @@ class Study:
         with open(partial, "w", encoding="utf-8") as stream:
             stream.write(text)
         os.replace(partial, self._path)
-
-
-def _text_of_time(value: Any) -> str:
-    if isinstance(value, datetime.date):
-        return value.isoformat()
-    raise TypeError(f"a study has text, numbers, times, lists and mappings, found {value!r}")

@@ -1,16 +1,20 @@
 """Studies, and the tables that are made of what was measured."""
 
+import functools
 import json
 import os
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 import yaml
 
 from benchmarks import quality
 from benchmarks import study as study_lib
-from pipeline import config
+from components.behavior_example_gen.reading import times
+from pipeline import config, datasets
 from pipeline.comparing import runs
 from pipeline.sweeping import sweep
 
@@ -42,6 +46,23 @@ def test_what_is_kept_was_measured_with_the_settings_of_now(name: str) -> None:
     with open(path, encoding="utf-8") as stream:
         kept = json.load(stream)["points"]
     assert set(study_lib.Study(name, "nowhere").read()) == set(kept)
+
+
+@pytest.mark.parametrize("name", _NAMES)
+def test_a_study_can_read_the_times_of_its_log(
+    name: str, shared_data: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study_lib, "WORK", str(tmp_path))
+    study = study_lib.Study(name, str(shared_data("")))
+    log = config.load(study.write_experiment(study.points[0])).log
+    if log.path.startswith(datasets.PREFIX):
+        return
+    column = log.columns.timestamp
+    read = (
+        pd.read_parquet if log.path.endswith(".parquet") else functools.partial(pd.read_csv, usecols=[column])
+    )
+    found = times.convert(pa.chunked_array([pa.array(read(log.path)[column])]), times.Rule.of(log))
+    assert (found.state == times.GOOD).mean() >= 1 - log.max_rejected_share
 
 
 @pytest.fixture(name="study")
