@@ -131,7 +131,7 @@ class Labels:
         return found
 
     def compare(self, runs_a: Sequence[Any], runs_b: Sequence[Any]) -> Slices:
-        """Differences B - A of means over runs, with `relaimpr/STEP` (BPCM, eq. 14); see `Ranking`."""
+        """Differences B - A of means over runs, with `relaimpr/STEP` (BPCM, eq. 14), in the main slices; see `Ranking`."""
         from pipeline.comparing import paired_scores
 
         key = list(self._kind.key)
@@ -141,6 +141,9 @@ class Labels:
         labels = self._labels(tables[0])
         found: Slices = {}
         for label, chosen in _chosen(tables[0]):
+            # Each takes ten seconds of some thousand windows.
+            if not is_main(label):
+                continue
             result = paired_scores.compare(
                 scores[: len(runs_a), chosen],
                 scores[len(runs_a) :, chosen],

@@ -1,7 +1,8 @@
 """What practitioners would do without a sequence model, on the very windows of a study.
 
 `counts`: gradient boosting (scikit-learn's HistGradientBoostingClassifier) on counts by hand, see `histories.Counts`. The
-number of trees is the one with the best AUC on `eval`.
+number of trees is the one with the best AUC on `eval`. With `embeddings` (`point:byb`) those of a pretraining are beside the
+counts: whether they tell what counts do not.
 
 `pooled_items`: the mean of the vectors of a history's items, and logistic regression on it, whose regularisation is chosen in
 the same way. The vectors are the rows of the item table of a pretraining (`items: point:byb`), or the right singular vectors of
@@ -93,6 +94,10 @@ def _counts(settings: Mapping[str, Any], windows: Windows, seed: int, saved: str
     found = {split: counter.of(one) for split, one in windows.splits.items()}
     features = {split: np.stack(list(one.values()), axis=1) for split, one in found.items()}
     codes = [name in counter.categorical for name in found[names.TRAIN]]
+    if saved is not None:
+        vectors = _embedded(windows, saved)
+        features = {split: np.concatenate([own, vectors[split]], axis=1) for split, own in features.items()}
+        codes += [False] * vectors[names.TRAIN].shape[1]
     return boosted, features, {"categorical": codes}
 
 
@@ -109,8 +114,13 @@ def _head(settings: Mapping[str, Any], windows: Windows, seed: int, saved: str |
         raise SystemExit(
             f"a head reads the embeddings of a point, as embeddings: point:byb, found {settings}"
         )
+    return head.fit, _embedded(windows, saved), {}
+
+
+def _embedded(windows: Windows, saved: str) -> dict[str, np.ndarray]:
+    """The embeddings of the windows of each split by a SavedModel, in the order of the files, as histories are."""
     files = {split: histories.files(windows.run.examples_uri, split) for split in windows.splits}
-    return head.fit, {split: head.embedded(saved, found) for split, found in files.items()}, {}
+    return {split: head.embedded(saved, found) for split, found in files.items()}
 
 
 _FLOORS = {"counts": _counts, "pooled_items": _pooled_items, "head": _head}

@@ -96,3 +96,27 @@ def test_a_head_asks_the_pretrained_model_for_each_window(tmp_path):
     tf.saved_model.save(model, str(tmp_path / "other"), signatures={"serving_default": items})
     with pytest.raises(SystemExit, match=r"serving_default answers \['item_ids'\], no embedding"):
         head.embedded(str(tmp_path / "other"), [path])
+
+
+def test_embeddings_stand_beside_counts(monkeypatch):
+    """The counts tell nothing of the label, the embeddings all."""
+    rng = np.random.default_rng(0)
+    labels = {split: rng.integers(2, size=300) for split in names.SPLITS}
+    monkeypatch.setattr(floors.histories, "Counts", lambda columns, train: _Noise())
+    monkeypatch.setattr(
+        floors, "_embedded", lambda windows, saved: {s: y[:, None] + 0.0 for s, y in labels.items()}
+    )
+    windows = floors.Windows(None, None, dict.fromkeys(names.SPLITS))
+    for saved, area in ((None, 0.5), ("model", 1.0)):
+        fit, features, options = floors._counts({}, windows, 1, saved)
+        assert features[names.TRAIN].shape[1] == len(options["categorical"]) == 2 + (saved is not None)
+        found, _ = fit(features, labels, 1, **options)
+        np.testing.assert_allclose(auc.of_scores(found, labels[names.TEST]), area, atol=0.1)
+
+
+class _Noise:
+    categorical = ("code",)
+
+    def of(self, found):
+        rng = np.random.default_rng(1)
+        return {"code": rng.integers(3, size=300).astype(float), "events": rng.normal(size=300)}
