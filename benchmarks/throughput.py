@@ -14,7 +14,9 @@ without what warms up. Footfall and RecTools learn all targets of a sequence in 
 makes a sequence of each target, so that its targets are its rows, except with BERT4Rec, where a row
 has as many as it has masks. A step has 64 sequences, or as many rows as those have targets.
 RecBole has no CASM; it is measured against SASRec, which reads no behaviours and so does less.
-RecTools has SASRec and BERT4Rec. Targets are counted by seconds of the wall, and by seconds that
+RecTools has SASRec (twice: also as the flat network of its `fast_transformers`), BERT4Rec, eSASRec and HSTU,
+RecBole the first five.
+Targets are counted by seconds of the wall, and by seconds that
 cores worked for the system, which other processes disturb less.
 """
 
@@ -33,9 +35,16 @@ from benchmarks import quick, training
 from benchmarks.baselines import protocol
 from pipeline import datasets
 
-MODELS = (protocol.SASREC, protocol.GRU4REC, protocol.CASER, protocol.BERT4REC, protocol.CASM)
+MODELS = (
+    protocol.SASREC,
+    protocol.GRU4REC,
+    protocol.CASER,
+    protocol.BERT4REC,
+    protocol.CASM,
+    protocol.ESASREC,
+    protocol.HSTU,
+)
 ML100K, UNEVEN = "ml-100k", "uneven"
-_OF_RECTOOLS = (protocol.SASREC, protocol.BERT4REC)
 # The drawn log.
 USERS, _ITEMS, LONGEST, _MEDIAN, _SPREAD = 3000, 2000, 200, 12, 1.0
 _START_SECONDS = 300.0
@@ -86,9 +95,7 @@ def measure(
       by system, ratios to Footfall's; null where there is none.
     """
     found, by_work = training.Measurements(), {system: [] for system in training.SYSTEMS}
-    pythons = training.interpreters(setup_seconds, found)
-    if model not in _OF_RECTOOLS:
-        pythons.pop(training.RECTOOLS, None)
+    pythons = training.interpreters(setup_seconds, found, model)
     workers: dict[str, training.Process] = {}
 
     def attempt(system: str, **command: Any) -> dict[str, Any] | None:
@@ -104,7 +111,7 @@ def measure(
             return None
 
     try:
-        arguments = {**training.arguments_of(data, meta, 1), "model": model}
+        arguments = training.arguments_of(data, meta, 1, model)
         for system, python in pythons.items():
             log = os.path.join(data, f"{system}.log")
             workers[system] = training.Process(system, python, arguments, log)
@@ -134,8 +141,10 @@ def _summary(found: training.Measurements, by_work: dict[str, list[training.Roun
         "targets_per_core_s": {system: training.middle(by_work[system]) for system in training.SYSTEMS},
         "ratio_vs_recbole": training.ratio(ours, found.speeds[training.RECBOLE]),
         "ratio_vs_rectools": training.ratio(ours, found.speeds[training.RECTOOLS]),
+        "ratio_vs_rectools_fast": training.ratio(ours, found.speeds[training.RECTOOLS_FAST]),
         "work_ratio_vs_recbole": training.ratio(work, by_work[training.RECBOLE]),
         "work_ratio_vs_rectools": training.ratio(work, by_work[training.RECTOOLS]),
+        "work_ratio_vs_rectools_fast": training.ratio(work, by_work[training.RECTOOLS_FAST]),
         "rounds": {system: [value for value, _ in found.speeds[system]] for system in training.SYSTEMS},
         "other_cores_busy": max(busy, default=None),
         "missing": found.missing,
@@ -144,7 +153,7 @@ def _summary(found: training.Measurements, by_work: dict[str, list[training.Roun
 
 def table(result: dict[str, dict[str, Any]]) -> str:
     """The same to read."""
-    head = ("/ RecTools", "/ RecBole", "by work", "by work", "busy")
+    head = ("/ RecTools", "/ fast", "/ RecBole", "by work", "by work", "by work", "busy")
     lines: list[tuple[str, ...]] = [("data", "model", *training.SYSTEMS, *head)]
     for data, models in result.items():
         for model, one in models.items():
@@ -152,7 +161,7 @@ def table(result: dict[str, dict[str, Any]]) -> str:
             ratios = [
                 training.number(one[f"{kind}ratio_vs_{name}"], 2)
                 for kind in ("", "work_")
-                for name in (training.RECTOOLS, training.RECBOLE)
+                for name in training.SYSTEMS[1:]
             ]
             lines.append((data, model, *speeds, *ratios, training.number(one["other_cores_busy"], 2)))
     text = training.aligned(lines)

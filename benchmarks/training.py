@@ -1,10 +1,11 @@
-"""Training speed and quality of Footfall's SASRec beside those of RecTools and RecBole.
+"""Training speed and quality of Footfall's SASRec beside those of RecTools and RecBole; also of eSASRec and HSTU.
 
-    python -m benchmarks.training [--quick] [--seeds N] [--seconds S]
+    python -m benchmarks.training [--quick] [--seeds N] [--seconds S] [--model esasrec]
 
-All three train SASRec (64 wide, 2 blocks, 2 heads, 50 events, dropout 0.2, softmax over the
+All train SASRec (64 wide, 2 blocks, 2 heads, 50 events, dropout 0.2, softmax over the
 whole catalogue, Adam at 1e-3) on the same events of MovieLens-100K, each in a process of its
-own with all cores, one at a time, in turns. The last line is one JSON object.
+own with all cores, one at a time, in turns. RecTools has it twice: as its models have it, and the flat network of its
+`fast_transformers`, in the plainest loop of PyTorch. RecBole has neither eSASRec nor HSTU. The last line is one JSON object.
 
 Speed is the number of targets (places of the sequences that have a label) learnt in a second
 of the steps and of getting their batches, without the first epoch (RecBole: the first batch),
@@ -39,8 +40,19 @@ from benchmarks.baselines import protocol
 from pipeline import datasets
 from schemas import ranks as rank_lib
 
-FOOTFALL, RECTOOLS, RECBOLE = "footfall", "rectools", "recbole"
-SYSTEMS = (FOOTFALL, RECTOOLS, RECBOLE)
+FOOTFALL, RECTOOLS, RECTOOLS_FAST, RECBOLE = "footfall", "rectools", "rectools_fast", "recbole"
+SYSTEMS = (FOOTFALL, RECTOOLS, RECTOOLS_FAST, RECBOLE)
+# What has to be installed for a system, by its name.
+_ENVIRONMENTS = {RECTOOLS: RECTOOLS, RECTOOLS_FAST: RECTOOLS, RECBOLE: RECBOLE}
+# Those that rank without the items seen before.
+_RANKING = (FOOTFALL, RECTOOLS)
+# Who has a model; of others Footfall is measured alone.
+OF_SYSTEM: dict[str, tuple[str, ...]] = {
+    RECTOOLS: (protocol.SASREC, protocol.BERT4REC, protocol.ESASREC, protocol.HSTU),
+    RECTOOLS_FAST: (protocol.SASREC,),
+    RECBOLE: (protocol.SASREC, protocol.GRU4REC, protocol.CASER, protocol.BERT4REC, protocol.CASM),
+}
+MODELS = (protocol.SASREC, protocol.ESASREC, protocol.HSTU)
 POPULARITY = "popularity"
 _DATA_SET = "ml-100k"
 _CACHE = os.path.join(".footfall", "benchmarks")
@@ -370,28 +382,30 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def arguments_of(data: str, meta: dict[str, Any], seed: int) -> dict[str, Any]:
+def arguments_of(data: str, meta: dict[str, Any], seed: int, model: str = protocol.SASREC) -> dict[str, Any]:
     """What a worker is started with."""
     # As many targets in a step of RecBole, which makes a sequence of each, as in one of the others.
     per_step = round(protocol.BATCH_SIZE * sum(meta["counts"]) / meta["users"])
-    return {"data": data, "seed": seed, "batch_targets": per_step}
+    return {"data": data, "seed": seed, "batch_targets": per_step, "model": model}
 
 
-def interpreters(seconds: float, found: Measurements) -> dict[str, str]:
-    """The interpreter of each system that can be measured; environments are made if need be."""
+def interpreters(seconds: float, found: Measurements, model: str = protocol.SASREC) -> dict[str, str]:
+    """The interpreter of each system that has a model and can be measured; environments are made if need be."""
     result, deadline = {FOOTFALL: sys.executable}, time.monotonic() + seconds
-    for system in (RECTOOLS, RECBOLE):
+    for system in SYSTEMS[1:]:
+        if model not in OF_SYSTEM[system]:
+            continue
         try:
-            result[system] = environment(system, deadline - time.monotonic())
+            result[system] = environment(_ENVIRONMENTS[system], deadline - time.monotonic())
         except Unavailable as error:
             found.leave_out(system, str(error))
     return result
 
 
-def run_quick(data: str, meta: dict[str, Any], seconds: float) -> Measurements:
+def run_quick(data: str, meta: dict[str, Any], seconds: float, model: str) -> Measurements:
     """A burst of so many seconds of each; no quality."""
     found = Measurements()
-    pythons = interpreters(0.0, found)
+    pythons = interpreters(0.0, found, model)
     workers: dict[str, Process] = {}
 
     def attempt(system: str, *steps: Any) -> None:
@@ -409,14 +423,14 @@ def run_quick(data: str, meta: dict[str, Any], seconds: float) -> Measurements:
         # Loading is not measured, so it need not be in turns.
         for system, python in pythons.items():
             log = os.path.join(data, f"{system}.log")
-            workers[system] = Process(system, python, arguments_of(data, meta, 1), log)
+            workers[system] = Process(system, python, arguments_of(data, meta, 1, model), log)
         for system in pythons:
             attempt(system, lambda worker: worker.answer(_START_SECONDS))
         for system in list(workers):
             attempt(system, lambda worker: worker.ask(_START_SECONDS, do="train", seconds=0))
         for system in list(workers):
             attempt(system, burst)
-        for system in (FOOTFALL, RECTOOLS):
+        for system in _RANKING:
             if system in workers:
                 attempt(
                     system,
@@ -431,24 +445,26 @@ def run_quick(data: str, meta: dict[str, Any], seconds: float) -> Measurements:
     return found
 
 
-def run_full(data: str, meta: dict[str, Any], seeds: int, seconds: float) -> Measurements:
+def run_full(data: str, meta: dict[str, Any], seeds: int, seconds: float, model: str) -> Measurements:
     """Each system is trained for `seconds` from each seed."""
     found = Measurements()
-    pythons = interpreters(SETUP_SECONDS, found)
+    pythons = interpreters(SETUP_SECONDS, found, model)
     with np.load(os.path.join(data, protocol.HISTORY)) as history:
         users, items = history["users"], history["items"]
     for seed in range(1, seeds + 1):
         for system in [system for system in pythons if system not in found.missing]:
             say(f"seed {seed} of {seeds}: {system}")
             log = os.path.join(data, f"{system}.log")
-            worker = Process(system, pythons[system], arguments_of(data, meta, seed), log)
+            worker = Process(system, pythons[system], arguments_of(data, meta, seed, model), log)
             try:
                 worker.answer(_START_SECONDS)
                 trained = worker.ask(seconds + _START_SECONDS, do="train", seconds=seconds)
                 worker.ask(_START_SECONDS, do="finish")
                 path = os.path.join(data, "scores.npy")
                 worker.ask(_START_SECONDS, do="scores", path=path)
-                ranked = worker.ask(_START_SECONDS, do="evaluate", seconds=2.0) if system != RECBOLE else None
+                ranked = (
+                    worker.ask(_START_SECONDS, do="evaluate", seconds=2.0) if system in _RANKING else None
+                )
             except Unavailable as error:
                 found.leave_out(system, str(error))
                 continue
@@ -468,6 +484,7 @@ def summary(found: Measurements, popularity: dict[str, float]) -> dict[str, Any]
     result: dict[str, Any] = {
         "targets_per_s": middle(found.speeds[FOOTFALL]),
         "ratio_vs_rectools": ratio(found.speeds[FOOTFALL], found.speeds[RECTOOLS]),
+        "ratio_vs_rectools_fast": ratio(found.speeds[FOOTFALL], found.speeds[RECTOOLS_FAST]),
         "ratio_vs_recbole": ratio(found.speeds[FOOTFALL], found.speeds[RECBOLE]),
         "eval_users_per_s": middle(found.rankings[FOOTFALL]),
         "eval_ratio_vs_rectools": ratio(found.rankings[FOOTFALL], found.rankings[RECTOOLS]),
@@ -558,6 +575,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     quick.add(parser, "a short burst of each system, no quality", seconds=_QUICK_BURST)
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each system in the full run")
     parser.add_argument("--seconds", type=float, default=30.0, help="of each training in the full run")
+    parser.add_argument("--model", choices=MODELS, default=MODELS[0], help="default: %(default)s")
     options = parser.parse_args(arguments)
     events = os.path.join(datasets.fetch(_DATA_SET, say=say), datasets.EVENTS)
     with tempfile.TemporaryDirectory() as data:
@@ -569,9 +587,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             flush=True,
         )
         if options.quick:
-            found = run_quick(data, meta, options.quick["seconds"])
+            found = run_quick(data, meta, options.quick["seconds"], options.model)
         else:
-            found = run_full(data, meta, options.seeds, options.seconds)
+            found = run_full(data, meta, options.seeds, options.seconds, options.model)
         with np.load(os.path.join(data, protocol.HISTORY)) as history:
             constant = np.tile(-np.arange(len(meta["counts"]), dtype=float), [meta["users"], 1])
             popularity = quality(constant, meta, history["users"], history["items"])

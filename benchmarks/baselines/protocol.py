@@ -30,6 +30,7 @@ HORIZONTAL = 16
 VERTICAL = 4
 TOP = 10
 SASREC, GRU4REC, CASER, BERT4REC, CASM = "sasrec", "gru4rec", "caser", "bert4rec", "casm"
+ESASREC, HSTU = "esasrec", "hstu"
 # Of the prepared data; both hold `users`, `items`, in time order within a user.
 TRAIN = "train.npz"
 HISTORY = "history.npz"

@@ -77,6 +77,13 @@ def _behaviors(index: np.ndarray) -> np.ndarray:
     return np.where(index == names.PADDING_INDEX, names.PADDING_INDEX, names.FIRST_INDEX + index % 2)
 
 
+def _gaps(index: np.ndarray) -> np.ndarray:
+    """Events a second apart, as rows of the tables are; of the first, nothing is known."""
+    known = index != names.PADDING_INDEX
+    first = known & ~np.pad(known, [(0, 0), (1, 0)])[:, :-1]
+    return np.where(known & ~first, np.log(2.0), 0.0).astype(np.float32)
+
+
 def _training(worker: protocol.Worker, with_users: bool) -> tf.data.Dataset:
     sequences = worker.sequences(protocol.TRAIN)
     features = {
@@ -86,6 +93,8 @@ def _training(worker: protocol.Worker, with_users: bool) -> tf.data.Dataset:
     if worker.model == protocol.CASM:
         features[names.HISTORY_BEHAVIOR_INDEX] = _behaviors(features[names.HISTORY_ITEM_INDEX])
         features[names.TARGET_BEHAVIOR_INDEX] = _behaviors(features[names.TARGET_ITEM_INDEX])
+    if worker.model == protocol.HSTU:
+        features[names.HISTORY_LOG_GAP] = _gaps(features[names.HISTORY_ITEM_INDEX])
     if with_users:
         shortest_first = np.argsort([len(items) for items in sequences], kind="stable")
         head = shortest_first[-round(protocol.HEAD_SHARE * len(sequences)) :]
@@ -109,6 +118,7 @@ def _evaluation(worker: protocol.Worker, histories: np.ndarray) -> tf.data.Datas
     features = {
         names.HISTORY_ITEM_INDEX: histories,
         names.HISTORY_BEHAVIOR_INDEX: _behaviors(histories),
+        names.HISTORY_LOG_GAP: _gaps(histories),
         names.TARGET_ITEM_INDEX: np.array(held_out, np.int64),
         names.SEEN_ITEM_INDEX: seen,
     }
@@ -171,6 +181,7 @@ def main() -> None:
     read = {
         names.HISTORY_ITEM_INDEX: tf.constant(histories),
         names.HISTORY_BEHAVIOR_INDEX: tf.constant(_behaviors(histories)),
+        names.HISTORY_LOG_GAP: tf.constant(_gaps(histories)),
     }
 
     def scores() -> np.ndarray:

@@ -1,4 +1,4 @@
-"""SASRec and BERT4Rec of RecTools under the protocol of the benchmark."""
+"""SASRec, BERT4Rec, eSASRec and HSTU of RecTools under the protocol of the benchmark."""
 
 import time
 import warnings
@@ -10,7 +10,8 @@ import protocol
 import pytorch_lightning
 from rectools import Columns
 from rectools.dataset import Dataset
-from rectools.models import BERT4RecModel, SASRecModel
+from rectools.models import BERT4RecModel, HSTUModel, SASRecModel
+from rectools.models.nn.transformers import ligr
 
 _ENDLESS = 1_000_000
 
@@ -62,6 +63,18 @@ def _dataset(worker: protocol.Worker, name: str) -> Dataset:
     )
 
 
+def _second_after(worker: protocol.Worker) -> pd.DataFrame:
+    """When to recommend to each user: a second after the last event of theirs, as all events are apart."""
+    last = pd.Series(worker.table(protocol.HISTORY)[0]).drop_duplicates(keep="last")
+    return pd.DataFrame(
+        {
+            Columns.User: last.to_numpy(),
+            Columns.Weight: 1.0,
+            Columns.Datetime: pd.to_datetime(last.index.to_numpy() + 1, unit="s"),
+        }
+    )
+
+
 def main() -> None:
     """Trains and answers as the benchmark commands."""
     warnings.simplefilter("ignore")
@@ -83,8 +96,10 @@ def main() -> None:
     own: dict[str, Any] = {}
     if worker.model == protocol.BERT4REC:
         own["mask_prob"] = protocol.MASK_RATIO
-    kind = BERT4RecModel if worker.model == protocol.BERT4REC else SASRecModel
-    model = kind(
+    elif worker.model == protocol.ESASREC:
+        own["transformer_layers_type"] = ligr.LiGRLayers
+    kinds = {protocol.BERT4REC: BERT4RecModel, protocol.HSTU: HSTUModel}
+    model = kinds.get(worker.model, SASRecModel)(
         n_blocks=protocol.BLOCKS,
         n_heads=protocol.HEADS,
         n_factors=protocol.DIM,
@@ -99,16 +114,18 @@ def main() -> None:
     model.fit(_dataset(worker, protocol.TRAIN))
     history = _dataset(worker, protocol.HISTORY)
     users = np.arange(worker.meta["users"])
+    # HSTU asks when it is.
+    when = {"context": _second_after(worker)} if worker.model == protocol.HSTU else {}
 
     def scores() -> np.ndarray:
         items = len(worker.meta["counts"])
-        every = model.recommend(users, history, k=items, filter_viewed=False)
+        every = model.recommend(users, history, k=items, filter_viewed=False, **when)
         table = np.full([len(users), items], -np.inf, np.float32)
         table[every[Columns.User], every[Columns.Item]] = every[Columns.Score]
         return table
 
     def evaluate() -> Any:
-        return model.recommend(users, history, k=protocol.TOP, filter_viewed=True)
+        return model.recommend(users, history, k=protocol.TOP, filter_viewed=True, **when)
 
     worker.serve(scores, evaluate)
 

@@ -1,0 +1,74 @@
+"""The flat SASRec of RecTools' `fast_transformers` under the protocol of the benchmark.
+
+The package has the network and how sequences are made; a model of its own trains on given embeddings alone, so the loop here is
+the plainest that PyTorch has.
+"""
+
+import time
+
+import numpy as np
+import protocol
+import torch
+from rectools import fast_transformers
+from torch.nn import functional
+from torch.utils import data
+
+_USERS_AT_ONCE = 256
+
+
+def main() -> None:
+    """Trains and answers as the benchmark commands."""
+    worker = protocol.Worker()
+    torch.manual_seed(worker.arguments["seed"])
+    users, items = worker.table(protocol.TRAIN)
+    length = worker.meta["length"]
+    # The rows are in time order.
+    x, y, known, _ = fast_transformers.build_sequences(
+        torch.from_numpy(users).long(),
+        torch.from_numpy(items).long(),
+        torch.arange(len(users)),
+        max_len=length,
+    )
+    net = fast_transformers.FlatSASRecNet(
+        len(known), protocol.DIM, protocol.BLOCKS, protocol.HEADS, length, protocol.DROPOUT
+    )
+    optimizer = torch.optim.Adam(net.parameters(), lr=protocol.LEARNING_RATE)
+    batches = data.DataLoader(
+        fast_transformers.SequenceBatchDataset(x, y), batch_size=protocol.BATCH_SIZE, shuffle=True
+    )
+    targets, going = int((y != 0).sum()), worker.start()
+    while going:
+        net.train()
+        start = time.perf_counter()
+        for batch in batches:
+            optimizer.zero_grad()
+            logits = net(batch)
+            # Its logits are without the padding, which stands before the first item.
+            loss = functional.cross_entropy(logits.flatten(0, 1), batch["y"].flatten() - 1, ignore_index=-1)
+            loss.backward()
+            optimizer.step()
+        going = worker.piece(targets, time.perf_counter() - start)
+
+    place = torch.zeros(len(worker.meta["counts"]), dtype=torch.long)
+    place[known] = torch.arange(1, len(known) + 1)
+
+    @torch.no_grad()
+    def scores() -> np.ndarray:
+        net.eval()
+        histories = torch.zeros([worker.meta["users"], length], dtype=torch.long)
+        for row, own in zip(histories, worker.sequences(protocol.HISTORY)):
+            kept = place[torch.from_numpy(own[-length:]).long()]
+            row[length - len(kept) :] = kept
+        table = torch.full([len(histories), len(place)], -torch.inf)
+        for start in range(0, len(histories), _USERS_AT_ONCE):
+            chosen = slice(start, start + _USERS_AT_ONCE)
+            found = net.encode_last(histories[chosen]) @ net.all_item_embeddings().T
+            table[chosen, known] = found
+        return table.numpy()
+
+    # It has no ranking without the items seen before.
+    worker.serve(scores, None)
+
+
+if __name__ == "__main__":
+    main()
