@@ -355,12 +355,21 @@ class Loop:
         best = self._best_epoch()
         if best:
             self._checkpoints.restore_best()
+        if self._rising(stopped):
+            _PROGRESS.info("best in the last epoch, %d: more of them (training.epochs) may be better", best)
         return self._result(stopped)
+
+    def _rising(self, stopped: str) -> bool:
+        """Whether training ended while it still became better; with a rate that falls to 0 that is as it should be."""
+        measured = [epoch for epoch in self._history if self.evaluation.objective in epoch]
+        limited = stopped in ("epochs", "max_seconds") and self._settings.schedule == "constant"
+        return limited and len(measured) > 1 and measured[-1]["epoch"] == self._best_epoch()
 
     def _result(self, stopped: str) -> dict[str, Any]:
         return {
             "epochs": self._history,
             "best_epoch": self._best_epoch(),
+            "rising": self._rising(stopped),
             "objective": self.evaluation.objective,
             "stopped": stopped,
             "parameters": int(sum(math.prod(v.shape) for v in self.model.trainable_variables)),

@@ -145,6 +145,7 @@ def test_a_pushed_run(tmp_path, evaluations):
     assert "epoch 11: 0.0584" in page.sections["training"]
     assert "14 until no better" in page.sections["training"] and "162,304" in page.sections["training"]
     assert "Trained for other windows" in page.sections["training"]
+    assert "more may be better" not in page.source
     assert "/models/7: 9 of 9 weights; items: 1,680 known, 2 new" in page.sections["training"]
     assert "4.3 ms of 50 ms allowed" in page.sections["server"]
     assert page.row("server", "recommend") == ["recommend", "passed"]
@@ -188,7 +189,7 @@ def test_a_run_on_exposures(tmp_path, exposures):
     trained = recorded_run.history()
     for epoch in trained["epochs"]:
         epoch["auc"] = round(0.7 + epoch.pop("ndcg@10"), 4)
-    recorder = _run(tmp_path, exposures, trained={**trained, "objective": "auc"})
+    recorder = _run(tmp_path, exposures, trained={**trained, "objective": "auc", "rising": True})
     (recorder.run_dir / "experiment.yaml").write_text("window: {kind: exposure}\n")
     page = _read(recorder)
     top = page.sections["verdict"]
@@ -206,6 +207,7 @@ def test_a_run_on_exposures(tmp_path, exposures):
     assert "in 0.0% of the exposures" in page.sections["steps"]
     assert page.source.count('aria-label="Calibration of') == 2
     assert "buy: probability and what came of it" in page.sections["steps"]
+    assert "the last: more may be better" in page.sections["training"]
     assert "AUC on eval" in page.sections["training"] and "whole catalogue" not in page.source
     assert "nan" not in page.source
     lines = local.outcome(str(recorder.run_dir))

@@ -289,6 +289,25 @@ def test_patience_is_asked_where_it_was_measured(tmp_path, monkeypatch):
     assert [e["epoch"] for e in history["epochs"] if "ndcg@10" in e] == [4, 8, 12] and one._epoch == 12
 
 
+@pytest.mark.parametrize(
+    "settings, scores, rising",
+    [
+        ({}, [0.1, 0.2, 0.3], True),
+        ({}, [0.1, 0.3, 0.3], False),
+        ({"schedule": "cosine"}, [0.1, 0.2, 0.3], False),
+        ({"epochs": 1}, [0.1], False),
+        ({"epochs": 9, "patience": 1}, [0.3, 0.3], False),
+    ],
+)
+def test_it_says_where_more_epochs_may_be_better(settings, scores, rising, tmp_path, monkeypatch, caplog):
+    one = take_no_steps(loop(tmp_path, {"epochs": 3, "patience": 3, **settings}))
+    left = iter(scores)
+    monkeypatch.setattr(one.evaluation, "evaluate", lambda: {"ndcg@10": next(left)})
+    with caplog.at_level("INFO", "footfall.progress"):
+        assert one.run()["rising"] is rising
+    assert ("best in the last epoch, 3: more of them" in caplog.text) is rising
+
+
 def test_a_loss_that_is_no_number_stops_with_advice(tmp_path):
     with pytest.raises(loop_lib.TrainingError, match="lower training.learning_rate"):
         take_no_steps(loop(tmp_path), loss=np.nan).run()
