@@ -10,9 +10,9 @@ from components.transform import event_fields, vocabulary
 from schemas import errors, names
 from tests import period_fixtures
 from tests.serving import test_embedding
-from tests.trainer.loops import test_fit
 from tests.trainer.models import labels_harness, test_byb, test_byb_labels
 from trainer import config, pretrained, warm_start
+from trainer.evaluation import labels as evaluation
 from trainer.loops import rows
 from trainer.models import byb_labels, labels, users
 
@@ -176,11 +176,11 @@ def test_another_network_is_refused(served):
         os.remove(os.path.join(path, pretrained.SETTINGS))
 
 
-def loop(folder, model, learning_rate=0.01):
+def loop(folder, model, learning_rate=0.01, training=None):
     settings = config.TrainerSettings.from_values(
         {
             "model": {**test_byb_labels.SMALL, **model},
-            "training": {"epochs": 1, "batch_size": 4, "learning_rate": learning_rate},
+            "training": {"epochs": 1, "batch_size": 4, "learning_rate": learning_rate, **(training or {})},
         }
     )
 
@@ -190,14 +190,18 @@ def loop(folder, model, learning_rate=0.01):
         )
         return byb_labels.BYBLabels(settings.model, exposures, seed=3)
 
-    features = test_byb_labels.batch(1, 8)
     read = (*test_byb.KNOWN.inputs_read, *labels.label_features(test_byb_labels.LABELS))
+
+    def blocks(seed, rows):
+        features = test_byb_labels.batch(seed, rows)
+        return tf.data.Dataset.from_tensor_slices({name: features[name] for name in read}).batch(8)
+
     return rows.RowFit(
         made,
         settings.training,
         tf.distribute.MirroredStrategy(["CPU:0"]),
-        tf.data.Dataset.from_tensor_slices({name: features[name] for name in read}).batch(8),
-        test_fit.Size,
+        blocks(1, 18),
+        lambda model: evaluation.StepMetrics(model, blocks(5, 21), batch_size=8),
         str(folder / "checkpoints"),
     )
 
@@ -225,6 +229,30 @@ def test_a_frozen_network_stays_and_has_no_dropout(tmp_path):
     assert network == 0 < towers
 
 
+@pytest.mark.parametrize("training", [{}, {"xla": True}])
+def test_a_frozen_network_is_asked_once_for_each_window(training, tmp_path, monkeypatch):
+    """What it trains is what it would with the network asked at each step."""
+    frozen = {"base_model": "somewhere", "frozen": True, "dropout": 0.3}
+    training = {"epochs": 5, "patience": 5, **training}
+    once, always = (loop(tmp_path / name, frozen, training=training) for name in ("once", "always"))
+    found = once.run()
+    asked = {names.EMBEDDING, *once.model.loss_inputs_read}
+    assert set(once._rows.gather(tf.range(1))) == asked and set(once.evaluation._features) == {
+        names.EMBEDDING
+    }
+    monkeypatch.setattr(byb_labels.BYBLabels, "settled", labels.LabelModel.settled)
+    expected = always.run()
+    assert len(always._rows.gather(tf.range(1))) > len(asked)
+    for one, other in zip(found["epochs"], expected["epochs"]):
+        assert one["loss"] == pytest.approx(other["loss"], abs=1e-5)
+        assert one["auc"] == pytest.approx(other["auc"], abs=1e-9)
+    for one, other in zip(once.model.variables, always.model.variables):
+        np.testing.assert_allclose(one, other, atol=1e-4)
+    np.testing.assert_allclose(once.evaluation.logits(), always.evaluation.logits(), atol=1e-4)
+    calibrated = [one.evaluation.calibrate()["log_loss_after"] for one in (once, always)]
+    assert calibrated[0] == pytest.approx(calibrated[1], abs=1e-5)
+
+
 def test_a_pretrained_network_may_follow_more_slowly(tmp_path):
     slow = loop(tmp_path, {"base_model": "somewhere", "base_rate": 0.125})
     first, second = slow._groups
@@ -234,4 +262,4 @@ def test_a_pretrained_network_may_follow_more_slowly(tmp_path):
     assert {v.ref() for v in second.variables} == {v.ref() for v in slow.model.users.trainable_variables}
     network, towers = moved(slow)
     # Adam's steps are at most about the rate.
-    assert 0 < network < 3 * 0.00125 < towers
+    assert 0 < network < 6 * 0.00125 < towers

@@ -1,5 +1,6 @@
 """Evaluation of models of labels within training: exact AUC and log loss of each step."""
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -46,14 +47,18 @@ class StepMetrics:
             autograph=False,
         )
 
+    def settle(self, settle: Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]) -> None:
+        """Keeps what `LabelModel.settled` makes of the features in place of them, for the rest of a training."""
+        parts = [settle(batch) for batch in self._batches()]
+        self._features = {name: tf.concat([part[name] for part in parts], axis=0) for name in parts[0]}
+
     def logits(self) -> np.ndarray:
         """The model's calibrated logits, `[N, T]` float64."""
-        total = len(self._labels)
-        found = []
-        for start in range(0, total, self._batch_size):
-            batch = {name: value[start : start + self._batch_size] for name, value in self._features.items()}
-            found.append(self._infer(batch).numpy())
-        return np.concatenate(found).astype(np.float64)
+        return np.concatenate([self._infer(batch).numpy() for batch in self._batches()]).astype(np.float64)
+
+    def _batches(self) -> Iterator[dict[str, tf.Tensor]]:
+        for start in range(0, len(self._labels), self._batch_size):
+            yield {name: value[start : start + self._batch_size] for name, value in self._features.items()}
 
     def evaluate(self) -> dict[str, float]:
         """`auc/STEP` and `log_loss/STEP`, their means over the steps `auc` and `log_loss`, and `exposures`.

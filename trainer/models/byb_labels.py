@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from schemas import names
 from trainer.layers import towers
 from trainer.models import labels, users
 from trainer.settings import byb_labels as byb_labels_settings
@@ -57,8 +58,14 @@ class BYBLabels(labels.LabelModel):
         """The raw features that these are computed from."""
         return _behaviors(self.exposures).sources
 
+    def settled(self, features: labels.Features) -> labels.Features | None:
+        """The embeddings, where the network is frozen; see `labels.LabelModel.settled`."""
+        return {names.EMBEDDING: self.embed(features)} if self.settings.frozen else None
+
     def embed(self, features: labels.Features, training: bool = False) -> tf.Tensor:
         """The embedding of each user, `[B, D]`; of a network that is frozen, without dropout."""
+        if names.EMBEDDING in features:
+            return features[names.EMBEDDING]
         return self.users(features, training=training and not self.settings.frozen)
 
     def logits(self, features: labels.Features, training: bool = False) -> tf.Tensor:

@@ -141,6 +141,14 @@ class LabelModel(tfrs.Model):
         """The logit of each step, `[B, T]` float32."""
         raise NotImplementedError
 
+    def settled(self, features: Features) -> Features | None:
+        """What `logits` makes of features before anything that training moves, and takes in their place; None of nothing.
+
+        It is computed once, not in each epoch.
+        """
+        del features
+        return None
+
     def call(self, features: Features, training: bool = False) -> tf.Tensor:
         """As `logits`."""
         return self.logits(features, training=training)
