@@ -172,17 +172,24 @@ class GBCE(_Sampled):
 class _Max(_Sampled):
     """Losses of pairs of the target with each negative, which count by a softmax over the negatives' scores (section 4).
 
-    Losses of pairs are not corrected for items that are drawn more often than others.
+    Losses of pairs are not corrected for items that are drawn more often than others. Where all that was drawn is the target
+    itself there is no pair, and the loss is 0.
     """
 
-    def _pairs(
-        self, model: Any, states: tf.Tensor, labels: tf.Tensor, counted: tf.Tensor | None
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """The target's score `[T, 1]`, those of the negatives and the logarithm of what each counts, `[T, n]` float32."""
+    def __call__(
+        self, model: Any, states: tf.Tensor, labels: tf.Tensor, counted: tf.Tensor | None = None
+    ) -> tf.Tensor:
         sample = self._sampler.draw(model, states, labels, self._negatives, counted)
-        negative = sample.negative
-        of_share = negative if sample.used is None else tf.where(sample.used, negative, _MASKED)
-        return sample.positive[:, tf.newaxis], negative, tf.nn.log_softmax(of_share)
+        positive, negative = sample.positive[:, tf.newaxis], sample.negative
+        if sample.used is None:
+            return self._of_pairs(positive, negative, tf.nn.log_softmax(negative))
+        log_share = tf.nn.log_softmax(tf.where(sample.used, negative, _MASKED))
+        found = self._of_pairs(positive, negative, log_share)
+        return tf.where(tf.reduce_any(sample.used, axis=1), found, 0.0)
+
+    def _of_pairs(self, positive: tf.Tensor, negative: tf.Tensor, log_share: tf.Tensor) -> tf.Tensor:
+        """The loss `[T]`, of targets' scores `[T, 1]`, those of negatives and the logarithm of what each counts, `[T, n]`."""
+        raise NotImplementedError
 
 
 class BPRMax(_Max):
@@ -199,10 +206,7 @@ class BPRMax(_Max):
         super().__init__(negatives, sampler)
         self._regularization = regularization
 
-    def __call__(
-        self, model: Any, states: tf.Tensor, labels: tf.Tensor, counted: tf.Tensor | None = None
-    ) -> tf.Tensor:
-        positive, negative, log_share = self._pairs(model, states, labels, counted)
+    def _of_pairs(self, positive: tf.Tensor, negative: tf.Tensor, log_share: tf.Tensor) -> tf.Tensor:
         likely = tf.reduce_logsumexp(log_share - tf.nn.softplus(negative - positive), axis=1)
         large = tf.reduce_sum(tf.exp(log_share) * tf.square(negative), axis=1)
         return self._regularization * large - likely
@@ -217,10 +221,7 @@ class TOP1Max(_Max):
       negatives, sampler: see `_Sampled`.
     """
 
-    def __call__(
-        self, model: Any, states: tf.Tensor, labels: tf.Tensor, counted: tf.Tensor | None = None
-    ) -> tf.Tensor:
-        positive, negative, log_share = self._pairs(model, states, labels, counted)
+    def _of_pairs(self, positive: tf.Tensor, negative: tf.Tensor, log_share: tf.Tensor) -> tf.Tensor:
         of_pair = tf.sigmoid(negative - positive) + tf.sigmoid(tf.square(negative))
         return tf.reduce_sum(tf.exp(log_share) * of_pair, axis=1)
 

@@ -102,6 +102,9 @@ def test_a_batch_of_one_item_has_no_negatives():
     found = losses.BCE(4, negatives.InBatch())(Model(), states, labels)
     logit = Model().table[2].sum() - np.log(SIZE * COUNTS[2] / 80) - np.log(4)
     np.testing.assert_allclose(found, np.log1p(np.exp(-logit)), rtol=1e-5)
+    # A pair of the target with itself is none.
+    for loss in (losses.BPRMax, losses.TOP1Max):
+        np.testing.assert_array_equal(loss(4, negatives.InBatch())(Model(), states, labels), 0)
 
 
 def sampler(name):
