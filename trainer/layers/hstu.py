@@ -13,7 +13,7 @@ _EPSILON = 1e-6
 
 
 def seconds_apart(log_gaps: tf.Tensor) -> tf.Tensor:
-    """Seconds from each event (axis 2) to each later one (axis 1), 0 where it is none.
+    """Seconds from each event (axis 2) to each later one (axis 1), 0 where it is none; at most what 32 bits hold.
 
     Args:
       log_gaps: `log(1 + seconds since the event before)`, `[B, L]`, 0 where that is not known.
@@ -21,10 +21,12 @@ def seconds_apart(log_gaps: tf.Tensor) -> tf.Tensor:
     Returns:
       `[B, L, L]` int32.
     """
-    # Whole numbers, in which seconds beside years are not lost.
-    gaps = tf.cast(tf.round(tf.math.expm1(tf.cast(log_gaps, tf.float32))), tf.int32)
+    # Whole numbers, in which seconds beside years are not lost, and of 64 bits: beyond 68 years those of 32 begin anew,
+    # and what is furthest away would be now.
+    gaps = tf.cast(tf.round(tf.math.expm1(tf.cast(log_gaps, tf.float32))), tf.int64)
     since = tf.cumsum(gaps, axis=1)
-    return tf.maximum(since[:, :, tf.newaxis] - since[:, tf.newaxis, :], 0)
+    apart = since[:, :, tf.newaxis] - since[:, tf.newaxis, :]
+    return tf.cast(tf.clip_by_value(apart, 0, tf.int32.max), tf.int32)
 
 
 def time_buckets(apart: tf.Tensor) -> tf.Tensor:

@@ -79,6 +79,18 @@ def test_seconds_are_not_lost_beside_years():
     assert not np.triu(apart).any()
 
 
+@pytest.mark.parametrize(
+    "years", [(0, 1970, 1970.5, 2020), (1900, 1960, 2010, 2015)], ids=["one gap", "several"]
+)
+def test_times_further_apart_than_32_bits_hold_are_the_furthest(years):
+    times = np.array(years) * 31_556_952.0
+    gaps = np.log1p(np.diff(times, prepend=times[:1]))[np.newaxis]
+    apart = hstu.seconds_apart(tf.constant(gaps, tf.float32))
+    expected = np.minimum(np.tril(times[:, np.newaxis] - times), 2**31 - 1)
+    np.testing.assert_allclose(apart[0], expected, rtol=1e-5)
+    assert hstu.time_buckets(apart).numpy()[0, 3, 0] == 71
+
+
 def test_the_time_between_events_matters_only_with_a_bias_of_it():
     features = harness.batch(5)
     later = {**features, names.HISTORY_LOG_GAP: 2.0 * features[names.HISTORY_LOG_GAP]}
