@@ -23,7 +23,14 @@ class HSTUSettings(ranking.RankingSettings):
         "Recommendations, ICML 2024"
     )
     summary: ClassVar[str] = "point-wise attention, gated, that knows the time between events"
-    losses: ClassVar[tuple[str, ...]] = ("sampled_softmax", "softmax", "bce", "gbce")
+    losses: ClassVar[tuple[str, ...]] = (
+        "sampled_softmax",
+        "softmax",
+        "bce",
+        "gbce",
+        "bpr_max",
+        "top1_max",
+    )
 
     name: Literal["hstu"]
     dim: int = pydantic.Field(default=64, ge=1)

@@ -6,7 +6,9 @@ import sys
 import pytest
 
 from pipeline import config
+from trainer import config as trainer_config
 from trainer import registry
+from trainer.settings import losses
 
 
 @pytest.mark.parametrize("name", registry.MODELS)
@@ -26,3 +28,17 @@ def test_listing_models_does_not_start_tensorflow():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
+
+
+_OF_NEXT_ITEMS = [
+    name
+    for name, entry in registry.MODELS.items()
+    if entry.objective == "ranking" and "next" in entry.targets and name != "carca"
+]
+
+
+@pytest.mark.parametrize("name", _OF_NEXT_ITEMS)
+def test_models_of_next_items_take_all_losses_of_these(name):
+    """Also those whose default is another one."""
+    model = registry.MODELS[name].from_values({"name": name})
+    assert set(losses.fitting("ranking")) <= set(trainer_config.fitting_losses(model))
