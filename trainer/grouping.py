@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from schemas import errors
+
 # Fills up a mini-batch that has fewer windows than another.
 NOTHING = -1
 
@@ -25,15 +27,18 @@ class UserBatches:
       classes: `mixed`, `apart` (of one class each) or `paired` (the same, in turns).
 
     Raises:
+      errors.InputError: if mini-batches of both classes are wanted, and all users are of one.
       ValueError: if there is no window.
     """
 
     def __init__(self, user: np.ndarray, head: np.ndarray, per_user: int, users: int, classes: str = "mixed"):
         if not len(user):
             raise ValueError("there is no window to train on, found 0")
-        if classes == "paired" and len(np.unique(np.asarray(head) != 0)) < 2:
-            raise ValueError(
-                "classes: paired needs windows of head and of tail users, found those of one class"
+        found = np.unique(np.asarray(head) != 0)
+        if classes == "paired" and len(found) < 2:
+            raise errors.InputError(
+                "loop.classes: paired needs training windows of head and of tail users, found those of "
+                f"{'head' if found[0] else 'tail'} users alone"
             )
         self.capacity = per_user * users
         self._per_user, self._users = per_user, users

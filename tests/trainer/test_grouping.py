@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from schemas import errors
 from trainer import grouping
 
 
@@ -74,8 +75,11 @@ def test_classes_are_mixed_or_follow_each_other_in_turns():
     apart = grouping.UserBatches(user, head, 4, 5, "apart")
     more, fewer = sorted((sum(f == {c} for f in classes(apart.order(1, 0))) for c in (0, 1)), reverse=True)
     assert times.min() == 1 and times.max() <= -(-more // fewer)
-    with pytest.raises(ValueError, match="needs windows of head and of tail users"):
-        grouping.UserBatches(user, 0 * head, 4, 5, "paired")
+    for one, word in ((0, "tail"), (1, "head")):
+        with pytest.raises(
+            errors.InputError, match=f"loop.classes: paired .* found those of {word} users alone"
+        ):
+            grouping.UserBatches(user, 0 * head + one, 4, 5, "paired")
 
 
 def test_seed_and_epoch_alone_decide_the_order():

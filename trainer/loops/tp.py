@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 import schemas  # noqa: F401  selects Keras 2
-from schemas import names
+from schemas import errors, names
 from trainer import bucketing, grouping
 from trainer import input as input_lib
 from trainer.evaluation import classes as classes_lib
@@ -88,6 +88,7 @@ class TP(loop.Loop):
       tp: the loop's settings.
 
     Raises:
+      errors.InputError: if no window has what the adversary is shown, or see `grouping.UserBatches`.
       ValueError: if there is no window to train on.
     """
 
@@ -145,13 +146,25 @@ class TP(loop.Loop):
         self._windows = judged.sum() / self._users.batches
         self._draw_probed(users, head, judged)
         if self._tp.adversary:
-            if not judged.any():
-                raise ValueError(
-                    f"no window has the {self._tp.adversary_events} events that the adversary is shown: lower "
-                    "loop.adversary_events"
-                )
+            self._check_judged(lengths, head, judged)
             self.discriminator = discriminator.Discriminator(self._tp.discriminator_hidden)
             self.discriminator(self.model(self._nothing(), training=False))
+
+    def _check_judged(self, lengths: np.ndarray, head: np.ndarray, judged: np.ndarray) -> None:
+        """Refuses an adversary that is shown nothing, and warns of one that is shown one class."""
+        events = self._tp.adversary_events or 1
+        if not judged.any():
+            raise errors.InputError(
+                f"loop.adversary_events: no training window has the {events} events that the adversary is shown, found "
+                f"{lengths.max()} at most: lower it, or set loop.adversary: 0"
+            )
+        classes = np.unique(head[judged] != 0)
+        if len(classes) < 2:
+            _PROGRESS.warning(
+                "the adversary has nothing to tell apart: all %d training windows with the %d events that it is shown are of "
+                "%s users; lower loop.adversary_events, or set loop.adversary: 0",
+                *(judged.sum(), events, "head" if classes[0] else "tail"),
+            )
 
     def _draw_probed(self, users: np.ndarray, head: np.ndarray, judged: np.ndarray) -> None:
         """Chooses windows by which a probe is measured, one of a user, always the same ones."""

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 import schemas  # noqa: F401  selects Keras 2
+from schemas import errors
 from trainer.models import scoring
 from trainer.settings import losses as loss_settings
 
@@ -49,7 +50,9 @@ def _of_drawn(
 
 def _check(size: int) -> None:
     if size < 2:
-        raise ValueError(f"a loss with negatives needs at least two items, found {size}")
+        raise errors.InputError(
+            f"a loss with negatives needs at least two items that training has as targets, found {size}"
+        )
 
 
 class Uniform:
@@ -70,7 +73,7 @@ class Uniform:
           counted: `[T]` bool, which of the targets are real; None: all.
 
         Raises:
-          ValueError: if the catalogue has one item.
+          errors.InputError: if the catalogue has one item.
         """
         size = model.catalogue.size
         _check(size)
@@ -106,7 +109,8 @@ class Unmet:
             negative ones say nothing.
 
         Raises:
-          ValueError: if the catalogue has one item, or without `windows`.
+          errors.InputError: if the catalogue has one item.
+          ValueError: without `windows`.
         """
         size = model.catalogue.size
         _check(size)

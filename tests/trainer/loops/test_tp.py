@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from schemas import names
+from schemas import errors, names
 from tests.trainer.loops import test_fit
 from tests.trainer.models import harness
 from trainer import config, optimizers, registry
@@ -663,8 +663,26 @@ def test_a_window_of_too_few_events_is_not_judged(tmp_path):
             tf.reduce_sum(tf.cast(history._judged({k: v[1] for k, v in batch.items()}), tf.float32))
         )
     assert sums == (lengths >= 4).sum() > 0
-    with pytest.raises(ValueError, match="no window has the 13 events that the adversary is shown"):
+    message = (
+        "adversary_events: no training window has the 13 events that the adversary is shown, found 12 at most"
+    )
+    with pytest.raises(errors.InputError, match=message):
         real_loop(tmp_path / "b", loop={"adversary_events": 13}, train=train)
+
+
+@pytest.mark.parametrize("events, strength, warned", [(4, 0.5, True), (4, 0.0, False), (2, 0.5, False)])
+def test_an_adversary_that_is_shown_one_class_is_warned_of(tmp_path, caplog, events, strength, warned):
+    """Windows of users with few events may all be too short for it."""
+    items = np.array([[2, 3, 4, 5], [0, 0, 2, 3], [2, 2, 3, 3], [0, 2, 3, 4]])
+    train = windows(range(4), HEAD, items)
+    with caplog.at_level("WARNING", "footfall.progress"):
+        real_loop(tmp_path, loop={"adversary_events": events, "adversary": strength}, train=train)
+    found = [one.message for one in caplog.records if "nothing to tell apart" in one.message]
+    assert len(found) == warned
+    assert (
+        not warned
+        or "all 2 training windows with the 4 events that it is shown are of head users" in found[0]
+    )
 
 
 def test_a_discriminator_moves_ahead_of_the_model(tmp_path, monkeypatch):

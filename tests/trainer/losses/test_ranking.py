@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from schemas import errors
 from trainer.losses import negatives as negatives_lib
 from trainer.losses import ranking as losses
 from trainer.models import scoring
@@ -205,5 +206,5 @@ def test_negatives_are_uniform_and_never_the_target():
 
 
 def test_one_item_has_no_negatives():
-    with pytest.raises(ValueError, match="at least two items, found 1"):
+    with pytest.raises(errors.InputError, match="at least two items that training has as targets, found 1"):
         losses.BCE(1)(Model(size=1), tf.zeros([1, DIM]), tf.zeros([1], tf.int64))
