@@ -62,6 +62,14 @@ class UserBatches:
     def _batches_of_classes(self) -> np.ndarray:
         return -(-np.bincount(self._class_of_part) // self._users)
 
+    def average(self, values: np.ndarray) -> float:
+        """What a mini-batch has on average of values of windows, `[W]`, summed up."""
+        if not self._paired:
+            return float(np.sum(values)) / self.batches
+        # Those of the class that has fewer come again, so that half of all are of each class.
+        of_class = np.bincount(self._class_of_part[self._first_part[self._user]], values, minlength=2)
+        return float(np.mean(of_class / self._batches_of_classes()))
+
     def order(self, seed: int, epoch: int) -> np.ndarray:
         """The windows of each mini-batch of an epoch, which `seed` and `epoch` alone decide.
 

@@ -82,6 +82,20 @@ def test_classes_are_mixed_or_follow_each_other_in_turns():
             grouping.UserBatches(user, 0 * head + one, 4, 5, "paired")
 
 
+@pytest.mark.parametrize("classes", ["mixed", "apart", "paired"])
+def test_the_average_is_that_of_an_epochs_mini_batches(classes):
+    """Of pairs, too, where the windows of one class come again."""
+    user, head = users()
+    batches = grouping.UserBatches(user, head, 4, 5, classes)
+    values = np.random.default_rng(1).random(len(user)) + 9.0 * head
+    sums = []
+    for epoch in range(40):
+        order = batches.order(1, epoch)
+        sums.append(np.where(order == grouping.NOTHING, 0.0, values[order]).sum(axis=1).mean())
+    assert batches.average(values) == pytest.approx(np.mean(sums), rel=0.02)
+    assert batches.average(np.ones(len(user), bool)) <= batches.capacity
+
+
 def test_seed_and_epoch_alone_decide_the_order():
     user, head = users()
     order = grouping.UserBatches(user, head, 4, 2).order(3, 2)

@@ -141,9 +141,9 @@ class TP(loop.Loop):
         self._widths = self._usual_widths(items)
         lengths = np.count_nonzero(items != names.PADDING_INDEX, axis=1)
         expected = self.model.expected_targets(tf.constant(lengths, tf.float32))
-        self._events = float(tf.reduce_sum(expected)) / self._users.batches
+        self._events = self._users.average(expected.numpy())
         judged = lengths >= (self._tp.adversary_events or 1)
-        self._windows = judged.sum() / self._users.batches
+        self._windows = self._users.average(judged)
         self._draw_probed(users, head, judged)
         if self._tp.adversary:
             self._check_judged(lengths, head, judged)
