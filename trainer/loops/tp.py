@@ -236,7 +236,10 @@ class TP(loop.Loop):
         return {"head_auc": found, "head_auc_at_start": self._head_auc_at_start}
 
     def _head_auc(self) -> float | None:
-        """How well a fresh probe tells head from tail by what the adversary is shown; None of too few users."""
+        """How well a fresh probe tells head from tail by what the adversary is shown; None of too few users.
+
+        None also where weights are no numbers any more: the loss of the next epoch says what to do.
+        """
         if self._probed is None:
             return None
         held, head = self._probed
@@ -244,7 +247,8 @@ class TP(loop.Loop):
             self._embed({name: value[at : at + _PROBED_AT_ONCE] for name, value in held.items()}).numpy()
             for at in range(0, len(head), _PROBED_AT_ONCE)
         ]
-        return classes_lib.separation(np.concatenate(parts), head)
+        embeddings = np.concatenate(parts)
+        return classes_lib.separation(embeddings, head) if np.isfinite(embeddings).all() else None
 
     def _embedded(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
         """The embeddings of windows by their last events, `[B, D]` float32."""

@@ -756,6 +756,15 @@ def test_a_probe_tells_how_far_apart_head_and_tail_are(tmp_path, caplog):
     )
 
 
+def test_a_training_that_diverges_is_told_by_its_loss_and_not_by_the_probe(tmp_path):
+    """The one step of an epoch has a loss, but leaves no weights to embed with."""
+    training = {"learning_rate": 1e30, "optimizer": "sgd"}
+    loop = real_loop(tmp_path, training, {"users_per_step": 80}, train=many(rows=80))
+    assert loop._head_auc() is not None
+    with pytest.raises(loop_lib.TrainingError, match=r"the loss is nan in epoch 2: lower training.learning_rate"):
+        loop.run()
+
+
 @pytest.mark.parametrize("gain, warned", [(-0.01, True), (0.01, False)])
 def test_an_adversary_that_is_blind_to_what_separates_is_warned_of(
     tmp_path, caplog, monkeypatch, gain, warned
