@@ -98,6 +98,10 @@ def with_values(**parts):
             with_values(loop={"name": "tp", "inner_steps": 0}),
             ["loop.inner_steps: must be at least 1; found 0"],
         ),
+        (
+            with_values(loop={"name": "tp"}, window={"length": 4}),
+            ["loop.adversary_events: ", "at most window.length (4), or null, found 5"],
+        ),
         (with_values(loop={"name": "pt"}), ['loop.name: must be one of fit, tp; found "pt"']),
         (
             with_values(
@@ -429,6 +433,11 @@ def test_the_trainer_gets_the_loop(tmp_path):
     sent = found.trainer.pack()
     assert trainer_config.TrainerSettings.unpack(sent) == found.trainer
     assert load(tmp_path, GOOD).trainer.loop.name == "fit"
+    # Windows are short for an adversary alone that is shown so many of their events.
+    for short in ({"adversary": 0}, {"adversary_events": None}, {"adversary_events": 4}):
+        assert (
+            load(tmp_path, with_values(loop={"name": "tp", **short}, window={"length": 4})).window.length == 4
+        )
 
 
 def test_a_search_survives_being_written_out(tmp_path):

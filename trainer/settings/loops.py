@@ -1,6 +1,6 @@
 """Settings of the training procedures."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pydantic
 
@@ -23,6 +23,16 @@ class LoopSettings(settings.Settings):
     def batch(self) -> str | None:
         """How large its batches are, where they are of a few users; None: `training.batch_size` of any users."""
         return None
+
+    def check_window(self, window: Any) -> None:
+        """Checks that the loop can train on windows.
+
+        Args:
+          window: their settings.
+
+        Raises:
+          ValueError: in one line, with what it needs.
+        """
 
 
 class FitSettings(LoopSettings):
@@ -92,6 +102,15 @@ class TPSettings(LoopSettings):
     def batch(self) -> str:
         """See `LoopSettings`."""
         return f"users_per_step * user_batch ({self.users_per_step} * {self.user_batch})"
+
+    def check_window(self, window: Any) -> None:
+        """See `LoopSettings`; of shorter windows than it asks for the adversary is shown none."""
+        events, longest = self.adversary_events, window.history_events
+        if self.adversary and events is not None and longest is not None and events > longest:
+            raise ValueError(
+                f"loop.adversary_events: the adversary would be shown no window: must be at most window.length ({longest}), or "
+                f"null, found {events}"
+            )
 
 
 # A loop declares itself in its settings; the first is the one where none is named.

@@ -761,7 +761,9 @@ def test_a_training_that_diverges_is_told_by_its_loss_and_not_by_the_probe(tmp_p
     training = {"learning_rate": 1e30, "optimizer": "sgd"}
     loop = real_loop(tmp_path, training, {"users_per_step": 80}, train=many(rows=80))
     assert loop._head_auc() is not None
-    with pytest.raises(loop_lib.TrainingError, match=r"the loss is nan in epoch 2: lower training.learning_rate"):
+    with pytest.raises(
+        loop_lib.TrainingError, match=r"the loss is nan in epoch 2: lower training.learning_rate"
+    ):
         loop.run()
 
 
