@@ -5,9 +5,9 @@
 
 Models and data are those of `benchmarks.throughput`. An update takes at most 64 windows, each of another
 user: plain training in one batch (of about equal lengths), TP in two mini-batches of 32, which is k = 2,
-with and without the adversary. With k = 1 and without it, TP is plain training on batches of one class of
-users and of all lengths, which shows what these alone cost. Each way of training is a process of its own with
-all cores, one at a time, in turns. The last line is one JSON object.
+with and without the adversary. With k = 1 and without it, TP is plain training on batches of all lengths, which shows
+what these alone cost. Each way of training is a process of its own with all cores, one at a time, in turns. The last line
+is one JSON object.
 """
 
 import argparse

@@ -115,7 +115,7 @@ def check_loop(
     if loop.batch is not None:
         raise ValueError(
             f"{comparing} needs batches of any users, and those of loop: {{name: {loop.name}}} are of one user or "
-            f"one class: use loop: {{name: fit}}, found {loop.name}"
+            f"of few: use loop: {{name: fit}}, found {loop.name}"
         )
     if loss.in_batch and training.length_buckets not in (None, 1):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Mini-batches that hold the windows of one user, or of a few users of one class."""
+"""Mini-batches that hold the windows of one user, or of a few users, of any or of one class."""
 
 import numpy as np
 
