@@ -131,9 +131,14 @@ def softmax_losses(states: tf.Tensor, table: tf.Tensor, labels: tf.Tensor) -> An
     total = tf.reduce_sum(unscaled, axis=1)
 
     def gradient(upstream: tf.Tensor) -> Any:
-        share = tf.cast(upstream / total, states.dtype)[:, tf.newaxis]
+        kept, share = tf.cast(unscaled, states.dtype), upstream / total
+        if states.dtype == tf.float16:
+            # The sum of a large catalogue's rows may be beyond float16, which no smaller loss scale would mend, and all of the
+            # division before it beneath: the root of the total goes to either side.
+            root = tf.math.rsqrt(total)
+            kept, share = kept * tf.cast(root, states.dtype)[:, tf.newaxis], upstream * root
+        share = tf.cast(share, states.dtype)[:, tf.newaxis]
         weight = tf.cast(upstream, states.dtype)[:, tf.newaxis]
-        kept = tf.cast(unscaled, states.dtype)
         of_states = tf.matmul(kept, table) * share - tf.gather(table, labels) * weight
         of_table = tf.matmul(kept, states * share, transpose_a=True)
         # In half precision a sum of many small terms stands still.

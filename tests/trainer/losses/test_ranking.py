@@ -83,6 +83,24 @@ def test_gradients_of_softmax_are_those_of_its_formula(case, shift):
     np.testing.assert_allclose(found[1], p.T @ states, rtol=1e-3, atol=2e-5 * (1 + shift))
 
 
+def test_gradients_of_softmax_in_float16_of_a_large_catalogue():
+    """Whose rows, added up, are beyond it: with a large common part, as training gives them."""
+    rng, size = np.random.default_rng(0), 100_000
+    table = (rng.normal(0, 0.02, [size, 4]) + 1.0).astype(np.float16)
+    states = np.array([[1, -1, 0.5, -0.5], [-2, 1, 0.5, 0.5]], np.float16)
+    x, rows, labels = tf.constant(states), tf.constant(table), np.array([3, 7])
+    with tf.GradientTape() as tape:
+        tape.watch([x, rows])
+        total = tf.reduce_sum(scoring.softmax_losses(x, rows, tf.constant(labels)))
+    found = [gradient.numpy().astype(np.float64) for gradient in tape.gradient(total, [x, rows])]
+    scores = states.astype(np.float64) @ table.T.astype(np.float64)
+    p = np.exp(scores - scores.max(1, keepdims=True))
+    p /= p.sum(1, keepdims=True)
+    p[np.arange(2), labels] -= 1
+    np.testing.assert_allclose(found[0], p @ table, atol=2e-3)
+    np.testing.assert_allclose(found[1], p.T @ states, rtol=2e-3, atol=1e-6)
+
+
 def test_bce(case):
     model, states, labels, negatives = case
     found = losses.BCE(3)(model, tf.constant(states), tf.constant(labels))
