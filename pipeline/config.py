@@ -185,7 +185,9 @@ def shipped_names() -> list[str]:
     return sorted(name[: -len(".yaml")] for name in os.listdir(EXPERIMENTS) if name.endswith(".yaml"))
 
 
-_INT, _FLOAT, _TIME = (f"tag:yaml.org,2002:{name}" for name in ("int", "float", "timestamp"))
+_INT, _FLOAT, _TIME, _BOOL, _NULL = (
+    f"tag:yaml.org,2002:{name}" for name in ("int", "float", "timestamp", "bool", "null")
+)
 _EXPONENT = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$")
 
 
@@ -193,7 +195,8 @@ class _Loader(yaml.SafeLoader):
     """YAML in which a number is decimal, 1e-3 too, and what YAML 1.1 takes for others stays the text that it is.
 
     An id like 00123 (to YAML 1.1 octal), 0x1F, 12:30 (base 60), 1_000, +5 or 2024-01-31 would become another one. Keys
-    are text as it is written. A key that comes twice is refused, where YAML's own loader drops what came first.
+    are text as it is written, also `no`, `on` and `null`, as a behaviour may be called. One that comes twice is refused, where
+    YAML's own loader drops what came first.
     """
 
     yaml_implicit_resolvers = {
@@ -218,7 +221,7 @@ class _Loader(yaml.SafeLoader):
         """Before a mapping is made of a node."""
         super().flatten_mapping(node)
         for key, _ in node.value:
-            if key.tag in (_INT, _FLOAT):
+            if key.tag in (_INT, _FLOAT, _BOOL, _NULL):
                 key.tag = self.DEFAULT_SCALAR_TAG
 
 

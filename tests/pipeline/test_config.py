@@ -293,6 +293,10 @@ def test_keys_are_as_they_are_written(tmp_path):
     assert config.read_value("{1: a, 010: b, 1.50: c, 1e3: d, 2024-01-31: e}") == dict(
         zip(["1", "010", "1.50", "1e3", "2024-01-31"], "abcde")
     )
+    # Of two that are the same truth to YAML 1.1, one would be lost.
+    assert config.read_value("{no: a, off: b, Yes: c, on: d, null: e, ~: f}") == dict(
+        zip(["no", "off", "Yes", "on", "null", "~"], "abcdef")
+    )
 
 
 @pytest.mark.parametrize("written", ["1e-3", "1e3", "5", "1.5", "yes", "null"])
