@@ -24,6 +24,7 @@ class Fit(loop.Loop):
 
     def _prepare(self) -> None:
         self._columns = input_lib.columns(self._train)
+        self._check_targets(self._columns)
         index = self._columns[names.HISTORY_ITEM_INDEX].numpy()
         real, length = bucketing.lengths(index), index.shape[1]
         needed = bucketing.needed_places(real, length, self.model.padding_needed)

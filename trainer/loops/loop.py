@@ -187,6 +187,13 @@ class Loop:
     def _prepare(self) -> None:
         """Makes what a step needs besides the model and the optimisers; in the strategy's scope."""
 
+    def _check_targets(self, columns: dict[str, tf.Tensor]) -> None:
+        """Asks the model whether there is something to learn from all windows, `[W, ...]` of each feature."""
+        check = getattr(self.model, "check_targets", None)
+        if check is not None:
+            with tf.device("CPU:0"):
+                check(columns)
+
     def _epoch_steps(self) -> int:
         """How many steps an epoch has."""
         raise NotImplementedError

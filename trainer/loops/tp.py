@@ -123,6 +123,7 @@ class TP(loop.Loop):
 
     def _prepare(self) -> None:
         self._columns = input_lib.columns(self._train)
+        self._check_targets(self._columns)
         users = self._columns.pop(names.USER_HASH).numpy()
         if self._tp.shuffled_classes:
             self._columns[names.USER_HEAD] = tf.constant(

@@ -10,6 +10,9 @@ from trainer.layers import attention, dropout, embedding, transformer
 from trainer.models import ranking
 from trainer.settings import casm as casm_settings
 
+# Windows whose targets are looked at together; the first ones nearly always suffice.
+_AT_ONCE = 1 << 14
+
 
 class CASM(ranking.EmbeddingModel):
     """Causal self-attention over one sequence of all behaviours; each target weighs what its behaviour does.
@@ -199,6 +202,22 @@ class CASM(ranking.EmbeddingModel):
         if self._learned:
             return tf.exp(-self._log_variance(features))
         return tf.gather(self._weights, self._target_behaviors(features))
+
+    def check_targets(self, features: ranking.Features) -> None:
+        """See `ranking.SequenceModel`: a behaviour that weighs something may be that of first events alone, of no target."""
+        if self._learned:
+            return
+        read = (*self.inputs_read, *self.loss_inputs_read, names.TARGET_ITEM_INDEX)
+        for begin in range(0, len(features[names.TARGET_ITEM_INDEX]), _AT_ONCE):
+            block = {name: features[name][begin : begin + _AT_ONCE] for name in read}
+            if tf.reduce_any(self.targets(block)[1] & (self.target_weights(block) > 0)):
+                return
+        known = zip(self.catalogue.behavior_names, self._weights.numpy()[names.FIRST_INDEX :])
+        weighing = ", ".join(name for name, weight in known if weight > 0)
+        raise errors.InputError(
+            f"model.{'behavior_weights' if self.settings.target_behavior is None else 'target_behavior'}: no target of the "
+            f"training windows has a behaviour that weighs more than 0 ({weighing}): there is nothing to learn"
+        )
 
     def penalty(self, features: ranking.Features, counted: tf.Tensor) -> Any:
         """With learned weights, the sum of s_b over the targets."""

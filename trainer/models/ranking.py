@@ -164,6 +164,13 @@ class SequenceModel(scoring.Scoring, tfrs.Model):
         labels = tf.concat([history[:, 1:], target], axis=1) - names.FIRST_INDEX
         return labels, (history != names.PADDING_INDEX) & (labels >= 0)
 
+    def check_targets(self, features: Features) -> None:
+        """Checks that there is something to learn from all training windows `[W, ...]`.
+
+        Raises:
+          errors.InputError: if there is not.
+        """
+
     def expected_targets(self, lengths: tf.Tensor) -> tf.Tensor:
         """How many targets windows of so many events have on average, `[B]` float32 to `[B]`."""
         return lengths

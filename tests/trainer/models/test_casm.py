@@ -8,9 +8,11 @@ import pytest
 import tensorflow as tf
 
 from schemas import errors, names
+from tests.trainer.loops import test_fit
 from tests.trainer.models import harness
 from tests.trainer.models.test_ranking import labels_of
 from trainer import config, registry
+from trainer.loops import fit, tp
 from trainer.losses import negatives as negatives_lib
 from trainer.losses import ranking as losses_lib
 
@@ -208,6 +210,40 @@ def build(catalogue, **extra):
 def test_names_that_the_log_does_not_have(extra, message):
     with pytest.raises(errors.InputError, match=message):
         build(harness.catalogue(), **extra)
+
+
+@pytest.mark.parametrize("loop", ["fit", "tp"])
+def test_a_behaviour_that_no_target_has_leaves_nothing_to_learn(tmp_path, loop):
+    """Buys come first in each history, or are of items that training does not know."""
+    features = {**harness.batch(6, rows=60), names.TARGET_BEHAVIOR_INDEX: np.full(60, names.FIRST_INDEX)}
+    index = features[names.HISTORY_ITEM_INDEX].numpy()
+    first = np.cumsum(index != names.PADDING_INDEX, axis=1) == 1
+    view, buy = names.FIRST_INDEX, names.FIRST_INDEX + 1
+    behaviors = np.where(index == names.PADDING_INDEX, names.PADDING_INDEX, np.where(first, buy, view))
+    index[0, -1], behaviors[0, -1] = names.OOV_INDEX, buy
+    users = {names.USER_HASH: np.arange(60), names.USER_HEAD: np.arange(60) % 2}
+    features |= {names.HISTORY_ITEM_INDEX: index, names.HISTORY_BEHAVIOR_INDEX: behaviors, **users}
+    blocks = tf.data.Dataset.from_tensor_slices(features).batch(25)
+    made = tp.TP if loop == "tp" else fit.Fit
+    settings = config.TrainerSettings.from_values({"model": {"name": "casm"}, "loop": {"name": loop}})
+
+    def train(**extra):
+        return made.of(settings.loop)(
+            lambda: build(harness.catalogue(), **extra),
+            settings.training,
+            tf.distribute.MirroredStrategy(["CPU:0"]),
+            blocks,
+            lambda model: test_fit.Size(model),
+            str(tmp_path),
+        )
+
+    for extra, key in (
+        ({"target_behavior": "buy"}, "target_behavior"),
+        ({"behavior_weights": {"view": 0.0}}, "behavior_weights"),
+    ):
+        with pytest.raises(errors.InputError, match=rf"model.{key}: no target .* weighs more than 0 \(buy\)"):
+            train(**extra)
+    train(target_behavior="view")
 
 
 def test_a_log_without_behaviours():
