@@ -105,7 +105,7 @@ class CASM(ranking.EmbeddingModel):
             for name in named:
                 if name not in known:
                     raise errors.InputError(
-                        f"model.{key}: the log has no behaviour {name!r}; it has {', '.join(known)}"
+                        f"model.{key}: the training windows have no behaviour {name!r}; they have {', '.join(known)}"
                     )
         others = 0.0 if targets else 1.0
         weights.update((name, 1.0) for name in targets if name not in weights)

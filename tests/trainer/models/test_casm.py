@@ -201,13 +201,16 @@ def build(catalogue, **extra):
     [
         (
             {"behavior_weights": {"cart": 1.0}},
-            "behavior_weights: the log has no behaviour 'cart'; it has view, buy",
+            "behavior_weights: the training windows have no behaviour 'cart'; they have view, buy",
         ),
-        ({"target_behavior": "cart"}, "target_behavior: the log has no behaviour 'cart'; it has view, buy"),
+        (
+            {"target_behavior": "cart"},
+            "target_behavior: the training windows have no behaviour 'cart'; they have view, buy",
+        ),
         ({"behavior_weights": {"view": 0, "buy": 0}}, r"each behaviour \(view, buy\) weighs 0"),
     ],
 )
-def test_names_that_the_log_does_not_have(extra, message):
+def test_names_that_the_training_windows_do_not_have(extra, message):
     with pytest.raises(errors.InputError, match=message):
         build(harness.catalogue(), **extra)
 
