@@ -24,14 +24,7 @@ class ESASRecSettings(ranking.RankingSettings):
     summary: ClassVar[str] = (
         "SASRec with gated blocks (LiGR) and, by default, a softmax over sampled negatives"
     )
-    losses: ClassVar[tuple[str, ...]] = (
-        "sampled_softmax",
-        "softmax",
-        "bce",
-        "gbce",
-        "bpr_max",
-        "top1_max",
-    )
+    losses: ClassVar[tuple[str, ...]] = ranking.SAMPLED_FIRST
 
     name: Literal["esasrec"]
     dim: int = pydantic.Field(default=128, ge=1)

@@ -23,14 +23,7 @@ class HSTUSettings(ranking.RankingSettings):
         "Recommendations, ICML 2024"
     )
     summary: ClassVar[str] = "point-wise attention, gated, that knows the time between events"
-    losses: ClassVar[tuple[str, ...]] = (
-        "sampled_softmax",
-        "softmax",
-        "bce",
-        "gbce",
-        "bpr_max",
-        "top1_max",
-    )
+    losses: ClassVar[tuple[str, ...]] = ranking.SAMPLED_FIRST
 
     name: Literal["hstu"]
     dim: int = pydantic.Field(default=64, ge=1)

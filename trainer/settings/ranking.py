@@ -4,6 +4,9 @@ from typing import Any, ClassVar
 
 from trainer.settings import model
 
+# All losses of next items, of models whose own is a softmax over sampled negatives.
+SAMPLED_FIRST = ("sampled_softmax", "softmax", "bce", "gbce", "bpr_max", "top1_max")
+
 
 class RankingSettings(model.ModelSettings):
     """What settings of models of next items have in common."""
