@@ -282,9 +282,7 @@ def load(path: str, overrides: Sequence[str] = ()) -> Experiment:
         override(values, change)
     other = next(_other_keys(values), None)
     if other is not None:
-        raise errors.InputError(
-            f"{path}: a key is text, in quotes where YAML sees true, false or null; found {other!r}"
-        )
+        raise errors.InputError(f"{path}: a key is text; found {other!r}")
     try:
         experiment = Experiment.from_values(values)
     except pydantic.ValidationError as error:
