@@ -362,9 +362,10 @@ class Loop:
         best = self._best_epoch()
         if best:
             self._checkpoints.restore_best()
-        if self._rising(stopped):
+        result = self._result(stopped)
+        if result["rising"]:
             _PROGRESS.info("best in the last epoch, %d: more of them (training.epochs) may be better", best)
-        return self._result(stopped)
+        return result
 
     def _rising(self, stopped: str) -> bool:
         """Whether training ended while it still became better; with a rate that falls to 0 that is as it should be."""
