@@ -93,16 +93,24 @@ class Labels:
       steps: names of the labels.
       chain: whether they are a chain, in their order.
       kind: of the windows.
+      groups: of labels, by name, whose means are measured as well.
     """
 
-    def __init__(self, steps: Sequence[str], chain: bool = True, kind: str = "exposure"):
+    def __init__(
+        self,
+        steps: Sequence[str],
+        chain: bool = True,
+        kind: str = "exposure",
+        groups: Mapping[str, Sequence[str]] | None = None,
+    ):
         self._steps, self._chain, self._kind = tuple(steps), chain, kinds.window_kind(kind)
-        self.noun = self._kind.noun
+        self.noun, self._groups = self._kind.noun, dict(groups or {})
         by_step = [
             f"{metric}/{step}" for metric in ("auc", "auc_pr", "ks", "log_loss", "ece") for step in steps
         ]
         order = ["chain_violations"] if chain and len(steps) > 1 else []
-        auc, ks = ((metric, *(f"{metric}/{step}" for step in steps)) for metric in ("auc", "ks"))
+        parts = (*self._groups, *steps)
+        auc, ks = ((metric, *(f"{metric}/{part}" for part in parts)) for metric in ("auc", "ks"))
         self.main = (*auc, *order, *ks)
         self.shown = ("auc", "ks", *by_step, *order)
 
@@ -122,6 +130,7 @@ class Labels:
                 self._steps,
                 weights,
                 self._chain,
+                self._groups,
             )
             found[label] = {self.noun: len(part), "positives": (self._labels(part) == 1).sum(axis=0).tolist()}
             for name, samples in values.items():
@@ -151,6 +160,7 @@ class Labels:
                 _users(tables[0][chosen]),
                 self._steps,
                 chain=self._chain,
+                groups=self._groups,
             )
             found[label] = {
                 name: _rounded([one.difference, one.low, one.high, one.p])
@@ -221,13 +231,13 @@ def labels_of(experiment: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(window.get("steps") or window.get("labels") or ())
 
 
-def of_experiment(experiment: Mapping[str, Any]) -> Any:
-    """The measure of what an experiment's model learns of its windows."""
+def of_experiment(experiment: Mapping[str, Any], groups: Mapping[str, Sequence[str]] | None = None) -> Any:
+    """The measure of what an experiment's model learns of its windows; `groups` are of labels, see `Labels`."""
     window, model = experiment.get("window", {}), registry.MODELS[experiment["model"]["name"]]
     kind, steps = window.get("kind", kinds.DEFAULT_KIND), labels_of(experiment)
     if model.objective == "labels":
         # Labels of what follows a moment have no order.
-        return Labels(steps, window.get("chain", kind == "exposure"), kind)
+        return Labels(steps, window.get("chain", kind == "exposure"), kind, groups)
     if model.objective == "user_embedding":
         return UserEmbedding()
     return Ranking(experiment.get("evaluation", {}).get("sampled_negatives"))

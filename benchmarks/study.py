@@ -136,10 +136,16 @@ class Study:
         """Names of the labels, where examples have labels."""
         return measures.labels_of(self.experiment())
 
+    @property
+    def groups(self) -> dict[str, list[str]]:
+        """Labels whose means are measured as well, by the name of their group."""
+        return self._values.get("groups", {})
+
     def measure(self, point: str | None = None) -> Any:
         """What is measured of a point, or (None) of the study's own experiment; see `measures`."""
         floor = point is not None and self.floor(point) is not None
-        return measures.of_experiment(self.experiment(None if floor else point))
+        experiment = self.experiment(None if floor else point)
+        return measures.of_experiment(experiment, self.groups)
 
     def forget(self) -> None:
         """Takes away what has been measured."""

@@ -10,7 +10,7 @@ models need not.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -54,6 +54,7 @@ def compare(
     seed: int = 0,
     resamples: int = RESAMPLES,
     chain: bool = True,
+    groups: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, Difference]:
     """Compares two models, or the means of several models of one setting each.
 
@@ -65,10 +66,11 @@ def compare(
       seed: of the resamples; the same seed gives the same numbers.
       resamples: of the bootstrap.
       chain: whether the steps are a chain, in their order.
+      groups: of steps, by name, whose means are wanted as well.
 
     Returns:
-      By metric: means over steps (`auc`), of each step (`auc/buy`, `ece/buy`), `chain_violations` of a chain of
-      several steps, and `relaimpr/buy`.
+      By metric: means over steps (`auc`) and over those of a group (`auc/rare`), of each step (`auc/buy`,
+      `ece/buy`), `chain_violations` of a chain of several steps, and `relaimpr/buy`.
 
     Raises:
       ValueError: if there is no exposure.
@@ -76,7 +78,9 @@ def compare(
     if not len(labels):
         raise ValueError("there is nothing to compare: no exposure")
     users, weights = resampled(users, seed, resamples)
-    by_run = [[measured(run, labels, users, steps, weights, chain) for run in side] for side in (a, b)]
+    by_run = [
+        [measured(run, labels, users, steps, weights, chain, groups) for run in side] for side in (a, b)
+    ]
     found: dict[str, Difference] = {}
     means: list[dict[str, np.ndarray]] = [
         {name: np.mean([run[name] for run in side], axis=0) for name in side[0]} for side in by_run
@@ -120,11 +124,12 @@ def measured(
     steps: Sequence[str],
     weights: np.ndarray,
     chain: bool = True,
+    groups: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, np.ndarray]:
     """Metrics of one run, by name: `[1 + R]` each, of which the estimate, exact, comes first.
 
     Args:
-      probabilities, labels, users, steps, chain: see `compare`; probabilities are `[N, T]`.
+      probabilities, labels, users, steps, chain, groups: see `compare`; probabilities are `[N, T]`.
       weights: `[1 + R, U]` of `resampled`.
     """
     found: dict[str, np.ndarray] = {}
@@ -143,15 +148,21 @@ def measured(
             # What the cells cost is taken off.
             shift = exact[metric][0] - coarse_metrics[metric][0]
             found[f"{metric}/{step}"] = coarse_metrics[metric] + shift
-    order = spec.conversion_metrics(steps, chain)
-    for metric in order:
-        if metric in _METRICS:
-            found[metric] = np.mean([found[f"{metric}/{step}"] for step in steps], axis=0)
+    order = list(spec.conversion_metrics(steps, chain))
+    for metric in [metric for metric in order if metric in _METRICS]:
+        found[metric] = _mean_over(found, metric, steps)
+        for group, members in (groups or {}).items():
+            order.append(f"{metric}/{group}")
+            found[order[-1]] = _mean_over(found, metric, members)
     if spec.CHAIN_VIOLATIONS in order:
         violated = conversion.chain_violated(probabilities).astype(np.float64)
         violations, examples = (np.bincount(users, w, minlength=weights.shape[1]) for w in (violated, None))
         found[spec.CHAIN_VIOLATIONS] = (weights @ violations) / (weights @ examples)
     return {name: found[name] for name in order if name in found}
+
+
+def _mean_over(found: Mapping[str, np.ndarray], metric: str, steps: Sequence[str]) -> np.ndarray:
+    return np.mean([found[f"{metric}/{step}"] for step in steps], axis=0)
 
 
 def _test(samples: np.ndarray) -> tuple[float, float, float, float]:

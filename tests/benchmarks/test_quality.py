@@ -36,6 +36,10 @@ def test_every_point_is_an_experiment(name: str, tmp_path: Any) -> None:
         assert set(pair) <= set(study.points)
     for point in study.points:
         study.described(point)
+    for metric in study.measure().main:
+        part = metric.partition("/")[2]
+        assert not part or set(study.groups.get(part, [part])) <= set(study.steps), metric
+    assert not set(study.groups) & set(study.steps)
 
 
 @pytest.mark.parametrize("name", _NAMES)
@@ -245,6 +249,8 @@ def test_each_point_is_measured_by_what_it_learns(study: study_lib.Study) -> Non
     assert study.measure("byb").main == ("neighbor_agreement", "effective_rank", "spread")
     assert study.measure("tuned").main == ("auc", "auc/buys", "ks", "ks/buys")
     assert study.measure("counts").noun == study.measure().noun == "periods"
+    _write_pretraining({"groups": {"rare": ["buys"]}})
+    assert study_lib.Study("small", "nowhere").measure("tuned").main[:3] == ("auc", "auc/rare", "auc/buys")
 
 
 def test_pretrainings_are_measured_first_and_again_where_their_models_are_missing(

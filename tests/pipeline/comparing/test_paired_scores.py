@@ -1,5 +1,7 @@
 """Paired differences of probabilities: against exact values, a brute-force bootstrap, and by simulation."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -44,6 +46,19 @@ def test_values_are_exact():
         assert improved.low < improved.difference < improved.high
     assert found["auc"].difference == pytest.approx(np.mean([found[f"auc/{s}"].difference for s in STEPS]))
     assert found["chain_violations"].difference == 0
+
+
+def test_groups_of_steps_have_means_of_their_own():
+    labels, users, a, b = chains(200)
+    found = paired_scores.compare(
+        a, b, labels, users, STEPS, resamples=20, groups={"both": STEPS, "late": ["buy"]}
+    )
+    for metric in ("auc", "log_loss", "ks"):
+        for group, like in (("both", metric), ("late", f"{metric}/buy")):
+            one, other = found[f"{metric}/{group}"], found[like]
+            assert dataclasses.astuple(one)[2:] == dataclasses.astuple(other)[2:], (metric, group)
+            assert one.a.tolist() == other.a.tolist() and one.b.tolist() == other.b.tolist()
+    assert "chain_violations/both" not in found and "relaimpr/both" not in found
 
 
 def test_labels_that_are_no_chain():
