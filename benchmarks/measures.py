@@ -149,10 +149,8 @@ class Labels:
         scores = np.stack([table[list(self._steps)].to_numpy() for table in tables])
         labels = self._labels(tables[0])
         found: Slices = {}
-        for label, chosen in _chosen(tables[0]):
-            # Each takes ten seconds of some thousand windows.
-            if not is_main(label):
-                continue
+        # Each takes ten seconds of some thousand windows.
+        for label, chosen in _chosen_main(tables[0]):
             result = paired_scores.compare(
                 scores[: len(runs_a), chosen],
                 scores[len(runs_a) :, chosen],
@@ -190,9 +188,9 @@ class UserEmbedding:
         table = user_embedding.ask(run)
         users = _users(table)
         found: Slices = {}
-        for label, chosen in _chosen(table):
+        for label, chosen in _chosen_main(table):
             rows = np.flatnonzero(chosen)
-            if not is_main(label) or len(np.unique(users[rows])) < 2:
+            if len(np.unique(users[rows])) < 2:
                 continue
             if len(rows) > embeddings.MOST:
                 rows = np.sort(np.random.default_rng(0).permutation(rows)[: embeddings.MOST])
@@ -218,8 +216,8 @@ class UserEmbedding:
         _check_same(tables, key)
         measured = user_embedding.Measured(tables, len(runs_a), _users(tables[0]), seed=0)
         found: Slices = {}
-        for label, chosen in _chosen(tables[0]):
-            for row in measured.rows(chosen) if is_main(label) else ():
+        for label, chosen in _chosen_main(tables[0]):
+            for row in measured.rows(chosen):
                 values = (row.difference, row.low, row.high, row.p)
                 found[label] = {row.metric: _rounded([np.nan if v is None else v for v in values])}
         return found
@@ -278,6 +276,11 @@ def _chosen(table: pd.DataFrame) -> Iterator[tuple[str, np.ndarray]]:
             chosen = np.all([column == value for column, value in zip(values, combination)], axis=0)
             if all(combination) and (len(features) == 1 or chosen.sum() < len(table)):
                 yield " ".join(f"{f}={v}" for f, v in zip(features, combination)), chosen
+
+
+def _chosen_main(table: pd.DataFrame) -> Iterator[tuple[str, np.ndarray]]:
+    """As `_chosen`, of the slices that tables show."""
+    return ((label, chosen) for label, chosen in _chosen(table) if is_main(label))
 
 
 def is_main(label: str) -> bool:

@@ -4,7 +4,7 @@ import copy
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pydantic
@@ -185,9 +185,7 @@ def shipped_names() -> list[str]:
     return sorted(name[: -len(".yaml")] for name in os.listdir(EXPERIMENTS) if name.endswith(".yaml"))
 
 
-_INT, _FLOAT, _TIME, _BOOL, _NULL = (
-    f"tag:yaml.org,2002:{name}" for name in ("int", "float", "timestamp", "bool", "null")
-)
+_INT, _FLOAT, _TIME = (f"tag:yaml.org,2002:{name}" for name in ("int", "float", "timestamp"))
 _EXPONENT = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$")
 
 
@@ -221,7 +219,7 @@ class _Loader(yaml.SafeLoader):
         """Before a mapping is made of a node."""
         super().flatten_mapping(node)
         for key, _ in node.value:
-            if key.tag in (_INT, _FLOAT, _BOOL, _NULL):
+            if isinstance(key, yaml.ScalarNode):
                 key.tag = self.DEFAULT_SCALAR_TAG
 
 
@@ -280,9 +278,6 @@ def load(path: str, overrides: Sequence[str] = ()) -> Experiment:
         raise errors.InputError(f"{path}: an experiment is a mapping of keys, found {type(values).__name__}")
     for change in overrides:
         override(values, change)
-    other = next(_other_keys(values), None)
-    if other is not None:
-        raise errors.InputError(f"{path}: a key is text; found {other!r}")
     try:
         experiment = Experiment.from_values(values)
     except pydantic.ValidationError as error:
@@ -290,18 +285,6 @@ def load(path: str, overrides: Sequence[str] = ()) -> Experiment:
     if experiment.tuning is not None:
         _check_space(path, values, experiment.tuning)
     return experiment
-
-
-def _other_keys(values: Any) -> Iterator[Any]:
-    """Keys that are no text."""
-    if isinstance(values, dict):
-        for key, value in values.items():
-            if not isinstance(key, str):
-                yield key
-            yield from _other_keys(value)
-    elif isinstance(values, list):
-        for value in values:
-            yield from _other_keys(value)
 
 
 def _check_space(path: str, values: Mapping[str, Any], tuning: search.TuningSettings) -> None:

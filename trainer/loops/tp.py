@@ -2,9 +2,10 @@
 Long-tailed Sequential User Behavior Modeling", KDD 2020), around any next-item model."""
 
 import functools
+import itertools
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -111,7 +112,6 @@ class TP(loop.Loop):
         self._tp = tp
         self.discriminator: discriminator.Discriminator | None = None
         self._gain: float | None = None
-        self._blind_epochs = 0
         self._probed: tuple[dict[str, tf.Tensor], np.ndarray] | None = None
         self._embed = tf.function(self._embedded, reduce_retracing=True, autograph=False)
         super().__init__(build, settings, strategy, train, evaluate, checkpoint_dir, log_dir)
@@ -224,17 +224,19 @@ class TP(loop.Loop):
         found = self._head_auc()
         if found is None or self._head_auc_at_start is None:
             return {}
+        measured = {"head_auc": found, "head_auc_at_start": self._head_auc_at_start}
         if self._gain is not None:
-            blind = found > self._head_auc_at_start + _APART and self._gain <= 0
-            self._blind_epochs = self._blind_epochs + 1 if blind else 0
-            if self._blind_epochs == _BLIND_EPOCHS:
+            before = [epoch for epoch in self._history if "head_auc" in epoch]
+            latest_first = ({**measured, "discriminator_gain": self._gain}, *reversed(before))
+            # Once each time that it becomes blind, also where a training goes on.
+            if len(list(itertools.takewhile(_blind, latest_first))) == _BLIND_EPOCHS:
                 _PROGRESS.warning(
                     "the adversary does not see what separates head from tail: a linear probe tells them apart with an AUC of "
                     "%.3f (%.3f before training), the adversary no better than who knows their shares, so that it drives them "
                     "anywhere, mostly apart; raise loop.discriminator_rate or loop.discriminator_steps, or lower loop.adversary",
                     *(found, self._head_auc_at_start),
                 )
-        return {"head_auc": found, "head_auc_at_start": self._head_auc_at_start}
+        return measured
 
     def _head_auc(self) -> float | None:
         """How well a fresh probe tells head from tail by what the adversary is shown; None of too few users.
@@ -465,6 +467,11 @@ def _lengths(part: dict[str, tf.Tensor]) -> tf.Tensor:
     return tf.math.count_nonzero(
         part[names.HISTORY_ITEM_INDEX] != names.PADDING_INDEX, axis=1, dtype=tf.int32
     )
+
+
+def _blind(epoch: Mapping[str, Any]) -> bool:
+    """Whether, by the history of an epoch, its adversary does not see what a probe tells the classes apart by."""
+    return epoch["head_auc"] > epoch["head_auc_at_start"] + _APART and epoch["discriminator_gain"] <= 0
 
 
 def _of_guess(share: float) -> float:

@@ -768,20 +768,23 @@ def test_a_training_that_diverges_is_told_by_its_loss_and_not_by_the_probe(tmp_p
 
 
 @pytest.mark.parametrize("gain, warned", [(-0.01, True), (0.01, False)])
+@pytest.mark.parametrize("parts", [(4,), (2, 4)], ids=["at once", "resumed between"])
 def test_an_adversary_that_is_blind_to_what_separates_is_warned_of(
-    tmp_path, caplog, monkeypatch, gain, warned
+    tmp_path, caplog, monkeypatch, gain, warned, parts
 ):
     """Once, after two evaluated epochs in which a probe sees what the adversary does not."""
-    loop = real_loop(tmp_path, {"epochs": 4, "patience": 9}, train=many())
-    said = iter([0.6, 0.61, 0.75, 0.76, 0.77])
-    monkeypatch.setattr(loop, "_head_auc", lambda: next(said))
     # Epochs without a graph, whose adversary is so much better than who guesses: a quarter of 8 windows is of the head.
     guess = 0.25 * np.log(0.25) + 0.75 * np.log(0.75)
     sums = {"loss": 1.0, "targets": 1.0, "log_likelihood": 8 * (guess + gain), "windows": 8.0, "heads": 2.0}
-    loop._steps = lambda iterator, steps: tf.constant([sums[name] for name in loop.sums])
+    probes, done = [0.61, 0.75, 0.76, 0.77], 0
     with caplog.at_level("WARNING", "footfall.progress"):
-        history = loop.run()
-    assert [epoch["head_auc"] for epoch in history["epochs"]] == [0.61, 0.75, 0.76, 0.77]
+        for epochs in parts:
+            loop = real_loop(tmp_path, {"epochs": epochs, "patience": 9}, train=many())
+            said = iter([0.6, *probes[done:]])
+            monkeypatch.setattr(loop, "_head_auc", lambda said=said: next(said))
+            loop._steps = lambda iterator, steps, loop=loop: tf.constant([sums[name] for name in loop.sums])
+            history, done = loop.run(), epochs
+    assert [epoch["head_auc"] for epoch in history["epochs"]] == probes
     assert history["epochs"][-1]["discriminator_gain"] == pytest.approx(gain, abs=1e-6)
     records = [each for each in caplog.records if "does not see what separates" in each.message]
     assert len(records) == warned
