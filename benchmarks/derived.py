@@ -1,6 +1,7 @@
 """Logs that are made of others."""
 
 import filecmp
+import functools
 import os
 from collections.abc import Callable
 
@@ -84,10 +85,10 @@ def _behaviors_of_pairs(data: str, folder: str) -> str:
     return _write(log, folder, "retailrocket-pairs.csv")
 
 
-def _buys_of_retailrocket(data: str, folder: str) -> str:
-    """Retailrocket's buys alone."""
-    log = pd.read_csv(os.path.join(data, "retailrocket", "events.csv.gz"))
-    return _write(log[log["behavior"] == "buy"], folder, "retailrocket-buys.csv")
+def _buys(name: str, data: str, folder: str) -> str:
+    """The buys alone of a log in a folder of that name."""
+    log = pd.read_csv(os.path.join(data, name, "events.csv.gz"))
+    return _write(log[log["behavior"] == "buy"], folder, f"{name}-buys.csv")
 
 
 def _write(log: pd.DataFrame, folder: str, name: str) -> str:
@@ -111,5 +112,6 @@ LOGS: dict[str, Callable[[str, str], str]] = {
     "derived:online-retail-returns": _returns_of_online_retail,
     "derived:ijcai15-no-clicks": _tmall_without_clicks,
     "derived:retailrocket-pairs": _behaviors_of_pairs,
-    "derived:retailrocket-buys": _buys_of_retailrocket,
+    "derived:retailrocket-buys": functools.partial(_buys, "retailrocket"),
+    "derived:ijcai15-buys": functools.partial(_buys, "ijcai15"),
 }
