@@ -177,6 +177,18 @@ _TOGETHER = [
         "log.columns.label goes with window: {kind: exposure}; found click",
     ),
     (
+        {"log": {"path": "x", "columns": {"context": {"price": {"column": "p", "type": "categorical"}}}}},
+        "log.columns.context goes with window: {kind: exposure} or {kind: period}; found price",
+    ),
+    (
+        {"log": {"path": "x", "columns": {"item": {"price": {"column": "p", "type": "numeric"}}}}},
+        "log.columns: item_price is numeric, which goes with window: {kind: exposure} or {kind: period}",
+    ),
+    (
+        {"log": {"path": "x", "columns": {"user": {"age": {"column": "a", "type": "numeric"}}}}},
+        "log.columns: user_age is numeric, which goes with window: {kind: exposure}",
+    ),
+    (
         {"window": {"kind": "exposure", "steps": ["buy"]}, "model": {"name": "mlp"}},
         "window.steps: found buy: log.columns.label has no such label; to make exposures of events, set window.exposure and "
         "window.horizon",

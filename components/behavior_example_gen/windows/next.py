@@ -62,7 +62,7 @@ class Next(kind.Kind[NextWindow]):
           errors.InputError: if they do not suit one another.
         """
         columns = log.columns
-        check_columns(columns)
+        _check_columns(columns)
         if split.target_behaviors and columns.behavior is None:
             raise errors.InputError(
                 f"split.target_behaviors ({', '.join(split.target_behaviors)}) needs log.columns.behavior, "
@@ -130,7 +130,11 @@ class Next(kind.Kind[NextWindow]):
             )
 
 
-def check_columns(columns: spec.Columns) -> None:
+_EXPOSURE = "window: {kind: exposure}"
+_NOT_NEXT = f"{_EXPOSURE} or {{kind: period}}"
+
+
+def _check_columns(columns: spec.Columns) -> None:
     """Checks that a log has nothing that windows of histories and targets have no place for.
 
     Raises:
@@ -138,11 +142,12 @@ def check_columns(columns: spec.Columns) -> None:
     """
     for name, attribute in columns.attributes().items():
         if attribute.type != spec.CATEGORICAL:
+            other = attribute.type == spec.MULTI or name.startswith(names.USER_PREFIX)
             raise errors.InputError(
-                f"log.columns: {name} is {attribute.type}, which goes with window: {{kind: exposure}}"
+                f"log.columns: {name} is {attribute.type}, which goes with {_EXPOSURE if other else _NOT_NEXT}"
             )
-    for group in ("context", "label"):
+    for group, where in (("context", _NOT_NEXT), ("label", _EXPOSURE)):
         if getattr(columns, group):
             raise errors.InputError(
-                f"log.columns.{group} goes with window: {{kind: exposure}}; found {', '.join(getattr(columns, group))}"
+                f"log.columns.{group} goes with {where}; found {', '.join(getattr(columns, group))}"
             )
