@@ -324,6 +324,8 @@ def _seconds(value: object) -> float:
 
 
 Duration = Annotated[float, pydantic.BeforeValidator(_seconds)]
+# A value of the log: without blanks around it, as the log is read.
+LogText = Annotated[str, pydantic.StringConstraints(strip_whitespace=True)]
 
 
 def _cut(value: object) -> float | datetime.datetime:
@@ -370,7 +372,7 @@ class SplitSpec(settings.Settings):
     test_from: Cut = 0.9
     targets: Literal["first", "last", "all"] = "all"
     held_out_share: float = pydantic.Field(default=0.2, gt=0, lt=1)
-    target_behaviors: tuple[str, ...] | None = None
+    target_behaviors: tuple[LogText, ...] | None = None
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> "SplitSpec":

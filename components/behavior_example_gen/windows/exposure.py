@@ -47,7 +47,7 @@ class ExposureWindow(kind.WindowSettings):
         min_length=1
     )
     chain: bool = True
-    exposure: str | None = None
+    exposure: spec.LogText | None = None
     horizon: spec.Duration | None = None
     censored: Literal["drop", "mark"] = "drop"
     inconsistent: Literal["keep", "fill", "drop"] = "keep"

@@ -26,7 +26,7 @@ def _text(value: Any) -> Any:
 
 
 _Values = Annotated[
-    tuple[Annotated[str, pydantic.BeforeValidator(_text)], ...],
+    tuple[Annotated[spec.LogText, pydantic.BeforeValidator(_text)], ...],
     pydantic.BeforeValidator(_several),
     pydantic.Field(min_length=1),
 ]

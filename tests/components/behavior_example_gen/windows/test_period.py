@@ -5,6 +5,7 @@ import re
 import pytest
 
 from components.behavior_example_gen import spec
+from components.behavior_example_gen.windows.exposure import ExposureWindow
 from components.behavior_example_gen.windows.period import PeriodWindow
 from schemas import errors, names
 from tests.components.behavior_example_gen import harness
@@ -97,3 +98,15 @@ def test_a_label_that_train_knows_now_and_then_is_fine(tmp_path):
     unknown = profile["labels"]["unknown"]
     assert 0 < unknown["train"]["far"] < profile["windows"]["train"]
     assert unknown["test"]["far"] == profile["windows"]["test"]
+
+
+def test_values_are_read_as_those_of_the_log():
+    """Blanks around a value of the log are left out, so that one that is copied from a file has none either."""
+    match = {"behavior": [" buy ", 7], "item_id": "SET OF 3 "}
+    window = PeriodWindow.from_values(
+        {"kind": "period", "past": "5d", "future": "1d", "labels": {"x": {"any_of": match}}}
+    )
+    assert window.labels["x"].match == {"behavior": ("buy", "7"), "item_id": ("SET OF 3",)}
+    assert spec.SplitSpec(target_behaviors=(" buy",)).target_behaviors == ("buy",)
+    exposure = {"kind": "exposure", "steps": ["buy"], "exposure": "view ", "horizon": "1d"}
+    assert ExposureWindow.from_values(exposure).exposure == "view"
