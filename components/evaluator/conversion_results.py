@@ -211,18 +211,18 @@ def _difference(value: Any) -> gating.Difference:
 
 
 def _curve(measured: conversion.Measured, freedom: int) -> np.ndarray:
-    """The calibration curve: `[bins, len(CURVE_COLUMNS)]`, a row for each bin that has examples."""
+    """The calibration curve: `[BINS, len(CURVE_COLUMNS)]`, not a number where a bin has no examples.
+
+    Those are kept, since TFMA subtracts the curves of two models, whose scores may fill different numbers of bins.
+    """
     examples, positives = measured.bin_examples, measured.bin_positives
-    filled = examples[0] > 0
-    shares = np.divide(
-        positives[:, filled],
-        examples[:, filled],
-        out=np.full((len(examples), int(filled.sum())), np.nan),
-        where=examples[:, filled] > 0,
-    )
+    shares = np.divide(positives, examples, out=np.full(examples.shape, np.nan), where=examples > 0)
     spread = np.full(shares.shape[1], np.nan)
     if len(shares) > 1 and freedom >= 1:
         spread = bootstrap.quantile(freedom) * _standard_errors(shares[1:])
-    predicted = measured.bin_predicted[0, filled] / examples[0, filled]
+    filled = examples[0] > 0
+    predicted = np.divide(
+        measured.bin_predicted[0], examples[0], out=np.full(len(filled), np.nan), where=filled
+    )
     low, high = np.maximum(shares[0] - spread, 0.0), np.minimum(shares[0] + spread, 1.0)
-    return np.stack([predicted, shares[0], low, high, examples[0, filled]], axis=1)
+    return np.stack([predicted, shares[0], low, high, examples[0]], axis=1)

@@ -161,10 +161,12 @@ def _labels(candidate: Mapping[str, Estimate]) -> dict[str, Labels]:
 
 
 def _curve(array: Any) -> tuple[Bin, ...]:
+    """The bins that have examples."""
     rows = np.array(array.float64_values).reshape(tuple(array.shape))
     return tuple(
         Bin(predicted, Estimate(observed, *((low, high) if low < high else ())), round(examples))
         for predicted, observed, low, high, examples in rows.tolist()
+        if examples
     )
 
 

@@ -126,6 +126,7 @@ def test_scores_with_few_values_are_exact():
     curve = result["", "calibration_curve/buy", False]
     examples = conversion_results.CURVE_COLUMNS.index("examples")
     assert curve[:, examples].sum() == 400
+    curve = curve[curve[:, examples] > 0]
     assert np.abs(curve[:, 0] - curve[:, 1]) @ curve[:, examples] / 400 == pytest.approx(expected["ece"])
 
 
@@ -198,7 +199,21 @@ def test_a_step_with_one_class_has_no_value(chain):
     labels[:] = names.UNKNOWN_LABEL
     found = _run(config, _extracts(users, labels, {"candidate": scores, "baseline": scores}))
     assert np.isnan(float(found["candidate", "log_loss/cart", False]))
-    assert found["candidate", "calibration_curve/cart", False].shape == (0, 5)
+    examples = conversion_results.CURVE_COLUMNS.index("examples")
+    assert (found["candidate", "calibration_curve/cart", False][:, examples] == 0).all()
+
+
+def test_curves_of_models_whose_scores_fill_other_numbers_of_bins_are_told(chain):
+    """TFMA subtracts one from the other, whatever has ties."""
+    users, labels, scores = (part[:200] for part in chain)
+    tied = np.round(scores, 1) * 0.9 + 0.05
+    config = _config(("candidate", "baseline"), "baseline", intervals=True)
+    found = _run(config, _extracts(users, labels, {"candidate": tied, "baseline": scores}))
+    curves = [found[model, "calibration_curve/buy", False] for model in ("candidate", "baseline")]
+    examples = [curve[:, conversion_results.CURVE_COLUMNS.index("examples")] for curve in curves]
+    assert np.count_nonzero(examples[0]) < np.count_nonzero(examples[1])
+    assert [each.sum() for each in examples] == [200, 200]
+    assert curves[0].shape == curves[1].shape
 
 
 def test_chain_violations_count_examples(chain):
