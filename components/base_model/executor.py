@@ -50,12 +50,12 @@ def look(path: str) -> dict[str, Any]:
     if fileio.exists(posixpath.join(path, _SAVED)):
         return _checked(path, {"path": path, "digest": live_model.digest(path)})
     base = path
-    names = fileio.listdir(base) if fileio.exists(base) else []
+    names = _listed(base)
     if not versions.found(names) and _PUSHED in names:
-        pushed = fileio.listdir(posixpath.join(base, _PUSHED))
+        pushed = _listed(posixpath.join(base, _PUSHED))
         if len(pushed) == 1:
             base = posixpath.join(base, _PUSHED, pushed[0])
-            names = fileio.listdir(base)
+            names = _listed(base)
     if not versions.found(names):
         raise errors.InputError(
             f"model.base_model: no version of a model at {path}: it takes a folder that models are pushed to, as "
@@ -65,6 +65,11 @@ def look(path: str) -> dict[str, Any]:
     if found["path"] is None:
         raise errors.InputError(f"model.base_model: every version at {base} is damaged")
     return _checked(found["path"], found)
+
+
+def _listed(path: str) -> list[str]:
+    """What a folder has; nothing where there is none, or a file in its place."""
+    return fileio.listdir(path) if fileio.isdir(path) else []
 
 
 def _checked(path: str, found: dict[str, Any]) -> dict[str, Any]:

@@ -48,9 +48,11 @@ def look(base: str, objective: str) -> dict[str, Any]:
       `path`: of the version, None where there is none; `digest`: of its files.
 
     Raises:
-      errors.InputError: if it is no model of this objective: nothing could be compared with it; or if what is
-        published cannot be read.
+      errors.InputError: if it is no model of this objective: nothing could be compared with it; if what is
+        published cannot be read; or if the folder is a file.
     """
+    if fileio.exists(base) and not fileio.isdir(base):
+        raise errors.InputError(f"push.destination: models are pushed to a folder, found a file at {base}")
     found = newest(base)
     if found["path"] is not None:
         _check_objective(found["path"], objective)

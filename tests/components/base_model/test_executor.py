@@ -40,6 +40,9 @@ def test_what_is_no_pretrained_model_is_refused(place):
     run, base, push = place
     with pytest.raises(errors.InputError, match=f"model.base_model: no version of a model at {run}/nowhere"):
         executor.look(str(run / "nowhere"))
+    (run / "report.html").write_text("a file")
+    with pytest.raises(errors.InputError, match=f"no version of a model at {run}/report.html"):
+        executor.look(str(run / "report.html"))
     path = push("ranking", live.RANKING)
     with pytest.raises(errors.InputError, match=f"{path} is a model of the objective ranking"):
         executor.look(base)

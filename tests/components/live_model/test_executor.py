@@ -50,6 +50,13 @@ def test_nothing_is_live_where_nothing_was_pushed(tmp_path, place):
     assert executor.look(base, "ranking") == {"path": None, "digest": None}
 
 
+def test_a_file_in_place_of_the_folder_is_named(tmp_path):
+    path = tmp_path / "models"
+    path.write_text("a file")
+    with pytest.raises(errors.InputError, match=f"push.destination: .* found a file at {path}"):
+        executor.look(str(path), "ranking")
+
+
 def test_the_newest_version_is_live(place):
     base, push = place
     first = push("one")
