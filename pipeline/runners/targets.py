@@ -113,6 +113,11 @@ def out_of_reach(
     found = []
     if "://" not in log and (log != experiment.log.path or not log.startswith("/")):
         found.append(f"log.path is {log}, of this machine: set log.path to one that the cluster can read")
+    base = experiment.model.pretrained
+    if base and "://" not in base and not base.startswith("/"):
+        found.append(f"model.base_model is {base}, of this machine: set it to one that the cluster can read")
+    elif base and "://" in base and _scheme(base) not in _READABLE:
+        found.append(f"model.base_model is {base}: {_unreadable(base)}")
     if root == example:
         found.append(f"--root is an example: {root}")
     else:

@@ -46,6 +46,22 @@ def test_what_a_cluster_cannot_reach_is_told(overrides, root, target, words):
     assert len(found) == len(words) and all(word in line for word, line in zip(words, found))
 
 
+@pytest.mark.parametrize(
+    "base, words",
+    [
+        ("runs/online-retail-byb", ["model.base_model is runs/online-retail-byb, of this machine"]),
+        ("/mnt/models/byb", []),
+        ("gs://bucket/models/byb", []),
+        ("s3://bucket/models/byb", ["model.base_model is s3://bucket/models/byb: TensorFlow"]),
+    ],
+)
+def test_a_pretrained_model_that_a_cluster_cannot_reach_is_told(base, words):
+    overrides = [_LOG, f"model.base_model={base}"]
+    experiment = config.load(config.find("online-retail-byb-finetuned"), overrides)
+    found = targets.out_of_reach(experiment, "gs://bucket/root", "kubeflow", _EXAMPLE)
+    assert len(found) == len(words) and all(word in line for word, line in zip(words, found))
+
+
 def test_what_is_told_of_file_systems_is_what_tensorflow_does():
     tf = pytest.importorskip("tensorflow")
     for scheme in ("s3", "minio"):
