@@ -63,10 +63,12 @@ def inputs_of(folder: str) -> dict[str, str]:
     known = objectives.signatures_of(folder)
     definition = known.get(SIGNATURE)
     if definition is None or signatures.EMBEDDING not in definition.outputs:
+        # TensorFlow's own are no requests.
+        told = sorted(name for name in known if not name.startswith("__"))
         raise errors.InputError(
             f"{folder}: the model has no signature {SIGNATURE!r}; models that rank items and models of users' embeddings "
             f"(byb, user_*) have it, also the model.base_model that byb_labels is finetuned from; this one has "
-            f"{', '.join(sorted(known)) or 'none'}"
+            f"{', '.join(told) or 'none'}"
         )
     # A model that was exported when a history had no prefix takes the second name.
     taken = {

@@ -266,7 +266,7 @@ def test_what_does_not_fit_is_one_line(base, tmp_path, capsys):
         (
             (silent, "-o", output, "--experiment", experiment),
             "no signature 'embed'; models that rank items and models of users' embeddings (byb, user_*) have it, also the "
-            "model.base_model that byb_labels is finetuned from; this one has ",
+            "model.base_model that byb_labels is finetuned from; this one has predict",
         ),
         ((*fine, "-o", tmp_path), "-o names a file to write, found a folder"),
         ((*fine, "-o", tmp_path, "--arrays"), "-o names a folder of arrays to write, found one with "),
