@@ -64,7 +64,8 @@ def measure(
     """
     # Violations of an order are compared where all models were made for one.
     chain = all(run.window.chain for run in all_runs)
-    return Measured(tables, count_a, users, all_runs[0].steps, seed, chain), ()
+    measured = Measured(tables, count_a, users, all_runs[0].steps, seed, chain)
+    return measured, measured.notes()
 
 
 class Measured:
@@ -97,6 +98,16 @@ class Measured:
         values = np.stack([table[list(steps)].to_numpy() for table in tables])
         self._a, self._b = values[:count_a], values[count_a:]
         self._users, self._steps, self._seed, self._chain = users, tuple(steps), seed, chain
+
+    def notes(self) -> tuple[str, ...]:
+        """Which labels are too scarce in all windows for intervals."""
+        scarce = paired_scores.scarce(self._labels, self._users, self._steps)
+        if not scarce:
+            return ()
+        return (
+            f"Fewer than {paired_scores.MIN_USERS} users have, or lack, the label {', '.join(scarce)}: what ranks by it, and "
+            "means over it, has no interval.",
+        )
 
     def rows(self, chosen: np.ndarray) -> tuple[Row, ...]:
         """Of the chosen exposures, `[N]` bool."""

@@ -21,9 +21,14 @@ RESAMPLES = 2_000
 MAX_UNITS = 1_000
 LEVEL = 0.95
 RELATIVE_IMPROVEMENT = "relaimpr"
+# Of fewer users with a label, or without it, a resample says too little of what other users would show: with one positive
+# all resamples that have it agree.
+MIN_USERS = 10
 # Scores of a resample tie in cells of equal mass; the estimate itself is exact.
 _CELLS = 512
 _METRICS = ("auc", "auc_pr", "log_loss", "ks", "ece")
+# Of these, what compares those with a label with those without.
+_RANKED = ("auc", "auc_pr", "ks")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,13 +75,21 @@ def compare(
 
     Returns:
       By metric: means over steps (`auc`) and over those of a group (`auc/rare`), of each step (`auc/buy`,
-      `ece/buy`), `chain_violations` of a chain of several steps, and `relaimpr/buy`.
+      `ece/buy`), `chain_violations` of a chain of several steps, and `relaimpr/buy`. What ranks a label of fewer than
+      `MIN_USERS` users, and means over it, has no interval and a p of 1; see `scarce`.
 
     Raises:
       ValueError: if there is no exposure.
     """
     if not len(labels):
         raise ValueError("there is nothing to compare: no exposure")
+    few = set(scarce(labels, users, steps))
+    unsure = {f"{metric}/{step}" for metric in _RANKED for step in few}
+    if few:
+        unsure.update(_RANKED)
+    for group, members in (groups or {}).items():
+        if few & set(members):
+            unsure.update(f"{metric}/{group}" for metric in _RANKED)
     users, weights = resampled(users, seed, resamples)
     by_run = [
         [measured(run, labels, users, steps, weights, chain, groups) for run in side] for side in (a, b)
@@ -87,17 +100,31 @@ def compare(
     ]
     for name in means[0]:
         of_a, of_b = (np.array([run[name][0] for run in side]) for side in by_run)
-        found[name] = Difference(of_a, of_b, *_test(means[1][name] - means[0][name]))
+        value, low, high, p = _test(means[1][name] - means[0][name])
+        if name in unsure and np.isfinite(value):
+            low, high, p = np.nan, np.nan, 1.0
+        found[name] = Difference(of_a, of_b, value, low, high, p)
     for step in steps:
         auc = f"{spec.AUC}/{step}"
         improved = conversion.relative_improvement(means[1][auc], means[0][auc])
         value, low, high, _ = _test(improved)
+        if auc in unsure:
+            low = high = np.nan
         # It is zero where the difference is.
         nothing = np.zeros(0)
         found[f"{RELATIVE_IMPROVEMENT}/{step}"] = Difference(
             nothing, nothing, value, low, high, found[auc].p if np.isfinite(value) else np.nan
         )
     return found
+
+
+def scarce(labels: np.ndarray, users: np.ndarray, steps: Sequence[str]) -> tuple[str, ...]:
+    """The steps whose label is 1, or 0, for fewer than `MIN_USERS` users; see `compare`."""
+    rarer = (
+        min(len(np.unique(users[labels[:, number] == value])) for value in (0, 1))
+        for number in range(len(steps))
+    )
+    return tuple(step for step, count in zip(steps, rarer) if count < MIN_USERS)
 
 
 def resampled(users: np.ndarray, seed: int = 0, resamples: int = RESAMPLES) -> tuple[np.ndarray, np.ndarray]:

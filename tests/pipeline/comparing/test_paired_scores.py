@@ -61,6 +61,37 @@ def test_groups_of_steps_have_means_of_their_own():
     assert "chain_violations/both" not in found and "relaimpr/both" not in found
 
 
+@pytest.mark.parametrize("value", [1, 0])
+def test_a_label_of_few_users_has_no_interval(value):
+    """All resamples that have the one positive agree, so that a bootstrap is sure of what it cannot know."""
+    labels, users, a, b = chains(400)
+    rare = labels[:, 1].copy()
+    few = np.unique(users)[: paired_scores.MIN_USERS]
+    rare[:] = 1 - value
+    rare[[np.flatnonzero(users == user)[0] for user in few]] = value
+    labels[:, 1] = rare
+    enough = paired_scores.compare(a, b, labels, users, STEPS, resamples=50)
+    assert paired_scores.scarce(labels, users, STEPS) == () and np.isfinite(enough["auc/buy"].low)
+    # Two of them are one user's.
+    labels[users == few[0], 1] = 1 - value
+    labels[np.flatnonzero(users == few[1])[:2], 1] = value
+    assert paired_scores.scarce(labels, users, STEPS) == ("buy",)
+    groups = {"early": ["cart"], "all": STEPS}
+    found = paired_scores.compare(a, b, labels, users, STEPS, resamples=50, groups=groups)
+    for metric in ("auc", "auc_pr", "ks"):
+        for part in ("", "/buy", "/all"):
+            one = found[metric + part] if metric + part in found else found[f"{metric}/buy"]
+            assert np.isfinite(one.difference) and np.isnan([one.low, one.high]).all() and one.p == 1, (
+                metric + part
+            )
+        for part in ("/cart", "/early"):
+            if metric + part in found:
+                assert np.isfinite(found[metric + part].low), metric + part
+    assert np.isnan(found["relaimpr/buy"].low)
+    assert np.isfinite(found["relaimpr/cart"].low)
+    assert all(np.isfinite(found[f"{metric}/buy"].low) for metric in ("log_loss", "ece"))
+
+
 def test_labels_that_are_no_chain():
     labels, users, a, b = chains(200)
     a = a[..., ::-1]
