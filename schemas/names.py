@@ -63,7 +63,8 @@ UNKNOWN_LABEL = -1
 
 # Slicing features: bytes scalars of every example.
 USER_FREQUENCY: Final = "user_frequency"  # head | tail: the top 20 % of users by number of events
-ITEM_FREQUENCY: Final = "item_frequency"  # head | tail | new: of the target, counted in training
+# head | tail | new: of the target, or, where windows may have none, of the last event before; counted in training
+ITEM_FREQUENCY: Final = "item_frequency"
 HISTORY_LENGTH: Final = "history_length"  # 0 | 1-4 | 5-9 | 10-19 | 20-49 | 50+
 USER_STATUS: Final = "user_status"  # existing | new: whether the user has training events
 USER_GROUP: Final = (

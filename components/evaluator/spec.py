@@ -69,7 +69,8 @@ class EvaluationSpec(settings.Settings):
       with in this time before the moment, as `24h`, and no others: a target that is none of them is a miss. The
       same holds for floors and the live model. None ranks the whole catalogue. A change cuts the windows again.
     slices: features by whose values every metric is given as well. `user_group` is thirds of the users by number of
-      training events (of a user without, by those before the target): low, medium and high.
+      training events (of a user without, by those before the target): low, medium and high. `item_frequency` is of
+      the target, or, where windows may have none (`min_future: 0`), of the last event before the moment.
     confidence_intervals: 95 % intervals by Poisson bootstrap over users. Those that the gate goes by are
       there in any case; see `gate.confidence`.
     """

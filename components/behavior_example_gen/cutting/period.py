@@ -347,8 +347,7 @@ class _Cutter:
         columns[names.NEW_TARGETS] = batches.scalars(pa.array(new))
         recent = self._recent_before[found.end] - self._recent_before[found.begin]
         columns[names.RECENT_TARGETS] = batches.scalars(pa.array(np.minimum(new, recent)))
-        about = np.where(follows, found.start, found.start - 1)
+        # Where a window may have no target, slices that look at it would know whether anything follows.
+        about = found.start if self._window.has_targets else found.start - 1
         columns.update(self._slices.columns(about, history, found.start - found.user_start))
-        frequency = pc.if_else(pa.array(follows), columns[names.ITEM_FREQUENCY].flatten(), names.NEW.encode())
-        columns[names.ITEM_FREQUENCY] = batches.scalars(frequency)
         return pa.RecordBatch.from_arrays(list(columns.values()), list(columns))

@@ -162,12 +162,24 @@ def test_a_window_that_nothing_follows_has_a_history_and_no_target():
     for row in empty:
         assert row["target_item_id"] == [b""] and row["target_timestamp"] == row["moment"]
         assert row["label_churn"] == [1] and row["label_next_buy"] == [0]
-        assert row["item_frequency"] == [b"new"] and not row["future_timestamp"]
+        assert not row["future_timestamp"]
     for row in rows:
         count = len(row["history_item_id"])
         assert count and max(row["history_timestamp"]) < row["moment"][0]
         for name in ("history_item_category", "history_item_price", "history_context_amount"):
             assert len(row[name]) == count
+
+
+def test_no_slice_knows_whether_anything_follows():
+    """Of windows that may have no target, item_frequency is that of the last event before the moment."""
+    rows, _ = cut(make_log(0), make_window(), spec.SplitSpec())
+    by_item = collections.defaultdict(set)
+    for row in rows:
+        by_item[row["history_item_id"][-1]].add(row["item_frequency"][0])
+    assert all(len(found) == 1 for found in by_item.values())
+    assert {b"head", b"tail"} <= set.union(*by_item.values())
+    empty = [row for row in rows if not row["future_item_id"]]
+    assert len({row["item_frequency"][0] for row in empty}) > 1
 
 
 def test_a_total_does_not_know_of_other_users():
