@@ -211,7 +211,8 @@ def _estimate(values: np.ndarray, weights: np.ndarray, difference: bool = False)
     Args:
       values: of the examples.
       weights: of the examples in each resample, `[N, R]`.
-      difference: whether they are differences, whose error is that with one user more on either side.
+      difference: whether they are differences, whose error is that with one user more on either side, whose
+        difference is as large as the largest there is.
     """
     there = np.isfinite(values)
     if not there.any():
@@ -223,7 +224,9 @@ def _estimate(values: np.ndarray, weights: np.ndarray, difference: bool = False)
         return gating.Difference(float(values.mean()))
     means = (values @ weights)[taken] / sizes[taken]
     users = len(values) ** 2 / max(float(np.var(sizes, ddof=1)), 1e-9)
-    error = float(np.sqrt(means.var(ddof=1) + 2.0 * difference / users**2))
+    # Agreements are some hundredths, where the imaginary users of hit rates would hide all.
+    imagined = float(np.abs(values).max()) if difference else 0.0
+    error = float(np.sqrt(means.var(ddof=1) + 2.0 * (imagined / users) ** 2))
     freedom = int(min(bootstrap.RESAMPLES - 1, max(round(users) - 1, 0)))
     return gating.Difference(float(values.mean()), error, freedom)
 

@@ -110,6 +110,20 @@ def test_intervals_and_what_the_gate_sees(examples):
     assert few["candidate", "slice/lift/neighbor_agreement", False] == np.inf
 
 
+def test_the_error_of_a_difference_is_of_its_size():
+    """Agreements are some hundredths: a user that is imagined to agree in all would hide any lift."""
+    rng = np.random.default_rng(0)
+    values, weights = rng.normal(0.3, 1.0, 300), rng.poisson(1.0, (300, 200))
+    large, small = (embedding_metrics._estimate(scale * values, weights, True) for scale in (1.0, 0.01))
+    assert small.error == pytest.approx(large.error / 100)
+    plain = embedding_metrics._estimate(values, weights)
+    imagined = 2 * (np.abs(values).max() / 300) ** 2
+    assert large.error**2 - plain.error**2 == pytest.approx(imagined, rel=0.3)
+    # A lift of a third of a standard deviation shows on 300 users, whatever its size.
+    assert small.value / small.error == pytest.approx(large.value / large.error)
+    assert small.value / small.error > 3
+
+
 def test_a_sample_is_the_same_on_any_number_of_workers(examples, monkeypatch):
     monkeypatch.setattr(embeddings, "MOST", 30)
     one, two = (run(examples, parts) for parts in (1, 4))
