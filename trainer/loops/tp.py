@@ -471,7 +471,9 @@ def _lengths(part: dict[str, tf.Tensor]) -> tf.Tensor:
 
 def _blind(epoch: Mapping[str, Any]) -> bool:
     """Whether, by the history of an epoch, its adversary does not see what a probe tells the classes apart by."""
-    return epoch["head_auc"] > epoch["head_auc_at_start"] + _APART and epoch["discriminator_gain"] <= 0
+    # Of an epoch that showed the adversary nothing, nothing is known.
+    seen = epoch.get("discriminator_gain")
+    return seen is not None and seen <= 0 and epoch["head_auc"] > epoch["head_auc_at_start"] + _APART
 
 
 def _of_guess(share: float) -> float:
