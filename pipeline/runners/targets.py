@@ -114,18 +114,14 @@ def out_of_reach(
     if "://" not in log and (log != experiment.log.path or not log.startswith("/")):
         found.append(f"log.path is {log}, of this machine: set log.path to one that the cluster can read")
     base = experiment.model.pretrained
-    if base and "://" not in base and not base.startswith("/"):
-        found.append(f"model.base_model is {base}, of this machine: set it to one that the cluster can read")
-    elif base and "://" in base and _scheme(base) not in _READABLE:
-        found.append(f"model.base_model is {base}: {_unreadable(base)}")
+    found.extend(
+        _of_place("model.base_model", base, ", of this machine: set it to one that the cluster can read")
+    )
     if root == example:
         found.append(f"--root is an example: {root}")
     else:
         found.extend(_of_root(root, TARGETS[target]))
-    if pushed and "://" not in pushed and not pushed.startswith("/"):
-        found.append(f"push.destination is {pushed}: a pod would push to its own disk")
-    elif pushed and "://" in pushed and _scheme(pushed) not in _READABLE:
-        found.append(f"push.destination is {pushed}: {_unreadable(pushed)}")
+    found.extend(_of_place("push.destination", pushed, ": a pod would push to its own disk"))
     return found
 
 
@@ -141,6 +137,15 @@ def unused(experiment: config.Experiment, target: str) -> list[str]:
 
 def _scheme(place: str) -> str:
     return place.partition("://")[0] if "://" in place else ""
+
+
+def _of_place(setting: str, place: str | None, local: str) -> list[str]:
+    """What is wrong with where a setting points to: a path of this machine, or what TensorFlow does not read."""
+    if not place:
+        return []
+    if "://" in place:
+        return [] if _scheme(place) in _READABLE else [f"{setting} is {place}: {_unreadable(place)}"]
+    return [] if place.startswith("/") else [f"{setting} is {place}{local}"]
 
 
 def _of_root(root: str, target: Target) -> list[str]:
