@@ -10,6 +10,8 @@ the matrix of which history of the training windows has which item (`items: svd`
 
 `head`: the embeddings of a pretraining (`embeddings: point:byb`), frozen, and a network of fixed size on them, see `head`.
 
+`linear`: the same embeddings, and logistic regression on them, as of `pooled_items`.
+
 A label is learnt from the training windows where it is known, apart from all others; with `label_share` from so many of them,
 drawn by the seed.
 """
@@ -110,11 +112,19 @@ def _pooled_items(settings: Mapping[str, Any], windows: Windows, seed: int, save
 
 
 def _head(settings: Mapping[str, Any], windows: Windows, seed: int, saved: str | None) -> Any:
+    return head.fit, _required(settings, windows, saved), {}
+
+
+def _linear(settings: Mapping[str, Any], windows: Windows, seed: int, saved: str | None) -> Any:
+    return logistic, _required(settings, windows, saved), {}
+
+
+def _required(settings: Mapping[str, Any], windows: Windows, saved: str | None) -> dict[str, np.ndarray]:
     if saved is None:
         raise SystemExit(
-            f"a head reads the embeddings of a point, as embeddings: point:byb, found {settings}"
+            f"{settings['name']} reads the embeddings of a point, as embeddings: point:byb, found {settings}"
         )
-    return head.fit, _embedded(windows, saved), {}
+    return _embedded(windows, saved)
 
 
 def _embedded(windows: Windows, saved: str) -> dict[str, np.ndarray]:
@@ -123,7 +133,7 @@ def _embedded(windows: Windows, saved: str) -> dict[str, np.ndarray]:
     return {split: head.embedded(saved, found) for split, found in files.items()}
 
 
-_FLOORS = {"counts": _counts, "pooled_items": _pooled_items, "head": _head}
+_FLOORS = {"counts": _counts, "pooled_items": _pooled_items, "head": _head, "linear": _linear}
 
 
 def boosted(

@@ -118,6 +118,24 @@ def test_embeddings_stand_beside_counts(monkeypatch):
         np.testing.assert_allclose(auc.of_scores(found, labels[names.TEST]), area, atol=0.1)
 
 
+def test_a_line_through_embeddings_tells_what_they_hold(monkeypatch):
+    rng = np.random.default_rng(0)
+    labels = {split: rng.integers(2, size=300) for split in names.SPLITS}
+    held = {split: y[:, None] + rng.normal(scale=[0.01, 9.0], size=(300, 2)) for split, y in labels.items()}
+    monkeypatch.setattr(floors, "_embedded", lambda windows, saved: held)
+    fit, features, options = floors._FLOORS["linear"]({"name": "linear"}, None, 1, "model")
+    found, _ = fit(features, labels, 1, **options)
+    assert auc.of_scores(found, labels[names.TEST]) == 1.0
+
+
+@pytest.mark.parametrize("name", ["head", "linear"])
+def test_embeddings_that_are_not_named_are_asked_for(name):
+    with pytest.raises(
+        SystemExit, match=rf"{name} reads the embeddings of a point, as embeddings: point:byb"
+    ):
+        floors._FLOORS[name]({"name": name}, None, 1, None)
+
+
 class _Noise:
     categorical = ("code",)
 
