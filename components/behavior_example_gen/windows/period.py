@@ -203,10 +203,11 @@ class Period(kind.Kind[PeriodWindow]):
         cuts: Any,
         counts: Any,
     ) -> None:
-        """Checks that the log has the values that labels name, that each split has windows, and that train knows all labels.
+        """Checks that the log has the values that labels name, each split has windows, and train and test know all labels.
 
         Raises:
-          errors.InputError: if a value is in no event, a split has no window, or a label is unknown in all of train.
+          errors.InputError: if a value is in no event, a split has no window, or a label is unknown in all windows of
+            train or of test.
         """
         from components.behavior_example_gen.cutting import tallies
         from components.behavior_example_gen.windows import found
@@ -230,19 +231,25 @@ class Period(kind.Kind[PeriodWindow]):
     def _check_known(
         self, name: str, within: float, written: Mapping[Hashable, int], cuts: Any, counts: Any
     ) -> None:
-        """Refuses a label that is unknown in all windows of train, of which nothing could be learnt."""
+        """Refuses a label that is unknown in all windows of train or of test: it could not be learnt, or not measured.
+
+        In eval it may be unknown: other labels say when to stop training.
+        """
         from components.behavior_example_gen import profile
         from components.behavior_example_gen.cutting import exposure, tallies
 
-        unknown = tallies.tell([name], written)["unknown"][names.TRAIN][name]
-        if unknown < written[names.TRAIN]:
-            return
-        until = exposure.knowledge(cuts, counts.end)[names.TRAIN] if cuts else counts.end + 1
-        raise errors.InputError(
-            f"window.labels.{name}: unknown in all {unknown:,} windows of train: `within` ({figures.duration(within)}) ends "
-            f"after what train may know; it has {figures.duration((until - counts.start) / _MS)}, "
-            f"{profile.moment(counts.start)} to {profile.moment(until)}"
-        )
+        told = tallies.tell([name], written)["unknown"]
+        starts = {names.TRAIN: counts.start, names.TEST: cuts.test_from if cuts else counts.start}
+        for split, start in starts.items():
+            unknown = told[split][name]
+            if unknown < written[split]:
+                continue
+            until = exposure.knowledge(cuts, counts.end)[split] if cuts else counts.end + 1
+            raise errors.InputError(
+                f"window.labels.{name}: unknown in all {unknown:,} windows of {split}: `within` "
+                f"({figures.duration(within)}) ends after what {split} may know; it has "
+                f"{figures.duration((until - start) / _MS)}, {profile.moment(start)} to {profile.moment(until)}"
+            )
 
     def _check_moments(self, window: PeriodWindow, cuts: Any, counts: Any) -> None:
         """Refuses a named moment that no split has."""

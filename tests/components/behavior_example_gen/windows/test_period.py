@@ -93,11 +93,20 @@ def test_a_label_that_train_never_knows_is_refused(tmp_path):
     assert "it has 99d, 1970-01-01" in found and "to 1970-04-10" in found
 
 
-def test_a_label_that_train_knows_now_and_then_is_fine(tmp_path):
-    _, profile, _ = run(tmp_path, {"far": {"none_of": {}, "within": "60d"}})
+def test_a_label_that_test_never_knows_is_refused(tmp_path):
+    found = fails(tmp_path, {"far": {"none_of": {}, "within": "60d"}})
+    assert re.fullmatch(
+        r"window\.labels\.far: unknown in all [\d,]+ windows of test: `within` \(60d\) ends after what test may know; it has "
+        r"9d, 1970-04-01T00:00:00\+00:00 to 1970-04-10T00:00:00\+00:00",
+        found,
+    ), found
+
+
+def test_a_label_that_train_and_test_know_now_and_then_is_fine(tmp_path):
+    _, profile, _ = run(tmp_path, {"far": {"none_of": {}, "within": "5d"}})
     unknown = profile["labels"]["unknown"]
-    assert 0 < unknown["train"]["far"] < profile["windows"]["train"]
-    assert unknown["test"]["far"] == profile["windows"]["test"]
+    for split in ("train", "test"):
+        assert 0 < unknown[split]["far"] < profile["windows"][split]
 
 
 def test_values_are_read_as_those_of_the_log():
