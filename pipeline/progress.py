@@ -170,19 +170,23 @@ class Progress(logging.Handler):
 
 
 def import_tensorflow() -> None:
-    """Imports TensorFlow without what it says of the machine, which its log level does not stop."""
+    """Imports TensorFlow without what it says of the machine, which its log level does not stop, and later of its own API.
+
+    A command that prints an answer has no log for such warnings: nothing that its user does would stop them.
+    """
     sys.stderr.flush()
     saved = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, 2)
-        import tensorflow  # noqa: F401
+        import tensorflow as tf
 
         import schemas  # noqa: F401  selects Keras 2
     finally:
         os.dup2(saved, 2)
         os.close(saved)
         os.close(nowhere)
+    tf.get_logger().setLevel(logging.ERROR)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,8 @@
 
 import io
 import logging
+import subprocess
+import sys
 import time
 
 from pipeline import progress
@@ -64,3 +66,13 @@ def test_who_speaks_is_not_interrupted():
             time.sleep(0.02)
         shown.finish(progress.DONE)
     assert not any("still at work" in line for line in _lines(screen))
+
+
+def test_a_command_that_prints_an_answer_shows_none_of_tensorflow_s_warnings():
+    """In a process of its own: the level would be that of all tests to come."""
+    code = (
+        "from pipeline import progress; progress.import_tensorflow(); import tensorflow as tf; "
+        "tf.get_logger().warning('deprecated'); tf.get_logger().error('broken')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout == "" and "deprecated" not in done.stderr and "broken" in done.stderr
