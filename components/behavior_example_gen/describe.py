@@ -24,7 +24,15 @@ from components.behavior_example_gen import (
     time_span,
 )
 from components.behavior_example_gen.reading import blocks as blocks_lib
-from components.behavior_example_gen.reading import delimited, failures, files, sniff, time_kinds, utf8
+from components.behavior_example_gen.reading import (
+    delimited,
+    failures,
+    files,
+    opening,
+    sniff,
+    time_kinds,
+    utf8,
+)
 from schemas import errors, names
 
 _DESCRIBE_ROWS = 5_000_000
@@ -274,7 +282,7 @@ def _sample(path: str, log: spec.LogSpec) -> pa.Table:
     kind = files.format_of(path, log)
     with failures.one_line(path, kind):
         if kind == "parquet":
-            with files.open_file(path) as stream:
+            with opening.open_file(path) as stream:
                 batches = pyarrow.parquet.ParquetFile(stream).iter_batches(_SAMPLE_ROWS, use_threads=False)
                 return pa.Table.from_batches([next(batches)])
         if kind == "jsonl":

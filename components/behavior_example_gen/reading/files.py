@@ -1,35 +1,18 @@
-"""The files of a log: which there are, their format, and how they are opened.
+"""The files of a log: which there are, and their format."""
 
-Files are opened through Beam's filesystems, so a bucket works like a folder.
-"""
-
-import contextlib
 import dataclasses
 import glob
 import os
 import posixpath
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import pyarrow as pa
 from apache_beam.io import filesystem, filesystems
 
 from components.behavior_example_gen import spans, spec
+from components.behavior_example_gen.reading import opening, sniff
 from schemas import errors
 
-_ENDINGS = {
-    "csv": "csv",
-    "tsv": "tsv",
-    "inter": "tsv",
-    "jsonl": "jsonl",
-    "ndjson": "jsonl",
-    "json": "jsonl",
-    "parquet": "parquet",
-    "pq": "parquet",
-}
-_CODECS = {"gz": "gzip", "gzip": "gzip", "zst": "zstd", "bz2": "bz2"}
-_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bz2"}
-_LONGEST_MAGIC = 4
 _SHOWN = 3
 
 
@@ -50,25 +33,15 @@ def format_of(path: str, log: spec.LogSpec) -> str:
     Raises:
       errors.InputError: if none tells.
     """
-    found = log.format or ending_of(path)
+    found = log.format or opening.ending_of(path)
     if found is None and (log.delimiter or log.column_names):
         found = "csv"
     if found is None:
-        from components.behavior_example_gen.reading import sniff
-
         raise errors.InputError(
             f"{path}: log.format is not set and the ending tells none of csv, tsv, jsonl, parquet"
             f"{sniff.hint(path, log)}"
         )
     return found
-
-
-def ending_of(path: str) -> str | None:
-    """The format that the ending of a file stands for, behind that of a compression; None for any other."""
-    parts = posixpath.basename(path).lower().split(".")
-    if parts[-1] in _CODECS:
-        parts.pop()
-    return _ENDINGS.get(parts[-1]) if len(parts) > 1 else None
 
 
 def find(patterns: Sequence[str]) -> list[str]:
@@ -170,7 +143,7 @@ def check_formats(paths: Sequence[str], log: spec.LogSpec) -> list[str]:
         return [log.format] * len(paths)
     groups: dict[str, list[str]] = {}
     for path in paths:
-        groups.setdefault(ending_of(path) or "none that is known", []).append(path)
+        groups.setdefault(opening.ending_of(path) or "none that is known", []).append(path)
     if len(groups) > 1:
         shown = "; ".join(
             f"{kind}: {', '.join(map(posixpath.basename, of[:_SHOWN]))}{', ...' if len(of) > _SHOWN else ''}"
@@ -182,32 +155,3 @@ def check_formats(paths: Sequence[str], log: spec.LogSpec) -> list[str]:
         )
     # What the ending does not tell is said of the first file.
     return [format_of(paths[0], log)] * len(paths)
-
-
-@contextlib.contextmanager
-def open_file(path: str) -> Iterator[pa.NativeFile]:
-    """The bytes of a file, decompressed if its first bytes are those of a compression.
-
-    Raises:
-      errors.InputError: if it is named like a compressed one, and is none.
-    """
-    # Arrow decompresses, since it does not take Beam's own decompressing files for open ones.
-    with filesystems.FileSystems.open(path, compression_type=filesystem.CompressionTypes.UNCOMPRESSED) as raw:
-        stream = pa.PythonFile(raw, mode="r")
-        codec = _codec(path, stream.read(_LONGEST_MAGIC))
-        raw.seek(0)
-        yield pa.CompressedInputStream(stream, codec) if codec else stream
-
-
-def _codec(path: str, head: bytes) -> str | None:
-    """How a file is compressed.
-
-    Raises:
-      errors.InputError: if its ending says that it is, and its first bytes say that it is not.
-    """
-    found = next((codec for magic, codec in _MAGIC.items() if head.startswith(magic)), None)
-    named = _CODECS.get(path.rsplit(".", 1)[-1].lower()) if "." in posixpath.basename(path) else None
-    if named and head and found != named:
-        is_other = f"{found} data" if found else f"no compressed data (it begins with {head!r})"
-        raise errors.InputError(f"{path}: named like {named}, but it is {is_other}; rename it")
-    return found

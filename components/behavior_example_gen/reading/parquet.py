@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from components.behavior_example_gen import spec
-from components.behavior_example_gen.reading import blocks, columns, failures, files
+from components.behavior_example_gen.reading import blocks, columns, failures, files, opening
 from schemas import errors
 
 _BLOCK_ROWS = 1 << 19
@@ -17,7 +17,7 @@ def sources(path: str, index: int, log: spec.LogSpec) -> list[files.Source]:
     Raises:
       errors.InputError: if it is not a Parquet file, or lacks a column.
     """
-    with files.open_file(path) as stream:
+    with opening.open_file(path) as stream:
         if not stream.read(1):
             return [files.Source(path, index, "parquet")]
         stream.seek(0)
@@ -36,7 +36,7 @@ def sources(path: str, index: int, log: spec.LogSpec) -> list[files.Source]:
 def header(path: str, log: spec.LogSpec) -> list[str]:
     """The columns of a file; empty for an empty file."""
     del log  # of other formats
-    with files.open_file(path) as stream:
+    with opening.open_file(path) as stream:
         if not stream.read(1):
             return []
         stream.seek(0)
@@ -52,7 +52,7 @@ def read(source: files.Source, log: spec.LogSpec) -> blocks.Pieces:
     if source.row_group is None:
         return
     row = source.first_row
-    with files.open_file(source.path) as stream:
+    with opening.open_file(source.path) as stream:
         parquet = pyarrow.parquet.ParquetFile(stream)
         columns = list(dict.fromkeys(log.columns.wanted().values()))
         batches = parquet.iter_batches(_BLOCK_ROWS, [source.row_group], columns, use_threads=False)

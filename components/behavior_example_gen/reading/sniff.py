@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from components.behavior_example_gen import spec
-from components.behavior_example_gen.reading import dialect, failures, files, utf8
+from components.behavior_example_gen.reading import dialect, failures, opening, utf8
 from schemas import errors
 
 _HEAD_BYTES = 1 << 20
@@ -59,14 +59,14 @@ def sniff(path: str, log: spec.LogSpec) -> Sniffed:
       errors.InputError: if it is of a format that Footfall does not read.
     """
     with failures.one_line(path):
-        with files.open_file(path) as stream:
+        with opening.open_file(path) as stream:
             head = _read(stream)
     found: dict[str, Any] = {}
     seen: list[str] = []
     other = next((what for magic, what in _OTHERS.items() if head.startswith(magic)), None)
     if other:
         raise errors.InputError(f"{path}: {other}; Footfall reads CSV, TSV, JSON lines and Parquet")
-    ending = log.format or files.ending_of(path)
+    ending = log.format or opening.ending_of(path)
     kind = "parquet" if head.startswith(b"PAR1") else None
     text = b""
     if not kind:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from components.behavior_example_gen import spec
-from components.behavior_example_gen.reading import files
+from components.behavior_example_gen.reading import opening
 
 # Longer ones first: that of UTF-16 begins that of UTF-32.
 _MARKS = (
@@ -65,5 +65,5 @@ class Utf8:
 @contextlib.contextmanager
 def open_text(path: str, log: spec.LogSpec) -> Iterator[Utf8]:
     """A text file of a log, decompressed, as UTF-8."""
-    with files.open_file(path) as stream:
+    with opening.open_file(path) as stream:
         yield Utf8(stream, log.encoding)
