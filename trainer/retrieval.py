@@ -62,25 +62,16 @@ def choose(
         if not known["queries"] or probes * lists.rows.shape[1] > _MOST * size:
             break
         index = ivf.Index(lists, probes)
-        search = tf.function(index.best, autograph=False, reduce_retracing=True)
-        found = np.concatenate(
-            [
-                _recall(exact, search(model, query, size, tf.constant(k), excluded))
-                for (query, excluded), exact in zip(asked, best)
-            ]
-        )
-        mean, error = float(found.mean()), float(found.std() / math.sqrt(len(found)))
         measured = {
             "probes": index.probes,
             "searched": probes * lists.rows.shape[1] / size,
-            "recall": mean,
-            "recall_low": mean - _NORMAL_975 * error,
+            **_measured(index, model, size, k, asked, best),
         }
         if measured["recall_low"] >= settings.recall:
             _PROGRESS.info(
                 "retrieval: %s of %s lists find %.2f %% of the %s best items (at least %.2f %%; asked: %g %%) and score %.1f %% "
                 "of the catalogue",
-                *(index.probes, known["lists"], 100 * mean, k, 100 * measured["recall_low"]),
+                *(index.probes, known["lists"], 100 * measured["recall"], k, 100 * measured["recall_low"]),
                 *(100 * settings.recall, 100 * measured["searched"]),
             )
             return index, {"name": settings.name, **known, **measured}
@@ -90,6 +81,33 @@ def choose(
         *(100 * _MOST, f"{size:,}", settings.recall),
     )
     return None, {"name": retrieval.EXACT.name, **known}
+
+
+def _measured(
+    index: ivf.Index,
+    model: Any,
+    size: int,
+    k: int,
+    asked: Iterable[tuple[tf.Tensor, tf.Tensor]],
+    best: Iterable[tuple[tf.Tensor, tf.Tensor]],
+) -> dict[str, float]:
+    """The mean recall of what an index finds for each batch of queries, and the lower bound of its 95 % interval.
+
+    Args:
+      index: of the model's catalogue.
+      model, size, k: see `catalogue.best`.
+      asked: batches of queries and of the rows to leave out, see `choose`.
+      best: what `catalogue.best` gives for each of these batches.
+    """
+    search = tf.function(index.best, autograph=False, reduce_retracing=True)
+    found = np.concatenate(
+        [
+            _recall(exact, search(model, query, size, tf.constant(k), excluded))
+            for (query, excluded), exact in zip(asked, best)
+        ]
+    )
+    mean, error = float(found.mean()), float(found.std() / math.sqrt(len(found)))
+    return {"recall": mean, "recall_low": mean - _NORMAL_975 * error}
 
 
 def _first(

@@ -111,6 +111,8 @@ def out_of_reach(
     """
     log, pushed = datasets.resolve(experiment.log.path), experiment.push.destination
     found = []
+    # Beam reads a log, from more places than TensorFlow does; a data set that was fetched is on this machine's disk,
+    # and its path absolute all the same.
     if "://" not in log and (log != experiment.log.path or not log.startswith("/")):
         found.append(f"log.path is {log}, of this machine: set log.path to one that the cluster can read")
     base = experiment.model.pretrained
