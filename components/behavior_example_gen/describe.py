@@ -40,20 +40,6 @@ _SAMPLE_ROWS = 200_000
 _SAMPLE_BYTES = 4 << 20
 
 
-def guess_columns(header: Sequence[str]) -> dict[str, str]:
-    """Which column plays which role, by name alone.
-
-    >>> guess_columns(["userId", "movieId", "rating", "timestamp"])
-    {'user_id': 'userId', 'item_id': 'movieId', 'timestamp': 'timestamp'}
-    """
-    found: dict[str, str] = {}
-    for role, columns in guess.named_like(guess.ROLES, header).items():
-        free = [column for column in columns if column not in found.values()]
-        if free:
-            found[role] = free[0]
-    return found
-
-
 def _guess_times(path: str, column: pa.ChunkedArray, name: str) -> dict[str, str]:
     """The settings that read the first times of a log.
 

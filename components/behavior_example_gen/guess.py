@@ -108,7 +108,12 @@ def _text(value: Any) -> str:
 
 
 def named_like(roles: Mapping[str, Sequence[str]], header: Sequence[str]) -> dict[str, list[str]]:
-    """The columns that each role may have by their names, best first; RecBole's `name:type` is understood."""
+    """The columns that each role may have by their names, best first; RecBole's `name:type` is understood.
+
+    >>> found = named_like(ROLES, ["userId", "movieId", "rating", "timestamp"])
+    >>> {role: columns for role, columns in found.items() if columns}
+    {'user_id': ['userId'], 'item_id': ['movieId'], 'timestamp': ['timestamp']}
+    """
     bare = {
         c: re.sub(r"[\s.-]+", "_", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", c.split(":")[0].strip(' #"'))).lower()
         for c in header

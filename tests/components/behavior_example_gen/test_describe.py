@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from components.behavior_example_gen import describe, readers, spans, spec
+from components.behavior_example_gen import describe, guess, readers, spans, spec
 from components.behavior_example_gen.reading import files
 from pipeline import config, describing, suggest
 from schemas import errors
@@ -334,10 +334,11 @@ def test_describe_knows_better_names_and_items_that_come_again(tmp_path):
     # 6 and 4 have a common multiple of 12: a user has two items.
     assert (found["users"], found["items"]) == (6, 4) and found["repeat_share"] == pytest.approx(1 - 12 / 60)
     assert "exclude_seen: false" in suggest.experiment(found)
-    assert describe.guess_columns(["session_id", "description", "time"]) == {
-        "user_id": "session_id",
-        "item_id": "description",
-        "timestamp": "time",
+    likely = guess.named_like(guess.ROLES, ["session_id", "description", "time"])
+    assert {role: columns for role, columns in likely.items() if columns} == {
+        "user_id": ["session_id"],
+        "item_id": ["description"],
+        "timestamp": ["time"],
     }
 
 
