@@ -63,7 +63,7 @@ class Loop:
     What else is to be kept is made in `_prepare` and named in `_kept`.
 
     Args:
-      build: makes the model, with its `training_loss`; called in the strategy's scope.
+      build: makes the model, a `learner.Learner` with its `training_loss`; called in the strategy's scope.
       settings: of the training.
       strategy: `MirroredStrategy`, for any number of devices.
       train: blocks of `input.read` with `input.training_features`.
@@ -95,7 +95,7 @@ class Loop:
             tf.keras.utils.set_random_seed(settings.seed)
             self.model = build()
             self.model.static_shapes = settings.xla
-            self.monitors: tuple[str, ...] = getattr(self.model, "monitors", ()) if self.monitored else ()
+            self.monitors: tuple[str, ...] = self.model.monitors if self.monitored else ()
             self.sums = (*self.sums, *self.monitors)
             self._make_variables()
             self._prepare()
@@ -170,8 +170,8 @@ class Loop:
 
         What of the model is pretrained may follow more slowly, and what is an adversary ascends the loss: groups behind it.
         """
-        adversary = list(getattr(self.model, "adversary_variables", ()))
-        slow = list(getattr(self.model, "slow_variables", ()))
+        adversary = self.model.adversary_variables
+        slow = self.model.slow_variables
         refs = {variable.ref() for variable in (*adversary, *slow)}
         variables = [one for one in self.model.trainable_variables if one.ref() not in refs]
         found = [Group("optimizer", variables, self.new_optimizer(variables))]
@@ -189,10 +189,8 @@ class Loop:
 
     def _check_targets(self, columns: dict[str, tf.Tensor]) -> None:
         """Asks the model whether there is something to learn from all windows, `[W, ...]` of each feature."""
-        check = getattr(self.model, "check_targets", None)
-        if check is not None:
-            with tf.device("CPU:0"):
-                check(columns)
+        with tf.device("CPU:0"):
+            self.model.check_targets(columns)
 
     def _epoch_steps(self) -> int:
         """How many steps an epoch has."""
@@ -316,7 +314,7 @@ class Loop:
     def _meets_replicas(self) -> bool:
         """Whether the model's loss is also of what other replicas have, of which there are several."""
         several = self._strategy.num_replicas_in_sync > 1
-        return several and bool(getattr(self.model, "meets_replicas", False))
+        return several and bool(self.model.meets_replicas)
 
     def _one_step(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
         """Moves all groups along the descent of one replica's share of a batch, in its replica context.

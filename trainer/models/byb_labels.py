@@ -29,24 +29,22 @@ class BYBLabels(labels.LabelModel):
 
     @property
     def slow_variables(self) -> list[tf.Variable]:
-        """Those with a learning rate of their own, `settings.base_rate` times that of the training."""
+        """The network's, where `settings.base_rate` is not 1; see `learner.Learner.slow_variables`."""
         return self.users.trainable_variables if self.settings.base_rate != 1 else []
 
     @property
     def slowness(self) -> float:
-        """That factor."""
+        """See `learner.Learner.slowness`."""
         return self.settings.base_rate
 
     @property
     def static_shapes(self) -> bool:
-        """Whether shapes depend on nothing that is in a batch, as XLA needs it."""
+        """As of the network."""
         return self.users.static_shapes
 
     @static_shapes.setter
     def static_shapes(self, value: bool) -> None:
-        # Of the constructor, before there is an encoder, nothing is to be kept.
-        if hasattr(self, "users"):
-            self.users.static_shapes = value
+        self.users.static_shapes = value
 
     @classmethod
     def features_of(cls, exposures: labels.Exposures) -> tuple[str, ...]:

@@ -7,16 +7,15 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_recommenders as tfrs
 
 import schemas  # noqa: F401  selects Keras 2
 from components.transform import fields as fields_lib
 from schemas import names
 from trainer.layers import towers
 from trainer.losses import labels as losses
-from trainer.models import ranking, users
+from trainer.models import learner, ranking, users
 
-Features = dict[str, tf.Tensor]
+Features = learner.Features
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +87,7 @@ def log_sum(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
     return tf.maximum(first, second) + tf.math.softplus(-tf.abs(first - second))
 
 
-class LabelModel(tfrs.Model):
+class LabelModel(learner.Learner):
     """A model of how likely each step is for an exposure.
 
     A subclass implements `logits`; features are those after Transform. Its logits are those of the
@@ -106,8 +105,6 @@ class LabelModel(tfrs.Model):
         self.exposures = exposures
         self.generator = ranking.random_generator(seed)
         self.training_loss: Any = losses.StepBCE([1.0] * len(exposures.steps))
-        # As of next-item models; here no shape depends on what is in a batch.
-        self.static_shapes = False
         count = len(exposures.steps)
         self._slopes = tf.Variable(tf.ones([count]), trainable=False, name="calibration_slopes")
         self._offsets = tf.Variable(tf.zeros([count]), trainable=False, name="calibration_offsets")

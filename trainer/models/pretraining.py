@@ -3,11 +3,10 @@
 from typing import Any, NamedTuple
 
 import tensorflow as tf
-import tensorflow_recommenders as tfrs
 
 import schemas  # noqa: F401  selects Keras 2
 from schemas import names
-from trainer.models import ranking, users
+from trainer.models import learner, ranking, users
 
 Features = users.Features
 
@@ -29,7 +28,7 @@ class Judged(NamedTuple):
     target: tf.Tensor | None = None
 
 
-class Pretraining(tfrs.Model):
+class Pretraining(learner.Learner):
     """Trains a `users.UserEncoder`, which is exported, by a task that needs no labels.
 
     A subclass implements `judge`. The first weights are those of the network, so that `trainer.pretrained` can give
@@ -40,10 +39,6 @@ class Pretraining(tfrs.Model):
       known: of the data.
       seed: of everything random in training.
     """
-
-    # How many places of padding have to stay before a history: none counts.
-    padding_needed = 0
-    graph_per_width = False
 
     def __init__(self, settings: Any, known: users.Behaviors, seed: int = 0):
         # Seconds must not become bfloat16.
@@ -61,7 +56,7 @@ class Pretraining(tfrs.Model):
 
     @property
     def static_shapes(self) -> bool:
-        """Whether shapes depend on nothing that is in a batch, as XLA needs it."""
+        """As of the network."""
         return self.users.static_shapes
 
     @static_shapes.setter

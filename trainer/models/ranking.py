@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_recommenders as tfrs
 
 import schemas  # noqa: F401  selects Keras 2
 from schemas import names
 from trainer.layers import embedding
-from trainer.models import scoring
+from trainer.models import learner, scoring
 
-Features = dict[str, tf.Tensor]
+Features = learner.Features
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +63,7 @@ def random_generator(seed: int) -> tf.random.Generator:
     return tf.random.Generator.from_key_counter(key=key, counter=[0, 0], alg="philox")
 
 
-class SequenceModel(scoring.Scoring, tfrs.Model):
+class SequenceModel(scoring.Scoring, learner.Learner):
     """A model that embeds a history and scores items.
 
     A subclass implements `encode_positions`, and how items are scored (`scoring.DotProduct` is one way);
@@ -81,12 +80,6 @@ class SequenceModel(scoring.Scoring, tfrs.Model):
     inputs_read: tuple[str, ...] = (names.HISTORY_ITEM_INDEX,)
     # What the loss reads besides those and the target item; see `loss_features`.
     loss_inputs_read: tuple[str, ...] = ()
-    # How many places of padding have to stay before a history so that states and losses are those
-    # of the whole window (as far as it has them); None: nothing may be cut off.
-    padding_needed: int | None = 0
-    # Whether training is faster where the graph knows the width of a batch. It is then built for
-    # each width, which takes its time; others are built once for all.
-    graph_per_width: bool = False
 
     def __init__(self, settings: Any, catalogue: Catalogue, seed: int = 0):
         super().__init__()
@@ -95,8 +88,6 @@ class SequenceModel(scoring.Scoring, tfrs.Model):
         self.generator = random_generator(seed)
         # A loss of `trainer.losses.ranking`; needed for training alone.
         self.training_loss: Any = None
-        # With XLA shapes must be known, so padded positions are weighted, not left out.
-        self.static_shapes = False
 
     @classmethod
     def loss_features(cls, targets: str) -> tuple[str, ...]:
@@ -129,21 +120,6 @@ class SequenceModel(scoring.Scoring, tfrs.Model):
         return self.query(features, training), self.scene_query(features, training)
 
     @property
-    def adversary_variables(self) -> list[tf.Variable]:
-        """Trainable variables that ascend the loss, with an optimiser of their own; never exported."""
-        return []
-
-    @property
-    def monitors(self) -> tuple[str, ...]:
-        """What a training's history says of the model besides the loss, see `monitored_loss`."""
-        return ()
-
-    @property
-    def meets_replicas(self) -> bool:
-        """Whether its loss is also of what other replicas have, which it then gathers."""
-        return False
-
-    @property
     def serving_variables(self) -> list[tf.Variable]:
         """What is exported; a model leaves out what training alone reads, as a teacher."""
         return list(self.variables)
@@ -163,13 +139,6 @@ class SequenceModel(scoring.Scoring, tfrs.Model):
         target = tf.reshape(features[names.TARGET_ITEM_INDEX], [-1, 1])
         labels = tf.concat([history[:, 1:], target], axis=1) - names.FIRST_INDEX
         return labels, (history != names.PADDING_INDEX) & (labels >= 0)
-
-    def check_targets(self, features: Features) -> None:
-        """Checks that there is something to learn from all training windows `[W, ...]`.
-
-        Raises:
-          errors.InputError: if there is not.
-        """
 
     def expected_targets(self, lengths: tf.Tensor) -> tf.Tensor:
         """How many targets windows of so many events have on average, `[B]` float32 to `[B]`."""
