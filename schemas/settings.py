@@ -13,9 +13,10 @@ _Packed = TypeVar("_Packed", bound="Packed")
 
 
 class Settings(pydantic.BaseModel):
-    """An immutable group of settings that refuses unknown keys and wrong types."""
+    """An immutable group of settings that refuses unknown keys, wrong types, and numbers that are infinite or none."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+    # Nothing is above or below what is no number: a bound that is none would ask for nothing, or for what cannot be.
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @classmethod
     def from_values(cls: type[_Settings], values: Any) -> _Settings:

@@ -60,9 +60,10 @@ class Range(settings.Settings):
         # Here rather than by the types, whose message would have a line for each of them.
         value = tuple(value) if isinstance(value, (list, tuple)) else (value,)
         types = {type(choice) for choice in value}
-        if types == {int, float}:
+        endless = any(type(choice) is float and not math.isfinite(choice) for choice in value)
+        if types == {int, float} and not endless:
             return tuple(float(choice) for choice in value)
-        if not value or len(types) > 1 or not types <= {bool, int, float, str}:
+        if not value or endless or len(types) > 1 or not types <= {bool, int, float, str}:
             raise ValueError(f"choices are numbers, texts or true and false, found {_shown(value)}")
         return value
 

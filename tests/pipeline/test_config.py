@@ -95,6 +95,22 @@ def with_values(**parts):
             ["loop.inner_step: unknown key; did you mean inner_steps?", "adversary"],
         ),
         (
+            with_values(loop={"name": "tp", "adversary": float("inf")}),
+            ["loop.adversary: takes a finite number; found Infinity"],
+        ),
+        (
+            with_values(training={"clip_norm": float("inf")}),
+            ["training.clip_norm: takes a finite number or null; found Infinity"],
+        ),
+        (
+            with_values(gate={"min": {"ndcg@10": float("nan")}}),
+            ["gate.min.ndcg@10: takes a finite number; found NaN"],
+        ),
+        (
+            with_values(gate={"max_drop": float("nan")}),
+            ["gate.max_drop: takes a finite number or null; found NaN"],
+        ),
+        (
             with_values(loop={"name": "tp", "inner_steps": 0}),
             ["loop.inner_steps: must be at least 1; found 0"],
         ),

@@ -46,6 +46,8 @@ def test_everything_a_range_allows(value, values):
         ([1, "2"], "choices are numbers"),
         ([True, 1], "choices are numbers"),
         ([[1], [2]], "choices are numbers"),
+        ([0.1, float("nan")], "choices are numbers"),
+        ([1, float("inf")], "choices are numbers"),
         ({"low": 1}, "choices or low and high"),
         ({"low": "1", "high": 2}, 'a range is of numbers, found "1"'),
         ({"low": True, "high": 2}, "a range is of numbers"),
