@@ -283,19 +283,25 @@ def load(path: str, overrides: Sequence[str] = ()) -> Experiment:
     except pydantic.ValidationError as error:
         raise errors.InputError(f"{path}: " + "; ".join(explain.lines(error, Experiment))) from error
     if experiment.tuning is not None:
-        _check_space(path, values, experiment.tuning)
+        _check_space(path, values, experiment, experiment.tuning)
     return experiment
 
 
-def _check_space(path: str, values: Mapping[str, Any], tuning: search.TuningSettings) -> None:
+def _check_space(
+    path: str, values: Mapping[str, Any], experiment: Experiment, tuning: search.TuningSettings
+) -> None:
     """Refuses a search over a setting that is not there, or over values that it cannot have.
 
     Values that only do not go together are left to the search, which counts such a trial as failed; but not those
     that do not suit the windows, of which a trial knows nothing.
     """
     for key, allowed in tuning.space.items():
+        part = key.split(".")[0]
         for value in allowed.probes:
             probed = copy.deepcopy(dict(values))
+            if probed.get(part) is None and part in ("loss", "loop"):
+                # Of a part that the file leaves out a search has settings, too: those of the kind that it is by default.
+                probed[part] = {"name": getattr(experiment, part).name}
             try:
                 _put(probed, key, value)
                 Experiment.from_values(probed)

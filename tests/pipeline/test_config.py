@@ -159,6 +159,14 @@ def with_values(**parts):
             ["tuning.space: model.dims: unknown key; did you mean dim?"],
         ),
         (
+            with_values(tuning={"space": {"loop.inner_steps": [1, 2]}}),
+            ["tuning.space: loop.inner_steps: unknown key"],
+        ),
+        (
+            with_values(tuning={"space": {"loss.negatives": [4, 8]}}),
+            ["tuning.space: loss.negatives: unknown key"],
+        ),
+        (
             with_values(tuning={"space": {"model.dim": {"low": 8.5, "high": 16}}}),
             ["tuning.space: model.dim: takes a whole number; found 8.5"],
         ),
