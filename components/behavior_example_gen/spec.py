@@ -353,7 +353,7 @@ class SplitSpec(settings.Settings):
       by: one rule, or two together.
         `time`: events before the cut `eval_from` train; targets between `eval_from` and
         `test_from` are for `eval`, later ones for `test`. Nothing leaks backwards in time.
-        `leave_one_out`: a user's last event is for `test`, the one before for `eval`.
+        `leave_one_out`: a user's last event is for `test`, the one before for `eval`; who has fewer than three only trains.
         `held_out_users`: `held_out_share` of the users (by a hash of their id) train
         nothing; alone, their last two events are targets as in `leave_one_out`. Windows of kind
         `period` take half of these users for `eval` and half for `test` instead.
@@ -380,6 +380,7 @@ class SplitSpec(settings.Settings):
             raise ValueError("target_behaviors names at least one behaviour, found none")
         if not 1 <= len(self.by) <= 2 or len(set(self.by)) != len(self.by):
             raise ValueError(f"by takes one rule or two different ones, found {list(self.by)}")
+        self._check_read()
         shares, moments = self.shares(), self.moments()
         if len(shares) == 1:
             raise ValueError(
@@ -390,6 +391,20 @@ class SplitSpec(settings.Settings):
                 f"eval_from must come before test_from, found {self.eval_from} and {self.test_from}"
             )
         return self
+
+    def _check_read(self) -> None:
+        """Refuses what the rules do not read: the split would be another than the one that was asked for."""
+        by_time = "time" in self.by
+        rules = (
+            (("eval_from", "test_from"), by_time, "time"),
+            (("targets",), by_time and "leave_one_out" not in self.by, "time, without leave_one_out"),
+            (("held_out_share",), "held_out_users" in self.by, "held_out_users"),
+        )
+        for keys, read, rule in rules:
+            for key in keys:
+                found = getattr(self, key)
+                if not read and found != type(self).model_fields[key].default:
+                    raise ValueError(f"{key} goes with by: {rule}, found {found} with {list(self.by)}")
 
     def shares(self) -> list[float]:
         """Where `eval` and `test` begin, by shares of the log's events; empty if both are moments."""

@@ -111,6 +111,18 @@ def with_values(**parts):
             ["gate.max_drop: takes a finite number or null; found NaN"],
         ),
         (
+            with_values(split={"by": ["leave_one_out"], "eval_from": 0.7}),
+            ["split: eval_from goes with by: time, found 0.7 with ['leave_one_out']"],
+        ),
+        (
+            with_values(split={"by": ["leave_one_out", "time"], "targets": "first"}),
+            ["split: targets goes with by: time, without leave_one_out, found first"],
+        ),
+        (
+            with_values(split={"by": ["time"], "held_out_share": 0.3}),
+            ["split: held_out_share goes with by: held_out_users, found 0.3"],
+        ),
+        (
             with_values(loop={"name": "tp", "inner_steps": 0}),
             ["loop.inner_steps: must be at least 1; found 0"],
         ),
