@@ -295,6 +295,14 @@ def _check_space(
     Values that only do not go together are left to the search, which counts such a trial as failed; but not those
     that do not suit the windows, of which a trial knows nothing.
     """
+    optimizers = tuning.space.get("training.optimizer")
+    rated = "learning_rate" in experiment.training.model_fields_set or "training.learning_rate" in tuning.space
+    if optimizers is not None and "sgd" in optimizers.values and not rated:
+        # A trial has all settings, and would take Adam's default for a rate that was given.
+        raise errors.InputError(
+            f"{path}: tuning.space.training.optimizer: sgd needs training.learning_rate, in the file or in space: the "
+            f"default, {experiment.training.learning_rate:g}, is Adam's"
+        )
     for key, allowed in tuning.space.items():
         part = key.split(".")[0]
         for value in allowed.probes:
