@@ -440,9 +440,13 @@ def test_a_search_cannot_try_what_needs_a_chain(tmp_path):
 def test_a_search_over_optimizers_names_a_rate_for_gradient_descent(tmp_path):
     """A trial has the default as if it were given, which is Adam's."""
     tuning = {"space": {"training.optimizer": ["adam", "sgd"]}}
-    with pytest.raises(errors.InputError, match=r"tuning\.space\.training\.optimizer: sgd needs training\.learning_rate"):
+    with pytest.raises(
+        errors.InputError, match=r"tuning\.space\.training\.optimizer: sgd needs training\.learning_rate"
+    ):
         load(tmp_path, without_a_chain({"name": "mlp"}, tuning=tuning))
-    assert load(tmp_path, without_a_chain({"name": "mlp"}, tuning=tuning), ["training.learning_rate=0.1"]).tuning
+    assert load(
+        tmp_path, without_a_chain({"name": "mlp"}, tuning=tuning), ["training.learning_rate=0.1"]
+    ).tuning
     tuning["space"]["training.learning_rate"] = [0.01, 0.1]
     assert load(tmp_path, without_a_chain({"name": "mlp"}, tuning=tuning)).tuning
 

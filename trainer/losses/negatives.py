@@ -55,8 +55,11 @@ def _check(size: int) -> None:
         )
 
 
-class Uniform:
-    """All items but the target, with equal probability."""
+class Sampler:
+    """A way to draw negatives."""
+
+    # Whether `draw` wants the items of the windows.
+    reads_windows: bool = False
 
     def draw(
         self,
@@ -75,6 +78,21 @@ class Uniform:
         Raises:
           errors.InputError: if the catalogue has one item.
         """
+        raise NotImplementedError
+
+
+class Uniform(Sampler):
+    """All items but the target, with equal probability."""
+
+    def draw(
+        self,
+        model: Any,
+        states: tf.Tensor,
+        labels: tf.Tensor,
+        negatives: int,
+        counted: tf.Tensor | None = None,
+    ) -> Sample:
+        """As `Sampler.draw`."""
         size = model.catalogue.size
         _check(size)
         shape = [tf.shape(labels)[0], negatives]
@@ -84,13 +102,12 @@ class Uniform:
         return Sample(*_of_drawn(model, states, labels, drawn))
 
 
-class Unmet:
+class Unmet(Sampler):
     """All items but those of the target's window, with equal probability.
 
     The draws of a window that has the whole catalogue are not used.
     """
 
-    # `draw` wants the items of the windows.
     reads_windows = True
 
     def draw(
@@ -102,7 +119,7 @@ class Unmet:
         counted: tf.Tensor | None = None,
         windows: tf.Tensor | None = None,
     ) -> Sample:
-        """As `Uniform.draw`.
+        """As `Sampler.draw`.
 
         Args:
           windows: `[T, W]` int64 catalogue rows of the items of each target's window, the target among them;
@@ -144,7 +161,7 @@ def probabilities(counts: np.ndarray, exponent: float) -> np.ndarray:
     return weights / weights.sum()
 
 
-class Popularity:
+class Popularity(Sampler):
     """All items but the target, with probabilities that grow with their number of training targets.
 
     Args:
@@ -162,7 +179,7 @@ class Popularity:
         negatives: int,
         counted: tf.Tensor | None = None,
     ) -> Sample:
-        """As `Uniform.draw`."""
+        """As `Sampler.draw`."""
         size = model.catalogue.size
         _check(size)
         q = probabilities(model.catalogue.counts, self._exponent)
@@ -212,7 +229,7 @@ def _search(ends: np.ndarray, points: tf.Tensor) -> tf.Tensor:
     return found
 
 
-class _SharedDraw:
+class _SharedDraw(Sampler):
     """`n` items that are drawn once, the same for all targets of a step: one product for all logits.
 
     Draws that are the target itself are left out.
@@ -254,7 +271,7 @@ class Shared(_SharedDraw):
         negatives: int,
         counted: tf.Tensor | None = None,
     ) -> Sample:
-        """As `Uniform.draw`."""
+        """As `Sampler.draw`."""
         size = model.catalogue.size
         _check(size)
         if self._exponent is None:
@@ -285,7 +302,7 @@ class InBatch(_SharedDraw):
         negatives: int,
         counted: tf.Tensor | None = None,
     ) -> Sample:
-        """As `Uniform.draw`; targets that are not real are not drawn."""
+        """As `Sampler.draw`; targets that are not real are not drawn."""
         _check(model.catalogue.size)
         # One more, for a replica whose share of a small batch is empty.
         rows = tf.concat([labels, tf.zeros([1], labels.dtype)], axis=0)

@@ -13,15 +13,15 @@ from typing import Any
 import tensorflow as tf
 
 import schemas  # noqa: F401  selects Keras 2
+from trainer.losses import loss, sets
 from trainer.losses import negatives as sampling
-from trainer.losses import sets
 from trainer.settings import losses as loss_settings
 
 # Of a negative that is not used; finite, so that its gradient is 0 and not undefined.
 _MASKED = -1e9
 
 
-class Softmax:
+class Softmax(loss.Loss):
     """Cross-entropy over the whole catalogue."""
 
     def __call__(
@@ -41,7 +41,7 @@ def prior_logit(ratio: float) -> float:
     return math.log(ratio)
 
 
-class _Sampled:
+class _Sampled(loss.Loss):
     """A loss over the target and some drawn items.
 
     Args:
@@ -50,15 +50,11 @@ class _Sampled:
       logq_correction: make up for items being drawn more often than others.
     """
 
-    def __init__(self, negatives: int, sampler: Any | None = None, logq_correction: bool = True):
+    def __init__(self, negatives: int, sampler: sampling.Sampler | None = None, logq_correction: bool = True):
         self._negatives = negatives
         self._sampler = sampler or sampling.Uniform()
         self._corrects = logq_correction
-
-    @property
-    def reads_windows(self) -> bool:
-        """Whether a call wants the items of the targets' windows, `[T, W]` catalogue rows, after all else."""
-        return getattr(self._sampler, "reads_windows", False)
+        self.reads_windows = self._sampler.reads_windows
 
 
 class SampledSoftmax(_Sampled):
@@ -146,7 +142,7 @@ class GBCE(_Sampled):
       calibration: t.
     """
 
-    def __init__(self, negatives: int, calibration: float, sampler: Any | None = None):
+    def __init__(self, negatives: int, calibration: float, sampler: sampling.Sampler | None = None):
         super().__init__(negatives, sampler)
         self._calibration = calibration
 
@@ -202,7 +198,7 @@ class BPRMax(_Max):
       regularization: lambda.
     """
 
-    def __init__(self, negatives: int, sampler: Any | None = None, regularization: float = 1.0):
+    def __init__(self, negatives: int, sampler: sampling.Sampler | None = None, regularization: float = 1.0):
         super().__init__(negatives, sampler)
         self._regularization = regularization
 

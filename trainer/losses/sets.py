@@ -12,6 +12,7 @@ import tensorflow as tf
 
 import schemas  # noqa: F401  selects Keras 2
 from serving import sets as served
+from trainer.losses import loss
 
 # Of a score that does not count; finite, so that its gradient is 0 and not undefined.
 _MASKED = -1e9
@@ -27,14 +28,13 @@ def _own(scorer: Any, query: Any, rows: tf.Tensor) -> tf.Tensor:
     return tf.cast(scorer.pair_scores(query, tf.maximum(rows, 0)), tf.float32)
 
 
-class _OfPeriod:
+class _OfPeriod(loss.Loss):
     """A loss against the whole catalogue, or some of it.
 
     Args:
       negatives: n, how many rows are drawn, once for all histories of a step; None: all rows are there.
     """
 
-    # As of `trainer.settings.losses.LossSettings`.
     targets = "period"
 
     def __init__(self, negatives: int | None = None):

@@ -46,7 +46,7 @@ def windows_for(loss: Any, features: Features) -> tf.Tensor | None:
     Returns:
       The catalogue rows of the items of windows, their target among them: `[B, L + 1]`, negative where there is none.
     """
-    if not getattr(loss, "reads_windows", False):
+    if not loss.reads_windows:
         return None
     target = tf.reshape(features[names.TARGET_ITEM_INDEX], [-1, 1])
     return tf.concat([features[names.HISTORY_ITEM_INDEX], target], axis=1) - names.FIRST_INDEX

@@ -154,7 +154,7 @@ class SceneModel(SceneRanker, ranking.EmbeddingModel):
 
 
 def _wants_period(loss: Any) -> bool:
-    return getattr(loss, "targets", "next") == "period"
+    return bool(loss.targets == "period")
 
 
 def _over_all(loss: Any) -> Any:

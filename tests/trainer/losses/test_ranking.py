@@ -127,7 +127,7 @@ def test_gbce_does_not_count_a_shared_draw_that_is_the_target():
         tf.constant([[0.2, 3.0], [0.2, 3.0]]),
         used=tf.constant([[True, False], [True, True]]),
     )
-    sampler = type("Sampler", (), {"draw": lambda *_: sample})()
+    sampler = type("Drawn", (negatives_lib.Sampler,), {"draw": lambda *_: sample})()
     loss = losses.GBCE(2, 0.75, sampler)
     found = loss(Model(), tf.zeros([2, DIM]), tf.constant([0, 1]))
     beta = loss.beta(SIZE)
@@ -147,7 +147,7 @@ def test_losses_of_pairs(case, used):
         tf.constant(negative, tf.float32),
         used=None if used is None else tf.constant(used),
     )
-    sampler = type("Sampler", (), {"draw": lambda *_: sample})()
+    sampler = type("Drawn", (negatives_lib.Sampler,), {"draw": lambda *_: sample})()
     there = np.ones_like(negative) if used is None else np.array(used, float)
     share = np.exp(negative) * there
     share /= share.sum(1, keepdims=True)

@@ -112,7 +112,7 @@ def test_learned_weights(static):
     np.testing.assert_allclose(tf.convert_to_tensor(tape.gradient(total, log_variances)), expected, rtol=1e-3)
 
 
-class Drawn:
+class Drawn(negatives_lib.Sampler):
     """Rows 1 and 4 as negatives of each target, but where they are the target itself."""
 
     def draw(self, model, states, labels, negatives, counted=None):

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from schemas import names
 from tests.trainer.models import harness
+from trainer.losses import loss as losses
 from trainer.models import ranking as ranking_models
 
 SMALL = {"name": "sasrec", "dim": 8, "blocks": 1, "heads": 2, "dropout": 0.0}
@@ -49,9 +50,12 @@ def test_what_the_loss_makes_of_padding_reaches_no_sum():
     model, features = harness.build(SMALL), harness.batch(3)
     expected, number = model.summed_loss(features, training=False)
     model.static_shapes, loss = True, model.training_loss
-    model.training_loss = lambda model, states, labels, real: tf.where(
-        real, loss(model, states, labels, real), float("nan")
-    )
+
+    class Padded(losses.Loss):
+        def __call__(self, model, states, labels, real):
+            return tf.where(real, loss(model, states, labels, real), float("nan"))
+
+    model.training_loss = Padded()
     found, same = model.summed_loss(features, training=False)
     assert float(found) == pytest.approx(float(expected), rel=1e-5) and float(number) == float(same)
 
