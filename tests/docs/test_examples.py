@@ -26,7 +26,7 @@ def test_examples_of_a_module(name):
 @pytest.mark.parametrize(
     "name",
     [
-        "components.behavior_example_gen.describe.guess_columns",
+        "components.behavior_example_gen.guess.named_like",
         "components.evaluator.sampled.expected_values",
         "components.evaluator.spec.ranking_metrics",
         "pipeline.config.load",

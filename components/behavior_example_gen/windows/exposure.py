@@ -165,13 +165,15 @@ class Exposure(kind.Kind[ExposureWindow]):
         cuts: Any,
         counts: Any,
     ) -> None:
-        """Checks that each split has exposures.
+        """Checks that each split has exposures, and train and test ones of which each step is known.
 
         Raises:
-          errors.InputError: if one has none, or a behaviour of the window is not in the log.
+          errors.InputError: if one has none, a step is unknown in all exposures of train or of test, or a behaviour of the
+            window is not in the log.
         """
         from components.behavior_example_gen import profile
         from components.behavior_example_gen.cutting import exposure as exposures
+        from components.behavior_example_gen.cutting import tallies
         from components.behavior_example_gen.windows import found
 
         if window.exposure is not None:
@@ -205,6 +207,15 @@ class Exposure(kind.Kind[ExposureWindow]):
                 f"window: none of the {total:,} exposures of {name!r} is left: {'; '.join(why)}; the log has "
                 f"{found.extent(counts, cuts)}"
             )
+        unknown = tallies.tell(window.steps, written)["unknown"]
+        for name in (names.TRAIN, names.TEST):
+            # Nothing could be learnt of it, or not be measured; in eval other steps say when to stop training.
+            for step in window.steps:
+                if unknown[name][step] == written[name]:
+                    raise errors.InputError(
+                        f"window.steps: {step} is unknown in all {written[name]:,} exposures of {name!r}; the log has "
+                        f"{found.extent(counts, cuts)}"
+                    )
 
     def summary(self, window: ExposureWindow, written: Mapping[Hashable, int]) -> dict[str, Any]:
         """See `cutting.exposure.summary`; without a chain no exposure is inconsistent."""

@@ -16,7 +16,6 @@ from tfx import v1 as tfx
 from components.anomaly_gate import component as anomaly_gate
 from components.behavior_example_gen import (
     component,
-    describe,
     profile,
     readers,
     shards,
@@ -597,7 +596,9 @@ def test_retailrocket(shared_data, tmp_path):
     """Views of a shop, what is put into the cart and bought within a week."""
     log = spec.LogSpec(
         path=str(shared_data("retailrocket/events.csv.gz")),
-        columns=spec.Columns(**describe.guess_columns(["user_id", "item_id", "behavior", "timestamp"])),
+        columns=spec.Columns(
+            user_id="user_id", item_id="item_id", timestamp="timestamp", behavior="behavior"
+        ),
     )
     window = ExposureWindow.from_values(
         {

@@ -2,12 +2,13 @@
 
 import logging
 
+import pyarrow as pa
 import pydantic
 import pytest
 
-from components.behavior_example_gen import windows
+from components.behavior_example_gen import profile, spec, windows
 from components.behavior_example_gen.windows.exposure import ExposureWindow
-from schemas import names
+from schemas import errors, names
 
 _ROWS = {"kind": "exposure", "steps": ["like", "share"]}
 
@@ -66,3 +67,23 @@ def test_an_exposure_is_inconsistent_in_a_chain_alone(settings, said, caplog):
     with caplog.at_level(logging.INFO, logger="footfall.progress"):
         kind.tell(window, summary, written)
     assert [record.getMessage() for record in caplog.records] == [said]
+
+
+@pytest.mark.parametrize("split", names.SPLITS)
+def test_a_step_that_nothing_is_known_of_is_refused(split):
+    """As the last one is where `horizon` ends after all that a split may know, and exposures are marked."""
+    window = ExposureWindow.from_values(_ROWS)
+    items = pa.table({"item": ["a"], "events": [24], "train": [8]})
+    counts = profile.Counts(items, {24: 1}, {8: 1}, events=24, start=0, end=23)
+    written = {**dict.fromkeys(names.SPLITS, 8), (split, "unknown", "share"): 7}
+    by = spec.SplitSpec.from_values({"by": ["held_out_users"]})
+    kind = windows.get("exposure")
+    kind.check_written(window, written, by, None, counts)
+    written[(split, "unknown", "share")] = 8
+    if split == names.EVAL:
+        kind.check_written(window, written, by, None, counts)
+        return
+    with pytest.raises(
+        errors.InputError, match=rf"window\.steps: share is unknown in all 8 exposures of '{split}'"
+    ):
+        kind.check_written(window, written, by, None, counts)
