@@ -296,7 +296,9 @@ def _check_space(
     that do not suit the windows, of which a trial knows nothing.
     """
     optimizers = tuning.space.get("training.optimizer")
-    rated = "learning_rate" in experiment.training.model_fields_set or "training.learning_rate" in tuning.space
+    rated = (
+        "learning_rate" in experiment.training.model_fields_set or "training.learning_rate" in tuning.space
+    )
     if optimizers is not None and "sgd" in optimizers.values and not rated:
         # A trial has all settings, and would take Adam's default for a rate that was given.
         raise errors.InputError(
