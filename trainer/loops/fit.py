@@ -43,12 +43,12 @@ class Fit(loop.Loop):
             rows[done:],
             widths[done:],
             self._widths,
-            shares=self._strategy.num_replicas_in_sync,
+            shares=self._replicas.count,
             # XLA compiles for each shape, and a gather fails where it changes (see `contrast.of_all_replicas`), so all
             # batches of a width have one.
             fill=self._settings.xla or self._meets_replicas,
         )
-        return self._of_replicas(batches)
+        return self._replicas.batches(batches)
 
     def _descent(self, batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, list[Any]]:
         several = len(self._widths) > 1

@@ -13,10 +13,10 @@ import tensorflow as tf
 
 import schemas  # noqa: F401  selects Keras 2
 from components.trainer import workers
-from trainer import input as input_lib
 from trainer import optimizers
 from trainer.loops import checkpoints, gradients
 from trainer.loops import progress as progress_lib
+from trainer.loops import replicas as replicas_lib
 from trainer.settings import training as training_settings
 
 _PROGRESS = logging.getLogger("footfall.progress")
@@ -91,6 +91,7 @@ class Loop:
         log_dir: str | None = None,
     ):
         self._settings, self._strategy, self._train = settings, strategy, train
+        self._replicas = replicas_lib.Replicas(strategy)
         with strategy.scope():
             tf.keras.utils.set_random_seed(settings.seed)
             self.model = build()
@@ -124,7 +125,6 @@ class Loop:
         )
         self._progress = progress_lib.Progress(settings, log_dir)
         self._steps = tf.function(self._run_steps)
-        self._told = tf.function(self._tell, reduce_retracing=True)
         # AutoGraph rewrites the source of all that it gets to, which takes longer than tracing it.
         self._traced_step = tf.autograph.experimental.do_not_convert(self._one_step)
         self._resumed: int | None = None
@@ -214,17 +214,6 @@ class Loop:
         """
         raise NotImplementedError
 
-    def _of_replicas(self, shares: tf.data.Dataset) -> Any:
-        """Batches of the steps, of a dataset with an element for each replica of all workers in turn.
-
-        They are cut into shares before: what TensorFlow cuts may have windows of two batches.
-        """
-        if self._strategy.num_replicas_in_sync == 1:
-            return shares
-        return self._strategy.distribute_datasets_from_function(
-            lambda context: input_lib.of_worker(shares, context)
-        )
-
     def _measured(self, sums: dict[str, float]) -> dict[str, float]:
         """What the history of an epoch says of the sums besides the mean loss."""
         del sums
@@ -296,11 +285,6 @@ class Loop:
         return [variable for group in self._groups for variable in group.variables]
 
     @property
-    def _workers(self) -> int:
-        """How many processes train together."""
-        return self._strategy.num_replicas_in_sync // len(self._strategy.extended.worker_devices)
-
-    @property
     def _scales(self) -> bool:
         return isinstance(self._groups[0].optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
 
@@ -313,7 +297,7 @@ class Loop:
     @property
     def _meets_replicas(self) -> bool:
         """Whether the model's loss is also of what other replicas have, of which there are several."""
-        several = self._strategy.num_replicas_in_sync > 1
+        several = self._replicas.count > 1
         return several and bool(self.model.meets_replicas)
 
     def _one_step(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
@@ -379,7 +363,7 @@ class Loop:
             "objective": self.evaluation.objective,
             "stopped": stopped,
             "parameters": int(sum(math.prod(v.shape) for v in self.model.trainable_variables)),
-            "replicas": self._strategy.num_replicas_in_sync,
+            "replicas": self._replicas.count,
             "resumed_from_epoch": self._resumed,
             "seed": self._settings.seed,
         }
@@ -427,7 +411,7 @@ class Loop:
         while done < steps:
             now = min(_STEPS_PER_CALL, steps - done)
             self._running.assign_add(self._steps(iterator, tf.constant(now)))
-            self._align_draws()
+            self._replicas.align(self.model.generator)
             done += now
             if not math.isfinite(float(self._running[0])):
                 raise TrainingError(
@@ -446,7 +430,7 @@ class Loop:
                     epoch, done, steps, float(self._running[1]) / seconds, seconds, self._spent() + seconds
                 )
         self._check_variables()
-        seconds = self._of_chief({"seconds": before + time.monotonic() - start})["seconds"]
+        seconds = self._replicas.of_chief({"seconds": before + time.monotonic() - start})["seconds"]
         sums = dict(zip(self.sums, self._running.numpy().tolist()))
         targets = sums["targets"]
         if not targets:
@@ -465,7 +449,7 @@ class Loop:
             evaluated = time.monotonic()
             found = {**self.evaluation.evaluate(), **self._evaluated()}
             found["evaluation_seconds"] = time.monotonic() - evaluated
-            record.update(self._of_chief(found))
+            record.update(self._replicas.of_chief(found))
         self._history.append(record)
         if self._best_epoch() == epoch + 1:
             self._checkpoints.save_best()
@@ -485,41 +469,6 @@ class Loop:
                 f"{type(self.model).__name__} makes variables that are not trained, since embedding makes none of them: "
                 f"build them in __init__: {', '.join(left)}"
             )
-
-    def _of_chief(self, values: dict[str, float]) -> dict[str, float]:
-        """What the chief has measured, on all workers: clocks differ, on some devices sums do, and all have to end together."""
-        if self._workers == 1:
-            return values
-        found = self._told(tf.constant(list(values.values()), tf.float64))
-        return dict(zip(values, found[0].numpy().tolist(), strict=True))
-
-    def _tell(self, own: tf.Tensor) -> tf.Tensor:
-        """What each worker has, `[n]`, told to all: `[workers, n]`, the chief's first."""
-        count = self._workers
-        of_each = self._strategy.num_replicas_in_sync // count
-
-        def in_place() -> tf.Tensor:
-            number = tf.distribute.get_replica_context().replica_id_in_sync_group
-            # Its first replica speaks for a worker.
-            row = tf.where(number % of_each == 0, number // of_each, -1)
-            mine = tf.range(count)[:, tf.newaxis] == row
-            return tf.where(mine, own[tf.newaxis], tf.zeros([count, 1], own.dtype))
-
-        return self._strategy.reduce(tf.distribute.ReduceOp.SUM, self._strategy.run(in_place), axis=None)
-
-    def _align_draws(self) -> None:
-        """Brings the generators of all replicas to the place of the one that has drawn most.
-
-        Shares of a batch differ in what is drawn for them, and a checkpoint has one state for all. The place
-        in the stream is all that they share: TensorFlow makes other numbers of it for each replica.
-        """
-        states = self._strategy.experimental_local_results(self.model.generator.state)
-        if self._strategy.num_replicas_in_sync > 1:
-            furthest = tf.reduce_max(tf.stack([state[0] for state in states]))
-            if self._workers > 1:
-                furthest = tf.reduce_max(self._told(furthest[tf.newaxis]))
-            for state in states:
-                state.assign(tf.concat([[furthest], state[1:]], axis=0))
 
     def _current_rate(self) -> Any:
         optimizer = self._groups[0].optimizer

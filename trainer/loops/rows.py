@@ -30,11 +30,11 @@ class RowFit(loop.Loop):
         return -(-self._rows.count // self._settings.batch_size)
 
     def _batches(self, epoch: int, done: int) -> Any:
-        settings, replicas = self._settings, self._strategy.num_replicas_in_sync
+        settings, replicas = self._settings, self._replicas.count
         batches = input_lib.exposure_batches(
             self._rows, settings.batch_size, settings.seed, epoch, done, replicas
         )
-        return self._of_replicas(batches)
+        return self._replicas.batches(batches)
 
     def _descent(self, batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, list[Any]]:
         places = tf.cast(tf.size(batch[self.model.loss_inputs_read[0]]), tf.float32)

@@ -196,7 +196,7 @@ class TP(loop.Loop):
           index: `[W, L]`, the items of all windows.
         """
         # XLA has to know shapes, and within a branch for a width nothing can be summed over replicas.
-        sums_within = self._strategy.num_replicas_in_sync > 1 and bool(self._tp.adversary)
+        sums_within = self._replicas.count > 1 and bool(self._tp.adversary)
         length = index.shape[1]
         if self._settings.xla or (sums_within and self.model.graph_per_width):
             return [length]
@@ -265,7 +265,7 @@ class TP(loop.Loop):
 
     def _batches(self, epoch: int, done: int) -> Any:
         order = self._users.order(self._settings.seed, epoch)
-        inner, replicas = self._tp.inner_steps, self._strategy.num_replicas_in_sync
+        inner, replicas = self._tp.inner_steps, self._replicas.count
         if self._tp.classes == "same":
             order = np.repeat(order, inner, axis=0)
         steps = self._epoch_steps()
@@ -280,7 +280,7 @@ class TP(loop.Loop):
             .unbatch()
             .prefetch(tf.data.AUTOTUNE)
         )
-        return self._of_replicas(batches)
+        return self._replicas.batches(batches)
 
     def _gather(self, rows: tf.Tensor) -> dict[str, tf.Tensor]:
         """The windows of a step `[k, C]` for each replica: `[replicas, k, C / replicas, ...]`.
@@ -288,7 +288,7 @@ class TP(loop.Loop):
         Places without a window are all padding. Where shapes need not be known, C is cut down to
         the largest of the k mini-batches.
         """
-        inner, replicas = self._tp.inner_steps, self._strategy.num_replicas_in_sync
+        inner, replicas = self._tp.inner_steps, self._replicas.count
         if not self._settings.xla:
             largest = tf.reduce_max(tf.reduce_sum(tf.cast(rows != grouping.NOTHING, tf.int32), axis=1))
             rows = rows[:, : -(-largest // replicas) * replicas]
@@ -306,7 +306,7 @@ class TP(loop.Loop):
         compute: Callable[..., Any] = self._differentiate
         # Nothing can be summed over replicas within a function of its own; where nothing is, one
         # is traced once for all inner steps.
-        if self._strategy.num_replicas_in_sync == 1 or self.discriminator is None:
+        if self._replicas.count == 1 or self.discriminator is None:
             compute = tf.function(compute, jit_compile=self._settings.xla or None, autograph=False)
         if self._tp.discriminator_steps > 1 and self.discriminator is not None:
             self._move_ahead(batch, self.discriminator)

@@ -55,14 +55,14 @@ def test_a_teacher_follows_each_step_on_all_replicas_and_is_kept(tmp_path, monke
     monkeypatch.setattr(loop_lib, "_STEPS_PER_CALL", 1)
     devices = ["CPU:0", "CPU:1"]
     one = test_fit.loop(tmp_path, {"epochs": 1}, kind=Averaged, devices=devices)
-    expected, align = [test_fit.weights(one)], one._align_draws
+    expected, align = [test_fit.weights(one)], one._replicas.align
 
-    def remember():
-        align()
+    def remember(generator):
+        align(generator)
         mixed = [DECAY * a + (1 - DECAY) * b for a, b in zip(expected[-1], test_fit.weights(one))]
         expected.append(mixed)
 
-    monkeypatch.setattr(one, "_align_draws", remember)
+    monkeypatch.setattr(one._replicas, "align", remember)
     one.run()
     # 90 windows in batches of 16.
     assert len(expected) == 7

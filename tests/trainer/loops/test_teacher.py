@@ -79,16 +79,16 @@ def test_the_teacher_is_the_moving_average_of_the_student(tmp_path, monkeypatch,
     monkeypatch.setattr(loop_lib, "_STEPS_PER_CALL", 1)
     monkeypatch.setattr(optimizers, "build", lambda *_: tf.keras.optimizers.SGD(RATE))
     one = loop(tmp_path, model={"momentum_schedule": schedule})
-    expected, align = [students(one)], one._align_draws
+    expected, align = [students(one)], one._replicas.align
 
-    def remember():
-        align()
+    def remember(generator):
+        align(generator)
         momentum = momenta[len(expected) - 1]
         expected.append(
             [momentum * a + (1 - momentum) * b for a, b in zip(expected[-1], students(one), strict=True)]
         )
 
-    monkeypatch.setattr(one, "_align_draws", remember)
+    monkeypatch.setattr(one._replicas, "align", remember)
     record = one.run()["epochs"][0]
     # Ten windows in batches of four.
     assert len(expected) == 4 and record["spread"] == 1.0

@@ -15,6 +15,7 @@ from trainer.layers import discriminator
 from trainer.loops import fit, tp
 from trainer.loops import loop as loop_lib
 from trainer.losses import ranking as losses
+from trainer.models import learner
 from trainer.settings import loops as loop_settings
 from trainer.settings import training as training_settings
 
@@ -28,10 +29,10 @@ START = np.array([0.5, -1.0, 0.25], np.float32)
 HEAD = np.array([1, 0, 1, 0])
 
 
-class Quadratic(tf.keras.Model):
+class Quadratic(learner.Learner):
     """L of user u is (theta - c_u)' A_u (theta - c_u) / 2; its embedding is theta times +1 (head) or -1."""
 
-    padding_needed, graph_per_width = None, False
+    padding_needed = None
     expected_targets = staticmethod(lambda lengths: lengths)
 
     def __init__(self, scale=1.0):
@@ -57,10 +58,10 @@ class Quadratic(tf.keras.Model):
         return (*self.summed_loss(features), self(features))
 
 
-class Rows(tf.keras.Model):
+class Rows(learner.Learner):
     """L of item i with row e_i is |e_i - i|^2 / 2 times how often it occurs: gradients are sparse."""
 
-    padding_needed, graph_per_width = None, False
+    padding_needed = None
     expected_targets = staticmethod(lambda lengths: lengths)
 
     def __init__(self):
