@@ -314,7 +314,7 @@ def test_raw_inputs():
     "wrong, message",
     [
         ({"boundaries": [1, 1]}, "boundaries rise, found"),
-        ({"boundaries": [0, float("inf")]}, "boundaries are finite"),
+        ({"boundaries": [0, float("inf")]}, "finite number"),
         ({"boundaries": [0], "encode": "z_score"}, "boundaries go with encode: buckets, found z_score"),
         ({"boundaries": []}, "boundaries"),
     ],

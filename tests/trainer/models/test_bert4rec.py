@@ -7,6 +7,7 @@ import tensorflow as tf
 from schemas import names
 from tests.trainer.models import harness
 from trainer.layers import attention, transformer
+from trainer.losses import loss as losses
 
 SMALL = {"name": "bert4rec", "dim": 8, "blocks": 2, "heads": 2, "dropout": 0.1}
 
@@ -77,9 +78,13 @@ def test_nothing_leaks_from_under_a_mask(monkeypatch):
     model, features = harness.build({**SMALL, "dropout": 0.0}), harness.batch(6)
     monkeypatch.setattr(model, "masks", lambda known, training: known & (tf.range(harness.LENGTH) % 2 == 1))
     seen = []
-    monkeypatch.setattr(
-        model, "training_loss", lambda model, states, labels: (seen.append(states), states[:, 0])[1]
-    )
+
+    class Seen(losses.Loss):
+        def __call__(self, model, states, labels):
+            seen.append(states)
+            return states[:, 0]
+
+    monkeypatch.setattr(model, "training_loss", Seen())
     model.summed_loss(features)
     # Positions 1, 3, 5 of the sequence are positions 2 and 4 of the history, and the target.
     items = features[names.HISTORY_ITEM_INDEX].numpy().copy()
