@@ -56,6 +56,20 @@ def tell(label_names: Sequence[str], counted: Mapping[Hashable, int]) -> dict[st
     return {"positive_rate": rates, "unknown": unknown}
 
 
+def never_known(label_names: Sequence[str], counted: Mapping[Hashable, int]) -> list[tuple[str, str]]:
+    """The labels, each with a split, of which no example is known where one has to be; see `tell`.
+
+    In train nothing could be learnt of it, in test it could not be measured; in eval other labels say when to stop training.
+    """
+    unknown = tell(label_names, counted)["unknown"]
+    return [
+        (name, split)
+        for name in label_names
+        for split in (names.TRAIN, names.TEST)
+        if unknown[split][name] == counted[split]
+    ]
+
+
 def tell_lacking(label_names: Sequence[str], counted: Mapping[Hashable, int]) -> dict[str, dict[str, int]]:
     """How many windows add up events some of which lack a number, by split and label; see `count_lacking`."""
     return {

@@ -207,15 +207,11 @@ class Exposure(kind.Kind[ExposureWindow]):
                 f"window: none of the {total:,} exposures of {name!r} is left: {'; '.join(why)}; the log has "
                 f"{found.extent(counts, cuts)}"
             )
-        unknown = tallies.tell(window.steps, written)["unknown"]
-        for name in (names.TRAIN, names.TEST):
-            # Nothing could be learnt of it, or not be measured; in eval other steps say when to stop training.
-            for step in window.steps:
-                if unknown[name][step] == written[name]:
-                    raise errors.InputError(
-                        f"window.steps: {step} is unknown in all {written[name]:,} exposures of {name!r}; the log has "
-                        f"{found.extent(counts, cuts)}"
-                    )
+        for step, name in tallies.never_known(window.steps, written):
+            raise errors.InputError(
+                f"window.steps: {step} is unknown in all {written[name]:,} exposures of {name!r}; the log has "
+                f"{found.extent(counts, cuts)}"
+            )
 
     def summary(self, window: ExposureWindow, written: Mapping[Hashable, int]) -> dict[str, Any]:
         """See `cutting.exposure.summary`; without a chain no exposure is inconsistent."""

@@ -225,28 +225,21 @@ class Period(kind.Kind[PeriodWindow]):
                     f"between the cuts of its split, and a user has at least {window.min_history} event(s) in the "
                     f"{figures.duration(window.past)} before it and {window.min_future} in its future"
                 )
-        for name, label in window.labels.items():
-            self._check_known(name, label.within or window.future, written, cuts, counts)
+        self._check_known(window, written, cuts, counts)
 
     def _check_known(
-        self, name: str, within: float, written: Mapping[Hashable, int], cuts: Any, counts: Any
+        self, window: PeriodWindow, written: Mapping[Hashable, int], cuts: Any, counts: Any
     ) -> None:
-        """Refuses a label that is unknown in all windows of train or of test: it could not be learnt, or not measured.
-
-        In eval it may be unknown: other labels say when to stop training.
-        """
+        """Refuses a label that is unknown in all windows of train or of test; see `tallies.never_known`."""
         from components.behavior_example_gen import profile
         from components.behavior_example_gen.cutting import exposure, tallies
 
-        told = tallies.tell([name], written)["unknown"]
         starts = {names.TRAIN: counts.start, names.TEST: cuts.test_from if cuts else counts.start}
-        for split, start in starts.items():
-            unknown = told[split][name]
-            if unknown < written[split]:
-                continue
+        for name, split in tallies.never_known(tuple(window.labels), written):
+            within, start = window.labels[name].within or window.future, starts[split]
             until = exposure.knowledge(cuts, counts.end)[split] if cuts else counts.end + 1
             raise errors.InputError(
-                f"window.labels.{name}: unknown in all {unknown:,} windows of {split}: `within` "
+                f"window.labels.{name}: unknown in all {written[split]:,} windows of {split}: `within` "
                 f"({figures.duration(within)}) ends after what {split} may know; it has "
                 f"{figures.duration((until - start) / _MS)}, {profile.moment(start)} to {profile.moment(until)}"
             )
