@@ -75,6 +75,7 @@ def check_model(
     )
     if loop.name not in fitting:
         raise ValueError(f"model {model.name} needs loop: {{name: {_or(fitting)}}}, found {loop.name}")
+    loop.check_model(model)
     for name, models in training_lib.ONLY_WITH.items():
         found = getattr(training, name)
         if name not in model.training_read and found != type(training).model_fields[name].default:

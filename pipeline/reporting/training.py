@@ -58,6 +58,7 @@ def training(history: Mapping[str, Any] | None) -> dict[str, Any] | None:
         "seconds": sum(e["seconds"] for e in epochs if words.is_number(e.get("seconds"))),
         "retrieval": _retrieval(history.get("retrieval")),
         "warm_start": _warm_start(history.get("warm_start")),
+        "penalties": _penalties(history.get("penalties")),
         "base_model": _warm_start(history.get("base_model")),
         "targets_per_s": sorted(speeds)[len(speeds) // 2] if speeds else None,
     }
@@ -71,6 +72,11 @@ def _warm_start(started: Mapping[str, Any] | None) -> str | None:
         f"; {name}: {of['kept']:,} known, {of['new']:,} new" for name, of in started["rows"].items()
     )
     return f"{started['from']}: {started['weights']} of {started['of']} weights{rows}"
+
+
+def _penalties(chosen: Mapping[str, float | None] | None) -> str:
+    """Which penalty of a logistic regression was kept for each label."""
+    return ", ".join(f"{label} {'–' if one is None else one}" for label, one in (chosen or {}).items())
 
 
 def _retrieval(known: Mapping[str, Any] | None) -> str | None:

@@ -89,3 +89,28 @@ def test_users_are_embedded_from_a_log_without_labels_and_labels_learnt_from_the
     )
     chances = json.loads(done.stdout.strip().splitlines()[-1])
     assert sorted(chances) == ["searches", "stays"] and all(0 < chance < 1 for chance in chances.values())
+
+    # Another finetuning of the same network: no epochs, and what it fits is calibrated, gated and served.
+    fitted = (
+        "name=fitted",
+        "model.frozen=true",
+        "model.tower=[]",
+        "loop.name=logistic_regression",
+        "training.calibration=platt",
+    )
+    done = walk.inside(
+        tmp_path, "run", "finetuned.yaml", *(part for one in fitted for part in ("--set", one))
+    )
+    assert done.returncode == 0 and "Blessed by the gate." in done.stdout, done.stdout
+    run = tmp_path / "runs" / "fitted"
+    (trained,) = walk.made(run, "Trainer", "model_run")
+    fit = json.loads((trained / "history.json").read_text())
+    assert fit["stopped"] == "fitted" and set(fit["penalties"]) == {"stays", "searches"} == set(
+        fit["calibration"]["steps"]
+    )
+    assert f"searches {fit['penalties']['searches']}" in (run / "report.html").read_text()
+    done = walk.inside(
+        tmp_path, "predict", "runs/fitted", "--exposure", json.dumps({"history": history}), "--json"
+    )
+    other = json.loads(done.stdout.strip().splitlines()[-1])
+    assert sorted(other) == sorted(chances) and all(0 < chance < 1 for chance in other.values())

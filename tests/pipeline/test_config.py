@@ -130,7 +130,10 @@ def with_values(**parts):
             with_values(loop={"name": "tp"}, window={"length": 4}),
             ["loop.adversary_events: ", "at most window.length (4), or null, found 5"],
         ),
-        (with_values(loop={"name": "pt"}), ['loop.name: must be one of fit, tp; found "pt"']),
+        (
+            with_values(loop={"name": "pt"}),
+            ['loop.name: must be one of fit, tp, logistic_regression; found "pt"'],
+        ),
         (
             with_values(
                 loop={"name": "tp", "user_batch": 4, "users_per_step": 2}, training={"batch_size": 64}

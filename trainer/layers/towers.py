@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import tensorflow as tf
 
 import schemas  # noqa: F401  selects Keras 2
@@ -50,6 +51,11 @@ class Head(tf.keras.layers.Layer):
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """`[B, X]` to `[B]` float32."""
         return self._logit(tf.cast(inputs, tf.float32))[:, 0]
+
+    def assign(self, weights: np.ndarray, bias: float) -> None:
+        """Takes these weights, `[X]`, in place of its own, once it has been called."""
+        self._logit.kernel.assign(np.asarray(weights, np.float32)[:, None])
+        self._logit.bias.assign([bias])
 
 
 def logit(rate: float) -> float:

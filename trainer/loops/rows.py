@@ -15,7 +15,12 @@ class RowFit(loop.Loop):
         self._rows = input_lib.Rows(input_lib.columns(self._train))
 
     def run(self) -> dict[str, Any]:
-        """See `loop.Loop.run`; the model has the weights that it starts from."""
+        """See `loop.Loop.run`."""
+        self.settle()
+        return super().run()
+
+    def settle(self) -> None:
+        """Computes once what no step moves (`LabelModel.settled`); the model has the weights that it starts from."""
         model = self.model
         if model.settled(self._rows.gather(tf.range(1))) is not None:
             settle = tf.function(model.settled, reduce_retracing=True, autograph=False)
@@ -24,7 +29,6 @@ class RowFit(loop.Loop):
                 lambda rows: {**settle(rows), **{name: rows[name] for name in labels}}
             )
             self.evaluation.settle(settle)
-        return super().run()
 
     def _epoch_steps(self) -> int:
         return -(-self._rows.count // self._settings.batch_size)

@@ -1,5 +1,8 @@
 """BYB's finetuning (Wu et al., arXiv 2506.11053, 2025): labels from the embedding of a user."""
 
+from collections.abc import Sequence
+
+import numpy as np
 import tensorflow as tf
 
 from schemas import names
@@ -65,6 +68,22 @@ class BYBLabels(labels.LabelModel):
         if names.EMBEDDING in features:
             return features[names.EMBEDDING]
         return self.users(features, training=training and not self.settings.frozen)
+
+    @property
+    def rate_logits(self) -> list[float]:
+        """The logit of each label's base rate."""
+        return [towers.logit(rate) for rate in self.exposures.base_rates]
+
+    def assign_heads(self, weights: np.ndarray, biases: Sequence[float]) -> None:
+        """Takes these heads in place of its own: weights `[T, D]` of an embedding that no tower is above, and biases `[T]`.
+
+        Raises:
+          ValueError: if there are towers.
+        """
+        if self.settings.tower:
+            raise ValueError(f"heads of embeddings go with tower: [], found {list(self.settings.tower)}")
+        for head, own, bias in zip(self._heads, weights, biases):
+            head.assign(own, bias)
 
     def logits(self, features: labels.Features, training: bool = False) -> tf.Tensor:
         """The logit of each label, `[B, T]` float32."""

@@ -10,14 +10,17 @@ from components.transform import spec as transform_spec
 from trainer import config, registry
 from trainer import input as input_lib
 from trainer.evaluation import labels as evaluation
+from trainer.loops import logistic, rows
 from trainer.loops import loop as loop_lib
-from trainer.loops import rows
 from trainer.losses import labels as losses
 from trainer.models import labels as models
 from trainer.models import users
 from trainer.objectives import objective
 
-_LOOPS: dict[str, type[loop_lib.Loop]] = {"fit": rows.RowFit}
+_LOOPS: dict[str, type[loop_lib.Loop]] = {
+    "fit": rows.RowFit,
+    "logistic_regression": logistic.LogisticFit,
+}
 
 
 class Labels(objective.Objective):

@@ -46,6 +46,11 @@ class BYBLabelsSettings(users.UserEncoderSettings, labels.LabelSettings):
         return self
 
     @property
+    def heads_only(self) -> bool:
+        """See `ModelSettings`."""
+        return self.frozen and not self.tower
+
+    @property
     def pretrained(self) -> str | None:
         """See `ModelSettings`."""
         return self.base_model

@@ -24,6 +24,16 @@ class LoopSettings(settings.Settings):
         """How large its batches are, where they are of a few users; None: `training.batch_size` of any users."""
         return None
 
+    def check_model(self, model: Any) -> None:
+        """Checks that the loop can train a model of its objectives.
+
+        Args:
+          model: its settings.
+
+        Raises:
+          ValueError: in one line, with what it needs.
+        """
+
     def check_window(self, window: Any) -> None:
         """Checks that the loop can train on windows.
 
@@ -113,7 +123,37 @@ class TPSettings(LoopSettings):
             )
 
 
+class LogisticRegressionSettings(LoopSettings):
+    """Logistic regression on embeddings that stay as they are: with few labels better than steps are.
+
+    It trains `model: {name: byb_labels, frozen: true, tower: []}`. The head of each label is fitted to its optimum on
+    standardised embeddings. Of `training` it reads `label_share`, `seed` and `calibration`; rates, epochs and batches have no
+    place here.
+
+    Attributes:
+      penalties: L2 penalties that are tried for each label, the lambda of the summed cross-entropy plus lambda / 2 times the
+        sum of the squared weights (1 / C in scikit-learn). The one with the best AUC on `eval` is kept.
+    """
+
+    objectives: ClassVar[tuple[str, ...] | None] = ("labels",)
+
+    name: Literal["logistic_regression"]
+    penalties: tuple[Annotated[float, pydantic.Field(gt=0)], ...] = pydantic.Field(
+        default=(0.1, 1.0, 10.0, 100.0, 1000.0), min_length=1
+    )
+
+    def check_model(self, model: Any) -> None:
+        """See `LoopSettings`."""
+        if not model.heads_only:
+            values = model.model_dump(mode="json")
+            found = {name: values[name] for name in ("name", "frozen", "tower") if name in values}
+            raise ValueError(
+                "loop: {name: logistic_regression} fits a head for each label on embeddings that stay as they are: needs "
+                f"model: {{name: byb_labels, frozen: true, tower: []}}, found {found}"
+            )
+
+
 # A loop declares itself in its settings; the first is the one where none is named.
 LOOPS: dict[str, type[LoopSettings]] = {
-    settings.tag(entry, "name"): entry for entry in (FitSettings, TPSettings)
+    settings.tag(entry, "name"): entry for entry in (FitSettings, TPSettings, LogisticRegressionSettings)
 }

@@ -51,6 +51,11 @@ class ModelSettings(settings.Settings):
         """Where the pretrained model is that the training starts from; None: there is none."""
         return None
 
+    @property
+    def heads_only(self) -> bool:
+        """Whether a linear head for each label, on an embedding that stays as it is, is all that a training moves."""
+        return False
+
     def check_loss(self, loss: Any) -> None:
         """Checks that the settings go with those of a loss that the model takes.
 
