@@ -173,6 +173,17 @@ class Study:
         merged["name"] = self.name
         return merged
 
+    def as_it_is_run(self, point: str | None = None) -> dict[str, Any]:
+        """`experiment` without what a point inherits from the study and nothing in it reads: a run would refuse it."""
+        found = self.experiment(point)
+        for one in config.Experiment.from_values(found).unread():
+            *parents, last = one.key.split(".")
+            place = found
+            for parent in parents:
+                place = place[parent]
+            del place[last]
+        return found
+
     def described(self, point: str) -> dict[str, Any]:
         """What a measurement of a point is kept with: its experiment, with that of its pretraining."""
         base = self.pretraining(point)
@@ -190,7 +201,7 @@ class Study:
         """
         found: dict[str, Any] = {}
         if self._together:
-            common, own = self.experiment(), self.experiment(point)
+            common, own = self.as_it_is_run(), self.as_it_is_run(point)
             found = {part: settings for part, settings in own.items() if common.get(part) != settings}
         base = self.pretraining(point)
         if base is not None and seed is not None:
@@ -262,7 +273,7 @@ class Study:
         Returns:
           The path of the file.
         """
-        experiment = self.experiment(None if self._together else point)
+        experiment = self.as_it_is_run(None if self._together else point)
         log = experiment["log"]["path"]
         if not log.startswith(datasets.PREFIX):
             make = derived.LOGS.get(log)

@@ -113,6 +113,10 @@ class ResourceSpec(settings.Settings):
     accelerator: str | None = None
     accelerators: int = pydantic.Field(default=1, ge=1)
 
+    def reads(self) -> tuple[settings.Reads, ...]:
+        """See `settings.Settings.reads`."""
+        return (settings.Reads(("accelerators",), self.accelerator is not None, "accelerator"),)
+
     def to_spec(self) -> dict[str, Any]:
         """As a Kubeflow Pipelines spec has it: CPUs, and memory in GB."""
         result: dict[str, Any] = {}
@@ -154,6 +158,10 @@ class TrainerJobSpec(settings.Settings):
     timeout: window_spec.Duration | None = None
     project: str | None = pydantic.Field(default=None, min_length=1)
     region: str | None = pydantic.Field(default=None, pattern=cloud.REGION)
+
+    def reads(self) -> tuple[settings.Reads, ...]:
+        """See `settings.Settings.reads`."""
+        return (settings.Reads(("accelerators",), self.accelerator is not None, "accelerator"),)
 
 
 class ClusterSpec(settings.Settings):

@@ -1,17 +1,18 @@
 """An experiment: the settings of all rooms in one YAML file, checked before anything starts."""
 
 import copy
+import itertools
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pydantic
 import yaml
 
+from components.behavior_example_gen import spans, windows
 from components.behavior_example_gen import spec as window_spec
-from components.behavior_example_gen import windows
 from components.behavior_example_gen.windows.kind import WindowSettings
 from components.evaluator import checks as evaluator_checks
 from components.evaluator import spec as evaluator_spec
@@ -140,6 +141,24 @@ class Experiment(settings.Settings):
         )
         return self
 
+    def reads(self) -> tuple[settings.Reads, ...]:
+        """See `settings.Settings.reads`: what another part than their own decides on."""
+        labels = (
+            settings.Reads(
+                ("window.labels",),
+                self.model.objective != "ranking",
+                "models of labels or of users' embeddings",
+            ),
+        )
+        return (
+            settings.Reads(
+                ("validation.max_drift",), spans.has_marks(self.log.path), "{SPAN} or a date in log.path"
+            ),
+            *(labels if hasattr(self.window, "labels") else ()),
+            *trainer_config.reads(self.model, self.loss, self.loop, self.training),
+            *evaluator_checks.reads(self.evaluation, self.gate, self.model.objective, self.window),
+        )
+
     def _check_target_behavior(self) -> None:
         wanted, targets = getattr(self.model, "target_behavior", None), self.split.target_behaviors
         if wanted is not None and tuple(targets or ()) != (wanted,):
@@ -251,12 +270,14 @@ def read_value(text: str) -> Any:
     return yaml.load(text, _Loader)
 
 
-def load(path: str, overrides: Sequence[str] = ()) -> Experiment:
+def load(path: str, overrides: Sequence[str] = (), must_be_read: Collection[str] | None = None) -> Experiment:
     """Reads and checks an experiment file.
 
     Args:
       path: of the YAML file.
       overrides: `a.b=value`, with the value as in YAML.
+      must_be_read: keys, or parts, of which a setting that nothing reads is refused; None: of the whole file. What a point
+        of a sweep inherits from its file may well have no meaning in it, and a run that is there has been run.
 
     Raises:
       errors.InputError: one line with the file, the key, what was found and what is allowed.
@@ -282,6 +303,13 @@ def load(path: str, overrides: Sequence[str] = ()) -> Experiment:
         experiment = Experiment.from_values(values)
     except pydantic.ValidationError as error:
         raise errors.InputError(f"{path}: " + "; ".join(explain.lines(error, Experiment))) from error
+    unread = [
+        str(one)
+        for one in experiment.unread()
+        if must_be_read is None or any(f"{one.key}.".startswith(f"{part}.") for part in must_be_read)
+    ]
+    if unread:
+        raise errors.InputError(f"{path}: " + "; ".join(unread))
     if experiment.tuning is not None:
         _check_space(path, values, experiment, experiment.tuning)
     return experiment
@@ -326,6 +354,29 @@ def _check_space(
                 ):
                     said = "; ".join(explain.lines(error, Experiment))
                     raise errors.InputError(f"{path}: tuning.space: {said}") from error
+    for key in tuning.space:
+        idle = _idle_in_all(experiment, tuning.space, key)
+        if idle is not None:
+            raise errors.InputError(f"{path}: tuning.space.{idle}")
+
+
+def _idle_in_all(experiment: Experiment, space: Mapping[str, search.Range], key: str) -> settings.Idle | None:
+    """A setting of a search that nothing reads, whatever any other one of it is; None if something does."""
+    others = [{}, *({other: value} for other in space if other != key for value in space[other].probes)]
+    found = None
+    for own, other in itertools.product(space[key].probes, others):
+        values = json.loads(experiment.to_json())
+        for name, value in {key: own, **other}.items():
+            _put(values, name, value)
+        try:
+            idle = {one.key: one for one in Experiment.from_values(values).idle()}
+        except pydantic.ValidationError:
+            # Values that do not go together say nothing of one of them.
+            continue
+        if key not in idle:
+            return None
+        found = idle[key]
+    return found
 
 
 def override(values: dict[str, Any], override: str) -> None:

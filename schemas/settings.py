@@ -3,13 +3,47 @@
 import json
 import os
 import re
-from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar, get_args
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, NamedTuple, TypeVar, get_args
 
 import pydantic
 
 _Settings = TypeVar("_Settings", bound="Settings")
 _Packed = TypeVar("_Packed", bound="Packed")
+
+
+class Reads(NamedTuple):
+    """Settings that only some values of others give a meaning to.
+
+    Attributes:
+      keys: of these settings, with dots from the settings that declare it on.
+      read: whether they are read by the values that there are.
+      by: what they go with, as it stands in a file.
+    """
+
+    keys: tuple[str, ...]
+    read: bool
+    by: str
+
+
+class Idle(NamedTuple):
+    """A setting that nothing reads.
+
+    Attributes:
+      key: with dots.
+      found: its value.
+      default: the one that it has if nothing is said.
+      by: see `Reads`.
+    """
+
+    key: str
+    found: Any
+    default: Any
+    by: str
+
+    def __str__(self) -> str:
+        """What is wrong with it, in one line."""
+        return f"{self.key}: found {_shown(self.found)}, which nothing reads: it goes with {self.by}"
 
 
 class Settings(pydantic.BaseModel):
@@ -35,6 +69,38 @@ class Settings(pydantic.BaseModel):
         """
         return cls.model_validate_json(json.dumps(values, default=str), strict=True)
 
+    def reads(self) -> tuple[Reads, ...]:
+        """Which settings are read by some values of others alone, each with whether it is now."""
+        return ()
+
+    def idle(self) -> Iterator[Idle]:
+        """The settings that nothing reads, of these and of those within them, each once."""
+        said = set()
+        for keys, read, by in self.reads():
+            for key in keys:
+                if read or key in said:
+                    continue
+                said.add(key)
+                *parts, name = key.split(".")
+                holder: Any = self
+                for part in parts:
+                    holder = getattr(holder, part)
+                yield Idle(key, getattr(holder, name), type(holder).model_fields[name].default, by)
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            for key, part in value.items() if isinstance(value, Mapping) else [("", value)]:
+                if isinstance(part, Settings):
+                    place = f"{name}.{key}" if key else name
+                    yield from (one._replace(key=f"{place}.{one.key}") for one in part.idle())
+
+    def unread(self) -> list[Idle]:
+        """The settings that nothing reads and that somebody has set, as far as it is not to what they are anyway.
+
+        Whoever reads a file refuses them: they may well be meant. Settings that a search has put together are as good with
+        them, as are those of a run that is done.
+        """
+        return [one for one in self.idle() if one.found != one.default]
+
     @classmethod
     def from_json(cls: type[_Settings], text: str) -> _Settings:
         """Reads what `to_json` wrote."""
@@ -43,6 +109,15 @@ class Settings(pydantic.BaseModel):
     def to_json(self) -> str:
         """One line of JSON with sorted keys, so that equal settings give equal text."""
         return json.dumps(self.model_dump(mode="json"), sort_keys=True)
+
+
+def _shown(value: Any) -> str:
+    """A value about as a file has it."""
+    if isinstance(value, Settings):
+        return value.to_json()
+    if isinstance(value, (bool, list, tuple, dict)):
+        return json.dumps(value, default=str)
+    return str(value)
 
 
 def tag(entry: type[Settings], name: str) -> str:

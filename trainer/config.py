@@ -76,10 +76,32 @@ def check_model(
     if loop.name not in fitting:
         raise ValueError(f"model {model.name} needs loop: {{name: {_or(fitting)}}}, found {loop.name}")
     loop.check_model(model)
-    for name, models in training_lib.ONLY_WITH.items():
-        found = getattr(training, name)
-        if name not in model.training_read and found != type(training).model_fields[name].default:
-            raise ValueError(f"training.{name} goes with {models}, found {found} with {model.name}")
+
+
+def reads(
+    model: model_lib.ModelSettings,
+    loss: losses.LossSettings,
+    loop: loops.LoopSettings,
+    training: training_lib.TrainingSettings,
+) -> tuple[settings.Reads, ...]:
+    """Which settings of a training a part of it decides on that is not theirs; see `settings.Settings.reads`."""
+    lazy = training.optimizer == "lazy_adam"
+    return (
+        *(
+            settings.Reads((f"training.{name}",), name in model.training_read, models)
+            for name, models in training_lib.ONLY_WITH.items()
+        ),
+        settings.Reads(
+            ("training.batch_size",),
+            loop.batch is None,
+            f"loop: {{name: fit}}; with {loop.name} it is {loop.batch}",
+        ),
+        settings.Reads(
+            ("training.optimizer",),
+            not lazy or not loss.scores_all or model.reads_other_items,
+            "a loss that draws negatives: where all items are scored, each row of their table moves in each step",
+        ),
+    )
 
 
 def _or(choices: Sequence[str]) -> str:
@@ -104,12 +126,6 @@ def check_loop(
     Raises:
       ValueError: in one line, with what to do.
     """
-    default = type(training).model_fields["batch_size"].default
-    if loop.batch is not None and training.batch_size != default:
-        raise ValueError(
-            f"training.batch_size goes with loop: {{name: fit}}; with {loop.name} it is {loop.batch}: "
-            f"leave it out, found {training.batch_size}"
-        )
     comparing = in_batch(model, loss)
     if comparing is None:
         return

@@ -121,9 +121,11 @@ def _check_told(model: Any, saved: str) -> None:
         return
     with tf.io.gfile.GFile(path) as stream:
         told = json.loads(stream.read())
+    # Nor those that its encoder does not read.
+    free = _FREE | {one.key for one in model.settings.idle()}
     for name in users_settings.UserEncoderSettings.model_fields:
         own = getattr(model.settings, name)
-        if name not in _FREE and name in told and told[name] != own:
+        if name not in free and name in told and told[name] != own:
             raise errors.InputError(
                 f"model.{name} is {own}, and {told[name]} of the pretrained model {saved}: set it to the same"
             )

@@ -49,7 +49,7 @@ def answers(
     """
     from pipeline import config
 
-    experiment = config.load(posixpath.join(run.folder, "experiment.yaml"))
+    experiment = config.load(posixpath.join(run.folder, "experiment.yaml"), must_be_read=())
     columns = histories.Columns.of(experiment.log.columns, experiment.window.labels)
     splits = {
         split: histories.read(histories.files(run.examples_uri, split), columns) for split in names.SPLITS

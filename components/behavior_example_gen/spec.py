@@ -32,6 +32,10 @@ class AttributeSpec(settings.Settings):
     type: Literal["categorical", "numeric", "multi"] = CATEGORICAL
     separator: str = pydantic.Field(default="|", min_length=1)
 
+    def reads(self) -> tuple[settings.Reads, ...]:
+        """See `settings.Settings.reads`."""
+        return (settings.Reads(("separator",), self.type == MULTI, f"type: {MULTI}"),)
+
 
 def _attribute(value: object) -> object:
     return {"column": value} if isinstance(value, str) else value
@@ -295,15 +299,16 @@ class LogSpec(settings.Settings):
         repeated = [n for n in self.column_names or () if self.column_names.count(n) > 1]
         if repeated:
             raise ValueError(f"column_names are different ones, found {repeated[0]!r} more than once")
-        if self.format in ("jsonl", "parquet"):
-            given = [n for n in _OF_DELIMITED if getattr(self, n) is not None]
-            if given:
-                raise ValueError(f"{', '.join(given)} goes with format: csv or tsv, found {self.format}")
-        if self.spans is not None and not span_marks.has_marks(self.path):
-            raise ValueError(
-                f"spans goes with {{SPAN}} or a date in path, found spans: {self.spans} with {self.path}"
-            )
         return self
+
+    def reads(self) -> tuple[settings.Reads, ...]:
+        """See `settings.Settings.reads`; of a format that a file's ending tells, nothing is known yet."""
+        return (
+            settings.Reads(_OF_DELIMITED, self.format in (None, "csv", "tsv"), "format: csv or tsv"),
+            settings.Reads(("encoding",), self.format != "parquet", "format: csv, tsv or jsonl"),
+            settings.Reads(("spans",), span_marks.has_marks(self.path), "{SPAN} or a date in path"),
+            settings.Reads(("label_minus_one",), bool(self.columns.label), "columns.label"),
+        )
 
 
 RECENT_SHARE = 0.1
@@ -380,7 +385,6 @@ class SplitSpec(settings.Settings):
             raise ValueError("target_behaviors names at least one behaviour, found none")
         if not 1 <= len(self.by) <= 2 or len(set(self.by)) != len(self.by):
             raise ValueError(f"by takes one rule or two different ones, found {list(self.by)}")
-        self._check_read()
         shares, moments = self.shares(), self.moments()
         if len(shares) == 1:
             raise ValueError(
@@ -392,19 +396,16 @@ class SplitSpec(settings.Settings):
             )
         return self
 
-    def _check_read(self) -> None:
-        """Refuses what the rules do not read: the split would be another than the one that was asked for."""
+    def reads(self) -> tuple[settings.Reads, ...]:
+        """See `settings.Settings.reads`: the split would be another than the one that was asked for."""
         by_time = "time" in self.by
-        rules = (
-            (("eval_from", "test_from"), by_time, "time"),
-            (("targets",), by_time and "leave_one_out" not in self.by, "time, without leave_one_out"),
-            (("held_out_share",), "held_out_users" in self.by, "held_out_users"),
+        return (
+            settings.Reads(("eval_from", "test_from"), by_time, "by: time"),
+            settings.Reads(
+                ("targets",), by_time and "leave_one_out" not in self.by, "by: time, without leave_one_out"
+            ),
+            settings.Reads(("held_out_share",), "held_out_users" in self.by, "by: held_out_users"),
         )
-        for keys, read, rule in rules:
-            for key in keys:
-                found = getattr(self, key)
-                if not read and found != type(self).model_fields[key].default:
-                    raise ValueError(f"{key} goes with by: {rule}, found {found} with {list(self.by)}")
 
     def shares(self) -> list[float]:
         """Where `eval` and `test` begin, by shares of the log's events; empty if both are moments."""

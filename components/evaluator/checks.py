@@ -4,7 +4,7 @@ from typing import Any
 
 from components.evaluator import objectives, spec
 from components.evaluator.objectives import objective as objective_lib
-from schemas import errors
+from schemas import errors, settings
 
 
 def check(
@@ -41,6 +41,7 @@ def check(
                     f"{key}: found {metric}, {why}; allowed: {', '.join(allowed)}"
                     + (objective.hint if metric not in measured else "")
                 )
+    _check_reachable(gate, objective)
     for metric in set(gate.min) & set(gate.max):
         if gate.min[metric] > gate.max[metric]:
             raise errors.InputError(
@@ -61,6 +62,61 @@ def check(
                 f"gate.slices: found {feature}, which is not in evaluation.slices "
                 f"({', '.join(evaluation.slices) or 'empty'})"
             )
+
+
+def reads(
+    evaluation: spec.EvaluationSpec, gate: spec.GateSpec, name: str, window: Any
+) -> tuple[settings.Reads, ...]:
+    """Which settings the objective of a model decides on; see `settings.Settings.reads`.
+
+    Args:
+      evaluation, gate, window: settings of an experiment.
+      name: of the objective.
+    """
+    objective = objectives.get(name)
+    lifts = getattr(gate, objective.lift) is not None
+    lift_or_drop = f"gate.{objective.lift} or gate.max_drop"
+    of_metric = objective.lift == spec.LIFT_OVER_FLOOR
+    return (
+        *(
+            settings.Reads((key,), other.name == name, other.models)
+            for other in objectives.OBJECTIVES.values()
+            for key in other.own
+            if not key.startswith("window.") or hasattr(window, key.partition(".")[2])
+        ),
+        settings.Reads(
+            ("gate.metric",),
+            gate.max_drop is not None or lifts and of_metric,
+            lift_or_drop if of_metric else "gate.max_drop",
+        ),
+        settings.Reads(("gate.confidence", "gate.slices"), gate.max_drop is not None or lifts, lift_or_drop),
+    )
+
+
+def _check_reachable(gate: spec.GateSpec, objective: objective_lib.Objective) -> None:
+    """Refuses what no model can reach.
+
+    Raises:
+      errors.InputError: naming the bound of the metric.
+    """
+    for metric, least in gate.min.items():
+        highest = spec.metric_range(metric)[1]
+        if least > highest:
+            raise errors.InputError(
+                f"gate.min: found {least:g} for {metric}, which is {highest:g} at most: no model would be blessed"
+            )
+    for metric, most in gate.max.items():
+        lowest = spec.metric_range(metric)[0]
+        if most < lowest:
+            raise errors.InputError(
+                f"gate.max: found {most:g} for {metric}, which is {lowest:g} at least: no model would be blessed"
+            )
+    lift = getattr(gate, objective.lift)
+    if lift is not None and lift > objective.highest_lift:
+        raise errors.InputError(
+            f"gate.{objective.lift}: found {lift:g}, and no model exceeds a floor by more than "
+            f"{objective.highest_lift:.3g}: none would be blessed"
+        )
 
 
 def _check_candidates(

@@ -1,5 +1,6 @@
 """What is measured on the test examples, and what a model must reach to be blessed."""
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
@@ -24,6 +25,8 @@ _MEANS = (AUC, "auc_pr", "log_loss", "ks")
 _OF_STEPS = ("ece", "calibration")
 # What "worse" is known of: a calibration is best at 1, neither high nor low.
 _COMPARED = (*_MEANS, "ece")
+# What has no highest value.
+_UNBOUNDED = ("log_loss", "calibration")
 _LOWER_IS_BETTER = ("log_loss", "ece", CHAIN_VIOLATIONS)
 NO_LIFT = 0.0
 # What the gate asks of a lift, by the objective.
@@ -135,6 +138,10 @@ class GateSpec(settings.Settings):
     slices: tuple[Slice, ...] = ()
     min_slice_examples: int = pydantic.Field(default=50, ge=1)
 
+    def reads(self) -> tuple[settings.Reads, ...]:
+        """See `settings.Settings.reads`."""
+        return (settings.Reads(("min_slice_examples",), bool(self.slices), "slices"),)
+
 
 def floors(evaluation: EvaluationSpec) -> tuple[str, ...]:
     """The floors of next items: what could be recommended without a model.
@@ -205,6 +212,17 @@ def is_metric(name: str) -> bool:
     if name in EMBEDDING_METRICS:
         return True
     return "@" in name or name.endswith(MRR) or name.split("/")[0] in (*_MEANS, *_OF_STEPS, CHAIN_VIOLATIONS)
+
+
+def metric_range(metric: str) -> tuple[float, float]:
+    """The lowest and the highest value that a metric can have.
+
+    >>> metric_range("auc/buy"), metric_range("log_loss")
+    ((0.0, 1.0), (0.0, inf))
+    """
+    if metric == embeddings.EFFECTIVE_RANK:
+        return 1.0, math.inf
+    return 0.0, math.inf if metric.split("/")[0] in _UNBOUNDED else 1.0
 
 
 def lower_is_better(metric: str) -> bool:

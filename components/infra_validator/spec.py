@@ -26,3 +26,7 @@ class InfraSpec(settings.Settings):
     max_p50_ms: float = pydantic.Field(default=50.0, gt=0)
     load_seconds: float = pydantic.Field(default=120.0, gt=0)
     image: str | None = None
+
+    def reads(self) -> tuple[settings.Reads, ...]:
+        """See `settings.Settings.reads`."""
+        return (settings.Reads(("image",), self.server in ("auto", "docker"), "server: auto or docker"),)

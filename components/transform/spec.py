@@ -41,6 +41,16 @@ class FeatureSpec(settings.Settings):
                 raise ValueError(f"boundaries rise, found {list(self.boundaries)}")
         return self
 
+    def reads(self) -> tuple[settings.Reads, ...]:
+        """See `settings.Settings.reads`."""
+        return (
+            settings.Reads(
+                ("buckets",),
+                self.encode == "buckets" and self.boundaries is None,
+                "encode: buckets, without boundaries",
+            ),
+        )
+
     @property
     def limited(self) -> bool:
         """Whether a vocabulary is not of all values."""

@@ -50,6 +50,10 @@ class EndpointSpec(settings.Settings):
             )
         return self
 
+    def reads(self) -> tuple[settings.Reads, ...]:
+        """See `settings.Settings.reads`."""
+        return (settings.Reads(("accelerators",), self.accelerator is not None, "accelerator"),)
+
     @property
     def location(self) -> str:
         """The resource name of the region, in which all is made."""

@@ -89,7 +89,9 @@ def ask(
         )
     source = config.find(experiment) if experiment is not None else own
     assert source is not None
-    settings = config.load(source, [*_of_log(log), *_checked(overrides)])
+    given = [*_of_log(log), *_checked(overrides)]
+    # What a run was trained by is as it is.
+    settings = config.load(source, given, must_be_read=None if experiment is not None else ())
     for name, column in _COLUMN_OF.items():
         if name in inputs and getattr(settings.log.columns, column) is None:
             raise errors.InputError(

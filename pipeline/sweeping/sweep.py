@@ -104,7 +104,7 @@ class Sweep:
         chosen = [space.override(key, value) for key, value in values.items()]
         if seed is not None:
             chosen.append(f"training.seed={seed}")
-        return config.load(self.path, [*self.overrides, *chosen])
+        return config.load(self.path, [*self.overrides, *chosen], must_be_read=tuple(values))
 
     def _point(
         self,

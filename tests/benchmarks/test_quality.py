@@ -28,7 +28,7 @@ def test_every_point_is_an_experiment(name: str, tmp_path: Any) -> None:
         if study.floor(point) is not None:
             continue
         path = tmp_path / f"{point}.yaml"
-        path.write_text(yaml.safe_dump(study.experiment(point)), encoding="utf-8")
+        path.write_text(yaml.safe_dump(study.as_it_is_run(point)), encoding="utf-8")
         config.load(str(path))
         # As its results are kept.
         assert json.loads(json.dumps(study.experiment(point))) == study.experiment(point)
@@ -40,6 +40,14 @@ def test_every_point_is_an_experiment(name: str, tmp_path: Any) -> None:
         part = metric.partition("/")[2]
         assert not part or set(study.groups.get(part, [part])) <= set(study.steps), metric
     assert not set(study.groups) & set(study.steps)
+
+
+def test_a_point_is_run_without_what_it_inherits_and_nothing_reads() -> None:
+    """An ablation of a part leaves the part's settings, by which it is known, as the study has them."""
+    study = study_lib.Study("tp-beauty", "nowhere")
+    assert study.experiment("sasrec-tp-lambda0")["loop"]["discriminator_rate"] == 1
+    assert "discriminator_rate" not in study.as_it_is_run("sasrec-tp-lambda0")["loop"]
+    assert study.as_it_is_run("sasrec-tp") == study.experiment("sasrec-tp")
 
 
 @pytest.mark.parametrize("name", _NAMES)

@@ -1,5 +1,6 @@
 """Experiment files: what is wrong with one is said in one line, before anything starts."""
 
+import json
 import pathlib
 import re
 
@@ -14,14 +15,15 @@ from components.behavior_example_gen.windows.exposure import ExposureWindow
 from pipeline import config, window_schema
 from schemas import errors, names
 from trainer import config as trainer_config
+from trainer import search
 
 GOOD = {"name": "mine", "log": {"path": "log.csv"}, "model": {"name": "sasrec"}}
 
 
-def load(tmp_path, values, overrides=()):
+def load(tmp_path, values, overrides=(), must_be_read=None):
     path = tmp_path / "experiment.yaml"
     path.write_text(values if isinstance(values, str) else yaml.safe_dump(values))
-    return config.load(str(path), overrides)
+    return config.load(str(path), overrides, must_be_read)
 
 
 def with_values(**parts):
@@ -68,7 +70,7 @@ def with_values(**parts):
         (with_values(window={"recent_share": 1}), ["window.recent_share: must be below 1; found 1"]),
         (
             with_values(window={"kind": "next", "train": "last", "stride": 2}),
-            ["window: stride goes with train: sliding"],
+            ["window.stride: found 2, which nothing reads: it goes with train: sliding"],
         ),
         (
             with_values(window={"kind": "nxt"}),
@@ -112,15 +114,15 @@ def with_values(**parts):
         ),
         (
             with_values(split={"by": ["leave_one_out"], "eval_from": 0.7}),
-            ["split: eval_from goes with by: time, found 0.7 with ['leave_one_out']"],
+            ["split.eval_from: found 0.7, which nothing reads: it goes with by: time"],
         ),
         (
             with_values(split={"by": ["leave_one_out", "time"], "targets": "first"}),
-            ["split: targets goes with by: time, without leave_one_out, found first"],
+            ["split.targets: found first, which nothing reads: it goes with by: time, without leave_one_out"],
         ),
         (
             with_values(split={"by": ["time"], "held_out_share": 0.3}),
-            ["split: held_out_share goes with by: held_out_users, found 0.3"],
+            ["split.held_out_share: found 0.3, which nothing reads: it goes with by: held_out_users"],
         ),
         (
             with_values(loop={"name": "tp", "inner_steps": 0}),
@@ -138,7 +140,7 @@ def with_values(**parts):
             with_values(
                 loop={"name": "tp", "user_batch": 4, "users_per_step": 2}, training={"batch_size": 64}
             ),
-            ["training.batch_size goes with loop: {name: fit}", "(2 * 4)", "found 64"],
+            ["training.batch_size: found 64", "it goes with loop: {name: fit}", "(2 * 4)"],
         ),
         (
             with_values(split={"by": ["time"], "eval_from": 0.9, "test_from": 0.8}),
@@ -258,6 +260,305 @@ def test_one_line_with_the_file_the_key_and_what_is_allowed(tmp_path, values, wo
     assert "experiment.yaml" in message and "\n" not in message
     for word in words:
         assert word in message, message
+
+
+PERIOD = {"kind": "period", "past": "7d", "future": "1d"}
+LABELS = {**PERIOD, "labels": {"back": {"any_of": {}}}}
+ROWS = {
+    "log": {"path": "log.csv", "columns": {"label": {"click": "clicked"}}},
+    "window": {"kind": "exposure", "steps": ["click"]},
+    "model": {"name": "mlp"},
+}
+WITH_BEHAVIORS = {"path": "log.csv", "columns": {"behavior": "b", "scene": "s"}}
+
+
+def of_columns(**columns):
+    return {"log": {"path": "log.csv", "columns": columns}}
+
+
+def model(name, **values):
+    """With the windows and columns of the model."""
+    given = {"log": WITH_BEHAVIORS, "model": {"name": name, **values}}
+    if name.startswith(("user", "byb", "msdp", "dspnet", "scene", "contra")):
+        given["window"] = LABELS if name == "byb_labels" else PERIOD
+    return {**(ROWS if name == "bpcm" else {}), **given, **({"log": ROWS["log"]} if name == "bpcm" else {})}
+
+
+# Parts that differ from GOOD, the key that nothing reads, and what it goes with.
+UNREAD = [
+    (
+        of_columns(item={"tag": {"column": "t", "separator": ","}}),
+        "log.columns.item.tag.separator",
+        "type: multi",
+    ),
+    ({"log": {"path": "log.csv", "label_minus_one": "no"}}, "log.label_minus_one", "columns.label"),
+    ({"log": {"path": "log", "format": "jsonl", "quote": "'"}}, "log.quote", "format: csv or tsv"),
+    ({"log": {"path": "log", "format": "parquet", "encoding": "gbk"}}, "log.encoding", "csv, tsv or jsonl"),
+    ({"log": {"path": "log.csv", "spans": 2}}, "log.spans", "{SPAN} or a date in path"),
+    ({"window": {"train": "last", "stride": 2}}, "window.stride", "train: sliding"),
+    ({"window": {**PERIOD, "overlap": True}}, "window.overlap", "stride or at"),
+    ({"window": LABELS}, "window.labels", "models of labels or of users' embeddings"),
+    ({**ROWS, "window": {**ROWS["window"], "censored": "mark"}}, "window.censored", "exposure and horizon"),
+    (
+        {"window": {**LABELS, "recent_share": 0.2}, "model": {"name": "mlp"}},
+        "window.recent_share",
+        "models of next items",
+    ),
+    ({"split": {"by": ["leave_one_out"], "test_from": 0.95}}, "split.test_from", "by: time"),
+    ({"validation": {"max_drift": 0.1}}, "validation.max_drift", "{SPAN} or a date in log.path"),
+    (
+        {
+            **ROWS,
+            **of_columns(label={"click": "c"}, context={"age": {"column": "a", "type": "numeric"}}),
+            "features": {"options": {"context_age": {"buckets": 5, "encode": "z_score"}}},
+        },
+        "features.options.context_age.buckets",
+        "encode: buckets, without boundaries",
+    ),
+    (model("bert4rec", mask_ratio=0.5, last_share=1), "model.mask_ratio", "last_share below 1"),
+    (
+        model("bpcm", hidden=8, aggregation=False, conversion=False, calibrator=0),
+        "model.hidden",
+        "aggregation: true",
+    ),
+    (model("bpcm", gate=False, attention=False), "model.gate", "attention: true and aggregation: true"),
+    (
+        model("bpcm", conversion_reads="passed", conversion=False),
+        "model.conversion_reads",
+        "conversion: true",
+    ),
+    (model("casm", context=False, behavior_dim=8), "model.behavior_dim", "context: true"),
+    (
+        {**model("casm", weighted="positives"), "loss": {"name": "bce"}},
+        "model.weighted",
+        "behavior_weights or target",
+    ),
+    (model("dspnet", apr=0, prior="laplace"), "model.prior", "apr above 0"),
+    (model("dspnet", apr=0, discriminator_hidden=[]), "model.discriminator_hidden", "apr above 0"),
+    (model("dspnet", ccr=0, contrast_equal=False), "model.contrast_equal", "ccr above 0"),
+    (model("contrarec", contrast=0, temperature=0.5), "model.temperature", "contrast above 0"),
+    (model("msdp", consistency=0, mask_ratio=0.5), "model.mask_ratio", "consistency above 0"),
+    (model("user_msdp", consistency=0, mask_ratio=0.5), "model.mask_ratio", "consistency above 0"),
+    (model("user_next", bucket="hour"), "model.bucket", "encoder: buckets"),
+    (model("user_next", activity=False), "model.activity", "encoder: buckets"),
+    (model("user_autoencoder", heads=2), "model.heads", "encoder: buckets or causal"),
+    (model("user_autoencoder", ffn_ratio=2), "model.ffn_ratio", "a predictor"),
+    (model("byb", encoder="gru", predictor=False, ffn_ratio=2), "model.ffn_ratio", "a predictor"),
+    (model("byb", encoder="gru", max_buckets=5), "model.max_buckets", "encoder: buckets"),
+    (
+        model("byb", stop_gradient=False, momentum=0, momentum_schedule="cosine"),
+        "model.momentum_schedule",
+        "stop_gradient: true",
+    ),
+    (
+        model("byb", bucket="none", max_bucket_events=5),
+        "model.max_bucket_events",
+        "a bucket of hour, day or week",
+    ),
+    (
+        model("byb", min_spread=0, min_rank=0, collapse_epochs=5),
+        "model.collapse_epochs",
+        "min_spread or min_rank",
+    ),
+    (model("byb_labels", frozen=True), "model.frozen", "base_model"),
+    (
+        model("byb_labels", frozen=True, base_rate=0.1, base_model="runs/byb"),
+        "model.base_rate",
+        "frozen: false",
+    ),
+    (
+        {"loss": {"name": "bce", "popularity_exponent": 0.5}},
+        "loss.popularity_exponent",
+        "negative_sampling: popularity",
+    ),
+    (
+        {"loss": {"name": "bpr_max", "negative_sampling": "in_batch", "shared_negatives": True}},
+        "loss.shared_negatives",
+        "negative_sampling: uniform or popularity",
+    ),
+    (
+        {"loss": {"name": "sampled_softmax", "logq_correction": False}},
+        "loss.logq_correction",
+        "popularity or in_batch",
+    ),
+    (
+        {"loss": {"name": "bce", "negative_sampling": "unmet", "logq_correction": False}},
+        "loss.logq_correction",
+        "popularity or in_batch",
+    ),
+    (
+        {"loop": {"name": "tp", "adversary": 0, "discriminator_steps": 2}},
+        "loop.discriminator_steps",
+        "adversary above 0",
+    ),
+    (
+        {"loop": {"name": "tp", "adversary": 0, "shuffled_classes": True}},
+        "loop.shuffled_classes",
+        "adversary above 0",
+    ),
+    (
+        {"loop": {"name": "tp", "inner_steps": 1, "inner_learning_rate": 0.1}},
+        "loop.inner_learning_rate",
+        "inner_steps of 2 or more",
+    ),
+    ({"training": {"calibration": "platt"}}, "training.calibration", "models of labels"),
+    ({"training": {"label_share": 0.5}}, "training.label_share", "models of labels"),
+    ({**ROWS, "training": {"length_buckets": 1}}, "training.length_buckets", "models of windows of events"),
+    ({"loop": {"name": "tp"}, "training": {"batch_size": 8}}, "training.batch_size", "loop: {name: fit}"),
+    ({"training": {"optimizer": "lazy_adam"}}, "training.optimizer", "a loss that draws negatives"),
+    (
+        {"window": PERIOD, "loss": {"name": "softmax"}, "training": {"optimizer": "lazy_adam"}},
+        "training.optimizer",
+        "a loss that draws negatives",
+    ),
+    (
+        {**model("msdp"), "training": {"optimizer": "lazy_adam"}},
+        "training.optimizer",
+        "a loss that draws negatives",
+    ),
+    ({**ROWS, "evaluation": {"exclude_seen": False}}, "evaluation.exclude_seen", "models of next items"),
+    ({**ROWS, "evaluation": {"cutoffs": [5]}}, "evaluation.cutoffs", "models of next items"),
+    (
+        {**model("byb"), "evaluation": {"sampled_negatives": 99}},
+        "evaluation.sampled_negatives",
+        "models of next items",
+    ),
+    ({"gate": {"min_positives": 5}}, "gate.min_positives", "models of labels"),
+    ({"gate": {"min_slice_examples": 5}}, "gate.min_slice_examples", "slices"),
+    ({**ROWS, "gate": {"metric": "auc_pr", "max_drop": None}}, "gate.metric", "gate.max_drop"),
+    (
+        {"gate": {"slices": ["user_group"], "max_drop": None, "min_lift_over_floor": None}},
+        "gate.slices",
+        "gate.min_lift_over_floor or gate.max_drop",
+    ),
+    ({"infra": {"server": "embedded", "image": "mine:1"}}, "infra.image", "server: auto or docker"),
+    (
+        {"cluster": {"resources": {"Trainer": {"accelerators": 2}}}},
+        "cluster.resources.Trainer.accelerators",
+        "accel",
+    ),
+    (
+        {"cluster": {"trainer_job": {"machine_type": "n1", "accelerators": 2}}},
+        "cluster.trainer_job.accelerators",
+        "accelerator",
+    ),
+]
+
+
+@pytest.mark.parametrize("parts,key,by", UNREAD, ids=[key for _, key, _ in UNREAD])
+def test_what_nothing_reads_is_refused(tmp_path, parts, key, by):
+    values = with_values(
+        **{**parts, **({"evaluation": {"slices": ["user_group"]}} if "slices" in key else {})}
+    )
+    with pytest.raises(errors.InputError) as caught:
+        load(tmp_path, values)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert re.search(
+        rf"experiment\.yaml: {re.escape(key)}: found .*, which nothing reads: it goes with ", message
+    )
+    assert by in message.partition("it goes with ")[2]
+    (idle,) = [one for one in load(tmp_path, values, must_be_read=()).unread() if one.key == key]
+    # The default may be written out.
+    assert load(tmp_path, values, [f"{key}={json.dumps(idle.default)}"]).unread() == []
+
+
+def test_what_some_models_read_is_taken_of_these(tmp_path):
+    """Gradients of a table that histories alone are read by have few rows, whatever the loss; None may be written out."""
+    lazy = {"training": {"optimizer": "lazy_adam"}}
+    for parts in (
+        {"model": {"name": "gru4rec", "tied": False}},
+        {"model": {"name": "caser"}},
+        {"loss": {"name": "sampled_softmax"}},
+        {**model("dspnet"), "loss": {"name": "period_bce", "negatives": 5}},
+        ROWS,
+        model("byb"),
+    ):
+        assert load(tmp_path, with_values(**{**parts, **lazy})).training.optimizer == "lazy_adam"
+    assert load(tmp_path, with_values(**model("user_autoencoder", dim=6))).model.heads == 4
+    pooled = model("byb", encoder="gru", bucket="hour", max_bucket_events=5, ffn_ratio=2)
+    assert load(tmp_path, with_values(**pooled)).model.bucket == "hour"
+
+
+def test_all_of_a_file_that_nothing_reads_is_said_at_once(tmp_path):
+    parts = {"loop": {"name": "tp", "adversary": 0, "discriminator_rate": 1, "discriminator_steps": 2}}
+    with pytest.raises(errors.InputError, match="loop.discriminator_rate: .*; loop.discriminator_steps: "):
+        load(tmp_path, with_values(**parts))
+    # A point of a sweep is asked for what it sets itself.
+    adversary = ["loop.adversary=0"]
+    parts["loop"]["adversary"] = 0.1
+    assert (
+        load(tmp_path, with_values(**parts), adversary, must_be_read=["loop.adversary"]).loop.adversary == 0
+    )
+    for asked in ("loop", "loop.discriminator_rate"):
+        with pytest.raises(errors.InputError, match="loop.discriminator_rate"):
+            load(tmp_path, with_values(**parts), adversary, must_be_read=[asked])
+    assert (
+        load(tmp_path, with_values(**parts), adversary, must_be_read=["loop.discriminator"]).loop.adversary
+        == 0
+    )
+
+
+def test_a_search_over_what_nothing_reads(tmp_path):
+    def searched(loop, space):
+        return with_values(loop={"name": "tp", **loop}, tuning={"space": space})
+
+    rates = {"loop.discriminator_rate": [1.0, 10.0]}
+    with pytest.raises(
+        errors.InputError,
+        match="tuning.space.loop.discriminator_rate: found .*, which nothing reads: it goes with adv",
+    ):
+        load(tmp_path, searched({"adversary": 0.0}, rates))
+    # What one point has no use for, another one may.
+    strengths = {"loop.adversary": [0.0, 0.1]}
+    load(tmp_path, searched({"adversary": 0.0}, {**rates, **strengths}))
+    found = load(tmp_path, searched({"discriminator_rate": 1.0}, strengths))
+    off = search.merge(found.trainer, {"loop.adversary": 0.0})
+    assert [one.key for one in off.loop.unread()] == ["discriminator_rate"]
+
+
+@pytest.mark.parametrize(
+    "parts,words",
+    [
+        ({"gate": {"min": {"ndcg@10": 1.2}}}, "gate.min: found 1.2 for ndcg@10, which is 1 at most"),
+        (
+            {**ROWS, "gate": {"min": {"auc/click": 70}}},
+            "gate.min: found 70 for auc/click, which is 1 at most",
+        ),
+        ({**ROWS, "gate": {"max": {"log_loss": -1}}}, "gate.max: found -1 for log_loss, which is 0 at least"),
+        (
+            {"gate": {"min_lift_over_floor": 5}},
+            "gate.min_lift_over_floor: found 5, and no model .* more than 1:",
+        ),
+        (
+            {**ROWS, "gate": {"min_lift_over_base_rate": 0.7}},
+            "min_lift_over_base_rate: found 0.7, .* more than 0.693:",
+        ),
+        (
+            model("byb", min_spread=0) | {"gate": {"max": {"effective_rank": 0.5}}},
+            "effective_rank, which is 1 at",
+        ),
+    ],
+)
+def test_a_gate_that_no_model_could_pass(tmp_path, parts, words):
+    with pytest.raises(errors.InputError, match=words):
+        load(tmp_path, with_values(**parts))
+
+
+def test_labels_of_rows_where_steps_are_events(tmp_path):
+    window = {"kind": "exposure", "steps": ["buy"], "exposure": "view", "horizon": "1d"}
+    of_rows = of_columns(behavior="b", label={"buy": "bought"})
+    with pytest.raises(
+        errors.InputError, match="log.columns.label goes with .* a row per exposure.*found buy"
+    ):
+        load(tmp_path, with_values(**{**ROWS, **of_rows, "window": window}))
+
+
+def test_filters_that_no_window_fills(tmp_path):
+    caser = {"model": {"name": "caser", "markov": 6}}
+    with pytest.raises(errors.InputError, match=r"model.markov must be at most window.length \(5\), found 6"):
+        load(tmp_path, with_values(window={"length": 5}, **caser))
+    load(tmp_path, with_values(window={"length": 6}, **caser))
 
 
 def test_overrides(tmp_path):

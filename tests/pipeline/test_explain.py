@@ -105,7 +105,6 @@ def test_no_message_has_words_of_pydantic(name):
         ({"log": {"path": None}}, ["log.path: takes text; found null"]),
         ({"log": "log.csv"}, ["log: takes keys: path, format", 'found "log.csv"']),
         ({"log": {"path": ""}}, ["log.path: names a file, a folder or a pattern, found none"]),
-        ({"log": {"path": "x", "spans": 2}}, ["log: spans goes with {SPAN} or a date in path"]),
         (
             {"log": {"path": "{DATE}/x.csv"}},
             ["log.path: unknown mark {DATE}: {SPAN} is the whole number of a span"],

@@ -130,7 +130,13 @@ def test_two_workers_of_which_one_is_killed_get_the_weights_of_one_that_trains_a
 
 @pytest.mark.parametrize(
     "overrides, words",
-    [([], None), (["training.optimizer=lazy_adam"], "lazy_adam trains on one device, and each of several")],
+    [
+        ([], None),
+        (
+            ["training.optimizer=lazy_adam", "loss.name=sampled_softmax"],
+            "lazy_adam trains on one device, and each of several",
+        ),
+    ],
 )
 def test_what_several_workers_do_not_train_is_told(overrides, words):
     settings = config.load(config.find("ml100k-sasrec"), overrides).trainer

@@ -4,6 +4,7 @@ from typing import ClassVar, Literal
 
 import pydantic
 
+from schemas import settings
 from trainer.settings import ranking
 
 
@@ -38,3 +39,10 @@ class BERT4RecSettings(ranking.RankingSettings):
         if self.dim % self.heads:
             raise ValueError(f"dim must be a multiple of heads ({self.heads}), found {self.dim}")
         return self
+
+    def reads(self) -> tuple[settings.Reads, ...]:
+        """See `settings.Settings.reads`."""
+        return (
+            *super().reads(),
+            settings.Reads(("mask_ratio",), self.last_share < 1, "last_share below 1"),
+        )

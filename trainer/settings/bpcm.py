@@ -4,6 +4,7 @@ from typing import ClassVar, Literal
 
 import pydantic
 
+from schemas import settings
 from trainer.settings import labels
 
 
@@ -45,9 +46,18 @@ class BPCMSettings(labels.FieldSettings):
     def _check(self) -> "BPCMSettings":
         if not (self.attention or self.aggregation):
             raise ValueError("attention and aggregation cannot both be left out, found false for both")
-        if self.conversion_reads == "passed" and not self.conversion:
-            raise ValueError("conversion_reads: passed goes with conversion: true, found false")
         return self
+
+    def reads(self) -> tuple[settings.Reads, ...]:
+        """See `settings.Settings.reads`."""
+        return (
+            *super().reads(),
+            settings.Reads(("hidden",), self.aggregation, "aggregation: true"),
+            settings.Reads(
+                ("gate",), self.attention and self.aggregation, "attention: true and aggregation: true"
+            ),
+            settings.Reads(("conversion_reads",), self.conversion, "conversion: true"),
+        )
 
     def presupposes_chain(self) -> str:
         """What passes from a step to the next, and what the loss of a violated order weighs."""

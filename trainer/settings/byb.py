@@ -4,6 +4,7 @@ from typing import ClassVar, Literal
 
 import pydantic
 
+from schemas import settings
 from trainer.settings import users
 
 
@@ -32,6 +33,7 @@ class BYBSettings(users.PretrainingSettings):
         "embeddings of users, learnt without labels by predicting the embedding of what each does next"
     )
     losses: ClassVar[tuple[str, ...]] = ("future_ce", "future_mse")
+    pools_future: ClassVar[bool] = True
     against_collapse: ClassVar[str] = (
         "keep model.predictor, model.stop_gradient and a model.momentum near 1, or "
     )
@@ -51,3 +53,15 @@ class BYBSettings(users.PretrainingSettings):
                 f"{self.momentum:g}"
             )
         return self
+
+    @property
+    def predicts(self) -> bool:
+        """See `UserEncoderSettings`."""
+        return self.predictor
+
+    def reads(self) -> tuple[settings.Reads, ...]:
+        """See `settings.Settings.reads`; without the gradient's stop the teacher is the student, whatever is kept."""
+        return (
+            *super().reads(),
+            settings.Reads(("momentum_schedule",), self.stop_gradient, "stop_gradient: true"),
+        )

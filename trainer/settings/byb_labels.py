@@ -4,6 +4,7 @@ from typing import ClassVar, Literal
 
 import pydantic
 
+from schemas import settings
 from trainer.settings import labels, users
 
 
@@ -35,15 +36,13 @@ class BYBLabelsSettings(users.UserEncoderSettings, labels.LabelSettings):
     dropout: float = pydantic.Field(default=0.1, ge=0, lt=1)
     dim: int = pydantic.Field(default=64, ge=2)
 
-    @pydantic.model_validator(mode="after")
-    def _check_base(self) -> "BYBLabelsSettings":
-        if self.base_model is None and (self.frozen or self.base_rate != 1):
-            raise ValueError(
-                "frozen and base_rate are of a network that is pretrained: they go with base_model, found none"
-            )
-        if self.frozen and self.base_rate != 1:
-            raise ValueError(f"base_rate goes with frozen: false, found {self.base_rate:g}")
-        return self
+    def reads(self) -> tuple[settings.Reads, ...]:
+        """See `settings.Settings.reads`."""
+        return (
+            *super().reads(),
+            settings.Reads(("frozen", "base_rate"), self.base_model is not None, "base_model"),
+            settings.Reads(("base_rate",), not self.frozen, "frozen: false"),
+        )
 
     @property
     def heads_only(self) -> bool:

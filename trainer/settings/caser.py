@@ -1,10 +1,10 @@
 """Settings of Caser."""
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import pydantic
 
-from trainer.settings import ranking
+from trainer.settings import model, ranking
 
 
 class CaserSettings(ranking.RankingSettings):
@@ -44,7 +44,21 @@ class CaserSettings(ranking.RankingSettings):
             raise ValueError(f"max_height must be at most markov ({self.markov}), found {self.max_height}")
         return self
 
+    def check_window(self, window: Any) -> None:
+        """See `ModelSettings`; of more events than a window has, the filters would see zeros."""
+        super().check_window(window)
+        events = window.history_events
+        if events is not None and self.markov > events:
+            raise model.WrongWindow(
+                f"model.markov must be at most window.length ({events}), found {self.markov}"
+            )
+
     @property
     def heights(self) -> int:
         """The largest height of a filter."""
         return self.max_height or self.markov
+
+    @property
+    def reads_other_items(self) -> bool:
+        """See `ModelSettings`."""
+        return not self.tied

@@ -4,6 +4,7 @@ from typing import Any, ClassVar, Literal
 
 import pydantic
 
+from schemas import settings
 from trainer.settings import ranking
 
 # The weights of behaviours are trained rather than set.
@@ -86,6 +87,18 @@ class CASMSettings(ranking.RankingSettings):
         if self.behavior_weights == LEARNED and self.weighted == "positives":
             raise ValueError(f"behavior_weights: {LEARNED} are of whole losses, found weighted: positives")
         return self
+
+    def reads(self) -> tuple[settings.Reads, ...]:
+        """See `settings.Settings.reads`."""
+        return (
+            *super().reads(),
+            settings.Reads(("behavior_dim",), self.context, "context: true"),
+            settings.Reads(
+                ("weighted",),
+                bool(self.behavior_weights) or self.target_behavior is not None,
+                "behavior_weights or target_behavior",
+            ),
+        )
 
     def check_loss(self, loss: Any) -> None:
         """See `ModelSettings`."""

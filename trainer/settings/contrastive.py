@@ -4,6 +4,7 @@ from typing import ClassVar
 
 import pydantic
 
+from schemas import settings
 from trainer.settings import scenes
 
 
@@ -19,3 +20,10 @@ class ContrastSettings(scenes.EncoderSettings):
 
     contrast: float = pydantic.Field(default=1.0, ge=0)
     temperature: float = pydantic.Field(default=0.2, gt=0)
+
+    def reads(self) -> tuple[settings.Reads, ...]:
+        """See `settings.Settings.reads`."""
+        return (
+            *super().reads(),
+            settings.Reads(("temperature",), self.contrast > 0, "contrast above 0"),
+        )

@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar, Final, Literal
 
 import pydantic
 
+from schemas import settings
 from trainer.settings import scenes
 
 # One encoder for the items and one for the scenes of a history, or one for both.
@@ -74,3 +75,20 @@ class DSPnetSettings(scenes.SceneSettings):
             if width % self.heads:
                 raise ValueError(f"{name} must be a multiple of heads ({self.heads}), found {width}")
         return self
+
+    def reads(self) -> tuple[settings.Reads, ...]:
+        """See `settings.Settings.reads`."""
+        return (
+            *super().reads(),
+            settings.Reads(("prior", "discriminator_hidden"), self.apr > 0, "apr above 0"),
+            settings.Reads(
+                (
+                    "positive_temperature",
+                    "negative_temperature",
+                    "contrast_equal",
+                    "contrast_weights_gradient",
+                ),
+                self.ccr > 0,
+                "ccr above 0",
+            ),
+        )

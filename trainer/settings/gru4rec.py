@@ -30,3 +30,8 @@ class GRU4RecSettings(ranking.RankingSettings):
     layers: int = pydantic.Field(default=1, ge=1)
     dropout: float = pydantic.Field(default=0.2, ge=0, lt=1)
     tied: bool = True
+
+    @property
+    def reads_other_items(self) -> bool:
+        """See `ModelSettings`."""
+        return not self.tied

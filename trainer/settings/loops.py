@@ -108,6 +108,26 @@ class TPSettings(LoopSettings):
             )
         return self
 
+    def reads(self) -> tuple[settings.Reads, ...]:
+        """See `settings.Settings.reads`."""
+        return (
+            settings.Reads(
+                ("discriminator_hidden", "discriminator_rate", "discriminator_steps"),
+                self.adversary > 0,
+                "adversary above 0",
+            ),
+            settings.Reads(
+                ("shuffled_classes",),
+                self.adversary > 0 or self.classes in ("apart", "paired"),
+                "adversary above 0, or classes: apart or paired",
+            ),
+            settings.Reads(
+                ("inner_learning_rate",),
+                self.inner_steps > 1,
+                "inner_steps of 2 or more: the last one is only undone",
+            ),
+        )
+
     @property
     def batch(self) -> str:
         """See `LoopSettings`."""

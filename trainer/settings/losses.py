@@ -33,6 +33,11 @@ class LossSettings(settings.Settings):
         """Whether its negatives are targets of the same batch."""
         return False
 
+    @property
+    def scores_all(self) -> bool:
+        """Whether each step scores the whole catalogue, so that each row of the items' table has a gradient."""
+        return False
+
 
 class SoftmaxSettings(LossSettings):
     """Cross-entropy over the whole catalogue."""
@@ -40,6 +45,11 @@ class SoftmaxSettings(LossSettings):
     objective: ClassVar[str] = "ranking"
 
     name: Literal["softmax"]
+
+    @property
+    def scores_all(self) -> bool:
+        """See `LossSettings`."""
+        return True
 
 
 class DrawnSettings(LossSettings):
@@ -61,14 +71,20 @@ class DrawnSettings(LossSettings):
     popularity_exponent: float | None = pydantic.Field(default=None, ge=0, le=2)
     shared_negatives: bool = False
 
-    @pydantic.model_validator(mode="after")
-    def _check_sampling(self) -> "DrawnSettings":
-        if self.popularity_exponent is not None and self.negative_sampling != POPULARITY:
-            raise ValueError(
-                f"popularity_exponent goes with negative_sampling: {POPULARITY}, "
-                f"found negative_sampling: {self.negative_sampling}"
-            )
-        return self
+    def reads(self) -> tuple[settings.Reads, ...]:
+        """See `settings.Settings.reads`."""
+        return (
+            settings.Reads(
+                ("popularity_exponent",),
+                self.negative_sampling == POPULARITY,
+                f"negative_sampling: {POPULARITY}",
+            ),
+            settings.Reads(
+                ("shared_negatives",),
+                not self.in_batch,
+                f"negative_sampling: {UNIFORM} or {POPULARITY}; those of a batch are shared",
+            ),
+        )
 
     @property
     def in_batch(self) -> bool:
@@ -89,6 +105,17 @@ class NegativeSettings(DrawnSettings):
     """
 
     logq_correction: bool = True
+
+    def reads(self) -> tuple[settings.Reads, ...]:
+        """See `settings.Settings.reads`."""
+        return (
+            *super().reads(),
+            settings.Reads(
+                ("logq_correction",),
+                self.negative_sampling in (POPULARITY, IN_BATCH),
+                f"negative_sampling: {POPULARITY} or {IN_BATCH}, by which some items are drawn more often",
+            ),
+        )
 
 
 class SampledSoftmaxSettings(NegativeSettings):
@@ -181,6 +208,11 @@ class _PeriodSettings(LossSettings):
     targets: ClassVar[str] = "period"
 
     negatives: int | None = pydantic.Field(default=None, ge=1)
+
+    @property
+    def scores_all(self) -> bool:
+        """See `LossSettings`."""
+        return self.negatives is None
 
 
 class PeriodBCESettings(_PeriodSettings):

@@ -56,6 +56,11 @@ class ModelSettings(settings.Settings):
         """Whether a linear head for each label, on an embedding that stays as it is, is all that a training moves."""
         return False
 
+    @property
+    def reads_other_items(self) -> bool:
+        """Whether histories are read by another table of items than the one that these are scored with."""
+        return False
+
     def check_loss(self, loss: Any) -> None:
         """Checks that the settings go with those of a loss that the model takes.
 

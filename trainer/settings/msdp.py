@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 import pydantic
 
+from schemas import settings
 from trainer.settings import scenes
 
 
@@ -37,6 +38,13 @@ class MSDPSettings(scenes.EncoderSettings):
     def _check_scales(self) -> "MSDPSettings":
         check_scales(self.scales)
         return self
+
+    def reads(self) -> tuple[settings.Reads, ...]:
+        """See `settings.Settings.reads`."""
+        return (
+            *super().reads(),
+            settings.Reads(("mask_ratio",), self.consistency > 0, "consistency above 0"),
+        )
 
 
 def check_scales(scales: tuple[float, ...]) -> None:

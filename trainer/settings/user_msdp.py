@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 import pydantic
 
+from schemas import settings
 from trainer.settings import msdp, users
 
 
@@ -33,3 +34,15 @@ class UserMSDPSettings(users.PretrainingSettings):
     def _check_scales(self) -> "UserMSDPSettings":
         msdp.check_scales(self.scales)
         return self
+
+    @property
+    def predicts(self) -> bool:
+        """See `UserEncoderSettings`."""
+        return True
+
+    def reads(self) -> tuple[settings.Reads, ...]:
+        """See `settings.Settings.reads`."""
+        return (
+            *super().reads(),
+            settings.Reads(("mask_ratio",), self.consistency > 0, "consistency above 0"),
+        )

@@ -5,12 +5,11 @@ from typing import ClassVar, Literal
 import pydantic
 
 from components.transform import checks
+from schemas import settings
 from trainer.settings import model
 
 # Seconds of a bucket.
 BUCKETS: dict[str, float | None] = {"hour": 3600.0, "day": 86_400.0, "week": 604_800.0, "none": None}
-# Settings of the encoder of buckets alone.
-OF_BUCKETS = ("bucket", "max_buckets", "max_bucket_events", "activity")
 
 
 class UserEncoderSettings(model.ModelSettings):
@@ -26,15 +25,17 @@ class UserEncoderSettings(model.ModelSettings):
         The last two read the events in their order, each with the time since the one before, and behind them the moment with
         the time since the last one, whose state the embedding is.
       bucket: with `buckets`, what events are pooled by, counted back and on from the moment: `hour`, `day` or `week`;
-        `none` leaves every event by itself (an ablation).
+        `none` leaves every event by itself (an ablation). `byb` pools what follows by it with any encoder.
       max_buckets: a history's largest number of buckets, those nearest to the moment; of `none` a window's length is.
       max_bucket_events: how many events of a bucket count at most, those nearest to the moment; None is all.
       activity: with `buckets`, whether it is told how much a user does, beside what: how many events each bucket has, how
         many the history has, and how long before the moment the last one was, all by powers of two. The paper has only
         means.
+      pools_future: whether what follows is pooled by buckets, too, whatever the encoder.
     """
 
     features_read: ClassVar[str] = checks.EVENTS
+    pools_future: ClassVar[bool] = False
 
     dim: int = pydantic.Field(default=64, ge=2)
     blocks: int = pydantic.Field(default=4, ge=1)
@@ -48,22 +49,44 @@ class UserEncoderSettings(model.ModelSettings):
     activity: bool = True
 
     @property
+    def predicts(self) -> bool:
+        """Whether layers that are `ffn_ratio` times as wide stand behind the user's embedding."""
+        return False
+
+    @property
     def bucket_seconds(self) -> float | None:
         """Of a bucket; None where every event is by itself."""
         return BUCKETS[self.bucket]
 
     @pydantic.model_validator(mode="after")
     def _check_encoder(self) -> "UserEncoderSettings":
-        if self.dim % self.heads:
+        if self.encoder != "gru" and self.dim % self.heads:
             raise ValueError(f"dim must be a multiple of heads ({self.heads}), found {self.dim}")
-        fields = type(self).model_fields
-        of_buckets = [name for name in OF_BUCKETS if getattr(self, name) != fields[name].default]
-        if self.encoder != "buckets" and of_buckets:
-            raise ValueError(
-                f"{', '.join(of_buckets)} {'goes' if len(of_buckets) == 1 else 'go'} with encoder: buckets, found encoder: "
-                f"{self.encoder}"
-            )
         return self
+
+    def reads(self) -> tuple[settings.Reads, ...]:
+        """See `settings.Settings.reads`."""
+        pooled = self.encoder == "buckets"
+        by_time = self.bucket_seconds is not None
+        return (
+            *super().reads(),
+            settings.Reads(("bucket",), pooled or self.pools_future, "encoder: buckets"),
+            settings.Reads(
+                ("max_bucket_events",),
+                (pooled or self.pools_future) and by_time,
+                "encoder: buckets, and a bucket of hour, day or week",
+            ),
+            settings.Reads(
+                ("max_buckets",), pooled and by_time, "encoder: buckets, and a bucket of hour, day or week"
+            ),
+            settings.Reads(("activity",), pooled, "encoder: buckets"),
+            settings.Reads(("heads",), self.encoder != "gru", "encoder: buckets or causal"),
+            settings.Reads(
+                ("ffn_ratio",),
+                self.encoder != "gru" or self.predicts,
+                "encoder: buckets or causal, or a predictor",
+            ),
+        )
 
 
 class PretrainingSettings(UserEncoderSettings):
@@ -86,3 +109,14 @@ class PretrainingSettings(UserEncoderSettings):
     min_spread: float = pydantic.Field(default=0.02, ge=0)
     min_rank: float = pydantic.Field(default=1.5, ge=0)
     collapse_epochs: int = pydantic.Field(default=3, ge=1)
+
+    def reads(self) -> tuple[settings.Reads, ...]:
+        """See `settings.Settings.reads`."""
+        return (
+            *super().reads(),
+            settings.Reads(
+                ("collapse_epochs",),
+                self.min_spread > 0 or self.min_rank > 0,
+                "min_spread or min_rank above 0",
+            ),
+        )

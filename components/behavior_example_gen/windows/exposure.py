@@ -7,7 +7,7 @@ import pydantic
 
 from components.behavior_example_gen import spec
 from components.behavior_example_gen.windows import kind
-from schemas import errors, figures, names
+from schemas import errors, figures, names, settings
 
 # More of a split's exposures than this being censored deserves a word.
 _MUCH_CENSORED = 0.5
@@ -79,6 +79,10 @@ class ExposureWindow(kind.WindowSettings):
             raise ValueError("keep_negatives below 1 needs inconsistent: fill or drop, found keep")
         return self
 
+    def reads(self) -> tuple[settings.Reads, ...]:
+        """See `settings.Settings.reads`."""
+        return (settings.Reads(("censored",), self.horizon is not None, "exposure and horizon"),)
+
     @property
     def label_names(self) -> tuple[str, ...]:
         """The steps."""
@@ -111,6 +115,11 @@ class Exposure(kind.Kind[ExposureWindow]):
                 )
         elif log.columns.behavior is None:
             raise errors.InputError("window.exposure needs log.columns.behavior, found none")
+        elif log.columns.label:
+            raise errors.InputError(
+                "log.columns.label goes with a log that has a row per exposure; with window.exposure steps are behaviours: leave "
+                f"it out, found {', '.join(log.columns.label)}"
+            )
         if split.target_behaviors:
             raise errors.InputError(
                 f"split.target_behaviors goes with window: {{kind: next}}, found "

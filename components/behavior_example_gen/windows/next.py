@@ -7,7 +7,7 @@ import pydantic
 
 from components.behavior_example_gen import spec
 from components.behavior_example_gen.windows import kind
-from schemas import errors, names
+from schemas import errors, names, settings
 
 
 class NextWindow(kind.WindowSettings):
@@ -34,8 +34,6 @@ class NextWindow(kind.WindowSettings):
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> "NextWindow":
-        if self.stride is not None and self.train == "last":
-            raise ValueError("stride goes with train: sliding, found train: last")
         if self.stride is not None and self.stride > self.length:
             raise ValueError(
                 f"stride must be at most length ({self.length}), else targets are lost; found {self.stride}"
@@ -43,6 +41,10 @@ class NextWindow(kind.WindowSettings):
         if self.min_history > self.length:
             raise ValueError(f"min_history must be at most length ({self.length}), found {self.min_history}")
         return self
+
+    def reads(self) -> tuple[settings.Reads, ...]:
+        """See `settings.Settings.reads`."""
+        return (settings.Reads(("stride",), self.train == "sliding", "train: sliding"),)
 
     @property
     def history_events(self) -> int:

@@ -7,7 +7,7 @@ import pydantic
 
 from components.behavior_example_gen import spec
 from components.behavior_example_gen.windows import kind, predicates
-from schemas import errors, figures, names
+from schemas import errors, figures, names, settings
 
 
 class PeriodWindow(kind.WindowSettings):
@@ -95,6 +95,16 @@ class PeriodWindow(kind.WindowSettings):
                     f"else an event is in several futures; found {seconds:g} s. overlap: true allows it of moments that "
                     "differ"
                 )
+
+    def reads(self) -> tuple[settings.Reads, ...]:
+        """See `settings.Settings.reads`."""
+        return (
+            settings.Reads(
+                ("overlap",),
+                self.stride is not None or self.at is not None,
+                "stride or at: moments are `future` apart",
+            ),
+        )
 
     @property
     def label_names(self) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """The objective `labels`: how likely each label of an example is."""
 
+import math
 from typing import Any
 
 from components.evaluator import spec
@@ -12,6 +13,10 @@ class Labels(objective.Objective):
     name = "labels"
     metrics = "components.evaluator.conversion_metrics.ConversionMetrics"
     lift = spec.LIFT_OVER_BASE_RATE
+    own = ("gate.min_positives",)
+    models = "models of labels"
+    # No constant is worse than a half for both values.
+    highest_lift = math.log(2)
     hint = f" ({spec.CHAIN_VIOLATIONS} of two steps or more, where window.chain is true)"
 
     def measured(self, evaluation: spec.EvaluationSpec, window: Any, scenes: bool = False) -> tuple[str, ...]:

@@ -15,6 +15,9 @@ class Objective(abc.ABC):
       metrics: dotted name of the class of the TFMA metric that computes all of its metrics.
       lift: the gate's setting that says by how much the floor must be exceeded.
       ranks: whether items are ranked, so that `evaluation.candidates_within` says which.
+      own: settings of `evaluation`, `gate` and `window` that its models alone have a use for, as keys of an experiment.
+      models: what these models are called.
+      highest_lift: no model exceeds a floor by more.
       hint: what a message about a metric that is not measured adds.
     """
 
@@ -22,6 +25,9 @@ class Objective(abc.ABC):
     metrics: ClassVar[str]
     lift: ClassVar[str]
     ranks: ClassVar[bool] = False
+    own: ClassVar[tuple[str, ...]] = ()
+    models: ClassVar[str]
+    highest_lift: ClassVar[float] = 1.0
     hint: ClassVar[str] = ""
 
     @abc.abstractmethod

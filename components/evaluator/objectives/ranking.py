@@ -13,6 +13,13 @@ class Ranking(objective.Objective):
     metrics = "components.evaluator.metrics.RankingMetrics"
     lift = spec.LIFT_OVER_FLOOR
     ranks = True
+    own = (
+        "evaluation.exclude_seen",
+        "evaluation.cutoffs",
+        "evaluation.sampled_negatives",
+        "window.recent_share",
+    )
+    models = "models of next items"
     hint = " (further K through evaluation.cutoffs, sampled ones through evaluation.sampled_negatives)"
 
     def measured(self, evaluation: spec.EvaluationSpec, window: Any, scenes: bool = False) -> tuple[str, ...]:

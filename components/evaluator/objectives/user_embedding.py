@@ -13,6 +13,7 @@ class UserEmbedding(objective.Objective):
     name = "user_embedding"
     metrics = "components.evaluator.embedding_metrics.EmbeddingMetrics"
     lift = spec.LIFT_OVER_FLOOR
+    models = "models of users' embeddings"
 
     def measured(self, evaluation: spec.EvaluationSpec, window: Any, scenes: bool = False) -> tuple[str, ...]:
         """See `spec.EMBEDDING_METRICS`."""

@@ -102,11 +102,9 @@ def test_marks_are_checked_with_the_settings(path, words):
 
 
 def test_spans_need_a_mark():
-    assert spec.LogSpec(path="{YYYY}/{MM}/{DD}/*.csv", spans=3).spans == 3
-    with pytest.raises(
-        ValueError, match=r"spans goes with \{SPAN\} or a date in path, found spans: 3 with log.csv"
-    ):
-        spec.LogSpec(path="log.csv", spans=3)
+    assert spec.LogSpec(path="{YYYY}/{MM}/{DD}/*.csv", spans=3).unread() == []
+    (idle,) = spec.LogSpec(path="log.csv", spans=3).unread()
+    assert str(idle) == "spans: found 3, which nothing reads: it goes with {SPAN} or a date in path"
 
 
 def test_braces_of_a_name_are_no_mark(tmp_path):

@@ -113,13 +113,13 @@ def test_what_a_backend_does_not_use_is_told():
         ("ml100k-sasrec-tp", ["training.max_seconds=9"], "vertex", None),
         (
             "ml100k-sasrec",
-            ["training.optimizer=lazy_adam"],
+            ["training.optimizer=lazy_adam", "loss.name=sampled_softmax"],
             "vertex",
             "trainer_job.workers is 2: training.optimizer: lazy_adam trains on one device",
         ),
         (
             "ml100k-sasrec",
-            ["training.optimizer=lazy_adam", "cluster.trainer_job.workers=1"],
+            ["training.optimizer=lazy_adam", "loss.name=sampled_softmax", "cluster.trainer_job.workers=1"],
             "vertex",
             None,
         ),

@@ -325,7 +325,6 @@ def test_every_sampler_is_built_from_its_settings():
             {"name": "gbce", "negative_sampling": "popularity"},
             "gbce calibrates for negatives drawn uniformly, found",
         ),
-        ({"name": "bce", "popularity_exponent": 1.0}, "found negative_sampling: uniform"),
         ({"name": "bce", "negative_sampling": "hard"}, "'uniform', 'popularity', 'in_batch' or 'unmet'"),
         ({"name": "sampled_softmax", "negative_sampling": "unmet"}, "'uniform', 'popularity' or 'in_batch'"),
         (

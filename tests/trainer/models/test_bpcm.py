@@ -101,8 +101,6 @@ def test_conversion_as_the_equation_is_printed():
     convert = model._conversions[0]
     expected = attention(convert._attention, own, normalised(before)) + own
     np.testing.assert_allclose(convert(own, model._messages[0](before)), expected, rtol=1e-4, atol=1e-5)
-    with pytest.raises(ValueError, match="conversion_reads: passed goes with conversion: true, found false"):
-        harness.build({**SMALL, "conversion_reads": "passed", "conversion": False})
 
 
 def test_message_has_dropout_in_training_alone():

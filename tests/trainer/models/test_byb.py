@@ -279,7 +279,6 @@ def test_teacher_and_predictor_are_not_exported(tmp_path):
             r"model byb needs loss: \{name: future_ce or future_mse\}, found softmax",
         ),
         ({"loop": {"name": "tp"}}, r"model byb needs loop: \{name: fit\}, found tp"),
-        ({"training": {"calibration": "platt"}}, "training.calibration goes with models of labels"),
     ],
 )
 def test_settings_that_do_not_fit(values, message):

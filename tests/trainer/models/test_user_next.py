@@ -60,8 +60,6 @@ def test_settings_are_those_that_were_packed():
     "values, message",
     [
         ({"model": {"encoder": "buckets"}}, "'causal' or 'gru'"),
-        ({"model": {"bucket": "hour"}}, "bucket goes with encoder: buckets, found encoder: causal"),
-        ({"model": {"bucket": "none", "activity": False}}, "bucket, activity go with encoder: buckets"),
         (
             {"loss": {"name": "future_ce"}},
             r"needs loss: \{name: softmax or sampled_softmax\}, found future_ce",
