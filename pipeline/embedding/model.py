@@ -4,6 +4,8 @@ import bisect
 import dataclasses
 import os
 import posixpath
+import threading
+import weakref
 from collections.abc import Mapping
 from typing import Any
 
@@ -108,15 +110,26 @@ class History:
     past: int | None
 
 
-def history_of(folder: str, inputs: Mapping[str, str]) -> History | None:
+_LOADED: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
+_LOADING = threading.Lock()
+
+
+def load(folder: str) -> Any:
+    """A SavedModel: the one that this process has in memory, as long as somebody holds it."""
+    with _LOADING:
+        loaded = _LOADED.get(folder)
+        if loaded is None:
+            loaded = _LOADED[folder] = tf.saved_model.load(folder)
+        return loaded
+
+
+def history_of(loaded: Any, inputs: Mapping[str, str]) -> History | None:
     """What a SavedModel cuts a history to, as its transform graph shows; None of one that does not tell.
 
     Args:
-      folder: of the SavedModel.
+      loaded: of `load`.
       inputs: of `inputs_of`.
     """
-    # Variables and tables live as long as the model does.
-    loaded: Any = tf.saved_model.load(folder)
     transform = loaded.signatures[_TRANSFORM] if _TRANSFORM in loaded.signatures else None
     if transform is None or names.HISTORY_ITEM_INDEX not in transform.structured_outputs:
         return None
@@ -151,7 +164,7 @@ class Embedder:
 
     def __init__(self, folder: str, inputs: Mapping[str, str]):
         # Variables and tables live as long as the model does.
-        self._model: Any = tf.saved_model.load(folder)
+        self._model = load(folder)
         self._function = self._model.signatures[SIGNATURE]
         self._inputs = dict(inputs)
 

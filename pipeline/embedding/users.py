@@ -41,6 +41,7 @@ class Asked:
       model_dir: of the SavedModel.
       inputs: what it takes, see `model.inputs_of`.
       moment: only events strictly before it count; None: all do.
+      loaded: the model in memory, where workers of this process find it.
     """
 
     experiment: config.Experiment
@@ -48,6 +49,7 @@ class Asked:
     model_dir: str
     inputs: dict[str, str]
     moment: datetime.datetime | None = None
+    loaded: Any = dataclasses.field(default=None, repr=False, compare=False)
 
     @property
     def rule(self) -> histories.Rule:
@@ -98,8 +100,8 @@ def ask(
                 f"{source}: the model takes {inputs[name]}, which needs log.columns.{column}, found none"
             )
     _check_attributes(settings.log.columns, inputs, model.numbers_of(model_dir, inputs), source)
-    asked = Asked(settings, source, model_dir, inputs, moment)
-    _check_history(asked, model.history_of(model_dir, inputs))
+    asked = Asked(settings, source, model_dir, inputs, moment, model.load(model_dir))
+    _check_history(asked, model.history_of(asked.loaded, inputs))
     settings = local.prepare(settings, say)
     local.check_log(settings, source)
     return dataclasses.replace(asked, experiment=settings)

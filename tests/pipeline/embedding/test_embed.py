@@ -15,6 +15,7 @@ import yaml
 from pipeline import cli
 from pipeline.embedding import arrays, shard
 from pipeline.embedding import model as model_lib
+from pipeline.embedding import users as users_lib
 from serving import client as client_lib
 from serving import server as server_lib
 from tests import held_models, period_fixtures
@@ -110,6 +111,16 @@ def check(found, wanted, served):
         np.testing.assert_allclose(row["embedding"], answers[user], rtol=1e-5, atol=1e-6)
         assert row["events"] == len(history)
         assert row["last_timestamp"].timestamp() * 1000 == pytest.approx(history[-1]["timestamp"], abs=0.5)
+
+
+def test_a_model_is_loaded_once(base, tmp_path, monkeypatch):
+    """By the check of what a history is, and by the workers of the process."""
+    read, original = [], tf.saved_model.load
+    monkeypatch.setattr(tf.saved_model, "load", lambda folder: read.append(folder) or original(folder))
+    experiment = write_experiment(tmp_path / "toy.yaml", write_log(tmp_path / "log.csv", EVENTS))
+    asked = users_lib.ask(str(base), experiment=experiment)
+    assert users_lib.embed(asked, str(tmp_path / "users.parquet")).users == 7
+    assert read == [str(base / "7")]
 
 
 def test_rows_are_what_a_server_answers(embed, served, tmp_path):
@@ -215,7 +226,7 @@ def test_a_window_that_is_not_the_models_is_refused(periods, tmp_path, capsys, w
 def test_what_a_model_cuts_a_history_to(toy, periods):
     for folder, past in ((toy, None), (periods, period_fixtures.PAST_MS)):
         model = str(folder / "model")
-        found = model_lib.history_of(model, model_lib.inputs_of(model))
+        found = model_lib.history_of(model_lib.load(model), model_lib.inputs_of(model))
         assert found == model_lib.History(period_fixtures.LENGTH, past)
 
 
