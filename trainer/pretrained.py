@@ -36,8 +36,8 @@ _OWNER = re.compile(r"^[^/]+/(?=users/)")
 def note(model: Any, folder: str) -> None:
     """Writes what a model is beside its SavedModel."""
     told = json.loads(model.settings.to_json())
-    if hasattr(model, "users"):
-        told[_NETWORK] = model.users.known.kept
+    if model.network is not None:
+        told[_NETWORK] = model.network.known.kept
     with tf.io.gfile.GFile(posixpath.join(folder, SETTINGS), "w") as stream:
         stream.write(json.dumps(told))
 
@@ -46,7 +46,7 @@ def start(model: Any, saved: str, vocabularies: Mapping[str, Sequence[bytes]]) -
     """Gives a model a pretrained network.
 
     Args:
-      model: with its variables made; `users` is the network.
+      model: with its variables made and a `network`.
       saved: the folder of a SavedModel with such a network, as of a `pretraining.Pretraining`.
       vocabularies: the values of each of the model's vocabularies, by its name.
 
@@ -59,7 +59,7 @@ def start(model: Any, saved: str, vocabularies: Mapping[str, Sequence[bytes]]) -
     _check_told(model, saved)
     reader = tf.train.load_checkpoint(posixpath.join(saved, "variables", "variables"))
     tables = {table.variable.ref(): table.vocabulary for table in warm_start.tables(model)}
-    variables = list(model.users.variables)
+    variables = list(model.network.variables)
     found = [_OWNER.sub("", name) for name in warm_start.names_of(saved)[: len(variables)]]
     wanted = [_OWNER.sub("", warm_start.plain(variable.name)) for variable in variables]
     if found != wanted:
@@ -73,7 +73,7 @@ def start(model: Any, saved: str, vocabularies: Mapping[str, Sequence[bytes]]) -
         vocabulary = tables.get(variable.ref())
         if vocabulary in vocabularies and value.shape[1:] == tuple(variable.shape[1:]):
             now = vocabularies[vocabulary]
-            kept = _carry(variable, value, vocabulary, saved, now, getattr(model.settings, "frozen", False))
+            kept = _carry(variable, value, vocabulary, saved, now, frozen=not model.network.trainable)
             rows[vocabulary] = {"kept": kept, "new": len(now) - kept}
         elif value.shape == tuple(variable.shape):
             variable.assign(value)
@@ -129,7 +129,7 @@ def _check_told(model: Any, saved: str) -> None:
             raise errors.InputError(
                 f"model.{name} is {own}, and {told[name]} of the pretrained model {saved}: set it to the same"
             )
-    before, now = told.get(_NETWORK), model.users.known.kept
+    before, now = told.get(_NETWORK), model.network.known.kept
     if before is None:
         # Of a version that did not tell.
         return

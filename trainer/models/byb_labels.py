@@ -41,6 +41,11 @@ class BYBLabels(labels.LabelModel):
         return self.settings.base_rate
 
     @property
+    def network(self) -> users.UserEncoder:
+        """See `learner.Learner.network`."""
+        return self.users
+
+    @property
     def static_shapes(self) -> bool:
         """As of the network."""
         return self.users.static_shapes

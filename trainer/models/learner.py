@@ -1,5 +1,7 @@
 """What a training asks of every model, whatever its objective."""
 
+from typing import Any
+
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
@@ -24,6 +26,11 @@ class Learner(tfrs.Model):
     def monitors(self) -> tuple[str, ...]:
         """What a training's history says of the model besides the loss: the means of what `monitored_loss` gives."""
         return ()
+
+    @property
+    def network(self) -> Any:
+        """The `users.UserEncoder` that it embeds users with, which can be pretrained; None of a model that has none."""
+        return None
 
     @property
     def adversary_variables(self) -> list[tf.Variable]:

@@ -55,6 +55,11 @@ class Pretraining(learner.Learner):
         raise NotImplementedError
 
     @property
+    def network(self) -> users.UserEncoder:
+        """See `learner.Learner.network`."""
+        return self.users
+
+    @property
     def static_shapes(self) -> bool:
         """As of the network."""
         return self.users.static_shapes
