@@ -118,12 +118,12 @@ class PeriodWindow(kind.WindowSettings):
 
     @property
     def chain(self) -> bool:
-        """See `labels.LabelledWindow`: each label is asked by itself."""
+        """Whether labels are steps of a chain, as those of exposures may be: each is asked by itself."""
         return False
 
     @property
     def keep_negatives(self) -> float:
-        """See `labels.LabelledWindow`: all are kept."""
+        """The share of the training examples without any label that was kept: all are."""
         return 1.0
 
     @property
