@@ -179,7 +179,7 @@ def _train(checkpoints, written, dies):
         }
         if name == FIT:
             told.update({key: history[key] for key in ("replicas", "resumed_from_epoch")})
-            told["wrote"] = one._checkpoints.written_to
+            told["wrote"] = test_fit.written_to(one)
     print(json.dumps(told))
 
 

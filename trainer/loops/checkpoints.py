@@ -34,11 +34,6 @@ class Checkpoints:
         self._best = tf.train.Checkpoint(model=model)
         self._best_prefix = os.path.join(own or folder, "best")
 
-    @property
-    def written_to(self) -> str:
-        """The folder that this process writes to."""
-        return self._own or self._folder
-
     def save(self) -> None:
         """Keeps all that there is now."""
         self._manager.save()

@@ -183,4 +183,4 @@ def test_a_worker_that_is_not_the_chief_goes_on_from_its_checkpoints_and_writes_
     assert one.run()["resumed_from_epoch"] == 3
     test_fit.assert_equal(one, whole)
     assert {path.name: path.read_bytes() for path in (tmp_path / "checkpoints").iterdir()} == before
-    assert (pathlib.Path(one._checkpoints.written_to) / "best.index").exists()
+    assert (pathlib.Path(test_fit.written_to(one)) / "best.index").exists()

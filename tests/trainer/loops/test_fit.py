@@ -104,6 +104,11 @@ def weights(one):
     return [variable.numpy() for variable in one.model.trainable_variables]
 
 
+def written_to(one):
+    """The folder that a loop's process writes its checkpoints to."""
+    return one._checkpoints._own or one._checkpoints._folder
+
+
 def assert_equal(one, two):
     for a, b in zip(weights(one), weights(two)):
         np.testing.assert_array_equal(a, b)
@@ -139,7 +144,7 @@ def train_and_remember(one, moment, folder):
     def save_and_copy():
         save()
         if (int(one._epoch), int(one._step)) == moment:
-            shutil.copytree(one._checkpoints.written_to, pathlib.Path(folder) / "checkpoints")
+            shutil.copytree(written_to(one), pathlib.Path(folder) / "checkpoints")
             spent.append(float(one._seconds))
 
     one._save = save_and_copy
