@@ -23,6 +23,10 @@ def command(
     return added
 
 
+class Path(str):
+    """The type of an argument that is a path, or several with commas between, for `entry` to find."""
+
+
 def experiment(parser: argparse.ArgumentParser) -> None:
     """Adds which experiment, and what of it is changed."""
     parser.add_argument(

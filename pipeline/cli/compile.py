@@ -18,7 +18,9 @@ def add(commands: arguments.Commands) -> None:
         "write an experiment as a Kubeflow Pipelines v2 spec",
     )
     arguments.experiment(compiled)
-    compiled.add_argument("-o", "--output", required=True, help="the file to write, .yaml or .json")
+    compiled.add_argument(
+        "-o", "--output", required=True, type=arguments.Path, help="the file to write, .yaml or .json"
+    )
     compiled.add_argument(
         "--root",
         default=_EXAMPLE_ROOT,

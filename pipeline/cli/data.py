@@ -17,10 +17,14 @@ def add(commands: arguments.Commands) -> None:
     ).add_subparsers(required=True, metavar="COMMAND")
     fetch = arguments.command(data, "fetch", _fetch, "fetch a public data set and keep it")
     fetch.add_argument("name", help=f"the data set: {' or '.join(datasets.names())}")
-    fetch.add_argument("--to", help="the folder to put it in (default: the user's cache)")
+    fetch.add_argument(
+        "--to", type=arguments.Path, help="the folder to put it in (default: the user's cache)"
+    )
     described = arguments.command(data, "describe", _describe, "profile a log and suggest an experiment")
     described.add_argument(
-        "file", help="a file, a folder, a pattern, or a path with {SPAN} or {YYYY}-{MM}-{DD}"
+        "file",
+        type=arguments.Path,
+        help="a file, a folder, a pattern, or a path with {SPAN} or {YYYY}-{MM}-{DD}",
     )
     described.add_argument(
         "--columns",

@@ -20,11 +20,14 @@ def add(commands: arguments.Commands) -> None:
     )
     embed.add_argument(
         "model",
+        type=arguments.Path,
         metavar="RUN_OR_MODEL",
         help="the folder of a run; or one with versions of a model, or a SavedModel, with --experiment",
     )
     embed.add_argument("--log", metavar="PATH", help="the log to read (default: that of the experiment)")
-    embed.add_argument("-o", "--output", required=True, metavar="PATH", help="the Parquet file to write")
+    embed.add_argument(
+        "-o", "--output", required=True, type=arguments.Path, metavar="PATH", help="the Parquet file to write"
+    )
     embed.add_argument(
         "--arrays",
         action="store_true",

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from pipeline.cli import parser
+from pipeline.cli import arguments, parser
 from schemas import errors, text
 
 
@@ -26,7 +26,7 @@ def leave(code: int) -> NoReturn:
     sys.exit(code)
 
 
-def execute(arguments: Sequence[str] | None = None) -> int:
+def execute(words: Sequence[str] | None = None) -> int:
     """Runs a command, by default the one of `sys.argv`: 0 done, 1 a run failed, 2 the input does not fit.
 
     Raises:
@@ -37,7 +37,7 @@ def execute(arguments: Sequence[str] | None = None) -> int:
         contextlib.redirect_stdout(text.Stream(sys.stdout)),
         contextlib.redirect_stderr(text.Stream(sys.stderr)),
     ):
-        return _execute(parser.build().parse_args(arguments))
+        return _execute(parser.build().parse_args(words))
 
 
 def _execute(options: argparse.Namespace) -> int:
@@ -65,29 +65,12 @@ def _execute(options: argparse.Namespace) -> int:
         return 130
 
 
-# Arguments that are paths: a shell expands ~ at the beginning of a word alone, and not within quotes.
-_PATHS = (
-    "file",
-    "to",
-    "runs",
-    "run_dir",
-    "run_a",
-    "run_b",
-    "html",
-    "model_dir",
-    "model",
-    "history",
-    "exposures",
-    "output",
-)
-
-
 def _expand_paths(options: argparse.Namespace) -> None:
+    """Writes home folders out: a shell expands ~ at the beginning of a word alone, and not within quotes."""
     from schemas import settings
 
-    for name in _PATHS:
-        value = getattr(options, name, None)
-        if isinstance(value, str) and "~" in value:
+    for name, value in vars(options).items():
+        if isinstance(value, arguments.Path):
             try:
                 # Runs may be several, with commas between them.
                 expanded = ",".join(map(settings.expand_home, value.split(",")))

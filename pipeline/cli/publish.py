@@ -45,6 +45,7 @@ def add(commands: arguments.Commands) -> None:
 def _folder(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model_dir",
+        type=arguments.Path,
         metavar="DIR",
         help="the folder of a run, or one with versions of a model, also in a bucket",
     )

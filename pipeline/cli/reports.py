@@ -10,7 +10,7 @@ from schemas import errors
 def add(commands: arguments.Commands) -> None:
     """Adds `report` and `compare`."""
     report = arguments.command(commands, "report", _report, "rewrite a run's report")
-    report.add_argument("run_dir", metavar="RUN", help="the folder of a run")
+    report.add_argument("run_dir", type=arguments.Path, metavar="RUN", help="the folder of a run")
     report.add_argument(
         "--users",
         action="store_true",
@@ -29,9 +29,9 @@ def add(commands: arguments.Commands) -> None:
         "the folder of a run; or several runs whose mean is compared: a folder of runs, or folders with commas "
         "between them"
     )
-    compared.add_argument("run_a", metavar="RUN_A", help=runs)
-    compared.add_argument("run_b", metavar="RUN_B", help="likewise")
-    compared.add_argument("--html", metavar="FILE", help="also write an HTML page")
+    compared.add_argument("run_a", type=arguments.Path, metavar="RUN_A", help=runs)
+    compared.add_argument("run_b", type=arguments.Path, metavar="RUN_B", help="likewise")
+    compared.add_argument("--html", type=arguments.Path, metavar="FILE", help="also write an HTML page")
     compared.add_argument("--json", action="store_true", help="print one JSON object")
     compared.add_argument(
         "--seed", type=int, default=0, help="the seed of the bootstrap (default: %(default)s)"

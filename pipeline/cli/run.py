@@ -14,7 +14,10 @@ def add(commands: arguments.Commands) -> None:
     run = arguments.command(commands, "run", _run, "run an experiment; finished components are not repeated")
     arguments.experiment(run)
     run.add_argument(
-        "--runs", default="runs", help="the folder that holds the folders of runs (default: %(default)s)"
+        "--runs",
+        default="runs",
+        type=arguments.Path,
+        help="the folder that holds the folders of runs (default: %(default)s)",
     )
 
 

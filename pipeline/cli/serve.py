@@ -11,7 +11,10 @@ def add(commands: arguments.Commands) -> None:
         commands, "serve", _serve, "serve a pushed model on this machine, for laptops and tests"
     )
     serve.add_argument(
-        "model_dir", metavar="DIR", help="the folder of a run, or one with versions of a model"
+        "model_dir",
+        type=arguments.Path,
+        metavar="DIR",
+        help="the folder of a run, or one with versions of a model",
     )
     serve.add_argument("--name", default="model", help="the model's name in requests (default: %(default)s)")
     serve.add_argument("--grpc-port", type=int, default=8500, help="the gRPC port (default: %(default)s)")
@@ -25,7 +28,10 @@ def add(commands: arguments.Commands) -> None:
         "ask a model for the next items of a history, the embedding of its user, or the steps after an exposure",
     )
     predict.add_argument(
-        "model", metavar="DIR_OR_ADDRESS", help="the folder of a run, or host:port of a server"
+        "model",
+        type=arguments.Path,
+        metavar="DIR_OR_ADDRESS",
+        help="the folder of a run, or host:port of a server",
     )
     given = predict.add_mutually_exclusive_group(required=True)
     given.add_argument(
@@ -33,7 +39,9 @@ def add(commands: arguments.Commands) -> None:
         help="a history of item ids, oldest first, for example 242,302,377; all count as happening now",
     )
     given.add_argument(
-        "--history", help="a file with one history per line, each a JSON list of events; - is stdin"
+        "--history",
+        type=arguments.Path,
+        help="a file with one history per line, each a JSON list of events; - is stdin",
     )
     given.add_argument(
         "--exposure",
@@ -42,7 +50,12 @@ def add(commands: arguments.Commands) -> None:
         "with the attributes and the `history` (a list of events) that the model takes; of a model of labels of periods, a "
         "history, '{\"history\": [...]}', with what the model takes of the user, as user_id",
     )
-    given.add_argument("--exposures", metavar="FILE", help="a file with one such object per line; - is stdin")
+    given.add_argument(
+        "--exposures",
+        type=arguments.Path,
+        metavar="FILE",
+        help="a file with one such object per line; - is stdin",
+    )
     predict.add_argument(
         "--behavior",
         default="view",

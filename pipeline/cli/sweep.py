@@ -47,6 +47,7 @@ def add(commands: arguments.Commands) -> None:
     )
     swept.add_argument(
         "--runs",
+        type=arguments.Path,
         default="runs",
         help="the folder that holds the sweep's folder, NAME-sweep (default: %(default)s)",
     )

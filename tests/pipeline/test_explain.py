@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from pipeline import cli, config, explain
+from pipeline.cli import serve
 from schemas import errors
 
 GOOD = {"name": "mine", "log": {"path": "log.csv"}, "model": {"name": "sasrec"}}
@@ -259,6 +260,9 @@ def test_home_is_expanded_in_arguments(tmp_path, monkeypatch, capsys):
         f"footfall: {tmp_path}/a: "
     )
     assert said[2].startswith("footfall: no user has the folder ~nobody-of-this-name")
+    monkeypatch.setattr(serve, "_predict", lambda options: print(type(options.history), options.history) or 0)
+    assert cli.execute(["predict", "runs/a", "--history", "~/h.jsonl"]) == 0
+    assert capsys.readouterr().out == f"{str} {tmp_path}/h.jsonl\n"
 
 
 def test_a_key_is_text_whatever_yaml_takes_it_for(tmp_path):
