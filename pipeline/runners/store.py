@@ -1,12 +1,14 @@
 """The metadata store of a run's folder: whether a run can work with it is found out before anything starts."""
 
 import contextlib
+import glob
+import json
 import os
 import shutil
 import sqlite3
 import tempfile
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from ml_metadata.metadata_store import metadata_store
@@ -21,7 +23,8 @@ ASIDE = "set-aside-"
 _WHY = "WHY.txt"
 # All that only the store can explain: numbers of executions start anew with a new store, so that an old
 # artifact or checkpoint would be taken for a new one. What is pushed stays where a server reads it.
-_MADE = ("pipeline_root", "checkpoints", "checksums", "points")
+_POINTS = "points"
+_MADE = ("pipeline_root", "checkpoints", "checksums", _POINTS)
 _MOVED = (
     *SIDE_FILES,
     FILE,
@@ -38,7 +41,8 @@ _LOCK_SECONDS = 5.0
 def recover(run_dir: str) -> str | None:
     """Sees to it that the store of a run's folder can be opened, or is not there.
 
-    A lost store leaves a folder whose content nobody can tell: it is moved to `set-aside-N` within the folder.
+    A lost store leaves a folder whose content nobody can tell: it is moved to `set-aside-N` within the folder. Points of a
+    sweep stay if they are of models of other folders.
     A store of an older schema is upgraded, and a copy of it is kept.
 
     Args:
@@ -55,14 +59,15 @@ def recover(run_dir: str) -> str | None:
     why = _lost(path)
     if why is None:
         return _fit_schema(path)
-    if not any(os.path.lexists(os.path.join(run_dir, name)) for name in _MADE):
+    kept = (_POINTS,) if _points_of_others(run_dir) else ()
+    if not any(os.path.lexists(os.path.join(run_dir, name)) for name in _MADE if name not in kept):
         if not os.path.lexists(path) or os.path.isfile(path) and not os.path.getsize(path):
             # A run that was stopped before it came to its store.
             for name in (*SIDE_FILES, FILE):
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(os.path.join(run_dir, name))
             return None
-    aside = _set_aside(run_dir, f"{path} {why}")
+    aside = _set_aside(run_dir, f"{path} {why}", kept)
     return (
         f"{path} {why}: nothing says what this folder holds, so it is kept in {aside} and all is made again. "
         "Pushed versions stay in place; the gate goes on comparing with the newest of them"
@@ -191,8 +196,26 @@ def _library_version() -> int:
         return _schema_version(path)
 
 
-def _set_aside(run_dir: str, why: str) -> str:
-    """Moves all that only the store can explain to a new folder within the run's."""
+def _points_of_others(run_dir: str) -> bool:
+    """Whether a sweep's points are all of artifacts that are elsewhere, as when those of another sweep were copied to it.
+
+    No number of a store that is made here stands for these.
+    """
+    own = os.path.join(os.path.realpath(run_dir), "")
+    points = glob.glob(os.path.join(glob.escape(run_dir), _POINTS, "*", "*", "point.json"))
+    try:
+        for path in points:
+            with open(path, encoding="utf-8") as stream:
+                places = [os.path.realpath(uri) for uri in json.load(stream).values()]
+            if any(place.startswith(own) or not os.path.exists(place) for place in places):
+                return False
+    except (OSError, ValueError, AttributeError, TypeError):
+        return False
+    return bool(points)
+
+
+def _set_aside(run_dir: str, why: str, kept: Collection[str]) -> str:
+    """Moves all that only the store can explain, but for what is kept, to a new folder within the run's."""
     number = 1 + max(
         (int(name[len(ASIDE) :]) for name in os.listdir(run_dir) if _is_aside(name)),
         default=0,
@@ -203,7 +226,7 @@ def _set_aside(run_dir: str, why: str) -> str:
         stream.write(f"{why}.\n")
     # Artifacts first, the store last: killed in between, the next run finds a lost store again.
     for name in sorted(_MOVED, key=lambda name: name in (FILE, *SIDE_FILES)):
-        if os.path.lexists(os.path.join(run_dir, name)):
+        if name not in kept and os.path.lexists(os.path.join(run_dir, name)):
             os.rename(os.path.join(run_dir, name), os.path.join(aside, name))
     return aside
 

@@ -1,5 +1,6 @@
 """A run's store, broken in every way that a disk or a person breaks it."""
 
+import json
 import os
 import sqlite3
 import subprocess
@@ -103,6 +104,38 @@ def test_what_an_old_store_numbered_is_never_taken_for_a_new_ones(run_dir, name)
         (run_dir / other).rename(run_dir.parent / other)
     assert "is missing" in store.recover(str(run_dir))
     assert not (run_dir / name).exists()
+
+
+def write_point(sweep, name, model):
+    folder = sweep / "points" / name / "seed-1"
+    folder.mkdir(parents=True)
+    (folder / "point.json").write_text(json.dumps({"model": str(model), "examples": str(model)}))
+
+
+def test_points_that_were_copied_from_another_sweep_are_no_sign_of_a_lost_store(tmp_path):
+    """They name models elsewhere: a study starts from pretrainings that another one has measured."""
+    sweep, other = tmp_path / "sweep", tmp_path / "other" / "pipeline_root" / "Trainer" / "model" / "5"
+    write_point(sweep, "byb", other)
+    other.mkdir(parents=True)
+    assert store.recover(str(sweep)) is None
+    assert [path.name for path in sweep.iterdir()] == ["points"]
+    # Nor are they set aside with what only the store explained.
+    (sweep / "checkpoints").mkdir()
+    assert "is missing" in store.recover(str(sweep))
+    assert {path.name for path in sweep.iterdir()} == {"points", "set-aside-1"}
+
+
+@pytest.mark.parametrize("how", ["own", "gone", "damaged"])
+def test_points_of_a_store_that_is_lost_are_set_aside(tmp_path, how):
+    """A new store would count up to their numbers, and they would be of other models."""
+    sweep, other = tmp_path / "sweep", tmp_path / "other"
+    other.mkdir()
+    write_point(sweep, "byb", other)
+    write_point(sweep, how, {"own": sweep / "pipeline_root" / "5", "gone": other / "5"}.get(how, other))
+    if how == "damaged":
+        (sweep / "points" / how / "seed-1" / "point.json").write_text("[")
+    assert "is missing" in store.recover(str(sweep))
+    assert (sweep / "set-aside-1" / "points" / "byb").is_dir() and not (sweep / "points").exists()
 
 
 def test_a_run_stopped_before_it_had_a_store_is_no_lost_one(tmp_path):
