@@ -10,9 +10,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import yaml
-
-from schemas import errors, figures, names, versions
+from schemas import errors, figures, names, pushed, versions
 from serving import address as address_lib
 
 _MAX_K = (1 << 31) - 1
@@ -66,10 +64,8 @@ def model_dir(path: str) -> str:
         if _has_versions(destination):
             return destination
         raise errors.InputError(f"{path}: no version of a model there; this run pushes to {destination}")
-    pushed = os.path.join(path, "serving")
-    found = [
-        os.path.join(pushed, name) for name in (sorted(os.listdir(pushed)) if os.path.isdir(pushed) else ())
-    ]
+    own = os.path.join(path, pushed.SERVING)
+    found = [os.path.join(own, name) for name in (sorted(os.listdir(own)) if os.path.isdir(own) else ())]
     if len(found) == 1:
         return found[0]
     raise errors.InputError(
@@ -84,11 +80,10 @@ def _has_versions(path: str) -> bool:
 def _destination(run_dir: str) -> str | None:
     """`push.destination` of a run's experiment; None where it has none, or cannot be read."""
     try:
-        with open(os.path.join(run_dir, "experiment.yaml"), encoding="utf-8") as stream:
-            found = yaml.safe_load(stream)["push"]["destination"]
-    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
+        with open(os.path.join(run_dir, pushed.EXPERIMENT), encoding="utf-8") as stream:
+            return pushed.destination(stream.read())
+    except (OSError, ValueError):
         return None
-    return str(found) if found else None
 
 
 def _import_tensorflow() -> None:

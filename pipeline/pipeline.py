@@ -103,12 +103,14 @@ class _Data:
     Attributes:
       components: that make it, in order.
       examples: the windows.
+      profile: of the log.
       transformed: those after Transform.
       transform_graph: what Transform did.
     """
 
     components: list[base_node.BaseNode]
     examples: Channel
+    profile: Channel
     transformed: Channel
     transform_graph: Channel
 
@@ -171,6 +173,7 @@ def _data(
     return _Data(
         [log_state, example_gen, statistics_gen, schema_gen, example_validator, gate, transform],
         examples,
+        example_gen.outputs["profile"],
         transform.outputs["transformed_examples"],
         transform.outputs["transform_graph"],
     )
@@ -220,6 +223,7 @@ def _training(
         epochs=run.get(parameters.EPOCHS),
         live_model=live_model if experiment.training.warm_start != "none" else None,
         base=_value(base[0].outputs["base"]) if base else None,
+        profile=data.profile if base else None,
         custom_job=trainer_job,
         **trained_on,
     )

@@ -19,6 +19,8 @@ class Arguments(transform_spec.TransformSettings, config.TrainerSettings):
       tuning: of a search.
       base_model: a model to start from; None starts anew.
       pretrained: a model whose network of users it starts from; None starts anew.
+      tested_from: since when (ISO 8601) the windows are that test the model; None: they are other users', or nothing is
+        pretrained.
       epochs: of this run, in place of `training.epochs`; None as the settings say.
     """
 
@@ -28,6 +30,7 @@ class Arguments(transform_spec.TransformSettings, config.TrainerSettings):
     tuning: search.TuningSettings | None = None
     base_model: str | None = None
     pretrained: str | None = None
+    tested_from: str | None = None
     epochs: int | None = pydantic.Field(default=None, ge=0)
 
     @property

@@ -8,6 +8,7 @@ Rows of a number's buckets go by their place: the third twentieth of the one tra
 where `boundaries` say what it is.
 """
 
+import datetime
 import json
 import os
 import posixpath
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from components.behavior_example_gen import time_span
 from components.transform import vocabulary as vocabulary_lib
 from schemas import errors, figures, names
 from serving import export
@@ -27,19 +29,66 @@ from trainer.settings import users as users_settings
 # Beside a SavedModel: the settings of its model, and of what its network of users is, which its weights do not tell.
 SETTINGS = posixpath.join(export.EXTRA, "model.json")
 _NETWORK = "network"
+# And the last day that it has learnt from.
+_LAST_DAY = "last_day"
 # Settings of the network that do not change what it is.
 _FREE = {"name", "dropout"}
 # What a model's name is in front of the names of its weights.
 _OWNER = re.compile(r"^[^/]+/(?=users/)")
 
 
-def note(model: Any, folder: str) -> None:
-    """Writes what a model is beside its SavedModel."""
+def note(model: Any, folder: str, trained: time_span.Bulk | None = None) -> None:
+    """Writes what a model is beside its SavedModel.
+
+    Args:
+      model: that is saved.
+      folder: of the SavedModel.
+      trained: of what times the events are that it has learnt from, of `training_times.load`.
+    """
     told = json.loads(model.settings.to_json())
     if model.network is not None:
         told[_NETWORK] = model.network.known.kept
+    if trained is not None:
+        told[_LAST_DAY] = _day(trained.last)
     with tf.io.gfile.GFile(posixpath.join(folder, SETTINGS), "w") as stream:
         stream.write(json.dumps(told))
+
+
+def check_times(saved: str, tested_from: str | None) -> None:
+    """Refuses a pretrained model that has learnt from what the training that starts from it is tested on.
+
+    Days are compared: of an event of the day that the test begins on it is not known whether it comes before.
+
+    Args:
+      saved: the folder of its SavedModel; of one that does not tell its times nothing is known.
+      tested_from: the moment (ISO 8601) that the windows of `test` begin at; None: they are other users'.
+
+    Raises:
+      errors.InputError: if it has.
+    """
+    last = _told(saved).get(_LAST_DAY)
+    if last is None or tested_from is None:
+        return
+    begins = datetime.datetime.fromisoformat(tested_from).astimezone(datetime.timezone.utc).date()
+    if datetime.date.fromisoformat(last) > begins:
+        raise errors.InputError(
+            f"model.base_model: {saved} has learnt from events up to {last}, and this run is tested from {begins} on: it would "
+            "be tested on what its network knows. Pretrain with a split.eval_from that is no later, or let split.test_from begin "
+            "later"
+        )
+
+
+def _day(ms: int) -> str:
+    return str(datetime.datetime.fromtimestamp(ms / 1000, datetime.timezone.utc).date())
+
+
+def _told(saved: str) -> dict[str, Any]:
+    """What `note` wrote beside a SavedModel; nothing of a version before there was such a file."""
+    path = posixpath.join(saved, SETTINGS)
+    if not tf.io.gfile.exists(path):
+        return {}
+    with tf.io.gfile.GFile(path) as stream:
+        return json.loads(stream.read())
 
 
 def start(model: Any, saved: str, vocabularies: Mapping[str, Sequence[bytes]]) -> dict[str, Any]:
@@ -116,11 +165,7 @@ def _shown(values: Sequence[bytes]) -> str:
 
 def _check_told(model: Any, saved: str) -> None:
     """Refuses a network with other settings or of other data, as far as the pretrained model tells its own."""
-    path = posixpath.join(saved, SETTINGS)
-    if not tf.io.gfile.exists(path):
-        return
-    with tf.io.gfile.GFile(path) as stream:
-        told = json.loads(stream.read())
+    told = _told(saved)
     # Nor those that its encoder does not read.
     free = _FREE | {one.key for one in model.settings.idle()}
     for name in users_settings.UserEncoderSettings.model_fields:

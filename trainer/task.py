@@ -14,6 +14,7 @@ import tensorflow_transform as tft
 
 import schemas  # noqa: F401  selects Keras 2
 from components.trainer import workers
+from components.transform import training_times
 from schemas import errors
 from serving import export
 from serving import retrieval as retrieval_settings
@@ -35,11 +36,14 @@ def run_fn(fn_args: Any) -> None:
     what a search has chosen: they take the place of those settings.
 
     Raises:
-      errors.InputError: if TFX names a base model: what a training starts from is `training.warm_start`'s.
+      errors.InputError: if TFX names a base model: what a training starts from is `training.warm_start`'s; or if the pretrained
+        model has learnt from what this one is tested on.
       TrainingError: if the loss is not a number.
       RuntimeError: if TensorFlow was started with Keras 3.
     """
     given = arguments.Arguments.unpack(fn_args.custom_config)
+    if given.pretrained:
+        pretrained_lib.check_times(given.pretrained, given.tested_from)
     if getattr(fn_args, "base_model", None):
         raise errors.InputError(
             "a training starts from another model by training.warm_start: leave TFX's base_model out, found "
@@ -83,7 +87,8 @@ def run_fn(fn_args: Any) -> None:
         index=index,
     )
     if worker.chief:
-        pretrained_lib.note(loop.model, fn_args.serving_model_dir)
+        trained = training_times.load(data.transform_output)
+        pretrained_lib.note(loop.model, fn_args.serving_model_dir, trained)
     # Only now is the training over: a run that dies before finds its checkpoints.
     if worker.chief and tf.io.gfile.exists(checkpoint_dir):
         tf.io.gfile.rmtree(checkpoint_dir)
@@ -226,6 +231,8 @@ def _parts(fn_args: Any, tuned: Mapping[str, Any]) -> dict[str, str]:
     custom = dict(fn_args.custom_config)
     code, base = custom.pop("code", ""), custom.pop("base_model", "")
     pretrained = custom.pop("pretrained", "")
+    # Of the windows, which are compared.
+    custom.pop("tested_from", None)
     custom.pop("checkpoint_root", None)
     parts = {
         "windows": _examples(fn_args),

@@ -8,14 +8,12 @@ from tfx.dsl.io import fileio
 
 from components import observing
 from components.live_model import executor as live_model
-from schemas import errors, versions
+from schemas import errors, pushed, versions
 from serving import objectives
 
 BASE = "base"
 _OBJECTIVE = "user_embedding"
 _SAVED = "saved_model.pb"
-# Where a run pushes to, below its folder.
-_PUSHED = "serving"
 
 
 class _BaseObserver(observing.Observer):
@@ -39,7 +37,7 @@ def look(path: str) -> dict[str, Any]:
 
     Args:
       path: of a version, of the folder that its versions are pushed to (the newest sound one is meant), or of the
-        folder of a run that has pushed one model; on any filesystem of TFX.
+        folder of a run that has pushed one model, wherever its experiment says; on any filesystem of TFX.
 
     Returns:
       `path`: of the version; `digest`: of its files.
@@ -49,22 +47,28 @@ def look(path: str) -> dict[str, Any]:
     """
     if fileio.exists(posixpath.join(path, _SAVED)):
         return _checked(path, {"path": path, "digest": live_model.digest(path)})
-    base = path
-    names = _listed(base)
-    if not versions.found(names) and _PUSHED in names:
-        pushed = _listed(posixpath.join(base, _PUSHED))
-        if len(pushed) == 1:
-            base = posixpath.join(base, _PUSHED, pushed[0])
-            names = _listed(base)
-    if not versions.found(names):
+    base = path if versions.found(_listed(path)) else _of_run(path) or path
+    if not versions.found(_listed(base)):
         raise errors.InputError(
-            f"model.base_model: no version of a model at {path}: it takes a folder that models are pushed to, as "
+            f"model.base_model: no version of a model at {base}: it takes a folder that models are pushed to, as "
             "runs/NAME/serving/NAME, or that of a run whose model was blessed"
         )
     found = live_model.newest(base)
     if found["path"] is None:
         raise errors.InputError(f"model.base_model: every version at {base} is damaged")
     return _checked(found["path"], found)
+
+
+def _of_run(folder: str) -> str | None:
+    """Where a run has pushed its models; None of what is no run's folder, or has pushed none."""
+    names = _listed(folder)
+    if pushed.EXPERIMENT in names:
+        with fileio.open(posixpath.join(folder, pushed.EXPERIMENT)) as stream:
+            named = pushed.destination(stream.read())
+        if named is not None:
+            return named
+    own = _listed(posixpath.join(folder, pushed.SERVING)) if pushed.SERVING in names else []
+    return posixpath.join(folder, pushed.SERVING, own[0]) if len(own) == 1 else None
 
 
 def _listed(path: str) -> list[str]:

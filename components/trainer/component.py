@@ -8,12 +8,18 @@ from tfx.proto import trainer_pb2
 from tfx.types import component_spec, standard_artifacts, standard_component_specs
 from tfx.utils import json_utils
 
+from components.behavior_example_gen import artifacts
 from components.trainer import custom_job as custom_job_lib
 from components.trainer import executor
 
 
 class TrainerSpec(standard_component_specs.TrainerSpec):
-    """TFX's, and the parameters of a run."""
+    """TFX's, the parameters of a run, and how the log was split."""
+
+    INPUTS = {
+        **standard_component_specs.TrainerSpec.INPUTS,
+        executor.PROFILE: component_spec.ChannelParameter(type=artifacts.LogProfile, optional=True),
+    }
 
     PARAMETERS = {
         **standard_component_specs.TrainerSpec.PARAMETERS,
@@ -39,6 +45,8 @@ class Trainer(base_component.BaseComponent):
       epochs: in place of those of `custom_config`: a number, a runtime parameter, or None.
       live_model: the value of LiveModel's output, to start from the model that is live; None starts anew.
       base: the value of BaseModel's output, to start from a pretrained model; None has none.
+      profile: of the log, which says since when the windows are that test the model; a pretrained model must not have learnt
+        from later events.
       custom_job: the custom job of Vertex AI that trains, a `CreateCustomJobRequest` as JSON; None trains in the step.
     """
 
@@ -58,6 +66,7 @@ class Trainer(base_component.BaseComponent):
         epochs: Any = None,
         live_model: Any = None,
         base: Any = None,
+        profile: types.BaseChannel | None = None,
         custom_job: str | None = None,
     ):
         super().__init__(
@@ -72,6 +81,7 @@ class Trainer(base_component.BaseComponent):
                 epochs=epochs,
                 live_model=live_model,
                 base=base,
+                profile=profile,
                 custom_job=custom_job,
                 model=types.Channel(type=standard_artifacts.Model),
                 model_run=types.Channel(type=standard_artifacts.ModelRun),

@@ -3,10 +3,12 @@
 import copy
 import json
 import os
+import posixpath
 import tempfile
 from typing import Any
 
 from tfx.components.trainer import executor as trainer
+from tfx.dsl.io import fileio
 
 from components.trainer import workers
 
@@ -17,6 +19,8 @@ BASE_MODEL = "base_model"
 LIVE = "live_model"
 # The one of the pretrained model, of BaseModel; and what the function that trains is told of it.
 BASE, PRETRAINED = "base", "pretrained"
+# The input with the log's profile, and what the function is told of it: since when the windows are that test the model.
+PROFILE, TESTED_FROM = "profile", "tested_from"
 
 
 class Executor(trainer.GenericExecutor):
@@ -56,4 +60,15 @@ class Executor(trainer.GenericExecutor):
             path = json.loads(exec_properties.get(name) or "{}").get("path")
             if path is not None:
                 found.custom_config[told] = path
+        tested_from = _tested_from(input_dict.get(PROFILE))
+        if tested_from is not None:
+            found.custom_config[TESTED_FROM] = tested_from
         return found
+
+
+def _tested_from(profiles: list[Any] | None) -> str | None:
+    """The moment that the windows of `test` begin at, in ISO 8601; None where they are other users'."""
+    if not profiles:
+        return None
+    with fileio.open(posixpath.join(profiles[0].uri, "profile.json")) as stream:
+        return (json.loads(stream.read())["split"] or {}).get("test_from")

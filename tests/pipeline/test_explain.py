@@ -247,6 +247,8 @@ def test_home_is_expanded_and_variables_are_not(tmp_path, monkeypatch):
     assert config.load(str(path), ["log.path=a$b.csv"]).log.path == "a$b.csv"
     with pytest.raises(errors.InputError, match="no user has the folder"):
         config.find("~nobody-of-this-name/mine.yaml")
+    finetuned = config.load(config.find("online-retail-byb-finetuned"), ['model.base_model="~/models/users"'])
+    assert finetuned.model.base_model == f"{tmp_path}/models/users"
 
 
 def test_home_is_expanded_in_arguments(tmp_path, monkeypatch, capsys):

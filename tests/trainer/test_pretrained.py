@@ -1,11 +1,13 @@
 """A model of labels that starts from a pretrained network of users: the weights, the rows by value, and what is refused."""
 
+import datetime
 import os
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from components.behavior_example_gen import time_span
 from components.transform import event_fields, vocabulary
 from schemas import errors, names
 from tests import period_fixtures
@@ -174,6 +176,34 @@ def test_another_network_is_refused(served):
         pretrained.start(build(sizes, {**VALUES, "tower": [3]}), path, known)
     finally:
         os.remove(os.path.join(path, pretrained.SETTINGS))
+
+
+@pytest.mark.parametrize(
+    "last, tested_from, refused",
+    [
+        ("2011-11-09", "2011-11-01T00:00:00+00:00", True),
+        ("2011-11-02", "2011-11-01T23:00:00+00:00", True),
+        # Of the same day it is not known which came first.
+        ("2011-11-01", "2011-11-01T00:00:00+00:00", False),
+        ("2011-10-31", "2011-11-01T00:00:00+00:00", False),
+        # In UTC it is the day before.
+        ("2011-11-01", "2011-11-01T01:00:00+02:00", True),
+        ("2011-11-09", None, False),
+        (None, "2011-11-01T00:00:00+00:00", False),
+    ],
+)
+def test_a_network_that_has_learnt_from_what_it_is_tested_on_is_refused(tmp_path, last, tested_from, refused):
+    trained = None
+    if last is not None:
+        end = datetime.datetime.fromisoformat(f"{last}T23:59:59.999+00:00").timestamp()
+        trained = time_span.Bulk(0, round(end * 1000))
+    (tmp_path / "assets.extra").mkdir()
+    pretrained.note(test_byb_labels.build(), str(tmp_path), trained)
+    if not refused:
+        pretrained.check_times(str(tmp_path), tested_from)
+        return
+    with pytest.raises(errors.InputError, match=f"events up to {last}.* tested from 2011-1.* on"):
+        pretrained.check_times(str(tmp_path), tested_from)
 
 
 def loop(folder, model, learning_rate=0.01, training=None, windows=8):

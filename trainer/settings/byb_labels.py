@@ -29,7 +29,7 @@ class BYBLabelsSettings(users.UserEncoderSettings, labels.LabelSettings):
     window_kinds: ClassVar[tuple[str, ...]] = ("period",)
 
     name: Literal["byb_labels"]
-    base_model: str | None = None
+    base_model: settings.Path | None = None
     frozen: bool = False
     base_rate: float = pydantic.Field(default=1.0, gt=0, le=1)
     tower: labels.Widths = (64,)

@@ -36,6 +36,21 @@ def test_a_run_a_folder_of_versions_and_a_version_are_the_same_model(place):
     assert executor.look(base)["digest"] != found["digest"] == executor.look(newest)["digest"]
 
 
+def test_of_a_run_that_pushes_elsewhere_it_is_the_model_that_is_there(place):
+    run, base, push = place
+    newest = push("one")
+    elsewhere = run / "other"
+    elsewhere.mkdir()
+    (elsewhere / "experiment.yaml").write_text(f"name: users\npush: {{destination: {base}}}\n")
+    assert executor.look(str(elsewhere)) == executor.look(newest)
+    # Not what an earlier run of that folder has left.
+    shutil.copytree(base, elsewhere / "serving" / "users")
+    assert executor.look(str(elsewhere))["path"] == newest
+    shutil.rmtree(base)
+    with pytest.raises(errors.InputError, match=f"no version of a model at {base}"):
+        executor.look(str(elsewhere))
+
+
 def test_what_is_no_pretrained_model_is_refused(place):
     run, base, push = place
     with pytest.raises(errors.InputError, match=f"model.base_model: no version of a model at {run}/nowhere"):

@@ -7,12 +7,13 @@ import pytest
 from tfx.types import standard_artifacts
 from tfx.utils import json_utils
 
+from components.behavior_example_gen import artifacts
 from components.trainer import executor
 from pipeline import config
 from trainer import arguments
 
 
-def given(epochs=None, live=None):
+def given(epochs=None, live=None, profile=None):
     """The arguments of a training, as `run_fn` reads them."""
     experiment = config.load(config.find("ml100k-sasrec"), ["training.epochs=9"])
     packed = arguments.Arguments(
@@ -48,7 +49,7 @@ def given(epochs=None, live=None):
     if live is not None:
         properties[executor.LIVE] = live
     found = executor.Executor()._GetFnArgs(
-        {"examples": [examples], "transform_graph": [graph]},
+        {"examples": [examples], "transform_graph": [graph], **({"profile": [profile]} if profile else {})},
         {"model": [model], "model_run": [run]},
         properties,
     )
@@ -75,3 +76,14 @@ def test_fewer_than_no_epochs_are_refused():
 )
 def test_a_training_starts_from_the_model_that_is_live_if_there_is_one(live, base):
     assert given(live=None if live is None else json.dumps(live)).base_model == base
+
+
+@pytest.mark.parametrize(
+    "split", [None, {"eval_from": "2011-09-15T00:00:00+00:00", "test_from": "2011-11-01"}]
+)
+def test_a_training_knows_since_when_it_is_tested(tmp_path, split):
+    profile = artifacts.LogProfile()
+    profile.uri = str(tmp_path)
+    (tmp_path / "profile.json").write_text(json.dumps({"split": split}))
+    assert given(profile=profile).tested_from == (split and split["test_from"])
+    assert given().tested_from is None

@@ -1,0 +1,21 @@
+"""Where a run pushes its models, as its experiment says it."""
+
+import yaml
+
+# The experiment in a run's folder, and the folder below it where models go unless the experiment names another.
+EXPERIMENT, SERVING = "experiment.yaml", "serving"
+
+
+def destination(experiment: str) -> str | None:
+    """`push.destination` of the text of an experiment; None where it has none, or cannot be read.
+
+    >>> destination("push: {destination: /models/shop}")
+    '/models/shop'
+    >>> destination("push: {destination: null}") is None
+    True
+    """
+    try:
+        found = yaml.safe_load(experiment)["push"]["destination"]
+    except (ValueError, yaml.YAMLError, KeyError, TypeError):
+        return None
+    return str(found) if found else None
