@@ -54,6 +54,7 @@ def training(history: Mapping[str, Any] | None) -> dict[str, Any] | None:
         "history": history,
         "epochs": sum(1 for e in epochs if e.get("epoch", 0) > 0),
         "best": next((e for e in epochs if e.get("epoch") == best), None),
+        "at_start": None if history.get("at_start") is None else (objective.upper(), history["at_start"]),
         "plots": plots,
         "seconds": sum(e["seconds"] for e in epochs if words.is_number(e.get("seconds"))),
         "retrieval": _retrieval(history.get("retrieval")),

@@ -1,8 +1,13 @@
 """Pretraining of embeddings: a teacher follows its student (BYB, section 4.1), and a collapse stops the training."""
 
+import logging
+from typing import Any
+
 import schemas  # noqa: F401  selects Keras 2
 from schemas import embeddings, figures
 from trainer.loops import fit, gradients, loop
+
+_PROGRESS = logging.getLogger("footfall.progress")
 
 
 class TeacherFit(fit.Fit):
@@ -10,8 +15,26 @@ class TeacherFit(fit.Fit):
 
     A model without a teacher has no pairs to move. A teacher's variables are the model's, so that checkpoints have them.
     Collapsed are embeddings of less spread or a lower effective rank than the model's settings ask for, of users or of what
-    is to be predicted, as the evaluation on `eval` finds in several epochs in a row.
+    is to be predicted, as the evaluation on `eval` finds in several epochs in a row. What the weights are worth that it
+    starts from is measured, too: an embedding tells much of a user's activity untrained.
     """
+
+    def run(self) -> dict[str, Any]:
+        """See `loop.Loop.run`; and `at_start`, the objective before the first step."""
+        if not self._settings.epochs:
+            return super().run()
+        objective = self.evaluation.objective
+        at_start = self._replicas.of_chief({objective: self.evaluation.evaluate()[objective]})[objective]
+        history = super().run()
+        best = max(epoch[objective] for epoch in history["epochs"] if objective in epoch)
+        if best <= at_start:
+            _PROGRESS.warning(
+                "%s is %s before training and %s at best: by this the training has taught nothing",
+                objective,
+                figures.metric(at_start),
+                figures.metric(best),
+            )
+        return {**history, "at_start": at_start}
 
     def after_step(self) -> None:
         """The teacher's weights are m times themselves plus 1 - m times the student's, on all replicas."""

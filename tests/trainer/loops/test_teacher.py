@@ -119,6 +119,24 @@ def test_a_killed_pretraining_goes_on_as_if_it_had_not_been(tmp_path, monkeypatc
     assert [e["loss"] for e in found["epochs"]] == [e["loss"] for e in expected["epochs"]]
 
 
+def test_what_it_starts_from_is_measured_and_training_that_teaches_nothing_is_warned_of(tmp_path, caplog):
+    """Also of a pretraining that goes on: it starts from the same weights."""
+
+    class Told(Sound):
+        """Says what it is told to, the value before training first."""
+
+        def evaluate(self):
+            return {**self.found, embeddings.AGREEMENT: float(values.pop(0))}
+
+    for values, warned in (([0.2, 0.1, 0.2], True), ([0.2, 0.1, 0.3], False), ([0.2], None)):
+        caplog.clear()
+        epochs = len(values) - 1
+        history = loop(tmp_path / str(epochs) / str(warned), {"epochs": epochs}, evaluate=Told).run()
+        assert not values and history.get("at_start") == (None if warned is None else 0.2)
+        said = "neighbor_agreement is 0.2000 before training and 0.2000 at best" in caplog.text
+        assert said == bool(warned)
+
+
 def test_two_replicas_train_as_one_does(tmp_path, monkeypatch):
     """Nine windows in batches of four: of the last, one replica has the only one, and the other none."""
     monkeypatch.setattr(optimizers, "build", lambda *_: tf.keras.optimizers.SGD(RATE))
@@ -162,11 +180,12 @@ def test_an_epoch_that_is_sound_between_two_is_no_collapse(tmp_path):
             self.found = {**self.found, "spread": next(found)}
             return super().evaluate()
 
-    found = iter([0.01, 0.5, 0.01, 0.01])
+    at_start = 0.01
+    found = iter([at_start, 0.01, 0.5, 0.01, 0.01])
     model = {"collapse_epochs": 2}
     one = test_fit.take_no_steps(loop(tmp_path / "a", {"epochs": 3}, model, evaluate=Wavering))
     assert one.run()["stopped"] == "epochs"
-    found = iter([0.01, 0.5, 0.01, 0.01])
+    found = iter([at_start, 0.01, 0.5, 0.01, 0.01])
     one = test_fit.take_no_steps(loop(tmp_path / "b", {"epochs": 5}, model, evaluate=Wavering))
     with pytest.raises(loop_lib.TrainingError, match=r"epoch 4: .* in one of 2 epoch\(s\)"):
         one.run()
