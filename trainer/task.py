@@ -1,12 +1,11 @@
 """`run_fn` of TFX Trainer: trains the model of an experiment and exports it."""
 
 import datetime
-import hashlib
 import json
 import logging
 import os
 import posixpath
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -18,7 +17,17 @@ from components.transform import training_times
 from schemas import errors
 from serving import export
 from serving import retrieval as retrieval_settings
-from trainer import arguments, config, devices, objectives, reasons, retrieval, search, warm_start
+from trainer import (
+    arguments,
+    config,
+    devices,
+    fingerprint,
+    objectives,
+    reasons,
+    retrieval,
+    search,
+    warm_start,
+)
 from trainer import pretrained as pretrained_lib
 from trainer.loops import gradients
 from trainer.loops import loop as loop_lib
@@ -50,13 +59,13 @@ def run_fn(fn_args: Any) -> None:
             f"{fn_args.base_model}"
         )
     tuned = (fn_args.hyperparameters or {}).get("values", {})
-    checkpoint_dir = os.path.join(given.checkpoint_root, fingerprint(fn_args, tuned))
+    checkpoint_dir = os.path.join(given.checkpoint_root, fingerprint.of(fn_args, tuned))
     worker = workers.this()
     if worker.count > 1:
         config.check_workers(search.merge(given.trainer, tuned))
         # Before anything is computed, see there.
         devices.strategy()
-    parts, kept_at = _parts(fn_args, tuned), posixpath.dirname(given.checkpoint_root)
+    parts, kept_at = fingerprint.parts(fn_args, tuned), posixpath.dirname(given.checkpoint_root)
     reason = reasons.since(kept_at, parts) if kept_at else reasons.FIRST
     _PROGRESS.info("training: %s", reason)
     data = load(fn_args)
@@ -186,85 +195,3 @@ def _start(
     )
     say("starts from %s: %d of %d weights%s", base_model, started["weights"], started["of"], rows)
     return started
-
-
-def _state(path: str) -> tuple[int, int]:
-    """Size and time (ns) of a file."""
-    if "://" in path:
-        stat = tf.io.gfile.stat(path)
-        return stat.length, stat.mtime_nsec
-    # Of which TensorFlow tells whole seconds.
-    local = os.stat(path)
-    return local.st_size, local.st_mtime_ns
-
-
-def _matching(pattern: str) -> list[tuple[str, int, int]]:
-    """Name, size and time of the files that match a pattern."""
-    return [(os.path.basename(path), *_state(path)) for path in sorted(tf.io.gfile.glob(pattern))]
-
-
-def _examples(fn_args: Any) -> list[list[tuple[str, int, int]]]:
-    """Name, size and time of the examples' files, by pattern."""
-    return [_matching(path) for path in (*fn_args.train_files, *fn_args.eval_files)]
-
-
-def _within(folder: str) -> list[tuple[str, int, int]]:
-    """Path, size and time of all files below a folder."""
-    return sorted(
-        (path.removeprefix(folder), *_state(path))
-        for parent, _, files in tf.io.gfile.walk(folder)
-        for path in (os.path.join(parent, name) for name in files)
-    )
-
-
-def _base_models(fn_args: Any) -> list[str]:
-    """Folders of models to start from: of an artifact that TFX names, and what the settings name."""
-    named = (
-        getattr(fn_args, "base_model", None),
-        *(fn_args.custom_config.get(name) for name in ("base_model", "pretrained")),
-    )
-    return [folder for folder in named if folder]
-
-
-def _parts(fn_args: Any, tuned: Mapping[str, Any]) -> dict[str, str]:
-    """Digests of what a training depends on, by the words for it; see `reasons`."""
-    custom = dict(fn_args.custom_config)
-    code, base = custom.pop("code", ""), custom.pop("base_model", "")
-    pretrained = custom.pop("pretrained", "")
-    # Of the windows, which are compared.
-    custom.pop("tested_from", None)
-    custom.pop("checkpoint_root", None)
-    parts = {
-        "windows": _examples(fn_args),
-        "settings": [sorted(custom.items()), dict(tuned)],
-        "code": code,
-        "live model": base,
-        **({"base model": pretrained} if pretrained else {}),
-    }
-    return {name: digest(part) for name, part in parts.items()}
-
-
-def fingerprint(fn_args: Any, tuned: Mapping[str, Any]) -> str:
-    """Tells trainings (or searches) apart: by their settings and by the artifacts they read.
-
-    Args:
-      fn_args: of TFX.
-      tuned: what a search has chosen, by key.
-    """
-    custom = {name: text for name, text in sorted(fn_args.custom_config.items()) if name != "checkpoint_root"}
-    inputs: dict[str, Any] = {
-        "custom_config": custom,
-        "transform": fn_args.transform_graph_path,
-        "train": list(fn_args.train_files),
-        "eval": list(fn_args.eval_files),
-        # A metadata store that was lost counts anew, so that other artifacts have the same paths.
-        "files": _examples(fn_args),
-        "base_models": [(base, _within(base)) for base in _base_models(fn_args)],
-        "tuned": dict(tuned),
-    }
-    return digest(inputs)
-
-
-def digest(value: Any) -> str:
-    """Tells JSON values apart, whatever the order of their keys."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

@@ -13,7 +13,7 @@ from keras_tuner.engine import base_tuner
 from tfx.components.tuner.component import TunerFnResult
 
 from schemas import errors, figures
-from trainer import arguments, files, search, task
+from trainer import arguments, files, fingerprint, search, task
 from trainer.loops import gradients, loop
 
 _PROGRESS = logging.getLogger("footfall.progress")
@@ -39,7 +39,7 @@ def tuner_fn(fn_args: Any) -> TunerFnResult:
     tuner = Tuner(
         tuning.oracle(experiment.training.seed),
         train,
-        os.path.join(given.checkpoint_root, f"search-{task.fingerprint(fn_args, {})}"),
+        os.path.join(given.checkpoint_root, f"search-{fingerprint.of(fn_args, {})}"),
         fn_args.working_dir,
     )
     return TunerFnResult(tuner=tuner, fit_kwargs={})
@@ -179,7 +179,7 @@ def _measure(values: dict[str, Any], history: Mapping[str, Any]) -> Result:
 
 
 def _name(values: Mapping[str, Any]) -> str:
-    return task.digest(values)
+    return fingerprint.digest(values)
 
 
 def _read(path: str) -> Result | None:

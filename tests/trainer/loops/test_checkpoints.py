@@ -13,7 +13,7 @@ from components.trainer import workers
 from schemas import errors
 from tests.trainer.loops import test_fit
 from trainer import arguments as arguments_lib
-from trainer import task
+from trainer import fingerprint, task
 from trainer.loops import checkpoints
 
 EPOCHS = {"epochs": 4}
@@ -126,14 +126,14 @@ def test_other_examples_at_the_same_paths_are_another_training(tmp_path):
         eval_files=[str(tmp_path / "part-*")],
     )
     part.write_bytes(b"windows")
-    before = task.fingerprint(arguments, {})
-    assert task.fingerprint(arguments, {}) == before
+    before = fingerprint.of(arguments, {})
+    assert fingerprint.of(arguments, {}) == before
     stat = part.stat()
     part.write_bytes(b"Windows")
     os.utime(part, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1_000_000))
-    other = task.fingerprint(arguments, {})
+    other = fingerprint.of(arguments, {})
     (tmp_path / "part-1").write_bytes(b"windows")
-    assert len({before, other, task.fingerprint(arguments, {})}) == 3
+    assert len({before, other, fingerprint.of(arguments, {})}) == 3
 
 
 @pytest.mark.parametrize("named_by", ["TFX", "the experiment"])
@@ -147,15 +147,15 @@ def test_another_base_model_is_another_training(tmp_path, named_by):
     arguments = types.SimpleNamespace(
         custom_config=custom, transform_graph_path="graph/7", train_files=[], eval_files=[], base_model=None
     )
-    without = task.fingerprint(arguments, {})
+    without = fingerprint.of(arguments, {})
     if named_by == "TFX":
         arguments.base_model = str(tmp_path / "base")
     else:
         arguments.custom_config = {**custom, "base_model": str(tmp_path / "base")}
-    before = task.fingerprint(arguments, {})
-    assert task.fingerprint(arguments, {}) == before != without
+    before = fingerprint.of(arguments, {})
+    assert fingerprint.of(arguments, {}) == before != without
     weights.write_bytes(b"another")
-    assert task.fingerprint(arguments, {}) not in (before, without)
+    assert fingerprint.of(arguments, {}) not in (before, without)
 
 
 def test_a_base_model_is_refused_rather_than_left_alone():
