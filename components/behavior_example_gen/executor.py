@@ -129,6 +129,24 @@ def run(
             fileio.rmtree(scratch)
     window_kind.check_written(window, written, split, cuts, counts)
     of_kind = window_kind.summary(window, written)
+    result = _described(left, counts, written, cuts, of_kind)
+    result["notices"] = _noticed(result, left, counts, log)
+    files.write(posixpath.join(profile_uri, "profile.json"), json.dumps(result, indent=1, ensure_ascii=False))
+    _tell(result, written)
+    window_kind.tell(window, of_kind, written)
+    for sentence in result["notices"]:
+        _PROGRESS.warning("%s", sentence)
+    return result
+
+
+def _described(
+    left: good.Good,
+    counts: profile.Counts,
+    written: Mapping[Hashable, int],
+    cuts: splits.Cuts | None,
+    of_kind: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The profile of a log: what it holds, what was left out of it, and how it was cut."""
     result = profile.summary(counts)
     result.update(
         rows=left.summary["rows"],
@@ -141,19 +159,20 @@ def run(
         if cuts
         else None,
     )
+    return result
+
+
+def _noticed(
+    result: Mapping[str, Any], left: good.Good, counts: profile.Counts, log: spec.LogSpec
+) -> list[str]:
+    """What of a log its owner may want to look at, a sentence each."""
     events = result["rows"] - result["rejected"] if left.duplicates else counts.events
-    result["notices"] = [
+    return [
         *notices.of_times(result, log),
         *notices.of_values(left.report.notes, log),
         *notices.of_duplicates(result["duplicates"], events, log),
         *notices.of_user(result["implausible_user"], log),
     ]
-    files.write(posixpath.join(profile_uri, "profile.json"), json.dumps(result, indent=1, ensure_ascii=False))
-    _tell(result, written)
-    window_kind.tell(window, of_kind, written)
-    for sentence in result["notices"]:
-        _PROGRESS.warning("%s", sentence)
-    return result
 
 
 def _tell(result: Mapping[str, Any], written: Mapping[Hashable, int]) -> None:

@@ -83,13 +83,7 @@ def compare(
     """
     if not len(labels):
         raise ValueError("there is nothing to compare: no exposure")
-    few = set(scarce(labels, users, steps))
-    unsure = {f"{metric}/{step}" for metric in _RANKED for step in few}
-    if few:
-        unsure.update(_RANKED)
-    for group, members in (groups or {}).items():
-        if few & set(members):
-            unsure.update(f"{metric}/{group}" for metric in _RANKED)
+    unsure = _unsure(scarce(labels, users, steps), groups or {})
     users, weights = resampled(users, seed, resamples)
     by_run = [
         [measured(run, labels, users, steps, weights, chain, groups) for run in side] for side in (a, b)
@@ -116,6 +110,12 @@ def compare(
             nothing, nothing, value, low, high, found[auc].p if np.isfinite(value) else np.nan
         )
     return found
+
+
+def _unsure(few: Sequence[str], groups: Mapping[str, Sequence[str]]) -> set[str]:
+    """The metrics of so few users that they have no interval, by the labels of which there are few."""
+    means = [None, *(group for group, members in groups.items() if set(few) & set(members))] if few else []
+    return {metric if one is None else f"{metric}/{one}" for metric in _RANKED for one in (*few, *means)}
 
 
 def scarce(labels: np.ndarray, users: np.ndarray, steps: Sequence[str]) -> tuple[str, ...]:
