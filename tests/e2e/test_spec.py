@@ -53,8 +53,19 @@ PERIODS = {
     "gate": {"min_lift_over_floor": None, "min_examples": 0},
 }
 
+USERS = {
+    **_RUN,
+    "name": "users",
+    "window": {"kind": "period", "past": "10m", "future": "1m", "length": 8, "shards": 1},
+    "split": {"by": ["time"], "eval_from": 0.6, "test_from": 0.8},
+    "model": {"name": "byb", "dim": 8, "blocks": 1, "heads": 1, "min_spread": 0, "min_rank": 0},
+    "training": {"epochs": 1, "batch_size": 64},
+}
+
 # Steps that only look at the data, and stop a run: they do not differ from one window kind to the next.
 WATCHING = {"StatisticsGen", "ExampleValidator", "AnomalyGate"}
+# From the log to a model.
+TO_A_MODEL = ("LogState", "LiveModel", "BehaviorExampleGen", "ImportSchemaGen", "Transform", "Trainer")
 # Of each run, not of the experiments.
 EPOCHS = 2
 
@@ -193,6 +204,38 @@ def test_a_labels_spec_runs_to_a_push(tmp_path, site, ranking):
     assert made.versions() == [done["Pusher"].artifacts["pushed_model"]["metadata"]["pushed_destination"]]
     found = verdict.read(done["Evaluator"].artifacts["evaluation"]["uri"])
     assert found.objective == "labels" and found.steps == ("click", "buy")
+
+
+def test_a_finetuning_spec_starts_from_what_another_has_pretrained(tmp_path, site, ranking):
+    walk.write_day(tmp_path / "log", 1, seed=4, users=60, steps=8)
+    log = {"path": str(tmp_path / "log" / "day-1" / "*.csv")}
+    for folder in ("pretraining", "finetuning"):
+        (tmp_path / folder).mkdir()
+    pretraining = Deployment(tmp_path / "pretraining", site, USERS, log)
+    pretraining.backend.share(ranking.backend)
+    (model,) = (
+        done.artifacts["model"]["uri"] + "/Format-Serving"
+        for name, done in pretraining.run(*TO_A_MODEL).items()
+        if name == "Trainer"
+    )
+    labels = {"low": {"any_of": {"item_id": [f"i{number}" for number in range(walk.ITEMS // 2)]}}}
+    finetuning = {
+        **USERS,
+        "name": "finetuned",
+        "window": {**USERS["window"], "min_future": 0, "labels": labels},
+        "model": {
+            **{name: value for name, value in USERS["model"].items() if not name.startswith("min_")},
+            **{"name": "byb_labels", "base_model": model, "frozen": True, "tower": []},
+        },
+        "loop": {"name": "logistic_regression"},
+    }
+    made = Deployment(tmp_path / "finetuning", site, finetuning, log)
+    made.backend.share(ranking.backend)
+    done = made.run(*TO_A_MODEL, "BaseModel")
+    run = pathlib.Path(done["Trainer"].artifacts["model_run"]["uri"])
+    history = json.loads((run / "history.json").read_text())
+    assert history["base_model"]["from"] == model and history["base_model"]["weights"] > 0
+    assert set(history["penalties"]) == set(labels)
 
 
 def test_a_periods_spec_runs_to_a_model_of_items_and_scenes(tmp_path, site, ranking, capsys):
