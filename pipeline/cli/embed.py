@@ -58,6 +58,7 @@ def _embed(options: argparse.Namespace) -> int:
 
     progress.import_tensorflow()
     from pipeline.embedding import users
+    from pipeline.runners import stopping
 
     asked = users.ask(
         options.model,
@@ -68,11 +69,16 @@ def _embed(options: argparse.Namespace) -> int:
         say=lambda text: print(text, file=sys.stderr),
     )
     # What Beam and TensorFlow write is of no use to who asks: an error has all that a person needs.
-    with progress.quiet(os.devnull) as screen, progress.Progress(["Embed"], screen) as shown:
+    with (
+        stopping.by_signals() as stop,
+        progress.quiet(os.devnull) as screen,
+        progress.Progress(["Embed"], screen) as shown,
+    ):
         shown.start("Embed")
         try:
             found = users.embed(asked, options.output, options.arrays)
-        except BaseException:
+        except Exception as error:
+            stop.heed(error)
             shown.finish(progress.FAILED)
             raise
         shown.finish(progress.DONE)

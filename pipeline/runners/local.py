@@ -6,17 +6,15 @@ import json
 import logging
 import os
 import shlex
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import yaml
 
 import schemas  # noqa: F401  selects Keras 2
 from pipeline import config, datasets, progress
-from pipeline.runners import failures, folder
+from pipeline.runners import failures, folder, stopping
 from schemas import collector, errors
 
 RUN = "run.json"
@@ -103,36 +101,19 @@ def run(
     experiment = prepare(experiment, print)
     check_log(experiment, source)
     run_dir = os.path.abspath(run_dir)
-    with folder.at_work(run_dir, print), _stopped_by_sigterm():
+    with folder.at_work(run_dir, print), stopping.by_signals() as stop:
         _check_same_kind(experiment, run_dir)
         log_path = os.path.join(run_dir, "log.txt")
         try:
             with open(os.path.join(run_dir, EXPERIMENT), "w", encoding="utf-8") as stream:
                 stream.write(experiment.to_yaml())
             with progress.quiet(log_path) as screen:
-                return _run(experiment, run_dir, screen, log_path, list(command or sys.argv))
+                return _run(experiment, run_dir, screen, log_path, list(command or sys.argv), stop)
         except BrokenPipeError:
             raise
         except OSError as error:
             # Outside of components, which tell their own.
             raise folder.unusable(run_dir, error) from error
-
-
-@contextlib.contextmanager
-def _stopped_by_sigterm() -> Iterator[None]:
-    """Has SIGTERM stop a run as Ctrl-C does: with a line, what it started ended, and `run.json` written."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _check_same_kind(experiment: config.Experiment, run_dir: str) -> None:
@@ -161,6 +142,7 @@ def _run(
     screen: Any,
     log_path: str,
     command: list[str],
+    stop: stopping.Stop,
 ) -> dict[str, Any]:
     screen.write(f"{experiment.name}: {run_dir}\n")
     screen.write("        loading TensorFlow, Beam and TFX\n")
@@ -175,7 +157,7 @@ def _run(
         dag = assemble(experiment, run_dir)
     with progress.Progress([node.id for node in dag.components], screen) as shown:
         try:
-            failure = _launch(dag, run_dir, shown, experiment.infra)
+            failure = _launch(dag, run_dir, shown, experiment.infra, stop)
         finally:
             state["finished"] = _now()
             state["components"] = [
@@ -225,10 +207,15 @@ def _keep_pushed(experiment: config.Experiment, run_dir: str) -> None:
         os.replace(partial, path)
 
 
-def _launch(dag: Any, run_dir: str, shown: progress.Progress, infra: Any) -> Exception | None:
+def _launch(
+    dag: Any, run_dir: str, shown: progress.Progress, infra: Any, stop: stopping.Stop
+) -> Exception | None:
     """Runs the components; what one of them raised, if one did.
 
     While a model that is new is evaluated, the server of its trial starts.
+
+    Raises:
+      KeyboardInterrupt: if a stop was asked for.
     """
     # Here, since TensorFlow and TFX take their time, and say a lot.
     with collector.importing():
@@ -247,11 +234,14 @@ def _launch(dag: Any, run_dir: str, shown: progress.Progress, infra: Any) -> Exc
 
     def launch(self: Any) -> Any:
         """The launcher's own, with its begin, end and error shown."""
+        # Where a library has swallowed the exception.
+        stop.heed()
         node = self._pipeline_node.node_info.id
         shown.start(node)
         try:
             info = original(self)
         except Exception as error:
+            stop.heed(error)
             shown.finish(progress.FAILED, failures.root_cause(error))
             raise
         # Without an execution, the driver found everything in the cache.
@@ -267,6 +257,7 @@ def _launch(dag: Any, run_dir: str, shown: progress.Progress, infra: Any) -> Exc
         with trial, cache.checked(run_dir):
             local_dag_runner.LocalDagRunner().run(dag)
     except Exception as error:  # noqa: BLE001  whatever a component raises is reported, with its name
+        stop.heed(error)
         logging.getLogger("footfall").exception("the run failed")
         return error
     finally:

@@ -19,7 +19,7 @@ import yaml
 
 from components.evaluator import spec as evaluator_spec
 from pipeline import config, lineage, progress
-from pipeline.runners import failures, local
+from pipeline.runners import failures, local, stopping
 from pipeline.runners import folder as run_folder
 from pipeline.sweeping import results, space
 from pipeline.sweeping.points import Point, Trial, Values, ranked
@@ -73,7 +73,11 @@ class Sweep:
         if listed is not None:
             self._check(listed)
         log_path = os.path.join(self.folder, "log.txt")
-        with run_folder.at_work(self.folder, print), progress.quiet(log_path) as screen:
+        with (
+            run_folder.at_work(self.folder, print),
+            stopping.by_signals() as stop,
+            progress.quiet(log_path) as screen,
+        ):
             count = len(points)
             screen.write(f"{base.name}: {count} point(s), {len(seeds)} seed(s) each: {self.folder}\n")
             names = [_step(number, seed) for number in range(count) for seed in seeds]
@@ -82,7 +86,7 @@ class Sweep:
                 for number, (values, answer) in enumerate(
                     points if listed is None else ((v, None) for v in listed)
                 ):
-                    point = self._point(values, number, seeds, found, shown, log_path, base)
+                    point = self._point(values, number, seeds, found, shown, log_path, base, stop)
                     if answer is not None:
                         answer(point.score)
                     found.append(point)
@@ -115,6 +119,7 @@ class Sweep:
         shown: progress.Progress,
         log_path: str,
         base: config.Experiment,
+        stop: stopping.Stop,
     ) -> Point:
         objective = kinds.objective(base.model.objective).metric
         point = Point(dict(values), objective=objective)
@@ -127,13 +132,13 @@ class Sweep:
                 trial = dataclasses.replace(same.trials[index], state=progress.CACHED, seconds=0.0)
                 trial.state = progress.FAILED if trial.error else trial.state
             else:
-                trial = self._trial(point, seed, log_path)
+                trial = self._trial(point, seed, log_path, stop)
             point.trials.append(trial)
             said = trial.error or f"eval {objective} {figures.metric(trial.on_eval.get(objective))}"
             shown.finish(trial.state, f"{point.label}: {said}")
         return point
 
-    def _trial(self, point: Point, seed: int, log_path: str) -> Trial:
+    def _trial(self, point: Point, seed: int, log_path: str, stop: stopping.Stop) -> Trial:
         try:
             experiment = local.prepare(self._experiment(point.values, seed), print)
         except errors.InputError as error:
@@ -142,6 +147,7 @@ class Sweep:
         try:
             _launch(experiment, self.folder)
         except Exception as error:  # noqa: BLE001  a point that fails must not end the sweep
+            stop.heed(error)
             logging.getLogger("footfall").exception("%s, seed %d failed", point.label, seed)
             failure = error
         components = {c.id: c for c in lineage.components(self.folder, {})}

@@ -1,11 +1,10 @@
-"""How a run tells what went wrong with its disk, its folder and its end."""
+"""How a run tells what went wrong with its disk and its folder."""
 
 import errno
 import json
 import os
 import resource
 import signal
-import subprocess
 import sys
 
 import pytest
@@ -121,23 +120,3 @@ def test_a_damaged_experiment_file_of_before_is_no_hindrance(exposures, text):
     experiment, run_dir = exposures
     (run_dir / local.EXPERIMENT).write_text(text)
     local._check_same_kind(experiment, str(run_dir))
-
-
-def test_sigterm_stops_a_run_as_ctrl_c_does():
-    program = """
-import os, signal, time
-from pipeline.runners import local
-try:
-    with local._stopped_by_sigterm():
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(60)
-except KeyboardInterrupt:
-    print("stopped", flush=True)
-os.kill(os.getpid(), signal.SIGTERM)
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60
-    )
-    assert done.stdout == "stopped\n"
-    # Afterwards the signal is what it was.
-    assert done.returncode == -signal.SIGTERM and done.stderr == ""

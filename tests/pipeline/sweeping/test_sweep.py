@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import signal
 
 import pytest
 import yaml
@@ -30,7 +31,7 @@ def swept(tmp_path, monkeypatch):
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump({**EXPERIMENT, "log": {"path": path}}))
     trained = []
 
-    def trial(self, point, seed, log_path):
+    def trial(self, point, seed, log_path, stop):
         try:
             experiment = self._experiment(point.values, seed)
         except errors.InputError as error:
@@ -150,6 +151,27 @@ def test_what_comes_before_training_fails_for_all(tmp_path, monkeypatch):
         len(launched) == 3
         and [p.errors for p in found] == [["Trainer: RuntimeError: no window for 'test'"]] * 2
     )
+
+
+def test_a_sweep_that_is_stopped_ends_there(tmp_path, monkeypatch):
+    """Beam makes an error of the signal, which no point has failed by."""
+    path = harness.write_csv(tmp_path / "log.csv", ["u,i,1"])
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({**EXPERIMENT, "log": {"path": path}}))
+    launched = []
+
+    def launch(experiment, places):
+        launched.append(experiment)
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except KeyboardInterrupt as error:
+            raise RuntimeError("KeyboardInterrupt [while running 'Write']") from error
+
+    monkeypatch.setattr(sweep, "_launch", launch)
+    monkeypatch.setattr(lineage, "components", lambda *_: [lineage.Component("Trainer", "failed")])
+    one = sweep.Sweep(str(tmp_path / "mine.yaml"), (), str(tmp_path / "runs"), 1)
+    with pytest.raises(KeyboardInterrupt):
+        one.run([{}, {"model.dim": 16}], "grid")
+    assert len(launched) == 1 and not os.path.exists(tmp_path / "runs" / results.FILE)
 
 
 def test_folders_are_safe_and_different():
