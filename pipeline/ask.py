@@ -18,6 +18,8 @@ _MAX_K = (1 << 31) - 1
 _NAMED = 10
 # Of what was asked, in an error: so many characters.
 _SHOWN = 60
+# Between a file and a number, in a place.
+_LINE = "line"
 # Of an embedding that is printed for a person.
 _DIMENSIONS = 8
 
@@ -31,19 +33,19 @@ def predict(options: argparse.Namespace) -> int:
         way for way in ASKING.values() if any(getattr(options, name) is not None for name in way.options)
     )
     options.now = _moment(options.now)
-    asked = given.read(options)
+    asked, places = given.read(options)
     if not os.path.exists(options.model) and _may_be_address(options.model):
         try:
             address = address_lib.check(options.model)
         except ValueError as error:
             raise errors.InputError(f"{error} (Nor is there such a folder.)") from error
-        return _ask(address, options, given, asked)
+        return _ask(address, options, given, asked, places)
     folder = model_dir(options.model)
     _import_tensorflow()
     from serving import server
 
     with server.Server(folder, options.name) as embedded:
-        return _ask(f"127.0.0.1:{embedded.grpc_port}", options, given, asked)
+        return _ask(f"127.0.0.1:{embedded.grpc_port}", options, given, asked, places)
 
 
 def _may_be_address(text: str) -> bool:
@@ -92,7 +94,9 @@ def _import_tensorflow() -> None:
     progress.import_tensorflow()
 
 
-def _ask(address: str, options: argparse.Namespace, given: "Asking", asked: list[Any]) -> int:
+def _ask(
+    address: str, options: argparse.Namespace, given: "Asking", asked: list[Any], places: list[str]
+) -> int:
     _import_tensorflow()
     import grpc
 
@@ -110,7 +114,7 @@ def _ask(address: str, options: argparse.Namespace, given: "Asking", asked: list
                 if options.items is not None and options.now is None:
                     # Items without times have just been met, however long ago the training was.
                     warnings.simplefilter("ignore", training_times.TimeWarning)
-                lines = fitting.lines(client, asked, options)
+                lines = fitting.lines(client, asked, places, options)
         except grpc.RpcError as error:
             raise errors.InputError(client_lib.explain(error, address)) from error
         except ValueError as error:
@@ -129,17 +133,21 @@ def _warn(text: str) -> None:
 
 def _name_unknown(unknown: Mapping[str, Sequence[str]], what: str) -> None:
     for name, values in unknown.items():
-        _warn(f"{name} {_first(values)}: {what}")
+        _warn(f"{name} {_first([repr(value) for value in values])}: {what}")
 
 
-def _first(values: Sequence[Any]) -> str:
+def _first(shown: Sequence[str]) -> str:
     """The first of some values, and how many more there are."""
-    shown = ", ".join(map(repr, values[:_NAMED]))
-    return f"{shown} and {len(values) - _NAMED} more" if len(values) > _NAMED else shown
+    named = ", ".join(shown[:_NAMED])
+    return f"{named} and {len(shown) - _NAMED} more" if len(shown) > _NAMED else named
 
 
 def _warn_of_empty(
-    client: Any, signature: str, what: str, histories: Sequence[Any], moments: Sequence[int | None]
+    client: Any,
+    signature: str,
+    places: Sequence[str],
+    histories: Sequence[Any],
+    moments: Sequence[int | None],
 ) -> None:
     """Says which histories are answered although no event of them counts."""
     found = client.without_events(signature, histories, moments)
@@ -147,28 +155,31 @@ def _warn_of_empty(
         return
     asked_at = names.MOMENT in client.metadata()[signature].inputs
     why = " in the period before the moment that the model was trained on" if asked_at else ""
+    first, *others = (places[number] for number in found)
+    # All are lines of one file, which is named once.
+    shown = [first, *(place.rpartition(f" {_LINE} ")[2] for place in others)]
     _warn(
-        f"{what} {_first(found)}: no event{why}, so the answer is that of any user without history; training had none"
+        f"{_first(shown)}: no event{why}, so the answer is that of any user without history; training had none"
     )
 
 
-def _items(client: Any, histories: list[Any], options: argparse.Namespace) -> list[str]:
+def _items(client: Any, histories: list[Any], places: list[str], options: argparse.Namespace) -> list[str]:
     from serving import vocabularies
 
     excluded = _ids(options.exclude)
-    answers = client.recommend(histories, options.k, excluded, options.now)
+    answers = client.recommend(histories, options.k, excluded, options.now, places)
     _name_unknown(
         client.unknown(vocabularies.of_histories(histories)),
         "not known to the model, which takes it for any unknown value",
     )
-    _warn_of_empty(client, "recommend", "history", histories, [options.now] * len(histories))
+    _warn_of_empty(client, "recommend", places, histories, [options.now] * len(histories))
     unknown = client.unknown({names.HISTORY_ITEM_ID: excluded}) if excluded else {}
     if unknown:
         _name_unknown(
             {names.ITEM_ID: unknown[names.HISTORY_ITEM_ID]}, "not known to the model: nothing to exclude"
         )
     scenes = (
-        client.recommend_scenes(histories, options.k, options.now)
+        client.recommend_scenes(histories, options.k, options.now, places)
         if client.ranks_scenes()
         else [None] * len(answers)
     )
@@ -195,12 +206,14 @@ def _scored(values: Sequence[str], scores: Sequence[float]) -> str:
     return "  ".join(f"{value} ({score:.3f})" for value, score in zip(values, scores))
 
 
-def _embeddings(client: Any, histories: list[Any], options: argparse.Namespace) -> list[str]:
+def _embeddings(
+    client: Any, histories: list[Any], places: list[str], options: argparse.Namespace
+) -> list[str]:
     from serving import vocabularies
 
-    found = client.embed(histories, now=options.now)
+    found = client.embed(histories, options.now, places)
     takes = client.metadata()["embed"].inputs
-    _warn_of_empty(client, "embed", "history", histories, [options.now] * len(histories))
+    _warn_of_empty(client, "embed", places, histories, [options.now] * len(histories))
     _name_unknown(
         client.unknown(vocabularies.of_histories(histories, takes)),
         "not known to the model, which takes it for any unknown value",
@@ -215,7 +228,9 @@ def _embeddings(client: Any, histories: list[Any], options: argparse.Namespace) 
     ]
 
 
-def _probabilities(client: Any, exposures: list[Any], options: argparse.Namespace) -> list[str]:
+def _probabilities(
+    client: Any, exposures: list[Any], places: list[str], options: argparse.Namespace
+) -> list[str]:
     from serving import requests, vocabularies
 
     takes = client.metadata()[requests.PREDICT].inputs
@@ -224,12 +239,12 @@ def _probabilities(client: Any, exposures: list[Any], options: argparse.Namespac
         raise errors.InputError("--now is for models of periods; an exposure has its own timestamp")
     if now is not None:
         exposures = [{names.MOMENT: now, **row} for row in exposures]
-    answers = client.predict_exposures(exposures)
+    answers = client.predict_exposures(exposures, places)
     # An exposure may be a user's first event, in training, too.
     if names.MOMENT in takes:
         histories = [row.get(requests.HISTORY_KEY) or () for row in exposures]
         moments = [row.get(names.MOMENT) for row in exposures]
-        _warn_of_empty(client, requests.PREDICT, "exposure", histories, moments)
+        _warn_of_empty(client, requests.PREDICT, places, histories, moments)
     _name_unknown(
         client.unknown(vocabularies.of_exposures(takes, exposures)),
         "not known to the model, which takes it for any unknown value",
@@ -266,11 +281,11 @@ def _ids(text: str) -> list[str]:
     return [item.strip() for item in text.split(",") if item.strip()]
 
 
-def _exposures(options: argparse.Namespace) -> list[dict[str, Any]]:
+def _exposures(options: argparse.Namespace) -> tuple[list[dict[str, Any]], list[str]]:
     if options.exposure is not None:
         found = [("--exposure", options.exposure)]
     else:
-        found = _lines(options.exposures)
+        found = _lines(options.exposures, "exposure")
     exposures = []
     for place, text in found:
         exposure = _from_json(place, text)
@@ -280,47 +295,50 @@ def _exposures(options: argparse.Namespace) -> list[dict[str, Any]]:
                 f"with history and what the model takes of the user, as user_id; found {json.dumps(exposure)[:_SHOWN]}"
             )
         exposures.append(exposure)
-    return exposures
+    return exposures, [place for place, _ in found]
 
 
-def _histories(options: argparse.Namespace) -> list[list[dict[str, Any]]]:
+def _histories(options: argparse.Namespace) -> tuple[list[list[dict[str, Any]]], list[str]]:
     if options.items is not None:
         items = _ids(options.items)
         if not items:
             raise errors.InputError("--items: ids with commas between them, found none")
         # No times are given: all has happened just before now.
         now = (int(time.time() * 1000) if options.now is None else options.now) - len(items)
-        return [
-            [
-                {
-                    "item_id": item,
-                    "timestamp": now + number,
-                    "behavior": options.behavior,
-                    "scene": options.scene,
-                }
-                for number, item in enumerate(items)
-            ]
+        events = [
+            {"item_id": item, "timestamp": now + number, "behavior": options.behavior, "scene": options.scene}
+            for number, item in enumerate(items)
         ]
-    histories = []
-    for place, text in _lines(options.history):
+        return [events], ["--items"]
+    histories, found = [], _lines(options.history, "history")
+    for place, text in found:
         history = _from_json(place, text)
         if not isinstance(history, list) or not all(isinstance(e, dict) and "item_id" in e for e in history):
             raise errors.InputError(f"{place}: a history is a list of events with item_id and timestamp")
         histories.append(history)
-    return histories
+    return histories, [place for place, _ in found]
 
 
-def _lines(path: str) -> list[tuple[str, str]]:
-    """The lines of a file that are not empty, each with its place."""
+def _lines(path: str, what: str) -> list[tuple[str, str]]:
+    """The lines of a file that are not empty, each with its place.
+
+    Raises:
+      errors.InputError: if there is none, or the file cannot be read.
+    """
     try:
         stream = sys.stdin if path == "-" else open(path, encoding="utf-8")
     except OSError as error:
         raise errors.InputError(f"{path}: {error.strerror}") from error
     with stream:
         try:
-            return [(f"{path} line {number}", line) for number, line in enumerate(stream, 1) if line.strip()]
+            found = [
+                (f"{path} {_LINE} {number}", line) for number, line in enumerate(stream, 1) if line.strip()
+            ]
         except UnicodeDecodeError as error:
             raise errors.InputError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})") from error
+    if not found:
+        raise errors.InputError(f"{path}: one {what} per line, found none")
+    return found
 
 
 def _from_json(place: str, text: str) -> Any:
@@ -339,14 +357,14 @@ class Asking:
     Attributes:
       model: what such a model is called.
       options: one of which says what to ask.
-      read: what is asked, from the options.
+      read: what is asked, from the options, and where each of it is from, for messages.
       lines: asks a `serving.client.Client`; the answers as text.
     """
 
     model: str
     options: tuple[str, ...]
-    read: Callable[[argparse.Namespace], list[Any]]
-    lines: Callable[[Any, list[Any], argparse.Namespace], list[str]]
+    read: Callable[[argparse.Namespace], tuple[list[Any], list[str]]]
+    lines: Callable[[Any, list[Any], list[str], argparse.Namespace], list[str]]
 
 
 # By the objective.

@@ -201,10 +201,12 @@ class Client:
         k: int = signatures.DEFAULT_K,
         exclude: Iterable[str] = (),
         now: int | None = None,
+        places: Sequence[str] | None = None,
     ) -> list[Recommendation]:
         """The `k` best items for each history, without those in `exclude`.
 
-        Items that the model does not know count as any unknown item; `unknown` names them.
+        Items that the model does not know count as any unknown item; `unknown` names them. `places` says where each history
+        is from, as a line of a file, for errors and warnings; by default they have its number, from 0 on.
 
         Raises:
           ValueError: for a `k` that is no number of items, ids that are one text, an event that does not
@@ -213,12 +215,12 @@ class Client:
         left_out = _ids("exclude", exclude)
         _check_k(k, "items")
         result: list[Recommendation] = []
-        for batch in self._batches(histories):
+        for batch, of_batch in self._placed(histories, places):
             more = {
                 signatures.EXCLUDE: np.asarray([left_out] * len(batch), object).reshape(len(batch), -1),
                 signatures.K: np.full(len(batch), k, np.int32),
             }
-            outputs = self._of_histories("recommend", batch, more, now)
+            outputs = self._of_histories("recommend", batch, more, now, of_batch)
             result.extend(Recommendation(*row) for row in _best(outputs, names.ITEM_ID))
         return result
 
@@ -227,18 +229,22 @@ class Client:
         return signatures.RECOMMEND_SCENES in self.metadata()
 
     def recommend_scenes(
-        self, histories: Sequence[History], k: int = signatures.DEFAULT_K, now: int | None = None
+        self,
+        histories: Sequence[History],
+        k: int = signatures.DEFAULT_K,
+        now: int | None = None,
+        places: Sequence[str] | None = None,
     ) -> list[NextScenes]:
-        """The `k` scenes in which each history is most likely to go on.
+        """The `k` scenes in which each history is most likely to go on; `places` as of `recommend`.
 
         Raises:
           ValueError: if the model ranks no scenes, and as `recommend`. grpc.RpcError: as `predict`.
         """
         _check_k(k, "scenes")
         result: list[NextScenes] = []
-        for batch in self._batches(histories):
+        for batch, of_batch in self._placed(histories, places):
             more = {signatures.K: np.full(len(batch), k, np.int32)}
-            outputs = self._of_histories(signatures.RECOMMEND_SCENES, batch, more, now)
+            outputs = self._of_histories(signatures.RECOMMEND_SCENES, batch, more, now, of_batch)
             result.extend(NextScenes(*row) for row in _best(outputs, names.SCENE))
         return result
 
@@ -248,18 +254,23 @@ class Client:
         """The score of each candidate for each history; an unknown one has the lowest float."""
         result: list[dict[str, float]] = []
         candidates = _ids("candidates", candidates)
-        for batch in self._batches(histories):
+        for batch, of_batch in self._placed(histories):
             offered = np.asarray([candidates] * len(batch), object).reshape(len(batch), -1)
-            outputs = self._of_histories("rank", batch, {signatures.CANDIDATES: offered}, now)
+            outputs = self._of_histories("rank", batch, {signatures.CANDIDATES: offered}, now, of_batch)
             result.extend(dict(zip(candidates, map(float, row))) for row in outputs[signatures.SCORE])
         return result
 
-    def embed(self, histories: Sequence[History], now: int | None = None) -> np.ndarray:
-        """The embedding of each history, `[B, D]`."""
-        answers = (self._of_histories("embed", batch, {}, now) for batch in self._batches(histories))
+    def embed(
+        self, histories: Sequence[History], now: int | None = None, places: Sequence[str] | None = None
+    ) -> np.ndarray:
+        """The embedding of each history, `[B, D]`; `places` as of `recommend`."""
+        batches = self._placed(histories, places)
+        answers = (self._of_histories("embed", batch, {}, now, of_batch) for batch, of_batch in batches)
         return np.concatenate([outputs[signatures.EMBEDDING] for outputs in answers])
 
-    def predict_exposures(self, exposures: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
+    def predict_exposures(
+        self, exposures: Sequence[Mapping[str, Any]], places: Sequence[str] | None = None
+    ) -> list[dict[str, float]]:
         """How likely each step is after each exposure.
 
         Args:
@@ -267,22 +278,27 @@ class Client:
             881250949000, "item_price": 3.5, "item_tags": ["new"], "history": [...]}` with events as in a
             history of `recommend`. None, or a key that is left out, is a missing value; item and
             time have to be there, if the model takes them.
+          places: where each is from, for messages; None: their numbers, from 0 on.
 
         Returns:
           The probability by step, for each exposure.
 
         Raises:
-          ValueError: for what does not fit the model's inputs, with the exposure's number.
+          ValueError: for what does not fit the model's inputs, with the exposure's place.
           grpc.RpcError: as `predict`.
         """
         result = []
-        for batch in self._batches(exposures):
-            result.extend(_rows(self._of_exposures(batch)))
+        for batch, of_batch in self._placed(exposures, places, "exposure"):
+            result.extend(_rows(self._of_exposures(batch, of_batch)))
         return result
 
-    def _of_exposures(self, batch: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+    def _of_exposures(
+        self, batch: Sequence[Mapping[str, Any]], places: Sequence[str]
+    ) -> dict[str, np.ndarray]:
         name = requests.PREDICT
-        return self._asked(name, lambda: requests.of_exposures(self._takes(name), batch, self._check_times))
+        return self._asked(
+            name, lambda: requests.of_exposures(self._takes(name), batch, self._check_times, places)
+        )
 
     def predict_candidates(
         self,
@@ -369,12 +385,17 @@ class Client:
         return [number for number, empty in enumerate(found) if empty]
 
     def _of_histories(
-        self, signature: str, histories: Sequence[History], more: Mapping[str, np.ndarray], now: int | None
+        self,
+        signature: str,
+        histories: Sequence[History],
+        more: Mapping[str, np.ndarray],
+        now: int | None,
+        places: Sequence[str],
     ) -> dict[str, np.ndarray]:
         return self._asked(
             signature,
             lambda: {
-                **requests.of_histories(self._takes(signature), histories, now, self._check_times),
+                **requests.of_histories(self._takes(signature), histories, now, self._check_times, places),
                 **more,
             },
         )
@@ -387,6 +408,13 @@ class Client:
 
     def _batches(self, rows: Sequence[Any]) -> Iterable[Sequence[Any]]:
         return (rows[i : i + self._max_batch] for i in range(0, len(rows), self._max_batch))
+
+    def _placed(
+        self, rows: Sequence[Any], places: Sequence[str] | None = None, what: str = "history"
+    ) -> Iterable[tuple[Sequence[Any], Sequence[str]]]:
+        """Batches of rows, each with the places of its rows."""
+        told = requests.numbered(what, len(rows)) if places is None else places
+        return zip(self._batches(rows), self._batches(told))
 
     def _call(self, method: Any, request: Any) -> Any:
         deadline = time.monotonic() + self._timeout_s

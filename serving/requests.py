@@ -39,7 +39,10 @@ def _any_time(given: Sequence[tuple[str, int]]) -> None:
 
 
 def of_exposures(
-    takes: Mapping[str, Any], rows: Sequence[Row], check_times: CheckTimes = _any_time
+    takes: Mapping[str, Any],
+    rows: Sequence[Row],
+    check_times: CheckTimes = _any_time,
+    places: Sequence[str] | None = None,
 ) -> dict[str, np.ndarray]:
     """The inputs of PREDICT.
 
@@ -47,11 +50,17 @@ def of_exposures(
       takes: the inputs of the signature: name to `TensorInfo`.
       rows: a dict an exposure, see `serving.client.Client.predict_exposures`.
       check_times: is given all times, those of histories, too.
+      places: where each row is from, for messages; None: their numbers.
 
     Raises:
-      ValueError: for a value that is missing, unknown or of another type, with its row.
+      ValueError: for a value that is missing, unknown or of another type, with its row and event.
     """
-    return _columns(takes, rows, "exposure", check_times)
+    return _columns(takes, rows, places or numbered("exposure", len(rows)), check_times)
+
+
+def numbered(what: str, count: int) -> list[str]:
+    """Places by their numbers, from 0 on."""
+    return [f"{what} {number}" for number in range(count)]
 
 
 def of_candidates(
@@ -65,9 +74,9 @@ def of_candidates(
     shared = {name: info for name, info in takes.items() if not is_of_item(name)}
     of_item = {name: info for name, info in takes.items() if is_of_item(name)}
     given = {**user, HISTORY_KEY: history} if history else user
-    items = _columns(of_item, candidates, "candidate", check_times, leading=2)
+    items = _columns(of_item, candidates, numbered("candidate", len(candidates)), check_times, leading=2)
     return {
-        **_columns(shared, [given], "user", check_times),
+        **_columns(shared, [given], numbered("user", 1), check_times),
         **{name: value[np.newaxis] for name, value in items.items()},
     }
 
@@ -77,6 +86,7 @@ def of_histories(
     histories: Sequence[Sequence[Row]],
     now: int | None = None,
     check_times: CheckTimes = _any_time,
+    places: Sequence[str] | None = None,
 ) -> dict[str, np.ndarray]:
     """Histories as padded tensors, and the moment, the same for all, of what a signature takes.
 
@@ -85,15 +95,17 @@ def of_histories(
       histories: lists of events, see `serving.client.Client`.
       now: the moment, ms; None: right after the last event of each history.
       check_times: is given all times.
+      places: where each history is from, for messages; None: their numbers.
 
     Raises:
       ValueError: for a value that is missing, unknown or of another type, with its history and event; or for a moment
         that the signature does not take.
     """
-    for number, history in enumerate(histories):
-        _check_keys(takes, history, f"history {number}")
+    places = places or numbered("history", len(histories))
+    for place, history in zip(places, histories):
+        _check_keys(takes, history, place)
     longest = max((len(history) for history in histories), default=0)
-    inputs = _attributes(takes, histories, longest)
+    inputs = _attributes(takes, histories, longest, places)
     for name in names.HISTORY:
         key = key_of_event(name)
         # A model that was exported when a history had no prefix takes the second.
@@ -104,16 +116,14 @@ def of_histories(
         values = np.full([len(histories), longest], "" if text else 0, object if text else np.int64)
         for row, history in enumerate(histories):
             for column, event in enumerate(history):
+                place = _of_event(places[row], column, key)
                 if key not in event:
-                    raise ValueError(
-                        f"history {row}, event {column}: {key} is missing; found {', '.join(event)}"
-                    )
-                place = f"history {row}, event {column}: {key}"
+                    raise ValueError(f"{place} is missing; found {', '.join(event)}")
                 values[row, column] = value_of(event[key], tf.string if text else tf.int64, place)
         inputs[taken] = values
         if not text:
             given = [(r, c) for r, history in enumerate(histories) for c in range(len(history))]
-            check_times([(f"history {r}, event {c}: {key}", values[r, c]) for r, c in given])
+            check_times([(_of_event(places[r], c, key), values[r, c]) for r, c in given])
     if names.MOMENT in takes:
         inputs[names.MOMENT] = np.full(len(histories), _moment(now, check_times), np.int64)
     elif now is not None:
@@ -124,7 +134,7 @@ def of_histories(
 
 
 def _attributes(
-    takes: Mapping[str, Any], histories: Sequence[Sequence[Row]], longest: int
+    takes: Mapping[str, Any], histories: Sequence[Sequence[Row]], longest: int, places: Sequence[str]
 ) -> dict[str, np.ndarray]:
     """What a signature takes of events besides `names.HISTORY`, which an event may lack: `[B, longest]` each."""
     inputs = {}
@@ -136,7 +146,7 @@ def _attributes(
         for row, history in enumerate(histories):
             for column, event in enumerate(history):
                 if event.get(key) is not None:
-                    place = f"history {row}, event {column}: {key}"
+                    place = _of_event(places[row], column, key)
                     values[row, column] = value_of(event[key], dtype, place)
         inputs[name] = values
     return inputs
@@ -166,42 +176,52 @@ def events(history: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
 
 
 def _columns(
-    takes: Mapping[str, Any], rows: Sequence[Row], what: str, check_times: CheckTimes, leading: int = 1
+    takes: Mapping[str, Any],
+    rows: Sequence[Row],
+    places: Sequence[str],
+    check_times: CheckTimes,
+    leading: int = 1,
 ) -> dict[str, np.ndarray]:
     allowed = [name for name in takes if not is_of_history(name)]
     allowed += [HISTORY_KEY] if any(map(is_of_history, takes)) else []
-    for number, row in enumerate(rows):
+    for place, row in zip(places, rows):
         unknown = sorted(set(row) - set(allowed))
         if unknown:
-            raise ValueError(
-                f"{what} {number}: unknown {unknown[0]!r}; the model takes {', '.join(sorted(allowed))}"
-            )
+            raise ValueError(f"{place}: unknown {unknown[0]!r}; the model takes {', '.join(sorted(allowed))}")
         history = row.get(HISTORY_KEY) or ()
         if not isinstance(history, Sequence) or isinstance(history, (str, bytes)):
-            raise ValueError(
-                f"{what} {number}: {HISTORY_KEY} is a list of events, found {tensors.shown(history)}"
-            )
-        _check_keys(takes, history, f"{what} {number}: {HISTORY_KEY}")
+            raise ValueError(f"{place}: {HISTORY_KEY} is a list of events, found {tensors.shown(history)}")
+        _check_keys(takes, history, f"{place}: {HISTORY_KEY}")
     columns = {}
     for name, info in takes.items():
         dtype = tf.dtypes.as_dtype(info.dtype)
-        places = [f"{what} {number}: {name}" for number in range(len(rows))]
+        of_value = [f"{place}: {name}" for place in places]
         if is_of_history(name):
-            lists = [_events(row, name, dtype, place) for row, place in zip(rows, places)]
+            of_history = [f"{place}: {HISTORY_KEY}" for place in places]
+            lists = [_events(row, name, dtype, place) for row, place in zip(rows, of_history)]
             if name == names.HISTORY_TIMESTAMP:
-                check_times([(place, time) for place, values in zip(places, lists) for time in values])
+                key = key_of_event(name)
+                given = [
+                    (place, *each) for place, values in zip(of_history, lists) for each in enumerate(values)
+                ]
+                check_times([(_of_event(place, number, key), time) for place, number, time in given])
         elif len(info.tensor_shape.dim) > leading:
-            lists = [_several(row.get(name), dtype, place) for row, place in zip(rows, places)]
+            lists = [_several(row.get(name), dtype, place) for row, place in zip(rows, of_value)]
         else:
-            values = [_one(row.get(name), name, dtype, place) for row, place in zip(rows, places)]
+            values = [_one(row.get(name), name, dtype, place) for row, place in zip(rows, of_value)]
             columns[name] = np.array(values, _numpy_type(dtype))
             if name in _TIMES:
                 # A moment that is not told is none.
                 told = [row.get(name) is not None for row in rows]
-                check_times([each for each, known in zip(zip(places, values), told) if known])
+                check_times([each for each, known in zip(zip(of_value, values), told) if known])
             continue
         columns[name] = _padded(lists, dtype)
     return columns
+
+
+def _of_event(place: str, number: int, key: str) -> str:
+    """Where a value of an event is, by the place of its history."""
+    return f"{place}, event {number}: {key}"
 
 
 def _check_keys(takes: Mapping[str, Any], history: Sequence[Any], place: str) -> None:
@@ -227,12 +247,12 @@ def _events(row: Row, name: str, dtype: tf.DType, place: str) -> list[Any]:
     for number, event in enumerate(row.get(HISTORY_KEY) or ()):
         if not isinstance(event, Mapping):
             raise ValueError(
-                f"{place}: event {number} is an object with item_id and timestamp, found {tensors.shown(event)}"
+                f"{place}, event {number} is an object with item_id and timestamp, found {tensors.shown(event)}"
             )
         if event.get(key) is not None:
-            values.append(value_of(event[key], dtype, place))
+            values.append(value_of(event[key], dtype, _of_event(place, number, key)))
         elif name in names.HISTORY:
-            raise ValueError(f"{place}: event {number} has no {key}; found {', '.join(event)}")
+            raise ValueError(f"{_of_event(place, number, key)} is missing; found {', '.join(event)}")
         else:
             values.append(BLANKS[dtype.name])
     return values

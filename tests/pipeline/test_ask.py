@@ -3,8 +3,10 @@
 import contextlib
 import datetime
 import functools
+import io
 import json
 import shutil
+import sys
 
 import pytest
 
@@ -117,12 +119,12 @@ def test_histories_of_which_no_event_counts_are_named(toy, periods, address, tmp
     assert said(
         periods, [[moment], [old - 1], [old], [old - 1, moment - 1], [], [moment, moment + 1]], *at
     ) == [
-        "footfall: warning: history 0, 1, 4, 5: no event in the period before the moment that the model was trained on, so the "
-        "answer is that of any user without history; training had none"
+        f"footfall: warning: {file} line 1, 2, 5, 6: no event in the period before the moment that the model was trained on, "
+        "so the answer is that of any user without history; training had none"
     ]
     assert said(periods, [[old], [moment]]) == []
     assert said(toy, [[moment], []]) == [
-        "footfall: warning: history 1: no event, so the answer is that of any user without history; training had none"
+        f"footfall: warning: {file} line 2: no event, so the answer is that of any user without history; training had none"
     ]
 
 
@@ -162,6 +164,19 @@ def test_a_moment_that_is_none(tmp_path, capsys):
         "--now takes ms since 1970 or a time as 2024-06-01T12:00:00Z (UTC where it names no zone), found 'soon'"
         in capsys.readouterr().err
     )
+
+
+@pytest.mark.parametrize("text", ["", "\n \n"])
+def test_a_file_in_which_nothing_is_asked_is_refused(tmp_path, text, monkeypatch, capsys):
+    file = tmp_path / "asked.jsonl"
+    file.write_text(text)
+    for what in ("history", "exposure"):
+        option = "--history" if what == "history" else "--exposures"
+        assert cli.execute(["predict", str(tmp_path), option, str(file)]) == 2
+        assert capsys.readouterr().err == f"footfall: {file}: one {what} per line, found none\n"
+    monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+    assert cli.execute(["predict", str(tmp_path), "--history", "-"]) == 2
+    assert capsys.readouterr().err == "footfall: -: one history per line, found none\n"
 
 
 def test_what_is_asked_of_models_of_labels_is_an_object(tmp_path, capsys):

@@ -76,7 +76,20 @@ def test_times_of_another_unit_are_refused(predict, tmp_path, unit, times):
     (tmp_path / "h.jsonl").write_text(json.dumps(history) + "\n")
     code, printed, said = predict("--history", str(tmp_path / "h.jsonl"))
     assert code == 2 and not printed
-    assert f"history 0, event 1: timestamp {times[0]}" in said and unit in said
+    assert f"{tmp_path / 'h.jsonl'} line 1, event 1: timestamp {times[0]}" in said and unit in said
+
+
+def test_a_number_is_that_of_the_history_and_not_of_its_batch(client):
+    """A client sends 128 at once."""
+    asked = [HISTORY] * 130
+    asked[129] = [HISTORY[0], {**HISTORY[1], "item_id": 2.5}]
+    for ask in (client.recommend, client.embed, lambda histories: client.rank(histories, ["i1"])):
+        with pytest.raises(ValueError, match="^history 129, event 1: item_id is a text, found 2.5$"):
+            ask(asked)
+    places = [f"h.jsonl line {2 * number}" for number in range(130)]
+    for ask in (client.recommend, client.embed):
+        with pytest.raises(ValueError, match="^h.jsonl line 258, event 1: item_id is a text"):
+            ask(asked, places=places)
 
 
 def of_one_event(folder, time):
@@ -90,7 +103,7 @@ def test_times_far_from_those_of_training_are_warned_of(predict, tmp_path, odd):
     assert (
         code == 0
         and printed
-        and said.startswith(f"footfall: warning: history 0, event 0: timestamp {odd} is ")
+        and said.startswith(f"footfall: warning: {tmp_path / 'h.jsonl'} line 1, event 0: timestamp {odd} is ")
     )
     assert said.endswith(", far from the times that the model was trained on (2020-09-13 to 2020-09-13)\n")
     assert len(said.splitlines()) == 1

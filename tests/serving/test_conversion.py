@@ -207,7 +207,11 @@ def test_raw_tensors_are_all_there(client):
         ({"item_tags": [None]}, "exposure 1: item_tags is a text, found None"),
         (
             {"history": [{"item_id": "i1", "timestamp": ROWS[0]["timestamp"]}]},
-            "exposure 1: history_behavior: event 0 has no behavior; found item_id, timestamp",
+            "exposure 1: history, event 0: behavior is missing; found item_id, timestamp",
+        ),
+        (
+            {"history": ["i1"]},
+            "exposure 1: history, event 0 is an object with item_id and timestamp, found 'i1'",
         ),
         ({"history": 5}, "exposure 1: history is a list of events, found 5"),
         ({"history": {"item_id": "i1"}}, "exposure 1: history is a list of events, found {'item_id': 'i1'}"),
@@ -368,7 +372,9 @@ def test_dates_far_from_training_are_named_for_exposures_candidates_and_historie
     with pytest.warns(training_times.TimeWarning, match="^user 0: timestamp .* far from the times"):
         client.predict_candidates({**user, "timestamp": far}, history, [candidate])
     event = {"item_id": "i1", "behavior": "view"}
-    with pytest.raises(ValueError, match="^exposure 0: history_timestamp .* these look like seconds"):
+    with pytest.raises(
+        ValueError, match="^exposure 0: history, event 0: timestamp .* these look like seconds"
+    ):
         client.predict_exposures([{**row, "history": [{**event, "timestamp": far // 1000}]}])
-    with pytest.raises(ValueError, match="^user 0: history_timestamp .* these look like seconds"):
+    with pytest.raises(ValueError, match="^user 0: history, event 0: timestamp .* these look like seconds"):
         client.predict_candidates(user, [{**event, "timestamp": far // 1000}], [candidate])

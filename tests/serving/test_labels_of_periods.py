@@ -203,6 +203,18 @@ def test_a_key_that_no_event_has_is_refused(rows, served):
         _ask(served, [_asked(rows[0]), asked])
 
 
+def test_a_value_that_does_not_fit_is_named_by_its_line_and_event(rows, base, tmp_path, capsys):
+    """Lines that are empty count, and of an event the key is named that was sent."""
+    fine = next(row for row in map(_asked, rows) if len(row["history"]) > 2)
+    odd = {**fine, "history": [*fine["history"][:2], {**fine["history"][2], "context_amount": "3,39"}]}
+    file = tmp_path / "asked.jsonl"
+    lines = ["", json.dumps(fine, default=float), "", json.dumps(odd, default=float)]
+    file.write_text("\n".join(lines) + "\n")
+    assert cli.execute(["predict", str(base), "--exposures", str(file)]) == 2
+    said = capsys.readouterr().err
+    assert said == f"footfall: {file} line 4: history, event 2: context_amount is a number, found '3,39'\n"
+
+
 def test_users_of_whom_no_event_counts_are_named(rows, base, tmp_path, capsys):
     """None at all, none before the moment, or none that is near enough to it; they are answered as before."""
     fine = next(row for row in map(_asked, rows) if "context_amount" in row["history"][-1])
@@ -222,8 +234,8 @@ def test_users_of_whom_no_event_counts_are_named(rows, base, tmp_path, capsys):
     assert len(printed.out.splitlines()) == len(asked)
     said = [line for line in printed.err.splitlines() if "no event" in line]
     assert said == [
-        "footfall: warning: exposure 1, 2, 3, 4: no event in the period before the moment that the model was trained on, so the "
-        "answer is that of any user without history; training had none"
+        f"footfall: warning: {file} line 2, 3, 4, 5: no event in the period before the moment that the model was trained on, so "
+        "the answer is that of any user without history; training had none"
     ]
 
 
@@ -252,7 +264,7 @@ def test_a_moment_that_is_not_told_is_right_behind_the_last_event(rows, served):
 def test_an_event_needs_an_item_and_a_time(rows, served):
     row = _asked(rows[0])
     del row["history"][0]["timestamp"]
-    with pytest.raises(ValueError, match="exposure 0: history_timestamp: event 0 has no timestamp"):
+    with pytest.raises(ValueError, match="^exposure 0: history, event 0: timestamp is missing; found "):
         _ask(served, [row])
 
 
