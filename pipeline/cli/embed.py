@@ -86,6 +86,9 @@ def _embed(options: argparse.Namespace) -> int:
         f"{options.output}: {found.users:,} users, {found.width:,} numbers each, by {asked.model_dir}"
         + (f"; left out: {users.said_of_left_out(found, asked)}" if found.left_out else "")
     )
+    for one in found.unknown:
+        if one.unknown:
+            print(f"  {one}")
     return 0
 
 

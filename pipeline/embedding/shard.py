@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from apache_beam.io import filesystems
 
 from components.behavior_example_gen.stages import files
-from pipeline.embedding import histories
+from pipeline.embedding import histories, known
 from schemas import names
 
 # Histories of one request to the model.
@@ -30,12 +30,14 @@ class Embedded:
       users: how many have an embedding.
       left_out: how many have no event that counts.
       width: of an embedding; None where there is none.
+      unknown: of each text that events have, how many values the model does not know.
     """
 
     paths: list[str] = dataclasses.field(default_factory=list)
     users: int = 0
     left_out: int = 0
     width: int | None = None
+    unknown: list[known.Unknown] = dataclasses.field(default_factory=list)
 
     @classmethod
     def merged(cls, parts: Iterable["Embedded"]) -> "Embedded":
@@ -46,6 +48,7 @@ class Embedded:
             sum(part.users for part in parts),
             sum(part.left_out for part in parts),
             next((part.width for part in parts if part.width is not None), None),
+            known.Unknown.merged(one for part in parts for one in part.unknown),
         )
 
 
@@ -72,13 +75,17 @@ class EmbedShard(beam.DoFn):
     ):
         self._shards, self._model_dir, self._inputs = shards_at, model_dir, dict(inputs)
         self._numbers, self._rule, self._folder = list(numbers), rule, folder
+        others = {names.HISTORY_TIMESTAMP, names.MOMENT, *self._numbers}
+        self._texts = {name: _column(name) for name in self._inputs if name not in others}
         self._embedder: Any = None
+        self._known: dict[str, pa.Array] = {}
 
     def setup(self) -> None:
         # TensorFlow and the model, once for a worker, not in what is sent to it.
         from pipeline.embedding import model
 
         self._embedder = model.Embedder(self._model_dir, self._inputs)
+        self._known = known.vocabularies(self._model_dir, self._texts.values())
 
     def teardown(self) -> None:
         self._embedder = None
@@ -88,34 +95,33 @@ class EmbedShard(beam.DoFn):
         table = self._shards.read(shard)
         if not table.num_rows:
             return
-        others = {names.HISTORY_TIMESTAMP, names.MOMENT, *self._numbers}
-        columns = {name: _column(name) for name in self._inputs if name not in others}
         numbers = [_column(name) for name in self._numbers]
-        found = histories.of_table(table, list(columns.values()), self._rule, numbers)
+        found = histories.of_table(table, list(self._texts.values()), self._rule, numbers)
         del table
         if not len(found.users):
             yield Embedded(left_out=found.left_out)
             return
-        embeddings = self._embed(found, columns)
+        embeddings = self._embed(found)
         path = posixpath.join(self._folder, f"users-{shard:06d}.parquet")
         with filesystems.FileSystems.create(path) as stream:
             pq.write_table(rows(found, embeddings), stream, row_group_size=_ROW_GROUP)
-        yield Embedded([path], len(found.users), found.left_out, embeddings.shape[1])
+        unknown = known.count(found, self._known)
+        yield Embedded([path], len(found.users), found.left_out, embeddings.shape[1], unknown)
 
-    def _embed(self, found: histories.Histories, columns: Mapping[str, str]) -> np.ndarray:
+    def _embed(self, found: histories.Histories) -> np.ndarray:
         """The embeddings of all users, `[U, D]` float32."""
         import tensorflow as tf
 
         from serving import moments
 
         # Each value goes to TensorFlow once; what a batch has of them is looked up there.
-        values = {name: tf.constant(found.texts[column][1]) for name, column in columns.items()}
+        values = {name: tf.constant(found.texts[column][1]) for name, column in self._texts.items()}
         result = None
         for which in found.by_length(_BATCH):
             asked: dict[str, Any] = {names.HISTORY_TIMESTAMP: found.padded(which, found.times, 0)}
             if names.MOMENT in self._inputs:
                 asked[names.MOMENT] = np.full(len(which), self._rule.moment_ms or moments.NOT_TOLD, np.int64)
-            for name, column in columns.items():
+            for name, column in self._texts.items():
                 numbers, distinct = found.texts[column]
                 asked[name] = tf.gather(values[name], found.padded(which, numbers, len(distinct) - 1))
             for name in self._numbers:

@@ -20,7 +20,7 @@ from components.behavior_example_gen import spec as window_spec
 from components.behavior_example_gen.reading import times
 from components.behavior_example_gen.stages import good, workers
 from pipeline import config
-from pipeline.embedding import arrays, histories, model, shard
+from pipeline.embedding import arrays, histories, known, model, shard
 from pipeline.runners import failures, local
 from schemas import errors, figures, names
 from serving import requests
@@ -174,7 +174,8 @@ def embed(asked: Asked, output: str, as_arrays: bool = False) -> shard.Embedded:
       What was written.
 
     Raises:
-      errors.InputError: if the output cannot be a file, the log does not fit, or no user has an event that counts.
+      errors.InputError: if the output cannot be a file, the log does not fit, no user has an event that counts, or the model
+        knows none of the items.
     """
     output = output if "://" in output else os.path.abspath(output)
     _check_output(output, as_arrays)
@@ -198,9 +199,10 @@ def embed(asked: Asked, output: str, as_arrays: bool = False) -> shard.Embedded:
         _PROGRESS.info("asking %s for embeddings", asked.model_dir)
         numbers = model.numbers_of(asked.model_dir, asked.inputs)
         work = shard.EmbedShard(found.shards, asked.model_dir, asked.inputs, numbers, asked.rule, scratch)
-        embedded = at.per_shard("EmbedShard", work, shard.Embedded.merged, (shard.Embedded,))
+        embedded = at.per_shard("EmbedShard", work, shard.Embedded.merged, (shard.Embedded, known.Unknown))
         if not embedded.users:
             raise errors.InputError(f"{log.path}: no user to embed; {said_of_left_out(embedded, asked)}")
+        _check_known(embedded, asked)
         partial = posixpath.join(scratch, f"{name}.partial")
         if as_arrays:
             fileio.makedirs(partial)
@@ -218,6 +220,18 @@ def embed(asked: Asked, output: str, as_arrays: bool = False) -> shard.Embedded:
     finally:
         _remove(scratch)
     return embedded
+
+
+def _check_known(embedded: shard.Embedded, asked: Asked) -> None:
+    """Checks that the model knows some items: of other ones it says of all users the same."""
+    items = next((one for one in embedded.unknown if one.column == names.ITEM_ID), None)
+    if items is None or items.unknown < items.events:
+        return
+    log = asked.experiment.log
+    raise errors.InputError(
+        f"{log.path}: the model {asked.model_dir} knows none of the items of {items.events:,} events, as {items.example!r}: "
+        f"log.columns.item_id has to name a column of the items that it was trained on; found {log.columns.item_id}"
+    )
 
 
 def _check_output(output: str, as_arrays: bool) -> None:

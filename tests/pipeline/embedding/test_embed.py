@@ -128,7 +128,7 @@ def test_rows_are_what_a_server_answers(embed, served, tmp_path):
     experiment = write_experiment(tmp_path / "toy.yaml", write_log(tmp_path / "log.csv", EVENTS))
     found, printed = embed("--experiment", experiment)
     check(found, histories(EVENTS), served)
-    assert printed.splitlines()[-1].endswith("/7") and "7 users, 4 numbers each" in printed
+    assert "7 users, 4 numbers each, by " in printed and "/7\n  item_id: " in printed
     schema = pq.read_schema(tmp_path / "users.parquet")
     assert [str(field.type) for field in schema][:3] == ["string", "int64", "timestamp[ms, tz=UTC]"]
     assert schema.field("embedding").type.list_size == 4
