@@ -111,7 +111,9 @@ def _line(found: Mapping[str, Any], root: type[pydantic.BaseModel]) -> str:
     message = message[:1].lower() + message[1:]
     # What is wrong with several settings together says itself which of them; the whole that they are in tells nothing.
     said = "found" in message or isinstance(given, Mapping)
-    return f"{key}: {message}" + ("" if said else f"; found {_shown(given)}")
+    # What is wrong with several parts together begins with the key of one of them.
+    named = not location and re.split(r"[^a-z_]", message, maxsplit=1)[0] in root.model_fields
+    return ("" if named else f"{key}: ") + message + ("" if said else f"; found {_shown(given)}")
 
 
 def _kind(key: str, given: Any, allowed: Sequence[str]) -> str:
