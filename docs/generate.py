@@ -19,6 +19,7 @@ import yaml
 from pydantic import fields as pydantic_fields
 from pydantic_core import PydanticUndefined
 
+from components.behavior_example_gen import spec as window_spec
 from pipeline import config
 from pipeline.cli import parser as cli_parser
 from schemas import settings
@@ -111,6 +112,8 @@ def takes(annotation: Any, metadata: typing.Iterable[Any] = ()) -> str:
             words.append(f"mapping to {takes(arguments[1])}")
         elif _is_settings(part):
             words.append("keys")
+        elif window_spec.DURATION in own:
+            words.append("time with its unit (`s`, `m`, `h`, `d`)")
         elif part in _PLAIN:
             words.append(_PLAIN[part] + (_bounds(own) if part in (int, float) else ""))
         else:

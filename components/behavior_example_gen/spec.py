@@ -315,12 +315,20 @@ RECENT_SHARE = 0.1
 
 
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?) *([smhd])")
+_BARE = re.compile(r"[0-9]*[1-9][0-9]*")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 def _seconds(value: object) -> float:
-    """`7d`, `12h`, `30m`, `90s` or a number of seconds."""
+    """`7d`, `12h`, `30m` or `90s`; a float is in seconds, as `to_json` and a run's own experiment.yaml have it.
+
+    A whole number may be meant in days.
+    """
     found = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
+    bare = isinstance(value, int) and not isinstance(value, bool) and value > 0
+    if bare or isinstance(value, str) and _BARE.fullmatch(value.strip()):
+        number = str(value).strip()
+        raise ValueError(f"write {number}s, {number}m, {number}h or {number}d, found {value!r}")
     if found:
         value = float(found.group(1)) * _SECONDS[found.group(2)]
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
@@ -328,7 +336,8 @@ def _seconds(value: object) -> float:
     return float(value)
 
 
-Duration = Annotated[float, pydantic.BeforeValidator(_seconds)]
+DURATION = pydantic.BeforeValidator(_seconds)
+Duration = Annotated[float, DURATION]
 # A value of the log: without blanks around it, as the log is read.
 LogText = Annotated[str, pydantic.StringConstraints(strip_whitespace=True)]
 

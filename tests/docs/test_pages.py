@@ -8,6 +8,7 @@ import shlex
 import pydantic
 import pytest
 
+from components.behavior_example_gen.windows import period, predicates
 from docs import generate
 from pipeline import config
 from pipeline.cli import parser, run
@@ -92,6 +93,12 @@ def test_what_a_docstring_and_a_type_say():
         generate.takes(fields["size"].annotation, fields["size"].metadata) == "whole number ≥ 1, < 9 or null"
     )
     assert generate.takes(fields["high"].annotation) == "mapping to number"
+    for cls, name, more in ((period.PeriodWindow, "past", ""), (predicates.LabelSpec, "within", " or null")):
+        found = cls.model_fields[name]
+        assert (
+            generate.takes(found.annotation, found.metadata)
+            == f"time with its unit (`s`, `m`, `h`, `d`){more}"
+        )
     assert generate.takes(tuple[pydantic.PositiveInt, ...]) == "list of whole number > 0"
 
 

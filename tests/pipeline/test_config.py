@@ -855,3 +855,19 @@ def test_the_error_rate_of_comparisons_is_checked():
     for wrong in (-0.1, 0.5, "low"):
         with pytest.raises(pydantic.ValidationError, match="error_rate"):
             config.ValidationSpec.from_values({"error_rate": wrong})
+
+
+def test_times_of_a_run_are_read_again_as_they_were():
+    """In seconds: whole numbers without a unit are refused in what a person writes alone."""
+    values = {
+        "name": "mine",
+        "log": {"path": "log.csv"},
+        "window": {"kind": "period", "past": "30d", "future": "1.5h", "stride": "90m"},
+        "model": {"name": "dspnet"},
+    }
+    values["log"]["columns"] = {"scene": "scene"}
+    first = config.Experiment.from_values(values)
+    assert (first.window.past, first.window.future, first.window.stride) == (30 * 86_400, 5400, 5400)
+    written = first.to_yaml()
+    assert "past: 2592000.0\n" in written
+    assert config.Experiment.from_values(yaml.safe_load(written)) == first

@@ -108,6 +108,25 @@ def test_no_message_has_words_of_pydantic(name):
             ],
         ),
         ({"log": {"path": 5}}, ["log.path: takes text, in quotes; found 5"]),
+        (
+            {"window": {"kind": "period", "past": 30, "future": "1d"}},
+            ["window.past: write 30s, 30m, 30h or 30d, found 30"],
+        ),
+        (
+            {
+                "window": {
+                    "kind": "period",
+                    "past": "7d",
+                    "future": "1d",
+                    "labels": {"x": {"any_of": {}, "within": "30"}},
+                }
+            },
+            ["window.labels.x.within: write 30s, 30m, 30h or 30d, found '30'"],
+        ),
+        (
+            {"window": {"kind": "period", "past": 0, "future": "1d"}},
+            ["window.past: takes a time above 0, as 7d, 12h, 30m or 90s; found 0"],
+        ),
         ({"log": {"path": None}}, ["log.path: takes text; found null"]),
         ({"log": "log.csv"}, ["log: takes keys: path, format", 'found "log.csv"']),
         ({"log": {"path": ""}}, ["log.path: names a file, a folder or a pattern, found none"]),

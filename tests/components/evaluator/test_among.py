@@ -70,7 +70,7 @@ def log(tmp_path_factory):
     windowing.run(
         folder,
         spec.LogSpec(path=text, timestamp_unit="ms", columns={"scene": "scene"}),
-        PeriodWindow(kind="period", past=period_fixtures.PAST_MS / 1000, future=3600, length=8, shards=3),
+        PeriodWindow(kind="period", past=period_fixtures.PAST_MS / 1000, future=3600.0, length=8, shards=3),
         spec.SplitSpec(by=("time",), eval_from=cuts[0], test_from=cuts[1]),
         read_splits=(),
         candidates_within=_WITHIN * 3600.0,
