@@ -86,8 +86,8 @@ def test_what_was_finished_is_not_repeated(runs):
             assert f"{last}: done" in printed[point], (point, last)
         assert f"{component}: done" not in printed[point] and f"{component}: cached" not in printed[point]
         before.append(component)
-    assert "going on from epoch 1" in printed["Trainer: the model is trained"]
-    assert "going on from epoch 3" in printed["Evaluator"]
+    assert "going on after epoch 1" in printed["Trainer: the model is trained"]
+    assert "going on after epoch 3" in printed["Evaluator"]
     assert "known from before" in printed["Trainer: an epoch is done"]
 
 

@@ -377,7 +377,10 @@ class Loop:
             return
         self._history = json.loads(self._state.numpy().decode())
         self._resumed = int(self._epoch)
-        _PROGRESS.info("going on from epoch %d, step %d", int(self._epoch), int(self._step))
+        # By the numbers that the lines on epochs have, from 1 on.
+        step, steps = int(self._step), self._epoch_steps()
+        within = f"in epoch {self._resumed + 1}, after step {step:,} of {steps:,}"
+        _PROGRESS.info("going on %s", within if step else f"after epoch {self._resumed}")
 
     def _save(self) -> None:
         self._state.assign(json.dumps(self._history))

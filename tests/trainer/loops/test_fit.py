@@ -1,6 +1,7 @@
 """The training loop: equal runs, resumption, early stopping, and what stops it."""
 
 import dataclasses
+import logging
 import pathlib
 import re
 import shutil
@@ -159,7 +160,7 @@ def train_and_remember(one, moment, folder):
     ids=["between epochs", "within an epoch, two replicas"],
 )
 def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(
-    tmp_path, moment, windows, replicas, monkeypatch
+    tmp_path, moment, windows, replicas, monkeypatch, caplog
 ):
     """Also where the replicas' shares of a batch, and so the numbers that they draw, differ."""
     monkeypatch.setattr(loop_lib, "_STEPS_PER_CALL", 2)
@@ -172,7 +173,11 @@ def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(
     assert (spent > 0) == (moment[1] > 0)
 
     resumed = loop(tmp_path / "killed", settings, train=windows(), devices=devices)
-    found = resumed.run()
+    with caplog.at_level(logging.INFO, "footfall.progress"):
+        found = resumed.run()
+    (said,) = (record.getMessage() for record in caplog.records if "going on" in record.getMessage())
+    # The epoch that follows is the second.
+    assert said == ("going on in epoch 2, after step 4 of 6" if moment[1] else "going on after epoch 1")
     assert found["resumed_from_epoch"] == 1 and found["epochs"][1]["seconds"] > spent
     assert_equal(resumed, whole)
     for key in ("loss", "ndcg@10"):
