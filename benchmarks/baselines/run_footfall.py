@@ -1,6 +1,5 @@
 """Footfall's models under the protocol of the benchmark: its own training loop and evaluation."""
 
-import functools
 import os
 import tempfile
 from typing import Any
@@ -162,7 +161,7 @@ def main() -> None:
     evaluated = _evaluation(worker, histories)
     with tempfile.TemporaryDirectory() as folder:
         _Paced.worker = worker
-        loop_class = functools.partial(_PacedTP, tp=settings.loop) if aligned else _PacedFit
+        loop_class = (_PacedTP if aligned else _PacedFit).of(settings.loop)
         loop = loop_class(
             build,
             settings.training,

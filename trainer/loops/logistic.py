@@ -1,9 +1,7 @@
 """Logistic regression on embeddings that stay as they are, in place of steps."""
 
-import functools
 import logging
 import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,8 +9,6 @@ import tensorflow as tf
 
 from schemas import names
 from trainer.loops import rows
-from trainer.settings import loops as loop_settings
-from trainer.settings import training as training_settings
 
 _PROGRESS = logging.getLogger("footfall.progress")
 
@@ -26,29 +22,9 @@ class LogisticFit(rows.RowFit):
 
     Args:
       build: makes a model that trains nothing but `assign_heads`, see `ModelSettings.heads_only`.
-      logistic: settings of the loop.
+      own: the penalties, `LogisticRegressionSettings`.
       settings, strategy, train, evaluate, checkpoint_dir, log_dir: see `loop.Loop`.
     """
-
-    def __init__(
-        self,
-        build: Callable[[], Any],
-        settings: training_settings.TrainingSettings,
-        strategy: tf.distribute.Strategy,
-        train: tf.data.Dataset,
-        evaluate: Callable[[Any], Any],
-        checkpoint_dir: str,
-        log_dir: str | None = None,
-        *,
-        logistic: loop_settings.LogisticRegressionSettings,
-    ):
-        self._logistic = logistic
-        super().__init__(build, settings, strategy, train, evaluate, checkpoint_dir, log_dir)
-
-    @classmethod
-    def of(cls, settings: loop_settings.LogisticRegressionSettings) -> Callable[..., "LogisticFit"]:
-        """See `loop.Loop.of`."""
-        return functools.partial(cls, logistic=settings)
 
     def run(self) -> dict[str, Any]:
         """Fits the heads.
@@ -68,7 +44,7 @@ class LogisticFit(rows.RowFit):
             for step, rate_logit in zip(steps, self.model.rate_logits)
         }
         # The strongest first, which stays where others are no better.
-        for penalty in sorted(self._logistic.penalties, reverse=True):
+        for penalty in sorted(self._own_settings.penalties, reverse=True):
             found = {step: fit.at(penalty) for step, fit in zip(steps, fits) if fit.both}
             self._assign({**heads, **found})
             metrics = self.evaluation.evaluate()

@@ -1,6 +1,7 @@
 """The training loop: epochs, steps, early stopping, checkpoints and resumption. What it trains on, a subclass says."""
 
 import dataclasses
+import functools
 import json
 import logging
 import math
@@ -71,6 +72,7 @@ class Loop:
         `objective`, the name of that which is to become large, as `evaluation.ranking.FullRanking`.
       checkpoint_dir: a folder that a second run of the same training finds again.
       log_dir: of TensorBoard; None writes none.
+      own: settings of the procedure itself, see `trainer.settings.loops`; plain training reads none.
     """
 
     # What `train` has to have besides what the model and its loss read.
@@ -89,8 +91,9 @@ class Loop:
         evaluate: Callable[[Any], Any],
         checkpoint_dir: str,
         log_dir: str | None = None,
+        own: Any = None,
     ):
-        self._settings, self._strategy, self._train = settings, strategy, train
+        self._settings, self._strategy, self._train, self._own_settings = settings, strategy, train, own
         self._replicas = replicas_lib.Replicas(strategy)
         with strategy.scope():
             tf.keras.utils.set_random_seed(settings.seed)
@@ -132,8 +135,7 @@ class Loop:
     @classmethod
     def of(cls, settings: Any) -> Callable[..., "Loop"]:
         """What makes a loop of its own settings, see `trainer.settings.loops`; it takes the other arguments."""
-        del settings
-        return cls
+        return functools.partial(cls, own=settings)
 
     def _make_variables(self) -> None:
         """Makes the model's variables, by one call in the strategy's scope."""

@@ -1,7 +1,6 @@
 """TP: learning transferrable parameters (Yin et al., "Learning Transferrable Parameters for
 Long-tailed Sequential User Behavior Modeling", KDD 2020), around any next-item model."""
 
-import functools
 import itertools
 import logging
 import math
@@ -16,10 +15,9 @@ from schemas import errors, names
 from trainer import bucketing, grouping
 from trainer import input as input_lib
 from trainer.evaluation import classes as classes_lib
-from trainer.layers import discriminator
+from trainer.layers import discriminator as discriminator_lib
 from trainer.loops import gradients, loop
 from trainer.settings import loops as loop_settings
-from trainer.settings import training as training_settings
 
 _Gradient = Any  # tf.Tensor or tf.IndexedSlices
 _Undo = list[tuple[tf.Variable, _Gradient]]
@@ -86,7 +84,7 @@ class TP(loop.Loop):
       build, settings, strategy, evaluate, checkpoint_dir, log_dir: see `loop.Loop`.
       train: blocks of `input.read` with `input.training_features` and `input.user_features`; kept
         in memory as columns.
-      tp: the loop's settings.
+      own: `TPSettings`.
 
     Raises:
       errors.InputError: if no window has what the adversary is shown, or see `grouping.UserBatches`.
@@ -97,31 +95,14 @@ class TP(loop.Loop):
     sums = ("loss", "targets", "log_likelihood", "windows", "heads")
     monitored = False
 
-    def __init__(
-        self,
-        build: Callable[[], Any],
-        settings: training_settings.TrainingSettings,
-        strategy: tf.distribute.Strategy,
-        train: tf.data.Dataset,
-        evaluate: Callable[[Any], Any],
-        checkpoint_dir: str,
-        log_dir: str | None = None,
-        *,
-        tp: loop_settings.TPSettings,
-    ):
-        self._tp = tp
-        self.discriminator: discriminator.Discriminator | None = None
-        self._gain: float | None = None
-        self._probed: tuple[dict[str, tf.Tensor], np.ndarray] | None = None
-        self._embed = tf.function(self._embedded, reduce_retracing=True, autograph=False)
-        super().__init__(build, settings, strategy, train, evaluate, checkpoint_dir, log_dir)
-
-    @classmethod
-    def of(cls, settings: loop_settings.TPSettings) -> Callable[..., "TP"]:
-        """See `loop.Loop.of`."""
-        return functools.partial(cls, tp=settings)
+    # What is known once the windows are, and after each epoch.
+    discriminator: discriminator_lib.Discriminator | None = None
+    _gain: float | None = None
+    _probed: tuple[dict[str, tf.Tensor], np.ndarray] | None = None
 
     def _prepare(self) -> None:
+        self._tp: loop_settings.TPSettings = self._own_settings
+        self._embed = tf.function(self._embedded, reduce_retracing=True, autograph=False)
         self._columns = input_lib.columns(self._train)
         self._check_targets(self._columns)
         users = self._columns.pop(names.USER_HASH).numpy()
@@ -148,7 +129,7 @@ class TP(loop.Loop):
         self._draw_probed(users, head, judged)
         if self._tp.adversary:
             self._check_judged(lengths, head, judged)
-            self.discriminator = discriminator.Discriminator(self._tp.discriminator_hidden)
+            self.discriminator = discriminator_lib.Discriminator(self._tp.discriminator_hidden)
             self.discriminator(self.model(self._nothing(), training=False))
 
     def _check_judged(self, lengths: np.ndarray, head: np.ndarray, judged: np.ndarray) -> None:
@@ -330,7 +311,7 @@ class TP(loop.Loop):
         gradients.update(_put_back, undo[::-1])
         return sums, [gradients.times(gradient, 1.0 / self._tp.inner_steps) for gradient in summed]
 
-    def _move_ahead(self, batch: dict[str, tf.Tensor], judge: discriminator.Discriminator) -> None:
+    def _move_ahead(self, batch: dict[str, tf.Tensor], judge: discriminator_lib.Discriminator) -> None:
         """Moves the discriminator on the embeddings of all mini-batches `[k, b, ...]`, but for the last time."""
         flat = {name: tf.reshape(value, [-1, *value.shape[2:]]) for name, value in batch.items()}
         seen, judged = self._shown_by_chance(flat)
@@ -339,7 +320,7 @@ class TP(loop.Loop):
         group = next(group for group in self._groups if group.name == loop.ADVERSARY)
         for _ in range(self._tp.discriminator_steps - 1):
             with tf.GradientTape() as tape:
-                of_window = discriminator.log_likelihood(judge(embedding), flat[names.USER_HEAD])
+                of_window = discriminator_lib.log_likelihood(judge(embedding), flat[names.USER_HEAD])
                 value = tf.reduce_sum(tf.where(judged, of_window, 0.0))
             share = -tf.math.divide_no_nan(tf.constant(self._tp.adversary), windows)
             found = [gradients.times(one, share) for one in tape.gradient(value, group.variables)]
@@ -442,7 +423,9 @@ class TP(loop.Loop):
             else:
                 total, count = self.model.summed_loss(batch, training=True)
                 embedding = self.model(self._shown_by_chance(batch)[0], training=True)
-            of_window = discriminator.log_likelihood(self.discriminator(embedding), batch[names.USER_HEAD])
+            of_window = discriminator_lib.log_likelihood(
+                self.discriminator(embedding), batch[names.USER_HEAD]
+            )
             # Rows of padding have no user; what they embed may be anything.
             likelihood = tf.reduce_sum(tf.where(judged, of_window, 0.0))
             strength = self._tp.adversary * self._divisor(count) / places

@@ -111,7 +111,7 @@ def toy(folder, monkeypatch, kind=Quadratic, rate=BETA, items=None, **settings):
         windows(range(4), HEAD, items),
         Nothing,
         str(folder / "checkpoints"),
-        tp=loop_settings.TPSettings.from_values({"name": "tp", **values}),
+        own=loop_settings.TPSettings.from_values({"name": "tp", **values}),
     )
 
 
@@ -345,15 +345,13 @@ def real_loop(
         made.training_loss = losses.build(settings.loss)
         return made
 
-    arguments = {"tp": settings.loop} if kind is tp.TP else {}
-    return kind(
+    return kind.of(settings.loop)(
         build,
         settings.training,
         strategy or tf.distribute.MirroredStrategy(list(devices)),
         train,
         evaluate,
         str(folder / "checkpoints"),
-        **arguments,
     )
 
 
