@@ -48,7 +48,10 @@ def After(model: OutputArtifact[standard_artifacts.Model]):
 @pytest.fixture(params=SIGNALS)
 def number(request, monkeypatch):
     monkeypatch.setenv("STOP_BY", str(int(request.param)))
-    return request.param
+    # As in the foreground: whoever runs these in the background has Ctrl-C ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield request.param
+    signal.signal(signal.SIGINT, before)
 
 
 def test_beam_wraps_the_exception_and_the_run_is_stopped(number):
