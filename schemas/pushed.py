@@ -1,4 +1,4 @@
-"""Where a run pushes its models, as its experiment says it."""
+"""Where a run pushes its models, and where the experiment is that says so."""
 
 import yaml
 

@@ -38,14 +38,14 @@ def parts(fn_args: Any, tuned: Mapping[str, Any]) -> dict[str, str]:
     # Of the windows, which are compared.
     custom.pop("tested_from", None)
     custom.pop("checkpoint_root", None)
-    parts = {
+    found = {
         "windows": _examples(fn_args),
         "settings": [sorted(custom.items()), dict(tuned)],
         "code": code,
         "live model": base,
         **({"base model": pretrained} if pretrained else {}),
     }
-    return {name: digest(part) for name, part in parts.items()}
+    return {name: digest(part) for name, part in found.items()}
 
 
 def digest(value: Any) -> str:

@@ -12,10 +12,10 @@ import yaml
 
 from components.behavior_example_gen import windows
 from pipeline import lineage
-from schemas import errors, kinds, names
+from schemas import errors, kinds, names, pushed
 
 POINT = "point.json"
-EXPERIMENT = "experiment.yaml"
+EXPERIMENT = pushed.EXPERIMENT
 
 
 @dataclasses.dataclass(frozen=True)

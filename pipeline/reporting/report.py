@@ -8,7 +8,7 @@ from apache_beam.io import filesystem, filesystems
 
 from pipeline import lineage
 from pipeline.reporting import anomalies, evaluation, files, graph, render, status, training, words
-from schemas import names
+from schemas import names, pushed
 
 FILE = "report.html"
 _REJECTED_SHOWN = 20
@@ -52,7 +52,7 @@ def _facts(run_dir: str) -> dict[str, Any]:
             else None
         )
 
-    experiment = files.read_text(filesystems.FileSystems.join(run_dir, "experiment.yaml"))
+    experiment = files.read_text(filesystems.FileSystems.join(run_dir, pushed.EXPERIMENT))
     found = evaluation.evaluation(artifacts, files.window_kind(experiment))
     history = training.training(of("ModelRun", "history.json"))
     latency = of("InfraBlessing", "latency.json")

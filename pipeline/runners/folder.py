@@ -14,7 +14,7 @@ from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 
 from pipeline.runners import store
-from schemas import errors
+from schemas import errors, pushed
 
 LOCK = ".lock"
 TEMPORARY = "tmp"
@@ -28,7 +28,7 @@ def places(run_dir: str) -> dict[str, str]:
         "metadata_path": os.path.join(run_dir, store.FILE),
         "checkpoint_root": os.path.join(run_dir, "checkpoints"),
         "accepted_root": os.path.join(run_dir, "accepted_statistics"),
-        "serving_dir": os.path.join(run_dir, "serving"),
+        "serving_dir": os.path.join(run_dir, pushed.SERVING),
     }
 
 

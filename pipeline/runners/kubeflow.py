@@ -11,6 +11,7 @@ import yaml
 import schemas  # noqa: F401  selects Keras 2
 from pipeline import config, datasets, parameters, window_schema
 from pipeline.runners import custom_job, targets
+from schemas import pushed
 
 
 def schema_place(experiment: config.Experiment, root: str) -> str:
@@ -54,7 +55,7 @@ def compile_pipeline(
         schema_path=schema_place(experiment, root),
         checkpoint_root=posixpath.join(base, "checkpoints"),
         accepted_root=posixpath.join(base, "accepted_statistics"),
-        serving_dir=posixpath.join(base, "serving"),
+        serving_dir=posixpath.join(base, pushed.SERVING),
         code=code.versions(),
         deploy=True,
         run={

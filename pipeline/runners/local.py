@@ -15,10 +15,10 @@ import yaml
 import schemas  # noqa: F401  selects Keras 2
 from pipeline import config, datasets, progress
 from pipeline.runners import failures, folder, stopping
-from schemas import collector, errors
+from schemas import collector, errors, pushed
 
 RUN = "run.json"
-EXPERIMENT = "experiment.yaml"
+EXPERIMENT = pushed.EXPERIMENT
 _TRAINER = "Trainer"
 
 
@@ -299,7 +299,7 @@ def outcome(run_dir: str) -> list[str]:
     from pipeline.reporting import files, objectives
 
     found = results.newest(run_dir)
-    noun = files.window_kind(files.read_text(os.path.join(run_dir, "experiment.yaml"))).noun
+    noun = files.window_kind(files.read_text(os.path.join(run_dir, EXPERIMENT))).noun
     lines: list[str] = []
     if found.verdict is not None and found.verdict.overall is not None:
         overall = found.verdict.overall

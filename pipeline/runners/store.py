@@ -14,7 +14,7 @@ from typing import Any
 from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 
-from schemas import errors
+from schemas import errors, pushed
 
 FILE = "metadata.sqlite"
 # SQLite's own files beside it. A journal without its store would be rolled back into the next one.
@@ -29,7 +29,7 @@ _MOVED = (
     *SIDE_FILES,
     FILE,
     *_MADE,
-    "experiment.yaml",
+    pushed.EXPERIMENT,
     "run.json",
     "sweep.json",
     "report.html",
