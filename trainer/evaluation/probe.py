@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from schemas import embeddings, errors, names
+from schemas import auc, embeddings, errors, names
+from trainer import regression
 
 # What early stopping goes by: the mean over the labels, each by `PROBE_AUC/LABEL`.
 PROBE_AUC = "probe_auc"
@@ -17,8 +18,8 @@ Embed = Callable[[Mapping[str, tf.Tensor]], np.ndarray]
 class LinearProbe:
     """Fits a logistic regression for each label on embeddings of training windows, and measures it on those of `eval`.
 
-    Embeddings are standardised by training's means and deviations; the regression has an L2 penalty (scikit-learn's
-    default, C = 1). Of more windows than `embeddings.MOST` on a side about as many are drawn, always the same ones, see
+    Embeddings are standardised by the means and deviations of the training windows whose label is known; the regression has
+    an L2 penalty of 1. Of more windows than `embeddings.MOST` on a side about as many are drawn, always the same ones, see
     `drawn`; those whose label is unknown are left out.
 
     Args:
@@ -57,17 +58,11 @@ class LinearProbe:
         Args:
           embed: gives embeddings `[W, D]` of windows.
         """
-        # Imported where it is asked for: scikit-learn takes a second.
-        from sklearn import linear_model, metrics
-
-        train, evaluated = (embed(side).astype(np.float64) for side in self._sides)
-        mean, deviation = train.mean(axis=0), np.maximum(train.std(axis=0), 1e-12)
-        train, evaluated = ((vectors - mean) / deviation for vectors in (train, evaluated))
+        train, evaluated = (embed(side) for side in self._sides)
         found = {}
         for label, ((rows, values), (tested, wanted)) in self._known.items():
-            regression = linear_model.LogisticRegression(max_iter=1000).fit(train[rows], values)
-            scores = regression.decision_function(evaluated[tested])
-            found[f"{PROBE_AUC}/{label}"] = float(metrics.roc_auc_score(wanted, scores))
+            weights, _ = regression.LogisticRegression(train[rows], values).at()
+            found[f"{PROBE_AUC}/{label}"] = auc.of_scores(evaluated[tested] @ weights, wanted)
         return {PROBE_AUC: float(np.mean(list(found.values()))), **found}
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from schemas import names
+from trainer import regression
 from trainer.loops import rows
 
 _PROGRESS = logging.getLogger("footfall.progress")
@@ -37,7 +38,7 @@ class LogisticFit(rows.RowFit):
         held = self._rows.gather(tf.range(self._rows.count))
         steps, labels = self.model.exposures.steps, self.model.labels(held).numpy()
         embeddings = held[names.EMBEDDING].numpy().astype(np.float64)
-        fits = [_Heads(embeddings, labels[:, place]) for place in range(len(steps))]
+        fits = [regression.LogisticRegression(embeddings, labels[:, place]) for place in range(len(steps))]
         kept: dict[str, tuple[float, float]] = {}
         heads = {
             step: (np.zeros(embeddings.shape[1]), rate_logit)
@@ -68,36 +69,3 @@ class LogisticFit(rows.RowFit):
     def _assign(self, heads: dict[str, tuple[np.ndarray, float]]) -> None:
         found = [heads[step] for step in self.model.exposures.steps]
         self.model.assign_heads(np.stack([weights for weights, _ in found]), [bias for _, bias in found])
-
-
-class _Heads:
-    """The logistic regressions of a label.
-
-    Args:
-      embeddings: `[N, D]` float64.
-      labels: `[N]`, 1, 0, or negative where it is unknown.
-    """
-
-    def __init__(self, embeddings: np.ndarray, labels: np.ndarray):
-        # Imported where it is asked for: scikit-learn takes a second.
-        from sklearn import preprocessing
-
-        known = labels >= 0
-        self._labels = labels[known]
-        self._scaler = preprocessing.StandardScaler().fit(embeddings[known])
-        self._standardised = self._scaler.transform(embeddings[known])
-
-    @property
-    def both(self) -> bool:
-        """Whether the label has both values."""
-        return len(np.unique(self._labels)) == 2
-
-    def at(self, penalty: float) -> tuple[np.ndarray, float]:
-        """The weights `[D]` of embeddings as they are, and the bias."""
-        from sklearn import linear_model
-
-        # Rows are many and numbers few: Newton's steps are few, and the optimum is exact.
-        regression = linear_model.LogisticRegression(C=1 / penalty, solver="newton-cholesky", max_iter=1000)
-        regression.fit(self._standardised, self._labels)
-        weights = regression.coef_[0] / self._scaler.scale_
-        return weights, float(regression.intercept_[0] - weights @ self._scaler.mean_)

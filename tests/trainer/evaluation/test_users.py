@@ -94,10 +94,10 @@ def test_with_labels_the_objective_is_a_linear_probe():
     assert found["probe_auc"] == pytest.approx((found["probe_auc/busy"] + found["probe_auc/rare"]) / 2)
     # By hand: scikit-learn's regression on what the model encodes, pairs counted one by one.
     vectors = [model.encode(side).numpy().astype(np.float64) for side in (train, evaluated)]
-    scaler = preprocessing.StandardScaler().fit(vectors[0])
     for label in ("busy", "rare"):
         known = [side[names.LABEL_PREFIX + label].numpy() for side in (train, evaluated)]
         rows = [values >= 0 for values in known]
+        scaler = preprocessing.StandardScaler().fit(vectors[0][rows[0]])
         regression = linear_model.LogisticRegression(max_iter=1000)
         regression.fit(scaler.transform(vectors[0][rows[0]]), known[0][rows[0]])
         scores = regression.predict_proba(scaler.transform(vectors[1][rows[1]]))[:, 1]
