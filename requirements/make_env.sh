@@ -65,6 +65,13 @@ stamp="$(cat "$lock" requirements/build.txt setup.py requirements/make_env.sh | 
 if [ -x .venv/bin/footfall ] && [ "$(cat .venv/.stamp 2>/dev/null)" = "$stamp" ]; then
     exit 0
 fi
+# Some packages have no wheel (pyfarmhash is in C++).
+headers=$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
+if ! printf '#include <Python.h>\n' | "${CXX:-c++}" -x c++ -fsyntax-only -I "$headers" - 2>/dev/null; then
+    say "A C++ compiler and the headers of $python are needed to build packages without a wheel; found no working"
+    say "${CXX:-c++} with $headers/Python.h. On Debian: apt install g++ python3-dev"
+    exit 1
+fi
 say "Making .venv with $("$python" -V) and $lock"
 rm -rf .venv
 "$python" -m venv .venv

@@ -2,8 +2,12 @@
 
 import ast
 import importlib.util
+import os
 import pathlib
 import re
+import shutil
+import subprocess
+import sys
 
 import pyarrow as pa
 import pyarrow.parquet
@@ -40,6 +44,16 @@ def test_the_environment_is_made_with_hashes_alone():
     for line in installs:
         assert "--require-hashes" in line or '"${install[@]}"' in line or "--editable ." in line, line
     assert re.search(r"install=\(.*--require-hashes.*\)", script)
+
+
+def test_a_machine_without_a_compiler_is_told_so_before_anything_is_made(tmp_path):
+    shutil.copytree(ROOT / "requirements", tmp_path / "requirements")
+    shutil.copy(ROOT / "setup.py", tmp_path)
+    environment = {**os.environ, "FOOTFALL_PYTHON": sys.executable, "CXX": "no-such-compiler"}
+    script = tmp_path / "requirements" / "make_env.sh"
+    found = subprocess.run([script], env=environment, capture_output=True, text=True, check=False)
+    assert found.returncode == 1 and "Debian: apt install g++" in found.stderr
+    assert "no-such-compiler" in found.stderr and not (tmp_path / ".venv").exists()
 
 
 def test_what_builds_is_what_is_locked_everywhere(licences):
