@@ -76,7 +76,7 @@ def create_pipeline(
     """
     run = run or {}
     pushed_to = experiment.push.destination or posixpath.join(serving_dir, experiment.name)
-    live = [live_model_component.LiveModel(pushed_to, experiment.model.objective)] if push else []
+    live = [_live(experiment, pushed_to)] if push else []
     live_model = _value(live[0].outputs["live"]) if live else None
     data = _data(experiment, schema_path, accepted_root, code, run)
     trained, model = _training(experiment, data, checkpoint_root, code, run, live_model, trainer_job)
@@ -94,6 +94,13 @@ def create_pipeline(
         ),
         beam_pipeline_args=list(experiment.beam.args),
     )
+
+
+def _live(experiment: config.Experiment, pushed_to: str) -> live_model_component.LiveModel:
+    objective = experiment.model.objective
+    # Labels of a pretraining's windows are for its probe alone.
+    labels = experiment.window.label_names if objective == "labels" else ()
+    return live_model_component.LiveModel(pushed_to, objective, labels)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,6 +206,7 @@ def _training(
         exclude_seen=experiment.evaluation.exclude_seen,
         retrieval=experiment.retrieval,
         checkpoint_root=checkpoint_root,
+        split=experiment.split,
     )
     trained_on = {
         "examples": data.transformed,
@@ -216,14 +224,15 @@ def _training(
             custom_config=training.model_copy(update={"tuning": experiment.tuning}).pack(),
             **trained_on,
         )
+    warm = experiment.training.warm_start != "none"
     trainer = trainer_component.Trainer(
         run_fn="trainer.task.run_fn",
         hyperparameters=tuner.outputs["best_hyperparameters"] if tuner else None,
         custom_config=training.pack(),
         epochs=run.get(parameters.EPOCHS),
-        live_model=live_model if experiment.training.warm_start != "none" else None,
+        live_model=live_model if warm else None,
         base=_value(base[0].outputs["base"]) if base else None,
-        profile=data.profile if base else None,
+        profile=data.profile if base or warm else None,
         custom_job=trainer_job,
         **trained_on,
     )

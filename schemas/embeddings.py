@@ -9,6 +9,8 @@ NEIGHBORS = 10
 # Names of what is measured.
 AGREEMENT, RANDOM_AGREEMENT = "neighbor_agreement", "random_agreement"
 SPREAD, EFFECTIVE_RANK = "spread", "effective_rank"
+# Where there are labels: what a linear probe tells of them, the mean and each by `PROBE_AUC/LABEL`.
+PROBE_AUC = "probe_auc"
 # Measured is a sample of so many: what takes all pairs grows with the square.
 MOST = 2048
 

@@ -10,13 +10,15 @@ NOT_TOLD = 0
 
 
 def told(moment: tf.Tensor, times: tf.SparseTensor) -> tf.Tensor:
-    """Moments `[B]` int64 (ms), those that are NOT_TOLD in place of the moment right after the last event.
+    """Moments `[B]` int64 (ms): in place of NOT_TOLD the one right after the last event, or 1 of a history without any.
 
     Args:
       moment: of each history.
       times: of its events, sparse `[B, n]`.
     """
     last = tf.math.unsorted_segment_max(times.values, times.indices[:, 0], tf.size(moment))
+    # What a history is filled up with has time 0; one without an event has no time, and is answered alike.
+    last = tf.maximum(last, NOT_TOLD)
     return tf.where(moment == NOT_TOLD, last + 1, moment)
 
 

@@ -2,6 +2,7 @@
 
 import pydantic
 
+from components.behavior_example_gen import spec as example_gen_spec
 from components.transform import spec as transform_spec
 from serving import retrieval as retrieval_lib
 from trainer import config, search
@@ -19,8 +20,9 @@ class Arguments(transform_spec.TransformSettings, config.TrainerSettings):
       tuning: of a search.
       base_model: a model to start from; None starts anew.
       pretrained: a model whose network of users it starts from; None starts anew.
-      tested_from: since when (ISO 8601) the windows are that test the model; None: they are other users', or nothing is
-        pretrained.
+      split: of the log; None: it is not known.
+      tested_from: since when (ISO 8601) the windows are that test the model; None: it is not by time, or the model starts
+        from no other.
       epochs: of this run, in place of `training.epochs`; None as the settings say.
     """
 
@@ -30,6 +32,7 @@ class Arguments(transform_spec.TransformSettings, config.TrainerSettings):
     tuning: search.TuningSettings | None = None
     base_model: str | None = None
     pretrained: str | None = None
+    split: example_gen_spec.SplitSpec | None = None
     tested_from: str | None = None
     epochs: int | None = pydantic.Field(default=None, ge=0)
 

@@ -92,6 +92,23 @@ def reads(
             for name, models in training_lib.ONLY_WITH.items()
         ),
         settings.Reads(
+            tuple(f"training.{name}" for name in training_lib.OF_STEPS),
+            loop.steps,
+            f"a loop that trains by steps, which {loop.name} does not",
+        ),
+        *(
+            settings.Reads(
+                (f"loss.{name}",), loop.steps, f"a loop with a loss, which {loop.name} has none of"
+            )
+            for name in type(loss).model_fields
+            if name != "name"
+        ),
+        settings.Reads(
+            ("training.warm_start",),
+            model.pretrained is None or model.keeps_pretrained,
+            "a model without base_model, or with frozen: true: its network starts from what base_model has pretrained",
+        ),
+        settings.Reads(
             ("training.batch_size",),
             loop.batch is None,
             f"loop: {{name: fit}}; with {loop.name} it is {loop.batch}",

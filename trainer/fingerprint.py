@@ -36,6 +36,7 @@ def parts(fn_args: Any, tuned: Mapping[str, Any]) -> dict[str, str]:
     code, base = custom.pop("code", ""), custom.pop("base_model", "")
     pretrained = custom.pop("pretrained", "")
     # Of the windows, which are compared.
+    custom.pop("split", None)
     custom.pop("tested_from", None)
     custom.pop("checkpoint_root", None)
     found = {

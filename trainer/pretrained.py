@@ -8,7 +8,6 @@ Rows of a number's buckets go by their place: the third twentieth of the one tra
 where `boundaries` say what it is.
 """
 
-import datetime
 import json
 import os
 import posixpath
@@ -19,7 +18,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from components.behavior_example_gen import time_span
 from components.transform import vocabulary as vocabulary_lib
 from schemas import errors, figures, names
 from serving import export
@@ -28,61 +26,29 @@ from trainer.settings import users as users_settings
 
 # Beside a SavedModel: the settings of its model, and of what its network of users is, which its weights do not tell.
 SETTINGS = posixpath.join(export.EXTRA, "model.json")
-_NETWORK = "network"
-# And the last day that it has learnt from.
-_LAST_DAY = "last_day"
+_NETWORK, _LENGTH = "network", "length"
 # Settings of the network that do not change what it is.
 _FREE = {"name", "dropout"}
 # What a model's name is in front of the names of its weights.
 _OWNER = re.compile(r"^[^/]+/(?=users/)")
 
 
-def note(model: Any, folder: str, trained: time_span.Bulk | None = None) -> None:
+def note(model: Any, folder: str, learnt: Mapping[str, Any] | None = None) -> None:
     """Writes what a model is beside its SavedModel.
 
     Args:
       model: that is saved.
       folder: of the SavedModel.
-      trained: of what times the events are that it has learnt from, of `training_times.load`.
+      learnt: of `learnt.told`.
     """
-    told = json.loads(model.settings.to_json())
+    described = json.loads(model.settings.to_json())
     if model.network is not None:
-        told[_NETWORK] = model.network.known.kept
-    if trained is not None:
-        told[_LAST_DAY] = _day(trained.last)
+        described[_NETWORK] = _kept(model.network)
     with tf.io.gfile.GFile(posixpath.join(folder, SETTINGS), "w") as stream:
-        stream.write(json.dumps(told))
+        stream.write(json.dumps({**described, **(learnt or {})}))
 
 
-def check_times(saved: str, tested_from: str | None) -> None:
-    """Refuses a pretrained model that has learnt from what the training that starts from it is tested on.
-
-    Days are compared: of an event of the day that the test begins on it is not known whether it comes before.
-
-    Args:
-      saved: the folder of its SavedModel; of one that does not tell its times nothing is known.
-      tested_from: the moment (ISO 8601) that the windows of `test` begin at; None: they are other users'.
-
-    Raises:
-      errors.InputError: if it has.
-    """
-    last = _told(saved).get(_LAST_DAY)
-    if last is None or tested_from is None:
-        return
-    begins = datetime.datetime.fromisoformat(tested_from).astimezone(datetime.timezone.utc).date()
-    if datetime.date.fromisoformat(last) > begins:
-        raise errors.InputError(
-            f"model.base_model: {saved} has learnt from events up to {last}, and this run is tested from {begins} on: it would "
-            "be tested on what its network knows. Pretrain with a split.eval_from that is no later, or let split.test_from begin "
-            "later"
-        )
-
-
-def _day(ms: int) -> str:
-    return str(datetime.datetime.fromtimestamp(ms / 1000, datetime.timezone.utc).date())
-
-
-def _told(saved: str) -> dict[str, Any]:
+def told(saved: str) -> dict[str, Any]:
     """What `note` wrote beside a SavedModel; nothing of a version before there was such a file."""
     path = posixpath.join(saved, SETTINGS)
     if not tf.io.gfile.exists(path):
@@ -129,8 +95,8 @@ def start(model: Any, saved: str, vocabularies: Mapping[str, Sequence[bytes]]) -
         else:
             raise errors.InputError(
                 f"model.base_model: {saved} has {wanted[place]}{f' ({vocabulary})' if vocabulary else ''} of shape "
-                f"{list(value.shape)}, this model {list(variable.shape)}: window.past, the buckets of numbers and the "
-                "settings of the network have to be those of the pretraining"
+                f"{list(value.shape)}, this model {list(variable.shape)}: window.past, with encoder: causal window.length, the "
+                "buckets of numbers and the settings of the network have to be those of the pretraining"
             )
     return {"from": saved, "weights": len(variables), "of": len(variables), "rows": rows}
 
@@ -165,16 +131,16 @@ def _shown(values: Sequence[bytes]) -> str:
 
 def _check_told(model: Any, saved: str) -> None:
     """Refuses a network with other settings or of other data, as far as the pretrained model tells its own."""
-    told = _told(saved)
+    before = told(saved)
     # Nor those that its encoder does not read.
     free = _FREE | {one.key for one in model.settings.idle()}
     for name in users_settings.UserEncoderSettings.model_fields:
         own = getattr(model.settings, name)
-        if name not in free and name in told and told[name] != own:
+        if name not in free and name in before and before[name] != own:
             raise errors.InputError(
-                f"model.{name} is {own}, and {told[name]} of the pretrained model {saved}: set it to the same"
+                f"model.{name} is {own}, and {before[name]} of the pretrained model {saved}: set it to the same"
             )
-    before, now = told.get(_NETWORK), model.network.known.kept
+    before, now = before.get(_NETWORK), _kept(model.network)
     if before is None:
         # Of a version that did not tell.
         return
@@ -194,6 +160,16 @@ def _check_told(model: Any, saved: str) -> None:
             f"model.base_model: {saved} was pretrained on a past of {figures.duration(before['past_seconds'])}, found "
             f"window.past of {figures.duration(now['past_seconds'])}: set it to the same"
         )
+    # Which a version before did not tell.
+    if before.get(_LENGTH, now[_LENGTH]) != now[_LENGTH]:
+        raise errors.InputError(
+            f"model.base_model: {saved} was pretrained with a window.length of {before[_LENGTH]}, found {now[_LENGTH]}: with "
+            "encoder: causal it has a vector for each place, so set it to the same"
+        )
+
+
+def _kept(network: Any) -> dict[str, Any]:
+    return {**network.known.kept, _LENGTH: network.length}
 
 
 def _listed(found: Sequence[str]) -> str:

@@ -22,6 +22,7 @@ from trainer import (
     config,
     devices,
     fingerprint,
+    learnt,
     objectives,
     reasons,
     retrieval,
@@ -45,14 +46,16 @@ def run_fn(fn_args: Any) -> None:
     what a search has chosen: they take the place of those settings.
 
     Raises:
-      errors.InputError: if TFX names a base model: what a training starts from is `training.warm_start`'s; or if the pretrained
-        model has learnt from what this one is tested on.
+      errors.InputError: if TFX names a base model: what a training starts from is `training.warm_start`'s; or if one
+        of these models has learnt from what this one is tested on.
       TrainingError: if the loss is not a number.
       RuntimeError: if TensorFlow was started with Keras 3.
     """
     given = arguments.Arguments.unpack(fn_args.custom_config)
-    if given.pretrained:
-        pretrained_lib.check_times(given.pretrained, given.tested_from)
+    starts = {"model.base_model": given.pretrained, "training.warm_start": given.base_model}
+    before = {name: pretrained_lib.told(saved) for name, saved in starts.items() if saved}
+    for name, of_model in before.items():
+        learnt.check(name, starts[name] or "", of_model, given.split, given.tested_from)
     if getattr(fn_args, "base_model", None):
         raise errors.InputError(
             "a training starts from another model by training.warm_start: leave TFX's base_model out, found "
@@ -97,7 +100,8 @@ def run_fn(fn_args: Any) -> None:
     )
     if worker.chief:
         trained = training_times.load(data.transform_output)
-        pretrained_lib.note(loop.model, fn_args.serving_model_dir, trained)
+        told = learnt.told(trained, given.split, before.values())
+        pretrained_lib.note(loop.model, fn_args.serving_model_dir, told)
     # Only now is the training over: a run that dies before finds its checkpoints.
     if worker.chief and tf.io.gfile.exists(checkpoint_dir):
         tf.io.gfile.rmtree(checkpoint_dir)

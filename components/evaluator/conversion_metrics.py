@@ -48,10 +48,7 @@ class _Preprocessor(tfma.metrics.Preprocessor):
             outputs = {step: outputs}
         if not isinstance(outputs, dict) or step not in outputs:
             found = sorted(outputs) if isinstance(outputs, dict) else type(outputs).__name__
-            raise ValueError(
-                f"the evaluate signature must give {', '.join(self._steps)}, found {found}; if it is that of a "
-                "model blessed before window.steps changed, give the experiment another name"
-            )
+            raise ValueError(f"the evaluate signature must give {', '.join(self._steps)}, found {found}")
         value = float(np.asarray(outputs[step]).item())
         if not 0 <= value <= 1:
             raise ValueError(f"the evaluate signature gave {value} as a probability of {step}")

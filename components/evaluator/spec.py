@@ -209,7 +209,7 @@ EMBEDDING_METRICS = (embeddings.AGREEMENT, embeddings.EFFECTIVE_RANK, embeddings
 
 def is_metric(name: str) -> bool:
     """Whether a name, as training measures it on `eval`, is a metric's rather than a time's or a rate's."""
-    if name in EMBEDDING_METRICS:
+    if name in EMBEDDING_METRICS or name.split("/")[0] == embeddings.PROBE_AUC:
         return True
     return "@" in name or name.endswith(MRR) or name.split("/")[0] in (*_MEANS, *_OF_STEPS, CHAIN_VIOLATIONS)
 

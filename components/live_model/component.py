@@ -1,5 +1,7 @@
 """LiveModel: the model that a candidate has to hold its own against."""
 
+from collections.abc import Sequence
+
 from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import component_spec, standard_artifacts
@@ -13,6 +15,7 @@ class LiveModelSpec(component_spec.ComponentSpec):
     PARAMETERS = {
         "base": component_spec.ExecutionParameter(type=str),
         "objective": component_spec.ExecutionParameter(type=str),
+        "labels": component_spec.ExecutionParameter(type=str),
     }
     INPUTS: dict[str, component_spec.ChannelParameter] = {}
     OUTPUTS = {executor.LIVE: component_spec.ChannelParameter(type=standard_artifacts.String)}
@@ -30,17 +33,19 @@ class LiveModel(base_component.BaseComponent):
     Args:
       base: the folder that a server watches.
       objective: of the candidate.
+      labels: whose probabilities the candidate tells.
     """
 
     SPEC_CLASS = LiveModelSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
     DRIVER_CLASS = executor.Driver
 
-    def __init__(self, base: str, objective: str):
+    def __init__(self, base: str, objective: str, labels: Sequence[str] = ()):
         super().__init__(
             LiveModelSpec(
                 base=base,
                 objective=objective,
+                labels=executor.SEPARATOR.join(labels),
                 **{executor.LIVE: types.Channel(type=standard_artifacts.String)},
             )
         )

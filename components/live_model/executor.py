@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfx.dsl.io import fileio
@@ -15,6 +15,8 @@ from schemas import errors, versions
 from serving import manifest, objectives, published
 
 LIVE = "live"
+# Of labels in an execution property; their names have none.
+SEPARATOR = ","
 _PROGRESS = logging.getLogger("footfall.progress")
 
 
@@ -23,7 +25,8 @@ class _ModelObserver(observing.Observer):
 
     def look(self, exec_properties: Mapping[str, Any]) -> Mapping[str, Any]:
         """The path and the digest of the live model."""
-        return look(exec_properties["base"], exec_properties["objective"])
+        labels = tuple(filter(None, (exec_properties.get("labels") or "").split(SEPARATOR)))
+        return look(exec_properties["base"], exec_properties["objective"], labels)
 
 
 class Executor(_ModelObserver, observing.Executor):
@@ -34,7 +37,7 @@ class Driver(_ModelObserver, observing.Driver):
     """Driver of LiveModel, of the local runner."""
 
 
-def look(base: str, objective: str) -> dict[str, Any]:
+def look(base: str, objective: str, labels: Sequence[str] = ()) -> dict[str, Any]:
     """The newest sound version below a folder that servers load, which is what they answer from.
 
     They load every version, but where `serving.published` names some: after a rollback, no later one. A version
@@ -43,19 +46,21 @@ def look(base: str, objective: str) -> dict[str, Any]:
     Args:
       base: the folder with the versions, on any filesystem of TFX.
       objective: of the models that it is to be compared with.
+      labels: of those models; a live model that tells more is compared by these.
 
     Returns:
       `path`: of the version, None where there is none; `digest`: of its files.
 
     Raises:
-      errors.InputError: if it is no model of this objective: nothing could be compared with it; if what is
-        published cannot be read; or if the folder is a file.
+      errors.InputError: if it is no model of this objective, or does not tell these labels: nothing could be compared with
+        it; if what is published cannot be read; or if the folder is a file.
     """
     if fileio.exists(base) and not fileio.isdir(base):
         raise errors.InputError(f"push.destination: models are pushed to a folder, found a file at {base}")
     found = newest(base)
     if found["path"] is not None:
         _check_objective(found["path"], objective)
+        _check_labels(found["path"], labels)
     return found
 
 
@@ -102,3 +107,16 @@ def _check_objective(path: str, objective: str) -> None:
         f"push.destination: {path} is live and {what}; this experiment's objective is {objective}, and the two "
         "cannot be compared: give the experiment another name, or another push.destination"
     )
+
+
+def _check_labels(path: str, labels: Sequence[str]) -> None:
+    if not labels:
+        return
+    told = objectives.signatures_of(path)["evaluate"].outputs
+    missing = [label for label in labels if label not in told]
+    if missing:
+        raise errors.InputError(
+            f"push.destination: {path} is live and tells {', '.join(sorted(told))}; this experiment's labels are "
+            f"{', '.join(labels)}, and without {', '.join(missing)} the two cannot be compared: give the experiment another "
+            "name, or another push.destination"
+        )

@@ -45,8 +45,8 @@ class Trainer(base_component.BaseComponent):
       epochs: in place of those of `custom_config`: a number, a runtime parameter, or None.
       live_model: the value of LiveModel's output, to start from the model that is live; None starts anew.
       base: the value of BaseModel's output, to start from a pretrained model; None has none.
-      profile: of the log, which says since when the windows are that test the model; a pretrained model must not have learnt
-        from later events.
+      profile: of the log, which says since when the windows are that test the model; one that it starts from must not have
+        learnt from later events.
       custom_job: the custom job of Vertex AI that trains, a `CreateCustomJobRequest` as JSON; None trains in the step.
     """
 

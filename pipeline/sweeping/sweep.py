@@ -121,8 +121,7 @@ class Sweep:
         base: config.Experiment,
         stop: stopping.Stop,
     ) -> Point:
-        objective = kinds.objective(base.model.objective).metric
-        point = Point(dict(values), objective=objective)
+        point = Point(dict(values), objective=kinds.objective(base.model.objective).metric)
         same = next((other for other in before if other.values == point.values), None)
         for index, seed in enumerate(seeds):
             shown.start(_step(number, seed))
@@ -134,7 +133,8 @@ class Sweep:
             else:
                 trial = self._trial(point, seed, log_path, stop)
             point.trials.append(trial)
-            said = trial.error or f"eval {objective} {figures.metric(trial.on_eval.get(objective))}"
+            measured = trial.on_eval.get(point.objective)
+            said = trial.error or f"eval {point.objective} {figures.metric(measured)}"
             shown.finish(trial.state, f"{point.label}: {said}")
         return point
 
@@ -178,6 +178,8 @@ class Sweep:
         examples = next(a.uri for a in components["BehaviorExampleGen"].outputs if a.type == "Examples")
         with open(os.path.join(made["ModelRun"], task.HISTORY), encoding="utf-8") as stream:
             history = json.load(stream)
+        # What it was stopped by: of a pretraining with labels another one than of those without.
+        point.objective = history["objective"]
         best = next(e for e in history["epochs"] if e["epoch"] == history["best_epoch"])
         overall = verdict.read(made["ModelEvaluation"]).overall
         cached = all(components[name].state == "cached" for name in _TRAINING_COMPONENTS)

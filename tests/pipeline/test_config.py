@@ -284,6 +284,8 @@ def model(name, **values):
     return {**(ROWS if name == "bpcm" else {}), **given, **({"log": ROWS["log"]} if name == "bpcm" else {})}
 
 
+FROZEN = {"base_model": "runs/byb", "frozen": True, "tower": []}
+FITTED = {**model("byb_labels", **FROZEN), "loop": {"name": "logistic_regression"}}
 # Parts that differ from GOOD, the key that nothing reads, and what it goes with.
 UNREAD = [
     (
@@ -423,6 +425,15 @@ UNREAD = [
         "evaluation.sampled_negatives",
         "models of next items",
     ),
+    (
+        {**model("byb_labels", base_model="runs/byb"), "training": {"warm_start": "last_blessed"}},
+        "training.warm_start",
+        "frozen: true",
+    ),
+    ({**FITTED, **model("byb_labels", **FROZEN, dropout=0.2)}, "model.dropout", "a tower"),
+    ({**FITTED, "training": {"epochs": 5}}, "training.epochs", "a loop that trains by steps"),
+    ({**FITTED, "training": {"warm_start": "last_blessed"}}, "training.warm_start", "by steps"),
+    ({**FITTED, "loss": {"name": "step_bce", "weights": {"back": 2}}}, "loss.weights", "a loop with a loss"),
     ({"gate": {"min_positives": 5}}, "gate.min_positives", "models of labels"),
     ({"gate": {"min_slice_examples": 5}}, "gate.min_slice_examples", "slices"),
     ({**ROWS, "gate": {"metric": "auc_pr", "max_drop": None}}, "gate.metric", "gate.max_drop"),

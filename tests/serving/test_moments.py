@@ -8,7 +8,7 @@ from tensorflow.core.protobuf import meta_graph_pb2
 from components.transform import vocabulary
 from schemas import names
 from serving import client as client_lib
-from serving import metadata, signatures
+from serving import metadata, moments, signatures
 from serving.objectives import ranking
 from tests import period_fixtures
 from tests.period_fixtures import PAST_MS
@@ -168,6 +168,17 @@ def test_a_history_without_events_is_answered(served):
     found = ask(functions, [[("", "", 0)], later(ASKED[1])], [NOT_TOLD, ASKED[1][names.MOMENT]])
     assert np.isfinite(found["embed embedding"]).all()
     np.testing.assert_array_equal(*found["embed embedding"])
+
+
+def test_a_history_without_events_has_one_moment_whoever_else_is_asked_about():
+    """Beside others it is filled up with events of time 0."""
+    alone = moments.told(
+        tf.constant([0], tf.int64),
+        tf.RaggedTensor.from_row_splits(tf.zeros([0], tf.int64), [0, 0]).to_sparse(),
+    )
+    times = tf.constant([[0, 0], [7, 9], [0, 5]], tf.int64)
+    beside = moments.told(tf.constant([0, 0, 8], tf.int64), tf.RaggedTensor.from_tensor(times).to_sparse())
+    assert alone.numpy().tolist() == [1] and beside.numpy().tolist() == [1, 10, 8]
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,11 @@
 """A model of labels that starts from a pretrained network of users: the weights, the rows by value, and what is refused."""
 
-import datetime
 import os
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.behavior_example_gen import time_span
 from components.transform import event_fields, vocabulary
 from schemas import errors, names
 from tests import period_fixtures
@@ -30,10 +28,10 @@ FIELDS = {
 VALUES = {"name": "byb_labels", "dim": 8, "blocks": 1, "heads": 2, "bucket": "hour", "dropout": 0.0}
 
 
-def build(sizes, values=VALUES, past=86_400.0, fields=FIELDS, boundaries=None):
+def build(sizes, values=VALUES, past=86_400.0, fields=FIELDS, boundaries=None, length=8):
     settings = config.TrainerSettings.from_values({"model": values}).model
     of_fields = {fields[name]: size for name, size in sizes.items()}
-    known = users.Behaviors(of_fields, 8, past, 3600.0, boundaries=boundaries or {})
+    known = users.Behaviors(of_fields, length, past, 3600.0, boundaries=boundaries or {})
     tf.keras.utils.set_random_seed(5)
     exposures = labels.Exposures(labels_harness.FIELDS, ("churn",), (0.4,), behaviors=known)
     model = byb_labels.BYBLabels(settings, exposures, seed=5)
@@ -178,32 +176,20 @@ def test_another_network_is_refused(served):
         os.remove(os.path.join(path, pretrained.SETTINGS))
 
 
-@pytest.mark.parametrize(
-    "last, tested_from, refused",
-    [
-        ("2011-11-09", "2011-11-01T00:00:00+00:00", True),
-        ("2011-11-02", "2011-11-01T23:00:00+00:00", True),
-        # Of the same day it is not known which came first.
-        ("2011-11-01", "2011-11-01T00:00:00+00:00", False),
-        ("2011-10-31", "2011-11-01T00:00:00+00:00", False),
-        # In UTC it is the day before.
-        ("2011-11-01", "2011-11-01T01:00:00+02:00", True),
-        ("2011-11-09", None, False),
-        (None, "2011-11-01T00:00:00+00:00", False),
-    ],
-)
-def test_a_network_that_has_learnt_from_what_it_is_tested_on_is_refused(tmp_path, last, tested_from, refused):
-    trained = None
-    if last is not None:
-        end = datetime.datetime.fromisoformat(f"{last}T23:59:59.999+00:00").timestamp()
-        trained = time_span.Bulk(0, round(end * 1000))
+def test_causal_attention_has_a_vector_for_each_place_of_a_window(served, tmp_path):
+    """Other encoders take windows of any length."""
+    path, _, _, _ = served
+    known = vocabularies(path)
+    causal = {**VALUES, "encoder": "causal"}
+    del causal["bucket"]
     (tmp_path / "assets.extra").mkdir()
-    pretrained.note(test_byb_labels.build(), str(tmp_path), trained)
-    if not refused:
-        pretrained.check_times(str(tmp_path), tested_from)
-        return
-    with pytest.raises(errors.InputError, match=f"events up to {last}.* tested from 2011-1.* on"):
-        pretrained.check_times(str(tmp_path), tested_from)
+    pretrained.note(build(sizes_of(known), causal), str(tmp_path))
+    with pytest.raises(errors.InputError, match="a window.length of 8, found 12: with encoder: causal"):
+        pretrained.start(build(sizes_of(known), causal, length=12), str(tmp_path), known)
+    pretrained.note(build(sizes_of(known)), str(tmp_path))
+    # All that is told fits; but there are no weights.
+    with pytest.raises(tf.errors.OpError):
+        pretrained.start(build(sizes_of(known), length=12), str(tmp_path), known)
 
 
 def loop(folder, model, learning_rate=0.01, training=None, windows=8):

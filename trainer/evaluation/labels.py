@@ -39,7 +39,7 @@ class StepMetrics:
             )
             raise errors.InputError(
                 f"no label is both positive and negative in eval (positive: {counts}): nothing "
-                "says when to stop training; set split.eval_from and split.test_from so that one has"
+                "says when to stop training: choose other labels, or a split whose eval has more days or more users"
             )
         self._infer = tf.function(
             lambda batch: model.calibrated_logits(batch, training=False),

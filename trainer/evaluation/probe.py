@@ -8,8 +8,6 @@ import tensorflow as tf
 from schemas import auc, embeddings, errors, names
 from trainer import regression
 
-# What early stopping goes by: the mean over the labels, each by `PROBE_AUC/LABEL`.
-PROBE_AUC = "probe_auc"
 # Of each value of a label, see `drawn`.
 _LEAST = 64
 Embed = Callable[[Mapping[str, tf.Tensor]], np.ndarray]
@@ -50,7 +48,7 @@ class LinearProbe:
     @property
     def names(self) -> list[str]:
         """The metrics that `evaluate` gives, the mean first."""
-        return [PROBE_AUC, *(f"{PROBE_AUC}/{label}" for label in self._known)]
+        return [embeddings.PROBE_AUC, *(f"{embeddings.PROBE_AUC}/{label}" for label in self._known)]
 
     def evaluate(self, embed: Embed) -> dict[str, float]:
         """The area under the ROC curve on `eval`, of each label and their mean.
@@ -62,8 +60,8 @@ class LinearProbe:
         found = {}
         for label, ((rows, values), (tested, wanted)) in self._known.items():
             weights, _ = regression.LogisticRegression(train[rows], values).at()
-            found[f"{PROBE_AUC}/{label}"] = auc.of_scores(evaluated[tested] @ weights, wanted)
-        return {PROBE_AUC: float(np.mean(list(found.values()))), **found}
+            found[f"{embeddings.PROBE_AUC}/{label}"] = auc.of_scores(evaluated[tested] @ weights, wanted)
+        return {embeddings.PROBE_AUC: float(np.mean(list(found.values()))), **found}
 
 
 def drawn(held: Mapping[str, tf.Tensor], labels: Sequence[str] = ()) -> dict[str, tf.Tensor]:

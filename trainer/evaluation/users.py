@@ -46,17 +46,21 @@ class UserMetrics:
         train: tf.data.Dataset | None = None,
     ):
         self._model, self._batch_size = model, batch_size
-        held = probe.drawn(input_lib.columns(windows))
-        self._probe = None
+        every, self._probe = input_lib.columns(windows), None
         if train is not None:
-            self._probe = probe.LinearProbe(input_lib.columns(train), held, labels)
-        self.objective = probe.PROBE_AUC if self._probe else embeddings.AGREEMENT
+            # Which draws its own windows, so that a rare label has some.
+            self._probe = probe.LinearProbe(input_lib.columns(train), every, labels)
+        held = probe.drawn(every)
+        self.objective = embeddings.PROBE_AUC if self._probe else embeddings.AGREEMENT
         self._users = held[names.USER_HASH].numpy()
         if len(np.unique(self._users)) < 2:
             raise errors.InputError(
                 f"embeddings are compared between users: eval needs at least two, found {len(np.unique(self._users))}"
             )
-        self._sets = [row[row >= names.FIRST_INDEX] for row in held[names.FUTURE_ITEM_INDEX].numpy()]
+        futures = held[names.FUTURE_ITEM_INDEX].numpy()
+        self._sets = [row[row >= names.FIRST_INDEX] for row in futures]
+        followed = (futures != names.PADDING_INDEX).any(axis=1)
+        self._followed = followed if followed.any() else np.ones_like(followed)
         self._features = {name: held[name] for name in (*model.inputs_read, *model.loss_inputs_read)}
         self._infer = tf.function(self._of_batch, reduce_retracing=True, autograph=False)
         self._encode = tf.function(self._encoded, reduce_retracing=True, autograph=False)
@@ -127,7 +131,7 @@ class UserMetrics:
           `neighbor_agreement`, `random_agreement` (of any two users), `spread` and `effective_rank` of users' embeddings,
           `eval_loss`, and the number of `windows`; with labels the metrics of `probe.LinearProbe`, too. Of a model that
           predicts embeddings besides `target_spread` and `target_effective_rank` of what is to be predicted, and `cosine` of
-          that with what is predicted.
+          that with what is predicted: of windows that something follows, since nothing has no embedding.
         """
         parts = [self._infer(batch) for batch in self._batches(self._features)]
         found = {name: np.concatenate([part[name].numpy() for part in parts]) for name in parts[0]}
@@ -139,18 +143,18 @@ class UserMetrics:
             embeddings.RANDOM_AGREEMENT: float(np.nanmean(of_all)),
             embeddings.SPREAD: embeddings.spread(embedding),
             embeddings.EFFECTIVE_RANK: embeddings.effective_rank(embedding),
-            **(_prediction(found["predicted"], found["target"]) if "target" in found else {}),
+            **(self._prediction(found) if "target" in found else {}),
             "eval_loss": float(found["losses"][found["counted"]].mean()) if found["counted"].any() else 0.0,
             "windows": len(self._users),
         }
 
-
-def _prediction(predicted: np.ndarray, target: np.ndarray) -> dict[str, float]:
-    """Of predicted embeddings and what was to be predicted, `[W, D]` each."""
-    # Less the mean over dimensions, which a softmax does not see.
-    sides = [embeddings.unit(one - one.mean(axis=1, keepdims=True)) for one in (predicted, target)]
-    return {
-        f"target_{embeddings.SPREAD}": embeddings.spread(target),
-        f"target_{embeddings.EFFECTIVE_RANK}": embeddings.effective_rank(target),
-        "cosine": float((sides[0] * sides[1]).sum(axis=1).mean()),
-    }
+    def _prediction(self, found: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """Of predicted embeddings and what was to be predicted."""
+        predicted, target = (found[name][self._followed] for name in ("predicted", "target"))
+        # Less the mean over dimensions, which a softmax does not see.
+        sides = [embeddings.unit(one - one.mean(axis=1, keepdims=True)) for one in (predicted, target)]
+        return {
+            f"target_{embeddings.SPREAD}": embeddings.spread(target),
+            f"target_{embeddings.EFFECTIVE_RANK}": embeddings.effective_rank(target),
+            "cosine": float((sides[0] * sides[1]).sum(axis=1).mean()),
+        }

@@ -65,7 +65,7 @@ class Behaviors:
     def kept(self) -> dict[str, Any]:
         """What a pretrained network is of, as JSON: of other events, or of more or less of the past, it is another one.
 
-        The window's length and the vocabularies are not in it: these may have changed.
+        The window's length and the vocabularies are not in it: these may have changed, but see `UserEncoder.length`.
         """
         return {
             "columns": [field.event for field in self.sizes],
@@ -126,6 +126,11 @@ class UserEncoder(tf.keras.layers.Layer):
             self.blocks = bucket_encoder.BucketEncoder(ages, dim, *shape, settings.activity)
         else:
             self.blocks = event_encoder.EventEncoder(settings.encoder, known.window_length, dim, *shape)
+
+    @property
+    def length(self) -> int | None:
+        """The window's length where weights are of it: of causal attention, which has a vector for each place."""
+        return self.known.window_length if self._settings.encoder == "causal" else None
 
     def call(self, features: Features, training: bool = False) -> tf.Tensor:
         """The embedding of each user, `[B, D]`.

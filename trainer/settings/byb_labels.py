@@ -42,7 +42,15 @@ class BYBLabelsSettings(users.UserEncoderSettings, labels.LabelSettings):
             *super().reads(),
             settings.Reads(("frozen", "base_rate"), self.base_model is not None, "base_model"),
             settings.Reads(("base_rate",), not self.frozen, "frozen: false"),
+            settings.Reads(
+                ("dropout",), not self.heads_only, "a tower, or a network that learns (frozen: false)"
+            ),
         )
+
+    @property
+    def keeps_pretrained(self) -> bool:
+        """See `ModelSettings`."""
+        return self.frozen
 
     @property
     def heads_only(self) -> bool:

@@ -13,10 +13,12 @@ class LoopSettings(settings.Settings):
     Attributes:
       objectives: of the models that it trains, see `schemas.kinds`; None is all.
       measures: what an evaluated epoch has besides the metrics of `eval`.
+      steps: whether it trains by steps of an optimiser on batches.
     """
 
     objectives: ClassVar[tuple[str, ...] | None] = None
     measures: ClassVar[tuple[str, ...]] = ()
+    steps: ClassVar[bool] = True
     name: str
 
     @property
@@ -156,6 +158,7 @@ class LogisticRegressionSettings(LoopSettings):
     """
 
     objectives: ClassVar[tuple[str, ...] | None] = ("labels",)
+    steps: ClassVar[bool] = False
 
     name: Literal["logistic_regression"]
     penalties: tuple[Annotated[float, pydantic.Field(gt=0)], ...] = pydantic.Field(

@@ -52,6 +52,11 @@ class ModelSettings(settings.Settings):
         return None
 
     @property
+    def keeps_pretrained(self) -> bool:
+        """Whether the network of that model stays as it is."""
+        return False
+
+    @property
     def heads_only(self) -> bool:
         """Whether a linear head for each label, on an embedding that stays as it is, is all that a training moves."""
         return False

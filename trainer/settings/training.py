@@ -14,6 +14,26 @@ ONLY_WITH = {
 }
 
 
+# What a training by steps of an optimiser reads, and no other.
+OF_STEPS = (
+    "epochs",
+    "batch_size",
+    "length_buckets",
+    "optimizer",
+    "learning_rate",
+    "weight_decay",
+    "clip_norm",
+    "warmup_steps",
+    "schedule",
+    "patience",
+    "evaluate_every",
+    "max_seconds",
+    "warm_start",
+    "xla",
+    "checkpoint_seconds",
+)
+
+
 class TrainingSettings(settings.Settings):
     """The training run.
 

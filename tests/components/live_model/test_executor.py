@@ -134,3 +134,22 @@ def test_a_model_that_answers_other_questions_is_refused(place, signatures, word
         executor.look(base, "ranking")
     said = str(found.value)
     assert said.startswith(f"push.destination: {path} is live and {words}") and "objective is ranking" in said
+
+
+def test_a_live_model_that_tells_other_labels_is_refused(place):
+    """Of one label TFMA keeps no name: whatever the live model told would be taken for the candidate's."""
+    base, push = place
+    path = push("one", {"evaluate": ["churn"], "predict": ["churn"]})
+    assert executor.look(base, "labels", ["churn"])["path"] == path
+    for labels, words in (
+        (["spends"], "is live and tells churn; this experiment's labels are spends, and without spends"),
+        (
+            ["churn", "spends"],
+            "labels are churn, spends, and without spends the two cannot be compared: give the",
+        ),
+    ):
+        with pytest.raises(errors.InputError, match=words):
+            executor.look(base, "labels", labels)
+    # More than is asked for does no harm.
+    path = push("two", {"evaluate": ["spends", "churn"], "predict": ["spends", "churn"]})
+    assert executor.look(base, "labels", ["churn"])["path"] == path

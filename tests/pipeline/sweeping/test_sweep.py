@@ -8,6 +8,7 @@ import signal
 import pytest
 import yaml
 
+from components.evaluator import verdict
 from pipeline import config, lineage, progress
 from pipeline.comparing import runs
 from pipeline.runners import local
@@ -92,6 +93,35 @@ def test_points_of_exposures_are_ranked_by_auc():
     written = results.as_plain([low, high], [1], "grid", "mine")
     assert written["objective"] == "auc on eval, mean over seeds"
     assert written["points"][0]["values"] == {"model.dim": 16}
+
+
+def test_a_point_is_ranked_by_what_its_training_stopped_by(tmp_path, monkeypatch):
+    """Of a pretraining with labels by a linear probe, which its objective does not name."""
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({**EXPERIMENT, "log": {"path": "log.csv"}}))
+    epochs = [
+        {"epoch": 1, "neighbor_agreement": 0.4, "probe_auc": 0.6, "probe_auc/busy": 0.6, "seconds": 3.0},
+        {"epoch": 2, "neighbor_agreement": 0.1, "probe_auc": 0.7, "probe_auc/busy": 0.7, "seconds": 3.0},
+    ]
+    history = {"objective": "probe_auc", "best_epoch": 2, "epochs": epochs}
+    (tmp_path / "history.json").write_text(json.dumps(history))
+
+    def made(name, *types):
+        found = [lineage.Artifact(0, "", kind, str(tmp_path), {}) for kind in types]
+        return lineage.Component(name, "done", seconds=1.0, outputs=found)
+
+    components = {
+        "BehaviorExampleGen": made("BehaviorExampleGen", "Examples"),
+        "Trainer": made("Trainer", "Model", "ModelRun"),
+        "Evaluator": made("Evaluator", "ModelEvaluation"),
+    }
+    monkeypatch.setattr(verdict, "read", lambda uri: verdict.Verdict(None, (), (), False))
+    point = point_lib.Point({}, objective="neighbor_agreement")
+    experiment = config.load(str(tmp_path / "mine.yaml"))
+    one = sweep.Sweep(str(tmp_path / "mine.yaml"), (), str(tmp_path / "runs"), 1)
+    point.trials.append(one._result(experiment, point, 1, components))
+    assert point.objective == "probe_auc" and point.score == 0.7
+    assert set(point.trials[0].on_eval) == {"neighbor_agreement", "probe_auc", "probe_auc/busy"}
+    assert results.as_plain([point], [1], "grid", "mine")["objective"] == "probe_auc on eval, mean over seeds"
 
 
 def test_a_grid_without_any_fitting_point_starts_nothing(swept):

@@ -43,6 +43,37 @@ def test_of_many_windows_some_are_drawn(monkeypatch):
     assert one == two and one["windows"] == 20
 
 
+def test_a_rare_label_is_drawn_for_the_probe_too(monkeypatch):
+    """Three positives of 400 windows, of which twenty are drawn for what is measured without labels."""
+    monkeypatch.setattr(embeddings, "MOST", 20)
+    monkeypatch.setattr(probe, "_LEAST", 3)
+    values = np.zeros(400, np.int64)
+    values[[40, 90, 321]] = 1
+    sides = [{**labelled(400, seed), names.LABEL_PREFIX + "rare": tf.constant(values)} for seed in (1, 2)]
+    blocks = [tf.data.Dataset.from_tensor_slices(side).batch(64) for side in sides]
+    found = evaluation.UserMetrics(test_byb.build(), blocks[1], 64, ["rare"], blocks[0]).evaluate()
+    assert found["windows"] == 20 and 0 <= found["probe_auc/rare"] <= 1
+
+
+def test_windows_that_nothing_follows_are_none_of_what_is_predicted():
+    """Of a target that has collapsed the spread would be that of how many users do nothing."""
+    model, features = test_byb.build(), test_byb.batch(1, 30)
+    nothing = np.arange(30) % 3 > 0
+    for name in model.loss_inputs_read:
+        if name.startswith("future"):
+            mask = nothing.reshape(-1, *[1] * (features[name].ndim - 1))
+            features[name] = tf.where(mask, tf.zeros_like(features[name]), features[name])
+    features[names.USER_HASH] = tf.range(30, dtype=tf.int64)
+    side = tf.data.Dataset.from_tensor_slices(features).batch(7)
+    found = evaluation.UserMetrics(model, side).evaluate()
+    followed = {name: tf.boolean_mask(value, ~nothing) for name, value in features.items()}
+    target = model.supervision(followed).numpy()
+    assert found["target_spread"] == pytest.approx(embeddings.spread(target), rel=1e-4)
+    predicted = model.predict_future(model.encode(followed)).numpy()
+    correlations = [np.corrcoef(one, two)[0, 1] for one, two in zip(predicted, target)]
+    assert found["cosine"] == pytest.approx(np.mean(correlations), rel=1e-3)
+
+
 def test_one_user_is_none_to_compare():
     with pytest.raises(errors.InputError, match="eval needs at least two, found 1"):
         evaluation.UserMetrics(test_byb.build(), windows(users=1))

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from components.behavior_example_gen import spec
+from components.behavior_example_gen import spec, windows
 from components.behavior_example_gen.windows.exposure import ExposureWindow
 from components.behavior_example_gen.windows.period import PeriodWindow
 from schemas import errors, names
@@ -70,6 +70,18 @@ def test_a_value_that_no_event_has_is_refused(tmp_path, label, message):
     found = fails(tmp_path, {"wrong": label})
     assert found.startswith(message), found
     assert len(found) < 250 and found.endswith(", ...") == ("item_id" in message)
+
+
+def test_a_log_whose_rare_items_are_left_out_has_no_labels():
+    log = {"path": "log.csv", "timestamp_unit": "ms", "columns": COLUMNS, "filter": {"min_item_events": 5}}
+    values = {"kind": "period", "past": "5d", "future": "1d", "labels": {"gone": {"none_of": {}}}}
+    kind = windows.get("period")
+    log = spec.LogSpec.from_values(log)
+    with pytest.raises(
+        errors.InputError, match="log.filter: .* Found min_item_events: 5, min_user_events: 1: use"
+    ):
+        kind.check(PeriodWindow.from_values(values), log, spec.SplitSpec())
+    kind.check(PeriodWindow.from_values({**values, "labels": {}}), log, spec.SplitSpec())
 
 
 def test_a_value_of_one_event_of_one_shard_is_known(tmp_path):
