@@ -1,13 +1,15 @@
 """What a model has learnt from, and which trainings may start from it."""
 
 import datetime
+import types
 
 import pytest
 
 from components.behavior_example_gen import spec, time_span
+from pipeline import config
 from schemas import errors
 from tests.trainer.models import test_byb_labels
-from trainer import learnt, pretrained
+from trainer import arguments, learnt, pretrained, task
 
 BY_TIME = spec.SplitSpec()
 HELD_OUT = spec.SplitSpec(by=("held_out_users",), held_out_share=0.2)
@@ -86,3 +88,30 @@ def test_what_a_model_started_from_has_learnt_it_has_learnt_too():
     assert learnt.told(None, None) == {}
     # Also where of the training itself no times are known.
     assert learnt.told(None, BY_TIME, [before])["last_day"] == "2011-11-09"
+
+
+@pytest.mark.parametrize(
+    "name, setting", [("pretrained", "model.base_model"), ("base_model", "training.warm_start")]
+)
+def test_a_training_asks_both_models_that_it_may_start_from(tmp_path, name, setting):
+    """Before it looks at anything else."""
+    (tmp_path / "assets.extra").mkdir()
+    told = learnt.told(until("2011-11-09"), BY_TIME)
+    pretrained.note(test_byb_labels.build(), str(tmp_path), told)
+    experiment = config.load(config.find("ml100k-sasrec"))
+    given = arguments.Arguments(
+        **{
+            part: getattr(experiment, part)
+            for part in ("model", "loss", "loop", "training", "window", "features")
+        },
+        columns=experiment.log.columns,
+        exclude_seen=True,
+        checkpoint_root=str(tmp_path / "checkpoints"),
+        split=BY_TIME,
+        tested_from="2011-11-01T00:00:00+00:00",
+        **{name: str(tmp_path)},
+    )
+    with pytest.raises(
+        errors.InputError, match=f"^{setting}: {tmp_path} has learnt from events up to 2011-11-09"
+    ):
+        task.run_fn(types.SimpleNamespace(custom_config=given.pack(), base_model=None))
