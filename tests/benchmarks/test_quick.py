@@ -75,6 +75,9 @@ _MEASURED = {
     "hot_swaps": lambda found: found["answers"] > 0 and found["versions_pushed"] == 2,
     "periods": lambda found: found["same_examples"] and _positive(found, "events_per_s", "columnar"),
     "pooling": lambda found: _positive(found, "ratio", "3") and _positive(found, "days", "3", "none", "ms"),
+    "recurrent": lambda found: (
+        _positive(found, "cpu_ms", "20", "unrolled") and _positive(found, "ratio", "130")
+    ),
     "retrieval": lambda found: found["5000"]["recall"] > 0.8 and _positive(found, "5000", "ivf_2", "p50_ms"),
     "scene_steps": lambda found: _positive(found, "candidates", "50", "scenecontrarec", "step_ms"),
     "throughput": lambda found: _positive(
@@ -97,6 +100,7 @@ _SIZES = {
     "hot_swaps": {"seconds": 0.2, "every": 0.2},
     "periods": {"events": 1500},
     "pooling": {"days": 3, "batch": 4, "steps": 1, "blocks": 1},
+    "recurrent": {"long": 130, "batch": 4},
     "retrieval": {"asked": 64, "seconds": 0.1},
     "scene_steps": {"items": 50, "batch": 4, "steps": 1, "models": 1},
     "throughput": {"users": 200, "longest": 20, "seconds": 0.1},

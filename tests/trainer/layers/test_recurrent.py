@@ -55,7 +55,7 @@ def test_a_loop_gives_the_states_and_gradients_of_the_unrolled_steps(monkeypatch
     for other in (gradients(False), gradients(False, compiled=True)):
         for one, two in zip(other, unrolled):
             np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-6)
-    monkeypatch.setattr(recurrent, "_UNROLLED", 3)
+    monkeypatch.setattr(recurrent, "UNROLLED", 3)
     np.testing.assert_allclose(gradients(True)[0], unrolled[0], rtol=1e-5, atol=1e-6)
 
 
