@@ -25,9 +25,13 @@ _UNITS = {
 }
 _QUANTITY = re.compile(rf"(\d+(?:\.\d+)?)({'|'.join(_UNITS)})")
 
+_LEAST_BYTES = 10**6
+
 
 def _quantity(text: str) -> str:
-    if not _QUANTITY.fullmatch(text):
+    found = _QUANTITY.fullmatch(text)
+    # Of bytes nobody means a few: a unit is missing.
+    if not found or not found[2] and float(found[1]) < _LEAST_BYTES:
         raise ValueError(f"a quantity of memory is a number with a unit, as 16G or 32Gi, found {text!r}")
     return text
 
@@ -37,7 +41,8 @@ _NETWORK = re.compile(r"projects/[^/]+/global/networks/[^/]+")
 _CRON_FIELD = re.compile(r"[0-9A-Za-z*/,-]+")
 _CRON_FIELDS = 5
 _SECRET_NAME = re.compile(
-    r"secret|passw(or)?d|passphrase|token|credential|(api|access|private|account|shared)_?key", re.IGNORECASE
+    r"secret|passw(or)?d|passphrase|token(?!s(_|$)|i[sz])|credential|(api|access|private|account|shared)_?key",
+    re.IGNORECASE,
 )
 _SECRET_VALUE = re.compile(
     r"-----BEGIN |^(AKIA|ASIA)[A-Z0-9]{16}$|^AIza[\w-]{30,}|^ya29\.|^gh[pousr]_\w{20,}|^glpat-|^xox[abprs]-|^sk-\w{16,}"
@@ -46,6 +51,8 @@ _SECRET_VALUE = re.compile(
 _RANDOM = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9+=_-]{24,}")
 # Of a text's characters, in bits each: words and names have less, random letters and digits more.
 _RANDOM_ENTROPY = 3.8
+# Words and numbers with a hyphen or underscore between them, as projects, buckets and jobs are called.
+_NAME = re.compile(r"[a-z]+([-_]([a-z]+\d{0,2}|\d+))+")
 
 
 def looks_secret(name: str, value: str) -> bool:
@@ -61,7 +68,7 @@ def looks_secret(name: str, value: str) -> bool:
     if not value or value.startswith("/") or value.lower() in ("true", "false", "0", "1"):
         return False
     return bool(_SECRET_NAME.search(name)) or bool(
-        _RANDOM.fullmatch(value) and _entropy(value) > _RANDOM_ENTROPY
+        _RANDOM.fullmatch(value) and not _NAME.fullmatch(value) and _entropy(value) > _RANDOM_ENTROPY
     )
 
 

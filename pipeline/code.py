@@ -13,11 +13,17 @@ _ROOT = pathlib.Path(__file__).resolve().parents[1]
 WINDOWS = "windows"
 FEATURES = "features"
 TRAINING = "training"
+ANOMALIES = "anomalies"
+EVALUATION = "evaluation"
+TRIAL = "trial"
 # Code that is not listed reaches a stage by what it makes for it: windows, or transformed examples.
 _FOLDERS = {
     WINDOWS: ("schemas", "components/behavior_example_gen"),
     FEATURES: ("schemas", "components/transform"),
     TRAINING: ("schemas", "components/transform", "trainer", "serving"),
+    ANOMALIES: ("schemas", "components/anomaly_gate"),
+    EVALUATION: ("schemas", "components/evaluator", "serving"),
+    TRIAL: ("schemas", "components/infra_validator", "serving"),
 }
 
 

@@ -26,11 +26,14 @@ class Parameter(NamedTuple):
 
 def of(experiment: config.Experiment) -> dict[str, Parameter]:
     """The parameters of an experiment's runs, by name."""
-    return {
+    found = {
         LOG_PATH: Parameter(datasets.resolve(experiment.log.path), "what is read in place of log.path"),
         SPAN: Parameter(spans.NEWEST, "the last span to read: its number, its date as 2024-05-31, or newest"),
-        EPOCHS: Parameter(experiment.training.epochs, "in place of training.epochs"),
     }
+    # What a search finds would have to give way to what every run has by default.
+    if experiment.tuning is None or "training.epochs" not in experiment.tuning.space:
+        found[EPOCHS] = Parameter(experiment.training.epochs, "in place of training.epochs")
+    return found
 
 
 def read(given: Sequence[str], known: Mapping[str, Parameter]) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def create_pipeline(
     live_model = _value(live[0].outputs["live"]) if live else None
     data = _data(experiment, schema_path, accepted_root, code, run)
     trained, model = _training(experiment, data, checkpoint_root, code, run, live_model, trainer_job)
-    judged = _judged(experiment, data, model, pushed_to, live_model)
+    judged = _judged(experiment, data, model, code, pushed_to, live_model)
     endpoint = experiment.push.endpoint
     if push and deploy and endpoint is not None:
         judged.append(vertex_deployer.VertexDeployer(judged[-1].outputs["pushed_model"], endpoint))
@@ -165,6 +165,7 @@ def _data(
         # Without spans a second run would compare a log with itself.
         accepted_root=_accepted(experiment, accepted_root) if spans.has_marks(experiment.log.path) else None,
         error_rate=experiment.validation.error_rate,
+        code=code[code_lib.ANOMALIES],
     )
     transform = Transform(
         examples=examples,
@@ -222,6 +223,7 @@ def _training(
         tuner = tuner_component.Tuner(
             tuner_fn="trainer.tuner.tuner_fn",
             custom_config=training.model_copy(update={"tuning": experiment.tuning}).pack(),
+            epochs=run.get(parameters.EPOCHS),
             **trained_on,
         )
     warm = experiment.training.warm_start != "none"
@@ -240,7 +242,12 @@ def _training(
 
 
 def _judged(
-    experiment: config.Experiment, data: _Data, model: Channel, pushed_to: str, live_model: Any
+    experiment: config.Experiment,
+    data: _Data,
+    model: Channel,
+    code: Mapping[str, str],
+    pushed_to: str,
+    live_model: Any,
 ) -> list[base_node.BaseNode]:
     """Measures a model, compares it with what is live, tries it in a server, and pushes it.
 
@@ -260,11 +267,12 @@ def _judged(
             experiment.model.ranks_scenes,
         ),
         live_model=live_model,
+        code=code[code_lib.EVALUATION],
     )
     if live_model is None:
         return [evaluator]
     server_validator = infra_validator.ServerValidator(
-        model=model, examples=data.examples, infra=experiment.infra
+        model=model, examples=data.examples, infra=experiment.infra, code=code[code_lib.TRIAL]
     )
     pusher = pusher_component.Pusher(
         model=model,

@@ -72,6 +72,10 @@ USER_GROUP: Final = (
 )
 SLICES: Final = (USER_FREQUENCY, ITEM_FREQUENCY, HISTORY_LENGTH, USER_STATUS, USER_GROUP)
 USER_GROUPS: Final = ("low", "medium", "high")
+# The counts of items are a file beside the vocabularies, which attributes name.
+ITEM_COUNTS: Final = "item_counts"
+# What no attribute may be called, since examples, vocabularies or served models have it.
+OWN: Final = frozenset((USER_ID, ITEM_ID, "item_index", ITEM_COUNTS, *SLICES))
 HEAD = "head"
 TAIL = "tail"
 NEW = "new"

@@ -13,6 +13,7 @@ class AnomalyGateSpec(component_spec.ComponentSpec):
     PARAMETERS = {
         "accepted_root": component_spec.ExecutionParameter(type=str, optional=True),
         "error_rate": component_spec.ExecutionParameter(type=float, optional=True),
+        "code": component_spec.ExecutionParameter(type=str, optional=True),
     }
     INPUTS = {
         "anomalies": component_spec.ChannelParameter(type=standard_artifacts.ExampleAnomalies),
@@ -41,6 +42,7 @@ class AnomalyGate(base_component.BaseComponent):
         log without spans, measures no drift.
       error_rate: the probability that a difference stops a run although none is beyond its bound;
         None or 0: the distances alone decide.
+      code: that compares, of `pipeline.code`: the verdict of other code is not taken from the cache.
 
     Outputs:
       comparisons: anomalies of skew and drift, a folder a split.
@@ -56,6 +58,7 @@ class AnomalyGate(base_component.BaseComponent):
         schema: types.BaseChannel,
         accepted_root: str | None = None,
         error_rate: float | None = None,
+        code: str | None = None,
     ):
         super().__init__(
             AnomalyGateSpec(
@@ -64,6 +67,7 @@ class AnomalyGate(base_component.BaseComponent):
                 schema=schema,
                 accepted_root=accepted_root,
                 error_rate=error_rate,
+                code=code,
                 comparisons=types.Channel(type=standard_artifacts.ExampleAnomalies),
             )
         )

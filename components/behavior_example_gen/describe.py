@@ -31,6 +31,7 @@ from components.behavior_example_gen.reading import (
     opening,
     sniff,
     time_kinds,
+    times,
     utf8,
 )
 from schemas import errors, names
@@ -40,13 +41,13 @@ _SAMPLE_ROWS = 200_000
 _SAMPLE_BYTES = 4 << 20
 
 
-def _guess_times(path: str, column: pa.ChunkedArray, name: str) -> dict[str, str]:
+def _guess_times(path: str, column: pa.ChunkedArray, name: str, rule: times.Rule) -> dict[str, str]:
     """The settings that read the first times of a log.
 
     Raises:
       errors.InputError: if day and month can be either, or nothing reads them.
     """
-    found = time_kinds.recognise(column)
+    found = time_kinds.recognise(column, rule)
     if found.choices:
         raise errors.InputError(
             f"{path}: column {name!r} has {found.why}: "
@@ -185,14 +186,24 @@ def _guess_log(path: str, given: dict[str, Any]) -> tuple[spec.LogSpec, list[str
             raise errors.InputError(
                 f"{path}: no column {column!r} (--columns {role}={column}); the file has {', '.join(header)}"
             )
-    table = _sample(first, log)
+    # A file of a partition without rows says nothing.
+    samples = (_sample(path, log) for path in paths[paths.index(first) :])
+    table = next((sample for sample in samples if sample is not None), None)
+    if table is None:
+        separated = (
+            "; is log.delimiter what separates the values?"
+            if files.format_of(first, log) in ("csv", "tsv")
+            else ""
+        )
+        raise errors.InputError(f"{path}: no usable row{separated}")
     found = guess.columns(table)
     named = {role: column for role, column in columns.items() if isinstance(column, str)}
     columns.update(guess.roles(path, header, found, named))
     notes += _doubts(columns, found)
     settings["columns"] = columns
     if "timestamp_unit" not in given and "timestamp_format" not in given:
-        settings.update(_guess_times(path, table.column(columns["timestamp"]), columns["timestamp"]))
+        name = columns["timestamp"]
+        settings.update(_guess_times(path, table.column(name), name, times.Rule.of(log)))
     log = _log(settings)
     if "label" in columns:
         return log, notes
@@ -263,24 +274,23 @@ def _log(settings: dict[str, Any]) -> spec.LogSpec:
         raise errors.InputError(said) from error
 
 
-def _sample(path: str, log: spec.LogSpec) -> pa.Table:
-    """The first rows of a file, with all columns."""
+def _sample(path: str, log: spec.LogSpec) -> pa.Table | None:
+    """The first rows of a file, with all columns; None of one without any."""
     kind = files.format_of(path, log)
     with failures.one_line(path, kind):
         if kind == "parquet":
             with opening.open_file(path) as stream:
                 batches = pyarrow.parquet.ParquetFile(stream).iter_batches(_SAMPLE_ROWS, use_threads=False)
-                return pa.Table.from_batches([next(batches)])
+                batch = next(batches, None)
+                return pa.Table.from_batches([batch]) if batch is not None and batch.num_rows else None
         if kind == "jsonl":
             return _sample_of_json(path, log)
         pieces = delimited.read(files.Source(path, 0, kind), log, everything=True)
         table = next((table for table, _, _ in pieces if table.num_rows), None)
-    if table is None:
-        raise errors.InputError(f"{path}: no usable row; is log.delimiter what separates the values?")
-    return table.slice(0, _SAMPLE_ROWS)
+    return None if table is None else table.slice(0, _SAMPLE_ROWS)
 
 
-def _sample_of_json(path: str, log: spec.LogSpec) -> pa.Table:
+def _sample_of_json(path: str, log: spec.LogSpec) -> pa.Table | None:
     rows: list[dict[str, Any]] = []
     with utf8.open_text(path, log) as stream:
         for line in stream.read(_SAMPLE_BYTES).split(b"\n"):
@@ -291,7 +301,7 @@ def _sample_of_json(path: str, log: spec.LogSpec) -> pa.Table:
             if isinstance(row, dict):
                 rows.append(row)
     if not rows:
-        raise errors.InputError(f"{path}: no JSON object in its first lines")
+        return None
     header = dict.fromkeys(key for row in rows for key in row)
     return pa.table({key: _json_column([row.get(key) for row in rows]) for key in header})
 

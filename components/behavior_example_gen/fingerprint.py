@@ -11,7 +11,7 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 
-from apache_beam.io import filesystems
+from apache_beam.io import filesystem
 
 from components.behavior_example_gen.reading import files
 from schemas import errors
@@ -25,8 +25,7 @@ def digest(patterns: Sequence[str]) -> str:
     Raises:
       errors.InputError: if no file matches.
     """
-    stamps = {path: _stamp(path) for path in files.find(patterns)}
-    return hashlib.sha256(repr(sorted(stamps.items())).encode()).hexdigest()[:16]
+    return hashlib.sha256(repr(sorted(_stamps(patterns).items())).encode()).hexdigest()[:16]
 
 
 @contextlib.contextmanager
@@ -41,21 +40,23 @@ def unchanged(patterns: Sequence[str]) -> Iterator[None]:
       errors.InputError: at the end, naming a file that has changed, and how; also in place of an error that
         follows from it.
     """
-    before = {path: _stamp(path) for path in files.find(patterns)}
+    before = _stamps(patterns)
     try:
         yield
     except Exception as error:
-        _check(before, error)
+        _check(patterns, before, error)
         raise
-    _check(before)
+    _check(patterns, before)
 
 
-def _check(before: dict[str, _Stamp], cause: Exception | None = None) -> None:
+def _check(patterns: Sequence[str], before: dict[str, _Stamp], cause: Exception | None = None) -> None:
+    found: dict[str, _Stamp] = {}
+    for pattern in patterns:
+        # Where it has none, not even one is left.
+        with contextlib.suppress(OSError, errors.InputError):
+            found |= _stamps([pattern])
     for path, stamp in before.items():
-        try:
-            now: _Stamp = _stamp(path)
-        except OSError:
-            now = ()
+        now: _Stamp = found.get(path, ())
         if now == stamp:
             continue
         if not now:
@@ -71,16 +72,18 @@ def _check(before: dict[str, _Stamp], cause: Exception | None = None) -> None:
         ) from cause
 
 
-def _stamp(path: str) -> _Stamp:
-    """Size and times of a file.
+def _stamps(patterns: Sequence[str]) -> dict[str, _Stamp]:
+    """Size and times of the files that match, which a bucket lists at once.
 
     Raises:
-      OSError: if it is gone.
+      errors.InputError: if no file matches.
+      OSError: if a local one is gone.
     """
-    if "://" not in path:
-        found = os.stat(path)
-        return found.st_size, found.st_mtime_ns, found.st_ctime_ns
-    listed = filesystems.FileSystems.match([path])[0].metadata_list
-    if not listed:
-        raise FileNotFoundError(path)
-    return listed[0].size_in_bytes, listed[0].last_updated_in_seconds
+    return {metadata.path: _stamp(metadata) for pattern in patterns for metadata in files.match(pattern)}
+
+
+def _stamp(metadata: filesystem.FileMetadata) -> _Stamp:
+    if "://" in metadata.path:
+        return metadata.size_in_bytes, metadata.last_updated_in_seconds
+    found = os.stat(metadata.path)
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns

@@ -49,6 +49,11 @@ def header(path: str, log: spec.LogSpec) -> list[str]:
         return _FORMATS[kind].header(path, log)
 
 
+def needed(source: files.Source) -> Sequence[str]:
+    """The features whose columns the first rows of a file cannot be without; empty: all of them."""
+    return json_lines.ALWAYS if source.format == "jsonl" else ()
+
+
 def read(source: files.Source, log: spec.LogSpec) -> Iterator[blocks.Block]:
     """Reads one source block by block.
 

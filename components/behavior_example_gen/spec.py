@@ -102,12 +102,12 @@ class Columns(settings.Settings):
                         f"{group}: a name has letters of English, digits and _, at most 64 of them, whatever its "
                         f"column is called; found {name!r}"
                     )
-        for name in self.item:
-            if name in ("id", "index", "frequency"):
-                raise ValueError(f"item attribute cannot be called {name!r}: item_{name} is Footfall's own")
-        for name in self.user:
-            if name in ("id", "frequency", "status"):
-                raise ValueError(f"user attribute cannot be called {name!r}: user_{name} is Footfall's own")
+        for group in ("item", "user"):
+            for name in getattr(self, group):
+                if f"{group}_{name}" in names.OWN:
+                    raise ValueError(
+                        f"{group} attribute cannot be called {name!r}: {group}_{name} is Footfall's own"
+                    )
         return self
 
 

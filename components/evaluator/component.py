@@ -19,6 +19,7 @@ class EvaluatorSpec(component_spec.ComponentSpec):
         ],
         standard_component_specs.EXAMPLE_SPLITS_KEY: component_spec.ExecutionParameter(type=str),
         executor.LIVE_MODEL: component_spec.ExecutionParameter(type=str, optional=True),
+        "code": component_spec.ExecutionParameter(type=str, optional=True),
     }
     INPUTS = {
         standard_component_specs.EXAMPLES_KEY: component_spec.ChannelParameter(
@@ -41,6 +42,7 @@ class Evaluator(base_beam_component.BaseBeamComponent):
       model: the candidate.
       eval_config: of `config.eval_config`.
       live_model: the value of LiveModel's output; None compares with nothing.
+      code: that measures, of `pipeline.code`: the verdict of other code is not taken from the cache.
     """
 
     SPEC_CLASS = EvaluatorSpec
@@ -53,6 +55,7 @@ class Evaluator(base_beam_component.BaseBeamComponent):
         model: types.BaseChannel,
         eval_config: Any,
         live_model: Any = None,
+        code: str | None = None,
     ):
         super().__init__(
             EvaluatorSpec(
@@ -61,6 +64,7 @@ class Evaluator(base_beam_component.BaseBeamComponent):
                 eval_config=eval_config,
                 example_splits=json.dumps(example_splits),
                 live_model=live_model,
+                code=code,
                 evaluation=types.Channel(type=standard_artifacts.ModelEvaluation),
                 blessing=types.Channel(type=standard_artifacts.ModelBlessing),
             )

@@ -10,7 +10,10 @@ from components.infra_validator import executor, spec
 class ServerValidatorSpec(component_spec.ComponentSpec):
     """Inputs, outputs and settings of ServerValidator."""
 
-    PARAMETERS = {"infra": component_spec.ExecutionParameter(type=str)}
+    PARAMETERS = {
+        "infra": component_spec.ExecutionParameter(type=str),
+        "code": component_spec.ExecutionParameter(type=str, optional=True),
+    }
     INPUTS = {
         "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
         "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
@@ -29,6 +32,12 @@ class ServerValidator(base_component.BaseComponent):
 
     Outputs:
       blessing: `InfraBlessing`, as the standard Pusher reads it, with `latency.json`.
+
+    Args:
+      model, examples: the candidate, and what it is asked about.
+      infra: the settings.
+      model_blessing: of the Evaluator, where the trial waits for it.
+      code: that asks, of `pipeline.code`: the verdict of other code is not taken from the cache.
     """
 
     SPEC_CLASS = ServerValidatorSpec
@@ -40,6 +49,7 @@ class ServerValidator(base_component.BaseComponent):
         examples: types.BaseChannel,
         infra: spec.InfraSpec,
         model_blessing: types.BaseChannel | None = None,
+        code: str | None = None,
     ):
         super().__init__(
             ServerValidatorSpec(
@@ -47,6 +57,7 @@ class ServerValidator(base_component.BaseComponent):
                 examples=examples,
                 model_blessing=model_blessing,
                 infra=infra.to_json(),
+                code=code,
                 blessing=types.Channel(type=standard_artifacts.InfraBlessing),
             )
         )

@@ -13,7 +13,7 @@ _MS_PER_DAY = 86_400_000
 # 1970-01-01 was a Thursday, day 3 of a week that begins with Monday.
 _FIRST_WEEKDAY = 3
 # With frequencies beside the ids; the lookup needs a file of ids alone.
-ITEM_COUNTS_VOCABULARY = "item_counts"
+ITEM_COUNTS_VOCABULARY = names.ITEM_COUNTS
 # Farmhash is part of TensorFlow's contract: a user has the same hash in every release.
 _USER_HASHES = 2**63 - 1
 

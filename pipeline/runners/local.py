@@ -62,7 +62,7 @@ def check_log(experiment: config.Experiment, path: str) -> None:
         if not found:
             continue
         try:
-            columns.check(found, log, source.path)
+            columns.check(found, log, source.path, readers.needed(source))
         except errors.InputError as error:
             raise errors.InputError(f"{path}: {error}") from error
         return

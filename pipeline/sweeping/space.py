@@ -21,7 +21,7 @@ def parse_grid(texts: Sequence[str]) -> dict[str, tuple[Any, ...]]:
     grid: dict[str, tuple[Any, ...]] = {}
     for text in texts:
         key, values = _key_of("--grid", text, grid)
-        grid[key] = tuple(config.read_value(part) for part in values.split(","))
+        grid[key] = _values("--grid", text, values)
     return grid
 
 
@@ -44,17 +44,33 @@ def parse_space(texts: Sequence[str]) -> dict[str, search_lib.Range]:
 
 def _range(text: str, rest: str) -> search_lib.Range:
     if ".." not in rest:
-        return search_lib.Range(choices=tuple(config.read_value(part) for part in rest.split(",")))
+        return search_lib.Range(choices=_values("--space", text, rest))
     ends, *options = rest.split(":")
-    low, high = (config.read_value(part) for part in ends.split("..", 1))
+    low, high = (_value("--space", text, part) for part in ends.split("..", 1))
     log, step = "log" in options, None
     for option in options:
         name, _, value = option.partition("=")
         if name == "step":
-            step = config.read_value(value)
+            step = _value("--space", text, value)
         elif option not in ("log", "linear"):
             raise errors.InputError(f"--space {text}: {option!r} is none of log, linear, step=NUMBER")
     return search_lib.Range(low=low, high=high, step=step, log=log)
+
+
+def _value(option: str, text: str, written: str) -> Any:
+    try:
+        return config.read_value(written)
+    except yaml.YAMLError as error:
+        raise errors.InputError(f"{option} {text}: {written!r} is not YAML") from error
+
+
+def _values(option: str, text: str, written: str) -> tuple[Any, ...]:
+    """Values with commas between them, of which lists have some inside."""
+    found = _value(option, text, f"[{written}]")
+    # As `8,16` has two values, `8,` would have an empty one.
+    if written.rstrip().endswith(","):
+        raise errors.InputError(f"{option} {text}: a value is missing after the last comma")
+    return tuple(found)
 
 
 def _key_of(option: str, text: str, known: Mapping[str, Any]) -> tuple[str, str]:

@@ -58,7 +58,7 @@ def test_memory_is_in_gigabytes(memory, gigabytes):
     assert cluster.ResourceSpec(memory=memory).to_spec() == {"memoryLimit": pytest.approx(gigabytes)}
 
 
-@pytest.mark.parametrize("memory", ["", "16 G", "16GB", "-1G", "G"])
+@pytest.mark.parametrize("memory", ["", "32", "16 G", "16GB", "-1G", "G"])
 def test_other_quantities_are_refused(memory):
     with pytest.raises(pydantic.ValidationError, match="a number with a unit, as 16G"):
         cluster.ResourceSpec(memory=memory)
@@ -97,6 +97,8 @@ def test_variables_are_of_every_step():
     [
         ("DB_PASSWORD", "hunter2"),
         ("HF_TOKEN", "x"),
+        ("authToken", "x"),
+        ("TOKEN_2", "x"),
         ("AWS_SECRET_ACCESS_KEY", "abc"),
         ("LOGIN", "AKIA" + "ABCDEFGHIJKLMNOP"),
         ("KEYFILE", "-----BEGIN " + "PRIVATE KEY-----"),
@@ -120,6 +122,11 @@ def test_a_secret_is_no_part_of_a_specification(name, value):
         ("TOKENIZERS_PARALLELISM", "false"),
         ("CUDA_VISIBLE_DEVICES", "0,1"),
         ("XLA_FLAGS", "--xla_gpu_autotune_level=2"),
+        ("MAX_TOKENS", "512"),
+        ("TOKENIZER", "wordpiece"),
+        ("PROJECT", "analytics-platform-prod-371408"),
+        ("BUCKET", "acme-recommendations-prod-8172"),
+        ("JOB", "our_company_prod_models_europe_west4"),
         ("MODEL_BUCKET", "gs://our-models/of-2024/recommenders-of-the-shop"),
     ],
 )

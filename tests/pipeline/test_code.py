@@ -15,7 +15,7 @@ def test_a_stage_has_another_version_if_its_code_changes(tmp_path):
     for folder in ("schemas", "components", "trainer", "serving"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
     before = code.versions(tmp_path)
-    assert before == code.versions() and len(set(before.values())) == 3
+    assert before == code.versions() and len(set(before.values())) == 6
 
     def changed(path):
         with open(tmp_path / path, "a", encoding="utf-8") as stream:
@@ -27,9 +27,12 @@ def test_a_stage_has_another_version_if_its_code_changes(tmp_path):
     assert changed("components/behavior_example_gen/windows/next.py") == {code.WINDOWS}
     assert changed("components/transform/windows/next.py") == {code.FEATURES, code.TRAINING}
     assert changed("trainer/models/sasrec.py") == {code.TRAINING}
-    assert changed("serving/signatures.py") == {code.TRAINING}
+    assert changed("serving/signatures.py") == {code.TRAINING, code.EVALUATION, code.TRIAL}
     assert changed("schemas/names.py") == set(before)
-    assert changed("components/evaluator/verdict.py") == set()
+    assert changed("components/evaluator/verdict.py") == {code.EVALUATION}
+    assert changed("components/anomaly_gate/shifts.py") == {code.ANOMALIES}
+    assert changed("components/infra_validator/leash.py") == {code.TRIAL}
+    assert changed("components/pusher/executor.py") == set()
 
 
 def test_executions_differ_by_code_and_by_the_schemas_text(tmp_path, monkeypatch):
@@ -52,4 +55,11 @@ def test_executions_differ_by_code_and_by_the_schemas_text(tmp_path, monkeypatch
     imported = pathlib.Path(strict["ImportSchemaGen"]["schema_file"]).read_text()
     assert "threshold: 0.01" in imported
     monkeypatch.setattr(code, "versions", lambda: dict.fromkeys(code._FOLDERS, "another"))
-    assert differing(properties()) == ["BehaviorExampleGen", "Transform", "Trainer"]
+    assert differing(properties()) == [
+        "BehaviorExampleGen",
+        "AnomalyGate",
+        "Transform",
+        "Trainer",
+        "Evaluator",
+        "ServerValidator",
+    ]

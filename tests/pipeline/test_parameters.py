@@ -20,6 +20,11 @@ def test_values_have_the_types_of_their_defaults():
     }
 
 
+def test_where_epochs_are_searched_no_run_has_others():
+    searched = ["tuning={space: {training.epochs: [5, 10]}}"]
+    assert set(parameters.of(config.load(config.find("ml100k-sasrec"), searched))) == {"log_path", "span"}
+
+
 @pytest.mark.parametrize(
     "text, words",
     [

@@ -123,7 +123,7 @@ def _matched(pattern: str) -> Any:
             matched = filesystems.FileSystems.match([pattern.rstrip("/") + "/**"])[0].metadata_list
     except filesystem.BeamIOError as error:
         raise errors.InputError(f"log.path: {pattern}: {errors.first_line(error)}") from error
-    visible = [m for m in matched if not posixpath.basename(m.path).startswith(spans.HIDDEN)]
+    visible = [m for m in matched if not _is_hidden(m.path, pattern)]
     hidden = len(matched) - len(visible)
     if not matched and "://" not in pattern:
         # Beam matches no folders.
@@ -131,6 +131,19 @@ def _matched(pattern: str) -> Any:
             found, more = _below(folder)
             visible, hidden = visible + found, hidden + more
     return visible, hidden
+
+
+def _is_hidden(path: str, pattern: str) -> bool:
+    """Whether a file's name, or that of a folder it is in, is a hidden one; but those that the pattern itself writes out.
+
+    >>> _is_hidden("gs://b/log/_temporary/0/a.csv", "gs://b/log"), _is_hidden("gs://b/_log/a.csv", "gs://b/_log/*")
+    (True, False)
+    """
+    folders = set(pattern.split("/"))
+    *parents, name = path.split("/")
+    return name.startswith(spans.HIDDEN) or any(
+        parent.startswith(spans.HIDDEN) and parent not in folders for parent in parents
+    )
 
 
 def check_formats(paths: Sequence[str], log: spec.LogSpec) -> list[str]:

@@ -32,7 +32,7 @@ _SAMPLE_BYTES = 1 << 16
 _MOST_BRACKETS, _LONG_LINE = 1000, 8192
 _EXACT_FLOAT = 2.0**53
 # What no block of JSON lines can be without; other keys may be left out where there is no value.
-_ALWAYS = (names.USER_ID, names.ITEM_ID, names.TIMESTAMP)
+ALWAYS = (names.USER_ID, names.ITEM_ID, names.TIMESTAMP)
 
 
 def header(path: str, log: spec.LogSpec) -> list[str]:
@@ -72,7 +72,7 @@ def read(source: files.Source, log: spec.LogSpec) -> blocks.Pieces:
                 text, rest = text[:cut], text[cut:]
             yield from reader.pieces(text, row)
             if row == 1 and reader.found:
-                columns.check(list(reader.found), log, source.path, _ALWAYS)
+                columns.check(list(reader.found), log, source.path, ALWAYS)
             row += _lines(text)
 
 

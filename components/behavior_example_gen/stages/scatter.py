@@ -22,6 +22,7 @@ from components.behavior_example_gen.stages import files, item_counts, workers
 from schemas import names
 
 _SCATTER_ROWS = 1 << 19
+_HISTOGRAMS = 16
 _REJECT_EXAMPLES = 20
 _PROGRESS = logging.getLogger("footfall.progress")
 
@@ -119,6 +120,9 @@ class _ReadAndScatter(beam.DoFn):
         # What is left of a filter and of duplicates is counted there.
         if not self._log.filter and self._log.duplicates == "keep":
             self._histograms.append(time_span.TimeHistogram.of(table.column(names.TIMESTAMP).to_numpy()))
+            # One has megabytes, and a bundle as many blocks as the log.
+            if len(self._histograms) > _HISTOGRAMS:
+                self._histograms = [time_span.TimeHistogram.merged(self._histograms)]
         if self._rows >= _SCATTER_ROWS:
             self._flush()
 

@@ -5,6 +5,8 @@ import gzip
 import json
 import os
 
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 
 from components.behavior_example_gen import describe, guess, readers, spans, spec
@@ -359,3 +361,32 @@ def test_describe_guesses_the_steps_of_exposures(tmp_path):
     assert any("'isClicked' is named like a step" in notice for notice in counts["notices"])
     (tmp_path / "events.csv").write_text("\n".join(lines).replace("colour", "event") + "\n")
     assert describe.describe(str(tmp_path / "events.csv"))["steps"] == {}
+
+
+def test_a_first_file_without_rows_says_nothing(tmp_path):
+    """As an empty partition of Spark's."""
+    rows = [(f"u{n % 7}", f"i{n % 5}", 1_700_000_000 + 60 * n) for n in range(50)]
+    schema = pa.schema([("user_id", pa.string()), ("item_id", pa.string()), ("timestamp", pa.int64())])
+    (tmp_path / "parquet").mkdir()
+    pyarrow.parquet.write_table(schema.empty_table(), tmp_path / "parquet" / "part-0.parquet")
+    table = pa.table(dict(zip(schema.names, zip(*rows))), schema)
+    pyarrow.parquet.write_table(table, tmp_path / "parquet" / "part-1.parquet")
+    (tmp_path / "csv").mkdir()
+    (tmp_path / "csv" / "part-0.csv").write_text("user_id,item_id,timestamp\n")
+    text = "".join(f"{user},{item},{time}\n" for user, item, time in rows)
+    (tmp_path / "csv" / "part-1.csv").write_text("user_id,item_id,timestamp\n" + text)
+    for kind in ("parquet", "csv"):
+        assert describe.describe(str(tmp_path / kind))["events"] == 50
+    with pytest.raises(errors.InputError, match="no usable row; is log.delimiter what separates"):
+        describe.describe(str(tmp_path / "csv" / "part-0.csv"))
+    with pytest.raises(errors.InputError, match="no usable row$"):
+        describe.describe(str(tmp_path / "parquet" / "part-0.parquet"))
+
+
+def test_the_range_of_plausible_times_may_be_named(tmp_path):
+    path = tmp_path / "old.csv"
+    rows = "".join(f"u{n % 7},i{n % 5},1985-03-{1 + n % 28:02d} 12:00:00\n" for n in range(60))
+    path.write_text("user_id,item_id,timestamp\n" + rows)
+    with pytest.raises(errors.InputError, match="no times of one known kind"):
+        describe.describe(str(path))
+    assert describe.describe(str(path), {"earliest": "1980-01-01"})["events"] == 60

@@ -2,9 +2,10 @@
 
 import pyarrow as pa
 import pytest
+from apache_beam.io import filesystem, filesystems
 
 from components.behavior_example_gen import readers, spec
-from components.behavior_example_gen.reading import delimited
+from components.behavior_example_gen.reading import delimited, files
 from schemas import errors
 
 HEADER = "user_id,item_id,timestamp,title\n"
@@ -150,3 +151,27 @@ def test_json_keys_may_be_left_out_but_for_those_of_an_event(tmp_path):
     path.write_text(first + second)
     log = spec.LogSpec.from_values({"path": str(path)})
     assert set(readers.header(str(path), log)) == {"user_id", "item_id", "timestamp", "page"}
+
+
+def test_hidden_folders_of_a_bucket_are_left_out(monkeypatch):
+    """As those of a job that is at work, or of a table's own log; but not one that the path itself names."""
+    names_in = ["a.csv", "_temporary/0/b.csv", "_delta_log/0.json", "day/.c.csv", "day/d.csv"]
+
+    def match(patterns):
+        listed = [filesystem.FileMetadata(f"gs://b/_log/{name}", 1, 1.0) for name in names_in]
+        return [filesystem.MatchResult(patterns[0], listed if patterns[0].endswith("*") else [])]
+
+    monkeypatch.setattr(filesystems.FileSystems, "match", match)
+    for pattern in ("gs://b/_log", "gs://b/_log/", "gs://b/_log/**"):
+        assert files.find([pattern]) == ["gs://b/_log/a.csv", "gs://b/_log/day/d.csv"]
+    assert not files._is_hidden("gs://b/_log/_temporary/0/b.csv", "gs://b/_log/_temporary/*")
+
+
+@pytest.mark.parametrize(
+    "group, name", [("user", "group"), ("user", "status"), ("item", "counts"), ("item", "id")]
+)
+def test_an_attribute_has_no_name_of_a_feature_or_file_of_footfalls(group, name):
+    with pytest.raises(
+        ValueError, match=f"{group} attribute cannot be called '{name}': {group}_{name} is Footfall's"
+    ):
+        spec.Columns.from_values({group: {name: "column"}})

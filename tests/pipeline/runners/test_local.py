@@ -120,3 +120,22 @@ def test_a_damaged_experiment_file_of_before_is_no_hindrance(exposures, text):
     experiment, run_dir = exposures
     (run_dir / local.EXPERIMENT).write_text(text)
     local._check_same_kind(experiment, str(run_dir))
+
+
+def test_json_lines_need_not_have_every_key_at_their_beginning(tmp_path):
+    """The price of a purchase, where the log begins with views."""
+    path = tmp_path / "log.jsonl"
+    event = '{{"user_id": "u{n}", "item_id": "i{n}", "timestamp": {n}{more}}}\n'
+    lines = [event.format(n=n, more="") for n in range(40)] + [event.format(n=41, more=', "price": 3.5')]
+    path.write_text("".join(lines))
+    window = {"kind": "period", "past": "7d", "future": "1d", "labels": {"back": {"any_of": {}}}}
+    values = {"name": "x", "model": {"name": "mlp"}, "window": window}
+
+    def check(**columns):
+        log = {"path": str(path), "columns": columns, "earliest": "1970-01-01"}
+        local.check_log(config.Experiment.from_values({**values, "log": log}), "x.yaml")
+
+    check(context={"price": {"column": "price", "type": "numeric"}})
+    check(context={"amount": {"column": "amount", "type": "numeric"}})
+    with pytest.raises(errors.InputError, match="x.yaml: .* column 'customer' .* is missing"):
+        check(user_id="customer")

@@ -19,6 +19,8 @@ def test_a_grid_is_every_combination():
     assert proposals.grid_points({}) == [{}]
     # No number of another base.
     assert spaces.parse_grid(["model.dim=010,0x10"]) == {"model.dim": ("010", "0x10")}
+    # A list is one value.
+    assert spaces.parse_grid(["model.tower=[32,16],[64],[]"]) == {"model.tower": ([32, 16], [64], [])}
     assert spaces.override("loss.name", "1e-3") == "loss.name='1e-3'"
 
 
@@ -30,6 +32,8 @@ def test_a_grid_is_every_combination():
         (["model=sasrec,gru4rec"], "a key starts with"),
         (["training.seed=1,2"], "--seeds"),
         (["model.dim=1", "model.dim=2"], "there twice"),
+        (["model.tower=[32,16"], "is not YAML"),
+        (["model.dim=8,"], "a value is missing after the last comma"),
     ],
 )
 def test_grids_that_are_none(texts, words):
