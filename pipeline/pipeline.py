@@ -100,7 +100,8 @@ def _live(experiment: config.Experiment, pushed_to: str) -> live_model_component
     objective = experiment.model.objective
     # Labels of a pretraining's windows are for its probe alone.
     labels = experiment.window.label_names if objective == "labels" else ()
-    return live_model_component.LiveModel(pushed_to, objective, labels)
+    repeats = not experiment.evaluation.exclude_seen if objective == "ranking" else None
+    return live_model_component.LiveModel(pushed_to, objective, labels, experiment.window.kind, repeats)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -64,8 +64,8 @@ def promote(base: str, version: int | None, label: str, served_as: str = "") -> 
 def rollback(base: str, version: int | None = None, served_as: str = "") -> str:
     """Has an earlier version answer, by default the sound one before; labels of later ones go with it.
 
-    Later versions are withdrawn: a push that finds its model among them does not publish it again. To go back to one of
-    them, it is named.
+    Later versions are withdrawn: a push that finds its model among them does not publish it again, and no later rollback goes
+    back to one of them unless it is named.
 
     Returns:
       What was done, in a line.
@@ -78,9 +78,12 @@ def rollback(base: str, version: int | None = None, served_as: str = "") -> str:
         said = _said(base, there)
         live = max(said.versions)
         if version is None:
-            chosen = _newest_sound(base, [v for v in there if v < live])
+            chosen = _newest_sound(base, [v for v in there if v < live and v not in said.withdrawn])
             if chosen is None:
-                raise errors.InputError(f"{base}: there is no sound version before {live}, which answers")
+                also = f" ({', '.join(map(str, said.withdrawn))}: withdrawn)" if said.withdrawn else ""
+                raise errors.InputError(
+                    f"{base}: there is no sound version before {live}, which answers{also}"
+                )
         else:
             chosen = _sound(base, there, version)
         labels = {label: min(of, chosen) for label, of in said.labels.items()}
@@ -88,7 +91,7 @@ def rollback(base: str, version: int | None = None, served_as: str = "") -> str:
             said,
             versions=tuple({chosen, *labels.values()}),
             labels=labels,
-            withdrawn=tuple(v for v in there if v > chosen),
+            withdrawn=tuple(v for v in there if v != chosen and (v > chosen or v in said.withdrawn)),
         )
         _write(base, changed, served_as)
     return f"version {chosen} answers in place of {live}, until another one is pushed"

@@ -263,10 +263,11 @@ class Client:
     def embed(
         self, histories: Sequence[History], now: int | None = None, places: Sequence[str] | None = None
     ) -> np.ndarray:
-        """The embedding of each history, `[B, D]`; `places` as of `recommend`."""
+        """The embedding of each history, `[B, D]`, of none `[0, 0]`; `places` as of `recommend`."""
         batches = self._placed(histories, places)
         answers = (self._of_histories("embed", batch, {}, now, of_batch) for batch, of_batch in batches)
-        return np.concatenate([outputs[signatures.EMBEDDING] for outputs in answers])
+        found = [outputs[signatures.EMBEDDING] for outputs in answers]
+        return np.concatenate(found) if found else np.zeros([0, 0], np.float32)
 
     def predict_exposures(
         self, exposures: Sequence[Mapping[str, Any]], places: Sequence[str] | None = None

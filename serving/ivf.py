@@ -121,16 +121,23 @@ class Index(tf.Module):
         self.probes = min(probes, len(lists.rows))
 
     def best(
-        self, model: Any, query: tf.Tensor, size: int, k: tf.Tensor, excluded: tf.Tensor
+        self,
+        model: Any,
+        query: tf.Tensor,
+        size: int,
+        k: tf.Tensor,
+        excluded: tf.Tensor,
+        wanted: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """As `catalogue.best`, of the items in the lists that are probed.
 
-        For a query to which these have fewer than k items to give, the whole catalogue is searched.
+        For a query to which these have fewer items to give than it wants, the whole catalogue is searched.
 
         Args:
           model: scores by dot products, see `scoring.DotProduct`.
           query: `[B, D]`.
           size, k, excluded: see `catalogue.best`.
+          wanted: how many of the k each query wants, `[B]`; None: all.
         """
         _, rows, scores = self._probe(model, query, excluded)
         # At least k columns to take the best of.
@@ -138,7 +145,9 @@ class Index(tf.Module):
         rows, scores = tf.pad(rows, lacking), tf.pad(scores, lacking, constant_values=float("-inf"))
         top, columns = tf.math.top_k(scores, k)
         found = tf.gather(rows, columns, axis=1, batch_dims=1)
-        enough = tf.math.count_nonzero(scores > float("-inf"), axis=1, dtype=tf.int32) >= k
+        enough = tf.math.count_nonzero(scores > float("-inf"), axis=1, dtype=tf.int32) >= (
+            k if wanted is None else tf.minimum(wanted, k)
+        )
 
         def completed() -> tuple[tf.Tensor, tf.Tensor]:
             """Query by query: what one is answered does not depend on those that it shares a batch with."""

@@ -5,7 +5,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
@@ -50,10 +50,11 @@ class ModelStore:
     Args:
       base: the folder with the versions, on any filesystem of TensorFlow.
       poll_seconds: time between two looks.
+      loaded: called when there is a version that answers, of which one stays from then on.
     """
 
-    def __init__(self, base: str, poll_seconds: float = 1.0):
-        self._base, self._poll_seconds = base, poll_seconds
+    def __init__(self, base: str, poll_seconds: float = 1.0, loaded: Callable[[], None] = lambda: None):
+        self._base, self._poll_seconds, self._on_load = base, poll_seconds, loaded
         # Exchanged as a whole, so that a request needs no lock.
         self._loaded: dict[int, LoadedModel] = {}
         self._labels: Mapping[str, int] = {}
@@ -164,6 +165,8 @@ class ModelStore:
             return
         before = self._loaded
         self._loaded = sound
+        if sound.keys() != before.keys():
+            self._on_load()
         for version in sorted(set(before) - set(sound)):
             self._replaced.append((time.monotonic(), before[version]))
             self._ended.add(version)

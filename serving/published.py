@@ -154,6 +154,12 @@ def publish(base: str, version: int) -> bool:
     return True
 
 
+def answers(base: str, version: int) -> bool:
+    """Whether servers load a version that is there: not one that was withdrawn, or that a later one has taken the place of."""
+    said = read(base)
+    return said is None or version in said.versions
+
+
 @contextlib.contextmanager
 def locked(base: str) -> Iterator[None]:
     """Keeps others that push or publish out of a local folder; let go of when the process ends, however it does."""

@@ -11,10 +11,22 @@ from serving import catalogue, sets
 class Whole:
     """Every item is scored, a chunk of the catalogue at a time."""
 
-    best = staticmethod(catalogue.best)
     rank = staticmethod(catalogue.full_rank)
     rank_and_unmet = staticmethod(catalogue.full_and_unmet_rank)
     ranks = staticmethod(sets.full_ranks)
+
+    @staticmethod
+    def best(
+        model: Any,
+        query: Any,
+        size: int,
+        k: tf.Tensor,
+        excluded: tf.Tensor,
+        wanted: tf.Tensor | None = None,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """See `catalogue.best`; all k are found for each query, however many it wants."""
+        del wanted
+        return catalogue.best(model, query, size, k, excluded)
 
 
 class Among:

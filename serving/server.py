@@ -106,11 +106,13 @@ class Server:
             ) from error
         listening = _listen(host, rest_port)
         self.rest_port = listening.getsockname()[1]
-        self.store = model_store.ModelStore(model_dir, poll_seconds)
+        checks = health.HealthServicer()
+        checks.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
+        self.store = model_store.ModelStore(
+            model_dir, poll_seconds, lambda: checks.set("", health_pb2.HealthCheckResponse.SERVING)
+        )
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(_Prediction(self), self._grpc)
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(_Models(self), self._grpc)
-        checks = health.HealthServicer()
-        checks.set("", health_pb2.HealthCheckResponse.SERVING)
         health_pb2_grpc.add_HealthServicer_to_server(checks, self._grpc)
         limits = rest.Limits(workers, max_pending, max_message_bytes, max_held_bytes, body_seconds)
         self._rest = rest.Rest(listening, self.store, name, limits, self.metrics)

@@ -337,6 +337,9 @@ class ServingModule(module.ModelModule):
 
     def _parse(self, examples: tf.Tensor, features: list[str]) -> dict[str, Any]:
         spec = {name: self._raw_spec[name] for name in features}
+        if names.TARGET_SCENE in spec:
+            # Of a log that has lost its scenes: the target is in none that is known.
+            spec[names.TARGET_SCENE] = tf.io.FixedLenFeature([], tf.string, default_value="")
         if self._has_moment:
             spec[names.MOMENT] = tf.io.FixedLenFeature([], tf.int64, default_value=moments.NOT_TOLD)
         parsed = tf.io.parse_example(examples, {**spec, names.ITEM_ID: tf.io.VarLenFeature(tf.string)})
@@ -367,7 +370,7 @@ class ServingModule(module.ModelModule):
     def _best(self, query: Any, seen: tf.Tensor, exclude: tf.Tensor, k: tf.Tensor) -> dict[str, tf.Tensor]:
         without = tf.concat([seen, exclude], axis=1) if self._exclude_seen else exclude
         most = tf.clip_by_value(tf.reduce_max(k), 0, self._size)
-        best, rows = self._search.best(self.model, query, self._size, most, self._items.rows(without))
+        best, rows = self._search.best(self.model, query, self._size, most, self._items.rows(without), k)
         wanted = tf.range(tf.shape(best)[1])[tf.newaxis, :] < k[:, tf.newaxis]
         left = wanted & (best > float("-inf"))
         return {

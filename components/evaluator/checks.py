@@ -27,7 +27,7 @@ def check(
     for key, wanted, allowed in (
         ("gate.min", gate.min, measured),
         ("gate.max", gate.max, measured),
-        ("gate.metric", [objective.gate_metric(gate)], compared),
+        ("gate.metric", [objective.gate_metric(gate)] if uses_metric(gate, objective) else [], compared),
     ):
         for metric in wanted:
             if metric not in allowed:
@@ -86,11 +86,17 @@ def reads(
         ),
         settings.Reads(
             ("gate.metric",),
-            gate.max_drop is not None or lifts and of_metric,
+            uses_metric(gate, objective),
             lift_or_drop if of_metric else "gate.max_drop",
         ),
         settings.Reads(("gate.confidence", "gate.slices"), gate.max_drop is not None or lifts, lift_or_drop),
     )
+
+
+def uses_metric(gate: spec.GateSpec, objective: objective_lib.Objective) -> bool:
+    """Whether the gate asks for a lift or a drop of its metric."""
+    lifts = getattr(gate, objective.lift) is not None
+    return gate.max_drop is not None or lifts and objective.lift == spec.LIFT_OVER_FLOOR
 
 
 def _check_reachable(gate: spec.GateSpec, objective: objective_lib.Objective) -> None:

@@ -22,7 +22,7 @@ from components.evaluator import bootstrap, spec
 GATE_PREFIX = "gate/"
 SLICE_PREFIX = "slice/"
 # What a slice gets that decides nothing: it passes any threshold.
-_PASSES_LIFT, _PASSES_DROP = np.inf, 0.0
+PASSES_LIFT, PASSES_DROP = np.inf, 0.0
 
 
 class Difference(NamedTuple):
@@ -61,7 +61,7 @@ class Gate:
     def slice_lift(self, found: Difference, decides: bool) -> float:
         """What a slice shows at most."""
         if not decides or np.isnan(found.value):
-            return _PASSES_LIFT
+            return PASSES_LIFT
         return bootstrap.bounds(*found, self.confidence)[1] if self.confidence else found.value
 
     def drop(self, found: Difference) -> float:
@@ -69,11 +69,11 @@ class Gate:
         if not self.confidence or not np.isfinite(found.error) or found.freedom < 1:
             return found.value
         low, high = bootstrap.bounds(*found, self.confidence)
-        return found.value if self._worse(low, high) else _PASSES_DROP
+        return found.value if self._worse(low, high) else PASSES_DROP
 
     def _worse(self, low: float, high: float) -> bool:
         return low > 0 if spec.lower_is_better(self.metric) else high < 0
 
     def slice_drop(self, found: Difference, decides: bool) -> float:
         """As `drop`, of a slice."""
-        return self.drop(found) if decides and not np.isnan(found.value) else _PASSES_DROP
+        return self.drop(found) if decides and not np.isnan(found.value) else PASSES_DROP

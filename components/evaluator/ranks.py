@@ -345,11 +345,13 @@ class Columns:
                     best = int(np.argmax([means[columns.start + number] for columns in block.floors]))
                     lift = put(LIFT_PREFIX + name, block.lifts[best].start + number, model, always=gated)
                     if gated:
-                        self._add_lift(result, model, lift, count, means[block.own.start + number])
+                        own, floor = (means[of.start + number] for of in (block.own, block.floors[best]))
+                        self._add_lift(result, model, lift, count, own, floor)
                 if model in self._compared and self._baseline is not None:
                     change = put(name, block.change.start + number, model, True, always=gated)
                     if gated:
-                        self._add_drop(result, model, change, count)
+                        measured = bool(np.isfinite(means[block.own.start + number]))
+                        self._add_drop(result, model, change, count, measured)
             if model in self._compared:
                 for number, name in enumerate(self._unreachable):
                     put(UNREACHABLE_PREFIX + name, block.unreachable.start + number, model)
@@ -358,15 +360,27 @@ class Columns:
         return result
 
     def _add_lift(
-        self, result: dict[Any, Any], model: str, lift: gating.Difference, count: int, reached: float
+        self,
+        result: dict[Any, Any],
+        model: str,
+        lift: gating.Difference,
+        count: int,
+        reached: float,
+        floor: float,
     ) -> None:
         name, decides = LIFT_PREFIX + self._gate.metric, count >= self._gate.min_examples
         # Without a single hit there is nothing that could be above a floor.
         shown = self._gate.lift(lift) if reached > 0 else np.nan
         result[metric_key(gating.GATE_PREFIX + name, model)] = shown
+        # Where neither hits anything, as among items that training has not met, a slice tells no model from another.
+        decides = decides and (reached > 0 or floor > 0)
         result[metric_key(gating.SLICE_PREFIX + name, model)] = self._gate.slice_lift(lift, decides)
 
-    def _add_drop(self, result: dict[Any, Any], model: str, change: gating.Difference, count: int) -> None:
+    def _add_drop(
+        self, result: dict[Any, Any], model: str, change: gating.Difference, count: int, measured: bool
+    ) -> None:
         name, decides = self._gate.metric, count >= self._gate.min_examples
-        result[metric_key(gating.GATE_PREFIX + name, model, True)] = self._gate.drop(change)
+        # A live model that has no such metric, as one that ranks no scenes, is none to compare with.
+        drop = gating.PASSES_DROP if np.isnan(change.value) and measured else self._gate.drop(change)
+        result[metric_key(gating.GATE_PREFIX + name, model, True)] = drop
         result[metric_key(gating.SLICE_PREFIX + name, model, True)] = self._gate.slice_drop(change, decides)

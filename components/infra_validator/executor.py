@@ -113,7 +113,12 @@ def validate(model_path: str, examples: list[bytes], infra: spec.InfraSpec) -> d
         with open(os.path.join(folder, "server.log"), "w+b") as log:
             try:
                 with start(os.path.join(folder, processes.MODEL), infra, log) as address:
-                    _ask(address, examples, infra, result)
+                    try:
+                        _ask(address, examples, infra, result)
+                    except grpc.RpcError as error:
+                        raise processes.NotServed(
+                            f"the server did not answer any more: {error.code().name}: {error.details()}"
+                        ) from error
             except processes.NotServed as error:
                 log.seek(0)
                 tail = log.read().decode("utf-8", "replace")[-_TAIL_CHARACTERS:]

@@ -7,6 +7,7 @@ from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import component_spec, standard_artifacts
 
 from components.live_model import executor
+from schemas import kinds
 
 
 class LiveModelSpec(component_spec.ComponentSpec):
@@ -16,6 +17,8 @@ class LiveModelSpec(component_spec.ComponentSpec):
         "base": component_spec.ExecutionParameter(type=str),
         "objective": component_spec.ExecutionParameter(type=str),
         "labels": component_spec.ExecutionParameter(type=str),
+        "kind": component_spec.ExecutionParameter(type=str),
+        "repeats": component_spec.ExecutionParameter(type=int),
     }
     INPUTS: dict[str, component_spec.ChannelParameter] = {}
     OUTPUTS = {executor.LIVE: component_spec.ChannelParameter(type=standard_artifacts.String)}
@@ -34,18 +37,29 @@ class LiveModel(base_component.BaseComponent):
       base: the folder that a server watches.
       objective: of the candidate.
       labels: whose probabilities the candidate tells.
+      kind: of its windows.
+      repeats: whether it recommends what a user has had; None: it recommends nothing.
     """
 
     SPEC_CLASS = LiveModelSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
     DRIVER_CLASS = executor.Driver
 
-    def __init__(self, base: str, objective: str, labels: Sequence[str] = ()):
+    def __init__(
+        self,
+        base: str,
+        objective: str,
+        labels: Sequence[str] = (),
+        kind: str = kinds.DEFAULT_KIND,
+        repeats: bool | None = None,
+    ):
         super().__init__(
             LiveModelSpec(
                 base=base,
                 objective=objective,
                 labels=executor.SEPARATOR.join(labels),
+                kind=kind,
+                repeats=executor.REPEATS[repeats],
                 **{executor.LIVE: types.Channel(type=standard_artifacts.String)},
             )
         )

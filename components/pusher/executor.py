@@ -28,6 +28,10 @@ class PushFailed(Exception):
     """A push that could not be done, or did not leave what it should; no version has come of it."""
 
 
+# A property of what was not pushed: the version that has the same model, and does not answer.
+WITHDRAWN = "withdrawn"
+
+
 class Executor(pusher.Executor):
     """TFX's Pusher executor, with a push that is atomic and versions that only grow."""
 
@@ -47,6 +51,10 @@ class Executor(pusher.Executor):
         base = destination.filesystem.base_directory
         model_path = self.GetModelPath(input_dict)
         version = push(model_path, base)
+        if not published.answers(base, version):
+            self._MarkNotPushed(pushed)
+            pushed.set_string_custom_property(WITHDRAWN, posixpath.join(base, str(version)))
+            return
         io_utils.copy_dir(model_path, pushed.uri)
         self._MarkPushed(
             pushed, pushed_destination=posixpath.join(base, str(version)), pushed_version=str(version)

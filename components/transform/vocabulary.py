@@ -19,7 +19,7 @@ class Vocabulary:
     Attributes:
       items: ids by falling count.
       counts: `[size]` int64, how often each is a training target.
-      behaviors, scenes: the known values, by falling count; empty where the log has none.
+      behaviors, scenes: the known values, by falling count; empty where the log has no such column, or an empty one.
     """
 
     items: list[bytes]
@@ -41,9 +41,14 @@ class Vocabulary:
         return cls(
             items=items,
             counts=np.asarray([by_id[item] for item in items], np.int64),
-            behaviors=_read(transform_output, names.BEHAVIOR_VOCABULARY),
-            scenes=_read(transform_output, names.SCENE_VOCABULARY),
+            behaviors=_known(transform_output, names.BEHAVIOR_VOCABULARY),
+            scenes=_known(transform_output, names.SCENE_VOCABULARY),
         )
+
+
+def _known(transform_output: tft.TFTransformOutput, name: str) -> list[bytes]:
+    found = _read(transform_output, name)
+    return [] if found == [NOTHING] else found
 
 
 def check_left(transform_output: tft.TFTransformOutput, features: spec.FeaturesSpec) -> None:

@@ -62,6 +62,13 @@ def _of_model(
             "reasons": reasons,
             "destination": pushed.properties.get("pushed_destination"),
         }
+    if pushed is not None and pushed.properties.get("withdrawn"):
+        return {
+            "kind": "open",
+            "label": "Not pushed",
+            "title": f"Version {os.path.basename(str(pushed.properties['withdrawn']))} is this model, and was withdrawn",
+            "reasons": reasons,
+        }
     if found is not None and not found.blessed:
         return {
             "kind": "bad",

@@ -22,6 +22,7 @@ from components.pusher import executor as pusher
 from components.pusher import verify
 from pipeline import progress
 from pipeline.runners import checksums, folder, store
+from serving import published
 
 _LOGGER = logging.getLogger(progress.LOGGER)
 _LIVE = metadata_store_pb2.Artifact.LIVE
@@ -169,5 +170,7 @@ def _no_longer_live(artifact: Any, record: str) -> str | None:
     newest = pusher.versions(base)[-1:]
     if newest != [int(version)]:
         return f"{pushed} is not the newest version there ({newest[0] if newest else 'none'} is)"
+    if not published.answers(base, int(version)):
+        return f"{pushed} does not answer: it was withdrawn"
     # Of a remote place only the list in the version itself tells.
     return verify.check(pushed) if "://" in pushed else checksums.problem(pushed, record)

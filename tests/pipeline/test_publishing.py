@@ -84,6 +84,24 @@ def test_a_rollback_stays_until_its_version_is_named(base, ask):
     assert published.read(str(base)).versions[-1] == THIRD and not published.read(str(base)).withdrawn
 
 
+def test_a_later_rollback_does_not_bring_back_what_was_withdrawn(base, ask):
+    ask("rollback")
+    later = base / str(THIRD + 1)
+    later.mkdir()
+    (later / "saved_model.pb").write_bytes(b"graph")
+    manifest.write(str(later), manifest.measure(str(later)))
+    published.publish(str(base), THIRD + 1)
+    assert ask("rollback")[1] == [
+        f"version {SECOND} answers in place of {THIRD + 1}, until another one is pushed"
+    ]
+    assert published.read(str(base)) == published.Published((SECOND,), {}, "", (THIRD, THIRD + 1))
+    ask("rollback")
+    assert published.read(str(base)).withdrawn == (SECOND, THIRD, THIRD + 1)
+    # Named, the one is back, and the others stay withdrawn.
+    ask("rollback", "--version", str(THIRD))
+    assert published.read(str(base)) == published.Published((THIRD,), {}, "", (SECOND, THIRD + 1))
+
+
 def test_a_damaged_newest_version_is_not_what_answers(base, ask):
     (base / str(THIRD) / "saved_model.pb").write_bytes(b"cut")
     assert [line.endswith("  answers") for line in ask("history")[1]] == [False, True, False]

@@ -34,6 +34,7 @@ def test_a_new_version_with_other_inputs_is_asked_for_what_it_takes(toy, plain, 
                 wait(server, version)
                 assert len(client.recommend([HISTORY], k=3)[0].item_ids) == 3
                 assert len(client.rank([HISTORY], ["i3"])) == len(client.embed([HISTORY])) == 1
+                assert client.embed([]).shape == (0, 0) and client.recommend([]) == []
                 assert ("history_behavior" in client.metadata()["recommend"].inputs) == has
             # What no version takes is still an error.
             with pytest.raises(ValueError, match="item_id is missing"):

@@ -118,6 +118,18 @@ def test_where_the_lists_have_too_few_items_all_are_searched_for_that_query_alon
         assert few == 40 if k == 300 else 0 < few < 40
 
 
+def test_what_others_want_changes_no_answer(model, lists, queries):
+    """A query that wants few is not searched for exactly since one beside it wants many."""
+    index = ivf.Index(lists, 1)
+    _, alone = index.best(model, queries, SIZE, tf.constant(5), nothing(queries))
+    wanted = tf.where(tf.range(40) % 2 == 0, 5, 300)
+    _, beside = index.best(model, queries, SIZE, tf.constant(300), nothing(queries), wanted)
+    np.testing.assert_array_equal(beside[::2, :5], alone[::2])
+    whole = catalogue.best(model, queries, SIZE, tf.constant(300), nothing(queries))[1]
+    np.testing.assert_array_equal(beside[1::2], whole[1::2])
+    assert (beside[::2, :5] != whole[::2, :5]).numpy().any()
+
+
 def test_left_out_items_are_given_to_nobody_even_if_few_are_left(model, lists, queries):
     excluded = np.full([40, SIZE], -1)
     excluded[7, : SIZE - 6] = np.arange(SIZE - 6)

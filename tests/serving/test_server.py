@@ -169,6 +169,25 @@ def test_health(toy_server):
     assert rest(toy_server, "/healthz") == (200, {"status": "ok"})
 
 
+def test_a_server_without_a_model_is_not_healthy_until_it_has_one(base, tmp_path):
+    with server_lib.Server(str(tmp_path), "toy", 0, 0, poll_seconds=0.05) as server:
+        with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
+
+            def status():
+                stub = health_pb2_grpc.HealthStub(channel)
+                return stub.Check(health_pb2.HealthCheckRequest(), timeout=5).status
+
+            assert (
+                status() == health_pb2.HealthCheckResponse.NOT_SERVING and rest(server, "/healthz")[0] == 503
+            )
+            shutil.copytree(base, tmp_path, dirs_exist_ok=True)
+            for _ in range(600):
+                if status() == health_pb2.HealthCheckResponse.SERVING:
+                    break
+                time.sleep(0.1)
+            assert status() == health_pb2.HealthCheckResponse.SERVING and rest(server, "/healthz")[0] == 200
+
+
 @pytest.mark.parametrize(
     "path,body,status,words",
     [

@@ -134,6 +134,16 @@ def test_equal_settings_give_equal_text():
     assert len(texts) == 1
 
 
+def test_a_gate_without_lift_and_drop_has_no_metric_that_would_have_to_be_measured():
+    evaluation = spec.EvaluationSpec(cutoffs=(5,))
+    open_gate = {"min_lift_over_floor": None, "max_drop": None, "min": {"ndcg@5": 0.01}}
+    found = _eval_config(evaluation, spec.GateSpec(**open_gate))
+    (metric,) = [one for of in found.metrics_specs for one in of.metrics]
+    assert json.loads(metric.config)["gate_metric"] is None
+    with pytest.raises(errors.InputError, match="gate.metric: found ndcg@10, which is not measured"):
+        _eval_config(evaluation, spec.GateSpec(**{**open_gate, "max_drop": 0.01}))
+
+
 def test_sampled_metrics_only_where_asked():
     plain = _eval_config(spec.EvaluationSpec(), spec.GateSpec())
     assert "sampled" not in proto_utils.proto_to_json(plain)

@@ -287,6 +287,15 @@ def test_a_model_without_a_hit_has_no_lift():
         assert np.isnan(found["candidate", "gate/lift/ndcg@10", False])
 
 
+def test_a_slice_in_which_nothing_is_hit_blocks_no_model():
+    """As that of items which training has not met; the whole split has no such excuse."""
+    found = _gated([50] * 200, [50] * 200, [60] * 200, confidence=0.95)
+    assert found["candidate", "slice/lift/ndcg@10", False] == np.inf
+    # Where the floor hits something, it does.
+    found = _gated([50] * 200, [50] * 200, [1] * 200, confidence=0.95)
+    assert found["candidate", "slice/lift/ndcg@10", False] < 0
+
+
 def test_one_users_examples_show_nothing():
     found = _gated([1] * 200, [1] * 200, [60] * 200, confidence=0.95, users=["u"] * 200)
     assert found["candidate", "gate/lift/ndcg@10", False] == -np.inf
@@ -625,6 +634,11 @@ def test_the_next_scene_is_measured_like_the_next_item():
         assert float(with_live["candidate", name, True]) == pytest.approx(value - expected(live)[place])
         # A live model that ranks no scenes has none of it, and what it does rank is compared.
         assert np.isnan(float(without["candidate", name, True]))
+        assert (
+            without["candidate", "gate/scene_hr@3", True]
+            == 0
+            == without["candidate", "slice/scene_hr@3", True]
+        )
     assert float(without["candidate", "hr@3", True]) == 0
     assert ("candidate", "gate/lift/scene_hr@3", False) in with_live
 

@@ -76,6 +76,24 @@ def test_a_server_that_mixes_requests_up_is_found(toy, monkeypatch):
     assert not result["blessed"] and "beside other requests than alone" in result["signatures"]["rank"]
 
 
+@pytest.mark.parametrize("after", [10, 60])
+def test_a_server_that_does_not_answer_any_more_is_reported(toy, monkeypatch, after):
+    """While it is asked one by one, and while it is timed."""
+    in_this_process.use(monkeypatch)
+    predict, asked = loaded_model.LoadedModel.predict, []
+
+    def ends(self, name, inputs):
+        asked.append(name)
+        if len(asked) > after:
+            raise loaded_model.RequestError("UNAVAILABLE", "out of memory")
+        return predict(self, name, inputs)
+
+    monkeypatch.setattr(loaded_model.LoadedModel, "predict", ends)
+    result = executor.validate(toy, EXAMPLES, spec.InfraSpec(server="embedded", requests=50, max_p50_ms=1e6))
+    (reason,) = [one for one in result["reasons"] if "not answer any more" in one]
+    assert not result["blessed"] and "UNAVAILABLE: out of memory; the server said: " in reason
+
+
 def test_a_binary_that_ends_is_reported(toy, tmp_path, monkeypatch):
     """`auto` takes the binary of TensorFlow Serving where it is; this one cannot run."""
     binary = tmp_path / "tensorflow_model_server"

@@ -13,13 +13,15 @@ from schemas import errors
 from serving import published
 
 
-def model(folder, content, signatures):
-    """A SavedModel without a graph; `signatures` are names of outputs by signature."""
+def model(folder, content, signatures, inputs=None):
+    """A SavedModel without a graph; `signatures` are names of outputs by signature, and `inputs` of inputs."""
     saved = saved_model_pb2.SavedModel()
     graph = saved.meta_graphs.add()
     for name, outputs in signatures.items():
         for output in outputs:
             graph.signature_def[name].outputs[output].name = output
+        for one in (inputs or {}).get(name, ()):
+            graph.signature_def[name].inputs[one].name = one
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     (folder / "saved_model.pb").write_bytes(saved.SerializeToString())
@@ -37,8 +39,10 @@ def place(tmp_path):
     """A folder that models are pushed to, and a function that pushes one."""
     base = str(tmp_path / "serving")
 
-    def push(content, signatures=RANKING):
-        return os.path.join(base, str(pusher.push(model(tmp_path / "model", content, signatures), base)))
+    def push(content, signatures=RANKING, inputs=None):
+        return os.path.join(
+            base, str(pusher.push(model(tmp_path / "model", content, signatures, inputs), base))
+        )
 
     return base, push
 
@@ -134,6 +138,57 @@ def test_a_model_that_answers_other_questions_is_refused(place, signatures, word
         executor.look(base, "ranking")
     said = str(found.value)
     assert said.startswith(f"push.destination: {path} is live and {words}") and "objective is ranking" in said
+
+
+def test_what_a_rollback_has_withdrawn_is_no_baseline_later_either(place):
+    base, push = place
+    versions = [int(os.path.basename(push(content))) for content in ("one", "two", "three")]
+    published.write(base, published.Published((versions[2],), withdrawn=(versions[1],)))
+    os.remove(os.path.join(base, str(versions[2]), "weights"))
+    assert executor.look(base, "ranking")["path"] == os.path.join(base, str(versions[0]))
+
+
+NEXT = {"evaluate": ["rank"], "recommend": ["item_id"]}
+REPEATING = {"evaluate": ["rank", "own_frequent_rank"], "recommend": ["item_id"]}
+
+
+@pytest.mark.parametrize(
+    "live, inputs, wanted, words",
+    [
+        (NEXT, {"recommend": ["history_item_id", "moment"]}, ("period", None), None),
+        (
+            NEXT,
+            {"recommend": ["history_item_id"]},
+            ("period", None),
+            "of windows of kind next, this .* of kind period",
+        ),
+        (
+            LABELS,
+            {"predict": ["item_id", "timestamp"]},
+            ("period", None),
+            "of kind exposure, this experiment's",
+        ),
+        (LABELS, {"predict": ["item_id", "timestamp"]}, ("exposure", None), None),
+        (NEXT, {}, ("next", False), None),
+        (REPEATING, {}, ("next", True), None),
+        (
+            REPEATING,
+            {},
+            ("next", False),
+            "evaluation.exclude_seen: false, found true: their ranks do not mean",
+        ),
+        (NEXT, {}, ("next", True), "evaluation.exclude_seen: true, found false: their ranks do not mean"),
+    ],
+)
+def test_a_live_model_of_other_windows_is_refused(place, live, inputs, wanted, words):
+    base, push = place
+    objective = "labels" if live is LABELS else "ranking"
+    path = push("one", live, inputs)
+    if words is None:
+        assert executor.look(base, objective, (), *wanted)["path"] == path
+        return
+    with pytest.raises(errors.InputError, match=words):
+        executor.look(base, objective, (), *wanted)
 
 
 def test_a_live_model_that_tells_other_labels_is_refused(place):

@@ -12,6 +12,7 @@ import threading
 import time
 
 import pytest
+from tfx.types import standard_artifacts
 
 from components.pusher import executor, verify
 from serving import manifest, published
@@ -47,6 +48,40 @@ def test_the_newest_version_is_not_pushed_again(model, tmp_path):
             stream.write(content)
         version = executor.push(model, base)
         assert len(executor.versions(base)) == number and version == executor.versions(base)[-1]
+
+
+def test_a_model_that_was_withdrawn_is_not_told_to_be_pushed(model, tmp_path):
+    base, uris = str(tmp_path / "serving"), {"model": model, "blessing": str(tmp_path / "blessing")}
+    os.makedirs(uris["blessing"])
+
+    def push():
+        artifacts = {
+            "model": standard_artifacts.Model(),
+            "model_blessing": standard_artifacts.ModelBlessing(),
+            "pushed_model": standard_artifacts.PushedModel(),
+        }
+        for name, artifact in artifacts.items():
+            artifact.uri = uris.get(name.removeprefix("model_"), str(tmp_path / "pushed"))
+        artifacts["model_blessing"].set_int_custom_property("blessed", 1)
+        destination = {"filesystem": {"base_directory": base}}
+        pushed = artifacts.pop("pushed_model")
+        executor.Executor().Do(
+            {name: [artifact] for name, artifact in artifacts.items()},
+            {"pushed_model": [pushed]},
+            {"push_destination": json.dumps(destination)},
+        )
+        return {name: value for name, value in pushed.mlmd_artifact.custom_properties.items()}
+
+    (tmp_path / "model" / "fingerprint.pb").write_bytes(b"one")
+    shutil.copytree(model, tmp_path / "trained" / "Format-Serving")
+    uris["model"] = str(tmp_path / "trained")
+    version = executor.push(str(tmp_path / "trained" / "Format-Serving"), base)
+    assert push()["pushed"].int_value == 1
+    published.write(base, published.Published((version - 1,), withdrawn=(version,)))
+    found = push()
+    assert found["pushed"].int_value == 0 and found["withdrawn"].string_value == os.path.join(
+        base, str(version)
+    )
 
 
 def test_folders_that_are_no_versions_do_not_count(model, tmp_path):

@@ -259,3 +259,10 @@ def test_a_request_has_no_future_and_may_lack_attributes(attributed):
     assert "future_context_price_index" not in found and "history_item_brand_index" not in found
     for name in (names.HISTORY_ITEM_INDEX, "history_context_price_index"):
         np.testing.assert_array_equal(found[name], whole[name])
+
+
+def test_a_column_without_a_value_is_none(tmp_path):
+    """TFT puts a word of its own into a vocabulary that would be empty."""
+    rows = [window(["i1", "i2"], ["i3"], 1, scenes=("", "")) for _ in range(3)]
+    known = vocabulary.Vocabulary.load(analysed(str(tmp_path), rows))
+    assert known.scenes == [] and b"i3" in known.items
