@@ -267,15 +267,28 @@ def read_value(text: str) -> Any:
     >>> read_value("[8, 1e-3, 00123, 12:30]")
     [8, 0.001, '00123', '12:30']
     """
-    return yaml.load(text, _Loader)
+    return _own(yaml.load(text, _Loader))
 
 
-def load(path: str, overrides: Sequence[str] = (), must_be_read: Collection[str] | None = None) -> Experiment:
+def _own(value: Any) -> Any:
+    """With a mapping or list of its own at each place where an alias has put one of another's."""
+    if isinstance(value, dict):
+        return {key: _own(one) for key, one in value.items()}
+    return [_own(one) for one in value] if isinstance(value, list) else value
+
+
+def load(
+    path: str,
+    overrides: Sequence[str] = (),
+    must_be_read: Collection[str] | None = None,
+    text: bytes | None = None,
+) -> Experiment:
     """Reads and checks an experiment file.
 
     Args:
       path: of the YAML file.
       overrides: `a.b=value`, with the value as in YAML.
+      text: what the file had when it was read before; None reads it.
       must_be_read: keys, or parts, of which a setting that nothing reads is refused; None: of the whole file. What a point
         of a sweep inherits from its file may well have no meaning in it, and a run that is there has been run.
 
@@ -286,15 +299,17 @@ def load(path: str, overrides: Sequence[str] = (), must_be_read: Collection[str]
     >>> experiment.model.name, experiment.training.epochs
     ('sasrec', 5)
     """
-    with open(path, encoding="utf-8") as stream:
-        try:
-            values = yaml.load(stream, _Loader)
-        except UnicodeDecodeError as error:
-            raise errors.InputError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})") from error
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            where = f" line {mark.line + 1}" if mark else ""
-            raise errors.InputError(f"{path}{where}: not YAML: {getattr(error, 'problem', error)}") from error
+    if text is None:
+        with open(path, "rb") as stream:
+            text = stream.read()
+    try:
+        values = _own(yaml.load(text.decode("utf-8"), _Loader))
+    except UnicodeDecodeError as error:
+        raise errors.InputError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" line {mark.line + 1}" if mark else ""
+        raise errors.InputError(f"{path}{where}: not YAML: {getattr(error, 'problem', error)}") from error
     if not isinstance(values, dict):
         raise errors.InputError(f"{path}: an experiment is a mapping of keys, found {type(values).__name__}")
     for change in overrides:

@@ -1,12 +1,14 @@
 """Data sets that `footfall data fetch` gets (or makes, where they are synthetic) and keeps."""
 
 import hashlib
+import http.client
 import io
 import os
 import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable
 
 from schemas import errors
@@ -92,7 +94,7 @@ def fetch(name: str, to: str | None = None, say: Callable[[str], None] = lambda 
         try:
             say(f"{name}: trying {source}")
             files = get()
-        except (OSError, KeyError, zipfile.BadZipFile, subprocess.SubprocessError) as error:
+        except _FAILURES as error:
             failures.append(f"{source}: {error}")
             continue
         found = hashlib.sha256(files[EVENTS]).hexdigest()
@@ -103,6 +105,17 @@ def fetch(name: str, to: str | None = None, say: Callable[[str], None] = lambda 
         say(f"{name}: in {folder}")
         return folder
     raise errors.InputError(f"data set {name}: no source works: " + "; ".join(failures))
+
+
+# Of a download, whichever part of it.
+_FAILURES = (
+    OSError,
+    KeyError,
+    http.client.HTTPException,
+    zlib.error,
+    zipfile.BadZipFile,
+    subprocess.SubprocessError,
+)
 
 
 def _make_example(folder: str, say: Callable[[str], None]) -> None:

@@ -36,6 +36,8 @@ def settings(
             )
         config.override(values, override)
     found = values["log"]
+    if columns and not isinstance(found.setdefault("columns", {}), dict):
+        raise errors.InputError(f"--set log.columns: takes roles and columns, found {found['columns']!r}")
     for named in columns:
         for pair in re.split(rf",(?={_ROLE}=)", named):
             role, equals, column = pair.partition("=")

@@ -190,17 +190,21 @@ def import_tensorflow() -> None:
 
 
 @contextlib.contextmanager
-def quiet(log_path: str) -> Iterator[TextIO]:
+def quiet(log_path: str, to: int = 1) -> Iterator[TextIO]:
     """Sends all that libraries write to stdout and stderr to a file, at the level of descriptors.
 
+    Args:
+      log_path: of the file.
+      to: the descriptor that is yielded: 2 where stdout is for what a program reads.
+
     Yields:
-      A stream to the real stdout.
+      A stream to the real stdout or stderr.
     """
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     saved = [os.dup(1), os.dup(2)]
     log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    screen = os.fdopen(os.dup(saved[0]), "w", encoding="utf-8", errors="replace", buffering=1)
+    screen = os.fdopen(os.dup(saved[to - 1]), "w", encoding="utf-8", errors="replace", buffering=1)
     try:
         os.dup2(log, 1)
         os.dup2(log, 2)

@@ -45,7 +45,7 @@ def note(model: Any, folder: str, learnt: Mapping[str, Any] | None = None) -> No
     if model.network is not None:
         described[_NETWORK] = _kept(model.network)
     with tf.io.gfile.GFile(posixpath.join(folder, SETTINGS), "w") as stream:
-        stream.write(json.dumps({**described, **(learnt or {})}))
+        stream.write(json.dumps({**described, **warm_start.described(model), **(learnt or {})}))
 
 
 def told(saved: str) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """`run_fn` of TFX Trainer: trains the model of an experiment and exports it."""
 
 import datetime
+import functools
 import json
 import logging
 import os
@@ -169,7 +170,10 @@ def train(
             log_dir,
         )
         network = _start(pretrained_lib.start, loop.model, pretrained, data) if pretrained else None
-        warm = _start(warm_start.start, loop.model, base_model, data) if base_model else None
+        warm = None
+        if base_model:
+            told = pretrained_lib.told(base_model)
+            warm = _start(functools.partial(warm_start.start, told=told), loop.model, base_model, data)
         history = loop.run()
         history.update(training.tell(loop.evaluation))
         if network:

@@ -10,7 +10,7 @@ import dataclasses
 import os
 import posixpath
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,8 @@ from schemas import names
 # Where `serving.module.HeldModel` keeps the variables of a model, in the order of its `serving_variables`.
 KEY = "_weights/{}/.ATTRIBUTES/VARIABLE_VALUE"
 _HELD = "_weights"
+# What `described` tells, beside a model.
+_WEIGHTS = "weights"
 # What Keras appends to the name of a layer or variable of which a process has made others before.
 _COUNTED = re.compile(r"_\d+(?=[/:]|$)")
 
@@ -48,16 +50,37 @@ def tables(model: Any) -> list[Table]:
     return list(found.values())
 
 
-def start(model: Any, saved: str, vocabularies: Mapping[str, Sequence[bytes]]) -> dict[str, Any]:
+def described(model: Any) -> dict[str, Any]:
+    """What `start` has to know of an exported model that its weights do not tell.
+
+    A model of labels has equal layers for its fields and labels, whose names differ by a number alone: which is which is told
+    by the order of both.
+    """
+    exposures = getattr(model, "exposures", None)
+    if exposures is None:
+        return {}
+    of = {table.variable.ref(): table.vocabulary for table in tables(model)}
+    places: dict[str, list[int]] = {}
+    for place, variable in enumerate(model.serving_variables):
+        if variable.ref() in of:
+            places.setdefault(of[variable.ref()], []).append(place)
+    return {_WEIGHTS: {"inputs": list(model.inputs_read), "labels": list(exposures.steps), "tables": places}}
+
+
+def start(
+    model: Any, saved: str, vocabularies: Mapping[str, Sequence[bytes]], told: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Gives a model the weights of an exported one, as far as they fit.
 
     Weights are found by their place among those that are exported, and must have the same name there, so that
-    a model of another kind gives none.
+    a model of another kind gives none. Of a model of labels with other fields or labels, or the same in another order, tables
+    alone are carried over, where a vocabulary has one.
 
     Args:
       model: with its variables made.
       saved: the folder of a SavedModel of Footfall's.
       vocabularies: the values of each of the model's vocabularies, by its name.
+      told: what is beside the exported one, with `described`.
 
     Returns:
       `from`: the folder; `weights`: how many were carried over, `of`: how many there are; `rows`: by vocabulary, how many
@@ -69,7 +92,7 @@ def start(model: Any, saved: str, vocabularies: Mapping[str, Sequence[bytes]]) -
     trainable = {variable.ref() for variable in model.trainable_variables}
     carried, rows = 0, {}
     exported = list(model.serving_variables)
-    for place, variable in enumerate(exported):
+    for place, variable in _places(model, exported, (told or {}).get(_WEIGHTS)):
         key = KEY.format(place)
         if variable.ref() not in trainable or place >= len(named) or named[place] != plain(variable.name):
             continue
@@ -88,6 +111,21 @@ def start(model: Any, saved: str, vocabularies: Mapping[str, Sequence[bytes]]) -
         carried += 1
     count = sum(variable.ref() in trainable for variable in exported)
     return {"from": saved, "weights": carried, "of": count, "rows": rows}
+
+
+def _places(
+    model: Any, exported: Sequence[tf.Variable], before: Mapping[str, Any] | None
+) -> Iterator[tuple[int, tf.Variable]]:
+    """The variables that may be carried over, each with its place in the exported model."""
+    now = described(model).get(_WEIGHTS)
+    if now is None or before is not None and all(now[key] == before[key] for key in ("inputs", "labels")):
+        yield from enumerate(exported)
+        return
+    found = (before or {}).get("tables", {})
+    for vocabulary, places in now["tables"].items():
+        # Of several, as of a model for each label, it is not known which is which.
+        if len(places) == len(found.get(vocabulary, ())) == 1:
+            yield found[vocabulary][0], exported[places[0]]
 
 
 def carry(variable: tf.Variable, value: np.ndarray, before: Sequence[bytes], now: Sequence[bytes]) -> int:

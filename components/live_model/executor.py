@@ -140,7 +140,9 @@ def _check_labels(path: str, signatures: Mapping[str, Any], labels: Sequence[str
 
 
 def _check_windows(path: str, signatures: Mapping[str, Any], kind: str | None, repeats: bool | None) -> None:
-    inputs = {name for signature in signatures.values() for name in signature.inputs}
+    # What is asked of a history, a moment or an exposure; others take what all kinds have.
+    asked = [signatures[name] for name in ("recommend", "predict", "embed") if name in signatures]
+    inputs = {name for signature in asked for name in signature.inputs}
     found = "period" if names.MOMENT in inputs else "exposure" if names.TIMESTAMP in inputs else "next"
     another = "give the experiment another name, or another push.destination"
     if kind is not None and kind != found:

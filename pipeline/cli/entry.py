@@ -50,9 +50,10 @@ def _execute(options: argparse.Namespace) -> int:
     except BrokenPipeError:
         return 1
     except OSError as error:
-        if not error.filename:
+        if not error.filename and not error.strerror:
             raise
-        print(f"footfall: {error.filename}: {error.strerror}", file=sys.stderr)
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"footfall: {where}{error.strerror}", file=sys.stderr)
         return 2
     except ValueError as error:
         found = _of_settings(error)

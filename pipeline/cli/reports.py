@@ -34,8 +34,14 @@ def add(commands: arguments.Commands) -> None:
     compared.add_argument("--html", type=arguments.Path, metavar="FILE", help="also write an HTML page")
     compared.add_argument("--json", action="store_true", help="print one JSON object")
     compared.add_argument(
-        "--seed", type=int, default=0, help="the seed of the bootstrap (default: %(default)s)"
+        "--seed", type=_seed, default=0, help="the seed of the bootstrap (default: %(default)s)"
     )
+
+
+def _seed(text: str) -> int:
+    if not text.isascii() or not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"takes a whole number, 0 or above, found {text!r}")
+    return int(text)
 
 
 def _report(options: argparse.Namespace) -> int:

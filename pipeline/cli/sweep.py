@@ -75,7 +75,10 @@ def _sweep(options: argparse.Namespace) -> int:
     else:
         points = proposals.grid_points(space.parse_grid(options.grid))
     try:
-        found = sweep.Sweep(path, options.set, folder, options.seeds).run(points, options.search or "grid")
+        to = 2 if options.json else 1
+        found = sweep.Sweep(path, options.set, folder, options.seeds, to).run(
+            points, options.search or "grid"
+        )
     except local.RunFailed as error:
         print(f"footfall: {error}", file=sys.stderr)
         return 1

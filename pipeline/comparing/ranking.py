@@ -97,8 +97,16 @@ def measure(
         shown = ", ".join(f"{n:,}" for n in sizes)
         notes = (f"The catalogues differ ({shown} items): ranks are among as many.", *notes)
     notes = (*_among(all_runs), *notes)
+    if _other_periods(tables):
+        notes = (*notes, _OTHER_PERIODS)
     notes = (*notes, *_missing(all_runs, tables, _SCENE_RANK, "the next scene", "ranks no scenes"))
     return Measured(tables, count_a, users, cutoffs, sampled, seed), notes
+
+
+_OTHER_PERIODS = (
+    "Metrics of what follows in a period are left out: windows of one run have other items there than those of another "
+    "(window.future, max_future)."
+)
 
 
 def _among(all_runs: Sequence[runs.Trained]) -> tuple[str, ...]:
@@ -178,13 +186,20 @@ def values_of(
     Returns:
       M names, and float64 `[models, W, M]`.
     """
-    period, scenes = (all(name in table for table in tables) for name in (_PERIOD_RANKS, _SCENE_RANK))
+    period = all(_PERIOD_RANKS in table for table in tables) and not _other_periods(tables)
+    scenes = all(_SCENE_RANK in table for table in tables)
     found = (
         *spec.ranking_metrics(cutoffs, sampled_negatives),
         *(spec.period_metrics(cutoffs) if period else ()),
         *(spec.scene_metrics(cutoffs) if scenes else ()),
     )
     return found, np.stack([_values(table, cutoffs, sampled_negatives, period, scenes) for table in tables])
+
+
+def _other_periods(tables: Sequence[pd.DataFrame]) -> bool:
+    """Whether the same windows have more items to come in one run than in another."""
+    lengths = [table[_PERIOD_RANKS].map(len).to_numpy() for table in tables if _PERIOD_RANKS in table]
+    return any((one != lengths[0]).any() for one in lengths[1:])
 
 
 def _values(

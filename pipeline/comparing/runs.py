@@ -93,6 +93,11 @@ def find_runs(text: str) -> list[Trained]:
         if _is_run(folder):
             found.append(trained(folder))
             continue
+        if _is_sweep(folder):
+            raise errors.InputError(
+                f"{folder}: of a sweep, which has many models: compare its points, the folders below "
+                f"{os.path.join(folder, 'points')}"
+            )
         inside = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
         below = [os.path.join(folder, name) for name in inside if _is_run(os.path.join(folder, name))]
         if not below:
@@ -107,7 +112,14 @@ def find_runs(text: str) -> list[Trained]:
 
 
 def _is_run(folder: str) -> bool:
-    return any(os.path.exists(os.path.join(folder, name)) for name in (lineage.METADATA, POINT))
+    known = any(os.path.exists(os.path.join(folder, name)) for name in (lineage.METADATA, POINT))
+    return known and not _is_sweep(folder)
+
+
+def _is_sweep(folder: str) -> bool:
+    return os.path.exists(os.path.join(folder, lineage.METADATA)) and os.path.isdir(
+        os.path.join(folder, "points")
+    )
 
 
 def trained(folder: str) -> Trained:
@@ -123,6 +135,8 @@ def trained(folder: str) -> Trained:
                 uris = json.load(stream)
             except ValueError as error:
                 raise errors.InputError(f"{point}: damaged: not JSON ({error})") from error
+        if not isinstance(uris, dict):
+            raise errors.InputError(f"{point}: damaged: not the file of a point")
     else:
         made = {c.id: c.outputs for c in lineage.components(folder, {})}
         wanted = {"model": ("Trainer", "Model"), "examples": ("BehaviorExampleGen", "Examples")}
@@ -143,7 +157,13 @@ def _settings(path: str) -> dict[str, Any]:
     if not os.path.exists(path):
         return {}
     with open(path, encoding="utf-8") as stream:
-        return flat(yaml.safe_load(stream))
+        try:
+            values = yaml.safe_load(stream)
+        except (ValueError, yaml.YAMLError) as error:
+            raise errors.InputError(f"{path}: damaged: not YAML ({errors.first_line(error)})") from error
+    if not isinstance(values, dict):
+        raise errors.InputError(f"{path}: damaged: no experiment")
+    return flat(values)
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

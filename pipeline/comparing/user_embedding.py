@@ -57,14 +57,24 @@ def measure(
     """What gives the metrics of all runs, and notes on them; see `ranking.measure`.
 
     Raises:
-      errors.InputError: if the windows that all runs have are of one user, who has nobody to be compared with.
+      errors.InputError: if the windows that all runs have are of one user, who has nobody to be compared with, or if other
+        items follow them in one run than in another.
     """
     if len(np.unique(users)) < 2:
         raise errors.InputError(
             f"{all_runs[0].folder}: all runs together have test windows of fewer than two users, too few to compare "
             "embeddings of users"
         )
-    return Measured(tables, count_a, users, seed), ()
+    following = tables[0][names.FOLLOWING].map(sorted)
+    for run, table in zip(all_runs[1:], tables[1:]):
+        differing = int((table[names.FOLLOWING].map(sorted) != following).sum())
+        if differing:
+            raise errors.InputError(
+                f"{run.folder}: other items follow {differing:,} of {len(users):,} windows than in {all_runs[0].folder}: their "
+                "window.future or max_future is another"
+            )
+    drawn = f"Of {len(users):,} windows {embeddings.MOST:,} are drawn, the same ones for all runs."
+    return Measured(tables, count_a, users, seed), ((drawn,) if len(users) > embeddings.MOST else ())
 
 
 class Measured:

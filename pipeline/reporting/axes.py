@@ -12,4 +12,5 @@ def ticks(low: float, high: float, most: int, whole: bool = False) -> list[float
     if whole:
         step = max(1.0, round(step))
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [round(index * step, 10) for index in range(first, max(last, first + 1) + 1)]
+    digits = max(10, 3 - math.floor(math.log10(step)))
+    return [round(index * step, digits) for index in range(first, max(last, first + 1) + 1)]

@@ -155,6 +155,8 @@ def _run(
     # With all that the components import.
     with collector.importing():
         dag = assemble(experiment, run_dir)
+    # What the run before has said is over, also if this one is killed.
+    _write(os.path.join(run_dir, RUN), state, screen)
     with progress.Progress([node.id for node in dag.components], screen) as shown:
         try:
             failure = _launch(dag, run_dir, shown, experiment.infra, stop)

@@ -12,6 +12,7 @@ import math
 import os
 import re
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -38,12 +39,15 @@ class Sweep:
       overrides: as of `config.load`, of all points.
       folder: of the sweep.
       seeds: how many trainings a point has; the first has the experiment's seed.
+      to: where its progress is shown, 1 (stdout) or 2 (stderr).
     """
 
     path: str
     overrides: Sequence[str]
     folder: str
     seeds: int
+    to: int = 1
+    _text: bytes | None = dataclasses.field(default=None, init=False)
 
     def run(self, points: Any, search: str) -> list[Point]:
         """Trains all points, and writes `sweep.json` after each.
@@ -59,13 +63,16 @@ class Sweep:
           errors.InputError: if the log or every point's settings do not fit.
           local.RunFailed: if what comes before training failed.
         """
-        base = config.load(self.path, self.overrides)
+        with open(self.path, "rb") as stream:
+            # As it is now: an edit while points are trained is of a later sweep.
+            self._text = stream.read()
+        base = config.load(self.path, self.overrides, text=self._text)
         if base.tuning is not None:
             raise errors.InputError(
                 f"{self.path}: tuning is a search within a run, and a sweep is another: leave it out with "
                 "--set tuning=null"
             )
-        base = local.prepare(base, print)
+        base = local.prepare(base, self._say)
         local.check_log(base, self.path)
         self.folder = os.path.abspath(self.folder)
         seeds = [base.training.seed + number for number in range(self.seeds)]
@@ -74,9 +81,9 @@ class Sweep:
             self._check(listed)
         log_path = os.path.join(self.folder, "log.txt")
         with (
-            run_folder.at_work(self.folder, print),
+            run_folder.at_work(self.folder, self._say),
             stopping.by_signals() as stop,
-            progress.quiet(log_path) as screen,
+            progress.quiet(log_path, self.to) as screen,
         ):
             count = len(points)
             screen.write(f"{base.name}: {count} point(s), {len(seeds)} seed(s) each: {self.folder}\n")
@@ -93,6 +100,9 @@ class Sweep:
                     self._write(found, seeds, search, base)
         return ranked(found)
 
+    def _say(self, text: str) -> None:
+        print(text, file=sys.stderr if self.to == 2 else sys.stdout)
+
     def _check(self, points: Sequence[Values]) -> None:
         """Raises the first error if no point fits; those of some are reported when their turn comes."""
         failures = []
@@ -108,7 +118,7 @@ class Sweep:
         chosen = [space.override(key, value) for key, value in values.items()]
         if seed is not None:
             chosen.append(f"training.seed={seed}")
-        return config.load(self.path, [*self.overrides, *chosen], must_be_read=tuple(values))
+        return config.load(self.path, [*self.overrides, *chosen], must_be_read=tuple(values), text=self._text)
 
     def _point(
         self,
@@ -140,7 +150,7 @@ class Sweep:
 
     def _trial(self, point: Point, seed: int, log_path: str, stop: stopping.Stop) -> Trial:
         try:
-            experiment = local.prepare(self._experiment(point.values, seed), print)
+            experiment = local.prepare(self._experiment(point.values, seed), self._say)
         except errors.InputError as error:
             return Trial(seed, progress.FAILED, error=str(error))
         failure: Exception | None = None
@@ -203,20 +213,24 @@ class Sweep:
         )
         _forget_others(os.path.dirname(trial.folder), experiment)
         os.makedirs(trial.folder, exist_ok=True)
-        with open(os.path.join(trial.folder, runs.EXPERIMENT), "w", encoding="utf-8") as stream:
-            stream.write(experiment.to_yaml())
-        with open(os.path.join(trial.folder, runs.POINT), "w", encoding="utf-8") as stream:
-            json.dump({"model": made["Model"], "examples": examples}, stream)
+        _write(os.path.join(trial.folder, runs.EXPERIMENT), experiment.to_yaml())
+        place = {"model": made["Model"], "examples": examples}
+        _write(os.path.join(trial.folder, runs.POINT), json.dumps(place))
         return trial
 
     def _write(
         self, points: Sequence[Point], seeds: Sequence[int], search: str, base: config.Experiment
     ) -> None:
         text = json.dumps(results.as_plain(points, seeds, search, base.name), indent=1)
-        partial = os.path.join(self.folder, results.FILE + ".tmp")
-        with open(partial, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        os.replace(partial, os.path.join(self.folder, results.FILE))
+        _write(os.path.join(self.folder, results.FILE), text)
+
+
+def _write(path: str, text: str) -> None:
+    """As a whole, or not at all."""
+    partial = f"{path}.tmp"
+    with open(partial, "w", encoding="utf-8") as stream:
+        stream.write(text)
+    os.replace(partial, path)
 
 
 def _step(number: int, seed: int) -> str:
@@ -238,8 +252,12 @@ def _forget_others(folder: str, experiment: config.Experiment) -> None:
     """Takes seeds of another sweep away, whose other settings were not those of now."""
     from pipeline.comparing import runs
 
-    def but_the_seed(text: str) -> dict[str, Any]:
-        values = runs.flat(yaml.safe_load(text))
+    def but_the_seed(text: str) -> dict[str, Any] | None:
+        try:
+            values = runs.flat(yaml.safe_load(text))
+        except (yaml.YAMLError, AttributeError):
+            # Left by a full disk.
+            return None
         values.pop("training.seed", None)
         return values
 

@@ -96,7 +96,8 @@ def test_users_are_embedded_from_a_log_without_labels_and_labels_learnt_from_the
         "model.frozen=true",
         "model.tower=[]",
         "loop.name=logistic_regression",
-        "training.calibration=platt",
+        "model.dropout=0.1",
+        "training={calibration: platt}",
     )
     done = walk.inside(
         tmp_path, "run", "finetuned.yaml", *(part for one in fitted for part in ("--set", one))

@@ -228,6 +228,7 @@ def test_a_finetuning_spec_starts_from_what_another_has_pretrained(tmp_path, sit
             **{"name": "byb_labels", "base_model": model, "frozen": True, "tower": []},
         },
         "loop": {"name": "logistic_regression"},
+        "training": {},
     }
     made = Deployment(tmp_path / "finetuning", site, finetuning, log)
     made.backend.share(ranking.backend)

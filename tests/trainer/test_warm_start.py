@@ -10,6 +10,7 @@ import schemas  # noqa: F401  selects Keras 2
 from components.transform import fields as fields_lib
 from schemas import names
 from serving import module
+from tests.trainer.models import labels_harness
 from trainer import reasons, warm_start
 from trainer.layers import embedding
 from trainer.layers import fields as field_layers
@@ -149,3 +150,32 @@ def test_the_reason_of_a_training_is_what_differs_from_the_one_before(tmp_path):
     lines = (tmp_path / "log" / reasons.FILE).read_text().splitlines()
     assert len(lines) == 2 and '"reason": "first training"' in lines[0]
     assert reasons.since(folder, {**later, "settings": "2"}) == "other settings"
+
+
+@pytest.mark.parametrize("name", ["mlp", "omoe", "mmoe", "ple", "aitm", "esmm", "bpcm"])
+@pytest.mark.parametrize("changed", ["nothing", "steps", "fields", "not told"])
+def test_weights_of_labels_go_to_the_layers_that_they_are_of(tmp_path, name, changed):
+    """Layers of several steps and fields have one name but for a number: with others, places would be those of others."""
+    earlier = labels_harness.build({"name": name}, seed=1)
+    folder = saved(earlier, tmp_path)
+    told = {} if changed == "not told" else warm_start.described(earlier)
+    steps = ("click", "buy", "cart") if changed == "steps" else labels_harness.STEPS
+    fields = tuple(reversed(labels_harness.FIELDS)) if changed == "fields" else labels_harness.FIELDS
+    model = labels_harness.build({"name": name}, 2, steps, fields=fields)
+    before = [variable.numpy() for variable in model.serving_variables]
+    started = warm_start.start(model, folder, {}, told)
+    after = [variable.numpy() for variable in model.serving_variables]
+    if changed == "nothing":
+        for one, other in zip(earlier.serving_variables, after):
+            np.testing.assert_array_equal(one.numpy(), other)
+        assert started["weights"] == started["of"] > 0
+        return
+    tables = {variable.ref() for variable in (table.variable for table in warm_start.tables(model))}
+    for variable, was, now in zip(model.serving_variables, before, after):
+        if variable.ref() not in tables:
+            np.testing.assert_array_equal(was, now)
+    carried = {table.vocabulary: table.variable.numpy() for table in warm_start.tables(model)}
+    for table in warm_start.tables(earlier):
+        equal = np.array_equal(table.variable.numpy(), carried[table.vocabulary])
+        # `mlp` has a model, and so a table, for each label.
+        assert equal == (changed != "not told" and name != "mlp")

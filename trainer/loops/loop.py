@@ -435,6 +435,7 @@ class Loop:
                     epoch, done, steps, float(self._running[1]) / seconds, seconds, self._spent() + seconds
                 )
         self._check_variables()
+        self._check_finite(epoch)
         seconds = self._replicas.of_chief({"seconds": before + time.monotonic() - start})["seconds"]
         sums = dict(zip(self.sums, self._running.numpy().tolist()))
         targets = sums["targets"]
@@ -473,6 +474,15 @@ class Loop:
             raise RuntimeError(
                 f"{type(self.model).__name__} makes variables that are not trained, since embedding makes none of them: "
                 f"build them in __init__: {', '.join(left)}"
+            )
+
+    def _check_finite(self, epoch: int) -> None:
+        """Raises TrainingError if the last step, whose loss was of the weights before it, has left one that is no number."""
+        wrong = [one.name for one in self._variables() if not tf.reduce_all(tf.math.is_finite(one))]
+        if wrong:
+            raise TrainingError(
+                f"weights are no numbers at the end of epoch {epoch + 1} ({wrong[0]}): lower training.learning_rate "
+                f"({self._settings.learning_rate:g}) or set training.clip_norm"
             )
 
     def _current_rate(self) -> Any:

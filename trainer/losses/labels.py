@@ -63,7 +63,7 @@ def build(settings: loss_settings.LossSettings, steps: Sequence[str]) -> Any:
     """The loss of its settings; see `trainer.settings.losses`.
 
     Raises:
-      errors.InputError: if a weight is for a step that there is not, or all are 0.
+      errors.InputError: if a weight is for a step that there is not.
     """
     return LOSSES[settings.name](settings, steps)
 
@@ -75,7 +75,4 @@ def _weights(given: Mapping[str, float], steps: Sequence[str]) -> list[float]:
             raise errors.InputError(
                 f"loss.weights: the window has no step {name!r}; it has {', '.join(steps)}"
             )
-    weights = [given.get(step, 1.0) for step in steps]
-    if not any(weights):
-        raise errors.InputError(f"loss.weights: each step ({', '.join(steps)}) weighs 0")
-    return weights
+    return [given.get(step, 1.0) for step in steps]

@@ -6,6 +6,9 @@ from trainer.layers import fields, towers
 from trainer.models import labels
 from trainer.settings import esmm as esmm_settings
 
+# The largest chance that a later step starts with.
+_MOST = 0.9
+
 
 def chain_logits(logits: tf.Tensor) -> tf.Tensor:
     """The logits of the products of probabilities, from the logits of the factors.
@@ -47,8 +50,9 @@ class ESMM(labels.LabelModel):
             towers.Tower(settings.tower, settings.dropout, self.generator) for _ in exposures.steps
         ]
         rates = exposures.base_rates
-        # A head's bias is that of its step among those that got to it.
-        given = [rate / before if before else 0.0 for rate, before in zip(rates, (1.0, *rates))]
+        # A head's bias is that of its step among those that got to it. Where the steps are no chain, as purchases without a cart,
+        # that may be 1 and more, from which no gradient would lead away.
+        given = [min(rate / before, _MOST) if before else 0.0 for rate, before in zip(rates, (1.0, *rates))]
         self._heads = [towers.Head(rate) for rate in given]
 
     def logits(self, features: labels.Features, training: bool = False) -> tf.Tensor:

@@ -239,13 +239,14 @@ class StepBCESettings(LossSettings):
     """Binary cross-entropy of each step of a chain, or of each label: the loss of models of labels.
 
     Attributes:
-      weights: what the loss of a step counts for, as `{buy: 2}`; 1 where nothing is said.
+      weights: what the loss of a step counts for, as `{buy: 2}`; 1 where nothing is said. A step that is not to be learnt is
+        left out of the window.
     """
 
     objective: ClassVar[str] = "labels"
 
     name: Literal["step_bce"]
-    weights: dict[str, Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)]] = {}
+    weights: dict[str, Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]] = {}
 
 
 class _FutureSettings(LossSettings):
