@@ -882,3 +882,12 @@ def test_times_of_a_run_are_read_again_as_they_were():
     written = first.to_yaml()
     assert "past: 2592000.0\n" in written
     assert config.Experiment.from_values(yaml.safe_load(written)) == first
+
+
+def test_what_an_alias_repeats_is_changed_in_one_place(tmp_path):
+    text = (
+        "name: mine\nlog: {path: log.csv}\nmodel: {name: sasrec, dim: 8}\n"
+        "training: &t {epochs: 7}\ntuning: {space: {model.dim: [8, 16]}, training: *t}\n"
+    )
+    found = load(tmp_path, text, ["training.epochs=50"])
+    assert found.training.epochs == 50 and found.tuning.training.epochs == 7

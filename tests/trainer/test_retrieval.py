@@ -72,3 +72,11 @@ def test_it_is_of_models_that_score_by_dot_products():
     retrieval.check(retrieval.EXACT, "ranking", dot_products=False)
     with pytest.raises(ValueError, match=r"retrieval: \{name: ivf\} is of models that score by dot products"):
         retrieval.check(SETTINGS, "ranking", dot_products=False)
+
+
+def test_a_handful_of_queries_shows_no_recall(model):
+    """All of them find everything, and a hundred that do not may be others."""
+    few = [next(batches(5))]
+    index, known = choosing.choose(model, few, SETTINGS.model_copy(update={"recall": 0.5}))
+    assert index is None and known["queries"] == 5
+    assert known["best"]["recall_low"] <= 1 - 3 / 5

@@ -465,3 +465,12 @@ def test_a_slice_without_positives_has_no_value(exposure_runs, tmp_path):
     assert of(found, "log_loss/buy", user_frequency="tail")[1].difference is not None
     assert "–" in table.table(found) and "nan" not in table.table(found)
     assert "nan" not in page.page(found) and json.loads(found.to_json())
+
+
+def test_periods_with_other_items_to_come_are_not_compared():
+    one = pd.DataFrame({names.RANK: [1, 2], ranking._PERIOD_RANKS: [[1], [2, 3]]})
+    longer = pd.DataFrame({names.RANK: [1, 2], ranking._PERIOD_RANKS: [[1, 4], [2, 3]]})
+    assert "period_ndcg@10" in ranking.values_of([one, one], (10,), None)[0]
+    found, values = ranking.values_of([one, longer], (10,), None)
+    assert "hr@10" in found and not [name for name in found if name.startswith("period")]
+    assert values.shape == (2, 2, len(found))

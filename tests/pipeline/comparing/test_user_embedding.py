@@ -49,3 +49,18 @@ def test_windows_of_one_user_are_refused():
     run = types.SimpleNamespace(folder="runs/a")
     with pytest.raises(errors.InputError, match="runs/a: .* fewer than two users"):
         user_embedding.measure([run], tables(), 1, np.zeros(80, np.int64), seed=1)
+
+
+def test_windows_that_other_items_follow_are_refused_and_drawing_is_told(monkeypatch):
+    one, other = tables()
+    users, runs = np.arange(80) % 20, [types.SimpleNamespace(folder=name) for name in "ab"]
+    assert user_embedding.measure(runs, [one, other], 1, users, 0)[1] == ()
+    # The same items in another order are the same.
+    turned = other.assign(**{names.FOLLOWING: other[names.FOLLOWING].map(lambda found: found[::-1])})
+    assert user_embedding.measure(runs, [one, turned], 1, users, 0)[1] == ()
+    monkeypatch.setattr(embeddings, "MOST", 50)
+    (note,) = user_embedding.measure(runs, [one, other], 1, users, 0)[1]
+    assert note.startswith("Of 80 windows 50 are drawn")
+    longer = other.assign(**{names.FOLLOWING: [[*found, 99] for found in other[names.FOLLOWING]]})
+    with pytest.raises(errors.InputError, match="b: other items follow 80 of 80 windows than in a"):
+        user_embedding.measure(runs, [one, longer], 1, users, 0)

@@ -327,12 +327,14 @@ def test_an_empty_folder_and_no_folder(tmp_path):
         (1, 14, [0, 5, 10, 15]),
         (3, 3, [3, 4]),
         (4.1, 6.8, [4, 5, 6, 7]),
+        # Of rounding.
+        (0, 3e-12, [0, 1e-12, 2e-12, 3e-12]),
     ],
 )
 def test_ticks_are_round_and_cover_the_range(low, high, expected):
     ticks = axes.ticks(low, high, 5)
     assert ticks[0] <= low and ticks[-1] >= high
-    assert ticks == pytest.approx(expected)
+    assert ticks == pytest.approx(expected, abs=0) and len(set(ticks)) == len(ticks)
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,13 @@
 """How a run tells what went wrong with its disk and its folder."""
 
 import errno
+import io
 import json
 import os
 import resource
 import signal
 import sys
+import types
 
 import pytest
 import tensorflow as tf
@@ -83,6 +85,25 @@ def test_what_a_run_came_to_is_written_as_a_whole_or_not_at_all(tmp_path, capsys
     write(path, "x" * 200)
     assert path.read_text() == "before" and os.listdir(tmp_path) == ["run.json"]
     assert capsys.readouterr().out == f"{path}: cannot be written (File too large)\n"
+
+
+def test_what_the_run_before_said_is_over_when_one_begins(tmp_path, monkeypatch):
+    """Whatever ends it: a kill leaves no time to say anything."""
+    path = tmp_path / "run.json"
+    write(path, "of the run before")
+    seen = []
+
+    def launch(*arguments):
+        seen.append(json.loads(path.read_text()))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(local, "_launch", launch)
+    monkeypatch.setattr(local, "assemble", lambda *arguments: types.SimpleNamespace(components=[]))
+    experiment = config.load(config.find("exposures-example"))
+    with pytest.raises(KeyboardInterrupt):
+        local._run(experiment, str(tmp_path), io.StringIO(), "log.txt", ["footfall"], None)
+    assert seen[0]["finished"] is None and "components" not in seen[0] and seen[0]["name"] == experiment.name
+    assert json.loads(path.read_text())["finished"]
 
 
 @pytest.fixture

@@ -138,6 +138,50 @@ def test_overrides_and_no_grid(swept):
     assert "as the experiment  0.2490" in results.table([point])
 
 
+def test_an_edit_of_the_file_is_of_a_later_sweep(swept, tmp_path, monkeypatch):
+    run, trained, _ = swept
+    trial = sweep.Sweep._trial
+
+    def edited(self, *arguments):
+        found = trial(self, *arguments)
+        text = (tmp_path / "mine.yaml").read_text().replace("seed: 5", "seed: 70")
+        (tmp_path / "mine.yaml").write_text(text.replace("dim: 8", "dim: 32"))
+        return found
+
+    monkeypatch.setattr(sweep.Sweep, "_trial", edited)
+    run([{}, {"training.epochs": 2}])
+    assert trained == [(8, 5), (8, 6), (8, 5), (8, 6)]
+    run([{}], seeds=1)
+    assert trained[-1] == (32, 70)
+
+
+def test_what_a_full_disk_has_left_of_a_point_is_made_again(tmp_path):
+    experiment = config.load(config.find("ml100k-sasrec"))
+    for seed in (1, 2):
+        (tmp_path / f"seed-{seed}").mkdir()
+    (tmp_path / "seed-1" / "experiment.yaml").write_text("")
+    (tmp_path / "seed-2" / "experiment.yaml").write_text("a: [")
+    sweep._forget_others(str(tmp_path), experiment)
+    assert os.listdir(tmp_path) == []
+    (tmp_path / "experiment.yaml").write_text("")
+    (tmp_path / "point.json").write_text("[]")
+    with pytest.raises(errors.InputError, match="point.json: damaged: not the file of a point"):
+        runs.trained(str(tmp_path))
+    (tmp_path / "point.json").write_text(json.dumps({"model": str(tmp_path), "examples": str(tmp_path)}))
+    with pytest.raises(errors.InputError, match="experiment.yaml: damaged: no experiment"):
+        runs.trained(str(tmp_path))
+
+
+def test_the_folder_of_a_sweep_is_no_run(tmp_path):
+    (tmp_path / "x-sweep" / "points").mkdir(parents=True)
+    (tmp_path / "x-sweep" / "metadata.sqlite").write_text("")
+    for text in (str(tmp_path / "x-sweep"), str(tmp_path)):
+        with pytest.raises(
+            errors.InputError, match="of a sweep, which has many models|neither the folder of a run"
+        ):
+            runs.find_runs(text)
+
+
 def test_a_point_that_comes_again_is_not_trained_twice(swept):
     """A Bayesian search may come back to a point."""
     run, trained, _ = swept

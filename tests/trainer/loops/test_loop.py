@@ -121,3 +121,14 @@ def test_a_group_climbs_what_the_model_descends_by_an_optimiser_of_its_own(tmp_p
     test_fit.assert_equal(*runs)
     # The derivative by y is 1 in each of the 6 steps.
     assert np.isclose(runs[1].opponent.numpy(), 6 * RATE, rtol=1e-5)
+
+
+def test_weights_that_are_no_numbers_after_the_last_step_stop_a_training(tmp_path):
+    """The loss of a step is of the weights before it."""
+    one = test_fit.loop(tmp_path, {"epochs": 1})
+    one._check_finite(0)
+    one.model.trainable_variables[-1].assign(one.model.trainable_variables[-1] * np.nan)
+    with pytest.raises(
+        loop_lib.TrainingError, match=r"no numbers at the end of epoch 3 \(.*\): lower training.learning"
+    ):
+        one._check_finite(2)

@@ -50,3 +50,13 @@ def test_a_head_starts_at_the_rate_among_those_that_got_so_far():
     np.testing.assert_allclose(biases[:2], [0.0, np.log(0.2 / 0.8)], atol=1e-6)
     assert np.isfinite(biases[2]) and biases[2] < -10
     assert np.isfinite(harness.build(SMALL, base_rates=(0.0, 0.0, 1.0))(harness.batch())).all()
+
+
+def test_a_later_step_that_is_more_frequent_than_the_one_before_can_still_be_learnt():
+    """Of purchases without a cart: a head that begins at certainty would have no gradient."""
+    model = harness.build({"name": "esmm"}, base_rates=(0.4, 0.05, 0.06))
+    features = harness.batch(1, 200)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(model.logits(features)[:, 2])
+    biases = [head.trainable_variables[-1] for head in model._heads]
+    assert all(abs(float(tf.reduce_max(tf.abs(g)))) > 1e-3 for g in tape.gradient(loss, biases))
