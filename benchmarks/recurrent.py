@@ -9,6 +9,7 @@ object of the figures; `ratio` is Keras' time over Footfall's.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import statistics
@@ -94,8 +95,10 @@ def main() -> None:
 
     import schemas  # noqa: F401  selects Keras 2
 
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
+    # In a process where TensorFlow is at work already its threads stay.
+    with contextlib.suppress(RuntimeError):
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
     small = options.quick
     lengths = [small["short"], small["long"]] if small else options.lengths
     found = {}
