@@ -74,7 +74,6 @@ def reads(
       name: of the objective.
     """
     objective = objectives.get(name)
-    lifts = getattr(gate, objective.lift) is not None
     lift_or_drop = f"gate.{objective.lift} or gate.max_drop"
     of_metric = objective.lift == spec.LIFT_OVER_FLOOR
     return (
@@ -89,14 +88,19 @@ def reads(
             uses_metric(gate, objective),
             lift_or_drop if of_metric else "gate.max_drop",
         ),
-        settings.Reads(("gate.confidence", "gate.slices"), gate.max_drop is not None or lifts, lift_or_drop),
+        settings.Reads(("gate.confidence", "gate.slices"), asks_for_change(gate, objective), lift_or_drop),
     )
+
+
+def asks_for_change(gate: spec.GateSpec, objective: objective_lib.Objective) -> bool:
+    """Whether the gate asks for a lift or a drop, whatever of."""
+    return gate.max_drop is not None or getattr(gate, objective.lift) is not None
 
 
 def uses_metric(gate: spec.GateSpec, objective: objective_lib.Objective) -> bool:
     """Whether the gate asks for a lift or a drop of its metric."""
-    lifts = getattr(gate, objective.lift) is not None
-    return gate.max_drop is not None or lifts and objective.lift == spec.LIFT_OVER_FLOOR
+    of_metric = objective.lift == spec.LIFT_OVER_FLOOR
+    return gate.max_drop is not None or of_metric and asks_for_change(gate, objective)
 
 
 def _check_reachable(gate: spec.GateSpec, objective: objective_lib.Objective) -> None:

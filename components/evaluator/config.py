@@ -39,11 +39,10 @@ def eval_config(
     """
     checks.check(evaluation, gate, objective, window, scenes)
     learnt = objectives.get(objective)
-    lift = getattr(gate, learnt.lift)
     settings: dict[str, Any] = {
         "intervals": evaluation.confidence_intervals,
         # Without a condition on it, it need not be measured.
-        "gate_metric": None if gate.max_drop is None and lift is None else learnt.gate_metric(gate),
+        "gate_metric": learnt.gate_metric(gate) if checks.asks_for_change(gate, learnt) else None,
         "min_slice_examples": gate.min_slice_examples,
         "confidence": gate.confidence or None,
         **learnt.settings(evaluation, gate, window, scenes),

@@ -12,6 +12,7 @@ import yaml
 
 from components.behavior_example_gen import windows
 from pipeline import lineage
+from pipeline.runners import store
 from schemas import errors, kinds, names, pushed
 
 POINT = "point.json"
@@ -96,7 +97,7 @@ def find_runs(text: str) -> list[Trained]:
         if _is_sweep(folder):
             raise errors.InputError(
                 f"{folder}: of a sweep, which has many models: compare its points, the folders below "
-                f"{os.path.join(folder, 'points')}"
+                f"{os.path.join(folder, store.POINTS)}"
             )
         inside = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
         below = [os.path.join(folder, name) for name in inside if _is_run(os.path.join(folder, name))]
@@ -118,7 +119,7 @@ def _is_run(folder: str) -> bool:
 
 def _is_sweep(folder: str) -> bool:
     return os.path.exists(os.path.join(folder, lineage.METADATA)) and os.path.isdir(
-        os.path.join(folder, "points")
+        os.path.join(folder, store.POINTS)
     )
 
 

@@ -13,6 +13,7 @@ import json
 import os
 from collections.abc import Iterator
 
+from pipeline.runners import whole
 from schemas import checksums
 
 _ALWAYS_READ = 16 << 20
@@ -127,9 +128,5 @@ def _identity(stat: os.stat_result) -> tuple[int, int, int]:
 def _store(record: str, files: dict[str, _File]) -> None:
     """Writes a record, whole or not at all."""
     os.makedirs(os.path.dirname(record), exist_ok=True)
-    partial = f"{record}.partial"
-    with open(partial, "w", encoding="utf-8") as stream:
-        json.dump(
-            {"files": {name: dataclasses.astuple(file) for name, file in sorted(files.items())}}, stream
-        )
-    os.replace(partial, record)
+    listed = {name: dataclasses.astuple(file) for name, file in sorted(files.items())}
+    whole.write(record, json.dumps({"files": listed}))

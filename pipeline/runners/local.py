@@ -14,7 +14,7 @@ import yaml
 
 import schemas  # noqa: F401  selects Keras 2
 from pipeline import config, datasets, progress
-from pipeline.runners import failures, folder, stopping
+from pipeline.runners import failures, folder, stopping, whole
 from schemas import collector, errors, pushed
 
 RUN = "run.json"
@@ -203,10 +203,7 @@ def _keep_pushed(experiment: config.Experiment, run_dir: str) -> None:
     # The same model again is of the same windows.
     if not os.path.exists(path):
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        partial = f"{path}.partial"
-        with open(partial, "w", encoding="utf-8") as stream:
-            stream.write(experiment.to_yaml())
-        os.replace(partial, path)
+        whole.write(path, experiment.to_yaml())
 
 
 def _launch(
@@ -270,15 +267,10 @@ def _launch(
 
 def _write(path: str, state: dict[str, Any], screen: Any) -> None:
     """Writes how a run went, whole or not at all; on a full disk, says so and leaves what was there."""
-    partial = f"{path}.partial"
     try:
-        with open(partial, "w", encoding="utf-8") as stream:
-            json.dump(state, stream, indent=1)
-        os.replace(partial, path)
+        whole.write(path, json.dumps(state, indent=1))
     except OSError as error:
         screen.write(f"{path}: cannot be written ({error.strerror})\n")
-        with contextlib.suppress(OSError):
-            os.unlink(partial)
 
 
 def _executed(launched: Any, info: Any) -> bool:

@@ -23,8 +23,8 @@ ASIDE = "set-aside-"
 _WHY = "WHY.txt"
 # All that only the store can explain: numbers of executions start anew with a new store, so that an old
 # artifact or checkpoint would be taken for a new one. What is pushed stays where a server reads it.
-_POINTS = "points"
-_MADE = ("pipeline_root", "checkpoints", "checksums", _POINTS)
+POINTS = "points"
+_MADE = ("pipeline_root", "checkpoints", "checksums", POINTS)
 _MOVED = (
     *SIDE_FILES,
     FILE,
@@ -59,7 +59,7 @@ def recover(run_dir: str) -> str | None:
     why = _lost(path)
     if why is None:
         return _fit_schema(path)
-    kept = (_POINTS,) if _points_of_others(run_dir) else ()
+    kept = (POINTS,) if _points_of_others(run_dir) else ()
     if not any(os.path.lexists(os.path.join(run_dir, name)) for name in _MADE if name not in kept):
         if not os.path.lexists(path) or os.path.isfile(path) and not os.path.getsize(path):
             # A run that was stopped before it came to its store.
@@ -202,7 +202,7 @@ def _points_of_others(run_dir: str) -> bool:
     No number of a store that is made here stands for these.
     """
     own = os.path.join(os.path.realpath(run_dir), "")
-    points = glob.glob(os.path.join(glob.escape(run_dir), _POINTS, "*", "*", "point.json"))
+    points = glob.glob(os.path.join(glob.escape(run_dir), POINTS, "*", "*", "point.json"))
     try:
         for path in points:
             with open(path, encoding="utf-8") as stream:

@@ -20,7 +20,7 @@ import yaml
 
 from components.evaluator import spec as evaluator_spec
 from pipeline import config, lineage, progress
-from pipeline.runners import failures, local, stopping
+from pipeline.runners import failures, local, stopping, store, whole
 from pipeline.runners import folder as run_folder
 from pipeline.sweeping import results, space
 from pipeline.sweeping.points import Point, Trial, Values, ranked
@@ -209,28 +209,20 @@ class Sweep:
                 for name, estimate in (overall.candidate.items() if overall else ())
                 if math.isfinite(estimate.value)
             },
-            folder=os.path.join(self.folder, "points", folder_name(point.values), f"seed-{seed}"),
+            folder=os.path.join(self.folder, store.POINTS, folder_name(point.values), f"seed-{seed}"),
         )
         _forget_others(os.path.dirname(trial.folder), experiment)
         os.makedirs(trial.folder, exist_ok=True)
-        _write(os.path.join(trial.folder, runs.EXPERIMENT), experiment.to_yaml())
+        whole.write(os.path.join(trial.folder, runs.EXPERIMENT), experiment.to_yaml())
         place = {"model": made["Model"], "examples": examples}
-        _write(os.path.join(trial.folder, runs.POINT), json.dumps(place))
+        whole.write(os.path.join(trial.folder, runs.POINT), json.dumps(place))
         return trial
 
     def _write(
         self, points: Sequence[Point], seeds: Sequence[int], search: str, base: config.Experiment
     ) -> None:
         text = json.dumps(results.as_plain(points, seeds, search, base.name), indent=1)
-        _write(os.path.join(self.folder, results.FILE), text)
-
-
-def _write(path: str, text: str) -> None:
-    """As a whole, or not at all."""
-    partial = f"{path}.tmp"
-    with open(partial, "w", encoding="utf-8") as stream:
-        stream.write(text)
-    os.replace(partial, path)
+        whole.write(os.path.join(self.folder, results.FILE), text)
 
 
 def _step(number: int, seed: int) -> str:
