@@ -79,7 +79,7 @@ def create_pipeline(
     live = [_live(experiment, pushed_to)] if push else []
     live_model = _value(live[0].outputs["live"]) if live else None
     data = _data(experiment, schema_path, accepted_root, code, run)
-    trained, model = _training(experiment, data, checkpoint_root, code, run, live_model, trainer_job)
+    trained, model = _training(experiment, data, checkpoint_root, deploy, code, run, live_model, trainer_job)
     judged = _judged(experiment, data, model, code, pushed_to, live_model)
     endpoint = experiment.push.endpoint
     if push and deploy and endpoint is not None:
@@ -192,6 +192,7 @@ def _training(
     experiment: config.Experiment,
     data: _Data,
     checkpoint_root: str,
+    deploy: bool,
     code: Mapping[str, str],
     run: Mapping[str, Any],
     live_model: Any,
@@ -208,6 +209,7 @@ def _training(
         exclude_seen=experiment.evaluation.exclude_seen,
         retrieval=experiment.retrieval,
         checkpoint_root=checkpoint_root,
+        beside_others=deploy,
         split=experiment.split,
     )
     trained_on = {

@@ -8,6 +8,9 @@ from typing import Any
 
 import tensorflow as tf
 
+# Where a training keeps what it goes on from; no part of what it is.
+_PLACE = ("checkpoint_root", "beside_others", "owner")
+
 
 def of(fn_args: Any, tuned: Mapping[str, Any]) -> str:
     """Tells trainings (or searches) apart: by their settings and by the artifacts they read.
@@ -16,7 +19,7 @@ def of(fn_args: Any, tuned: Mapping[str, Any]) -> str:
       fn_args: of TFX.
       tuned: what a search has chosen, by key.
     """
-    custom = {name: text for name, text in sorted(fn_args.custom_config.items()) if name != "checkpoint_root"}
+    custom = {name: text for name, text in sorted(fn_args.custom_config.items()) if name not in _PLACE}
     inputs: dict[str, Any] = {
         "custom_config": custom,
         "transform": fn_args.transform_graph_path,
@@ -38,7 +41,8 @@ def parts(fn_args: Any, tuned: Mapping[str, Any]) -> dict[str, str]:
     # Of the windows, which are compared.
     custom.pop("split", None)
     custom.pop("tested_from", None)
-    custom.pop("checkpoint_root", None)
+    for name in _PLACE:
+        custom.pop(name, None)
     found = {
         "windows": _examples(fn_args),
         "settings": [sorted(custom.items()), dict(tuned)],

@@ -31,7 +31,7 @@ from trainer import (
     warm_start,
 )
 from trainer import pretrained as pretrained_lib
-from trainer.loops import gradients
+from trainer.loops import gradients, replicas
 from trainer.loops import loop as loop_lib
 from trainer.objectives import objective
 
@@ -63,12 +63,16 @@ def run_fn(fn_args: Any) -> None:
             f"{fn_args.base_model}"
         )
     tuned = (fn_args.hyperparameters or {}).get("values", {})
-    checkpoint_dir = os.path.join(given.checkpoint_root, fingerprint.of(fn_args, tuned))
-    worker = workers.this()
+    place, worker = given.place(fingerprint.of(fn_args, tuned)), workers.this()
     if worker.count > 1:
         config.check_workers(search.merge(given.trainer, tuned))
         # Before anything is computed, see there.
         devices.strategy()
+    if worker.chief:
+        place.claim()
+    if worker.count > 1:
+        # What the chief has put there, the others read.
+        replicas.Replicas(devices.strategy()).of_chief({"claimed": 1.0})
     parts, kept_at = fingerprint.parts(fn_args, tuned), posixpath.dirname(given.checkpoint_root)
     reason = reasons.since(kept_at, parts) if kept_at else reasons.FIRST
     _PROGRESS.info("training: %s", reason)
@@ -76,7 +80,7 @@ def run_fn(fn_args: Any) -> None:
     loop, history = train(
         search.merge(given.trainer, tuned),
         data,
-        checkpoint_dir,
+        place.folder,
         os.path.join(fn_args.model_run_dir, "tensorboard"),
         given.base_model,
         given.pretrained,
@@ -104,8 +108,8 @@ def run_fn(fn_args: Any) -> None:
         told = learnt.told(trained, given.split, before.values())
         pretrained_lib.note(loop.model, fn_args.serving_model_dir, told)
     # Only now is the training over: a run that dies before finds its checkpoints.
-    if worker.chief and tf.io.gfile.exists(checkpoint_dir):
-        tf.io.gfile.rmtree(checkpoint_dir)
+    if worker.chief:
+        place.leave()
     if worker.chief and kept_at:
         at = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
         reasons.keep(kept_at, parts, at=at, reason=reason, model=fn_args.serving_model_dir)

@@ -13,7 +13,7 @@ from keras_tuner.engine import base_tuner
 from tfx.components.tuner.component import TunerFnResult
 
 from schemas import errors, figures
-from trainer import arguments, files, fingerprint, search, task
+from trainer import arguments, files, fingerprint, places, search, task
 from trainer.loops import gradients, loop
 
 _PROGRESS = logging.getLogger("footfall.progress")
@@ -39,7 +39,7 @@ def tuner_fn(fn_args: Any) -> TunerFnResult:
     tuner = Tuner(
         tuning.oracle(experiment.training.seed),
         train,
-        os.path.join(given.checkpoint_root, f"search-{fingerprint.of(fn_args, {})}"),
+        given.place(f"search-{fingerprint.of(fn_args, {})}"),
         fn_args.working_dir,
     )
     return TunerFnResult(tuner=tuner, fit_kwargs={})
@@ -72,13 +72,13 @@ class Tuner(base_tuner.BaseTuner):
 
     A killed search goes on where it was. Keras Tuner's own files do not serve for that: they
     lack the state of a grid and of a Bayesian search's draws, so that another search would go on.
-    Instead each result is kept in `folder`; a second search asks for the same points again, gets
+    Instead each result is kept in a folder; a second search asks for the same points again, gets
     the answers that are there, and then trains what the first one was at, from its checkpoint.
 
     Args:
       oracle: of `search.build_oracle`.
       train: trains at the values of a point, in a folder for its checkpoints, and returns the history.
-      folder: that a second run of the same search finds again, and nobody else.
+      place: of what a second run of the same search goes on from.
       working_dir: for Keras Tuner's own files.
     """
 
@@ -86,11 +86,12 @@ class Tuner(base_tuner.BaseTuner):
         self,
         oracle: keras_tuner.Oracle,
         train: Callable[[Mapping[str, Any], str], dict[str, Any]],
-        folder: str,
+        place: places.Place,
         working_dir: str,
     ):
         super().__init__(oracle, directory=working_dir, project_name="search", overwrite=True)
-        self._train, self._folder = train, folder
+        self._train, self._place, self._folder = train, place, place.folder
+        place.claim()
         self._results: dict[str, Result] = {}
 
     def run_trial(self, trial: Any) -> dict[str, float]:
@@ -162,8 +163,7 @@ class Tuner(base_tuner.BaseTuner):
 
     def forget(self) -> None:
         """Takes away what a second run of this search would go on from."""
-        if tf.io.gfile.exists(self._folder):
-            tf.io.gfile.rmtree(self._folder)
+        self._place.leave()
 
 
 def _measure(values: dict[str, Any], history: Mapping[str, Any]) -> Result:

@@ -1,6 +1,7 @@
 """Hands what is known only when a run starts to the function that trains."""
 
 import copy
+import hashlib
 import json
 import os
 import posixpath
@@ -19,6 +20,8 @@ BASE_MODEL = "base_model"
 LIVE = "live_model"
 # The one of the pretrained model, of BaseModel; and what the function that trains is told of it.
 BASE, PRETRAINED = "base", "pretrained"
+# What the function is told of whose the checkpoints of a run are.
+OWNER = "owner"
 # The input with the log's profile, and what the function is told of it: since when the windows are that test the model.
 PROFILE, TESTED_FROM = "profile", "tested_from"
 
@@ -29,6 +32,9 @@ class Executor(trainer.GenericExecutor):
     Of several workers (TF_CONFIG) the chief alone writes to the outputs; others write to folders that go away.
     """
 
+    # Whose the checkpoints of this execution are, see `owner`.
+    _owner = ""
+
     def Do(
         self,
         input_dict: dict[str, list[Any]],
@@ -36,6 +42,7 @@ class Executor(trainer.GenericExecutor):
         exec_properties: dict[str, Any],
     ) -> None:
         """Trains; see TFX's Trainer and `trainer.task.run_fn`."""
+        self._owner = owner(output_dict)
         if workers.this().chief:
             super().Do(input_dict, output_dict, exec_properties)
             return
@@ -53,6 +60,7 @@ class Executor(trainer.GenericExecutor):
         exec_properties: dict[str, Any],
     ) -> Any:
         found = super()._GetFnArgs(input_dict, output_dict, exec_properties)
+        found.custom_config[OWNER] = self._owner
         epochs = exec_properties.get(EPOCHS)
         if epochs is not None:
             found.custom_config[EPOCHS] = str(epochs)
@@ -64,6 +72,12 @@ class Executor(trainer.GenericExecutor):
         if tested_from is not None:
             found.custom_config[TESTED_FROM] = tested_from
         return found
+
+
+def owner(output_dict: dict[str, list[Any]]) -> str:
+    """A name of whose outputs these are: all attempts of a step have the same, and no other run."""
+    uris = sorted(artifact.uri for artifacts in output_dict.values() for artifact in artifacts)
+    return hashlib.sha256(json.dumps(uris).encode()).hexdigest()[:16]
 
 
 def _tested_from(profiles: list[Any] | None) -> str | None:

@@ -6,11 +6,13 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from components import patience
+
 _PROGRESS = logging.getLogger("footfall.progress")
 # Between two looks at a job: the first, and the longest after it has doubled each time.
 _FIRST_SECONDS, _LONGEST_SECONDS = 5.0, 60.0
-# How long an outage of Vertex AI is waited out, and one request may take.
-_OUTAGE_SECONDS, _REQUEST_SECONDS = 600.0, 60.0
+# How long the request may take that is made once.
+_REQUEST_SECONDS = 60.0
 _ENDED = ("SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED", "PARTIALLY_SUCCEEDED")
 SUCCEEDED = "SUCCEEDED"
 _CANCELLING = "CANCELLING"
@@ -50,6 +52,7 @@ class JobService:
       parent: `projects/PROJECT/locations/REGION`.
       client: a `JobServiceClient`; None is one of the region, with the credentials of this machine.
       first_seconds, longest_seconds: between two looks at a job that is waited for.
+      patient: how long an outage is waited out, see `patience.patiently`.
     """
 
     def __init__(
@@ -58,8 +61,8 @@ class JobService:
         client: Any = None,
         first_seconds: float = _FIRST_SECONDS,
         longest_seconds: float = _LONGEST_SECONDS,
+        patient: Mapping[str, float] | None = None,
     ):
-        from google.api_core import retry
         from google.cloud import aiplatform_v1
 
         self._parent, self._api = parent, aiplatform_v1
@@ -67,10 +70,7 @@ class JobService:
             client_options={"api_endpoint": f"{parent.split('/')[-1]}-aiplatform.googleapis.com"}
         )
         self._seconds = first_seconds, longest_seconds
-        self._patiently: dict[str, Any] = {
-            "retry": retry.Retry(timeout=_OUTAGE_SECONDS),
-            "timeout": _REQUEST_SECONDS,
-        }
+        self._patiently = patience.patiently(**(patient or {}))
 
     def find(self, label: str, value: str) -> list[Any]:
         """The jobs that have a label with a value, in whatever state, the newest first."""

@@ -8,12 +8,14 @@ from tfx.components.tuner import executor as tuner
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, json_utils
 
+from components.trainer import executor as trainer
+
 # Beside `tuner_results.json` of TFX, which leaves failed trials out.
 TRIALS = "trials.json"
 
 
 # An execution property, which `trainer.arguments.Arguments` has under the same name.
-EPOCHS = "epochs"
+EPOCHS = trainer.EPOCHS
 
 
 class Executor(tuner.Executor):
@@ -26,7 +28,7 @@ class Executor(tuner.Executor):
         exec_properties: dict[str, Any],
     ) -> None:
         """Searches, and writes the best hyperparameters and all trials; see TFX's Tuner."""
-        found = tuner.search(input_dict, _of_run(exec_properties), self._get_tmp_dir())
+        found = tuner.search(input_dict, _of_run(exec_properties, output_dict), self._get_tmp_dir())
         tuner.write_best_hyperparameters(found, output_dict)
         results = artifact_utils.get_single_uri(output_dict[standard_component_specs.TUNER_RESULTS_KEY])
         io_utils.write_string_file(os.path.join(results, TRIALS), json.dumps(found.trials(), indent=1))
@@ -34,11 +36,11 @@ class Executor(tuner.Executor):
         found.forget()
 
 
-def _of_run(exec_properties: dict[str, Any]) -> dict[str, Any]:
-    """With the parameter of the run in `custom_config`, where there is one."""
-    epochs = exec_properties.get(EPOCHS)
-    if epochs is None:
-        return exec_properties
+def _of_run(exec_properties: dict[str, Any], output_dict: dict[str, list[Any]]) -> dict[str, Any]:
+    """With what is known of the run alone in `custom_config`."""
     key = standard_component_specs.CUSTOM_CONFIG_KEY
-    custom = {**json_utils.loads(exec_properties[key]), EPOCHS: str(epochs)}
+    custom = {**json_utils.loads(exec_properties[key]), trainer.OWNER: trainer.owner(output_dict)}
+    epochs = exec_properties.get(EPOCHS)
+    if epochs is not None:
+        custom[EPOCHS] = str(epochs)
     return {**exec_properties, key: json_utils.dumps(custom)}

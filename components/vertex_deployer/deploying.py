@@ -8,6 +8,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from components import patience
 from components.vertex_deployer import endpoints, registry, services, spec
 from components.vertex_deployer import traffic as traffic_lib
 
@@ -115,7 +116,7 @@ def _exists(settings: spec.EndpointSpec, vertex: services.Services) -> bool:
 
     with services.asking(f"looking for Model {settings.name}"):
         try:
-            vertex.models.get_model(name=registry.name(settings))
+            vertex.models.get_model(name=registry.name(settings), **patience.patiently())
         except exceptions.NotFound:
             return False
     return True

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from components import patience
 from components.vertex_deployer import registry, services, spec
 from schemas import errors
 
@@ -35,7 +36,8 @@ def find(settings: spec.EndpointSpec, vertex: services.Services) -> Any:
     """
     with services.asking(f"looking for endpoint {settings.name}"):
         listed = vertex.endpoints.list_endpoints(
-            request={"parent": settings.location, "filter": f'display_name="{settings.name}"'}
+            request={"parent": settings.location, "filter": f'display_name="{settings.name}"'},
+            **patience.patiently(),
         )
         found = [endpoint for endpoint in listed if endpoint.display_name == settings.name]
     if len(found) > 1:

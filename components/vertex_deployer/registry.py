@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from components import patience
 from components.vertex_deployer import container, services, spec
 
 DEFAULT = "default"
@@ -52,7 +53,7 @@ def versions(settings: spec.EndpointSpec, vertex: services.Services) -> list[Ver
 
     with services.asking(f"listing the versions of Model {settings.name}"):
         try:
-            listed = list(vertex.models.list_model_versions(name=name(settings)))
+            listed = list(vertex.models.list_model_versions(name=name(settings), **patience.patiently()))
         except exceptions.NotFound:
             return []
     found = []

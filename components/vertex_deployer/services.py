@@ -6,8 +6,12 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from components import patience
+
 # Seconds between two looks at an operation: the first, by how much each is longer, the longest.
 _FIRST_PAUSE, _LONGER, _LONGEST_PAUSE = 1.0, 1.5, 30.0
+# How long a look may take.
+_LOOK_SECONDS = 60.0
 
 
 class Refused(Exception):
@@ -83,9 +87,14 @@ def wait(client: Any, name: str, services: Services, seconds: float) -> None:
     deadline, pause = time.monotonic() + seconds, services.first_pause
     while True:
         operation = None
-        # A look that did not come through is no refusal.
-        with contextlib.suppress(exceptions.ServiceUnavailable):
-            operation = client.get_operation(operations_pb2.GetOperationRequest(name=name))
+        try:
+            operation = client.get_operation(
+                operations_pb2.GetOperationRequest(name=name), timeout=_LOOK_SECONDS
+            )
+        except exceptions.GoogleAPICallError as error:
+            # A look that did not come through is no refusal.
+            if not patience.passes(error):
+                raise
         if operation is not None and operation.done:
             break
         if time.monotonic() + pause > deadline:
@@ -118,7 +127,7 @@ def settle(client: Any, resource: str, services: Services, seconds: float) -> No
     while True:
         request = operations_pb2.ListOperationsRequest(name=resource, page_token=page)
         try:
-            found = client.list_operations(request)
+            found = client.list_operations(request, **patience.patiently())
         except exceptions.NotFound:
             return
         for operation in found.operations:

@@ -12,7 +12,7 @@ import tensorflow as tf
 from tfx import v1 as tfx
 
 from tests import fixtures
-from trainer import arguments, devices, reasons, search, task, tuner
+from trainer import arguments, devices, places, reasons, search, task, tuner
 from trainer.loops import loop as loop_lib
 
 SPACE = {
@@ -49,7 +49,7 @@ def searched(folder, kind, score=valley, trials=9, space=None):
 
     settings = {"search": kind, "space": space or SPACE, "trials": None if kind == "grid" else trials}
     oracle = search.TuningSettings.from_values(settings).oracle(seed=3)
-    return tuner.Tuner(oracle, train, str(folder / "kept"), str(folder / "working")), trained
+    return tuner.Tuner(oracle, train, places.Place(str(folder), "kept"), str(folder / "working")), trained
 
 
 GRID = {"model.dim": [4, 8, 16, 64], "training.learning_rate": [0.001, 0.01]}

@@ -5,6 +5,7 @@ import os
 import pathlib
 import signal
 import sys
+import time
 
 import grpc
 import pytest
@@ -144,6 +145,20 @@ def test_a_job_is_waited_for_until_it_ends(vertex, tmp_path):
     assert next(states, None) is None and not vertex.cancelled
 
 
+def test_a_look_that_takes_too_long_is_made_again(vertex, tmp_path):
+    looks = []
+
+    def look(job):
+        looks.append(job.name)
+        if len(looks) == 1:
+            time.sleep(1)
+        job.state = State.JOB_STATE_SUCCEEDED
+
+    vertex.looked, vertex.patient = look, {"each": 0.3}
+    Step(tmp_path).run()
+    assert len(vertex.created) == 1 and not vertex.cancelled
+
+
 @pytest.mark.parametrize(
     "state, message, words",
     [
@@ -257,4 +272,5 @@ def test_the_processes_of_a_job_train_together_and_the_chief_writes_the_outputs(
     # 1 of the chief and 2 of the other.
     assert told["total"] == 3
     assert told["files"] == [str(tmp_path / "examples" / "Split-train" / "*")]
+    assert len(told["config"].pop("owner")) == 16
     assert told["config"] == {"code": "x", "epochs": "7"}

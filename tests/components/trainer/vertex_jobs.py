@@ -41,6 +41,7 @@ class Service:
       jobs: by name, in the order in which they were made.
       cancelled: the names that cancelling was asked for.
       created: the requests.
+      patient: how long those who connect from now on wait, see `components.patience`.
     """
 
     def __init__(self) -> None:
@@ -49,6 +50,7 @@ class Service:
         self.created: list[api.CreateCustomJobRequest] = []
         # What each look at a job makes of it; a job that is being cancelled has ended at the next one.
         self.looked: Callable[[api.CustomJob], None] = lambda job: None
+        self.patient: dict[str, float] = {}
         self.answer: Callable[[api.CustomJob, Any], None] = lambda job, context: None
         self._server = grpc.server(futures.ThreadPoolExecutor(2))
         methods = {
@@ -80,7 +82,7 @@ class Service:
 
     def connect(self, parent: str) -> job_service.JobService:
         """In place of `job_service.connect`."""
-        return job_service.JobService(parent, self.client, first_seconds=0.01, longest_seconds=0.05)
+        return job_service.JobService(parent, self.client, 0.01, 0.05, self.patient)
 
     def put(self, job: api.CustomJob) -> api.CustomJob:
         """Adds a job, which is queued unless it has a state."""

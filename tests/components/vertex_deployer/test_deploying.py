@@ -271,12 +271,15 @@ def test_traffic_that_somebody_moves_meanwhile_is_not_overwritten(vertex):
     assert vertex.answers("clicks") == {"clicks-1": 100, "clicks-2": 0}
 
 
-def test_a_look_that_does_not_come_through_is_made_again_and_waiting_has_an_end(vertex):
+@pytest.mark.parametrize(
+    "code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNKNOWN]
+)
+def test_a_look_that_does_not_come_through_is_made_again_and_waiting_has_an_end(vertex, code):
     deploy(vertex, 1)
     looks = [at for at, call in enumerate(vertex.calls) if call == "GetOperation"]
     vertex.calls.clear()
     vertex.versions, vertex.endpoints, vertex.operations = [], {}, {}
-    vertex.faults = {looks[0]: vertex_lib.Refusal(grpc.StatusCode.UNAVAILABLE, "try again")}
+    vertex.faults = {looks[0]: vertex_lib.Refusal(code, "try again")}
     deploy(vertex, 1)
     assert vertex.answers("clicks") == {"clicks-1": 100}
     with pytest.raises(

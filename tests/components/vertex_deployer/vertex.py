@@ -312,4 +312,4 @@ class Vertex:
 
 
 # What a step is told that dies with this call: not to be retried.
-DIED = Refusal(grpc.StatusCode.INTERNAL, "the step has died")
+DIED = Refusal(grpc.StatusCode.DATA_LOSS, "the step has died")

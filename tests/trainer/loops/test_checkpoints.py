@@ -13,7 +13,7 @@ from components.trainer import workers
 from schemas import errors
 from tests.trainer.loops import test_fit
 from trainer import arguments as arguments_lib
-from trainer import fingerprint, task
+from trainer import fingerprint, places, task
 from trainer.loops import checkpoints
 
 EPOCHS = {"epochs": 4}
@@ -114,6 +114,37 @@ def test_only_a_checkpoint_that_needs_the_best_weights_asks_for_them(killed, tmp
     best = os.path.join(folder, "best")
     assert checkpoints.newest(folder, best, "ndcg@10")[0] is None
     assert checkpoints.newest(folder, best, "never measured") == (os.path.join(folder, "ckpt-3"), [])
+
+
+def test_a_run_goes_on_from_a_copy_of_what_another_one_has_left(killed, tmp_path):
+    left, whole, _ = killed
+    shutil.copytree(left, tmp_path / "key" / "other")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "key" / "other").iterdir()}
+    place = places.Place(str(tmp_path), "key", "checkpoints")
+    place.claim()
+    one = test_fit.loop(tmp_path / "key", EPOCHS)
+    assert one.run()["resumed_from_epoch"] == 3
+    test_fit.assert_equal(one, whole)
+    assert pathlib.Path(test_fit.written_to(one)) == pathlib.Path(place.folder)
+    # The other may still be at work.
+    place.leave()
+    assert {path.name: path.read_bytes() for path in (tmp_path / "key" / "other").iterdir()} == before
+
+
+def test_whose_the_checkpoints_are_is_no_part_of_a_training():
+    found = {
+        fingerprint.of(
+            types.SimpleNamespace(
+                custom_config={"training": "{}", "owner": owner, "checkpoint_root": root},
+                transform_graph_path="graph/7",
+                train_files=[],
+                eval_files=[],
+            ),
+            {},
+        )
+        for owner, root in (("a", "x"), ("b", "y"))
+    }
+    assert len(found) == 1
 
 
 def test_other_examples_at_the_same_paths_are_another_training(tmp_path):
