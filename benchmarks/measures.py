@@ -179,7 +179,7 @@ class UserEmbedding:
     shown = main = (embeddings.AGREEMENT, embeddings.EFFECTIVE_RANK, embeddings.SPREAD)
 
     def slices(self, run: Any) -> Slices:
-        """Each metric of the main slices; `neighbor_agreement` with the standard error over windows; see `Ranking`.
+        """Each metric of the main slices; `neighbor_agreement` with the standard error over users; see `Ranking`.
 
         Of a slice with more windows than `embeddings.MOST` so many are drawn.
         """
@@ -196,12 +196,10 @@ class UserEmbedding:
                 rows = np.sort(np.random.default_rng(0).permutation(rows)[: embeddings.MOST])
             vectors = np.array(table[names.EMBEDDING].iloc[rows].to_list(), np.float32)
             following = [np.array(each, np.int64) for each in table[names.FOLLOWING].iloc[rows]]
-            agreement, _ = embeddings.agreements(vectors, users[rows], following)
+            agreements = embeddings.Agreements(vectors, users[rows], following)
             found[label] = {
                 self.noun: int(chosen.sum()),
-                embeddings.AGREEMENT: _rounded(
-                    [agreement.mean(), agreement.std(ddof=1) / np.sqrt(len(rows))]
-                ),
+                embeddings.AGREEMENT: _rounded([agreements.nearest.mean(), _error(agreements, users[rows])]),
                 embeddings.EFFECTIVE_RANK: _rounded([embeddings.effective_rank(vectors), np.nan]),
                 embeddings.SPREAD: _rounded([embeddings.spread(vectors), np.nan]),
             }
@@ -246,6 +244,14 @@ def _answers(run: Any) -> pd.DataFrame:
     from pipeline.comparing import labels as comparing
 
     return run if isinstance(run, pd.DataFrame) else comparing.ask(run)
+
+
+def _error(agreements: embeddings.Agreements, users: np.ndarray) -> float:
+    """The standard error of the mean of `nearest`, by resamples of the users."""
+    codes = np.unique(users, return_inverse=True)[1].reshape(-1)
+    units = int(codes.max()) + 1
+    drawn = np.random.default_rng(0).multinomial(units, np.full(units, 1 / units), 400)
+    return float(np.nanstd(agreements.nearest_means(drawn.T[codes].astype(np.float64)), ddof=1))
 
 
 def _rounded(values: Sequence[float]) -> list[float | None]:

@@ -69,9 +69,7 @@ def jaccard(sets: Sequence[np.ndarray]) -> np.ndarray:
     return np.divide(common, together, out=np.zeros_like(common), where=together > 0)
 
 
-def agreements(
-    vectors: np.ndarray, users: np.ndarray, sets: Sequence[np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
+class Agreements:
     """How alike what a user does next is with what the nearest other users do, and with what any others do.
 
     The nearest are those whose vectors have the largest cosine; where several are as near and not all are needed, each
@@ -82,19 +80,60 @@ def agreements(
       users: of the windows, `[N]`.
       sets: what follows each window, see `jaccard`.
 
-    Returns:
-      `[N]` each; not a number for a user beside whom there is no other.
+    Attributes:
+      nearest, of_all: `[N]` each; not a number for a user beside whom there is no other.
     """
-    alike, found = jaccard(sets), unit(vectors)
-    other = np.asarray(users)[:, None] != np.asarray(users)[None, :]
-    near = np.where(other, found @ found.T, -np.inf)
-    number = other.sum(axis=1)
-    wanted = np.minimum(NEIGHBORS, number)
-    nearest, of_all = np.full(len(found), np.nan), np.full(len(found), np.nan)
-    for row in np.flatnonzero(wanted):
-        bound = np.partition(near[row], -wanted[row])[-wanted[row]]
-        above, at = near[row] > bound, near[row] == bound
-        share = (wanted[row] - above.sum()) / at.sum()
-        nearest[row] = (alike[row, above].sum() + share * alike[row, at].sum()) / wanted[row]
-        of_all[row] = alike[row, other[row]].mean()
-    return nearest, of_all
+
+    def __init__(self, vectors: np.ndarray, users: np.ndarray, sets: Sequence[np.ndarray]):
+        from scipy import sparse
+
+        alike, found = jaccard(sets), unit(vectors)
+        self._user = np.unique(np.asarray(users), return_inverse=True)[1].reshape(-1)
+        other = self._user[:, None] != self._user[None, :]
+        near = np.where(other, found @ found.T, -np.inf)
+        self._alike = np.where(other, alike, 0.0)
+        number = other.sum(axis=1)
+        wanted = np.minimum(NEIGHBORS, number)
+        shares = np.zeros_like(near)
+        for row in np.flatnonzero(wanted):
+            bound = np.partition(near[row], -wanted[row])[-wanted[row]]
+            above, at = near[row] > bound, near[row] == bound
+            shares[row, above] = 1.0
+            shares[row, at] = (wanted[row] - above.sum()) / at.sum()
+        self._shares = sparse.csr_matrix(shares)
+        self._shared = sparse.csr_matrix(shares * self._alike)
+        none = np.full(len(found), np.nan)
+        self.nearest = np.divide(
+            (shares * self._alike).sum(axis=1), wanted, out=none.copy(), where=wanted > 0
+        )
+        self.of_all = np.divide(self._alike.sum(axis=1), number, out=none, where=number > 0)
+
+    def nearest_means(self, weights: np.ndarray) -> np.ndarray:
+        """The mean of `nearest` where windows count more than once, or not at all, on both sides of a pair.
+
+        The same users are near to many, so that it matters to all means which of them have been drawn: to weigh only whose
+        neighbours they are would make an interval several times too narrow. (Both sides: the pigeonhole bootstrap of Owen,
+        Annals of Applied Statistics 2007.) Who is near to whom stays.
+
+        Args:
+          weights: of the windows, `[N, R]`, the same for all of a user.
+
+        Returns:
+          `[R]`; not a number where no pair is left.
+        """
+        return _mean(self._shared @ weights, self._shares @ weights, weights)
+
+    def of_all_means(self, weights: np.ndarray) -> np.ndarray:
+        """The same of `of_all`, see `nearest_means`."""
+        of_user = np.zeros([self._user.max(initial=-1) + 1, weights.shape[1]])
+        np.add.at(of_user, self._user, weights)
+        return _mean(self._alike @ weights, weights.sum(axis=0) - of_user[self._user], weights)
+
+
+def _mean(total: np.ndarray, of: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The weighted mean over windows of `total / of`, of those that have any: `[N, R]` each to `[R]`."""
+    there = of > 1e-9
+    each = np.divide(total, of, out=np.zeros_like(total), where=there)
+    counted = np.where(there, weights, 0.0)
+    size = counted.sum(axis=0)
+    return np.divide((each * counted).sum(axis=0), size, out=np.full(len(size), np.nan), where=size > 0)

@@ -137,26 +137,29 @@ class Results:
         """
         users = np.array([one.user for one in kept], np.uint64)
         weights = bootstrap.poisson_weights(users) if len(kept) else np.zeros([0, bootstrap.RESAMPLES])
+        sizes = weights.sum(axis=0)
         result: dict[tfma.metrics.MetricKey, Any] = {}
-        agreement: dict[str, np.ndarray] = {}
+        agreement: dict[str, _Means] = {}
         for place, model in enumerate(self._models):
             vectors = np.array([one.vectors[place] for one in kept]).reshape(len(kept), -1 if kept else 0)
             following = [one.following for one in kept]
-            nearest, of_all = embeddings.agreements(vectors, users, following)
+            found = embeddings.Agreements(vectors, users, following)
+            nearest = _Means(found.nearest, found.nearest_means(weights))
             agreement[model] = nearest
             result[ranks.metric_key(ranks.EXAMPLE_COUNT, model)] = float(count)
-            self._put(result, embeddings.AGREEMENT, model, _estimate(nearest, weights))
+            self._put(result, embeddings.AGREEMENT, model, _estimate(nearest, sizes))
             for name, measure in (
                 (embeddings.EFFECTIVE_RANK, embeddings.effective_rank),
                 (embeddings.SPREAD, embeddings.spread),
             ):
                 result[ranks.metric_key(name, model)] = measure(vectors)
             if model != self._baseline:
+                of_all = _Means(found.of_all, found.of_all_means(weights))
                 self._put(
-                    result, f"{spec.RANDOM_USER}/{embeddings.AGREEMENT}", model, _estimate(of_all, weights)
+                    result, f"{spec.RANDOM_USER}/{embeddings.AGREEMENT}", model, _estimate(of_all, sizes)
                 )
-                self._add_lift(result, model, _estimate(nearest - of_all, weights, True), count)
-        self._add_changes(result, agreement, weights, count)
+                self._add_lift(result, model, _estimate(nearest.above(of_all), sizes, True), count)
+        self._add_changes(result, agreement, sizes, count)
         return result
 
     def _put(
@@ -181,7 +184,7 @@ class Results:
             result[ranks.metric_key(gating.SLICE_PREFIX + name, model)] = self._gate.slice_lift(lift, decides)
 
     def _add_changes(
-        self, result: dict[Any, Any], agreement: dict[str, np.ndarray], weights: np.ndarray, count: int
+        self, result: dict[Any, Any], agreement: dict[str, "_Means"], sizes: np.ndarray, count: int
     ) -> None:
         """The models' differences from the baseline, if there is one."""
         if self._baseline is None:
@@ -193,7 +196,7 @@ class Results:
                 own, other = (result[ranks.metric_key(name, one)] for one in (model, self._baseline))
                 result[ranks.metric_key(name, model, True)] = own - other
             name = embeddings.AGREEMENT
-            change = _estimate(agreement[model] - agreement[self._baseline], weights, True)
+            change = _estimate(agreement[model].above(agreement[self._baseline]), sizes, True)
             self._put(result, name, model, change, True, always=self._gate is not None)
             if self._gate is not None:
                 decides = count >= self._gate.min_examples
@@ -203,26 +206,32 @@ class Results:
                 )
 
 
-def _estimate(values: np.ndarray, weights: np.ndarray, difference: bool = False) -> gating.Difference:
-    """The mean of values `[N]` that are numbers, and its standard error over users; see `bootstrap`, `metrics`.
+class _Means(NamedTuple):
+    """Values of the examples, `[N]`, and the mean of each resample, `[R]`; not a number where there is none."""
 
-    An error holds for the users that are measured; that their neighbours are drawn as well is left out.
+    values: np.ndarray
+    means: np.ndarray
+
+    def above(self, other: "_Means") -> "_Means":
+        """The differences from others of the same examples."""
+        return _Means(self.values - other.values, self.means - other.means)
+
+
+def _estimate(found: _Means, sizes: np.ndarray, difference: bool = False) -> gating.Difference:
+    """The mean of the values that are numbers, and its standard error over users; see `bootstrap`, `metrics`.
 
     Args:
-      values: of the examples.
-      weights: of the examples in each resample, `[N, R]`.
+      found: of the examples, and of resamples of the users, who are on both sides of a pair.
+      sizes: the number of examples in each resample, `[R]`.
       difference: whether they are differences, whose error is that with one user more on either side, whose
         difference is as large as the largest there is.
     """
-    there = np.isfinite(values)
-    if not there.any():
+    values = found.values[np.isfinite(found.values)]
+    if not len(values):
         return gating.Difference(np.nan)
-    values, weights = values[there], weights[there]
-    sizes = weights.sum(axis=0)
-    taken = sizes > 0
-    if np.count_nonzero(taken) < 2:
+    means = found.means[np.isfinite(found.means)]
+    if len(means) < 2:
         return gating.Difference(float(values.mean()))
-    means = (values @ weights)[taken] / sizes[taken]
     users = len(values) ** 2 / max(float(np.var(sizes, ddof=1)), 1e-9)
     # Agreements are some hundredths, where the imaginary users of hit rates would hide all.
     imagined = float(np.abs(values).max()) if difference else 0.0

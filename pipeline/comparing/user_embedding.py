@@ -83,7 +83,8 @@ class Measured:
     Of more windows than `embeddings.MOST` so many are drawn, the same ones for all runs.
     """
 
-    resamples, max_units = paired.RESAMPLES, paired.MAX_UNITS
+    # Users are never put together: there are as many windows at most as are drawn.
+    resamples, max_units = 2_000, np.iinfo(np.int64).max
 
     def __init__(self, tables: Sequence[pd.DataFrame], count_a: int, users: np.ndarray, seed: int):
         self._vectors = [np.array(table[names.EMBEDDING].to_list(), np.float32) for table in tables]
@@ -98,13 +99,11 @@ class Measured:
         users, following = self._users[rows], [self._following[row] for row in rows]
         if len(np.unique(users)) < 2:
             return (Row(embeddings.AGREEMENT, *[None] * 8),)
-        values = np.stack(
-            [embeddings.agreements(vectors[rows], users, following)[0] for vectors in self._vectors]
-        )
+        found = [embeddings.Agreements(vectors[rows], users, following) for vectors in self._vectors]
+        values = np.stack([one.nearest for one in found])
         a, b = values[: self._count_a], values[self._count_a :]
-        codes = np.unique(users, return_inverse=True)[1]
-        found = paired.compare((b.mean(axis=0) - a.mean(axis=0))[:, np.newaxis], codes, self._seed)
-        low, high = float(found.low[0]), float(found.high[0])
+        resampled = self._resampled(found, np.unique(users, return_inverse=True)[1].reshape(-1))
+        low, high = np.quantile(resampled, [(1 - paired.LEVEL) / 2, (1 + paired.LEVEL) / 2]).tolist()
         return (
             Row(
                 metric=embeddings.AGREEMENT,
@@ -112,13 +111,32 @@ class Measured:
                 b=float(b.mean()),
                 a_sd=float(a.mean(axis=1).std(ddof=1)) if len(a) > 1 else None,
                 b_sd=float(b.mean(axis=1).std(ddof=1)) if len(b) > 1 else None,
-                difference=float(found.difference[0]),
+                difference=float(b.mean() - a.mean()),
                 low=low if low < high else None,
                 high=high if low < high else None,
-                p=float(found.p[0]),
+                p=_p_value(resampled),
             ),
         )
 
+    def _resampled(self, found: Sequence[embeddings.Agreements], users: np.ndarray) -> np.ndarray:
+        """The difference of the sides' means over resamples of the users: `[R]`.
+
+        A sign flip, as by which other metrics are compared, would take users for independent of each other: see
+        `Agreements.nearest_means`.
+        """
+        rng, units = np.random.default_rng(self._seed), int(users.max()) + 1
+        drawn = rng.multinomial(units, np.full(units, 1 / units), self.resamples)
+        weights = drawn.T[users].astype(np.float64)
+        means = np.stack([one.nearest_means(weights) for one in found])
+        differences = means[self._count_a :].mean(axis=0) - means[: self._count_a].mean(axis=0)
+        return differences[np.isfinite(differences)]
+
     def p_method(self) -> str:
         """How the p values of the rows were made."""
-        return "two-sided, paired randomisation (sign-flip) over users"
+        return "two-sided, how often resamples of the users have no difference, or one of the other sign"
+
+
+def _p_value(resampled: np.ndarray) -> float:
+    """Of the hypothesis that there is no difference, by the resamples that the interval is of."""
+    fewer = min(np.count_nonzero(resampled <= 0), np.count_nonzero(resampled >= 0))
+    return min(1.0, 2 * (fewer + 1) / (len(resampled) + 1))

@@ -55,15 +55,45 @@ def test_agreements_are_those_of_plain_python():
     vectors, users = rng.normal(size=[40, 6]), rng.integers(0, 30, 40)
     sets = [rng.integers(0, 8, rng.integers(1, 5)) for _ in range(40)]
     for number in (40, 6):
-        found = embeddings.agreements(vectors[:number], users[:number], sets[:number])
+        agreements = embeddings.Agreements(vectors[:number], users[:number], sets[:number])
+        found = agreements.nearest, agreements.of_all
         np.testing.assert_allclose(found, plain(vectors[:number], users[:number], sets[:number]), rtol=1e-9)
 
 
 def test_collapsed_embeddings_agree_as_any_two_users_do():
     rng = np.random.default_rng(3)
     sets = [rng.integers(0, 8, 3) for _ in range(30)]
-    nearest, of_all = embeddings.agreements(np.ones([30, 4]), np.arange(30), sets)
-    np.testing.assert_allclose(nearest, of_all)
-    nearest, of_all = embeddings.agreements(np.ones([3, 4]), np.zeros(3), sets[:3])
-    assert np.isnan(nearest).all() and np.isnan(of_all).all()
-    assert [len(one) for one in embeddings.agreements(np.zeros([0, 4]), np.zeros(0), [])] == [0, 0]
+    found = embeddings.Agreements(np.ones([30, 4]), np.arange(30), sets)
+    np.testing.assert_allclose(found.nearest, found.of_all)
+    found = embeddings.Agreements(np.ones([3, 4]), np.zeros(3), sets[:3])
+    assert np.isnan(found.nearest).all() and np.isnan(found.of_all).all()
+    found = embeddings.Agreements(np.zeros([0, 4]), np.zeros(0), [])
+    assert [len(found.nearest), len(found.of_all)] == [0, 0]
+    assert np.isnan([*found.nearest_means(np.zeros([0, 3])), *found.of_all_means(np.zeros([0, 3]))]).all()
+
+
+def test_resampled_users_count_on_both_sides_of_a_pair():
+    rng = np.random.default_rng(4)
+    vectors, users = rng.normal(size=[30, 6]), rng.integers(0, 20, 30)
+    sets = [rng.integers(0, 8, rng.integers(1, 5)) for _ in range(30)]
+    of_user = rng.poisson(1.0, [20, 3])
+    agreements = embeddings.Agreements(vectors, users, sets)
+    unit, wanted = vectors / np.linalg.norm(vectors, axis=1, keepdims=True), ([], [])
+    for weights in of_user.T:
+        sums = np.zeros([2, 2])
+        for i in range(30):
+            others = [j for j in range(30) if users[j] != users[i]]
+            near = sorted(others, key=lambda j: -unit[i] @ unit[j])[: embeddings.NEIGHBORS]
+            for side, chosen in enumerate((near, others)):
+                of = np.array([weights[users[j]] for j in chosen])
+                alike = [len(set(sets[i]) & set(sets[j])) / len(set(sets[i]) | set(sets[j])) for j in chosen]
+                if of.any():
+                    sums[side] += weights[users[i]] * np.array([np.average(alike, weights=of), 1.0])
+        for side in (0, 1):
+            wanted[side].append(sums[side, 0] / sums[side, 1])
+    weights = of_user[users].astype(float)
+    np.testing.assert_allclose(agreements.nearest_means(weights), wanted[0])
+    np.testing.assert_allclose(agreements.of_all_means(weights), wanted[1])
+    # All users once: the values themselves.
+    assert agreements.nearest_means(np.ones([30, 1])) == pytest.approx(agreements.nearest.mean())
+    assert agreements.of_all_means(np.ones([30, 1])) == pytest.approx(agreements.of_all.mean())

@@ -136,11 +136,11 @@ class UserMetrics:
         parts = [self._infer(batch) for batch in self._batches(self._features)]
         found = {name: np.concatenate([part[name].numpy() for part in parts]) for name in parts[0]}
         embedding = found["embedding"]
-        nearest, of_all = embeddings.agreements(embedding, self._users, self._sets)
+        agreements = embeddings.Agreements(embedding, self._users, self._sets)
         return {
             **(self._probe.evaluate(self._embed) if self._probe else {}),
-            embeddings.AGREEMENT: float(np.nanmean(nearest)),
-            embeddings.RANDOM_AGREEMENT: float(np.nanmean(of_all)),
+            embeddings.AGREEMENT: float(np.nanmean(agreements.nearest)),
+            embeddings.RANDOM_AGREEMENT: float(np.nanmean(agreements.of_all)),
             embeddings.SPREAD: embeddings.spread(embedding),
             embeddings.EFFECTIVE_RANK: embeddings.effective_rank(embedding),
             **(self._prediction(found) if "target" in found else {}),

@@ -8,8 +8,9 @@ import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.metrics import metric_specs
 from tensorflow_model_analysis.proto import config_pb2
 
-from components.evaluator import bootstrap, checks, config, embedding_metrics, objectives, spec
+from components.evaluator import bootstrap, checks, config, embedding_metrics, gating, objectives, spec
 from schemas import embeddings, errors, names
+from tests import uninformative
 
 USERS, MODELS = 60, ("candidate", "baseline")
 
@@ -75,7 +76,8 @@ def test_values_are_those_of_all_examples_on_any_number_of_workers(examples):
     for parts in (1, 3):
         found = run(examples, parts)
         for model, of_model in zip(MODELS, vectors):
-            nearest, of_all = embeddings.agreements(of_model, users, following)
+            agreements = embeddings.Agreements(of_model, users, following)
+            nearest, of_all = agreements.nearest, agreements.of_all
             assert found[model, "neighbor_agreement", False] == pytest.approx(nearest.mean())
             assert found[model, "effective_rank", False] == pytest.approx(embeddings.effective_rank(of_model))
             assert found[model, "spread", False] == pytest.approx(embeddings.spread(of_model))
@@ -93,15 +95,14 @@ def test_intervals_and_what_the_gate_sees(examples):
     users, following, (vectors, _) = examples
     found = run(examples, intervals=True, gate_metric="neighbor_agreement", confidence=0.95)
     value = found["candidate", "neighbor_agreement", False]
-    nearest, of_all = embeddings.agreements(vectors, users, following)
+    agreements = embeddings.Agreements(vectors, users, following)
     hashes = np.array(
         [bootstrap.user_hash(one) for one in extracts(users, following, (vectors, vectors))], np.uint64
     )
-    weights = bootstrap.poisson_weights(hashes)
-    means = nearest @ weights / weights.sum(axis=0)
-    assert value.sample_mean == pytest.approx(nearest.mean())
+    means = agreements.nearest_means(bootstrap.poisson_weights(hashes))
+    assert value.sample_mean == pytest.approx(agreements.nearest.mean())
     assert value.sample_standard_deviation == pytest.approx(means.std(ddof=1))
-    lift = (nearest - of_all).mean()
+    lift = (agreements.nearest - agreements.of_all).mean()
     assert 0 < found["candidate", "gate/lift/neighbor_agreement", False] < lift
     assert found["candidate", "slice/lift/neighbor_agreement", False] > lift
     # Better than the live model beyond chance.
@@ -114,14 +115,33 @@ def test_the_error_of_a_difference_is_of_its_size():
     """Agreements are some hundredths: a user that is imagined to agree in all would hide any lift."""
     rng = np.random.default_rng(0)
     values, weights = rng.normal(0.3, 1.0, 300), rng.poisson(1.0, (300, 200))
-    large, small = (embedding_metrics._estimate(scale * values, weights, True) for scale in (1.0, 0.01))
+    sizes = weights.sum(axis=0)
+
+    def found(scale):
+        return embedding_metrics._Means(scale * values, scale * (values @ weights) / sizes)
+
+    large, small = (embedding_metrics._estimate(found(scale), sizes, True) for scale in (1.0, 0.01))
     assert small.error == pytest.approx(large.error / 100)
-    plain = embedding_metrics._estimate(values, weights)
+    plain = embedding_metrics._estimate(found(1.0), sizes)
     imagined = 2 * (np.abs(values).max() / 300) ** 2
     assert large.error**2 - plain.error**2 == pytest.approx(imagined, rel=0.3)
     # A lift of a third of a standard deviation shows on 300 users, whatever its size.
     assert small.value / small.error == pytest.approx(large.value / large.error)
     assert small.value / small.error > 3
+
+
+def test_a_model_that_is_no_better_is_rarely_shown_to_be():
+    """Vectors that tell nothing, but have a direction in common, so that some users are near to all others."""
+    passed, gate = 0, gating.Gate("neighbor_agreement", 50, 0.95)
+    for seed in range(60):
+        users, vectors, sets = uninformative.embeddings(1000 * seed)
+        weights = bootstrap.poisson_weights(users)
+        found = embeddings.Agreements(vectors, users, sets)
+        nearest = embedding_metrics._Means(found.nearest, found.nearest_means(weights))
+        of_all = embedding_metrics._Means(found.of_all, found.of_all_means(weights))
+        passed += gate.lift(embedding_metrics._estimate(nearest.above(of_all), weights.sum(axis=0), True)) > 0
+    # Where only whose neighbours they are is weighed, ten of them are.
+    assert passed <= 3
 
 
 def test_a_sample_is_the_same_on_any_number_of_workers(examples, monkeypatch):

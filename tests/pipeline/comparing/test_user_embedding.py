@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.comparing import user_embedding
 from schemas import embeddings, errors, names
+from tests import uninformative
 
 
 def tables(seed=0, rows=80):
@@ -29,13 +30,32 @@ def test_rows_are_means_over_the_chosen_windows_and_their_difference():
     (row,) = measured.rows(chosen)
     sets = [np.array(each) for each in found[0][names.FOLLOWING][:60]]
     a, b = (
-        embeddings.agreements(np.array(table[names.EMBEDDING].to_list())[:60], users[:60], sets)[0].mean()
+        embeddings.Agreements(
+            np.array(table[names.EMBEDDING].to_list())[:60], users[:60], sets
+        ).nearest.mean()
         for table in found
     )
     assert row.metric == "neighbor_agreement" and not notes
     assert row.a == pytest.approx(a, rel=1e-4) and row.b == pytest.approx(b, rel=1e-4)
     assert row.difference == pytest.approx(b - a, rel=1e-3) and 0 < row.low < row.difference < row.high
     assert row.p < 0.01 and row.a_sd is None
+
+
+def test_models_that_tell_nothing_are_rarely_shown_to_differ():
+    """Their vectors have a direction in common, so that some users are near to all others."""
+    told = 0
+    for seed in range(40):
+        of_both = [uninformative.embeddings(1000 * seed + model) for model in (1, 2)]
+        users, following = np.arange(len(of_both[0][0])), [one.tolist() for one in of_both[0][2]]
+        found = [
+            pd.DataFrame({names.EMBEDDING: [row.tolist() for row in one[1]], names.FOLLOWING: following})
+            for one in of_both
+        ]
+        (row,) = user_embedding.measure([], found, 1, users, seed)[0].rows(np.ones(len(users), bool))
+        told += row.p < 0.05
+        assert (row.low > 0 or row.high < 0) == (row.p < 0.05) or 0.04 < row.p < 0.06
+    # By a sign flip over whose neighbours they are, twelve of them.
+    assert told <= 4
 
 
 def test_there_is_nothing_to_say_of_one_user():

@@ -24,9 +24,9 @@ def test_metrics_are_of_all_windows():
     embedding, target = model.encode(features).numpy(), model.supervision(features).numpy()
     predicted = model.predict_future(model.encode(features)).numpy()
     sets = [row[row >= names.FIRST_INDEX] for row in features[names.FUTURE_ITEM_INDEX].numpy()]
-    nearest, of_all = embeddings.agreements(embedding, np.arange(30) % 15, sets)
-    assert found["neighbor_agreement"] == pytest.approx(nearest.mean(), rel=1e-4)
-    assert found["random_agreement"] == pytest.approx(of_all.mean(), rel=1e-6)
+    agreements = embeddings.Agreements(embedding, np.arange(30) % 15, sets)
+    assert found["neighbor_agreement"] == pytest.approx(agreements.nearest.mean(), rel=1e-4)
+    assert found["random_agreement"] == pytest.approx(agreements.of_all.mean(), rel=1e-6)
     for prefix, vectors in (("", embedding), ("target_", target)):
         assert found[f"{prefix}spread"] == pytest.approx(embeddings.spread(vectors), rel=1e-4)
         assert found[f"{prefix}effective_rank"] == pytest.approx(embeddings.effective_rank(vectors), rel=1e-4)
