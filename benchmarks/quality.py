@@ -221,13 +221,20 @@ def table(
     compared = [*(metric for metric in kind.main if metric in known)]
     compared += [f"relaimpr/{step}" for step in study.steps]
     for pair, found in study.comparisons().items():
-        before = measured[pair.split(study_lib.AGAINST)[0]]["runs"][0]["slices"]
+        sides = [measured[point]["runs"] for point in pair.split(study_lib.AGAINST)]
+        before, seeds = sides[0][0]["slices"], _of_seeds(found["seeds"], sides)
         for label in filter(measures.is_main, found["slices"]):
             cells = [_difference_cell(found["slices"][label].get(metric)) for metric in compared]
-            rows.append([pair, label, str(before[label][kind.noun]), str(found["seeds"]), *cells])
+            rows.append([pair, label, str(before[label][kind.noun]), seeds, *cells])
     if rows:
         lines += ["", *_markdown(["pair", "slice", kind.noun, "seeds", *compared], rows)]
     return "\n".join(lines)
+
+
+def _of_seeds(compared: int, sides: Sequence[Sequence[dict[str, Any]]]) -> str:
+    """How many seeds a comparison is of; and of how many it could be, where that is more: the means beside it are of these."""
+    both = len(set.intersection(*({run["seed"] for run in runs} for runs in sides)))
+    return str(compared) if compared == both else f"{compared} of {both}"
 
 
 def _known_metrics(measured: dict[str, Any]) -> set[str]:
@@ -279,7 +286,9 @@ def run(study: study_lib.Study, points: Sequence[str], seeds: int) -> dict[str, 
         study.keep(point, how(study, point, seeds))
     for a, b in study.pairs:
         found = compare_pair(study, a, b) if {a, b} <= set(study.read()) and {a, b} & set(points) else None
-        if found:
+        before = study.comparisons().get(f"{a}{study_lib.AGAINST}{b}", {"seeds": 0})
+        # Models of other seeds may have been trained elsewhere.
+        if found and found["seeds"] >= before["seeds"]:
             study.keep_comparison(a, b, found)
     return figures(study)
 

@@ -65,7 +65,10 @@ class Gate:
         return bootstrap.bounds(*found, self.confidence)[1] if self.confidence else found.value
 
     def drop(self, found: Difference) -> float:
-        """The change of the metric from the baseline's, as far as it is none for the better or of noise."""
+        """The change of the metric from the baseline's, as far as it is none for the better or of noise.
+
+        Where nothing tells what noise is, as of one user, it is the estimate.
+        """
         if not self.confidence or not np.isfinite(found.error) or found.freedom < 1:
             return found.value
         low, high = bootstrap.bounds(*found, self.confidence)
@@ -75,5 +78,9 @@ class Gate:
         return low > 0 if spec.lower_is_better(self.metric) else high < 0
 
     def slice_drop(self, found: Difference, decides: bool) -> float:
-        """As `drop`, of a slice."""
-        return self.drop(found) if decides and not np.isnan(found.value) else PASSES_DROP
+        """As `drop`, of a slice, which decides nothing where there is no interval either."""
+        if not decides or np.isnan(found.value):
+            return PASSES_DROP
+        if self.confidence and (found.freedom < 1 or not np.isfinite(found.error)):
+            return PASSES_DROP
+        return self.drop(found)

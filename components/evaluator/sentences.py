@@ -13,6 +13,7 @@ LARGE_SHARE = 0.1
 # A lift of so little is asked where it must only be above.
 _ABOVE = 1e-8
 _MAY_BE_CHANCE = ", which may be chance"
+_ONE_USER = ", of one user alone"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,8 +82,21 @@ class Asked:
             return False
         if self.scarce(result):
             return False
+        if not (self.is_lift or self.is_change):
+            return True
         bounds = self.bounds(result)
-        return not (self.is_lift and bounds and bounds[0] < self.least <= bounds[1])
+        if self.confidence and bounds is None:
+            return False
+        if not self.is_lift:
+            return True
+        return not self.without_hits(result) and not (bounds and bounds[0] < self.least <= bounds[1])
+
+    def without_hits(self, result: slice_results.SliceResult) -> bool:
+        """Whether neither the model nor the best floor has any: there is nothing to compare."""
+        floor = result.best_floor(self.metric)
+        if floor is None:
+            return False
+        return not result.candidate[self.metric].value and not result.floors[floor][self.metric].value
 
 
 def of_count(asked: int, examples: int) -> str:
@@ -117,7 +131,7 @@ def of_condition(asked: Asked, result: slice_results.SliceResult, outcome: str) 
         return f"{metric}{where} decides nothing: {of_labels(scarce, asked.min_positives, result.labels[scarce])}"
     value = f"{metric}{where} is {figures.metric(result.candidate[metric].value)}"
     if asked.is_change:
-        return value + _change(asked, result)
+        return value + _change(asked, result, outcome)
     if asked.is_lift:
         return value + _lift(asked, result, outcome)
     bounds = asked.threshold.value_threshold
@@ -128,13 +142,15 @@ def of_condition(asked: Asked, result: slice_results.SliceResult, outcome: str) 
     return f"{metric}{where} is {shown} (asked: {', '.join(asked_for)})"
 
 
-def _change(asked: Asked, result: slice_results.SliceResult) -> str:
+def _change(asked: Asked, result: slice_results.SliceResult, outcome: str) -> str:
     metric, change = asked.metric, result.change[asked.metric].value
     lower = spec.lower_is_better(metric)
     limit = abs(asked.threshold.change_threshold.absolute.value)
     bounds, drop = asked.bounds(result), change if lower else -change
     shown = bounds is None or not bounds[0] <= 0 <= bounds[1]
     chance = _MAY_BE_CHANCE if drop > limit and not shown else ""
+    if outcome == "undecided":
+        chance = _ONE_USER
     return (
         f", {_than(change)} the live model's {figures.metric(result.baseline[metric].value)}{chance}"
         f"{_interval(bounds)} (asked: at most {limit:g} {'above' if lower else 'below'}{_unless(asked)})"
@@ -161,11 +177,13 @@ def _lift(asked: Asked, result: slice_results.SliceResult, outcome: str) -> str:
         asked_for += _unless(asked)
     if floor is not None and outcome == "failed" and result.candidate[metric].value == 0:
         return f", without a single hit: no lift over {reference} (asked: {asked_for})"
+    if outcome == "undecided" and asked.without_hits(result):
+        return f", as is {reference}: without a hit it decides nothing (asked: {asked_for})"
     reached = result.lift[metric].value >= asked.least
     chance = ""
     if (outcome == "failed" and reached) or outcome == "undecided":
         one_user = asked.confidence and bounds is None
-        chance = ", of one user alone" if one_user else _MAY_BE_CHANCE
+        chance = _ONE_USER if one_user else _MAY_BE_CHANCE
     return f", {_than(lift)} {reference}{chance}{_interval(bounds)} (asked: {asked_for})"
 
 

@@ -49,7 +49,9 @@ def _fingerprint(run: runs.Trained, asked: str) -> str:
     import tensorflow as tf
 
     stat = tf.io.gfile.stat(os.path.join(run.model_dir, "saved_model.pb"))
-    text = f"{run.model_dir}\n{stat.length}\n{stat.mtime_nsec}\n{run.examples_uri}\n{asked}"
+    # A table that was kept before a slice was known lacks its column.
+    columns = ",".join(sorted(features(run.kind)))
+    text = f"{run.model_dir}\n{stat.length}\n{stat.mtime_nsec}\n{run.examples_uri}\n{asked}\n{columns}"
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -159,6 +159,21 @@ def test_a_table_has_a_row_a_point_and_a_row_a_slice_of_a_pair(study: study_lib.
     assert lines[-1] == "| a -> b | user_status=new | 9 | 1 | -0.0700 [-0.1300, -0.0100], p < 0.001 | – |"
 
 
+def test_a_comparison_of_fewer_seeds_than_its_means_says_so_and_replaces_none_of_more(
+    study: study_lib.Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study.keep("a", _runs(0.1, 0.2, 0.3))
+    study.keep("b", _runs(0.2, 0.3, 0.4))
+    study.keep_comparison("a", "b", {"seeds": 2, "slices": {"all": {"hr@10": [0.1, None, None, None]}}})
+    assert quality.table(study).splitlines()[-1].startswith("| a -> b | all | 9 | 2 of 3 | +0.1000")
+    for seeds, kept in ((1, 2), (3, 3)):
+        found = {"seeds": seeds, "slices": {"all": {"hr@10": [0.1, None, None, None]}}}
+        monkeypatch.setattr(quality, "compare_pair", lambda *_: found)
+        monkeypatch.setattr(study_lib.Study, "pairs", [("a", "b")])
+        quality.run(study, ["a", "b"], 3)
+        assert study.comparisons()["a -> b"]["seeds"] == kept
+
+
 def _write_pretraining(study_settings: dict[str, Any] | None = None, **byb: Any) -> None:
     values = {
         "title": "small",

@@ -186,6 +186,45 @@ def test_a_small_slice_decides_nothing(tmp_path, uneven):
     )
 
 
+@pytest.fixture(scope="module")
+def lonely(tmp_path_factory):
+    """400 windows of which the 60 of tail users are of one; there `good` is worse than `close`, and nobody hits those of new ones."""
+    data = harness.windows(size=400, users=80, better=0.9)
+    tail, new = np.arange(400) < 60, (np.arange(400) >= 60) & (np.arange(400) < 120)
+    data.frequency[:] = np.where(tail, names.TAIL, np.where(new, names.NEW, names.HEAD))
+    data.users[tail] = "bot"
+    data.ranks["close"][:] = data.ranks["good"]
+    data.ranks["good"][tail] = 4
+    data.ranks["close"][tail] = 3
+    data.popularity[tail] = 5
+    for rank in (data.ranks["good"], data.ranks["close"], data.popularity):
+        rank[new] = 500
+    directory = tmp_path_factory.mktemp("lonely")
+    harness.write_examples(data, directory)
+    return directory
+
+
+def test_a_slice_of_one_user_or_without_a_hit_decides_nothing(tmp_path, lonely):
+    gate = {"slices": ("user_frequency",), "max_drop": 0.001, "min_lift_over_floor": 0.01}
+    found = _judge(tmp_path, lonely, "good", "close", **gate)
+    assert found.blessed
+    undecided = [condition for condition in found.conditions if condition.outcome == "undecided"]
+    assert [
+        condition.sentence for condition in undecided if condition.slice == (("user_frequency", "tail"),)
+    ] == [
+        "ndcg@10 for user_frequency tail is 0.4307, 0.0438 above popularity's 0.3869, of one user alone (asked: at least 0.01 "
+        "above, but for chance at 95 % confidence)",
+        "ndcg@10 for user_frequency tail is 0.4307, 0.0693 below the live model's 0.5000, of one user alone (asked: at most "
+        "0.001 below, but for chance at 95 % confidence)",
+    ]
+    without = [one for one in found.conditions if one.slice == (("user_frequency", "new"),)]
+    assert [one.outcome for one in without] == ["passed", "undecided"]
+    assert without[1].sentence == (
+        "ndcg@10 for user_frequency new is 0.0000, as is popularity's 0.0000: without a hit it decides nothing (asked: at "
+        "least 0.01 above, but for chance at 95 % confidence)"
+    )
+
+
 def test_a_gate_without_conditions_is_open(tmp_path, examples):
     evaluation = spec.EvaluationSpec(cutoffs=(10,), slices=(), confidence_intervals=False)
     found = _judge(

@@ -295,6 +295,14 @@ def test_ranks_that_an_older_version_kept_are_not_read(tmp_path, monkeypatch):
     assert ranking.ask(run)[names.of_unmet(names.CANDIDATES)].tolist() == [3]
 
 
+def test_what_was_kept_before_a_slice_was_known_is_asked_anew(tmp_path, monkeypatch):
+    (run,) = runs.find_runs(write_run(tmp_path / "a", [window("u", "x", 1, 2)], candidates=3))
+    with monkeypatch.context() as earlier:
+        earlier.setattr(names, "SLICES", names.SLICES[:-1])
+        assert names.USER_GROUP not in ranking.ask(run)
+    assert names.USER_GROUP in ranking.ask(run)
+
+
 def test_what_cannot_be_compared(tmp_path):
     a = write_run(tmp_path / "a", [window("u", "x", 1, 1)])
     b = write_run(tmp_path / "b", [window("u", "x", 2, 1)])
