@@ -168,7 +168,7 @@ def test_a_comparison_of_fewer_seeds_than_its_means_says_so_and_replaces_none_of
     assert quality.table(study).splitlines()[-1].startswith("| a -> b | all | 9 | 2 of 3 | +0.1000")
     for seeds, kept in ((1, 2), (3, 3)):
         found = {"seeds": seeds, "slices": {"all": {"hr@10": [0.1, None, None, None]}}}
-        monkeypatch.setattr(quality, "compare_pair", lambda *_: found)
+        monkeypatch.setattr(quality, "compare_pair", lambda *_, found=found: found)
         monkeypatch.setattr(study_lib.Study, "pairs", [("a", "b")])
         quality.run(study, ["a", "b"], 3)
         assert study.comparisons()["a -> b"]["seeds"] == kept

@@ -188,7 +188,7 @@ def test_a_small_slice_decides_nothing(tmp_path, uneven):
 
 @pytest.fixture(scope="module")
 def lonely(tmp_path_factory):
-    """400 windows of which the 60 of tail users are of one; there `good` is worse than `close`, and nobody hits those of new ones."""
+    """Of 400 windows 60 are of one tail user, where `good` is worse than `close`; nobody hits those of new users."""
     data = harness.windows(size=400, users=80, better=0.9)
     tail, new = np.arange(400) < 60, (np.arange(400) >= 60) & (np.arange(400) < 120)
     data.frequency[:] = np.where(tail, names.TAIL, np.where(new, names.NEW, names.HEAD))
