@@ -51,7 +51,7 @@ def effective_rank(vectors: np.ndarray) -> float:
 
 
 def jaccard(sets: Sequence[np.ndarray]) -> np.ndarray:
-    """How alike sets are, `[N, N]`: the size of what two have in common over that of both together; 0 of empty ones.
+    """How alike sets are, `[N, N]`: the size of what two have in common over that of both together; 1 of two empty ones.
 
     Args:
       sets: N arrays of int64, in which a value may come again.
@@ -66,7 +66,8 @@ def jaccard(sets: Sequence[np.ndarray]) -> np.ndarray:
     table = sparse.csr_matrix((np.ones(len(rows)), (rows, columns)), shape=(len(sizes), max(len(rows), 1)))
     common = (table @ table.T).toarray()
     together = sizes[:, None] + sizes[None, :] - common
-    return np.divide(common, together, out=np.zeros_like(common), where=together > 0)
+    # Of users who do nothing next no two are more alike.
+    return np.divide(common, together, out=np.ones_like(common), where=together > 0)
 
 
 class Agreements:

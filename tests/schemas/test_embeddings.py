@@ -34,8 +34,8 @@ def test_jaccard_is_that_of_python_sets():
     found = embeddings.jaccard(sets)
     for i, a in enumerate(map(set, sets)):
         for j, b in enumerate(map(set, sets)):
-            assert found[i, j] == pytest.approx(len(a & b) / len(a | b) if a | b else 0.0)
-    assert embeddings.jaccard([np.zeros(0, np.int64)] * 2).tolist() == [[0, 0], [0, 0]]
+            assert found[i, j] == pytest.approx(len(a & b) / len(a | b) if a | b else 1.0)
+    assert embeddings.jaccard([np.zeros(0, np.int64)] * 2).tolist() == [[1, 1], [1, 1]]
 
 
 def plain(vectors, users, sets):
@@ -58,6 +58,14 @@ def test_agreements_are_those_of_plain_python():
         agreements = embeddings.Agreements(vectors[:number], users[:number], sets[:number])
         found = agreements.nearest, agreements.of_all
         np.testing.assert_allclose(found, plain(vectors[:number], users[:number], sets[:number]), rtol=1e-9)
+
+
+def test_users_who_do_nothing_next_agree_with_each_other():
+    vectors, nothing = np.eye(2)[[0] * 15 + [1] * 15], [np.zeros(0, np.int64)] * 15
+    found = embeddings.Agreements(
+        vectors, np.arange(30), [*nothing, *[np.array([number]) for number in range(15)]]
+    )
+    assert found.nearest[:15].tolist() == [1.0] * 15 and not found.nearest[15:].any()
 
 
 def test_collapsed_embeddings_agree_as_any_two_users_do():
