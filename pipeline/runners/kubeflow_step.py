@@ -3,6 +3,9 @@
 TFX's entrypoint was made for Vertex AI, which tells the type of every artifact. Open-source Kubeflow tells no type of
 what a step reads, only of what it writes: those of its inputs are in the step's own specification.
 
+All attempts of a step write to the same places. Beam names files by how many shards an engine has chosen, so what an
+attempt has left would be read beside what the next one writes: it is removed first.
+
     python -m pipeline.runners.kubeflow_step --executor_class_path ... --json_serialized_invocation_args ...
 """
 
@@ -20,12 +23,17 @@ with collector.importing():
     from absl import app
     from google.protobuf import json_format
     from kfp.pipeline_spec import pipeline_spec_pb2
+    from tfx.dsl.io import fileio
     from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor as entrypoint
 
     from components import embedded_beam
+    from components.trainer import workers
     from pipeline.runners import failures
 
 COMMAND = ("python", "-m", "pipeline.runners.kubeflow_step")
+# What they have left goes on to be used: the model of a custom job that still trains, the folder of a model that is
+# uploaded.
+_GOING_ON = ("components.trainer.custom_job.Executor", "components.vertex_deployer.executor.Executor")
 
 
 def with_types(invocation: str, inputs: str | None) -> str:
@@ -50,6 +58,29 @@ def with_types(invocation: str, inputs: str | None) -> str:
     return json_format.MessageToJson(execution)
 
 
+def clear_outputs(executor: str, invocation: str) -> None:
+    """Removes what an earlier attempt of a step has left where this one writes.
+
+    Args:
+      executor: the import path of its class.
+      invocation: a KFP `ExecutorInput` as JSON.
+    """
+    # Of several workers the chief alone writes there.
+    if executor in _GOING_ON or not workers.this().chief:
+        return
+    execution = pipeline_spec_pb2.ExecutorInput()
+    json_format.Parse(invocation, execution, ignore_unknown_fields=True)
+    for listed in execution.outputs.artifacts.values():
+        for artifact in listed.artifacts:
+            if not fileio.exists(artifact.uri):
+                continue
+            logging.getLogger("footfall").warning("%s: an earlier attempt has left it: removed", artifact.uri)
+            if fileio.isdir(artifact.uri):
+                fileio.rmtree(artifact.uri)
+            else:
+                fileio.remove(artifact.uri)
+
+
 def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     given, beam_args = entrypoint._parse_flags(argv)
     given.json_serialized_invocation_args = with_types(
@@ -69,6 +100,7 @@ def main(parsed: tuple[argparse.Namespace, list[str]]) -> None:
         tracing.tune()
     code = 0
     try:
+        clear_outputs(parsed[0].executor_class_path, parsed[0].json_serialized_invocation_args)
         entrypoint.main(parsed)
     except Exception as error:
         known = failures.input_error(error)

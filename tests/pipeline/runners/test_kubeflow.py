@@ -2,6 +2,7 @@
 
 import copy
 import json
+import pathlib
 
 import pytest
 import yaml
@@ -132,6 +133,49 @@ def test_the_step_that_is_compiled_starts_the_job(spec_with_job, tmp_path, monke
     assert set(told["artifacts"]) == {"model", "model_run"}
 
 
+def test_what_an_attempt_has_left_is_no_part_of_the_next_ones_output(spec, tmp_path, monkeypatch):
+    """Retries write to one place, and Beam's files are called as the number of shards is."""
+    execution = _on_vertex(spec, "ImportSchemaGen", tmp_path / "run-1" / "ImportSchemaGen")
+    source = tmp_path / "schema.pbtxt"
+    source.write_text('feature { name: "a" }')
+    execution["inputs"]["parameterValues"]["schema_file"] = str(source)
+    args = spec["deploymentSpec"]["executors"]["ImportSchemaGen_executor"]["container"]["args"]
+    argv = [part.replace("{{$}}", json.dumps(execution)) for part in args]
+    (output,) = execution["outputs"]["artifacts"]["schema"]["artifacts"]
+    ends = []
+    monkeypatch.setattr(kubeflow_step.os, "_exit", ends.append)
+    for _ in range(2):
+        kubeflow_step.main(kubeflow_step._parse(argv))
+        assert [path.name for path in pathlib.Path(output["uri"]).rglob("*")] == ["schema.pbtxt"]
+        left = pathlib.Path(output["uri"], "Split-train", "part-00000-of-00002.gz")
+        left.parent.mkdir()
+        left.write_bytes(b"half")
+    assert ends == [0, 0]
+
+
+def test_what_goes_on_to_be_used_is_left(spec, spec_with_job, tmp_path, monkeypatch):
+    deployed = _with_endpoint(tmp_path, "vertex")
+    cluster = {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 1}}
+    cases = [
+        (spec, "Trainer", {}, "model", False),
+        # Another process, the chief, is at work there.
+        (spec, "Trainer", cluster, "model", True),
+        (spec_with_job, "Trainer", {}, "model", True),
+        (deployed, "VertexDeployer", {}, "deployed_model", True),
+        (deployed, "Pusher", {}, "pushed_model", False),
+    ]
+    for number, (of, name, tf_config, output, stays) in enumerate(cases):
+        monkeypatch.setenv("TF_CONFIG", json.dumps(tf_config))
+        execution = _on_vertex(of, name, tmp_path / str(number))
+        left = tmp_path / str(number) / output / "saved_model.pb"
+        left.parent.mkdir(parents=True)
+        left.touch()
+        args = of["deploymentSpec"]["executors"][f"{name}_executor"]["container"]["args"]
+        executor = args[args.index("--executor_class_path") + 1]
+        kubeflow_step.clear_outputs(executor, json.dumps(execution))
+        assert left.exists() == stays, (name, tf_config)
+
+
 def _on_vertex(spec, name, folder):
     """An `ExecutorInput` of Vertex AI, with its own values in place of its placeholders."""
     own = {
@@ -155,12 +199,12 @@ def _on_vertex(spec, name, folder):
     def artifacts(defined, uri):
         return {
             key: {"artifacts": [{"name": f"n/{key}", "uri": f"{uri}/{key}", "type": of["artifactType"]}]}
-            for key, of in defined["artifacts"].items()
+            for key, of in defined.get("artifacts", {}).items()
         }
 
     return {
         "inputs": {
-            "artifacts": artifacts(component["inputDefinitions"], "gs://bucket/before"),
+            "artifacts": artifacts(component.get("inputDefinitions", {}), "gs://bucket/before"),
             "parameterValues": values,
         },
         "outputs": {
@@ -262,15 +306,18 @@ _ENDPOINT = {
 }
 
 
-def test_what_is_pushed_is_deployed_where_the_experiment_has_an_endpoint(spec, tmp_path):
+def _with_endpoint(folder, target):
+    """The spec of an experiment whose model is deployed."""
     overrides = ["log.path=gs://bucket/day-{SPAN}/*.csv", f"push.endpoint={json.dumps(_ENDPOINT)}"]
     experiment = config.load(config.find("ml100k-sasrec"), overrides)
-    found = []
-    for target in ("vertex", "kubeflow"):
-        path = str(tmp_path / f"{target}.yaml")
-        kubeflow.compile_pipeline(experiment, path, "gs://bucket/root", "x", target)
-        with open(path, encoding="utf-8") as stream:
-            found.append(yaml.safe_load(stream))
+    path = str(folder / f"{target}.yaml")
+    kubeflow.compile_pipeline(experiment, path, "gs://bucket/root", "x", target)
+    with open(path, encoding="utf-8") as stream:
+        return yaml.safe_load(stream)
+
+
+def test_what_is_pushed_is_deployed_where_the_experiment_has_an_endpoint(spec, tmp_path):
+    found = [_with_endpoint(tmp_path, target) for target in ("vertex", "kubeflow")]
     # Google Cloud is asked with the credentials of the step: any backend will do.
     assert found[0] == found[1]
     tasks = found[0]["root"]["dag"]["tasks"]
@@ -281,7 +328,7 @@ def test_what_is_pushed_is_deployed_where_the_experiment_has_an_endpoint(spec, t
         "outputArtifactKey": "pushed_model",
     }
     told = deployer["inputs"]["parameters"]["endpoint"]["runtimeValue"]["constant"]
-    assert json.loads(told) == json.loads(experiment.push.endpoint.to_json()) and '"traffic": 10' in told
+    assert {name: json.loads(told)[name] for name in _ENDPOINT} == _ENDPOINT and '"traffic": 10' in told
     executor = found[0]["deploymentSpec"]["executors"]["VertexDeployer_executor"]["container"]
     assert executor["command"] == list(kubeflow_step.COMMAND)
     # All else is as without it.
