@@ -34,6 +34,11 @@ def add(commands: arguments.Commands) -> None:
         metavar="NAME=VALUE",
         help="a parameter of this run: log_path, span or epochs; repeatable",
     )
+    submit.add_argument(
+        "--replace",
+        action="store_true",
+        help="disable what runs this experiment on a schedule already; without it, that is refused",
+    )
     submit.add_argument("--dry-run", action="store_true", help="print the request, and send and copy nothing")
 
 
@@ -43,6 +48,8 @@ def _submit(options: argparse.Namespace) -> int:
     from pipeline.submitting.place import Place
 
     experiment = config.load(config.find(options.experiment), options.set)
+    if options.replace and experiment.cluster.schedule is None:
+        raise errors.InputError("--replace is of a cluster.schedule, which this experiment does not have")
     values = parameters.read(options.parameter, parameters.of(experiment))
     log = experiment.log.model_copy(update={"path": values.get(parameters.LOG_PATH, experiment.log.path)})
     unreachable = targets.out_of_reach(
@@ -62,7 +69,7 @@ def _submit(options: argparse.Namespace) -> int:
         print(json.dumps(asked, indent=1, sort_keys=True))
         return 0
     print(_put_schema(experiment, options.root, schema))
-    print(backend.send(asked, place))
+    print(backend.send(asked, place, options.replace))
     return 0
 
 

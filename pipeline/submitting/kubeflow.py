@@ -53,10 +53,16 @@ def request(
     }
 
 
-def send(asked: Mapping[str, Any], place: Place) -> str:
+def send(asked: Mapping[str, Any], place: Place, replace: bool = False) -> str:
     """Asks Kubeflow; returns a line that says where the run is.
 
+    Args:
+      asked: of `request`.
+      place: where to.
+      replace: whether a recurring run takes the place of those of its name.
+
     Raises:
+      errors.InputError: see `submitting.start_recurring`.
       kfp_server_api.ApiException: what Kubeflow refuses.
     """
     place.need(*NEEDED)
@@ -76,7 +82,10 @@ def send(asked: Mapping[str, Any], place: Place) -> str:
             "params": body["runtime_config"]["parameters"],
             "service_account": body.get("service_account"),
         }
-        if asked["path"] == _RECURRING:
+        if asked["path"] == _RUNS:
+            return f"run {client.run_pipeline(**common).run_id} of {asked['experiment']} at {place.host}"
+
+        def start() -> str:
             made = client.create_recurring_run(
                 **common,
                 cron_expression=body["trigger"]["cron_schedule"]["cron"],
@@ -84,4 +93,21 @@ def send(asked: Mapping[str, Any], place: Place) -> str:
                 no_catchup=body["no_catchup"],
             )
             return f"recurring run {made.recurring_run_id} of {asked['experiment']} at {place.host}"
-        return f"run {client.run_pipeline(**common).run_id} of {asked['experiment']} at {place.host}"
+
+        earlier = _recurring(client, experiment, body["display_name"])
+        return submitting.start_recurring(earlier, replace, start, client.disable_recurring_run)
+
+
+def _recurring(client: Any, experiment: str, name: str) -> list[str]:
+    """The numbers of the recurring runs of a name that are not disabled."""
+    found, page = [], ""
+    while True:
+        listed = client.list_recurring_runs(page_token=page, page_size=100, experiment_id=experiment)
+        found.extend(
+            one.recurring_run_id
+            for one in listed.recurring_runs or ()
+            if one.display_name == name and one.status != "DISABLED" and one.mode != "DISABLE"
+        )
+        page = listed.next_page_token
+        if not page:
+            return found

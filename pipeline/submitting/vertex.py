@@ -58,16 +58,23 @@ def request(
     }
 
 
-def send(asked: Mapping[str, Any], place: Place, transports: Mapping[str, Any] | None = None) -> str:
+def send(
+    asked: Mapping[str, Any],
+    place: Place,
+    replace: bool = False,
+    transports: Mapping[str, Any] | None = None,
+) -> str:
     """Asks Vertex AI; returns a line with the name of what it made.
 
     Args:
       asked: of `request`.
       place: where to.
+      replace: whether a schedule takes the place of those of its name.
       transports: of the client's services, by `pipeline` and `schedule`; by default its own, with the credentials
         of this machine.
 
     Raises:
+      errors.InputError: see `submitting.start_recurring`.
       google.api_core.exceptions.GoogleAPICallError: what Vertex AI refuses.
     """
     from google.cloud import aiplatform_v1
@@ -81,7 +88,17 @@ def send(asked: Mapping[str, Any], place: Place, transports: Mapping[str, Any] |
     if "schedule" in asked:
         wanted = aiplatform_v1.CreateScheduleRequest()
         json_format.ParseDict(asked, wanted._pb)
-        return client(aiplatform_v1.ScheduleServiceClient, "schedule").create_schedule(request=wanted).name
+        service = client(aiplatform_v1.ScheduleServiceClient, "schedule")
+        named = f'display_name="{wanted.schedule.display_name}" AND state="ACTIVE"'
+        earlier = [
+            found.name for found in service.list_schedules(request={"parent": wanted.parent, "filter": named})
+        ]
+        return submitting.start_recurring(
+            earlier,
+            replace,
+            lambda: service.create_schedule(request=wanted).name,
+            lambda name: service.pause_schedule(name=name),
+        )
     job = aiplatform_v1.CreatePipelineJobRequest()
     json_format.ParseDict(asked, job._pb)
     return client(aiplatform_v1.PipelineServiceClient, "pipeline").create_pipeline_job(request=job).name

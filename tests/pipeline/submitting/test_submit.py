@@ -4,16 +4,18 @@ import contextlib
 import http.server
 import json
 import threading
+import urllib.parse
 from concurrent import futures
 
 import grpc
 import kfp_server_api
 import pytest
 import yaml
-from google.protobuf import json_format
+from google.protobuf import empty_pb2, json_format
 
 from pipeline import cli, submitting
 from pipeline.submitting.place import Place
+from schemas import errors
 
 _ROOT = "gs://bucket/root"
 _RUN = ["--set", "log.path=gs://bucket/day-{SPAN}/*.csv", "--root", _ROOT, "--parameter", "epochs=3"]
@@ -33,24 +35,39 @@ def asked(capsys, target, *options, **settings):
 
 
 @contextlib.contextmanager
-def kubeflow_api():
-    """A server that knows no experiment yet, and keeps what it is sent: (path, body)."""
+def kubeflow_api(recurring=(), refused=None):
+    """A server that knows no experiment yet, and keeps what it is sent: (path, body).
+
+    It lists what recurs one by one, and refuses to be asked at the path `refused`.
+    """
     seen = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
-        def _answer(self, value):
+        def _answer(self, value, status=200):
             body = json.dumps(value).encode()
-            self.send_response(200)
+            self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
 
         def do_GET(self):
-            self._answer({"experiments": []} if "experiments" in self.path else {"multi_user": False})
+            asked = urllib.parse.urlsplit(self.path)
+            if not asked.path.endswith("/recurringruns"):
+                self._answer({"experiments": []} if "experiments" in self.path else {"multi_user": False})
+                return
+            query = urllib.parse.parse_qs(asked.query)
+            assert query["experiment_id"] == ["e1"]
+            at = int(query.get("page_token", ["0"])[0])
+            listed = {"recurringRuns": recurring[at : at + 1]}
+            self._answer(listed | ({"next_page_token": str(at + 1)} if at + 1 < len(recurring) else {}))
 
         def do_POST(self):
-            seen.append((self.path, json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            if self.path == refused:
+                self._answer({"message": "no"}, 403)
+                return
+            seen.append((self.path, json.loads(body or "null")))
             self._answer({"experiment_id": "e1", "run_id": "r1", "recurring_run_id": "c1"})
 
         def log_message(self, *_):
@@ -88,6 +105,46 @@ def test_kubeflow_gets_what_a_dry_run_prints(capsys, schedule, tmp_path, monkeyp
         assert body["trigger"]["cron_schedule"]["cron"] == "0 30 4 * * *"
 
 
+_EARLIER = [
+    {"recurring_run_id": "old", "display_name": "ml100k-sasrec", "status": "ENABLED", "mode": "ENABLE"},
+    {"recurring_run_id": "off", "display_name": "ml100k-sasrec", "status": "DISABLED", "mode": "DISABLE"},
+    {"recurring_run_id": "other", "display_name": "ml100k-caser", "status": "ENABLED", "mode": "ENABLE"},
+    {"recurring_run_id": "older", "display_name": "ml100k-sasrec", "mode": "ENABLE"},
+]
+
+
+def test_a_recurring_run_is_not_made_beside_another_one_of_kubeflow(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    wanted, once = (asked(capsys, "kubeflow", schedule=schedule) for schedule in ("30 4 * * *", None))
+    send = submitting.get("kubeflow").send
+    recurring = "/apis/v2beta1/recurringruns"
+
+    def paths(seen):
+        return [path for path, _ in seen if path.startswith(recurring)]
+
+    with kubeflow_api(_EARLIER) as (host, seen):
+        with pytest.raises(errors.InputError, match="this name recurs already, as old and older,"):
+            send(wanted, Place(host=host))
+        assert not paths(seen)
+        said = send(wanted, Place(host=host), replace=True)
+    # One is there at any time.
+    assert paths(seen) == [recurring, f"{recurring}/old:disable", f"{recurring}/older:disable"]
+    assert said.startswith("recurring run c1 of") and said.endswith("in place of old and older")
+    with kubeflow_api(_EARLIER, refused=recurring) as (host, seen):
+        with pytest.raises(kfp_server_api.ApiException):
+            send(wanted, Place(host=host), replace=True)
+        assert not paths(seen)
+    with kubeflow_api(_EARLIER, refused=f"{recurring}/older:disable") as (host, _):
+        with pytest.raises(
+            errors.InputError, match="run c1 of .* is there, and older goes on beside it: disable"
+        ):
+            send(wanted, Place(host=host), replace=True)
+    # A single run is beside what recurs.
+    with kubeflow_api(_EARLIER) as (host, seen):
+        send(once, Place(host=host))
+    assert not paths(seen)
+
+
 class VertexApi:
     """Vertex AI's services on loopback; keeps what is asked, by method."""
 
@@ -96,28 +153,28 @@ class VertexApi:
 
         self.seen = {}
         self._server = grpc.server(futures.ThreadPoolExecutor(2))
-        methods = {
-            "PipelineService": (
-                "CreatePipelineJob",
-                api.CreatePipelineJobRequest,
-                api.PipelineJob(name="jobs/1"),
-            ),
-            "ScheduleService": (
-                "CreateSchedule",
-                api.CreateScheduleRequest,
-                api.Schedule(name="schedules/1"),
-            ),
+        self.listed = api.ListSchedulesResponse()
+        services = {
+            "PipelineService": {
+                "CreatePipelineJob": (api.CreatePipelineJobRequest, api.PipelineJob(name="jobs/1"))
+            },
+            "ScheduleService": {
+                "CreateSchedule": (api.CreateScheduleRequest, api.Schedule(name="schedules/1")),
+                "ListSchedules": (api.ListSchedulesRequest, self.listed),
+                "PauseSchedule": (api.PauseScheduleRequest, empty_pb2.Empty()),
+            },
         }
-        for service, (method, request, answer) in methods.items():
-            handler = grpc.unary_unary_rpc_method_handler(
-                self._keep(method, answer),
-                request_deserializer=request.deserialize,
-                response_serializer=type(answer).serialize,
-            )
+        for service, methods in services.items():
+            handlers = {
+                method: grpc.unary_unary_rpc_method_handler(
+                    self._keep(method, answer),
+                    request_deserializer=request.deserialize,
+                    response_serializer=lambda sent: getattr(sent, "_pb", sent).SerializeToString(),
+                )
+                for method, (request, answer) in methods.items()
+            }
             name = f"google.cloud.aiplatform.v1.{service}"
-            self._server.add_generic_rpc_handlers(
-                (grpc.method_handlers_generic_handler(name, {method: handler}),)
-            )
+            self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))
         port = self._server.add_insecure_port("127.0.0.1:0")
         self._server.start()
         self._channel = grpc.insecure_channel(f"127.0.0.1:{port}")
@@ -153,14 +210,39 @@ _PLACE = Place(project="our-project", region="europe-west4")
 @pytest.mark.parametrize("schedule", [None, "30 4 * * *"])
 def test_vertex_ai_gets_what_a_dry_run_prints(capsys, schedule, vertex_api):
     wanted = asked(capsys, "vertex", *_VERTEX, schedule=schedule)
-    said = submitting.get("vertex").send(wanted, _PLACE, vertex_api.transports)
+    said = submitting.get("vertex").send(wanted, _PLACE, transports=vertex_api.transports)
     assert said == ("schedules/1" if schedule else "jobs/1")
-    (sent,) = vertex_api.seen.values()
+    sent = vertex_api.seen["CreateSchedule" if schedule else "CreatePipelineJob"]
+    assert set(vertex_api.seen) == (
+        {"CreateSchedule", "ListSchedules"} if schedule else {"CreatePipelineJob"}
+    )
     assert sent == wanted
     if schedule:
         assert wanted["schedule"]["cron"] == "TZ=UTC 30 4 * * *"
         wanted = wanted["schedule"]["createPipelineJobRequest"]
     assert wanted["parent"] == "projects/our-project/locations/europe-west4"
+
+
+def test_a_schedule_is_not_made_beside_another_one_of_vertex_ai(capsys, vertex_api):
+    from google.cloud import aiplatform_v1
+
+    wanted = asked(capsys, "vertex", *_VERTEX, schedule="30 4 * * *")
+    send = submitting.get("vertex").send
+    old = "projects/our-project/locations/europe-west4/schedules/0"
+    vertex_api.listed.schedules.append(aiplatform_v1.Schedule(name=old, display_name="ml100k-sasrec"))
+    with pytest.raises(errors.InputError, match=f"this name recurs already, as {old},"):
+        send(wanted, _PLACE, transports=vertex_api.transports)
+    assert vertex_api.seen == {
+        "ListSchedules": {
+            "parent": "projects/our-project/locations/europe-west4",
+            "filter": 'display_name="ml100k-sasrec" AND state="ACTIVE"',
+        }
+    }
+    said = send(wanted, _PLACE, replace=True, transports=vertex_api.transports)
+    assert said == f"schedules/1, in place of {old}"
+    # One is there at any time.
+    assert list(vertex_api.seen) == ["ListSchedules", "CreateSchedule", "PauseSchedule"]
+    assert vertex_api.seen["PauseSchedule"] == {"name": old}
 
 
 def test_vertex_ais_client_would_ask_the_same(capsys, tmp_path):
@@ -202,6 +284,7 @@ def test_submit_tells_what_is_missing_before_anything_is_compiled(capsys):
         (["--target", "kubeflow"], "submit needs --host"),
         (["--host", "http://x", "--parameter", "log_path=here.csv"], "log.path is here.csv, of this machine"),
         (["--host", "http://x", "--root", "/volume"], "no path of a volume"),
+        (["--host", "http://x", "--replace"], "--replace is of a cluster.schedule, which this"),
     ]
     for options, words in cases:
         assert cli.execute(["submit", "ml100k-sasrec", *_RUN, *options]) == 2
