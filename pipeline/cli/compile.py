@@ -43,6 +43,7 @@ def _compile(options: argparse.Namespace) -> int:
     print(f"{spec}\n{schema}: copy it to {place} before the first run; `footfall submit` does")
     for line in (
         *targets.out_of_reach(experiment, options.root, options.target, _EXAMPLE_ROOT),
+        *targets.unmounted(experiment, options.target),
         *targets.unused(experiment, options.target),
     ):
         print(f"footfall: warning: {line}", file=sys.stderr)

@@ -52,9 +52,8 @@ def _submit(options: argparse.Namespace) -> int:
         raise errors.InputError("--replace is of a cluster.schedule, which this experiment does not have")
     values = parameters.read(options.parameter, parameters.of(experiment))
     log = experiment.log.model_copy(update={"path": values.get(parameters.LOG_PATH, experiment.log.path)})
-    unreachable = targets.out_of_reach(
-        experiment.model_copy(update={"log": log}), options.root, options.target
-    )
+    read = experiment.model_copy(update={"log": log})
+    unreachable = targets.out_of_reach(read, options.root, options.target)
     backend = submitting.get(options.target)
     place = Place(options.host, options.namespace, options.project, options.region)
     if not options.dry_run:
@@ -63,7 +62,8 @@ def _submit(options: argparse.Namespace) -> int:
             raise errors.InputError("; ".join(unreachable))
     job, schema = _compiled(experiment, options)
     asked = backend.request(job, experiment.cluster, values, place)
-    for line in (*unreachable, *targets.unused(experiment, options.target)):
+    unmounted = targets.unmounted(read, options.target)
+    for line in (*unreachable, *unmounted, *targets.unused(experiment, options.target)):
         print(f"footfall: warning: {line}", file=sys.stderr)
     if options.dry_run:
         print(json.dumps(asked, indent=1, sort_keys=True))

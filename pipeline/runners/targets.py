@@ -1,10 +1,11 @@
 """What the backends of a compiled pipeline take: Kubeflow Pipelines and Vertex AI Pipelines. Free of TFX."""
 
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from pipeline import cluster, config, datasets
+from pipeline import cluster, config
 from schemas import errors
 from trainer import config as trainer_config
 
@@ -23,6 +24,8 @@ class Target(NamedTuple):
       accelerator: what the type of an accelerator looks like, and an example.
       unused: settings of `cluster` that it has no use for, and why.
       custom_jobs: whether it has them, for `cluster.trainer_job`.
+      mounted: what all of its steps have on a path is below this folder.
+      mounts: whether that is there only if somebody mounts it.
     """
 
     title: str
@@ -30,6 +33,8 @@ class Target(NamedTuple):
     accelerator: tuple[str, str]
     unused: Mapping[str, str]
     custom_jobs: bool
+    mounted: str
+    mounts: bool
 
 
 TARGETS: dict[str, Target] = {
@@ -42,8 +47,20 @@ TARGETS: dict[str, Target] = {
             "network": "the network is that of the cluster",
         },
         custom_jobs=False,
+        # The spec has no volumes, but who runs the cluster may have its pods get one, as by a PodDefault.
+        mounted="/",
+        mounts=True,
     ),
-    "vertex": Target("Vertex AI", ("gs",), (r"[A-Z][A-Z0-9_]+", "NVIDIA_TESLA_T4"), {}, custom_jobs=True),
+    "vertex": Target(
+        "Vertex AI",
+        ("gs",),
+        (r"[A-Z][A-Z0-9_]+", "NVIDIA_TESLA_T4"),
+        {},
+        custom_jobs=True,
+        # Buckets, by Cloud Storage FUSE.
+        mounted="/gcs/",
+        mounts=False,
+    ),
 }
 DEFAULT = "kubeflow"
 
@@ -109,22 +126,25 @@ def out_of_reach(
       target: a key of `TARGETS`.
       example: a root that is none.
     """
-    log, pushed = datasets.resolve(experiment.log.path), experiment.push.destination
-    found = []
-    # Beam reads a log, from more places than TensorFlow does; a data set that was fetched is on this machine's disk,
-    # and its path absolute all the same.
-    if "://" not in log and (log != experiment.log.path or not log.startswith("/")):
-        found.append(f"log.path is {log}, of this machine: set log.path to one that the cluster can read")
-    base = experiment.model.pretrained
-    found.extend(
-        _of_place("model.base_model", base, ", of this machine: set it to one that the cluster can read")
-    )
-    if root == example:
-        found.append(f"--root is an example: {root}")
-    else:
-        found.extend(_of_root(root, TARGETS[target]))
-    found.extend(_of_place("push.destination", pushed, ": a pod would push to its own disk"))
+    found = [f"--root is an example: {root}"] if root == example else _of_root(root, TARGETS[target])
+    for place in _places(experiment):
+        if "://" in place.path:
+            if place.schemes is not None and _scheme(place.path) not in place.schemes:
+                found.append(f"{place.setting} is {place.path}: {_unreadable(place.path)}")
+        elif not _may_be_shared(place.path, TARGETS[target]):
+            found.append(f"{place.setting} is {place.path}, of this machine: {place.advice}")
     return found
+
+
+def unmounted(experiment: config.Experiment, target: str) -> list[str]:
+    """What only a volume that somebody mounts into every pod lets a backend read or keep, a line each."""
+    if not TARGETS[target].mounts:
+        return []
+    return [
+        f"{place.setting} is {place.path}: nothing in the spec mounts a volume there; where no pod has one, {place.advice}"
+        for place in _places(experiment)
+        if "://" not in place.path and _may_be_shared(place.path, TARGETS[target])
+    ]
 
 
 def unused(experiment: config.Experiment, target: str) -> list[str]:
@@ -141,13 +161,37 @@ def _scheme(place: str) -> str:
     return place.partition("://")[0] if "://" in place else ""
 
 
-def _of_place(setting: str, place: str | None, local: str) -> list[str]:
-    """What is wrong with where a setting points to: a path of this machine, or what TensorFlow does not read."""
-    if not place:
-        return []
-    if "://" in place:
-        return [] if _scheme(place) in _READABLE else [f"{setting} is {place}: {_unreadable(place)}"]
-    return [] if place.startswith("/") else [f"{setting} is {place}{local}"]
+class _Place(NamedTuple):
+    """Where a setting points to.
+
+    Attributes:
+      setting: its name.
+      path: what it says.
+      schemes: that can be read and written; None is all.
+      advice: if it cannot be reached.
+    """
+
+    setting: str
+    path: str
+    schemes: tuple[str, ...] | None
+    advice: str
+
+
+def _places(experiment: config.Experiment) -> Iterator[_Place]:
+    # Beam reads a log, from more places than TensorFlow does. A data set that was fetched is on this machine's disk.
+    advice = "set it to one that the cluster can read"
+    yield _Place("log.path", experiment.log.path, None, advice)
+    if experiment.model.pretrained:
+        yield _Place("model.base_model", experiment.model.pretrained, _READABLE, advice)
+    if experiment.push.destination:
+        advice = "a pod pushes to its own disk, and the model goes with it"
+        yield _Place("push.destination", experiment.push.destination, _READABLE, advice)
+
+
+def _may_be_shared(path: str, target: Target) -> bool:
+    """Whether steps may have something in common at a local path; `~` is this machine's by the time it is here."""
+    home = os.path.expanduser("~")
+    return path.startswith(target.mounted) and (home == "/" or not f"{path}/".startswith(f"{home}/"))
 
 
 def _of_root(root: str, target: Target) -> list[str]:

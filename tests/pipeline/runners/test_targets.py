@@ -29,6 +29,21 @@ def load(*overrides):
             ],
         ),
         ([_LOG, "push.destination=/mnt/models"], "gs://b/out", "kubeflow", []),
+        (
+            ["log.path=/mnt/*.csv", "push.destination=/gcs/b/models"],
+            "gs://b/out",
+            "vertex",
+            ["log.path is /mnt/*.csv, of this machine"],
+        ),
+        (
+            ["log.path=~/clicks.csv", "push.destination=/home/me/models"],
+            "gs://b/out",
+            "kubeflow",
+            [
+                "log.path is /home/me/clicks.csv, of this machine: set it to one that the cluster can read",
+                "push.destination is /home/me/models, of this machine: a pod pushes to its own disk",
+            ],
+        ),
         ([_LOG], "/volume", "kubeflow", ["no path of a volume"]),
         ([_LOG], "minio://mlpipeline/x", "kubeflow", ["reads and writes no minio://"]),
         ([_LOG], "s3://bucket/x", "kubeflow", ["reads and writes no s3://"]),
@@ -41,7 +56,8 @@ def load(*overrides):
         ),
     ],
 )
-def test_what_a_cluster_cannot_reach_is_told(overrides, root, target, words):
+def test_what_a_cluster_cannot_reach_is_told(overrides, root, target, words, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
     found = targets.out_of_reach(load(*overrides), root, target, _EXAMPLE)
     assert len(found) == len(words) and all(word in line for word, line in zip(words, found))
 
@@ -50,16 +66,32 @@ def test_what_a_cluster_cannot_reach_is_told(overrides, root, target, words):
     "base, words",
     [
         ("runs/online-retail-byb", ["model.base_model is runs/online-retail-byb, of this machine"]),
+        ("~/models/byb", ["model.base_model is /home/me/models/byb, of this machine"]),
         ("/mnt/models/byb", []),
         ("gs://bucket/models/byb", []),
         ("s3://bucket/models/byb", ["model.base_model is s3://bucket/models/byb: TensorFlow"]),
     ],
 )
-def test_a_pretrained_model_that_a_cluster_cannot_reach_is_told(base, words):
+def test_a_pretrained_model_that_a_cluster_cannot_reach_is_told(base, words, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
     overrides = [_LOG, f"model.base_model={base}"]
     experiment = config.load(config.find("online-retail-byb-finetuned"), overrides)
     found = targets.out_of_reach(experiment, "gs://bucket/root", "kubeflow", _EXAMPLE)
     assert len(found) == len(words) and all(word in line for word, line in zip(words, found))
+
+
+def test_what_needs_a_volume_that_the_spec_does_not_have_is_told():
+    base = ["model.base_model=/mnt/byb", "push.destination=/srv/models"]
+    experiment = config.load(config.find("online-retail-byb-finetuned"), [_LOG, *base])
+    found = targets.unmounted(experiment, "kubeflow")
+    assert [line.split(": ")[0] for line in found] == [
+        "model.base_model is /mnt/byb",
+        "push.destination is /srv/models",
+    ]
+    assert "where no pod has one, a pod pushes to its own disk" in found[1]
+    # Vertex AI mounts buckets there, and nothing elsewhere.
+    assert not targets.unmounted(load("log.path=/gcs/b/*.csv"), "vertex")
+    assert not targets.unmounted(load(_LOG), "kubeflow")
 
 
 def test_what_is_told_of_file_systems_is_what_tensorflow_does():
