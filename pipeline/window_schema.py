@@ -7,6 +7,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 
 from components.behavior_example_gen import windows
 from pipeline import config
+from pipeline.runners import whole
 from schemas import load
 
 
@@ -24,8 +25,7 @@ def write(experiment: config.Experiment, folder: str) -> str:
     """Writes the schema into a folder, under its `file_name`; returns the path."""
     os.makedirs(folder, exist_ok=True)
     path = os.path.join(folder, file_name(experiment))
-    with open(path, "w", encoding="utf-8") as stream:
-        stream.write(text(experiment))
+    whole.write(path, text(experiment))
     return path
 
 

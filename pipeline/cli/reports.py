@@ -69,12 +69,12 @@ def _compare(options: argparse.Namespace) -> int:
             raise errors.InputError(f"{run}: no such folder")
     progress.import_tensorflow()
     from pipeline.comparing import comparison, page, runs, table
+    from pipeline.runners import whole
 
     found = comparison.compare(runs.find_runs(options.run_a), runs.find_runs(options.run_b), options.seed)
     print(found.to_json() if options.json else table.table(found))
     if options.html:
-        with open(options.html, "w", encoding="utf-8") as stream:
-            stream.write(page.page(found))
+        whole.write(options.html, page.page(found))
         if not options.json:
             print(f"Page: {os.path.abspath(options.html)}")
     return 0

@@ -8,6 +8,7 @@ from apache_beam.io import filesystem, filesystems
 
 from pipeline import lineage
 from pipeline.reporting import anomalies, evaluation, files, graph, render, status, training, words
+from pipeline.runners import whole
 from schemas import names, pushed
 
 FILE = "report.html"
@@ -33,6 +34,9 @@ def build(run_dir: str, users: dict[str, Any] | None = None) -> str:
         raise FileNotFoundError(f"no run at {run_dir}")
     page = render.render("reporting/report_template.html", run_dir, {**_facts(run_dir), "users": users})
     path = filesystems.FileSystems.join(run_dir, FILE)
+    if "://" not in path:
+        whole.write(path, page)
+        return path
     with filesystems.FileSystems.create(
         path, compression_type=filesystem.CompressionTypes.UNCOMPRESSED
     ) as stream:

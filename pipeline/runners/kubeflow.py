@@ -10,7 +10,7 @@ import yaml
 
 import schemas  # noqa: F401  selects Keras 2
 from pipeline import config, datasets, parameters, window_schema
-from pipeline.runners import custom_job, targets
+from pipeline.runners import custom_job, targets, whole
 from schemas import pushed
 
 
@@ -76,8 +76,7 @@ def compile_pipeline(
     experiment.cluster.apply(job["pipelineSpec"], uncached=_OBSERVERS)
     _write(output, job)
     schema = f"{os.path.splitext(output)[0]}.schema.pbtxt"
-    with open(schema, "w", encoding="utf-8") as stream:
-        stream.write(window_schema.text(experiment))
+    whole.write(schema, window_schema.text(experiment))
     return output, schema
 
 
@@ -111,8 +110,8 @@ def _default(pipeline: dict[str, Any], changeable: Mapping[str, parameters.Param
 
 def _write(output: str, job: dict[str, Any]) -> None:
     """The specification as YAML, or the whole job as JSON."""
-    with open(output, "w", encoding="utf-8") as stream:
-        if output.endswith(".json"):
-            json.dump(job, stream, sort_keys=True)
-        else:
-            yaml.safe_dump(job["pipelineSpec"], stream, sort_keys=True)
+    if output.endswith(".json"):
+        text = json.dumps(job, sort_keys=True)
+    else:
+        text = yaml.safe_dump(job["pipelineSpec"], sort_keys=True)
+    whole.write(output, text)

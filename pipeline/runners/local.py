@@ -105,8 +105,7 @@ def run(
         _check_same_kind(experiment, run_dir)
         log_path = os.path.join(run_dir, "log.txt")
         try:
-            with open(os.path.join(run_dir, EXPERIMENT), "w", encoding="utf-8") as stream:
-                stream.write(experiment.to_yaml())
+            whole.write(os.path.join(run_dir, EXPERIMENT), experiment.to_yaml())
             with progress.quiet(log_path) as screen:
                 return _run(experiment, run_dir, screen, log_path, list(command or sys.argv), stop)
         except BrokenPipeError:
