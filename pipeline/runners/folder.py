@@ -47,21 +47,17 @@ def at_work(run_dir: str, say: Callable[[str], Any]) -> Iterator[None]:
       errors.InputError: if a run is at work there, the folder cannot be written, or its store cannot be used now.
     """
     with _locked(run_dir):
-        try:
+        with writing(run_dir):
             _check_writable(run_dir)
             temporary = os.path.join(run_dir, TEMPORARY)
             shutil.rmtree(temporary, ignore_errors=True)
             os.makedirs(temporary, exist_ok=True)
-        except OSError as error:
-            raise unusable(run_dir, error) from error
         with _temporary(temporary):
-            try:
+            with writing(run_dir):
                 said = store.recover(run_dir)
                 if said:
                     say(said)
                 _settle(run_dir, say)
-            except OSError as error:
-                raise unusable(run_dir, error) from error
             yield
 
 
@@ -101,6 +97,17 @@ def _check_writable(run_dir: str) -> None:
             # What access rights say is not all: the disk may be full or read-only.
             with tempfile.TemporaryFile(dir=path) as stream:
                 stream.write(b"\0" * 4096)
+
+
+@contextlib.contextmanager
+def writing(path: str) -> Iterator[None]:
+    """Within it an error of the operating system is told as of a path that cannot be written, see `unusable`."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise unusable(path, error) from error
 
 
 def unusable(path: str, error: OSError) -> errors.InputError:

@@ -104,15 +104,11 @@ def run(
     with folder.at_work(run_dir, print), stopping.by_signals() as stop:
         _check_same_kind(experiment, run_dir)
         log_path = os.path.join(run_dir, "log.txt")
-        try:
-            whole.write(os.path.join(run_dir, EXPERIMENT), experiment.to_yaml())
-            with progress.quiet(log_path) as screen:
-                return _run(experiment, run_dir, screen, log_path, list(command or sys.argv), stop)
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            # Outside of components, which tell their own.
-            raise folder.unusable(run_dir, error) from error
+        with contextlib.ExitStack() as log:
+            with folder.writing(run_dir):
+                whole.write(os.path.join(run_dir, EXPERIMENT), experiment.to_yaml())
+                screen = log.enter_context(progress.quiet(log_path))
+            return _run(experiment, run_dir, screen, log_path, list(command or sys.argv), stop)
 
 
 def _check_same_kind(experiment: config.Experiment, run_dir: str) -> None:
@@ -151,8 +147,8 @@ def _run(
         "started": _now(),
         "finished": None,
     }
-    # With all that the components import.
-    with collector.importing():
+    # With all that the components import; it writes the schema.
+    with collector.importing(), folder.writing(run_dir):
         dag = assemble(experiment, run_dir)
     # What the run before has said is over, also if this one is killed.
     _write(os.path.join(run_dir, RUN), state, screen)
@@ -201,8 +197,9 @@ def _keep_pushed(experiment: config.Experiment, run_dir: str) -> None:
     path = pushed_experiment(run_dir, os.path.basename(pushed_to))
     # The same model again is of the same windows.
     if not os.path.exists(path):
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        whole.write(path, experiment.to_yaml())
+        with folder.writing(run_dir):
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            whole.write(path, experiment.to_yaml())
 
 
 def _launch(

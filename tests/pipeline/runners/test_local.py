@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 import yaml
 
-from pipeline import config
+from pipeline import config, results
 from pipeline.runners import failures, local
 from schemas import errors
 
@@ -104,6 +104,30 @@ def test_what_the_run_before_said_is_over_when_one_begins(tmp_path, monkeypatch)
         local._run(experiment, str(tmp_path), io.StringIO(), "log.txt", ["footfall"], None)
     assert seen[0]["finished"] is None and "components" not in seen[0] and seen[0]["name"] == experiment.name
     assert json.loads(path.read_text())["finished"]
+
+
+@pytest.mark.parametrize("reads", [True, False])
+def test_what_cannot_be_read_after_a_run_is_not_told_as_a_write(reads, tmp_path, monkeypatch):
+    """As a file of the trial that is gone."""
+    latency = tmp_path / "blessing" / "latency.json"
+
+    def newest(_):
+        if not reads:
+            latency.read_text()
+        (tmp_path / "pushed").touch()
+        return types.SimpleNamespace(pushed_to="serving/17")
+
+    monkeypatch.setattr(local, "check_log", lambda *_: None)
+    monkeypatch.setattr(local, "assemble", lambda *_: types.SimpleNamespace(components=[]))
+    monkeypatch.setattr(local, "_launch", lambda *_: None)
+    monkeypatch.setattr(results, "newest", newest)
+    experiment = config.load(config.find("ml100k-sasrec"), [f"log.path={tmp_path}/x.csv"])
+    with pytest.raises(errors.InputError if reads else FileNotFoundError) as found:
+        local.run(experiment, str(tmp_path), "mine.yaml")
+    if reads:
+        assert str(found.value).startswith(f"{tmp_path}/pushed: cannot be written")
+    else:
+        assert found.value.filename == str(latency)
 
 
 @pytest.fixture
