@@ -10,6 +10,7 @@ from schemas import errors
 LOG_PATH = "log_path"
 SPAN = "span"
 EPOCHS = "epochs"
+_EPOCHS = "training.epochs"
 
 
 class Parameter(NamedTuple):
@@ -30,9 +31,11 @@ def of(experiment: config.Experiment) -> dict[str, Parameter]:
         LOG_PATH: Parameter(datasets.resolve(experiment.log.path), "what is read in place of log.path"),
         SPAN: Parameter(spans.NEWEST, "the last span to read: its number, its date as 2024-05-31, or newest"),
     }
-    # What a search finds would have to give way to what every run has by default.
-    if experiment.tuning is None or "training.epochs" not in experiment.tuning.space:
-        found[EPOCHS] = Parameter(experiment.training.epochs, "in place of training.epochs")
+    # What a search finds would have to give way to what every run has by default. Where nothing reads it, it would train
+    # the same once more, beside the cache.
+    searched = experiment.tuning is not None and _EPOCHS in experiment.tuning.space
+    if not searched and all(one.key != _EPOCHS for one in experiment.idle()):
+        found[EPOCHS] = Parameter(experiment.training.epochs, f"in place of {_EPOCHS}")
     return found
 
 

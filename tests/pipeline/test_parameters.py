@@ -25,6 +25,14 @@ def test_where_epochs_are_searched_no_run_has_others():
     assert set(parameters.of(config.load(config.find("ml100k-sasrec"), searched))) == {"log_path", "span"}
 
 
+def test_where_nothing_reads_epochs_no_run_has_others():
+    fitted = config.load(config.find("online-retail-byb-logistic"), ["model.base_model=gs://b/byb"])
+    assert fitted.loop.name == "logistic_regression"
+    assert set(parameters.of(fitted)) == {"log_path", "span"}
+    with pytest.raises(errors.InputError, match="a name of log_path, span; found 'epochs=5'"):
+        parameters.read(["epochs=5"], parameters.of(fitted))
+
+
 @pytest.mark.parametrize(
     "text, words",
     [
