@@ -16,11 +16,21 @@ TRAINING = "training"
 ANOMALIES = "anomalies"
 EVALUATION = "evaluation"
 TRIAL = "trial"
-# Code that is not listed reaches a stage by what it makes for it: windows, or transformed examples.
-_FOLDERS = {
+# Code that is not listed reaches a stage by what it makes for it: windows, transformed examples, or a model. What other code
+# makes anew is another artifact, so that all that reads it is made anew, too.
+_PLACES = {
     WINDOWS: ("schemas", "components/behavior_example_gen"),
     FEATURES: ("schemas", "components/transform"),
-    TRAINING: ("schemas", "components/transform", "trainer", "serving"),
+    TRAINING: (
+        "schemas",
+        "components/transform",
+        # Not what starts and awaits a custom job: that trains by the same executor.
+        "components/trainer/executor.py",
+        "components/trainer/workers.py",
+        "components/tuner/executor.py",
+        "trainer",
+        "serving",
+    ),
     ANOMALIES: ("schemas", "components/anomaly_gate"),
     EVALUATION: ("schemas", "components/evaluator", "serving"),
     TRIAL: ("schemas", "components/infra_validator", "serving"),
@@ -33,12 +43,17 @@ def versions(root: pathlib.Path | None = None) -> dict[str, str]:
     Args:
       root: of the packages; by default of those that are imported.
     """
-    return {stage: _hash(root or _ROOT, folders) for stage, folders in _FOLDERS.items()}
+    return {stage: _hash(root or _ROOT, places) for stage, places in _PLACES.items()}
 
 
-def _hash(root: pathlib.Path, folders: Sequence[str]) -> str:
+def _hash(root: pathlib.Path, places: Sequence[str]) -> str:
     found = hashlib.sha256()
-    for folder in folders:
-        for path in sorted((root / folder).rglob("*.py")):
+    for place in places:
+        for path in _sources(root / place):
             found.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return found.hexdigest()[:16]
+
+
+def _sources(place: pathlib.Path) -> list[pathlib.Path]:
+    """A file, or those of a folder."""
+    return [place] if place.suffix == ".py" else sorted(place.rglob("*.py"))
