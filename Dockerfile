@@ -39,7 +39,10 @@ RUN uv pip install --no-cache --python /opt/footfall/bin/python --no-deps --no-b
 
 FROM ${PYTHON_IMAGE}
 # A number, so that Kubernetes can tell that it is not root (runAsNonRoot).
-RUN useradd --create-home --uid 10001 footfall
+# Kubeflow's launcher makes folders of buckets' names in a step's container, as its user; since 2.3 these are volumes.
+RUN useradd --create-home --uid 10001 footfall \
+    && mkdir /gcs /minio /s3 \
+    && chown footfall: /gcs /minio /s3
 COPY --from=build /opt/footfall /opt/footfall
 ENV PATH=/opt/footfall/bin:$PATH PYTHONDONTWRITEBYTECODE=1
 # Where TensorFlow 2.16 does not look by itself for the libraries of its `and-cuda` packages. Without these, nothing is there.

@@ -164,6 +164,8 @@ def build(text: str, folder: pathlib.Path, start: pathlib.Path) -> Stage:
                 stage.user = rest
             elif name not in ("ARG", "CMD"):
                 sys.exit(f"try_image: {name}: not known here")
+        # Where Kubeflow's launcher puts the files of artifacts.
+        stage.run("for place in /gcs /minio /s3; do mkdir $place/bucket; done")
         stage.run("footfall --version")
         stage.run(f"python -c {shlex.quote(_CHECK)}")
     return stage

@@ -7,6 +7,7 @@ import shlex
 
 import pytest
 
+from pipeline.runners import targets
 from requirements import try_image
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -77,6 +78,18 @@ def test_the_libraries_for_gpus_are_looked_for_where_they_are(instructions):
     assert (
         set(re.findall(r"CUDA_PACKAGES/(\w+)/lib", paths)) == packages - {"cuda_nvcc"} and len(packages) > 5
     )
+
+
+def test_kubeflows_launcher_may_write_where_it_puts_artifacts(instructions):
+    """As the image's user, into a folder at the root for each scheme of a root."""
+    last = max(at for at, (kind, _) in enumerate(instructions) if kind == "FROM")
+    places = {f"/{'gcs' if scheme == 'gs' else scheme}" for scheme in targets.TARGETS["kubeflow"].schemes}
+    (made,) = (rest for kind, rest in instructions[last:] if kind == "RUN" and "mkdir" in rest)
+    user, folders, owned = (shlex.split(part) for part in made.split("&&"))
+    assert (folders[0], set(folders[1:])) == ("mkdir", places)
+    assert owned[:2] == ["chown", f"{user[-1]}:"] and set(owned[2:]) == places
+    (number,) = (rest for kind, rest in instructions[last:] if kind == "USER")
+    assert user[:1] == ["useradd"] and user[user.index("--uid") + 1] == number
 
 
 def test_what_runs_is_not_root_and_has_no_compiler(instructions):
