@@ -1,7 +1,9 @@
 # One image for every step of a compiled pipeline, from the lock of Python 3.10. `make image` builds it.
 #
-# In production name the base by its digest: --build-arg PYTHON_IMAGE=python:3.10-slim-bookworm@sha256:...
+# In production name the two bases by their digests: --build-arg PYTHON_IMAGE=python:3.10-slim-bookworm@sha256:...
 ARG PYTHON_IMAGE=python:3.10-slim-bookworm
+# Of the lock's Beam: what Dataflow starts a worker with.
+ARG BEAM_IMAGE=apache/beam_python3.10_sdk:2.74.0
 # --build-arg GPU=1 adds the CUDA libraries of the lock's TensorFlow (about 3 GB).
 ARG GPU=
 
@@ -37,6 +39,8 @@ COPY pipeline pipeline
 RUN uv pip install --no-cache --python /opt/footfall/bin/python --no-deps --no-build-isolation . \
     && (python -m compileall -q -j 0 /opt/footfall/lib || true)
 
+FROM ${BEAM_IMAGE} AS beam
+
 FROM ${PYTHON_IMAGE}
 # A number, so that Kubernetes can tell that it is not root (runAsNonRoot).
 # Kubeflow's launcher makes folders of buckets' names in a step's container, as its user; since 2.3 these are volumes.
@@ -44,10 +48,13 @@ RUN useradd --create-home --uid 10001 footfall \
     && mkdir /gcs /minio /s3 \
     && chown footfall: /gcs /minio /s3
 COPY --from=build /opt/footfall /opt/footfall
-ENV PATH=/opt/footfall/bin:$PATH PYTHONDONTWRITEBYTECODE=1
+COPY --from=beam /opt/apache/beam /opt/apache/beam
+# A worker of Beam would make an environment of its own, in which there is nothing of this one.
+ENV PATH=/opt/footfall/bin:$PATH PYTHONDONTWRITEBYTECODE=1 RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1
 # Where TensorFlow 2.16 does not look by itself for the libraries of its `and-cuda` packages. Without these, nothing is there.
 ENV CUDA_PACKAGES=/opt/footfall/lib/python3.10/site-packages/nvidia
 ENV LD_LIBRARY_PATH=$CUDA_PACKAGES/cublas/lib:$CUDA_PACKAGES/cuda_cupti/lib:$CUDA_PACKAGES/cuda_nvrtc/lib:$CUDA_PACKAGES/cuda_runtime/lib:$CUDA_PACKAGES/cudnn/lib:$CUDA_PACKAGES/cufft/lib:$CUDA_PACKAGES/curand/lib:$CUDA_PACKAGES/cusolver/lib:$CUDA_PACKAGES/cusparse/lib:$CUDA_PACKAGES/nccl/lib:$CUDA_PACKAGES/nvjitlink/lib
 USER 10001
 WORKDIR /home/footfall
-CMD ["footfall", "--help"]
+# Dataflow gives arguments alone. Steps and custom jobs name their own command, which takes the place of this.
+ENTRYPOINT ["/opt/apache/beam/boot"]

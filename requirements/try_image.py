@@ -7,7 +7,8 @@ The base is Debian bookworm by debootstrap with a Python 3.10 from PREFIX (a fol
 chroot, with the instructions' own environment, folder and user; COPY copies what is tracked. Then the user of the image asks
 `footfall --version` and imports what the steps start with. A base that is there is used again.
 
-It ends with 0 if all steps do. It is no container engine: it knows the instructions that the Dockerfile has, and stops at others.
+It ends with 0 if all steps do. It is no container engine: it knows the instructions that the Dockerfile has, and stops at others;
+and it pulls no images: what is copied from another than Python's is left out.
 """
 
 import argparse
@@ -28,6 +29,8 @@ _PACKAGES = "ca-certificates,libbz2-1.0,libffi8,liblzma5,libreadline8,libsqlite3
 # Of the machine: where packages come from, and who is trusted.
 _PASSED = re.compile(r"(PIP|UV|SSL|CURL|REQUESTS)_|.*_proxy$", re.IGNORECASE)
 _MOUNTED = ("proc", "dev", "sys")
+# The image that the stages are of which are executed.
+_BASE = "${PYTHON_IMAGE}"
 _VARIABLE = re.compile(r"\$([A-Z_]+)")
 _CHECK = (
     "import importlib\n"
@@ -117,7 +120,11 @@ def _copy(stage: Stage, stages: dict[str, Stage], rest: str) -> None:
     words = shlex.split(rest)
     source_root = _ROOT
     if words[0].startswith("--from="):
-        source_root = stages[words.pop(0).removeprefix("--from=")].root
+        source = words.pop(0).removeprefix("--from=")
+        if source not in stages:
+            print(f"try_image: nothing of {source} is here: left out", flush=True)
+            return
+        source_root = stages[source].root
     *sources, target = words
     into = stage.root / os.path.join(stage.folder, target).lstrip("/")
     for source in sources:
@@ -139,6 +146,8 @@ def build(text: str, folder: pathlib.Path, start: pathlib.Path) -> Stage:
             print(f"try_image: {name} {rest}"[:160], flush=True)
             if name == "FROM":
                 words = rest.split()
+                if words[0] != _BASE:
+                    continue
                 title = words[2] if len(words) > 2 else "last"
                 root = folder / title
                 # Of a run that was killed: to delete the root would be to delete the machine's own.
@@ -162,7 +171,7 @@ def build(text: str, folder: pathlib.Path, start: pathlib.Path) -> Stage:
                 _copy(stage, stages, rest)
             elif name == "USER":
                 stage.user = rest
-            elif name not in ("ARG", "CMD"):
+            elif name not in ("ARG", "ENTRYPOINT"):
                 sys.exit(f"try_image: {name}: not known here")
         # Where Kubeflow's launcher puts the files of artifacts.
         stage.run("for place in /gcs /minio /s3; do mkdir $place/bucket; done")

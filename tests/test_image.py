@@ -80,6 +80,25 @@ def test_the_libraries_for_gpus_are_looked_for_where_they_are(instructions):
     )
 
 
+def test_a_worker_of_dataflow_starts_with_the_boot_of_the_locks_beam(instructions):
+    lock = (ROOT / "requirements" / "py310-tfx116.txt").read_text()
+    (version,) = re.findall(r"^apache-beam==(\S+)", lock, re.MULTILINE)
+    assert ("ARG", f"BEAM_IMAGE=apache/beam_python3.10_sdk:{version}") in instructions
+    last = max(at for at, (kind, _) in enumerate(instructions) if kind == "FROM")
+    final = instructions[last + 1 :]
+    assert ("FROM", "${BEAM_IMAGE} AS beam") in instructions
+    assert ("COPY", "--from=beam /opt/apache/beam /opt/apache/beam") in final
+    assert ("ENTRYPOINT", '["/opt/apache/beam/boot"]') in final
+    # CMD would be arguments of it.
+    assert not any(kind == "CMD" for kind, _ in final)
+    # It looks for Beam where the lock is installed.
+    environment = dict(
+        pair.split("=", 1) for kind, rest in final if kind == "ENV" for pair in shlex.split(rest)
+    )
+    assert environment["RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT"] == "1"
+    assert environment["PATH"].startswith("/opt/footfall/bin:")
+
+
 def test_kubeflows_launcher_may_write_where_it_puts_artifacts(instructions):
     """As the image's user, into a folder at the root for each scheme of a root."""
     last = max(at for at, (kind, _) in enumerate(instructions) if kind == "FROM")
@@ -94,7 +113,7 @@ def test_kubeflows_launcher_may_write_where_it_puts_artifacts(instructions):
 
 def test_what_runs_is_not_root_and_has_no_compiler(instructions):
     last = max(at for at, (kind, _) in enumerate(instructions) if kind == "FROM")
-    assert [kind for kind, _ in instructions].count("FROM") == 2
+    assert [kind for kind, _ in instructions].count("FROM") == 3
     final = instructions[last + 1 :]
     (user,) = (rest for kind, rest in final if kind == "USER")
     assert int(user) >= 10_000
