@@ -100,7 +100,8 @@ def send(asked: Mapping[str, Any], place: Place, replace: bool = False) -> str:
 
 def _recurring(client: Any, experiment: str, name: str) -> list[str]:
     """The numbers of the recurring runs of a name that are not disabled."""
-    found, page = [], ""
+    found: list[str] = []
+    page = ""
     while True:
         listed = client.list_recurring_runs(page_token=page, page_size=100, experiment_id=experiment)
         found.extend(
