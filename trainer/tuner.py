@@ -17,8 +17,14 @@ from trainer import arguments, files, fingerprint, places, search, task
 from trainer.loops import gradients, loop
 
 _PROGRESS = logging.getLogger("footfall.progress")
-# What a point of the space may do to its own trial; anything else is no fault of the point.
-_POINT_FAILS = (search.ImpossiblePoint, loop.TrainingError, tf.errors.ResourceExhaustedError)
+# What a point of the space may do to its own trial; anything else is no fault of the point. A training refuses settings
+# that the data or the machine does not allow.
+_POINT_FAILS = (
+    search.ImpossiblePoint,
+    errors.InputError,
+    loop.TrainingError,
+    tf.errors.ResourceExhaustedError,
+)
 
 
 def tuner_fn(fn_args: Any) -> TunerFnResult:
@@ -101,8 +107,8 @@ class Tuner(base_tuner.BaseTuner):
           The objective.
 
         Raises:
-          keras_tuner.errors.FailedTrialError: if the point is impossible or its loss is not a
-            number; the search goes on.
+          keras_tuner.errors.FailedTrialError: if the point is impossible, by itself or with these data and this machine, or
+            its loss is not a number; the search goes on.
           keras_tuner.errors.FatalError: for anything else, which would befall all trials.
         """
         values = search.plain(trial.hyperparameters.values)

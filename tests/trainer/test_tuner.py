@@ -106,6 +106,25 @@ def test_failures_are_told_and_the_search_goes_on(tmp_path, caplog):
     ]
 
 
+def test_a_point_that_the_data_do_not_allow_fails_alone(transformed):
+    """All users are of the tail, and of windows of three to seven events none has eight."""
+    fn_args = transformed("refused")
+    space = {"loop.classes": ["mixed", "paired"], "loop.adversary_events": [3, 8]}
+    fn_args.custom_config = {
+        **fn_args.custom_config,
+        "loop": json.dumps({"name": "tp"}),
+        "training": json.dumps({"epochs": 1}),
+        "tuning": json.dumps({"search": "grid", "space": space}),
+    }
+    one = tuner.tuner_fn(fn_args).tuner
+    one.search()
+    trials = {tuple(trial["values"].values()): trial for trial in one.trials()}
+    assert len(trials) == 4 and trials["mixed", 3]["taken"]
+    assert "no training window has the 8 events" in trials["mixed", 8]["error"]
+    for events in (3, 8):
+        assert "paired needs training windows of head and of tail users" in trials["paired", events]["error"]
+
+
 def test_a_search_in_which_all_fail_is_an_error_and_can_be_tried_again(tmp_path):
     space = {"model.dim": [8, 64], "training.learning_rate": [0.01]}
     one, _ = searched(tmp_path, "grid", space=space)
