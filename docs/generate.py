@@ -20,7 +20,7 @@ from pydantic import fields as pydantic_fields
 from pydantic_core import PydanticUndefined
 
 from components.behavior_example_gen import spec as window_spec
-from pipeline import config
+from pipeline import config, explain
 from pipeline.cli import parser as cli_parser
 from schemas import settings
 from trainer import registry
@@ -73,7 +73,7 @@ def _nested(annotation: Any) -> tuple[str, list[type[settings.Settings]]]:
 
 def _bounds(metadata: typing.Iterable[Any]) -> str:
     found = [
-        f"{sign} {getattr(item, name):g}"
+        f"{sign} {explain.bound(getattr(item, name))}"
         for item in metadata
         for kind, name, sign in _BOUNDS
         if isinstance(item, kind)

@@ -44,6 +44,11 @@ def _short(context: Mapping[str, Any], given: Any) -> str:
     return f"needs at least {least} value{'s' if least > 1 else ''}"
 
 
+def bound(number: float) -> str:
+    """With all digits where it is whole."""
+    return str(number) if isinstance(number, int) else f"{number:g}"
+
+
 # What each kind of finding asks for, by pydantic's name for it.
 _WANTED: dict[str, Callable[[Mapping[str, Any], Any], str]] = {
     **dict.fromkeys(
@@ -61,10 +66,10 @@ _WANTED: dict[str, Callable[[Mapping[str, Any], Any], str]] = {
     "string_too_long": lambda c, v: f"takes at most {c['max_length']} characters",
     **dict.fromkeys(("tuple_type", "list_type", "set_type"), _list_of),
     "dict_type": lambda c, v: "takes keys with values, as {key: value}",
-    "greater_than": lambda c, v: f"must be above {c['gt']:g}",
-    "greater_than_equal": lambda c, v: f"must be at least {c['ge']:g}",
-    "less_than": lambda c, v: f"must be below {c['lt']:g}",
-    "less_than_equal": lambda c, v: f"must be at most {c['le']:g}",
+    "greater_than": lambda c, v: f"must be above {bound(c['gt'])}",
+    "greater_than_equal": lambda c, v: f"must be at least {bound(c['ge'])}",
+    "less_than": lambda c, v: f"must be below {bound(c['lt'])}",
+    "less_than_equal": lambda c, v: f"must be at most {bound(c['le'])}",
     "too_short": _short,
     "too_long": lambda c, v: f"takes at most {c['max_length']} values",
     "none_required": lambda c, v: "takes null alone",

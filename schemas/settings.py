@@ -7,9 +7,12 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, NamedTuple, TypeVar, get_args
 
 import pydantic
+import pydantic_core
 
 _Settings = TypeVar("_Settings", bound="Settings")
 _Packed = TypeVar("_Packed", bound="Packed")
+# Tensors have sizes of 32 bits.
+_LARGEST = 2**31 - 1
 
 
 class Reads(NamedTuple):
@@ -51,6 +54,16 @@ class Settings(pydantic.BaseModel):
 
     # Nothing is above or below what is no number: a bound that is none would ask for nothing, or for what cannot be.
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @pydantic.field_validator("*")
+    @classmethod
+    def _check_whole(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
+        """Refuses whole numbers that no library takes, where a setting has no upper bound of its own."""
+        if type(value) is int and value > _LARGEST:
+            field = cls.model_fields[info.field_name or ""]
+            if not any(hasattr(bound, "le") for bound in field.metadata):
+                raise pydantic_core.PydanticKnownError("less_than_equal", {"le": _LARGEST})
+        return value
 
     @classmethod
     def from_values(cls: type[_Settings], values: Any) -> _Settings:

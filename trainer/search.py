@@ -228,8 +228,9 @@ def merge(experiment: config.TrainerSettings, values: Mapping[str, Any]) -> conf
 
 def _reason(found: Mapping[str, Any]) -> str:
     message = found["msg"].removeprefix("Value error, ")
-    # The kind of a model or a loss is part of the place, as the tag of a union.
-    where = ".".join(str(part) for part in found["loc"][2:])
+    # The kind of a model, a loss or a loop is part of the place, as the tag of a union.
+    place = found["loc"][1:] if found["loc"][0] == "training" else found["loc"][2:]
+    where = ".".join(str(part) for part in place)
     return f"{where}: {message}; found {_shown(found['input'])}" if where else message
 
 

@@ -91,6 +91,21 @@ def with_values(**parts):
                 "features.options: no such feature of model sasrec with window: {kind: next}, found item_id; there are none"
             ],
         ),
+        (
+            with_values(training={"seed": 2**32 - 1}),
+            ["training.seed: must be at most 4294967294; found 4294967295"],
+        ),
+        (
+            {**GOOD, "training": {"batch_size": 2**31, "length_buckets": 10**30}},
+            [
+                "training.batch_size: must be at most 2147483647; found 2147483648",
+                "training.length_buckets: must be at most 2147483647 or null; found 1" + 30 * "0",
+            ],
+        ),
+        (
+            with_values(tuning={"space": {"model.blocks": [2, 2**31]}}),
+            ["tuning.space: model.blocks: must be at most 2147483647; found 2147483648"],
+        ),
         (with_values(window=50), ["window: takes keys, first kind (next, period, exposure); found 50"]),
         (
             with_values(loop={"name": "tp", "inner_step": 2}),

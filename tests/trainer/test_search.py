@@ -2,9 +2,12 @@
 
 import json
 
+import numpy as np
 import pydantic
 import pytest
+import tensorflow as tf
 
+from serving import ivf
 from trainer import config, search
 
 EXPERIMENT = config.TrainerSettings.from_values({"model": {"name": "sasrec", "dim": 8, "heads": 2}})
@@ -120,3 +123,16 @@ def test_how_many_trials(kind, trials, expected):
     space = {"model.dim": [8, 16, 32], "model.dropout": {"low": 0.1, "high": 0.2, "step": 0.1}}
     tuning = search.TuningSettings.from_values({"search": kind, "trials": trials, "space": space})
     assert tuning.oracle(seed=1).max_trials == expected
+
+
+def test_the_largest_seed_is_one_that_all_who_draw_by_it_take():
+    largest = 2**32 - 2
+    found = search.merge(EXPERIMENT, {"training.seed": largest}).training.seed
+    assert found == largest
+    with pytest.raises(search.ImpossiblePoint, match="training: seed: .* less than or equal to 4294967294"):
+        search.merge(EXPERIMENT, {"training.seed": largest + 1})
+    for kind in (search.RANDOM, search.BAYESIAN):
+        assert len(points(kind, {"model.dim": [8, 16, 32]}, trials=2, seed=largest)) == 2
+    tf.keras.utils.set_random_seed(largest)
+    vectors = np.random.default_rng(0).normal(size=[20, 3])
+    assert len(ivf.divide(vectors, 4, largest).rows) >= 4

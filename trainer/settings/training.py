@@ -33,6 +33,9 @@ OF_STEPS = (
     "checkpoint_seconds",
 )
 
+# NumPy takes 32 bits, and Keras Tuner gets the next one.
+_LARGEST_SEED = 2**32 - 2
+
 
 class TrainingSettings(settings.Settings):
     """The training run.
@@ -87,7 +90,7 @@ class TrainingSettings(settings.Settings):
     evaluate_every: int = pydantic.Field(default=1, ge=1)
     max_seconds: float | None = pydantic.Field(default=None, gt=0)
     warm_start: Literal["none", "last_blessed"] = "none"
-    seed: int = pydantic.Field(default=1, ge=0)
+    seed: int = pydantic.Field(default=1, ge=0, le=_LARGEST_SEED)
     mixed_precision: bool = False
     xla: bool = False
     calibration: Literal["none", "platt"] = "none"
