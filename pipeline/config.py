@@ -127,6 +127,7 @@ class Experiment(settings.Settings):
         trainer_config.check_model(self.model, self.loss, self.loop, self.training)
         trainer_config.check_loop(self.model, self.loss, self.loop, self.training)
         self.model.check_window(self.window)
+        self.loss.check_window(self.window)
         self.loop.check_window(self.window)
         windows.get(self.window.kind).check(self.window, self.log, self.split)
         if self.tuning is not None and self.model.pretrained is not None:

@@ -767,6 +767,19 @@ def test_a_search_cannot_try_what_needs_a_chain(tmp_path):
     assert load(tmp_path, without_a_chain(fitting, tuning=tuning)).tuning
 
 
+def test_weights_are_of_steps_and_labels_that_the_window_has(tmp_path):
+    of_rows = without_a_chain({"name": "mlp"})
+    of_periods = with_values(**{**model("byb_labels"), "window": LABELS})
+    for values, known, names_of in ((of_rows, "share", "like, share"), (of_periods, "back", "back")):
+        assert load(tmp_path, values, [f"loss.weights={{{known}: 2}}", "loss.name=step_bce"])
+        words = rf"loss\.weights: the window has no step or label 'baack'; it has {names_of}$"
+        with pytest.raises(errors.InputError, match=words):
+            load(tmp_path, values, ["loss.weights={baack: 2}", "loss.name=step_bce"])
+        with pytest.raises(errors.InputError, match=rf"tuning\.space: {words}"):
+            load(tmp_path, {**values, "tuning": {"space": {"loss.weights.baack": [1, 2]}}})
+        assert load(tmp_path, {**values, "tuning": {"space": {f"loss.weights.{known}": [1.0, 2.0]}}}).tuning
+
+
 def test_a_search_over_optimizers_names_a_rate_for_gradient_descent(tmp_path):
     """A trial has the default as if it were given, which is Adam's."""
     tuning = {"space": {"training.optimizer": ["adam", "sgd"]}}

@@ -1,11 +1,12 @@
 """Settings of the losses."""
 
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 import pydantic
 
 from schemas import settings
+from trainer.settings import model
 
 # Where negatives come from.
 UNIFORM: Final = "uniform"
@@ -37,6 +38,16 @@ class LossSettings(settings.Settings):
     def scores_all(self) -> bool:
         """Whether each step scores the whole catalogue, so that each row of the items' table has a gradient."""
         return False
+
+    def check_window(self, window: Any) -> None:
+        """Checks that windows have what the settings name.
+
+        Args:
+          window: their settings.
+
+        Raises:
+          model.WrongWindow: in one line, with what they have.
+        """
 
 
 class SoftmaxSettings(LossSettings):
@@ -247,6 +258,14 @@ class StepBCESettings(LossSettings):
 
     name: Literal["step_bce"]
     weights: dict[str, Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]] = {}
+
+    def check_window(self, window: Any) -> None:
+        """See `LossSettings`."""
+        for name in self.weights:
+            if name not in window.label_names:
+                raise model.WrongWindow(
+                    f"loss.weights: the window has no step or label {name!r}; it has {', '.join(window.label_names)}"
+                )
 
 
 class _FutureSettings(LossSettings):

@@ -7,7 +7,7 @@ from schemas import settings
 
 
 class WrongWindow(ValueError):
-    """A model that cannot be trained on the windows of an experiment, whatever the training."""
+    """A model or a loss that does not go with the windows of an experiment, whatever the training."""
 
 
 class ModelSettings(settings.Settings):
