@@ -26,8 +26,7 @@ _PROGRESS = logging.getLogger("footfall.progress")
 _STEPS_PER_CALL = 64
 # An epoch that takes long says so often how far it is.
 _SAY_SECONDS = 15.0
-# The name of the group that ascends, also of a procedure's own adversary.
-ADVERSARY = "adversary_optimizer"
+_ADVERSARY = "adversary_optimizer"
 _SLOW = "slow_optimizer"
 
 
@@ -180,7 +179,7 @@ class Loop:
         if slow:
             found.append(Group(_SLOW, slow, self.new_optimizer(slow, self.model.slowness)))
         if adversary:
-            found.append(Group(ADVERSARY, adversary, self.new_optimizer(adversary), direction=-1.0))
+            found.append(Group(_ADVERSARY, adversary, self.new_optimizer(adversary), direction=-1.0))
         return found
 
     def after_step(self) -> None:

@@ -22,6 +22,8 @@ from trainer.settings import loops as loop_settings
 _Gradient = Any  # tf.Tensor or tf.IndexedSlices
 _Undo = list[tuple[tf.Variable, _Gradient]]
 _PROGRESS = logging.getLogger("footfall.progress")
+# The name of the group of theta_d: a model may have adversaries of its own.
+_DISCRIMINATOR = "discriminator_optimizer"
 # Users of each class that a probe is fitted on, and embedded at once.
 _PROBED, _PROBED_AT_ONCE = 2048, 512
 # An AUC that has grown by more shows that training separates; an adversary that sees nothing of it in so many evaluated epochs
@@ -167,7 +169,7 @@ class TP(loop.Loop):
             optimizer = self.new_optimizer(
                 variables, self._tp.discriminator_rate, self._tp.discriminator_steps
             )
-            found.append(loop.Group(loop.ADVERSARY, variables, optimizer, direction=-1.0))
+            found.append(loop.Group(_DISCRIMINATOR, variables, optimizer, direction=-1.0))
         return found
 
     def _usual_widths(self, index: np.ndarray) -> list[int]:
@@ -317,7 +319,7 @@ class TP(loop.Loop):
         seen, judged = self._shown_by_chance(flat)
         embedding = tf.stop_gradient(self.model(seen, training=True))
         windows = gradients.sum_over_replicas(tf.reduce_sum(tf.cast(judged, tf.float32)))
-        group = next(group for group in self._groups if group.name == loop.ADVERSARY)
+        group = next(group for group in self._groups if group.name == _DISCRIMINATOR)
         for _ in range(self._tp.discriminator_steps - 1):
             with tf.GradientTape() as tape:
                 of_window = discriminator_lib.log_likelihood(judge(embedding), flat[names.USER_HEAD])

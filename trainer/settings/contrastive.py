@@ -1,7 +1,5 @@
 """What settings of models with a contrast of histories have in common."""
 
-from typing import ClassVar
-
 import pydantic
 
 from schemas import settings
@@ -16,10 +14,13 @@ class ContrastSettings(scenes.EncoderSettings):
       temperature: of the contrast (tau of ContraRec).
     """
 
-    in_batch: ClassVar[bool] = True
-
     contrast: float = pydantic.Field(default=1.0, ge=0)
     temperature: float = pydantic.Field(default=0.2, gt=0)
+
+    @property
+    def in_batch(self) -> bool:
+        """See `ModelSettings`."""
+        return self.contrast > 0
 
     def reads(self) -> tuple[settings.Reads, ...]:
         """See `settings.Settings.reads`."""

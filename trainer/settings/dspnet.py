@@ -46,7 +46,6 @@ class DSPnetSettings(scenes.SceneSettings):
         "the items and the scenes that follow, from two encoded sequences that inform each other"
     )
     targets: ClassVar[tuple[str, ...]] = ("period", "next")
-    in_batch: ClassVar[bool] = True
 
     name: Literal["dspnet"]
     encoders: Literal["dual", "single"] = DUAL
@@ -75,6 +74,11 @@ class DSPnetSettings(scenes.SceneSettings):
             if width % self.heads:
                 raise ValueError(f"{name} must be a multiple of heads ({self.heads}), found {width}")
         return self
+
+    @property
+    def in_batch(self) -> bool:
+        """See `ModelSettings`."""
+        return self.ccr > 0
 
     def reads(self) -> tuple[settings.Reads, ...]:
         """See `settings.Settings.reads`."""

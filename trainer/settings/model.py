@@ -24,7 +24,6 @@ class ModelSettings(settings.Settings):
       targets: what it can be trained to predict, `next` (what comes next) or `period` (all that follows in a
         period), the default one first; says which losses it takes.
       losses: which losses it takes, the default one first, where `targets` would allow others; None: those of `targets`.
-      in_batch: whether it compares the windows of a batch, which must then be any.
       ranks_scenes: whether it ranks the scene of what comes next, too.
       features_read: which features it reads, see `components.transform.checks`: others cannot be set.
       dot_products: whether, if it ranks a catalogue, it scores by dot products: others cannot be searched by lists.
@@ -39,7 +38,6 @@ class ModelSettings(settings.Settings):
     needs_columns: ClassVar[tuple[str, ...]] = ()
     targets: ClassVar[tuple[str, ...]] = ("next",)
     losses: ClassVar[tuple[str, ...] | None] = None
-    in_batch: ClassVar[bool] = False
     ranks_scenes: ClassVar[bool] = False
     features_read: ClassVar[str] = checks.ITEMS
     dot_products: ClassVar[bool] = True
@@ -64,6 +62,11 @@ class ModelSettings(settings.Settings):
     @property
     def reads_other_items(self) -> bool:
         """Whether histories are read by another table of items than the one that these are scored with."""
+        return False
+
+    @property
+    def in_batch(self) -> bool:
+        """Whether the windows of a batch are compared with one another, which must then be any."""
         return False
 
     def check_loss(self, loss: Any) -> None:

@@ -522,6 +522,32 @@ def test_a_model_of_all_features_and_one_without_weights_can_be_trained(tmp_path
         assert (variable.numpy() != old).any(), variable.name
 
 
+def test_a_model_with_adversaries_of_its_own_keeps_theirs_and_the_loops_apart(tmp_path):
+    """All of them learn, the loop's moves ahead, and a resumed training has the optimisers of both."""
+    model = {**tiny("dspnet"), "apr": 0.1, "ccr": 0.0}
+    parts = {
+        "loop": {"discriminator_steps": 3},
+        "model": model,
+        "loss": {"name": "softmax"},
+        "train": blocks().map(with_all_features),
+    }
+    whole = real_loop(tmp_path, {"epochs": 2}, **parts)
+    assert [group.direction for group in whole._groups] == [1.0, -1.0, -1.0]
+    assert len({group.name for group in whole._groups}) == 3
+    before = [[variable.numpy() for variable in group.variables] for group in whole._groups[1:]]
+    whole.run()
+    for group, old in zip(whole._groups[1:], before, strict=True):
+        assert all((variable.numpy() != one).any() for variable, one in zip(group.variables, old))
+    steps = 2 * whole._epoch_steps()
+    taken = [int(group.optimizer.iterations.numpy()) for group in whole._groups]
+    assert taken == [steps, steps, 3 * steps]
+    again = real_loop(tmp_path, {"epochs": 2}, **parts)
+    again.run()
+    for one, two in zip(again._groups, whole._groups, strict=True):
+        for a, b in zip(one.optimizer.variables, two.optimizer.variables, strict=True):
+            np.testing.assert_array_equal(a.numpy(), b.numpy())
+
+
 @pytest.mark.parametrize("name", next_item_models())
 def test_the_loss_and_the_embedding_in_one_pass_are_those_of_two(name):
     model = harness.build(tiny(name))

@@ -106,6 +106,10 @@ def test_batches_are_of_any_users():
     settings = {"model": SMALL, "loop": {"name": "tp"}}
     with pytest.raises(pydantic.ValidationError, match="model contrarec needs batches of any users"):
         config.TrainerSettings.from_values(settings)
+    # Without the contrast they are not compared.
+    assert (
+        config.TrainerSettings.from_values({**settings, "model": {**SMALL, "contrast": 0}}).loop.name == "tp"
+    )
 
 
 def test_it_meets_other_replicas_only_to_contrast():

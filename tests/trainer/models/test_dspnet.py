@@ -292,6 +292,8 @@ def test_its_loss_is_of_a_period_unless_another_is_named():
     settings = config.TrainerSettings.from_values({"model": {"name": "dspnet"}})
     assert settings.loss.name == "period_bce"
     assert config.in_batch(settings.model, settings.loss) == "model dspnet"
+    settings = config.TrainerSettings.from_values({"model": {"name": "dspnet", "ccr": 0}})
+    assert config.in_batch(settings.model, settings.loss) is None
 
 
 @pytest.mark.parametrize(
