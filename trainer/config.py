@@ -86,7 +86,16 @@ def reads(
 ) -> tuple[settings.Reads, ...]:
     """Which settings of a training a part of it decides on that is not theirs; see `settings.Settings.reads`."""
     lazy = training.optimizer == "lazy_adam"
+    trained = f"a model that is trained, which {model.name} is not"
     return (
+        settings.Reads(("loss",), model.trains or loss == default_loss({"model": model}), trained),
+        settings.Reads(("loop",), model.trains or loop == loops.FitSettings(name="fit"), trained),
+        settings.Reads(
+            # Lists of a catalogue are drawn by it, too.
+            tuple(f"training.{name}" for name in type(training).model_fields if name != "seed"),
+            model.trains,
+            trained,
+        ),
         *(
             settings.Reads((f"training.{name}",), name in model.training_read, models)
             for name, models in training_lib.ONLY_WITH.items()

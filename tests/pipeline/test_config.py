@@ -413,6 +413,17 @@ UNREAD = [
         "loop.shuffled_classes",
         "adversary above 0",
     ),
+    ({"loop": {"name": "tp", "classes": "apart"}}, "loop.classes", "users_per_step of 2 or more"),
+    ({"loop": {"name": "tp", "classes": "same", "inner_steps": 1}}, "loop.classes", "inner_steps of 2"),
+    (model("msdp", scene_weight=0, scene_dim=8), "model.scene_dim", "scene_weight above 0"),
+    (model("contrarec", scene_weight=0, scene_dim=8), "model.scene_dim", "scene_weight above 0"),
+    ({**model("popularity"), "training": {"learning_rate": 5}}, "training.learning_rate", "is trained"),
+    ({**model("popularity"), "training": {"xla": True}}, "training.xla", "is trained, which popularity"),
+    (
+        {**model("popularity"), "training": {"mixed_precision": True}},
+        "training.mixed_precision",
+        "is trained",
+    ),
     (
         {"loop": {"name": "tp", "inner_steps": 1, "inner_learning_rate": 0.1}},
         "loop.inner_learning_rate",
@@ -487,6 +498,37 @@ def test_what_nothing_reads_is_refused(tmp_path, parts, key, by):
     (idle,) = [one for one in load(tmp_path, values, must_be_read=()).unread() if one.key == key]
     # The default may be written out.
     assert load(tmp_path, values, [f"{key}={json.dumps(idle.default)}"]).unread() == []
+
+
+def test_of_a_model_that_nothing_is_trained_of_no_loss_or_loop_is_read(tmp_path):
+    popularity = with_values(**model("popularity"))
+    for part, given in (("loss", {"name": "gbce"}), ("loop", {"name": "tp"}), ("loss.name", "bce")):
+        words = rf"{part[:4]}: found .*, which nothing reads: it goes with a model that is trained, which popularity is"
+        with pytest.raises(errors.InputError, match=words):
+            load(tmp_path, popularity, [f"{part}={json.dumps(given)}"])
+    # Defaults may be written out, and a seed is any run's.
+    written = ['loss={"name": "softmax"}', 'loop={"name": "fit"}', "training={seed: 3, epochs: 50}"]
+    assert load(tmp_path, popularity, written).training.seed == 3
+    for key, values in (("training.learning_rate", [0.1, 0.2]), ("training.batch_size", [8, 16])):
+        with pytest.raises(errors.InputError, match=f"tuning.space.{key}: found .*, which nothing reads"):
+            load(tmp_path, {**popularity, "tuning": {"space": {key: values}}})
+    # A point of a sweep may leave what it inherits.
+    trained = with_values(loss={"name": "gbce"}, training={"epochs": 3})
+    assert load(tmp_path, trained, ["model={name: popularity}"], must_be_read=["model"]).loss.name == "gbce"
+
+
+def test_classes_of_several_users_or_inner_steps_are_read(tmp_path):
+    for given in (
+        {"classes": "apart", "users_per_step": 2, "adversary": 0, "shuffled_classes": True},
+        {"classes": "same"},
+        {"classes": "paired", "adversary": 0, "shuffled_classes": True},
+    ):
+        assert load(tmp_path, with_values(loop={"name": "tp", **given})).loop.classes == given["classes"]
+    neither = {"name": "tp", "classes": "apart", "adversary": 0, "shuffled_classes": True}
+    with pytest.raises(errors.InputError, match=r"loop\.classes: found .*; loop\.shuffled_classes: found "):
+        load(tmp_path, with_values(loop=neither))
+    # A model that reads scenes has vectors of them in any case.
+    assert load(tmp_path, with_values(**model("scenectc", scene_weight=0, scene_dim=8))).model.scene_dim == 8
 
 
 def test_what_some_models_read_is_taken_of_these(tmp_path):

@@ -16,4 +16,6 @@ class ContraRecSettings(contrastive.ContrastSettings):
         "bidirectional self-attention over items, and a contrast of histories with the same target"
     )
 
+    reads_scenes: ClassVar[bool] = False
+
     name: Literal["contrarec"]

@@ -111,17 +111,22 @@ class TPSettings(LoopSettings):
         return self
 
     def reads(self) -> tuple[settings.Reads, ...]:
-        """See `settings.Settings.reads`."""
+        """See `settings.Settings.reads`; a mini-batch of one user is of one class in any case."""
+        several = self.users_per_step > 1
         return (
             settings.Reads(
                 ("discriminator_hidden", "discriminator_rate", "discriminator_steps"),
                 self.adversary > 0,
                 "adversary above 0",
             ),
+            settings.Reads(("classes",), self.classes != "apart" or several, "users_per_step of 2 or more"),
+            settings.Reads(
+                ("classes",), self.classes != "same" or self.inner_steps > 1, "inner_steps of 2 or more"
+            ),
             settings.Reads(
                 ("shuffled_classes",),
-                self.adversary > 0 or self.classes in ("apart", "paired"),
-                "adversary above 0, or classes: apart or paired",
+                self.adversary > 0 or self.classes == "paired" or (self.classes == "apart" and several),
+                "adversary above 0, or classes: paired, or apart with users_per_step of 2 or more",
             ),
             settings.Reads(
                 ("inner_learning_rate",),

@@ -19,6 +19,7 @@ class ModelSettings(settings.Settings):
       summary: what it does, in a line.
       window_kinds: kinds of windows that it can be trained on.
       objective: what it learns.
+      trains: whether it has weights that a training moves.
       training_read: settings of a training that only some models have a use for, and this is one of them.
       needs_columns: optional columns of the log that the model cannot do without.
       targets: what it can be trained to predict, `next` (what comes next) or `period` (all that follows in a
@@ -34,6 +35,7 @@ class ModelSettings(settings.Settings):
     summary: ClassVar[str]
     window_kinds: ClassVar[tuple[str, ...]]
     objective: ClassVar[str]
+    trains: ClassVar[bool] = True
     training_read: ClassVar[tuple[str, ...]] = ()
     needs_columns: ClassVar[tuple[str, ...]] = ()
     targets: ClassVar[tuple[str, ...]] = ("next",)

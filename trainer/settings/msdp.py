@@ -28,6 +28,7 @@ class MSDPSettings(scenes.EncoderSettings):
     )
     targets: ClassVar[tuple[str, ...]] = ("period",)
     losses: ClassVar[tuple[str, ...] | None] = ("period_softmax",)
+    reads_scenes: ClassVar[bool] = False
 
     name: Literal["msdp"]
     scales: tuple[Annotated[float, pydantic.Field(gt=0, le=1)], ...] = (0.25, 0.5, 1.0)

@@ -13,4 +13,6 @@ class PopularitySettings(ranking.RankingSettings):
         "ranks items by their number of training targets; the floor of every gate on next items"
     )
 
+    trains: ClassVar[bool] = False
+
     name: Literal["popularity"]

@@ -4,6 +4,7 @@ from typing import ClassVar
 
 import pydantic
 
+from schemas import settings
 from trainer.settings import ranking
 
 
@@ -11,6 +12,7 @@ class SceneSettings(ranking.RankingSettings):
     """What settings of models that rank the next scene beside the items have in common.
 
     Attributes:
+      reads_scenes: whether histories are read with their scenes.
       dim: D, width of the item embeddings.
       scene_dim: width of the scene embeddings.
       blocks, heads: number of self-attention blocks of an encoder, and of heads in each.
@@ -23,6 +25,7 @@ class SceneSettings(ranking.RankingSettings):
     needs_columns: ClassVar[tuple[str, ...]] = ("scene",)
     targets: ClassVar[tuple[str, ...]] = ("next", "period")
     ranks_scenes: ClassVar[bool] = True
+    reads_scenes: ClassVar[bool] = True
 
     dim: int = pydantic.Field(default=64, ge=1)
     scene_dim: int = pydantic.Field(default=16, ge=1)
@@ -31,6 +34,15 @@ class SceneSettings(ranking.RankingSettings):
     dropout: float = pydantic.Field(default=0.2, ge=0, lt=1)
     ffn_ratio: int = pydantic.Field(default=4, ge=1)
     scene_weight: float = pydantic.Field(default=0.2, ge=0)
+
+    def reads(self) -> tuple[settings.Reads, ...]:
+        """See `settings.Settings.reads`."""
+        return (
+            *super().reads(),
+            settings.Reads(
+                ("scene_dim",), self.reads_scenes or self.scene_weight > 0, "scene_weight above 0"
+            ),
+        )
 
 
 class EncoderSettings(SceneSettings):
