@@ -12,8 +12,8 @@ class UserBatches:
     """Puts the windows of users into mini-batches, in another order each epoch.
 
     A user's windows, shuffled, are cut into parts of at most `per_user`; the last one may be
-    smaller. `users` parts share a mini-batch, of any users or of one class. For `users=1` a
-    mini-batch is one user's, as in the paper.
+    smaller. `users` parts share a mini-batch, of any users or of one class; of a user with many
+    windows several parts may meet. For `users=1` a mini-batch is one user's, as in the paper.
 
     Every window is in just one mini-batch of an epoch, so that users are met as often as
     they have parts; Algorithm 1 of the paper leaves open how a user is selected. With `paired`

@@ -38,6 +38,13 @@ def test_a_mini_batch_is_one_users_and_a_user_has_as_few_as_can_be():
         assert owners.count({one}) == -(-(user == one).sum() // 4)
 
 
+def test_parts_of_one_user_may_meet_in_a_mini_batch():
+    user = np.repeat(np.arange(6), 40)
+    order = grouping.UserBatches(user, 0 * user, 8, 4).order(1, 0)
+    of_one = [np.bincount(user[row[row != grouping.NOTHING]]).max() for row in order]
+    assert 8 < max(of_one) <= 32 and not set(of_one) - {8, 16, 24, 32}
+
+
 def test_a_mini_batch_of_several_users_is_of_one_class():
     user, head = users()
     together = 5

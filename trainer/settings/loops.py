@@ -71,8 +71,9 @@ class TPSettings(LoopSettings):
       adversary_events: how many events, m, the adversary's embeddings are of: each time the m events up to a place of the
         window that is drawn, of windows that have as many. How long a history is then tells nothing, which by itself
         tells head from tail, and all places are looked at. None embeds whole windows.
-      user_batch: the paper's K, at most this many windows of one user in a mini-batch.
-      users_per_step: how many such parts share a mini-batch; 1 is the paper's, more make larger steps.
+      user_batch: the paper's K: a user's windows are cut into parts of at most so many.
+      users_per_step: how many parts share a mini-batch; 1 is the paper's, more make larger steps. They are drawn from those of all
+        users: of one with many windows a mini-batch may have several.
       classes: whose parts share one, and what the mini-batches of an update are. `mixed`: any users', in any order; `apart`:
         all of head users or all of tail users; `paired`: the same, head and tail in turns, so that the gradients of both
         are aligned in each update (of the class with fewer mini-batches some come twice in an epoch); `same`: one mixed
