@@ -82,7 +82,8 @@ class SequenceModel(scoring.Scoring, learner.Learner):
     loss_inputs_read: tuple[str, ...] = ()
 
     def __init__(self, settings: Any, catalogue: Catalogue, seed: int = 0):
-        super().__init__()
+        # Mixed precision is of the layers; times among the features stay as they are.
+        super().__init__(autocast=False)
         self.settings = settings
         self.catalogue = catalogue
         self.generator = random_generator(seed)

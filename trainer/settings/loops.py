@@ -72,8 +72,8 @@ class TPSettings(LoopSettings):
         window that is drawn, of windows that have as many. How long a history is then tells nothing, which by itself
         tells head from tail, and all places are looked at. None embeds whole windows.
       user_batch: the paper's K: a user's windows are cut into parts of at most so many.
-      users_per_step: how many parts share a mini-batch; 1 is the paper's, more make larger steps. They are drawn from those of all
-        users: of one with many windows a mini-batch may have several.
+      users_per_step: how many parts share a mini-batch; 1 is the paper's, more make larger steps. Of a user with many windows
+        there may be several.
       classes: whose parts share one, and what the mini-batches of an update are. `mixed`: any users', in any order; `apart`:
         all of head users or all of tail users; `paired`: the same, head and tail in turns, so that the gradients of both
         are aligned in each update (of the class with fewer mini-batches some come twice in an epoch); `same`: one mixed

@@ -100,6 +100,27 @@ def test_the_time_between_events_matters_only_with_a_bias_of_it():
         assert same == (not timed)
 
 
+def test_mixed_precision_rounds_no_times(monkeypatch):
+    """Also where the model is called, as TP does for its adversary and its probe."""
+    found, buckets = [], hstu.time_buckets
+
+    def remembered(apart):
+        found.append(buckets(apart).numpy())
+        return buckets(apart)
+
+    monkeypatch.setattr(hstu, "time_buckets", remembered)
+    gaps = np.random.default_rng(0).uniform(0, 20, [64, harness.LENGTH])
+    features = {**harness.batch(5, 64), names.HISTORY_LOG_GAP: tf.constant(gaps, tf.float32)}
+    tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        model = harness.build(SMALL)
+        called, encoded = model(features), model.encode(features)
+    finally:
+        tf.keras.mixed_precision.set_global_policy("float32")
+    assert called.dtype == encoded.dtype == tf.bfloat16
+    np.testing.assert_array_equal(found[-2], found[-1])
+
+
 def test_widths_that_do_not_fit_are_told():
     with pytest.raises(ValueError, match=r"multiple of heads \(3\), found 8"):
         config.TrainerSettings.from_values({"model": {**SMALL, "heads": 3}})
