@@ -4,12 +4,22 @@ It is said in `models.config` beside the versions, see `serving.published`.
 """
 
 import dataclasses
+import math
+import time
+from collections.abc import Callable
 
 import tensorflow as tf
 
 from components.pusher import verify
 from schemas import errors, times, versions
 from serving import published
+
+# Is told what is waited for.
+Say = Callable[[str], None]
+
+
+def _nothing(text: str) -> None:
+    del text
 
 
 def history(base: str) -> list[str]:
@@ -30,54 +40,80 @@ def history(base: str) -> list[str]:
     return lines
 
 
-def promote(base: str, version: int | None, label: str, served_as: str = "") -> str:
+def promote(base: str, version: int | None, label: str, served_as: str = "", say: Say = _nothing) -> str:
     """Gives a label to a version, by default to the one that answers; what has no label and does not answer is unloaded.
+
+    A label that moves stays where it is until servers have been told to load its next version.
 
     Args:
       base: the folder with the versions.
       version: that gets it.
       label: as requests name it.
       served_as: the folder as the server sees it, if that is another path.
+      say: is told what is waited for.
 
     Returns:
       What was done, in a line.
 
     Raises:
-      errors.InputError: if there is no such version, it is damaged, or it is later than the one that answers.
+      errors.InputError: if there is no such version, it is damaged, or it is later than the one that answers; or if another
+        one has been pushed meanwhile and none is named.
     """
-    there = _there(base)
+    before = _live(base)
     with published.locked(base):
+        there = _there(base)
         said = _said(base, there)
         live = max(said.versions)
+        if version is None:
+            _check_same(base, before, live)
         chosen = _sound(base, there, live if version is None else version)
         if chosen > live:
             raise errors.InputError(
                 f"{base}: {chosen} is later than {live}, which answers, and servers answer from the latest version "
                 f"that they load: footfall rollback --version {chosen} has it answer"
             )
+        if said.labels.get(label, chosen) != chosen:
+            if chosen not in said.versions:
+                _write(base, dataclasses.replace(said, versions=(*said.versions, chosen)), served_as)
+            said = _once_read(
+                base,
+                f"{label} moves from {said.labels[label]} once servers know that they load {chosen}",
+                say,
+            )
+            live = max(said.versions)
         labels = {**said.labels, label: chosen}
         loaded = {live, *labels.values()}
         _write(base, dataclasses.replace(said, versions=tuple(loaded), labels=labels), served_as)
     return f"{label} is version {chosen}; loaded: {', '.join(map(str, sorted(loaded)))}"
 
 
-def rollback(base: str, version: int | None = None, served_as: str = "") -> str:
+def rollback(base: str, version: int | None = None, served_as: str = "", say: Say = _nothing) -> str:
     """Has an earlier version answer, by default the sound one before; labels of later ones go with it.
 
     Later versions are withdrawn: a push that finds its model among them does not publish it again, and no later rollback goes
-    back to one of them unless it is named.
+    back to one of them unless it is named. A label that would move to a version that is not loaded is taken away at once, and
+    given to it once servers know that it is gone.
+
+    Args:
+      base: the folder with the versions.
+      version: that is to answer.
+      served_as: the folder as the server sees it, if that is another path.
+      say: is told what is waited for.
 
     Returns:
       What was done, in a line.
 
     Raises:
-      errors.InputError: if there is no sound version before the one that answers.
+      errors.InputError: if there is no sound version before the one that answers; or if another one has been pushed
+        meanwhile and none is named.
     """
-    there = _there(base)
+    before = _live(base)
     with published.locked(base):
+        there = _there(base)
         said = _said(base, there)
         live = max(said.versions)
         if version is None:
+            _check_same(base, before, live)
             chosen = _newest_sound(base, [v for v in there if v < live and v not in said.withdrawn])
             if chosen is None:
                 also = f" ({', '.join(map(str, said.withdrawn))}: withdrawn)" if said.withdrawn else ""
@@ -93,8 +129,50 @@ def rollback(base: str, version: int | None = None, served_as: str = "") -> str:
             labels=labels,
             withdrawn=tuple(v for v in there if v != chosen and (v > chosen or v in said.withdrawn)),
         )
+        # What the file has said for a moment only may be unknown to servers yet.
+        loaded = () if published.unread_seconds(base) else said.versions
+        moved = published.moved(said.labels, labels, loaded)
+        if moved:
+            kept = {label: of for label, of in labels.items() if label not in moved}
+            _write(base, dataclasses.replace(changed, labels=kept), served_as)
+            names = ", ".join(sorted(moved))
+            try:
+                now = _once_read(
+                    base, f"{chosen} answers; {names}: of no version until servers know that", say
+                )
+            except KeyboardInterrupt:
+                raise errors.InputError(
+                    f"stopped: version {chosen} answers, and {names}: of no version; in {published.READ_SECONDS:.0f} s footfall "
+                    f"promote --version {chosen} --label LABEL gives it back"
+                ) from None
+            changed = dataclasses.replace(
+                now, versions=tuple({*now.versions, chosen}), labels={**now.labels, **moved}
+            )
         _write(base, changed, served_as)
-    return f"version {chosen} answers in place of {live}, until another one is pushed"
+    also = f" ({before} answered when this began)" if before != live else ""
+    return f"version {chosen} answers in place of {live}{also} where servers read {published.FILE}, until another one is pushed"
+
+
+def _live(base: str) -> int:
+    return max(_said(base, _there(base)).versions)
+
+
+def _check_same(base: str, before: int, live: int) -> None:
+    """Refuses to go on with a version that whoever asked may not know of."""
+    if live != before:
+        raise errors.InputError(
+            f"{base}: {before} answered when this began, and {live} does now: nothing was changed; name a version, or "
+            "ask again"
+        )
+
+
+def _once_read(base: str, what: str, say: Say) -> published.Published:
+    """What the file says once all servers have read it; a push to a bucket may have come meanwhile."""
+    seconds = published.unread_seconds(base)
+    if seconds:
+        say(f"{what}: {math.ceil(seconds)} s")
+        time.sleep(seconds)
+    return _said(base, _there(base))
 
 
 def _there(base: str) -> list[int]:

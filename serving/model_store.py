@@ -45,7 +45,7 @@ class ModelStore:
     exchange, and is taken once it has answered its own warm-up. One that does not is reported once, and tried
     again when its files are others (it may still be on its way) and a few times later. When the version that
     answers is taken away, the newest sound one before it takes its place; where there is none, it goes on from
-    memory.
+    memory. As TensorFlow Serving it refuses a file in which a label moves to a version that is not loaded.
 
     Args:
       base: the folder with the versions, on any filesystem of TensorFlow.
@@ -147,9 +147,22 @@ class ModelStore:
                 del self._broken[gone]
             wanted = there if named is None else [v for v in there if v in named.versions]
             most = 1 if named is None else len(named.versions)
+            labels = named.labels if named else {}
+            if self._refuses(labels):
+                return
             self._take(wanted, most)
             # After the versions that they name are there.
-            self._labels = named.labels if named else {}
+            self._labels = labels
+
+    def _refuses(self, labels: Mapping[str, int]) -> bool:
+        """Whether labels move as TensorFlow Serving refuses it: nothing of the file that names them is followed then."""
+        moved = published.moved(self._labels, labels, self._loaded)
+        for label, version in sorted(moved.items()):
+            self._say(
+                f"{published.path(self._base)} is not followed: label {label!r} moves from version {self._labels[label]} to "
+                f"{version}, which is not loaded"
+            )
+        return bool(moved)
 
     def _take(self, wanted: list[int], most: int) -> None:
         """Has the newest `most` sound ones of some versions answer, and none else."""

@@ -12,8 +12,9 @@ import fcntl
 import os
 import posixpath
 import re
+import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import tensorflow as tf
 from google.protobuf import text_format
@@ -24,6 +25,10 @@ from schemas import errors, versions
 FILE = "models.config"
 # What clients call the model unless they are told otherwise.
 NAME = "model"
+# How often servers read the file (`--model_config_file_poll_wait_seconds` where they are deployed), and after how long
+# each of them has.
+POLL_SECONDS = 15
+READ_SECONDS = POLL_SECONDS + 5.0
 _WITHDRAWN = "# withdrawn:"
 
 
@@ -112,6 +117,28 @@ def write(base: str, published: Published) -> None:
     if published.withdrawn:
         text = f"{_WITHDRAWN} {' '.join(map(str, sorted(published.withdrawn)))}\n{text}"
     _replace(path(base), text)
+
+
+def unread_seconds(base: str) -> float:
+    """How long it takes until all servers have read the file as it is; 0 if they have, or there is none."""
+    if not tf.io.gfile.exists(path(base)):
+        return 0.0
+    age = time.time() - 1e-9 * tf.io.gfile.stat(path(base)).mtime_nsec
+    # Another machine's clock may be ahead.
+    return min(max(READ_SECONDS - age, 0.0), READ_SECONDS)
+
+
+def moved(before: Mapping[str, int], after: Mapping[str, int], loaded: Collection[int]) -> dict[str, int]:
+    """Labels that go from one version to another one that is not loaded, with that.
+
+    TensorFlow Serving refuses them, and with them all else of the file; it takes a new label for any version
+    (`--allow_version_labels_for_unavailable_models`).
+    """
+    return {
+        label: version
+        for label, version in after.items()
+        if before.get(label, version) != version and version not in loaded
+    }
 
 
 def _is_absolute(place: str) -> bool:

@@ -1,6 +1,7 @@
 """`footfall history`, `promote` and `rollback`: which of the pushed versions servers load."""
 
 import argparse
+import sys
 
 from pipeline.cli import arguments
 
@@ -18,7 +19,8 @@ def add(commands: arguments.Commands) -> None:
         _promote,
         "label a pushed version, so that requests can name it",
         "The label is written to models.config beside the versions. TensorFlow Serving reads that file with "
-        "--model_config_file.",
+        "--model_config_file. A label that has another version moves once servers know that they load the new one, which takes "
+        "20 s.",
     )
     _folder(promote)
     promote.add_argument("--version", type=int, help="the version to label (default: the one that answers)")
@@ -30,8 +32,8 @@ def add(commands: arguments.Commands) -> None:
         "rollback",
         _rollback,
         "serve an earlier version again",
-        "Labels of later versions move to it. The next push of another model replaces it; later versions are withdrawn, and "
-        "pushing one of their models again does not publish it.",
+        "Labels of later versions move to it; those that it did not have are of no version for 20 s. The next push of another "
+        "model replaces it; later versions are withdrawn, and pushing one of their models again does not publish it.",
     )
     _folder(rollback)
     rollback.add_argument(
@@ -69,12 +71,16 @@ def _history(options: argparse.Namespace) -> int:
 def _promote(options: argparse.Namespace) -> int:
     from pipeline import publishing
 
-    print(publishing.promote(_base(options), options.version, options.label, options.served_as))
+    print(publishing.promote(_base(options), options.version, options.label, options.served_as, _say))
     return 0
 
 
 def _rollback(options: argparse.Namespace) -> int:
     from pipeline import publishing
 
-    print(publishing.rollback(_base(options), options.version, options.served_as))
+    print(publishing.rollback(_base(options), options.version, options.served_as, _say))
     return 0
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)

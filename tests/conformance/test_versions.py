@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from pipeline import publishing
 from serving import published
 from tests import reweighted
 from tests.conformance import servers
@@ -110,6 +111,47 @@ def test_labels(start, versions, second, asked, expected):
         published.write(str(versions), published.Published((OLD,), {"stable": OLD}))
         endpoint.wait(NEW, "END")
         assert answered() == answered(label="stable") == expected[OLD]
+
+
+def test_a_rollback_moves_a_label_to_a_version_that_is_not_loaded(
+    start, versions, second, asked, expected, monkeypatch
+):
+    servers.push(second, versions, NEW, warm=False)
+    published.write(str(versions), published.Published((OLD, NEW)))
+    # Servers of these tests look every second.
+    monkeypatch.setattr(published, "READ_SECONDS", 4.0)
+    with start(versions) as endpoint:
+        endpoint.wait(OLD), endpoint.wait(NEW)
+        published.write(str(versions), published.Published((NEW,), {"stable": NEW}))
+        endpoint.wait(OLD, "END")
+
+        def answered(**spec):
+            return endpoint.predict("recommend", asked, **spec)["item_id"].tolist()
+
+        # In one step it is refused, with all else of the file.
+        published.write(str(versions), published.Published((OLD,), {"stable": OLD}))
+        time.sleep(4)
+        assert endpoint.states() == {NEW: "AVAILABLE", OLD: "END"}
+        assert answered() == answered(label="stable") == expected[NEW]
+        published.write(str(versions), published.Published((NEW,), {"stable": NEW}))
+        time.sleep(2)
+        publishing.rollback(str(versions))
+        endpoint.wait(NEW, "END")
+        _until(lambda: _answer(lambda: answered(label="stable")) == expected[OLD])
+        assert answered() == expected[OLD]
+        # Nor is a later push refused, or another move of the label.
+        published.write(str(versions), published.Published((OLD, NEW), {"stable": OLD}))
+        endpoint.wait(NEW)
+        publishing.promote(str(versions), None, "stable")
+        _until(lambda: _answer(lambda: answered(label="stable")) == expected[NEW])
+
+
+def _answer(ask):
+    """What comes, if there is an answer: a label is of no version for a while."""
+    try:
+        return ask()
+    except grpc.RpcError:
+        return None
 
 
 def _text(value):

@@ -1,8 +1,14 @@
 """Which of the pushed versions servers load, by commands."""
 
+import concurrent.futures
+import contextlib
+import threading
+import types
+
 import pytest
 
-from pipeline import cli
+from pipeline import cli, publishing
+from schemas import errors
 from serving import manifest, published
 
 FIRST, SECOND, THIRD = 1_700_000_000, 1_700_000_100, 1_700_000_200
@@ -19,7 +25,16 @@ def base(tmp_path):
 
 
 @pytest.fixture
-def ask(base, capsys):
+def waits(base, monkeypatch):
+    """What `models.config` says whenever a command waits for servers to read it."""
+    seen = []
+    clock = types.SimpleNamespace(sleep=lambda seconds: seen.append(published.read(str(base))))
+    monkeypatch.setattr(publishing, "time", clock)
+    return seen
+
+
+@pytest.fixture
+def ask(base, waits, capsys):
     """A function from arguments to the code, the lines that were printed, and what was said."""
 
     def run(command, *arguments):
@@ -28,6 +43,12 @@ def ask(base, capsys):
         return code, captured.out.splitlines(), captured.err
 
     return run
+
+
+def rolled(to, of):
+    return (
+        f"version {to} answers in place of {of} where servers read models.config, until another one is pushed"
+    )
 
 
 def test_history_promotion_and_rollback(base, ask):
@@ -52,9 +73,7 @@ def test_history_promotion_and_rollback(base, ask):
         [],
     ]
     code, printed, _ = ask("rollback")
-    assert code == 0 and printed == [
-        f"version {SECOND} answers in place of {THIRD}, until another one is pushed"
-    ]
+    assert (code, printed) == (0, [rolled(SECOND, THIRD)])
     assert published.read(str(base)) == published.Published(
         (SECOND,), {"stable": SECOND, "canary": SECOND}, withdrawn=(THIRD,)
     )
@@ -91,9 +110,7 @@ def test_a_later_rollback_does_not_bring_back_what_was_withdrawn(base, ask):
     (later / "saved_model.pb").write_bytes(b"graph")
     manifest.write(str(later), manifest.measure(str(later)))
     published.publish(str(base), THIRD + 1)
-    assert ask("rollback")[1] == [
-        f"version {SECOND} answers in place of {THIRD + 1}, until another one is pushed"
-    ]
+    assert ask("rollback")[1] == [rolled(SECOND, THIRD + 1)]
     assert published.read(str(base)) == published.Published((SECOND,), {}, "", (THIRD, THIRD + 1))
     ask("rollback")
     assert published.read(str(base)).withdrawn == (SECOND, THIRD, THIRD + 1)
@@ -105,9 +122,7 @@ def test_a_later_rollback_does_not_bring_back_what_was_withdrawn(base, ask):
 def test_a_damaged_newest_version_is_not_what_answers(base, ask):
     (base / str(THIRD) / "saved_model.pb").write_bytes(b"cut")
     assert [line.endswith("  answers") for line in ask("history")[1]] == [False, True, False]
-    assert ask("rollback")[1] == [
-        f"version {FIRST} answers in place of {SECOND}, until another one is pushed"
-    ]
+    assert ask("rollback")[1] == [rolled(FIRST, SECOND)]
 
 
 def test_damaged_versions_are_told_and_passed_over(base, ask):
@@ -116,7 +131,7 @@ def test_damaged_versions_are_told_and_passed_over(base, ask):
     assert ask("history")[1][1].endswith(f"damaged: {damage}")
     code, _, said = ask("promote", "--version", str(SECOND))
     assert code == 2 and f"{SECOND} is damaged: {damage}" in said
-    assert ask("rollback")[1] == [f"version {FIRST} answers in place of {THIRD}, until another one is pushed"]
+    assert ask("rollback")[1] == [rolled(FIRST, THIRD)]
 
 
 @pytest.mark.parametrize(
@@ -129,3 +144,77 @@ def test_damaged_versions_are_told_and_passed_over(base, ask):
 def test_a_version_that_is_not_there(base, ask, arguments, words):
     code, printed, said = ask(*arguments)
     assert (code, printed) == (2, []) and words in said and published.read(str(base)) is None
+
+
+def test_a_label_moves_to_a_version_that_is_not_loaded_in_two_steps(base, ask, waits):
+    """TensorFlow Serving takes each of the files after the one before it, see `tests/conformance/test_versions.py`."""
+    ask("promote")
+    code, printed, said = ask("rollback")
+    assert (code, printed) == (0, [rolled(SECOND, THIRD)])
+    assert said == f"{SECOND} answers; stable: of no version until servers know that: 20 s\n"
+    assert waits == [published.Published((SECOND,), {}, withdrawn=(THIRD,))]
+    assert published.read(str(base)) == published.Published((SECOND,), {"stable": SECOND}, withdrawn=(THIRD,))
+    waits.clear()
+    # A label that is there stays where it is until the version is one to be loaded.
+    assert ask("promote", "--version", str(FIRST))[2] == (
+        f"stable moves from {SECOND} once servers know that they load {FIRST}: 20 s\n"
+    )
+    assert waits == [published.Published((FIRST, SECOND), {"stable": SECOND}, withdrawn=(THIRD,))]
+    assert published.read(str(base)).labels == {"stable": FIRST}
+
+
+def test_a_label_moves_at_once_to_a_version_that_servers_have_had_the_time_to_load(
+    base, ask, waits, monkeypatch
+):
+    published.write(str(base), published.Published((SECOND, THIRD), {"stable": SECOND}))
+    monkeypatch.setattr(published, "READ_SECONDS", 0.0)
+    ask("promote", "--version", str(THIRD)), ask("promote", "--version", str(SECOND), "--label", "old")
+    ask("rollback")
+    assert published.read(str(base)).labels == {"stable": SECOND, "old": SECOND} and not waits
+
+
+def test_a_rollback_that_is_stopped_says_how_to_go_on(base, ask, monkeypatch):
+    def stop(seconds):
+        raise KeyboardInterrupt
+
+    ask("promote")
+    monkeypatch.setattr(publishing.time, "sleep", stop)
+    code, printed, said = ask("rollback")
+    assert (code, printed) == (2, []) and f"promote --version {SECOND} --label LABEL gives it back" in said
+    assert published.read(str(base)) == published.Published((SECOND,), withdrawn=(THIRD,))
+
+
+@pytest.mark.parametrize(
+    "command", [publishing.rollback, lambda base: publishing.promote(base, None, "stable")]
+)
+def test_a_push_that_comes_before_a_command_is_not_what_it_was_asked_for(base, waits, monkeypatch, command):
+    """The command waits for the push to let go of the folder."""
+    waiting, locked, later = threading.Event(), published.locked, THIRD + 1
+
+    @contextlib.contextmanager
+    def wait(place):
+        waiting.set()
+        with locked(place):
+            yield
+
+    monkeypatch.setattr(published, "locked", wait)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        with locked(str(base)):
+            asked = pool.submit(command, str(base))
+            assert waiting.wait(60)
+            (base / str(later)).mkdir()
+            (base / str(later) / "saved_model.pb").write_bytes(b"graph")
+        with pytest.raises(
+            errors.InputError, match=f"{THIRD} answered when this began, and {later} does now"
+        ):
+            asked.result(60)
+        assert published.read(str(base)) is None
+        # Who names a version is told what it takes the place of.
+        waiting.clear()
+        with locked(str(base)):
+            asked = pool.submit(publishing.rollback, str(base), SECOND)
+            assert waiting.wait(60)
+            (base / str(later + 1)).mkdir()
+            (base / str(later + 1) / "saved_model.pb").write_bytes(b"graph")
+        assert f"in place of {later + 1} ({later} answered when this began)" in asked.result(60)
+    assert published.read(str(base)).withdrawn == (THIRD, later, later + 1)

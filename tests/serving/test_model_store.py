@@ -7,7 +7,7 @@ import types
 
 import pytest
 
-from serving import loaded_model, manifest, model_store
+from serving import loaded_model, manifest, model_store, published
 
 
 @pytest.fixture
@@ -117,6 +117,31 @@ def test_the_last_version_goes_on_from_memory(watched, caplog):
     assert len([r for r in caplog.records if "goes on answering from memory" in r.message]) == 1
     watched.put("2")
     assert live(store) == 2
+
+
+def test_a_file_whose_label_moves_to_a_version_that_is_not_loaded_is_not_followed(watched, caplog):
+    """TensorFlow Serving refuses it, see `tests/conformance/test_versions.py`."""
+    for number in (7, 8, 9):
+        watched.put(str(number))
+
+    def say(*versions, **labels):
+        published.write(str(watched.base), published.Published(versions, labels))
+
+    # A server that starts knows no labels.
+    say(9, stable=9)
+    store = watched.start()
+    say(7, stable=7)
+    for _ in range(3):
+        assert live(store) == store.get(label="stable").version == 9
+    (said,) = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert said.endswith("is not followed: label 'stable' moves from version 9 to 7, which is not loaded")
+    # What the two commands write: the label first goes, or its version comes first.
+    say(7)
+    assert live(store) == 7
+    say(7, stable=7)
+    assert live(store) == store.get(label="stable").version == 7
+    say(7, 8, stable=7), store.refresh(), say(8, stable=8)
+    assert live(store) == store.get(label="stable").version == 8
 
 
 def test_a_server_starts_among_broken_versions_and_waits(watched):
