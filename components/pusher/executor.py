@@ -75,8 +75,8 @@ def push(model_path: str, base: str) -> int:
     of folders, and TensorFlow Serving tries a version as soon as it sees the first of its files: there the
     version is named in `serving.published.FILE`, which says what servers load, once all of it is there. So it
     is in a local folder that has this file. The list of the files, `serving.manifest.FILE`, is part of the
-    version. The model that is the newest version already is not pushed again, unless that version is damaged, and
-    stays withdrawn if a rollback has withdrawn it. On a local disk a push waits for another one to the same place.
+    version. The model of the version that answers is not pushed again, unless that version is damaged; nor is one that a
+    rollback has withdrawn, which stays so. On a local disk a push waits for another one to the same place.
 
     Returns:
       The version: the time in seconds, or one above the newest where that is not larger.
@@ -87,8 +87,8 @@ def push(model_path: str, base: str) -> int:
     fileio.makedirs(base)
     remote = _is_remote(base)
     with published.locked(base):
-        version = _push(model_path, base, remote)
         said = published.read(base)
+        version = _push(model_path, base, remote, said)
         if said is None and not remote or said is not None and version in said.versions:
             return version
         if not published.publish(base, version):
@@ -101,11 +101,13 @@ def push(model_path: str, base: str) -> int:
         return version
 
 
-def _push(model_path: str, base: str, remote: bool) -> int:
-    newest = versions(base)[-1:]
+def _push(model_path: str, base: str, remote: bool, said: published.Published | None) -> int:
+    there = versions(base)
+    newest = there[-1:]
     expected = manifest.measure(model_path)
-    if newest and _same(model_path, expected, posixpath.join(base, str(newest[0]))):
-        return newest[0]
+    found = _there_already(model_path, expected, base, there, said)
+    if found is not None:
+        return found
     if remote:
         version = _next(newest)
         _write(model_path, expected, posixpath.join(base, str(version)))
@@ -123,6 +125,30 @@ def _push(model_path: str, base: str, remote: bool) -> int:
         raise
     _sync_folder(base)
     return version
+
+
+def _there_already(
+    model_path: str,
+    expected: manifest.Files,
+    base: str,
+    there: list[int],
+    said: published.Published | None,
+) -> int | None:
+    """The version that makes a push of this model needless, if there is one.
+
+    It is the one that answers, or a later one that is still to be named; or one that was withdrawn. An earlier one is pushed
+    again, so that its model answers.
+    """
+    answers = max(said.versions) if said else max(there, default=0)
+    withdrawn = said.withdrawn if said else ()
+    paths = {version: posixpath.join(base, str(version)) for version in reversed(there)}
+    for version, path in paths.items():
+        if version >= answers and version not in withdrawn and _same(model_path, expected, path):
+            return version
+    # Damaged or not, these are not to answer.
+    return next(
+        (v for v, path in paths.items() if v in withdrawn and _same_fingerprint(model_path, path)), None
+    )
 
 
 def _is_remote(place: str) -> bool:
@@ -143,8 +169,8 @@ def _next(newest: list[int]) -> int:
     return version
 
 
-def _same(model_path: str, expected: manifest.Files, version: str) -> bool:
-    """Whether a version is this model, and whole."""
+def _same_fingerprint(model_path: str, version: str) -> bool:
+    """Whether a version was this model when it was pushed."""
     paths = [posixpath.join(folder, _FINGERPRINT) for folder in (model_path, version)]
     if not all(fileio.exists(path) for path in paths):
         return False
@@ -152,7 +178,12 @@ def _same(model_path: str, expected: manifest.Files, version: str) -> bool:
     for path in paths:
         with fileio.open(path, "rb") as stream:
             contents.append(stream.read())
-    if contents[0] != contents[1]:
+    return contents[0] == contents[1]
+
+
+def _same(model_path: str, expected: manifest.Files, version: str) -> bool:
+    """Whether a version is this model, and whole."""
+    if not _same_fingerprint(model_path, version):
         return False
     problem = manifest.difference(version, expected)
     if problem:

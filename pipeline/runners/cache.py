@@ -167,10 +167,10 @@ def _no_longer_live(artifact: Any, record: str) -> str | None:
     if pushed is None:
         return None
     base, version = os.path.split(pushed)
-    newest = pusher.versions(base)[-1:]
-    if newest != [int(version)]:
-        return f"{pushed} is not the newest version there ({newest[0] if newest else 'none'} is)"
-    if not published.answers(base, int(version)):
-        return f"{pushed} does not answer: it was withdrawn"
+    said = published.read(base)
+    answers = max(said.versions if said else pusher.versions(base), default=None)
+    if answers != int(version):
+        withdrawn = said is not None and int(version) in said.withdrawn
+        return f"{pushed} does not answer: {'it was withdrawn' if withdrawn else f'{answers} does'}"
     # Of a remote place only the list in the version itself tells.
     return verify.check(pushed) if "://" in pushed else checksums.problem(pushed, record)

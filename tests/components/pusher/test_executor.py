@@ -15,6 +15,7 @@ import pytest
 from tfx.types import standard_artifacts
 
 from components.pusher import executor, verify
+from pipeline import publishing
 from serving import manifest, published
 
 
@@ -82,6 +83,35 @@ def test_a_model_that_was_withdrawn_is_not_told_to_be_pushed(model, tmp_path):
     assert found["pushed"].int_value == 0 and found["withdrawn"].string_value == os.path.join(
         base, str(version)
     )
+
+
+@pytest.mark.parametrize("remote", [False, True])
+def test_what_was_withdrawn_is_not_published_again_whichever_version_it_is(
+    model, tmp_path, monkeypatch, remote, caplog
+):
+    base = str(tmp_path / "serving")
+    monkeypatch.setattr(executor, "_is_remote", lambda place: remote)
+
+    def push(content):
+        pathlib.Path(model, "fingerprint.pb").write_bytes(content)
+        return executor.push(model, base)
+
+    first, second, third = push(b"A"), push(b"B"), push(b"C")
+    publishing.rollback(base), publishing.rollback(base)
+    said = published.read(base)
+    assert said == published.Published((first,), withdrawn=(second, third))
+    assert push(b"B") == second and f"footfall rollback --version {second} has it answer" in caplog.text
+    # Damage makes no other model of it.
+    os.truncate(os.path.join(base, str(second), "variables", "v3"), 10)
+    assert push(b"B") == second and push(b"C") == third
+    # What answers is not copied: the next rollback would go to the same model.
+    assert push(b"A") == first
+    assert published.read(base) == said and executor.versions(base) == [first, second, third]
+    # Beside another version that answers, too, and what is named again is withdrawn no longer.
+    fourth = push(b"D")
+    assert push(b"B") == second and push(b"D") == fourth and push(b"A") == fourth + 1
+    publishing.rollback(base, third)
+    assert push(b"C") == third and published.read(base).versions == (third,)
 
 
 def test_folders_that_are_no_versions_do_not_count(model, tmp_path):

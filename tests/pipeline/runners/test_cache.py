@@ -13,7 +13,7 @@ from tfx.types import standard_artifacts
 
 from components.infra_validator import executor as validator
 from components.pusher import executor as pusher
-from pipeline import lineage
+from pipeline import lineage, publishing
 from pipeline.runners import cache, failures, folder
 from schemas import errors
 from tests.pipeline.runners.conftest import fill_disk
@@ -175,6 +175,21 @@ def test_a_push_that_is_no_longer_live_is_done_again(run, how):
     newest = run.base / str(pusher.versions(str(run.base))[-1])
     assert (newest / "content").read_text() == "weights 1"
     assert anew(run()) == []
+
+
+def test_a_push_is_live_as_long_as_its_version_answers(run, caplog):
+    run(seed=2)
+    first, second = pusher.versions(str(run.base))
+    publishing.rollback(str(run.base))
+    assert anew(run()) == []
+    with caplog.at_level("WARNING", "footfall.progress"):
+        assert anew(run(seed=2)) == ["Push"]
+    assert f"{run.base}/{second} does not answer: it was withdrawn" in caplog.text
+    # These toys have no fingerprint, so that the model was pushed again.
+    third = pusher.versions(str(run.base))[-1]
+    with caplog.at_level("WARNING", "footfall.progress"):
+        assert anew(run()) == ["Push"]
+    assert f"{run.base}/{first} does not answer: {third} does" in caplog.text
 
 
 def test_an_artifact_in_the_way_is_kept_and_no_part_of_the_new_one(run, caplog):
