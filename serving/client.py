@@ -25,6 +25,8 @@ from serving import address as address_lib
 from serving import counted, objectives, requests, signatures, training_times, vocabularies
 
 History = Sequence[Mapping[str, Any]]
+# Tensors of a request, made of what the signature takes.
+_Inputs = Callable[[Mapping[str, Any]], Mapping[str, np.ndarray]]
 _RETRIED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
 # What no second try would change: a message over the limit, and a server that speaks HTTP/1 only.
 _HOPELESS = ("larger than max", "http1.x", "HTTP/1")
@@ -133,21 +135,26 @@ class Client:
 
     def metadata(self) -> dict[str, Any]:
         """The signatures of the version that has answered last: name to `SignatureDef`; asked once for each."""
-        if self._answered not in self._signatures:
-            self._renew()
-        return self._signatures[self._answered]  # type: ignore[index]
+        return self._known()[1]
 
-    def _renew(self) -> bool:
-        """Asks for the signatures; whether they are of another version than those before."""
-        before = self._answered
+    def _known(self) -> tuple[int, dict[str, Any]]:
+        """The version that has answered last, and its signatures."""
+        # Threads may share a client.
+        version = self._answered
+        found = self._signatures.get(version) if version is not None else None
+        return self._renew() if version is None or found is None else (version, found)
+
+    def _renew(self, deadline: float | None = None) -> tuple[int, dict[str, Any]]:
+        """Asks for the version that answers, and its signatures."""
         request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
         self._fill(request.model_spec)
-        response = self._call(self._prediction.GetModelMetadata, request)
+        response = self._call(self._prediction.GetModelMetadata, request, deadline)
         found = get_model_metadata_pb2.SignatureDefMap()
         response.metadata["signature_def"].Unpack(found)
-        self._answered = response.model_spec.version.value
-        self._signatures[self._answered] = dict(found.signature_def)
-        return self._answered != before
+        version, known = response.model_spec.version.value, dict(found.signature_def)
+        self._signatures[version] = known
+        self._answered = version
+        return version, known
 
     def _fill(self, model_spec: Any) -> None:
         model_spec.name = self._name
@@ -158,13 +165,18 @@ class Client:
 
     def training_times(self) -> training_times.Range | None:
         """Between which times the model was trained; None of one that does not tell. Asked once for each version."""
-        known, version = self.metadata(), self._answered
+        version, known = self._known()
         if version not in self._trained and training_times.SIGNATURE in known:
-            answer = self.predict(training_times.SIGNATURE, {names.TIMESTAMP: np.zeros(1, np.int64)})
+            try:
+                version, answer = self._ask(
+                    training_times.SIGNATURE, lambda takes: {names.TIMESTAMP: np.zeros(1, np.int64)}
+                )
+            except _NoSignature:
+                # Another server has a version that does not tell.
+                return None
             first, last = (int(answer[name][0]) for name in (training_times.FIRST, training_times.LAST))
-            version = self._answered
-            self._trained[version] = training_times.Range(first, last)  # type: ignore[index]
-        return self._trained.get(version)  # type: ignore[arg-type]
+            self._trained[version] = training_times.Range(first, last)
+        return self._trained.get(version)
 
     def _check_times(self, given: Sequence[tuple[str, int]]) -> None:
         training_times.check(given, self.training_times() if given else None)
@@ -175,25 +187,68 @@ class Client:
         Raises:
           grpc.RpcError: as the server answers, after retries where these can help.
         """
+        return self._predict(signature, inputs)[1]
+
+    def _predict(
+        self,
+        signature: str,
+        inputs: Mapping[str, np.ndarray],
+        version: int | None = None,
+        deadline: float | None = None,
+    ) -> tuple[int, dict[str, np.ndarray]]:
+        """The version that has answered, the one that is named if any is, and its answer."""
         request = predict_pb2.PredictRequest()
-        self._fill(request.model_spec)
+        if version is None:
+            self._fill(request.model_spec)
+        else:
+            request.model_spec.name = self._name
+            request.model_spec.version.value = version
         request.model_spec.signature_name = signature
         for name, value in inputs.items():
             request.inputs[name].CopyFrom(_to_proto(value))
-        response = self._call(self._prediction.Predict, request)
-        self._answered = response.model_spec.version.value
-        return {name: tf.make_ndarray(value) for name, value in sorted(response.outputs.items())}
+        response = self._call(self._prediction.Predict, request, deadline)
+        self._answered = answered = response.model_spec.version.value
+        return answered, {name: tf.make_ndarray(value) for name, value in sorted(response.outputs.items())}
 
-    def _asked(self, signature: str, inputs: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-        """Asks with inputs that are made for what the signature takes, anew if another version takes others."""
-        self.metadata()
+    def _asked(self, signature: str, inputs: _Inputs) -> dict[str, np.ndarray]:
+        return self._ask(signature, inputs)[1]
+
+    def _ask(self, signature: str, inputs: _Inputs) -> tuple[int, dict[str, np.ndarray]]:
+        """Asks with inputs that are made for what the signature takes, anew if another version takes others.
+
+        While a version is rolled out, servers behind one address have different ones, and what one has told another one
+        refuses. The version that a server tells is then named, which others do not have: they answer NOT_FOUND. If it is
+        that version which refuses the request, so it is.
+        """
+        deadline = time.monotonic() + self._timeout_s
+        version, known = self._known()
         try:
-            return self.predict(signature, inputs())
-        except (grpc.RpcError, ValueError) as error:
-            refused = not isinstance(error, grpc.RpcError) or error.code() in _NOT_AS_ASKED
-            if not refused or not self._renew():
+            return self._predict(signature, inputs(_takes(known, signature)), deadline=deadline)
+        except grpc.RpcError as error:
+            if error.code() not in _NOT_AS_ASKED:
                 raise
-        return self.predict(signature, inputs())
+            version, known = self._renew(deadline)
+        except ValueError:
+            before = version
+            # The second one that is asked may be another server.
+            for _ in range(2):
+                version, known = self._renew(deadline)
+                if version != before:
+                    break
+            else:
+                raise
+        while True:
+            made = inputs(_takes(known, signature))
+            try:
+                return self._predict(signature, made, version, deadline)
+            except grpc.RpcError as error:
+                pause = _FIRST_WAIT_S * random.random()
+                if error.code() != grpc.StatusCode.NOT_FOUND or time.monotonic() + pause >= deadline:
+                    raise
+            time.sleep(pause)
+            # By chance, since servers are asked by turns: always or never might be the turn of the same one each time.
+            if random.random() < 0.5:
+                version, known = self._renew(deadline)
 
     def recommend(
         self,
@@ -297,9 +352,7 @@ class Client:
         self, batch: Sequence[Mapping[str, Any]], places: Sequence[str]
     ) -> dict[str, np.ndarray]:
         name = requests.PREDICT
-        return self._asked(
-            name, lambda: requests.of_exposures(self._takes(name), batch, self._check_times, places)
-        )
+        return self._asked(name, lambda takes: requests.of_exposures(takes, batch, self._check_times, places))
 
     def predict_candidates(
         self,
@@ -319,7 +372,7 @@ class Client:
         name = requests.PREDICT_CANDIDATES
         outputs = self._asked(
             name,
-            lambda: requests.of_candidates(self._takes(name), user, history, candidates, self._check_times),
+            lambda takes: requests.of_candidates(takes, user, history, candidates, self._check_times),
         )
         return _rows({step: values[0] for step, values in outputs.items()})
 
@@ -375,7 +428,7 @@ class Client:
         Returns:
           Numbers from 0 on; none of a model that does not tell.
         """
-        takes = self._takes(signature)
+        takes = _takes(self.metadata(), signature)
         reads = {names.HISTORY_ITEM_ID, requests.key_of_event(names.HISTORY_ITEM_ID)}
         if vocabularies.SIGNATURE not in self.metadata() or not reads & set(takes):
             return []
@@ -395,17 +448,11 @@ class Client:
     ) -> dict[str, np.ndarray]:
         return self._asked(
             signature,
-            lambda: {
-                **requests.of_histories(self._takes(signature), histories, now, self._check_times, places),
+            lambda takes: {
+                **requests.of_histories(takes, histories, now, self._check_times, places),
                 **more,
             },
         )
-
-    def _takes(self, signature: str) -> Mapping[str, Any]:
-        known = self.metadata()
-        if signature not in known:
-            raise ValueError(f"the model has no signature {signature}; it has {', '.join(sorted(known))}")
-        return known[signature].inputs
 
     def _batches(self, rows: Sequence[Any]) -> Iterable[Sequence[Any]]:
         return (rows[i : i + self._max_batch] for i in range(0, len(rows), self._max_batch))
@@ -417,8 +464,9 @@ class Client:
         told = requests.numbered(what, len(rows)) if places is None else places
         return zip(self._batches(rows), self._batches(told))
 
-    def _call(self, method: Any, request: Any) -> Any:
-        deadline = time.monotonic() + self._timeout_s
+    def _call(self, method: Any, request: Any, deadline: float | None = None) -> Any:
+        if deadline is None:
+            deadline = time.monotonic() + self._timeout_s
         wait = _FIRST_WAIT_S
         while True:
             try:
@@ -433,6 +481,16 @@ class Client:
                     raise
                 time.sleep(pause)
                 wait = min(2 * wait, _LONGEST_WAIT_S)
+
+
+class _NoSignature(ValueError):
+    """A model that has not the signature that it is asked for."""
+
+
+def _takes(known: Mapping[str, Any], signature: str) -> Mapping[str, Any]:
+    if signature not in known:
+        raise _NoSignature(f"the model has no signature {signature}; it has {', '.join(sorted(known))}")
+    return known[signature].inputs
 
 
 def _check_k(k: Any, what: str) -> None:

@@ -120,12 +120,13 @@ def test_no_time_is_an_error_where_training_has_times(predict, tmp_path):
 def test_of_a_model_that_does_not_tell_its_training_only_odd_times_are_named(
     predict, tmp_path, monkeypatch, odd, words
 ):
-    told = client_lib.Client.metadata
-    monkeypatch.setattr(
-        client_lib.Client,
-        "metadata",
-        lambda self: {name: of for name, of in told(self).items() if name != training_times.SIGNATURE},
-    )
+    known = client_lib.Client._known
+
+    def without(self):
+        version, told = known(self)
+        return version, {name: of for name, of in told.items() if name != training_times.SIGNATURE}
+
+    monkeypatch.setattr(client_lib.Client, "_known", without)
     code, printed, said = predict(*of_one_event(tmp_path, odd))
     assert code == 0 and printed and words in said and len(said.splitlines()) == 1
     assert predict(*of_one_event(tmp_path, NOW))[::2] == (0, "")

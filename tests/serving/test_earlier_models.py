@@ -33,17 +33,17 @@ def asked(monkeypatch):
             "transform_features": signature("examples"),
         }
 
-        def predict(self, name, inputs):
+        def predict(self, name, inputs, *of_version, **options):
             sent[name] = inputs
             if name == "embed":
-                return {"embedding": np.zeros([1, 2], np.float32)}
+                return 1, {"embedding": np.zeros([1, 2], np.float32)}
             examples = [tf.train.Example.FromString(e).features.feature for e in inputs["examples"]]
             # Of a vocabulary with i1 alone.
             index = [2 if e[prefix + "item_id"].bytes_list.value[0] == b"i1" else 1 for e in examples]
-            return {f"{prefix}item_index": np.array(index)[:, np.newaxis]}
+            return 1, {f"{prefix}item_index": np.array(index)[:, np.newaxis]}
 
-        monkeypatch.setattr(client_lib.Client, "metadata", lambda self: known)
-        monkeypatch.setattr(client_lib.Client, "predict", predict)
+        monkeypatch.setattr(client_lib.Client, "_known", lambda self: (1, known))
+        monkeypatch.setattr(client_lib.Client, "_predict", predict)
         return client_lib.Client("localhost:1"), sent
 
     return connect

@@ -1,8 +1,11 @@
 """A client that goes on while versions change, and one that asks a certain version."""
 
+import concurrent.futures
+import contextlib
 import time
 
 import grpc
+import numpy as np
 import pytest
 
 from serving import client as client_lib
@@ -39,6 +42,36 @@ def test_a_new_version_with_other_inputs_is_asked_for_what_it_takes(toy, plain, 
             # What no version takes is still an error.
             with pytest.raises(ValueError, match="item_id is missing"):
                 client.recommend([[{"timestamp": 1}]])
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_a_client_of_several_servers_goes_on_while_a_version_is_rolled_out(toy, plain, tmp_path, threads):
+    """Each call may be answered by another server: one has a version with behaviours, the other one without."""
+    with contextlib.ExitStack() as stack:
+        running = []
+        for version, model in ((1, toy / "model"), (2, plain / "model")):
+            base = tmp_path / str(version)
+            base.mkdir()
+            servers.push(model, base, version)
+            running.append(stack.enter_context(server_lib.Server(str(base), "toy")))
+        address = "ipv4:" + ",".join(f"127.0.0.1:{server.grpc_port}" for server in running)
+        client = stack.enter_context(client_lib.Client(address, "toy", timeout_s=60))
+
+        def ask(number):
+            assert len(client.recommend([HISTORY], k=3)[0].item_ids) == 3
+            assert number % 2 or client.training_times() is not None
+
+        with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+            list(pool.map(ask, range(60)))
+        # Each has been asked, and has answered or refused.
+        assert all("status=" in server.metrics.text("toy") for server in running)
+        # What no version takes is refused at once.
+        started = time.monotonic()
+        with pytest.raises(ValueError, match="item_id is missing"):
+            client.recommend([[{"timestamp": 1}]])
+        with pytest.raises(grpc.RpcError, match="unknown input 'odd'"):
+            client._asked("recommend", lambda takes: {"odd": np.zeros(1, np.int32)})
+        assert time.monotonic() - started < 30
 
 
 def test_a_client_asks_its_version_or_label(toy, plain, tmp_path):

@@ -224,13 +224,13 @@ def test_a_model_that_is_asked_at_no_moment_is_not_sent_one(monkeypatch):
         made.inputs[name].dtype = tf.string.as_datatype_enum
     sent = {}
 
-    def predict(self, name, given):
+    def predict(self, name, given, *of_version, **options):
         sent.update(given)
-        return {"embedding": np.zeros([1, 2], np.float32)}
+        return 1, {"embedding": np.zeros([1, 2], np.float32)}
 
-    monkeypatch.setattr(client_lib.Client, "metadata", lambda self: {"embed": made})
-    monkeypatch.setattr(client_lib.Client, "predict", predict)
-    monkeypatch.setattr(client_lib.Client, "_renew", lambda self: False)
+    monkeypatch.setattr(client_lib.Client, "_known", lambda self: (1, {"embed": made}))
+    monkeypatch.setattr(client_lib.Client, "_renew", lambda self, deadline: (1, {"embed": made}))
+    monkeypatch.setattr(client_lib.Client, "_predict", predict)
     asking = client_lib.Client("localhost:1")
     history = [{"item_id": "i1", "timestamp": 1_600_000_000_000}]
     asking.embed([history])
