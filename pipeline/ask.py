@@ -103,7 +103,10 @@ def _ask(
     from serving import client as client_lib
     from serving import training_times
 
-    with client_lib.Client(address, options.name, timeout_s=10.0) as client:
+    def warn(text: str) -> None:
+        warnings.warn(text, training_times.TimeWarning, stacklevel=2)
+
+    with client_lib.Client(address, options.name, timeout_s=10.0, odd_times=warn) as client:
         try:
             fitting = ASKING[client.objective()]
             if fitting.options != given.options:

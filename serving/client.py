@@ -6,6 +6,7 @@ Histories in, items out; or exposures in, probabilities out.
 import dataclasses
 import random
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -60,7 +61,7 @@ class Client:
     with `behavior` and `scene` where the log has them, and with the attributes that the model takes of events, each of which
     may be left out. A model that takes attributes refuses other keys, as they may be misspelt; one that takes none ignores
     them. Times are ms since the epoch. A time of another unit is
-    an error, and one far from the times of training a warning, see `serving.training_times`.
+    an error, and one far from the times of training a warning, see `serving.training_times` and `odd_times`.
 
     Models of periods are asked at a moment, `now`, in ms since the epoch: a history is what lies in
     [now - past, now), and events at `now` or later count for nothing. Without it, it is right after the last event of
@@ -76,6 +77,8 @@ class Client:
       label: of the version to ask, in place of its number.
       credentials: for TLS, and for tokens with it (`grpc.composite_channel_credentials`); without them nothing
         is encrypted.
+      odd_times: is given the warning of each request that has times far from training, which names the first of them; by
+        default there is one `training_times.TimeWarning` for each version that is asked, which names none.
 
     Raises:
       ValueError: if the address is none, or both a version and a label are given.
@@ -91,6 +94,7 @@ class Client:
         version: int | None = None,
         label: str = "",
         credentials: grpc.ChannelCredentials | None = None,
+        odd_times: Callable[[str], None] | None = None,
     ):
         if version is not None and label:
             raise ValueError(f"a client asks a version or a label, found {version} and {label!r}")
@@ -114,6 +118,9 @@ class Client:
         self._signatures: dict[int, dict[str, Any]] = {}
         self._trained: dict[int, training_times.Range] = {}
         self._answered: int | None = None
+        self._odd_times = odd_times
+        # Trainings that a request was far from.
+        self._warned: set[training_times.Range | None] = set()
 
     def __enter__(self) -> "Client":
         return self
@@ -179,7 +186,25 @@ class Client:
         return self._trained.get(version)
 
     def _check_times(self, given: Sequence[tuple[str, int]]) -> None:
-        training_times.check(given, self.training_times() if given else None)
+        trained = self.training_times() if given else None
+        odd = training_times.check(given, trained)
+        if odd is None:
+            return
+        if self._odd_times is not None:
+            self._odd_times(odd)
+        elif trained not in self._warned:
+            self._warned.add(trained)
+            known = (
+                f"far from training ({trained}), or in the future"
+                if trained
+                else "before 1990 or in the future"
+            )
+            # Python keeps each text for ever: nothing of a request is in it.
+            warnings.warn(
+                f"times of requests to {self._name!r} are {known}: odd_times of a client is told which",
+                training_times.TimeWarning,
+                stacklevel=2,
+            )
 
     def predict(self, signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Asks any signature with raw tensors.

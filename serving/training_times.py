@@ -5,7 +5,6 @@ signature were exported before there was one: of times for them, only what no lo
 """
 
 import dataclasses
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -42,23 +41,26 @@ class Range:
         return f"{str(times.moment(self.first))[:10]} to {str(times.moment(self.last))[:10]}"
 
 
-def check(given: Sequence[tuple[str, int]], trained: Range | None) -> None:
+def check(given: Sequence[tuple[str, int]], trained: Range | None) -> str | None:
     """Looks at the times of a request, with the place of each for messages.
 
     An error is a time that another unit explains (seconds in place of ms), and one before 1990 for a model whose
-    training is not near it. All others that do not fit are a `TimeWarning`: those that are far from training, and
+    training is not near it. All others that do not fit are worth a warning: those that are far from training, and
     those in the future; of a model whose training is not known, those before 1990 or in the future, since there
-    are such logs. The first one is named.
+    are such logs.
 
     Args:
       given: pairs of a place and a time in ms.
       trained: of the model, if it is known.
 
+    Returns:
+      A warning that names the first such time; None if all fit.
+
     Raises:
       ValueError: naming the place, the time, and what is expected.
     """
     if not given:
-        return
+        return None
     moments = np.array([time for _, time in given], np.int64)
     if trained is None:
         fits = times.plausible(moments)
@@ -70,10 +72,11 @@ def check(given: Sequence[tuple[str, int]], trained: Range | None) -> None:
         problem = _mistaken(int(time), trained)
         if problem:
             raise ValueError(f"{place} {time} {problem}")
-    if len(odd):
-        place, time = given[odd[0]]
-        more = f" ({len(odd) - 1:,} more such times)" if len(odd) > 1 else ""
-        warnings.warn(f"{place} {time} {_far(int(time), trained)}{more}", TimeWarning, stacklevel=2)
+    if not len(odd):
+        return None
+    place, time = given[odd[0]]
+    more = f" ({len(odd) - 1:,} more such times)" if len(odd) > 1 else ""
+    return f"{place} {time} {_far(int(time), trained)}{more}"
 
 
 def _mistaken(ms: int, trained: Range | None) -> str | None:

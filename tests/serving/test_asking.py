@@ -2,6 +2,7 @@
 
 import json
 import time
+import warnings
 
 import grpc
 import numpy as np
@@ -130,6 +131,28 @@ def test_of_a_model_that_does_not_tell_its_training_only_odd_times_are_named(
     code, printed, said = predict(*of_one_event(tmp_path, odd))
     assert code == 0 and printed and words in said and len(said.splitlines()) == 1
     assert predict(*of_one_event(tmp_path, NOW))[::2] == (0, "")
+
+
+def test_a_client_warns_once_of_times_far_from_training(toy_server):
+    """Whatever is in a warning's text is kept as long as the process is."""
+    address, texts = f"127.0.0.1:{toy_server.grpc_port}", []
+    histories = [[{**HISTORY[0], "timestamp": NOW + number}] for number in range(20)]
+    with (
+        client_lib.Client(address, "toy", timeout_s=60.0) as asking,
+        warnings.catch_warnings(record=True) as all_said,
+    ):
+        warnings.simplefilter("always")
+        for history in histories:
+            asking.recommend([history])
+    (said,) = [one for one in all_said if one.category is training_times.TimeWarning]
+    assert str(said.message) == (
+        "times of requests to 'toy' are far from training (2020-09-13 to 2020-09-13), or in the future: odd_times of a client "
+        "is told which"
+    )
+    with client_lib.Client(address, "toy", timeout_s=60.0, odd_times=texts.append) as asking:
+        for history in histories:
+            asking.recommend([history])
+    assert len(texts) == 20 and texts[7].startswith(f"history 0, event 0: timestamp {NOW + 7} is ")
 
 
 def test_a_client_tells_the_times_of_training(client):

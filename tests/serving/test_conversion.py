@@ -19,7 +19,7 @@ from components.transform import fields
 from pipeline import cli
 from schemas import names
 from serving import client as client_lib
-from serving import conversion, requests, training_times, vocabularies
+from serving import conversion, requests, vocabularies
 from tests import exposure_fixtures
 
 ROWS = exposure_fixtures.generate(40, seed=8)
@@ -363,14 +363,18 @@ def test_what_the_model_has_never_met_is_named(shop_server, client, monkeypatch,
     assert "these look like seconds" in capsys.readouterr().err
 
 
-def test_dates_far_from_training_are_named_for_exposures_candidates_and_histories(client):
-    row = plain(ROWS[0])
+def test_dates_far_from_training_are_named_for_exposures_candidates_and_histories(client, monkeypatch):
+    texts, row = [], plain(ROWS[0])
+    monkeypatch.setattr(client, "_odd_times", texts.append)
     far = row["timestamp"] + 300 * 86_400_000
-    with pytest.warns(training_times.TimeWarning, match="^exposure 1: timestamp .* far from the times"):
-        client.predict_exposures([row, {**row, "timestamp": far}])
+    client.predict_exposures([row, {**row, "timestamp": far}])
     user, history, candidate = split(row)
-    with pytest.warns(training_times.TimeWarning, match="^user 0: timestamp .* far from the times"):
-        client.predict_candidates({**user, "timestamp": far}, history, [candidate])
+    client.predict_candidates({**user, "timestamp": far}, history, [candidate])
+    assert all(" is " in text and "far from the times" in text for text in texts)
+    assert [text.split(" ", 3)[:3] for text in texts] == [
+        ["exposure", "1:", "timestamp"],
+        ["user", "0:", "timestamp"],
+    ]
     event = {"item_id": "i1", "behavior": "view"}
     with pytest.raises(
         ValueError, match="^exposure 0: history, event 0: timestamp .* these look like seconds"
