@@ -7,7 +7,7 @@ import dataclasses
 import random
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -23,14 +23,17 @@ from tensorflow_serving.apis import (
 
 from schemas import names
 from serving import address as address_lib
-from serving import counted, objectives, requests, signatures, training_times, vocabularies
+from serving import counted, loaded_model, objectives, requests, signatures, training_times, vocabularies
 
 History = Sequence[Mapping[str, Any]]
 # Tensors of a request, made of what the signature takes.
 _Inputs = Callable[[Mapping[str, Any]], Mapping[str, np.ndarray]]
+# The answer to rows, which have places.
+_Ask = Callable[[Sequence[Any], Sequence[str]], dict[str, np.ndarray]]
 _RETRIED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
+_TOO_LARGE = "larger than max"
 # What no second try would change: a message over the limit, and a server that speaks HTTP/1 only.
-_HOPELESS = ("larger than max", "http1.x", "HTTP/1")
+_HOPELESS = (_TOO_LARGE, "http1.x", "HTTP/1")
 # What a server says to a request that another version of the model would take.
 _NOT_AS_ASKED = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED_PRECONDITION)
 _MAX_K = (1 << 31) - 1
@@ -71,7 +74,8 @@ class Client:
       address: `host:port` of the gRPC interface, see `serving.address`.
       name: of the model.
       timeout_s: for a call with all its retries.
-      max_batch: histories or exposures in one request; more are sent one batch after the other.
+      max_batch: histories or exposures in one request; more are sent one batch after the other. There are fewer in one where
+        it, or its answer, would be larger than servers take.
       max_message_bytes: of a request or an answer.
       version: to ask; by default the newest.
       label: of the version to ask, in place of its number.
@@ -294,15 +298,16 @@ class Client:
         """
         left_out = _ids("exclude", exclude)
         _check_k(k, "items")
-        result: list[Recommendation] = []
-        for batch, of_batch in self._placed(histories, places):
+
+        def ask(batch: Sequence[History], of_batch: Sequence[str]) -> dict[str, np.ndarray]:
             more = {
                 signatures.EXCLUDE: np.asarray([left_out] * len(batch), object).reshape(len(batch), -1),
                 signatures.K: np.full(len(batch), k, np.int32),
             }
-            outputs = self._of_histories("recommend", batch, more, now, of_batch)
-            result.extend(Recommendation(*row) for row in _best(outputs, names.ITEM_ID))
-        return result
+            return self._of_histories("recommend", batch, more, now, of_batch)
+
+        answers = self._each(ask, histories, places, most=loaded_model.MAX_VALUES // max(k, 1))
+        return [Recommendation(*row) for outputs in answers for row in _best(outputs, names.ITEM_ID)]
 
     def ranks_scenes(self) -> bool:
         """Whether the model tells next scenes, too."""
@@ -321,31 +326,34 @@ class Client:
           ValueError: if the model ranks no scenes, and as `recommend`. grpc.RpcError: as `predict`.
         """
         _check_k(k, "scenes")
-        result: list[NextScenes] = []
-        for batch, of_batch in self._placed(histories, places):
+
+        def ask(batch: Sequence[History], of_batch: Sequence[str]) -> dict[str, np.ndarray]:
             more = {signatures.K: np.full(len(batch), k, np.int32)}
-            outputs = self._of_histories(signatures.RECOMMEND_SCENES, batch, more, now, of_batch)
-            result.extend(NextScenes(*row) for row in _best(outputs, names.SCENE))
-        return result
+            return self._of_histories(signatures.RECOMMEND_SCENES, batch, more, now, of_batch)
+
+        answers = self._each(ask, histories, places, most=loaded_model.MAX_VALUES // max(k, 1))
+        return [NextScenes(*row) for outputs in answers for row in _best(outputs, names.SCENE)]
 
     def rank(
         self, histories: Sequence[History], candidates: Sequence[str], now: int | None = None
     ) -> list[dict[str, float]]:
         """The score of each candidate for each history; an unknown one has the lowest float."""
-        result: list[dict[str, float]] = []
-        candidates = _ids("candidates", candidates)
-        for batch, of_batch in self._placed(histories):
-            offered = np.asarray([candidates] * len(batch), object).reshape(len(batch), -1)
-            outputs = self._of_histories("rank", batch, {signatures.CANDIDATES: offered}, now, of_batch)
-            result.extend(dict(zip(candidates, map(float, row))) for row in outputs[signatures.SCORE])
-        return result
+        offered = _ids("candidates", candidates)
+
+        def ask(batch: Sequence[History], of_batch: Sequence[str]) -> dict[str, np.ndarray]:
+            more = {signatures.CANDIDATES: np.asarray([offered] * len(batch), object).reshape(len(batch), -1)}
+            return self._of_histories("rank", batch, more, now, of_batch)
+
+        answers = self._each(ask, histories, most=loaded_model.MAX_ROWS // max(len(offered), 1))
+        return [dict(zip(offered, map(float, row))) for found in answers for row in found[signatures.SCORE]]
 
     def embed(
         self, histories: Sequence[History], now: int | None = None, places: Sequence[str] | None = None
     ) -> np.ndarray:
         """The embedding of each history, `[B, D]`, of none `[0, 0]`; `places` as of `recommend`."""
-        batches = self._placed(histories, places)
-        answers = (self._of_histories("embed", batch, {}, now, of_batch) for batch, of_batch in batches)
+        answers = self._each(
+            lambda batch, of_batch: self._of_histories("embed", batch, {}, now, of_batch), histories, places
+        )
         found = [outputs[signatures.EMBEDDING] for outputs in answers]
         return np.concatenate(found) if found else np.zeros([0, 0], np.float32)
 
@@ -368,10 +376,8 @@ class Client:
           ValueError: for what does not fit the model's inputs, with the exposure's place.
           grpc.RpcError: as `predict`.
         """
-        result = []
-        for batch, of_batch in self._placed(exposures, places, "exposure"):
-            result.extend(_rows(self._of_exposures(batch, of_batch)))
-        return result
+        answers = self._each(self._of_exposures, exposures, places, "exposure")
+        return [row for outputs in answers for row in _rows(outputs)]
 
     def _of_exposures(
         self, batch: Sequence[Mapping[str, Any]], places: Sequence[str]
@@ -479,15 +485,22 @@ class Client:
             },
         )
 
-    def _batches(self, rows: Sequence[Any]) -> Iterable[Sequence[Any]]:
-        return (rows[i : i + self._max_batch] for i in range(0, len(rows), self._max_batch))
+    def _batches(self, rows: Sequence[Any], most: int | None = None) -> Iterable[Sequence[Any]]:
+        size = self._max_batch if most is None else max(1, min(most, self._max_batch))
+        return (rows[i : i + size] for i in range(0, len(rows), size))
 
-    def _placed(
-        self, rows: Sequence[Any], places: Sequence[str] | None = None, what: str = "history"
-    ) -> Iterable[tuple[Sequence[Any], Sequence[str]]]:
-        """Batches of rows, each with the places of its rows."""
+    def _each(
+        self,
+        ask: _Ask,
+        rows: Sequence[Any],
+        places: Sequence[str] | None = None,
+        what: str = "history",
+        most: int | None = None,
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """The answers to batches of at most `most` rows, which are asked for with the places of their rows."""
         told = requests.numbered(what, len(rows)) if places is None else places
-        return zip(self._batches(rows), self._batches(told))
+        for batch, of_batch in zip(self._batches(rows, most), self._batches(told, most)):
+            yield from _in_parts(ask, batch, of_batch)
 
     def _call(self, method: Any, request: Any, deadline: float | None = None) -> Any:
         if deadline is None:
@@ -506,6 +519,21 @@ class Client:
                     raise
                 time.sleep(pause)
                 wait = min(2 * wait, _LONGEST_WAIT_S)
+
+
+def _in_parts(ask: _Ask, rows: Sequence[Any], places: Sequence[str]) -> Iterator[dict[str, np.ndarray]]:
+    """The answer to some rows, in halves where the message of all would be too large."""
+    try:
+        answer = ask(rows, places)
+    except grpc.RpcError as error:
+        if len(rows) < 2 or _TOO_LARGE not in (error.details() or ""):
+            raise
+        half = len(rows) // 2
+        parts = ((rows[:half], places[:half]), (rows[half:], places[half:]))
+        answers = (found for part in parts for found in _in_parts(ask, *part))
+    else:
+        answers = iter([answer])
+    yield from answers
 
 
 class _NoSignature(ValueError):

@@ -244,6 +244,24 @@ def test_a_request_over_the_size_is_refused(toy_server):
     assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
+def test_a_batch_has_as_many_rows_as_a_server_takes(toy_server):
+    """Rows and candidates, items to recommend, bytes of a request."""
+    address = f"127.0.0.1:{toy_server.grpc_port}"
+    histories, items = [HISTORY] * 101, [f"i{number}" for number in range(100)]
+    with client_lib.Client(address, "toy", timeout_s=60) as asking:
+        found = asking.rank(histories, items)
+        assert len(found) == 101 and list(found[-1]) == items and found == found[:1] * 101
+        assert len(asking.recommend(histories[:5], k=1 << 20)) == 5
+    # The server of these tests takes 1 MB, and so much is said by the client, too.
+    many = [f"left out {number}" for number in range(2000)]
+    for most in (1 << 20, 16 << 20):
+        with client_lib.Client(address, "toy", timeout_s=60, max_message_bytes=most) as asking:
+            found = asking.recommend(histories, k=3, exclude=many)
+            assert len(found) == 101 and found == asking.recommend(histories[:1], k=3) * 101
+            with pytest.raises(grpc.RpcError, match="larger than max"):
+                asking.recommend(histories, k=3, exclude=many * 40)
+
+
 def test_a_full_queue_refuses_at_once_and_the_client_comes_back(base):
     with server_lib.Server(str(base), "toy", workers=1, max_pending=2) as server:
         model = server.store.model
