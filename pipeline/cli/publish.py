@@ -19,8 +19,8 @@ def add(commands: arguments.Commands) -> None:
         _promote,
         "label a pushed version, so that requests can name it",
         "The label is written to models.config beside the versions. TensorFlow Serving reads that file with "
-        "--model_config_file. A label that has another version moves once servers know that they load the new one, which takes "
-        "20 s.",
+        "--model_config_file, again and again with --model_config_file_poll_wait_seconds=15. A label that has another version "
+        "moves once servers know that they load the new one, which takes 20 s.",
     )
     _folder(promote)
     promote.add_argument("--version", type=int, help="the version to label (default: the one that answers)")

@@ -165,6 +165,15 @@ def test_each_way_says_where_versions_are():
     assert bucket["model_config_file"].endswith(f"/{published.FILE}")
     # Without it a server does not start that knows labels.
     assert bucket["allow_version_labels_for_unavailable_models"] == "true"
+    # Without it the file is read once.
+    assert bucket["model_config_file_poll_wait_seconds"] == str(published.POLL_SECONDS)
+
+
+def test_the_flags_of_a_server_that_follows_rollbacks_are_documented():
+    page = (DEPLOY.parent.parent / "docs" / "tensorflow-serving.md").read_text()
+    (container,) = pod(manifests("bucket"))["containers"]
+    told = [line.strip() for line in page.splitlines() if line.startswith("    --")]
+    assert len(told) == 3 and set(told) <= set(container["args"])
 
 
 @pytest.mark.parametrize("way", WAYS)
