@@ -5,7 +5,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 
@@ -150,7 +150,7 @@ class ModelStore:
             labels = named.labels if named else {}
             if self._refuses(labels):
                 return
-            self._take(wanted, most)
+            self._take(wanted, most, named.versions if named else ())
             # After the versions that they name are there.
             self._labels = labels
 
@@ -164,8 +164,8 @@ class ModelStore:
             )
         return bool(moved)
 
-    def _take(self, wanted: list[int], most: int) -> None:
-        """Has the newest `most` sound ones of some versions answer, and none else."""
+    def _take(self, wanted: list[int], most: int, named: Sequence[int]) -> None:
+        """Has the newest `most` sound ones of some versions answer, and none else; they are those that a file names, if any."""
         sound: dict[int, LoadedModel] = {}
         for version in reversed(wanted):
             if len(sound) == most:
@@ -174,7 +174,7 @@ class ModelStore:
             if model is not None:
                 sound[version] = model
         if not sound:
-            self._say_kept()
+            self._say_kept(named)
             return
         before = self._loaded
         self._loaded = sound
@@ -209,10 +209,16 @@ class ModelStore:
         _LOG.info("version %d loaded from %s", version, path)
         return model
 
-    def _say_kept(self) -> None:
-        """No version below the folder is sound: what is in memory goes on."""
+    def _say_kept(self, named: Sequence[int]) -> None:
+        """No version that is to answer is sound: what is in memory goes on."""
         model = self.model
         if model is None:
+            return
+        if named:
+            self._say(
+                f"{published.path(self._base)} names {', '.join(map(str, named))}, none of which loads: version {model.version} "
+                "goes on answering from memory; footfall rollback names an earlier one"
+            )
             return
         self._say(
             f"version {model.version} is no longer below {self._base}, nor is another sound one: it goes "

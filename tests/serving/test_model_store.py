@@ -119,6 +119,20 @@ def test_the_last_version_goes_on_from_memory(watched, caplog):
     assert live(store) == 2
 
 
+def test_a_file_that_names_a_broken_version_is_said_to(watched, caplog):
+    watched.put("8"), watched.put("9", "no graph")
+    published.write(str(watched.base), published.Published((8,)))
+    store = watched.start()
+    published.write(str(watched.base), published.Published((9,)))
+    for _ in range(3):
+        assert live(store) == 8
+    (*_, said) = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert said == (
+        f"{published.path(str(watched.base))} names 9, none of which loads: version 8 goes on answering from memory; footfall "
+        "rollback names an earlier one"
+    )
+
+
 def test_a_file_whose_label_moves_to_a_version_that_is_not_loaded_is_not_followed(watched, caplog):
     """TensorFlow Serving refuses it, see `tests/conformance/test_versions.py`."""
     for number in (7, 8, 9):
