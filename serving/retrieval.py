@@ -1,10 +1,19 @@
 """Settings of how a served model finds the items with the highest scores. Free of TensorFlow."""
 
+import math
 from typing import Annotated, Literal
 
 import pydantic
 
 from schemas import settings
+
+# Of n queries without a miss there may still be 3 / n with one.
+_RULE_OF_THREE = 3.0
+
+
+def most_shown(queries: int) -> float:
+    """The largest recall that so many queries show, if each finds everything."""
+    return 1 - _RULE_OF_THREE / queries
 
 
 class ExactSettings(settings.Settings):
@@ -25,7 +34,7 @@ class IVFSettings(settings.Settings):
         of it is scored.
       k: see `recall`.
       lists: how many lists there are; by default about the square root of the number of items.
-      queries: histories of `eval` that `recall` is measured on.
+      queries: histories of `eval` that `recall` is measured on, at least 3 / (1 - `recall`).
     """
 
     name: Literal["ivf"]
@@ -33,6 +42,15 @@ class IVFSettings(settings.Settings):
     k: int = pydantic.Field(default=10, ge=1, le=1000)
     lists: int | None = pydantic.Field(default=None, ge=1)
     queries: int = pydantic.Field(default=2000, ge=100)
+
+    @pydantic.model_validator(mode="after")
+    def _check_shown(self) -> "IVFSettings":
+        if self.recall > most_shown(self.queries):
+            raise ValueError(
+                f"a recall of {self.recall:g} is not shown by {self.queries:,} queries, at most {most_shown(self.queries):g} "
+                f"is: queries has to be at least {math.ceil(round(_RULE_OF_THREE / (1 - self.recall), 6)):,}"
+            )
+        return self
 
 
 RetrievalSettings = Annotated[ExactSettings | IVFSettings, pydantic.Field(discriminator="name")]

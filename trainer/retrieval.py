@@ -17,7 +17,6 @@ _PROGRESS = logging.getLogger("footfall.progress")
 _MOST = 0.25
 # Of the lower bound of a 95 % interval.
 _NORMAL_975 = 1.96
-_RULE_OF_THREE = 3.0
 
 
 def choose(
@@ -77,6 +76,14 @@ def choose(
             )
             return index, {"name": settings.name, **known, **measured}
         known["best"] = measured
+    found = known.get("best", {}).get("recall", 0.0)
+    if found >= settings.recall > retrieval.most_shown(max(known["queries"], 1)):
+        _PROGRESS.warning(
+            "retrieval: %d histories of eval are too few to show a recall of %g, though they find %.2f %% of the %d best items: "
+            "all of the catalogue is scored",
+            *(known["queries"], settings.recall, 100 * found, k),
+        )
+        return None, {"name": retrieval.EXACT.name, **known}
     _PROGRESS.warning(
         "retrieval: no part of at most %.0f %% of the catalogue of %s items reaches a recall of %g: all of it is scored",
         *(100 * _MOST, f"{size:,}", settings.recall),
@@ -108,8 +115,11 @@ def _measured(
         ]
     )
     mean, error = float(found.mean()), float(found.std() / math.sqrt(len(found)))
-    # Of queries that are all alike the deviation says nothing: of n without a miss there may still be 3 / n with one.
-    return {"recall": mean, "recall_low": min(mean - _NORMAL_975 * error, 1 - _RULE_OF_THREE / len(found))}
+    # Of queries that are all alike the deviation says nothing.
+    return {
+        "recall": mean,
+        "recall_low": min(mean - _NORMAL_975 * error, retrieval.most_shown(len(found))),
+    }
 
 
 def _first(

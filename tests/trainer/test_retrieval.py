@@ -74,9 +74,24 @@ def test_it_is_of_models_that_score_by_dot_products():
         retrieval.check(SETTINGS, "ranking", dot_products=False)
 
 
-def test_a_handful_of_queries_shows_no_recall(model):
+def test_a_recall_that_the_queries_cannot_show_is_refused():
+    with pytest.raises(
+        ValueError,
+        match="a recall of 0.98 is not shown by 100 queries, at most 0.97 is: queries has to be at least 150",
+    ):
+        retrieval.IVFSettings(name="ivf", queries=100)
+    assert retrieval.IVFSettings(name="ivf", queries=150) and retrieval.IVFSettings(
+        name="ivf", recall=0.95, queries=100
+    )
+
+
+def test_a_handful_of_queries_shows_no_recall(model, caplog):
     """All of them find everything, and a hundred that do not may be others."""
     few = [next(batches(5))]
     index, known = choosing.choose(model, few, SETTINGS.model_copy(update={"recall": 0.5}))
     assert index is None and known["queries"] == 5
     assert known["best"]["recall_low"] <= 1 - 3 / 5
+    # It is not the index that is to blame.
+    with caplog.at_level("WARNING", "footfall.progress"):
+        choosing.choose(model, few, SETTINGS.model_copy(update={"recall": 0.45}))
+    assert "5 histories of eval are too few to show a recall of 0.45, though they find" in caplog.text
