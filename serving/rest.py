@@ -179,14 +179,20 @@ class Rest:
             return self._metadata(self._model(match))
         if not what:
             return self._status(match)
-        start, ended = time.perf_counter(), "OK"
+        start, ended = time.perf_counter(), "INTERNAL"
         try:
-            return await self._predicted(request, match)
+            answer = await self._predicted(request, match)
+            ended = "OK"
+            return answer
         except loaded_model.RequestError as error:
             ended = error.code
             raise
         except _Refused:
             ended = "INVALID_ARGUMENT"
+            raise
+        except (asyncio.CancelledError, ConnectionError):
+            # The client has gone, or the server ends.
+            ended = "CANCELLED"
             raise
         finally:
             self._metrics.add("REST", ended, time.perf_counter() - start)

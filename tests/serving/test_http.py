@@ -3,13 +3,16 @@
 import concurrent.futures
 import gzip
 import json
+import re
 import shutil
 import socket
 import statistics
+import struct
 import time
 
 import pytest
 
+from serving import rest
 from serving import server as server_lib
 
 BODY = json.dumps(
@@ -180,6 +183,30 @@ def test_a_body_that_stops_coming_is_waited_for_only_shortly(server):
         connection.sendall(HEAD + b"Content-Length: 1000\r\n\r\n" + BODY)
         ((status, _),) = answers(connection)
     assert status == 408 and time.monotonic() - start < 10 * BODY_SECONDS
+
+
+def counted(server, status):
+    """How many requests the metrics say ended so."""
+    found = re.search(rf'status="{status}"}} (\d+)', server.metrics.text("toy"))
+    return int(found[1]) if found else 0
+
+
+def test_a_request_that_breaks_off_or_fails_is_not_counted_as_answered(server, monkeypatch):
+    before = {status: counted(server, status) for status in ("OK", "CANCELLED", "INTERNAL")}
+    with connect(server) as connection:
+        connection.sendall(HEAD + b"Content-Length: 1000\r\n\r\n{")
+        # With what has been read unread the end is a reset, as of a client that is killed.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        time.sleep(0.3)
+    with monkeypatch.context() as broken:
+        broken.setattr(rest, "_predict", lambda *_: 1 / 0)
+        assert [status for status, _ in ask(server, with_length(BODY))] == [500]
+    deadline = time.monotonic() + 30
+    while counted(server, "CANCELLED") == before["CANCELLED"]:
+        assert time.monotonic() < deadline, server.metrics.text("toy")
+        time.sleep(0.05)
+    after = {status: counted(server, status) for status in before}
+    assert after == {**before, "CANCELLED": before["CANCELLED"] + 1, "INTERNAL": before["INTERNAL"] + 1}
 
 
 def test_bodies_in_memory_are_bounded_and_then_let_go(tmp_path):
