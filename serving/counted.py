@@ -22,9 +22,13 @@ def examples(
       takes: the inputs of a signature.
       histories: lists of events that fit it.
       told: the moment of each, ms; None: right after the last event.
+
+    Raises:
+      ValueError: for what is no list of events.
     """
     made = []
-    for history, moment in zip(histories, told):
+    for number, (history, moment) in enumerate(zip(histories, told)):
+        requests.check_events(history, f"history {number}")
         example = tf.train.Example()
         for name in (names.HISTORY_ITEM_ID, names.HISTORY_TIMESTAMP):
             key = requests.key_of_event(name)

@@ -103,6 +103,7 @@ def of_histories(
     """
     places = places or numbered("history", len(histories))
     for place, history in zip(places, histories):
+        check_events(history, place)
         _check_keys(takes, history, place)
     longest = max((len(history) for history in histories), default=0)
     inputs = _attributes(takes, histories, longest, places)
@@ -189,8 +190,7 @@ def _columns(
         if unknown:
             raise ValueError(f"{place}: unknown {unknown[0]!r}; the model takes {', '.join(sorted(allowed))}")
         history = row.get(HISTORY_KEY) or ()
-        if not isinstance(history, Sequence) or isinstance(history, (str, bytes)):
-            raise ValueError(f"{place}: {HISTORY_KEY} is a list of events, found {tensors.shown(history)}")
+        check_events(history, f"{place}: {HISTORY_KEY}")
         _check_keys(takes, history, f"{place}: {HISTORY_KEY}")
     columns = {}
     for name, info in takes.items():
@@ -224,6 +224,21 @@ def _of_event(place: str, number: int, key: str) -> str:
     return f"{place}, event {number}: {key}"
 
 
+def check_events(history: Any, place: str) -> None:
+    """Refuses what is no list of events.
+
+    Raises:
+      ValueError: with its place, and the number of what is no event.
+    """
+    if not isinstance(history, Sequence) or isinstance(history, (str, bytes)):
+        raise ValueError(f"{place} is a list of events, found {tensors.shown(history)}")
+    for number, event in enumerate(history):
+        if not isinstance(event, Mapping):
+            raise ValueError(
+                f"{place}, event {number} is an object with item_id and timestamp, found {tensors.shown(event)}"
+            )
+
+
 def _check_keys(takes: Mapping[str, Any], history: Sequence[Any], place: str) -> None:
     """Refuses keys of events that may be misspelt ones: a model that takes attributes takes an event without them, too.
 
@@ -233,8 +248,7 @@ def _check_keys(takes: Mapping[str, Any], history: Sequence[Any], place: str) ->
     if known <= _OF_ALL_EVENTS:
         return
     for number, event in enumerate(history):
-        # Other things than events are refused where they are read.
-        unknown = sorted(set(event) - known - _OF_ALL_EVENTS) if isinstance(event, Mapping) else ()
+        unknown = sorted(set(event) - known - _OF_ALL_EVENTS)
         if unknown:
             raise ValueError(
                 f"{place}, event {number}: unknown {unknown[0]!r}; the model takes {', '.join(sorted(known))} of an event"
@@ -245,10 +259,6 @@ def _events(row: Row, name: str, dtype: tf.DType, place: str) -> list[Any]:
     key = key_of_event(name)
     values = []
     for number, event in enumerate(row.get(HISTORY_KEY) or ()):
-        if not isinstance(event, Mapping):
-            raise ValueError(
-                f"{place}, event {number} is an object with item_id and timestamp, found {tensors.shown(event)}"
-            )
         if event.get(key) is not None:
             values.append(value_of(event[key], dtype, _of_event(place, number, key)))
         elif name in names.HISTORY:

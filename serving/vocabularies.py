@@ -30,10 +30,14 @@ def of_histories(
     Args:
       histories: lists of events.
       takes: the inputs of a signature: with the attributes of events among them.
+
+    Raises:
+      ValueError: for what is no list of events.
     """
     of_events = [*_OF_EVENTS, *(name for name in _texts(takes or {}) if requests.is_of_history(name))]
     found: dict[str, dict[str, None]] = {name: {} for name in of_events}
-    for history in histories:
+    for number, history in enumerate(histories):
+        requests.check_events(history, f"history {number}")
         for event in history:
             for name in of_events:
                 value = event.get(requests.key_of_event(name))
@@ -43,14 +47,20 @@ def of_histories(
 
 
 def of_exposures(takes: Mapping[str, Any], rows: Sequence[requests.Row]) -> dict[str, list[str]]:
-    """The distinct texts of exposures as a client takes them, by the name of the input."""
+    """The distinct texts of exposures as a client takes them, by the name of the input.
+
+    Raises:
+      ValueError: for a history that is no list of events.
+    """
     texts = _texts(takes)
     found: dict[str, dict[str, None]] = {name: {} for name in texts}
-    for row in rows:
+    for number, row in enumerate(rows):
+        history = row.get(requests.HISTORY_KEY) or ()
+        requests.check_events(history, f"exposure {number}: {requests.HISTORY_KEY}")
         for name in texts:
             if requests.is_of_history(name):
                 key = requests.key_of_event(name)
-                given = [event.get(key) for event in row.get(requests.HISTORY_KEY) or ()]
+                given = [event.get(key) for event in history]
             else:
                 value = row.get(name)
                 given = list(value) if isinstance(value, (list, tuple)) else [value]

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline import cli
 from serving import client as client_lib
-from serving import training_times
+from serving import counted, training_times, vocabularies
 
 NOW = int(time.time() * 1000)
 HISTORY = [{"item_id": f"i{n}", "behavior": "view", "timestamp": 1_600_000_000_000 + n} for n in (1, 2)]
@@ -194,6 +194,29 @@ def test_numbers_of_numpy_are_numbers(client):
     plain = client.recommend([HISTORY], 3, ["5"])
     odd = [{**event, "timestamp": np.int64(event["timestamp"])} for event in HISTORY]
     assert client.recommend([odd], np.int32(3), [np.int64(5)]) == plain
+
+
+@pytest.mark.parametrize(
+    "odd, words",
+    [
+        ([[1, 2]], "history 0, event 0 is an object with item_id and timestamp, found 1"),
+        (HISTORY, "history 0 is a list of events, found {'item_id': 'i1'"),
+        ([HISTORY, ["i1"]], "history 1, event 0 is an object with item_id and timestamp, found 'i1'"),
+        (["i1"], "history 0 is a list of events, found 'i1'"),
+        ([None], "history 0 is a list of events, found None"),
+    ],
+)
+def test_what_is_no_list_of_events_is_told(client, odd, words):
+    takes = client.metadata()["recommend"].inputs
+    for ask in (
+        client.recommend,
+        client.embed,
+        vocabularies.of_histories,
+        lambda histories: counted.examples(takes, histories, [None] * len(histories)),
+    ):
+        with pytest.raises(ValueError) as caught:
+            ask(odd)
+        assert str(caught.value).startswith(words)
 
 
 @pytest.mark.parametrize("given", ["i1", b"i1"])
