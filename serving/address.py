@@ -29,7 +29,7 @@ def check(address: str) -> str:
     scheme, separator, rest = address.partition("://")
     if separator:
         host = rest.split("/")[0].rsplit(":", 1)[0] or "localhost"
-        kept = "; there is no TLS between this client and a server" if scheme == "https" else ""
+        kept = "; TLS is spoken by Client(credentials=...)" if scheme == "https" else ""
         raise ValueError(f"{address}: {wanted}, without {scheme}://{kept}. Perhaps {host}:{GRPC_PORT}?")
     match = _HOST_PORT.fullmatch(address)
     if match is None:

@@ -25,7 +25,10 @@ def test_an_address_stays_as_it_is(text):
     [
         ("http://models:8501", "without http://. Perhaps models:8500?"),
         ("http://models:8501/v1/models/m", "Perhaps models:8500?"),
-        ("https://models", "no TLS between this client and a server. Perhaps models:8500?"),
+        (
+            "https://models",
+            "without https://; TLS is spoken by Client(credentials=...). Perhaps models:8500?",
+        ),
         ("grpc://models:8500", "without grpc://"),
         ("localhost", "the port is missing. Perhaps localhost:8500?"),
         ("localhost:", "the port is missing"),
