@@ -530,9 +530,9 @@ def _in_parts(ask: _Ask, rows: Sequence[Any], places: Sequence[str]) -> Iterator
             raise
         half = len(rows) // 2
         parts = ((rows[:half], places[:half]), (rows[half:], places[half:]))
-        answers = (found for part in parts for found in _in_parts(ask, *part))
+        answers = [found for part in parts for found in _in_parts(ask, *part)]
     else:
-        answers = iter([answer])
+        answers = [answer]
     yield from answers
 
 
