@@ -167,7 +167,8 @@ class LogSpec(settings.Settings):
         run of blanks. None is a comma (a tab in `tsv`), or what a first line like `sep=;` says.
       quote: of `csv` and `tsv`, the character around values that hold delimiters or line breaks; `""` where
         there is none. None is `"`, and none in `tsv`.
-      escape: the character before a quote within a quoted value, as `\\`; None: such a quote is doubled.
+      escape: the character before a quote within a quoted value, as `\\`; two of them are one. Outside of quotes it
+        is a character like any other. None: such a quote is doubled.
       comment: lines of `csv` and `tsv` that begin with it are skipped; None: no line is.
       encoding: of text files, by the name that Python has for it, as `cp1252`. None is UTF-8, or what a byte
         order mark says.
@@ -305,10 +306,14 @@ class LogSpec(settings.Settings):
         """See `settings.Settings.reads`; of a format that a file's ending tells, nothing is known yet."""
         return (
             settings.Reads(_OF_DELIMITED, self.format in (None, "csv", "tsv"), "format: csv or tsv"),
+            settings.Reads(("escape",), self._may_quote(), "quote: '\"'"),
             settings.Reads(("encoding",), self.format != "parquet", "format: csv, tsv or jsonl"),
             settings.Reads(("spans",), span_marks.has_marks(self.path), "{SPAN} or a date in path"),
             settings.Reads(("label_minus_one",), bool(self.columns.label), "columns.label"),
         )
+
+    def _may_quote(self) -> bool:
+        return self.format != "tsv" if self.quote is None else self.quote != ""
 
 
 RECENT_SHARE = 0.1

@@ -310,6 +310,8 @@ UNREAD = [
     ),
     ({"log": {"path": "log.csv", "label_minus_one": "no"}}, "log.label_minus_one", "columns.label"),
     ({"log": {"path": "log", "format": "jsonl", "quote": "'"}}, "log.quote", "format: csv or tsv"),
+    ({"log": {"path": "log.csv", "quote": "", "escape": "\\"}}, "log.escape", "quote: '\"'"),
+    ({"log": {"path": "log", "format": "tsv", "escape": "\\"}}, "log.escape", "quote: '\"'"),
     ({"log": {"path": "log", "format": "parquet", "encoding": "gbk"}}, "log.encoding", "csv, tsv or jsonl"),
     ({"log": {"path": "log.csv", "spans": 2}}, "log.spans", "{SPAN} or a date in path"),
     ({"window": {"train": "last", "stride": 2}}, "window.stride", "train: sliding"),

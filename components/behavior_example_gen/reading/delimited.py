@@ -195,6 +195,7 @@ class _Parser:
 
     def _arrow(self, single: bytes, marks: dialect.Dialect) -> tuple[pa.Table, list[Any]]:
         """A text by Arrow, and the rows of it that have another number of fields."""
+        single = dialect.unescaped(single, marks)
         # By number, since two columns that nobody asks for may have one name.
         keys = [str(number) for number in range(len(self._found))]
         invalid: list[Any] = []
@@ -215,7 +216,6 @@ class _Parser:
                 pyarrow.csv.ParseOptions(
                     delimiter=marks.delimiter.decode(),
                     quote_char=marks.quote.decode() or False,
-                    escape_char=marks.escape.decode() or False,
                     invalid_row_handler=skip,
                 ),
                 pyarrow.csv.ConvertOptions(

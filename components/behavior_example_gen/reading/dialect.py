@@ -1,7 +1,11 @@
 """How a file of separated values is written: its delimiter, quotes, escapes, comments and header."""
 
 import dataclasses
+import functools
 import re
+from collections.abc import Sequence
+
+import numpy as np
 
 from components.behavior_example_gen import spec
 from schemas import errors
@@ -14,7 +18,6 @@ _EMPTY_LINE = re.compile(rb"[ \t]*(?:\r\n|\r|\n)")
 _LINE = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n|\Z)")
 _RUN_OF_BLANKS = re.compile(rb"[ \t]+")
 _BLANKS_AROUND = re.compile(rb"(?m)^[ \t]+|[ \t]+(?=\r?$)")
-_QUOTED_OR_BLANKS = re.compile(rb'((?:^|(?<=\s))"(?:[^"\r\n]|"")*")|[ \t]+')
 # No text has them; what stands in place of a delimiter of several bytes, of which Arrow knows none.
 _CONTROLS = tuple(bytes([code]) for code in (*range(28, 32), *range(1, 9), *range(14, 28)))
 
@@ -25,7 +28,7 @@ class Dialect:
 
     Attributes:
       delimiter: between values; `BLANKS` for any run of blanks.
-      quote, escape, comment: a byte each, or empty.
+      quote, escape, comment: a byte each, or empty. The escape counts within quotes alone.
     """
 
     delimiter: bytes
@@ -52,7 +55,7 @@ class Dialect:
         else:
             text = _BLANKS_AROUND.sub(b"", text)
             if self.quote and self.quote in text:
-                text = _QUOTED_OR_BLANKS.sub(lambda found: found.group(1) or control, text)
+                text = _quoted_or_blanks(self).sub(lambda found: found.group(1) or control, text)
             else:
                 text = _RUN_OF_BLANKS.sub(control, text)
         return text, dataclasses.replace(self, delimiter=control)
@@ -72,12 +75,10 @@ def start(head: bytes, kind: str, log: spec.LogSpec) -> tuple[Dialect, int]:
         delimiter, at = line.group(1).decode("utf-8", "replace"), line.end()
     if log.delimiter is not None:
         delimiter = log.delimiter
-    found = Dialect(
-        delimiter.encode(),
-        (quote if log.quote is None else log.quote).encode(),
-        (log.escape or "").encode(),
-        (log.comment or "").encode(),
-    )
+    quote = quote if log.quote is None else log.quote
+    # A quote before a quote is what stands there without an escape.
+    escape = "" if log.escape is None or log.escape == quote else log.escape
+    found = Dialect(delimiter.encode(), quote.encode(), escape.encode(), (log.comment or "").encode())
     at = _skip_empty(head, at)
     while found.comment and head.startswith(found.comment, at):
         at = _skip_empty(head, _LINE.match(head, at).end())
@@ -111,7 +112,7 @@ def fields(line: bytes, marks: Dialect, inside: bool = False) -> tuple[bool, lis
                 found.append(line[begin:])
                 return True, found
             inside = False
-        at = _find(line, marks.delimiter, at, marks.escape)
+        at = line.find(marks.delimiter, at)
         if at < 0:
             found.append(line[begin:])
             return False, found
@@ -122,7 +123,7 @@ def fields(line: bytes, marks: Dialect, inside: bool = False) -> tuple[bool, lis
 
 def plain(field: bytes, marks: Dialect) -> bytes:
     """A field without blanks and quotes around it."""
-    field = field.strip()
+    field = unescaped(field.strip(), marks)
     quote = marks.quote
     if quote and len(field) > 1 and field.startswith(quote) and field.endswith(quote):
         field = field[1:-1].replace(2 * quote, quote).strip()
@@ -148,3 +149,74 @@ def _find(line: bytes, mark: bytes, at: int, escape: bytes) -> int:
         if (len(before) - len(before.rstrip(escape))) % 2 == 0:
             return at
         at += 1
+
+
+def unescaped(text: bytes, marks: Dialect) -> bytes:
+    r"""The same records without escapes: within quotes, a quote is doubled and a doubled escape is a single one.
+
+    Arrow's own escapes would act outside of quotes, too, where `\N` is a word and a path has backslashes.
+
+    Args:
+      text: of records that are whole.
+      marks: with a delimiter of one byte.
+
+    >>> print(unescaped(rb'"a \"b\" \\ \t",C:\\x,\N', Dialect(b",", escape=b"\x5c")).decode())
+    "a ""b"" \ \t",C:\\x,\N
+    """
+    pairs = {marks.escape + marks.quote: 2 * marks.quote, 2 * marks.escape: marks.escape}
+    if not marks.escape or not marks.quote or not any(pair in text for pair in pairs):
+        return text
+    controls = [control for control in _CONTROLS if control not in text]
+    found = _unescaped_at_once(text, marks, controls) if len(controls) >= 4 else None
+    if found is not None:
+        return found
+    parts = _quoted(marks.delimiter, marks.quote, marks.escape).split(text)
+    either = re.compile(b"|".join(map(re.escape, pairs)))
+    parts[1::2] = [either.sub(lambda pair: pairs[pair.group()], field) for field in parts[1::2]]
+    return b"".join(parts)
+
+
+def _unescaped_at_once(text: bytes, marks: Dialect, controls: Sequence[bytes]) -> bytes | None:
+    """As `unescaped`, by the bytes of an array; None if a quote stands elsewhere than around a field.
+
+    Args:
+      controls: four bytes that the text does not have.
+    """
+    quote, escape = marks.quote, marks.escape
+    one, quotes, plain_one, plain_quotes = controls[:4]
+    text = text.replace(2 * escape, one).replace(escape + quote, quotes)
+    data = np.frombuffer(bytearray(text), np.uint8)
+    at = np.flatnonzero(data == quote[0])
+    # Before and behind a quote that opens or closes a field, or is one of two that stand for one.
+    beside = np.zeros(256, bool)
+    beside[list(marks.delimiter + quote + b"\r\n")] = True
+    opening, closing_ = at[::2], at[1::2]
+    if not (
+        beside[data[np.maximum(opening - 1, 0)]].all()
+        and beside[data[np.minimum(closing_ + 1, len(data) - 1)]].all()
+    ):
+        return None
+    for inside, outside in ((one, plain_one), (quotes, plain_quotes)):
+        pairs = np.flatnonzero(data == inside[0])
+        data[pairs[np.searchsorted(at, pairs) % 2 == 0]] = outside[0]
+    whole = {one: escape, quotes: 2 * quote, plain_one: 2 * escape, plain_quotes: escape + quote}
+    text = data.tobytes()
+    for control, pair in whole.items():
+        text = text.replace(control, pair)
+    return text
+
+
+@functools.lru_cache
+def _quoted(delimiter: bytes, quote: bytes, escape: bytes) -> "re.Pattern[bytes]":
+    """A quoted field, as a group; one whose quote is never closed ends with the text, as Arrow has it."""
+    d, q, e = re.escape(delimiter), re.escape(quote), re.escape(escape)
+    return re.compile(
+        b"(?<![^%b\\r\\n])(%b(?:[^%b%b]+|%b%b|%b(?:.|\\Z))*(?:%b|\\Z))" % (d, q, q, e, q, q, e, q), re.DOTALL
+    )
+
+
+def _quoted_or_blanks(marks: Dialect) -> "re.Pattern[bytes]":
+    """A quoted field between blanks, as a group, or blanks."""
+    q, e = re.escape(marks.quote), re.escape(marks.escape)
+    escaped = b"|%b[^\\r\\n]" % e if e else b""
+    return re.compile(b"((?:^|(?<=\\s))%b(?:[^%b%b\\r\\n]|%b%b%b)*%b)|[ \\t]+" % (q, q, e, q, q, escaped, q))

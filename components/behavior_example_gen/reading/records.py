@@ -200,6 +200,9 @@ class _Lines:
         doubtful = odd | (
             np.bincount(line, (beside != delimiter) & (beside != quote), minlength=len(self)) > 0
         )
+        if self.marks.escape:
+            # These may be none, so that the ones behind them are not what they look like.
+            doubtful[line[(at > 0) & (self._data[at - 1] == self.marks.escape[0])]] = True
         return [i for i in map(int, np.flatnonzero(doubtful)) if dialect.fields(self[i], self.marks)[0]]
 
 

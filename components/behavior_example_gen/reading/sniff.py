@@ -259,7 +259,7 @@ def _best(
         marks = dialect.Dialect((default or ",").encode())
         records = _records(lines[:_RECORDS], marks)
     if log.quote is None and marks.quote == b'"' and marks.delimiter == b"\t" and quoted < 0.1:
-        marks = dataclasses.replace(marks, quote=b"")
+        marks = dataclasses.replace(marks, quote=b"", escape=b"")
         records = _records(lines[:_RECORDS], marks)
     return marks, records
 

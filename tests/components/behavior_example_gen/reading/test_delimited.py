@@ -2,10 +2,11 @@
 
 import gzip
 import itertools
+import random
 
 import pytest
 
-from components.behavior_example_gen.reading import delimited
+from components.behavior_example_gen.reading import delimited, dialect
 from schemas import errors
 from tests.components.behavior_example_gen.test_readers import read
 
@@ -218,3 +219,87 @@ def test_rejects_show_the_line_as_it_is(tmp_path, monkeypatch):
         (13, "wrong column count: 3 instead of 4", "u::x::i"),
         (14, "a quote is not closed", 'u::"x::i::1'),
     ]
+
+
+# As MySQL writes a table: OPTIONALLY ENCLOSED BY '"' ESCAPED BY '\\'; and paths in columns that it does not quote.
+DUMP = {
+    r'"the \"best\" one"': 'the "best" one',
+    r'"a back\\slash, \\"': "a back\\slash, \\",
+    r'"C:\new ""x"""': 'C:\\new "x"',
+    r"C:\new\\x": r"C:\new\\x",
+    "C:\\": "C:\\",
+    r"\N": "",
+    r"x \"y\"": r"x \"y\"",
+    r'"\",\""': '","',
+    "'\\'": "'\\'",
+}
+
+
+@pytest.mark.parametrize("size", [60, 1 << 20])
+@pytest.mark.parametrize("lines_within", [False, True])
+@pytest.mark.parametrize("place", [1, 3])
+def test_an_escape_is_one_within_quotes_alone(tmp_path, monkeypatch, size, lines_within, place):
+    """Before a delimiter or a line break, too, and beside values of several lines."""
+    titles = {**DUMP, **({'"two\n\\"lines\\""': 'two\n"lines"'} if lines_within else {})}
+    order = ["user_id", "item_id", "timestamp"]
+    order.insert(place, "title")
+    rows = [("DOM\\alice", title, f'"i{n}"', str(n)) for n, title in enumerate(titles)]
+    written = [",".join(row[NAMES.index(name)] for name in order) for row in [tuple(NAMES), *rows]]
+    (tmp_path / "log.csv").write_text("\n".join(written) + "\n")
+    found, numbers, rejects = values(tmp_path / "log.csv", monkeypatch, size, escape="\\")
+    assert found == [("DOM\\alice", title, f"i{n}", str(1000 * n)) for n, title in enumerate(titles.values())]
+    assert numbers == list(range(1, len(titles) + 1)) and not rejects
+
+
+def test_nobody_of_a_dump_of_mysql_is_no_user(tmp_path, monkeypatch):
+    data = 'user_id,title,item_id,timestamp\n"u1","the \\"best\\" one",i1,1\n\\N,\\N,i2,2\nu3,C:\\,i3,3\nu4,x,i4,4\n'
+    (tmp_path / "log.csv").write_text(data)
+    found, numbers, rejects = values(tmp_path / "log.csv", monkeypatch, 1 << 20, escape="\\")
+    assert [user for user, *_ in found] == ["u1", "u3", "u4"] and numbers == [1, 3, 4]
+    assert [(row, reason) for row, reason, _ in rejects] == [(2, "missing user_id (column 'user_id')")]
+
+
+def test_a_quote_as_the_escape_is_a_doubled_quote(tmp_path, monkeypatch):
+    (tmp_path / "log.csv").write_text(text(events(ODD), quote='"'))
+    assert values(tmp_path / "log.csv", monkeypatch, 60, escape='"')[0] == stored(events(ODD))
+
+
+def test_quotes_of_any_sort_between_blanks(tmp_path, monkeypatch):
+    (tmp_path / "log.txt").write_text("user_id title item_id timestamp\nu 'a b' 'i 1' 5\nu 'it\\'s  x' i 6\n")
+    found, _, rejects = values(
+        tmp_path / "log.txt", monkeypatch, 1 << 20, delimiter=r"\s+", quote="'", escape="\\"
+    )
+    assert found == stored([("u", "a b", "i 1", "5"), ("u", "it's  x", "i", "6")]) and not rejects
+
+
+def test_escapes_of_any_text():
+    """By arrays, where they tell, or by fields: as character by character."""
+    marks = dialect.Dialect(b",", b'"', b"\\")
+
+    def slowly(text):
+        found, state, at = b"", "start", 0
+        while at < len(text):
+            one, two = text[at : at + 1], text[at : at + 2]
+            step, put = 1, one
+            if state == "quoted":
+                if two in (b"\\\\", b'\\"', b'""'):
+                    step, put = 2, b"\\" if two == b"\\\\" else b'""'
+                elif one == b'"':
+                    state = "field"
+            elif state == "start" and one == b'"':
+                state = "quoted"
+            else:
+                state = "start" if one in (b",", b"\n") else "field"
+            found, at = found + put, at + step
+        return found
+
+    draw = random.Random(1)
+    at_once = 0
+    for _ in range(3000):
+        parts = draw.choices(
+            ('"', "\\", ",", "\n", "a", '","', '\\"', '"a\\"b"', '"\n"'), k=draw.randrange(1, 12)
+        )
+        text = "".join(parts).encode()
+        assert dialect.unescaped(text, marks) == slowly(text), text
+        at_once += dialect._unescaped_at_once(text, marks, [b"\x01", b"\x02", b"\x03", b"\x04"]) is not None
+    assert 300 < at_once < 2700
