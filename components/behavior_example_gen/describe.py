@@ -109,6 +109,7 @@ def describe(path: str, settings: dict[str, Any] | None = None) -> dict[str, Any
         notices=[
             *seen,
             *notices.of_times(found, log),
+            *notices.of_columns(notes, log),
             *notices.of_values(notes, log),
             *notices.of_duplicates(found["duplicates"], found["events"], log),
             *notices.of_user(found["implausible_user"], log),

@@ -169,6 +169,7 @@ def _noticed(
     events = result["rows"] - result["rejected"] if left.duplicates else counts.events
     return [
         *notices.of_times(result, log),
+        *notices.of_columns(left.report.notes, log),
         *notices.of_values(left.report.notes, log),
         *notices.of_duplicates(result["duplicates"], events, log),
         *notices.of_user(result["implausible_user"], log),

@@ -138,6 +138,16 @@ def of_values(notes: Mapping[tuple[str, str], int], log: spec.LogSpec) -> list[s
     return found
 
 
+def of_columns(notes: Mapping[tuple[str, str], int], log: spec.LogSpec) -> list[str]:
+    """A sentence about columns that have no value in the whole log, by `blocks.Block.notes`."""
+    empty = [
+        f"{column!r} (log.columns.{columns_lib.key(feature, log)})"
+        for feature, column in log.columns.wanted().items()
+        if feature not in columns_lib.ALWAYS and not notes.get((feature, blocks.VALUES))
+    ]
+    return [f"column {', '.join(empty)} has no value in any row"] if empty else []
+
+
 def _expected(feature: str, what: str) -> bool:
     """Whether this is nothing to tell: attributes may be numbers or quotations, inexact ids are bad rows."""
     is_id = feature in (names.USER_ID, names.ITEM_ID)

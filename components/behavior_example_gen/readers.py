@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from components.behavior_example_gen import spec
 from components.behavior_example_gen.reading import (
     blocks,
+    columns,
     delimited,
     failures,
     files,
@@ -51,7 +52,7 @@ def header(path: str, log: spec.LogSpec) -> list[str]:
 
 def needed(source: files.Source) -> Sequence[str]:
     """The features whose columns the first rows of a file cannot be without; empty: all of them."""
-    return json_lines.ALWAYS if source.format == "jsonl" else ()
+    return columns.ALWAYS if source.format == "jsonl" else ()
 
 
 def read(source: files.Source, log: spec.LogSpec) -> Iterator[blocks.Block]:

@@ -22,6 +22,7 @@ COLUMN_COUNT = "wrong column count"
 # What is noted of the values of a feature; see `Block.notes`.
 BLANKS, FLOATS, QUOTES, INEXACT = "blanks", "floats", "quotes", "inexact"
 ZEROS, MINUS_ONES = "zeros", "minus_ones"
+COLUMN, VALUES = "column", "values"
 
 _SAMPLE_CHARACTERS = 120
 
@@ -47,8 +48,9 @@ class Block:
     attributes as lists of binary, numeric ones as float64 (NaN is missing), labels as int8 (1, 0 or
     `names.UNKNOWN_LABEL`), `timestamp` in ms, `nanos` and `row` as int64. `rows` counts good and bad rows.
     `notes` has how many values of a feature (in good and bad rows) had BLANKS around them, were whole numbers
-    written as FLOATS, have QUOTES around them, are numbers that may have lost digits (INEXACT); and, of a label,
-    are ZEROS and MINUS_ONES: by feature and one of these.
+    written as FLOATS, have QUOTES around them, are numbers that may have lost digits (INEXACT); of a label,
+    are ZEROS and MINUS_ONES; and, of what a log may be without, are VALUES at all, and whether there is the COLUMN:
+    by feature and one of these.
     """
 
     source: files.Source

@@ -1,17 +1,20 @@
 """The columns of a file and those that a log's spec asks for."""
 
 import difflib
+import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from components.behavior_example_gen import spec
-from components.behavior_example_gen.reading import sniff
+from components.behavior_example_gen.reading import blocks, sniff
 from schemas import errors, names
 
 LABEL = "label"  # beside the types of attributes
+# What no row can be without; a file of JSON lines may lack other columns where there is no value.
+ALWAYS = (names.USER_ID, names.ITEM_ID, names.TIMESTAMP)
 # A number or a date, which is the name of no column.
 _VALUE = re.compile(r"[-+]?\d+(\.\d*)?([eE][-+]?\d+)?|\d{4}-\d\d-\d\d.*")
-# Of a file's columns, in a message.
+# Of columns, or of files that have them, in a message.
 _MOST = 50
 
 
@@ -33,6 +36,29 @@ def check(found: Sequence[str], log: spec.LogSpec, path: str, only: Sequence[str
             raise errors.InputError(
                 f"{path}: column {column!r} (log.columns.{key(feature, log)}) is missing; the file has "
                 f"{_shown(found)}{advice(found, column, key(feature, log))}{sniff.hint(path, log)}"
+            )
+
+
+def check_all(
+    headers: Iterable[Sequence[str]], notes: Mapping[tuple[str, str], int], rows: int, log: spec.LogSpec
+) -> None:
+    """Checks that no column is missing from all rows of a log, as a key that is misspelt is from JSON lines.
+
+    Args:
+      headers: of its files, which are looked at for the message.
+      notes: of all its blocks; see `blocks.Block`.
+      rows: how many it has.
+
+    Raises:
+      errors.InputError: naming the column and its key.
+    """
+    for feature, column in log.columns.wanted().items():
+        if feature not in ALWAYS and not notes.get((feature, blocks.COLUMN)):
+            place = key(feature, log)
+            found = list(dict.fromkeys(itertools.chain(*itertools.islice(headers, _MOST))))
+            raise errors.InputError(
+                f"{log.path}: column {column!r} (log.columns.{place}) is missing in all {rows:,} rows; they have "
+                f"{_shown(found)}{advice(found, column, place)}"
             )
 
 

@@ -31,8 +31,6 @@ _SAMPLE_BYTES = 1 << 16
 # this long may have as many.
 _MOST_BRACKETS, _LONG_LINE = 1000, 8192
 _EXACT_FLOAT = 2.0**53
-# What no block of JSON lines can be without; other keys may be left out where there is no value.
-ALWAYS = (names.USER_ID, names.ITEM_ID, names.TIMESTAMP)
 
 
 def header(path: str, log: spec.LogSpec) -> list[str]:
@@ -72,7 +70,7 @@ def read(source: files.Source, log: spec.LogSpec) -> blocks.Pieces:
                 text, rest = text[:cut], text[cut:]
             yield from reader.pieces(text, row)
             if row == 1 and reader.found:
-                columns.check(list(reader.found), log, source.path, ALWAYS)
+                columns.check(list(reader.found), log, source.path, columns.ALWAYS)
             row += _lines(text)
 
 
@@ -92,6 +90,7 @@ class _Reader:
         self.found: dict[str, None] = {}
         self._source = source
         wanted, attributes = log.columns.wanted(), log.columns.attributes()
+        self._columns = wanted
         self._wanted = list(dict.fromkeys(wanted.values()))
         kinds: dict[str, set] = {name: set() for name in self._wanted}
         for feature, name in wanted.items():
@@ -188,6 +187,8 @@ class _Reader:
     def _slow(self, text: bytes, row: int) -> blocks.Piece:
         """Lines one by one: bad ones are set aside, and numbers keep all their digits."""
         texts: dict[str, list[Any]] = {name: [] for name in self._wanted}
+        # A key that no object has leaves no column.
+        keys = {self._columns[feature] for feature in columns.ALWAYS}
         floats: dict[str, list[tuple[int, float]]] = {name: [] for name in self._wanted}
         rows: list[int] = []
         rejects: list[blocks.Reject] = []
@@ -199,6 +200,7 @@ class _Reader:
             except _BadLine as bad:
                 rejects.append(blocks.Reject(self._source.path, number, str(bad), blocks.sample(line)))
                 continue
+            keys |= record.keys()
             for name in self._wanted:
                 value = record.get(name)
                 if type(value) is _Float:
@@ -215,6 +217,7 @@ class _Reader:
             {
                 name: pa.array(column, pa.list_(pa.string()) if name in self._separators else pa.string())
                 for name, column in texts.items()
+                if name in keys
             }
         )
         return table, np.asarray(rows, np.int64), rejects

@@ -94,6 +94,9 @@ class _Piece:
         for feature in (*_IDS, *(feature for feature in features if feature not in _IDS)):
             try:
                 self._read(feature)
+                if feature not in _IDS:
+                    self.notes[feature, blocks.COLUMN] += self.columns[feature] in self.table.column_names
+                    self.notes[feature, blocks.VALUES] += self._values(feature)
             except text.NoText as error:
                 raise self.refused(feature, "which has no text") from error
             except pa.ArrowException as error:
@@ -129,6 +132,18 @@ class _Piece:
             self.notes[feature, blocks.ZEROS] += labels.zeros
             self.notes[feature, blocks.MINUS_ONES] += labels.minus_ones
             self.arrays[feature] = pa.array(labels.values)
+
+    def _values(self, feature: str) -> int:
+        """How many values there are of a feature that has been read."""
+        array, kind = self.arrays[feature], self.kind(feature)
+        if kind == spec.CATEGORICAL:
+            return int(pc.sum(pc.greater(pc.binary_length(array), 0)).as_py() or 0)
+        if kind == spec.MULTI:
+            return len(array.flatten())
+        values = array.to_numpy()
+        return int(
+            np.count_nonzero(~np.isnan(values) if kind == spec.NUMERIC else values != names.UNKNOWN_LABEL)
+        )
 
     def _id(self, feature: str, found: text.Texts) -> None:
         ids, column = found.values, self.columns[feature]

@@ -47,6 +47,59 @@ def test_examples_equal_plain_python(tmp_path):
         )
 
 
+def json_log(tmp_path, more, columns, first=""):
+    """Two files of JSON lines; the last event of the second one has `more`."""
+    rows = [dict(zip(("user_id", "item_id", "timestamp"), row.split(","))) for row in harness.log_rows()]
+    rows[-1].update(more)
+    (tmp_path / "log").mkdir()
+    for name, part in (("a", rows[:50]), ("b", rows[50:])):
+        lines = [first, *map(json.dumps, part)] if first else map(json.dumps, part)
+        (tmp_path / "log" / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
+    values = {
+        "path": str(tmp_path / "log"),
+        "timestamp_unit": "ms",
+        "columns": columns,
+        "max_rejected_share": 0.1,
+    }
+    return spec.LogSpec.from_values(values)
+
+
+# With a broken line, files are read line by line.
+@pytest.mark.parametrize("first", ["", "{broken"])
+def test_a_key_that_no_record_has_is_refused(tmp_path, first):
+    columns = {"behavior": "evnt", "item": {"color": "colour"}}
+    log = json_log(tmp_path, {"event": "buy", "colour": "red"}, columns, first)
+    with pytest.raises(errors.InputError) as caught:
+        harness.run(tmp_path, log)
+    rows = len(harness.log_rows()) + 2 * bool(first)
+    assert str(caught.value) == (
+        f"{log.path}: column 'evnt' (log.columns.behavior) is missing in all {rows:,} rows; they have user_id, "
+        "item_id, timestamp, event, colour; did you mean log.columns.behavior: event?"
+    )
+
+
+@pytest.mark.parametrize("first", ["", "{broken"])
+def test_one_record_with_a_key_is_enough(tmp_path, first):
+    columns = {"behavior": "event", "item": {"color": "colour", "size": "size"}}
+    log = json_log(tmp_path, {"event": "buy", "colour": None, "size": 7}, columns, first)
+    _, profile, _ = harness.run(tmp_path, log)
+    assert profile["behaviors"]["buy"] == 1
+    (said,) = (notice for notice in profile["notices"] if "no value" in notice)
+    assert said == "column 'colour' (log.columns.item.color) has no value in any row"
+
+
+def test_a_column_without_a_value_is_told(tmp_path):
+    rows = [f"{row},,NULL,{n}" for n, row in enumerate(harness.log_rows())]
+    path = harness.write_csv(tmp_path / "log.csv", rows, "user_id,item_id,timestamp,page,color,size")
+    values = {"scene": "page", "item": {"color": "color", "size": "size"}}
+    log = spec.LogSpec.from_values({"path": path, "timestamp_unit": "ms", "columns": values})
+    _, profile, _ = harness.run(tmp_path, log)
+    (said,) = (notice for notice in profile["notices"] if "no value" in notice)
+    assert (
+        said == "column 'page' (log.columns.scene), 'color' (log.columns.item.color) has no value in any row"
+    )
+
+
 def test_target_behaviors_must_be_in_the_log(tmp_path):
     rows = [f"{row},{'buy' if n % 9 == 0 else 'view'}" for n, row in enumerate(harness.log_rows())]
     path = harness.write_csv(tmp_path / "log.csv", rows, "user_id,item_id,timestamp,what")

@@ -131,6 +131,8 @@ def test_words_that_mean_nothing_in_other_columns(tmp_path):
     assert [row["label_buy"] for row in found] == [-1, -1, 0, 1, 0]
     assert [row["item_tags"] for row in found] == [["NA", "x"], ["x"], [], [], ["y"]]
     assert (notes["label_buy", "minus_ones"], notes["label_buy", "zeros"]) == (1, 1)
+    counted = [notes[name, "values"] for name in ("user_country", "item_price", "item_tags", "label_buy")]
+    assert counted == [4, 2, 4, 3]
     found, _, _ = harness.read(path, columns=columns, label_minus_one="unknown")
     assert [row["label_buy"] for row in found] == [-1, -1, -1, 1, 0]
 
