@@ -51,7 +51,8 @@ class ValidationSpec(settings.Settings):
 
     Attributes:
     max_skew: the largest allowed difference of a value's share (L-infinity) between the
-      training windows and those of another split; of numbers, the largest Jensen-Shannon divergence.
+      training windows and those of another split, and of the share that has no value; of numbers, the
+      largest Jensen-Shannon divergence.
     max_drift: the same between the training windows of two spans.
     error_rate: the probability that any difference stops a run although none of the populations behind
       the windows differ by more: a difference that chance may explain is a warning. None or 0 lets the

@@ -176,11 +176,10 @@ def compare(
     """
     todo = []
     for pair in pairs:
-        both = [shifts.samples(listed) for listed in pair.statistics]
-        for feature in schema.feature:
-            bound = _bound(feature, pair.comparator)
-            if bound and all(feature.name in samples for samples in both):
-                todo.append((pair, feature.name, bound, [samples[feature.name] for samples in both]))
+        bounds = {feature.name: _bound(feature, pair.comparator) for feature in schema.feature}
+        bounds = {name: bound for name, bound in bounds.items() if bound}
+        both = [shifts.samples(listed, bounds) for listed in pair.statistics]
+        todo += [(pair, name, bound, [found[name] for found in both]) for name, bound in bounds.items()]
     result = {pair.label: anomalies_pb2.Anomalies() for pair in pairs}
     for pair, feature_name, bound, (ours, theirs) in todo:
         shift = shifts.between(ours, theirs, bound)
@@ -207,12 +206,13 @@ def _bound(feature: schema_pb2.Feature, comparator: str) -> float:
 def _describe(
     pair: _Pair, shift: shifts.Shift, both: tuple[shifts.Sample, shifts.Sample], p: float | None
 ) -> str:
-    if shift.value is None:
+    if shift.shares is None:
         text = f"their histograms have a Jensen-Shannon divergence of {shift.distance:.2f}"
     else:
         shares = " and ".join(f"{share:.1%} in {name}" for share, name in zip(shift.shares, pair.names))
-        text = f"{shift.value[:_SHOWN]!r} has {shares}, {shift.distance:.2f} apart"
-    users = " and ".join(f"{sample.users:,}" for sample in both)
+        what = "what has no value is" if shift.value is None else f"{shift.value[:_SHOWN]!r} has"
+        text = f"{what} {shares}, {shift.distance:.2f} apart"
+    users = " and ".join(f"{count:,}" for count in shift.users)
     noun = "users" if any(sample.users < sample.windows for sample in both) else "windows"
     if p is not None:
         text += f" (of {users} {noun}; by chance with a probability of {'below 0.0001' if p < 0.0001 else f'{p:.2g}'})"

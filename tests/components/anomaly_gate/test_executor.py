@@ -1,9 +1,13 @@
 """AnomalyGate on real statistics: what stops a run, and that it says why."""
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
+import tensorflow as tf
 import tensorflow_data_validation as tfdv
-from tensorflow_metadata.proto.v0 import schema_pb2
+from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
+from tfx_bsl.coders import example_coder
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import io_utils
 
@@ -131,3 +135,60 @@ def test_drift_between_spans_stops_however_often_it_is_tried(tmp_path):
         (accepted / "span-7.pb").write_bytes(damaged)
         assert "train-of-span-8-against-span-6" in run(tmp_path / attempt, changed, 8, accepted)
         (accepted / "span-8.pb").unlink()
+
+
+def of_lists(path, columns):
+    """The statistics of examples as they are written: what has no value has an empty list."""
+    batch = pa.RecordBatch.from_arrays(
+        [pa.array(values, kind) for values, kind in columns.values()], list(columns)
+    )
+    with tf.io.TFRecordWriter(str(path), tf.io.TFRecordOptions(compression_type="GZIP")) as writer:
+        for example in example_coder.RecordBatchToExamplesEncoder(None).encode(batch):
+            writer.write(example)
+    return tfdv.generate_statistics_from_tfrecord(str(path))
+
+
+def exposed(path, price, tags, rows=400):
+    """Exposures of which these shares have a price and tags; all that there are are alike."""
+    rng = np.random.default_rng(rows)
+    has_price, has_tags = (rng.permutation(rows) < share * rows for share in (price, tags))
+    prices = [[float(n % 7)] if has else [] for n, has in enumerate(has_price)]
+    words = [[b"a", b"b", b"c"][: 1 + n % 3] if has else [] for n, has in enumerate(has_tags)]
+    users = [[f"u{n}".encode()] for n in range(rows)]
+    return of_lists(
+        path,
+        {
+            "user_id": (users, pa.list_(pa.binary())),
+            "item_price": (prices, pa.list_(pa.float32())),
+            "item_tags": (words, pa.list_(pa.binary())),
+        },
+    )
+
+
+@pytest.mark.parametrize(
+    "price, tags, stopped",
+    [
+        (0.95, 0.95, {}),
+        (0.8, 0.85, {}),
+        (0.0, 0.95, {"item_price": "what has no value is 100.0% in ours and 5.0% in theirs, 0.95 apart"}),
+        (0.95, 0.0, {"item_tags": "what has no value is 100.0% in ours and "}),
+        (0.95, 0.01, {"item_tags": "what has no value is 99.0% in ours and "}),
+    ],
+)
+def test_an_attribute_that_disappears_is_an_anomaly(tmp_path, price, tags, stopped):
+    """Also where the values that are left are as they were."""
+    schema = load.exposure_window_schema(
+        ["buy"], {"item_price": "numeric", "item_tags": "multi"}, False, False, False
+    )
+    keep = [feature for feature in schema.feature if feature.name in ("item_price", "item_tags")]
+    del schema.feature[:]
+    schema.feature.extend(keep)
+    both = exposed(tmp_path / "a.gz", price, tags), exposed(tmp_path / "b.gz", 0.95, 0.95, 2000)
+    for comparator in ("skew_comparator", "drift_comparator"):
+        pair = executor._Pair(("ours", "theirs"), both, comparator, "validation.max")
+        (found,) = executor.compare([pair], schema, 0.01).values()
+        assert set(found.anomaly_info) == set(stopped)
+        for name, words in stopped.items():
+            info = found.anomaly_info[name]
+            assert info.severity == anomalies_pb2.AnomalyInfo.ERROR and info.description.startswith(words)
+            assert "(of 400 and 2,000 windows; " in info.description

@@ -142,6 +142,33 @@ def test_divergence_by_hand():
     assert shifts.between(one, one, BOUND).distance == 0 and shifts.between(a, one, BOUND).distance > 0.3
 
 
+def without(share, windows, most=None):
+    """Of numbers that are alike, and missing from this share of the windows."""
+    values = np.arange(round(windows * (1 - share)), dtype=float) % 10
+    histogram = of_numbers(values).histogram if len(values) else None
+    return shifts.Sample({}, histogram, len(values), len(values), (share, most or share), windows)
+
+
+@pytest.mark.parametrize("gone", [1.0, 0.99, 0.6])
+def test_what_is_missing_differs(gone):
+    for a, b in ((without(gone, 200), without(0.02, 2000)), (without(0.0, 2000), without(gone, 200))):
+        found = shifts.between(a, b, BOUND)
+        assert found.p < RATE and found.value is None
+        assert found.shares == (a.missing[0], b.missing[0]) and found.users == (a.all_users, b.all_users)
+    # Chance explains it, or it is within the bound, or it is not known.
+    assert shifts.between(without(0.6, 5), without(0.2, 2000), BOUND).p > RATE
+    assert shifts.between(without(0.2, 2000), without(0.02, 2000), BOUND).p > 0.5
+    assert shifts.between(without(0.25, 2000), without(0.0, 2000, most=0.1), BOUND).distance < BOUND
+    assert shifts.between(without(1.0, 200), without(1.0, 2000), BOUND).distance == 0
+
+
+def test_equal_shares_of_missing_values_are_rarely_found_to_differ():
+    rng = np.random.default_rng(0)
+    few, many = rng.binomial(50, 0.5, 300) / 50, rng.binomial(2000, 0.5, 300) / 2000
+    found = [shifts.between(without(a, 50), without(b, 2000), BOUND).p < RATE for a, b in zip(few, many)]
+    assert np.mean(found) <= RATE
+
+
 def test_nothing_is_said_of_nothing():
     empty = shifts.Sample({}, None, 0, 0)
     assert shifts.between(empty, of_counts([1, 2]), BOUND) is None
@@ -158,9 +185,12 @@ def test_samples_of_statistics():
         feature.string_stats.unique = unique
         feature.string_stats.common_stats.num_non_missing = present
         feature.string_stats.common_stats.tot_num_values = values
+        feature.string_stats.common_stats.max_num_values = values // 10
     histogram = feature.string_stats.rank_histogram
     histogram.buckets.add(low_rank=0, high_rank=0, label="a", sample_count=10)
     histogram.buckets.add(low_rank=1, high_rank=1, label="b", sample_count=2)
     found = shifts.samples(listed)
-    assert found["item_id"] == shifts.Sample({"a": 0.25, "b": 0.05}, None, 8, 4)
-    assert found["user_id"].users == 4
+    missing = pytest.approx((0.2, 0.2))
+    assert found["item_id"] == shifts.Sample({"a": 0.25, "b": 0.05}, None, 8, 4, missing, 4)
+    assert found["user_id"].users == 4 and found["user_id"].missing == (0, 0)
+    assert shifts.samples(listed, ["gone"])["gone"].missing == (1, 1)
