@@ -84,6 +84,7 @@ def period_window_schema(
             if prefix == names.HISTORY_PREFIX or not labels:
                 feature.presence.min_fraction = 1.0
                 feature.value_count.min = 1
+                _compare(feature, max_skew, max_drift)
     _add_labels(schema, labels)
     return schema
 
@@ -106,10 +107,12 @@ def _fitted(
         )
         feature.presence.min_fraction = 1.0
         feature.value_count.min = 1
+        _compare(feature, max_skew, max_drift)
     for name in user_features:
         feature = schema.feature.add(name=names.USER_PREFIX + name, type=schema_pb2.BYTES)
         feature.presence.min_fraction = 1.0
         feature.shape.SetInParent()
+        _compare(feature, max_skew, max_drift)
     return schema
 
 
@@ -140,18 +143,13 @@ def exposure_window_schema(
     _add_labels(schema, steps)
     for name, kind in sorted(attributes.items()):
         feature = schema.feature.add(name=name)
+        feature.type = schema_pb2.FLOAT if kind == "numeric" else schema_pb2.BYTES
         if kind == "numeric":
-            feature.type = schema_pb2.FLOAT
             feature.value_count.max = 1
-            feature.skew_comparator.jensen_shannon_divergence.threshold = max_skew
-            feature.drift_comparator.jensen_shannon_divergence.threshold = max_drift
-            continue
-        feature.type = schema_pb2.BYTES
-        feature.skew_comparator.infinity_norm.SetInParent()
-        feature.drift_comparator.infinity_norm.SetInParent()
         if kind == "categorical":
             feature.presence.min_fraction = 1.0
             feature.shape.SetInParent()
+        _compare(feature, max_skew, max_drift)
     _bound(schema, max_skew, max_drift)
     return schema
 
@@ -186,6 +184,14 @@ def _bound(schema: schema_pb2.Schema, max_skew: float, max_drift: float) -> None
             feature.skew_comparator.infinity_norm.threshold = max_skew
         if feature.drift_comparator.HasField("infinity_norm"):
             feature.drift_comparator.infinity_norm.threshold = max_drift
+
+
+def _compare(feature: schema_pb2.Feature, max_skew: float, max_drift: float) -> None:
+    """Gives an attribute the comparators of its type."""
+    for comparator, threshold in ((feature.skew_comparator, max_skew), (feature.drift_comparator, max_drift)):
+        of_numbers = feature.type == schema_pb2.FLOAT
+        distance = comparator.jensen_shannon_divergence if of_numbers else comparator.infinity_norm
+        distance.threshold = threshold
 
 
 def to_text(schema: schema_pb2.Schema) -> str:

@@ -113,6 +113,30 @@ def test_bounds_of_exposures_reach_what_is_compared():
         assert getattr(feature.drift_comparator, how).threshold == 0.03
 
 
+def test_bounds_reach_the_attributes_of_events_and_users():
+    known = {"item_brand": "categorical", "context_price": "numeric", "user_plan": "categorical"}
+    bounds = {"max_skew": 0.07, "max_drift": 0.03}
+    of_items = ("history_item_brand", "user_plan")
+    of_events = ("history_context_price", "future_context_price", "future_item_brand")
+    for schema, compared, not_compared in (
+        (load.next_window_schema(True, True, ["brand"], ["plan"], **bounds), of_items, ()),
+        (load.period_window_schema(True, True, known, **bounds), of_items + of_events, ()),
+        (
+            load.period_window_schema(True, True, known, ["churn"], **bounds),
+            of_items + of_events[:1],
+            of_events[1:],
+        ),
+    ):
+        features = {feature.name: feature for feature in schema.feature}
+        for name in compared:
+            how = "jensen_shannon_divergence" if name.endswith("price") else "infinity_norm"
+            assert getattr(features[name].skew_comparator, how).threshold == 0.07
+            assert getattr(features[name].drift_comparator, how).threshold == 0.03
+        for name in not_compared:
+            assert not features[name].HasField("skew_comparator")
+            assert not features[name].HasField("drift_comparator")
+
+
 @pytest.mark.parametrize("name", ["next_window", "exposure_window"])
 def test_files_parse(name):
     assert isinstance(load.read(name), schema_pb2.Schema) and load.read(name).feature

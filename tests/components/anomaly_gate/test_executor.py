@@ -165,6 +165,12 @@ def exposed(path, price, tags, rows=400):
     )
 
 
+def keep(schema, *features):
+    kept = [feature for feature in schema.feature if feature.name in features]
+    del schema.feature[:]
+    schema.feature.extend(kept)
+
+
 @pytest.mark.parametrize(
     "price, tags, stopped",
     [
@@ -180,9 +186,7 @@ def test_an_attribute_that_disappears_is_an_anomaly(tmp_path, price, tags, stopp
     schema = load.exposure_window_schema(
         ["buy"], {"item_price": "numeric", "item_tags": "multi"}, False, False, False
     )
-    keep = [feature for feature in schema.feature if feature.name in ("item_price", "item_tags")]
-    del schema.feature[:]
-    schema.feature.extend(keep)
+    keep(schema, "item_price", "item_tags")
     both = exposed(tmp_path / "a.gz", price, tags), exposed(tmp_path / "b.gz", 0.95, 0.95, 2000)
     for comparator in ("skew_comparator", "drift_comparator"):
         pair = executor._Pair(("ours", "theirs"), both, comparator, "validation.max")
@@ -192,3 +196,41 @@ def test_an_attribute_that_disappears_is_an_anomaly(tmp_path, price, tags, stopp
             info = found.anomaly_info[name]
             assert info.severity == anomalies_pb2.AnomalyInfo.ERROR and info.description.startswith(words)
             assert "(of 400 and 2,000 windows; " in info.description
+
+
+def histories(path, rows, missing, shift=0.0, brands=(b"a", b"b")):
+    """Windows of three events with prices, of which this share is NaN, and brands."""
+    rng = np.random.default_rng(rows)
+    prices = shift + rng.normal(size=(rows, 3))
+    prices[rng.random((rows, 3)) < missing] = np.nan
+    found = rng.integers(len(brands), size=(rows, 3))
+    return of_lists(
+        path,
+        {
+            "user_id": ([[f"u{n}".encode()] for n in range(rows)], pa.list_(pa.binary())),
+            "history_context_price": (prices.tolist(), pa.list_(pa.float32())),
+            "history_item_brand": ([[brands[b] for b in row] for row in found], pa.list_(pa.binary())),
+        },
+    )
+
+
+@pytest.mark.parametrize(
+    "other, stopped",
+    [
+        ({"missing": 0.3}, {}),
+        ({"missing": 1.0}, {"history_context_price": "what has no value is 100.0% in ours and 20."}),
+        ({"missing": 0.9}, {"history_context_price": "what has no value is "}),
+        ({"missing": 0.2, "shift": 3.0}, {"history_context_price": "their histograms have a Jensen-Shannon"}),
+        ({"missing": 0.2, "brands": (b"a", b"")}, {"history_item_brand": "'' has "}),
+    ],
+)
+def test_attributes_of_histories_are_compared(tmp_path, other, stopped):
+    known = {"item_brand": "categorical", "context_price": "numeric"}
+    schema = load.period_window_schema(False, False, known)
+    keep(schema, "history_context_price", "history_item_brand")
+    both = histories(tmp_path / "a.gz", 400, **other), histories(tmp_path / "b.gz", 2000, 0.2)
+    pair = executor._Pair(("ours", "theirs"), both, "skew_comparator", "validation.max_skew")
+    (found,) = executor.compare([pair], schema, 0.01).values()
+    assert set(found.anomaly_info) == set(stopped)
+    for name, words in stopped.items():
+        assert found.anomaly_info[name].description.startswith(words)
