@@ -28,7 +28,8 @@ class Counts:
     events, in the whole log and in training. `heaviest` is the user with the most events (the first by id
     of several), `duplicates` counts events that are equal to an earlier one. `start` and `end` are
     those of the log without lonely events; `lonely` is how many these are, and `examples` has the time and the user
-    of some. `target_times` is when the training targets are: the training events but each user's first.
+    of some. `target_times` is when the training targets are: the training events but each user's first. `met` is how
+    many items the windows of `eval` and `test` say their users have met, and `most_met` that of the user with most.
     """
 
     items: pa.Table
@@ -45,13 +46,18 @@ class Counts:
     heaviest: str | None = None
     duplicates: int = 0
     target_times: time_span.TimeHistogram | None = None
+    met: int = 0
+    most_met: tuple[int, str] | None = None
 
 
-def count(events: shards.Events, bulk: time_span.Bulk = time_span.EVERYTHING) -> Counts:
+def count(
+    events: shards.Events, bulk: time_span.Bulk = time_span.EVERYTHING, met: np.ndarray | None = None
+) -> Counts:
     """Counts one shard.
 
     Args:
       bulk: when the events are that are not lonely.
+      met: of each user, see `windows.kind.Kind.met`.
     """
     if not len(events.numbers(names.TIMESTAMP)):
         return Counts(_EMPTY_ITEMS, {}, {})
@@ -88,12 +94,16 @@ def count(events: shards.Events, bulk: time_span.Bulk = time_span.EVERYTHING) ->
         examples=[(int(times[at]), user.decode("utf-8", "replace")) for at, user in zip(lonely, users)],
         behaviors=_values(events, names.BEHAVIOR),
         scenes=_values(events, names.SCENE),
-        heaviest=events.column(names.USER_ID)[int(events.starts[np.argmax(per_user)])]
-        .as_py()
-        .decode("utf-8"),
+        heaviest=_user(events, int(np.argmax(per_user))),
         duplicates=events.duplicates,
         target_times=time_span.TimeHistogram.on_grid(times[targets], bulk),
+        met=0 if met is None else int(met.sum()),
+        most_met=None if met is None else (int(met.max()), _user(events, int(np.argmax(met)))),
     )
+
+
+def _user(events: shards.Events, user: int) -> str:
+    return events.column(names.USER_ID)[int(events.starts[user])].as_py().decode("utf-8")
 
 
 def _histogram(values: np.ndarray) -> dict[int, int]:
@@ -143,6 +153,8 @@ def merge(parts: Iterable[Counts]) -> Counts:
         target_times=time_span.TimeHistogram.merged(
             p.target_times for p in parts if p.target_times is not None and len(p.target_times.bins)
         ),
+        met=sum(p.met for p in parts),
+        most_met=max((p.most_met for p in parts if p.most_met is not None), default=None),
     )
 
 

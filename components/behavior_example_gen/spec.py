@@ -380,7 +380,9 @@ class SplitSpec(settings.Settings):
       eval_from, test_from: with `time`, where each split begins: a share of the log's events in time order, or a
         moment (ISO 8601; UTC where it names no zone). Both are of one kind.
       held_out_share: with `held_out_users`, which share of the users is held out.
-      targets: with `time`, which events of a user in a split's time range are targets.
+      targets: with `time`, which events of a user in a split's time range are targets. Each has the items that its
+        user has met; `all` stops the run where these are more than 1,000 for each event of the log (and 100 million), as
+        of a program among users.
       target_behaviors: only events of these behaviours are targets of `eval` and `test`, so that
         `leave_one_out` takes the last such event and the one before; None is all of them.
         Histories, and what is trained on, have all behaviours.

@@ -25,6 +25,19 @@ def cut(
         yield from cutter.windows(split)
 
 
+def met(events: shards.Events) -> np.ndarray:
+    """How many items the windows of `eval` and `test` of each user list, which it has met: int64 `[U]`.
+
+    Each target has all of its user's, so that a user of very many events has these times its targets.
+    """
+    user_of = events.user_of()
+    targets = np.flatnonzero(np.isin(events.numbers(shards.ROLE), (splits.EVAL, splits.TEST)))
+    found = first_meetings.FirstMeetings(events).before(events.starts[:-1][user_of[targets]], targets)
+    counted = np.zeros(len(events.starts) - 1, np.int64)
+    np.add.at(counted, user_of[targets], found.lengths)
+    return counted
+
+
 class _Cutter:
     def __init__(self, events: shards.Events, window: NextWindow, popularity: slices.Popularity):
         self._events, self._window = events, window

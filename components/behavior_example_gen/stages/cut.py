@@ -15,8 +15,11 @@ from tfx_bsl.coders import example_coder
 from components.behavior_example_gen import batches, profile, shards, slices, spec, splits, time_span, windows
 from components.behavior_example_gen.stages import candidates, files, workers
 from components.behavior_example_gen.windows import kind
-from schemas import names
+from schemas import errors, names
 
+# How many items the windows of `eval` and `test` may say that their users have met: so many in any case, and so many
+# for each event of the log. Users who are people stay far below it; one that is a program has the square of its events.
+_MET, _MET_OF_EVENT = 100_000_000, 1_000
 # Windows are written once and read once or twice: speed is worth more than the last tenth in size.
 _COMPRESSION = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=1)
 
@@ -32,8 +35,10 @@ class _SortShard(beam.DoFn):
         split: spec.SplitSpec,
         cuts: splits.Cuts | None,
         bulk: time_span.Bulk,
+        window: kind.WindowSettings,
         scratch: str,
     ):
+        self._window = window
         self._shards, self._split, self._cuts, self._scratch = shards_at, split, cuts, scratch
         self._bulk = bulk
 
@@ -42,7 +47,8 @@ class _SortShard(beam.DoFn):
         if not table.num_rows:
             return
         events = shards.sort_events(table, self._split, self._cuts)
-        yield beam.pvalue.TaggedOutput(self.COUNTS, profile.count(events, self._bulk))
+        met = windows.get(self._window.kind).met(events, self._window)
+        yield beam.pvalue.TaggedOutput(self.COUNTS, profile.count(events, self._bulk, met))
         path = posixpath.join(self._scratch, f"sorted-{shard:06d}.arrow")
         files.write_batches(path, events.table.schema, [pa.Table.from_batches([events.table])])
         yield shard, path
@@ -134,19 +140,22 @@ def cut(
 
     Returns:
       What the log holds, and what `Kind.cut` counted of all shards: windows by split, and more.
+
+    Raises:
+      errors.InputError: before any is written, if windows would hold far more than the log.
     """
 
     observed = None if candidates_within is None else candidates.Candidates(candidates_within, at.scratch)
 
     def build(pipeline: beam.Pipeline) -> beam.PCollection:
-        sort = _SortShard(shards_at, split, cuts, bulk, at.scratch)
+        sort = _SortShard(shards_at, split, cuts, bulk, window, at.scratch)
         found = at.spread(pipeline) | "SortShard" >> beam.ParDo(sort).with_outputs(
             _SortShard.COUNTS, main="sorted"
         )
         counts = (
             found[_SortShard.COUNTS]
             | "CountsOfAll" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
-            | "MergeCounts" >> beam.Map(profile.merge)
+            | "MergeCounts" >> beam.Map(_counts_of_all)
         )
         share = windows.get(window.kind).recent_share(window)
         popularity = counts | "Popularity" >> beam.Map(profile.popularity, share)
@@ -162,6 +171,24 @@ def cut(
     if observed is not None:
         observed.bring_together(at.shards, examples_uri)
     return result
+
+
+def _counts_of_all(parts: list[profile.Counts]) -> profile.Counts:
+    """The counts of all shards.
+
+    Raises:
+      errors.InputError: if windows would list more items that were met than they may.
+    """
+    counts = profile.merge(parts)
+    if counts.met > max(_MET, _MET_OF_EVENT * counts.events):
+        assert counts.most_met is not None
+        most, user = counts.most_met
+        raise errors.InputError(
+            f"split.targets: all: each target of eval and test lists the items that its user has met, {counts.met:,} "
+            f"together of {counts.events:,} events, where {_MET_OF_EVENT:,} for each event are allowed; {most:,} are of "
+            f"user {user!r}: write split: {{targets: last}}, or name it in log.missing.user_id if it is no user"
+        )
+    return counts
 
 
 def _merged(values: list[Any]) -> tuple[profile.Counts, dict[Hashable, int]]:

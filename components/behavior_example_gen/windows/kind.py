@@ -12,6 +12,7 @@ from components.behavior_example_gen import spec
 from schemas import settings
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
     from tensorflow_metadata.proto.v0 import schema_pb2
 
@@ -117,6 +118,13 @@ class Kind(abc.ABC, Generic[_W]):
           The split, a record batch of lists (a scalar is a list of one) with the features of `schemas.names`
           or None, and what is to be counted (`dropped`: events that could have been targets).
         """
+
+    def met(self, events: "shards.Events", window: _W) -> "np.ndarray | None":
+        """How many items the windows of `eval` and `test` of each user say it has met, `[U]`.
+
+        None where these are no more than a few of a user's windows can say.
+        """
+        return None
 
     def candidates(
         self, events: "shards.Events", window: _W, context: Context, within: float

@@ -103,6 +103,12 @@ class Next(kind.Kind[NextWindow]):
 
         return cutting.cut(events, window, context.popularity)
 
+    def met(self, events: Any, window: NextWindow) -> Any:
+        """See `cutting.next.met`."""
+        from components.behavior_example_gen.cutting import next as cutting
+
+        return cutting.met(events)
+
     def check_written(
         self,
         window: NextWindow,

@@ -7,9 +7,9 @@ import pytest
 import tensorflow as tf
 import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
-from tfx_bsl.coders import example_coder
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import io_utils
+from tfx_bsl.coders import example_coder
 
 from components.anomaly_gate import executor
 from schemas import errors, load, names

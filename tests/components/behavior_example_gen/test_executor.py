@@ -10,8 +10,10 @@ import pytest
 import zstandard
 
 from components.behavior_example_gen import describe, readers, spec
+from components.behavior_example_gen.stages import cut
 from components.behavior_example_gen.windows.exposure import ExposureWindow
 from components.behavior_example_gen.windows.next import NextWindow
+from pipeline.runners import failures
 from schemas import errors, names
 from tests.components.behavior_example_gen import harness, reference
 from tests.components.behavior_example_gen.cutting import test_next
@@ -132,6 +134,22 @@ def test_number_of_shards_changes_no_example(tmp_path, rows_csv):
         found, _, _ = harness.run(tmp_path / str(shards), rows_csv, NextWindow(length=4, shards=shards))
         results.append({name: sorted(map(harness.key, found[name])) for name in names.SPLITS})
     assert results[0] == results[1] and all(results[0].values())
+
+
+def test_a_program_among_users_stops_before_its_windows_fill_the_disk(tmp_path, monkeypatch):
+    """What windows list grows with the square of a user's events: it is counted before any is written."""
+    rows = [*harness.log_rows(), *(f"bot,b{n},{n}" for n in range(2000))]
+    path = harness.write_csv(tmp_path / "log.csv", rows)
+    split = spec.SplitSpec(eval_from=0.5, test_from=0.8)
+    monkeypatch.setattr(cut, "_MET", 1000)
+    harness.run(tmp_path / "few", path, split=split)
+    monkeypatch.setattr(cut, "_MET_OF_EVENT", 100)
+    harness.run(tmp_path / "last", path, split=split.model_copy(update={"targets": "last"}))
+    with pytest.raises(Exception, match="are of user 'bot': write split: {targets: last}") as caught:
+        harness.run(tmp_path / "all", path, split=split)
+    found = failures.input_error(caught.value)
+    assert f"of {len(rows):,} events, where 100 for each event are allowed" in str(found)
+    assert not list((tmp_path / "all" / "out" / "examples").glob("*/windows*"))
 
 
 @pytest.mark.parametrize(
