@@ -6,7 +6,6 @@ exactly four digits. These are the marks of TFX's ExampleGen.
 """
 
 import datetime
-import posixpath
 import re
 
 from schemas import errors
@@ -22,8 +21,6 @@ _ALLOWED = (
     "{SPAN} is the whole number of a span (a day, an hour, a batch), {YYYY}, {MM} and {DD} together its date, "
     "{VERSION} the number of a delivery made again"
 )
-# Files whose names begin so are no part of a log, as Spark's `_SUCCESS`.
-HIDDEN = (".", "_")
 _EPOCH = datetime.date(1970, 1, 1)
 # Stands for the number of the newest span.
 NEWEST = "newest"
@@ -110,7 +107,8 @@ def find(path: str, most: int | None = None, newest: int | None = None) -> list[
     """The files of the newest spans, each span in its newest version, oldest span first.
 
     Args:
-      path: with marks or without: without, it is all that is returned.
+      path: with marks or without: without, it is all that is returned. A folder that it stands for is all files
+        in it, as in `reading.files.match`.
       most: how many spans; None is all.
       newest: the last span to look at; None is the newest one. A date is its number of days since 1970-01-01.
 
@@ -127,13 +125,12 @@ def find(path: str, most: int | None = None, newest: int | None = None) -> list[
 def _listed(path: str, newest: int | None = None) -> dict[int, list[str]]:
     """The files of each span in its newest version."""
     # Beam takes seconds to import, and settings are checked without it.
-    from apache_beam.io import filesystems
+    from components.behavior_example_gen.reading import files
 
     pattern = _expression(path, "[0-9]")
     found: dict[int, tuple[int, list[str]]] = {}
-    for metadata in filesystems.FileSystems.match([_MARK.sub("*", path)])[0].metadata_list:
-        if posixpath.basename(metadata.path).startswith(HIDDEN):
-            continue
+    matched, _ = files.matching(_MARK.sub("*", path))
+    for metadata in matched:
         span, version = _numbers(metadata.path, path, pattern)
         if newest is not None and span > newest:
             continue
@@ -144,24 +141,27 @@ def _listed(path: str, newest: int | None = None) -> dict[int, list[str]]:
             held[1].append(metadata.path)
     if not found:
         raise errors.InputError(f"log.path: no file matches {path}; {_ALLOWED}")
-    return {span: files for span, (_, files) in found.items()}
+    return {span: paths for span, (_, paths) in found.items()}
 
 
 def _expression(path: str, character: str, strict: bool = True) -> "re.Pattern[str]":
-    """A path as a regular expression with a group of such characters for each mark; `strict` keeps its width."""
-    parts, at = [], 0
+    """A path as a regular expression with a group of such characters for each mark; `strict` keeps its width.
+
+    What is below a path that is a folder's matches, too.
+    """
+    path, parts, at = path.rstrip("/"), [], 0
     for mark in _MARK.finditer(path):
         name, width = mark.group(1), _DIGITS.get(mark.group(1)) or mark.group(2)
         many = f"{{{width}}}" if strict and width else "+"
         parts.append(f"{_glob(path[at : mark.start()])}(?P<{name}>{character}{many})")
         at = mark.end()
-    return re.compile("".join(parts) + _glob(path[at:]) + "$", re.DOTALL)
+    return re.compile("".join(parts) + _glob(path[at:]) + "(/.*)?$", re.DOTALL)
 
 
 def _glob(text: str) -> str:
     """A piece of a pattern as a regular expression; a set of characters stays one."""
-    pieces = re.split(r"(\*|\?|\[[^\]]+\])", text)
-    known = {"*": "[^/]*", "?": "[^/]"}
+    pieces = re.split(r"(\*\*|\*|\?|\[[^\]]+\])", text)
+    known = {"**": ".*", "*": "[^/]*", "?": "[^/]"}
     return "".join(
         known.get(piece)
         or ("[" + piece[1:-1].replace("!", "^", 1) + "]" if _is_set(piece) else re.escape(piece))

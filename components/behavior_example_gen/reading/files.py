@@ -1,6 +1,7 @@
 """The files of a log: which there are, and their format."""
 
 import dataclasses
+import fnmatch
 import glob
 import os
 import posixpath
@@ -9,10 +10,12 @@ from typing import Any
 
 from apache_beam.io import filesystem, filesystems
 
-from components.behavior_example_gen import spans, spec
+from components.behavior_example_gen import spec
 from components.behavior_example_gen.reading import opening, sniff
 from schemas import errors
 
+# Files whose names begin so are no part of a log, as Spark's `_SUCCESS`.
+HIDDEN = (".", "_")
 _SHOWN = 3
 
 
@@ -68,7 +71,7 @@ def match(pattern: str) -> list[filesystem.FileMetadata]:
     elif "://" not in pattern and os.path.isdir(pattern):
         found, hidden = _below(pattern)
     else:
-        found, hidden = _matched(pattern)
+        found, hidden = matching(pattern)
     if not found:
         only = f"; {hidden} whose names begin with . or _ are left out" if hidden else ""
         raise errors.InputError(f"log.path: no file matches {pattern}{only}")
@@ -88,11 +91,11 @@ def _below(folder: str) -> Any:
     """
     found, hidden, met = [], 0, {_identity(folder)}
     for parent, folders, names in os.walk(folder, followlinks=True):
-        hidden += sum(name.startswith(spans.HIDDEN) for name in names)
+        hidden += sum(name.startswith(HIDDEN) for name in names)
         inside = sorted(
             (os.path.islink(os.path.join(parent, name)), name)
             for name in folders
-            if not name.startswith(spans.HIDDEN)
+            if not name.startswith(HIDDEN)
         )
         folders.clear()
         for _, name in inside:
@@ -104,7 +107,7 @@ def _below(folder: str) -> Any:
             _metadata(os.path.join(parent, name))
             for name in names
             # A pipe would never end, and a link may lead nowhere.
-            if not name.startswith(spans.HIDDEN) and os.path.isfile(os.path.join(parent, name))
+            if not name.startswith(HIDDEN) and os.path.isfile(os.path.join(parent, name))
         ]
     return found, hidden
 
@@ -115,11 +118,15 @@ def _identity(path: str) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def _matched(pattern: str) -> Any:
-    """The files of a pattern, or of a folder elsewhere, and how many hidden ones there are."""
+def matching(pattern: str) -> tuple[list[filesystem.FileMetadata], int]:
+    """The files of a pattern, or of the folders that it matches, and how many hidden ones there are.
+
+    Raises:
+      errors.InputError: if the place cannot be read.
+    """
     try:
         matched = filesystems.FileSystems.match([pattern])[0].metadata_list if pattern[-1:] != "/" else []
-        if not matched and not glob.has_magic(pattern) and "://" in pattern:
+        if not matched and "://" in pattern:
             matched = filesystems.FileSystems.match([pattern.rstrip("/") + "/**"])[0].metadata_list
     except filesystem.BeamIOError as error:
         raise errors.InputError(f"log.path: {pattern}: {errors.first_line(error)}") from error
@@ -127,7 +134,9 @@ def _matched(pattern: str) -> Any:
     hidden = len(matched) - len(visible)
     if not matched and "://" not in pattern:
         # Beam matches no folders.
-        for folder in filter(os.path.isdir, glob.glob(pattern, recursive=True)):
+        for folder in filter(os.path.isdir, sorted(glob.glob(pattern, recursive=True))):
+            if _is_hidden(posixpath.join(folder, "a file"), pattern):
+                continue
             found, more = _below(folder)
             visible, hidden = visible + found, hidden + more
     return visible, hidden
@@ -139,10 +148,11 @@ def _is_hidden(path: str, pattern: str) -> bool:
     >>> _is_hidden("gs://b/log/_temporary/0/a.csv", "gs://b/log"), _is_hidden("gs://b/_log/a.csv", "gs://b/_log/*")
     (True, False)
     """
-    folders = set(pattern.split("/"))
+    folders = [folder for folder in pattern.split("/") if folder.startswith(HIDDEN)]
     *parents, name = path.split("/")
-    return name.startswith(spans.HIDDEN) or any(
-        parent.startswith(spans.HIDDEN) and parent not in folders for parent in parents
+    return name.startswith(HIDDEN) or any(
+        parent.startswith(HIDDEN) and not any(fnmatch.fnmatchcase(parent, folder) for folder in folders)
+        for parent in parents
     )
 
 

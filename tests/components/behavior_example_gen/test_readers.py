@@ -1,10 +1,12 @@
 """Files into columns: what is read, and which row is set aside why. Values are worked out by hand."""
 
+import fnmatch
+
 import pyarrow as pa
 import pytest
 from apache_beam.io import filesystem, filesystems
 
-from components.behavior_example_gen import readers, spec
+from components.behavior_example_gen import readers, spans, spec
 from components.behavior_example_gen.reading import delimited, files
 from schemas import errors
 
@@ -165,6 +167,25 @@ def test_hidden_folders_of_a_bucket_are_left_out(monkeypatch):
     for pattern in ("gs://b/_log", "gs://b/_log/", "gs://b/_log/**"):
         assert files.find([pattern]) == ["gs://b/_log/a.csv", "gs://b/_log/day/d.csv"]
     assert not files._is_hidden("gs://b/_log/_temporary/0/b.csv", "gs://b/_log/_temporary/*")
+
+
+def test_folders_that_a_pattern_matches_are_all_files_in_them(tmp_path, monkeypatch):
+    """Here and in a bucket, but for hidden ones."""
+    names_in = ["day=1/a.csv", "day=2/h/b.csv", "_temporary/0/c.csv", "day=2/_SUCCESS"]
+    for name in names_in:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    expected = ["day=1/a.csv", "day=2/h/b.csv"]
+    assert files.find([f"{tmp_path}/*"]) == [f"{tmp_path}/{name}" for name in expected]
+
+    def match(patterns):
+        listed = [filesystem.FileMetadata(f"gs://b/log/{name}", 1, 1.0) for name in names_in]
+        below = [m for m in listed if fnmatch.fnmatch(m.path, patterns[0]) and patterns[0].endswith("/**")]
+        return [filesystem.MatchResult(patterns[0], below)]
+
+    monkeypatch.setattr(filesystems.FileSystems, "match", match)
+    assert files.find(["gs://b/log/*"]) == [f"gs://b/log/{name}" for name in expected]
+    assert spans.find("gs://b/log/day={SPAN}", 1) == ["gs://b/log/day=2/h/b.csv"]
 
 
 @pytest.mark.parametrize(

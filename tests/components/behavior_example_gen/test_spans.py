@@ -114,6 +114,39 @@ def test_braces_of_a_name_are_no_mark(tmp_path):
     assert spec.LogSpec(path="{}1.csv").path == "{}1.csv"
 
 
+@pytest.mark.parametrize("pattern", ["{SPAN}", "{SPAN}/", "{SPAN}/**"])
+def test_a_folder_is_all_files_in_it(tmp_path, pattern):
+    names = ["8/a.csv", "8/hour=1/b.csv", "10/hour=7/c.csv", "10/d.csv"]
+    make(tmp_path, *names, "8/_SUCCESS", "8/_temporary/0/x.csv", "_temporary/0/x.csv", ".staging/3/x.csv")
+    assert found(tmp_path, pattern) == names[:2] + names[3:] + names[2:3]
+    assert found(tmp_path, pattern, most=1) == ["10/d.csv", "10/hour=7/c.csv"]
+
+
+@pytest.mark.parametrize("pattern", ["{YYYY}-{MM}-{DD}", "{YYYY}-{MM}-{DD}/*", "{YYYY}-{MM}-{DD}/*/"])
+def test_a_folder_of_a_date_is_all_files_in_it(tmp_path, pattern):
+    make(tmp_path, "2011-01-16/h=1/a.csv", "2011-01-15/h=1/b.csv", "2011-01-15/h=1/deep/c.csv")
+    assert found(tmp_path, pattern) == [
+        "2011-01-15/h=1/b.csv",
+        "2011-01-15/h=1/deep/c.csv",
+        "2011-01-16/h=1/a.csv",
+    ]
+    with pytest.raises(errors.InputError, match="{MM} stands for 2 digits, found '1' in .*/2011-1-6/a.csv"):
+        make(tmp_path, "x/2011-1-6/a.csv")
+        found(tmp_path, "x/{YYYY}-{MM}-{DD}")
+
+
+def test_a_version_may_be_a_folder(tmp_path):
+    make(tmp_path, "3/v1/a.csv", "3/v2/b.csv", "3/v2/c.csv", "4/v1/d.csv")
+    assert found(tmp_path, "{SPAN}/v{VERSION}") == ["3/v2/b.csv", "3/v2/c.csv", "4/v1/d.csv"]
+
+
+def test_hidden_folders_are_no_part_of_a_span(tmp_path):
+    """But those that the path itself has."""
+    make(tmp_path, "1/h/part-0.csv", "1/_temporary/part-0.csv", "1/.tmp/part-0.csv", "_d2/part-0.csv")
+    assert found(tmp_path, "{SPAN}/*/part-*.csv") == ["1/h/part-0.csv"]
+    assert found(tmp_path, "_d{SPAN}/*.csv") == found(tmp_path, "_d{SPAN}") == ["_d2/part-0.csv"]
+
+
 def test_hidden_files_are_no_part_of_a_span(tmp_path):
     day = tmp_path / "day=2026-01-02"
     day.mkdir()
