@@ -29,12 +29,13 @@ def cut(log: Any, window: Any, split: Any, folder: str) -> dict[str, Any]:
     import apache_beam as beam
 
     from components.behavior_example_gen import executor
+    from components.behavior_example_gen.reading import files
 
     return executor.run(
         log=log,
         window=window,
         split=split,
-        span=None,
+        paths=files.find([log.path]),
         examples_uri=folder,
         rejected_uri=os.path.join(folder, "rejected"),
         profile_uri=os.path.join(folder, "profile"),

@@ -10,7 +10,7 @@ in memory.
 import json
 import logging
 import posixpath
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 from tfx.components.example_gen import utils as example_gen_utils
@@ -60,13 +60,14 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         known = json.loads(exec_properties["state"])
         log = state.of_run(spec.LogSpec.from_json(exec_properties["log"]), known.get("path"))
         span = known["span"]
-        with fingerprint.unchanged(spans.find(log.path, log.spans, span)):
-            state.check(log, known)
+        # Listed once: what comes in later is neither checked nor read.
+        with fingerprint.unchanged(spans.find(log.path, log.spans, span)) as found:
+            state.check(log, known, found)
             run(
                 log=log,
                 window=windows.read(exec_properties["window"]),
                 split=spec.SplitSpec.from_json(exec_properties["split"]),
-                span=span,
+                paths=found.paths,
                 examples_uri=examples.uri,
                 rejected_uri=rejected.uri,
                 profile_uri=profiled.uri,
@@ -88,7 +89,7 @@ def run(
     log: spec.LogSpec,
     window: kind.WindowSettings,
     split: spec.SplitSpec,
-    span: int | None,
+    paths: Sequence[str],
     examples_uri: str,
     rejected_uri: str,
     profile_uri: str,
@@ -99,7 +100,7 @@ def run(
     """Reads a log and writes its windows, its bad rows and its profile; returns the profile.
 
     Args:
-      span: the newest span to read, where the path has `{SPAN}`.
+      paths: of the log's files.
       scratch: a folder for the files between the pipelines; removed at the end.
       make_pipeline: makes a Beam pipeline.
       candidates_within: see `stages.cut.cut`.
@@ -120,7 +121,7 @@ def run(
         fileio.makedirs(folder)
     at = workers.Workers(make_pipeline, scratch, window.shards)
     try:
-        left = good.read(log, span, rejected_uri, at)
+        left = good.read(log, paths, rejected_uri, at)
         cuts = _cuts(split, left.histogram, window)
         bulk = left.histogram.bulk() if left.histogram else time_span.EVERYTHING
         counts, written = cut.cut(left.shards, window, split, cuts, bulk, examples_uri, at, candidates_within)

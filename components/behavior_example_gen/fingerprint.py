@@ -25,12 +25,27 @@ def digest(patterns: Sequence[str]) -> str:
     Raises:
       errors.InputError: if no file matches.
     """
-    return hashlib.sha256(repr(sorted(_stamps(patterns).items())).encode()).hexdigest()[:16]
+    return Files(_stamps(patterns)).digest()
+
+
+class Files:
+    """The files of a log, as they were found at one moment: what is read of it, and what it is known by.
+
+    Attributes:
+      paths: in the order in which they are read.
+    """
+
+    def __init__(self, stamps: dict[str, _Stamp]):
+        self._stamps, self.paths = stamps, list(stamps)
+
+    def digest(self) -> str:
+        """See the module's `digest`."""
+        return hashlib.sha256(repr(sorted(self._stamps.items())).encode()).hexdigest()[:16]
 
 
 @contextlib.contextmanager
-def unchanged(patterns: Sequence[str]) -> Iterator[None]:
-    """Within the context, the files that match at its beginning are read.
+def unchanged(patterns: Sequence[str]) -> Iterator[Files]:
+    """Within the context, the files that match at its beginning are read, which are the context's value.
 
     What is made of a file that changes meanwhile is of no state that the file ever was in; of one that grows, the last
     row may be a part of one, whose id or time is cut and still looks like one. New files are no harm: the next
@@ -42,7 +57,7 @@ def unchanged(patterns: Sequence[str]) -> Iterator[None]:
     """
     before = _stamps(patterns)
     try:
-        yield
+        yield Files(before)
     except Exception as error:
         _check(patterns, before, error)
         raise

@@ -26,17 +26,25 @@ def find_sources(patterns: Sequence[str], log: spec.LogSpec) -> list[files.Sourc
     """The files that match, in the order of `patterns` and then of their names; Parquet by row group.
 
     Raises:
-      errors.InputError: if no file matches, one cannot be read, or the first block of one lacks a column.
+      errors.InputError: if no file matches; see `sources`.
     """
-    sources: list[files.Source] = []
-    paths = files.find(patterns)
+    return sources(files.find(patterns), log)
+
+
+def sources(paths: Sequence[str], log: spec.LogSpec) -> list[files.Source]:
+    """The files of a log; Parquet by row group.
+
+    Raises:
+      errors.InputError: if one cannot be read, or lacks a column, or they are of several formats.
+    """
+    found: list[files.Source] = []
     for index, (path, kind) in enumerate(zip(paths, files.check_formats(paths, log))):
         if kind == "parquet":
             with failures.one_line(path, kind):
-                sources.extend(parquet.sources(path, index, log))
+                found.extend(parquet.sources(path, index, log))
         else:
-            sources.append(files.Source(path, index, kind))
-    return sources
+            found.append(files.Source(path, index, kind))
+    return found
 
 
 def header(path: str, log: spec.LogSpec) -> list[str]:

@@ -47,21 +47,17 @@ def look(log: spec.LogSpec, newest: int | None = None) -> dict[str, Any]:
       errors.InputError: if no file is there, or a name has no number where a mark stands.
     """
     span = spans.newest(log.path, newest)
-    return {"span": span, "fingerprint": _fingerprint(log, span)}
+    return {"span": span, "fingerprint": fingerprint.digest(spans.find(log.path, log.spans, span))}
 
 
-def check(log: spec.LogSpec, state: Mapping[str, Any]) -> None:
-    """Checks that a log still is in the state that it was in.
+def check(log: spec.LogSpec, state: Mapping[str, Any], found: fingerprint.Files) -> None:
+    """Checks that the files of a log that are about to be read are in the state that it was in.
 
     Raises:
       errors.InputError: if it is not: what is made of it would be kept as made of another.
     """
-    if _fingerprint(log, state["span"]) != state["fingerprint"]:
+    if found.digest() != state["fingerprint"]:
         raise errors.InputError(
             f"{log.path}: was changed between the start of this run and the moment it is read: run again when it is "
             "complete"
         )
-
-
-def _fingerprint(log: spec.LogSpec, span: int | None) -> str:
-    return fingerprint.digest(spans.find(log.path, log.spans, span))

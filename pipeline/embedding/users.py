@@ -194,8 +194,8 @@ def embed(asked: Asked, output: str, as_arrays: bool = False) -> shard.Embedded:
             asked.experiment.window.shards,
         )
         span = spans.newest(log.path)
-        with fingerprint.unchanged(spans.find(log.path, log.spans, span)):
-            found = good.read(log, span, rejected, at)
+        with fingerprint.unchanged(spans.find(log.path, log.spans, span)) as listed:
+            found = good.read(log, listed.paths, rejected, at)
         _PROGRESS.info("asking %s for embeddings", asked.model_dir)
         numbers = model.numbers_of(asked.model_dir, asked.inputs)
         work = shard.EmbedShard(found.shards, asked.model_dir, asked.inputs, numbers, asked.rule, scratch)

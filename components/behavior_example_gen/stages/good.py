@@ -4,6 +4,7 @@ import dataclasses
 import json
 import logging
 import posixpath
+from collections.abc import Sequence
 from typing import Any
 
 from components.behavior_example_gen import checks, notices, readers, spec, time_span
@@ -35,12 +36,12 @@ class Good:
     filtered: dict[str, int] | None = None
 
 
-def read(log: spec.LogSpec, span: int | None, rejected_uri: str, at: workers.Workers) -> Good:
+def read(log: spec.LogSpec, paths: Sequence[str], rejected_uri: str, at: workers.Workers) -> Good:
     """Reads a log, sets its bad rows aside, and leaves out what `log.duplicates` and then `log.filter` ask to.
 
     Args:
       log: with its range of times (`times.bounded`).
-      span: the newest span to read, where the path has `{SPAN}`.
+      paths: of its files.
       rejected_uri: the folder of the bad rows and their summary.
       at: where this runs.
 
@@ -48,7 +49,7 @@ def read(log: spec.LogSpec, span: int | None, rejected_uri: str, at: workers.Wor
       errors.InputError: if there is no file, the columns are not those of the spec, more rows than allowed are bad,
         no row is good, labels are not clear, or nothing is left.
     """
-    report = scatter.read(log, span, rejected_uri, at)
+    report = scatter.read(log, paths, rejected_uri, at)
     summary = _check_rejects(report, log, rejected_uri)
     if not report.scattered:
         raise errors.InputError(f"{log.path}: none of the {sum(report.rows.values()):,} rows is good")

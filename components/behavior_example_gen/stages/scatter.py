@@ -5,7 +5,7 @@ import contextlib
 import dataclasses
 import logging
 import posixpath
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -15,7 +15,7 @@ from apache_beam.transforms import window as beam_window
 from apache_beam.utils import windowed_value
 from tfx.dsl.io import fileio
 
-from components.behavior_example_gen import readers, shards, spans, spec, time_span
+from components.behavior_example_gen import readers, shards, spec, time_span
 from components.behavior_example_gen.reading import blocks
 from components.behavior_example_gen.reading import files as log_files
 from components.behavior_example_gen.stages import files, item_counts, workers
@@ -173,11 +173,11 @@ class _ReadAndScatter(beam.DoFn):
         )
 
 
-def read(log: spec.LogSpec, span: int | None, rejected: str, at: workers.Workers) -> ReadReport:
+def read(log: spec.LogSpec, paths: Sequence[str], rejected: str, at: workers.Workers) -> ReadReport:
     """Reads a log, and writes its good rows to files with a batch for each shard.
 
     Args:
-      span: the newest span to read, where the path has `{SPAN}`.
+      paths: of its files.
       rejected: the folder of the bad rows.
       at: where this runs.
 
@@ -185,7 +185,7 @@ def read(log: spec.LogSpec, span: int | None, rejected: str, at: workers.Workers
       errors.InputError: if there is no file, or the columns are not those of the spec.
     """
     work = _ReadAndScatter(log, at.shards, at.scratch, rejected)
-    sources = readers.find_sources(spans.find(log.path, log.spans, span), log)
+    sources = readers.sources(paths, log)
     _PROGRESS.info("reading %d file(s)", len({s.path for s in sources}))
     return at.gather(
         lambda pipeline: (

@@ -9,7 +9,8 @@ import apache_beam as beam
 import pytest
 import tensorflow as tf
 
-from components.behavior_example_gen import executor, spec
+from components.behavior_example_gen import executor, spans, spec
+from components.behavior_example_gen.reading import files
 from components.behavior_example_gen.windows.next import NextWindow
 from pipeline.config import BeamSpec
 from schemas import errors, names
@@ -40,7 +41,7 @@ def run(folder, log, window=None, split=None, span=None, read_splits=names.SPLIT
         log=log,
         window=window or NextWindow(shards=2),
         split=split or spec.SplitSpec(by=("leave_one_out",)),
-        span=span,
+        paths=files.find(spans.find(log.path, log.spans, span)),
         examples_uri=f"{out}/examples",
         rejected_uri=f"{out}/rejected",
         profile_uri=f"{out}/profile",

@@ -8,8 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 import zstandard
+from tfx.types import standard_artifacts
 
-from components.behavior_example_gen import describe, readers, spec
+from components.behavior_example_gen import artifacts, describe, executor, readers, spans, spec, state
+from components.behavior_example_gen.reading import files
 from components.behavior_example_gen.stages import cut
 from components.behavior_example_gen.windows.exposure import ExposureWindow
 from components.behavior_example_gen.windows.next import NextWindow
@@ -100,6 +102,47 @@ def test_a_column_without_a_value_is_told(tmp_path):
     assert (
         said == "column 'page' (log.columns.scene), 'color' (log.columns.item.color) has no value in any row"
     )
+
+
+@pytest.mark.parametrize("path", ["log/*.csv", "log", "log/{SPAN}.csv"])
+def test_a_file_that_appears_while_a_run_begins_is_none_of_it(tmp_path, monkeypatch, path):
+    """It is in no fingerprint, so that what is made of it would be taken from the cache for the log without it."""
+    (tmp_path / "log").mkdir()
+    rows = harness.log_rows()
+    harness.write_csv(tmp_path / "log" / "1.csv", rows)
+    harness.write_csv(tmp_path / "log" / "2.csv", rows)
+    log = spec.LogSpec(path=f"{tmp_path}/{path}", timestamp_unit="ms", earliest=harness.EPOCH)
+    known = state.look(log)
+    module, name = (spans, "find") if "{SPAN}" in path else (files, "match")
+    look = getattr(module, name)
+
+    def late(*args):
+        found = look(*args)
+        # Behind the first look at the log.
+        harness.write_csv(tmp_path / "log" / "0.csv", [f"late,{row.split(',', 1)[1]}" for row in rows])
+        return found
+
+    monkeypatch.setattr(module, name, late)
+    kinds = {
+        "examples": standard_artifacts.Examples,
+        "rejected": artifacts.RejectedRows,
+        "profile": artifacts.LogProfile,
+    }
+    outputs = {}
+    for name, kind in kinds.items():
+        outputs[name] = [kind()]
+        outputs[name][0].uri = str(tmp_path / "out" / name)
+    context = executor.Executor.Context(beam_pipeline_args=harness.ARGS, tmp_dir=str(tmp_path), unique_id="1")
+    properties = {
+        "log": log.to_json(),
+        "window": NextWindow(shards=2).to_json(),
+        "split": spec.SplitSpec(by=("leave_one_out",)).to_json(),
+        "state": json.dumps({**known, "path": None}),
+    }
+    executor.Executor(context).Do({}, outputs, properties)
+    assert (tmp_path / "log" / "0.csv").exists()
+    profile = json.loads((tmp_path / "out" / "profile" / "profile.json").read_text())
+    assert profile["events"] == 2 * len(rows)
 
 
 def test_target_behaviors_must_be_in_the_log(tmp_path):
