@@ -86,9 +86,11 @@ class Deployment:
         shutil.copy(folder / "spec.schema.pbtxt", schema)
         self.site = site
         self.backend = spec_walk.Backend(folder, site)
+        # A regression has none.
+        self._epochs = {"epochs": EPOCHS} if "epochs" in experiment["training"] else {}
 
     def run(self, *tasks: str, **parameters: str) -> dict[str, spec_walk.Done]:
-        return self.backend.run(self.spec, tasks or None, {"epochs": EPOCHS, **parameters})
+        return self.backend.run(self.spec, tasks or None, {**self._epochs, **parameters})
 
     def versions(self) -> list[str]:
         return sorted(str(path) for path in (self.kept / self._name / "serving" / self._name).glob("*"))
