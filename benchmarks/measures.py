@@ -248,10 +248,10 @@ def _answers(run: Any) -> pd.DataFrame:
 
 def _error(agreements: embeddings.Agreements, users: np.ndarray) -> float:
     """The standard error of the mean of `nearest`, by resamples of the users."""
+    from pipeline.comparing import user_embedding
+
     codes = np.unique(users, return_inverse=True)[1].reshape(-1)
-    units = int(codes.max()) + 1
-    drawn = np.random.default_rng(0).multinomial(units, np.full(units, 1 / units), 400)
-    return float(np.nanstd(agreements.nearest_means(drawn.T[codes].astype(np.float64)), ddof=1))
+    return float(np.nanstd(agreements.nearest_means(user_embedding.redrawn(codes, 400, 0)), ddof=1))
 
 
 def _rounded(values: Sequence[float]) -> list[float | None]:

@@ -3,7 +3,7 @@
 from typing import Any
 
 # How long an outage is waited out, and one request may take.
-_OUTAGE_SECONDS, _REQUEST_SECONDS = 600.0, 60.0
+_OUTAGE_SECONDS, REQUEST_SECONDS = 600.0, 60.0
 
 
 def passes(error: Exception) -> bool:
@@ -15,7 +15,7 @@ def passes(error: Exception) -> bool:
     return retry.if_transient_error(error) or isinstance(error, lost)
 
 
-def patiently(outage: float = _OUTAGE_SECONDS, each: float = _REQUEST_SECONDS) -> dict[str, Any]:
+def patiently(outage: float = _OUTAGE_SECONDS, each: float = REQUEST_SECONDS) -> dict[str, Any]:
     """Arguments of a method of Google's clients, so that it is asked again while errors pass.
 
     Args:

@@ -101,12 +101,10 @@ class Agreements:
             above, at = near[row] > bound, near[row] == bound
             shares[row, above] = 1.0
             shares[row, at] = (wanted[row] - above.sum()) / at.sum()
-        self._shares = sparse.csr_matrix(shares)
-        self._shared = sparse.csr_matrix(shares * self._alike)
+        shared = shares * self._alike
+        self._shares, self._shared = sparse.csr_matrix(shares), sparse.csr_matrix(shared)
         none = np.full(len(found), np.nan)
-        self.nearest = np.divide(
-            (shares * self._alike).sum(axis=1), wanted, out=none.copy(), where=wanted > 0
-        )
+        self.nearest = np.divide(shared.sum(axis=1), wanted, out=none.copy(), where=wanted > 0)
         self.of_all = np.divide(self._alike.sum(axis=1), number, out=none, where=number > 0)
 
     def nearest_means(self, weights: np.ndarray) -> np.ndarray:

@@ -60,10 +60,7 @@ class Executor(trainer.GenericExecutor):
         exec_properties: dict[str, Any],
     ) -> Any:
         found = super()._GetFnArgs(input_dict, output_dict, exec_properties)
-        found.custom_config[OWNER] = self._owner
-        epochs = exec_properties.get(EPOCHS)
-        if epochs is not None:
-            found.custom_config[EPOCHS] = str(epochs)
+        found.custom_config.update(of_run(self._owner, exec_properties))
         for name, told in ((LIVE, BASE_MODEL), (BASE, PRETRAINED)):
             path = json.loads(exec_properties.get(name) or "{}").get("path")
             if path is not None:
@@ -78,6 +75,12 @@ def owner(output_dict: dict[str, list[Any]]) -> str:
     """A name of whose outputs these are: all attempts of a step have the same, and no other run."""
     uris = sorted(artifact.uri for artifacts in output_dict.values() for artifact in artifacts)
     return hashlib.sha256(json.dumps(uris).encode()).hexdigest()[:16]
+
+
+def of_run(whose: str, exec_properties: dict[str, Any]) -> dict[str, str]:
+    """What `custom_config` has of the run alone: whose its checkpoints are, and its epochs if it has any of its own."""
+    epochs = exec_properties.get(EPOCHS)
+    return {OWNER: whose, **({} if epochs is None else {EPOCHS: str(epochs)})}
 
 
 def _tested_from(profiles: list[Any] | None) -> str | None:

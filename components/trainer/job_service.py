@@ -11,8 +11,6 @@ from components import patience
 _PROGRESS = logging.getLogger("footfall.progress")
 # Between two looks at a job: the first, and the longest after it has doubled each time.
 _FIRST_SECONDS, _LONGEST_SECONDS = 5.0, 60.0
-# How long the request may take that is made once.
-_REQUEST_SECONDS = 60.0
 _ENDED = ("SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED", "PARTIALLY_SUCCEEDED")
 SUCCEEDED = "SUCCEEDED"
 _CANCELLING = "CANCELLING"
@@ -87,7 +85,7 @@ class JobService:
 
         request = self._api.CreateCustomJobRequest()
         json_format.ParseDict({"parent": self._parent, "customJob": job}, request._pb)
-        return self._client.create_custom_job(request=request, retry=None, timeout=_REQUEST_SECONDS)
+        return self._client.create_custom_job(request=request, retry=None, timeout=patience.REQUEST_SECONDS)
 
     def wait(self, name: str) -> Any:
         """The job of that name, when it has ended."""

@@ -39,8 +39,8 @@ class Executor(tuner.Executor):
 def _of_run(exec_properties: dict[str, Any], output_dict: dict[str, list[Any]]) -> dict[str, Any]:
     """With what is known of the run alone in `custom_config`."""
     key = standard_component_specs.CUSTOM_CONFIG_KEY
-    custom = {**json_utils.loads(exec_properties[key]), trainer.OWNER: trainer.owner(output_dict)}
-    epochs = exec_properties.get(EPOCHS)
-    if epochs is not None:
-        custom[EPOCHS] = str(epochs)
+    custom = {
+        **json_utils.loads(exec_properties[key]),
+        **trainer.of_run(trainer.owner(output_dict), exec_properties),
+    }
     return {**exec_properties, key: json_utils.dumps(custom)}

@@ -10,8 +10,6 @@ from components import patience
 
 # Seconds between two looks at an operation: the first, by how much each is longer, the longest.
 _FIRST_PAUSE, _LONGER, _LONGEST_PAUSE = 1.0, 1.5, 30.0
-# How long a look may take.
-_LOOK_SECONDS = 60.0
 
 
 class Refused(Exception):
@@ -89,7 +87,7 @@ def wait(client: Any, name: str, services: Services, seconds: float) -> None:
         operation = None
         try:
             operation = client.get_operation(
-                operations_pb2.GetOperationRequest(name=name), timeout=_LOOK_SECONDS
+                operations_pb2.GetOperationRequest(name=name), timeout=patience.REQUEST_SECONDS
             )
         except exceptions.GoogleAPICallError as error:
             # A look that did not come through is no refusal.

@@ -124,9 +124,7 @@ class Measured:
         A sign flip, as by which other metrics are compared, would take users for independent of each other: see
         `Agreements.nearest_means`.
         """
-        rng, units = np.random.default_rng(self._seed), int(users.max()) + 1
-        drawn = rng.multinomial(units, np.full(units, 1 / units), self.resamples)
-        weights = drawn.T[users].astype(np.float64)
+        weights = redrawn(users, self.resamples, self._seed)
         means = np.stack([one.nearest_means(weights) for one in found])
         differences = means[self._count_a :].mean(axis=0) - means[: self._count_a].mean(axis=0)
         return differences[np.isfinite(differences)]
@@ -134,6 +132,13 @@ class Measured:
     def p_method(self) -> str:
         """How the p values of the rows were made."""
         return "two-sided, how often resamples of the users have no difference, or one of the other sign"
+
+
+def redrawn(users: np.ndarray, resamples: int, seed: int) -> np.ndarray:
+    """How often each window counts in resamples of the users: codes 0..U-1 `[W]` to float64 `[W, R]`."""
+    units = int(users.max()) + 1
+    found = np.random.default_rng(seed).multinomial(units, np.full(units, 1 / units), resamples)
+    return found.T[users].astype(np.float64)
 
 
 def _p_value(resampled: np.ndarray) -> float:
