@@ -30,8 +30,14 @@ BINS = 20
 # A probability of exactly 0 or 1 has the loss of this one, as in Keras.
 _EPSILON = 1e-7
 
+# Of fewer users with a label, or without it, a resample says too little of what other users would show: with one positive
+# all resamples that have it agree.
+MIN_USERS = 10
+
 # Every metric of `measure`.
 METRICS = ("auc", "auc_pr", "ks", "log_loss", "ece", "calibration", "positive_rate", "lift")
+# Of these, what compares the examples with a label with those without.
+RANKED = ("auc", "auc_pr", "ks")
 
 
 def log_losses(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:

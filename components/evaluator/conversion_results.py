@@ -78,7 +78,8 @@ class Results:
         weights = np.ones((1, len(occupied)))
         if self.groups > 1 and len(occupied) > 1:
             weights = np.concatenate([weights, _group_weights()[occupied].T])
-        freedom = min(bootstrap.RESAMPLES, len(occupied)) - 1
+        units = min(bootstrap.RESAMPLES, len(occupied))
+        freedoms = self._freedoms(sums, occupied, units)
         result: dict[tfma.metrics.MetricKey, Any] = {}
         by_model: dict[str, dict[str, np.ndarray]] = {}
         for index, model in enumerate(self.models):
@@ -94,7 +95,7 @@ class Results:
                     min(positive, known - positive)
                 )
                 result[ranks.metric_key(f"{CURVE}/{step}", model)] = _curve(
-                    measured, freedom if self._intervals else 0
+                    measured, units - 1 if self._intervals else 0
                 )
             for name in self._names:
                 if name not in values and name != spec.CHAIN_VIOLATIONS:
@@ -108,7 +109,7 @@ class Results:
             by_model[model] = values
             for name in self._names:
                 gated = self._gate is not None and name.startswith(_LIFT)
-                found = _estimate(values[name], freedom)
+                found = _estimate(values[name], freedoms.get(name, units - 1))
                 result[ranks.metric_key(name, model)] = _value(found, self._intervals or gated)
             result[ranks.metric_key(ranks.EXAMPLE_COUNT, model)] = float(sums.examples.sum())
         if self._baseline is not None:
@@ -116,16 +117,34 @@ class Results:
             for model in self._compared:
                 changes = {name: by_model[model][name] - base[name] for name in self._names}
                 for step in self.steps:
-                    changes[f"{RELATIVE_IMPROVEMENT}/{step}"] = conversion.relative_improvement(
-                        by_model[model][f"{spec.AUC}/{step}"], base[f"{spec.AUC}/{step}"]
-                    )
+                    auc, improved = f"{spec.AUC}/{step}", f"{RELATIVE_IMPROVEMENT}/{step}"
+                    changes[improved] = conversion.relative_improvement(by_model[model][auc], base[auc])
+                    freedoms[improved] = freedoms[auc]
                 for name, change in changes.items():
                     gated = self._gate is not None and name == self._gate.metric
-                    found = _estimate(change, freedom)
+                    found = _estimate(change, freedoms.get(name, units - 1))
                     result[ranks.metric_key(name, model, True)] = _value(found, self._intervals or gated)
         if self._gate:
             self._add_gate(result, self._gate, float(sums.examples.sum()))
         return result
+
+    def _freedoms(self, sums: conversion_sums.Sums, occupied: np.ndarray, units: int) -> dict[str, int]:
+        """Degrees of freedom of what ranks a step's labels: of the users with the rarer one, whose examples are one draw.
+
+        However often a resample has the one user with a label, it has the same curve: 0 of fewer than
+        `conversion.MIN_USERS`.
+        """
+        found: dict[str, int] = {}
+        for number, step in enumerate(self.steps):
+            counts = self._counts(sums, number, occupied)
+            by_label = (counts.positives, counts.negatives)
+            rarer = min(np.count_nonzero(each.sum(axis=1)) for each in by_label)
+            freedom = min(units, rarer) - 1 if rarer >= conversion.MIN_USERS else 0
+            found.update({f"{metric}/{step}": freedom for metric in conversion.RANKED})
+        means = {
+            metric: min(found[f"{metric}/{step}"] for step in self.steps) for metric in conversion.RANKED
+        }
+        return {**found, **means}
 
     def _add_gate(
         self, result: dict[tfma.metrics.MetricKey, Any], gate: gating.Gate, examples: float

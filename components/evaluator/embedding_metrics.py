@@ -158,7 +158,10 @@ class Results:
                 self._put(
                     result, f"{spec.RANDOM_USER}/{embeddings.AGREEMENT}", model, _estimate(of_all, sizes)
                 )
-                self._add_lift(result, model, _estimate(nearest.above(of_all), sizes, True), count)
+                lift = _estimate(nearest.above(of_all), sizes, True)
+                # Where no two users have an item in common, no model can show anything.
+                alike = bool((found.of_all > 0).any())
+                self._add_lift(result, model, lift, count, alike)
         self._add_changes(result, agreement, sizes, count)
         return result
 
@@ -175,11 +178,13 @@ class Results:
         value = tfma.types.ValueWithTDistribution(*found, found.value) if told else found.value
         result[ranks.metric_key(name, model, is_diff)] = value
 
-    def _add_lift(self, result: dict[Any, Any], model: str, lift: gating.Difference, count: int) -> None:
+    def _add_lift(
+        self, result: dict[Any, Any], model: str, lift: gating.Difference, count: int, alike: bool
+    ) -> None:
         name = ranks.LIFT_PREFIX + embeddings.AGREEMENT
         self._put(result, name, model, lift, always=self._gate is not None)
         if self._gate is not None:
-            decides = count >= self._gate.min_examples
+            decides = alike and count >= self._gate.min_examples
             result[ranks.metric_key(gating.GATE_PREFIX + name, model)] = self._gate.lift(lift)
             result[ranks.metric_key(gating.SLICE_PREFIX + name, model)] = self._gate.slice_lift(lift, decides)
 

@@ -13,7 +13,7 @@ LARGE_SHARE = 0.1
 # A lift of so little is asked where it must only be above.
 _ABOVE = 1e-8
 _MAY_BE_CHANCE = ", which may be chance"
-_ONE_USER = ", of one user alone"
+_FEW_USERS = ", of too few users to tell it from chance"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,7 +150,7 @@ def _change(asked: Asked, result: slice_results.SliceResult, outcome: str) -> st
     shown = bounds is None or not bounds[0] <= 0 <= bounds[1]
     chance = _MAY_BE_CHANCE if drop > limit and not shown else ""
     if outcome == "undecided":
-        chance = _ONE_USER
+        chance = _FEW_USERS
     return (
         f", {_than(change)} the live model's {figures.metric(result.baseline[metric].value)}{chance}"
         f"{_interval(bounds)} (asked: at most {limit:g} {'above' if lower else 'below'}{_unless(asked)})"
@@ -182,8 +182,8 @@ def _lift(asked: Asked, result: slice_results.SliceResult, outcome: str) -> str:
     reached = result.lift[metric].value >= asked.least
     chance = ""
     if (outcome == "failed" and reached) or outcome == "undecided":
-        one_user = asked.confidence and bounds is None
-        chance = _ONE_USER if one_user else _MAY_BE_CHANCE
+        few = asked.confidence and bounds is None
+        chance = _FEW_USERS if few else _MAY_BE_CHANCE
     return f", {_than(lift)} {reference}{chance}{_interval(bounds)} (asked: {asked_for})"
 
 
@@ -197,7 +197,11 @@ def _percent(share: float) -> str:
 
 
 def _interval(bounds: tuple[float, float] | None) -> str:
-    return "" if bounds is None else f" [{figures.signed(bounds[0])}, {figures.signed(bounds[1])}]"
+    return (
+        ""
+        if bounds is None or bounds[0] == bounds[1]
+        else f" [{figures.signed(bounds[0])}, {figures.signed(bounds[1])}]"
+    )
 
 
 def _possessive(words: str) -> str:

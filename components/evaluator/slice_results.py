@@ -19,7 +19,8 @@ OVERALL: Slice = ()
 class Estimate:
     """A mean over examples; `low` and `high` bound its 95 % interval, where the values have a spread.
 
-    `error` and `freedom` are its standard error and the degrees of freedom of that.
+    `error` and `freedom` are its standard error and the degrees of freedom of that: None and 0 where there are too few
+    users for an interval.
     """
 
     value: float
@@ -207,15 +208,15 @@ def _estimate(item: Any) -> Estimate:
         return Estimate(value)
     interval = item.confidence_interval
     low, high = interval.lower_bound.double_value.value, interval.upper_bound.double_value.value
+    error, freedom = interval.standard_error.double_value.value, interval.degrees_of_freedom.value
     if low >= high:
-        # Equal values (no hit at all, say) tell nothing about their spread.
-        return Estimate(value)
+        # Nothing to show: all values are equal, as those of a model and itself.
+        return Estimate(value, error=error, freedom=freedom)
     if not item.key.is_diff and not item.key.name.startswith(ranks.LIFT_PREFIX):
         # The t interval is symmetric; no metric is negative, and most are shares.
         low = max(low, 0.0)
         if not item.key.name.startswith(("log_loss", "calibration")):
             high = min(high, 1.0)
-    error, freedom = interval.standard_error.double_value.value, interval.degrees_of_freedom.value
     return Estimate(value, low, high, error, freedom)
 
 

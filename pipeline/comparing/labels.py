@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from components.evaluator import conversion
 from pipeline.comparing import answers, paired_scores, runs
 from pipeline.comparing.rows import Row, number
 from schemas import errors, names
@@ -105,7 +106,7 @@ class Measured:
         if not scarce:
             return ()
         return (
-            f"Fewer than {paired_scores.MIN_USERS} users have, or lack, the label {', '.join(scarce)}: what ranks by it, and "
+            f"Fewer than {conversion.MIN_USERS} users have, or lack, the label {', '.join(scarce)}: what ranks by it, and "
             "means over it, has no interval.",
         )
 

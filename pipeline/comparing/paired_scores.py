@@ -21,14 +21,9 @@ RESAMPLES = 2_000
 MAX_UNITS = 1_000
 LEVEL = 0.95
 RELATIVE_IMPROVEMENT = "relaimpr"
-# Of fewer users with a label, or without it, a resample says too little of what other users would show: with one positive
-# all resamples that have it agree.
-MIN_USERS = 10
 # Scores of a resample tie in cells of equal mass; the estimate itself is exact.
 _CELLS = 512
 _METRICS = ("auc", "auc_pr", "log_loss", "ks", "ece")
-# Of these, what compares those with a label with those without.
-_RANKED = ("auc", "auc_pr", "ks")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +71,7 @@ def compare(
     Returns:
       By metric: means over steps (`auc`) and over those of a group (`auc/rare`), of each step (`auc/buy`,
       `ece/buy`), `chain_violations` of a chain of several steps, and `relaimpr/buy`. What ranks a label of fewer than
-      `MIN_USERS` users, and means over it, has no interval and a p of 1; see `scarce`.
+      `conversion.MIN_USERS` users, and means over it, has no interval and a p of 1; see `scarce`.
 
     Raises:
       ValueError: if there is no exposure.
@@ -115,16 +110,18 @@ def compare(
 def _unsure(few: Sequence[str], groups: Mapping[str, Sequence[str]]) -> set[str]:
     """The metrics of so few users that they have no interval, by the labels of which there are few."""
     means = [None, *(group for group, members in groups.items() if set(few) & set(members))] if few else []
-    return {metric if one is None else f"{metric}/{one}" for metric in _RANKED for one in (*few, *means)}
+    return {
+        metric if one is None else f"{metric}/{one}" for metric in conversion.RANKED for one in (*few, *means)
+    }
 
 
 def scarce(labels: np.ndarray, users: np.ndarray, steps: Sequence[str]) -> tuple[str, ...]:
-    """The steps whose label is 1, or 0, for fewer than `MIN_USERS` users; see `compare`."""
+    """The steps whose label is 1, or 0, for fewer than `conversion.MIN_USERS` users; see `compare`."""
     rarer = (
         min(len(np.unique(users[labels[:, number] == value])) for value in (0, 1))
         for number in range(len(steps))
     )
-    return tuple(step for step, count in zip(steps, rarer) if count < MIN_USERS)
+    return tuple(step for step, count in zip(steps, rarer) if count < conversion.MIN_USERS)
 
 
 def resampled(users: np.ndarray, seed: int = 0, resamples: int = RESAMPLES) -> tuple[np.ndarray, np.ndarray]:

@@ -85,6 +85,8 @@ class Measured:
 
     # Users are never put together: there are as many windows at most as are drawn.
     resamples, max_units = 2_000, np.iinfo(np.int64).max
+    # Of fewer users resamples have too few other pairs: with two users they all have the same one.
+    min_users = 10
 
     def __init__(self, tables: Sequence[pd.DataFrame], count_a: int, users: np.ndarray, seed: int):
         self._vectors = [np.array(table[names.EMBEDDING].to_list(), np.float32) for table in tables]
@@ -104,6 +106,7 @@ class Measured:
         a, b = values[: self._count_a], values[self._count_a :]
         resampled = self._resampled(found, np.unique(users, return_inverse=True)[1].reshape(-1))
         low, high = np.quantile(resampled, [(1 - paired.LEVEL) / 2, (1 + paired.LEVEL) / 2]).tolist()
+        told = len(np.unique(users)) >= self.min_users
         return (
             Row(
                 metric=embeddings.AGREEMENT,
@@ -112,9 +115,9 @@ class Measured:
                 a_sd=float(a.mean(axis=1).std(ddof=1)) if len(a) > 1 else None,
                 b_sd=float(b.mean(axis=1).std(ddof=1)) if len(b) > 1 else None,
                 difference=float(b.mean() - a.mean()),
-                low=low if low < high else None,
-                high=high if low < high else None,
-                p=_p_value(resampled),
+                low=low if told and low < high else None,
+                high=high if told and low < high else None,
+                p=_p_value(resampled) if told else 1.0,
             ),
         )
 
@@ -131,7 +134,10 @@ class Measured:
 
     def p_method(self) -> str:
         """How the p values of the rows were made."""
-        return "two-sided, how often resamples of the users have no difference, or one of the other sign"
+        return (
+            "two-sided, how often resamples of the users have no difference, or one of the other sign; 1 of fewer than "
+            f"{self.min_users} users"
+        )
 
 
 def redrawn(users: np.ndarray, resamples: int, seed: int) -> np.ndarray:

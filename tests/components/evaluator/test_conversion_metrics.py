@@ -392,6 +392,39 @@ def test_hardly_any_positive_gives_no_interval(chain):
     assert np.isfinite(float(result["", "auc/buy", False]))
 
 
+def test_what_ranks_a_label_of_few_users_has_no_interval(chain):
+    """Of one who has all positives no resample shows how the next one would be ranked: all have the same curve."""
+    users, _, scores = (part[:800] for part in chain)
+    users = [f"u{number % 400}" for number in range(800)]
+    noise = 0.02 * np.random.default_rng(1).normal(size=scores.shape)
+    config = _config(
+        ("candidate", "baseline"), "baseline", gate_metric="auc/buy", confidence=0.95, intervals=True
+    )
+    for few, told in ((1, False), (9, False), (12, True)):
+        labels = np.zeros((800, 2), np.int64)
+        labels[:, 0] = np.arange(800) % 2
+        for number in range(few):
+            # The last two examples of each are positive.
+            labels[[number, number + 400], :] = 1
+        base = np.clip(scores + 0.3 * labels, 0.001, 0.999)
+        by_model = {"candidate": np.clip(base + noise, 0.001, 0.999), "baseline": base}
+        found = _run(config, _extracts(users, labels, by_model))
+        for name in ("auc/buy", "auc_pr/buy", "ks/buy", "auc"):
+            for is_change in (False, True):
+                value = found["candidate", name, is_change]
+                assert isinstance(value, tfma.types.ValueWithTDistribution) == told, (few, name)
+                if told:
+                    assert value.sample_degrees_of_freedom == few - 1
+        improved = found["candidate", "relaimpr/buy", True]
+        assert isinstance(improved, tfma.types.ValueWithTDistribution) == told
+        # Of the other label, and of what is a mean over examples, all users tell.
+        assert found["candidate", "auc/cart", False].sample_degrees_of_freedom > 150
+        assert found["candidate", "log_loss/buy", False].sample_degrees_of_freedom > 150
+        change = float(found["candidate", "auc/buy", True])
+        assert found["candidate", "slice/auc/buy", True] == 0 or told
+        assert told or found["candidate", "gate/auc/buy", True] == change
+
+
 def test_computation_announces_the_keys_it_gives(chain):
     users, labels, scores = (part[:50] for part in chain)
     for steps in (STEPS, ("buy",)):

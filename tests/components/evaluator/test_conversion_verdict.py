@@ -237,6 +237,14 @@ def test_a_small_slice_decides_nothing(tmp_path, examples):
     assert undecided[0].sentence.startswith("log_loss/buy for user_frequency head decides nothing: ")
 
 
+def test_a_model_that_is_compared_with_itself_is_no_worse_on_any_slice(tmp_path, examples):
+    """As after a run of an unchanged log, whose training is taken from the cache."""
+    found = _judge(tmp_path, examples, "good", "good", slices=("user_frequency",))
+    changes = [one for one in found.conditions if ", equal to the live model's" in one.sentence]
+    assert found.blessed and [one.outcome for one in changes] == 2 * ["passed"]
+    assert not any("few users" in one.sentence or "[+0" in one.sentence for one in changes)
+
+
 def test_a_gate_without_conditions_is_open(tmp_path, examples):
     evaluation = spec.EvaluationSpec(slices=(), confidence_intervals=False)
     found = _judge(

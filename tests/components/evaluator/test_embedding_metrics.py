@@ -111,6 +111,16 @@ def test_intervals_and_what_the_gate_sees(examples):
     assert few["candidate", "slice/lift/neighbor_agreement", False] == np.inf
 
 
+def test_a_slice_where_no_two_users_have_an_item_in_common_decides_nothing(examples):
+    users, following, vectors = examples
+    apart = [np.array([1000 + number]) for number in range(len(following))]
+    found = run((users, apart, vectors), gate_metric="neighbor_agreement", confidence=0.95)
+    assert float(found["candidate", "lift/neighbor_agreement", False]) == 0.0
+    assert found["candidate", "slice/lift/neighbor_agreement", False] == np.inf
+    # The whole split must show what is asked all the same.
+    assert found["candidate", "gate/lift/neighbor_agreement", False] == 0.0
+
+
 def test_the_error_of_a_difference_is_of_its_size():
     """Agreements are some hundredths: a user that is imagined to agree in all would hide any lift."""
     rng = np.random.default_rng(0)

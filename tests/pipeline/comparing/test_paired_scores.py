@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from components.evaluator import conversion
 from pipeline.comparing import paired_scores
 from tests.components.evaluator import test_conversion as exact
 
@@ -66,7 +67,7 @@ def test_a_label_of_few_users_has_no_interval(value):
     """All resamples that have the one positive agree, so that a bootstrap is sure of what it cannot know."""
     labels, users, a, b = chains(400)
     rare = labels[:, 1].copy()
-    few = np.unique(users)[: paired_scores.MIN_USERS]
+    few = np.unique(users)[: conversion.MIN_USERS]
     rare[:] = 1 - value
     rare[[np.flatnonzero(users == user)[0] for user in few]] = value
     labels[:, 1] = rare

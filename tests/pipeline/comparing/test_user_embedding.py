@@ -65,6 +65,15 @@ def test_there_is_nothing_to_say_of_one_user():
     assert row.metric == embeddings.AGREEMENT and (row.a, row.difference, row.p) == (None, None, None)
 
 
+def test_few_users_tell_no_difference():
+    """With two, all resamples that have a pair have the same one."""
+    for users in (2, 3, 9, 10):
+        measured, _ = user_embedding.measure([], tables(), 1, np.arange(80) % users, seed=1)
+        (row,) = measured.rows(np.ones(80, bool))
+        assert row.difference is not None
+        assert ((row.low, row.high, row.p) == (None, None, 1.0)) == (users < 10)
+
+
 def test_windows_of_one_user_are_refused():
     run = types.SimpleNamespace(folder="runs/a")
     with pytest.raises(errors.InputError, match="runs/a: .* fewer than two users"):
