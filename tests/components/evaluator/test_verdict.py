@@ -212,10 +212,10 @@ def test_a_slice_of_one_user_or_without_a_hit_decides_nothing(tmp_path, lonely):
     assert [
         condition.sentence for condition in undecided if condition.slice == (("user_frequency", "tail"),)
     ] == [
-        "ndcg@10 for user_frequency tail is 0.4307, 0.0438 above popularity's 0.3869, of too few users to tell it from chance (asked: at least 0.01 "
-        "above, but for chance at 95 % confidence)",
-        "ndcg@10 for user_frequency tail is 0.4307, 0.0693 below the live model's 0.5000, of too few users to tell it from chance (asked: at most "
-        "0.001 below, but for chance at 95 % confidence)",
+        "ndcg@10 for user_frequency tail is 0.4307, 0.0438 above popularity's 0.3869, of too few users to tell it from "
+        "chance (asked: at least 0.01 above, but for chance at 95 % confidence)",
+        "ndcg@10 for user_frequency tail is 0.4307, 0.0693 below the live model's 0.5000, of too few users to tell it from "
+        "chance (asked: at most 0.001 below, but for chance at 95 % confidence)",
     ]
     without = [one for one in found.conditions if one.slice == (("user_frequency", "new"),)]
     assert [one.outcome for one in without] == ["passed", "undecided"]
