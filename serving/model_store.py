@@ -45,7 +45,8 @@ class ModelStore:
     exchange, and is taken once it has answered its own warm-up. One that does not is reported once, and tried
     again when its files are others (it may still be on its way) and a few times later. When the version that
     answers is taken away, the newest sound one before it takes its place; where there is none, it goes on from
-    memory. As TensorFlow Serving it refuses a file in which a label moves to a version that is not loaded.
+    memory. As TensorFlow Serving it refuses a file in which a label moves to a version that is not loaded: until
+    that is, it goes on with what the file said before.
 
     Args:
       base: the folder with the versions, on any filesystem of TensorFlow.
@@ -57,7 +58,8 @@ class ModelStore:
         self._base, self._poll_seconds, self._on_load = base, poll_seconds, loaded
         # Exchanged as a whole, so that a request needs no lock.
         self._loaded: dict[int, LoadedModel] = {}
-        self._labels: Mapping[str, int] = {}
+        # What the file said when it was taken last; None for every version.
+        self._followed: published.Published | None = None
         self._ended: set[int] = set()
         self._broken: dict[int, _Broken] = {}
         # What was replaced, and when.
@@ -80,6 +82,11 @@ class ModelStore:
         """The version that answers requests which name none."""
         loaded = self._loaded
         return loaded[max(loaded)] if loaded else None
+
+    @property
+    def _labels(self) -> Mapping[str, int]:
+        followed = self._followed
+        return followed.labels if followed else {}
 
     def get(self, version: int | None = None, label: str = "") -> LoadedModel:
         """The model of a request.
@@ -145,27 +152,33 @@ class ModelStore:
             there, named = self._versions(), published.read(self._base)
             for gone in set(self._broken) - set(there):
                 del self._broken[gone]
-            wanted = there if named is None else [v for v in there if v in named.versions]
-            most = 1 if named is None else len(named.versions)
-            labels = named.labels if named else {}
-            if self._refuses(labels):
-                return
-            self._take(wanted, most, named.versions if named else ())
-            # After the versions that they name are there.
-            self._labels = labels
+            refused = self._refused(named.labels if named else {})
+            followed = self._followed if refused else named
+            names = followed.versions if followed else ()
+            sound = self._take([v for v in there if v in names] if followed else there, len(names) or 1)
+            # After the versions that its labels name are there.
+            self._followed = followed
+            if refused:
+                self._say(refused)
+            elif sound:
+                self._said = ""
+            else:
+                self._say_kept(names)
 
-    def _refuses(self, labels: Mapping[str, int]) -> bool:
-        """Whether labels move as TensorFlow Serving refuses it: nothing of the file that names them is followed then."""
-        moved = published.moved(self._labels, labels, self._loaded)
-        for label, version in sorted(moved.items()):
-            self._say(
-                f"{published.path(self._base)} is not followed: label {label!r} moves from version {self._labels[label]} to "
-                f"{version}, which is not loaded"
-            )
-        return bool(moved)
+    def _refused(self, labels: Mapping[str, int]) -> str | None:
+        """Why TensorFlow Serving takes nothing of the file that names these labels, if it does not."""
+        before = self._labels
+        moved = published.moved(before, labels, self._loaded)
+        if not moved:
+            return None
+        moves = (
+            f"label {label!r} moves from version {before[label]} to {version}, which is not loaded"
+            for label, version in sorted(moved.items())
+        )
+        return f"{published.path(self._base)} is not followed: {'; '.join(moves)}"
 
-    def _take(self, wanted: list[int], most: int, named: Sequence[int]) -> None:
-        """Has the newest `most` sound ones of some versions answer, and none else; they are those that a file names, if any."""
+    def _take(self, wanted: list[int], most: int) -> bool:
+        """Has the newest `most` sound ones of some versions answer, and none else, if there are any."""
         sound: dict[int, LoadedModel] = {}
         for version in reversed(wanted):
             if len(sound) == most:
@@ -174,8 +187,7 @@ class ModelStore:
             if model is not None:
                 sound[version] = model
         if not sound:
-            self._say_kept(named)
-            return
+            return False
         before = self._loaded
         self._loaded = sound
         if sound.keys() != before.keys():
@@ -184,7 +196,7 @@ class ModelStore:
             self._replaced.append((time.monotonic(), before[version]))
             self._ended.add(version)
         self._ended -= set(sound)
-        self._said = ""
+        return True
 
     def _load(self, version: int) -> LoadedModel | None:
         path = os.path.join(self._base, str(version))

@@ -43,7 +43,7 @@ from tensorflow_serving.apis import (
 )
 
 from schemas import errors
-from serving import loaded_model, metadata, metrics, model_store, rest, tensors
+from serving import loaded_model, metadata, metrics, model_store, published, rest, tensors
 
 READY = "footfall-server-ready"
 _STATES = get_model_status_pb2.ModelVersionStatus.State
@@ -63,7 +63,7 @@ class Server:
       max_pending: requests at work or waiting; further ones are refused at once
         (RESOURCE_EXHAUSTED, HTTP 429).
       max_message_bytes: of a request or an answer.
-      poll_seconds: time between two looks for a new version.
+      poll_seconds: time between two looks for a new version; see `published.POLL_SECONDS` where labels move.
       max_held_bytes: of all REST bodies that are in memory at once; further ones are refused (HTTP 429).
       body_seconds: how long a REST request may go without a byte of its body.
 
@@ -315,7 +315,13 @@ def main() -> None:
     parser.add_argument("--grpc-port", type=int, default=8500)
     parser.add_argument("--rest-port", type=int, default=8501)
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--poll-seconds", type=float, default=1.0, help="between two looks for a new version")
+    parser.add_argument(
+        "--poll-seconds",
+        type=float,
+        default=1.0,
+        help="between two looks for a new version; at most "
+        f"{published.POLL_SECONDS} where footfall promote and rollback move labels",
+    )
     arguments = parser.parse_args()
     logging.basicConfig(stream=sys.stderr, level=logging.INFO)
     serve_forever(

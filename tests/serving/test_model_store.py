@@ -158,6 +158,31 @@ def test_a_file_whose_label_moves_to_a_version_that_is_not_loaded_is_not_followe
     assert live(store) == store.get(label="stable").version == 8
 
 
+def test_a_file_that_is_not_followed_is_taken_once_the_version_of_its_label_loads(watched, caplog):
+    """It was named before, and did not load: versions are loaded and let go of as the file said before."""
+
+    def say(*versions, **labels):
+        published.write(str(watched.base), published.Published(versions, labels))
+
+    watched.put("7"), watched.put("8", "index")
+    say(7, 8, stable=7)
+    store = watched.start()
+    say(7, 8, stable=8)
+    assert [live(store) for _ in range(3)] == [7] * 3
+    # Nor does a push change that.
+    watched.put("9"), say(8, 9, stable=8)
+    assert live(store) == store.get(label="stable").version == 7
+    assert [r.getMessage()[:24] for r in caplog.records if "is not followed" not in r.getMessage()] == [
+        "version 8 does not load:"
+    ]
+    assert len(caplog.records) == 2
+    watched.put("8")
+    assert live(store) == 8 and store.get(label="stable").version == 7
+    assert live(store) == 9 and store.get(label="stable").version == 8
+    with pytest.raises(loaded_model.RequestError, match="version 7 is not loaded"):
+        store.get(7)
+
+
 def test_a_server_starts_among_broken_versions_and_waits(watched):
     watched.put("8", "index")
     store = watched.start()
