@@ -73,13 +73,12 @@ def promote(base: str, version: int | None, label: str, served_as: str = "", say
                 f"that they load: footfall rollback --version {chosen} has it answer"
             )
         if said.labels.get(label, chosen) != chosen:
+            what = f"{label} moves from {said.labels[label]} once servers know that they load {chosen}"
+            seconds = published.unread_seconds(base)
             if chosen not in said.versions:
                 _write(base, dataclasses.replace(said, versions=(*said.versions, chosen)), served_as)
-            said = _once_read(
-                base,
-                f"{label} moves from {said.labels[label]} once servers know that they load {chosen}",
-                say,
-            )
+                seconds = published.READ_SECONDS
+            said = _once_read(base, seconds, what, say)
             live = max(said.versions)
         labels = {**said.labels, label: chosen}
         loaded = {live, *labels.values()}
@@ -138,7 +137,10 @@ def rollback(base: str, version: int | None = None, served_as: str = "", say: Sa
             names = ", ".join(sorted(moved))
             try:
                 now = _once_read(
-                    base, f"{chosen} answers; {names}: of no version until servers know that", say
+                    base,
+                    published.READ_SECONDS,
+                    f"{chosen} answers; {names}: of no version until servers know that",
+                    say,
                 )
             except KeyboardInterrupt:
                 raise errors.InputError(
@@ -166,9 +168,8 @@ def _check_same(base: str, before: int, live: int) -> None:
         )
 
 
-def _once_read(base: str, what: str, say: Say) -> published.Published:
-    """What the file says once all servers have read it; a push to a bucket may have come meanwhile."""
-    seconds = published.unread_seconds(base)
+def _once_read(base: str, seconds: float, what: str, say: Say) -> published.Published:
+    """What the file says once all servers have read it, after some seconds; a push to a bucket may have come meanwhile."""
     if seconds:
         say(f"{what}: {math.ceil(seconds)} s")
         time.sleep(seconds)

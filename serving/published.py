@@ -120,7 +120,10 @@ def write(base: str, published: Published) -> None:
 
 
 def unread_seconds(base: str) -> float:
-    """How long it takes until all servers have read the file as it is; 0 if they have, or there is none."""
+    """How long it takes until all servers have read what somebody else has written; 0 if they have, or there is no file.
+
+    It goes by the time of the file, and so by two clocks: whoever has written it waits for `READ_SECONDS`.
+    """
     if not tf.io.gfile.exists(path(base)):
         return 0.0
     age = time.time() - 1e-9 * tf.io.gfile.stat(path(base)).mtime_nsec

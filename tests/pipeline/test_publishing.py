@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import threading
+import time
 import types
 
 import pytest
@@ -161,6 +162,15 @@ def test_a_label_moves_to_a_version_that_is_not_loaded_in_two_steps(base, ask, w
     )
     assert waits == [published.Published((FIRST, SECOND), {"stable": SECOND}, withdrawn=(THIRD,))]
     assert published.read(str(base)).labels == {"stable": FIRST}
+
+
+def test_servers_have_the_time_to_read_a_file_by_a_clock_that_is_ahead_of_the_buckets(
+    base, ask, waits, monkeypatch
+):
+    monkeypatch.setattr(published, "time", types.SimpleNamespace(time=lambda: time.time() + 60))
+    ask("promote")
+    assert ask("rollback")[2].endswith("until servers know that: 20 s\n") and len(waits) == 1
+    assert ask("promote", "--version", str(FIRST))[2].endswith(f"load {FIRST}: 20 s\n") and len(waits) == 2
 
 
 def test_a_label_moves_at_once_to_a_version_that_servers_have_had_the_time_to_load(
