@@ -67,18 +67,10 @@ def promote(base: str, version: int | None, label: str, served_as: str = "", say
         if version is None:
             _check_same(base, before, live)
         chosen = _sound(base, there, live if version is None else version)
-        if chosen > live:
-            raise errors.InputError(
-                f"{base}: {chosen} is later than {live}, which answers, and servers answer from the latest version "
-                f"that they load: footfall rollback --version {chosen} has it answer"
-            )
+        _check_not_later(base, chosen, live)
         if said.labels.get(label, chosen) != chosen:
             what = f"{label} moves from {said.labels[label]} once servers know that they load {chosen}"
-            seconds = published.unread_seconds(base)
-            if chosen not in said.versions:
-                _write(base, dataclasses.replace(said, versions=(*said.versions, chosen)), served_as)
-                seconds = published.READ_SECONDS
-            said = _once_read(base, seconds, what, say)
+            said = _once_named(base, said, chosen, served_as, what, say)
             live = max(said.versions)
         labels = {**said.labels, label: chosen}
         loaded = {live, *labels.values()}
@@ -166,6 +158,31 @@ def _check_same(base: str, before: int, live: int) -> None:
             f"{base}: {before} answered when this began, and {live} does now: nothing was changed; name a version, or "
             "ask again"
         )
+
+
+def _check_not_later(base: str, chosen: int, live: int) -> None:
+    if chosen > live:
+        raise errors.InputError(
+            f"{base}: {chosen} is later than {live}, which answers, and servers answer from the latest version "
+            f"that they load: footfall rollback --version {chosen} has it answer"
+        )
+
+
+def _once_named(
+    base: str, said: published.Published, chosen: int, served_as: str, what: str, say: Say
+) -> published.Published:
+    """What the file says once all servers have read that they load a version."""
+    named = False
+    # A push to a bucket that comes meanwhile drops a version without a label.
+    while not named:
+        seconds = published.unread_seconds(base)
+        if chosen not in said.versions:
+            _write(base, dataclasses.replace(said, versions=(*said.versions, chosen)), served_as)
+            seconds = published.READ_SECONDS
+        said = _once_read(base, seconds, what, say)
+        _check_not_later(base, chosen, max(said.versions))
+        named = chosen in said.versions
+    return said
 
 
 def _once_read(base: str, seconds: float, what: str, say: Say) -> published.Published:

@@ -164,6 +164,34 @@ def test_a_label_moves_to_a_version_that_is_not_loaded_in_two_steps(base, ask, w
     assert published.read(str(base)).labels == {"stable": FIRST}
 
 
+def test_a_push_to_a_bucket_while_a_label_moves_takes_nothing_of_that(base, ask, monkeypatch):
+    """A bucket has no lock: what the push writes does not name the version that is about to get the label."""
+    published.write(str(base), published.Published((SECOND, THIRD), {"stable": SECOND}))
+    seen, later = [], THIRD + 1
+
+    def sleep(seconds):
+        seen.append(published.read(str(base)).versions)
+        if len(seen) == 1:
+            published.publish(str(base), later)
+
+    monkeypatch.setattr(publishing, "time", types.SimpleNamespace(sleep=sleep))
+    assert ask("promote", "--version", str(FIRST))[1] == [
+        f"stable is version {FIRST}; loaded: {FIRST}, {later}"
+    ]
+    assert seen == [(FIRST, SECOND, THIRD), (FIRST, SECOND, later)]
+    assert published.read(str(base)) == published.Published((FIRST, later), {"stable": FIRST})
+
+
+def test_a_rollback_of_a_bucket_while_a_label_moves_is_not_undone(base, ask, monkeypatch):
+    published.write(str(base), published.Published((FIRST, THIRD), {"stable": FIRST}))
+    rolled_back = published.Published((FIRST,), {"stable": FIRST}, withdrawn=(SECOND, THIRD))
+    clock = types.SimpleNamespace(sleep=lambda _: published.write(str(base), rolled_back))
+    monkeypatch.setattr(publishing, "time", clock)
+    code, _, said = ask("promote")
+    assert code == 2 and f"{THIRD} is later than {FIRST}, which answers" in said
+    assert published.read(str(base)) == rolled_back
+
+
 def test_servers_have_the_time_to_read_a_file_by_a_clock_that_is_ahead_of_the_buckets(
     base, ask, waits, monkeypatch
 ):
