@@ -83,6 +83,53 @@ def test_a_file_that_cannot_be_written_is_named_itself(tmp_path):
     assert refused.value.filename == str(tmp_path / "none" / "page.html")
 
 
+def test_a_link_stays_one(tmp_path):
+    path, target = tmp_path / "page.html", tmp_path / "elsewhere" / "shared.html"
+    target.parent.mkdir()
+    os.symlink(os.path.join("elsewhere", "shared.html"), path)
+    for text in ("first", "second"):
+        whole.write(str(path), text)
+        assert path.is_symlink() and target.read_text() == text
+    assert os.listdir(target.parent) == ["shared.html"]
+
+
+def test_a_file_keeps_who_may_read_it_and_what_is_beside_it(tmp_path):
+    path, own = tmp_path / "page.html", tmp_path / "page.html.partial"
+    path.write_text("before"), own.write_text("the user's")
+    path.chmod(0o640)
+    whole.write(str(path), "after")
+    assert path.read_text() == "after" and path.stat().st_mode & 0o777 == 0o640
+    assert own.read_text() == "the user's" and len(os.listdir(tmp_path)) == 2
+
+
+@contextlib.contextmanager
+def anybody():
+    """No superuser, who may write everywhere."""
+    before = os.geteuid()
+    os.seteuid(before or 65534)
+    try:
+        yield
+    finally:
+        os.seteuid(before)
+
+
+def test_a_file_whose_folder_takes_no_other_one_is_written_to(tmp_path, monkeypatch):
+    path = tmp_path / "page.html"
+    path.write_text("before")
+    path.chmod(0o666), tmp_path.chmod(0o555)
+    # What is above it may be closed to others.
+    monkeypatch.chdir(tmp_path)
+    try:
+        with anybody():
+            whole.write("page.html", "after")
+            with pytest.raises(PermissionError) as refused:
+                whole.write("new.html", "after")
+    finally:
+        tmp_path.chmod(0o755)
+    assert path.read_text() == "after" and refused.value.filename == "new.html"
+    assert os.listdir(tmp_path) == ["page.html"]
+
+
 def test_a_pipe_is_written_to(tmp_path):
     path = tmp_path / "pipe"
     os.mkfifo(path)
