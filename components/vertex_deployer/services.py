@@ -53,7 +53,7 @@ def connect(region: str, transports: Mapping[str, Any] | None = None) -> Service
 
 @contextlib.contextmanager
 def asking(what: str) -> Iterator[None]:
-    """Says what was asked, if Vertex AI refuses it.
+    """Says what was asked, if Vertex AI refuses it, or does not answer for longer than an outage is waited out.
 
     Args:
       what: was asked, as `deploying version 17`.
@@ -62,6 +62,8 @@ def asking(what: str) -> Iterator[None]:
 
     try:
         yield
+    except exceptions.RetryError as error:
+        raise Refused(f"{what}: Vertex AI does not answer: {error}") from error
     except exceptions.GoogleAPICallError as error:
         raise Refused(f"{what}: Vertex AI says: {error}") from error
 

@@ -7,6 +7,7 @@ import pytest
 
 pytest.importorskip("google.cloud.aiplatform_v1")
 
+from components import patience
 from components.vertex_deployer import deploying, endpoints, registry, services, spec
 from schemas import errors
 from serving import server_version
@@ -288,6 +289,31 @@ def test_a_look_that_does_not_come_through_is_made_again_and_waiting_has_an_end(
         deploy(vertex, 2, wait_seconds=1e-9)
     deploy(vertex, 2)
     assert vertex.answers("clicks") == {"clicks-2": 100} and len(vertex.versions) == 2
+
+
+@pytest.mark.parametrize(
+    "look, asked",
+    [
+        ("ListOperations", "waiting for what is going on at endpoint clicks"),
+        ("ListEndpoints", "looking for endpoint clicks"),
+        ("ListModelVersions", "listing the versions of Model clicks"),
+        ("GetModel", "looking for Model clicks"),
+    ],
+)
+def test_an_outage_that_does_not_pass_says_what_was_asked(vertex, monkeypatch, look, asked):
+    deploy(vertex, 1)
+    begun, patiently = vertex.calls.index(look), patience.patiently
+    vertex.versions, vertex.endpoints, vertex.operations = [], {}, {}
+    vertex.calls.clear()
+    vertex.faults = dict.fromkeys(
+        range(begun, begun + 100), vertex_lib.Refusal(grpc.StatusCode.UNAVAILABLE, "down for maintenance")
+    )
+    monkeypatch.setattr(patience, "patiently", lambda: patiently(outage=0.01))
+    with pytest.raises(
+        services.Refused, match=f"^{asked}.*: Vertex AI does not answer: .*down for maintenance"
+    ):
+        deploy(vertex, 1)
+    assert not vertex.versions and not vertex.endpoints
 
 
 def test_versions_that_something_else_has_uploaded_are_left_alone(vertex):
