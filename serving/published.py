@@ -185,9 +185,12 @@ def publish(base: str, version: int) -> bool:
 
 
 def answers(base: str, version: int) -> bool:
-    """Whether servers load a version that is there: not one that was withdrawn, or that a later one has taken the place of."""
+    """Whether a version that is there answers requests that name none.
+
+    Not if it was withdrawn, or a later one has taken its place, also where it has a label, and so is loaded.
+    """
     said = read(base)
-    return said is None or version in said.versions
+    return said is None or version == max(said.versions)
 
 
 @contextlib.contextmanager

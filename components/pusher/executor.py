@@ -89,7 +89,7 @@ def push(model_path: str, base: str) -> int:
     with published.locked(base):
         said = published.read(base)
         version = _push(model_path, base, remote, said)
-        if said is None and not remote or said is not None and version in said.versions:
+        if said is None and not remote or said is not None and version == max(said.versions):
             return version
         if not published.publish(base, version):
             _PROGRESS.warning(

@@ -51,7 +51,9 @@ def test_the_newest_version_is_not_pushed_again(model, tmp_path):
         assert len(executor.versions(base)) == number and version == executor.versions(base)[-1]
 
 
-def test_a_model_that_was_withdrawn_is_not_told_to_be_pushed(model, tmp_path):
+@pytest.mark.parametrize("labels", [{}, {"canary": True}])
+def test_a_model_that_was_withdrawn_is_not_told_to_be_pushed(model, tmp_path, labels, caplog):
+    """Also where somebody has given it a label since, so that it is loaded beside what answers."""
     base, uris = str(tmp_path / "serving"), {"model": model, "blessing": str(tmp_path / "blessing")}
     os.makedirs(uris["blessing"])
 
@@ -78,8 +80,11 @@ def test_a_model_that_was_withdrawn_is_not_told_to_be_pushed(model, tmp_path):
     uris["model"] = str(tmp_path / "trained")
     version = executor.push(str(tmp_path / "trained" / "Format-Serving"), base)
     assert push()["pushed"].int_value == 1
-    published.write(base, published.Published((version - 1,), withdrawn=(version,)))
+    labels = dict.fromkeys(labels, version)
+    said = published.Published((*labels.values(), version + 1), labels, withdrawn=(version,))
+    published.write(base, said)
     found = push()
+    assert published.read(base) == said and f"{version} is there and does not answer" in caplog.text
     assert found["pushed"].int_value == 0 and found["withdrawn"].string_value == os.path.join(
         base, str(version)
     )
