@@ -58,7 +58,7 @@ class UserMetrics:
                 f"embeddings are compared between users: eval needs at least two, found {len(np.unique(self._users))}"
             )
         futures = held[names.FUTURE_ITEM_INDEX].numpy()
-        self._sets = [row[row >= names.FIRST_INDEX] for row in futures]
+        self._sets = _sets(futures)
         followed = (futures != names.PADDING_INDEX).any(axis=1)
         self._followed = followed if followed.any() else np.ones_like(followed)
         self._features = {name: held[name] for name in (*model.inputs_read, *model.loss_inputs_read)}
@@ -158,3 +158,13 @@ class UserMetrics:
             f"target_{embeddings.EFFECTIVE_RANK}": embeddings.effective_rank(target),
             "cosine": float((sides[0] * sides[1]).sum(axis=1).mean()),
         }
+
+
+def _sets(futures: np.ndarray) -> list[np.ndarray]:
+    """The items of each row of indices `[W, L]`, see `embeddings.jaccard`.
+
+    Which item an unknown one is nobody can tell here: each is an item of its own, below 0, that no other row has.
+    """
+    own = -1 - np.arange(futures.size, dtype=np.int64).reshape(futures.shape)
+    items = np.where(futures == names.OOV_INDEX, own, futures)
+    return [row[row != names.PADDING_INDEX] for row in items]

@@ -1,5 +1,7 @@
 """Evaluation of embeddings of users: metrics against their functions, and an encoder that really collapses."""
 
+import itertools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -23,7 +25,10 @@ def test_metrics_are_of_all_windows():
     found = evaluation.UserMetrics(model, windows(), batch_size=8).evaluate()
     embedding, target = model.encode(features).numpy(), model.supervision(features).numpy()
     predicted = model.predict_future(model.encode(features)).numpy()
-    sets = [row[row >= names.FIRST_INDEX] for row in features[names.FUTURE_ITEM_INDEX].numpy()]
+    # Each unknown item is one of its own.
+    own = itertools.count(1000)
+    futures = features[names.FUTURE_ITEM_INDEX].numpy().tolist()
+    sets = [np.array([next(own) if item == 1 else item for item in row if item]) for row in futures]
     agreements = embeddings.Agreements(embedding, np.arange(30) % 15, sets)
     assert found["neighbor_agreement"] == pytest.approx(agreements.nearest.mean(), rel=1e-4)
     assert found["random_agreement"] == pytest.approx(agreements.of_all.mean(), rel=1e-6)
@@ -34,6 +39,20 @@ def test_metrics_are_of_all_windows():
     assert found["cosine"] == pytest.approx(np.mean(correlations), rel=1e-3)
     assert found["eval_loss"] == pytest.approx(float(model.compute_loss(features)), rel=1e-4)
     assert found["windows"] == 30
+
+
+@pytest.mark.parametrize(
+    "future, alike", [([0, 0], 1), ([1, 0], 0), ([1, 1], 0), ([5, 1], 1 / 3), ([5, 5], 1)]
+)
+def test_items_that_are_unknown_are_something_to_follow_and_none_in_common(future, alike):
+    """All windows have the same future; an item that the vocabulary lacks (1) is another one in each."""
+    features = {**test_byb.batch(1, 30), names.USER_HASH: tf.range(30, dtype=tf.int64)}
+    following = np.zeros(features[names.FUTURE_ITEM_INDEX].shape, np.int64)
+    following[:, : len(future)] = future
+    features[names.FUTURE_ITEM_INDEX] = tf.constant(following)
+    side = tf.data.Dataset.from_tensor_slices(features).batch(7)
+    found = evaluation.UserMetrics(test_byb.build(), side).evaluate()
+    assert found["neighbor_agreement"] == found["random_agreement"] == pytest.approx(alike)
 
 
 def test_of_many_windows_some_are_drawn(monkeypatch):
