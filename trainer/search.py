@@ -223,15 +223,18 @@ def merge(experiment: config.TrainerSettings, values: Mapping[str, Any]) -> conf
         return config.TrainerSettings.from_values(merged)
     except pydantic.ValidationError as error:
         found = error.errors(include_url=False)
-        raise ImpossiblePoint("; ".join(f"{one['loc'][0]}: {_reason(one)}" for one in found)) from error
+        raise ImpossiblePoint("; ".join(map(_reason, found))) from error
 
 
 def _reason(found: Mapping[str, Any]) -> str:
     message = found["msg"].removeprefix("Value error, ")
+    if not found["loc"]:
+        # What does not go together in several parts says itself in which.
+        return message
+    room, *place = found["loc"]
     # The kind of a model, a loss or a loop is part of the place, as the tag of a union.
-    place = found["loc"][1:] if found["loc"][0] == "training" else found["loc"][2:]
-    where = ".".join(str(part) for part in place)
-    return f"{where}: {message}; found {_shown(found['input'])}" if where else message
+    where = ".".join(str(part) for part in (place if room == "training" else place[1:]))
+    return f"{room}: {where}: {message}; found {_shown(found['input'])}" if where else f"{room}: {message}"
 
 
 def _shown(value: Any) -> str:

@@ -1,6 +1,7 @@
 """Ranges, the settings of a point, and the oracles that choose one."""
 
 import json
+import re
 
 import numpy as np
 import pydantic
@@ -104,6 +105,33 @@ def test_values_take_the_place_of_settings_and_say_why_they_cannot():
     assert str(caught.value) == "model: dim must be a multiple of heads (2), found 9"
     with pytest.raises(search.ImpossiblePoint, match="model: dim: Input should be .* integer.*; found 0.5"):
         search.merge(EXPERIMENT, {"model.dim": 0.5})
+
+
+@pytest.mark.parametrize(
+    "parts,point,words",
+    [
+        (
+            {"loss": {"name": "sampled_softmax"}, "training": {"length_buckets": 3}},
+            {"loss.negative_sampling": "in_batch"},
+            "training.length_buckets: in-batch negatives are those of windows of any length: .*, found 3",
+        ),
+        (
+            {"model": {"name": "contrarec", "contrast": 0}, "loop": {"name": "tp"}},
+            {"model.contrast": 0.5},
+            "model contrarec needs batches of any users, .*, found tp",
+        ),
+        (
+            {"model": {"name": "casm"}, "loss": {"name": "softmax"}},
+            {"model.weighted": "positives"},
+            "model.weighted: positives .*",
+        ),
+    ],
+)
+def test_values_of_several_parts_that_do_not_go_together_are_an_impossible_point(parts, point, words):
+    experiment = config.TrainerSettings.from_values({"model": {"name": "sasrec"}, **parts})
+    with pytest.raises(search.ImpossiblePoint) as caught:
+        search.merge(experiment, point)
+    assert re.fullmatch(words, str(caught.value))
 
 
 def test_the_budget_of_a_trial_is_no_part_of_its_point():
