@@ -17,14 +17,10 @@ from trainer import arguments, files, fingerprint, places, search, task
 from trainer.loops import gradients, loop
 
 _PROGRESS = logging.getLogger("footfall.progress")
-# What a point of the space may do to its own trial; anything else is no fault of the point. A training refuses settings
-# that the data or the machine does not allow.
-_POINT_FAILS = (
-    search.ImpossiblePoint,
-    errors.InputError,
-    loop.TrainingError,
-    tf.errors.ResourceExhaustedError,
-)
+# Of settings that do not go together, or that the data or the machine does not allow: for the user to mend.
+_REFUSED = (search.ImpossiblePoint, errors.InputError)
+# What a point of the space may do to its own trial; anything else is no fault of the point.
+_POINT_FAILS = (*_REFUSED, loop.TrainingError, tf.errors.ResourceExhaustedError)
 
 
 def tuner_fn(fn_args: Any) -> TunerFnResult:
@@ -99,6 +95,7 @@ class Tuner(base_tuner.BaseTuner):
         self._train, self._place, self._folder = train, place, place.folder
         place.claim()
         self._results: dict[str, Result] = {}
+        self._refusals: list[Exception] = []
 
     def run_trial(self, trial: Any) -> dict[str, float]:
         """Trains at the trial's values, unless that has been done.
@@ -116,13 +113,19 @@ class Tuner(base_tuner.BaseTuner):
         result = _read(f"{place}.json")
         known = result is not None
         if result is None:
+            trained = True
             try:
                 result = _measure(values, self._train(values, place))
             except _POINT_FAILS as error:
                 result = Result(values, error=errors.first_line(error))
+                trained = isinstance(error, loop.TrainingError)
+                if isinstance(error, _REFUSED):
+                    self._refusals.append(error)
             except Exception as error:  # noqa: BLE001  Keras Tuner would count it as a failed trial
                 raise keras_tuner.errors.FatalError(f"{type(error).__name__}: {error}") from error
-            files.write(f"{place}.json", json.dumps(dataclasses.asdict(result)))
+            if trained:
+                # Of all else another machine may think otherwise, and to ask it takes no training.
+                files.write(f"{place}.json", json.dumps(dataclasses.asdict(result)))
             if tf.io.gfile.exists(place):
                 tf.io.gfile.rmtree(place)
         self._results[trial.trial_id] = result
@@ -149,15 +152,19 @@ class Tuner(base_tuner.BaseTuner):
         """Sees to it that there is a best point.
 
         Raises:
-          TrainingError: if every trial has failed.
+          errors.InputError: if every trial was refused; with the words of the refusal where it was one and the same.
+          TrainingError: if every trial has failed, and not all for what the user can mend.
         """
         failed = [result for result in self._results.values() if result.score is None]
-        if len(failed) == len(self._results):
-            # The next run tries them anew: it may have more memory.
-            self.forget()
-            raise loop.TrainingError(
-                f"all {len(failed)} trials failed; the last, {search.label(failed[-1].values)}: {failed[-1].error}"
-            )
+        if len(failed) < len(self._results):
+            return
+        # The next run tries them anew: it may have more memory.
+        self.forget()
+        said = f"all {len(failed)} trials failed; the last, {search.label(failed[-1].values)}: {failed[-1].error}"
+        if len(self._refusals) < len(failed):
+            raise loop.TrainingError(said)
+        same = len({result.error for result in failed}) == 1
+        raise errors.InputError(failed[-1].error if same else said) from self._refusals[-1]
 
     def trials(self) -> list[dict[str, Any]]:
         """All trials in their order, as plain values: a `Result` each, and whether it was `taken`."""

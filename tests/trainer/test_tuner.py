@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 from tfx import v1 as tfx
 
+from schemas import errors
 from tests import fixtures
 from trainer import arguments, devices, places, reasons, search, task, tuner
 from trainer.loops import loop as loop_lib
@@ -135,6 +136,62 @@ def test_a_search_in_which_all_fail_is_an_error_and_can_be_tried_again(tmp_path)
     again, trained = searched(tmp_path, "grid", lambda values: 0.5, space=space)
     again.search()
     assert len(trained) == 2
+
+
+def test_what_refuses_all_points_is_the_user_s_to_mend(transformed):
+    """As eval of a single user is: the run ends with what is wrong, no failure of a component."""
+    fn_args = transformed("all-refused")
+    space = {"loop.classes": ["paired"], "loop.adversary_events": [3, 4]}
+    fn_args.custom_config = {
+        **fn_args.custom_config,
+        "loop": json.dumps({"name": "tp"}),
+        "tuning": json.dumps({"search": "grid", "space": space}),
+    }
+    with pytest.raises(errors.InputError, match=r"^loop\.classes: paired needs training windows of head"):
+        tuner.tuner_fn(fn_args).tuner.search()
+
+
+def test_refusals_that_differ_are_told_with_the_last_point(tmp_path):
+    def refused(values):
+        kind = search.ImpossiblePoint if values["model.dim"] == 8 else errors.InputError
+        raise kind(f"no width of {values['model.dim']}")
+
+    space = {"model.dim": [8, 64], "training.learning_rate": [0.01]}
+    one, _ = searched(tmp_path, "grid", refused, space=space)
+    with pytest.raises(
+        errors.InputError, match="all 2 trials failed; the last, model.dim=64 .*: no width of 64"
+    ):
+        one.search()
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        errors.InputError("one device alone"),
+        tf.errors.ResourceExhaustedError(None, None, "too little memory"),
+    ],
+)
+def test_what_another_machine_may_allow_is_tried_again_by_a_search_that_goes_on(tmp_path, refusal):
+    def here(values):
+        if len(tried) == 6:
+            raise Killed
+        tried.append(values)
+        if values["model.dim"] == 4:
+            raise refusal
+        return valley(values)
+
+    tried = []
+    killed, _ = searched(tmp_path, "grid", here, space=GRID)
+    with pytest.raises(Killed):
+        killed.search()
+    assert [values["model.dim"] for values in tried] == [4, 4, 8, 8, 16, 16]
+    resumed, trained = searched(tmp_path, "grid", space=GRID)
+    resumed.search()
+    # Those of 16 are known; one of 64 fails anew.
+    assert [values["model.dim"] for values in trained] == [4, 4]
+    assert [trial["score"] is None for trial in resumed.trials()] == [False] * 2 + [True] * 2 + [
+        False
+    ] * 2 + [True] * 2
 
 
 def test_what_is_no_fault_of_the_point_ends_the_search(tmp_path):
