@@ -59,7 +59,7 @@ class Settings(pydantic.BaseModel):
     @classmethod
     def _check_whole(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
         """Refuses whole numbers that no library takes, where a setting has no upper bound of its own."""
-        if type(value) is int and value > _LARGEST:
+        if any(number > _LARGEST for number in _whole(value)):
             field = cls.model_fields[info.field_name or ""]
             if not any(hasattr(bound, "le") for bound in field.metadata):
                 raise pydantic_core.PydanticKnownError("less_than_equal", {"le": _LARGEST})
@@ -122,6 +122,17 @@ class Settings(pydantic.BaseModel):
     def to_json(self) -> str:
         """One line of JSON with sorted keys, so that equal settings give equal text."""
         return json.dumps(self.model_dump(mode="json"), sort_keys=True)
+
+
+def _whole(value: Any) -> Iterator[int]:
+    """The whole numbers of a setting, those in lists and mappings included; settings within it look at theirs."""
+    if type(value) is int:
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for one in value:
+            yield from _whole(one)
+    elif isinstance(value, Mapping):
+        yield from _whole(list(value.values()))
 
 
 def _shown(value: Any) -> str:

@@ -49,6 +49,12 @@ class Range(settings.Settings):
     step: int | float | None = None
     log: bool = False
 
+    @pydantic.field_validator("*")
+    @classmethod
+    def _check_whole(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
+        """Leaves choices alone: each is tried as a value of its setting, which may be a bound on fractions."""
+        return value if info.field_name == "choices" else super()._check_whole(value, info)
+
     @pydantic.model_validator(mode="before")
     @classmethod
     def _take_a_list(cls, value: Any) -> Any:

@@ -106,6 +106,22 @@ def with_values(**parts):
             with_values(tuning={"space": {"model.blocks": [2, 2**31]}}),
             ["tuning.space: model.blocks: must be at most 2147483647; found 2147483648"],
         ),
+        (
+            with_values(tuning={"space": {"model.blocks": {"low": 2, "high": 2**31}}}),
+            ["tuning.space.model.blocks.high: must be at most 2147483647 or null; found 2147483648"],
+        ),
+        (
+            with_values(evaluation={"cutoffs": [5, 2**31]}),
+            ["evaluation.cutoffs: must be at most 2147483647; found [5, 2147483648]"],
+        ),
+        (
+            with_values(model={"name": "mlp", "tower": [8, 10**11]}),
+            ["model.tower: must be at most 2147483647; found [8, 100000000000]"],
+        ),
+        (
+            with_values(loop={"name": "tp", "discriminator_hidden": [2**31]}),
+            ["loop.discriminator_hidden: must be at most 2147483647; found [2147483648]"],
+        ),
         (with_values(window=50), ["window: takes keys, first kind (next, period, exposure); found 50"]),
         (
             with_values(loop={"name": "tp", "inner_step": 2}),
