@@ -291,8 +291,9 @@ def load(
       path: of the YAML file.
       overrides: `a.b=value`, with the value as in YAML.
       text: what the file had when it was read before; None reads it.
-      must_be_read: keys, or parts, of which a setting that nothing reads is refused; None: of the whole file. What a point
-        of a sweep inherits from its file may well have no meaning in it, and a run that is there has been run.
+      must_be_read: keys, or parts, of which a setting is refused that nothing reads, at no point of its `tuning` either;
+        None: of the whole file. What a point of a sweep inherits from its file may well have no meaning in it, and a run
+        that is there has been run.
 
     Raises:
       errors.InputError: one line with the file, the key, what was found and what is allowed.
@@ -321,14 +322,16 @@ def load(
     except pydantic.ValidationError as error:
         raise errors.InputError(f"{path}: " + "; ".join(explain.lines(error, Experiment))) from error
     unread = [
-        str(one)
+        one
         for one in experiment.unread()
         if must_be_read is None or any(f"{one.key}.".startswith(f"{part}.") for part in must_be_read)
     ]
+    tuning = experiment.tuning
+    if tuning is not None:
+        _check_space(path, values, experiment, tuning)
+        unread = [one for one in unread if _idle_in_all(experiment, tuning.space, one.key)]
     if unread:
-        raise errors.InputError(f"{path}: " + "; ".join(unread))
-    if experiment.tuning is not None:
-        _check_space(path, values, experiment, experiment.tuning)
+        raise errors.InputError(f"{path}: " + "; ".join(map(str, unread)))
     return experiment
 
 
@@ -378,12 +381,13 @@ def _check_space(
 
 
 def _idle_in_all(experiment: Experiment, space: Mapping[str, search.Range], key: str) -> settings.Idle | None:
-    """A setting of a search that nothing reads, whatever any other one of it is; None if something does."""
+    """A setting, of a search or beside one, that nothing reads, whatever any other one of the search is; else None."""
+    owns: list[dict[str, Any]] = [{key: value} for value in space[key].probes] if key in space else [{}]
     others = [{}, *({other: value} for other in space if other != key for value in space[other].probes)]
     found = None
-    for own, other in itertools.product(space[key].probes, others):
+    for own, other in itertools.product(owns, others):
         values = json.loads(experiment.to_json())
-        for name, value in {key: own, **other}.items():
+        for name, value in {**own, **other}.items():
             _put(values, name, value)
         try:
             idle = {one.key: one for one in Experiment.from_values(values).idle()}

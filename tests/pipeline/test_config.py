@@ -604,6 +604,30 @@ def test_a_search_over_what_nothing_reads(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "parts,space",
+    [
+        ({"loop": {"name": "tp", "classes": "apart"}}, {"loop.users_per_step": [1, 8]}),
+        (
+            {"loop": {"name": "tp", "adversary": 0, "discriminator_rate": 5.0}},
+            {"loop.adversary": {"low": 0, "high": 0.1}},
+        ),
+        (
+            {"loss": {"name": "sampled_softmax", "logq_correction": False}},
+            {"loss.negative_sampling": ["uniform", "in_batch"]},
+        ),
+    ],
+)
+def test_what_some_point_of_a_search_reads_may_be_in_the_file(tmp_path, parts, space):
+    load(tmp_path, with_values(**parts, tuning={"space": space}))
+    # Not so what none of them does.
+    ((part, given),) = parts.items()
+    (key,) = set(given) - {"name", "adversary"}
+    for tuning in (None, {"space": {"model.dropout": [0.1, 0.2]}}):
+        with pytest.raises(errors.InputError, match=rf"yaml: {part}\.{key}: found .*, which nothing reads"):
+            load(tmp_path, with_values(**parts, tuning=tuning))
+
+
+@pytest.mark.parametrize(
     "parts,words",
     [
         ({"gate": {"min": {"ndcg@10": 1.2}}}, "gate.min: found 1.2 for ndcg@10, which is 1 at most"),
