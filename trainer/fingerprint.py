@@ -74,19 +74,19 @@ def _base_models(fn_args: Any) -> list[str]:
 
 def _matching(pattern: str) -> list[tuple[str, int, int]]:
     """Name, size and time of the files that match a pattern."""
-    return [(os.path.basename(path), *_state(path)) for path in sorted(tf.io.gfile.glob(pattern))]
+    return [(os.path.basename(path), *state(path)) for path in sorted(tf.io.gfile.glob(pattern))]
 
 
 def _within(folder: str) -> list[tuple[str, int, int]]:
     """Path, size and time of all files below a folder."""
     return sorted(
-        (path.removeprefix(folder), *_state(path))
+        (path.removeprefix(folder), *state(path))
         for parent, _, files in tf.io.gfile.walk(folder)
         for path in (os.path.join(parent, name) for name in files)
     )
 
 
-def _state(path: str) -> tuple[int, int]:
+def state(path: str) -> tuple[int, int]:
     """Size and time (ns) of a file."""
     if "://" in path:
         stat = tf.io.gfile.stat(path)

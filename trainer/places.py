@@ -6,9 +6,15 @@ import time
 
 import tensorflow as tf
 
+from trainer import fingerprint
+
 _PROGRESS = logging.getLogger("footfall.progress")
 # Of what nobody has gone on with for so long, nothing is kept.
 _STALE_SECONDS = 7 * 24 * 3600.0
+# A file of a folder that is not yet all of a copy; an object store renames no folder at once.
+_UNFINISHED = "copying"
+# How often a copy is made of what its owner writes to meanwhile.
+_TRIES = 3
 
 
 class Place:
@@ -29,14 +35,26 @@ class Place:
         self.folder = os.path.join(self._shared, owner) if owner is not None else self._shared
 
     def claim(self) -> None:
-        """Copies what the last run of others has left, if this one has nothing yet."""
-        if not self._owned or _touched(self.folder):
+        """Copies what the last run of others has left, if this one has nothing yet or died while it copied."""
+        unfinished = os.path.join(self.folder, _UNFINISHED)
+        if not self._owned or (_touched(self.folder) and not tf.io.gfile.exists(unfinished)):
             return
-        left = [(touched, folder) for folder in _folders(self._shared) if (touched := _touched(folder))]
-        if left:
+        for _ in range(_TRIES):
+            left = [
+                (touched, folder)
+                for folder in _folders(self._shared)
+                if not tf.io.gfile.exists(os.path.join(folder, _UNFINISHED)) and (touched := _touched(folder))
+            ]
+            if not left:
+                break
             _, newest = max(left)
             _PROGRESS.info("goes on from a copy of what another run has left: %s", newest)
-            _copy(newest, self.folder)
+            if _copied(newest, self.folder):
+                break
+        # Of what the other one has taken away, or keeps writing to, there is what there is: a checkpoint that is not whole is
+        # none to its reader.
+        if tf.io.gfile.exists(unfinished):
+            tf.io.gfile.remove(unfinished)
 
     def leave(self) -> None:
         """Takes away this run's folder, and what nobody has gone on with for a week."""
@@ -64,24 +82,39 @@ def _files(folder: str) -> list[str]:
     ]
 
 
-def _touched(folder: str) -> float:
-    """When the newest file below a folder was written, in seconds since 1970; 0 where there is none."""
-    times = [0.0]
+def _states(folder: str) -> dict[str, tuple[int, int]]:
+    """Size and time (ns) of each file below a folder, by its path."""
+    found = {}
     for path in _files(folder):
         # Another run may be at work there.
         try:
-            times.append(tf.io.gfile.stat(path).mtime_nsec / 1e9)
-        except tf.errors.NotFoundError:
+            found[path] = fingerprint.state(path)
+        except (tf.errors.NotFoundError, FileNotFoundError):
             continue
-    return max(times)
+    return found
 
 
-def _copy(source: str, target: str) -> None:
-    """Copies what is below a folder; of what its owner takes away meanwhile, nothing."""
-    for path in _files(source):
+def _touched(folder: str) -> float:
+    """When the newest file below a folder was written, in seconds since 1970; 0 where there is none."""
+    return max((time_ns for _, time_ns in _states(folder).values()), default=0) / 1e9
+
+
+def _copied(source: str, target: str) -> bool:
+    """Has a folder hold what is below another one; whether that stayed as it was meanwhile.
+
+    The folder has `_UNFINISHED` from then on.
+    """
+    if tf.io.gfile.exists(target):
+        tf.io.gfile.rmtree(target)
+    tf.io.gfile.makedirs(target)
+    with tf.io.gfile.GFile(os.path.join(target, _UNFINISHED), "w") as stream:
+        stream.write(source)
+    before = _states(source)
+    for path in before:
         wanted = os.path.join(target, os.path.relpath(path, source))
         tf.io.gfile.makedirs(os.path.dirname(wanted))
         try:
             tf.io.gfile.copy(path, wanted, overwrite=True)
         except tf.errors.NotFoundError:
             continue
+    return _states(source) == before

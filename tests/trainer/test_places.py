@@ -3,6 +3,7 @@ import pathlib
 import time
 
 import pytest
+import tensorflow as tf
 
 from trainer import places
 
@@ -46,6 +47,97 @@ def test_a_run_begins_with_a_copy_of_what_the_last_other_one_left(tmp_path):
     place.leave()
     assert _read(places.Place(str(tmp_path), _KEY, "last").folder) == "last"
     assert not os.path.exists(place.folder)
+
+
+def _during_copies(monkeypatch, then):
+    """Has something happen after each copied file, and returns the names of these."""
+    copy, copied = tf.io.gfile.copy, []
+
+    def copy_and(source, target, overwrite=False):
+        copy(source, target, overwrite)
+        copied.append(os.path.basename(source))
+        then(copied)
+
+    monkeypatch.setattr(tf.io.gfile, "copy", copy_and)
+    return copied
+
+
+_FILES = ("best.data", "best.index", "ckpt-1.data", "ckpt-1.index")
+
+
+def _names(folder):
+    return {path.name for path in pathlib.Path(folder).iterdir()}
+
+
+def test_a_copy_that_was_broken_off_is_made_again(tmp_path, monkeypatch):
+    def die(copied):
+        if len(copied) == 2:
+            raise KeyboardInterrupt
+
+    other = places.Place(str(tmp_path), _KEY, "other").folder
+    for name in _FILES:
+        _write(other, name, age=100)
+    place = places.Place(str(tmp_path), _KEY, "run")
+    with monkeypatch.context() as during:
+        _during_copies(during, die)
+        with pytest.raises(KeyboardInterrupt):
+            place.claim()
+    assert len(_names(place.folder) & set(_FILES)) == 2
+    # To others it is nothing that a run has left, although it is newer.
+    third = places.Place(str(tmp_path), _KEY, "third")
+    third.claim()
+    assert _names(third.folder) == set(_FILES)
+    third.leave()
+    _write(other, "ckpt-2.index")
+    again = places.Place(str(tmp_path), _KEY, "run")
+    again.claim()
+    assert _names(again.folder) == {*_FILES, "ckpt-2.index"}
+    # From then on it is the run's own.
+    _write(other, "ckpt-3.index")
+    again.claim()
+    assert "ckpt-3.index" not in _names(again.folder)
+
+
+def test_of_a_copy_that_was_broken_off_what_nobody_else_has_any_more_is_kept(tmp_path, monkeypatch):
+    def die(copied):
+        if len(copied) == 3:
+            raise KeyboardInterrupt
+
+    other, place = (places.Place(str(tmp_path), _KEY, name) for name in ("other", "run"))
+    for name in _FILES:
+        _write(other.folder, name, age=100)
+    with monkeypatch.context() as during:
+        _during_copies(during, die)
+        with pytest.raises(KeyboardInterrupt):
+            place.claim()
+    other.leave()
+    place.claim()
+    assert len(_names(place.folder)) == 3 and _names(place.folder) < set(_FILES)
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_copy_is_of_one_moment(tmp_path, monkeypatch, ends):
+    """The other run has a better epoch when one of the two files of its best weights has been copied."""
+    other = places.Place(str(tmp_path), _KEY, "other").folder
+
+    best = _FILES[:2]
+
+    def better(copied):
+        if copied[-1] in best and (sum(name in best for name in copied) == 1 or not ends):
+            for name in best:
+                _write(other, name, text=f"after {len(copied)}")
+
+    for name in _FILES:
+        _write(other, name, text="first", age=100)
+    place = places.Place(str(tmp_path), _KEY, "run")
+    copied = _during_copies(monkeypatch, better)
+    place.claim()
+    assert _names(place.folder) == set(_FILES)
+    # Whoever never rests is not waited for.
+    assert len(copied) == len(_FILES) * (2 if ends else 3)
+    if ends:
+        assert {_read(place.folder, name) for name in best} == {_read(other, name) for name in best}
+        assert _read(place.folder, best[0]) == _read(place.folder, best[1]) != "first"
 
 
 def test_what_a_run_has_of_its_own_is_left_as_it_is(tmp_path):
