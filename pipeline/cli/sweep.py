@@ -67,7 +67,8 @@ def _sweep(options: argparse.Namespace) -> int:
     if options.search and not options.space:
         raise errors.InputError(f"--search {options.search} needs a --space, as model.dim=16..128:log")
     path = config.find(options.experiment)
-    experiment = config.load(path, options.set)
+    # What is to be read, the sweep asks of its points.
+    experiment = config.load(path, options.set, must_be_read=())
     folder = os.path.join(options.runs, f"{experiment.name}-sweep")
     if options.search:
         ranges = space.parse_space(options.space)

@@ -30,6 +30,11 @@ class Search:
     def __init__(self, kind: str, space: Mapping[str, search_lib.Range], trials: int, seed: int):
         self._kind, self._space, self._trials, self._seed = kind, space, trials, seed
 
+    @property
+    def probes(self) -> list[dict[str, Any]]:
+        """Values of one key each, which points may have beside others."""
+        return [{key: value} for key, allowed in self._space.items() for value in allowed.probes]
+
     def __len__(self) -> int:
         """The largest number of points."""
         return self._trials

@@ -66,17 +66,18 @@ class Sweep:
         with open(self.path, "rb") as stream:
             # As it is now: an edit while points are trained is of a later sweep.
             self._text = stream.read()
-        base = config.load(self.path, self.overrides, text=self._text)
+        base = config.load(self.path, self.overrides, must_be_read=(), text=self._text)
         if base.tuning is not None:
             raise errors.InputError(
                 f"{self.path}: tuning is a search within a run, and a sweep is another: leave it out with "
                 "--set tuning=null"
             )
+        listed = points if isinstance(points, list) else None
+        self._check_read(base, points.probes if listed is None else listed)
         base = local.prepare(base, self._say)
         local.check_log(base, self.path)
         self.folder = os.path.abspath(self.folder)
         seeds = [base.training.seed + number for number in range(self.seeds)]
-        listed = points if isinstance(points, list) else None
         if listed is not None:
             self._check(listed)
         log_path = os.path.join(self.folder, "log.txt")
@@ -113,6 +114,18 @@ class Sweep:
                 failures.append(error)
         if failures and len(failures) == len(points):
             raise failures[0]
+
+    def _check_read(self, base: config.Experiment, points: Sequence[Values]) -> None:
+        """Raises an error of what the file has and nothing reads, at none of these points either."""
+        unread = base.unread()
+        for values in points if unread else ():
+            try:
+                still = {one.key for one in self._experiment(values).unread()}
+            except errors.InputError:
+                continue
+            unread = [one for one in unread if one.key in still]
+        if unread:
+            raise errors.InputError(f"{self.path}: " + "; ".join(map(str, unread)))
 
     def _experiment(self, values: Values, seed: int | None = None) -> config.Experiment:
         chosen = [space.override(key, value) for key, value in values.items()]

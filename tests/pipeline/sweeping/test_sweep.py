@@ -138,6 +138,24 @@ def test_overrides_and_no_grid(swept):
     assert "as the experiment  0.2490" in results.table([point])
 
 
+def test_what_some_point_reads_may_be_in_the_file(swept):
+    run, trained, _ = swept
+    apart = ["loop={name: tp, classes: apart}"]
+    run(proposals.grid_points(spaces.parse_grid(["loop.users_per_step=1,8"])), overrides=apart)
+    run(proposals.Search("random", spaces.parse_space(["loop.users_per_step=1..2"]), 2, 3), overrides=apart)
+    assert len(trained) == 8
+    for points in (
+        proposals.grid_points(spaces.parse_grid(["model.dim=16,32"])),
+        proposals.grid_points({}),
+        proposals.Search("random", spaces.parse_space(["model.dim=16..32:step=2"]), 2, 3),
+    ):
+        with pytest.raises(
+            errors.InputError, match=r"mine\.yaml: loop\.classes: found apart, which nothing reads"
+        ):
+            run(points, overrides=apart)
+    assert len(trained) == 8
+
+
 def test_an_edit_of_the_file_is_of_a_later_sweep(swept, tmp_path, monkeypatch):
     run, trained, _ = swept
     trial = sweep.Sweep._trial
