@@ -90,9 +90,11 @@ def test_users_are_embedded_from_a_log_without_labels_and_labels_learnt_from_the
     chances = json.loads(done.stdout.strip().splitlines()[-1])
     assert sorted(chances) == ["searches", "stays"] and all(0 < chance < 1 for chance in chances.values())
 
-    # Another finetuning of the same network: no epochs, and what it fits is calibrated, gated and served.
+    # Another finetuning of the same network, of another task: no epochs, and what it fits is calibrated, gated and served.
     fitted = (
         "name=fitted",
+        "window.labels={stays: {any_of: {}}, goes_home: {any_of: {scene: home}}}",
+        "gate.min={auc/goes_home: 0}",
         "model.frozen=true",
         "model.tower=[]",
         "loop.name=logistic_regression",
@@ -106,12 +108,13 @@ def test_users_are_embedded_from_a_log_without_labels_and_labels_learnt_from_the
     run = tmp_path / "runs" / "fitted"
     (trained,) = walk.made(run, "Trainer", "model_run")
     fit = json.loads((trained / "history.json").read_text())
-    assert fit["stopped"] == "fitted" and set(fit["penalties"]) == {"stays", "searches"} == set(
+    assert fit["stopped"] == "fitted" and set(fit["penalties"]) == {"stays", "goes_home"} == set(
         fit["calibration"]["steps"]
     )
-    assert f"searches {fit['penalties']['searches']}" in (run / "report.html").read_text()
+    assert fit["base_model"]["of"] == base["of"] and fit["base_model"]["from"] == base["from"]
+    assert f"goes_home {fit['penalties']['goes_home']}" in (run / "report.html").read_text()
     done = walk.inside(
         tmp_path, "predict", "runs/fitted", "--exposure", json.dumps({"history": history}), "--json"
     )
     other = json.loads(done.stdout.strip().splitlines()[-1])
-    assert sorted(other) == sorted(chances) and all(0 < chance < 1 for chance in other.values())
+    assert sorted(other) == ["goes_home", "stays"] and all(0 < chance < 1 for chance in other.values())
