@@ -129,7 +129,7 @@ def _listed(path: str, newest: int | None = None) -> dict[int, list[str]]:
 
     pattern = _expression(path, "[0-9]")
     found: dict[int, tuple[int, list[str]]] = {}
-    matched, _ = files.matching(_MARK.sub("*", path))
+    matched, hidden = files.matching(_MARK.sub("*", path))
     for metadata in matched:
         span, version = _numbers(metadata.path, path, pattern)
         if newest is not None and span > newest:
@@ -140,7 +140,7 @@ def _listed(path: str, newest: int | None = None) -> dict[int, list[str]]:
         elif version == held[0]:
             held[1].append(metadata.path)
     if not found:
-        raise errors.InputError(f"log.path: no file matches {path}; {_ALLOWED}")
+        raise errors.InputError(f"log.path: no file matches {path}{files.left_out(hidden)}; {_ALLOWED}")
     return {span: paths for span, (_, paths) in found.items()}
 
 

@@ -73,9 +73,13 @@ def match(pattern: str) -> list[filesystem.FileMetadata]:
     else:
         found, hidden = matching(pattern)
     if not found:
-        only = f"; {hidden} whose names begin with . or _ are left out" if hidden else ""
-        raise errors.InputError(f"log.path: no file matches {pattern}{only}")
+        raise errors.InputError(f"log.path: no file matches {pattern}{left_out(hidden)}")
     return sorted(found, key=lambda metadata: metadata.path)
+
+
+def left_out(hidden: int) -> str:
+    """What a message that no file matches says of hidden ones, if there are any."""
+    return f"; {hidden} whose names begin with . or _ are left out" if hidden else ""
 
 
 def _metadata(path: str) -> filesystem.FileMetadata:
@@ -125,14 +129,13 @@ def matching(pattern: str) -> tuple[list[filesystem.FileMetadata], int]:
       errors.InputError: if the place cannot be read.
     """
     try:
-        matched = filesystems.FileSystems.match([pattern])[0].metadata_list if pattern[-1:] != "/" else []
-        if not matched and "://" in pattern:
-            matched = filesystems.FileSystems.match([pattern.rstrip("/") + "/**"])[0].metadata_list
+        visible, hidden = _parted(pattern, pattern) if pattern[-1:] != "/" else ([], 0)
+        if not visible and "://" in pattern:
+            visible, more = _parted(pattern.rstrip("/") + "/**", pattern)
+            hidden += more
     except filesystem.BeamIOError as error:
         raise errors.InputError(f"log.path: {pattern}: {errors.first_line(error)}") from error
-    visible = [m for m in matched if not _is_hidden(m.path, pattern)]
-    hidden = len(matched) - len(visible)
-    if not matched and "://" not in pattern:
+    if not visible and "://" not in pattern:
         # Beam matches no folders.
         for folder in filter(os.path.isdir, sorted(glob.glob(pattern, recursive=True))):
             if _is_hidden(posixpath.join(folder, "a file"), pattern):
@@ -140,6 +143,13 @@ def matching(pattern: str) -> tuple[list[filesystem.FileMetadata], int]:
             found, more = _below(folder)
             visible, hidden = visible + found, hidden + more
     return visible, hidden
+
+
+def _parted(asked: str, pattern: str) -> tuple[list[filesystem.FileMetadata], int]:
+    """The files that match what is asked, and how many hidden ones do, but those that the pattern itself writes out."""
+    matched = filesystems.FileSystems.match([asked])[0].metadata_list
+    visible = [m for m in matched if not _is_hidden(m.path, pattern)]
+    return visible, len(matched) - len(visible)
 
 
 def _is_hidden(path: str, pattern: str) -> bool:

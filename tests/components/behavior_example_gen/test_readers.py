@@ -169,9 +169,10 @@ def test_hidden_folders_of_a_bucket_are_left_out(monkeypatch):
     assert not files._is_hidden("gs://b/_log/_temporary/0/b.csv", "gs://b/_log/_temporary/*")
 
 
-def test_folders_that_a_pattern_matches_are_all_files_in_them(tmp_path, monkeypatch):
-    """Here and in a bucket, but for hidden ones."""
-    names_in = ["day=1/a.csv", "day=2/h/b.csv", "_temporary/0/c.csv", "day=2/_SUCCESS"]
+@pytest.mark.parametrize("beside", [[], ["_SUCCESS"], [".DS_Store"]])
+def test_folders_that_a_pattern_matches_are_all_files_in_them(tmp_path, monkeypatch, beside):
+    """Here and in a bucket, but for hidden ones, which hide no folders that they are beside."""
+    names_in = ["day=1/a.csv", "day=2/h/b.csv", "_temporary/0/c.csv", "day=2/_SUCCESS", *beside]
     for name in names_in:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("x")
@@ -180,8 +181,11 @@ def test_folders_that_a_pattern_matches_are_all_files_in_them(tmp_path, monkeypa
 
     def match(patterns):
         listed = [filesystem.FileMetadata(f"gs://b/log/{name}", 1, 1.0) for name in names_in]
-        below = [m for m in listed if fnmatch.fnmatch(m.path, patterns[0]) and patterns[0].endswith("/**")]
-        return [filesystem.MatchResult(patterns[0], below)]
+        # A * alone crosses no folder.
+        below = patterns[0].endswith("/**")
+        listed = [m for m in listed if below or m.path.count("/") == patterns[0].count("/")]
+        matched = [m for m in listed if fnmatch.fnmatch(m.path, patterns[0])]
+        return [filesystem.MatchResult(patterns[0], matched)]
 
     monkeypatch.setattr(filesystems.FileSystems, "match", match)
     assert files.find(["gs://b/log/*"]) == [f"gs://b/log/{name}" for name in expected]

@@ -147,6 +147,17 @@ def test_hidden_folders_are_no_part_of_a_span(tmp_path):
     assert found(tmp_path, "_d{SPAN}/*.csv") == found(tmp_path, "_d{SPAN}") == ["_d2/part-0.csv"]
 
 
+@pytest.mark.parametrize("hidden", ["_SUCCESS", ".DS_Store"])
+def test_a_hidden_file_beside_folders_hides_none_of_them(tmp_path, hidden):
+    make(tmp_path, "1/a.csv", "2/a.csv", hidden)
+    assert found(tmp_path, "{SPAN}") == ["1/a.csv", "2/a.csv"]
+    make(tmp_path, f"none/{hidden}")
+    with pytest.raises(
+        errors.InputError, match="no file matches .*/none/{SPAN}; 1 whose names begin with . or _ are"
+    ):
+        found(tmp_path, "none/{SPAN}")
+
+
 def test_hidden_files_are_no_part_of_a_span(tmp_path):
     day = tmp_path / "day=2026-01-02"
     day.mkdir()
