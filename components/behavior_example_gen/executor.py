@@ -24,6 +24,7 @@ from components.behavior_example_gen import (
     fingerprint,
     notices,
     profile,
+    readers,
     spans,
     spec,
     splits,
@@ -31,7 +32,7 @@ from components.behavior_example_gen import (
     time_span,
     windows,
 )
-from components.behavior_example_gen.reading import times
+from components.behavior_example_gen.reading import columns, times
 from components.behavior_example_gen.stages import cut, files, good, workers
 from components.behavior_example_gen.windows import kind
 from schemas import errors, names
@@ -122,6 +123,8 @@ def run(
     at = workers.Workers(make_pipeline, scratch, window.shards)
     try:
         left = good.read(log, paths, rejected_uri, at)
+        headers = (readers.header(path, log) for path in left.report.rows)
+        columns.check_all(headers, left.report.notes, left.summary["rows"], log)
         cuts = _cuts(split, left.histogram, window)
         bulk = left.histogram.bulk() if left.histogram else time_span.EVERYTHING
         counts, written = cut.cut(left.shards, window, split, cuts, bulk, examples_uri, at, candidates_within)

@@ -15,7 +15,7 @@ from apache_beam.io import filesystems
 from tfx.dsl.io import fileio
 
 from components import embedded_beam
-from components.behavior_example_gen import fingerprint, spans
+from components.behavior_example_gen import fingerprint, notices, spans
 from components.behavior_example_gen import spec as window_spec
 from components.behavior_example_gen.reading import times
 from components.behavior_example_gen.stages import good, workers
@@ -196,6 +196,8 @@ def embed(asked: Asked, output: str, as_arrays: bool = False) -> shard.Embedded:
         span = spans.newest(log.path)
         with fingerprint.unchanged(spans.find(log.path, log.spans, span)) as listed:
             found = good.read(log, listed.paths, rejected, at)
+        for sentence in notices.of_columns(found.report.notes, log):
+            _PROGRESS.warning("%s", sentence)
         _PROGRESS.info("asking %s for embeddings", asked.model_dir)
         numbers = model.numbers_of(asked.model_dir, asked.inputs)
         work = shard.EmbedShard(found.shards, asked.model_dir, asked.inputs, numbers, asked.rule, scratch)

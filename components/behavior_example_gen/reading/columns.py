@@ -16,6 +16,8 @@ ALWAYS = (names.USER_ID, names.ITEM_ID, names.TIMESTAMP)
 _VALUE = re.compile(r"[-+]?\d+(\.\d*)?([eE][-+]?\d+)?|\d{4}-\d\d-\d\d.*")
 # Of columns, or of files that have them, in a message.
 _MOST = 50
+# How alike names are of which one may have been meant, and of which one surely is the other, misspelt.
+_LIKE, _MISSPELT = 0.6, 0.8
 
 
 def check(found: Sequence[str], log: spec.LogSpec, path: str, only: Sequence[str] = ()) -> None:
@@ -42,23 +44,31 @@ def check(found: Sequence[str], log: spec.LogSpec, path: str, only: Sequence[str
 def check_all(
     headers: Iterable[Sequence[str]], notes: Mapping[tuple[str, str], int], rows: int, log: spec.LogSpec
 ) -> None:
-    """Checks that no column is missing from all rows of a log, as a key that is misspelt is from JSON lines.
+    """Checks that no column that is missing from all rows of a log is misspelt, as a key of JSON lines may be.
+
+    A rare key may well be in no record of a day: it is misspelt where one that is read for nothing else is named alike.
 
     Args:
-      headers: of its files, which are looked at for the message.
+      headers: of its files, which are looked at for such names.
       notes: of all its blocks; see `blocks.Block`.
       rows: how many it has.
 
     Raises:
       errors.InputError: naming the column and its key.
     """
-    for feature, column in log.columns.wanted().items():
-        if feature not in ALWAYS and not notes.get((feature, blocks.COLUMN)):
+    wanted = log.columns.wanted()
+    missing = [name for name in wanted if name not in ALWAYS and not notes.get((name, blocks.COLUMN))]
+    if not missing:
+        return
+    found = list(dict.fromkeys(itertools.chain(*itertools.islice(headers, _MOST))))
+    others = [name for name in found if name not in wanted.values()]
+    for feature in missing:
+        near = _nearest(others, wanted[feature], _MISSPELT)
+        if near is not None:
             place = key(feature, log)
-            found = list(dict.fromkeys(itertools.chain(*itertools.islice(headers, _MOST))))
             raise errors.InputError(
-                f"{log.path}: column {column!r} (log.columns.{place}) is missing in all {rows:,} rows; they have "
-                f"{_shown(found)}{advice(found, column, place)}"
+                f"{log.path}: column {wanted[feature]!r} (log.columns.{place}) is missing in all {rows:,} rows; they have "
+                f"{_shown(found)}; did you mean log.columns.{place}: {near}?"
             )
 
 
@@ -74,9 +84,15 @@ def advice(found: Sequence[str], column: str, place: str) -> str:
             "; these look like values: a file without a header needs the names of its columns in their order, as "
             f"log: {{column_names: [user_id, item_id, timestamp{', ...' if len(found) > 3 else ''}]}}"
         )
+    near = _nearest(found, column, _LIKE)
+    return f"; did you mean log.columns.{place}: {near}?" if near is not None else ""
+
+
+def _nearest(found: Sequence[str], column: str, least: float) -> str | None:
+    """The name that is most like that of a column, whatever its capitals and marks; None where none is enough."""
     bare = {re.sub(r"[\W_]", "", name).lower(): name for name in found}
-    near = difflib.get_close_matches(re.sub(r"[\W_]", "", column).lower(), list(bare), 1)
-    return f"; did you mean log.columns.{place}: {bare[near[0]]}?" if near else ""
+    near = difflib.get_close_matches(re.sub(r"[\W_]", "", column).lower(), list(bare), 1, least)
+    return bare[near[0]] if near else None
 
 
 def _shown(found: Sequence[str]) -> str:

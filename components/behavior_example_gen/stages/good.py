@@ -7,8 +7,7 @@ import posixpath
 from collections.abc import Sequence
 from typing import Any
 
-from components.behavior_example_gen import checks, notices, readers, spec, time_span
-from components.behavior_example_gen.reading import columns
+from components.behavior_example_gen import checks, notices, spec, time_span
 from components.behavior_example_gen.stages import distinct, files, rare, scatter, workers
 from schemas import errors
 
@@ -53,8 +52,6 @@ def read(log: spec.LogSpec, paths: Sequence[str], rejected_uri: str, at: workers
     summary = _check_rejects(report, log, rejected_uri)
     if not report.scattered:
         raise errors.InputError(f"{log.path}: none of the {sum(report.rows.values()):,} rows is good")
-    headers = (readers.header(path, log) for path in report.rows)
-    columns.check_all(headers, report.notes, summary["rows"], log)
     notices.check_labels(report.notes, log)
     left = Good(report, summary, files.Shards(tuple(report.scattered)), report.histogram)
     counted = report.item_counts

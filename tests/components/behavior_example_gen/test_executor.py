@@ -92,6 +92,19 @@ def test_one_record_with_a_key_is_enough(tmp_path, first):
     assert said == "column 'colour' (log.columns.item.color) has no value in any row"
 
 
+def test_a_rare_key_may_be_in_no_record(tmp_path):
+    """A day without it is a day like any other; a key that is read for something else is not what it may be misspelt for."""
+    columns = {"behavior": "event", "item": {"colour": "colour", "brand": "brand", "old": "colour_2"}}
+    log = json_log(tmp_path, {"event": "buy", "colour": "red", "brnd": "b", "branding": "c"}, columns)
+    with pytest.raises(errors.InputError, match="'brand' .*; did you mean log.columns.item.brand: brnd[?]"):
+        harness.run(tmp_path / "misspelt", log)
+    (tmp_path / "day").mkdir()
+    log = json_log(tmp_path / "day", {"event": "buy", "colour": "red", "brochure": "b"}, columns)
+    _, profile, _ = harness.run(tmp_path / "day", log)
+    (said,) = (notice for notice in profile["notices"] if "no value" in notice)
+    assert "'brand' (log.columns.item.brand)" in said and "'colour_2' (log.columns.item.old)" in said
+
+
 def test_a_column_without_a_value_is_told(tmp_path):
     rows = [f"{row},,NULL,{n}" for n, row in enumerate(harness.log_rows())]
     path = harness.write_csv(tmp_path / "log.csv", rows, "user_id,item_id,timestamp,page,color,size")

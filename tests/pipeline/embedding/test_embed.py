@@ -1,6 +1,7 @@
 """`footfall embed`: as a server answers, whatever the order of the log and the number of shards."""
 
 import datetime
+import json
 import pathlib
 import re
 import shutil
@@ -250,6 +251,17 @@ def test_bad_rows_are_set_aside_as_in_a_run(embed, served, tmp_path):
     experiment = write_experiment(tmp_path / "toy.yaml", write_log(tmp_path / "log.csv", rows))
     found, _ = embed("--experiment", experiment, "--set", "log.max_rejected_share=0.5")
     check(found, histories(EVENTS), served)
+
+
+def test_a_key_that_no_record_of_a_log_has_is_missing_in_all(embed, tmp_path, caplog):
+    """A log of a day may lack what the model was trained with, whatever its other keys are named."""
+    keys = ("user_id", "item_id", "behaviour", "timestamp")
+    lines = [json.dumps({**dict(zip(keys, row)), "behaviour": None}) for row in EVENTS]
+    (tmp_path / "log.jsonl").write_text("\n".join(lines) + "\n")
+    experiment = write_experiment(tmp_path / "toy.yaml", str(tmp_path / "log.jsonl"))
+    found, _ = embed("--experiment", experiment)
+    assert set(found) == set(histories(EVENTS))
+    assert "column 'behavior' (log.columns.behavior) has no value in any row" in caplog.text
 
 
 def said(capsys, *arguments):
