@@ -5,7 +5,7 @@ import itertools
 import json
 import os
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pydantic
@@ -291,9 +291,9 @@ def load(
       path: of the YAML file.
       overrides: `a.b=value`, with the value as in YAML.
       text: what the file had when it was read before; None reads it.
-      must_be_read: keys, or parts, of which a setting is refused that nothing reads, at no point of its `tuning` either;
-        None: of the whole file. What a point of a sweep inherits from its file may well have no meaning in it, and a run
-        that is there has been run.
+      must_be_read: keys, or parts, of which a setting is refused that nothing reads, at no point of its `tuning` either, or that
+        comes to nothing; None: of the whole file. What a point of a sweep inherits from its file may well have no meaning
+        in it, and a run that is there has been run.
 
     Raises:
       errors.InputError: one line with the file, the key, what was found and what is allowed.
@@ -321,18 +321,27 @@ def load(
         experiment = Experiment.from_values(values)
     except pydantic.ValidationError as error:
         raise errors.InputError(f"{path}: " + "; ".join(explain.lines(error, Experiment))) from error
-    unread = [
-        one
-        for one in experiment.unread()
-        if must_be_read is None or any(f"{one.key}.".startswith(f"{part}.") for part in must_be_read)
+    if experiment.tuning is not None:
+        _check_space(path, values, experiment, experiment.tuning)
+    vain = [
+        said
+        for key, said in _in_vain(experiment)
+        if must_be_read is None or any(f"{key}.".startswith(f"{part}.") for part in must_be_read)
     ]
-    tuning = experiment.tuning
-    if tuning is not None:
-        _check_space(path, values, experiment, tuning)
-        unread = [one for one in unread if _idle_in_all(experiment, tuning.space, one.key)]
-    if unread:
-        raise errors.InputError(f"{path}: " + "; ".join(map(str, unread)))
+    if vain:
+        raise errors.InputError(f"{path}: " + "; ".join(dict.fromkeys(vain)))
     return experiment
+
+
+def _in_vain(experiment: Experiment) -> Iterator[tuple[str, str]]:
+    """The settings that somebody has set for nothing, each with what is wrong with it."""
+    space = {} if experiment.tuning is None else experiment.tuning.space
+    yield from (
+        (one.key, str(one)) for one in experiment.unread() if _idle_in_all(experiment, space, one.key) is not None
+    )
+    unshown = retrieval_lib.unshown(experiment.retrieval)
+    if unshown is not None:
+        yield from ((f"retrieval.{name}", unshown) for name in ("recall", "queries"))
 
 
 def _check_space(

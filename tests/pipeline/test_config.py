@@ -535,6 +535,19 @@ def test_of_a_model_that_nothing_is_trained_of_no_loss_or_loop_is_read(tmp_path)
     assert load(tmp_path, trained, ["model={name: popularity}"], must_be_read=["model"]).loss.name == "gbce"
 
 
+def test_a_recall_that_the_queries_cannot_show_is_refused(tmp_path):
+    few = with_values(retrieval={"name": "ivf", "queries": 100})
+    words = r"yaml: retrieval: a recall of 0\.98 is not shown by 100 queries, at most 0\.97 is: queries has to be at least 150$"
+    for must_be_read in (None, ["retrieval"], ["retrieval.recall"]):
+        with pytest.raises(errors.InputError, match=words):
+            load(tmp_path, few, must_be_read=must_be_read)
+    for change in ("queries=150", "recall=0.95"):
+        assert load(tmp_path, few, [f"retrieval.{change}"]).retrieval.name == "ivf"
+    # What a point of a sweep inherits, or a run has been run with.
+    for must_be_read in (["model"], ["retrieval.lists"], ()):
+        assert load(tmp_path, few, must_be_read=must_be_read).retrieval.queries == 100
+
+
 def test_classes_of_several_users_or_inner_steps_are_read(tmp_path):
     for given in (
         {"classes": "apart", "users_per_step": 2, "adversary": 0, "shuffled_classes": True},

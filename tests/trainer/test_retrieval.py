@@ -74,17 +74,6 @@ def test_it_is_of_models_that_score_by_dot_products():
         retrieval.check(SETTINGS, "ranking", dot_products=False)
 
 
-def test_a_recall_that_the_queries_cannot_show_is_refused():
-    with pytest.raises(
-        ValueError,
-        match="a recall of 0.98 is not shown by 100 queries, at most 0.97 is: queries has to be at least 150",
-    ):
-        retrieval.IVFSettings(name="ivf", queries=100)
-    assert retrieval.IVFSettings(name="ivf", queries=150) and retrieval.IVFSettings(
-        name="ivf", recall=0.95, queries=100
-    )
-
-
 def test_a_handful_of_queries_shows_no_recall(model, caplog):
     """All of them find everything, and a hundred that do not may be others."""
     few = [next(batches(5))]

@@ -246,6 +246,20 @@ def test_a_run_tells_all_but_where_to_write(embed, base, tmp_path):
     assert model_lib.find(str(run)) == (f"{run}/serving/toy/7", str(of_version))
 
 
+def test_a_run_is_opened_with_what_a_new_one_may_not_have(embed, base, tmp_path, capsys):
+    run = tmp_path / "runs" / "toy"
+    shutil.copytree(base, run / "serving" / "toy")
+    given = {
+        "retrieval": {"name": "ivf", "queries": 100},
+        "loop": {"name": "tp", "adversary": 0, "classes": "apart"},
+    }
+    written = write_experiment(run / "experiment.yaml", write_log(tmp_path / "log.csv", EVENTS), **given)
+    found, _ = embed(model=run)
+    assert len(found) == 7
+    line = said(capsys, base, "-o", tmp_path / "users.parquet", "--experiment", written)
+    assert "a recall of 0.98 is not shown by 100 queries" in line and "loop.classes: found apart" in line
+
+
 def test_bad_rows_are_set_aside_as_in_a_run(embed, served, tmp_path):
     rows = [*EVENTS, ("u1", "i1", "view", "soon")]
     experiment = write_experiment(tmp_path / "toy.yaml", write_log(tmp_path / "log.csv", rows))
