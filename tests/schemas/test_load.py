@@ -113,19 +113,15 @@ def test_bounds_of_exposures_reach_what_is_compared():
         assert getattr(feature.drift_comparator, how).threshold == 0.03
 
 
-def test_bounds_reach_the_attributes_of_events_and_users():
+def test_bounds_reach_the_attributes_that_windows_are_read_for():
     known = {"item_brand": "categorical", "context_price": "numeric", "user_plan": "categorical"}
     bounds = {"max_skew": 0.07, "max_drift": 0.03}
-    of_items = ("history_item_brand", "user_plan")
-    of_events = ("history_context_price", "future_context_price", "future_item_brand")
+    user, past = ("user_plan",), ("history_item_brand", "history_context_price")
+    future = ("future_context_price", "future_item_brand")
     for schema, compared, not_compared in (
-        (load.next_window_schema(True, True, ["brand"], ["plan"], **bounds), of_items, ()),
-        (load.period_window_schema(True, True, known, **bounds), of_items + of_events, ()),
-        (
-            load.period_window_schema(True, True, known, ["churn"], **bounds),
-            of_items + of_events[:1],
-            of_events[1:],
-        ),
+        (load.next_window_schema(True, True, ["brand"], ["plan"], **bounds), (), user + past[:1]),
+        (load.period_window_schema(True, True, known, **bounds), past + future, user),
+        (load.period_window_schema(True, True, known, ["churn"], **bounds), past + user, future),
     ):
         features = {feature.name: feature for feature in schema.feature}
         for name in compared:

@@ -12,7 +12,10 @@ from tfx.utils import io_utils
 from tfx_bsl.coders import example_coder
 
 from components.anomaly_gate import executor
+from components.behavior_example_gen import spec
+from components.behavior_example_gen.windows import next as next_windows
 from schemas import errors, load, names
+from tests.components.behavior_example_gen import harness
 
 SCHEMA = schema_pb2.Schema()
 SCHEMA.feature.extend(
@@ -234,3 +237,33 @@ def test_attributes_of_histories_are_compared(tmp_path, other, stopped):
     assert set(found.anomaly_info) == set(stopped)
     for name, words in stopped.items():
         assert found.anomaly_info[name].description.startswith(words)
+
+
+def test_busy_users_of_one_sort_stop_no_run(tmp_path):
+    """They have a window for each target in eval and test, and few in training: nothing differs but that."""
+    rng = np.random.default_rng(0)
+    plans = ["premium"] * 60 + ["free"] * 340
+    rows = [
+        f"u{user},i{rng.integers(5)},{rng.integers(10**6)},{plan}"
+        for user, plan in enumerate(plans)
+        for _ in range(rng.poisson(60 if plan == "premium" else 5))
+    ]
+    path = harness.write_csv(tmp_path / "log.csv", rows, "user_id,item_id,timestamp,plan")
+    columns = {"user": {"plan": "plan"}}
+    log = spec.LogSpec.from_values({"path": path, "timestamp_unit": "s", "columns": columns})
+    split = spec.SplitSpec()
+    window = next_windows.NextWindow(shards=2)
+    found, _, _ = harness.run(tmp_path, log, window, split)
+    shares = {
+        name: np.mean([one["user_plan"] == "premium" for one in windows]) for name, windows in found.items()
+    }
+    assert shares["test"] - shares["train"] > 0.3
+    kind = next_windows.Next()
+    schema = kind.schema(window, log.columns, split, max_skew=0.2, max_drift=0.2)
+    train, test = (
+        tfdv.generate_statistics_from_tfrecord(f"{tmp_path}/out/examples/Split-{name}/windows*")
+        for name in ("train", "test")
+    )
+    pair = executor._Pair(("test", "train"), (test, train), "skew_comparator", "validation.max_skew")
+    (compared,) = executor.compare([pair], schema, 0.01).values()
+    assert not compared.anomaly_info
