@@ -119,7 +119,7 @@ def _missing(
     if common.max_num_values <= 1:
         least = most = without + common.num_non_missing - common.tot_num_values
     else:
-        # Lists without values are counted where they fill a bin.
+        # Lists without values are counted, all of them, where they fill a bin: bins hold what is up to their bounds.
         sizes = common.num_values_histogram.buckets
         empty = sum(bucket.sample_count for bucket in sizes if bucket.high_value == 0)
         least = most = without + empty

@@ -11,7 +11,7 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import io_utils
 from tfx_bsl.coders import example_coder
 
-from components.anomaly_gate import executor
+from components.anomaly_gate import executor, shifts
 from components.behavior_example_gen import spec
 from components.behavior_example_gen.windows import next as next_windows
 from schemas import errors, load, names
@@ -267,3 +267,14 @@ def test_busy_users_of_one_sort_stop_no_run(tmp_path):
     pair = executor._Pair(("test", "train"), (test, train), "skew_comparator", "validation.max_skew")
     (compared,) = executor.compare([pair], schema, 0.01).values()
     assert not compared.anomaly_info
+
+
+@pytest.mark.parametrize("share", [0.31, 0.39, 0.599, 0.95])
+def test_lists_without_values_are_counted_to_the_last(tmp_path, share):
+    """Bins count what is up to their bounds, and not a tenth each: those of empty lists have all of them."""
+    rng = np.random.default_rng(0)
+    sizes = np.where(rng.permutation(5000) < 5000 * share, 0, rng.integers(1, 40, 5000))
+    found = of_lists(
+        tmp_path / "a.gz", {"item_tags": ([[b"a"] * size for size in sizes], pa.list_(pa.binary()))}
+    )
+    assert shifts.samples(found)["item_tags"].missing == pytest.approx((share, share))
