@@ -18,7 +18,7 @@ def of_shard(events: shards.Events, window: PeriodWindow, context: kind.Context,
     ids = events.column(names.ITEM_ID).dictionary_encode()
     codes, times = ids.indices.to_numpy().astype(np.int64), events.numbers(names.TIMESTAMP)
     reach, number, parts = round(within * _MS), len(ids.dictionary), [np.zeros([2, 0], np.int64)]
-    for split, grid in period.grids(events, window, context).items():
+    for split, grid in period.grids(events, window, context.cuts, context.end).items():
         # Nothing is ranked for the moments of training.
         if split != names.TRAIN:
             parts.append(_pairs(codes, times, grid, reach, number))

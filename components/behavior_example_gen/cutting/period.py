@@ -91,7 +91,7 @@ def cut(
     """
     cutter = _Cutter(events, window, context.popularity)
     yield names.TRAIN, None, cutter.values()
-    for split, grid in grids(events, window, context).items():
+    for split, grid in grids(events, window, context.cuts, context.end).items():
         yield from cutter.windows(split, grid, _known_until(split, context))
 
 
@@ -102,18 +102,40 @@ def _known_until(split: str, context: kind.Context) -> int:
     return exposure.knowledge(context.cuts, context.end)[split]
 
 
-def grids(events: shards.Events, window: PeriodWindow, context: kind.Context) -> dict[str, Grid | Named]:
-    """The moments of each split: the whole future of one lies inside of what its split may know."""
+def met(events: shards.Events, window: PeriodWindow, cuts: splits.Cuts | None, end: int) -> np.ndarray:
+    """How many items the windows of `eval` and `test` of each user list, which it has met: int64 `[U]`.
+
+    Each moment has all of its user's, so that they are these times the moments.
+    """
+    placing, meetings = _Placing(events, window), first_meetings.FirstMeetings(events)
+    counted = np.zeros(len(events.starts) - 1, np.int64)
+    for split, grid in grids(events, window, cuts, end).items():
+        if split != names.TRAIN:
+            found, _ = placing.windows(grid)
+            user = np.searchsorted(events.starts, found.user_start)
+            np.add.at(counted, user, meetings.before(found.user_start, found.start).lengths)
+    return counted
+
+
+def grids(
+    events: shards.Events, window: PeriodWindow, cuts: splits.Cuts | None, log_end: int
+) -> dict[str, Grid | Named]:
+    """The moments of each split: the whole future of one lies inside of what its split may know.
+
+    Args:
+      cuts: in time; None where the split has none.
+      log_end: the last moment of the log, ms.
+    """
     if window.at is not None:
-        users = _users(events, context)
-        named = named_moments(window, context.cuts, context.end)
+        users = _users(events, cuts)
+        named = named_moments(window, cuts, log_end)
         return {split: Named(named[split], users[split]) for split in names.SPLITS if len(named[split])}
     future, stride = round(window.future * _MS), _stride(window)
     most = (window.moments or _MOST) - 1
-    users, end = _users(events, context), context.end + 1
-    if context.cuts is None:
+    users, end = _users(events, cuts), log_end + 1
+    if cuts is None:
         return {split: Grid(end - future, stride, -most, 0, chosen) for split, chosen in users.items()}
-    eval_from, test_from = context.cuts.eval_from, context.cuts.test_from
+    eval_from, test_from = cuts.eval_from, cuts.test_from
     last_of_eval = min(most, (min(test_from, end) - future - eval_from) // stride)
     last_of_test = min(most, (end - future - test_from) // stride)
     return {
@@ -123,10 +145,10 @@ def grids(events: shards.Events, window: PeriodWindow, context: kind.Context) ->
     }
 
 
-def _users(events: shards.Events, context: kind.Context) -> dict[str, np.ndarray]:
+def _users(events: shards.Events, cuts: splits.Cuts | None) -> dict[str, np.ndarray]:
     """Which users of the shard each split has, `[U]` bool: by users alone they are divided, by time all have both."""
     trains = events.training_counts() > 0
-    if context.cuts is not None:
+    if cuts is not None:
         everybody = np.ones(len(trains), bool)
         return {names.TRAIN: trains, names.EVAL: everybody, names.TEST: everybody}
     users = events.column(names.USER_ID).take(pa.array(events.starts[:-1]))
@@ -187,60 +209,20 @@ def _firsts(user: np.ndarray, k: np.ndarray) -> np.ndarray:
     return first
 
 
-class _Cutter:
-    def __init__(self, events: shards.Events, window: PeriodWindow, popularity: slices.Popularity):
+class _Placing:
+    """Where the windows of users lie among the events of a shard."""
+
+    def __init__(self, events: shards.Events, window: PeriodWindow):
         self._events, self._window = events, window
-        self._slices = slices.Slices(events, popularity)
-        self._met = first_meetings.FirstMeetings(events)
         self._user_of = events.user_of()
         self._times = events.numbers(names.TIMESTAMP)
-        since = popularity.recent_from
-        recent = np.zeros(len(self._times), bool) if since is None else self._times >= since
-        self._recent_before = np.concatenate([[0], np.cumsum(recent)])
-        named = [name for name in events.table.schema.names if name not in (shards.ROLE, names.USER_ID)]
-        self._user_features = [name for name in named if name.startswith(names.USER_PREFIX)]
-        self._features = [name for name in named if not name.startswith(names.USER_PREFIX)]
-        self._outcomes = outcomes.Outcomes(events, window.labels, window.future)
 
-    def values(self) -> dict[Hashable, int]:
-        """See `outcomes.Outcomes.values`."""
-        return self._outcomes.values()
-
-    def windows(
-        self, split: str, grid: Grid | Named, known_until: int
-    ) -> Iterator[tuple[str, pa.RecordBatch | None, dict[Hashable, int]]]:
+    def windows(self, grid: Grid | Named) -> tuple[_Periods, int]:
+        """Those with enough events on either side, and how many others there would be at the moments of users."""
         found = self._periods(grid)
-        if not len(found.start):
-            return
         history, future = found.start - found.begin, found.end - found.start
         fine = (history >= self._window.min_history) & (future >= self._window.min_future)
-        found, history, future = found.take(fine), history[fine], future[fine]
-        last = self._events.starts[1:][np.searchsorted(self._events.starts, found.user_start)]
-        labels, lacking = self._outcomes.of(found.moments, found.start, last, known_until, self._first_from)
-        counted: dict[Hashable, int] = {
-            "dropped": int((~fine).sum()),
-            FUTURE_CUT: int((future > self._window.max_future).sum()),
-            **tallies.count(split, self._window.label_names, labels),
-            **tallies.count_lacking(split, self._window.label_names, lacking),
-        }
-        yield split, None, counted
-        if not len(found.start):
-            return
-        found = dataclasses.replace(
-            found,
-            begin=found.start - np.minimum(history, self._window.length),
-            end=found.start + np.minimum(future, self._window.max_future),
-        )
-        new = self._new_targets(found) if split == names.TRAIN else np.zeros(len(history), np.int64)
-        seen = batches.Ranges.none(len(history))
-        if split != names.TRAIN:
-            seen = self._met.before(found.user_start, found.start)
-        for part in batches.pieces(found.end - found.begin + seen.lengths):
-            yield (
-                split,
-                self._batch(found.take(part), history[part], new[part], seen.take(part), labels[part]),
-                {},
-            )
+        return found.take(fine), int((~fine).sum())
 
     def _periods(self, grid: Grid | Named) -> _Periods:
         """The moments of users, by user and moment: all with a future, or all with a history where no future is needed."""
@@ -248,13 +230,13 @@ class _Cutter:
         user, k = self._with_future(grid, future) if self._window.min_future else self._with_past(grid, past)
         moments = grid.at(k)
         low, high = self._events.starts[user], self._events.starts[user + 1]
-        start = self._first_from(moments, low, high)
+        start = self.first_from(moments, low, high)
         return _Periods(
             moments,
             low,
-            self._first_from(moments - past, low, start),
+            self.first_from(moments - past, low, start),
             start,
-            self._first_from(moments + future, start, high),
+            self.first_from(moments + future, start, high),
         )
 
     def _with_past(self, grid: Grid | Named, past: int) -> tuple[np.ndarray, np.ndarray]:
@@ -292,7 +274,7 @@ class _Cutter:
             user, k = user[first], k[first]
         return user, k
 
-    def _first_from(self, moments: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    def first_from(self, moments: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
         """The first event in `[low, high)` at a moment or later, else `high`: `[B]`, by halving all at once."""
         low, high = low.copy(), high.copy()
         while len(open_ := np.flatnonzero(low < high)):
@@ -301,6 +283,61 @@ class _Cutter:
             low[open_] = np.where(before, middle + 1, low[open_])
             high[open_] = np.where(before, high[open_], middle)
         return low
+
+
+class _Cutter:
+    def __init__(self, events: shards.Events, window: PeriodWindow, popularity: slices.Popularity):
+        self._events, self._window = events, window
+        self._slices = slices.Slices(events, popularity)
+        self._met = first_meetings.FirstMeetings(events)
+        self._placing = _Placing(events, window)
+        times, since = events.numbers(names.TIMESTAMP), popularity.recent_from
+        recent = np.zeros(len(times), bool) if since is None else times >= since
+        self._recent_before = np.concatenate([[0], np.cumsum(recent)])
+        named = [name for name in events.table.schema.names if name not in (shards.ROLE, names.USER_ID)]
+        self._user_features = [name for name in named if name.startswith(names.USER_PREFIX)]
+        self._features = [name for name in named if not name.startswith(names.USER_PREFIX)]
+        self._outcomes = outcomes.Outcomes(events, window.labels, window.future)
+
+    def values(self) -> dict[Hashable, int]:
+        """See `outcomes.Outcomes.values`."""
+        return self._outcomes.values()
+
+    def windows(
+        self, split: str, grid: Grid | Named, known_until: int
+    ) -> Iterator[tuple[str, pa.RecordBatch | None, dict[Hashable, int]]]:
+        found, dropped = self._placing.windows(grid)
+        if not len(found.start) and not dropped:
+            return
+        history, future = found.start - found.begin, found.end - found.start
+        last = self._events.starts[1:][np.searchsorted(self._events.starts, found.user_start)]
+        labels, lacking = self._outcomes.of(
+            found.moments, found.start, last, known_until, self._placing.first_from
+        )
+        counted: dict[Hashable, int] = {
+            "dropped": dropped,
+            FUTURE_CUT: int((future > self._window.max_future).sum()),
+            **tallies.count(split, self._window.label_names, labels),
+            **tallies.count_lacking(split, self._window.label_names, lacking),
+        }
+        yield split, None, counted
+        if not len(found.start):
+            return
+        found = dataclasses.replace(
+            found,
+            begin=found.start - np.minimum(history, self._window.length),
+            end=found.start + np.minimum(future, self._window.max_future),
+        )
+        new = self._new_targets(found) if split == names.TRAIN else np.zeros(len(history), np.int64)
+        seen = batches.Ranges.none(len(history))
+        if split != names.TRAIN:
+            seen = self._met.before(found.user_start, found.start)
+        for part in batches.pieces(found.end - found.begin + seen.lengths):
+            yield (
+                split,
+                self._batch(found.take(part), history[part], new[part], seen.take(part), labels[part]),
+                {},
+            )
 
     def _new_targets(self, found: _Periods) -> np.ndarray:
         """How many events of each window (but its first), the last ones, no earlier window of the user has: `[B]`."""

@@ -47,7 +47,10 @@ class _SortShard(beam.DoFn):
         if not table.num_rows:
             return
         events = shards.sort_events(table, self._split, self._cuts)
-        met = windows.get(self._window.kind).met(events, self._window)
+        # That of the log to within a bin: the very last moment is known when all shards are counted.
+        last = int(events.numbers(names.TIMESTAMP).max())
+        end = last if self._bulk == time_span.EVERYTHING else self._bulk.last
+        met = windows.get(self._window.kind).met(events, self._window, self._cuts, end)
         yield beam.pvalue.TaggedOutput(self.COUNTS, profile.count(events, self._bulk, met))
         path = posixpath.join(self._scratch, f"sorted-{shard:06d}.arrow")
         files.write_batches(path, events.table.schema, [pa.Table.from_batches([events.table])])
@@ -155,7 +158,7 @@ def cut(
         counts = (
             found[_SortShard.COUNTS]
             | "CountsOfAll" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
-            | "MergeCounts" >> beam.Map(_counts_of_all)
+            | "MergeCounts" >> beam.Map(_counts_of_all, window)
         )
         share = windows.get(window.kind).recent_share(window)
         popularity = counts | "Popularity" >> beam.Map(profile.popularity, share)
@@ -173,7 +176,7 @@ def cut(
     return result
 
 
-def _counts_of_all(parts: list[profile.Counts]) -> profile.Counts:
+def _counts_of_all(parts: list[profile.Counts], window: kind.WindowSettings) -> profile.Counts:
     """The counts of all shards.
 
     Raises:
@@ -183,10 +186,11 @@ def _counts_of_all(parts: list[profile.Counts]) -> profile.Counts:
     if counts.met > max(_MET, _MET_OF_EVENT * counts.events):
         assert counts.most_met is not None
         most, user = counts.most_met
+        each, less = windows.get(window.kind).of_met(window)
         raise errors.InputError(
-            f"split.targets: all: each target of eval and test lists the items that its user has met, {counts.met:,} "
-            f"together of {counts.events:,} events, where {_MET_OF_EVENT:,} for each event are allowed; {most:,} are of "
-            f"user {user!r}: write split: {{targets: last}}, or name it in log.missing.user_id if it is no user"
+            f"{each} of eval and test lists the items that its user has met, {counts.met:,} together of "
+            f"{counts.events:,} events, where {_MET_OF_EVENT:,} for each event are allowed; {most:,} are of user "
+            f"{user!r}: {less}, or name it in log.missing.user_id if it is no user"
         )
     return counts
 

@@ -119,12 +119,19 @@ class Kind(abc.ABC, Generic[_W]):
           or None, and what is to be counted (`dropped`: events that could have been targets).
         """
 
-    def met(self, events: "shards.Events", window: _W) -> "np.ndarray | None":
-        """How many items the windows of `eval` and `test` of each user say it has met, `[U]`.
+    def met(
+        self, events: "shards.Events", window: _W, cuts: "splits.Cuts | None", end: int
+    ) -> "np.ndarray | None":
+        """How many items the windows of `eval` and `test` of each user say it has met, `[U]`; None where they say nothing.
 
-        None where these are no more than a few of a user's windows can say.
+        Args:
+          cuts, end: see `Context`; about the end, which is counted at the same time.
         """
         return None
+
+    def of_met(self, window: _W) -> tuple[str, str]:
+        """What lists the items that its user has met, behind the key that decides on it, and what to do about it."""
+        raise NotImplementedError
 
     def candidates(
         self, events: "shards.Events", window: _W, context: Context, within: float

@@ -103,11 +103,15 @@ class Next(kind.Kind[NextWindow]):
 
         return cutting.cut(events, window, context.popularity)
 
-    def met(self, events: Any, window: NextWindow) -> Any:
+    def met(self, events: Any, window: NextWindow, cuts: Any, end: int) -> Any:
         """See `cutting.next.met`."""
         from components.behavior_example_gen.cutting import next as cutting
 
         return cutting.met(events)
+
+    def of_met(self, window: NextWindow) -> tuple[str, str]:
+        """Each target."""
+        return "split.targets: all: each target", "write split: {targets: last}"
 
     def check_written(
         self,

@@ -21,7 +21,9 @@ class PeriodWindow(kind.WindowSettings):
       kind: `period`: the events before a moment, and all that follow in a period.
       past: how far a history reaches back, as `7d`.
       future: how long the period is, as `1d`.
-      stride: from one moment to the next; None is `future`, so that each event is in one future at most.
+      stride: from one moment to the next; None is `future`, so that each event is in one future at most. At each moment of
+        `eval` and `test` a user has the items that it has met: the run stops where these are more than 1,000 for each event
+        of the log (and 100 million).
       overlap: allow a `stride` shorter than `future`: an event is then in the future of several moments.
       moments: how many moments a split has at most: the last ones of training (of all splits by users
         alone), the first ones of `eval` and `test`; None is all.
@@ -213,6 +215,18 @@ class Period(kind.Kind[PeriodWindow]):
         from components.behavior_example_gen.cutting import period as cutting
 
         return cutting.cut(events, window, context)
+
+    def met(self, events: Any, window: PeriodWindow, cuts: Any, end: int) -> Any:
+        """See `cutting.period.met`."""
+        from components.behavior_example_gen.cutting import period as cutting
+
+        return cutting.met(events, window, cuts, end)
+
+    def of_met(self, window: PeriodWindow) -> tuple[str, str]:
+        """Each window, of which a user has one for each moment."""
+        if window.at is not None:
+            return "window.at: each window", "name fewer moments"
+        return "window.stride: each window", "write a longer stride, or fewer window.moments"
 
     def candidates(self, events: Any, window: PeriodWindow, context: kind.Context, within: float) -> Any:
         """See `cutting.candidates.of_shard`."""

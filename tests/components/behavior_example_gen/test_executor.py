@@ -15,6 +15,7 @@ from components.behavior_example_gen.reading import files
 from components.behavior_example_gen.stages import cut
 from components.behavior_example_gen.windows.exposure import ExposureWindow
 from components.behavior_example_gen.windows.next import NextWindow
+from components.behavior_example_gen.windows.period import PeriodWindow
 from pipeline.runners import failures
 from schemas import errors, names
 from tests.components.behavior_example_gen import harness, reference
@@ -205,6 +206,41 @@ def test_a_program_among_users_stops_before_its_windows_fill_the_disk(tmp_path, 
         harness.run(tmp_path / "all", path, split=split)
     found = failures.input_error(caught.value)
     assert f"of {len(rows):,} events, where 100 for each event are allowed" in str(found)
+    assert not list((tmp_path / "all" / "out" / "examples").glob("*/windows*"))
+
+
+# Of train, eval and test.
+_MOMENTS = (*range(1500, 1560, 10), *range(1610, 1950, 10), *range(2010, 2500, 10))
+
+
+@pytest.mark.parametrize(
+    "moments, words",
+    [
+        (
+            {"stride": 0.01, "overlap": True},
+            "window.stride: each window .*: write a longer stride, or fewer window",
+        ),
+        (
+            {"at": [f"1970-01-01T00:00:0{ms / 1000:.2f}Z" for ms in _MOMENTS], "overlap": True},
+            "window.at: each window .*: name fewer moments",
+        ),
+    ],
+)
+def test_many_moments_of_a_program_stop_before_windows_are_written(tmp_path, monkeypatch, moments, words):
+    rows = [*harness.log_rows(2000, users=200), *(f"bot,b{n},{1000 + n}" for n in range(2000))]
+    path = harness.write_csv(tmp_path / "log.csv", rows)
+    split = spec.SplitSpec(eval_from=0.3, test_from=0.5)
+    window = PeriodWindow.from_values(
+        {"kind": "period", "past": "1s", "future": "0.04s", "shards": 2, **moments}
+    )
+    monkeypatch.setattr(cut, "_MET", 1000)
+    harness.run(tmp_path / "few", path, window, split, read_splits=())
+    monkeypatch.setattr(cut, "_MET_OF_EVENT", 10)
+    with pytest.raises(Exception, match=f"{words}.* log.missing.user_id") as caught:
+        harness.run(tmp_path / "all", path, window, split)
+    found = failures.input_error(caught.value)
+    assert f"of {len(rows):,} events, where 10 for each event are allowed" in str(found)
+    assert "are of user 'bot'" in str(found)
     assert not list((tmp_path / "all" / "out" / "examples").glob("*/windows*"))
 
 

@@ -164,6 +164,31 @@ def test_windows_equal_plain_python(settings, by):
         assert counted["dropped"] == dropped and counted[cutting.FUTURE_CUT] == shortened
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"moments": 1},
+        {"stride": 0.02, "overlap": True, "min_history": 2},
+        {"at": at(320, 560, 640, 900), "overlap": True},
+        {"min_future": 0, "labels": {"buys": {"any_of": {"behavior": ["buy"]}}}},
+    ],
+)
+@pytest.mark.parametrize("by", [("time",), ("held_out_users",)])
+def test_what_windows_list_is_counted_before(settings, by):
+    window, split, cuts = make_window(**settings), spec.SplitSpec(by=by), CUTS if "time" in by else None
+    log = make_log(0)
+    found, _ = cut(log, window, split, cuts)
+    listed = collections.Counter()
+    for one in found:
+        listed[one["user_id"]] += len(one["seen_item_id"])
+    events = shards.sort_events(test_next.table(log), split, cuts)
+    met = cutting.met(events, window, cuts, profile.count(events).end)
+    users = [events.column("user_id")[int(start)].as_py().decode() for start in events.starts[:-1]]
+    assert sum(listed.values()) or "moments" in settings
+    assert dict(zip(users, met)) == {user: listed[user] for user in users}
+
+
 def test_boundaries_by_hand():
     times = [399, 400, 549, 550, 599, 600, 649, 650, 700]
     events = [{"user": "u", "item": f"i{t}", "time": t, "behavior": "view"} for t in times]
