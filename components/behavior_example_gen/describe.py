@@ -24,6 +24,7 @@ from components.behavior_example_gen import (
     time_span,
 )
 from components.behavior_example_gen.reading import blocks as blocks_lib
+from components.behavior_example_gen.reading import columns as columns_lib
 from components.behavior_example_gen.reading import (
     delimited,
     failures,
@@ -75,7 +76,8 @@ def describe(path: str, settings: dict[str, Any] | None = None) -> dict[str, Any
       settings: of `log`, which are not guessed: plain values, as in YAML.
 
     Raises:
-      errors.InputError: if no column looks like a user, an item or a time; it says how to name one.
+      errors.InputError: if no column looks like a user, an item or a time; it says how to name one. If a column that is
+        named by hand is misspelt, as far as `columns.check_all` tells.
     """
     log, seen = _guess_log(path, settings or {})
     blocks, rejects, rows = [], [], 0
@@ -93,6 +95,11 @@ def describe(path: str, settings: dict[str, Any] | None = None) -> dict[str, Any
     everything = spec.SplitSpec(by=("time",), eval_from=0.5, test_from=0.6)
     never = splits.Cuts(2**62, 2**62)
     table = pa.concat_tables(blocks)
+    # It may have ended just there.
+    whole = rows < _DESCRIBE_ROWS
+    if whole:
+        headers = (readers.header(file, log) for file in files.find(_patterns(log)))
+        columns_lib.check_all(headers, notes, rows, log)
     events = shards.sort_events(table, everything, never)
     bulk = time_span.TimeHistogram.of(events.numbers(names.TIMESTAMP)).bulk()
     found = profile.summary(profile.count(events, bulk))
@@ -109,7 +116,7 @@ def describe(path: str, settings: dict[str, Any] | None = None) -> dict[str, Any
         notices=[
             *seen,
             *notices.of_times(found, log),
-            *notices.of_columns(notes, log),
+            *notices.of_columns(notes, log, None if whole else rows),
             *notices.of_values(notes, log),
             *notices.of_duplicates(found["duplicates"], found["events"], log),
             *notices.of_user(found["implausible_user"], log),
@@ -241,10 +248,9 @@ def _steps(
         # Where an event has a kind, a column `click` is more likely to count something.
         others = [c for columns in named.values() for c in columns]
         if others:
-            notes.append(
-                f"column {', '.join(map(repr, others))} is named like a step, but events have a kind "
-                f"({log.columns.behavior}): it is not used"
-            )
+            like = notices.of_each([*map(repr, others)], "is named like a step", "are named like steps")
+            unused = "it is not used" if len(others) == 1 else "they are not used"
+            notes.append(f"{like}, but events have a kind ({log.columns.behavior}): {unused}")
         return {}
     bad = _first_rejects(log)
     for step, columns in named.items():
@@ -258,9 +264,8 @@ def _steps(
                     f"column {column!r} is named like a step, but holds no labels ({shown}): it is not used"
                 )
     if steps:
-        notes.append(
-            f"column {', '.join(map(repr, steps.values()))} holds labels: each row is an exposure with what followed"
-        )
+        hold = notices.of_each([*map(repr, steps.values())], "holds labels", "hold labels")
+        notes.append(f"{hold}: each row is an exposure with what followed")
     return steps
 
 

@@ -1,6 +1,6 @@
 """What a person should know of a log that can be read, for a run, its report and `footfall data describe`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -138,14 +138,26 @@ def of_values(notes: Mapping[tuple[str, str], int], log: spec.LogSpec) -> list[s
     return found
 
 
-def of_columns(notes: Mapping[tuple[str, str], int], log: spec.LogSpec) -> list[str]:
-    """A sentence about columns that have no value in the whole log, by `blocks.Block.notes`."""
+def of_columns(
+    notes: Mapping[tuple[str, str], int], log: spec.LogSpec, first: int | None = None
+) -> list[str]:
+    """A sentence about columns that have no value in the whole log, or in its `first` rows, by `blocks.Block.notes`."""
     empty = [
         f"{column!r} (log.columns.{columns_lib.key(feature, log)})"
         for feature, column in log.columns.wanted().items()
         if feature not in columns_lib.ALWAYS and not notes.get((feature, blocks.VALUES))
     ]
-    return [f"column {', '.join(empty)} has no value in any row"] if empty else []
+    where = "any row" if first is None else f"the first {first:,} rows"
+    return [f"{of_each(empty, 'has', 'have')} no value in {where}"] if empty else []
+
+
+def of_each(columns: Sequence[str], one: str, several: str) -> str:
+    """What one column, or several of them, are said to be.
+
+    >>> of_each(["'a'"], "has", "have"), of_each(["'a'", "'b'"], "has", "have")
+    ("column 'a' has", "columns 'a', 'b' have")
+    """
+    return f"column {columns[0]} {one}" if len(columns) == 1 else f"columns {', '.join(columns)} {several}"
 
 
 def _expected(feature: str, what: str) -> bool:

@@ -307,6 +307,23 @@ def test_one_nested_value_is_a_bad_row_and_a_column_of_them_is_told(tmp_path):
         describe.describe(str(path))
 
 
+def test_a_key_that_is_misspelt_is_refused_as_by_a_run(tmp_path, monkeypatch):
+    rows = [{"user_id": u, "item_id": i, "timestamp": t, "coupon": "c"} for u, i, t in EVENTS]
+    path = tmp_path / "log.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    given = {"columns": {"context": {"coupon": "cuopon"}}}
+    with pytest.raises(
+        errors.InputError, match="missing in all 400 rows.*log.columns.context.coupon: coupon[?]"
+    ):
+        describe.describe(str(path), given)
+    # A rare key is told, and of the rows that were read alone.
+    given["columns"]["context"]["coupon"] = "voucher"
+    for most, where in ((5000, "any row"), (400, "the first 400 rows")):
+        monkeypatch.setattr(describe, "_DESCRIBE_ROWS", most)
+        said = f"column 'voucher' (log.columns.context.coupon) has no value in {where}"
+        assert said in describe.describe(str(path), given)["notices"]
+
+
 def test_describe_guesses_a_log(tmp_path):
     lines = ["visitorid\tevent\titemid\ttimestamp"]
     lines += [

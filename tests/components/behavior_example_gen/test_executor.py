@@ -114,7 +114,8 @@ def test_a_column_without_a_value_is_told(tmp_path):
     _, profile, _ = harness.run(tmp_path, log)
     (said,) = (notice for notice in profile["notices"] if "no value" in notice)
     assert (
-        said == "column 'page' (log.columns.scene), 'color' (log.columns.item.color) has no value in any row"
+        said
+        == "columns 'page' (log.columns.scene), 'color' (log.columns.item.color) have no value in any row"
     )
 
 

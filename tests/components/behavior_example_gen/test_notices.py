@@ -35,6 +35,16 @@ def test_a_user_with_an_implausible_share(user, events, histogram, implausible):
         assert notices.of_user(found, LOG) == []
 
 
+def test_columns_without_a_value():
+    page, bought = "'page' (log.columns.scene)", "'bought' (log.columns.label.buy)"
+    assert notices.of_columns({}, LOG) == [f"columns {page}, {bought} have no value in any row"]
+    found = {("scene", "values"): 3}
+    assert notices.of_columns(found, LOG, 5_000_123) == [
+        f"column {bought} has no value in the first 5,000,123 rows"
+    ]
+    assert notices.of_columns({**found, ("label_buy", "values"): 1}, LOG) == []
+
+
 def test_how_values_are_written():
     said = notices.of_values(
         {
