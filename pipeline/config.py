@@ -337,7 +337,9 @@ def _in_vain(experiment: Experiment) -> Iterator[tuple[str, str]]:
     """The settings that somebody has set for nothing, each with what is wrong with it."""
     space = {} if experiment.tuning is None else experiment.tuning.space
     yield from (
-        (one.key, str(one)) for one in experiment.unread() if _idle_in_all(experiment, space, one.key) is not None
+        (one.key, str(one))
+        for one in experiment.unread()
+        if _idle_in_all(experiment, space, one.key) is not None
     )
     unshown = retrieval_lib.unshown(experiment.retrieval)
     if unshown is not None:
