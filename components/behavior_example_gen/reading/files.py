@@ -147,7 +147,8 @@ def matching(pattern: str) -> tuple[list[filesystem.FileMetadata], int]:
 
 def _parted(asked: str, pattern: str) -> tuple[list[filesystem.FileMetadata], int]:
     """The files that match what is asked, and how many hidden ones do, but those that the pattern itself writes out."""
-    matched = filesystems.FileSystems.match([asked])[0].metadata_list
+    # In a bucket a name with / at its end marks a folder that some program has made: it is no file.
+    matched = [m for m in filesystems.FileSystems.match([asked])[0].metadata_list if m.path[-1:] != "/"]
     visible = [m for m in matched if not _is_hidden(m.path, pattern)]
     return visible, len(matched) - len(visible)
 

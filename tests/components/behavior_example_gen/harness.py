@@ -8,6 +8,7 @@ import os
 import apache_beam as beam
 import pytest
 import tensorflow as tf
+from apache_beam.io.gcp import gcsfilesystem
 
 from components.behavior_example_gen import executor, spans, spec
 from components.behavior_example_gen.reading import files
@@ -96,6 +97,37 @@ def plain_exposure(example):
 def key(window):
     """For comparing windows regardless of their order."""
     return json.dumps(window, sort_keys=True)
+
+
+class Bucket:
+    """Objects as Beam's file system asks for them.
+
+    Attributes:
+      objects: the size and the time of each path.
+      requests: how many there were.
+    """
+
+    def __init__(self, *paths):
+        self.objects = {path: (1, 1.0) for path in paths}
+        self.requests = 0
+
+    def in_place(self, monkeypatch):
+        """Has Beam ask it for what begins with `gs://`."""
+        monkeypatch.setattr(gcsfilesystem.GCSFileSystem, "_gcsIO", lambda _: self)
+        return self
+
+    def list_files(self, prefix, with_metadata):
+        self.requests += 1
+        return [found for found in sorted(self.objects.items()) if found[0].startswith(prefix)]
+
+    def exists(self, path):
+        self.requests += 1
+        return path in self.objects
+
+    def _status(self, path):
+        self.requests += 1
+        size, updated = self.objects[path]
+        return {"size": size, "updated": updated}
 
 
 def log_rows(count=60, users=6):

@@ -9,6 +9,7 @@ from apache_beam.io import filesystem, filesystems
 from components.behavior_example_gen import readers, spans, spec
 from components.behavior_example_gen.reading import delimited, files
 from schemas import errors
+from tests.components.behavior_example_gen import harness
 
 HEADER = "user_id,item_id,timestamp,title\n"
 
@@ -190,6 +191,21 @@ def test_folders_that_a_pattern_matches_are_all_files_in_them(tmp_path, monkeypa
     monkeypatch.setattr(filesystems.FileSystems, "match", match)
     assert files.find(["gs://b/log/*"]) == [f"gs://b/log/{name}" for name in expected]
     assert spans.find("gs://b/log/day={SPAN}", 1) == ["gs://b/log/day=2/h/b.csv"]
+
+
+@pytest.mark.parametrize(
+    "path", ["gs://b/log", "gs://b/log/", "gs://b/log/*", "gs://b/log/**", "gs://b/log/{SPAN}"]
+)
+def test_what_marks_a_folder_in_a_bucket_is_no_file(monkeypatch, path):
+    """As the Cloud console, Cloud Storage FUSE and Hadoop make it: an empty object with / at its end."""
+    markers = ["gs://b/log/", "gs://b/log/1/", "gs://b/log/1/h/", "gs://b/log/_temporary/"]
+    harness.Bucket("gs://b/log/1/h/a.csv", *markers).in_place(monkeypatch)
+    log = spec.LogSpec(path=path)
+    (source,) = readers.find_sources(spans.find(log.path), log)
+    assert (source.path, source.format) == ("gs://b/log/1/h/a.csv", "csv")
+    harness.Bucket(*markers).in_place(monkeypatch)
+    with pytest.raises(errors.InputError, match=r"no file matches gs://b/log[^;]*(; \{SPAN\} is .*)?$"):
+        readers.find_sources(spans.find(log.path), log)
 
 
 @pytest.mark.parametrize(
