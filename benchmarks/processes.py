@@ -28,14 +28,13 @@ def cut(log: Any, window: Any, split: Any, folder: str) -> dict[str, Any]:
     """
     import apache_beam as beam
 
-    from components.behavior_example_gen import executor
-    from components.behavior_example_gen.reading import files
+    from components.behavior_example_gen import executor, spans
 
     return executor.run(
         log=log,
         window=window,
         split=split,
-        paths=files.find([log.path]),
+        paths=spans.paths(log.path),
         examples_uri=folder,
         rejected_uri=os.path.join(folder, "rejected"),
         profile_uri=os.path.join(folder, "profile"),

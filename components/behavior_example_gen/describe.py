@@ -82,7 +82,7 @@ def describe(path: str, settings: dict[str, Any] | None = None) -> dict[str, Any
     log, seen = _guess_log(path, settings or {})
     blocks, rejects, rows = [], [], 0
     notes: Counter[tuple[str, str]] = collections.Counter()
-    for block in readers.read_all(_patterns(log), log, _DESCRIBE_ROWS):
+    for block in readers.read_all(_paths(log), log, _DESCRIBE_ROWS):
         batch = pa.Table.from_batches([block.batch])
         file = pa.array(np.full(batch.num_rows, block.source.index, np.int32))
         blocks.append(batch.append_column(blocks_lib.FILE, file))
@@ -98,7 +98,7 @@ def describe(path: str, settings: dict[str, Any] | None = None) -> dict[str, Any
     # It may have ended just there.
     whole = rows < _DESCRIBE_ROWS
     if whole:
-        headers = (readers.header(file, log) for file in files.find(_patterns(log)))
+        headers = (readers.header(file, log) for file in _paths(log))
         columns_lib.check_all(headers, notes, rows, log)
     events = shards.sort_events(table, everything, never)
     bulk = time_span.TimeHistogram.of(events.numbers(names.TIMESTAMP)).bulk()
@@ -138,12 +138,12 @@ def _shares(steps: Iterable[str], blocks: Sequence[pa.Table]) -> dict[str, float
 
 
 def _header(log: spec.LogSpec) -> list[str]:
-    return next((h for h in (readers.header(p, log) for p in files.find(_patterns(log))) if h), [])
+    return next((h for h in (readers.header(p, log) for p in _paths(log)) if h), [])
 
 
-def _patterns(log: spec.LogSpec) -> list[str]:
-    """The path, or the files that its marks stand for, as a run of the newest span takes them."""
-    return spans.find(log.path, log.spans)
+def _paths(log: spec.LogSpec) -> list[str]:
+    """The files, as a run of the newest span takes them."""
+    return spans.paths(log.path, log.spans)
 
 
 def _of_users(table: pa.Table) -> list[str]:
@@ -167,7 +167,7 @@ def _guess_log(path: str, given: dict[str, Any]) -> tuple[spec.LogSpec, list[str
     given = {**given, "path": path}
     headerless = given.get("header") is False and not given.get("column_names")
     base = _log({k: v for k, v in given.items() if not (headerless and k == "header")})
-    paths = files.find(_patterns(base))
+    paths = _paths(base)
     first, seen = "", None
     for first in paths:
         seen = sniff.sniff(first, base)
@@ -329,4 +329,4 @@ def _json_column(values: list[Any]) -> pa.Array:
 
 def _first_rejects(log: spec.LogSpec) -> int:
     """How many of the first rows are bad."""
-    return next((len(block.rejects) for block in readers.read_all(_patterns(log), log)), 0)
+    return next((len(block.rejects) for block in readers.read_all(_paths(log), log)), 0)

@@ -19,13 +19,9 @@ from schemas import errors
 _Stamp = tuple[float, ...]
 
 
-def digest(patterns: Sequence[str]) -> str:
-    """Tells states of the files that match apart.
-
-    Raises:
-      errors.InputError: if no file matches.
-    """
-    return Files(_stamps(patterns)).digest()
+def digest(found: Sequence[filesystem.FileMetadata]) -> str:
+    """Tells states of files apart."""
+    return Files(_stamps(found)).digest()
 
 
 class Files:
@@ -44,8 +40,8 @@ class Files:
 
 
 @contextlib.contextmanager
-def unchanged(patterns: Sequence[str]) -> Iterator[Files]:
-    """Within the context, the files that match at its beginning are read, which are the context's value.
+def unchanged(found: Sequence[filesystem.FileMetadata]) -> Iterator[Files]:
+    """Within the context, the files that were found are read, which are the context's value.
 
     What is made of a file that changes meanwhile is of no state that the file ever was in; of one that grows, the last
     row may be a part of one, whose id or time is cut and still looks like one. New files are no harm: the next
@@ -55,21 +51,17 @@ def unchanged(patterns: Sequence[str]) -> Iterator[Files]:
       errors.InputError: at the end, naming a file that has changed, and how; also in place of an error that
         follows from it.
     """
-    before = _stamps(patterns)
+    before = _stamps(found)
     try:
         yield Files(before)
     except Exception as error:
-        _check(patterns, before, error)
+        _check(before, error)
         raise
-    _check(patterns, before)
+    _check(before)
 
 
-def _check(patterns: Sequence[str], before: dict[str, _Stamp], cause: Exception | None = None) -> None:
-    found: dict[str, _Stamp] = {}
-    for pattern in patterns:
-        # Where it has none, not even one is left.
-        with contextlib.suppress(OSError, errors.InputError):
-            found |= _stamps([pattern])
+def _check(before: dict[str, _Stamp], cause: Exception | None = None) -> None:
+    found = _now(list(before))
     for path, stamp in before.items():
         now: _Stamp = found.get(path, ())
         if now == stamp:
@@ -87,18 +79,32 @@ def _check(patterns: Sequence[str], before: dict[str, _Stamp], cause: Exception 
         ) from cause
 
 
-def _stamps(patterns: Sequence[str]) -> dict[str, _Stamp]:
-    """Size and times of the files that match, which a bucket lists at once.
+def _now(paths: Sequence[str]) -> dict[str, _Stamp]:
+    """Size and times of those of a log's files that are still there; a bucket is asked for all at once."""
+    in_bucket = [path for path in paths if "://" in path]
+    listed = files.starting_with(os.path.commonprefix(in_bucket)) if in_bucket else []
+    found = {metadata.path: _stamp(metadata) for metadata in listed}
+    for path in set(paths).difference(in_bucket):
+        with contextlib.suppress(OSError):
+            found[path] = _local(path)
+    return found
+
+
+def _stamps(found: Sequence[filesystem.FileMetadata]) -> dict[str, _Stamp]:
+    """Size and times of files, as a bucket has listed them.
 
     Raises:
-      errors.InputError: if no file matches.
       OSError: if a local one is gone.
     """
-    return {metadata.path: _stamp(metadata) for pattern in patterns for metadata in files.match(pattern)}
+    return {metadata.path: _stamp(metadata) for metadata in found}
 
 
 def _stamp(metadata: filesystem.FileMetadata) -> _Stamp:
     if "://" in metadata.path:
         return metadata.size_in_bytes, metadata.last_updated_in_seconds
-    found = os.stat(metadata.path)
+    return _local(metadata.path)
+
+
+def _local(path: str) -> _Stamp:
+    found = os.stat(path)
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns

@@ -22,15 +22,6 @@ from components.behavior_example_gen.reading import (
 _FORMATS = {"csv": delimited, "tsv": delimited, "jsonl": json_lines, "parquet": parquet}
 
 
-def find_sources(patterns: Sequence[str], log: spec.LogSpec) -> list[files.Source]:
-    """The files that match, in the order of `patterns` and then of their names; Parquet by row group.
-
-    Raises:
-      errors.InputError: if no file matches; see `sources`.
-    """
-    return sources(files.find(patterns), log)
-
-
 def sources(paths: Sequence[str], log: spec.LogSpec) -> list[files.Source]:
     """The files of a log; Parquet by row group.
 
@@ -75,12 +66,10 @@ def read(source: files.Source, log: spec.LogSpec) -> Iterator[blocks.Block]:
             yield normalise.block(source, table, numbers, rejects, log)
 
 
-def read_all(
-    patterns: Sequence[str], log: spec.LogSpec, max_rows: int | None = None
-) -> Iterator[blocks.Block]:
-    """The blocks of a whole log in its order, at most about `max_rows` rows of it."""
+def read_all(paths: Sequence[str], log: spec.LogSpec, max_rows: int | None = None) -> Iterator[blocks.Block]:
+    """The blocks of a log's files in their order, at most about `max_rows` rows of them."""
     total = 0
-    for source in find_sources(patterns, log):
+    for source in sources(paths, log):
         for block in read(source, log):
             yield block
             total += block.rows

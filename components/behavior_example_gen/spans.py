@@ -7,8 +7,12 @@ exactly four digits. These are the marks of TFX's ExampleGen.
 
 import datetime
 import re
+from typing import TYPE_CHECKING
 
 from schemas import errors
+
+if TYPE_CHECKING:
+    from apache_beam.io import filesystem
 
 _DATE = ("YYYY", "MM", "DD")
 _DIGITS = {"YYYY": 4, "MM": 2, "DD": 2}
@@ -103,11 +107,16 @@ def number(text: str, path: str) -> int:
     return int(text)
 
 
-def find(path: str, most: int | None = None, newest: int | None = None) -> list[str]:
-    """The files of the newest spans, each span in its newest version, oldest span first.
+def paths(path: str, most: int | None = None, newest: int | None = None) -> list[str]:
+    """The paths of what `find` finds."""
+    return [metadata.path for metadata in find(path, most, newest)]
+
+
+def find(path: str, most: int | None = None, newest: int | None = None) -> "list[filesystem.FileMetadata]":
+    """The files of the newest spans, each span in its newest version, oldest span first; listed once.
 
     Args:
-      path: with marks or without: without, it is all that is returned. A folder that it stands for is all files
+      path: with marks or without: without, it is all files that match. A folder that it stands for is all files
         in it, as in `reading.files.match`.
       most: how many spans; None is all.
       newest: the last span to look at; None is the newest one. A date is its number of days since 1970-01-01.
@@ -115,20 +124,23 @@ def find(path: str, most: int | None = None, newest: int | None = None) -> list[
     Raises:
       errors.InputError: if no file fits, or where a mark stands the name of one has something else.
     """
-    if not has_marks(path):
-        return [path]
-    found = _listed(path, newest)
-    chosen = sorted(found)[-most:] if most else sorted(found)
-    return [file for span in chosen for file in sorted(found[span])]
-
-
-def _listed(path: str, newest: int | None = None) -> dict[int, list[str]]:
-    """The files of each span in its newest version."""
     # Beam takes seconds to import, and settings are checked without it.
     from components.behavior_example_gen.reading import files
 
+    if not has_marks(path):
+        return files.match(path)
+    found = _listed(path, newest)
+    chosen = sorted(found)[-most:] if most else sorted(found)
+    return [file for span in chosen for file in sorted(found[span], key=lambda metadata: metadata.path)]
+
+
+def _listed(path: str, newest: int | None = None) -> "dict[int, list[filesystem.FileMetadata]]":
+    """The files of each span in its newest version."""
+    # As in `find`.
+    from components.behavior_example_gen.reading import files
+
     pattern = _expression(path, "[0-9]")
-    found: dict[int, tuple[int, list[str]]] = {}
+    found: dict[int, tuple[int, list[filesystem.FileMetadata]]] = {}
     matched, hidden = files.matching(_MARK.sub("*", path))
     for metadata in matched:
         span, version = _numbers(metadata.path, path, pattern)
@@ -136,12 +148,12 @@ def _listed(path: str, newest: int | None = None) -> dict[int, list[str]]:
             continue
         held = found.get(span, (-1, []))
         if version > held[0]:
-            found[span] = (version, [metadata.path])
+            found[span] = (version, [metadata])
         elif version == held[0]:
-            held[1].append(metadata.path)
+            held[1].append(metadata)
     if not found:
         raise errors.InputError(f"log.path: no file matches {path}{files.left_out(hidden)}; {_ALLOWED}")
-    return {span: paths for span, (_, paths) in found.items()}
+    return {span: files_of for span, (_, files_of) in found.items()}
 
 
 def _expression(path: str, character: str, strict: bool = True) -> "re.Pattern[str]":

@@ -193,8 +193,7 @@ def embed(asked: Asked, output: str, as_arrays: bool = False) -> shard.Embedded:
             scratch,
             asked.experiment.window.shards,
         )
-        span = spans.newest(log.path)
-        with fingerprint.unchanged(spans.find(log.path, log.spans, span)) as listed:
+        with fingerprint.unchanged(spans.find(log.path, log.spans)) as listed:
             found = good.read(log, listed.paths, rejected, at)
         for sentence in notices.of_columns(found.report.notes, log):
             _PROGRESS.warning("%s", sentence)

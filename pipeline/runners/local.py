@@ -54,7 +54,7 @@ def check_log(experiment: config.Experiment, path: str) -> None:
 
     log = experiment.log
     try:
-        sources = readers.find_sources(spans.find(log.path, log.spans), log)
+        sources = readers.sources(spans.paths(log.path, log.spans), log)
     except errors.InputError as error:
         raise errors.InputError(f"{path}: {error}") from error
     for source in sources:

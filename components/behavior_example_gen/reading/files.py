@@ -5,6 +5,7 @@ import fnmatch
 import glob
 import os
 import posixpath
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -45,15 +46,6 @@ def format_of(path: str, log: spec.LogSpec) -> str:
             f"{sniff.hint(path, log)}"
         )
     return found
-
-
-def find(patterns: Sequence[str]) -> list[str]:
-    """The files that match, in the order of `patterns` and then of their names; see `match`.
-
-    Raises:
-      errors.InputError: if no file matches.
-    """
-    return [found.path for pattern in patterns for found in match(pattern)]
 
 
 def match(pattern: str) -> list[filesystem.FileMetadata]:
@@ -143,6 +135,23 @@ def matching(pattern: str) -> tuple[list[filesystem.FileMetadata], int]:
             found, more = _below(folder)
             visible, hidden = visible + found, hidden + more
     return visible, hidden
+
+
+def starting_with(prefix: str) -> list[filesystem.FileMetadata]:
+    """All in a bucket whose paths begin so, which it lists at once.
+
+    Raises:
+      errors.InputError: if the bucket cannot be read.
+    """
+    # Beam takes what follows for a pattern; what a bucket lists has only to begin alike.
+    literal = re.split(r"[\[*?]", prefix)[0]
+    try:
+        found: list[filesystem.FileMetadata] = filesystems.FileSystems.match([literal + "**"])[
+            0
+        ].metadata_list
+    except filesystem.BeamIOError as error:
+        raise errors.InputError(f"log.path: {literal}: {errors.first_line(error)}") from error
+    return found
 
 
 def _parted(asked: str, pattern: str) -> tuple[list[filesystem.FileMetadata], int]:

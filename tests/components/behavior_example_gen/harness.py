@@ -11,7 +11,6 @@ import tensorflow as tf
 from apache_beam.io.gcp import gcsfilesystem
 
 from components.behavior_example_gen import executor, spans, spec
-from components.behavior_example_gen.reading import files
 from components.behavior_example_gen.windows.next import NextWindow
 from pipeline.config import BeamSpec
 from schemas import errors, names
@@ -42,7 +41,7 @@ def run(folder, log, window=None, split=None, span=None, read_splits=names.SPLIT
         log=log,
         window=window or NextWindow(shards=2),
         split=split or spec.SplitSpec(by=("leave_one_out",)),
-        paths=files.find(spans.find(log.path, log.spans, span)),
+        paths=spans.paths(log.path, log.spans, span),
         examples_uri=f"{out}/examples",
         rejected_uri=f"{out}/rejected",
         profile_uri=f"{out}/profile",

@@ -10,7 +10,6 @@ import pyarrow.parquet
 import pytest
 
 from components.behavior_example_gen import describe, guess, readers, spans, spec
-from components.behavior_example_gen.reading import files
 from pipeline import config, describing, suggest
 from schemas import errors
 
@@ -236,7 +235,7 @@ def test_daily_logs_are_found_as_a_run_finds_them(tmp_path, path, days, name):
     log = experiment.log
     assert log.path == str(tmp_path / path) and experiment.name == name
     # A version that was made again takes the place of the one before.
-    by_run = readers.find_sources(spans.find(log.path, log.spans), log)
+    by_run = readers.sources(spans.paths(log.path, log.spans), log)
     assert found["rows_read"] == 50 * len(by_run) == 100 + 50 * ("day" in name)
     assert found["steps"] == {"click": 0.5, "buy": 0.0} and found["unused_columns"] == []
     latest, _ = suggested(tmp_path, tmp_path / path, spans=1)
@@ -266,7 +265,7 @@ def test_links_that_lead_back_or_to_a_folder_beside_them_are_read_once(tmp_path)
     (tmp_path / "log" / "1-latest").symlink_to(day)
     (tmp_path / "log" / "other").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "log" / "nowhere").symlink_to(tmp_path / "gone")
-    found = files.find([str(tmp_path / "log")])
+    found = spans.paths(str(tmp_path / "log"))
     assert [os.path.relpath(path, tmp_path / "log") for path in found] == ["2011-01-16/a.csv", "other/b.csv"]
     assert suggested(tmp_path, tmp_path / "log")[0]["events"] == 401
 
@@ -276,9 +275,8 @@ def test_files_that_are_found_and_those_that_are_not(tmp_path):
 
     def of(path):
         log = spec.LogSpec(path=str(path))
-        by_run = [source.path for source in readers.find_sources([str(path)], log)]
-        assert by_run == files.find([str(path)])
-        return [os.path.basename(found) for found in by_run]
+        sources = readers.sources(spans.paths(log.path), log)
+        return [os.path.basename(source.path) for source in sources]
 
     text = "user_id,item_id,timestamp\nu,i,1600000000\n"
     (tmp_path / "log[1].csv").write_text(text)

@@ -4,8 +4,9 @@ import os
 
 import pytest
 
-from components.behavior_example_gen import fingerprint
+from components.behavior_example_gen import fingerprint, spans, spec, state
 from schemas import errors
+from tests.components.behavior_example_gen import harness
 
 
 @pytest.fixture
@@ -34,11 +35,11 @@ def same_size_and_time(path):
 def in_place_within_the_second(path):
     second = 1_700_000_000_000_000_000
     os.utime(path, ns=(second, second))
-    before = fingerprint.digest([str(path)])
+    before = fingerprint.digest(spans.find(str(path)))
     with open(path, "r+") as stream:
         stream.write("user_id,item_id,timestamp\nu3")
     os.utime(path, ns=(second, second + 1))
-    assert fingerprint.digest([str(path)]) != before
+    assert fingerprint.digest(spans.find(str(path))) != before
 
 
 CHANGES = {
@@ -52,24 +53,26 @@ CHANGES = {
 
 @pytest.mark.parametrize("how", CHANGES)
 def test_a_file_that_changes_is_another_log(log, how):
-    before = fingerprint.digest([f"{log}/"])
-    assert fingerprint.digest([f"{log}/"]) == before == fingerprint.digest([f"{log}/*.csv"])
+    before = fingerprint.digest(spans.find(f"{log}/"))
+    assert (
+        fingerprint.digest(spans.find(f"{log}/")) == before == fingerprint.digest(spans.find(f"{log}/*.csv"))
+    )
     CHANGES[how][0](log / "a.csv")
-    assert fingerprint.digest([f"{log}/"]) != before
+    assert fingerprint.digest(spans.find(f"{log}/")) != before
 
 
 @pytest.mark.parametrize("how", CHANGES)
 def test_a_file_that_changes_while_it_is_read_is_refused(log, how):
     change, said = CHANGES[how]
     with pytest.raises(errors.InputError) as found:
-        with fingerprint.unchanged([f"{log}/*"]):
+        with fingerprint.unchanged(spans.find(f"{log}/*")):
             change(log / "a.csv")
     assert str(found.value).startswith(f"{log}/a.csv: {said} while it was read")
 
 
 def test_what_follows_from_the_change_is_not_the_message(log):
     with pytest.raises(errors.InputError, match="was removed while it was read") as found:
-        with fingerprint.unchanged([f"{log}/*"]):
+        with fingerprint.unchanged(spans.find(f"{log}/*")):
             (log / "b.csv").unlink()
             (log / "b.csv").read_bytes()
     assert isinstance(found.value.__cause__, FileNotFoundError)
@@ -77,13 +80,51 @@ def test_what_follows_from_the_change_is_not_the_message(log):
 
 def test_other_errors_and_new_files_are_what_they_are(log):
     with pytest.raises(ValueError, match="of its own"):
-        with fingerprint.unchanged([f"{log}/*"]):
+        with fingerprint.unchanged(spans.find(f"{log}/*")):
             raise ValueError("of its own")
-    before = fingerprint.digest([f"{log}/*"])
-    with fingerprint.unchanged([f"{log}/*"]):
+    before = fingerprint.digest(spans.find(f"{log}/*"))
+    with fingerprint.unchanged(spans.find(f"{log}/*")):
         (log / "c.csv").write_text("user_id,item_id,timestamp\n")
-    assert fingerprint.digest([f"{log}/*"]) != before
+    assert fingerprint.digest(spans.find(f"{log}/*")) != before
     # What is not read is not the log's.
     (log / "_SUCCESS").touch()
     (log / ".crc").touch()
-    assert fingerprint.digest([f"{log}/*.csv"]) == fingerprint.digest([f"{log}/*"])
+    assert fingerprint.digest(spans.find(f"{log}/*.csv")) == fingerprint.digest(spans.find(f"{log}/*"))
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+    """Of a file each hour, one of which has characters of patterns in its name."""
+    paths = [f"gs://b/log/{day}/{hour}.csv" for day in range(10) for hour in range(23)]
+    return harness.Bucket(*paths, *(f"gs://b/log/{day}/a[1]?.csv" for day in range(10))).in_place(monkeypatch)
+
+
+@pytest.mark.parametrize("path", ["gs://b/log/{SPAN}/*.csv", "gs://b/log/{SPAN}", "gs://b/log/*/*.csv"])
+def test_a_bucket_is_asked_for_lists_and_not_for_each_file(bucket, path):
+    log = spec.LogSpec(path=path)
+    known = state.look(log)
+    with fingerprint.unchanged(spans.find(log.path, log.spans, known["span"])) as files:
+        state.check(log, known, files)
+    assert len(files.paths) == 240 and bucket.requests < 10
+
+
+@pytest.mark.parametrize(
+    "path", ["gs://b/log/{SPAN}", "gs://b/log/*", "gs://b/log/9/*", "gs://b/log/9/2.csv"]
+)
+def test_a_file_of_a_bucket_that_changes_while_it_is_read_is_refused(bucket, path):
+    changed = "gs://b/log/9/2.csv"
+    with fingerprint.unchanged(spans.find(path)):
+        # The next run looks at them.
+        bucket.objects |= {"gs://b/log/beside.csv": (1, 1.0), "gs://b/log/9/2.csv.new": (1, 1.0)}
+    del bucket.objects["gs://b/log/beside.csv"]
+    for now, said in (
+        ((3, 2.0), "grew from 1 to 3 bytes"),
+        ((3, 4.0), "was written to or replaced"),
+        (None, "was removed"),
+    ):
+        with pytest.raises(errors.InputError) as found:
+            with fingerprint.unchanged(spans.find(path)):
+                bucket.objects[changed] = now
+                if now is None:
+                    del bucket.objects[changed]
+        assert str(found.value).startswith(f"{changed}: {said} while it was read")

@@ -18,9 +18,7 @@ def read(path, **settings):
     """The good rows as one table, and the bad ones as (row, reason, value)."""
     # Most times here count from 0.
     log = spec.LogSpec.from_values({"path": str(path), "earliest": "1970-01-01", **settings})
-    blocks = [
-        block for source in readers.find_sources([str(path)], log) for block in readers.read(source, log)
-    ]
+    blocks = [block for source in readers.sources([str(path)], log) for block in readers.read(source, log)]
     assert sum(block.rows for block in blocks) == sum(
         block.batch.num_rows + len(block.rejects) for block in blocks
     )
@@ -166,7 +164,7 @@ def test_hidden_folders_of_a_bucket_are_left_out(monkeypatch):
 
     monkeypatch.setattr(filesystems.FileSystems, "match", match)
     for pattern in ("gs://b/_log", "gs://b/_log/", "gs://b/_log/**"):
-        assert files.find([pattern]) == ["gs://b/_log/a.csv", "gs://b/_log/day/d.csv"]
+        assert spans.paths(pattern) == ["gs://b/_log/a.csv", "gs://b/_log/day/d.csv"]
     assert not files._is_hidden("gs://b/_log/_temporary/0/b.csv", "gs://b/_log/_temporary/*")
 
 
@@ -178,7 +176,7 @@ def test_folders_that_a_pattern_matches_are_all_files_in_them(tmp_path, monkeypa
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("x")
     expected = ["day=1/a.csv", "day=2/h/b.csv"]
-    assert files.find([f"{tmp_path}/*"]) == [f"{tmp_path}/{name}" for name in expected]
+    assert spans.paths(f"{tmp_path}/*") == [f"{tmp_path}/{name}" for name in expected]
 
     def match(patterns):
         listed = [filesystem.FileMetadata(f"gs://b/log/{name}", 1, 1.0) for name in names_in]
@@ -189,8 +187,8 @@ def test_folders_that_a_pattern_matches_are_all_files_in_them(tmp_path, monkeypa
         return [filesystem.MatchResult(patterns[0], matched)]
 
     monkeypatch.setattr(filesystems.FileSystems, "match", match)
-    assert files.find(["gs://b/log/*"]) == [f"gs://b/log/{name}" for name in expected]
-    assert spans.find("gs://b/log/day={SPAN}", 1) == ["gs://b/log/day=2/h/b.csv"]
+    assert spans.paths("gs://b/log/*") == [f"gs://b/log/{name}" for name in expected]
+    assert spans.paths("gs://b/log/day={SPAN}", 1) == ["gs://b/log/day=2/h/b.csv"]
 
 
 @pytest.mark.parametrize(
@@ -201,11 +199,11 @@ def test_what_marks_a_folder_in_a_bucket_is_no_file(monkeypatch, path):
     markers = ["gs://b/log/", "gs://b/log/1/", "gs://b/log/1/h/", "gs://b/log/_temporary/"]
     harness.Bucket("gs://b/log/1/h/a.csv", *markers).in_place(monkeypatch)
     log = spec.LogSpec(path=path)
-    (source,) = readers.find_sources(spans.find(log.path), log)
+    (source,) = readers.sources(spans.paths(log.path), log)
     assert (source.path, source.format) == ("gs://b/log/1/h/a.csv", "csv")
     harness.Bucket(*markers).in_place(monkeypatch)
     with pytest.raises(errors.InputError, match=r"no file matches gs://b/log[^;]*(; \{SPAN\} is .*)?$"):
-        readers.find_sources(spans.find(log.path), log)
+        readers.sources(spans.paths(log.path), log)
 
 
 @pytest.mark.parametrize(

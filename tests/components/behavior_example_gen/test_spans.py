@@ -15,7 +15,7 @@ def make(folder, *names):
 
 
 def found(folder, pattern, **options):
-    return [path[len(str(folder)) + 1 :] for path in spans.find(f"{folder}/{pattern}", **options)]
+    return [path[len(str(folder)) + 1 :] for path in spans.paths(f"{folder}/{pattern}", **options)]
 
 
 def days(text):
@@ -163,4 +163,4 @@ def test_hidden_files_are_no_part_of_a_span(tmp_path):
     day.mkdir()
     for name in ("part-0.csv", "_SUCCESS", ".part-0.csv.crc"):
         (day / name).touch()
-    assert spans.find(str(tmp_path / "day={YYYY}-{MM}-{DD}" / "*")) == [str(day / "part-0.csv")]
+    assert spans.paths(str(tmp_path / "day={YYYY}-{MM}-{DD}" / "*")) == [str(day / "part-0.csv")]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from components.behavior_example_gen import fingerprint, spec, state
+from components.behavior_example_gen import fingerprint, spans, spec, state
 from schemas import errors
 from tests.components.behavior_example_gen import harness
 
@@ -76,10 +76,10 @@ def test_a_log_that_changes_between_the_look_and_the_reading_is_told(tmp_path):
     log = spec.LogSpec(path=harness.write_csv(path, harness.log_rows()))
     found = state.look(log)
     assert found["span"] is None
-    with fingerprint.unchanged([log.path]) as files:
+    with fingerprint.unchanged(spans.find(log.path)) as files:
         state.check(log, found, files)
     with open(path, "a", encoding="utf-8") as stream:
         stream.write("late,i1,5\n")
     with pytest.raises(errors.InputError, match=r"log\.csv: was changed between the start of this run"):
-        with fingerprint.unchanged([log.path]) as files:
+        with fingerprint.unchanged(spans.find(log.path)) as files:
             state.check(log, found, files)

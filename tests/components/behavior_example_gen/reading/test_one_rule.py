@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from components.behavior_example_gen import readers, spec
+from components.behavior_example_gen import readers, spans, spec
 from components.behavior_example_gen.reading import delimited, json_lines
 from tests.components.behavior_example_gen.reading import harness
 
@@ -34,7 +34,7 @@ def test_parts_of_a_log_may_write_a_number_in_any_way(tmp_path):
     found = []
     for ending in ("csv", "tsv", "jsonl", "parquet"):
         log = spec.LogSpec.from_values({"path": f"{tmp_path}/*.{ending}", "earliest": "1970-01-01"})
-        blocks = list(readers.read_all([log.path], log))
+        blocks = list(readers.read_all(spans.paths(log.path), log))
         assert not any(block.rejects for block in blocks)
         found += [user.as_py().decode() for block in blocks for user in block.batch.column(0)]
     assert len(found) == 180 and set(found) == set(map(str, range(20)))
