@@ -73,7 +73,8 @@ def _of_run(folder: str) -> str | None:
 
 def _listed(path: str) -> list[str]:
     """What a folder has; nothing where there is none, or a file in its place."""
-    return fileio.listdir(path) if fileio.isdir(path) else []
+    # A bucket writes the names of folders with a slash at their end.
+    return [name.rstrip("/") for name in fileio.listdir(path)] if fileio.isdir(path) else []
 
 
 def _checked(path: str, found: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import os
 import shutil
 
 import pytest
+from tfx.dsl.io import fileio
 
 from components.base_model import executor
 from components.pusher import executor as pusher
@@ -34,6 +35,18 @@ def test_a_run_a_folder_of_versions_and_a_version_are_the_same_model(place):
     assert executor.look(str(run)) == executor.look(newest) == found
     push("three")
     assert executor.look(base)["digest"] != found["digest"] == executor.look(newest)["digest"]
+
+
+def test_in_a_bucket_which_lists_folders_with_a_slash_a_run_is_found(place, monkeypatch):
+    run, base, push = place
+    newest = push("one")
+    listdir = fileio.listdir
+
+    def as_a_bucket(path):
+        return [f"{name}/" if os.path.isdir(os.path.join(path, name)) else name for name in listdir(path)]
+
+    monkeypatch.setattr(fileio, "listdir", as_a_bucket)
+    assert executor.look(str(run))["path"] == executor.look(base)["path"] == newest
 
 
 def test_of_a_run_that_pushes_elsewhere_it_is_the_model_that_is_there(place):
