@@ -39,6 +39,8 @@ from schemas import errors, names
 
 _DESCRIBE_ROWS = 5_000_000
 _SAMPLE_ROWS = 200_000
+# Of bad rows, which are shown.
+_EXAMPLES = 5
 _SAMPLE_BYTES = 4 << 20
 
 
@@ -80,17 +82,20 @@ def describe(path: str, settings: dict[str, Any] | None = None) -> dict[str, Any
         named by hand is misspelt, as far as `columns.check_all` tells.
     """
     log, seen = _guess_log(path, settings or {})
-    blocks, rejects, rows = [], [], 0
+    blocks, rows, rejected = [], 0, 0
+    examples: list[blocks_lib.Reject] = []
     notes: Counter[tuple[str, str]] = collections.Counter()
     for block in readers.read_all(_paths(log), log, _DESCRIBE_ROWS):
         batch = pa.Table.from_batches([block.batch])
         file = pa.array(np.full(batch.num_rows, block.source.index, np.int32))
         blocks.append(batch.append_column(blocks_lib.FILE, file))
-        rejects.extend(block.rejects)
+        # Of a wrong unit of times each row is one.
+        examples += block.rejects[: _EXAMPLES - len(examples)]
+        rejected += len(block.rejects)
         rows += block.rows
         notes.update(block.notes)
     if not sum(b.num_rows for b in blocks):
-        first = f"; the first bad one: row {rejects[0].row}, {rejects[0].reason}" if rejects else ""
+        first = f"; the first bad one: row {examples[0].row}, {examples[0].reason}" if examples else ""
         raise errors.InputError(f"{path}: no usable row among {rows}{first}")
     everything = spec.SplitSpec(by=("time",), eval_from=0.5, test_from=0.6)
     never = splits.Cuts(2**62, 2**62)
@@ -112,7 +117,7 @@ def describe(path: str, settings: dict[str, Any] | None = None) -> dict[str, Any
         steps=_shares(log.columns.label, blocks),
         unused_columns=[column for column in _header(log) if column not in used],
         rows_read=rows,
-        rejected=len(rejects),
+        rejected=rejected,
         notices=[
             *seen,
             *notices.of_times(found, log),
@@ -121,7 +126,7 @@ def describe(path: str, settings: dict[str, Any] | None = None) -> dict[str, Any
             *notices.of_duplicates(found["duplicates"], found["events"], log),
             *notices.of_user(found["implausible_user"], log),
         ],
-        rejected_examples=[dataclasses.asdict(r) for r in rejects[:5]],
+        rejected_examples=[dataclasses.asdict(r) for r in examples],
         log=log.model_dump(mode="json", exclude_defaults=True),
     )
     return found

@@ -4,6 +4,7 @@ import datetime
 import gzip
 import json
 import os
+import weakref
 
 import pyarrow as pa
 import pyarrow.parquet
@@ -303,6 +304,35 @@ def test_one_nested_value_is_a_bad_row_and_a_column_of_them_is_told(tmp_path):
     path.write_text("".join(json.dumps({"session": n, "events": [rows[n]]}) + "\n" for n in range(60)))
     with pytest.raises(errors.InputError, match=r"events: lists or objects.*A log has one event per row"):
         describe.describe(str(path))
+
+
+def test_of_bad_rows_the_first_ones_are_kept_and_all_counted(tmp_path, monkeypatch):
+    for name in "abcd":
+        bad = "".join(f"u,{name}{n},soon\n" for n in range(3))
+        (tmp_path / f"{name}.csv").write_text(f"user,item,time\nu,i,1600000000\n{bad}")
+    last, kept, read_all = [], [], readers.read_all
+
+    def watched(*arguments):
+        last.clear(), kept.clear()
+        for block in read_all(*arguments):
+            # Of the blocks before the one that the caller still holds.
+            kept.append(sum(one() is not None for one in last[:-1]))
+            last.append(weakref.ref(block.rejects[-1]))
+            yield block
+
+    monkeypatch.setattr(readers, "read_all", watched)
+    settings = {"columns": {"user_id": "user", "item_id": "item", "timestamp": "time"}, "timestamp_unit": "s"}
+    found = describe.describe(str(tmp_path), settings)
+    assert (found["events"], found["rejected"]) == (4, 12)
+    assert [(one["file"][-5:], one["row"]) for one in found["rejected_examples"]] == [
+        ("a.csv", 2),
+        ("a.csv", 3),
+        ("a.csv", 4),
+        ("b.csv", 2),
+        ("b.csv", 3),
+    ]
+    # The third one of the first file is an example.
+    assert kept == [0, 0, 1, 1]
 
 
 def test_a_key_that_is_misspelt_is_refused_as_by_a_run(tmp_path, monkeypatch):
