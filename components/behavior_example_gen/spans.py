@@ -26,6 +26,8 @@ _ALLOWED = (
     "{VERSION} the number of a delivery made again"
 )
 _EPOCH = datetime.date(1970, 1, 1)
+# Beam has others, which need options that are only there within a pipeline, or packages that the lock lacks.
+_SCHEMES = ("gs",)
 # Stands for the number of the newest span.
 NEWEST = "newest"
 
@@ -41,11 +43,16 @@ def without_marks(path: str) -> str:
 
 
 def check_path(path: str) -> None:
-    """Checks the marks of a path.
+    """Checks that logs can be read from where a path is, and its marks.
 
     Raises:
-      ValueError: if a mark is unknown, or if marks do not go together.
+      ValueError: if they cannot, a mark is unknown, or marks do not go together.
     """
+    scheme, separator, _ = path.partition("://")
+    if separator and scheme not in _SCHEMES:
+        raise ValueError(
+            f"takes a path of a disk or of a bucket of Google Cloud Storage, as gs://BUCKET/FOLDER; found {path}"
+        )
     for found in _LOOKS_LIKE_ONE.finditer(path):
         name, width = found.groups()
         if name not in _MARKS:

@@ -157,10 +157,10 @@ class LogSpec(settings.Settings):
     """Where the log is and how its rows are to be read.
 
     Attributes:
-      path: a file, a folder or a pattern, on any Beam filesystem. `{SPAN}` stands for the whole number of a
-        span (a day, a batch), `{YYYY}`, `{MM}` and `{DD}` for its date, `{VERSION}` for the number of a
-        delivery made again: spans up to the newest are read. `~` is the home folder; variables are refused.
-        `dataset:NAME` is a data set of `footfall data fetch`.
+      path: a file, a folder or a pattern, on a disk or in a bucket of Google Cloud Storage (`gs://`). `{SPAN}`
+        stands for the whole number of a span (a day, a batch), `{YYYY}`, `{MM}` and `{DD}` for its date,
+        `{VERSION}` for the number of a delivery made again: spans up to the newest are read. `~` is the home
+        folder; variables are refused. `dataset:NAME` is a data set of `footfall data fetch`.
       format: by the file's ending where None. `csv` is text with any delimiter, `tsv` the same with tabs and
         without quotes.
       delimiter: of `csv` and `tsv`, what stands between two values: one or more characters, or `\\s+` for any

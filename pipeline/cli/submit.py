@@ -43,6 +43,7 @@ def add(commands: arguments.Commands) -> None:
 
 
 def _submit(options: argparse.Namespace) -> int:
+    from components.behavior_example_gen import state
     from pipeline import config, parameters, submitting
     from pipeline.runners import targets
     from pipeline.submitting.place import Place
@@ -51,7 +52,7 @@ def _submit(options: argparse.Namespace) -> int:
     if options.replace and experiment.cluster.schedule is None:
         raise errors.InputError("--replace is of a cluster.schedule, which this experiment does not have")
     values = parameters.read(options.parameter, parameters.of(experiment))
-    log = experiment.log.model_copy(update={"path": values.get(parameters.LOG_PATH, experiment.log.path)})
+    log = state.of_run(experiment.log, values.get(parameters.LOG_PATH))
     read = experiment.model_copy(update={"log": log})
     unreachable = targets.out_of_reach(read, options.root, options.target)
     backend = submitting.get(options.target)

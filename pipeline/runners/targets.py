@@ -129,7 +129,7 @@ def out_of_reach(
     found = [f"--root is an example: {root}"] if root == example else _of_root(root, TARGETS[target])
     for place in _places(experiment):
         if "://" in place.path:
-            if place.schemes is not None and _scheme(place.path) not in place.schemes:
+            if _scheme(place.path) not in _READABLE:
                 found.append(f"{place.setting} is {place.path}: {_unreadable(place.path)}")
         elif not _may_be_shared(place.path, TARGETS[target]):
             found.append(f"{place.setting} is {place.path}, of this machine: {place.advice}")
@@ -167,25 +167,23 @@ class _Place(NamedTuple):
     Attributes:
       setting: its name.
       path: what it says.
-      schemes: that can be read and written; None is all.
       advice: if it cannot be reached.
     """
 
     setting: str
     path: str
-    schemes: tuple[str, ...] | None
     advice: str
 
 
 def _places(experiment: config.Experiment) -> Iterator[_Place]:
-    # Beam reads a log, from more places than TensorFlow does. A data set that was fetched is on this machine's disk.
+    # A data set that was fetched is on this machine's disk.
     advice = "set it to one that the cluster can read"
-    yield _Place("log.path", experiment.log.path, None, advice)
+    yield _Place("log.path", experiment.log.path, advice)
     if experiment.model.pretrained:
-        yield _Place("model.base_model", experiment.model.pretrained, _READABLE, advice)
+        yield _Place("model.base_model", experiment.model.pretrained, advice)
     if experiment.push.destination:
         advice = "a pod pushes to its own disk, and the model goes with it"
-        yield _Place("push.destination", experiment.push.destination, _READABLE, advice)
+        yield _Place("push.destination", experiment.push.destination, advice)
 
 
 def _may_be_shared(path: str, target: Target) -> bool:

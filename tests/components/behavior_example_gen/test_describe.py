@@ -253,6 +253,8 @@ def test_marks_that_fit_no_file_are_told_before_anything_is_read(tmp_path):
         with pytest.raises(errors.InputError, match=words) as caught:
             describe.describe(str(tmp_path / path))
         assert len(str(caught.value).splitlines()) == 1
+    with pytest.raises(errors.InputError, match="^log.path: takes a path of a disk or of a bucket"):
+        describe.describe("abfs://log/*.csv")
 
 
 def test_links_that_lead_back_or_to_a_folder_beside_them_are_read_once(tmp_path):

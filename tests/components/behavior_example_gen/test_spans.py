@@ -93,9 +93,12 @@ def test_a_file_that_has_something_else_there_is_named(tmp_path, name, pattern, 
         ("v{VERSION}.csv", "{VERSION} goes with {SPAN} or a date, found it alone"),
         ("{SPAN:x}.csv", "a width is a number of digits"),
         ("{MM:2}{YYYY}{DD}.csv", "a width is a number of digits"),
+        ("s3://b/log/*.csv", "takes a path of a disk or of a bucket of Google Cloud Storage, as gs://"),
+        ("hdfs://host/{SPAN}", "found hdfs://host/{SPAN}"),
+        ("file:///tmp/log.csv", "found file:///tmp/log.csv"),
     ],
 )
-def test_marks_are_checked_with_the_settings(path, words):
+def test_marks_and_places_are_checked_with_the_settings(path, words):
     with pytest.raises(ValueError) as caught:
         spec.LogSpec(path=path)
     assert words in str(caught.value)

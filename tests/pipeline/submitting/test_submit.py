@@ -282,8 +282,20 @@ def test_submit_tells_what_is_missing_before_anything_is_compiled(capsys):
     cases = [
         (["--target", "vertex", "--project", "p"], "submit needs --region for this target"),
         (["--target", "kubeflow"], "submit needs --host"),
-        (["--host", "http://x", "--parameter", "log_path=here.csv"], "log.path is here.csv, of this machine"),
-        (["--host", "http://x", "--parameter", "log_path=~/x.csv"], "log.path is ~/x.csv, of this machine"),
+        (["--parameter", "log_path=s3://b/*.csv"], "log_path: takes a path of a disk or of a bucket"),
+        (
+            ["--parameter", "log_path=gs://b/*.csv"],
+            "log_path: a run's path stands for spans if log.path does",
+        ),
+        (["--dry-run", "--set", "log.path=s3://b/*.csv"], "log.path: takes a path of a disk or of a bucket"),
+        (
+            ["--host", "http://x", "--parameter", "log_path=here/{SPAN}.csv"],
+            "log.path is here/{SPAN}.csv, of this machine",
+        ),
+        (
+            ["--host", "http://x", "--parameter", "log_path=~/{SPAN}.csv"],
+            "log.path is ~/{SPAN}.csv, of this machine",
+        ),
         (["--host", "http://x", "--set", "push.destination=~/models"], "a pod pushes to its own disk"),
         (["--host", "http://x", "--root", "/volume"], "no path of a volume"),
         (["--host", "http://x", "--replace"], "--replace is of a cluster.schedule, which this"),
@@ -295,11 +307,13 @@ def test_submit_tells_what_is_missing_before_anything_is_compiled(capsys):
 
 def test_submit_warns_of_paths_that_need_a_volume(capsys):
     assert (
-        cli.execute(["submit", "ml100k-sasrec", *_RUN, "--dry-run", "--parameter", "log_path=/mnt/a.csv"])
+        cli.execute(
+            ["submit", "ml100k-sasrec", *_RUN, "--dry-run", "--parameter", "log_path=/mnt/{SPAN}.csv"]
+        )
         == 0
     )
     said = capsys.readouterr().err
-    assert "footfall: warning: log.path is /mnt/a.csv: nothing in the spec mounts a volume there" in said
+    assert "footfall: warning: log.path is /mnt/{SPAN}.csv: nothing in the spec mounts a volume there" in said
 
 
 def test_submit_brings_the_schema_to_where_the_pipeline_reads_it(tmp_path, capsys, monkeypatch):
