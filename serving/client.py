@@ -23,7 +23,16 @@ from tensorflow_serving.apis import (
 
 from schemas import names
 from serving import address as address_lib
-from serving import counted, loaded_model, objectives, requests, signatures, training_times, vocabularies
+from serving import (
+    counted,
+    loaded_model,
+    objectives,
+    requests,
+    search,
+    signatures,
+    training_times,
+    vocabularies,
+)
 
 History = Sequence[Mapping[str, Any]]
 # Tensors of a request, made of what the signature takes.
@@ -282,7 +291,7 @@ class Client:
     def recommend(
         self,
         histories: Sequence[History],
-        k: int = signatures.DEFAULT_K,
+        k: int = search.DEFAULT_K,
         exclude: Iterable[str] = (),
         now: int | None = None,
         places: Sequence[str] | None = None,
@@ -316,7 +325,7 @@ class Client:
     def recommend_scenes(
         self,
         histories: Sequence[History],
-        k: int = signatures.DEFAULT_K,
+        k: int = search.DEFAULT_K,
         now: int | None = None,
         places: Sequence[str] | None = None,
     ) -> list[NextScenes]:

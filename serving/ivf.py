@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from serving import catalogue, sets
+from serving import catalogue, search, sets
 
 # Vectors that the centres are fitted to, per list: more make no better ones.
 _FITTED_TO = 64
@@ -99,6 +99,11 @@ def _cut(vectors: np.ndarray, nearest: np.ndarray, most: int) -> list[np.ndarray
     return groups
 
 
+def _have(scores: tf.Tensor, wanted: Any) -> tf.Tensor:
+    """Which queries have so many items to be given, of their scores `[B, N]`: `[B]` bool."""
+    return tf.math.count_nonzero(scores > float("-inf"), axis=1, dtype=tf.int32) >= wanted
+
+
 class Index(tf.Module):
     """Lists of a catalogue as variables of a SavedModel, and the search in them.
 
@@ -145,9 +150,7 @@ class Index(tf.Module):
         rows, scores = tf.pad(rows, lacking), tf.pad(scores, lacking, constant_values=float("-inf"))
         top, columns = tf.math.top_k(scores, k)
         found = tf.gather(rows, columns, axis=1, batch_dims=1)
-        enough = tf.math.count_nonzero(scores > float("-inf"), axis=1, dtype=tf.int32) >= (
-            k if wanted is None else tf.minimum(wanted, k)
-        )
+        enough = _have(scores, k if wanted is None else tf.minimum(wanted, k))
 
         def completed() -> tuple[tf.Tensor, tf.Tensor]:
             """Query by query: what one is answered does not depend on those that it shares a batch with."""
@@ -160,7 +163,10 @@ class Index(tf.Module):
     def rank(
         self, model: Any, query: tf.Tensor, size: int, target: tf.Tensor, excluded: tf.Tensor | None = None
     ) -> tf.Tensor:
-        """As `catalogue.full_rank`, in what `best` would give: a target in no list that is probed has the rank N + 1."""
+        """As `catalogue.full_rank`, in what `best` would give of `search.DEFAULT_K` items.
+
+        A target in no list that is probed has the rank N + 1, but for a query to which the lists have too few items to give.
+        """
         return self.ranks(model, query, size, target[:, tf.newaxis], excluded)[:, 0]
 
     def rank_and_unmet(
@@ -184,7 +190,15 @@ class Index(tf.Module):
         own = tf.gather(scores, column, axis=1, batch_dims=1)
         # What is not lower stands before a target, or is it.
         rank = tf.shape(scores, tf.int64)[1] - sets.below(scores, own)
-        return tf.where((targets >= 0) & tf.reduce_any(probed, axis=2), rank, tf.constant(size + 1, tf.int64))
+        rank = tf.where((targets >= 0) & tf.reduce_any(probed, axis=2), rank, tf.constant(size + 1, tf.int64))
+        enough = _have(scores, min(search.DEFAULT_K, size))
+
+        def completed() -> tf.Tensor:
+            """As that of `best`."""
+            exact = sets.full_ranks(model, query, size, targets, excluded)
+            return tf.where(enough[:, tf.newaxis], rank, exact)
+
+        return tf.cond(tf.reduce_all(enough), lambda: rank, completed)
 
     def _probe(
         self, model: Any, query: tf.Tensor, excluded: tf.Tensor

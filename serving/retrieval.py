@@ -26,7 +26,8 @@ class IVFSettings(settings.Settings):
     """An inverted file: the catalogue is divided into lists, and a request scores those that look best.
 
     Pays from about a hundred thousand items on. What is recommended is never an item that is left out. The test metrics of
-    the model are those of what it serves: a target in a list that is not searched is a miss.
+    the model are those of what it serves: a target in a list that is not searched is a miss, unless the lists have fewer
+    than ten items left for the user, for whom all of the catalogue is searched then.
 
     Attributes:
       recall: the lowest share of the `k` best items that must be found: the lower bound of its 95 % interval over

@@ -7,6 +7,9 @@ import tensorflow as tf
 from serving import among as among_lib
 from serving import catalogue, sets
 
+# How many items are recommended where a request does not say.
+DEFAULT_K = 10
+
 
 class Whole:
     """Every item is scored, a chunk of the catalogue at a time."""

@@ -21,7 +21,6 @@ CANDIDATES = "candidates"
 SCORE = "score"
 EMBEDDING = "embedding"
 RECOMMEND_SCENES = "recommend_scenes"
-DEFAULT_K = 10
 _WARMUP_ITEMS = 2
 # Functions of a SavedModel of periods that are no signatures: a server is not asked for them.
 EVALUATE_AMONG = "evaluate_among"
@@ -129,10 +128,10 @@ class ServingModule(module.ModelModule):
         examples = {EXAMPLES: module.example(self._raw_spec, known)}
         return {
             "serving_default": examples,
-            "recommend": {**history, EXCLUDE: tf.fill([1, 0], ""), K: tf.constant([DEFAULT_K])},
+            "recommend": {**history, EXCLUDE: tf.fill([1, 0], ""), K: tf.constant([search.DEFAULT_K])},
             "embed": history,
             "rank": {**history, CANDIDATES: items[tf.newaxis]},
-            **({RECOMMEND_SCENES: {**history, K: tf.constant([DEFAULT_K])}} if self._scenes else {}),
+            **({RECOMMEND_SCENES: {**history, K: tf.constant([search.DEFAULT_K])}} if self._scenes else {}),
             "transform_features": examples,
             "evaluate": examples,
             **self.ask_training_times(),
@@ -165,7 +164,7 @@ class ServingModule(module.ModelModule):
             else tf.sparse.to_dense(parsed[names.HISTORY_ITEM_ID], default_value="")
         )
         nothing = tf.fill([tf.shape(examples)[0], 0], "")
-        return self._best(self._query(parsed), seen, nothing, tf.fill(tf.shape(examples), DEFAULT_K))
+        return self._best(self._query(parsed), seen, nothing, tf.fill(tf.shape(examples), search.DEFAULT_K))
 
     def embed(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The sequence embedding of each history: `embedding` `[B, D]`."""

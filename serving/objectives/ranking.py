@@ -8,7 +8,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from schemas import names
-from serving import module, moments, requests, signatures, vocabularies
+from serving import module, moments, requests, search, signatures, vocabularies
 from serving import training_times as served_times
 from serving.objectives import Outputs, times
 
@@ -110,7 +110,7 @@ def make_requests(known: Mapping[str, Any], examples: list[bytes]) -> dict[str, 
     items = sorted({item for p in parsed for item in p[names.HISTORY_ITEM_ID].bytes_list.value})[:longest]
     candidates = np.asarray([items] * len(parsed), object)
     excluded = np.asarray([items[:1]] * len(parsed), object)
-    wanted = np.full(len(parsed), signatures.DEFAULT_K, np.int32)
+    wanted = np.full(len(parsed), search.DEFAULT_K, np.int32)
     of_scenes = {signatures.RECOMMEND_SCENES: {**histories, signatures.K: wanted}}
     return {
         "serving_default": {signatures.EXAMPLES: serialized},

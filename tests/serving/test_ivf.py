@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from schemas import names
-from serving import catalogue, export, ivf
+from serving import catalogue, export, ivf, search
 from tests import fixtures
 from trainer.models import scoring
 
@@ -116,6 +116,31 @@ def test_where_the_lists_have_too_few_items_all_are_searched_for_that_query_alon
             else:
                 assert set(rows[number].numpy()) <= set(probed)
         assert few == 40 if k == 300 else 0 < few < 40
+
+
+@pytest.mark.parametrize("probes", [1, 2])
+def test_ranks_are_those_of_what_is_recommended_also_where_the_lists_have_too_few_items(
+    model, lists, queries, probes
+):
+    """Every other user has seen all but six items of the lists that are probed."""
+    index, k = ivf.Index(lists, probes), tf.constant(search.DEFAULT_K)
+    excluded = np.full([40, index.probes * lists.rows.shape[1]], -1)
+    for number, query in enumerate(queries.numpy()[::2]):
+        probed = lists.rows[np.argsort(-(lists.centres @ query), kind="stable")[:probes]]
+        met = probed[probed >= 0][6:]
+        excluded[2 * number, : len(met)] = met
+    excluded = tf.constant(excluded)
+    best = tf.cast(index.best(model, queries, SIZE, k, excluded)[1], tf.int64)
+    exact = catalogue.best(model, queries, SIZE, k, excluded)[1]
+    np.testing.assert_array_equal(best[::2], exact[::2])
+    assert (best.numpy()[1::2] != exact.numpy()[1::2]).any()
+    places = np.tile(np.arange(1, search.DEFAULT_K + 1), [40, 1])
+    np.testing.assert_array_equal(index.ranks(model, queries, SIZE, best, excluded), places)
+    np.testing.assert_array_equal(index.rank(model, queries, SIZE, best[:, 2], excluded), places[:, 2])
+    # What is not given does not stand among what is.
+    others = np.stack([np.setdiff1d(np.arange(SIZE), row) for row in best.numpy()])
+    ranks = index.ranks(model, queries, SIZE, tf.constant(others), excluded).numpy()
+    assert ranks.min() > search.DEFAULT_K
 
 
 def test_what_others_want_changes_no_answer(model, lists, queries):
