@@ -1,6 +1,6 @@
 """Reads transformed windows into batches."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,8 @@ from schemas import errors, kinds, names
 from trainer import grouping
 
 _PARSE = 1024
+# Where columns are. An operation on them outside of a graph would prefer an accelerator, and take whole columns there.
+_HOST = "CPU:0"
 
 
 def files(patterns: Sequence[str]) -> list[str]:
@@ -166,7 +168,7 @@ class Rows:
         for name, values in held.items():
             self._groups.setdefault(values.dtype, []).append(name)
         self.count = len(next(iter(held.values())))
-        with tf.device("CPU:0"):
+        with tf.device(_HOST):
             self._blocks = {
                 dtype: tf.concat(
                     [tf.reshape(held[name], [self.count, self._width(name)]) for name in group], axis=1
@@ -175,21 +177,21 @@ class Rows:
             }
 
     def gather(self, chosen: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The rows `[b]` of all columns, `[b, ...]`."""
+        """The rows `[b]` of all columns, `[b, ...]`, on the host."""
         found = {}
-        for dtype, group in self._groups.items():
-            rows = tf.gather(self._blocks[dtype], chosen)
-            parts = tf.split(rows, [self._width(name) for name in group], axis=1)
-            for name, part in zip(group, parts):
-                found[name] = tf.reshape(part, [tf.size(chosen), *self._shapes[name]])
+        with tf.device(_HOST):
+            for dtype, group in self._groups.items():
+                rows = tf.gather(self._blocks[dtype], chosen)
+                parts = tf.split(rows, [self._width(name) for name in group], axis=1)
+                for name, part in zip(group, parts):
+                    found[name] = tf.reshape(part, [tf.size(chosen), *self._shapes[name]])
         return {name: found[name] for name in self._shapes}
 
     def mapped(self, function: Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]) -> "Rows":
         """Rows of what a function makes of these, many at a time."""
         starts = range(0, self.count, _PARSE)
         parts = [function(self.gather(tf.range(at, min(at + _PARSE, self.count)))) for at in starts]
-        with tf.device("CPU:0"):
-            return Rows({name: tf.concat([part[name] for part in parts], axis=0) for name in parts[0]})
+        return Rows(joined(parts))
 
     def _width(self, name: str) -> int:
         return self._shapes[name].num_elements()
@@ -256,9 +258,30 @@ def columns(blocks: tf.data.Dataset) -> dict[str, tf.Tensor]:
       `[W, ...]` for each feature, in the order of the files, on the host; of a sparse one as wide as the longest row,
       with 0 (PADDING_INDEX) behind shorter ones.
     """
-    with tf.device("CPU:0"):
+    with tf.device(_HOST):
         found = list(blocks)
         return {name: _joined([block[name] for block in found]) for name in blocks.element_spec}
+
+
+def joined(parts: Sequence[Mapping[str, tf.Tensor]]) -> dict[str, tf.Tensor]:
+    """Columns of parts `[w, ...]`, one after the other, on the host."""
+    with tf.device(_HOST):
+        return {name: tf.concat([part[name] for part in parts], axis=0) for name in parts[0]}
+
+
+def taken(held: Mapping[str, tf.Tensor], rows: np.ndarray) -> dict[str, tf.Tensor]:
+    """Some windows `[w]` of `columns`, on the host."""
+    with tf.device(_HOST):
+        return {name: tf.gather(value, rows) for name, value in held.items()}
+
+
+def in_parts(held: Mapping[str, tf.Tensor], size: int) -> Iterator[dict[str, tf.Tensor]]:
+    """All windows of `columns` in their order, at most `size` at a time, on the host."""
+    for start in range(0, len(next(iter(held.values()))), size):
+        # Not around the yield: who is given the part has devices of its own.
+        with tf.device(_HOST):
+            part = {name: value[start : start + size] for name, value in held.items()}
+        yield part
 
 
 def _joined(parts: Sequence[tf.Tensor | tf.SparseTensor]) -> tf.Tensor:

@@ -86,6 +86,35 @@ def test_columns_of_rows_of_any_length_are_as_wide_as_the_longest():
     assert found["target"].numpy().tolist() == [0, 1, 2, 3]
 
 
+def on_host(found):
+    """Whether all tensors are where columns are."""
+    return {tf.DeviceSpec.from_string(value.device).device_index for value in found.values()} == {0}
+
+
+def test_what_is_read_of_columns_is_read_on_the_host():
+    """Operations go to a second device here, as they would to a GPU, which whole columns were copied to."""
+    given, made = [], []
+
+    def function(part):
+        given.append(part)
+        made.append({name: tf.identity(value) for name, value in part.items()})
+        return made[-1]
+
+    with tf.device("CPU:1"):
+        held, rows = columns(), input_lib.Rows(columns())
+        together = input_lib.joined([function(part) for part in input_lib.in_parts(held, 10)])
+        some, one = input_lib.taken(held, np.array([36, 2])), rows.gather(tf.range(1))
+        again = rows.mapped(function).gather(tf.constant([36, 2]))
+    assert [len(part["of_user"]) for part in given] == [10, 10, 10, 7, 37]
+    assert all(map(on_host, (*given, together, some, one, again)))
+    # What is done with them is done where it was.
+    assert not any(map(on_host, made))
+    for name, value in held.items():
+        np.testing.assert_array_equal(together[name], value)
+        np.testing.assert_array_equal(some[name], value.numpy()[[36, 2]])
+        np.testing.assert_array_equal(again[name], some[name])
+
+
 def test_a_share_of_the_windows_is_drawn_by_the_seed_alone(tmp_path, monkeypatch):
     """Whatever is parsed of a window, it is in or out."""
     monkeypatch.setattr(input_lib, "_PARSE", 64)

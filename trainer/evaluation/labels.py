@@ -1,6 +1,6 @@
 """Evaluation of models of labels within training: exact AUC and log loss of each step."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -49,16 +49,13 @@ class StepMetrics:
 
     def settle(self, settle: Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]) -> None:
         """Keeps what `LabelModel.settled` makes of the features in place of them, for the rest of a training."""
-        parts = [settle(batch) for batch in self._batches()]
-        self._features = {name: tf.concat([part[name] for part in parts], axis=0) for name in parts[0]}
+        parts = [settle(batch) for batch in input_lib.in_parts(self._features, self._batch_size)]
+        self._features = input_lib.joined(parts)
 
     def logits(self) -> np.ndarray:
         """The model's calibrated logits, `[N, T]` float64."""
-        return np.concatenate([self._infer(batch).numpy() for batch in self._batches()]).astype(np.float64)
-
-    def _batches(self) -> Iterator[dict[str, tf.Tensor]]:
-        for start in range(0, len(self._labels), self._batch_size):
-            yield {name: value[start : start + self._batch_size] for name, value in self._features.items()}
+        batches = input_lib.in_parts(self._features, self._batch_size)
+        return np.concatenate([self._infer(batch).numpy() for batch in batches]).astype(np.float64)
 
     def evaluate(self) -> dict[str, float]:
         """`auc/STEP` and `log_loss/STEP`, their means over the steps `auc` and `log_loss`, and `exposures`.

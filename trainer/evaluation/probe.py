@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from schemas import auc, embeddings, errors, names
+from trainer import input as input_lib
 from trainer import regression
 
 # Of each value of a label, see `drawn`.
@@ -78,4 +79,4 @@ def drawn(held: Mapping[str, tf.Tensor], labels: Sequence[str] = ()) -> dict[str
         values = held[names.LABEL_PREFIX + label].numpy().reshape(-1)[order]
         parts += [order[values == value][:_LEAST] for value in (0, 1)]
     chosen = np.unique(np.concatenate(parts))
-    return {name: tf.gather(value, chosen) for name, value in held.items()}
+    return input_lib.taken(held, chosen)

@@ -121,8 +121,7 @@ class UserMetrics:
         return np.concatenate([self._encode(batch).numpy() for batch in self._batches(read)])
 
     def _batches(self, features: Mapping[str, tf.Tensor]) -> Iterator[dict[str, tf.Tensor]]:
-        for start in range(0, len(next(iter(features.values()))), self._batch_size):
-            yield {name: value[start : start + self._batch_size] for name, value in features.items()}
+        return input_lib.in_parts(features, self._batch_size)
 
     def evaluate(self) -> dict[str, float]:
         """What is known of the embeddings, see `schemas.embeddings`.

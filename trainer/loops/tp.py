@@ -159,7 +159,7 @@ class TP(loop.Loop):
         if min(map(len, chosen)) < classes_lib.LEAST:
             return
         which = np.sort(np.concatenate(chosen))
-        self._probed = {name: tf.gather(held, which) for name, held in self._columns.items()}, head[which]
+        self._probed = input_lib.taken(self._columns, which), head[which]
 
     def groups(self) -> list[loop.Group]:
         """theta, which descends V, and theta_d, which ascends it."""
@@ -229,10 +229,7 @@ class TP(loop.Loop):
         if self._probed is None:
             return None
         held, head = self._probed
-        parts = [
-            self._embed({name: value[at : at + _PROBED_AT_ONCE] for name, value in held.items()}).numpy()
-            for at in range(0, len(head), _PROBED_AT_ONCE)
-        ]
+        parts = [self._embed(part).numpy() for part in input_lib.in_parts(held, _PROBED_AT_ONCE)]
         embeddings = np.concatenate(parts)
         return classes_lib.separation(embeddings, head) if np.isfinite(embeddings).all() else None
 

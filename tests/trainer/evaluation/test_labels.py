@@ -77,6 +77,24 @@ def test_calibration_makes_the_mean_the_base_rate_and_keeps_the_order():
         assert said["steps"][step]["slope"] > 0
 
 
+def test_features_that_are_settled_are_read_on_the_host():
+    """Operations go to a second device here, as they would to a GPU."""
+    model, features, given = harness.build(SMALL), exposures(), []
+
+    def settle(batch):
+        given.append({value.device for value in batch.values()})
+        return {name: tf.identity(value) for name, value in batch.items()}
+
+    with tf.device("CPU:1"):
+        one = evaluation.StepMetrics(model, blocks(features), batch_size=7)
+        before = one.logits()
+        for _ in range(2):
+            one.settle(settle)
+        np.testing.assert_array_equal(one.logits(), before)
+        given.append({value.device for value in one._features.values()})
+    assert {tf.DeviceSpec.from_string(name).device_index for found in given for name in found} == {0}
+
+
 def test_base_rates():
     features = exposures()
     found = input_lib.base_rates(blocks(features), harness.STEPS, "window.labels")
