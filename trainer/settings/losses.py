@@ -112,7 +112,8 @@ class NegativeSettings(DrawnSettings):
     """How the negatives of a loss are drawn that can be corrected for it. See `DrawnSettings`.
 
     Attributes:
-      logq_correction: correct the logits for items that are drawn more often than others.
+      logq_correction: correct the logits for items that are drawn more often than others. Models that rank scenes do not know
+        how often that is `in_batch`, and need `false` there.
     """
 
     logq_correction: bool = True

@@ -1,6 +1,6 @@
 """What settings of models of scenes and items have in common."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pydantic
 
@@ -43,6 +43,15 @@ class SceneSettings(ranking.RankingSettings):
                 ("scene_dim",), self.reads_scenes or self.scene_weight > 0, "scene_weight above 0"
             ),
         )
+
+    def check_loss(self, loss: Any) -> None:
+        """See `ModelSettings`; counts are of all events, and a window has one target here, what comes first."""
+        if loss.in_batch and getattr(loss, "logq_correction", False):
+            raise ValueError(
+                f"model {self.name} does not know how often items are the one target of a window: loss.logq_correction has to "
+                "be false with negative_sampling: in_batch, found true; negative_sampling: popularity, with "
+                "shared_negatives: true, is corrected"
+            )
 
 
 class EncoderSettings(SceneSettings):

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from schemas import names
 from tests.trainer.models import harness
-from trainer import config
+from trainer import config, registry
 from trainer.losses import negatives
 from trainer.losses import ranking as losses
 from trainer.models import scoring
@@ -336,6 +336,24 @@ def test_every_sampler_is_built_from_its_settings():
 def test_settings_that_do_not_fit(values, message):
     with pytest.raises(pydantic.ValidationError, match=message):
         config.TrainerSettings.from_values({"model": {"name": "popularity"}, "loss": values})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name for name, model in registry.MODELS.items() if model.ranks_scenes and "next" in model.targets],
+)
+@pytest.mark.parametrize("loss", ["bce", "sampled_softmax"])
+def test_what_the_counts_do_not_tell_is_not_corrected_by_them(name, loss):
+    """Targets of these models are the first of a period, and counts are of all events."""
+
+    def fits(**changes):
+        values = {"name": loss, "negative_sampling": "in_batch", **changes}
+        return config.TrainerSettings.from_values({"model": {"name": name}, "loss": values}).loss
+
+    with pytest.raises(pydantic.ValidationError, match=f"model {name} does not know how often items are the"):
+        fits()
+    assert fits(logq_correction=False).in_batch
+    assert fits(negative_sampling="popularity", shared_negatives=True).logq_correction
 
 
 @pytest.mark.parametrize(
