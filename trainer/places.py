@@ -59,12 +59,22 @@ class Place:
     def leave(self) -> None:
         """Takes away this run's folder, and what nobody has gone on with for a week."""
         if tf.io.gfile.exists(self.folder):
-            tf.io.gfile.rmtree(self.folder)
+            _remove(self.folder)
         before = time.time() - _STALE_SECONDS
         others = [*(_folders(self._shared) if self._owned else ()), *_folders(self._root)]
         for folder in others:
             if 0 < _touched(folder) < before:
-                tf.io.gfile.rmtree(folder)
+                _remove(folder)
+
+
+def _remove(folder: str) -> None:
+    """Takes a folder away, and says where that fails: what is over stays so."""
+    try:
+        tf.io.gfile.rmtree(folder)
+    except (OSError, tf.errors.OpError) as error:
+        # Another run may have done so at the same time.
+        if tf.io.gfile.exists(folder):
+            _PROGRESS.warning("%s cannot be removed: %s", folder, error)
 
 
 def _folders(parent: str) -> list[str]:

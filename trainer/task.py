@@ -107,12 +107,12 @@ def run_fn(fn_args: Any) -> None:
         trained = training_times.load(data.transform_output)
         told = learnt.told(trained, given.split, before.values())
         pretrained_lib.note(loop.model, fn_args.serving_model_dir, told)
-    # Only now is the training over: a run that dies before finds its checkpoints.
-    if worker.chief:
-        place.leave()
     if worker.chief and kept_at:
         at = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
         reasons.keep(kept_at, parts, at=at, reason=reason, model=fn_args.serving_model_dir)
+    # Only now is the training over: a run that dies before finds its checkpoints.
+    if worker.chief:
+        place.leave()
 
 
 def load(fn_args: Any) -> objective.Data:

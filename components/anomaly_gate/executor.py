@@ -4,6 +4,7 @@ import dataclasses
 import logging
 import os
 import re
+import uuid
 from collections.abc import Sequence
 from typing import Any
 
@@ -110,7 +111,8 @@ class _Accepted:
     def add(self, span: int, train: statistics_pb2.DatasetFeatureStatisticsList) -> None:
         """Keeps those of a span, whole or not at all."""
         fileio.makedirs(self._root)
-        written = f"{self._path(span)}.{os.getpid()}.tmp"
+        # Another run may keep the same span at once, and processes of two pods have the same numbers.
+        written = f"{self._path(span)}.{uuid.uuid4().hex}.tmp"
         with fileio.open(written, "wb") as stream:
             stream.write(train.SerializeToString())
         fileio.rename(written, self._path(span), overwrite=True)

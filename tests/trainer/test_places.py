@@ -161,6 +161,26 @@ def test_what_nobody_goes_on_with_is_taken_away_after_a_week(tmp_path, owner):
     assert left == ["waiting"]
 
 
+@pytest.mark.parametrize("by_another", [True, False])
+def test_a_training_that_is_over_does_not_fail_of_what_it_takes_away(
+    tmp_path, monkeypatch, caplog, by_another
+):
+    remove = tf.io.gfile.rmtree
+
+    def fail(folder):
+        if by_another:
+            remove(folder)
+        raise tf.errors.NotFoundError(None, None, "it is gone")
+
+    place = places.Place(str(tmp_path), _KEY, "run")
+    _write(place.folder)
+    _write(tmp_path / "forgotten", age=8 * 24 * 3600)
+    monkeypatch.setattr(tf.io.gfile, "rmtree", fail)
+    place.leave()
+    said = [f"{folder} cannot be removed: it is gone" for folder in (place.folder, tmp_path / "forgotten")]
+    assert caplog.messages == ([] if by_another else said)
+
+
 def test_where_nothing_is_left_nothing_is_copied_or_missed(tmp_path):
     place = places.Place(str(tmp_path / "none"), _KEY, "run")
     place.claim()

@@ -4,6 +4,7 @@ import importlib
 import json
 import logging
 import math
+import os
 
 import keras_tuner
 import numpy as np
@@ -278,7 +279,17 @@ def test_it_trains_as_the_trainer_does_and_the_trainer_takes_its_best(transforme
         fn_args.custom_config, training=json.dumps({"epochs": 4, "batch_size": 32, "learning_rate": 1e-5})
     )
     fn_args.custom_config = custom
+    checkpoints = arguments.Arguments.unpack(custom).checkpoint_root
+    keep, during, before = reasons.keep, [], os.listdir(checkpoints)
+
+    def keep_and_look(*args, **options):
+        during.extend(os.listdir(checkpoints))
+        keep(*args, **options)
+
+    monkeypatch.setattr(reasons, "keep", keep_and_look)
     task.run_fn(fn_args)
+    # The checkpoints, by which a second attempt goes on, are there until nothing else is left to do.
+    assert len(during) == len(before) + 1 and os.listdir(checkpoints) == before
     history = json.loads(open(f"{fn_args.model_run_dir}/{task.HISTORY}", encoding="utf-8").read())
     assert history["tuned"] == {"model.dim": 8, "training.learning_rate": 0.02}
     assert history["epochs"][0]["learning_rate"] == pytest.approx(0.02)

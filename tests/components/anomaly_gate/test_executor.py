@@ -114,6 +114,20 @@ def test_a_difference_of_few_windows_is_a_warning(tmp_path, caplog):
             run(tmp_path / str(number), few, error_rate=off)
 
 
+def test_of_two_runs_that_keep_a_span_at_once_none_fails(tmp_path, monkeypatch):
+    """The second one keeps it when the first is about to rename its file; in two pods both may be process 7."""
+    rename, accepted = executor.fileio.rename, tmp_path / "accepted"
+
+    def rename_after_the_other(*args, **options):
+        monkeypatch.setattr(executor.fileio, "rename", rename)
+        run(tmp_path / "2", alike(), span=4, accepted_root=accepted)
+        rename(*args, **options)
+
+    monkeypatch.setattr(executor.fileio, "rename", rename_after_the_other)
+    run(tmp_path / "1", alike(), span=4, accepted_root=accepted)
+    assert [path.name for path in accepted.iterdir()] == ["span-4.pb"]
+
+
 def test_drift_between_spans_stops_however_often_it_is_tried(tmp_path):
     accepted = tmp_path / "accepted"
     drifted = {split: frame(0.3) for split in names.SPLITS}
