@@ -54,22 +54,28 @@ _RANDOM_ENTROPY = 3.8
 # Words and numbers with a hyphen or underscore between them, as projects, buckets and jobs are called.
 _NAME = re.compile(r"[a-z]+([-_]([a-z]+\d{0,2}|\d+))+")
 
+# Of folders and files as people name them, several of them or one with an ending; a random secret may begin with / but has
+# capitals, small letters and digits in no such order.
+_PATH = re.compile(
+    r"(?=/.*[/.])(/|[._~-]*([a-z0-9]+([A-Z][a-z]+)*|([A-Z][a-z]+)+|[A-Z]+)\d*(?![A-Za-z0-9]))+"
+)
+
 
 def looks_secret(name: str, value: str) -> bool:
     """Whether a variable or an argument would tell a secret to all who may read a pipeline.
 
-    A path is none, whatever the name: `GOOGLE_APPLICATION_CREDENTIALS=/var/secrets/key.json`.
+    A path of words is none, whatever the name: `GOOGLE_APPLICATION_CREDENTIALS=/var/secrets/key.json`.
 
     >>> looks_secret("DB_PASSWORD", "hunter2"), looks_secret("TF_CPP_MIN_LOG_LEVEL", "2")
     (True, False)
     """
     if _SECRET_VALUE.search(value):
         return True
-    if not value or value.startswith("/") or value.lower() in ("true", "false", "0", "1"):
+    if not value or value.lower() in ("true", "false", "0", "1"):
         return False
-    return bool(_SECRET_NAME.search(name)) or bool(
-        _RANDOM.fullmatch(value) and not _NAME.fullmatch(value) and _entropy(value) > _RANDOM_ENTROPY
-    )
+    if _SECRET_NAME.search(name):
+        return not _PATH.fullmatch(value)
+    return bool(_RANDOM.fullmatch(value) and not _NAME.fullmatch(value) and _entropy(value) > _RANDOM_ENTROPY)
 
 
 def _entropy(text: str) -> float:

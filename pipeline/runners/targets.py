@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from pipeline import cluster, config
@@ -75,13 +75,22 @@ def check(experiment: config.Experiment, target: str) -> None:
     for component, given in experiment.cluster.resources.items():
         _check_accelerator(f"cluster.resources.{component}", given.accelerator, TARGETS[target])
     _check_trainer_job(experiment, TARGETS[target])
-    for argument in experiment.beam.args:
-        name, _, value = argument.removeprefix("--").partition("=")
+    for name, value in _options(experiment.beam.args):
         if cluster.looks_secret(name, value):
             raise errors.InputError(
                 f"beam.args: --{name} looks like a secret, and a compiled pipeline can be read by many: give the "
                 "steps' service account what it needs"
             )
+
+
+def _options(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The values among a command's arguments, each with the option that it is of, in one item with it or after it."""
+    name = ""
+    for argument in arguments:
+        value = argument
+        if argument.startswith("-"):
+            name, value = (*re.split(r"[=\s]", argument.lstrip("-"), maxsplit=1), "")[:2]
+        yield name, value
 
 
 def _check_accelerator(key: str, accelerator: str | None, target: Target) -> None:

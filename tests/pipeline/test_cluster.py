@@ -100,6 +100,8 @@ def test_variables_are_of_every_step():
         ("authToken", "x"),
         ("TOKEN_2", "x"),
         ("AWS_SECRET_ACCESS_KEY", "abc"),
+        ("AWS_SECRET_ACCESS_KEY", "/K7MDENG" + "/bPxRfiCYEXAMPLEKEY"),
+        ("DB_PASSWORD", "/hunter2"),
         ("LOGIN", "AKIA" + "ABCDEFGHIJKLMNOP"),
         ("KEYFILE", "-----BEGIN " + "PRIVATE KEY-----"),
         ("URL", "https://me:" + "word@example.com/x"),
@@ -119,6 +121,9 @@ def test_a_secret_is_no_part_of_a_specification(name, value):
     [
         ("TF_CPP_MIN_LOG_LEVEL", "2"),
         ("GOOGLE_APPLICATION_CREDENTIALS", "/var/run/secrets/key.json"),
+        ("API_KEY", "/key.json"),
+        ("API_KEY", "/mnt/a//prod-371408-0a1b2c3d4e5f.json"),
+        ("API_TOKEN_FILE", "/run/secrets/kubernetes.io/..data/ServiceAccount2/clientKey.pem"),
         ("TOKENIZERS_PARALLELISM", "false"),
         ("CUDA_VISIBLE_DEVICES", "0,1"),
         ("XLA_FLAGS", "--xla_gpu_autotune_level=2"),

@@ -119,12 +119,23 @@ def test_an_accelerator_has_the_name_that_its_backend_knows(target, accelerator,
         targets.check(experiment, target)
 
 
-def test_a_secret_among_beams_arguments_is_told_without_its_value():
-    experiment = load("beam.args=[--runner=FlinkRunner, --s3_secret_access_key=hunter2]")
+@pytest.mark.parametrize(
+    "given",
+    [
+        "--s3_secret_access_key=hunter2",
+        "--s3_secret_access_key, hunter2",
+        "'--s3_secret_access_key hunter2'",
+    ],
+)
+def test_a_secret_among_beams_arguments_is_told_without_its_value(given):
+    experiment = load(f"beam.args=[--runner=FlinkRunner, {given}, --streaming]")
     with pytest.raises(errors.InputError, match="--s3_secret_access_key looks like a secret") as refused:
         targets.check(experiment, "kubeflow")
     assert "hunter2" not in str(refused.value)
     targets.check(load(), "kubeflow")
+    targets.check(
+        load("beam.args=[--runner, FlinkRunner, --s3_secret_access_key, --parallelism, '2']"), "kubeflow"
+    )
 
 
 def test_what_a_backend_does_not_use_is_told():
