@@ -27,6 +27,10 @@ class Path(str):
     """The type of an argument that is a path, or several with commas between, for `entry` to find."""
 
 
+class LocalPath(Path):
+    """Likewise, of what is written to this machine alone."""
+
+
 def experiment(parser: argparse.ArgumentParser) -> None:
     """Adds which experiment, and what of it is changed."""
     parser.add_argument(

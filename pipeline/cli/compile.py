@@ -19,7 +19,7 @@ def add(commands: arguments.Commands) -> None:
     )
     arguments.experiment(compiled)
     compiled.add_argument(
-        "-o", "--output", required=True, type=arguments.Path, help="the file to write, .yaml or .json"
+        "-o", "--output", required=True, type=arguments.LocalPath, help="the file to write, .yaml or .json"
     )
     compiled.add_argument(
         "--root",

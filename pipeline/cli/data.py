@@ -18,7 +18,7 @@ def add(commands: arguments.Commands) -> None:
     fetch = arguments.command(data, "fetch", _fetch, "fetch a public data set and keep it")
     fetch.add_argument("name", help=f"the data set: {' or '.join(datasets.names())}")
     fetch.add_argument(
-        "--to", type=arguments.Path, help="the folder to put it in (default: the user's cache)"
+        "--to", type=arguments.LocalPath, help="the folder to put it in (default: the user's cache)"
     )
     described = arguments.command(data, "describe", _describe, "profile a log and suggest an experiment")
     described.add_argument(

@@ -14,7 +14,7 @@ _SHOWN = 10
 def add(commands: arguments.Commands) -> None:
     """Adds `demo`."""
     demo = arguments.command(commands, "demo", _demo, "train SASRec on MovieLens-100K, serve it and ask it")
-    demo.add_argument("--runs", default="runs", type=arguments.Path, help=argparse.SUPPRESS)
+    demo.add_argument("--runs", default="runs", type=arguments.LocalPath, help=argparse.SUPPRESS)
 
 
 def _demo(options: argparse.Namespace) -> int:

@@ -77,6 +77,11 @@ def _expand_paths(options: argparse.Namespace) -> None:
                 expanded = ",".join(map(settings.expand_home, value.split(",")))
             except ValueError as error:
                 raise errors.InputError(str(error)) from error
+            if isinstance(value, arguments.LocalPath) and "://" in expanded:
+                # It would be a folder named gs: here.
+                raise errors.InputError(
+                    f"--{name.replace('_', '-')} takes a path on this machine, found {expanded}"
+                )
             setattr(options, name, expanded)
 
 

@@ -31,7 +31,7 @@ def add(commands: arguments.Commands) -> None:
     )
     compared.add_argument("run_a", type=arguments.Path, metavar="RUN_A", help=runs)
     compared.add_argument("run_b", type=arguments.Path, metavar="RUN_B", help="likewise")
-    compared.add_argument("--html", type=arguments.Path, metavar="FILE", help="also write an HTML page")
+    compared.add_argument("--html", type=arguments.LocalPath, metavar="FILE", help="also write an HTML page")
     compared.add_argument("--json", action="store_true", help="print one JSON object")
     compared.add_argument(
         "--seed", type=_seed, default=0, help="the seed of the bootstrap (default: %(default)s)"

@@ -16,7 +16,7 @@ def add(commands: arguments.Commands) -> None:
     run.add_argument(
         "--runs",
         default="runs",
-        type=arguments.Path,
+        type=arguments.LocalPath,
         help="the folder that holds the folders of runs (default: %(default)s)",
     )
 

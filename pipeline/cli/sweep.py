@@ -47,7 +47,7 @@ def add(commands: arguments.Commands) -> None:
     )
     swept.add_argument(
         "--runs",
-        type=arguments.Path,
+        type=arguments.LocalPath,
         default="runs",
         help="the folder that holds the sweep's folder, NAME-sweep (default: %(default)s)",
     )

@@ -75,6 +75,25 @@ def test_errors_are_one_line_and_exit_2(tmp_path, capsys, monkeypatch):
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize(
+    "option, command",
+    [
+        ("--runs", ("run", "ml100k-sasrec", "--runs")),
+        ("--runs", ("sweep", "ml100k-sasrec", "--runs")),
+        ("--runs", ("demo", "--runs")),
+        ("--output", ("compile", "ml100k-sasrec", "-o")),
+        ("--to", ("data", "fetch", "ml-100k", "--to")),
+        ("--html", ("compare", "a", "b", "--html")),
+    ],
+)
+def test_a_bucket_is_no_folder_of_this_machine(option, command, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.execute([*command, "gs://bucket/x.yaml"]) == 2
+    said = capsys.readouterr().err
+    assert said == f"footfall: {option} takes a path on this machine, found gs://bucket/x.yaml\n"
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("name", config.shipped_names())
 def test_every_shipped_experiment_compiles_to_a_spec_that_kfp_loads(name, tmp_path, monkeypatch):
     target = tmp_path / "spec.yaml"
