@@ -10,6 +10,8 @@ import tensorflow as tf
 
 # Where a training keeps what it goes on from; no part of what it is.
 _PLACE = ("checkpoint_root", "beside_others", "owner")
+# How often it does: whoever has lost too much of a training changes that.
+_OFTEN = "checkpoint_seconds"
 
 
 def of(fn_args: Any, tuned: Mapping[str, Any]) -> str:
@@ -20,6 +22,8 @@ def of(fn_args: Any, tuned: Mapping[str, Any]) -> str:
       tuned: what a search has chosen, by key.
     """
     custom = {name: text for name, text in sorted(fn_args.custom_config.items()) if name not in _PLACE}
+    training = json.loads(custom["training"])
+    custom["training"] = json.dumps({name: value for name, value in training.items() if name != _OFTEN})
     inputs: dict[str, Any] = {
         "custom_config": custom,
         "transform": fn_args.transform_graph_path,

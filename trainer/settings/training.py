@@ -74,7 +74,7 @@ class TrainingSettings(settings.Settings):
       label_share: of models of labels: the share of the training examples that is learnt from, drawn by `seed`; below 1 it
         shows how much fewer labels would cost. `eval` and `test` have all of theirs.
       checkpoint_seconds: time between two checkpoints within an epoch; each epoch's end
-        has one.
+        has one. With another time an interrupted training goes on, too.
     """
 
     epochs: int = pydantic.Field(default=50, ge=0)

@@ -15,6 +15,7 @@ from tests.trainer.loops import test_fit
 from trainer import arguments as arguments_lib
 from trainer import fingerprint, places, task
 from trainer.loops import checkpoints
+from trainer.settings import training as training_settings
 
 EPOCHS = {"epochs": 4}
 
@@ -131,20 +132,18 @@ def test_a_run_goes_on_from_a_copy_of_what_another_one_has_left(killed, tmp_path
     assert {path.name: path.read_bytes() for path in (tmp_path / "key" / "other").iterdir()} == before
 
 
-def test_whose_the_checkpoints_are_is_no_part_of_a_training():
-    found = {
-        fingerprint.of(
+def test_whose_the_checkpoints_are_and_how_often_they_are_written_is_no_part_of_a_training():
+    def key(owner="a", root="x", **settings):
+        training = training_settings.TrainingSettings(**settings)
+        custom = {"training": training.model_dump_json(), "owner": owner, "checkpoint_root": root}
+        return fingerprint.of(
             types.SimpleNamespace(
-                custom_config={"training": "{}", "owner": owner, "checkpoint_root": root},
-                transform_graph_path="graph/7",
-                train_files=[],
-                eval_files=[],
+                custom_config=custom, transform_graph_path="graph/7", train_files=[], eval_files=[]
             ),
             {},
         )
-        for owner, root in (("a", "x"), ("b", "y"))
-    }
-    assert len(found) == 1
+
+    assert key() == key("b", "y") == key(checkpoint_seconds=60) != key(epochs=3)
 
 
 def test_other_examples_at_the_same_paths_are_another_training(tmp_path):
