@@ -123,15 +123,17 @@ class _Data:
     transform_graph: Channel
 
 
+# Which events and values of a log windows have; others say where it is and how its rows are written.
+_CUTS = ("columns", "spans", "missing", "label_minus_one", "duplicates", "filter")
+
+
 def _accepted(experiment: config.Experiment, root: str) -> str:
     """The folder of the statistics that are of windows cut alike: others would differ by their settings."""
-    cut = {
-        "columns": experiment.log.columns,
-        "filter": experiment.log.filter,
-        "window": experiment.window,
-        "split": experiment.split,
+    told = {
+        "log": experiment.log.model_dump(mode="json", include=set(_CUTS)),
+        "window": experiment.window.model_dump(mode="json"),
+        "split": experiment.split.model_dump(mode="json"),
     }
-    told = {name: part and part.model_dump(mode="json") for name, part in cut.items()}
     return posixpath.join(root, hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12])
 
 

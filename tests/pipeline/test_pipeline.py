@@ -4,10 +4,21 @@ from pipeline import config, pipeline
 
 
 def test_spans_are_compared_with_spans_that_were_cut_alike():
-    def folder(*overrides):
-        return pipeline._accepted(config.load(config.find("ml100k-sasrec"), overrides), "gs://b/accepted")
+    def folder(*overrides, **of_log):
+        experiment = config.load(config.find("ml100k-sasrec"), overrides)
+        log = experiment.log.model_copy(update=of_log)
+        return pipeline._accepted(experiment.model_copy(update={"log": log}), "gs://b/accepted")
 
     found = folder()
     assert found.startswith("gs://b/accepted/") and found == folder("training.epochs=3", "log.path=other.csv")
-    for change in ("window.length=10", "log.columns.scene=page", "split.by=[time]"):
-        assert folder(change) != found
+    for change in (
+        "window.length=10",
+        "log.columns.scene=page",
+        "log.missing={ids: [nobody]}",
+        "log.duplicates=drop",
+        "log.filter={min_item_events: 2}",
+        "split.by=[time]",
+    ):
+        assert folder(change) != found, change
+    # Which this experiment has no use for.
+    assert len({found, folder(spans=7), folder(label_minus_one="unknown")}) == 3
