@@ -167,6 +167,8 @@ def _data(
         schema=schema,
         # Without spans a second run would compare a log with itself.
         accepted_root=_accepted(experiment, accepted_root) if spans.has_marks(experiment.log.path) else None,
+        log_path=run.get(parameters.LOG_PATH),
+        usual_path=experiment.log.path,
         error_rate=experiment.validation.error_rate,
         code=code[code_lib.ANOMALIES],
     )

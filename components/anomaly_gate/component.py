@@ -1,5 +1,7 @@
 """AnomalyGate: no training on data that break their schema, or differ too much from earlier data."""
 
+from typing import Any
+
 from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import component_spec, standard_artifacts
@@ -12,6 +14,8 @@ class AnomalyGateSpec(component_spec.ComponentSpec):
 
     PARAMETERS = {
         "accepted_root": component_spec.ExecutionParameter(type=str, optional=True),
+        "log_path": component_spec.ExecutionParameter(type=str, optional=True),
+        "usual_path": component_spec.ExecutionParameter(type=str, optional=True),
         "error_rate": component_spec.ExecutionParameter(type=float, optional=True),
         "code": component_spec.ExecutionParameter(type=str, optional=True),
     }
@@ -40,6 +44,9 @@ class AnomalyGate(base_component.BaseComponent):
         Resolver would not do: the newest statistics are those of the span itself as soon as
         it is tried a second time, and a span that was stopped would then pass. None, for a
         log without spans, measures no drift.
+      log_path: of the log that a run reads: a text, a runtime parameter, or None. One that is not `usual_path` has
+        statistics of its own: its spans are compared with each other, and replace none of the usual log's.
+      usual_path: of the log that runs read which name none.
       error_rate: the probability that a difference stops a run although none is beyond its bound;
         None or 0: the distances alone decide.
       code: that compares, of `pipeline.code`: the verdict of other code is not taken from the cache.
@@ -57,6 +64,8 @@ class AnomalyGate(base_component.BaseComponent):
         statistics: types.BaseChannel,
         schema: types.BaseChannel,
         accepted_root: str | None = None,
+        log_path: Any = None,
+        usual_path: str | None = None,
         error_rate: float | None = None,
         code: str | None = None,
     ):
@@ -66,6 +75,8 @@ class AnomalyGate(base_component.BaseComponent):
                 statistics=statistics,
                 schema=schema,
                 accepted_root=accepted_root,
+                log_path=log_path,
+                usual_path=usual_path,
                 error_rate=error_rate,
                 code=code,
                 comparisons=types.Channel(type=standard_artifacts.ExampleAnomalies),

@@ -1,6 +1,7 @@
 """Reads and makes the anomalies that stop a pipeline."""
 
 import dataclasses
+import hashlib
 import logging
 import os
 import re
@@ -43,9 +44,7 @@ class Executor(base_executor.BaseExecutor):
         anomalies = artifact_utils.get_single_instance(input_dict["anomalies"])
         schema = _schema(artifact_utils.get_single_instance(input_dict["schema"]).uri)
         output = artifact_utils.get_single_instance(output_dict["comparisons"])
-        accepted = (
-            _Accepted(exec_properties["accepted_root"]) if exec_properties.get("accepted_root") else None
-        )
+        accepted = _accepted(exec_properties)
 
         found: list[tuple[str, str, anomalies_pb2.AnomalyInfo]] = []
         for split in artifact_utils.decode_split_names(anomalies.split_names):
@@ -79,6 +78,16 @@ class Executor(base_executor.BaseExecutor):
             )
         if accepted:
             accepted.add(statistics.span, train)
+
+
+def _accepted(exec_properties: dict[str, Any]) -> "_Accepted | None":
+    """Those of the log that a run reads; None where no drift is measured."""
+    root, path = exec_properties.get("accepted_root"), exec_properties.get("log_path")
+    if not root:
+        return None
+    if path and path != exec_properties.get("usual_path"):
+        root = os.path.join(root, f"log-{hashlib.sha256(path.encode()).hexdigest()[:12]}")
+    return _Accepted(root)
 
 
 class _Accepted:

@@ -46,7 +46,7 @@ def statistics(folder, frames, span):
     return artifact
 
 
-def run(tmp_path, splits, span=0, accepted_root=None, error_rate=0.01):
+def run(tmp_path, splits, span=0, accepted_root=None, error_rate=0.01, log_path=None):
     stats = statistics(tmp_path / "stats", splits, span)
     anomalies = standard_artifacts.ExampleAnomalies()
     anomalies.uri = str(tmp_path / "anomalies")
@@ -62,7 +62,7 @@ def run(tmp_path, splits, span=0, accepted_root=None, error_rate=0.01):
     output.uri = str(tmp_path / "output")
     inputs = {"statistics": [stats], "anomalies": [anomalies], "schema": [schema]}
     properties = {"accepted_root": str(accepted_root)} if accepted_root else {}
-    properties["error_rate"] = error_rate
+    properties.update(error_rate=error_rate, log_path=log_path, usual_path="log/{SPAN}")
     executor.Executor().Do(inputs, {"comparisons": [output]}, properties)
     return artifact_utils.decode_split_names(output.split_names)
 
@@ -112,6 +112,24 @@ def test_a_difference_of_few_windows_is_a_warning(tmp_path, caplog):
     for number, off in enumerate((0, None)):
         with pytest.raises(errors.InputError, match=r"\(eval against train\): .*0.23 apart$"):
             run(tmp_path / str(number), few, error_rate=off)
+
+
+def test_another_log_of_a_run_is_compared_with_itself_alone(tmp_path):
+    accepted = tmp_path / "accepted"
+    drifted = {split: frame(0.3) for split in names.SPLITS}
+    for number, (span, path, splits, compared) in enumerate(
+        (
+            (4, "log/{SPAN}", alike(), None),
+            (5, "other/{SPAN}", drifted, None),
+            (6, "other/{SPAN}", drifted, 5),
+            (7, None, alike(), 4),
+        )
+    ):
+        found = run(tmp_path / str(number), splits, span, accepted, log_path=path)
+        assert found[2:] == ([f"train-of-span-{span}-against-span-{compared}"] if compared else [])
+    assert {path.name for path in accepted.glob("*.pb")} == {"span-4.pb", "span-7.pb"}
+    with pytest.raises(errors.InputError, match="train of span 7 against span 6"):
+        run(tmp_path / "last", alike(), 7, accepted, log_path="other/{SPAN}")
 
 
 def test_of_two_runs_that_keep_a_span_at_once_none_fails(tmp_path, monkeypatch):

@@ -251,6 +251,7 @@ def test_a_run_may_have_another_log_span_and_number_of_epochs(spec):
     assert read == {
         ("LogState", "path"): "log_path",
         ("LogState", "span"): "span",
+        ("AnomalyGate", "log_path"): "log_path",
         ("Trainer", "epochs"): "epochs",
     }
 
