@@ -62,7 +62,11 @@ else
 fi
 
 stamp="$(cat "$lock" requirements/build.txt setup.py requirements/make_env.sh | sha256sum | cut -d' ' -f1) $("$python" -c 'import sys; print(sys.executable, sys.version)' | tr '\n' ' ')"
-if [ -x .venv/bin/footfall ] && [ "$(cat .venv/.stamp 2>/dev/null)" = "$stamp" ]; then
+# Its programs name the folder that they were made in, and Footfall's sources there: in a clone that was moved or copied they
+# fail, or run those. A link to an environment elsewhere is kept.
+place=$(pwd -P)
+if [ -x .venv/bin/footfall ] && [ "$(head -n 1 .venv/.stamp 2>/dev/null)" = "$stamp" ] \
+    && { [ -L .venv ] || [ "$(tail -n +2 .venv/.stamp)" = "$place" ]; }; then
     exit 0
 fi
 # Some packages have no wheel (pyfarmhash is in C++).
@@ -85,5 +89,5 @@ if ! .venv/bin/uv pip install --python .venv/bin/python "${install[@]}"; then
 fi
 .venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
 # Written last: an installation that was interrupted is made again.
-printf '%s' "$stamp" > .venv/.stamp
+printf '%s\n%s\n' "$stamp" "$place" > .venv/.stamp
 say "Done: .venv/bin/footfall"

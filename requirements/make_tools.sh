@@ -6,7 +6,10 @@ cd "$(dirname "$0")/.."
 
 name=$1 lock=requirements/$1.txt folder=.venv-$1
 stamp="$(cat "$lock" requirements/make_tools.sh | sha256sum | cut -d' ' -f1) $(.venv/bin/python -c 'import sys; print(sys.base_prefix, sys.version)' | tr '\n' ' ')"
-if [ "$(cat "$folder/.stamp" 2>/dev/null)" = "$stamp" ]; then
+# Of a clone that was moved or copied, as in make_env.sh.
+place=$(pwd -P)
+if [ "$(head -n 1 "$folder/.stamp" 2>/dev/null)" = "$stamp" ] \
+    && { [ -L "$folder" ] || [ "$(tail -n +2 "$folder/.stamp")" = "$place" ]; }; then
     exit 0
 fi
 printf 'Making %s with %s\n' "$folder" "$lock" >&2
@@ -17,4 +20,4 @@ if ! .venv/bin/uv pip install --quiet --python "$folder/bin/python" --require-ha
     "$folder/bin/python" -m pip install --quiet --require-hashes -r "$lock"
 fi
 # Written last: an installation that was interrupted is made again.
-printf '%s' "$stamp" > "$folder/.stamp"
+printf '%s\n%s\n' "$stamp" "$place" > "$folder/.stamp"

@@ -56,6 +56,47 @@ def test_a_machine_without_a_compiler_is_told_so_before_anything_is_made(tmp_pat
     assert "no-such-compiler" in found.stderr and not (tmp_path / ".venv").exists()
 
 
+# Stands for an interpreter, and for all that an environment has: it makes one of itself, and installs nothing.
+_PYTHON = f"""#!/bin/sh
+[ "$1" = -c ] && exec {sys.executable} "$@"
+[ "$2" = venv ] && mkdir -p "$3/bin" && for name in python uv footfall; do cp "$0" "$3/bin/$name"; done
+exit 0
+"""
+
+
+def test_a_clone_that_was_moved_or_copied_gets_an_environment_of_its_own(tmp_path):
+    first, moved, copied, linked = (tmp_path / name for name in ("first", "moved", "copied", "linked"))
+    for clone in (first, linked):
+        shutil.copytree(ROOT / "requirements", clone / "requirements")
+        shutil.copy(ROOT / "setup.py", clone)
+    for name, text in (("python", _PYTHON), ("c++", "#!/bin/sh\ncat > /dev/null\n")):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    environment = {**os.environ, "FOOTFALL_PYTHON": str(tmp_path / "python"), "CXX": str(tmp_path / "c++")}
+
+    def made(clone):
+        said = [
+            subprocess.run(
+                [clone / "requirements" / script, *more],
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stderr
+            for script, *more in (("make_env.sh",), ("make_tools.sh", "check"))
+        ]
+        return ["Making" in text for text in said]
+
+    assert made(first) == [True, True] and made(first) == [False, False]
+    first.rename(moved)
+    assert made(moved) == [True, True] and made(moved) == [False, False]
+    shutil.copytree(moved, copied)
+    assert made(copied) == [True, True] and made(copied) == made(moved) == [False, False]
+    for name in (".venv", ".venv-check"):
+        (linked / name).symlink_to(moved / name)
+    assert made(linked) == [False, False] and (linked / ".venv").is_symlink()
+
+
 def test_what_builds_is_what_is_locked_everywhere(licences):
     build = licences.locked("build")
     for lock in LOCKS[:2]:
