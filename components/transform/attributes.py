@@ -67,3 +67,22 @@ def bucket(values: tf.Tensor, boundaries: Any) -> tf.Tensor:
     """FIRST_INDEX and how many of the boundaries each value has reached."""
     reached = tf.searchsorted(tf.constant(boundaries, values.dtype), values, side="right", out_type=tf.int64)
     return reached + names.FIRST_INDEX
+
+
+def trained(index: tf.Tensor, number_of_values: int, cyclic: bool = False) -> tf.Tensor:
+    """In place of an index that no training example has the nearest one that some has: its own row was never trained.
+
+    Args:
+      index: `[B]`; those below FIRST_INDEX are left as they are.
+      number_of_values: how many there are from FIRST_INDEX on.
+      cyclic: whether the first value follows the last one, as of hours.
+    """
+    value = index - names.FIRST_INDEX
+    # What is below 0 is counted nowhere.
+    counts = tft.sum(tf.one_hot(value, number_of_values, dtype=tf.int64), reduce_instance_dims=False)
+    values = tf.range(number_of_values, dtype=tf.int64)
+    apart = tf.abs(values[:, tf.newaxis] - values)
+    if cyclic:
+        apart = tf.minimum(apart, number_of_values - apart)
+    nearest = tf.argmin(tf.where(counts > 0, apart, number_of_values), axis=1)
+    return tf.where(value < 0, index, tf.gather(nearest, tf.maximum(value, 0)) + names.FIRST_INDEX)

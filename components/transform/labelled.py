@@ -16,6 +16,9 @@ def features(
 ) -> dict[str, tf.Tensor]:
     """The labels and those fields of `period_fields.fields_of` that are not of a history's events.
 
+    Moments of training have few hours and weekdays, if not one: their `stride` decides. Requests have any; see
+    `attributes.trained`.
+
     Args:
       inputs: raw windows.
       given: the settings.
@@ -35,11 +38,12 @@ def features(
         if name.startswith(names.USER_PREFIX) and attribute.type == window_spec.CATEGORICAL:
             outputs[name + names.INDEX_SUFFIX] = _of_text(inputs, name, wanted)
     if wanted.time:
-        for name, number in (
-            (names.HOUR_OF_DAY, ops.hour_of_day(moments)),
-            (names.DAY_OF_WEEK, ops.day_of_week(moments)),
+        for name, number, values in (
+            (names.HOUR_OF_DAY, ops.hour_of_day(moments), fields.HOURS),
+            (names.DAY_OF_WEEK, ops.day_of_week(moments), fields.WEEKDAYS),
         ):
-            outputs[name + names.INDEX_SUFFIX] = ops.index_of_number(number)
+            index = ops.index_of_number(number)
+            outputs[name + names.INDEX_SUFFIX] = attributes.trained(index, values, cyclic=True)
     if wanted.history:
         outputs.update(_of_whole(events, moments))
     return outputs
@@ -58,6 +62,9 @@ def _of_whole(events: history.History, moments: tf.Tensor) -> dict[str, tf.Tenso
     gap = attributes.bucket(seconds, fields.GAP_BOUNDARIES)
     padding = tf.constant(names.PADDING_INDEX, tf.int64)
     return {
-        fields.HISTORY_SIZE + names.INDEX_SUFFIX: attributes.bucket(size, fields.SIZE_BOUNDARIES),
-        fields.HISTORY_GAP + names.INDEX_SUFFIX: tf.where(events.present[:, -1], gap, padding),
+        name + names.INDEX_SUFFIX: attributes.trained(index, len(boundaries) + 1)
+        for name, index, boundaries in (
+            (fields.HISTORY_SIZE, attributes.bucket(size, fields.SIZE_BOUNDARIES), fields.SIZE_BOUNDARIES),
+            (fields.HISTORY_GAP, tf.where(events.present[:, -1], gap, padding), fields.GAP_BOUNDARIES),
+        )
     }

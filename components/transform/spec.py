@@ -71,7 +71,9 @@ class FeaturesSpec(settings.Settings):
 
     Attributes:
       ids: which ids are features; a window of a period has no item by itself, so `user_id` alone is one.
-      time: whether the hour and the weekday (UTC) are: of the exposure, or of a period's moment.
+      time: whether the hour and the weekday (UTC) are: of the exposure, or of a period's moment. Moments of training may all have
+        one hour (a `stride` of whole days) or weekday (of whole weeks): an hour or weekday that none has is taken for the nearest
+        that one has.
       scene: whether the scene is, where the log has one; of windows of a period, those of the history's events.
       history: whether the user's history is, where the window has one: its items (with the item's
         embeddings), how long it is, how long ago it ended and, of an exposure, how often the item itself is in it, by

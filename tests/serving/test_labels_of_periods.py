@@ -253,6 +253,26 @@ def test_what_is_not_before_the_moment_does_not_count(rows, served, offline):
     np.testing.assert_allclose(_ask(served, asked), offline, rtol=1e-5)
 
 
+@pytest.mark.parametrize("later", [10 * 3_600_000, 3 * 86_400_000])
+def test_an_hour_or_a_weekday_of_no_training_moment_changes_no_answer(rows, served, offline, later):
+    """All moments here are in one hour of one day, as those of whole days are in one hour."""
+    asked = [_asked(row) for row in rows]
+    for row in asked:
+        row["moment"] += later
+        row["history"] = [{**event, "timestamp": event["timestamp"] + later} for event in row["history"]]
+    np.testing.assert_allclose(_ask(served, asked), offline, rtol=1e-5)
+
+
+def test_a_history_shorter_than_any_of_training_is_as_long_as_the_shortest(rows, output):
+    row = rows[0]
+    nothing = {name: [] if requests.is_of_history(name) else value for name, value in row.items()}
+    nothing[names.HISTORY_LENGTH] = row[names.HISTORY_LENGTH]
+    parsed = tf.io.parse_example([_serialized(nothing)], output.raw_feature_spec())
+    found = output.transform_features_layer()(parsed)
+    assert found["history_size_index"].numpy().tolist() == [names.FIRST_INDEX + 1]
+    assert found["history_gap_index"].numpy().tolist() == [names.PADDING_INDEX]
+
+
 def test_a_moment_that_is_not_told_is_right_behind_the_last_event(rows, served):
     asked = [_asked(row) for row in rows]
     told = [{**row, "moment": row["history"][-1]["timestamp"] + 1} for row in asked]
