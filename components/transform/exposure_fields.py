@@ -30,14 +30,11 @@ def fields_of(
         made.index(names.HOUR_OF_DAY, rows(fields.HOURS), sources=(names.TIMESTAMP,))
         made.index(names.DAY_OF_WEEK, rows(fields.WEEKDAYS), sources=(names.TIMESTAMP,))
     if has_history(window, features):
-        events: tuple[str, ...] = (names.HISTORY_ITEM_ID,)
+        # Of the history, since it is what lies before the exposure.
+        events: tuple[str, ...] = (names.HISTORY_ITEM_ID, names.HISTORY_TIMESTAMP, names.TIMESTAMP)
         made.index(fields.HISTORY_ITEM, rows(sizes[names.ITEM_ID]), names.ITEM_ID, fields.INDICES, events)
         made.index(fields.HISTORY_SIZE, rows(len(fields.SIZE_BOUNDARIES) + 1), sources=events)
-        made.index(
-            fields.HISTORY_GAP,
-            rows(len(fields.GAP_BOUNDARIES) + 1),
-            sources=(names.TIMESTAMP, *events, names.HISTORY_TIMESTAMP),
-        )
+        made.index(fields.HISTORY_GAP, rows(len(fields.GAP_BOUNDARIES) + 1), sources=events)
         made.index(fields.HISTORY_SAME, rows(SAME_MOST + 1), sources=(names.ITEM_ID, *events))
         if columns.behavior:
             events = (*events, names.HISTORY_BEHAVIOR)

@@ -19,8 +19,8 @@ class History:
       inputs: raw features, of which those of `names.HISTORY` are read: sparse `[B, n]` of any n >= 0, oldest
         event first; an example may have fewer or more values of one than of another.
       length: L, how many events are kept.
-      moment: of windows of a period, `[B]` int64, ms: an event at it or later is left out. None: none is.
-      past: an event more than so many ms before the moment is left out, too.
+      moment: that the history is before, `[B]` int64, ms: an event at it or later is left out. None: none is.
+      past: an event more than so many ms before the moment is left out, too. None: none is.
 
     Attributes:
       present: which places have an event, `[B, L]` bool; the last event stands at the right.
@@ -28,7 +28,11 @@ class History:
     """
 
     def __init__(
-        self, inputs: dict[str, _Tensor], length: int, moment: tf.Tensor | None = None, past: int = 0
+        self,
+        inputs: dict[str, _Tensor],
+        length: int,
+        moment: tf.Tensor | None = None,
+        past: int | None = None,
     ):
         self._inputs = inputs
         ids = inputs[names.HISTORY_ITEM_ID]
@@ -92,12 +96,15 @@ class History:
         found[names.HISTORY_LOG_GAP] = _log_gap(times, given)
         return found
 
-    def _within(self, moment: tf.Tensor, past: int) -> tf.Tensor:
+    def _within(self, moment: tf.Tensor, past: int | None) -> tf.Tensor:
         """Which events lie in [moment - past, moment), `[B, n]`; one without a time does."""
         times = self._inputs[names.HISTORY_TIMESTAMP]
         timed = tf.SparseTensor(times.indices, tf.ones_like(times.values, tf.bool), times.dense_shape)
         at = ops.beside(times, 0, self._shape)
-        return ~ops.beside(timed, False, self._shape) | (at >= moment - past) & (at < moment)
+        within = at < moment
+        if past is not None:
+            within &= at >= moment - past
+        return ~ops.beside(timed, False, self._shape) | within
 
     def _places(self, sparse: tf.SparseTensor, missing: Any) -> tf.Tensor:
         # A column at least, so that there is something to take where no row has an event.

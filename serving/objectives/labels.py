@@ -45,7 +45,8 @@ def complete(values: dict[str, Any]) -> None:
         values.setdefault(names.HISTORY_ITEM_ID, ["?"])
         values.setdefault(names.HISTORY_BEHAVIOR, [""])
         values.setdefault(names.HISTORY_SCENE, [""])
-        values[names.HISTORY_TIMESTAMP] = values[names.TIMESTAMP]
+        # What is not before the exposure is none of its history.
+        values[names.HISTORY_TIMESTAMP] = [vocabularies.TIME - 1]
 
 
 def make_requests(known: Mapping[str, Any], examples: list[bytes]) -> dict[str, dict[str, np.ndarray]]:

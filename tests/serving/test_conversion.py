@@ -125,6 +125,22 @@ def test_the_client_gets_what_is_computed_offline(client, offline):
     )
 
 
+def test_what_is_not_before_the_exposure_does_not_count(client, offline):
+    """The view itself, which a backend has logged by then, and what has followed an old one."""
+    asked = [plain(values) for values in ROWS]
+    for row in asked:
+        seen = {"item_id": row["item_id"], "behavior": "view", "scene": "home"}
+        row["history"] = [
+            *row["history"],
+            {**seen, "timestamp": row["timestamp"]},
+            {**seen, "behavior": "buy", "timestamp": row["timestamp"] + 60_000},
+        ]
+    np.testing.assert_allclose(table(client.predict_exposures(asked)), offline, rtol=1e-5)
+    user, history, item = split(asked[0])
+    (found,) = client.predict_candidates(user, history, [item])
+    np.testing.assert_allclose(table([found])[0], offline[0], rtol=1e-5)
+
+
 def test_order_batches_and_padding_do_not_matter(shop_server, client, offline):
     order = np.random.default_rng(1).permutation(len(ROWS))
     shuffled = client.predict_exposures([plain(ROWS[row]) for row in order])

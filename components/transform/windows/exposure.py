@@ -16,8 +16,8 @@ def preprocessing_fn(inputs: dict[str, _Tensor], custom_config: dict[str, Any]) 
     """Maps raw exposures to the features of `fields.fields_of`.
 
     Vocabularies, quantiles, means and deviations are those of the training exposures. The history
-    is looked up in the item vocabulary of the exposures. A value is missing where its list is
-    empty, the text is empty or the number is not finite.
+    is looked up in the item vocabulary of the exposures; it is what lies before the exposure, whatever else
+    it has. A value is missing where its list is empty, the text is empty or the number is not finite.
 
     Args:
       inputs: features of `schemas.names`, dense `[B]` or sparse `[B, n]`.
@@ -97,7 +97,8 @@ def _history(
     known_scenes: Any,
 ) -> dict[str, tf.Tensor]:
     """The last events, see `history.History`, and what is told of them and the exposure in buckets."""
-    past = history.History(inputs, given.window.history)
+    # Windows are cut so already; what a request holds is not.
+    past = history.History(inputs, given.window.history, times)
     behaviors = known_behaviors = None
     if given.columns.behavior:
         behaviors = past.values(names.HISTORY_BEHAVIOR, "")
@@ -110,7 +111,7 @@ def _history(
     often = tf.reduce_sum(tf.cast(same, tf.int64), axis=1)
     size = tf.reduce_sum(tf.cast(past.present, tf.int64), axis=1)
     last = past.values(names.HISTORY_TIMESTAMP, 0)[:, -1]
-    seconds = tf.maximum(times - last, 0) // ops.MS_PER_SECOND
+    seconds = (times - last) // ops.MS_PER_SECOND
     padding = tf.constant(names.PADDING_INDEX, tf.int64)
     for name, index in (
         (fields.HISTORY_SIZE, attributes.bucket(size, fields.SIZE_BOUNDARIES)),

@@ -183,8 +183,9 @@ def exposure(items, behaviors, seconds_before, item="i1"):
         # An item that no vocabulary knows is the same, too.
         (exposure(["x", "i2"], ["view"] * 2, [9, 86_400], item="x"), 2, 17, 1),
         (exposure(["i2"], ["view"], [10**9]), 1, 26, 0),
-        # A history after the exposure is as if it had just ended.
-        (exposure(["i2"], ["view"], [-5]), 1, 0, 0),
+        # What is not before the exposure is no part of the history.
+        (exposure(["i1"], ["view"], [0]), 0, None, 0),
+        (exposure(["i1", "i2", "i1"], ["view", "view", "cart"], [9, 0, -5]), 1, 4, 1),
     ],
 )
 def test_what_is_told_of_the_history(output, rows, size, gap, same):
@@ -198,7 +199,8 @@ def test_what_is_told_of_the_history(output, rows, size, gap, same):
 
 
 def _seconds(values):
-    return (values[names.TIMESTAMP] - values[names.HISTORY_TIMESTAMP][-1]) // SECOND
+    exposed = values[names.TIMESTAMP]
+    return (exposed - [time for time in values[names.HISTORY_TIMESTAMP] if time < exposed][-1]) // SECOND
 
 
 def test_behaviors_of_the_history(output):
@@ -227,6 +229,32 @@ def test_the_last_events_of_a_long_history_and_padding_in_it(output):
             np.testing.assert_array_equal(value[0], value[1], name)
             np.testing.assert_array_equal(value[2], value[1], name)
     assert values["history_size_index"].tolist() == [names.FIRST_INDEX + 3] * 3
+
+
+def test_events_at_the_exposure_or_later_count_for_nothing(output):
+    """As in the windows that a log is cut into: of one moment neither sees the other. All that is earlier counts."""
+    items, behaviors = ["i1", "i2", "i3", "i1"], ["view", "cart", "buy", "view"]
+    seconds = [10**8, 70, 64, 0.001]
+    row = exposure(items, behaviors, seconds)
+    more = exposure([*items, "i1", "i1", "i2"], [*behaviors, "view", "cart", "buy"], [*seconds, 0, -1, -99])
+    within = exposure(
+        ["i1", *items[:3], "i2", items[3]],
+        ["cart", *behaviors[:3], "buy", "view"],
+        [0, *seconds[:3], -7, seconds[3]],
+    )
+    values = transform(output, [row, more, within])
+    for name, value in values.items():
+        # A logarithm's last bit is another one at another place of a batch.
+        np.testing.assert_allclose(value[1], value[0], rtol=1e-6, err_msg=name)
+        np.testing.assert_allclose(value[2], value[0], rtol=1e-6, err_msg=name)
+    assert values["history_size_index"].tolist() == [names.FIRST_INDEX + 3] * 3
+
+
+def test_events_without_times_count(output):
+    row = {**exposure(["i1", "i2"], ["view"] * 2, [9, 1]), names.HISTORY_TIMESTAMP: []}
+    values = transform(output, [row])
+    assert values["history_size_index"].tolist() == [names.FIRST_INDEX + 2]
+    assert values["history_gap_index"].tolist() == [names.PADDING_INDEX]
 
 
 def test_labels_and_users_pass(found):
@@ -306,7 +334,9 @@ def test_raw_inputs():
 
     assert raw("item_price", "item_tags") == ("item_price", "item_tags")
     assert raw("hour_of_day", "day_of_week") == ("timestamp",)
-    assert raw("history_same") == ("history_item_id", "item_id")
+    # What a history is its times decide.
+    assert raw("history_item") == ("history_item_id", "history_timestamp", "timestamp")
+    assert raw("history_same") == ("history_item_id", "history_timestamp", "item_id", "timestamp")
     assert raw("history_gap", "user_id") == ("history_item_id", "history_timestamp", "timestamp", "user_id")
 
 
