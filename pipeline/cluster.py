@@ -54,11 +54,9 @@ _RANDOM_ENTROPY = 3.8
 # Words and numbers with a hyphen or underscore between them, as projects, buckets and jobs are called.
 _NAME = re.compile(r"[a-z]+([-_]([a-z]+\d{0,2}|\d+))+")
 
-# Of folders and files as people name them, several of them or one with an ending; a random secret may begin with / but has
-# capitals, small letters and digits in no such order.
-_PATH = re.compile(
-    r"(?=/.*[/.])(/|[._~-]*([a-z0-9]+([A-Z][a-z]+)*|([A-Z][a-z]+)+|[A-Z]+)\d*(?![A-Za-z0-9]))+"
-)
+# A part of a path as people name it; a random secret may begin with / but has capitals and digits in no such order.
+_WORD = re.compile(r"[a-z0-9]*([A-Z][a-z]+)*[A-Z]*[0-9]*")
+_PATH_NAME = re.compile(r"_(file|path|dir|folder)s?$", re.IGNORECASE)
 
 
 def looks_secret(name: str, value: str) -> bool:
@@ -74,8 +72,18 @@ def looks_secret(name: str, value: str) -> bool:
     if not value or value.lower() in ("true", "false", "0", "1"):
         return False
     if _SECRET_NAME.search(name):
-        return not _PATH.fullmatch(value)
+        return not _is_path(name, value)
     return bool(_RANDOM.fullmatch(value) and not _NAME.fullmatch(value) and _entropy(value) > _RANDOM_ENTROPY)
+
+
+def _is_path(name: str, value: str) -> bool:
+    """Whether the value of a variable that is named as a secret is where one lies."""
+    if not value.startswith("/"):
+        return False
+    # No secret of random letters has a dot.
+    if _PATH_NAME.search(name) or "." in value:
+        return True
+    return "/" in value[1:] and all(map(_WORD.fullmatch, re.split(r"[^A-Za-z0-9]+", value)))
 
 
 def _entropy(text: str) -> float:

@@ -194,9 +194,13 @@ class Index(tf.Module):
         enough = _have(scores, min(search.DEFAULT_K, size))
 
         def completed() -> tf.Tensor:
-            """As that of `best`."""
-            exact = sets.full_ranks(model, query, size, targets, excluded)
-            return tf.where(enough[:, tf.newaxis], rank, exact)
+            """As that of `best`, of the queries that need it alone: a batch may be large, and each of it have many targets."""
+            few = ~enough
+            left_out = None if excluded is None else tf.boolean_mask(excluded, few)
+            exact = sets.full_ranks(
+                model, tf.boolean_mask(query, few), size, tf.boolean_mask(targets, few), left_out
+            )
+            return tf.tensor_scatter_nd_update(rank, tf.where(few), exact)
 
         return tf.cond(tf.reduce_all(enough), lambda: rank, completed)
 

@@ -61,7 +61,13 @@ def unchanged(found: Sequence[filesystem.FileMetadata]) -> Iterator[Files]:
 
 
 def _check(before: dict[str, _Stamp], cause: Exception | None = None) -> None:
-    found = _now(list(before))
+    try:
+        found = _now(list(before))
+    except errors.InputError:
+        if cause is None:
+            raise
+        # Told is what ended the reading, not that the bucket does not answer now.
+        return
     for path, stamp in before.items():
         now: _Stamp = found.get(path, ())
         if now == stamp:

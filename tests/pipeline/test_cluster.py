@@ -1,6 +1,7 @@
 """What the settings of a cluster make of a compiled pipeline."""
 
 import copy
+import random
 
 import pydantic
 import pytest
@@ -124,6 +125,13 @@ def test_a_secret_is_no_part_of_a_specification(name, value):
         ("API_KEY", "/key.json"),
         ("API_KEY", "/mnt/a//prod-371408-0a1b2c3d4e5f.json"),
         ("API_TOKEN_FILE", "/run/secrets/kubernetes.io/..data/ServiceAccount2/clientKey.pem"),
+        ("GOOGLE_APPLICATION_CREDENTIALS", "/mnt/secrets/gcpSA.json"),
+        ("GOOGLE_APPLICATION_CREDENTIALS", "/var/secrets/my-project-1a2B3c.json"),
+        ("GOOGLE_APPLICATION_CREDENTIALS", "/secrets/sa@proj.json"),
+        ("API_KEY_FILE", "/run/secrets/openAI2"),
+        ("SECRETS_DIR", "/secrets"),
+        ("CREDENTIALS", "/a/x:/b/y"),
+        ("TOKEN", "/secrets" + 20 * "/20240101" + "/key=1"),
         ("TOKENIZERS_PARALLELISM", "false"),
         ("CUDA_VISIBLE_DEVICES", "0,1"),
         ("XLA_FLAGS", "--xla_gpu_autotune_level=2"),
@@ -137,6 +145,13 @@ def test_a_secret_is_no_part_of_a_specification(name, value):
 )
 def test_what_is_no_secret_is_let_through(name, value):
     assert cluster.ClusterSpec.from_values({"env": {name: value}}).env == {name: value}
+
+
+def test_a_random_secret_that_begins_with_a_slash_is_no_path():
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    rng = random.Random(1)
+    for _ in range(2000):
+        assert cluster.looks_secret("AWS_SECRET_ACCESS_KEY", "/" + "".join(rng.choices(letters, k=39)))
 
 
 @pytest.mark.parametrize(

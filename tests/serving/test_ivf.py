@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from schemas import names
-from serving import catalogue, export, ivf, search
+from serving import catalogue, export, ivf, search, sets
 from tests import fixtures
 from trainer.models import scoring
 
@@ -141,6 +141,26 @@ def test_ranks_are_those_of_what_is_recommended_also_where_the_lists_have_too_fe
     others = np.stack([np.setdiff1d(np.arange(SIZE), row) for row in best.numpy()])
     ranks = index.ranks(model, queries, SIZE, tf.constant(others), excluded).numpy()
     assert ranks.min() > search.DEFAULT_K
+
+
+def test_all_items_are_ranked_for_those_queries_alone_that_need_it(model, lists, queries, monkeypatch):
+    index, targets = ivf.Index(lists, 6), tf.constant(np.tile(np.arange(3), [40, 1]))
+    excluded = np.full([40, SIZE], -1)
+    excluded[5, : SIZE - 6] = np.arange(SIZE - 6)
+    asked, whole = [], sets.full_ranks
+
+    def counted(model, query, *args):
+        asked.append(len(query))
+        return whole(model, query, *args)
+
+    monkeypatch.setattr(sets, "full_ranks", counted)
+    ranks = index.ranks(model, queries, SIZE, targets, tf.constant(excluded)).numpy()
+    assert asked == [1]
+    for row in (4, 5, 6):
+        one = index.ranks(
+            model, queries[row : row + 1], SIZE, targets[row : row + 1], tf.constant(excluded[row : row + 1])
+        )
+        np.testing.assert_array_equal(one[0], ranks[row])
 
 
 def test_what_others_want_changes_no_answer(model, lists, queries):

@@ -5,6 +5,7 @@ import os
 import pytest
 
 from components.behavior_example_gen import fingerprint, spans, spec, state
+from components.behavior_example_gen.reading import files
 from schemas import errors
 from tests.components.behavior_example_gen import harness
 
@@ -106,6 +107,21 @@ def test_a_bucket_is_asked_for_lists_and_not_for_each_file(bucket, path):
     with fingerprint.unchanged(spans.find(log.path, log.spans, known["span"])) as files:
         state.check(log, known, files)
     assert len(files.paths) == 240 and bucket.requests < 10
+
+
+def test_a_bucket_that_does_not_answer_hides_no_other_error(bucket, monkeypatch):
+    found = spans.find("gs://b/log/*")
+
+    def silent(prefix):
+        raise errors.InputError(f"log.path: {prefix}: 503")
+
+    monkeypatch.setattr(files, "starting_with", silent)
+    with pytest.raises(RuntimeError, match="of its own"):
+        with fingerprint.unchanged(found):
+            raise RuntimeError("of its own")
+    with pytest.raises(errors.InputError, match="503"):
+        with fingerprint.unchanged(found):
+            pass
 
 
 @pytest.mark.parametrize(
