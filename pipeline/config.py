@@ -325,7 +325,7 @@ def load(
         _check_space(path, values, experiment, experiment.tuning)
     vain = [
         said
-        for key, said in _in_vain(experiment)
+        for key, said in in_vain(experiment)
         if must_be_read is None or any(f"{key}.".startswith(f"{part}.") for part in must_be_read)
     ]
     if vain:
@@ -333,8 +333,8 @@ def load(
     return experiment
 
 
-def _in_vain(experiment: Experiment) -> Iterator[tuple[str, str]]:
-    """The settings that somebody has set for nothing, each with what is wrong with it."""
+def in_vain(experiment: Experiment) -> Iterator[tuple[str, str]]:
+    """The keys of settings that somebody has set for nothing, each with what is wrong with it."""
     space = {} if experiment.tuning is None else experiment.tuning.space
     yield from (
         (one.key, str(one))

@@ -116,16 +116,16 @@ class Sweep:
             raise failures[0]
 
     def _check_read(self, base: config.Experiment, points: Sequence[Values]) -> None:
-        """Raises an error of what the file has and nothing reads, at none of these points either."""
-        unread = base.unread()
-        for values in points if unread else ():
+        """Raises an error of what the file has for nothing, at each of these points too."""
+        vain = list(config.in_vain(base))
+        for values in points if vain else ():
             try:
-                still = {one.key for one in self._experiment(values).unread()}
+                still = {key for key, _ in config.in_vain(self._experiment(values))}
             except errors.InputError:
                 continue
-            unread = [one for one in unread if one.key in still]
-        if unread:
-            raise errors.InputError(f"{self.path}: " + "; ".join(map(str, unread)))
+            vain = [(key, said) for key, said in vain if key in still]
+        if vain:
+            raise errors.InputError(f"{self.path}: " + "; ".join(dict.fromkeys(said for _, said in vain)))
 
     def _experiment(self, values: Values, seed: int | None = None) -> config.Experiment:
         chosen = [space.override(key, value) for key, value in values.items()]

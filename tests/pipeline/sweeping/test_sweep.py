@@ -156,6 +156,23 @@ def test_what_some_point_reads_may_be_in_the_file(swept):
     assert len(trained) == 8
 
 
+def test_what_all_points_have_for_nothing_starts_nothing(swept):
+    """Their trainings would end in an exact search."""
+    run, trained, folder = swept
+    few = ["retrieval={name: ivf, recall: 0.9999, queries: 2000}"]
+    words = r"mine\.yaml: retrieval: a recall of 0\.9999 is not shown by 2,000 queries, [^;]*$"
+    for points in (
+        proposals.grid_points(spaces.parse_grid(["model.dim=16,32"])),
+        proposals.grid_points({}),
+        proposals.Search("random", spaces.parse_space(["model.dim=16..32:step=2"]), 2, 3),
+    ):
+        with pytest.raises(errors.InputError, match=words):
+            run(points, overrides=few)
+    assert not trained and not folder.exists()
+    run([{}], seeds=1, overrides=[*few, "retrieval.recall=0.95"])
+    assert trained == [(8, 5)]
+
+
 def test_an_edit_of_the_file_is_of_a_later_sweep(swept, tmp_path, monkeypatch):
     run, trained, _ = swept
     trial = sweep.Sweep._trial
