@@ -334,7 +334,7 @@ def load(
 
 
 def in_vain(experiment: Experiment) -> Iterator[tuple[str, str]]:
-    """The keys of settings that somebody has set for nothing, each with what is wrong with it."""
+    """The keys of settings that no new run may have, set for nothing or by mistake, each with what is wrong with it."""
     space = {} if experiment.tuning is None else experiment.tuning.space
     yield from (
         (one.key, str(one))
@@ -344,6 +344,10 @@ def in_vain(experiment: Experiment) -> Iterator[tuple[str, str]]:
     unshown = retrieval_lib.unshown(experiment.retrieval)
     if unshown is not None:
         yield from ((f"retrieval.{name}", unshown) for name in ("recall", "queries"))
+    miscorrected = experiment.model.miscorrected(experiment.loss)
+    if miscorrected is not None:
+        of_both = ("model.name", "loss.negative_sampling", "loss.logq_correction")
+        yield from ((key, miscorrected) for key in of_both)
 
 
 def _check_space(

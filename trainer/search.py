@@ -226,10 +226,14 @@ def merge(experiment: config.TrainerSettings, values: Mapping[str, Any]) -> conf
             place = place[parent]
         place[last] = value
     try:
-        return config.TrainerSettings.from_values(merged)
+        settled = config.TrainerSettings.from_values(merged)
     except pydantic.ValidationError as error:
         found = error.errors(include_url=False)
         raise ImpossiblePoint("; ".join(map(_reason, found))) from error
+    miscorrected = settled.model.miscorrected(settled.loss)
+    if miscorrected is not None:
+        raise ImpossiblePoint(miscorrected)
+    return settled
 
 
 def _reason(found: Mapping[str, Any]) -> str:

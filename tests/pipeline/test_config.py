@@ -548,6 +548,25 @@ def test_a_recall_that_the_queries_cannot_show_is_refused(tmp_path):
         assert load(tmp_path, few, must_be_read=must_be_read).retrieval.queries == 100
 
 
+def test_a_correction_by_counts_that_are_not_those_of_targets_is_refused(tmp_path):
+    in_batch = {"name": "bce", "negative_sampling": "in_batch"}
+    counted = with_values(**model("contrarec"), loss=in_batch)
+    words = "yaml: model contrarec does not know how often items are the one target of a window: [^;]*; [^;]* is corrected$"
+    for must_be_read in (None, ["model"], ["loss.negative_sampling"], ["loss.logq_correction"]):
+        with pytest.raises(errors.InputError, match=words):
+            load(tmp_path, counted, must_be_read=must_be_read)
+    assert load(tmp_path, counted, ["loss.logq_correction=false"]).loss.in_batch
+    # What a point of a sweep inherits, or a run has been run with.
+    for must_be_read in (["model.dim"], ["loss.negatives"], ()):
+        assert load(tmp_path, counted, must_be_read=must_be_read).loss.logq_correction
+    # A trial of a search that is asked for it fails.
+    space = {"loss.negative_sampling": ["popularity", "in_batch"]}
+    searched = {**counted, "loss": {**in_batch, "negative_sampling": "popularity"}, "tuning": {"space": space}}
+    found = load(tmp_path, searched)
+    with pytest.raises(search.ImpossiblePoint, match="model contrarec does not know how often"):
+        found.tuning.of_trial(found.trainer, {"loss.negative_sampling": "in_batch"})
+
+
 def test_classes_of_several_users_or_inner_steps_are_read(tmp_path):
     for given in (
         {"classes": "apart", "users_per_step": 2, "adversary": 0, "shuffled_classes": True},

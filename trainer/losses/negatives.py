@@ -286,7 +286,8 @@ class InBatch(_SharedDraw):
     """`n` targets of the same batch.
 
     Where all places of windows are targets, an item is one as often as training counts it, and q is its share of the
-    counts (Yi et al., RecSys 2019). Models with one target a window refuse to correct by it, see `SceneSettings.check_loss`.
+    counts (Yi et al., RecSys 2019). Models with one target a window are not trained with this correction, see
+    `SceneSettings.miscorrected`.
 
     `tfrs.tasks.Retrieval` is not used: it subtracts log q from the target's logit too, which
     is there in any case and not by chance, so that its negatives weigh q(target) instead of

@@ -78,6 +78,13 @@ class ModelSettings(settings.Settings):
           ValueError: in one line, with what they need.
         """
 
+    def miscorrected(self, loss: Any) -> str | None:
+        """Why a loss would be corrected by counts that are not those of the model's targets; None if it would not.
+
+        No check of the settings by themselves: models have been trained, and pushed, with such ones.
+        """
+        return None
+
     def check_window(self, window: Any) -> None:
         """Checks that the model can be trained on windows.
 

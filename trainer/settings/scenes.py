@@ -44,14 +44,15 @@ class SceneSettings(ranking.RankingSettings):
             ),
         )
 
-    def check_loss(self, loss: Any) -> None:
+    def miscorrected(self, loss: Any) -> str | None:
         """See `ModelSettings`; counts are of all events, and a window has one target here, what comes first."""
-        if loss.in_batch and getattr(loss, "logq_correction", False):
-            raise ValueError(
-                f"model {self.name} does not know how often items are the one target of a window: loss.logq_correction has to "
-                "be false with negative_sampling: in_batch, found true; negative_sampling: popularity, with "
-                "shared_negatives: true, is corrected"
-            )
+        if not loss.in_batch or not getattr(loss, "logq_correction", False):
+            return None
+        return (
+            f"model {self.name} does not know how often items are the one target of a window: loss.logq_correction has to be "
+            "false with negative_sampling: in_batch, found true; negative_sampling: popularity, with shared_negatives: true, "
+            "is corrected"
+        )
 
 
 class EncoderSettings(SceneSettings):

@@ -260,6 +260,24 @@ def test_a_run_is_opened_with_what_a_new_one_may_not_have(embed, base, tmp_path,
     assert "a recall of 0.98 is not shown by 100 queries" in line and "loop.classes: found apart" in line
 
 
+def test_a_run_whose_negatives_were_corrected_by_other_counts_is_opened(embed, periods, tmp_path, capsys):
+    run = tmp_path / "runs" / "toy"
+    shutil.copytree(periods / "model", run / "serving" / "toy" / "7")
+    rows = [(user, item, "home", time) for user, item, _, time in EVENTS]
+    log = write_log(tmp_path / "log.csv", rows, "user_id,item_id,scene,timestamp")
+    given = {
+        "columns": {"scene": "scene"},
+        "window": _PERIOD,
+        "model": {"name": "contrarec"},
+        "loss": {"name": "bce", "negative_sampling": "in_batch"},
+    }
+    written = write_experiment(run / "experiment.yaml", log, **given)
+    found, _ = embed(model=run)
+    assert len(found) == 7
+    line = said(capsys, run, "-o", tmp_path / "users.parquet", "--experiment", written)
+    assert "model contrarec does not know how often items are the one target" in line
+
+
 def test_bad_rows_are_set_aside_as_in_a_run(embed, served, tmp_path):
     rows = [*EVENTS, ("u1", "i1", "view", "soon")]
     experiment = write_experiment(tmp_path / "toy.yaml", write_log(tmp_path / "log.csv", rows))
