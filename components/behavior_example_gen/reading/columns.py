@@ -2,6 +2,7 @@
 
 import difflib
 import itertools
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -16,7 +17,7 @@ ALWAYS = (names.USER_ID, names.ITEM_ID, names.TIMESTAMP)
 _VALUE = re.compile(r"[-+]?\d+(\.\d*)?([eE][-+]?\d+)?|\d{4}-\d\d-\d\d.*")
 # Of columns, or of files that have them, in a message.
 _MOST = 50
-# How alike names are of which one may have been meant, and of which one surely is the other, misspelt.
+# How alike names are of which one may have been meant, and at least those of which one is the other, misspelt.
 _LIKE, _MISSPELT = 0.6, 0.8
 
 
@@ -46,7 +47,8 @@ def check_all(
 ) -> None:
     """Checks that no column that is missing from all rows of a log is misspelt, as a key of JSON lines may be.
 
-    A rare key may well be in no record of a day: it is misspelt where one that is read for nothing else is named alike.
+    A rare key may well be in no record of a day: it is misspelt where one that is read for nothing else differs
+    by a slip alone, which names that are only related (`category` and `subcategory`, `coupon_1` and `coupon_2`) do not.
 
     Args:
       headers: of its files, which are looked at for such names.
@@ -63,7 +65,8 @@ def check_all(
     found = list(dict.fromkeys(itertools.chain(*itertools.islice(headers, _MOST))))
     others = [name for name in found if name not in wanted.values()]
     for feature in missing:
-        near = _nearest(others, wanted[feature], _MISSPELT)
+        slips = [name for name in others if _is_slip(_bare(name), _bare(wanted[feature]))]
+        near = _nearest(slips, wanted[feature], _MISSPELT)
         if near is not None:
             place = key(feature, log)
             raise errors.InputError(
@@ -88,10 +91,29 @@ def advice(found: Sequence[str], column: str, place: str) -> str:
     return f"; did you mean log.columns.{place}: {near}?" if near is not None else ""
 
 
+def _bare(name: str) -> str:
+    """A name without its capitals and marks."""
+    return re.sub(r"[\W_]", "", name).lower()
+
+
+def _is_slip(name: str, other: str) -> bool:
+    """Whether bare names are the same, or differ within by one letter or by two that are swapped."""
+    if name == other:
+        return True
+    if name in other or other in name:
+        return False
+    head = len(os.path.commonprefix([name, other]))
+    name, other = name[head:], other[head:]
+    tail = len(os.path.commonprefix([name[::-1], other[::-1]]))
+    name, other = name[: len(name) - tail], other[: len(other) - tail]
+    most = max(len(name), len(other))
+    return not re.search(r"\d", name + other) and (most == 1 or most == 2 and name == other[::-1])
+
+
 def _nearest(found: Sequence[str], column: str, least: float) -> str | None:
     """The name that is most like that of a column, whatever its capitals and marks; None where none is enough."""
-    bare = {re.sub(r"[\W_]", "", name).lower(): name for name in found}
-    near = difflib.get_close_matches(re.sub(r"[\W_]", "", column).lower(), list(bare), 1, least)
+    bare = {_bare(name): name for name in found}
+    near = difflib.get_close_matches(_bare(column), list(bare), 1, least)
     return bare[near[0]] if near else None
 
 

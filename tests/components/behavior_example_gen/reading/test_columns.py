@@ -28,6 +28,36 @@ def test_a_missing_column(tmp_path, found, words):
         columns.check(found, spec.LogSpec(path=path), path)
 
 
+@pytest.mark.parametrize(
+    "column,there,misspelt",
+    [
+        ("event", "evnt", True),
+        ("event", "evemt", True),
+        ("event", "evvent", True),
+        ("coupon", "cuopon", True),
+        ("couponId", "Coupon_ID", True),
+        ("coupon_id_2", "cupon_id_2", True),
+        ("coupon_id_2", "coupon_id_1", False),
+        ("coupon_12", "coupon_21", False),
+        ("coupon_id_2", "coupon_id", False),
+        ("subcategory", "category", False),
+        ("item", "items", False),
+        ("billing_address_city", "shipping_address_city", False),
+        ("customer_segment_name", "customer_segment_type", False),
+        ("start_time", "stop_time", False),
+    ],
+)
+def test_a_key_that_is_in_no_record_is_misspelt_by_a_slip_alone(column, there, misspelt):
+    """Of keys that are only related, one may well be in no record of a day."""
+    log = spec.LogSpec.from_values({"path": "log.jsonl", "columns": {"item": {"a": column}}})
+    found = ["user_id", "item_id", "timestamp", there]
+    if misspelt:
+        with pytest.raises(errors.InputError, match=f"did you mean log.columns.item.a: {there}[?]"):
+            columns.check_all([found], {}, 9, log)
+    else:
+        columns.check_all([found], {}, 9, log)
+
+
 def test_what_the_file_looks_like_is_said_once(tmp_path):
     """By whatever reads it: a run's first look, the reader itself."""
     path = tmp_path / "log.csv"
