@@ -561,7 +561,11 @@ def test_a_correction_by_counts_that_are_not_those_of_targets_is_refused(tmp_pat
         assert load(tmp_path, counted, must_be_read=must_be_read).loss.logq_correction
     # A trial of a search that is asked for it fails.
     space = {"loss.negative_sampling": ["popularity", "in_batch"]}
-    searched = {**counted, "loss": {**in_batch, "negative_sampling": "popularity"}, "tuning": {"space": space}}
+    searched = {
+        **counted,
+        "loss": {**in_batch, "negative_sampling": "popularity"},
+        "tuning": {"space": space},
+    }
     found = load(tmp_path, searched)
     with pytest.raises(search.ImpossiblePoint, match="model contrarec does not know how often"):
         found.tuning.of_trial(found.trainer, {"loss.negative_sampling": "in_batch"})
