@@ -123,14 +123,25 @@ class _Data:
     transform_graph: Channel
 
 
-# Which events and values of a log windows have; others say where it is and how its rows are written.
-_CUTS = ("columns", "spans", "missing", "label_minus_one", "duplicates", "filter")
+# Where a log is and how its rows are written; all else says which events, times and values windows have.
+_WRITTEN = (
+    "path",
+    "format",
+    "delimiter",
+    "quote",
+    "escape",
+    "comment",
+    "encoding",
+    "header",
+    "column_names",
+    "max_rejected_share",
+)
 
 
 def _accepted(experiment: config.Experiment, root: str) -> str:
     """The folder of the statistics that are of windows cut alike: others would differ by their settings."""
     told = {
-        "log": experiment.log.model_dump(mode="json", include=set(_CUTS)),
+        "log": experiment.log.model_dump(mode="json", exclude=set(_WRITTEN)),
         "window": experiment.window.model_dump(mode="json"),
         "split": experiment.split.model_dump(mode="json"),
     }

@@ -11,12 +11,30 @@ def test_spans_are_compared_with_spans_that_were_cut_alike():
 
     found = folder()
     assert found.startswith("gs://b/accepted/") and found == folder("training.epochs=3", "log.path=other.csv")
+    written = {
+        "format": "csv",
+        "delimiter": ";",
+        "quote": "'",
+        "escape": "+",
+        "comment": "#",
+        "encoding": "cp1252",
+        "header": True,
+        "column_names": ("user", "item", "time"),
+        "max_rejected_share": 0.5,
+    }
+    assert folder(**written) == found
     for change in (
         "window.length=10",
         "log.columns.scene=page",
         "log.missing={ids: [nobody]}",
         "log.duplicates=drop",
         "log.filter={min_item_events: 2}",
+        "log.earliest=1997-10-01",
+        "log.latest=1998-03-01",
+        "log.timezone=Europe/Berlin",
+        "log.timestamp_unit=ms",
+        "log.timestamp_format='%Y%m%d'",
+        "log.max_id_bytes=3",
         "split.by=[time]",
     ):
         assert folder(change) != found, change
