@@ -79,13 +79,15 @@ class Results:
         if self.groups > 1 and len(occupied) > 1:
             weights = np.concatenate([weights, _group_weights()[occupied].T])
         units = min(bootstrap.RESAMPLES, len(occupied))
-        freedoms = self._freedoms(sums, occupied, units)
+        freedoms: dict[str, int] = {}
         result: dict[tfma.metrics.MetricKey, Any] = {}
         by_model: dict[str, dict[str, np.ndarray]] = {}
         for index, model in enumerate(self.models):
             values: dict[str, np.ndarray] = {}
             for number, step in enumerate(self.steps):
                 counts = self._counts(sums, index * len(self.steps) + number, occupied)
+                # Labels are those of all models.
+                freedoms.update({f"{name}/{step}": _freedom(counts, units) for name in conversion.RANKED})
                 measured = conversion.measure(counts, weights)
                 values.update({f"{name}/{step}": found for name, found in measured.metrics.items()})
                 values[f"{_LIFT}/{step}"] = values.pop(f"lift/{step}")
@@ -97,6 +99,8 @@ class Results:
                 result[ranks.metric_key(f"{CURVE}/{step}", model)] = _curve(
                     measured, units - 1 if self._intervals else 0
                 )
+            for name in conversion.RANKED:
+                freedoms[name] = min(freedoms[f"{name}/{step}"] for step in self.steps)
             for name in self._names:
                 if name not in values and name != spec.CHAIN_VIOLATIONS:
                     values[name] = np.mean([values[f"{name}/{step}"] for step in self.steps], axis=0)
@@ -127,24 +131,6 @@ class Results:
         if self._gate:
             self._add_gate(result, self._gate, float(sums.examples.sum()))
         return result
-
-    def _freedoms(self, sums: conversion_sums.Sums, occupied: np.ndarray, units: int) -> dict[str, int]:
-        """Degrees of freedom of what ranks a step's labels: of the users with the rarer one, whose examples are one draw.
-
-        However often a resample has the one user with a label, it has the same curve: 0 of fewer than
-        `conversion.MIN_USERS`.
-        """
-        found: dict[str, int] = {}
-        for number, step in enumerate(self.steps):
-            counts = self._counts(sums, number, occupied)
-            by_label = (counts.positives, counts.negatives)
-            rarer = min(np.count_nonzero(each.sum(axis=1)) for each in by_label)
-            freedom = min(units, rarer) - 1 if rarer >= conversion.MIN_USERS else 0
-            found.update({f"{metric}/{step}": freedom for metric in conversion.RANKED})
-        means = {
-            metric: min(found[f"{metric}/{step}"] for step in self.steps) for metric in conversion.RANKED
-        }
-        return {**found, **means}
 
     def _add_gate(
         self, result: dict[tfma.metrics.MetricKey, Any], gate: gating.Gate, examples: float
@@ -192,6 +178,17 @@ class Results:
 def _group_weights() -> np.ndarray:
     """How often each resample takes each group, `[G, RESAMPLES]`."""
     return bootstrap.poisson_weights(np.arange(1, _GROUPS + 1, dtype=np.uint64))
+
+
+def _freedom(counts: conversion.Counts, units: int) -> int:
+    """Degrees of freedom of what ranks a step's labels: of the users with the rarer one, whose examples are one draw.
+
+    However often a resample has the one user with a label, it has the same curve: 0 of fewer than
+    `conversion.MIN_USERS`.
+    """
+    by_label = (counts.positives, counts.negatives)
+    rarer = min(np.count_nonzero(each.sum(axis=1)) for each in by_label)
+    return min(units, rarer) - 1 if rarer >= conversion.MIN_USERS else 0
 
 
 def _standard_errors(samples: np.ndarray) -> np.ndarray:

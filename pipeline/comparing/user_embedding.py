@@ -99,14 +99,15 @@ class Measured:
         if len(rows) > embeddings.MOST:
             rows = np.sort(np.random.default_rng(self._seed).permutation(rows)[: embeddings.MOST])
         users, following = self._users[rows], [self._following[row] for row in rows]
-        if len(np.unique(users)) < 2:
+        distinct, codes = np.unique(users, return_inverse=True)
+        if len(distinct) < 2:
             return (Row(embeddings.AGREEMENT, *[None] * 8),)
         found = [embeddings.Agreements(vectors[rows], users, following) for vectors in self._vectors]
         values = np.stack([one.nearest for one in found])
         a, b = values[: self._count_a], values[self._count_a :]
-        resampled = self._resampled(found, np.unique(users, return_inverse=True)[1].reshape(-1))
+        resampled = self._resampled(found, codes.reshape(-1))
         low, high = np.quantile(resampled, [(1 - paired.LEVEL) / 2, (1 + paired.LEVEL) / 2]).tolist()
-        told = len(np.unique(users)) >= self.min_users
+        told = len(distinct) >= self.min_users
         return (
             Row(
                 metric=embeddings.AGREEMENT,
