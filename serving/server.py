@@ -1,7 +1,7 @@
 """An embedded model server: TensorFlow Serving's gRPC and REST interfaces for laptops and tests.
 
 It speaks `PredictionService` (Predict, GetModelMetadata), `ModelService` (GetModelStatus), the standard gRPC health
-service, and REST (`serving.rest`), and refuses what TensorFlow Serving refuses (tests/conformance asks both). In
+service, and REST (`serving.rest`), and is meant to refuse what TensorFlow Serving refuses (tests/conformance asks both). In
 production TensorFlow Serving itself serves the same folder.
 """
 
