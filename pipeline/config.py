@@ -93,7 +93,8 @@ class Experiment(settings.Settings):
     """An experiment: the settings of a run.
 
     Attributes:
-      name: of the run's folder and of the served model: lower-case letters, digits and `-`, at most 63 characters.
+      name: of the run's folder and, by default, of the folder that its models are pushed to (requests call the model
+        `model`): lower-case letters, digits and `-` (not first), at most 63 characters.
       window: how examples are cut from the log.
       model: what is trained.
       loss: what training minimises; by default the one that fits the model.
