@@ -46,7 +46,9 @@ class ModelStore:
     again when its files are others (it may still be on its way) and a few times later. When the version that
     answers is taken away, the newest sound one before it takes its place; where there is none, it goes on from
     memory. As TensorFlow Serving it refuses a file in which a label moves to a version that is not loaded: until
-    that is, it goes on with what the file said before.
+    that is, it goes on with what the file said before. The file that says to load it comes first, and may come and go
+    while the thread loads another version, which TensorFlow Serving does beside reading: a label's version is then
+    loaded without that file.
 
     Args:
       base: the folder with the versions, on any filesystem of TensorFlow.
@@ -60,6 +62,9 @@ class ModelStore:
         self._loaded: dict[int, LoadedModel] = {}
         # What the file said when it was taken last; None for every version.
         self._followed: published.Published | None = None
+        # When the file was read last, and whether one before it may have been missed that says to load a version.
+        self._read_at = time.monotonic()
+        self._missed = False
         self._ended: set[int] = set()
         self._broken: dict[int, _Broken] = {}
         # What was replaced, and when.
@@ -149,28 +154,42 @@ class ModelStore:
         with self._looking:
             kept_since = time.monotonic() - _KEPT_SECONDS
             self._replaced = [(at, model) for at, model in self._replaced if at > kept_since]
-            there, named = self._versions(), published.read(self._base)
+            there, named = self._versions(), self._read()
             for gone in set(self._broken) - set(there):
                 del self._broken[gone]
-            refused = self._refused(named.labels if named else {})
-            followed = self._followed if refused else named
+            followed, labels = self._followed, named.labels if named else {}
+            moved = self._moved(labels)
+            if moved and self._missed and followed:
+                beside = {*followed.versions, *moved.values()}
+                self._take([v for v in there if v in beside], len(beside))
+                moved = self._moved(labels)
+            self._missed = self._missed and bool(moved)
+            followed = followed if moved else named
             names = followed.versions if followed else ()
             sound = self._take([v for v in there if v in names] if followed else there, len(names) or 1)
             # After the versions that its labels name are there.
             self._followed = followed
-            if refused:
-                self._say(refused)
+            if moved:
+                self._say(self._refusal(moved))
             elif sound:
                 self._said = ""
             else:
                 self._say_kept(names)
 
-    def _refused(self, labels: Mapping[str, int]) -> str | None:
-        """Why TensorFlow Serving takes nothing of the file that names these labels, if it does not."""
+    def _read(self) -> published.Published | None:
+        """What the file says; what it has said in between is missed where the look before has taken long."""
+        began = time.monotonic()
+        named = published.read(self._base)
+        self._missed |= time.monotonic() - self._read_at >= published.READ_SECONDS
+        self._read_at = began
+        return named
+
+    def _moved(self, labels: Mapping[str, int]) -> dict[str, int]:
+        """For which of a file's labels TensorFlow Serving takes nothing of it, with their versions."""
+        return published.moved(self._labels, labels, self._loaded)
+
+    def _refusal(self, moved: Mapping[str, int]) -> str:
         before = self._labels
-        moved = published.moved(before, labels, self._loaded)
-        if not moved:
-            return None
         moves = (
             f"label {label!r} moves from version {before[label]} to {version}, which is not loaded"
             for label, version in sorted(moved.items())

@@ -7,6 +7,7 @@ import types
 
 import pytest
 
+from pipeline import publishing
 from serving import loaded_model, manifest, model_store, published
 
 
@@ -181,6 +182,58 @@ def test_a_file_that_is_not_followed_is_taken_once_the_version_of_its_label_load
     assert live(store) == 9 and store.get(label="stable").version == 8
     with pytest.raises(loaded_model.RequestError, match="version 7 is not loaded"):
         store.get(7)
+
+
+@pytest.mark.parametrize("command", ["promote", "rollback"])
+def test_a_file_that_comes_and_goes_while_a_version_loads_is_made_up_for(
+    watched, monkeypatch, caplog, command
+):
+    """The first file of the two commands says to load a version, or takes its label away, for 20 s."""
+    clock, load = types.SimpleNamespace(now=0.0), loaded_model.load
+    monkeypatch.setattr(model_store, "time", types.SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(publishing.verify, "check", lambda path: None)
+
+    def wait(seconds):
+        clock.now += seconds
+
+    monkeypatch.setattr(publishing, "time", types.SimpleNamespace(sleep=wait))
+    base = str(watched.base)
+
+    def slow(version, path):
+        if version == 9:
+            getattr(publishing, command)(base, 7, *(["stable"] if command == "promote" else []))
+        return load(version, path)
+
+    for number in (7, 8):
+        watched.put(str(number))
+    published.write(base, published.Published((8,), {"stable": 8}))
+    store = watched.start()
+    monkeypatch.setattr(loaded_model, "load", slow)
+    watched.put("9")
+    published.publish(base, 9)
+    assert live(store) == 9 and store.get(label="stable").version == 8
+    said = published.read(base)
+    assert said.labels == {"stable": 7}
+    assert live(store) == max(said.versions) == (9 if command == "promote" else 7)
+    assert store.get(label="stable").version == 7 and not caplog.records
+    # From then on one step is refused again, as TensorFlow Serving refuses it.
+    clock.now += 1
+    published.write(base, published.Published((8,), {"stable": 8}))
+    assert [live(store) for _ in range(3)] == [max(said.versions)] * 3
+    assert "label 'stable' moves from version 7 to 8, which is not loaded" in caplog.text
+
+
+def test_a_version_that_a_missed_file_named_is_tried_again(watched, monkeypatch):
+    clock = types.SimpleNamespace(now=0.0)
+    monkeypatch.setattr(model_store, "time", types.SimpleNamespace(monotonic=lambda: clock.now))
+    watched.put("7", "index"), watched.put("8")
+    published.write(str(watched.base), published.Published((8,), {"stable": 8}))
+    store = watched.start()
+    clock.now += published.READ_SECONDS
+    published.write(str(watched.base), published.Published((7,), {"stable": 7}))
+    assert [live(store) for _ in range(3)] == [8] * 3 and store.get(label="stable").version == 8
+    watched.put("7")
+    assert live(store) == store.get(label="stable").version == 7
 
 
 def test_a_server_starts_among_broken_versions_and_waits(watched):
