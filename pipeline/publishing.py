@@ -136,13 +136,19 @@ def rollback(base: str, version: int | None = None, served_as: str = "", say: Sa
                 )
             except KeyboardInterrupt:
                 raise errors.InputError(
-                    f"stopped: version {chosen} answers, and {names}: of no version; in {published.READ_SECONDS:.0f} s footfall "
-                    f"promote --version {chosen} --label LABEL gives it back"
+                    f"stopped: version {_live(base)} answers, and {names}: of no version; in {published.READ_SECONDS:.0f} s "
+                    f"footfall promote --version {chosen} --label LABEL gives it back"
                 ) from None
             changed = dataclasses.replace(
                 now, versions=tuple({*now.versions, chosen}), labels={**now.labels, **moved}
             )
         _write(base, changed, served_as)
+    now_live = max(changed.versions)
+    if now_live != chosen:
+        return (
+            f"version {now_live} answers where servers read {published.FILE}: it was pushed meanwhile, else {chosen} would in "
+            f"place of {live}; footfall rollback --version {chosen} takes it back, too"
+        )
     also = f" ({before} answered when this began)" if before != live else ""
     return f"version {chosen} answers in place of {live}{also} where servers read {published.FILE}, until another one is pushed"
 

@@ -192,6 +192,33 @@ def test_a_rollback_of_a_bucket_while_a_label_moves_is_not_undone(base, ask, mon
     assert published.read(str(base)) == rolled_back
 
 
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_push_to_a_bucket_while_a_rollback_waits_is_what_is_told_to_answer(base, ask, monkeypatch, stopped):
+    later = THIRD + 1
+
+    def sleep(seconds):
+        published.publish(str(base), later)
+        if stopped:
+            raise KeyboardInterrupt
+
+    ask("promote")
+    monkeypatch.setattr(publishing, "time", types.SimpleNamespace(sleep=sleep))
+    code, printed, said = ask("rollback")
+    if stopped:
+        assert code == 2 and f"stopped: version {later} answers, and stable: of no version" in said
+        return
+    assert (code, printed) == (
+        0,
+        [
+            f"version {later} answers where servers read models.config: it was pushed meanwhile, else {SECOND} would in place "
+            f"of {THIRD}; footfall rollback --version {SECOND} takes it back, too"
+        ],
+    )
+    assert published.read(str(base)) == published.Published(
+        (SECOND, later), {"stable": SECOND}, withdrawn=(THIRD,)
+    )
+
+
 def test_servers_have_the_time_to_read_a_file_by_a_clock_that_is_ahead_of_the_buckets(
     base, ask, waits, monkeypatch
 ):
