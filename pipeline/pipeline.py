@@ -1,6 +1,7 @@
 """The pipeline of an experiment. Pure: no file, clock or environment is read here."""
 
 import dataclasses
+import datetime
 import hashlib
 import json
 import posixpath
@@ -138,14 +139,28 @@ _WRITTEN = (
 )
 
 
+# How windows are stored, and the moments that they are cut at, which later spans have others of.
+_MOVES_ON = ("shards", "at")
+
+
 def _accepted(experiment: config.Experiment, root: str) -> str:
-    """The folder of the statistics that are of windows cut alike: others would differ by their settings."""
+    """The folder of the statistics that are of windows cut alike: others would differ by their settings.
+
+    Moments move on with the spans of a daily job: they are told by that they are there.
+    """
     told = {
-        "log": experiment.log.model_dump(mode="json", exclude=set(_WRITTEN)),
-        "window": experiment.window.model_dump(mode="json"),
-        "split": experiment.split.model_dump(mode="json"),
+        "log": experiment.log.model_dump(exclude=set(_WRITTEN)),
+        "window": experiment.window.model_dump(exclude=set(_MOVES_ON)),
+        "split": experiment.split.model_dump(),
     }
-    return posixpath.join(root, hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12])
+    text = json.dumps(told, sort_keys=True, default=_moment)
+    return posixpath.join(root, hashlib.sha256(text.encode()).hexdigest()[:12])
+
+
+def _moment(value: object) -> str:
+    if not isinstance(value, datetime.datetime):
+        raise TypeError(f"a setting is a value of JSON or a moment, found {value!r}")
+    return "moment"
 
 
 def _data(

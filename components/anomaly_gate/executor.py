@@ -53,7 +53,12 @@ class Executor(base_executor.BaseExecutor):
             found.extend((f"split {split}", name, info) for name, info in read.anomaly_info.items())
 
         train = _statistics(statistics, names.TRAIN)
-        pairs = _pairs(train, statistics, accepted.before(statistics.span) if accepted else None)
+        before = accepted.before(statistics.span) if accepted else None
+        if accepted and before is None:
+            _PROGRESS.info(
+                "nothing to compare span %d with: no earlier span of these settings passed", statistics.span
+            )
+        pairs = _pairs(train, statistics, before)
         compared = compare(pairs, schema, exec_properties.get("error_rate"))
         for label, result in compared.items():
             folder = os.path.join(output.uri, f"Split-{label.replace(' ', '-')}")

@@ -1,5 +1,6 @@
 """What a pipeline is made of, besides what its runners tell."""
 
+from components.behavior_example_gen.windows.period import PeriodWindow
 from pipeline import config, pipeline
 
 
@@ -38,5 +39,26 @@ def test_spans_are_compared_with_spans_that_were_cut_alike():
         "split.by=[time]",
     ):
         assert folder(change) != found, change
+    # What a daily job moves on.
+    days = [
+        [
+            f"log.earliest=1997-10-{d}",
+            f"log.latest=1998-03-{d}",
+            f"split={{eval_from: 1998-01-{d}, test_from: 1998-02-{d}}}",
+        ]
+        for d in (10, 11)
+    ]
+    assert folder(*days[0]) == folder(*days[1]) == folder(*days[0], "window.shards=3") != found
+    experiment = config.load(config.find("ml100k-sasrec"))
+    periods = [
+        experiment.model_copy(update={"window": PeriodWindow(kind="period", past="30d", future="7d", at=at)})
+        for at in (["1998-01-10"], ["1998-01-11", "1998-02-11"])
+    ]
+    assert len({pipeline._accepted(one, "x") for one in periods}) == 1
     # Which this experiment has no use for.
     assert len({found, folder(spans=7), folder(label_minus_one="unknown")}) == 3
+
+
+def test_every_experiment_has_a_folder_of_accepted_statistics():
+    loaded = [config.load(config.find(name)) for name in config.shipped_names()]
+    assert len({pipeline._accepted(experiment, "x") for experiment in loaded}) > 1

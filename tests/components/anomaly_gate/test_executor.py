@@ -146,6 +146,16 @@ def test_of_two_runs_that_keep_a_span_at_once_none_fails(tmp_path, monkeypatch):
     assert [path.name for path in accepted.iterdir()] == ["span-4.pb"]
 
 
+def test_a_span_without_an_earlier_one_is_told(tmp_path, caplog):
+    caplog.set_level("INFO", "footfall.progress")
+    run(tmp_path / "0", alike())
+    for span in (4, 5, 3):
+        run(tmp_path / str(span), alike(), span, accepted_root=tmp_path / "accepted")
+    assert [record.getMessage() for record in caplog.records] == [
+        f"nothing to compare span {span} with: no earlier span of these settings passed" for span in (4, 3)
+    ]
+
+
 def test_drift_between_spans_stops_however_often_it_is_tried(tmp_path):
     accepted = tmp_path / "accepted"
     drifted = {split: frame(0.3) for split in names.SPLITS}
