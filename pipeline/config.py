@@ -334,6 +334,9 @@ def load(
     return experiment
 
 
+_CORRECTION = ("loss.negative_sampling", "loss.logq_correction")
+
+
 def in_vain(experiment: Experiment) -> Iterator[tuple[str, str]]:
     """The keys of settings that no new run may have, set for nothing or by mistake, each with what is wrong with it."""
     space = {} if experiment.tuning is None else experiment.tuning.space
@@ -345,10 +348,19 @@ def in_vain(experiment: Experiment) -> Iterator[tuple[str, str]]:
     unshown = retrieval_lib.unshown(experiment.retrieval)
     if unshown is not None:
         yield from ((f"retrieval.{name}", unshown) for name in ("recall", "queries"))
-    miscorrected = experiment.model.miscorrected(experiment.loss)
+    miscorrected = _miscorrected_in_all(experiment, space)
     if miscorrected is not None:
-        of_both = ("model.name", "loss.negative_sampling", "loss.logq_correction")
-        yield from ((key, miscorrected) for key in of_both)
+        yield from ((key, miscorrected) for key in ("model.name", "loss.name", *_CORRECTION))
+
+
+def _miscorrected_in_all(experiment: Experiment, space: Mapping[str, search.Range]) -> str | None:
+    """Why the loss of each point of a search would be corrected by other counts than those of targets; else None."""
+    said = None
+    for point in _points(experiment, space, [key for key in _CORRECTION if key in space]):
+        said = point.model.miscorrected(point.loss)
+        if said is None:
+            return None
+    return said
 
 
 def _check_space(
@@ -398,22 +410,38 @@ def _check_space(
 
 def _idle_in_all(experiment: Experiment, space: Mapping[str, search.Range], key: str) -> settings.Idle | None:
     """A setting, of a search or beside one, that nothing reads, whatever any other one of the search is; else None."""
-    owns: list[dict[str, Any]] = [{key: value} for value in space[key].probes] if key in space else [{}]
-    others = [{}, *({other: value} for other in space if other != key for value in space[other].probes)]
     found = None
-    for own, other in itertools.product(owns, others):
-        values = json.loads(experiment.to_json())
-        for name, value in {**own, **other}.items():
-            _put(values, name, value)
-        try:
-            idle = {one.key: one for one in Experiment.from_values(values).idle()}
-        except pydantic.ValidationError:
-            # Values that do not go together say nothing of one of them.
-            continue
+    for point in _points(experiment, space, [key] if key in space else []):
+        idle = {one.key: one for one in point.idle()}
         if key not in idle:
             return None
         found = idle[key]
     return found
+
+
+def _points(
+    experiment: Experiment, space: Mapping[str, search.Range], keys: Sequence[str]
+) -> Iterator[Experiment]:
+    """What a search makes of an experiment: all combinations of values of some keys, each alone and beside one other key's."""
+    owns = [dict(zip(keys, values)) for values in itertools.product(*(space[key].probes for key in keys))]
+    others = [
+        {},
+        *({other: value} for other in space if other not in keys for value in space[other].probes),
+    ]
+    for own, other in itertools.product(owns, others):
+        changes = {**own, **other}
+        if not changes:
+            yield experiment
+            continue
+        values = json.loads(experiment.to_json())
+        for name, value in changes.items():
+            _put(values, name, value)
+        try:
+            point = Experiment.from_values(values)
+        except pydantic.ValidationError:
+            # Values that do not go together say nothing of one of them.
+            continue
+        yield point
 
 
 def override(values: dict[str, Any], override: str) -> None:

@@ -552,7 +552,13 @@ def test_a_correction_by_counts_that_are_not_those_of_targets_is_refused(tmp_pat
     in_batch = {"name": "bce", "negative_sampling": "in_batch"}
     counted = with_values(**model("contrarec"), loss=in_batch)
     words = "yaml: model contrarec does not know how often items are the one target of a window: [^;]*; [^;]* is corrected$"
-    for must_be_read in (None, ["model"], ["loss.negative_sampling"], ["loss.logq_correction"]):
+    for must_be_read in (
+        None,
+        ["model"],
+        ["loss.name"],
+        ["loss.negative_sampling"],
+        ["loss.logq_correction"],
+    ):
         with pytest.raises(errors.InputError, match=words):
             load(tmp_path, counted, must_be_read=must_be_read)
     assert load(tmp_path, counted, ["loss.logq_correction=false"]).loss.in_batch
@@ -569,6 +575,41 @@ def test_a_correction_by_counts_that_are_not_those_of_targets_is_refused(tmp_pat
     found = load(tmp_path, searched)
     with pytest.raises(search.ImpossiblePoint, match="model contrarec does not know how often"):
         found.tuning.of_trial(found.trainer, {"loss.negative_sampling": "in_batch"})
+
+
+@pytest.mark.parametrize(
+    "loss, space, refused",
+    [
+        ({}, {"loss.logq_correction": [False]}, False),
+        ({}, {"loss.logq_correction": [False, True]}, False),
+        ({}, {"loss.logq_correction": [True]}, True),
+        ({}, {"loss.negative_sampling": ["popularity"]}, False),
+        ({}, {"model.dropout": [0.1, 0.2]}, True),
+        ({"negative_sampling": "uniform"}, {"loss.negative_sampling": ["in_batch"]}, True),
+        ({"negative_sampling": "uniform"}, {"loss.negative_sampling": ["in_batch", "popularity"]}, False),
+        (
+            {"negative_sampling": "popularity"},
+            {"loss.negative_sampling": ["in_batch"], "loss.logq_correction": [False]},
+            False,
+        ),
+        (
+            {"negative_sampling": "popularity", "logq_correction": False},
+            {"loss.negative_sampling": ["in_batch"], "loss.logq_correction": [True]},
+            True,
+        ),
+    ],
+)
+def test_a_search_decides_on_the_correction_of_its_trials(tmp_path, loss, space, refused):
+    values = with_values(
+        **model("contrarec"),
+        loss={"name": "bce", "negative_sampling": "in_batch", **loss},
+        tuning={"space": space},
+    )
+    if refused:
+        with pytest.raises(errors.InputError, match="yaml: model contrarec does not know how often items"):
+            load(tmp_path, values)
+    else:
+        assert load(tmp_path, values).tuning is not None
 
 
 def test_classes_of_several_users_or_inner_steps_are_read(tmp_path):
