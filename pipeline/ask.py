@@ -153,17 +153,22 @@ def _warn_of_empty(
     moments: Sequence[int | None],
 ) -> None:
     """Says which histories are answered although no event of them counts."""
+    takes = client.metadata()[signature].inputs
     found = client.without_events(signature, histories, moments)
+    if names.TIMESTAMP in takes:
+        # An exposure may be a user's first event, in training, too.
+        found = [number for number in found if histories[number]]
+        said = "no event of history is before timestamp, so the answer is that of a user without history"
+    else:
+        asked_at = names.MOMENT in takes
+        why = " in the period before the moment that the model was trained on" if asked_at else ""
+        said = f"no event{why}, so the answer is that of any user without history; training had none"
     if not found:
         return
-    asked_at = names.MOMENT in client.metadata()[signature].inputs
-    why = " in the period before the moment that the model was trained on" if asked_at else ""
     first, *others = (places[number] for number in found)
     # All are lines of one file, which is named once.
     shown = [first, *(place.rpartition(f" {_LINE} ")[2] for place in others)]
-    _warn(
-        f"{_first(shown)}: no event{why}, so the answer is that of any user without history; training had none"
-    )
+    _warn(f"{_first(shown)}: {said}")
 
 
 def _items(client: Any, histories: list[Any], places: list[str], options: argparse.Namespace) -> list[str]:
@@ -243,11 +248,9 @@ def _probabilities(
     if now is not None:
         exposures = [{names.MOMENT: now, **row} for row in exposures]
     answers = client.predict_exposures(exposures, places)
-    # An exposure may be a user's first event, in training, too.
-    if names.MOMENT in takes:
-        histories = [row.get(requests.HISTORY_KEY) or () for row in exposures]
-        moments = [row.get(names.MOMENT) for row in exposures]
-        _warn_of_empty(client, requests.PREDICT, places, histories, moments)
+    histories = [row.get(requests.HISTORY_KEY) or () for row in exposures]
+    moments = [row.get(names.MOMENT if names.MOMENT in takes else names.TIMESTAMP) for row in exposures]
+    _warn_of_empty(client, requests.PREDICT, places, histories, moments)
     _name_unknown(
         client.unknown(vocabularies.of_exposures(takes, exposures)),
         "not known to the model, which takes it for any unknown value",

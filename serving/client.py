@@ -458,12 +458,12 @@ class Client:
         """Which histories have no event that counts, by their numbers.
 
         Such a history is empty, or all of it is at the moment or later, or longer before it than the model was trained on. It
-        is answered as any other one without events.
+        is answered as any other one without events. The moment of an exposure is its `timestamp`.
 
         Args:
           signature: that they are sent to.
           histories: that fit it.
-          moments: of each, ms, of models of periods; None: right after the last event.
+          moments: of each, ms, of models of periods; None: right after the last event. Of exposures the `timestamp` of each.
 
         Returns:
           Numbers from 0 on; none of a model that does not tell.

@@ -1,6 +1,7 @@
 """Which histories have an event that counts: asked of a served model's own transform graph, as `vocabularies` asks.
 
-What lies outside of a model's period before the moment is cut away there, and a history without any event is answered, too.
+What lies outside of a model's period before the moment is cut away there, as is what does not lie before an exposure, and a
+history without any event is answered, too.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,12 +17,12 @@ from serving import moments, requests
 def examples(
     takes: Mapping[str, Any], histories: Sequence[Sequence[requests.Row]], told: Sequence[int | None]
 ) -> np.ndarray:
-    """Serialized tf.Examples `[B]` of the items and times of histories, and their moments.
+    """Serialized tf.Examples `[B]` of the items and times of histories, and their moments or those of their exposures.
 
     Args:
       takes: the inputs of a signature.
       histories: lists of events that fit it.
-      told: the moment of each, ms; None: right after the last event.
+      told: the moment of each, ms; None: right after the last event. Of exposures their `timestamp`.
 
     Raises:
       ValueError: for what is no list of events.
@@ -39,9 +40,13 @@ def examples(
             else:
                 texts = (requests.value_of(event[key], tf.string, key) for event in history)
                 feature.bytes_list.value.extend(map(tf.compat.as_bytes, texts))
-        if names.MOMENT in takes:
-            value = moments.NOT_TOLD if moment is None else moment
-            example.features.feature[names.MOMENT].int64_list.value.append(value)
+        for name in (names.MOMENT, names.TIMESTAMP):
+            if name in takes:
+                value = moments.NOT_TOLD if moment is None else moment
+                example.features.feature[name].int64_list.value.append(value)
+        if names.ITEM_ID in takes:
+            # An example has to have one; which it is decides on no event.
+            example.features.feature[names.ITEM_ID].bytes_list.value.append(b"")
         made.append(example.SerializeToString())
     return np.array(made, object)
 

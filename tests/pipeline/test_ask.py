@@ -12,6 +12,7 @@ import pytest
 
 from pipeline import ask, cli, config
 from schemas import errors, names
+from serving import client as client_lib
 from serving import server as server_lib
 from tests import period_fixtures
 
@@ -126,6 +127,39 @@ def test_histories_of_which_no_event_counts_are_named(toy, periods, address, tmp
     assert said(toy, [[moment], []]) == [
         f"footfall: warning: {file} line 2: no event, so the answer is that of any user without history; training had none"
     ]
+
+
+def test_exposures_whose_history_lies_behind_them_are_named(shop, address, tmp_path, capsys):
+    """As of a client whose events have another clock, or another time zone."""
+    moment = 1_600_000_000_000
+    file = tmp_path / "exposures.jsonl"
+
+    def said(*times):
+        event = {"item_id": "i1", "behavior": "view", "scene": "home"}
+        exposures = [
+            {
+                "user_id": "u1",
+                "item_id": "i2",
+                "timestamp": moment,
+                "history": [{**event, "timestamp": t} for t in some],
+            }
+            for some in times
+        ]
+        file.write_text("".join(json.dumps(exposure) + "\n" for exposure in exposures))
+        assert cli.execute(["predict", address(shop), "--exposures", str(file)]) == 0
+        printed = capsys.readouterr()
+        assert len(printed.out.splitlines()) == len(times)
+        return [line for line in printed.err.splitlines() if "no event" in line]
+
+    assert said([moment], [], [moment - 1, moment], [moment, moment + 5]) == [
+        f"footfall: warning: {file} line 1, 4: no event of history is before timestamp, so the answer is that of a user "
+        "without history"
+    ]
+    assert said([moment - 1], []) == []
+    with client_lib.Client(address(shop), timeout_s=60.0) as client:
+        history = [{"item_id": "i1", "timestamp": moment}]
+        for signature in ("predict", "predict_candidates"):
+            assert client.without_events(signature, [history] * 2, [moment, moment + 1]) == [0]
 
 
 def test_items_have_been_met_just_before_the_moment(periods, address, capsys):
