@@ -57,12 +57,17 @@ _NAME = re.compile(r"[a-z]+([-_]([a-z]+\d{0,2}|\d+))+")
 # A part of a path as people name it; a random secret may begin with / but has capitals and digits in no such order.
 _WORD = re.compile(r"[a-z0-9]*([A-Z][a-z]+)*[A-Z]*[0-9]*")
 _PATH_NAME = re.compile(r"_(file|path|dir|folder)s?$", re.IGNORECASE)
+_PLAIN_WORD = re.compile(r"[a-z]+")
+_EXTENSION = re.compile(r"\.([A-Za-z]{1,6}|p12)$")
+# Of the parts of a path that are no words: shorter ones may be versions or ids.
+_LONG = 12
 
 
 def looks_secret(name: str, value: str) -> bool:
     """Whether a variable or an argument would tell a secret to all who may read a pipeline.
 
-    A path of words is none, whatever the name: `GOOGLE_APPLICATION_CREDENTIALS=/var/secrets/key.json`.
+    A path is none, whatever the name: `GOOGLE_APPLICATION_CREDENTIALS=/var/secrets/key.json`. It has an extension, is one
+    word, or has a word among its parts and little that is random.
 
     >>> looks_secret("DB_PASSWORD", "hunter2"), looks_secret("TF_CPP_MIN_LOG_LEVEL", "2")
     (True, False)
@@ -80,10 +85,13 @@ def _is_path(name: str, value: str) -> bool:
     """Whether the value of a variable that is named as a secret is where one lies."""
     if not value.startswith("/"):
         return False
-    # No secret of random letters has a dot.
-    if _PATH_NAME.search(name) or "." in value:
+    if _PATH_NAME.search(name) or _EXTENSION.search(value):
         return True
-    return "/" in value[1:] and all(map(_WORD.fullmatch, re.split(r"[^A-Za-z0-9]+", value)))
+    parts = [part for part in value.split("/") if part]
+    if len(parts) < 2:
+        return all(map(_PLAIN_WORD.fullmatch, parts))
+    odd = [part for part in parts if not all(map(_WORD.fullmatch, re.split(r"[^A-Za-z0-9]+", part)))]
+    return not odd or any(map(_PLAIN_WORD.fullmatch, parts)) and sum(map(len, odd)) < _LONG
 
 
 def _entropy(text: str) -> float:
