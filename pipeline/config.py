@@ -165,7 +165,7 @@ class Experiment(settings.Settings):
     def _check_target_behavior(self) -> None:
         wanted, targets = getattr(self.model, "target_behavior", None), self.split.target_behaviors
         if wanted is not None and tuple(targets or ()) != (wanted,):
-            raise ValueError(
+            raise model_settings.WrongWindow(
                 f"model.target_behavior: what is trained for is evaluated: set split.target_behaviors: "
                 f"[{wanted}], found {list(targets) if targets else 'none'}"
             )

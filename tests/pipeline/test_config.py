@@ -577,6 +577,16 @@ def test_a_correction_by_counts_that_are_not_those_of_targets_is_refused(tmp_pat
         found.tuning.of_trial(found.trainer, {"loss.negative_sampling": "in_batch"})
 
 
+def test_a_search_trains_for_no_other_behaviour_than_is_evaluated(tmp_path):
+    """A trial does not know which targets eval has."""
+    values = with_values(**model("casm", target_behavior="buy"), split={"target_behaviors": ["buy"]})
+    load(tmp_path, {**values, "tuning": {"space": {"model.target_behavior": ["buy"]}}})
+    with pytest.raises(
+        errors.InputError, match=r"tuning\.space: model\.target_behavior: .*target_behaviors: \[view\]"
+    ):
+        load(tmp_path, {**values, "tuning": {"space": {"model.target_behavior": ["buy", "view"]}}})
+
+
 @pytest.mark.parametrize(
     "loss, space, refused",
     [
