@@ -183,12 +183,11 @@ def _group_weights() -> np.ndarray:
 def _freedom(counts: conversion.Counts, units: int) -> int:
     """Degrees of freedom of what ranks a step's labels: of the users with the rarer one, whose examples are one draw.
 
-    However often a resample has the one user with a label, it has the same curve: 0 of fewer than
-    `conversion.MIN_USERS`.
+    However often a resample has the one user with a label, it has the same curve: of fewer than two there are none.
     """
     by_label = (counts.positives, counts.negatives)
     rarer = min(np.count_nonzero(each.sum(axis=1)) for each in by_label)
-    return min(units, rarer) - 1 if rarer >= conversion.MIN_USERS else 0
+    return max(min(units, rarer) - 1, 0)
 
 
 def _standard_errors(samples: np.ndarray) -> np.ndarray:

@@ -7,6 +7,9 @@ nothing, the metrics that have thresholds are bounds of intervals:
   slice, lift          the upper bound: a slice blocks a model only if it shows less than is asked
   drop, on both        the change, or 0 if its interval has 0 in it: a drop within the noise is none
 
+Without an interval, as of one user, nothing tells what noise is: the whole split then shows neither a lift nor that
+there is no drop, and a slice decides nothing.
+
 With several slices, or on few examples, to ask each for a proof would stop any model; and two trainings of
 one model differ by noise alone. Both errors have the probability (1 - confidence) / 2.
 """
@@ -34,6 +37,11 @@ class Difference(NamedTuple):
     value: float
     error: float = np.nan
     freedom: int = 0
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether there is one."""
+        return self.freedom >= 1 and bool(np.isfinite(self.error))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,20 +75,21 @@ class Gate:
     def drop(self, found: Difference) -> float:
         """The change of the metric from the baseline's, as far as it is none for the better or of noise.
 
-        Where nothing tells what noise is, as of one user, it is the estimate.
+        Without an interval it is as bad as can be.
         """
-        if not self.confidence or not np.isfinite(found.error) or found.freedom < 1:
+        if not self.confidence or np.isnan(found.value):
             return found.value
+        lower_is_better = spec.lower_is_better(self.metric)
+        if not found.has_interval:
+            return np.inf if lower_is_better else -np.inf
         low, high = bootstrap.bounds(*found, self.confidence)
-        return found.value if self._worse(low, high) else PASSES_DROP
-
-    def _worse(self, low: float, high: float) -> bool:
-        return low > 0 if spec.lower_is_better(self.metric) else high < 0
+        worse = low > 0 if lower_is_better else high < 0
+        return found.value if worse else PASSES_DROP
 
     def slice_drop(self, found: Difference, decides: bool) -> float:
         """As `drop`, of a slice, which decides nothing where there is no interval either."""
         if not decides or np.isnan(found.value):
             return PASSES_DROP
-        if self.confidence and (found.freedom < 1 or not np.isfinite(found.error)):
+        if self.confidence and not found.has_interval:
             return PASSES_DROP
         return self.drop(found)

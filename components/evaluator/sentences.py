@@ -5,7 +5,7 @@ import math
 
 from tensorflow_model_analysis.proto import config_pb2
 
-from components.evaluator import conversion_results, gating, ranks, slice_results, spec
+from components.evaluator import conversion, conversion_results, gating, ranks, slice_results, spec
 from schemas import figures
 
 # From this share on, targets that cannot be recommended are named beside the verdict.
@@ -13,7 +13,7 @@ LARGE_SHARE = 0.1
 # A lift of so little is asked where it must only be above.
 _ABOVE = 1e-8
 _MAY_BE_CHANCE = ", which may be chance"
-_FEW_USERS = ", of too few users to tell it from chance"
+_FEW_USERS = ", of too few users{} to tell it from chance"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +68,10 @@ class Asked:
         """Of the interval that the gate went by; None where it went by the estimate."""
         return self.found(result).bounds(self.confidence) if self.confidence else None
 
+    def lacks_interval(self, result: slice_results.SliceResult) -> bool:
+        """Whether the gate went by intervals, and there was none."""
+        return bool(self.confidence) and self.bounds(result) is None
+
     def scarce(self, result: slice_results.SliceResult) -> str | None:
         """The step of which a slice has too few labels of one kind to decide, if any."""
         step = self.metric.partition("/")[2]
@@ -84,11 +88,11 @@ class Asked:
             return False
         if not (self.is_lift or self.is_change):
             return True
-        bounds = self.bounds(result)
-        if self.confidence and bounds is None:
+        if self.lacks_interval(result):
             return False
         if not self.is_lift:
             return True
+        bounds = self.bounds(result)
         return not self.without_hits(result) and not (bounds and bounds[0] < self.least <= bounds[1])
 
     def without_hits(self, result: slice_results.SliceResult) -> bool:
@@ -149,8 +153,8 @@ def _change(asked: Asked, result: slice_results.SliceResult, outcome: str) -> st
     bounds, drop = asked.bounds(result), change if lower else -change
     shown = bounds is None or not bounds[0] <= 0 <= bounds[1]
     chance = _MAY_BE_CHANCE if drop > limit and not shown else ""
-    if outcome == "undecided":
-        chance = _FEW_USERS
+    if outcome == "undecided" or (outcome == "failed" and asked.lacks_interval(result)):
+        chance = _few_users(metric)
     return (
         f", {_than(change)} the live model's {figures.metric(result.baseline[metric].value)}{chance}"
         f"{_interval(bounds)} (asked: at most {limit:g} {'above' if lower else 'below'}{_unless(asked)})"
@@ -182,9 +186,16 @@ def _lift(asked: Asked, result: slice_results.SliceResult, outcome: str) -> str:
     reached = result.lift[metric].value >= asked.least
     chance = ""
     if (outcome == "failed" and reached) or outcome == "undecided":
-        few = asked.confidence and bounds is None
-        chance = _FEW_USERS if few else _MAY_BE_CHANCE
+        chance = _few_users(metric) if asked.lacks_interval(result) else _MAY_BE_CHANCE
     return f", {_than(lift)} {reference}{chance}{_interval(bounds)} (asked: {asked_for})"
+
+
+def _few_users(metric: str) -> str:
+    """What is said where there is no interval: which users count depends on the metric."""
+    name, _, step = metric.partition("/")
+    if name not in conversion.RANKED:
+        return _FEW_USERS.format("")
+    return _FEW_USERS.format(f" who have, or lack, {f'the label {step}' if step else 'one of the labels'},")
 
 
 def _unless(asked: Asked) -> str:

@@ -392,7 +392,7 @@ def test_hardly_any_positive_gives_no_interval(chain):
     assert np.isfinite(float(result["", "auc/buy", False]))
 
 
-def test_what_ranks_a_label_of_few_users_has_no_interval(chain):
+def test_what_ranks_a_label_is_as_sure_as_the_users_with_the_rarer_one_are_many(chain):
     """Of one who has all positives no resample shows how the next one would be ranked: all have the same curve."""
     users, _, scores = (part[:800] for part in chain)
     users = [f"u{number % 400}" for number in range(800)]
@@ -400,7 +400,7 @@ def test_what_ranks_a_label_of_few_users_has_no_interval(chain):
     config = _config(
         ("candidate", "baseline"), "baseline", gate_metric="auc/buy", confidence=0.95, intervals=True
     )
-    for few, told in ((1, False), (9, False), (12, True)):
+    for few, told in ((1, False), (2, True), (9, True), (12, True)):
         labels = np.zeros((800, 2), np.int64)
         labels[:, 0] = np.arange(800) % 2
         for number in range(few):
@@ -420,9 +420,44 @@ def test_what_ranks_a_label_of_few_users_has_no_interval(chain):
         # Of the other label, and of what is a mean over examples, all users tell.
         assert found["candidate", "auc/cart", False].sample_degrees_of_freedom > 150
         assert found["candidate", "log_loss/buy", False].sample_degrees_of_freedom > 150
-        change = float(found["candidate", "auc/buy", True])
         assert found["candidate", "slice/auc/buy", True] == 0 or told
-        assert told or found["candidate", "gate/auc/buy", True] == change
+        assert told or found["candidate", "gate/auc/buy", True] == -np.inf
+
+
+@pytest.mark.parametrize("having, each", [(2, 30), (6, 10), (9, 1)])
+def test_an_equal_model_is_rarely_shown_to_be_worse_by_a_label_of_few_users(having, each):
+    """Two trainings of one model that differ by user; by the bare estimates up to a half are worse."""
+    rng, blocked, runs = np.random.default_rng(having), 0, 40
+    config = _config(("candidate", "baseline"), "baseline", ("buy",), gate_metric="auc", confidence=0.95)
+    user = np.concatenate([np.repeat(np.arange(having), each), having + np.arange(200)])
+    labels = (user < having).astype(np.int64)[:, np.newaxis]
+    for run in range(runs):
+        names_of = [f"{run}-{number}" for number in user]
+        logits = [
+            labels[:, 0] * (1 + 0.5 * rng.normal(size=user.max() + 1)[user]) + rng.normal(size=len(user))
+            for _ in range(2)
+        ]
+        by_model = {
+            model: 1 / (1 + np.exp(-logit[:, np.newaxis]))
+            for model, logit in zip(("candidate", "baseline"), logits)
+        }
+        found = _run(config, _extracts(names_of, labels, by_model, ("buy",)))
+        blocked += found["candidate", "gate/auc", True] < -0.005
+    assert blocked <= 4
+
+
+@pytest.mark.parametrize("metric, worst", [("log_loss", np.inf), ("auc", -np.inf)])
+def test_without_an_interval_the_whole_split_shows_no_absence_of_a_drop(chain, metric, worst):
+    """However small the change of one user's examples is; a slice of them decides nothing."""
+    _, labels, scores = (part[:200] for part in chain)
+    by_model = {"candidate": scores, "baseline": scores}
+    config = _config(("candidate", "baseline"), "baseline", gate_metric=metric, confidence=0.95)
+    found = _run(config, _extracts(["u"] * 200, labels, by_model))
+    assert found["candidate", f"gate/{metric}", True] == worst
+    assert found["candidate", f"slice/{metric}", True] == 0
+    # By the estimates it has none.
+    config = _config(("candidate", "baseline"), "baseline", gate_metric=metric)
+    assert _run(config, _extracts(["u"] * 200, labels, by_model))["candidate", f"gate/{metric}", True] == 0
 
 
 def test_computation_announces_the_keys_it_gives(chain):

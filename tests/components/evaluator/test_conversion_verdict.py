@@ -245,6 +245,26 @@ def test_a_model_that_is_compared_with_itself_is_no_worse_on_any_slice(tmp_path,
     assert not any("few users" in one.sentence or "[+0" in one.sentence for one in changes)
 
 
+def test_a_label_that_one_user_has_shows_no_absence_of_a_drop(tmp_path, data):
+    """However many examples they are, and however small the drop; of two users there is an interval."""
+    positive = np.flatnonzero(data.labels[:, 1] == 1)
+    assert len(positive) >= 50
+    few = ", of too few users who have, or lack, one of the labels, to tell it from chance (asked: at most"
+    for having in (1, 2):
+        users = data.users.copy()
+        users[positive] = [f"p{number % having}" for number in range(len(positive))]
+        folder = tmp_path / str(having)
+        harness.write_exposures(data._replace(users=users), folder / "examples")
+        gate = {"metric": "auc", "max_drop": 0.4, "slices": ("user_frequency",), "min_positives": 10}
+        found = _judge(folder, folder / "examples", "noisy", "good", **gate)
+        changes = [one for one in found.conditions if "live model" in one.sentence]
+        assert all((few in one.sentence) == (having == 1) for one in changes)
+        assert all((" [-" in one.sentence) == (having == 2) for one in changes)
+        assert {(bool(one.slice), one.outcome) for one in changes} == (
+            {(False, "failed"), (True, "undecided")} if having == 1 else {(False, "passed"), (True, "passed")}
+        )
+
+
 def test_a_gate_without_conditions_is_open(tmp_path, examples):
     evaluation = spec.EvaluationSpec(slices=(), confidence_intervals=False)
     found = _judge(

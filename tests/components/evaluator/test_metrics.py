@@ -300,6 +300,9 @@ def test_one_users_examples_show_nothing():
     found = _gated([1] * 200, [1] * 200, [60] * 200, confidence=0.95, users=["u"] * 200)
     assert found["candidate", "gate/lift/ndcg@10", False] == -np.inf
     assert found["candidate", "slice/lift/ndcg@10", False] == np.inf
+    # Nor that there is no drop.
+    assert found["candidate", "gate/ndcg@10", True] == -np.inf
+    assert found["candidate", "slice/ndcg@10", True] == 0
 
 
 @pytest.mark.parametrize("size, rate", [(100, 0.1), (400, 0.02), (400, 0.2)])
