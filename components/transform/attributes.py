@@ -35,7 +35,11 @@ def lookup(values: tf.Tensor, known: Any) -> tf.Tensor:
 def number(values: tf.Tensor, name: str, options: spec.FeatureSpec) -> dict[str, tf.Tensor]:
     """The feature of numbers `[B]`, by its key: a bucket or a score, as the options say; NaN is a missing one."""
     if options.encode == "buckets":
-        return {name + names.INDEX_SUFFIX: place(values, boundaries(values, options))}
+        index = place(values, boundaries(values, options))
+        if options.boundaries is not None:
+            # Those of equal frequency have a training value each.
+            index = trained(index, options.number_of_buckets)
+        return {name + names.INDEX_SUFFIX: index}
     there = tf.math.is_finite(values)
     # Doubles: in single precision the deviation of a small number with a large mean is lost.
     exact = tf.cast(tf.where(there, values, 0.0), tf.float64)
@@ -69,20 +73,40 @@ def bucket(values: tf.Tensor, boundaries: Any) -> tf.Tensor:
     return reached + names.FIRST_INDEX
 
 
-def trained(index: tf.Tensor, number_of_values: int, cyclic: bool = False) -> tf.Tensor:
-    """In place of an index that no training example has the nearest one that some has: its own row was never trained.
+def trained(
+    index: tf.Tensor, number_of_values: int, cyclic: bool = False, missing_is_last: bool = False
+) -> tf.Tensor:
+    """In place of an index that no training example has the one that stands in for it, see `stand_ins`; of any shape."""
+    return tf.gather(stand_ins(index, number_of_values, cyclic, missing_is_last), index)
+
+
+def stand_ins(
+    index: tf.Tensor, number_of_values: int, cyclic: bool = False, missing_is_last: bool = False
+) -> tf.Tensor:
+    """By index the one whose row is read: where no training example has it, and so none trains its row, the nearest that one has.
 
     Args:
-      index: `[B]`; those below FIRST_INDEX are left as they are.
-      number_of_values: how many there are from FIRST_INDEX on.
+      index: of the training examples, any shape.
+      number_of_values: how many there are from FIRST_INDEX on; where training has none of them, all are PADDING_INDEX.
       cyclic: whether the first value follows the last one, as of hours.
+      missing_is_last: whether PADDING_INDEX is nearest to the largest value, as of the time since what never was. Otherwise,
+        and OOV_INDEX always, it is left as it is.
+
+    Returns:
+      int64 `[FIRST_INDEX + number_of_values]`.
     """
-    value = index - names.FIRST_INDEX
-    # What is below 0 is counted nowhere.
-    counts = tft.sum(tf.one_hot(value, number_of_values, dtype=tf.int64), reduce_instance_dims=False)
-    values = tf.range(number_of_values, dtype=tf.int64)
+    rows = fields.rows(number_of_values)
+    each = tf.one_hot(tf.reshape(index, [-1]), rows, dtype=tf.int64)
+    counts = tft.sum(each, reduce_instance_dims=False)
+    values = tf.range(names.FIRST_INDEX, rows, dtype=tf.int64)
+    has = counts[names.FIRST_INDEX :] > 0
     apart = tf.abs(values[:, tf.newaxis] - values)
     if cyclic:
         apart = tf.minimum(apart, number_of_values - apart)
-    nearest = tf.argmin(tf.where(counts > 0, apart, number_of_values), axis=1)
-    return tf.where(value < 0, index, tf.gather(nearest, tf.maximum(value, 0)) + names.FIRST_INDEX)
+    nearest = tf.argmin(tf.where(has, apart, number_of_values), axis=1) + names.FIRST_INDEX
+    padding, unknown = (tf.constant(one, tf.int64) for one in (names.PADDING_INDEX, names.OOV_INDEX))
+    missing = padding
+    if missing_is_last:
+        last = tf.reduce_max(tf.where(has, values, padding))
+        missing = tf.where(counts[names.PADDING_INDEX] > 0, padding, last)
+    return tf.concat([[missing, unknown], tf.where(tf.reduce_any(has), nearest, padding)], axis=0)

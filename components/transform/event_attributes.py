@@ -60,7 +60,11 @@ def _index(
     """What tells the indices of values of any shape, learnt from those of training."""
     if event.numeric:
         values = tf.concat([inputs[event.source].values, inputs[event.future_source].values], axis=0)
-        boundaries = attributes.boundaries(values, features.of(event.event))
-        return lambda numbers: attributes.place(numbers, boundaries)
+        options = features.of(event.event)
+        boundaries = attributes.boundaries(values, options)
+        if options.boundaries is None:
+            return lambda numbers: attributes.place(numbers, boundaries)
+        read = attributes.stand_ins(attributes.place(values, boundaries), options.number_of_buckets)
+        return lambda numbers: tf.gather(read, attributes.place(numbers, boundaries))
     known = vocabulary(inputs, event, features)
     return lambda texts: attributes.lookup(texts, known)

@@ -62,7 +62,7 @@ def _of_whole(events: history.History, moments: tf.Tensor) -> dict[str, tf.Tenso
     gap = attributes.bucket(seconds, fields.GAP_BOUNDARIES)
     padding = tf.constant(names.PADDING_INDEX, tf.int64)
     return {
-        name + names.INDEX_SUFFIX: attributes.trained(index, len(boundaries) + 1)
+        name + names.INDEX_SUFFIX: attributes.trained(index, len(boundaries) + 1, missing_is_last=True)
         for name, index, boundaries in (
             (fields.HISTORY_SIZE, attributes.bucket(size, fields.SIZE_BOUNDARIES), fields.SIZE_BOUNDARIES),
             (fields.HISTORY_GAP, tf.where(events.present[:, -1], gap, padding), fields.GAP_BOUNDARIES),

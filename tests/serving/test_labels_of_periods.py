@@ -28,7 +28,9 @@ COLUMNS = window_spec.Columns.from_values(
     }
 )
 WINDOW = test_outcomes.make_window(length=6)
-FEATURES = spec.FeaturesSpec.from_values({"options": {"item_price": {"buckets": 3}}})
+FEATURES = spec.FeaturesSpec.from_values(
+    {"options": {"item_price": {"buckets": 3}, "context_amount": {"boundaries": [2, 4, 1e6]}}}
+)
 _LISTS = (names.HISTORY_PREFIX, names.FUTURE_PREFIX, names.SEEN_ITEM_ID)
 LABELS = tuple(test_outcomes.LABELS)
 
@@ -270,7 +272,19 @@ def test_a_history_shorter_than_any_of_training_is_as_long_as_the_shortest(rows,
     parsed = tf.io.parse_example([_serialized(nothing)], output.raw_feature_spec())
     found = output.transform_features_layer()(parsed)
     assert found["history_size_index"].numpy().tolist() == [names.FIRST_INDEX + 1]
-    assert found["history_gap_index"].numpy().tolist() == [names.PADDING_INDEX]
+    # All of training have a last event, which is longest ago of those that are nearest to a user without any.
+    longest = output.transform_features_layer()(
+        tf.io.parse_example([_serialized(one) for one in rows], output.raw_feature_spec())
+    )["history_gap_index"]
+    assert found["history_gap_index"].numpy().tolist() == [longest.numpy().max()]
+
+
+def test_a_named_bucket_of_events_that_training_does_not_fill_is_the_nearest_that_it_does(rows, output):
+    row = next(row for row in rows if np.isfinite(row["history_context_amount"][-1]))
+    far = {**row, "history_context_amount": [*row["history_context_amount"][:-1], 1e9]}
+    parsed = tf.io.parse_example([_serialized(one) for one in (*rows, far)], output.raw_feature_spec())
+    found = output.transform_features_layer()(parsed)["history_context_amount_index"].numpy()
+    assert found[-1, -1] == found[:-1].max() < names.FIRST_INDEX + 3
 
 
 def test_a_moment_that_is_not_told_is_right_behind_the_last_event(rows, served):

@@ -17,7 +17,8 @@ def preprocessing_fn(inputs: dict[str, _Tensor], custom_config: dict[str, Any]) 
 
     Vocabularies, quantiles, means and deviations are those of the training exposures. The history
     is looked up in the item vocabulary of the exposures; it is what lies before the exposure, whatever else
-    it has. A value is missing where its list is empty, the text is empty or the number is not finite.
+    it has. An hour, a weekday or what is told of a history that no training exposure has is taken for the nearest, see
+    `attributes.stand_ins`. A value is missing where its list is empty, the text is empty or the number is not finite.
 
     Args:
       inputs: features of `schemas.names`, dense `[B]` or sparse `[B, n]`.
@@ -58,11 +59,12 @@ def preprocessing_fn(inputs: dict[str, _Tensor], custom_config: dict[str, Any]) 
         else:
             outputs.update(attributes.number(_first(inputs[name], float("nan")), name, features.of(name)))
     if features.time:
-        for name, values in (
-            (names.HOUR_OF_DAY, ops.hour_of_day(times)),
-            (names.DAY_OF_WEEK, ops.day_of_week(times)),
+        for name, number, values in (
+            (names.HOUR_OF_DAY, ops.hour_of_day(times), fields.HOURS),
+            (names.DAY_OF_WEEK, ops.day_of_week(times), fields.WEEKDAYS),
         ):
-            outputs[name + names.INDEX_SUFFIX] = ops.index_of_number(values)
+            index = ops.index_of_number(number)
+            outputs[name + names.INDEX_SUFFIX] = attributes.trained(index, values, cyclic=True)
     if exposure_fields.has_history(window, features):
         outputs.update(_history(inputs, given, items, times, known_items, known_scenes))
     for step in window.steps:
@@ -113,13 +115,22 @@ def _history(
     last = past.values(names.HISTORY_TIMESTAMP, 0)[:, -1]
     seconds = (times - last) // ops.MS_PER_SECOND
     padding = tf.constant(names.PADDING_INDEX, tf.int64)
-    for name, index in (
-        (fields.HISTORY_SIZE, attributes.bucket(size, fields.SIZE_BOUNDARIES)),
-        # Without a history, or without its times.
-        (fields.HISTORY_GAP, tf.where(last == 0, padding, attributes.bucket(seconds, fields.GAP_BOUNDARIES))),
-        (fields.HISTORY_SAME, tf.minimum(often, exposure_fields.SAME_MOST) + names.FIRST_INDEX),
+    # Without a history, or without its times.
+    gap = tf.where(last == 0, padding, attributes.bucket(seconds, fields.GAP_BOUNDARIES))
+    for name, index, values in (
+        (
+            fields.HISTORY_SIZE,
+            attributes.bucket(size, fields.SIZE_BOUNDARIES),
+            len(fields.SIZE_BOUNDARIES) + 1,
+        ),
+        (fields.HISTORY_GAP, gap, len(fields.GAP_BOUNDARIES) + 1),
+        (
+            fields.HISTORY_SAME,
+            tf.minimum(often, exposure_fields.SAME_MOST) + names.FIRST_INDEX,
+            exposure_fields.SAME_MOST + 1,
+        ),
     ):
-        found[name + names.INDEX_SUFFIX] = index
+        found[name + names.INDEX_SUFFIX] = attributes.trained(index, values, missing_is_last=True)
     if behaviors is not None:
         indices = past.index(behaviors, known_behaviors)
         found[names.HISTORY_SAME_BEHAVIOR_INDEX] = tf.where(same, indices, padding)

@@ -152,12 +152,13 @@ def test_buckets_of_numbers(output, found):
     assert transform(output, far)["context_place_index"].tolist() == [0, 0, 0, 2, 5]
 
 
-def test_time(output):
-    # Thursday 1970-01-01 23:30 and Monday 1970-01-05 00:00 (UTC).
-    times = [23 * HOUR + HOUR // 2, 4 * 24 * HOUR]
+def test_time(output, found):
+    # Thursday 1970-01-01 14:30 and 23:30, Monday 1970-01-05 00:00 and 08:00 (UTC); training is from 12 to 17, and once at 0.
+    assert set(found["hour_of_day_index"] - 2) == {0, 12, 13, 14, 15, 16}
+    times = [14 * HOUR + HOUR // 2, 23 * HOUR + HOUR // 2, 4 * 24 * HOUR, (4 * 24 + 8) * HOUR]
     values = transform(output, [{**ROWS[0], names.TIMESTAMP: time} for time in times])
-    assert values["hour_of_day_index"].tolist() == [2 + 23, 2 + 0]
-    assert values["day_of_week_index"].tolist() == [2 + 3, 2 + 0]
+    assert values["hour_of_day_index"].tolist() == [2 + 14, 2 + 0, 2 + 0, 2 + 12]
+    assert values["day_of_week_index"].tolist() == [2 + 3, 2 + 3, 2 + 0, 2 + 0]
 
 
 def exposure(items, behaviors, seconds_before, item="i1"):
@@ -188,12 +189,14 @@ def exposure(items, behaviors, seconds_before, item="i1"):
         (exposure(["i1", "i2", "i1"], ["view", "view", "cart"], [9, 0, -5]), 1, 4, 1),
     ],
 )
-def test_what_is_told_of_the_history(output, rows, size, gap, same):
+def test_what_is_told_of_the_history(output, found, rows, size, gap, same):
+    """As the nearest that training has tells it."""
     values = transform(output, [rows])
-    assert values["history_size_index"].tolist() == [names.FIRST_INDEX + size]
-    assert values["history_same_index"].tolist() == [names.FIRST_INDEX + same]
-    expected = names.PADDING_INDEX if gap is None else names.FIRST_INDEX + gap
-    assert values["history_gap_index"].tolist() == [expected]
+    for name, value in (("size", size), ("same", same), ("gap", gap)):
+        trained = np.setdiff1d(found[f"history_{name}_index"], [names.PADDING_INDEX]) - names.FIRST_INDEX
+        nearest = None if value is None else min(trained, key=lambda one: abs(one - value))
+        expected = names.PADDING_INDEX if value is None else names.FIRST_INDEX + nearest
+        assert values[f"history_{name}_index"].tolist() == [expected]
     if gap:
         assert gap == min(math.floor(math.log2(max(1, _seconds(rows)))) + 1, 26)
 
