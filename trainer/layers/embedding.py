@@ -8,13 +8,28 @@ import schemas  # noqa: F401  selects Keras 2
 from schemas import names
 
 
+class Rows(tf.keras.initializers.RandomNormal):
+    """Of a table: normal rows of values, and reserved rows of zeros.
+
+    What nothing trains, as the row of unknown values where training has none, so stays at the mean of what is drawn, and says
+    nothing. Others are trained from there as any row is.
+
+    Args:
+      stddev: of the rows of values.
+    """
+
+    def __call__(self, shape: Any, dtype: Any = None, **kwargs: Any) -> tf.Tensor:
+        drawn = super().__call__(shape, dtype, **kwargs)
+        return tf.concat([tf.zeros_like(drawn[: names.FIRST_INDEX]), drawn[names.FIRST_INDEX :]], axis=0)
+
+
 class ItemEmbedding(tf.keras.layers.Layer):
     """The table of the items: looked up for inputs, and scored against (tied weights).
 
     Args:
       size: N, the number of real items.
       dim: D.
-      stddev: of the normal initial values.
+      stddev: of the initial values, see `Rows`.
       vocabulary: whose values the rows are.
     """
 
@@ -25,7 +40,7 @@ class ItemEmbedding(tf.keras.layers.Layer):
             name="table",
             shape=[size + names.FIRST_INDEX, dim],
             dtype=tf.float32,
-            initializer=tf.keras.initializers.RandomNormal(stddev=stddev),
+            initializer=Rows(stddev=stddev),
         )
 
     @property

@@ -8,6 +8,7 @@ import tensorflow as tf
 import schemas  # noqa: F401  selects Keras 2
 from components.transform import fields as fields_lib
 from schemas import names
+from trainer.layers import embedding
 
 
 class FieldEmbedding(tf.keras.layers.Layer):
@@ -20,7 +21,7 @@ class FieldEmbedding(tf.keras.layers.Layer):
     Args:
       fields: F of them, in the order of the tokens.
       dim: D.
-      stddev: of the normal initial rows, and scales of values.
+      stddev: of the initial rows, see `embedding.Rows`, and of scales of values.
 
     Raises:
       ValueError: if fields of one table name different sizes, or a kind is not known.
@@ -30,8 +31,7 @@ class FieldEmbedding(tf.keras.layers.Layer):
         # Numbers come as they are: one of many digits is no longer itself in bfloat16.
         super().__init__(autocast=False)
         self._fields, self._dim = tuple(fields), dim
-        # A configuration, so that each weight has a draw of its own.
-        self._normal = {"class_name": "RandomNormal", "config": {"stddev": stddev}}
+        self._stddev = stddev
         groups: dict[str, list[fields_lib.Field]] = {}
         for field in self._fields:
             if field.kind not in ("index", "indices", "value"):
@@ -44,7 +44,8 @@ class FieldEmbedding(tf.keras.layers.Layer):
         self._tables = {name: self._table(name, group) for name, group in self._groups}
         if self._values:
             shape = [len(self._values), dim]
-            self._scales = self._weight("value_scales", shape, self._normal)
+            normal = tf.keras.initializers.RandomNormal(stddev=stddev)
+            self._scales = self._weight("value_scales", shape, normal)
             self._shifts = self._weight("value_shifts", shape, "zeros")
 
     def _table(self, name: str, group: Sequence[fields_lib.Field]) -> tf.Variable:
@@ -54,7 +55,8 @@ class FieldEmbedding(tf.keras.layers.Layer):
                 f"fields of table {name} have one size, found "
                 + ", ".join(f"{field.name}: {field.size}" for field in group)
             )
-        return self._weight(f"table_{name}", [sizes.pop(), self._dim], self._normal)
+        rows = embedding.Rows(stddev=self._stddev)
+        return self._weight(f"table_{name}", [sizes.pop(), self._dim], rows)
 
     def _weight(self, name: str, shape: Sequence[int], initializer: Any) -> tf.Variable:
         # In mixed precision a table would be cast as a whole where a few of its rows are read.

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from components.transform import fields as fields_lib
-from schemas import errors
+from schemas import errors, names
 from tests.trainer.models import labels_harness as harness
 from trainer.layers import fields, towers
 from trainer.losses import labels as losses
@@ -46,8 +46,25 @@ def test_initial_embeddings_are_as_wide_as_the_settings_say(name):
     for stddev in (0.01, 0.3):
         model = harness.build({"name": name, "dim": 64, "embedding_stddev": stddev})
         layers = model._embeddings if name == "mlp" else [model._embedding]
-        values = np.concatenate([table.numpy().ravel() for each in layers for table in each._tables.values()])
+        tables = [table.numpy() for each in layers for table in each._tables.values()]
+        values = np.concatenate([table[names.FIRST_INDEX :].ravel() for table in tables])
         assert values.std() == pytest.approx(stddev, rel=0.1) and abs(values.mean()) < 0.1 * stddev
+
+
+def test_what_training_lacks_says_nothing_and_what_it_has_is_learnt():
+    """Reserved rows begin at zero, whatever the seed; gradients reach the one that is read."""
+    layer = fields.FieldEmbedding(harness.FIELDS, 3)
+    unread, read = names.PADDING_INDEX, names.OOV_INDEX
+    table = layer._tables["item_color"]
+    assert not table.numpy()[: names.FIRST_INDEX].any() and table.numpy()[names.FIRST_INDEX :].all()
+    features, head = harness.batch(1), tf.keras.layers.Dense(1)
+    features["item_color_index"] = tf.fill([7], tf.constant(read, tf.int64))
+    optimizer = tf.keras.optimizers.Adam(0.1)
+    for _ in range(3):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((head(tf.reshape(layer(features), [7, 18])) - 1.0) ** 2)
+        optimizer.minimize(loss, layer.trainable_variables, tape)
+    assert table.numpy()[read].all() and not table.numpy()[unread].any()
 
 
 def test_tables_are_looked_up_once_with_sparse_gradients():
