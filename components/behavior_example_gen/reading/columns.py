@@ -48,7 +48,7 @@ def check_all(
     """Checks that no column that is missing from all rows of a log is misspelt, as a key of JSON lines may be.
 
     A rare key may well be in no record of a day: it is misspelt where one that is read for nothing else differs
-    by a slip alone, which names that are only related (`category` and `subcategory`, `coupon_1` and `coupon_2`) do not.
+    by a slip alone, which names that are only related (`category` and `subcategory`, `coupon_a` and `coupon_b`) do not.
 
     Args:
       headers: of its files, which are looked at for such names.
@@ -65,7 +65,7 @@ def check_all(
     found = list(dict.fromkeys(itertools.chain(*itertools.islice(headers, _MOST))))
     others = [name for name in found if name not in wanted.values()]
     for feature in missing:
-        slips = [name for name in others if _is_slip(_bare(name), _bare(wanted[feature]))]
+        slips = [name for name in others if _is_slip(name, wanted[feature])]
         near = _nearest(slips, wanted[feature], _MISSPELT)
         if near is not None:
             place = key(feature, log)
@@ -97,17 +97,36 @@ def _bare(name: str) -> str:
 
 
 def _is_slip(name: str, other: str) -> bool:
-    """Whether bare names are the same, or differ within by one letter or by two that are swapped."""
-    if name == other:
+    """Whether names are the same but for capitals and marks, or differ within a word by one letter or by two that are swapped.
+
+    Where a word begins or ends, another letter makes another word: `price_uk` and `price_us` are both names.
+    """
+    bare = _bare(name), _bare(other)
+    if bare[0] == bare[1]:
         return True
-    if name in other or other in name:
+    if bare[0] in bare[1] or bare[1] in bare[0]:
         return False
-    head = len(os.path.commonprefix([name, other]))
-    name, other = name[head:], other[head:]
-    tail = len(os.path.commonprefix([name[::-1], other[::-1]]))
-    name, other = name[: len(name) - tail], other[: len(other) - tail]
-    most = max(len(name), len(other))
-    return not re.search(r"\d", name + other) and (most == 1 or most == 2 and name == other[::-1])
+    head = len(os.path.commonprefix(bare))
+    tail = len(os.path.commonprefix([one[head:][::-1] for one in bare]))
+    slips = [one[head : len(one) - tail] for one in bare]
+    most = max(map(len, slips))
+    if not (most == 1 or most == 2 and slips[0] == slips[1][::-1]) or re.search(r"\d", "".join(slips)):
+        return False
+    ends = [head + len(slip) for slip in slips]
+    within = all(
+        not any(head <= edge <= end for edge in _edges(whole)) for whole, end in zip((name, other), ends)
+    )
+    return within and bare[0][head - 1].isalpha() and bare[0][ends[0]].isalpha()
+
+
+def _edges(name: str) -> set[int]:
+    """Where the words of a name begin or end in its bare form: at marks, and where a capital follows a small letter."""
+    edges, before = {0}, 0
+    for previous, letter in zip(" " + name, name):
+        if not _bare(letter) or (previous.islower() and letter.isupper()):
+            edges.add(before)
+        before += len(_bare(letter))
+    return edges | {before}
 
 
 def _nearest(found: Sequence[str], column: str, least: float) -> str | None:
