@@ -1,8 +1,10 @@
 """Where a training, or a search, keeps what a second run of it goes on from."""
 
+import contextlib
 import logging
 import os
 import time
+from collections.abc import Iterator
 
 import tensorflow as tf
 
@@ -15,6 +17,8 @@ _STALE_SECONDS = 7 * 24 * 3600.0
 _UNFINISHED = "copying"
 # How often a copy is made of what its owner writes to meanwhile.
 _TRIES = 3
+# What a file system may answer.
+_FAILS = (OSError, tf.errors.OpError)
 
 
 class Place:
@@ -57,24 +61,38 @@ class Place:
             tf.io.gfile.remove(unfinished)
 
     def leave(self) -> None:
-        """Takes away this run's folder, and what nobody has gone on with for a week."""
-        if tf.io.gfile.exists(self.folder):
-            _remove(self.folder)
+        """Takes away this run's folder, and what nobody has gone on with for a week; says where that fails."""
+        with _told(self.folder):
+            if tf.io.gfile.exists(self.folder):
+                tf.io.gfile.rmtree(self.folder)
         before = time.time() - _STALE_SECONDS
-        others = [*(_folders(self._shared) if self._owned else ()), *_folders(self._root)]
-        for folder in others:
-            if 0 < _touched(folder) < before:
-                _remove(folder)
+        for parent in (self._shared, self._root) if self._owned else (self._root,):
+            others: list[str] = []
+            with _told(parent):
+                others = _folders(parent)
+            for folder in others:
+                with _told(folder):
+                    if 0 < _touched(folder) < before:
+                        tf.io.gfile.rmtree(folder)
 
 
-def _remove(folder: str) -> None:
-    """Takes a folder away, and says where that fails: what is over stays so."""
+@contextlib.contextmanager
+def _told(folder: str) -> Iterator[None]:
+    """Says that a folder cannot be looked at or removed, and goes on: what is over stays so."""
     try:
-        tf.io.gfile.rmtree(folder)
-    except (OSError, tf.errors.OpError) as error:
-        # Another run may have done so at the same time.
-        if tf.io.gfile.exists(folder):
+        yield
+    except _FAILS as error:
+        # Another run may have removed it at the same time.
+        if not _is_gone(folder):
             _PROGRESS.warning("%s cannot be removed: %s", folder, error)
+
+
+def _is_gone(folder: str) -> bool:
+    """Whether it is known that a folder is not there."""
+    try:
+        return not tf.io.gfile.exists(folder)
+    except _FAILS:
+        return False
 
 
 def _folders(parent: str) -> list[str]:

@@ -181,6 +181,42 @@ def test_a_training_that_is_over_does_not_fail_of_what_it_takes_away(
     assert caplog.messages == ([] if by_another else said)
 
 
+_FAILURES = [OSError("it is down"), tf.errors.UnavailableError(None, None, "it is down")]
+
+
+@pytest.mark.parametrize("error", _FAILURES, ids=["os", "tensorflow"])
+@pytest.mark.parametrize("look", ["exists", "isdir", "listdir", "walk", "rmtree"])
+def test_a_training_that_is_over_does_not_fail_of_a_file_system_that_does(
+    tmp_path, monkeypatch, caplog, look, error
+):
+    def down(*given, **named):
+        raise error
+
+    place = places.Place(str(tmp_path), _KEY, "run")
+    _write(place.folder)
+    monkeypatch.setattr(tf.io.gfile, look, down)
+    place.leave()
+    assert caplog.messages and all(text.endswith("cannot be removed: it is down") for text in caplog.messages)
+
+
+@pytest.mark.parametrize("look", ["walk", "rmtree"])
+def test_a_folder_that_is_closed_keeps_no_other_one(tmp_path, monkeypatch, caplog, look):
+    place, closed = places.Place(str(tmp_path), _KEY), str(tmp_path / "closed")
+    for folder in (place.folder, closed, tmp_path / "forgotten"):
+        _write(folder, age=8 * 24 * 3600)
+    of_file_system = getattr(tf.io.gfile, look)
+
+    def partly(path):
+        if path == closed:
+            raise PermissionError("it is closed")
+        return of_file_system(path)
+
+    monkeypatch.setattr(tf.io.gfile, look, partly)
+    place.leave()
+    assert os.listdir(tmp_path) == ["closed"]
+    assert caplog.messages == [f"{closed} cannot be removed: it is closed"]
+
+
 def test_where_nothing_is_left_nothing_is_copied_or_missed(tmp_path):
     place = places.Place(str(tmp_path / "none"), _KEY, "run")
     place.claim()
