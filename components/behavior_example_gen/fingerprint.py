@@ -9,6 +9,7 @@ it is read again, which costs time but is never wrong. Of a bucket Beam tells si
 import contextlib
 import hashlib
 import os
+import posixpath
 from collections.abc import Iterator, Sequence
 
 from apache_beam.io import filesystem
@@ -17,6 +18,8 @@ from components.behavior_example_gen.reading import files
 from schemas import errors
 
 _Stamp = tuple[float, ...]
+# Of more folders those that these are in are listed.
+_MOST_LISTS = 32
 
 
 def digest(found: Sequence[filesystem.FileMetadata]) -> str:
@@ -86,14 +89,37 @@ def _check(before: dict[str, _Stamp], cause: Exception | None = None) -> None:
 
 
 def _now(paths: Sequence[str]) -> dict[str, _Stamp]:
-    """Size and times of those of a log's files that are still there; a bucket is asked for all at once."""
+    """Size and times of those of a log's files that are still there; a bucket is asked for lists of folders."""
     in_bucket = [path for path in paths if "://" in path]
-    listed = files.starting_with(os.path.commonprefix(in_bucket)) if in_bucket else []
-    found = {metadata.path: _stamp(metadata) for metadata in listed}
+    found = {
+        metadata.path: _stamp(metadata)
+        for prefix in _prefixes(in_bucket)
+        for metadata in files.starting_with(prefix)
+    }
     for path in set(paths).difference(in_bucket):
         with contextlib.suppress(OSError):
             found[path] = _local(path)
     return found
+
+
+def _prefixes(paths: Sequence[str]) -> list[str]:
+    """What paths in buckets begin with, a prefix for all of a folder: few lists, and of little else.
+
+    Two days that are in folders of two years have only what all years have in common.
+    """
+    folders = {posixpath.dirname(path) for path in paths}
+    while len(folders) > _MOST_LISTS and (deepest := max(map(_depth, folders))):
+        folders = {posixpath.dirname(one) if _depth(one) == deepest else one for one in folders}
+    folders = {one for one in folders if not any(one.startswith(f"{other}/") for other in folders)}
+    return [
+        os.path.commonprefix([path for path in paths if path.startswith(f"{one}/")])
+        for one in sorted(folders)
+    ]
+
+
+def _depth(folder: str) -> int:
+    """How far a folder is below its bucket."""
+    return folder.count("/") - len("//")
 
 
 def _stamps(found: Sequence[filesystem.FileMetadata]) -> dict[str, _Stamp]:

@@ -103,12 +103,12 @@ class Bucket:
 
     Attributes:
       objects: the size and the time of each path.
-      requests: how many there were.
+      requests: how many there were, and `listed` how many objects they were told of.
     """
 
     def __init__(self, *paths):
         self.objects = {path: (1, 1.0) for path in paths}
-        self.requests = 0
+        self.requests = self.listed = 0
 
     def in_place(self, monkeypatch):
         """Has Beam ask it for what begins with `gs://`."""
@@ -117,7 +117,9 @@ class Bucket:
 
     def list_files(self, prefix, with_metadata):
         self.requests += 1
-        return [found for found in sorted(self.objects.items()) if found[0].startswith(prefix)]
+        found = [one for one in sorted(self.objects.items()) if one[0].startswith(prefix)]
+        self.listed += len(found)
+        return found
 
     def exists(self, path):
         self.requests += 1

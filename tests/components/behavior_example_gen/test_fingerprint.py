@@ -1,5 +1,6 @@
 """Which state a log is in, and a log that changes while it is read."""
 
+import datetime
 import os
 
 import pytest
@@ -106,7 +107,33 @@ def test_a_bucket_is_asked_for_lists_and_not_for_each_file(bucket, path):
     known = state.look(log)
     with fingerprint.unchanged(spans.find(log.path, log.spans, known["span"])) as files:
         state.check(log, known, files)
-    assert len(files.paths) == 240 and bucket.requests < 10
+    # At the end, one for each folder.
+    assert len(files.paths) == 240 and bucket.requests < 10 + 10
+
+
+@pytest.mark.parametrize(
+    "path, most, requests, listed",
+    [
+        ("gs://b/{YYYY}/{MM}/{DD}", 2, 6, 2),
+        ("gs://b/{YYYY}/{MM}/{DD}/**/*.csv", 32, 32, 32),
+        # Of very many folders those of the months: four, and a day of the next.
+        ("gs://b/{YYYY}/{MM}/{DD}", 100, 5, 30 + 31 + 30 + 31 + 1),
+        ("gs://b/{YYYY}-{MM}-{DD}/", 2, 6, 2),
+    ],
+)
+def test_of_spans_in_folders_of_their_own_hardly_any_other_is_listed(
+    monkeypatch, path, most, requests, listed
+):
+    """Two days of two years have in common what all of the bucket has."""
+    days = [datetime.date(2024, 1, 1) + datetime.timedelta(days=number) for number in range(732)]
+    mark = path.partition("/**")[0].rstrip("/").replace("{YYYY}", "%Y").replace("{MM}", "%m")
+    folders = [day.strftime(mark.replace("{DD}", "%d")) for day in days]
+    bucket = harness.Bucket(*(f"{one}/{hour}/a.csv" for one in folders for hour in range(3)))
+    bucket.in_place(monkeypatch)
+    with fingerprint.unchanged(spans.find(path, most)) as files:
+        assert len(files.paths) == 3 * most
+        bucket.requests = bucket.listed = 0
+    assert (bucket.requests, bucket.listed) == (requests, 3 * listed)
 
 
 def test_a_bucket_that_does_not_answer_hides_no_other_error(bucket, monkeypatch):
