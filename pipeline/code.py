@@ -28,10 +28,11 @@ _PLACES = {
         "components/trainer/executor.py",
         "components/trainer/workers.py",
         "components/tuner/executor.py",
+        "components/whole.py",
         "trainer",
         "serving",
     ),
-    ANOMALIES: ("schemas", "components/anomaly_gate"),
+    ANOMALIES: ("schemas", "components/anomaly_gate", "components/whole.py"),
     EVALUATION: ("schemas", "components/evaluator", "serving"),
     TRIAL: ("schemas", "components/infra_validator", "serving"),
 }

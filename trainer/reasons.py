@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from trainer import files
+from components import whole
 
 FILE = "trainings.jsonl"
 FIRST = "first training"
@@ -39,7 +39,7 @@ def keep(folder: str, parts: Mapping[str, str], **more: Any) -> None:
     path = posixpath.join(folder, FILE)
     try:
         lines = [*_lines(folder), {"parts": dict(parts), **more}]
-        files.write(path, "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines))
+        whole.write(path, "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines))
     except (OSError, tf.errors.OpError) as error:
         _PROGRESS.warning("%s cannot be written: %s", path, error)
 

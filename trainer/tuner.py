@@ -12,8 +12,9 @@ import tensorflow as tf
 from keras_tuner.engine import base_tuner
 from tfx.components.tuner.component import TunerFnResult
 
+from components import whole
 from schemas import errors, figures
-from trainer import arguments, files, fingerprint, places, search, task
+from trainer import arguments, fingerprint, places, search, task
 from trainer.loops import gradients, loop
 
 _PROGRESS = logging.getLogger("footfall.progress")
@@ -125,7 +126,7 @@ class Tuner(base_tuner.BaseTuner):
                 raise keras_tuner.errors.FatalError(f"{type(error).__name__}: {error}") from error
             if trained:
                 # Of all else another machine may think otherwise, and to ask it takes no training.
-                files.write(f"{place}.json", json.dumps(dataclasses.asdict(result)))
+                whole.write(f"{place}.json", json.dumps(dataclasses.asdict(result)))
             if tf.io.gfile.exists(place):
                 tf.io.gfile.rmtree(place)
         self._results[trial.trial_id] = result

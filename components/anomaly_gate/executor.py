@@ -5,7 +5,6 @@ import hashlib
 import logging
 import os
 import re
-import uuid
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
+from components import whole
 from components.anomaly_gate import shifts
 from schemas import errors, names
 
@@ -124,12 +124,7 @@ class _Accepted:
 
     def add(self, span: int, train: statistics_pb2.DatasetFeatureStatisticsList) -> None:
         """Keeps those of a span, whole or not at all."""
-        fileio.makedirs(self._root)
-        # Another run may keep the same span at once, and processes of two pods have the same numbers.
-        written = f"{self._path(span)}.{uuid.uuid4().hex}.tmp"
-        with fileio.open(written, "wb") as stream:
-            stream.write(train.SerializeToString())
-        fileio.rename(written, self._path(span), overwrite=True)
+        whole.write(self._path(span), train.SerializeToString())
 
 
 @dataclasses.dataclass(frozen=True)

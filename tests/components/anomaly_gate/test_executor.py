@@ -134,14 +134,14 @@ def test_another_log_of_a_run_is_compared_with_itself_alone(tmp_path):
 
 def test_of_two_runs_that_keep_a_span_at_once_none_fails(tmp_path, monkeypatch):
     """The second one keeps it when the first is about to rename its file; in two pods both may be process 7."""
-    rename, accepted = executor.fileio.rename, tmp_path / "accepted"
+    rename, accepted = tf.io.gfile.rename, tmp_path / "accepted"
 
     def rename_after_the_other(*args, **options):
-        monkeypatch.setattr(executor.fileio, "rename", rename)
+        monkeypatch.setattr(tf.io.gfile, "rename", rename)
         run(tmp_path / "2", alike(), span=4, accepted_root=accepted)
         rename(*args, **options)
 
-    monkeypatch.setattr(executor.fileio, "rename", rename_after_the_other)
+    monkeypatch.setattr(tf.io.gfile, "rename", rename_after_the_other)
     run(tmp_path / "1", alike(), span=4, accepted_root=accepted)
     assert [path.name for path in accepted.iterdir()] == ["span-4.pb"]
 
