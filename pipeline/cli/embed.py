@@ -57,7 +57,7 @@ def _embed(options: argparse.Namespace) -> int:
     from pipeline import progress
 
     progress.import_tensorflow()
-    from pipeline.embedding import users
+    from pipeline.batch_inference import users
     from pipeline.runners import stopping
 
     asked = users.ask(

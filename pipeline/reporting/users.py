@@ -13,8 +13,8 @@ import tensorflow as tf
 import threadpoolctl
 from sklearn import manifold
 
+from pipeline.batch_inference import model
 from pipeline.comparing import runs
-from pipeline.embedding import model
 from schemas import errors, names
 
 GROUPS = ("low", "medium", "high")

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from components.behavior_example_gen.reading import blocks
-from pipeline.embedding import histories
+from pipeline.batch_inference import histories
 from schemas import names
 
 _MS = 1000

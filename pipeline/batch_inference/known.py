@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from components.behavior_example_gen import batches
 from components.transform import event_fields, fields, vocabulary
-from pipeline.embedding import histories
+from pipeline.batch_inference import histories
 from schemas import names
 
 _TABLES = {names.BEHAVIOR: event_fields.BEHAVIOR.table}

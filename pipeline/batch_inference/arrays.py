@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from apache_beam.io import filesystems
 
-from pipeline.embedding import shard
+from pipeline.batch_inference import shard
 
 # Ids `[U]`, int64 where all are whole numbers, else text; and embeddings `[U, D]` float16.
 IDS, EMBEDDINGS = "client_ids.npy", "embeddings.npy"

@@ -8,8 +8,8 @@ import pytest
 
 from components.transform import vocabulary
 from pipeline import cli
-from pipeline.embedding import histories, known
-from tests.pipeline.embedding import test_embed
+from pipeline.batch_inference import histories, known
+from tests.pipeline.batch_inference import test_embed
 
 base, read_once = test_embed.base, test_embed.read_once
 

@@ -14,9 +14,9 @@ import tensorflow as tf
 import yaml
 
 from pipeline import cli
-from pipeline.embedding import arrays, shard
-from pipeline.embedding import model as model_lib
-from pipeline.embedding import users as users_lib
+from pipeline.batch_inference import arrays, shard
+from pipeline.batch_inference import model as model_lib
+from pipeline.batch_inference import users as users_lib
 from serving import client as client_lib
 from serving import server as server_lib
 from tests import held_models, period_fixtures

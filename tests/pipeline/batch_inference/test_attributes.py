@@ -12,7 +12,7 @@ from schemas import names
 from serving import client as client_lib
 from serving import objectives, requests
 from serving import server as server_lib
-from tests.pipeline.embedding import test_embed
+from tests.pipeline.batch_inference import test_embed
 from tests.serving import test_embedding
 
 served = test_embedding.served

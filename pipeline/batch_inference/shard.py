@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from apache_beam.io import filesystems
 
 from components.behavior_example_gen.stages import files
-from pipeline.embedding import histories, known
+from pipeline.batch_inference import histories, known
 from schemas import names
 
 # Histories of one request to the model.
@@ -82,7 +82,7 @@ class EmbedShard(beam.DoFn):
 
     def setup(self) -> None:
         # TensorFlow and the model, once for a worker, not in what is sent to it.
-        from pipeline.embedding import model
+        from pipeline.batch_inference import model
 
         self._embedder = model.Embedder(self._model_dir, self._inputs)
         self._known = known.vocabularies(self._model_dir, self._texts.values())

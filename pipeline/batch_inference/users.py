@@ -20,7 +20,7 @@ from components.behavior_example_gen import spec as window_spec
 from components.behavior_example_gen.reading import times
 from components.behavior_example_gen.stages import good, workers
 from pipeline import config
-from pipeline.embedding import arrays, histories, known, model, shard
+from pipeline.batch_inference import arrays, histories, known, model, shard
 from pipeline.runners import failures, local
 from schemas import errors, figures, names
 from serving import requests
