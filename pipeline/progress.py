@@ -34,7 +34,8 @@ _DOES = {
     "Evaluator": "asks the model for all test examples and measures (Beam, TFMA)",
     "ServerValidator": "asks the model in a server",
     "Pusher": "copies the model to where servers find it",
-    "Embed": "reads the log and asks the model for its users (Beam)",
+    "Embed": "reads the log and asks the model about its users (Beam)",
+    "Score": "reads the log and asks the model about its users (Beam)",
 }
 
 

@@ -1,1 +1,1 @@
-"""What `footfall embed` does: the embedding of each user of a log, by the `embed` signature of a model, on Beam."""
+"""Batch inference: what a model says of each user of a log, by one of its signatures, on Beam (`footfall embed`, `score`)."""

@@ -10,23 +10,25 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from apache_beam.io import filesystems
 
-from pipeline.batch_inference import shard
+from pipeline.batch_inference import questions, shard
 
 # Ids `[U]`, int64 where all are whole numbers, else text; and embeddings `[U, D]` float16.
 IDS, EMBEDDINGS = "client_ids.npy", "embeddings.npy"
 _LARGEST = float(np.finfo(np.float16).max)
 
 
-def write(paths: Sequence[str], folder: str, users: int, width: int) -> None:
+def write(paths: Sequence[str], folder: str, users: int) -> None:
     """Writes both files into a folder that is there, a group of rows at a time.
 
     Values that are too large for float16 become the largest ones it has.
 
     Args:
-      paths: of Parquet files of `shard.rows`, with as many users in all.
+      paths: of Parquet files of `shard.rows` with embeddings, with as many users in all.
       folder: where they go.
-      users, width: U and D.
+      users: U.
     """
+    with filesystems.FileSystems.open(paths[0]) as part:
+        width = pq.read_schema(part).field(questions.EMBEDDING).type.list_size
     numbers = all(_whole_numbers(group.column(shard.USER_ID)) for group in _groups(paths, shard.USER_ID))
     longest = 1
     if not numbers:
@@ -39,9 +41,9 @@ def write(paths: Sequence[str], folder: str, users: int, width: int) -> None:
     ):
         _header(ids, kind, [users])
         _header(embeddings, np.dtype(np.float16), [users, width])
-        for group in _groups(paths, shard.USER_ID, shard.EMBEDDING):
+        for group in _groups(paths, shard.USER_ID, questions.EMBEDDING):
             ids.write(np.array(group.column(shard.USER_ID).to_pylist()).astype(kind).tobytes())
-            vectors = group.column(shard.EMBEDDING).combine_chunks()
+            vectors = group.column(questions.EMBEDDING).combine_chunks()
             if isinstance(vectors, pa.ChunkedArray):
                 vectors = pa.concat_arrays(vectors.chunks)
             flat = np.clip(vectors.flatten().to_numpy(), -_LARGEST, _LARGEST)

@@ -48,6 +48,7 @@ class Histories:
       texts: of the events, by the name of the column: the number of each event's value, `[N]` int64, and the distinct
         values, an object array of bytes whose last one is empty, for padding.
       numbers: of the events, by the name of the column: `[N]` float32, NaN of a missing one.
+      of_users: what the last event of each history says of its user, by the name of the column, `[U]` as the log has it.
       left_out: how many users have no event that counts.
     """
 
@@ -58,6 +59,7 @@ class Histories:
     times: np.ndarray
     texts: dict[str, tuple[np.ndarray, np.ndarray]]
     numbers: dict[str, np.ndarray]
+    of_users: dict[str, pa.Array]
     left_out: int
 
     @property
@@ -88,7 +90,13 @@ class Histories:
         return found
 
 
-def of_table(table: pa.Table, columns: Sequence[str], rule: Rule, numbers: Sequence[str] = ()) -> Histories:
+def of_table(
+    table: pa.Table,
+    columns: Sequence[str],
+    rule: Rule,
+    numbers: Sequence[str] = (),
+    of_users: Sequence[str] = (),
+) -> Histories:
     """The histories of a shard.
 
     Args:
@@ -96,26 +104,31 @@ def of_table(table: pa.Table, columns: Sequence[str], rule: Rule, numbers: Seque
       columns: of text that histories have, as `names.ITEM_ID`.
       rule: which events count.
       numbers: columns of numbers that histories have.
+      of_users: columns of users.
     """
     everybody = pc.count_distinct(table.column(names.USER_ID)).as_py()
     if rule.moment is not None:
         table = table.filter(pa.array(_before(table, rule.moment)))
     sequence, codes = shards.order(table)
     starts = _starts(codes[sequence])
-    sorted_ = table.select([names.USER_ID, names.TIMESTAMP, *columns, *numbers]).take(pa.array(sequence))
+    wanted = dict.fromkeys([names.USER_ID, names.TIMESTAMP, *columns, *numbers, *of_users])
+    sorted_ = table.select(list(wanted)).take(pa.array(sequence))
     times = sorted_.column(names.TIMESTAMP).to_numpy()
     end, counts = starts[1:], _counts(times, starts, rule)
     there = np.flatnonzero(counts)
     end, counts = end[there], counts[there]
     lengths = counts if rule.length is None else np.minimum(counts, rule.length)
+    last = pa.array(end - 1)
     return Histories(
-        users=_whole(sorted_.column(names.USER_ID)).take(pa.array(end - 1)),
+        users=_whole(sorted_.column(names.USER_ID)).take(last),
         begin=end - lengths,
         lengths=lengths,
         counts=counts,
         times=times,
         texts={name: _numbered(_whole(sorted_.column(name))) for name in columns},
         numbers={name: sorted_.column(name).to_numpy().astype(np.float32) for name in numbers},
+        # As known then, in training, too.
+        of_users={name: _whole(sorted_.column(name)).take(last) for name in of_users},
         left_out=everybody - len(there),
     )
 

@@ -1,4 +1,4 @@
-"""How many of the events of histories have values that a model does not know."""
+"""How many of the events of histories, and of their users, have values that a model does not know."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping
@@ -17,26 +17,28 @@ _TABLES = {names.BEHAVIOR: event_fields.BEHAVIOR.table}
 
 @dataclasses.dataclass
 class Unknown:
-    """What a column of events has that the model does not know; mergeable.
+    """What a column has that the model does not know; mergeable.
 
     Attributes:
-      column: its name in an event, as `names.ITEM_ID`.
-      events: how many events of histories have a value there.
-      unknown: how many of them have one that the model does not know.
+      column: its name in an event, as `names.ITEM_ID`, or of a user.
+      events: how many events of histories have a value there; of a column of users, how many of these.
+      unknown: how many of them the model does not know.
       example: the value of most of these in a shard; empty if there is none.
+      noun: what was counted, in the plural.
     """
 
     column: str
     events: int = 0
     unknown: int = 0
     example: str = ""
+    noun: str = "events"
 
     @classmethod
     def merged(cls, parts: Iterable["Unknown"]) -> list["Unknown"]:
         """Of all shards, a column each, in their order."""
         found: dict[str, Unknown] = {}
         for part in parts:
-            whole = found.setdefault(part.column, cls(part.column))
+            whole = found.setdefault(part.column, cls(part.column, noun=part.noun))
             whole.events += part.events
             whole.unknown += part.unknown
             whole.example = whole.example or part.example
@@ -44,7 +46,7 @@ class Unknown:
 
     def __str__(self) -> str:
         return (
-            f"{self.column}: {self.unknown:,} of {self.events:,} events ({self.unknown / self.events:.1%}) have a value "
+            f"{self.column}: {self.unknown:,} of {self.events:,} {self.noun} ({self.unknown / self.events:.1%}) have a value "
             f"that the model does not know, as {self.example!r}"
         )
 
@@ -54,7 +56,7 @@ def vocabularies(model_dir: str, columns: Iterable[str]) -> dict[str, pa.Array]:
 
     Args:
       model_dir: of the SavedModel.
-      columns: of texts of events.
+      columns: of texts of events or users.
     """
     from trainer import warm_start
 
@@ -69,7 +71,7 @@ def vocabularies(model_dir: str, columns: Iterable[str]) -> dict[str, pa.Array]:
 
 
 def count(found: histories.Histories, known: Mapping[str, pa.Array]) -> list[Unknown]:
-    """What the histories of a shard have that a model does not know.
+    """What the histories of a shard and their users have that a model does not know.
 
     Args:
       found: the histories; values that are missing are not counted.
@@ -78,11 +80,22 @@ def count(found: histories.Histories, known: Mapping[str, pa.Array]) -> list[Unk
     events = batches.Ranges(found.begin, found.lengths).indices()
     made = []
     for column, values in known.items():
-        numbers, distinct = found.texts[column]
-        texts = pa.array(distinct, pa.binary())
-        counts = np.bincount(numbers[events], minlength=len(distinct))
-        counts[pc.equal(texts, b"").to_numpy(zero_copy_only=False)] = 0
-        unknown = np.where(pc.is_in(texts, value_set=values).to_numpy(zero_copy_only=False), 0, counts)
-        example = distinct[unknown.argmax()].decode("utf-8", "replace") if unknown.any() else ""
-        made.append(Unknown(column, int(counts.sum()), int(unknown.sum()), example))
+        if column in found.texts:
+            numbers, distinct = found.texts[column]
+            made.append(_counted(column, np.bincount(numbers[events], minlength=len(distinct)), distinct, values))
+            continue
+        counted = pc.value_counts(found.of_users[column].drop_null())
+        distinct = counted.field("values").to_numpy(zero_copy_only=False)
+        made.append(_counted(column, counted.field("counts").to_numpy(), distinct, values, "users"))
     return made
+
+
+def _counted(
+    column: str, counts: np.ndarray, distinct: np.ndarray, known: pa.Array, noun: str = "events"
+) -> Unknown:
+    """Of the values `distinct`, as often as `counts`; the empty one is none."""
+    texts = pa.array(distinct, pa.binary())
+    counts = np.where(pc.equal(texts, b"").to_numpy(zero_copy_only=False), 0, counts)
+    unknown = np.where(pc.is_in(texts, value_set=known).to_numpy(zero_copy_only=False), 0, counts)
+    example = distinct[unknown.argmax()].decode("utf-8", "replace") if unknown.any() else ""
+    return Unknown(column, int(counts.sum()), int(unknown.sum()), example, noun)

@@ -1,4 +1,4 @@
-"""The model that is asked for embeddings: where it is, what it takes, and asking it."""
+"""The model that is asked about users: where it is, what it takes, and asking it."""
 
 import bisect
 import dataclasses
@@ -14,11 +14,11 @@ import tensorflow as tf
 
 from components.pusher import verify
 from pipeline import ask
+from pipeline.batch_inference import questions
 from pipeline.runners import local
 from schemas import errors, names, versions
-from serving import objectives, published, requests, signatures
+from serving import objectives, published, requests
 
-SIGNATURE = "embed"
 _TRANSFORM = "transform_features"
 # Of a history that is asked about: later than any period is long.
 _LATE_MS = 1 << 51
@@ -56,20 +56,26 @@ def find(path: str) -> tuple[str, str | None]:
     return version, next(filter(os.path.isfile, candidates), None)
 
 
-def inputs_of(folder: str) -> dict[str, str]:
-    """What the signature of a SavedModel takes: the name of the input, by the feature of a history, and MOMENT.
+def inputs_of(folder: str, question: questions.Question) -> dict[str, str]:
+    """What the signature of a SavedModel takes: the name of the input, by the feature of a user.
+
+    These are features of a history, MOMENT, and of some models USER_ID and attributes of users.
+
+    Args:
+      folder: of the SavedModel.
+      question: what is asked.
 
     Raises:
-      errors.InputError: if the model has no such signature, or it takes other things than histories.
+      errors.InputError: if the model has no such signature, or it takes other things than what a log says of users.
     """
     known = objectives.signatures_of(folder)
-    definition = known.get(SIGNATURE)
-    if definition is None or signatures.EMBEDDING not in definition.outputs:
+    definition = known.get(question.signature)
+    if definition is None or not question.suits(definition.inputs, definition.outputs):
         # TensorFlow's own are no requests.
         told = sorted(name for name in known if not name.startswith("__"))
+        lacks = "no signature" if definition is None else "nothing for users in its signature"
         raise errors.InputError(
-            f"{folder}: the model has no signature {SIGNATURE!r}; models that rank items and models of users' embeddings "
-            f"(byb, user_*) have it, also the model.base_model that byb_labels is finetuned from; this one has "
+            f"{folder}: the model has {lacks} {question.signature!r}; {question.needs}; this one has "
             f"{', '.join(told) or 'none'}"
         )
     # A model that was exported when a history had no prefix takes the second name.
@@ -78,23 +84,55 @@ def inputs_of(folder: str) -> dict[str, str]:
         for name in names.HISTORY
     }
     found = {name: key for name, key in taken.items() if key is not None}
-    found |= {name: name for name in definition.inputs if requests.is_of_history(name)}
-    if names.MOMENT in definition.inputs:
-        found[names.MOMENT] = names.MOMENT
+    found |= {
+        name: name
+        for name in definition.inputs
+        if requests.is_of_history(name) or name == names.MOMENT or is_of_user(name)
+    }
     other = sorted(set(definition.inputs) - set(found.values()))
     if other or names.HISTORY_ITEM_ID not in found:
         raise errors.InputError(
-            f"{folder}: signature {SIGNATURE!r} takes {', '.join(sorted(definition.inputs))}; expected features of a "
-            f"history and its moment alone: {', '.join((*names.HISTORY, names.MOMENT))}"
+            f"{folder}: signature {question.signature!r} takes {', '.join(sorted(definition.inputs))}; expected features of "
+            f"a user, of a history and its moment alone: {', '.join((*names.HISTORY, names.MOMENT))}"
         )
     return found
 
 
-def numbers_of(folder: str, inputs: Mapping[str, str]) -> list[str]:
-    """Those of the features of `inputs_of` that are numbers of events: not texts, and no times."""
-    takes = objectives.signatures_of(folder)[SIGNATURE].inputs
-    number = tf.float32.as_datatype_enum
-    return sorted(name for name, key in inputs.items() if takes[key].dtype == number)
+def is_of_user(name: str) -> bool:
+    """Whether an input is the id or an attribute of a user."""
+    return name == names.USER_ID or name.startswith(names.USER_PREFIX)
+
+
+@dataclasses.dataclass(frozen=True)
+class Takes:
+    """What a signature takes of a log, by the feature's name.
+
+    Attributes:
+      inputs: of `inputs_of`.
+      numbers: those that are numbers, all of events; others are texts, times or the moment.
+    """
+
+    inputs: dict[str, str]
+    numbers: frozenset[str] = frozenset()
+
+    @property
+    def of_events(self) -> list[str]:
+        """Attributes of events: what a history has besides `names.HISTORY`."""
+        return sorted(name for name in self.inputs if requests.is_of_history(name) and name not in names.HISTORY)
+
+    @property
+    def of_users(self) -> list[str]:
+        return sorted(filter(is_of_user, self.inputs))
+
+
+def takes(folder: str, question: questions.Question) -> Takes:
+    """What is asked with; raises as `inputs_of` does."""
+    inputs = inputs_of(folder, question)
+    given = objectives.signatures_of(folder)[question.signature].inputs
+    return Takes(
+        inputs,
+        frozenset(name for name, key in inputs.items() if given[key].dtype == tf.float32.as_datatype_enum),
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,24 +192,26 @@ def history_of(loaded: Any, inputs: Mapping[str, str]) -> History | None:
     )
 
 
-class Embedder:
-    """A SavedModel that is asked for the embeddings of histories.
+class Asker:
+    """A SavedModel that is asked about users.
 
     Args:
       folder: of the SavedModel.
       inputs: of `inputs_of`.
+      question: what is asked.
     """
 
-    def __init__(self, folder: str, inputs: Mapping[str, str]):
+    def __init__(self, folder: str, inputs: Mapping[str, str], question: questions.Question):
         # Variables and tables live as long as the model does.
         self._model = load(folder)
-        self._function = self._model.signatures[SIGNATURE]
+        self._function = self._model.signatures[question.signature]
         self._inputs = dict(inputs)
 
-    def __call__(self, histories: Mapping[str, Any]) -> np.ndarray:
-        """The embeddings `[B, D]`, float32, of histories `[B, T]` by feature, padded with empty item ids.
+    def __call__(self, users: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """The answers `[B, ...]` by output, of what the log says of users.
 
-        MOMENT is `[B]`, of a model that takes it.
+        Args:
+          users: by feature; of histories `[B, T]`, padded with empty item ids, of users and MOMENT `[B]`.
         """
-        given = {key: tf.convert_to_tensor(histories[name]) for name, key in self._inputs.items()}
-        return self._function(**given)[signatures.EMBEDDING].numpy()
+        given = {key: tf.convert_to_tensor(users[name]) for name, key in self._inputs.items()}
+        return {name: value.numpy() for name, value in self._function(**given).items()}

@@ -1,4 +1,4 @@
-"""Reads a log, embeds its users shard by shard, and joins what the shards have written."""
+"""Reads a log, asks a model about its users shard by shard, and joins what the shards have written."""
 
 import dataclasses
 import datetime
@@ -20,7 +20,7 @@ from components.behavior_example_gen import spec as window_spec
 from components.behavior_example_gen.reading import times
 from components.behavior_example_gen.stages import good, workers
 from pipeline import config
-from pipeline.batch_inference import arrays, histories, known, model, shard
+from pipeline.batch_inference import arrays, histories, known, model, questions, shard
 from pipeline.runners import failures, local
 from schemas import errors, figures, names
 from serving import requests
@@ -28,26 +28,29 @@ from serving import requests
 _PROGRESS = logging.getLogger("footfall.progress")
 _MS = 1000
 _COLUMN_OF = {names.HISTORY_BEHAVIOR: "behavior", names.HISTORY_SCENE: "scene"}
-_SETTABLE = ("log.", "window.", "beam.")
+_READ = ("log", "window", "beam")
 
 
 @dataclasses.dataclass(frozen=True)
 class Asked:
-    """What is embedded, and by which model.
+    """What is asked of which model about the users of which log.
 
     Attributes:
+      question: what is asked.
       experiment: whose `log`, `window` and `beam` say how the log is read and what a history is.
       source: its file, for messages.
       model_dir: of the SavedModel.
-      inputs: what it takes, see `model.inputs_of`.
-      moment: only events strictly before it count; None: all do.
+      takes: what the model takes, see `model.takes`.
+      moment: only events strictly before it count; None: all do, and where the question is of one moment for all it is
+        right after the last event of the log.
       loaded: the model in memory, where workers of this process find it.
     """
 
+    question: questions.Question
     experiment: config.Experiment
     source: str
     model_dir: str
-    inputs: dict[str, str]
+    takes: model.Takes
     moment: datetime.datetime | None = None
     loaded: Any = dataclasses.field(default=None, repr=False, compare=False)
 
@@ -62,6 +65,7 @@ class Asked:
 
 def ask(
     path: str,
+    question: questions.Question,
     *,
     experiment: str | None = None,
     log: str | None = None,
@@ -73,6 +77,7 @@ def ask(
 
     Args:
       path: of a run or a model, see `model.find`.
+      question: what is asked.
       experiment: the file or name of an experiment; None is the run's own.
       log: the path of the log; None is that of the experiment.
       moment: see `Asked`.
@@ -84,7 +89,7 @@ def ask(
       errors.InputError: if there is no model or experiment, or they do not fit.
     """
     model_dir, own = model.find(path)
-    inputs = model.inputs_of(model_dir)
+    takes = model.takes(model_dir, question)
     if experiment is None and own is None:
         raise errors.InputError(
             f"{path}: no folder of a run, so name the experiment that says how the log is read: --experiment FILE"
@@ -92,16 +97,16 @@ def ask(
     source = config.find(experiment) if experiment is not None else own
     assert source is not None
     given = [*_of_log(log), *_checked(overrides)]
-    # What a run was trained by is as it is.
-    settings = config.load(source, given, must_be_read=None if experiment is not None else ())
+    # What the model was trained by is as it is, and of an experiment no more is read than these.
+    settings = config.load(source, given, must_be_read=_READ if experiment is not None else ())
     for name, column in _COLUMN_OF.items():
-        if name in inputs and getattr(settings.log.columns, column) is None:
+        if name in takes.inputs and getattr(settings.log.columns, column) is None:
             raise errors.InputError(
-                f"{source}: the model takes {inputs[name]}, which needs log.columns.{column}, found none"
+                f"{source}: the model takes {takes.inputs[name]}, which needs log.columns.{column}, found none"
             )
-    _check_attributes(settings.log.columns, inputs, model.numbers_of(model_dir, inputs), source)
-    asked = Asked(settings, source, model_dir, inputs, moment, model.load(model_dir))
-    _check_history(asked, model.history_of(asked.loaded, inputs))
+    _check_attributes(settings.log.columns, takes, source)
+    asked = Asked(question, settings, source, model_dir, takes, moment, model.load(model_dir))
+    _check_history(asked, model.history_of(asked.loaded, takes.inputs))
     settings = local.prepare(settings, say)
     local.check_log(settings, source)
     return dataclasses.replace(asked, experiment=settings)
@@ -127,19 +132,19 @@ def _check_history(asked: Asked, cut: model.History | None) -> None:
         )
 
 
-def _check_attributes(
-    columns: window_spec.Columns, inputs: Iterable[str], numbers: Sequence[str], source: str
-) -> None:
-    """Checks that a log has the attributes of events that a model takes, and of their type."""
+def _check_attributes(columns: window_spec.Columns, takes: model.Takes, source: str) -> None:
+    """Checks that a log has the attributes of events and users that a model takes, and of their type."""
     known = columns.attributes()
-    for name in sorted(set(inputs) - {*names.HISTORY, names.MOMENT}):
-        event = requests.key_of_event(name)
-        wanted = window_spec.NUMERIC if name in numbers else window_spec.CATEGORICAL
-        found = known[event].type if event in known else None
+    for name in (*takes.of_events, *takes.of_users):
+        if name == names.USER_ID:
+            continue
+        column, whose = requests.key_of_event(name), "user" if model.is_of_user(name) else "event"
+        wanted = window_spec.NUMERIC if name in takes.numbers else window_spec.CATEGORICAL
+        found = known[column].type if column in known else None
         if found != wanted:
             raise errors.InputError(
-                f"{source}: the model takes {event} of each event, {wanted}; log.columns has "
-                + (f"{event}, {found}" if found else f"{', '.join(sorted(known)) or 'no attributes'}")
+                f"{source}: the model takes {column} of each {whose}, {wanted}; log.columns has "
+                + (f"{column}, {found}" if found else f"{', '.join(sorted(known)) or 'no attributes'}")
             )
 
 
@@ -152,23 +157,24 @@ def _of_log(path: str | None) -> list[str]:
 
 
 def _checked(overrides: Sequence[str]) -> Sequence[str]:
-    other = next((override for override in overrides if not override.startswith(_SETTABLE)), None)
+    settable = tuple(f"{part}." for part in _READ)
+    other = next((override for override in overrides if not override.startswith(settable)), None)
     if other is not None:
         raise errors.InputError(
-            f"--set takes settings of {', '.join(part.rstrip('.') for part in _SETTABLE)} here, as "
+            f"--set takes settings of {', '.join(_READ)} here, as "
             f"log.timestamp_unit=ms; found {other!r}"
         )
     return overrides
 
 
-def embed(asked: Asked, output: str, as_arrays: bool = False) -> shard.Embedded:
-    """Writes the embedding of each user of a log.
+def write(asked: Asked, output: str, as_arrays: bool = False) -> shard.Written:
+    """Writes what the model says of each user of a log.
 
     Args:
       asked: of `ask`.
       output: a Parquet file, of which `shard.rows` gives the columns; users are by id within a shard, and the shards
         one after the other, however many workers there are.
-      as_arrays: write the files of `arrays` instead, into the folder `output`.
+      as_arrays: write the files of `arrays` instead, into the folder `output`; of embeddings alone.
 
     Returns:
       What was written.
@@ -182,7 +188,7 @@ def embed(asked: Asked, output: str, as_arrays: bool = False) -> shard.Embedded:
     log = times.bounded(asked.experiment.log)
     folder, name = posixpath.split(output)
     # Beam's workers, wherever they are, see what stands beside the output. Of an attempt that was killed, it is removed.
-    scratch = posixpath.join(folder, f".{name}.embedding")
+    scratch = posixpath.join(folder, f".{name}.inference")
     _remove(scratch)
     embedded_beam.tune()
     try:
@@ -197,20 +203,22 @@ def embed(asked: Asked, output: str, as_arrays: bool = False) -> shard.Embedded:
             found = good.read(log, listed.paths, rejected, at)
         for sentence in notices.of_columns(found.report.notes, log):
             _PROGRESS.warning("%s", sentence)
-        _PROGRESS.info("asking %s for embeddings", asked.model_dir)
-        numbers = model.numbers_of(asked.model_dir, asked.inputs)
-        work = shard.EmbedShard(found.shards, asked.model_dir, asked.inputs, numbers, asked.rule, scratch)
-        embedded = at.per_shard("EmbedShard", work, shard.Embedded.merged, (shard.Embedded, known.Unknown))
-        if not embedded.users:
-            raise errors.InputError(f"{log.path}: no user to embed; {said_of_left_out(embedded, asked)}")
-        _check_known(embedded, asked)
+        asked = _with_moment(asked, found)
+        _PROGRESS.info("asking %s for %s", asked.model_dir, asked.question.noun)
+        work = shard.AskShard(
+            found.shards, asked.model_dir, asked.takes, asked.question, asked.rule, scratch
+        )
+        written = at.per_shard("AskShard", work, shard.Written.merged, (shard.Written, known.Unknown))
+        if not written.users:
+            raise errors.InputError(f"{log.path}: no user to ask about; {said_of_left_out(written, asked)}")
+        _check_known(written, asked)
         partial = posixpath.join(scratch, f"{name}.partial")
         if as_arrays:
             fileio.makedirs(partial)
-            arrays.write(embedded.paths, partial, embedded.users, embedded.width or 0)
+            arrays.write(written.paths, partial, written.users)
             _replace(partial, output)
         else:
-            _join(embedded.paths, partial)
+            _join(written.paths, partial)
             fileio.rename(partial, output, overwrite=True)
     except Exception as error:
         # Beam raises its own error with the text of the one in a worker.
@@ -220,12 +228,22 @@ def embed(asked: Asked, output: str, as_arrays: bool = False) -> shard.Embedded:
         raise cause from error
     finally:
         _remove(scratch)
-    return embedded
+    return written
 
 
-def _check_known(embedded: shard.Embedded, asked: Asked) -> None:
+def _with_moment(asked: Asked, found: good.Good) -> Asked:
+    """With the moment at which a log ends, on a whole second, where the question is of one and none is named."""
+    if asked.moment is not None or not asked.question.one_moment or found.histogram is None:
+        return asked
+    # A lonely event behind all others, as of a wrong clock, is not when a log ends.
+    seconds = found.histogram.bulk().last // _MS + 1
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
+    return dataclasses.replace(asked, moment=moment)
+
+
+def _check_known(written: shard.Written, asked: Asked) -> None:
     """Checks that the model knows some items: of other ones it says of all users the same."""
-    items = next((one for one in embedded.unknown if one.column == names.ITEM_ID), None)
+    items = next((one for one in written.unknown if one.column == names.ITEM_ID), None)
     if items is None or items.unknown < items.events:
         return
     log = asked.experiment.log
@@ -285,9 +303,24 @@ def _join(paths: Iterable[str], output: str) -> None:
         writer.close()
 
 
-def said_of_left_out(embedded: shard.Embedded, asked: Asked) -> str:
+def said_of_answers(written: shard.Written, asked: Asked) -> str:
+    """What is told of each user."""
+    if not asked.question.one_moment:
+        return f"{sum(written.columns.values())} numbers each"
+    return f"{', '.join(written.columns)} as of {said_of_moment(written)}"
+
+
+def said_of_left_out(written: shard.Written, asked: Asked) -> str:
     """How many users have no event that counts."""
     rule = asked.rule
-    before = "" if rule.moment is None else f" before {rule.moment.isoformat()}"
+    before = "" if written.moment is None else f" before {said_of_moment(written)}"
     within = "" if rule.past is None else f" in the {figures.duration(rule.past / _MS)}"
-    return f"{embedded.left_out:,} users without an event{within}{before}"
+    return f"{written.left_out:,} users without an event{within}{before}"
+
+
+def said_of_moment(written: shard.Written) -> str:
+    """As of when all users were asked about."""
+    assert written.moment is not None
+    seconds, ms = divmod(written.moment, _MS)
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
+    return moment.replace(microsecond=_MS * ms).isoformat()

@@ -4,7 +4,7 @@ import argparse
 import sys
 from typing import Any
 
-from pipeline.cli import compile, data, demo, embed, lists, publish, reports, run, serve, submit, sweep
+from pipeline.cli import compile, data, demo, everyone, lists, publish, reports, run, serve, submit, sweep
 
 
 class _Version(argparse.Action):
@@ -27,6 +27,6 @@ def build() -> argparse.ArgumentParser:
         "--version", action=_Version, nargs=0, help="the versions of Footfall, TFX and TensorFlow"
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for group in (data, run, sweep, reports, serve, embed, publish, compile, submit, lists, demo):
+    for group in (data, run, sweep, reports, serve, everyone, publish, compile, submit, lists, demo):
         group.add(commands)
     return parser

@@ -13,7 +13,7 @@ import tensorflow as tf
 import threadpoolctl
 from sklearn import manifold
 
-from pipeline.batch_inference import model
+from pipeline.batch_inference import model, questions
 from pipeline.comparing import runs
 from schemas import errors, names
 
@@ -48,7 +48,7 @@ def users(run_dir: str) -> dict[str, Any]:
         there are too few users.
     """
     run = runs.trained(run_dir)
-    inputs = model.inputs_of(run.model_dir)
+    takes = model.takes(run.model_dir, questions.EMBEDDINGS)
     windows = _last_windows(run)
     if len(windows) < _FEWEST:
         raise errors.InputError(
@@ -57,7 +57,7 @@ def users(run_dir: str) -> dict[str, Any]:
     group = divided(windows.events.to_numpy())
     chosen = _sampled(group)
     shown, group_of = windows.iloc[chosen], group[chosen]
-    embeddings = _embedded(run, inputs, shown.position.to_numpy())
+    embeddings = _embedded(run, takes, shown.position.to_numpy())
     if not np.isfinite(embeddings).all() or not np.ptp(embeddings, axis=0).any():
         what = (
             "values that are not finite"
@@ -182,15 +182,14 @@ def _sampled(group: np.ndarray) -> np.ndarray:
     )
 
 
-def _embedded(run: runs.Trained, inputs: dict[str, str], positions: np.ndarray) -> np.ndarray:
+def _embedded(run: runs.Trained, takes: model.Takes, positions: np.ndarray) -> np.ndarray:
     """What the model makes of the histories of test windows at some positions `[S]`: `[S, D]`."""
-    embedder = model.Embedder(run.model_dir, inputs)
-    numbers = model.numbers_of(run.model_dir, inputs)
+    asker = model.Asker(run.model_dir, takes.inputs, questions.EMBEDDINGS)
     spec = {
         name: tf.io.RaggedFeature(tf.float32)
-        if name in numbers
+        if name in takes.numbers
         else _FEATURE.get(name, tf.io.RaggedFeature(tf.string))
-        for name in inputs
+        for name in takes.inputs
     }
     place = np.argsort(positions)
     result: list[np.ndarray] = []
@@ -201,12 +200,12 @@ def _embedded(run: runs.Trained, inputs: dict[str, str], positions: np.ndarray) 
             rows = tf.gather(serialized, positions[place[done:end]] - first)
             parsed = tf.io.parse_example(rows, spec)
             dense = {
-                name: values.to_tensor(math.nan if name in numbers else None)
+                name: values.to_tensor(math.nan if name in takes.numbers else None)
                 if isinstance(values, tf.RaggedTensor)
                 else values
                 for name, values in parsed.items()
             }
-            result.append(embedder(dense))
+            result.append(asker(dense)[names.EMBEDDING])
             done = end
     embeddings = np.concatenate(result)
     found = np.empty_like(embeddings)

@@ -25,6 +25,7 @@ def test_events_outside_of_histories_and_missing_values_do_not_count():
         times=np.arange(6),
         texts={"item_id": (np.array([3, 0, 1, 2, 1, 0]), distinct)},
         numbers={},
+        of_users={},
         left_out=0,
     )
     (one,) = known.count(found, {"item_id": pa.array([b"x"], pa.binary())})

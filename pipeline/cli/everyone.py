@@ -1,4 +1,4 @@
-"""`footfall embed`: what a model makes of each user of a log."""
+"""`footfall embed` and `footfall score`: what a model says of each user of a log."""
 
 import argparse
 import datetime
@@ -10,7 +10,7 @@ from schemas import errors
 
 
 def add(commands: arguments.Commands) -> None:
-    """Adds `embed`."""
+    """Adds `embed` and `score`."""
     embed = arguments.command(
         commands,
         "embed",
@@ -18,31 +18,45 @@ def add(commands: arguments.Commands) -> None:
         "write the embedding of each user of a log, of a model that ranks items or embeds users",
         "A row of the Parquet file has user_id, events (how many the history has in all), last_timestamp and embedding.",
     )
-    embed.add_argument(
-        "model",
-        type=arguments.Path,
-        metavar="RUN_OR_MODEL",
-        help="the folder of a run; or one with versions of a model, or a SavedModel, with --experiment",
-    )
-    embed.add_argument("--log", metavar="PATH", help="the log to read (default: that of the experiment)")
-    embed.add_argument(
-        "-o", "--output", required=True, type=arguments.Path, metavar="PATH", help="the Parquet file to write"
-    )
+    _add_arguments(embed, "only events before it count, for example {} (default: all events)")
     embed.add_argument(
         "--arrays",
         action="store_true",
         help="write a folder of client_ids.npy and embeddings.npy (float16) in place of a Parquet file",
     )
-    embed.add_argument(
+    score = arguments.command(
+        commands,
+        "score",
+        _score,
+        "write how likely each label is of each user of a log, of a model of labels of what users do",
+        "A row of the Parquet file has user_id, events (how many the history has in all), last_timestamp, moment and for each "
+        "label probability_LABEL.",
+    )
+    _add_arguments(
+        score,
+        "as of when all users are asked about, for example {}; only events before it count (default: right after the last event "
+        "of the log)",
+    )
+    score.set_defaults(arrays=False)
+
+
+def _add_arguments(command: argparse.ArgumentParser, at: str) -> None:
+    command.add_argument(
+        "model",
+        type=arguments.Path,
+        metavar="RUN_OR_MODEL",
+        help="the folder of a run; or one with versions of a model, or a SavedModel, with --experiment",
+    )
+    command.add_argument("--log", metavar="PATH", help="the log to read (default: that of the experiment)")
+    command.add_argument(
+        "-o", "--output", required=True, type=arguments.Path, metavar="PATH", help="the Parquet file to write"
+    )
+    command.add_argument(
         "--experiment",
         help="the YAML file or name of the experiment that says how the log is read (default: the run's)",
     )
-    embed.add_argument(
-        "--at",
-        metavar="MOMENT",
-        help="only events before it count, for example 2024-06-01 or 2024-06-01T12:00:00Z (default: all events)",
-    )
-    embed.add_argument(
+    command.add_argument("--at", metavar="MOMENT", help=at.format("2024-06-01 or 2024-06-01T12:00:00Z"))
+    command.add_argument(
         "--set",
         action="append",
         default=[],
@@ -53,15 +67,24 @@ def add(commands: arguments.Commands) -> None:
 
 
 def _embed(options: argparse.Namespace) -> int:
+    return _ask(options, "EMBEDDINGS", "Embed")
+
+
+def _score(options: argparse.Namespace) -> int:
+    return _ask(options, "SCORES", "Score")
+
+
+def _ask(options: argparse.Namespace, question: str, step: str) -> int:
     moment = _moment(options.at)
     from pipeline import progress
 
     progress.import_tensorflow()
-    from pipeline.batch_inference import users
+    from pipeline.batch_inference import questions, users
     from pipeline.runners import stopping
 
     asked = users.ask(
         options.model,
+        getattr(questions, question),
         experiment=options.experiment,
         log=options.log,
         moment=moment,
@@ -72,18 +95,18 @@ def _embed(options: argparse.Namespace) -> int:
     with (
         stopping.by_signals() as stop,
         progress.quiet(os.devnull) as screen,
-        progress.Progress(["Embed"], screen) as shown,
+        progress.Progress([step], screen) as shown,
     ):
-        shown.start("Embed")
+        shown.start(step)
         try:
-            found = users.embed(asked, options.output, options.arrays)
+            found = users.write(asked, options.output, options.arrays)
         except Exception as error:
             stop.heed(error)
             shown.finish(progress.FAILED)
             raise
         shown.finish(progress.DONE)
     print(
-        f"{options.output}: {found.users:,} users, {found.width:,} numbers each, by {asked.model_dir}"
+        f"{options.output}: {found.users:,} users, {users.said_of_answers(found, asked)}, by {asked.model_dir}"
         + (f"; left out: {users.said_of_left_out(found, asked)}" if found.left_out else "")
     )
     for one in found.unknown:

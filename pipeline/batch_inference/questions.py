@@ -1,0 +1,75 @@
+"""What can be asked of a model about each user: the signature that answers, and the columns of the answers."""
+
+import abc
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from schemas import names
+from serving import requests, signatures
+
+EMBEDDING = names.EMBEDDING
+# Before the name of a label, in a table of scores: labels may be named as other columns are.
+PROBABILITY = "probability_"
+
+
+class Question(abc.ABC):
+    """What a command asks about each user.
+
+    Attributes:
+      signature: of the SavedModel, that answers.
+      noun: what the answers are, in the plural.
+      needs: which models have the signature, for messages.
+      one_moment: whether all users are asked about as of one moment, in place of each right after the last event.
+    """
+
+    signature: str
+    noun: str
+    needs: str
+    one_moment: bool
+
+    @abc.abstractmethod
+    def suits(self, takes: Mapping[str, Any], gives: Sequence[str]) -> bool:
+        """Whether a signature of that name, by its inputs and outputs, answers of a user."""
+
+    @abc.abstractmethod
+    def columns(self, answers: Mapping[str, np.ndarray]) -> dict[str, pa.Array]:
+        """The columns of the answers of all users, by output `[U, ...]` float32."""
+
+
+class Embeddings(Question):
+    """The embedding of each user: a column `embedding`, lists of D float32."""
+
+    signature, noun, one_moment = "embed", "embeddings", False
+    needs = (
+        "models that rank items and models of users' embeddings (byb, user_*) have it, also the model.base_model that "
+        "byb_labels is finetuned from"
+    )
+
+    def suits(self, takes: Mapping[str, Any], gives: Sequence[str]) -> bool:
+        del takes
+        return signatures.EMBEDDING in gives
+
+    def columns(self, answers: Mapping[str, np.ndarray]) -> dict[str, pa.Array]:
+        vectors = answers[signatures.EMBEDDING]
+        flat = pa.array(np.ascontiguousarray(vectors).reshape(-1))
+        return {EMBEDDING: pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])}
+
+
+class Scores(Question):
+    """How likely each label is of each user: a column `probability_LABEL` for each, float32."""
+
+    signature, noun, one_moment = requests.PREDICT, "probabilities", True
+    needs = "models of labels of what users do (window.labels) have it for users"
+
+    def suits(self, takes: Mapping[str, Any], gives: Sequence[str]) -> bool:
+        # One of exposures is asked about an item that is shown.
+        return names.MOMENT in takes and bool(gives)
+
+    def columns(self, answers: Mapping[str, np.ndarray]) -> dict[str, pa.Array]:
+        return {PROBABILITY + label: pa.array(answers[label]) for label in sorted(answers)}
+
+
+EMBEDDINGS, SCORES = Embeddings(), Scores()
