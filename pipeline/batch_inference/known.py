@@ -82,7 +82,9 @@ def count(found: histories.Histories, known: Mapping[str, pa.Array]) -> list[Unk
     for column, values in known.items():
         if column in found.texts:
             numbers, distinct = found.texts[column]
-            made.append(_counted(column, np.bincount(numbers[events], minlength=len(distinct)), distinct, values))
+            made.append(
+                _counted(column, np.bincount(numbers[events], minlength=len(distinct)), distinct, values)
+            )
             continue
         counted = pc.value_counts(found.of_users[column].drop_null())
         distinct = counted.field("values").to_numpy(zero_copy_only=False)

@@ -118,7 +118,9 @@ class Takes:
     @property
     def of_events(self) -> list[str]:
         """Attributes of events: what a history has besides `names.HISTORY`."""
-        return sorted(name for name in self.inputs if requests.is_of_history(name) and name not in names.HISTORY)
+        return sorted(
+            name for name in self.inputs if requests.is_of_history(name) and name not in names.HISTORY
+        )
 
     @property
     def of_users(self) -> list[str]:

@@ -161,8 +161,7 @@ def _checked(overrides: Sequence[str]) -> Sequence[str]:
     other = next((override for override in overrides if not override.startswith(settable)), None)
     if other is not None:
         raise errors.InputError(
-            f"--set takes settings of {', '.join(_READ)} here, as "
-            f"log.timestamp_unit=ms; found {other!r}"
+            f"--set takes settings of {', '.join(_READ)} here, as log.timestamp_unit=ms; found {other!r}"
         )
     return overrides
 
@@ -205,9 +204,7 @@ def write(asked: Asked, output: str, as_arrays: bool = False) -> shard.Written:
             _PROGRESS.warning("%s", sentence)
         asked = _with_moment(asked, found)
         _PROGRESS.info("asking %s for %s", asked.model_dir, asked.question.noun)
-        work = shard.AskShard(
-            found.shards, asked.model_dir, asked.takes, asked.question, asked.rule, scratch
-        )
+        work = shard.AskShard(found.shards, asked.model_dir, asked.takes, asked.question, asked.rule, scratch)
         written = at.per_shard("AskShard", work, shard.Written.merged, (shard.Written, known.Unknown))
         if not written.users:
             raise errors.InputError(f"{log.path}: no user to ask about; {said_of_left_out(written, asked)}")

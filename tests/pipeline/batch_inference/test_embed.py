@@ -333,7 +333,10 @@ def test_what_does_not_fit_is_one_line(base, tmp_path, capsys):
         ((*fine, "-o", experiment, "--arrays"), "-o names a folder to write, found something else"),
         ((*fine, "-o", tmp_path / "none" / "a.parquet"), "found no such folder"),
         ((*fine, "-o", output, "--at", "soon"), "--at takes an ISO 8601 moment"),
-        ((*fine, "-o", output, "--at", "2001-01-01"), "no user to ask about; 7 users without an event before"),
+        (
+            (*fine, "-o", output, "--at", "2001-01-01"),
+            "no user to ask about; 7 users without an event before",
+        ),
         ((*fine, "-o", output, "--log", bad), "3 of 3 rows (100.0%) are bad"),
         ((*fine, "-o", output, "--log", tmp_path / "none.csv"), "no file matches"),
         ((*fine, "-o", output, "--set", "model.dim=3"), "--set takes settings of log, window, beam here"),

@@ -22,7 +22,6 @@ from components.transform import fields
 from components.transform import spec as features_spec
 from components.transform.windows import period as preprocessing
 from pipeline import cli
-from schemas import names
 from serving import export
 from tests import exposure_fixtures, fixtures
 from tests.components.behavior_example_gen.cutting import test_next
@@ -93,7 +92,9 @@ def served(tmp_path_factory):
         made_of=("scores of users", examples, config),
     )
     output = tft.TFTransformOutput(os.path.join(folder, "transform"))
-    model = exposure_fixtures.LinearModel(fields.load_fields(output, window, features, columns), list(_LABELS))
+    model = exposure_fixtures.LinearModel(
+        fields.load_fields(output, window, features, columns), list(_LABELS)
+    )
     export.export_model(model, output, str(folder / "versions" / "7"), objective="labels")
     parsed = tf.io.parse_example(
         [test_labels_of_periods._serialized(row) for row in rows], output.raw_feature_spec()
@@ -156,7 +157,9 @@ def test_scores_are_what_training_computes_of_windows_at_that_moment(served, sco
             last = max(row["history_timestamp"])
             assert told["last_timestamp"].timestamp() * 1000 == pytest.approx(last)
         before = {event["user"] for event in EVENTS if event["time"] < moment}
-        assert f"{len(found)} users, probability_churn, probability_events as of 1970-01-01T00:00:00." in printed
+        assert (
+            f"{len(found)} users, probability_churn, probability_events as of 1970-01-01T00:00:00." in printed
+        )
         assert f"left out: {len(users) - len(found)} users without an event in the 0.2s before " in printed
         assert len(before) >= len(found)
 
@@ -209,15 +212,14 @@ def test_what_does_not_fit_is_one_line(served, toy, tmp_path, capsys):
 
     def said(model, columns, **window):
         log_values = {"path": log, "columns": columns, **settings}
-        experiment.write_text(
-            json.dumps({**values, "log": log_values, "window": {**_WINDOW, **window}})
-        )
+        experiment.write_text(json.dumps({**values, "log": log_values, "window": {**_WINDOW, **window}}))
         output = str(tmp_path / "scores.parquet")
         assert cli.execute(["score", str(model), "-o", output, "--experiment", str(experiment)]) == 2
         return capsys.readouterr().err.strip()
 
-    assert "the model takes user_region of each user, categorical; log.columns has context_amount, user_tier" in said(
-        served[0], columns
+    assert (
+        "the model takes user_region of each user, categorical; log.columns has context_amount, user_tier"
+        in said(served[0], columns)
     )
     assert "window.past: the model " in said(served[0], _COLUMNS, past=0.3)
     ranking = test_embed.write_experiment(tmp_path / "next.yaml", log)
@@ -233,4 +235,7 @@ def test_a_model_of_exposures_is_refused(tmp_path, capsys, shop):
     experiment = test_embed.write_experiment(tmp_path / "toy.yaml", _write(tmp_path / "log.csv"))
     command = ["score", str(shop / "model"), "-o", str(tmp_path / "s.parquet"), "--experiment", experiment]
     assert cli.execute(command) == 2
-    assert "the model has nothing for users in its signature 'predict'; models of labels of" in capsys.readouterr().err
+    assert (
+        "the model has nothing for users in its signature 'predict'; models of labels of"
+        in capsys.readouterr().err
+    )
