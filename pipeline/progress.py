@@ -35,6 +35,7 @@ _DOES = {
     "ServerValidator": "asks the model in a server",
     "Pusher": "copies the model to where servers find it",
     "Embed": "reads the log and asks the model about its users (Beam)",
+    "Recommend": "reads the log and asks the model about its users (Beam)",
     "Score": "reads the log and asks the model about its users (Beam)",
 }
 

@@ -14,6 +14,8 @@ from schemas import names
 
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 _US = datetime.timedelta(microseconds=1)
+# Of a request to a model.
+_MOST_PADDED = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,11 +26,13 @@ class Rule:
       length: how many at most, the last ones; None: all.
       past: how far back from the moment, in ms; None: to the first event.
       moment: only events strictly before it count; None: all do, and the moment is just behind the user's last event.
+      whole: of users with a history, take all events before the moment, however many and old.
     """
 
     length: int | None = None
     past: int | None = None
     moment: datetime.datetime | None = None
+    whole: bool = False
 
     @property
     def moment_ms(self) -> int | None:
@@ -43,7 +47,7 @@ class Histories:
     Attributes:
       users: ids, `[U]` binary, sorted.
       begin, lengths: where each history lies among the events, `[U]` int64; lengths are at least 1.
-      counts: how many events each has before it is cut to the last `Rule.length`, `[U]` int64.
+      counts: how many events each has before it is cut to the last `Rule.length`, or taken whole, `[U]` int64.
       times: of the events, ms, `[N]` int64.
       texts: of the events, by the name of the column: the number of each event's value, `[N]` int64, and the distinct
         values, an object array of bytes whose last one is empty, for padding.
@@ -67,10 +71,19 @@ class Histories:
         """When the last event of each history was, ms, `[U]` int64."""
         return self.times[self.begin + self.lengths - 1]
 
-    def by_length(self, size: int) -> Iterator[np.ndarray]:
-        """The numbers of the users in batches of at most `size`, those with short histories first: little is padded."""
+    def by_length(self, size: int, most: int = _MOST_PADDED) -> Iterator[np.ndarray]:
+        """The numbers of the users in batches of at most `size`, those with short histories first: little is padded.
+
+        A batch has at most `most` events with its padding, or one user.
+        """
         order = np.argsort(self.lengths, kind="stable")
-        return (order[at : at + size] for at in range(0, len(order), size))
+        at = 0
+        while at < len(order):
+            # Padded to the longest, which is the last.
+            events = self.lengths[order[at : at + size]] * np.arange(1, len(order[at : at + size]) + 1)
+            end = at + max(1, int(np.searchsorted(events, most, side="right")))
+            yield order[at:end]
+            at = end
 
     def padded(self, which: np.ndarray, values: np.ndarray, padding: float) -> np.ndarray:
         """Values of events as a row for each of some users, padded at the end.
@@ -117,7 +130,10 @@ def of_table(
     end, counts = starts[1:], _counts(times, starts, rule)
     there = np.flatnonzero(counts)
     end, counts = end[there], counts[there]
-    lengths = counts if rule.length is None else np.minimum(counts, rule.length)
+    if rule.whole:
+        lengths = end - starts[:-1][there]
+    else:
+        lengths = counts if rule.length is None else np.minimum(counts, rule.length)
     last = pa.array(end - 1)
     return Histories(
         users=_whole(sorted_.column(names.USER_ID)).take(last),

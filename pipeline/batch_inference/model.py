@@ -89,7 +89,7 @@ def inputs_of(folder: str, question: questions.Question) -> dict[str, str]:
         for name in definition.inputs
         if requests.is_of_history(name) or name == names.MOMENT or is_of_user(name)
     }
-    other = sorted(set(definition.inputs) - set(found.values()))
+    other = sorted(set(definition.inputs) - set(found.values()) - set(question.constants(0)))
     if other or names.HISTORY_ITEM_ID not in found:
         raise errors.InputError(
             f"{folder}: signature {question.signature!r} takes {', '.join(sorted(definition.inputs))}; expected features of "
@@ -207,7 +207,7 @@ class Asker:
         # Variables and tables live as long as the model does.
         self._model = load(folder)
         self._function = self._model.signatures[question.signature]
-        self._inputs = dict(inputs)
+        self._inputs, self._question = dict(inputs), question
 
     def __call__(self, users: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """The answers `[B, ...]` by output, of what the log says of users.
@@ -216,4 +216,6 @@ class Asker:
           users: by feature; of histories `[B, T]`, padded with empty item ids, of users and MOMENT `[B]`.
         """
         given = {key: tf.convert_to_tensor(users[name]) for name, key in self._inputs.items()}
+        more = self._question.constants(len(users[names.HISTORY_ITEM_ID]))
+        given |= {key: tf.convert_to_tensor(value) for key, value in more.items()}
         return {name: value.numpy() for name, value in self._function(**given).items()}

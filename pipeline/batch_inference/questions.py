@@ -23,26 +23,33 @@ class Question(abc.ABC):
       noun: what the answers are, in the plural.
       needs: which models have the signature, for messages.
       one_moment: whether all users are asked about as of one moment, in place of each right after the last event.
+      whole: whether the model is told all events of a user, in place of those that count as the history.
     """
 
     signature: str
     noun: str
     needs: str
-    one_moment: bool
+    one_moment: bool = False
+    whole: bool = False
 
     @abc.abstractmethod
     def suits(self, takes: Mapping[str, Any], gives: Sequence[str]) -> bool:
         """Whether a signature of that name, by its inputs and outputs, answers of a user."""
 
+    def constants(self, users: int) -> dict[str, np.ndarray]:
+        """What the signature takes that no log has, for so many users, by input."""
+        del users
+        return {}
+
     @abc.abstractmethod
     def columns(self, answers: Mapping[str, np.ndarray]) -> dict[str, pa.Array]:
-        """The columns of the answers of all users, by output `[U, ...]` float32."""
+        """The columns of the answers of all users, by output `[U, ...]`: float32, or texts as bytes."""
 
 
 class Embeddings(Question):
     """The embedding of each user: a column `embedding`, lists of D float32."""
 
-    signature, noun, one_moment = "embed", "embeddings", False
+    signature, noun = "embed", "embeddings"
     needs = (
         "models that rank items and models of users' embeddings (byb, user_*) have it, also the model.base_model that "
         "byb_labels is finetuned from"
@@ -70,6 +77,44 @@ class Scores(Question):
 
     def columns(self, answers: Mapping[str, np.ndarray]) -> dict[str, pa.Array]:
         return {PROBABILITY + label: pa.array(answers[label]) for label in sorted(answers)}
+
+
+class Recommendations(Question):
+    """The best items for each user, best first: columns `item_id`, lists of texts, and `score`, lists of float32.
+
+    Args:
+      k: how many, or as many as are left of those that the user has not met.
+    """
+
+    signature, noun = "recommend", "recommendations"
+    needs = "models that rank items have it"
+    # What a user has met and is not recommended may be older than the history.
+    whole = True
+
+    def __init__(self, k: int):
+        self._k = k
+
+    def suits(self, takes: Mapping[str, Any], gives: Sequence[str]) -> bool:
+        return {signatures.EXCLUDE, signatures.K} <= set(takes) and {names.ITEM_ID, signatures.SCORE} <= set(
+            gives
+        )
+
+    def constants(self, users: int) -> dict[str, np.ndarray]:
+        return {
+            signatures.EXCLUDE: np.full([users, 1], b"", object),
+            signatures.K: np.full(users, self._k, np.int32),
+        }
+
+    def columns(self, answers: Mapping[str, np.ndarray]) -> dict[str, pa.Array]:
+        items, scores = answers[names.ITEM_ID], answers[signatures.SCORE]
+        there = items != b""
+        offsets = pa.array(np.concatenate([[0], np.cumsum(there.sum(axis=1))]).astype(np.int32))
+        return {
+            names.ITEM_ID: pa.ListArray.from_arrays(
+                offsets, pa.array(items[there], pa.binary()).cast(pa.string())
+            ),
+            signatures.SCORE: pa.ListArray.from_arrays(offsets, pa.array(scores[there], pa.float32())),
+        }
 
 
 EMBEDDINGS, SCORES = Embeddings(), Scores()

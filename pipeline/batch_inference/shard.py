@@ -127,7 +127,7 @@ class AskShard(beam.DoFn):
         yield Written([path], len(found.users), found.left_out, widths, unknown, moment)
 
     def _ask(self, found: histories.Histories) -> dict[str, np.ndarray]:
-        """The answers of all users, `[U, ...]` float32 by output."""
+        """The answers of all users, `[U, ...]` by output: float32, or texts as bytes."""
         import tensorflow as tf
 
         from serving import moments
@@ -151,7 +151,8 @@ class AskShard(beam.DoFn):
                 asked[name] = told.to_numpy(zero_copy_only=False)
             for name, part in self._asker(asked).items():
                 if name not in result:
-                    result[name] = np.empty([len(found.users), *part.shape[1:]], np.float32)
+                    kind = object if part.dtype == object else np.float32
+                    result[name] = np.empty([len(found.users), *part.shape[1:]], kind)
                 result[name][which] = part
         return result
 

@@ -60,7 +60,7 @@ class Asked:
         window = self.experiment.window
         seconds = window.history_seconds
         past = None if seconds is None else round(seconds * _MS)
-        return histories.Rule(window.history_events, past, self.moment)
+        return histories.Rule(window.history_events, past, self.moment, self.question.whole)
 
 
 def ask(
@@ -302,9 +302,10 @@ def _join(paths: Iterable[str], output: str) -> None:
 
 def said_of_answers(written: shard.Written, asked: Asked) -> str:
     """What is told of each user."""
-    if not asked.question.one_moment:
-        return f"{sum(written.columns.values())} numbers each"
-    return f"{', '.join(written.columns)} as of {said_of_moment(written)}"
+    if questions.EMBEDDING in written.columns:
+        return f"{written.columns[questions.EMBEDDING]} numbers each"
+    as_of = f" as of {said_of_moment(written)}" if asked.question.one_moment else ""
+    return f"{', '.join(written.columns)}{as_of}"
 
 
 def said_of_left_out(written: shard.Written, asked: Asked) -> str:

@@ -1,16 +1,31 @@
-"""`footfall embed` and `footfall score`: what a model says of each user of a log."""
+"""`footfall recommend`, `score` and `embed`: what a model says of each user of a log."""
 
 import argparse
 import datetime
 import os
 import sys
+from collections.abc import Callable
+from typing import Any
 
 from pipeline.cli import arguments
 from schemas import errors
 
+_MOST_ITEMS = 10_000
+
 
 def add(commands: arguments.Commands) -> None:
-    """Adds `embed` and `score`."""
+    """Adds `recommend`, `score` and `embed`."""
+    recommend = arguments.command(
+        commands,
+        "recommend",
+        _recommend,
+        "write the best items for each user of a log, of a model that ranks items",
+        "A row of the Parquet file has user_id, events (how many the history has in all), last_timestamp, and lists of item_id "
+        "and score, best first.",
+    )
+    _add_arguments(recommend, "only events before it count, for example {} (default: all events)")
+    recommend.add_argument("-k", type=int, default=10, help="how many items (default: 10)")
+    recommend.set_defaults(arrays=False)
     embed = arguments.command(
         commands,
         "embed",
@@ -66,15 +81,22 @@ def _add_arguments(command: argparse.ArgumentParser, at: str) -> None:
     )
 
 
-def _embed(options: argparse.Namespace) -> int:
-    return _ask(options, "EMBEDDINGS", "Embed")
+def _recommend(options: argparse.Namespace) -> int:
+    if not 1 <= options.k <= _MOST_ITEMS:
+        raise errors.InputError(f"-k takes 1 to {_MOST_ITEMS:,} items, found {options.k}")
+    return _ask(options, lambda questions: questions.Recommendations(options.k), "Recommend")
 
 
 def _score(options: argparse.Namespace) -> int:
-    return _ask(options, "SCORES", "Score")
+    return _ask(options, lambda questions: questions.SCORES, "Score")
 
 
-def _ask(options: argparse.Namespace, question: str, step: str) -> int:
+def _embed(options: argparse.Namespace) -> int:
+    return _ask(options, lambda questions: questions.EMBEDDINGS, "Embed")
+
+
+def _ask(options: argparse.Namespace, question: Callable[[Any], Any], step: str) -> int:
+    """Asks the question that a function takes from the module of questions."""
     moment = _moment(options.at)
     from pipeline import progress
 
@@ -84,7 +106,7 @@ def _ask(options: argparse.Namespace, question: str, step: str) -> int:
 
     asked = users.ask(
         options.model,
-        getattr(questions, question),
+        question(questions),
         experiment=options.experiment,
         log=options.log,
         moment=moment,
