@@ -30,14 +30,24 @@ BINS = 20
 # A probability of exactly 0 or 1 has the loss of this one, as in Keras.
 _EPSILON = 1e-7
 
-# Of fewer users with a label, or without it, a resample says too little of what other users would show: with one positive
-# all resamples that have it agree.
+# Of effectively fewer users with a label, or without it, a resample says too little of what other users would show: with
+# one positive all resamples that have it agree.
 MIN_USERS = 10
 
 # Every metric of `measure`.
 METRICS = ("auc", "auc_pr", "ks", "log_loss", "ece", "calibration", "positive_rate", "lift")
 # Of these, what compares the examples with a label with those without.
 RANKED = ("auc", "auc_pr", "ks")
+
+
+def effective(examples: np.ndarray) -> float:
+    """How many users with equally many examples would tell as much as users with so many each: Kish's effective number.
+
+    >>> effective(np.array([2, 2, 0])), effective(np.array([6, 1, 1])) < 2
+    (2.0, True)
+    """
+    examples = np.asarray(examples, np.float64)
+    return float(examples.sum() ** 2 / max((examples**2).sum(), 1.0))
 
 
 def log_losses(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:

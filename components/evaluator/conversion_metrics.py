@@ -176,9 +176,9 @@ class ConversionMetrics(tfma.metrics.Metric):
 
     Args:
       steps: names of the labels, of a chain in its order: outputs of `evaluate`, whose labels are `label_STEP`.
-      intervals: give 95 % intervals by a Poisson bootstrap over users (none for a slice of one
-        user, or where half of the resamples have no value; of `auc`, `auc_pr` and `ks` none where one user
-        alone has the rarer label).
+      intervals: give 95 % intervals by a Poisson bootstrap over users (none where half of the resamples have no
+        value, or of effectively one user: of those with the examples or, of `auc`, `auc_pr` and `ks`, with the rarer
+        label).
       gate_metric: metric for the `gate/` and `slice/` differences.
       min_slice_examples: size below which a slice passes the `slice/` thresholds.
       confidence: of the intervals that the gate goes by; None or 0: it goes by the estimates.

@@ -78,32 +78,33 @@ class Results:
         weights = np.ones((1, len(occupied)))
         if self.groups > 1 and len(occupied) > 1:
             weights = np.concatenate([weights, _group_weights()[occupied].T])
-        units = min(bootstrap.RESAMPLES, len(occupied))
-        freedoms: dict[str, int] = {}
+        freedoms = {spec.CHAIN_VIOLATIONS: _freedom(sums.examples[occupied])}
         result: dict[tfma.metrics.MetricKey, Any] = {}
         by_model: dict[str, dict[str, np.ndarray]] = {}
         for index, model in enumerate(self.models):
             values: dict[str, np.ndarray] = {}
             for number, step in enumerate(self.steps):
                 counts = self._counts(sums, index * len(self.steps) + number, occupied)
-                # Labels are those of all models.
-                freedoms.update({f"{name}/{step}": _freedom(counts, units) for name in conversion.RANKED})
                 measured = conversion.measure(counts, weights)
-                values.update({f"{name}/{step}": found for name, found in measured.metrics.items()})
-                values[f"{_LIFT}/{step}"] = values.pop(f"lift/{step}")
+                by_label = [each.sum(axis=1) for each in (counts.positives, counts.negatives)]
+                of_all, of_rarer = _freedom(by_label[0] + by_label[1]), min(map(_freedom, by_label))
+                for name, of_name in measured.metrics.items():
+                    key = f"{_LIFT if name == 'lift' else name}/{step}"
+                    values[key] = of_name
+                    # Labels are those of all models.
+                    freedoms[key] = of_rarer if name in conversion.RANKED else of_all
                 known, positive = measured.bin_examples[0].sum(), measured.bin_positives[0].sum()
                 result[ranks.metric_key(f"{LABEL_COUNT}/{step}", model)] = float(known)
                 result[ranks.metric_key(f"{RARER_LABELS}/{step}", model)] = float(
                     min(positive, known - positive)
                 )
                 result[ranks.metric_key(f"{CURVE}/{step}", model)] = _curve(
-                    measured, units - 1 if self._intervals else 0
+                    measured, of_all if self._intervals else 0
                 )
-            for name in conversion.RANKED:
-                freedoms[name] = min(freedoms[f"{name}/{step}"] for step in self.steps)
             for name in self._names:
                 if name not in values and name != spec.CHAIN_VIOLATIONS:
                     values[name] = np.mean([values[f"{name}/{step}"] for step in self.steps], axis=0)
+                    freedoms[name] = min(freedoms[f"{name}/{step}"] for step in self.steps)
             if self.ordered:
                 violations = weights @ sums.violations[index, occupied]
                 total = weights @ sums.examples[occupied]
@@ -113,7 +114,7 @@ class Results:
             by_model[model] = values
             for name in self._names:
                 gated = self._gate is not None and name.startswith(_LIFT)
-                found = _estimate(values[name], freedoms.get(name, units - 1))
+                found = _estimate(values[name], freedoms[name])
                 result[ranks.metric_key(name, model)] = _value(found, self._intervals or gated)
             result[ranks.metric_key(ranks.EXAMPLE_COUNT, model)] = float(sums.examples.sum())
         if self._baseline is not None:
@@ -126,7 +127,7 @@ class Results:
                     freedoms[improved] = freedoms[auc]
                 for name, change in changes.items():
                     gated = self._gate is not None and name == self._gate.metric
-                    found = _estimate(change, freedoms.get(name, units - 1))
+                    found = _estimate(change, freedoms[name])
                     result[ranks.metric_key(name, model, True)] = _value(found, self._intervals or gated)
         if self._gate:
             self._add_gate(result, self._gate, float(sums.examples.sum()))
@@ -180,14 +181,13 @@ def _group_weights() -> np.ndarray:
     return bootstrap.poisson_weights(np.arange(1, _GROUPS + 1, dtype=np.uint64))
 
 
-def _freedom(counts: conversion.Counts, units: int) -> int:
-    """Degrees of freedom of what ranks a step's labels: of the users with the rarer one, whose examples are one draw.
+def _freedom(examples: np.ndarray) -> int:
+    """Degrees of freedom of what is measured on so many examples of each unit.
 
-    However often a resample has the one user with a label, it has the same curve: of fewer than two there are none.
+    Of what ranks, the examples with the rarer label tell: those of one user are one draw, and however often a resample
+    has it, it has the same curve.
     """
-    by_label = (counts.positives, counts.negatives)
-    rarer = min(np.count_nonzero(each.sum(axis=1)) for each in by_label)
-    return max(min(units, rarer) - 1, 0)
+    return max(min(bootstrap.RESAMPLES, round(conversion.effective(examples))) - 1, 0)
 
 
 def _standard_errors(samples: np.ndarray) -> np.ndarray:

@@ -92,8 +92,9 @@ class GateSpec(settings.Settings):
     A difference counts only beyond its own interval, which is of `confidence` and by bootstrap over users: the
     whole split must show the lift that is asked (the lower bound reaches it), a slice blocks a model
     when it shows less (the upper bound does not reach it), and a drop is one if its interval is without zero.
-    `min` and `max` apply to the estimates. Without an interval, as of one user, or of an AUC where one user alone has the
-    label, or lacks it, a lift or a drop fails its condition on the whole split, and decides nothing on a slice.
+    `min` and `max` apply to the estimates. Without an interval, as where one user has nearly all examples, or of an AUC
+    nearly all with the label, or without it, a lift or a drop fails its condition on the whole split, and decides nothing
+    on a slice.
 
     A metric of labels that has no value (no example with a known label of a step, or all labels
     alike) fails its condition on the whole split, and decides nothing on a slice.

@@ -106,8 +106,8 @@ class Measured:
         if not scarce:
             return ()
         return (
-            f"Fewer than {conversion.MIN_USERS} users have, or lack, the label {', '.join(scarce)}: what ranks by it, and "
-            "means over it, has no interval.",
+            f"Fewer than {conversion.MIN_USERS} users have, or lack, the label {', '.join(scarce)}, or few have most such "
+            "examples: what ranks by it, and means over it, has no interval.",
         )
 
     def rows(self, chosen: np.ndarray) -> tuple[Row, ...]:

@@ -70,8 +70,8 @@ def compare(
 
     Returns:
       By metric: means over steps (`auc`) and over those of a group (`auc/rare`), of each step (`auc/buy`,
-      `ece/buy`), `chain_violations` of a chain of several steps, and `relaimpr/buy`. What ranks a label of fewer than
-      `conversion.MIN_USERS` users, and means over it, has no interval and a p of 1; see `scarce`.
+      `ece/buy`), `chain_violations` of a chain of several steps, and `relaimpr/buy`. What ranks a label of effectively fewer
+      than `conversion.MIN_USERS` users, and means over it, has no interval and a p of 1; see `scarce`.
 
     Raises:
       ValueError: if there is no exposure.
@@ -116,9 +116,9 @@ def _unsure(few: Sequence[str], groups: Mapping[str, Sequence[str]]) -> set[str]
 
 
 def scarce(labels: np.ndarray, users: np.ndarray, steps: Sequence[str]) -> tuple[str, ...]:
-    """The steps whose label is 1, or 0, for fewer than `conversion.MIN_USERS` users; see `compare`."""
+    """The steps whose label is 1, or 0, for effectively fewer than `conversion.MIN_USERS` users; see `compare`."""
     rarer = (
-        min(len(np.unique(users[labels[:, number] == value])) for value in (0, 1))
+        min(conversion.effective(np.bincount(users[labels[:, number] == value])) for value in (0, 1))
         for number in range(len(steps))
     )
     return tuple(step for step, count in zip(steps, rarer) if count < conversion.MIN_USERS)

@@ -424,12 +424,62 @@ def test_what_ranks_a_label_is_as_sure_as_the_users_with_the_rarer_one_are_many(
         assert told or found["candidate", "gate/auc/buy", True] == -np.inf
 
 
-@pytest.mark.parametrize("having, each", [(2, 30), (6, 10), (9, 1)])
-def test_an_equal_model_is_rarely_shown_to_be_worse_by_a_label_of_few_users(having, each):
+def test_of_what_few_users_have_most_of_the_freedom_is_theirs(chain):
+    """By Kish's effective number, less 1: of the examples whose label is known, or of those with the rarer one."""
+    _, _, scores = (part[:600] for part in chain)
+    labels = np.repeat(np.arange(600)[:, np.newaxis] // 20 % 3 == 0, 2, axis=1).astype(np.int64)
+    config = _config(("candidate", "baseline"), "baseline", intervals=True)
+
+    def check(users, labels):
+        by_model = {"candidate": scores * 0.9, "baseline": scores}
+        # No two of these users share a group.
+        found = _run(config, _extracts([f"member {each}" for each in users], labels, by_model))
+
+        def freedom(users):
+            numbers = np.bincount(users)
+            return max(round(numbers.sum() ** 2 / (numbers**2).sum()) - 1, 0)
+
+        expected = {"chain_violations": freedom(users)}
+        for number, step in enumerate(STEPS):
+            of_all = freedom(users[labels[:, number] >= 0])
+            of_rarer = min(freedom(users[labels[:, number] == label]) for label in (0, 1))
+            expected |= {f"{name}/{step}": of_rarer for name in ("auc", "auc_pr", "ks")}
+            expected |= {f"{name}/{step}": of_all for name in ("log_loss", "ece", "lift/log_loss")}
+        for name in ("auc", "log_loss"):
+            expected[name] = min(expected[f"{name}/{step}"] for step in STEPS)
+        for is_change in (False, True):
+            given = {
+                name: getattr(found["candidate", name, is_change], "sample_degrees_of_freedom", 0)
+                for name in expected
+            }
+            assert given == expected
+        return expected
+
+    equal = np.arange(600) % 20
+    assert set(check(equal, labels).values()) == {19}
+    heavy = np.where(np.arange(600) < 300, equal, 0)
+    assert set(check(heavy, labels).values()) == {2}
+    # One has nearly all examples: there is no interval.
+    alone = np.where(np.arange(600) < 40, equal, 0)
+    assert set(check(alone, labels).values()) == {0}
+    # What is unknown of a label does not count for it.
+    unknown = labels.copy()
+    unknown[300:, 1] = names.UNKNOWN_LABEL
+    found = check(heavy, unknown)
+    assert found["log_loss/buy"] == found["auc/buy"] == 19 and found["log_loss"] == found["auc"] == 2
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [[30] * 2, [10] * 6, [1] * 9, [500] + [1] * 20, [100] * 2 + [1] * 20, [20] * 3 + [2] * 9],
+    ids=str,
+)
+def test_an_equal_model_is_rarely_shown_to_be_worse_by_a_label_of_few_users(counts):
     """Two trainings of one model that differ by user; by the bare estimates up to a half are worse."""
-    rng, blocked, runs = np.random.default_rng(having), 0, 40
+    having = len(counts)
+    rng, blocked, runs = np.random.default_rng(having), 0, 100
     config = _config(("candidate", "baseline"), "baseline", ("buy",), gate_metric="auc", confidence=0.95)
-    user = np.concatenate([np.repeat(np.arange(having), each), having + np.arange(200)])
+    user = np.concatenate([np.repeat(np.arange(having), counts), having + np.arange(200)])
     labels = (user < having).astype(np.int64)[:, np.newaxis]
     for run in range(runs):
         names_of = [f"{run}-{number}" for number in user]
@@ -442,7 +492,8 @@ def test_an_equal_model_is_rarely_shown_to_be_worse_by_a_label_of_few_users(havi
             for model, logit in zip(("candidate", "baseline"), logits)
         }
         found = _run(config, _extracts(names_of, labels, by_model, ("buy",)))
-        blocked += found["candidate", "gate/auc", True] < -0.005
+        # Without an interval nothing is shown.
+        blocked += -np.inf < found["candidate", "gate/auc", True] < -0.005
     assert blocked <= 4
 
 

@@ -73,6 +73,9 @@ def test_a_label_of_few_users_has_no_interval(value):
     labels[:, 1] = rare
     enough = paired_scores.compare(a, b, labels, users, STEPS, resamples=50)
     assert paired_scores.scarce(labels, users, STEPS) == () and np.isfinite(enough["auc/buy"].low)
+    # One has most of them: (20 + 9)^2 / (20^2 + 9) = 2.1.
+    heavy = np.append(users, np.full(19, few[0])), np.concatenate([labels, np.full((19, 2), value)])
+    assert paired_scores.scarce(heavy[1], heavy[0], STEPS) == ("buy",)
     # Two of them are one user's.
     labels[users == few[0], 1] = 1 - value
     labels[np.flatnonzero(users == few[1])[:2], 1] = value
