@@ -153,9 +153,11 @@ def _warn_of_empty(
     moments: Sequence[int | None],
 ) -> None:
     """Says which histories are answered although no event of them counts."""
+    from serving import counted
+
     takes = client.metadata()[signature].inputs
     found = client.without_events(signature, histories, moments)
-    if names.TIMESTAMP in takes:
+    if counted.are_exposures(takes):
         # An exposure may be a user's first event, in training, too.
         found = [number for number in found if histories[number]]
         said = "no event of history is before timestamp, so the answer is that of a user without history"

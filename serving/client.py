@@ -475,7 +475,8 @@ class Client:
         found: list[bool] = []
         for batch in self._batches(list(zip(histories, moments))):
             made = counted.examples(takes, *zip(*batch))
-            found.extend(counted.is_empty(self.predict(vocabularies.SIGNATURE, {signatures.EXAMPLES: made})))
+            answer = self.predict(vocabularies.SIGNATURE, {signatures.EXAMPLES: made})
+            found.extend(counted.is_empty(takes, answer))
         return [number for number, empty in enumerate(found) if empty]
 
     def _of_histories(

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2
 
+from pipeline import ask
 from serving import client as client_lib
 
 TIME = 1_600_000_000_000
@@ -39,8 +40,15 @@ def asked(monkeypatch):
                 return 1, {"embedding": np.zeros([1, 2], np.float32)}
             examples = [tf.train.Example.FromString(e).features.feature for e in inputs["examples"]]
             # Of a vocabulary with i1 alone.
-            index = [2 if e[prefix + "item_id"].bytes_list.value[0] == b"i1" else 1 for e in examples]
-            return 1, {f"{prefix}item_index": np.array(index)[:, np.newaxis]}
+            index = [
+                [2 if item == b"i1" else 1 for item in e[prefix + "item_id"].bytes_list.value]
+                for e in examples
+            ]
+            assert all(
+                len(row) == len(e[prefix + "timestamp"].int64_list.value) for row, e in zip(index, examples)
+            )
+            longest = max(map(len, index))
+            return 1, {f"{prefix}item_index": np.array([row + [0] * (longest - len(row)) for row in index])}
 
         monkeypatch.setattr(client_lib.Client, "_known", lambda self: (1, known))
         monkeypatch.setattr(client_lib.Client, "_predict", predict)
@@ -58,3 +66,14 @@ def test_a_history_has_the_names_that_the_model_takes(asked, prefix):
         f"{prefix}timestamp": [[TIME, TIME + 1]],
     }
     assert client.unknown({"history_item_id": ["i1", "odd"]}) == {"history_item_id": ["odd"]}
+
+
+@pytest.mark.parametrize("prefix", ["", "history_"])
+def test_a_history_without_events_is_named(asked, prefix, capsys):
+    client, _ = asked(prefix)
+    histories = [HISTORY, [], HISTORY[:1], []]
+    assert client.without_events("embed", histories, [None] * 4) == [1, 3]
+    ask._warn_of_empty(client, "embed", [f"h line {n}" for n in range(1, 5)], histories, [None] * 4)
+    assert capsys.readouterr().err == (
+        "footfall: warning: h line 2, 4: no event, so the answer is that of any user without history; training had none\n"
+    )
