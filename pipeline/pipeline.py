@@ -139,18 +139,14 @@ _WRITTEN = (
 )
 
 
-# How windows are stored, and the moments that they are cut at, which later spans have others of.
-_MOVES_ON = ("shards", "at")
-
-
 def _accepted(experiment: config.Experiment, root: str) -> str:
     """The folder of the statistics that are of windows cut alike: others would differ by their settings.
 
-    Moments move on with the spans of a daily job: they are told by that they are there.
+    Moments move on with the spans of a daily job: they are told by that they are there, and how many.
     """
     told = {
         "log": experiment.log.model_dump(exclude=set(_WRITTEN)),
-        "window": experiment.window.model_dump(exclude=set(_MOVES_ON)),
+        "window": experiment.window.model_dump(exclude={"shards"}),
         "split": experiment.split.model_dump(),
     }
     text = json.dumps(told, sort_keys=True, default=_moment)

@@ -50,11 +50,14 @@ def test_spans_are_compared_with_spans_that_were_cut_alike():
     ]
     assert folder(*days[0]) == folder(*days[1]) == folder(*days[0], "window.shards=3") != found
     experiment = config.load(config.find("ml100k-sasrec"))
-    periods = [
-        experiment.model_copy(update={"window": PeriodWindow(kind="period", past="30d", future="7d", at=at)})
-        for at in (["1998-01-10"], ["1998-01-11", "1998-02-11"])
-    ]
-    assert len({pipeline._accepted(one, "x") for one in periods}) == 1
+
+    def of_moments(at):
+        window = PeriodWindow(kind="period", past="30d", future="7d", at=at)
+        return pipeline._accepted(experiment.model_copy(update={"window": window}), "x")
+
+    assert of_moments(["1998-01-10"]) == of_moments(["1998-01-11"])
+    # A grid, one moment and two of them are cut otherwise.
+    assert len({of_moments(at) for at in (None, ["1998-01-10"], ["1998-01-11", "1998-02-11"])}) == 3
     # Which this experiment has no use for.
     assert len({found, folder(spans=7), folder(label_minus_one="unknown")}) == 3
 
