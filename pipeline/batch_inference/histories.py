@@ -15,7 +15,7 @@ from schemas import names
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 _US = datetime.timedelta(microseconds=1)
 # Of a request to a model.
-_MOST_PADDED = 1 << 20
+_MOST_PADDED = 1 << 18
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,12 +27,14 @@ class Rule:
       past: how far back from the moment, in ms; None: to the first event.
       moment: only events strictly before it count; None: all do, and the moment is just behind the user's last event.
       whole: of users with a history, take all events before the moment, however many and old.
+      least: how many events that count a user has at least; others have no history.
     """
 
     length: int | None = None
     past: int | None = None
     moment: datetime.datetime | None = None
     whole: bool = False
+    least: int = 1
 
     @property
     def moment_ms(self) -> int | None:
@@ -53,7 +55,7 @@ class Histories:
         values, an object array of bytes whose last one is empty, for padding.
       numbers: of the events, by the name of the column: `[N]` float32, NaN of a missing one.
       of_users: what the last event of each history says of its user, by the name of the column, `[U]` as the log has it.
-      left_out: how many users have no event that counts.
+      left_out: how many users have fewer than `Rule.least` events that count.
     """
 
     users: pa.Array
@@ -128,7 +130,7 @@ def of_table(
     sorted_ = table.select(list(wanted)).take(pa.array(sequence))
     times = sorted_.column(names.TIMESTAMP).to_numpy()
     end, counts = starts[1:], _counts(times, starts, rule)
-    there = np.flatnonzero(counts)
+    there = np.flatnonzero(counts >= rule.least)
     end, counts = end[there], counts[there]
     if rule.whole:
         lengths = end - starts[:-1][there]

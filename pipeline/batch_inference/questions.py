@@ -24,6 +24,7 @@ class Question(abc.ABC):
       needs: which models have the signature, for messages.
       one_moment: whether all users are asked about as of one moment, in place of each right after the last event.
       whole: whether the model is told all events of a user, in place of those that count as the history.
+      as_trained: whether there is no answer for users with fewer events than any window of training.
     """
 
     signature: str
@@ -31,6 +32,7 @@ class Question(abc.ABC):
     needs: str
     one_moment: bool = False
     whole: bool = False
+    as_trained: bool = False
 
     @abc.abstractmethod
     def suits(self, takes: Mapping[str, Any], gives: Sequence[str]) -> bool:
@@ -43,7 +45,7 @@ class Question(abc.ABC):
 
     @abc.abstractmethod
     def columns(self, answers: Mapping[str, np.ndarray]) -> dict[str, pa.Array]:
-        """The columns of the answers of all users, by output `[U, ...]`: float32, or texts as bytes."""
+        """The columns of the answers for some users, by output `[B, ...]`: float32, or texts as bytes."""
 
 
 class Embeddings(Question):
@@ -69,6 +71,7 @@ class Scores(Question):
     """How likely each label is of each user: a column `probability_LABEL` for each, float32."""
 
     signature, noun, one_moment = requests.PREDICT, "probabilities", True
+    as_trained = True
     needs = "models of labels of what users do (window.labels) have it for users"
 
     def suits(self, takes: Mapping[str, Any], gives: Sequence[str]) -> bool:

@@ -14,7 +14,7 @@ from apache_beam.io import filesystems
 
 from components.behavior_example_gen.stages import files
 from pipeline.batch_inference import histories, known, questions
-from schemas import names
+from schemas import errors, names
 
 if TYPE_CHECKING:
     from pipeline.batch_inference import model
@@ -58,6 +58,34 @@ class Written:
             known.Unknown.merged(one for part in parts for one in part.unknown),
             next((part.moment for part in parts if part.moment is not None), None),
         )
+
+
+@dataclasses.dataclass
+class Last:
+    """When the last event is, ms; None where there is none. Mergeable."""
+
+    ms: int | None = None
+
+    @classmethod
+    def merged(cls, parts: Iterable["Last"]) -> "Last":
+        return cls(max((part.ms for part in parts if part.ms is not None), default=None))
+
+
+class LastTime(beam.DoFn):
+    """When the last event of a shard is.
+
+    Args:
+      shards_at: where the events are.
+      until: ms; later ones do not count.
+    """
+
+    def __init__(self, shards_at: files.Shards, until: int):
+        self._shards, self._until = shards_at, until
+
+    def process(self, shard: int) -> Iterator[Last]:
+        times = self._shards.read(shard).column(names.TIMESTAMP).to_numpy()
+        times = times[times <= self._until]
+        yield Last(int(times.max()) if len(times) else None)
 
 
 class AskShard(beam.DoFn):
@@ -114,7 +142,7 @@ class AskShard(beam.DoFn):
         if not len(found.users):
             yield Written(left_out=found.left_out, moment=moment)
             return
-        answers = self._question.columns(self._ask(found))
+        answers = self._ask(found)
         path = posixpath.join(self._folder, f"users-{shard:06d}.parquet")
         with filesystems.FileSystems.create(path) as stream:
             table = rows(found, answers, moment if self._question.one_moment else None)
@@ -126,15 +154,15 @@ class AskShard(beam.DoFn):
         unknown = known.count(found, self._known)
         yield Written([path], len(found.users), found.left_out, widths, unknown, moment)
 
-    def _ask(self, found: histories.Histories) -> dict[str, np.ndarray]:
-        """The answers of all users, `[U, ...]` by output: float32, or texts as bytes."""
+    def _ask(self, found: histories.Histories) -> dict[str, pa.Array]:
+        """The columns of the answers of all users, `[U]`."""
         import tensorflow as tf
 
         from serving import moments
 
         # Each value goes to TensorFlow once; what a batch has of them is looked up there.
         values = {name: tf.constant(found.texts[column][1]) for name, column in self._texts.items()}
-        result: dict[str, np.ndarray] = {}
+        order, parts = [], []
         for which in found.by_length(_BATCH):
             asked: dict[str, Any] = {}
             if names.HISTORY_TIMESTAMP in self._takes.inputs:
@@ -149,12 +177,16 @@ class AskShard(beam.DoFn):
             for name in self._takes.of_users:
                 told = pc.fill_null(found.of_users[name].take(pa.array(which)), b"")
                 asked[name] = told.to_numpy(zero_copy_only=False)
-            for name, part in self._asker(asked).items():
-                if name not in result:
-                    kind = object if part.dtype == object else np.float32
-                    result[name] = np.empty([len(found.users), *part.shape[1:]], kind)
-                result[name][which] = part
-        return result
+            order.append(which)
+            parts.append(self._question.columns(self._asker(asked)))
+        place = pa.array(np.argsort(np.concatenate(order)))
+        try:
+            return {name: pa.concat_arrays([part[name] for part in parts]).take(place) for name in parts[0]}
+        except pa.ArrowInvalid as error:
+            raise errors.InputError(
+                "window.shards: the answers for the users of a shard have more than 2 GB, which is more than a column can "
+                "have: raise it"
+            ) from error
 
 
 def _column(feature: str) -> str:

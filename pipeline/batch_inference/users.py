@@ -60,7 +60,8 @@ class Asked:
         window = self.experiment.window
         seconds = window.history_seconds
         past = None if seconds is None else round(seconds * _MS)
-        return histories.Rule(window.history_events, past, self.moment, self.question.whole)
+        least = window.min_history if self.question.as_trained else 1
+        return histories.Rule(window.history_events, past, self.moment, self.question.whole, least)
 
 
 def ask(
@@ -202,7 +203,7 @@ def write(asked: Asked, output: str, as_arrays: bool = False) -> shard.Written:
             found = good.read(log, listed.paths, rejected, at)
         for sentence in notices.of_columns(found.report.notes, log):
             _PROGRESS.warning("%s", sentence)
-        asked = _with_moment(asked, found)
+        asked = _with_moment(asked, found, at)
         _PROGRESS.info("asking %s for %s", asked.model_dir, asked.question.noun)
         work = shard.AskShard(found.shards, asked.model_dir, asked.takes, asked.question, asked.rule, scratch)
         written = at.per_shard("AskShard", work, shard.Written.merged, (shard.Written, known.Unknown))
@@ -228,14 +229,16 @@ def write(asked: Asked, output: str, as_arrays: bool = False) -> shard.Written:
     return written
 
 
-def _with_moment(asked: Asked, found: good.Good) -> Asked:
-    """With the moment at which a log ends, on a whole second, where the question is of one and none is named."""
+def _with_moment(asked: Asked, found: good.Good, at: workers.Workers) -> Asked:
+    """With the moment right after the last event, where the question is of one for all and none is named."""
     if asked.moment is not None or not asked.question.one_moment or found.histogram is None:
         return asked
     # A lonely event behind all others, as of a wrong clock, is not when a log ends.
-    seconds = found.histogram.bulk().last // _MS + 1
+    work = shard.LastTime(found.shards, found.histogram.bulk().last)
+    last = at.per_shard("LastTime", work, shard.Last.merged, (shard.Last,)).ms
+    seconds, ms = divmod(last + 1, _MS)
     moment = datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
-    return dataclasses.replace(asked, moment=moment)
+    return dataclasses.replace(asked, moment=moment.replace(microsecond=_MS * ms))
 
 
 def _check_known(written: shard.Written, asked: Asked) -> None:
@@ -313,7 +316,8 @@ def said_of_left_out(written: shard.Written, asked: Asked) -> str:
     rule = asked.rule
     before = "" if written.moment is None else f" before {said_of_moment(written)}"
     within = "" if rule.past is None else f" in the {figures.duration(rule.past / _MS)}"
-    return f"{written.left_out:,} users without an event{within}{before}"
+    fewer = "without an event" if rule.least == 1 else f"with fewer than {rule.least} events"
+    return f"{written.left_out:,} users {fewer}{within}{before}"
 
 
 def said_of_moment(written: shard.Written) -> str:

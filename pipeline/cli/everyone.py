@@ -10,7 +10,7 @@ from typing import Any
 from pipeline.cli import arguments
 from schemas import errors
 
-_MOST_ITEMS = 10_000
+_MOST_ITEMS = 1000
 
 
 def add(commands: arguments.Commands) -> None:
@@ -50,7 +50,7 @@ def add(commands: arguments.Commands) -> None:
     _add_arguments(
         score,
         "as of when all users are asked about, for example {}; only events before it count (default: right after the last event "
-        "of the log)",
+        "of the log, but for a few that are far behind all others)",
     )
     score.set_defaults(arrays=False)
 

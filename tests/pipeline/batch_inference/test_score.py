@@ -13,7 +13,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 import yaml
 
-from components.behavior_example_gen import profile, shards, splits
+from components.behavior_example_gen import profile, shards, splits, time_span
 from components.behavior_example_gen import spec as window_spec
 from components.behavior_example_gen.cutting import period as cutting
 from components.behavior_example_gen.windows import kind
@@ -164,16 +164,32 @@ def test_scores_are_what_training_computes_of_windows_at_that_moment(served, sco
         assert len(before) >= len(found)
 
 
-def test_without_a_moment_it_is_right_after_the_last_event(score):
+@pytest.mark.parametrize("bins", [None, 2])
+def test_without_a_moment_it_is_right_after_the_last_event(score, monkeypatch, bins):
+    """Also of logs of so many times that when events are is known but roughly."""
+    if bins is not None:
+        monkeypatch.setattr(time_span, "_HISTOGRAM_BINS", 1 << bins)
+        monkeypatch.setattr(time_span, "_GRID_BITS", bins)
     found, printed = score("--set", "window.shards=3")
-    assert {row["moment"].timestamp() for row in found.values()} == {1.0}
-    assert " as of 1970-01-01T00:00:01+00:00, by " in printed
-    last = {event["user"] for event in EVENTS if event["time"] >= 800}
+    moment = max(event["time"] for event in EVENTS) + 1
+    assert {row["moment"].timestamp() for row in found.values()} == {moment / 1000}
+    assert f" as of 1970-01-01T00:00:00.{moment}000+00:00, by " in printed
+    last = {event["user"] for event in EVENTS if event["time"] >= moment - 200}
     assert set(found) == last
-    again, _ = score("--at", "1970-01-01T00:00:01Z")
+    again, _ = score("--at", _iso(moment))
     assert set(again) == set(found)
     for user, row in found.items():
         assert row["probability_churn"] == pytest.approx(again[user]["probability_churn"], rel=1e-5)
+
+
+def test_users_with_fewer_events_than_training_had_are_left_out(score):
+    found, printed = score("--set", "window.min_history=3")
+    moment = max(event["time"] for event in EVENTS) + 1
+    counts = collections.Counter(event["user"] for event in EVENTS if event["time"] >= moment - 200)
+    assert set(found) == {user for user, count in counts.items() if count >= 3} < set(counts)
+    assert all(found[user]["events"] == counts[user] for user in found)
+    users = len({event["user"] for event in EVENTS})
+    assert f"left out: {users - len(found)} users with fewer than 3 events in the 0.2s before " in printed
 
 
 def test_the_table_has_columns_of_its_own_and_of_labels(score, tmp_path):
