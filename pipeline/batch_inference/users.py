@@ -60,7 +60,7 @@ class Asked:
         window = self.experiment.window
         seconds = window.history_seconds
         past = None if seconds is None else round(seconds * _MS)
-        least = window.min_history if self.question.as_trained else 1
+        least = max(1, window.history_events_least) if self.question.as_trained else 1
         return histories.Rule(window.history_events, past, self.moment, self.question.whole, least)
 
 

@@ -52,6 +52,11 @@ class WindowSettings(settings.Settings):
         return None
 
     @property
+    def history_events_least(self) -> int:
+        """How many events a history has at least."""
+        return 0
+
+    @property
     def history_seconds(self) -> float | None:
         """How far a history reaches back from the moment behind it; None: to the user's first event."""
         return None

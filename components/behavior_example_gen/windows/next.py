@@ -51,6 +51,11 @@ class NextWindow(kind.WindowSettings):
         """As the settings have it."""
         return self.length
 
+    @property
+    def history_events_least(self) -> int:
+        """As the settings have it."""
+        return self.min_history
+
 
 class Next(kind.Kind[NextWindow]):
     """See `NextWindow`."""

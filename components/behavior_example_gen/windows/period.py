@@ -134,6 +134,11 @@ class PeriodWindow(kind.WindowSettings):
         return self.length
 
     @property
+    def history_events_least(self) -> int:
+        """As the settings have it."""
+        return self.min_history
+
+    @property
     def history_seconds(self) -> float:
         """As the settings have it."""
         return self.past
