@@ -190,12 +190,11 @@ def test_numbers_of_events_are_asked_with_and_padded_by_nothing(monkeypatch):
 
     def embed(dense):
         asked.append(dense)
-        return np.zeros([2, 3])
+        return {names.EMBEDDING: np.zeros([2, 3])}
 
     monkeypatch.setattr(users, "_batches", lambda run: [(0, tf.constant(serialized))])
-    monkeypatch.setattr(users.model, "Embedder", lambda folder, inputs: embed)
-    monkeypatch.setattr(users.model, "numbers_of", lambda folder, inputs: [prices])
-    inputs = {name: name for name in (names.HISTORY_ITEM_ID, prices)}
-    users._embedded(types.SimpleNamespace(model_dir="model"), inputs, np.array([0, 1]))
+    monkeypatch.setattr(users.model, "Asker", lambda folder, inputs, question: embed)
+    takes = users.model.Takes({name: name for name in (names.HISTORY_ITEM_ID, prices)}, frozenset([prices]))
+    users._embedded(types.SimpleNamespace(model_dir="model"), takes, np.array([0, 1]))
     np.testing.assert_array_equal(asked[0][prices], [[1.5, 2.5], [3.5, np.nan]])
     np.testing.assert_array_equal(asked[0][names.HISTORY_ITEM_ID], [[b"a", b"b"], [b"c", b""]])
