@@ -13,7 +13,7 @@ _PARTIAL = re.compile(r"\.[0-9a-f]{32}\.partial$")
 # Nobody writes to one for so long: a kill has left it.
 _LEFT_SECONDS = 24 * 3600.0
 # What a file system may answer.
-_FAILS = (OSError, tf.errors.OpError)
+FAILS = (OSError, tf.errors.OpError)
 
 
 def write(path: str, data: str | bytes) -> None:
@@ -29,7 +29,7 @@ def write(path: str, data: str | bytes) -> None:
     finally:
         # Not there once it is renamed.
         _remove(partial)
-    with contextlib.suppress(*_FAILS):
+    with contextlib.suppress(*FAILS):
         for name in tf.io.gfile.listdir(folder):
             if _PARTIAL.search(name):
                 _remove(os.path.join(folder, name), time.time() - _LEFT_SECONDS)
@@ -37,6 +37,6 @@ def write(path: str, data: str | bytes) -> None:
 
 def _remove(path: str, before: float | None = None) -> None:
     """Removes a file, if it was last written to before a time in seconds since 1970, and can be."""
-    with contextlib.suppress(*_FAILS):
+    with contextlib.suppress(*FAILS):
         if before is None or tf.io.gfile.stat(path).mtime_nsec / 1e9 < before:
             tf.io.gfile.remove(path)

@@ -5,8 +5,8 @@ import itertools
 import json
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pydantic
 import yaml
@@ -334,6 +334,7 @@ def load(
     return experiment
 
 
+_Fault = TypeVar("_Fault")
 _CORRECTION = ("loss.negative_sampling", "loss.logq_correction")
 
 
@@ -355,12 +356,8 @@ def in_vain(experiment: Experiment) -> Iterator[tuple[str, str]]:
 
 def _miscorrected_in_all(experiment: Experiment, space: Mapping[str, search.Range]) -> str | None:
     """Why the loss of each point of a search would be corrected by other counts than those of targets; else None."""
-    said = None
-    for point in _points(experiment, space, [key for key in _CORRECTION if key in space]):
-        said = point.model.miscorrected(point.loss)
-        if said is None:
-            return None
-    return said
+    points = _points(experiment, space, [key for key in _CORRECTION if key in space])
+    return _in_all(points, lambda point: point.model.miscorrected(point.loss))
 
 
 def _check_space(
@@ -410,12 +407,17 @@ def _check_space(
 
 def _idle_in_all(experiment: Experiment, space: Mapping[str, search.Range], key: str) -> settings.Idle | None:
     """A setting, of a search or beside one, that nothing reads, whatever any other one of the search is; else None."""
+    points = _points(experiment, space, [key] if key in space else [])
+    return _in_all(points, lambda point: {one.key: one for one in point.idle()}.get(key))
+
+
+def _in_all(points: Iterable[Experiment], fault: Callable[[Experiment], _Fault | None]) -> _Fault | None:
+    """A fault that all points have, as the last of them has it; None where one has none, or there is no point."""
     found = None
-    for point in _points(experiment, space, [key] if key in space else []):
-        idle = {one.key: one for one in point.idle()}
-        if key not in idle:
+    for point in points:
+        found = fault(point)
+        if found is None:
             return None
-        found = idle[key]
     return found
 
 

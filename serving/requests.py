@@ -29,6 +29,11 @@ def is_of_item(name: str) -> bool:
     return name.startswith(names.ITEM_PREFIX)
 
 
+def is_of_user(name: str) -> bool:
+    """Whether an input is the id or an attribute of a user."""
+    return name.startswith(names.USER_PREFIX)
+
+
 def is_of_history(name: str) -> bool:
     """Whether an input has a value for each event of a history."""
     return name.startswith(names.HISTORY_PREFIX)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
+from components import whole
 from trainer import fingerprint
 
 _PROGRESS = logging.getLogger("footfall.progress")
@@ -17,8 +18,6 @@ _STALE_SECONDS = 7 * 24 * 3600.0
 _UNFINISHED = "copying"
 # How often a copy is made of what its owner writes to meanwhile.
 _TRIES = 3
-# What a file system may answer.
-_FAILS = (OSError, tf.errors.OpError)
 
 
 class Place:
@@ -81,7 +80,7 @@ def _told(folder: str) -> Iterator[None]:
     """Says that a folder cannot be looked at or removed, and goes on: what is over stays so."""
     try:
         yield
-    except _FAILS as error:
+    except whole.FAILS as error:
         # Another run may have removed it at the same time.
         if not _is_gone(folder):
             _PROGRESS.warning("%s cannot be removed: %s", folder, error)
@@ -91,7 +90,7 @@ def _is_gone(folder: str) -> bool:
     """Whether it is known that a folder is not there."""
     try:
         return not tf.io.gfile.exists(folder)
-    except _FAILS:
+    except whole.FAILS:
         return False
 
 

@@ -40,7 +40,7 @@ def keep(folder: str, parts: Mapping[str, str], **more: Any) -> None:
     try:
         lines = [*_lines(folder), {"parts": dict(parts), **more}]
         whole.write(path, "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines))
-    except (OSError, tf.errors.OpError) as error:
+    except whole.FAILS as error:
         _PROGRESS.warning("%s cannot be written: %s", path, error)
 
 

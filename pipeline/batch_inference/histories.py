@@ -12,7 +12,7 @@ from components.behavior_example_gen import batches, shards
 from components.behavior_example_gen.reading import blocks
 from schemas import names
 
-_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 _US = datetime.timedelta(microseconds=1)
 # Of a request to a model.
 _MOST_PADDED = 1 << 18
@@ -39,7 +39,7 @@ class Rule:
     @property
     def moment_ms(self) -> int | None:
         """The moment in ms, rounded up: what is before it in ms is strictly before it."""
-        return None if self.moment is None else -(-((self.moment - _EPOCH) // _US) // 1000)
+        return None if self.moment is None else -(-((self.moment - EPOCH) // _US) // 1000)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,8 +81,9 @@ class Histories:
         order = np.argsort(self.lengths, kind="stable")
         at = 0
         while at < len(order):
+            lengths = self.lengths[order[at : at + size]]
             # Padded to the longest, which is the last.
-            events = self.lengths[order[at : at + size]] * np.arange(1, len(order[at : at + size]) + 1)
+            events = lengths * np.arange(1, len(lengths) + 1)
             end = at + max(1, int(np.searchsorted(events, most, side="right")))
             yield order[at:end]
             at = end
@@ -153,7 +154,7 @@ def of_table(
 
 def _before(table: pa.Table, moment: datetime.datetime) -> np.ndarray:
     """Which events are strictly before a moment, to the nanosecond: `[N]` bool."""
-    ms, us = divmod((moment - _EPOCH) // _US, 1000)
+    ms, us = divmod((moment - EPOCH) // _US, 1000)
     times, nanos = (table.column(name).to_numpy() for name in (names.TIMESTAMP, blocks.NANOS))
     return (times < ms) | (times == ms) & (nanos < 1000 * us)
 

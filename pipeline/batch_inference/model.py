@@ -56,10 +56,32 @@ def find(path: str) -> tuple[str, str | None]:
     return version, next(filter(os.path.isfile, candidates), None)
 
 
-def inputs_of(folder: str, question: questions.Question) -> dict[str, str]:
-    """What the signature of a SavedModel takes: the name of the input, by the feature of a user.
+@dataclasses.dataclass(frozen=True)
+class Takes:
+    """What a signature takes of a log, by the feature's name.
 
-    These are features of a history, MOMENT, and of some models USER_ID and attributes of users.
+    Attributes:
+      inputs: the names of the inputs.
+      numbers: those that are numbers, all of events; others are texts, times or the moment.
+    """
+
+    inputs: dict[str, str]
+    numbers: frozenset[str] = frozenset()
+
+    @property
+    def of_events(self) -> list[str]:
+        """Attributes of events: what a history has besides `names.HISTORY`."""
+        return sorted(
+            name for name in self.inputs if requests.is_of_history(name) and name not in names.HISTORY
+        )
+
+    @property
+    def of_users(self) -> list[str]:
+        return sorted(filter(requests.is_of_user, self.inputs))
+
+
+def takes(folder: str, question: questions.Question) -> Takes:
+    """What the signature of a SavedModel takes: a history, MOMENT, and of some models USER_ID and attributes of users.
 
     Args:
       folder: of the SavedModel.
@@ -87,7 +109,7 @@ def inputs_of(folder: str, question: questions.Question) -> dict[str, str]:
     found |= {
         name: name
         for name in definition.inputs
-        if requests.is_of_history(name) or name == names.MOMENT or is_of_user(name)
+        if requests.is_of_history(name) or name == names.MOMENT or requests.is_of_user(name)
     }
     other = sorted(set(definition.inputs) - set(found.values()) - set(question.constants(0)))
     if other or names.HISTORY_ITEM_ID not in found:
@@ -95,45 +117,9 @@ def inputs_of(folder: str, question: questions.Question) -> dict[str, str]:
             f"{folder}: signature {question.signature!r} takes {', '.join(sorted(definition.inputs))}; expected features of "
             f"a user, of a history and its moment alone: {', '.join((*names.HISTORY, names.MOMENT))}"
         )
-    return found
-
-
-def is_of_user(name: str) -> bool:
-    """Whether an input is the id or an attribute of a user."""
-    return name == names.USER_ID or name.startswith(names.USER_PREFIX)
-
-
-@dataclasses.dataclass(frozen=True)
-class Takes:
-    """What a signature takes of a log, by the feature's name.
-
-    Attributes:
-      inputs: of `inputs_of`.
-      numbers: those that are numbers, all of events; others are texts, times or the moment.
-    """
-
-    inputs: dict[str, str]
-    numbers: frozenset[str] = frozenset()
-
-    @property
-    def of_events(self) -> list[str]:
-        """Attributes of events: what a history has besides `names.HISTORY`."""
-        return sorted(
-            name for name in self.inputs if requests.is_of_history(name) and name not in names.HISTORY
-        )
-
-    @property
-    def of_users(self) -> list[str]:
-        return sorted(filter(is_of_user, self.inputs))
-
-
-def takes(folder: str, question: questions.Question) -> Takes:
-    """What is asked with; raises as `inputs_of` does."""
-    inputs = inputs_of(folder, question)
-    given = objectives.signatures_of(folder)[question.signature].inputs
+    number = tf.float32.as_datatype_enum
     return Takes(
-        inputs,
-        frozenset(name for name, key in inputs.items() if given[key].dtype == tf.float32.as_datatype_enum),
+        found, frozenset(name for name, key in found.items() if definition.inputs[key].dtype == number)
     )
 
 
@@ -168,7 +154,7 @@ def history_of(loaded: Any, inputs: Mapping[str, str]) -> History | None:
 
     Args:
       loaded: of `load`.
-      inputs: of `inputs_of`.
+      inputs: of `takes`.
     """
     transform = loaded.signatures[_TRANSFORM] if _TRANSFORM in loaded.signatures else None
     if transform is None or names.HISTORY_ITEM_INDEX not in transform.structured_outputs:
@@ -199,7 +185,7 @@ class Asker:
 
     Args:
       folder: of the SavedModel.
-      inputs: of `inputs_of`.
+      inputs: of `takes`.
       question: what is asked.
     """
 

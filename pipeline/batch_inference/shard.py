@@ -3,21 +3,20 @@
 import dataclasses
 import posixpath
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import tensorflow as tf
 from apache_beam.io import filesystems
 
 from components.behavior_example_gen.stages import files
-from pipeline.batch_inference import histories, known, questions
+from pipeline.batch_inference import histories, known, model, questions
 from schemas import errors, names
-
-if TYPE_CHECKING:
-    from pipeline.batch_inference import model
+from serving import moments, requests
 
 # Histories of one request to the model.
 _BATCH = 512
@@ -104,7 +103,7 @@ class AskShard(beam.DoFn):
         self,
         shards_at: files.Shards,
         model_dir: str,
-        takes: "model.Takes",
+        takes: model.Takes,
         question: questions.Question,
         rule: histories.Rule,
         folder: str,
@@ -114,14 +113,12 @@ class AskShard(beam.DoFn):
         of_history = [name for name in takes.inputs if name in names.HISTORY] + takes.of_events
         self._numbers = [name for name in of_history if name in takes.numbers]
         others = {names.HISTORY_TIMESTAMP, *self._numbers}
-        self._texts = {name: _column(name) for name in of_history if name not in others}
+        self._texts = {name: requests.key_of_event(name) for name in of_history if name not in others}
         self._asker: Any = None
         self._known: dict[str, pa.Array] = {}
 
     def setup(self) -> None:
-        # TensorFlow and the model, once for a worker, not in what is sent to it.
-        from pipeline.batch_inference import model
-
+        # Once for a worker, not in what is sent to it.
         self._asker = model.Asker(self._model_dir, self._takes.inputs, self._question)
         self._known = known.vocabularies(self._model_dir, (*self._texts.values(), *self._takes.of_users))
 
@@ -133,7 +130,7 @@ class AskShard(beam.DoFn):
         table = self._shards.read(shard)
         if not table.num_rows:
             return
-        numbers = [_column(name) for name in self._numbers]
+        numbers = [requests.key_of_event(name) for name in self._numbers]
         found = histories.of_table(
             table, list(self._texts.values()), self._rule, numbers, self._takes.of_users
         )
@@ -156,10 +153,6 @@ class AskShard(beam.DoFn):
 
     def _ask(self, found: histories.Histories) -> dict[str, pa.Array]:
         """The columns of the answers of all users, `[U]`."""
-        import tensorflow as tf
-
-        from serving import moments
-
         # Each value goes to TensorFlow once; what a batch has of them is looked up there.
         values = {name: tf.constant(found.texts[column][1]) for name, column in self._texts.items()}
         order, parts = [], []
@@ -173,7 +166,7 @@ class AskShard(beam.DoFn):
                 numbers, distinct = found.texts[column]
                 asked[name] = tf.gather(values[name], found.padded(which, numbers, len(distinct) - 1))
             for name in self._numbers:
-                asked[name] = found.padded(which, found.numbers[_column(name)], np.nan)
+                asked[name] = found.padded(which, found.numbers[requests.key_of_event(name)], np.nan)
             for name in self._takes.of_users:
                 told = pc.fill_null(found.of_users[name].take(pa.array(which)), b"")
                 asked[name] = told.to_numpy(zero_copy_only=False)
@@ -187,11 +180,6 @@ class AskShard(beam.DoFn):
                 "window.shards: the answers for the users of a shard have more than 2 GB, which is more than a column can "
                 "have: raise it"
             ) from error
-
-
-def _column(feature: str) -> str:
-    """The column of an event that a feature of a history is made of."""
-    return feature.removeprefix(names.HISTORY_PREFIX)
 
 
 def rows(found: histories.Histories, answers: Mapping[str, pa.Array], moment: int | None = None) -> pa.Table:

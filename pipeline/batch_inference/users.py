@@ -139,7 +139,7 @@ def _check_attributes(columns: window_spec.Columns, takes: model.Takes, source: 
     for name in (*takes.of_events, *takes.of_users):
         if name == names.USER_ID:
             continue
-        column, whose = requests.key_of_event(name), "user" if model.is_of_user(name) else "event"
+        column, whose = requests.key_of_event(name), "user" if requests.is_of_user(name) else "event"
         wanted = window_spec.NUMERIC if name in takes.numbers else window_spec.CATEGORICAL
         found = known[column].type if column in known else None
         if found != wanted:
@@ -236,9 +236,7 @@ def _with_moment(asked: Asked, found: good.Good, at: workers.Workers) -> Asked:
     # A lonely event behind all others, as of a wrong clock, is not when a log ends.
     work = shard.LastTime(found.shards, found.histogram.bulk().last)
     last = at.per_shard("LastTime", work, shard.Last.merged, (shard.Last,)).ms
-    seconds, ms = divmod(last + 1, _MS)
-    moment = datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
-    return dataclasses.replace(asked, moment=moment.replace(microsecond=_MS * ms))
+    return dataclasses.replace(asked, moment=_at(last + 1))
 
 
 def _check_known(written: shard.Written, asked: Asked) -> None:
@@ -323,6 +321,9 @@ def said_of_left_out(written: shard.Written, asked: Asked) -> str:
 def said_of_moment(written: shard.Written) -> str:
     """As of when all users were asked about."""
     assert written.moment is not None
-    seconds, ms = divmod(written.moment, _MS)
-    moment = datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
-    return moment.replace(microsecond=_MS * ms).isoformat()
+    return _at(written.moment).isoformat()
+
+
+def _at(ms: int) -> datetime.datetime:
+    """A moment of ms, exactly: a float of seconds is not."""
+    return histories.EPOCH + datetime.timedelta(milliseconds=ms)

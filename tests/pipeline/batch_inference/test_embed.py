@@ -227,7 +227,9 @@ def test_a_window_that_is_not_the_models_is_refused(periods, tmp_path, capsys, w
 def test_what_a_model_cuts_a_history_to(toy, periods):
     for folder, past in ((toy, None), (periods, period_fixtures.PAST_MS)):
         model = str(folder / "model")
-        found = model_lib.history_of(model_lib.load(model), model_lib.inputs_of(model, questions.EMBEDDINGS))
+        found = model_lib.history_of(
+            model_lib.load(model), model_lib.takes(model, questions.EMBEDDINGS).inputs
+        )
         assert found == model_lib.History(period_fixtures.LENGTH, past)
 
 
