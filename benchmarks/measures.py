@@ -1,8 +1,8 @@
 """What is measured of trained models on their test windows, by what they have learnt and the kind of window.
 
-A measure has `slices`, which gives each metric and its standard error by slice, and `compare`, which gives
-differences of two points by slice; a metric without a value, as the AUC of a slice without positives,
-is None. What has been asked of a model is a `runs.Trained`, or the table of its answers.
+A measure has `ask`, which asks a model (a `runs.Trained`) of its test windows, a row a window; of such tables `slices` gives each
+metric and its standard error by slice, and `compare` differences of two points by slice. A metric without a value, as the AUC of
+a slice without positives, is None.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,6 +29,7 @@ class Ranking:
     """Ranks of the targets of `next` and `period` windows.
 
     Args:
+      kind: of the windows.
       sampled_negatives: among how many negatives metrics are given as well; None for none.
     """
 
@@ -36,14 +37,18 @@ class Ranking:
     noun = "windows"
     shown = main = ("hr@10", "ndcg@10")
 
-    def __init__(self, sampled_negatives: int | None):
+    def __init__(self, kind: str, sampled_negatives: int | None):
+        self._key = list(kinds.window_kind(kind).key)
         self._sampled_negatives = sampled_negatives
 
-    def slices(self, run: Any) -> Slices:
-        """Mean and standard error of each metric over the windows of each slice, of a `runs.Trained`."""
+    def ask(self, run: Any) -> pd.DataFrame:
+        """Where the model of a run ranks the targets of its test windows."""
         from pipeline.comparing import ranking
 
-        ranks = ranking.ask(run)
+        return ranking.ask(run)
+
+    def slices(self, ranks: pd.DataFrame) -> Slices:
+        """Mean and standard error of each metric over the windows of each slice."""
         metric_names, (values,) = self._metrics([ranks])
         found: Slices = {}
         for label, chosen in _chosen(ranks):
@@ -56,19 +61,17 @@ class Ranking:
                 found[label][name] = [round(float(part[:, index].mean()), 5), round(float(errors[index]), 5)]
         return found
 
-    def compare(self, runs_a: Sequence[Any], runs_b: Sequence[Any]) -> Slices:
+    def compare(self, side_a: Sequence[pd.DataFrame], side_b: Sequence[pd.DataFrame]) -> Slices:
         """Differences B - A of means over runs, paired over users: difference, its 95 % interval and p.
 
         Raises:
           ValueError: if the runs were not measured on the same windows.
         """
-        from pipeline.comparing import paired, ranking
+        from pipeline.comparing import paired
 
-        key = list(runs_a[0].kind.key)
-        tables = [_sorted(ranking.ask(run), key) for run in (*runs_a, *runs_b)]
-        _check_same(tables, key)
+        tables = _same_windows((*side_a, *side_b), self._key)
         metric_names, values = self._metrics(tables)
-        of_a, of_b = (side.mean(axis=0) for side in (values[: len(runs_a)], values[len(runs_a) :]))
+        of_a, of_b = (side.mean(axis=0) for side in (values[: len(side_a)], values[len(side_a) :]))
         found: Slices = {}
         for label, chosen in _chosen(tables[0]):
             users = np.unique(tables[0][names.USER_ID].to_numpy()[chosen], return_inverse=True)[1]
@@ -114,11 +117,16 @@ class Labels:
         self.main = (*auc, *order, *ks)
         self.shown = ("auc", "ks", *by_step, *order)
 
-    def slices(self, run: Any) -> Slices:
+    def ask(self, run: Any) -> pd.DataFrame:
+        """What the model of a run says of each test example, with its labels."""
+        from pipeline.comparing import labels
+
+        return labels.ask(run)
+
+    def slices(self, table: pd.DataFrame) -> Slices:
         """Each metric of each slice, and its standard error over resamples of the users; see `Ranking`."""
         from pipeline.comparing import paired_scores
 
-        table = _answers(run)
         found: Slices = {}
         for label, chosen in _chosen(table):
             part = table[chosen]
@@ -139,22 +147,21 @@ class Labels:
                 found[label][name] = _rounded([samples[0], error]) if np.isfinite(samples[0]) else None
         return found
 
-    def compare(self, runs_a: Sequence[Any], runs_b: Sequence[Any]) -> Slices:
+    def compare(self, side_a: Sequence[pd.DataFrame], side_b: Sequence[pd.DataFrame]) -> Slices:
         """Differences B - A of means over runs, with `relaimpr/STEP` (BPCM, eq. 14), in the main slices; see `Ranking`."""
         from pipeline.comparing import paired_scores
 
-        key = list(self._kind.key)
-        tables = [_sorted(_answers(run), key) for run in (*runs_a, *runs_b)]
-        _check_same(tables, [*key, *(names.LABEL_PREFIX + step for step in self._steps)])
+        labels = [names.LABEL_PREFIX + step for step in self._steps]
+        tables = _same_windows((*side_a, *side_b), list(self._kind.key), labels)
         scores = np.stack([table[list(self._steps)].to_numpy() for table in tables])
-        labels = self._labels(tables[0])
+        known = self._labels(tables[0])
         found: Slices = {}
         # Each takes ten seconds of some thousand windows.
         for label, chosen in _chosen_main(tables[0]):
             result = paired_scores.compare(
-                scores[: len(runs_a), chosen],
-                scores[len(runs_a) :, chosen],
-                labels[chosen],
+                scores[: len(side_a), chosen],
+                scores[len(side_a) :, chosen],
+                known[chosen],
                 _users(tables[0][chosen]),
                 self._steps,
                 chain=self._chain,
@@ -173,19 +180,29 @@ class Labels:
 
 
 class UserEmbedding:
-    """Embeddings of users, learnt without labels, at the moments of periods: see `schemas.embeddings`."""
+    """Embeddings of users, learnt without labels, at the moments of periods: see `schemas.embeddings`.
+
+    Args:
+      kind: of the windows.
+    """
 
     noun = "periods"
     shown = main = (embeddings.AGREEMENT, embeddings.EFFECTIVE_RANK, embeddings.SPREAD)
 
-    def slices(self, run: Any) -> Slices:
+    def __init__(self, kind: str):
+        self._key = list(kinds.window_kind(kind).key)
+
+    def ask(self, run: Any) -> pd.DataFrame:
+        """The embedding at each test window, and what follows."""
+        from pipeline.comparing import user_embedding
+
+        return user_embedding.ask(run)
+
+    def slices(self, table: pd.DataFrame) -> Slices:
         """Each metric of the main slices; `neighbor_agreement` with the standard error over users; see `Ranking`.
 
         Of a slice with more windows than `embeddings.MOST` so many are drawn.
         """
-        from pipeline.comparing import user_embedding
-
-        table = user_embedding.ask(run)
         users = _users(table)
         found: Slices = {}
         for label, chosen in _chosen_main(table):
@@ -205,14 +222,12 @@ class UserEmbedding:
             }
         return found
 
-    def compare(self, runs_a: Sequence[Any], runs_b: Sequence[Any]) -> Slices:
+    def compare(self, side_a: Sequence[pd.DataFrame], side_b: Sequence[pd.DataFrame]) -> Slices:
         """Differences B - A of the neighbour agreement, in the main slices; see `Ranking`."""
         from pipeline.comparing import user_embedding
 
-        key = list(runs_a[0].kind.key)
-        tables = [_sorted(user_embedding.ask(run), key) for run in (*runs_a, *runs_b)]
-        _check_same(tables, key)
-        measured = user_embedding.Measured(tables, len(runs_a), _users(tables[0]), seed=0)
+        tables = _same_windows((*side_a, *side_b), self._key)
+        measured = user_embedding.Measured(tables, len(side_a), _users(tables[0]), seed=0)
         found: Slices = {}
         for label, chosen in _chosen_main(tables[0]):
             for row in measured.rows(chosen):
@@ -235,15 +250,8 @@ def of_experiment(experiment: Mapping[str, Any], groups: Mapping[str, Sequence[s
         # Labels of what follows a moment have no order.
         return Labels(steps, window.get("chain", kind == "exposure"), kind, groups)
     if model.objective == "user_embedding":
-        return UserEmbedding()
-    return Ranking(experiment.get("evaluation", {}).get("sampled_negatives"))
-
-
-def _answers(run: Any) -> pd.DataFrame:
-    """What was said of each test example: by the model of a run, or (a table already) by something else."""
-    from pipeline.comparing import labels as comparing
-
-    return run if isinstance(run, pd.DataFrame) else comparing.ask(run)
+        return UserEmbedding(kind)
+    return Ranking(kind, experiment.get("evaluation", {}).get("sampled_negatives"))
 
 
 def _error(agreements: embeddings.Agreements, users: np.ndarray) -> float:
@@ -263,14 +271,20 @@ def _users(table: pd.DataFrame) -> np.ndarray:
     return np.unique(table[names.USER_ID].to_numpy(), return_inverse=True)[1]
 
 
-def _sorted(table: pd.DataFrame, key: Sequence[str]) -> pd.DataFrame:
-    return table.sort_values(list(key), kind="stable", ignore_index=True)
+def _same_windows(
+    tables: Sequence[pd.DataFrame], key: list[str], same: Sequence[str] = ()
+) -> list[pd.DataFrame]:
+    """Tables in the order of their key; besides it they have to have the same of some columns.
 
-
-def _check_same(tables: Sequence[pd.DataFrame], columns: Sequence[str]) -> None:
-    for table in tables[1:]:
-        if not table[list(columns)].equals(tables[0][list(columns)]):
+    Raises:
+      ValueError: if they differ in these.
+    """
+    found = [table.sort_values(key, kind="stable", ignore_index=True) for table in tables]
+    columns = [*key, *same]
+    for table in found[1:]:
+        if not table[columns].equals(found[0][columns]):
             raise ValueError(f"the runs differ in {', '.join(columns)} of their test windows")
+    return found
 
 
 def _chosen(table: pd.DataFrame) -> Iterator[tuple[str, np.ndarray]]:

@@ -14,7 +14,8 @@ without the items seen before, ties against the model; with `evaluation.sampled_
 sampled ranking as well, under their names. Of exposures, and of periods with labels, they are those of each label; of a
 pretraining without labels they tell whether its embeddings are of use. The best
 epoch is chosen on `eval`. Points are compared in pairs, `compare`, and all with `baseline`, if the study
-names one.
+names one: by what each said of the test windows, which is kept below `.footfall/benchmarks/quality/STUDY/answers`, so that a
+point of a pair may be measured long after the other.
 
 A point may start from the model that another point of the study has trained with the same seed, and floors are measured on the
 windows of a study, too: see `study`. Pretrainings that are not there are trained first.
@@ -60,7 +61,7 @@ def measure(study: study_lib.Study, point: str, seeds: int) -> list[dict[str, An
     # Of the whole process, so that windows and start-up are in it; what came from a cache tells nothing.
     cpu = (time.process_time() - used) / fresh if fresh else None
     wall = (time.monotonic() - started) / fresh if fresh else None
-    return [_run(trial, cpu, wall, study.measure(point)) for trial in trials]
+    return [_run(study, point, trial, cpu, wall) for trial in trials]
 
 
 def _trials(study: study_lib.Study, point: str, path: str, seeds: int) -> list[Any]:
@@ -88,9 +89,7 @@ def measure_floor(study: study_lib.Study, point: str, seeds: int) -> list[dict[s
         used, started = time.process_time(), time.monotonic()
         saved = study.saved_model(base, seed) if base else None
         table, chosen = floors.answers(settings, windows, seed, saved)
-        path = study.floor_table(point, seed)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        table.to_parquet(path, index=False)
+        study.keep_answers(point, seed, table)
         found.append(
             {
                 "seed": seed,
@@ -104,10 +103,14 @@ def measure_floor(study: study_lib.Study, point: str, seeds: int) -> list[dict[s
     return found
 
 
-def _run(trial: Any, cpu: float | None, wall: float | None, measured: Any) -> dict[str, Any]:
+def _run(
+    study: study_lib.Study, point: str, trial: Any, cpu: float | None, wall: float | None
+) -> dict[str, Any]:
     from pipeline.comparing import runs
 
-    run = runs.find_runs(trial.folder)[0]
+    run, measured = runs.find_runs(trial.folder)[0], study.measure(point)
+    table = measured.ask(run)
+    study.keep_answers(point, trial.seed, table)
     result = {
         "seed": trial.seed,
         "date": time.strftime("%Y-%m-%d"),
@@ -116,7 +119,7 @@ def _run(trial: Any, cpu: float | None, wall: float | None, measured: Any) -> di
         "parameters": _parameters(run),
         "component_seconds": trial.seconds,
         "on_eval": trial.on_eval,
-        "slices": measured.slices(run),
+        "slices": measured.slices(table),
     }
     if trial.state != "cached":
         result.update(cpu_seconds=round(cpu, 1), wall_seconds=round(wall, 1))
@@ -140,8 +143,8 @@ def compare_pair(study: study_lib.Study, a: str, b: str) -> dict[str, Any] | Non
     """Differences B - A of two points by slice: means over the seeds that both have, paired over users.
 
     Returns:
-      `seeds`, and `slices`: difference, bounds of its 95 % interval and p of each metric; None if the
-      trained models of a point are not there.
+      `seeds`, and `slices`: difference, bounds of its 95 % interval and p of each metric; None if there is nothing here
+      that a point said with any of these seeds.
     """
     measured = study.read()
     numbers = ([run["seed"] for run in measured[point]["runs"]] for point in (a, b))
@@ -150,25 +153,27 @@ def compare_pair(study: study_lib.Study, a: str, b: str) -> dict[str, Any] | Non
     pairs = [pair for pair in said if not any(one is None for one in pair)]
     if not pairs:
         return None
-    runs_a, runs_b = zip(*pairs)
+    side_a, side_b = zip(*pairs)
     try:
-        slices = study.measure(a).compare(runs_a, runs_b)
+        slices = study.measure(a).compare(side_a, side_b)
     except ValueError as error:
         raise SystemExit(f"{study.name}: {a} and {b}: {error}") from error
     return {"seeds": len(pairs), "slices": slices}
 
 
 def _said(study: study_lib.Study, point: str, seed: int) -> Any:
-    """The trained model of a point, or the table of a floor; None where there is none."""
-    import pandas as pd
-
+    """What a point said of the test windows; None where neither that is kept here nor the model that can be asked."""
     from pipeline.comparing import runs
 
-    if study.floor(point) is not None:
-        path = study.floor_table(point, seed)
-        return pd.read_parquet(path) if os.path.exists(path) else None
+    kept = study.answers(point, seed)
+    if kept is not None or study.floor(point) is not None:
+        return kept
     folder = study.run_folder(point, seed)
-    return None if folder is None else runs.trained(folder)
+    if folder is None:
+        return None
+    table = study.measure(point).ask(runs.trained(folder))
+    study.keep_answers(point, seed, table)
+    return table
 
 
 def mean_and_interval(
@@ -287,7 +292,7 @@ def run(study: study_lib.Study, points: Sequence[str], seeds: int) -> dict[str, 
     for a, b in study.pairs:
         found = compare_pair(study, a, b) if {a, b} <= set(study.read()) and {a, b} & set(points) else None
         before = study.comparisons().get(f"{a}{study_lib.AGAINST}{b}", {"seeds": 0})
-        # Models of other seeds may have been trained elsewhere.
+        # Other seeds may have been measured elsewhere.
         if found and found["seeds"] >= before["seeds"]:
             study.keep_comparison(a, b, found)
     return figures(study)

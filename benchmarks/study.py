@@ -11,11 +11,13 @@ points, too, named below `floors`.
 import contextlib
 import copy
 import fcntl
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import pandas as pd
 import yaml
 
 from benchmarks import derived, measures
@@ -254,9 +256,26 @@ class Study:
             f"{self.name} {point}: no windows are there: measure a point that is trained on them first"
         )
 
-    def floor_table(self, point: str, seed: int) -> str:
-        """Where what a floor says of the test windows is kept, as Parquet."""
-        return os.path.join(WORK, self.name, "floors", point, f"seed-{seed}.parquet")
+    def answers(self, point: str, seed: int) -> pd.DataFrame | None:
+        """What a point that was trained, or a floor, with a seed said of each test window; None if that is not kept here.
+
+        It is not with the results, but outlives the models: with it points can be compared in pairs when these are gone.
+        """
+        path = self._answers_path(point, seed)
+        return pd.read_parquet(path) if os.path.exists(path) else None
+
+    def keep_answers(self, point: str, seed: int, table: pd.DataFrame) -> None:
+        """Keeps what `answers` gives."""
+        path = self._answers_path(point, seed)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        partial = f"{path}.{os.getpid()}.tmp"
+        table.to_parquet(partial, index=False)
+        os.replace(partial, path)
+
+    def _answers_path(self, point: str, seed: int) -> str:
+        # With other settings it is another point.
+        settings = hashlib.sha256(json.dumps(self.described(point), sort_keys=True).encode()).hexdigest()[:12]
+        return os.path.join(WORK, self.name, "answers", point, settings, f"seed-{seed}.parquet")
 
     def folder(self, point: str) -> str:
         """Where the sweep of a point is: of all points, if they share windows, so one after the other."""

@@ -17,6 +17,7 @@ from components.behavior_example_gen.reading import times
 from pipeline import config, datasets
 from pipeline.comparing import runs
 from pipeline.sweeping import sweep
+from schemas import kinds, names
 
 _NAMES = sorted(name[: -len(".yaml")] for name in os.listdir(study_lib.STUDIES))
 
@@ -172,6 +173,40 @@ def test_a_comparison_of_fewer_seeds_than_its_means_says_so_and_replaces_none_of
         monkeypatch.setattr(study_lib.Study, "pairs", [("a", "b")])
         quality.run(study, ["a", "b"], 3)
         assert study.comparisons()["a -> b"]["seeds"] == kept
+
+
+def _ranks(rank: float) -> pd.DataFrame:
+    """What a model says that ranks every target alike."""
+    kind, windows = kinds.window_kind("next"), range(8)
+    key = {
+        kind.user: [f"u{row}" for row in windows],
+        kind.item: [f"i{row}" for row in windows],
+        kind.time: windows,
+    }
+    table = pd.DataFrame({**key, **{name: ["same"] * len(windows) for name in names.SLICES}})
+    return table.assign(**{names.RANK: rank, names.CATALOGUE_SIZE: 100})
+
+
+def test_what_points_said_is_enough_for_a_pair(study: study_lib.Study) -> None:
+    """Their models may be gone; of seeds, those that both have said something with."""
+    for point, rank in (("a", 1.0), ("b", 20.0)):
+        study.keep(point, _runs(0.1, 0.2, 0.3))
+        for seed in (1, 3) if point == "a" else (1, 2, 3):
+            study.keep_answers(point, seed, _ranks(rank))
+    # Rows of a user may come in any order.
+    study.keep_answers("b", 3, _ranks(20.0)[::-1])
+    found = quality.compare_pair(study, "a", "b")
+    assert found is not None and found["seeds"] == 2
+    assert found["slices"]["all"]["hr@10"][:3] == [-1, -1, -1]
+    # What b said with other settings is of another point.
+    _write_study(dropout=0.3)
+    changed = study_lib.Study("small", "nowhere")
+    changed.keep("b", _runs(0.1, 0.2, 0.3))
+    assert changed.answers("b", 1) is None and changed.answers("a", 1) is not None
+    assert quality.compare_pair(changed, "a", "b") is None
+    changed.keep_answers("b", 1, _ranks(20.0)[:5])
+    with pytest.raises(SystemExit, match="a and b: the runs differ in .* of their test windows"):
+        quality.compare_pair(changed, "a", "b")
 
 
 def _write_pretraining(study_settings: dict[str, Any] | None = None, **byb: Any) -> None:
