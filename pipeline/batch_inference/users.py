@@ -99,7 +99,9 @@ def ask(
     assert source is not None
     given = [*_of_log(log), *_checked(overrides)]
     # What the model was trained by is as it is, and of an experiment no more is read than these.
-    settings = config.load(source, given, must_be_read=_READ if experiment is not None else ())
+    settings = _unfiltered(
+        config.load(source, given, must_be_read=_READ if experiment is not None else ()), say
+    )
     for name, column in _COLUMN_OF.items():
         if name in takes.inputs and getattr(settings.log.columns, column) is None:
             raise errors.InputError(
@@ -155,6 +157,14 @@ def _of_log(path: str | None) -> list[str]:
         return []
     with_spans = [] if spans.has_marks(path) else ["log.spans=null"]
     return [*with_spans, f"log.path={json.dumps(path, ensure_ascii=False)}"]
+
+
+def _unfiltered(settings: config.Experiment, say: Callable[[str], None]) -> config.Experiment:
+    """Without `log.filter`: what is rare is counted in the log of training, and here is another one."""
+    if not settings.log.filter:
+        return settings
+    say("log.filter, which is of training, leaves out no item and nobody here")
+    return settings.model_copy(update={"log": settings.log.model_copy(update={"filter": None})})
 
 
 def _checked(overrides: Sequence[str]) -> Sequence[str]:

@@ -54,6 +54,15 @@ def test_items_are_those_of_a_server_that_is_told_all(recommend, base):
     assert all(len(row["item_id"]) == 3 for row in found.values())
 
 
+def test_a_filter_of_training_hides_nothing_that_was_seen(recommend, base):
+    """Each item is rare in a log of a few days, or in this one; counted here, it would be no history, and recommended again."""
+    wanted = test_embed.histories(test_embed.EVENTS)
+    rare = "log.filter={min_item_events: 1000, min_user_events: 1000}"
+    found, _ = recommend("-k", "50", "--set", rare)
+    _check(found, wanted, base, 50)
+    assert found == recommend("-k", "50")[0]
+
+
 def test_of_few_items_all_that_are_left(recommend, base):
     """Lists of unlike lengths, in batches of unlike users."""
     found, _ = recommend("-k", "50", "--set", "window.shards=3")
