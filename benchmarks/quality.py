@@ -162,15 +162,12 @@ def compare_pair(study: study_lib.Study, a: str, b: str) -> dict[str, Any] | Non
 
 
 def _said(study: study_lib.Study, point: str, seed: int) -> Any:
-    """What a point said of the test windows; None where neither that is kept here nor the model that can be asked."""
+    """What a point said of the test windows: its model is asked, or what was kept is read; None where neither is here."""
     from pipeline.comparing import runs
 
-    kept = study.answers(point, seed)
-    if kept is not None or study.floor(point) is not None:
-        return kept
-    folder = study.run_folder(point, seed)
+    folder = None if study.floor(point) is not None else study.run_folder(point, seed)
     if folder is None:
-        return None
+        return study.answers(point, seed)
     table = study.measure(point).ask(runs.trained(folder))
     study.keep_answers(point, seed, table)
     return table
@@ -290,7 +287,13 @@ def run(study: study_lib.Study, points: Sequence[str], seeds: int) -> dict[str, 
         how = measure if study.floor(point) is None else measure_floor
         study.keep(point, how(study, point, seeds))
     for a, b in study.pairs:
-        found = compare_pair(study, a, b) if {a, b} <= set(study.read()) and {a, b} & set(points) else None
+        if not ({a, b} <= set(study.read()) and {a, b} & set(points)):
+            continue
+        found = compare_pair(study, a, b)
+        if found is None:
+            print(
+                f"{study.name}: {a} and {b} are not compared: what they said was kept elsewhere, of no seed of both is it here"
+            )
         before = study.comparisons().get(f"{a}{study_lib.AGAINST}{b}", {"seeds": 0})
         # Other seeds may have been measured elsewhere.
         if found and found["seeds"] >= before["seeds"]:

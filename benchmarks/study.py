@@ -22,6 +22,7 @@ import yaml
 
 from benchmarks import derived, measures
 from pipeline import config, datasets
+from schemas import names
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
 STUDIES = os.path.join(_HERE, "studies")
@@ -273,9 +274,10 @@ class Study:
         os.replace(partial, path)
 
     def _answers_path(self, point: str, seed: int) -> str:
-        # With other settings it is another point.
-        settings = hashlib.sha256(json.dumps(self.described(point), sort_keys=True).encode()).hexdigest()[:12]
-        return os.path.join(WORK, self.name, "answers", point, settings, f"seed-{seed}.parquet")
+        # With other settings it is another point, and with other slices there are other columns.
+        known_by = json.dumps([self.described(point), names.SLICES], sort_keys=True)
+        digest = hashlib.sha256(known_by.encode()).hexdigest()[:12]
+        return os.path.join(WORK, self.name, "answers", point, digest, f"seed-{seed}.parquet")
 
     def folder(self, point: str) -> str:
         """Where the sweep of a point is: of all points, if they share windows, so one after the other."""

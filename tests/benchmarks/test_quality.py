@@ -187,7 +187,9 @@ def _ranks(rank: float) -> pd.DataFrame:
     return table.assign(**{names.RANK: rank, names.CATALOGUE_SIZE: 100})
 
 
-def test_what_points_said_is_enough_for_a_pair(study: study_lib.Study) -> None:
+def test_what_points_said_is_enough_for_a_pair(
+    study: study_lib.Study, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
     """Their models may be gone; of seeds, those that both have said something with."""
     for point, rank in (("a", 1.0), ("b", 20.0)):
         study.keep(point, _runs(0.1, 0.2, 0.3))
@@ -204,6 +206,9 @@ def test_what_points_said_is_enough_for_a_pair(study: study_lib.Study) -> None:
     changed.keep("b", _runs(0.1, 0.2, 0.3))
     assert changed.answers("b", 1) is None and changed.answers("a", 1) is not None
     assert quality.compare_pair(changed, "a", "b") is None
+    monkeypatch.setattr(study_lib.Study, "pairs", [("a", "b")])
+    quality.run(changed, ["a"], 3)
+    assert "small: a and b are not compared" in capsys.readouterr().out
     changed.keep_answers("b", 1, _ranks(20.0)[:5])
     with pytest.raises(SystemExit, match="a and b: the runs differ in .* of their test windows"):
         quality.compare_pair(changed, "a", "b")
