@@ -6,9 +6,18 @@ from typing import TypeAlias
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
+# What is true of a command that is stopped, for `command`: it keeps what it has finished, or nothing.
+GOES_ON = "the same command goes on from here"
+BEGINS_ANEW = "the same command begins anew"
+
 
 def command(
-    parent: Commands, name: str, function: Callable[[argparse.Namespace], int], text: str, more: str = ""
+    parent: Commands,
+    name: str,
+    function: Callable[[argparse.Namespace], int],
+    text: str,
+    more: str = "",
+    stopped: str = "",
 ) -> argparse.ArgumentParser:
     """Adds a command.
 
@@ -17,9 +26,10 @@ def command(
       function: what it does; returns the exit code.
       text: says so in a line.
       more: goes on, in its own help.
+      stopped: is said where a person or a supervisor stops it.
     """
     added = parent.add_parser(name, help=text, description=f"{text}. {more}" if more else text)
-    added.set_defaults(run=function)
+    added.set_defaults(run=function, stopped=stopped)
     return added
 
 

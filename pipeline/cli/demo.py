@@ -13,7 +13,13 @@ _SHOWN = 10
 
 def add(commands: arguments.Commands) -> None:
     """Adds `demo`."""
-    demo = arguments.command(commands, "demo", _demo, "train SASRec on MovieLens-100K, serve it and ask it")
+    demo = arguments.command(
+        commands,
+        "demo",
+        _demo,
+        "train SASRec on MovieLens-100K, serve it and ask it",
+        stopped=arguments.GOES_ON,
+    )
     demo.add_argument("--runs", default="runs", type=arguments.LocalPath, help=argparse.SUPPRESS)
 
 

@@ -62,7 +62,7 @@ def _execute(options: argparse.Namespace) -> int:
         print(f"footfall: {found}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("footfall: stopped; the same command goes on from here", file=sys.stderr)
+        print("; ".join(filter(None, ("footfall: stopped", options.stopped))), file=sys.stderr)
         return 130
 
 

@@ -22,6 +22,7 @@ def add(commands: arguments.Commands) -> None:
         "write the best items for each user of a log, of a model that ranks items",
         "A row of the Parquet file has user_id, events (how many the history has in all), last_timestamp, and lists of item_id "
         "and score, best first.",
+        arguments.BEGINS_ANEW,
     )
     _add_arguments(recommend, "only events before it count, for example {} (default: all events)")
     recommend.add_argument("-k", type=int, default=10, help="how many items (default: 10)")
@@ -32,6 +33,7 @@ def add(commands: arguments.Commands) -> None:
         _embed,
         "write the embedding of each user of a log, of a model that ranks items or embeds users",
         "A row of the Parquet file has user_id, events (how many the history has in all), last_timestamp and embedding.",
+        arguments.BEGINS_ANEW,
     )
     _add_arguments(embed, "only events before it count, for example {} (default: all events)")
     embed.add_argument(
@@ -46,6 +48,7 @@ def add(commands: arguments.Commands) -> None:
         "write how likely each label is of each user of a log, of a model of labels of what users do",
         "A row of the Parquet file has user_id, events (how many the history has in all), last_timestamp, moment and for each "
         "label probability_LABEL.",
+        arguments.BEGINS_ANEW,
     )
     _add_arguments(
         score,

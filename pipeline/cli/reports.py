@@ -24,6 +24,7 @@ def add(commands: arguments.Commands) -> None:
         "compare two trained models on the test examples that both have",
         more="For each metric and slice it prints both values, the difference, its 95-percent interval (paired bootstrap "
         "over users) and a p value (paired randomisation over users; of exposures, from the bootstrap).",
+        stopped=arguments.GOES_ON,
     )
     runs = (
         "the folder of a run; or several runs whose mean is compared: a folder of runs, or folders with commas "

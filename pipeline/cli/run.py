@@ -11,7 +11,13 @@ from pipeline.cli import arguments
 
 def add(commands: arguments.Commands) -> None:
     """Adds `run`."""
-    run = arguments.command(commands, "run", _run, "run an experiment; finished components are not repeated")
+    run = arguments.command(
+        commands,
+        "run",
+        _run,
+        "run an experiment; finished components are not repeated",
+        stopped=arguments.GOES_ON,
+    )
     arguments.experiment(run)
     run.add_argument(
         "--runs",

@@ -17,6 +17,7 @@ def add(commands: arguments.Commands) -> None:
         _sweep,
         "train an experiment with many settings and seeds on the same windows",
         more="Nothing is pushed, and finished points are not repeated. `footfall compare` takes the folders of points.",
+        stopped=arguments.GOES_ON,
     )
     arguments.experiment(swept)
     swept.add_argument(

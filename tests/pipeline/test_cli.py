@@ -178,6 +178,25 @@ def test_describe_prints_an_experiment_that_loads(tmp_path, capsys):
     assert config.load(str(tmp_path / "shown.yaml")).window.steps == ("click",)
 
 
+@pytest.mark.parametrize(
+    "command, said",
+    [
+        (("run", "ml100k-sasrec"), "stopped; the same command goes on from here"),
+        (("sweep", "ml100k-sasrec"), "stopped; the same command goes on from here"),
+        (("demo",), "stopped; the same command goes on from here"),
+        (("compile", "ml100k-sasrec", "-o", "a.yaml"), "stopped"),
+        (("submit", "ml100k-sasrec", "--root", "gs://bucket/root"), "stopped"),
+    ],
+)
+def test_a_stop_says_what_is_true_of_the_command(command, said, capsys, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(config, "find", stop)
+    assert cli.execute(command) == 130
+    assert capsys.readouterr().err == f"footfall: {said}\n"
+
+
 def test_version_names_the_stack(capsys):
     with pytest.raises(SystemExit) as stopped:
         cli.execute(["--version"])

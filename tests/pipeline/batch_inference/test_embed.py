@@ -2,9 +2,11 @@
 
 import datetime
 import json
+import os
 import pathlib
 import re
 import shutil
+import signal
 
 import numpy as np
 import pyarrow as pa
@@ -351,6 +353,23 @@ def test_what_does_not_fit_is_one_line(base, tmp_path, capsys):
     # Nothing is left, and what was there stays.
     assert output.read_text() == "of before"
     assert not [path for path in tmp_path.iterdir() if "inference" in path.name]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_keeps_nothing_and_says_so(base, tmp_path, capsys, monkeypatch, number):
+    experiment = write_experiment(tmp_path / "toy.yaml", write_log(tmp_path / "log.csv", EVENTS))
+    output = tmp_path / "users.parquet"
+    output.write_text("of before")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    monkeypatch.setattr(users_lib, "_join", lambda *_: os.kill(os.getpid(), number))
+    try:
+        for command in ("embed", "recommend"):
+            assert cli.execute([command, str(base), "-o", str(output), "--experiment", experiment]) == 130
+            assert capsys.readouterr().err == "footfall: stopped; the same command begins anew\n"
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert output.read_text() == "of before"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["log.csv", "toy.yaml", "users.parquet"]
 
 
 def test_arrays_have_what_the_rows_have_in_float16(embed, base, tmp_path, monkeypatch):
