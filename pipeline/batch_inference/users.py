@@ -190,8 +190,8 @@ def write(asked: Asked, output: str, as_arrays: bool = False) -> shard.Written:
       What was written.
 
     Raises:
-      errors.InputError: if the output cannot be a file, the log does not fit, no user has an event that counts, or the model
-        knows none of the items.
+      errors.InputError: if the output cannot be a file, the log does not fit, no user has an event that counts, the model
+        knows none of the items, or the disk takes no more.
     """
     output = output if "://" in output else os.path.abspath(output)
     _check_output(output, as_arrays)
@@ -230,7 +230,9 @@ def write(asked: Asked, output: str, as_arrays: bool = False) -> shard.Written:
             fileio.rename(partial, output, overwrite=True)
     except Exception as error:
         # Beam raises its own error with the text of the one in a worker.
-        cause = failures.input_error(error)
+        cause, trouble = failures.input_error(error), failures.disk_trouble(error)
+        if cause is None and trouble is not None:
+            cause = errors.InputError(f"{output}: not written: {trouble}")
         if cause is None or cause is error:
             raise
         raise cause from error

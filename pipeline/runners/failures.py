@@ -29,7 +29,7 @@ def disk_trouble(error: BaseException) -> str | None:
         for words, meaning in _DISK_TROUBLE.items():
             if words in str(link):
                 place = getattr(link, "filename", None)
-                return f"{meaning} ({words}{f': {place}' if place else ''}); what was finished is kept"
+                return f"{meaning} ({words}{f': {place}' if place else ''})"
     return None
 
 
@@ -51,10 +51,13 @@ def input_error(error: BaseException) -> errors.InputError | None:
 
 
 def root_cause(error: BaseException) -> str:
-    """An error in one line."""
-    known = input_error(error) or disk_trouble(error)
-    if known:
-        return str(known).strip() or type(error).__name__
+    """The error of a run, which keeps what it has finished, in one line."""
     kind = type(error).__name__
+    known = input_error(error)
+    if known is not None:
+        return str(known).strip() or kind
+    trouble = disk_trouble(error)
+    if trouble is not None:
+        return f"{trouble}; what was finished is kept"
     text = errors.first_line(error).removeprefix(f"{kind}: ") or kind
     return f"{kind}: {text[:500]}"

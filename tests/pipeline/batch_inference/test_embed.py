@@ -1,10 +1,12 @@
 """`footfall embed`: as a server answers, whatever the order of the log and the number of shards."""
 
 import datetime
+import errno
 import json
 import os
 import pathlib
 import re
+import resource
 import shutil
 import signal
 
@@ -353,6 +355,30 @@ def test_what_does_not_fit_is_one_line(base, tmp_path, capsys):
     # Nothing is left, and what was there stays.
     assert output.read_text() == "of before"
     assert not [path for path in tmp_path.iterdir() if "inference" in path.name]
+
+
+def test_a_disk_that_takes_no_more_is_one_line(base, tmp_path, capsys, monkeypatch):
+    """In a worker of Beam, and where the parts are put together."""
+    experiment = write_experiment(tmp_path / "toy.yaml", write_log(tmp_path / "log.csv", EVENTS))
+    output = tmp_path / "users.parquet"
+    output.write_text("of before")
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limit[1]))
+    try:
+        line = said(capsys, base, "-o", output, "--experiment", experiment)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    words = "a file is larger than the disk or a limit allows (File too large)"
+    assert line == f"footfall: {output}: not written: {words}"
+
+    def fill(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(users_lib, "_join", fill)
+    line = said(capsys, base, "-o", output, "--experiment", experiment)
+    assert line == f"footfall: {output}: not written: the disk is full (No space left on device)"
+    assert output.read_text() == "of before"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["log.csv", "toy.yaml", "users.parquet"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

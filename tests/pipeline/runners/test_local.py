@@ -38,7 +38,10 @@ from schemas import errors
             OSError(errno.EROFS, os.strerror(errno.EROFS), "/a/b"),
             "the disk is read-only (Read-only file system: /a/b)",
         ),
-        (OSError(errno.EDQUOT, os.strerror(errno.EDQUOT)), "the disk quota is used up (Disk quota exceeded)"),
+        (
+            OSError(errno.EDQUOT, os.strerror(errno.EDQUOT)),
+            "the disk quota is used up (Disk quota exceeded); what was",
+        ),
     ],
 )
 def test_trouble_with_the_disk_is_named_whoever_says_it(error, said):
