@@ -6,7 +6,9 @@ exactly four digits. These are the marks of TFX's ExampleGen.
 """
 
 import datetime
+import os
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from schemas import errors
@@ -139,6 +141,35 @@ def find(path: str, most: int | None = None, newest: int | None = None) -> "list
     found = _listed(path, newest)
     chosen = sorted(found)[-most:] if most else sorted(found)
     return [file for span in chosen for file in sorted(found[span], key=lambda metadata: metadata.path)]
+
+
+def stands_for(path: str, file: str, found: Sequence[str]) -> bool:
+    """Whether a path stands for a file, or will once that is there.
+
+    Args:
+      path: with marks or without; see `find`.
+      file: the path of a file, which need not be there.
+      found: the files that the path stands for now.
+    """
+    # As in `find`.
+    from components.behavior_example_gen.reading import files
+
+    if file in found:
+        return True
+    is_local = "://" not in path and not has_marks(path)
+    if is_local and os.path.isfile(path):
+        return False
+    pattern = _MARK.sub("*", path).rstrip("/")
+    if files.is_hidden(file, pattern):
+        return False
+    if is_local and os.path.isdir(path):
+        return file.startswith(f"{pattern}/")
+    matching = re.compile(_glob(pattern), re.DOTALL)
+    if matching.fullmatch(file):
+        return True
+    # Folders that a pattern matches are read where it matches no file.
+    below = re.compile(_glob(pattern) + "/.*", re.DOTALL)
+    return bool(below.fullmatch(file)) and not any(matching.fullmatch(one) for one in found)
 
 
 def _listed(path: str, newest: int | None = None) -> "dict[int, list[filesystem.FileMetadata]]":

@@ -20,7 +20,7 @@ from components.behavior_example_gen import spec as window_spec
 from components.behavior_example_gen.reading import times
 from components.behavior_example_gen.stages import good, workers
 from pipeline import config
-from pipeline.batch_inference import arrays, histories, known, model, questions, shard
+from pipeline.batch_inference import arrays, histories, known, model, outputs, questions, shard
 from pipeline.runners import failures, local
 from schemas import errors, figures, names
 from serving import requests
@@ -190,11 +190,14 @@ def write(asked: Asked, output: str, as_arrays: bool = False) -> shard.Written:
       What was written.
 
     Raises:
-      errors.InputError: if the output cannot be a file, the log does not fit, no user has an event that counts, the model
-        knows none of the items, or the disk takes no more.
+      errors.InputError: if the output cannot be a file, or is of what is read, the log does not fit, no user has an event
+        that counts, the model knows none of the items, or the disk takes no more.
     """
     output = output if "://" in output else os.path.abspath(output)
-    _check_output(output, as_arrays)
+    outputs.check(output, as_arrays)
+    outputs.check_apart(
+        output, as_arrays, asked.experiment.log, {"experiment": asked.source, "model": asked.model_dir}
+    )
     log = times.bounded(asked.experiment.log)
     folder, name = posixpath.split(output)
     # Beam's workers, wherever they are, see what stands beside the output. Of an attempt that was killed, it is removed.
@@ -203,7 +206,7 @@ def write(asked: Asked, output: str, as_arrays: bool = False) -> shard.Written:
     embedded_beam.tune()
     try:
         rejected = posixpath.join(scratch, "rejected")
-        fileio.makedirs(rejected)
+        outputs.make(rejected, output)
         at = workers.Workers(
             lambda: beam.Pipeline(argv=list(asked.experiment.beam.args)),
             scratch,
@@ -261,28 +264,6 @@ def _check_known(written: shard.Written, asked: Asked) -> None:
         f"{log.path}: the model {asked.model_dir} knows none of the items of {items.events:,} events, as {items.example!r}: "
         f"log.columns.item_id has to name a column of the items that it was trained on; found {log.columns.item_id}"
     )
-
-
-def _check_output(output: str, as_arrays: bool) -> None:
-    if as_arrays:
-        # A folder of something else is not to be replaced.
-        there = set(fileio.listdir(output)) if fileio.isdir(output) else set()
-        other = sorted(there - {arrays.IDS, arrays.EMBEDDINGS})
-        if other:
-            raise errors.InputError(
-                f"{output}: -o names a folder of arrays to write, found one with {other[0]}"
-            )
-    elif fileio.isdir(output):
-        raise errors.InputError(f"{output}: -o names a file to write, found a folder")
-    if "://" in output:
-        return
-    what = "folder" if as_arrays else "file"
-    if os.path.exists(output) and not (os.path.isdir if as_arrays else os.path.isfile)(output):
-        raise errors.InputError(f"{output}: -o names a {what} to write, found something else")
-    if not os.path.isdir(os.path.dirname(output)):
-        raise errors.InputError(
-            f"{output}: -o names a {what} in a folder that is there, found no such folder"
-        )
 
 
 def _replace(folder: str, output: str) -> None:

@@ -1,6 +1,7 @@
 """`footfall compile`: writes an experiment for Kubeflow Pipelines or Vertex AI."""
 
 import argparse
+import os
 import sys
 
 from pipeline.cli import arguments
@@ -35,7 +36,10 @@ def _compile(options: argparse.Namespace) -> int:
 
     if not options.output.endswith((".yaml", ".yml", ".json")):
         raise errors.InputError(f"--output: a spec ends with .yaml or .json, found {options.output}")
-    experiment = config.load(config.find(options.experiment), options.set)
+    path = config.find(options.experiment)
+    if os.path.realpath(options.output) == os.path.realpath(path):
+        raise errors.InputError(f"--output: takes a file to write, found the experiment {path}")
+    experiment = config.load(path, options.set)
     spec, schema = kubeflow.compile_pipeline(
         experiment, options.output, options.root, options.image, options.target
     )

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from collections.abc import Sequence
 
 from pipeline.cli import arguments
 from schemas import errors
@@ -65,9 +66,12 @@ def _report(options: argparse.Namespace) -> int:
 def _compare(options: argparse.Namespace) -> int:
     from pipeline import progress
 
-    for run in ",".join((options.run_a, options.run_b)).split(","):
+    folders = ",".join((options.run_a, options.run_b)).split(",")
+    for run in folders:
         if not os.path.isdir(run):
             raise errors.InputError(f"{run}: no such folder")
+    if options.html:
+        _check_page(options.html, folders)
     progress.import_tensorflow()
     from pipeline.comparing import comparison, page, runs, table
     from pipeline.runners import whole
@@ -79,3 +83,14 @@ def _compare(options: argparse.Namespace) -> int:
         if not options.json:
             print(f"Page: {os.path.abspath(options.html)}")
     return 0
+
+
+def _check_page(path: str, folders: Sequence[str]) -> None:
+    """Checks that a page is written over nothing that runs have; one beside their report may be written again."""
+    page = os.path.realpath(path)
+    is_page = page.endswith((".html", ".htm")) and os.path.basename(page) != "report.html"
+    inside = any(page.startswith(f"{os.path.realpath(folder)}/") for folder in folders)
+    if inside and not is_page and os.path.isfile(page):
+        raise errors.InputError(
+            f"--html takes a page to write, found a file of a run that is compared: {path}"
+        )

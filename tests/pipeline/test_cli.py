@@ -178,6 +178,31 @@ def test_describe_prints_an_experiment_that_loads(tmp_path, capsys):
     assert config.load(str(tmp_path / "shown.yaml")).window.steps == ("click",)
 
 
+def test_an_output_is_written_over_nothing_that_is_read(tmp_path, capsys):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(pathlib.Path(config.find("ml100k-sasrec")).read_text())
+    (tmp_path / "link.yaml").symlink_to(mine)
+    before = mine.read_text()
+    for output in ("mine.yaml", "link.yaml"):
+        assert cli.execute(["compile", str(mine), "-o", str(tmp_path / output)]) == 2
+        assert capsys.readouterr().err == (
+            f"footfall: --output: takes a file to write, found the experiment {mine}\n"
+        )
+    assert mine.read_text() == before
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    for name in ("run.json", "report.html"):
+        (run_dir / name).write_text("of the run")
+        command = ["compare", str(run_dir), str(tmp_path), "--html", str(run_dir / name)]
+        assert cli.execute(command) == 2
+        assert "--html takes a page to write, found a file of a run that is" in capsys.readouterr().err
+        assert (run_dir / name).read_text() == "of the run"
+    # A page may be beside them, again and again.
+    (run_dir / "page.html").write_text("of before")
+    assert cli.execute(["compare", str(run_dir), str(run_dir), "--html", str(run_dir / "page.html")]) == 2
+    assert "neither the folder of a run" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "command, said",
     [

@@ -130,7 +130,7 @@ def matching(pattern: str) -> tuple[list[filesystem.FileMetadata], int]:
     if not visible and "://" not in pattern:
         # Beam matches no folders.
         for folder in filter(os.path.isdir, sorted(glob.glob(pattern, recursive=True))):
-            if _is_hidden(posixpath.join(folder, "a file"), pattern):
+            if is_hidden(posixpath.join(folder, "a file"), pattern):
                 continue
             found, more = _below(folder)
             visible, hidden = visible + found, hidden + more
@@ -158,14 +158,14 @@ def _parted(asked: str, pattern: str) -> tuple[list[filesystem.FileMetadata], in
     """The files that match what is asked, and how many hidden ones do, but those that the pattern itself writes out."""
     # In a bucket a name with / at its end marks a folder that some program has made: it is no file.
     matched = [m for m in filesystems.FileSystems.match([asked])[0].metadata_list if m.path[-1:] != "/"]
-    visible = [m for m in matched if not _is_hidden(m.path, pattern)]
+    visible = [m for m in matched if not is_hidden(m.path, pattern)]
     return visible, len(matched) - len(visible)
 
 
-def _is_hidden(path: str, pattern: str) -> bool:
+def is_hidden(path: str, pattern: str) -> bool:
     """Whether a file's name, or that of a folder it is in, is a hidden one; but those that the pattern itself writes out.
 
-    >>> _is_hidden("gs://b/log/_temporary/0/a.csv", "gs://b/log"), _is_hidden("gs://b/_log/a.csv", "gs://b/_log/*")
+    >>> is_hidden("gs://b/log/_temporary/0/a.csv", "gs://b/log"), is_hidden("gs://b/_log/a.csv", "gs://b/_log/*")
     (True, False)
     """
     folders = [folder for folder in pattern.split("/") if folder.startswith(HIDDEN)]

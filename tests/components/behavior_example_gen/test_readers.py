@@ -165,7 +165,7 @@ def test_hidden_folders_of_a_bucket_are_left_out(monkeypatch):
     monkeypatch.setattr(filesystems.FileSystems, "match", match)
     for pattern in ("gs://b/_log", "gs://b/_log/", "gs://b/_log/**"):
         assert spans.paths(pattern) == ["gs://b/_log/a.csv", "gs://b/_log/day/d.csv"]
-    assert not files._is_hidden("gs://b/_log/_temporary/0/b.csv", "gs://b/_log/_temporary/*")
+    assert not files.is_hidden("gs://b/_log/_temporary/0/b.csv", "gs://b/_log/_temporary/*")
 
 
 @pytest.mark.parametrize("beside", [[], ["_SUCCESS"], [".DS_Store"]])

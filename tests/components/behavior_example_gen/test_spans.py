@@ -167,3 +167,36 @@ def test_hidden_files_are_no_part_of_a_span(tmp_path):
     for name in ("part-0.csv", "_SUCCESS", ".part-0.csv.crc"):
         (day / name).touch()
     assert spans.paths(str(tmp_path / "day={YYYY}-{MM}-{DD}" / "*")) == [str(day / "part-0.csv")]
+
+
+@pytest.mark.parametrize(
+    "pattern, file, there",
+    [
+        ("log/a.csv", "log/a.csv", True),
+        ("log/a.csv", "log/b.csv", False),
+        ("log", "log/new.parquet", True),
+        ("log/", "log/deep/new.parquet", True),
+        ("log", "log/_new.parquet", False),
+        ("log", "log/_new/a.csv", False),
+        ("log", "logs/new.csv", False),
+        ("log/*.csv", "log/new.csv", True),
+        ("log/*.csv", "log/new.parquet", False),
+        # Files match, so that folders beside them are not read.
+        ("log/*", "log/deep/new.csv", False),
+        ("l*", "log/new.csv", True),
+        ("days/{YYYY}-{MM}-{DD}.csv", "days/2024-01-01.csv", True),
+        # Its name would end the next run.
+        ("days/{YYYY}-{MM}-{DD}.csv", "days/2024-01-first.csv", True),
+        ("days/{YYYY}-{MM}-{DD}.csv", "days/scores.csv", False),
+    ],
+)
+def test_a_path_stands_for_files_that_are_to_come(tmp_path, pattern, file, there):
+    """As is found once they are there."""
+    make(tmp_path, "log/a.csv", "days/2024-01-02.csv")
+    path, file = f"{tmp_path}/{pattern}", f"{tmp_path}/{file}"
+    assert spans.stands_for(path, file, spans.paths(path)) == there
+    make(tmp_path, file)
+    try:
+        assert (file in spans.paths(path)) == there
+    except errors.InputError:
+        assert there

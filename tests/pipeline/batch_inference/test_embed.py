@@ -357,6 +357,50 @@ def test_what_does_not_fit_is_one_line(base, tmp_path, capsys):
     assert not [path for path in tmp_path.iterdir() if "inference" in path.name]
 
 
+def test_answers_are_not_written_into_what_is_read(base, tmp_path, capsys):
+    """Whatever the path is that stands for the log, and whatever links lead there."""
+    folder = tmp_path / "log"
+    folder.mkdir()
+    log = write_log(folder / "log.csv", EVENTS)
+    (tmp_path / "linked").symlink_to(folder)
+    (folder / "deep").mkdir()
+    (tmp_path / "link.csv").symlink_to(log)
+    experiment = write_experiment(tmp_path / "toy.yaml", log)
+    there = {path: path.read_bytes() for path in base.rglob("*") if path.is_file()}
+    saved = next(path for path in there if path.name == "saved_model.pb")
+    for path, output, more, words in (
+        (log, log, (), "found one that is read as the log"),
+        (log, tmp_path / "linked" / "log.csv", (), "found one that is read as the log"),
+        (tmp_path / "link.csv", log, (), "found one that is read as the log"),
+        (tmp_path / "link.csv", tmp_path / "link.csv", (), "found one that is read as the log"),
+        (folder, folder / "users.parquet", (), "found one that is read as the log"),
+        (folder, folder / "deep" / "users.parquet", (), "found one that is read as the log"),
+        (folder, tmp_path / "linked" / "users", ("--arrays",), "found one that is read as the log"),
+        (tmp_path / "linked" / "*", folder / "users", (), "found one that is read as the log"),
+        (log, experiment, (), f"found that of the experiment {experiment}"),
+        (log, saved, (), f"found that of the model {saved.parent}"),
+        (log, saved.parent / "users.parquet", (), f"found that of the model {saved.parent}"),
+    ):
+        before = sorted(tmp_path.rglob("*"))
+        arguments = ("--experiment", experiment, "--log", path, "-o", output, *more)
+        assert words in said(capsys, base, *arguments), (path, output)
+        assert sorted(tmp_path.rglob("*")) == before
+    assert pathlib.Path(log).read_text().count("\n") == len(EVENTS) + 1
+    assert "name: toy" in pathlib.Path(experiment).read_text()
+    assert {path: path.read_bytes() for path in base.rglob("*") if path.is_file()} == there
+    # What is hidden, or is not of the pattern, is no part of the log.
+    for path, output in ((folder, folder / "_users.parquet"), (f"{folder}/*.csv", folder / "users.parquet")):
+        arguments = ("--experiment", experiment, "--log", str(path), "-o", str(output))
+        assert cli.execute(["embed", str(base), *arguments]) == 0
+        assert pq.read_table(output).num_rows == 7
+
+
+def test_a_place_that_cannot_be_written_to_is_one_line(base, tmp_path, capsys):
+    experiment = write_experiment(tmp_path / "toy.yaml", write_log(tmp_path / "log.csv", EVENTS))
+    line = said(capsys, base, "-o", "/proc/users.parquet", "--experiment", experiment)
+    assert line.startswith("footfall: /proc/users.parquet: not written: ")
+
+
 def test_a_disk_that_takes_no_more_is_one_line(base, tmp_path, capsys, monkeypatch):
     """In a worker of Beam, and where the parts are put together."""
     experiment = write_experiment(tmp_path / "toy.yaml", write_log(tmp_path / "log.csv", EVENTS))
