@@ -59,6 +59,9 @@ class Progress(logging.Handler):
       screen: the stream that a person (or a log) reads.
       details: off a terminal, print what the components say as they run, not only how each ends.
       quiet_seconds: off a terminal, how long nothing is printed before a line says what is being done.
+
+    Attributes:
+      warnings: what was said as one; on a terminal the next message takes its place.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class Progress(logging.Handler):
     ):
         super().__init__(logging.INFO)
         self.components: list[Component] = [Component(name) for name in ids]
+        self.warnings: list[str] = []
         self._console = rich_console.Console(file=screen, highlight=False, soft_wrap=True)
         self._details = details
         self._live: live.Live | None = None
@@ -131,6 +135,8 @@ class Progress(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Takes a line that a component says."""
         text = text_lib.visible(record.getMessage())
+        if record.levelno >= logging.WARNING:
+            self.warnings.append(text)
         if self._current:
             self._current.message = text
         if not self._live and self._details:

@@ -134,14 +134,23 @@ _ZONE = re.compile(r"(?:(?<=:\d\d)|(?<=\.\d{6})) *([+-]\d\d):?(\d\d)?$")
 _MOMENT = "an ISO 8601 moment, as 2023-11-14 or 2023-11-14T22:31:44Z"
 
 
-def _moment(value: object, takes: str) -> datetime.datetime:
+def read_moment(value: object, takes: str = _MOMENT) -> datetime.datetime:
+    """A moment as it is written: without a zone where it names none.
+
+    Raises:
+      ValueError: if it is none.
+    """
     # Python 3.10 takes fractions of 3 or 6 digits and zones with minutes alone.
     text = _FRACTION.sub(lambda found: f".{found[1]:0<6.6}", str(value).strip().replace("Z", "+00:00"))
     text = _ZONE.sub(lambda found: f"{found[1]}:{found[2] or '00'}", text)
     try:
-        moment = datetime.datetime.fromisoformat(text)
+        return datetime.datetime.fromisoformat(text)
     except ValueError:
         raise ValueError(f"takes {takes}, found {value!r}") from None
+
+
+def _moment(value: object, takes: str) -> datetime.datetime:
+    moment = read_moment(value, takes)
     return moment if moment.tzinfo else moment.replace(tzinfo=datetime.timezone.utc)
 
 

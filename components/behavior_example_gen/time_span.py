@@ -88,6 +88,12 @@ class TimeHistogram:
         at = int(np.searchsorted(before, share * before[-1]))
         return int(self.bins[min(at + 1, len(self.bins) - 1)]) << self.shift
 
+    def pause(self) -> int:
+        """How long (ms, to the width of a bin) nothing happens at most, between two events of the bulk."""
+        bulk, starts = self.bulk(), self.bins << self.shift
+        inner = starts[(starts >= bulk.first) & (starts <= bulk.last)]
+        return int(np.diff(inner).max(initial=0))
+
     def bulk(self) -> Bulk:
         """Between which moments the events are, but for a few lonely ones at the ends; they say nothing of the log."""
         if not len(self.bins):

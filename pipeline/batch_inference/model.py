@@ -17,7 +17,7 @@ from pipeline import ask
 from pipeline.batch_inference import questions
 from pipeline.runners import local
 from schemas import errors, names, versions
-from serving import objectives, published, requests
+from serving import objectives, published, requests, training_times
 
 _TRANSFORM = "transform_features"
 # Of a history that is asked about: later than any period is long.
@@ -177,6 +177,20 @@ def history_of(loaded: Any, inputs: Mapping[str, str]) -> History | None:
         return History(length, None)
     return History(
         length, bisect.bisect_left(range(_LONGEST_MS), True, lo=1, key=lambda age: not kept(age).any()) - 1
+    )
+
+
+def trained_on(loaded: Any) -> training_times.Range | None:
+    """Between which times a SavedModel was trained; None of one that does not tell.
+
+    Args:
+      loaded: of `load`.
+    """
+    if training_times.SIGNATURE not in loaded.signatures:
+        return None
+    found = loaded.signatures[training_times.SIGNATURE](**{names.TIMESTAMP: tf.zeros([1], tf.int64)})
+    return training_times.Range(
+        *(int(found[name][0]) for name in (training_times.FIRST, training_times.LAST))
     )
 
 

@@ -20,7 +20,7 @@ from components.behavior_example_gen import spec as window_spec
 from components.behavior_example_gen.reading import times
 from components.behavior_example_gen.stages import good, workers
 from pipeline import config
-from pipeline.batch_inference import arrays, histories, known, model, outputs, questions, shard
+from pipeline.batch_inference import arrays, as_of, histories, known, model, outputs, questions, shard
 from pipeline.runners import failures, local
 from schemas import errors, figures, names
 from serving import requests
@@ -44,6 +44,7 @@ class Asked:
       moment: only events strictly before it count; None: all do, and where the question is of one moment for all it is
         right after the last event of the log.
       loaded: the model in memory, where workers of this process find it.
+      notes: what a person should know of how that was understood.
     """
 
     question: questions.Question
@@ -53,6 +54,7 @@ class Asked:
     takes: model.Takes
     moment: datetime.datetime | None = None
     loaded: Any = dataclasses.field(default=None, repr=False, compare=False)
+    notes: tuple[str, ...] = ()
 
     @property
     def rule(self) -> histories.Rule:
@@ -81,7 +83,7 @@ def ask(
       question: what is asked.
       experiment: the file or name of an experiment; None is the run's own.
       log: the path of the log; None is that of the experiment.
-      moment: see `Asked`.
+      moment: see `Asked`; in UTC where it names no zone.
       overrides: `log.KEY=VALUE`, and of `window` and `beam`, as of `config.load`. What a history is the model decides:
         a window that says otherwise is refused.
       say: is told of a data set that is fetched.
@@ -108,7 +110,11 @@ def ask(
                 f"{source}: the model takes {takes.inputs[name]}, which needs log.columns.{column}, found none"
             )
     _check_attributes(settings.log.columns, takes, source)
-    asked = Asked(question, settings, source, model_dir, takes, moment, model.load(model_dir))
+    note = None
+    if moment is not None:
+        moment, note = as_of.in_utc(moment, settings.log.timezone)
+    loaded, notes = model.load(model_dir), () if note is None else (note,)
+    asked = Asked(question, settings, source, model_dir, takes, moment, loaded, notes)
     _check_history(asked, model.history_of(asked.loaded, takes.inputs))
     settings = local.prepare(settings, say)
     local.check_log(settings, source)
@@ -246,12 +252,15 @@ def write(asked: Asked, output: str, as_arrays: bool = False) -> shard.Written:
 
 def _with_moment(asked: Asked, found: good.Good, at: workers.Workers) -> Asked:
     """With the moment right after the last event, where the question is of one for all and none is named."""
-    if asked.moment is not None or not asked.question.one_moment or found.histogram is None:
+    if found.histogram is None:
         return asked
-    # A lonely event behind all others, as of a wrong clock, is not when a log ends.
-    work = shard.LastTime(found.shards, found.histogram.bulk().last)
-    last = at.per_shard("LastTime", work, shard.Last.merged, (shard.Last,)).ms
-    return dataclasses.replace(asked, moment=_at(last + 1))
+    named, log = asked.rule.moment_ms, asked.experiment.log.path
+    trained = model.trained_on(model.load(asked.model_dir))
+    for sentence in (*asked.notes, *as_of.odd(named, log, trained, found, at)):
+        _PROGRESS.warning("%s", sentence)
+    if named is not None or not asked.question.one_moment:
+        return asked
+    return dataclasses.replace(asked, moment=_at(as_of.last(found, at) + 1))
 
 
 def _check_known(written: shard.Written, asked: Asked) -> None:
@@ -294,12 +303,14 @@ def _join(paths: Iterable[str], output: str) -> None:
         writer.close()
 
 
-def said_of_answers(written: shard.Written, asked: Asked) -> str:
-    """What is told of each user."""
+def said_of_answers(written: shard.Written) -> str:
+    """What is told of each user, and as of when."""
     if questions.EMBEDDING in written.columns:
-        return f"{written.columns[questions.EMBEDDING]} numbers each"
-    as_of = f" as of {said_of_moment(written)}" if asked.question.one_moment else ""
-    return f"{', '.join(written.columns)}{as_of}"
+        told = f"{written.columns[questions.EMBEDDING]} numbers each"
+    else:
+        told = ", ".join(written.columns)
+    moment = "each user's last event" if written.moment is None else said_of_moment(written)
+    return f"{told} as of {moment}"
 
 
 def said_of_left_out(written: shard.Written, asked: Asked) -> str:

@@ -73,7 +73,13 @@ def _add_arguments(command: argparse.ArgumentParser, at: str) -> None:
         "--experiment",
         help="the YAML file or name of the experiment that says how the log is read (default: the run's)",
     )
-    command.add_argument("--at", metavar="MOMENT", help=at.format("2024-06-01 or 2024-06-01T12:00:00Z"))
+    command.add_argument(
+        "--at",
+        metavar="MOMENT",
+        help=at.format(
+            "2024-06-01T12:00:00+02:00 or 2024-06-01 (in UTC where it names no zone, whatever log.timezone is)"
+        ),
+    )
     command.add_argument(
         "--set",
         action="append",
@@ -130,8 +136,10 @@ def _ask(options: argparse.Namespace, question: Callable[[Any], Any], step: str)
             shown.finish(progress.FAILED)
             raise
         shown.finish(progress.DONE)
+    for warning in shown.warnings:
+        print(f"footfall: warning: {warning}", file=sys.stderr)
     print(
-        f"{options.output}: {found.users:,} users, {users.said_of_answers(found, asked)}, by {asked.model_dir}"
+        f"{options.output}: {found.users:,} users, {users.said_of_answers(found)}, by {asked.model_dir}"
         + (f"; left out: {users.said_of_left_out(found, asked)}" if found.left_out else "")
     )
     for one in found.unknown:
@@ -143,12 +151,9 @@ def _ask(options: argparse.Namespace, question: Callable[[Any], Any], step: str)
 def _moment(text: str | None) -> datetime.datetime | None:
     if text is None:
         return None
-    import pydantic
-
     from components.behavior_example_gen import spec
 
     try:
-        return pydantic.TypeAdapter(spec.Moment).validate_python(text)
-    except pydantic.ValidationError as error:
-        said = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
-        raise errors.InputError(f"--at {said}") from error
+        return spec.read_moment(text)
+    except ValueError as error:
+        raise errors.InputError(f"--at {error}") from error

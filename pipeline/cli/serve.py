@@ -65,8 +65,8 @@ def add(commands: arguments.Commands) -> None:
     predict.add_argument(
         "--now",
         metavar="MOMENT",
-        help="of a model of periods: when it is asked, as 2024-06-01T12:00:00Z or in ms; what is at it or later does "
-        "not count (default: right after the last event)",
+        help="of a model of periods: when it is asked, as 2024-06-01T12:00:00Z (in UTC where it names no zone) or in ms; "
+        "what is at it or later does not count (default: right after the last event)",
     )
     predict.add_argument(
         "--name", default="model", help="the model's name on the server (default: %(default)s)"

@@ -76,3 +76,12 @@ def test_a_command_that_prints_an_answer_shows_none_of_tensorflow_s_warnings():
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout == "" and "deprecated" not in done.stderr and "broken" in done.stderr
+
+
+def test_warnings_outlast_the_messages_after_them():
+    with progress.Progress(["Embed"], io.StringIO()) as shown:
+        shown.start("Embed")
+        logging.getLogger(progress.LOGGER).warning("the log ends early")
+        logging.getLogger(progress.LOGGER).info("asking the model")
+        shown.finish(progress.DONE)
+    assert shown.warnings == ["the log ends early"] and shown.components[0].message == "asking the model"

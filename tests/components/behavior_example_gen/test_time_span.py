@@ -53,6 +53,14 @@ def test_a_histogram_on_a_grid_is_that_of_its_parts_and_tells_shares():
     assert not len(time_span.TimeHistogram.on_grid(np.empty(0, np.int64), bulk).bins)
 
 
+def test_a_pause_is_one_of_the_log_and_not_before_a_lonely_event():
+    times = START + DAY * np.array([*range(40), *range(43, 80)])
+    assert time_span.TimeHistogram.of(times).pause() == 4 * DAY
+    late = np.append(times, START + 300 * DAY)
+    assert time_span.TimeHistogram.of(late).pause() == 4 * DAY
+    assert time_span.TimeHistogram.of(times[:1]).pause() == 0
+
+
 def span(times):
     found = time_span.TimeHistogram.of(np.asarray(times)).bulk()
     inside = [time for time in times if found.first <= time <= found.last]

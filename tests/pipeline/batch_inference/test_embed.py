@@ -133,7 +133,10 @@ def test_rows_are_what_a_server_answers(embed, served, tmp_path):
     experiment = write_experiment(tmp_path / "toy.yaml", write_log(tmp_path / "log.csv", EVENTS))
     found, printed = embed("--experiment", experiment)
     check(found, histories(EVENTS), served)
-    assert "7 users, 4 numbers each, by " in printed and "/7\n  item_id: " in printed
+    assert (
+        "7 users, 4 numbers each as of each user's last event, by " in printed
+        and "/7\n  item_id: " in printed
+    )
     schema = pq.read_schema(tmp_path / "users.parquet")
     assert [str(field.type) for field in schema][:3] == ["string", "int64", "timestamp[ms, tz=UTC]"]
     assert schema.field("embedding").type.list_size == 4
@@ -163,7 +166,86 @@ def test_a_moment_leaves_out_what_is_not_strictly_before(embed, served, tmp_path
     # The sixth event of user 3 would be at this moment; that of user 4 is after it.
     assert "u6" in wanted and len(wanted["u6"]) == 5 and "late" not in wanted
     check(found, wanted, served)
+    assert f"4 numbers each as of {text}, by " in printed
     assert f"left out: 1 users without an event before {text}" in printed
+
+
+def test_a_moment_that_names_no_zone_is_in_utc(base, tmp_path, capsys):
+    """And what it would be on the clocks of the log is said, if that is another moment."""
+    rows = [(*row[:3], time_of(row[3])) for row in EVENTS]
+    experiment = write_experiment(tmp_path / "toy.yaml", write_log(tmp_path / "log.csv", rows))
+    output = tmp_path / "users.parquet"
+    for at, zone, note in (
+        ("2020-09-13T12:26:50", "Europe/Berlin", "2020-09-13T12:26:50+02:00"),
+        ("2020-09-13T12:26:50", "Europe/London", "2020-09-13T12:26:50+01:00"),
+        ("2020-09-13T14:26:50+02:00", "Europe/Berlin", None),
+        ("2020-09-13T12:26:50", "Atlantic/Reykjavik", None),
+        ("2020-09-13T12:26:50", None, None),
+    ):
+        settings = ["log.timestamp_unit=iso8601", *([f"log.timezone={zone}"] if zone else [])]
+        command = ["embed", str(base), "-o", str(output), "--experiment", experiment, "--at", at]
+        assert cli.execute([*command, *(word for one in settings for word in ("--set", one))]) == 0
+        printed = capsys.readouterr()
+        assert " as of 2020-09-13T12:26:50+00:00, by " in printed.out
+        told = f"--at {at} names no zone and is in UTC; in log.timezone ({zone}) it is {note}"
+        assert (f"footfall: warning: {told}" in printed.err.splitlines()) == bool(note)
+
+
+@pytest.mark.parametrize(
+    "pause, wrong_clock, late, told",
+    [
+        # Behind the log's end by more than a day, and than its longest pause.
+        (0, False, 23, False),
+        (0, False, 25, True),
+        (72, False, 71, False),
+        (72, False, 73, True),
+        # An event of a wrong clock is not when the log ends.
+        (0, True, 25, True),
+    ],
+)
+def test_a_moment_long_after_the_log_is_said(base, tmp_path, capsys, pause, wrong_clock, late, told):
+    hour = 3_600_000
+    # In the same order as without the pause.
+    rows = [(*row[:3], row[3] + pause * hour * (row[3] > _START + 5000)) for row in EVENTS]
+    end = max(row[3] for row in rows)
+    if wrong_clock:
+        rows.append(("u6", "i1", "view", end + 2000 * hour))
+    experiment = write_experiment(tmp_path / "toy.yaml", write_log(tmp_path / "log.csv", rows))
+    command = ["embed", str(base), "-o", str(tmp_path / "users.parquet"), "--experiment", experiment]
+    at = time_of(end // 1000 * 1000 + late * hour)
+    assert cli.execute([*command, "--at", at]) == 0
+    warning = f"footfall: warning: --at {at} is long after the log's last event, {time_of(end)[:19]}+00:00: "
+    said_then = capsys.readouterr().err
+    assert (warning in said_then) == ("long after" in said_then) == told
+    assert cli.execute(command) == 0
+    assert "long after" not in capsys.readouterr().err
+
+
+def test_a_log_far_from_training_is_said(base, tmp_path, capsys):
+    """As by a client."""
+    with server_lib.Server(str(base)) as server:
+        with client_lib.Client(f"127.0.0.1:{server.grpc_port}", timeout_s=60.0) as client:
+            trained = client.training_times()
+    assert trained is not None and model_lib.trained_on(model_lib.load(str(base / "7"))) == trained
+    output = tmp_path / "users.parquet"
+    for ms, far in ((trained.last + trained.margin, False), (trained.last + trained.margin + 9**9, True)):
+        rows = [(*row[:3], ms - 20_000 + row[3] - _START) for row in EVENTS]
+        experiment = write_experiment(tmp_path / "toy.yaml", write_log(tmp_path / "log.csv", rows))
+        command = ["embed", str(base), "-o", str(output), "--experiment", experiment]
+        command += ["--set", "log.earliest=1970-01-01"]
+        said_by = {}
+        for what, more in (("--at", ["--at", time_of(ms)]), ("the log's last event", [])):
+            assert cli.execute([*command, *more]) == 0
+            said_by[what] = capsys.readouterr().err
+        for what, err in said_by.items():
+            line = f"footfall: warning: {what} {time_of(ms)[:10]}"
+            words = f" is far from the times that the model was trained on ({trained})"
+            assert any(one.startswith(line) and one.endswith(words) for one in err.splitlines()) == far
+
+
+def time_of(ms):
+    """As text of a log, in UTC."""
+    return datetime.datetime.fromtimestamp(ms / 1000, datetime.timezone.utc).isoformat()
 
 
 def test_a_period_reaches_back_as_far_as_in_training(embed, served, tmp_path):
@@ -341,7 +423,7 @@ def test_what_does_not_fit_is_one_line(base, tmp_path, capsys):
         ((*fine, "-o", output, "--at", "soon"), "--at takes an ISO 8601 moment"),
         (
             (*fine, "-o", output, "--at", "2001-01-01"),
-            "no user to ask about; 7 users without an event before",
+            "no event is before --at 2001-01-01T00:00:00+00:00; the first one is at 2020-09-13T12:26:40+00:00",
         ),
         ((*fine, "-o", output, "--log", bad), "3 of 3 rows (100.0%) are bad"),
         ((*fine, "-o", output, "--log", tmp_path / "none.csv"), "no file matches"),

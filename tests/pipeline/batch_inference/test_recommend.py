@@ -50,7 +50,7 @@ def test_items_are_those_of_a_server_that_is_told_all(recommend, base):
     assert max(map(len, wanted.values())) > 8
     found, printed = recommend("-k", "3")
     _check(found, wanted, base, 3)
-    assert "7 users, item_id, score, by " in printed
+    assert "7 users, item_id, score as of each user's last event, by " in printed
     assert all(len(row["item_id"]) == 3 for row in found.values())
 
 
@@ -72,7 +72,8 @@ def test_of_few_items_all_that_are_left(recommend, base):
 
 def test_only_what_is_before_a_moment_is_seen(recommend, base):
     moment = test_embed._START + 5000 + 3
-    found, _ = recommend("--at", "2020-09-13T12:26:45.003Z", "-k", "50")
+    found, printed = recommend("--at", "2020-09-13T12:26:45.003Z", "-k", "50")
+    assert " users, item_id, score as of 2020-09-13T12:26:45.003000+00:00, by " in printed
     _check(found, test_embed.histories(test_embed.EVENTS, before=moment), base, 50)
 
 

@@ -1,0 +1,76 @@
+"""As of when users are asked about, and whether that suits the log and the model."""
+
+import datetime
+import zoneinfo
+
+from components.behavior_example_gen.stages import good, workers
+from pipeline.batch_inference import shard
+from schemas import errors, times
+from serving import training_times
+
+
+def in_utc(moment: datetime.datetime, zone: str | None) -> tuple[datetime.datetime, str | None]:
+    """A moment, in UTC where it names no zone, as all moments of an experiment.
+
+    Args:
+      moment: with a zone or without.
+      zone: `log.timezone`, of which the times of the log are.
+
+    Returns:
+      With its zone, and what to tell where it could be meant as one of the log's.
+    """
+    if moment.tzinfo is not None:
+        return moment, None
+    found = moment.replace(tzinfo=datetime.timezone.utc)
+    local = found if zone is None else moment.replace(tzinfo=zoneinfo.ZoneInfo(zone))
+    if local == found:
+        return found, None
+    return found, (
+        f"--at {moment.isoformat()} names no zone and is in UTC; in log.timezone ({zone}) it is {local.isoformat()}"
+    )
+
+
+def last(found: good.Good, at: workers.Workers) -> int:
+    """When the last event is, ms; a lonely one behind all others, as of a wrong clock, is not when a log ends."""
+    assert found.histogram is not None
+    work = shard.LastTime(found.shards, found.histogram.bulk().last)
+    return at.per_shard("LastTime", work, shard.Last.merged, (shard.Last,)).ms
+
+
+def odd(
+    named: int | None, log: str, trained: training_times.Range | None, found: good.Good, at: workers.Workers
+) -> list[str]:
+    """What a person should know of the moment that is named, or else of the log's end.
+
+    A moment is late if it is after the log's last event by more than a day and more than the longest pause between two
+    events of the log: as if nobody had done anything since then.
+
+    Args:
+      named: the moment, ms; None: right after the last event.
+      log: its path.
+      trained: of the model, if it is known.
+      found: the log.
+      at: where stages run.
+
+    Raises:
+      errors.InputError: if no event is before the moment.
+    """
+    assert found.histogram is not None
+    bins, shift, end = found.histogram.bins, found.histogram.shift, found.histogram.bulk().last
+    first = int(bins[0]) << shift
+    told = []
+    if named is not None and named <= first:
+        raise errors.InputError(
+            f"{log}: no event is before --at {times.moment(named)}; the first one is at {times.moment(first)}"
+        )
+    if named is not None and named - end > max(times.DAY_MS, found.histogram.pause()):
+        told.append(
+            f"--at {times.moment(named)} is long after the log's last event, {times.moment(last(found, at))}: "
+            f"what users have done between them is not in {log}"
+        )
+    what, asked = ("the log's last event", end) if named is None else ("--at", named)
+    if trained is not None and not trained.near(asked):
+        told.append(
+            f"{what} {times.moment(asked)} is far from the times that the model was trained on ({trained})"
+        )
+    return told
