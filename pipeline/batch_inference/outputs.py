@@ -58,6 +58,8 @@ def check_apart(output: str, as_arrays: bool, log: spec.LogSpec, others: Mapping
             raise errors.InputError(
                 f"{output}: -o names a place apart from what is read, found that of the {what} {other}"
             )
+    if ("://" in log.path) != ("://" in output):
+        return
     # As it is listed, and where links lead to.
     found = spans.paths(log.path, log.spans)
     found += [path for file in found for path in (_place(file), _real(file))]
