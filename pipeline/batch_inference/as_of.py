@@ -61,7 +61,7 @@ def odd(
     told = []
     if named is not None and named <= first:
         raise errors.InputError(
-            f"{log}: no event is before --at {times.moment(named)}; the first one is at {times.moment(first)}"
+            f"{log}: no event is before --at {times.moment(named)}; the log begins at about {times.moment(first)}"
         )
     if named is not None and named - end > max(times.DAY_MS, found.histogram.pause()):
         told.append(

@@ -251,7 +251,10 @@ def write(asked: Asked, output: str, as_arrays: bool = False) -> shard.Written:
 
 
 def _with_moment(asked: Asked, found: good.Good, at: workers.Workers) -> Asked:
-    """With the moment right after the last event, where the question is of one for all and none is named."""
+    """With the moment right after the last event, where the question is of one for all and none is named.
+
+    Says what is odd about the moment.
+    """
     if found.histogram is None:
         return asked
     named, log = asked.rule.moment_ms, asked.experiment.log.path
