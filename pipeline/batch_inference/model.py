@@ -63,10 +63,12 @@ class Takes:
     Attributes:
       inputs: the names of the inputs.
       numbers: those that are numbers, all of events; others are texts, times or the moment.
+      objective: of the model.
     """
 
     inputs: dict[str, str]
     numbers: frozenset[str] = frozenset()
+    objective: str | None = None
 
     @property
     def of_events(self) -> list[str]:
@@ -119,7 +121,9 @@ def takes(folder: str, question: questions.Question) -> Takes:
         )
     number = tf.float32.as_datatype_enum
     return Takes(
-        found, frozenset(name for name, key in found.items() if definition.inputs[key].dtype == number)
+        found,
+        frozenset(name for name, key in found.items() if definition.inputs[key].dtype == number),
+        objectives.of_outputs({name: set(one.outputs) for name, one in known.items()}),
     )
 
 

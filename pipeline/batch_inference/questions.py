@@ -22,7 +22,6 @@ class Question(abc.ABC):
       signature: of the SavedModel, that answers.
       noun: what the answers are, in the plural.
       needs: which models have the signature, for messages.
-      one_moment: whether all users are asked about as of one moment, in place of each right after the last event.
       whole: whether the model is told all events of a user, in place of those that count as the history.
       as_trained: whether there is no answer for users with fewer events than any window of training.
     """
@@ -30,13 +29,21 @@ class Question(abc.ABC):
     signature: str
     noun: str
     needs: str
-    one_moment: bool = False
     whole: bool = False
     as_trained: bool = False
 
     @abc.abstractmethod
     def suits(self, takes: Mapping[str, Any], gives: Sequence[str]) -> bool:
         """Whether a signature of that name, by its inputs and outputs, answers of a user."""
+
+    def at_one_moment(self, objective: str | None) -> bool:
+        """Whether all users are asked about as of one moment, in place of each right after the last event.
+
+        Args:
+          objective: of the model.
+        """
+        del objective
+        return False
 
     def constants(self, users: int) -> dict[str, np.ndarray]:
         """What the signature takes that no log has, for so many users, by input."""
@@ -61,6 +68,10 @@ class Embeddings(Question):
         del takes
         return signatures.EMBEDDING in gives
 
+    def at_one_moment(self, objective: str | None) -> bool:
+        # As it has learnt users: how long they have done nothing is of what it tells.
+        return objective == "user_embedding"
+
     def columns(self, answers: Mapping[str, np.ndarray]) -> dict[str, pa.Array]:
         vectors = answers[signatures.EMBEDDING]
         flat = pa.array(np.ascontiguousarray(vectors).reshape(-1))
@@ -70,13 +81,16 @@ class Embeddings(Question):
 class Scores(Question):
     """How likely each label is of each user: a column `probability_LABEL` for each, float32."""
 
-    signature, noun, one_moment = requests.PREDICT, "probabilities", True
-    as_trained = True
+    signature, noun, as_trained = requests.PREDICT, "probabilities", True
     needs = "models of labels of what users do (window.labels) have it for users"
 
     def suits(self, takes: Mapping[str, Any], gives: Sequence[str]) -> bool:
         # One of exposures is asked about an item that is shown.
         return names.MOMENT in takes and bool(gives)
+
+    def at_one_moment(self, objective: str | None) -> bool:
+        del objective
+        return True
 
     def columns(self, answers: Mapping[str, np.ndarray]) -> dict[str, pa.Array]:
         return {PROBABILITY + label: pa.array(answers[label]) for label in sorted(answers)}

@@ -142,7 +142,8 @@ class AskShard(beam.DoFn):
         answers = self._ask(found)
         path = posixpath.join(self._folder, f"users-{shard:06d}.parquet")
         with filesystems.FileSystems.create(path) as stream:
-            table = rows(found, answers, moment if self._question.one_moment else None)
+            at_one_moment = self._question.at_one_moment(self._takes.objective)
+            table = rows(found, answers, moment if at_one_moment else None)
             pq.write_table(table, stream, row_group_size=_ROW_GROUP)
         widths = {
             name: column.type.list_size if pa.types.is_fixed_size_list(column.type) else 1

@@ -261,7 +261,7 @@ def _with_moment(asked: Asked, found: good.Good, at: workers.Workers) -> Asked:
     trained = model.trained_on(model.load(asked.model_dir))
     for sentence in (*asked.notes, *as_of.odd(named, log, trained, found, at)):
         _PROGRESS.warning("%s", sentence)
-    if named is not None or not asked.question.one_moment:
+    if named is not None or not asked.question.at_one_moment(asked.takes.objective):
         return asked
     return dataclasses.replace(asked, moment=_at(as_of.last(found, at) + 1))
 

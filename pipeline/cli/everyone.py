@@ -32,10 +32,15 @@ def add(commands: arguments.Commands) -> None:
         "embed",
         _embed,
         "write the embedding of each user of a log, of a model that ranks items or embeds users",
-        "A row of the Parquet file has user_id, events (how many the history has in all), last_timestamp and embedding.",
+        "A row of the Parquet file has user_id, events (how many the history has in all), last_timestamp, embedding, and of a "
+        "model that embeds users moment.",
         arguments.BEGINS_ANEW,
     )
-    _add_arguments(embed, "only events before it count, for example {} (default: all events)")
+    _add_arguments(
+        embed,
+        "only events before it count, for example {} (default: all events; a model that embeds users is asked about all as of "
+        "right after the last event of the log)",
+    )
     embed.add_argument(
         "--arrays",
         action="store_true",

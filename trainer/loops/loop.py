@@ -387,9 +387,14 @@ class Loop:
         self._state.assign(json.dumps(self._history))
         self._checkpoints.save()
 
+    def _may_be_best(self, epoch: dict[str, Any]) -> bool:
+        """Whether the weights of an epoch may be those that the model is left with."""
+        return self.evaluation.objective in epoch
+
     def _best_epoch(self) -> int:
+        """The number of the best epoch so far; 0 for none."""
         metric = self.evaluation.objective
-        measured = [epoch for epoch in self._history if metric in epoch]
+        measured = [epoch for epoch in self._history if self._may_be_best(epoch)]
         # The first of equal ones: more training did not help.
         return max(measured, key=lambda e: (e[metric], -e["epoch"]))["epoch"] if measured else 0
 

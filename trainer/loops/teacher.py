@@ -1,7 +1,8 @@
 """Pretraining of embeddings: a teacher follows its student (BYB, section 4.1), and a collapse stops the training."""
 
 import logging
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
 import schemas  # noqa: F401  selects Keras 2
 from schemas import embeddings, figures
@@ -15,18 +16,27 @@ class TeacherFit(fit.Fit):
 
     A model without a teacher has no pairs to move. A teacher's variables are the model's, so that checkpoints have them.
     Collapsed are embeddings of less spread or a lower effective rank than the model's settings ask for, of users or of what
-    is to be predicted, as the evaluation on `eval` finds in several epochs in a row. What the weights are worth that it
+    is to be predicted, as the evaluation on `eval` finds in several epochs in a row. In the first epochs they may be near
+    each other for a while; the model is not left with the weights of such an epoch. What the weights are worth that it
     starts from is measured, too: an embedding tells much of a user's activity untrained.
     """
 
     def run(self) -> dict[str, Any]:
-        """See `loop.Loop.run`; and `at_start`, the objective before the first step."""
+        """See `loop.Loop.run`; and `at_start`, the objective before the first step.
+
+        Raises:
+          TrainingError: if the embeddings have collapsed.
+        """
         if not self._settings.epochs:
             return super().run()
         objective = self.evaluation.objective
         at_start = self._replicas.of_chief({objective: self.evaluation.evaluate()[objective]})[objective]
         history = super().run()
-        best = max(epoch[objective] for epoch in history["epochs"] if objective in epoch)
+        by_number = {epoch["epoch"]: epoch for epoch in history["epochs"]}
+        if history["best_epoch"] not in by_number:
+            measured = [epoch for epoch in history["epochs"] if objective in epoch]
+            self._fail(measured[-1:])
+        best = by_number[history["best_epoch"]][objective]
         if best <= at_start:
             _PROGRESS.warning(
                 "%s is %s before training and %s at best: by this the training has taught nothing",
@@ -59,17 +69,33 @@ class TeacherFit(fit.Fit):
         # By now the epoch is in the history and in TensorBoard.
         self._check()
 
+    def _may_be_best(self, epoch: dict[str, Any]) -> bool:
+        return super()._may_be_best(epoch) and not self._too_low([epoch])
+
     def _check(self) -> None:
         """Raises TrainingError if embeddings have collapsed in the last epochs that were evaluated."""
-        settings = self.model.settings
+        last = [epoch for epoch in self._history if self.evaluation.objective in epoch]
+        last = last[-self.model.settings.collapse_epochs :]
+        if len(last) == self.model.settings.collapse_epochs and self._too_low(last):
+            self._fail(last)
+
+    def _too_low(self, epochs: Sequence[dict[str, Any]]) -> tuple[str, str, str] | None:
+        """What of the embeddings is lower than asked in all of some epochs: whose, by which metric and which setting."""
         for what, prefix in (("the embeddings of users", ""), ("what is to be predicted", "target_")):
             for name, key in ((embeddings.SPREAD, "min_spread"), (embeddings.EFFECTIVE_RANK, "min_rank")):
-                least = getattr(settings, key)
-                found = [epoch[prefix + name] for epoch in self._history if prefix + name in epoch]
-                last = found[-settings.collapse_epochs :]
-                if len(last) == settings.collapse_epochs and max(last) < least:
-                    raise loop.TrainingError(
-                        f"epoch {self._history[-1]['epoch']}: {what} have collapsed: {name} {figures.metric(last[-1])} on "
-                        f"eval, asked: at least {least:g} (model.{key}) in one of {len(last)} epoch(s); "
-                        f"{settings.against_collapse}lower training.learning_rate"
-                    )
+                found = [epoch[prefix + name] for epoch in epochs if prefix + name in epoch]
+                if found and max(found) < getattr(self.model.settings, key):
+                    return what, prefix + name, key
+        return None
+
+    def _fail(self, epochs: Sequence[dict[str, Any]]) -> NoReturn:
+        """Raises TrainingError because of epochs, each with embeddings that are too near each other."""
+        low = self._too_low(epochs)
+        assert low is not None
+        what, metric, key = low
+        settings, last = self.model.settings, epochs[-1]
+        raise loop.TrainingError(
+            f"epoch {last['epoch']}: {what} have collapsed: {metric.removeprefix('target_')} {figures.metric(last[metric])} on "
+            f"eval, asked: at least {getattr(settings, key):g} (model.{key}) in one of {len(epochs)} epoch(s); "
+            f"{settings.against_collapse}lower training.learning_rate"
+        )

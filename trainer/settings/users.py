@@ -95,7 +95,7 @@ class PretrainingSettings(UserEncoderSettings):
     Attributes:
       min_spread, min_rank: a training stops with an error if, on `eval`, the embeddings of users, or what is to be
         predicted, have less spread, or a lower effective rank, in `collapse_epochs` evaluated epochs in a row: they have
-        collapsed. 0 never stops. See `schemas.embeddings`.
+        collapsed. No such epoch is the best one. 0 never stops. See `schemas.embeddings`.
       collapse_epochs: how many; embeddings of users are near each other at the start, too.
       against_collapse: what helps besides a lower learning rate, with an "or " behind it.
     """
@@ -106,7 +106,7 @@ class PretrainingSettings(UserEncoderSettings):
     targets: ClassVar[tuple[str, ...]] = ("period",)
     against_collapse: ClassVar[str] = ""
 
-    min_spread: float = pydantic.Field(default=0.02, ge=0)
+    min_spread: float = pydantic.Field(default=0.05, ge=0)
     min_rank: float = pydantic.Field(default=1.5, ge=0)
     collapse_epochs: int = pydantic.Field(default=3, ge=1)
 

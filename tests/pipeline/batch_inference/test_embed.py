@@ -24,6 +24,7 @@ from pipeline.batch_inference import users as users_lib
 from serving import client as client_lib
 from serving import server as server_lib
 from tests import held_models, period_fixtures
+from tests.serving import test_embedding
 
 _START = 1_600_000_000_000
 _WINDOW = {"kind": "next", "length": 8, "shards": 2}
@@ -43,6 +44,7 @@ def made_up_events():
 
 
 EVENTS = made_up_events()
+users_model = test_embedding.served
 
 
 def write_log(path, rows, header="user_id,item_id,behavior,timestamp"):
@@ -280,6 +282,41 @@ def test_a_model_of_periods_is_asked_at_the_moment(embed, periods, tmp_path):
                     else:
                         assert not answer.any()
     assert 0 < len(found) < len(wanted)
+
+
+def test_a_model_of_users_is_asked_as_of_one_moment(embed, users_model, tmp_path):
+    """Right after the log: how long a user has done nothing is of what it tells."""
+    base = tmp_path / "versions"
+    shutil.copytree(users_model[0], base / "7")
+    times = {"idle": [0, 7_200_000], "busy": [40_000_000, 80_000_000], "gone": [-86_400_000, -86_300_000]}
+    events = {
+        user: [
+            {
+                "item_id": f"i{n}",
+                "scene": "home",
+                "timestamp": _START + time,
+                "item_brand": "a",
+                "context_price": 2.5,
+            }
+            for n, time in enumerate(at)
+        ]
+        for user, at in times.items()
+    }
+    rows = [(user, *event.values()) for user, history in events.items() for event in history]
+    log = write_log(tmp_path / "log.csv", rows, "user_id,item_id,scene,timestamp,brand,price")
+    columns = {"scene": "scene", **period_fixtures.ATTRIBUTES}
+    experiment = write_experiment(tmp_path / "toy.yaml", log, columns, window=_PERIOD)
+    found, printed = embed("--experiment", experiment, model=base)
+    moment = _START + 80_000_001
+    assert set(found) == {"idle", "busy"} and "left out: 1 users" in printed
+    assert {round(row["moment"].timestamp() * 1000) for row in found.values()} == {moment}
+    with server_lib.Server(str(base)) as server:
+        with client_lib.Client(f"127.0.0.1:{server.grpc_port}", timeout_s=60.0) as client:
+            for user, row in found.items():
+                answer = client.embed([events[user]], now=moment)[0]
+                np.testing.assert_allclose(row["embedding"], answer, rtol=1e-5, atol=1e-6)
+            untold = client.embed([events["idle"]])[0]
+    assert np.abs(np.subtract(found["idle"]["embedding"], untold)).max() > 1e-3
 
 
 @pytest.mark.parametrize(

@@ -99,8 +99,8 @@ def test_one_user_is_none_to_compare():
 
 
 def test_an_encoder_whose_target_has_a_gradient_collapses_and_is_stopped(tmp_path):
-    """Nothing holds targets apart: they and what is predicted become one vector."""
-    model = {"momentum": 0.0, "stop_gradient": False, "predictor": False, "min_spread": 0.1}
+    """Nothing holds targets apart: they and what is predicted become one vector, which the default bounds tell."""
+    model = {"momentum": 0.0, "stop_gradient": False, "collapse_epochs": 3}
     training = {"epochs": 60, "learning_rate": 0.02, "batch_size": 30, "patience": 60}
     one = test_teacher.loop(
         tmp_path,
@@ -113,7 +113,7 @@ def test_an_encoder_whose_target_has_a_gradient_collapses_and_is_stopped(tmp_pat
     first = one.evaluation.evaluate()
     assert first["target_spread"] > 0.5 and first["spread"] > 0.2
     with pytest.raises(
-        loop_lib.TrainingError, match=r"have collapsed: spread 0.0\d+ on eval, asked: at least 0.1"
+        loop_lib.TrainingError, match=r"have collapsed: spread 0.0[0-4]\d+ on eval, asked: at least 0.05"
     ):
         one.run()
 

@@ -184,11 +184,24 @@ def test_an_epoch_that_is_sound_between_two_is_no_collapse(tmp_path):
     found = iter([at_start, 0.01, 0.5, 0.01, 0.01])
     model = {"collapse_epochs": 2}
     one = test_fit.take_no_steps(loop(tmp_path / "a", {"epochs": 3}, model, evaluate=Wavering))
-    assert one.run()["stopped"] == "epochs"
+    history = one.run()
+    # No other one is fit to be the best, whatever the objective says.
+    assert history["stopped"] == "epochs" and history["best_epoch"] == 2
     found = iter([at_start, 0.01, 0.5, 0.01, 0.01])
     one = test_fit.take_no_steps(loop(tmp_path / "b", {"epochs": 5}, model, evaluate=Wavering))
     with pytest.raises(loop_lib.TrainingError, match=r"epoch 4: .* in one of 2 epoch\(s\)"):
         one.run()
+
+
+def test_a_training_that_ends_before_a_collapse_is_certain_leaves_no_model_of_it(tmp_path):
+    class Collapsed(Sound):
+        found = {**Sound.found, "spread": 0.01}
+
+    one = loop(tmp_path, {"epochs": 2}, {"collapse_epochs": 3}, evaluate=Collapsed)
+    with pytest.raises(
+        loop_lib.TrainingError, match=r"epoch 2: .* spread 0.01.* at least 0.05 \(model.min_spread\)"
+    ):
+        test_fit.take_no_steps(one).run()
 
 
 def test_a_warm_start_is_the_teachers_too(tmp_path):
