@@ -37,7 +37,7 @@ from components.vertex_deployer import component as vertex_deployer
 from pipeline import code as code_lib
 from pipeline import config, parameters
 from schemas import names
-from trainer import arguments
+from trainer import arguments, network
 
 
 def create_pipeline(
@@ -246,7 +246,7 @@ def _training(
     }
     base = []
     if experiment.model.pretrained is not None:
-        base = [base_model_component.BaseModel(experiment.model.pretrained)]
+        base = [base_model_component.BaseModel(experiment.model.pretrained, network.asked(training))]
     tuner = None
     if experiment.tuning is not None:
         tuner = tuner_component.Tuner(

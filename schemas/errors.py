@@ -5,6 +5,10 @@ class InputError(ValueError):
     """The user's log, settings or files do not fit; the message says what, where, and what is allowed."""
 
 
+class ModelError(InputError):
+    """The settings of the model do not fit: with others, as of another point of a sweep, they may."""
+
+
 # How a message of AutoGraph begins: a traceback follows, and then the error's own text, each after an empty line.
 _WITH_TRACEBACK = "in user code:"
 

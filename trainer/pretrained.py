@@ -15,20 +15,14 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from components.transform import vocabulary as vocabulary_lib
-from schemas import errors, figures, names
-from serving import export
+from schemas import errors, names
+from serving import networks
+from trainer import network as network_lib
 from trainer import warm_start
-from trainer.settings import users as users_settings
 
-# Beside a SavedModel: the settings of its model, and of what its network of users is, which its weights do not tell.
-SETTINGS = posixpath.join(export.EXTRA, "model.json")
-_NETWORK, _LENGTH = "network", "length"
-# Settings of the network that do not change what it is.
-_FREE = {"name", "dropout"}
 # What a model's name is in front of the names of its weights.
 _OWNER = re.compile(r"^[^/]+/(?=users/)")
 
@@ -43,18 +37,9 @@ def note(model: Any, folder: str, learnt: Mapping[str, Any] | None = None) -> No
     """
     described = json.loads(model.settings.to_json())
     if model.network is not None:
-        described[_NETWORK] = _kept(model.network)
-    with tf.io.gfile.GFile(posixpath.join(folder, SETTINGS), "w") as stream:
+        described[networks.NETWORK] = model.network.described
+    with tf.io.gfile.GFile(posixpath.join(folder, networks.SETTINGS), "w") as stream:
         stream.write(json.dumps({**described, **warm_start.described(model), **(learnt or {})}))
-
-
-def told(saved: str) -> dict[str, Any]:
-    """What `note` wrote beside a SavedModel; nothing of a version before there was such a file."""
-    path = posixpath.join(saved, SETTINGS)
-    if not tf.io.gfile.exists(path):
-        return {}
-    with tf.io.gfile.GFile(path) as stream:
-        return json.loads(stream.read())
 
 
 def start(model: Any, saved: str, vocabularies: Mapping[str, Sequence[bytes]]) -> dict[str, Any]:
@@ -69,12 +54,14 @@ def start(model: Any, saved: str, vocabularies: Mapping[str, Sequence[bytes]]) -
       As `warm_start.start`.
 
     Raises:
-      errors.InputError: if the network is another one.
+      errors.InputError: if the network is another one; the message has all that differs.
     """
-    _check_told(model, saved)
+    network = model.network
+    asked = {**network_lib.settings_of(model.settings), networks.NETWORK: network.described}
+    networks.check(saved, asked, networks.told(saved))
     reader = tf.train.load_checkpoint(posixpath.join(saved, "variables", "variables"))
     tables = {table.variable.ref(): table.vocabulary for table in warm_start.tables(model)}
-    variables = list(model.network.variables)
+    variables = list(network.variables)
     found = [_OWNER.sub("", name) for name in warm_start.names_of(saved)[: len(variables)]]
     wanted = [_OWNER.sub("", warm_start.plain(variable.name)) for variable in variables]
     if found != wanted:
@@ -82,94 +69,56 @@ def start(model: Any, saved: str, vocabularies: Mapping[str, Sequence[bytes]]) -
             f"model.base_model: {saved} was pretrained on other columns of the log, or with other settings: its weights are "
             f"{_listed(found)}, those of this model {_listed(wanted)}"
         )
+    of = [tables.get(variable.ref()) for variable in variables]
+    before = {name: warm_start.vocabulary_of(saved, name) for name in of if name in vocabularies}
+    shapes = reader.get_variable_to_shape_map()
+    wrong = []
+    for place, (variable, vocabulary) in enumerate(zip(variables, of)):
+        shape, own = shapes[warm_start.KEY.format(place)], list(variable.shape)
+        by_value = vocabulary in before
+        if shape[1:] != own[1:] or not by_value and shape != own:
+            named = f"{wanted[place]}{f' ({vocabulary})' if vocabulary else ''}"
+            wrong.append(f"{named} is of shape {shape}, found {own}")
+        elif by_value:
+            wrong += _unlike(vocabulary, shape[0], before[vocabulary], vocabularies[vocabulary])
+    if wrong:
+        raise errors.InputError(
+            f"model.base_model: {saved} was pretrained on other columns of the log, or with other settings: "
+            f"{'; '.join(wrong)}: log.columns has to name the same columns, and window.past, with encoder: causal "
+            "window.length, the buckets of numbers and the settings of the network have to be those of the pretraining"
+        )
     rows = {}
-    for place, variable in enumerate(variables):
+    for place, (variable, vocabulary) in enumerate(zip(variables, of)):
         value = reader.get_tensor(warm_start.KEY.format(place))
-        vocabulary = tables.get(variable.ref())
-        if vocabulary in vocabularies and value.shape[1:] == tuple(variable.shape[1:]):
-            now = vocabularies[vocabulary]
-            kept = _carry(variable, value, vocabulary, saved, now, frozen=not model.network.trainable)
-            rows[vocabulary] = {"kept": kept, "new": len(now) - kept}
-        elif value.shape == tuple(variable.shape):
+        if vocabulary not in before:
             variable.assign(value)
-        else:
-            raise errors.InputError(
-                f"model.base_model: {saved} has {wanted[place]}{f' ({vocabulary})' if vocabulary else ''} of shape "
-                f"{list(value.shape)}, this model {list(variable.shape)}: window.past, with encoder: causal window.length, the "
-                "buckets of numbers and the settings of the network have to be those of the pretraining"
-            )
+            continue
+        if not network.trainable:
+            # As the pretrained network has them: it trains no row any more.
+            variable.assign(tf.broadcast_to(value[names.OOV_INDEX], variable.shape))
+        kept = warm_start.carry(variable, value, before[vocabulary] or (), vocabularies[vocabulary])
+        rows[vocabulary] = {"kept": kept, "new": len(vocabularies[vocabulary]) - kept}
     return {"from": saved, "weights": len(variables), "of": len(variables), "rows": rows}
 
 
-def _carry(
-    variable: tf.Variable, value: np.ndarray, vocabulary: str, saved: str, now: Sequence[bytes], frozen: bool
-) -> int:
-    """Writes a table's rows; returns how many of its values the pretraining knew."""
-    before = warm_start.vocabulary_of(saved, vocabulary)
-    if before is None or len(value) != len(before) + names.FIRST_INDEX:
-        raise errors.InputError(
-            f"model.base_model: {saved} was pretrained on other columns of the log: it has "
-            f"{'no vocabulary' if before is None else 'another vocabulary in place'} of {vocabulary}"
-        )
-    if frozen:
-        # As the pretrained network has them: it trains no row any more.
-        variable.assign(tf.broadcast_to(value[names.OOV_INDEX], variable.shape))
-    kept = warm_start.carry(variable, value, before, now)
+def _unlike(vocabulary: str, rows: int, before: Sequence[bytes] | None, now: Sequence[bytes]) -> list[str]:
+    """Why a table's rows cannot be carried over by their values, if they cannot."""
+    if before is None or rows != len(before) + names.FIRST_INDEX:
+        return [
+            f"it has {'no vocabulary' if before is None else 'another vocabulary in place'} of {vocabulary}"
+        ]
     # A column without any value has TFT's word for nothing.
-    if not kept and [vocabulary_lib.NOTHING] not in (before, list(now)):
-        raise errors.InputError(
-            f"model.base_model: of the {len(now):,} values of {vocabulary} ({_shown(now)}) {saved} has met none in its "
-            f"pretraining, but {len(before):,} others ({_shown(before)}): log.columns has to name the same columns"
-        )
-    return kept
+    if not set(before) & set(now) and [vocabulary_lib.NOTHING] not in (list(before), list(now)):
+        return [
+            f"of the {len(now):,} values of {vocabulary} ({_shown(now)}) it has met none in its pretraining, but "
+            f"{len(before):,} others ({_shown(before)})"
+        ]
+    return []
 
 
 def _shown(values: Sequence[bytes]) -> str:
     shown = ", ".join(value.decode("utf-8", "replace") for value in values[:3])
     return f"{shown}, ..." if len(values) > 3 else shown
-
-
-def _check_told(model: Any, saved: str) -> None:
-    """Refuses a network with other settings or of other data, as far as the pretrained model tells its own."""
-    before = told(saved)
-    # Nor those that its encoder does not read.
-    free = _FREE | {one.key for one in model.settings.idle()}
-    for name in users_settings.UserEncoderSettings.model_fields:
-        own = getattr(model.settings, name)
-        if name not in free and name in before and before[name] != own:
-            raise errors.InputError(
-                f"model.{name} is {own}, and {before[name]} of the pretrained model {saved}: set it to the same"
-            )
-    before, now = before.get(_NETWORK), _kept(model.network)
-    if before is None:
-        # Of a version that did not tell.
-        return
-    if before["columns"] != now["columns"]:
-        raise errors.InputError(
-            f"model.base_model: {saved} was pretrained on events with {', '.join(before['columns'])}, those of this model "
-            f"have {', '.join(now['columns'])}: log.columns has to name the same"
-        )
-    for name, buckets in before["numbers"].items():
-        if buckets != now["numbers"].get(name):
-            raise errors.InputError(
-                f"model.base_model: {saved} was pretrained with other buckets of {name}: {buckets}, found "
-                f"{now['numbers'].get(name)}: features.options has to say the same"
-            )
-    if before["past_seconds"] != now["past_seconds"]:
-        raise errors.InputError(
-            f"model.base_model: {saved} was pretrained on a past of {figures.duration(before['past_seconds'])}, found "
-            f"window.past of {figures.duration(now['past_seconds'])}: set it to the same"
-        )
-    # Which a version before did not tell.
-    if before.get(_LENGTH, now[_LENGTH]) != now[_LENGTH]:
-        raise errors.InputError(
-            f"model.base_model: {saved} was pretrained with a window.length of {before[_LENGTH]}, found {now[_LENGTH]}: with "
-            "encoder: causal it has a vector for each place, so set it to the same"
-        )
-
-
-def _kept(network: Any) -> dict[str, Any]:
-    return {**network.known.kept, _LENGTH: network.length}
 
 
 def _listed(found: Sequence[str]) -> str:

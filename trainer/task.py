@@ -16,7 +16,7 @@ import schemas  # noqa: F401  selects Keras 2
 from components.trainer import workers
 from components.transform import training_times
 from schemas import errors
-from serving import export
+from serving import export, networks
 from serving import retrieval as retrieval_settings
 from trainer import (
     arguments,
@@ -54,7 +54,7 @@ def run_fn(fn_args: Any) -> None:
     """
     given = arguments.Arguments.unpack(fn_args.custom_config)
     starts = {"model.base_model": given.pretrained, "training.warm_start": given.base_model}
-    before = {name: pretrained_lib.told(saved) for name, saved in starts.items() if saved}
+    before = {name: networks.told(saved) for name, saved in starts.items() if saved}
     for name, of_model in before.items():
         learnt.check(name, starts[name] or "", of_model, given.split, given.tested_from)
     if getattr(fn_args, "base_model", None):
@@ -176,7 +176,7 @@ def train(
         network = _start(pretrained_lib.start, loop.model, pretrained, data) if pretrained else None
         warm = None
         if base_model:
-            told = pretrained_lib.told(base_model)
+            told = networks.told(base_model)
             warm = _start(functools.partial(warm_start.start, told=told), loop.model, base_model, data)
         history = loop.run()
         history.update(training.tell(loop.evaluation))

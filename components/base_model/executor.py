@@ -1,5 +1,6 @@
 """Finds the pretrained model that a training starts from."""
 
+import json
 import posixpath
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +10,7 @@ from tfx.dsl.io import fileio
 from components import observing
 from components.live_model import executor as live_model
 from schemas import errors, pushed, versions
-from serving import objectives
+from serving import networks, objectives
 
 BASE = "base"
 _OBJECTIVE = "user_embedding"
@@ -20,8 +21,8 @@ class _BaseObserver(observing.Observer):
     output = BASE
 
     def look(self, exec_properties: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The path and the digest of the pretrained model."""
-        return look(exec_properties["path"])
+        """The path and the digest of the pretrained model, whose network has to be the one that is asked for."""
+        return look(exec_properties["path"], exec_properties["asked"])
 
 
 class Executor(_BaseObserver, observing.Executor):
@@ -32,21 +33,23 @@ class Driver(_BaseObserver, observing.Driver):
     """Driver of BaseModel, of the local runner."""
 
 
-def look(path: str) -> dict[str, Any]:
+def look(path: str, asked: str) -> dict[str, Any]:
     """The pretrained model at a path.
 
     Args:
       path: of a version, of the folder that its versions are pushed to (the newest sound one is meant), or of the
         folder of a run that has pushed one model, wherever its experiment says; on any filesystem of TFX.
+      asked: of `networks.differences`, as JSON.
 
     Returns:
       `path`: of the version; `digest`: of its files.
 
     Raises:
-      errors.InputError: if there is none, or it is no model of users' embeddings.
+      errors.InputError: if there is none, it is no model of users' embeddings, or its network is another one, as far as that is
+        known without the data.
     """
     if fileio.exists(posixpath.join(path, _SAVED)):
-        return _checked(path, {"path": path, "digest": live_model.digest(path)})
+        return _checked({"path": path, "digest": live_model.digest(path)}, asked)
     base = path if versions.found(_listed(path)) else _of_run(path) or path
     if not versions.found(_listed(base)):
         raise errors.InputError(
@@ -56,7 +59,7 @@ def look(path: str) -> dict[str, Any]:
     found = live_model.newest(base)
     if found["path"] is None:
         raise errors.InputError(f"model.base_model: every version at {base} is damaged")
-    return _checked(found["path"], found)
+    return _checked(found, asked)
 
 
 def _of_run(folder: str) -> str | None:
@@ -77,11 +80,13 @@ def _listed(path: str) -> list[str]:
     return [name.rstrip("/") for name in fileio.listdir(path)] if fileio.isdir(path) else []
 
 
-def _checked(path: str, found: dict[str, Any]) -> dict[str, Any]:
+def _checked(found: dict[str, Any], asked: str) -> dict[str, Any]:
+    path = found["path"]
     objective = objectives.of_saved_model(path)
     if objective != _OBJECTIVE:
         raise errors.InputError(
             f"model.base_model: {path} is a model of the objective {objective}; a training starts from one of "
             f"{_OBJECTIVE}, as byb is"
         )
+    networks.check(path, json.loads(asked), networks.told(path))
     return found

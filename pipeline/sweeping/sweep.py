@@ -175,10 +175,12 @@ class Sweep:
             failure = error
         components = {c.id: c for c in lineage.components(self.folder, {})}
         if failure is not None:
+            cause = failures.input_error(failure)
+            if isinstance(cause, errors.ModelError):
+                return Trial(seed, progress.FAILED, error=str(cause))
             failed = [c.id for c in components.values() if c.state == "failed"]
             if not failed or any(name not in _TRAINING_COMPONENTS for name in failed):
                 # No other point would get further.
-                cause = failures.input_error(failure)
                 where = ", ".join(failed) or "the runner"
                 raise cause or local.RunFailed(
                     f"{where}: {failures.root_cause(failure)} (log: {log_path})"

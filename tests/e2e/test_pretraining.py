@@ -79,6 +79,14 @@ def test_users_are_embedded_from_a_log_without_labels_and_labels_learnt_from_the
         "gate": {"min": {"auc/searches": 0.0}, "min_lift_over_base_rate": None, "min_positives": 1},
     }
     (tmp_path / "finetuned.yaml").write_text(yaml.safe_dump(experiment))
+    # What does not fit is told before the log is read, all of it; of a sweep it is the point's own.
+    differs = "was pretrained with model.dim 16, found 8; window.past 5m, found 4m: "
+    done = walk.inside(tmp_path, "run", "finetuned.yaml", "--set", "model.dim=8", "--set", "window.past=4m")
+    assert done.returncode != 0 and differs in done.stdout, done.stdout
+    assert not walk.made(tmp_path / "runs" / "finetuned", "BehaviorExampleGen", "examples")
+    other = ("--set", "window.past=4m", "--grid", "model.dim=4,8")
+    done = walk.inside(tmp_path, "sweep", "finetuned.yaml", *other)
+    assert differs in done.stdout and "model.dim 16, found 4;" in done.stdout, done.stdout
     done = walk.inside(tmp_path, "run", "finetuned.yaml")
     assert done.returncode == 0 and "Blessed by the gate." in done.stdout, done.stdout
     run = tmp_path / "runs" / "finetuned"

@@ -8,6 +8,7 @@ import pytest
 from components.behavior_example_gen import spec, time_span
 from pipeline import config
 from schemas import errors
+from serving import networks
 from tests.trainer.models import test_byb_labels
 from trainer import arguments, learnt, pretrained, task
 
@@ -45,7 +46,7 @@ def test_a_model_that_has_learnt_from_days_that_it_is_tested_on_is_refused(
     (tmp_path / "assets.extra").mkdir()
     told = learnt.told(last and until(last), BY_TIME)
     pretrained.note(test_byb_labels.build(), str(tmp_path), told)
-    told = pretrained.told(str(tmp_path))
+    told = networks.told(str(tmp_path))
     if not refused:
         check(told, tested_from=tested_from)
         return

@@ -8,10 +8,11 @@ import tensorflow as tf
 
 from components.transform import event_fields, vocabulary
 from schemas import errors, names
+from serving import networks
 from tests import period_fixtures
 from tests.serving import test_embedding
 from tests.trainer.models import labels_harness, test_byb, test_byb_labels
-from trainer import config, pretrained, warm_start
+from trainer import arguments, config, network, pretrained, warm_start
 from trainer.evaluation import labels as evaluation
 from trainer.loops import rows
 from trainer.models import byb_labels, labels, users
@@ -106,10 +107,50 @@ def test_a_column_of_which_nothing_is_known_is_another_one(served, column):
     empty = {**known, column: [vocabulary.NOTHING]}
     pretrained.start(build({**sizes_of(known), column: 1}), path, empty)
     message = (
-        f"of the {len(known[column])} values of {column} \\(other .* has met none in its pretraining, but "
+        f"of the {len(known[column])} values of {column} \\(other .* it has met none in its pretraining, but "
     )
     with pytest.raises(errors.InputError, match=message):
         pretrained.start(build(sizes_of(known)), path, others)
+
+
+@pytest.mark.parametrize("encoder", ["buckets", "causal"])
+@pytest.mark.parametrize("options", [{"buckets": 4}, {"boundaries": [1, 10.5]}], ids=["number", "boundaries"])
+def test_what_is_asked_before_the_log_is_read_is_what_a_model_tells(served, tmp_path, encoder, options):
+    *_, output = served
+    given = period_fixtures.settings_of(attributes=True, options={"context_price": options})
+    values = {**VALUES, "encoder": encoder, **({} if encoder == "buckets" else {"bucket": "day"})}
+    training = {"model": values, "exclude_seen": False, "checkpoint_root": ""}
+    asked = network.asked(
+        arguments.Arguments.from_values({**given.model_dump(mode="json"), "code": "", **training})
+    )
+    settings = config.TrainerSettings.from_values({"model": values}).model
+    exposures = labels.Exposures(
+        labels_harness.FIELDS, ("churn",), (0.4,), behaviors=users.Behaviors.load(output, given)
+    )
+    (tmp_path / "assets.extra").mkdir()
+    pretrained.note(byb_labels.BYBLabels(settings, exposures), str(tmp_path))
+    told = networks.told(str(tmp_path))
+    assert told["network"] == asked["network"] and networks.differences(asked, told) == []
+    assert {name: told[name] for name in asked} == asked
+    assert {"dim", "blocks", "encoder"} <= set(asked) and "dropout" not in asked
+    assert ("bucket" in asked) == (encoder == "buckets")
+
+
+def test_all_that_the_values_say_of_another_network_is_told_at_once(served):
+    path, *_ = served
+    known = vocabularies(path)
+    sizes = {**sizes_of(known), "context_price": 5}
+    others = {**known, "items": [b"other " + value for value in known["items"]]}
+    message = (
+        r"of the \d+ values of items \(other .*\) it has met none .*; .*\(context_price\) is of shape .*; "
+        r".*ages is of shape \[24, 8\], found \[48, 8\]: log.columns"
+    )
+    model = build(sizes, past=2 * 86_400.0)
+    before = [variable.numpy() for variable in model.variables]
+    with pytest.raises(errors.InputError, match=message):
+        pretrained.start(model, path, others)
+    for variable, value in zip(model.variables, before):
+        np.testing.assert_array_equal(variable, value)
 
 
 @pytest.mark.parametrize("told", [True, False], ids=["told", "not told"])
@@ -123,25 +164,26 @@ def test_a_network_of_other_columns_is_refused(served, told):
     if told:
         pretrained.note(model, path)
     try:
-        message = "item_brand, context_price, those of this model have item_id, scene, context_region, context_price"
+        message = "scene, item_brand, context_price, found item_id, scene, context_region, context_price"
         with pytest.raises(errors.InputError, match=message if told else "no vocabulary of context_region"):
             pretrained.start(build(sizes, fields=fields), path, others)
         amount = event_fields.EventField("context_amount", "context_amount", numeric=True)
         other = build(sizes, fields={**FIELDS, "context_price": amount})
         if told:
-            with pytest.raises(errors.InputError, match="have item_id, scene, item_brand, context_amount"):
+            with pytest.raises(
+                errors.InputError, match="context_price, found item_id, scene, item_brand, context_amount:"
+            ):
                 pretrained.start(other, path, known)
             # A past of as many buckets, and buckets that are as many.
-            with pytest.raises(errors.InputError, match="a past of 1d, found window.past of 23.5h"):
+            with pytest.raises(errors.InputError, match="with window.past 1d, found 23.5h: the same"):
                 pretrained.start(build(sizes, past=84_600.0), path, known)
             other = build(sizes, boundaries={"context_price": (1.0, 2.0, 3.0)})
-            with pytest.raises(
-                errors.InputError, match="buckets of context_price: .*: features.options has to"
-            ):
+            message = r"options.context_price \{buckets: 4\}, found \{boundaries: \[1.0, 2.0, 3.0\]\}"
+            with pytest.raises(errors.InputError, match=message):
                 pretrained.start(other, path, known)
     finally:
         if told:
-            os.remove(os.path.join(path, pretrained.SETTINGS))
+            os.remove(os.path.join(path, networks.SETTINGS))
 
 
 def test_another_network_is_refused(served):
@@ -155,9 +197,9 @@ def test_another_network_is_refused(served):
         ),
         (
             {"sizes": {**sizes, "context_price": 5}},
-            r"\(context_price\) of shape \[6, 8\], this model \[7, 8\]",
+            r"\(context_price\) is of shape \[6, 8\], found \[7, 8\]",
         ),
-        ({"past": 2 * 86_400.0}, r"has ages of shape \[24, 8\], this model \[48, 8\]: window.past"),
+        ({"past": 2 * 86_400.0}, r"ages is of shape \[24, 8\], found \[48, 8\]: .*window.past"),
         ({"values": {**VALUES, "blocks": 2}}, "other settings"),
     ):
         with pytest.raises(errors.InputError, match=message):
@@ -166,14 +208,19 @@ def test_another_network_is_refused(served):
     pretrained.note(model, path)
     try:
         for changed, message in (
-            ({"heads": 4}, f"model.heads is 4, and 2 of the pretrained model {path}"),
-            ({"bucket": "day"}, "model.bucket is day, and hour of the pretrained model"),
+            ({"heads": 4}, f"model.base_model: {path} was pretrained with model.heads 2, found 4:"),
+            ({"bucket": "day"}, "with model.bucket hour, found day:"),
         ):
             with pytest.raises(errors.InputError, match=message):
                 pretrained.start(build(sizes, {**VALUES, **changed}), path, known)
         pretrained.start(build(sizes, {**VALUES, "tower": [3]}), path, known)
+        # All of it at once.
+        message = "model.dim 8, found 4; model.blocks 1, found 2; log.columns .*; window.past 1d, found 2d:"
+        with pytest.raises(errors.InputError, match=message):
+            other = {name: size for name, size in sizes.items() if name != "scenes"}
+            pretrained.start(build(other, {**VALUES, "dim": 4, "blocks": 2}, 2 * 86_400.0), path, known)
     finally:
-        os.remove(os.path.join(path, pretrained.SETTINGS))
+        os.remove(os.path.join(path, networks.SETTINGS))
 
 
 def test_causal_attention_has_a_vector_for_each_place_of_a_window(served, tmp_path):
@@ -184,7 +231,7 @@ def test_causal_attention_has_a_vector_for_each_place_of_a_window(served, tmp_pa
     del causal["bucket"]
     (tmp_path / "assets.extra").mkdir()
     pretrained.note(build(sizes_of(known), causal), str(tmp_path))
-    with pytest.raises(errors.InputError, match="a window.length of 8, found 12: with encoder: causal"):
+    with pytest.raises(errors.InputError, match=r"window.length 8 \(with encoder: causal\), found 12:"):
         pretrained.start(build(sizes_of(known), causal, length=12), str(tmp_path), known)
     pretrained.note(build(sizes_of(known)), str(tmp_path))
     # All that is told fits; but there are no weights.

@@ -12,6 +12,8 @@ import schemas  # noqa: F401  selects Keras 2
 from components.transform import event_fields
 from components.transform import spec as transform_spec
 from schemas import names
+from serving import networks
+from trainer import network
 from trainer.layers import behavior_encoder, bucket_encoder, buckets, event_encoder
 from trainer.settings import users as users_settings
 
@@ -62,24 +64,6 @@ class Behaviors:
         return {field.vocabulary: size for field, size in self.sizes.items()}
 
     @property
-    def kept(self) -> dict[str, Any]:
-        """What a pretrained network is of, as JSON: of other events, or of more or less of the past, it is another one.
-
-        The window's length and the vocabularies are not in it: these may have changed, but see `UserEncoder.length`.
-        """
-        return {
-            "columns": [field.event for field in self.sizes],
-            "numbers": {
-                field.event: {"boundaries": list(self.boundaries[field.event])}
-                if field.event in self.boundaries
-                else {"buckets": size}
-                for field, size in self.sizes.items()
-                if field.numeric
-            },
-            "past_seconds": self.past_seconds,
-        }
-
-    @property
     def inputs_read(self) -> tuple[str, ...]:
         """The features after Transform that a user's embedding is made of."""
         attributes = (field.history for field in self.sizes)
@@ -128,9 +112,16 @@ class UserEncoder(tf.keras.layers.Layer):
             self.blocks = event_encoder.EventEncoder(settings.encoder, known.window_length, dim, *shape)
 
     @property
-    def length(self) -> int | None:
-        """The window's length where weights are of it: of causal attention, which has a vector for each place."""
-        return self.known.window_length if self._settings.encoder == "causal" else None
+    def described(self) -> dict[str, Any]:
+        """What it is of, see `networks.described`."""
+        known = self.known
+        numbers = {field.event: size for field, size in known.sizes.items() if field.numeric}
+        return networks.described(
+            [field.event for field in known.sizes],
+            {name: networks.buckets(size, known.boundaries.get(name)) for name, size in numbers.items()},
+            known.past_seconds,
+            network.length(self._settings, known.window_length),
+        )
 
     def call(self, features: Features, training: bool = False) -> tf.Tensor:
         """The embedding of each user, `[B, D]`.

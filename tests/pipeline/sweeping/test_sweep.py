@@ -262,6 +262,24 @@ def test_what_comes_before_training_fails_for_all(tmp_path, monkeypatch):
     )
 
 
+def test_a_model_that_does_not_fit_what_it_starts_from_is_the_points_own(tmp_path, monkeypatch):
+    """Whichever component finds that, also one before the log is read."""
+    path = harness.write_csv(tmp_path / "log.csv", ["u,i,1"])
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({**EXPERIMENT, "log": {"path": path}}))
+
+    def launch(experiment, places):
+        try:
+            raise errors.ModelError("model.dim 64, found 8")
+        except errors.ModelError as error:
+            raise RuntimeError("the driver") from error
+
+    monkeypatch.setattr(sweep, "_launch", launch)
+    monkeypatch.setattr(lineage, "components", lambda *_: [])
+    one = sweep.Sweep(str(tmp_path / "mine.yaml"), (), str(tmp_path / "runs"), 1)
+    found = one.run([{}, {"model.dim": 16}], "grid")
+    assert [p.errors for p in found] == [["model.dim 64, found 8"]] * 2
+
+
 def test_a_sweep_that_is_stopped_ends_there(tmp_path, monkeypatch):
     """Beam makes an error of the signal, which no point has failed by."""
     path = harness.write_csv(tmp_path / "log.csv", ["u,i,1"])
