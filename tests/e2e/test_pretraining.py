@@ -5,7 +5,9 @@ import json
 import numpy as np
 import pyarrow.parquet as pq
 import yaml
+from ml_metadata import metadata_store
 
+from pipeline.runners import store
 from serving import objectives
 from tests.e2e import walk
 
@@ -93,6 +95,11 @@ def test_users_are_embedded_from_a_log_without_labels_and_labels_learnt_from_the
     (trained,) = walk.made(run, "Trainer", "model_run")
     base = json.loads((trained / "history.json").read_text())["base_model"]
     assert base["from"] == f"runs/users/serving/users/{version.name}" and base["weights"] == base["of"] > 0
+    # As the docs say where to find it.
+    opened = metadata_store.MetadataStore(store.connection(str(run / store.FILE), readonly=True))
+    (execution,) = opened.get_executions_by_id([int(trained.name)])
+    named = json.loads(execution.custom_properties["base"].string_value)
+    assert named["path"] == base["from"] and set(named) == {"path", "digest"}
     assert base["rows"]["items"]["kept"] > 0 and "Pretrained by" in (run / "report.html").read_text()
     # Who the user is the network does not read.
     done = walk.inside(
