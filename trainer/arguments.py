@@ -22,6 +22,7 @@ class Arguments(transform_spec.TransformSettings, config.TrainerSettings):
       tuning: of a search.
       base_model: a model to start from; None starts anew.
       pretrained: a model whose network of users it starts from; None starts anew.
+      pretrained_digest: of its files, which the history tells.
       split: of the log; None: it is not known.
       tested_from: since when (ISO 8601) the windows are that test the model; None: it is not by time, or the model starts
         from no other.
@@ -36,6 +37,7 @@ class Arguments(transform_spec.TransformSettings, config.TrainerSettings):
     tuning: search.TuningSettings | None = None
     base_model: str | None = None
     pretrained: str | None = None
+    pretrained_digest: str | None = None
     split: example_gen_spec.SplitSpec | None = None
     tested_from: str | None = None
     epochs: int | None = pydantic.Field(default=None, ge=0)

@@ -42,9 +42,9 @@ def parts(fn_args: Any, tuned: Mapping[str, Any]) -> dict[str, str]:
     custom = dict(fn_args.custom_config)
     code, base = custom.pop("code", ""), custom.pop("base_model", "")
     pretrained = custom.pop("pretrained", "")
-    # Of the windows, which are compared.
-    custom.pop("split", None)
-    custom.pop("tested_from", None)
+    # Of the windows, and of the base model, which are compared.
+    for name in ("split", "tested_from", "pretrained_digest"):
+        custom.pop(name, None)
     for name in _PLACE:
         custom.pop(name, None)
     found = {

@@ -34,6 +34,11 @@ def told(
     return found
 
 
+def last_day(learnt: Mapping[str, Any]) -> str | None:
+    """The day of the last event that a model has learnt from, of `told`; None: it is not known."""
+    return learnt.get(_LAST_DAY)
+
+
 def check(
     setting: str,
     saved: str,
@@ -56,7 +61,7 @@ def check(
       errors.InputError: if it has.
     """
     if tested_from is not None:
-        last = learnt.get(_LAST_DAY)
+        last = last_day(learnt)
         begins = datetime.datetime.fromisoformat(tested_from).astimezone(datetime.timezone.utc).date()
         if last is not None and datetime.date.fromisoformat(last) > begins:
             raise errors.InputError(

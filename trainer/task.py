@@ -86,6 +86,9 @@ def run_fn(fn_args: Any) -> None:
         given.pretrained,
     )
     history["reason"] = reason
+    if given.pretrained:
+        day = learnt.last_day(before["model.base_model"])
+        history["base_model"].update(digest=given.pretrained_digest, last_day=day)
     if tuned:
         history["tuned"] = tuned
     index = None

@@ -19,7 +19,7 @@ BASE_MODEL = "base_model"
 # The execution property of the model that is live, of LiveModel.
 LIVE = "live_model"
 # The one of the pretrained model, of BaseModel; and what the function that trains is told of it.
-BASE, PRETRAINED = "base", "pretrained"
+BASE, PRETRAINED, PRETRAINED_DIGEST = "base", "pretrained", "pretrained_digest"
 # What the function is told of whose the checkpoints of a run are.
 OWNER = "owner"
 # The input with the log's profile, and what the function is told of it: since when the windows are that test the model.
@@ -61,10 +61,14 @@ class Executor(trainer.GenericExecutor):
     ) -> Any:
         found = super()._GetFnArgs(input_dict, output_dict, exec_properties)
         found.custom_config.update(of_run(self._owner, exec_properties))
-        for name, told in ((LIVE, BASE_MODEL), (BASE, PRETRAINED)):
-            path = json.loads(exec_properties.get(name) or "{}").get("path")
-            if path is not None:
-                found.custom_config[told] = path
+        live, base = (json.loads(exec_properties.get(name) or "{}") for name in (LIVE, BASE))
+        for told, value in (
+            (BASE_MODEL, live.get("path")),
+            (PRETRAINED, base.get("path")),
+            (PRETRAINED_DIGEST, base.get("digest")),
+        ):
+            if value is not None:
+                found.custom_config[told] = value
         tested_from = _tested_from(input_dict.get(PROFILE))
         if tested_from is not None:
             found.custom_config[TESTED_FROM] = tested_from

@@ -1,10 +1,11 @@
 """The panels of a training and of a search."""
 
+import posixpath
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.reporting import axes, words
-from schemas import kinds
+from schemas import kinds, pushed
 
 # Of embeddings of users, on eval: whether they collapse.
 _MONITORS = {
@@ -17,6 +18,8 @@ _MONITORS = {
     "spread": "Spread of users' embeddings",
     "target_spread": "Spread of the teacher's embeddings",
 }
+# Characters of a digest that are shown.
+_DIGEST = 8
 # What buckets are called; events by themselves are told by the day.
 _BUCKETS = {"hour": "hour", "day": "day", "week": "week", "none": "day"}
 
@@ -60,9 +63,23 @@ def training(history: Mapping[str, Any] | None) -> dict[str, Any] | None:
         "retrieval": _retrieval(history.get("retrieval")),
         "warm_start": _warm_start(history.get("warm_start")),
         "penalties": _penalties(history.get("penalties")),
-        "base_model": _warm_start(history.get("base_model")),
+        "base_model": _base_model(history.get("base_model")),
         "targets_per_s": sorted(speeds)[len(speeds) // 2] if speeds else None,
     }
+
+
+def _base_model(started: Mapping[str, Any] | None) -> str | None:
+    """As `_warm_start`, of a pretrained model, with what is known of its training."""
+    if not started:
+        return None
+    named = started["from"].rstrip("/")
+    folder, version = posixpath.split(named)
+    run, serving = posixpath.split(posixpath.dirname(folder))
+    if run and serving == pushed.SERVING and version.isdigit():
+        named = f"run {run}, version {version}"
+    known = [f"digest {started['digest'][:_DIGEST]}"] if started.get("digest") else []
+    known += [f"learnt from events up to {started['last_day']}"] if started.get("last_day") else []
+    return _warm_start({**started, "from": f"{named} ({', '.join(known)})" if known else named})
 
 
 def _warm_start(started: Mapping[str, Any] | None) -> str | None:

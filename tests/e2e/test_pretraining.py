@@ -99,7 +99,11 @@ def test_users_are_embedded_from_a_log_without_labels_and_labels_learnt_from_the
     opened = metadata_store.MetadataStore(store.connection(str(run / store.FILE), readonly=True))
     (execution,) = opened.get_executions_by_id([int(trained.name)])
     named = json.loads(execution.custom_properties["base"].string_value)
-    assert named["path"] == base["from"] and set(named) == {"path", "digest"}
+    assert named == {"path": base["from"], "digest": base["digest"]}
+    assert (
+        f"run runs/users, version {version.name} (digest {base['digest'][:8]}, learnt from events up to "
+        in ((run / "report.html").read_text())
+    )
     assert base["rows"]["items"]["kept"] > 0 and "Pretrained by" in (run / "report.html").read_text()
     # Who the user is the network does not read.
     done = walk.inside(

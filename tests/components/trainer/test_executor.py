@@ -13,7 +13,7 @@ from pipeline import config
 from trainer import arguments
 
 
-def given(epochs=None, live=None, profile=None):
+def given(epochs=None, live=None, profile=None, base=None):
     """The arguments of a training, as `run_fn` reads them."""
     experiment = config.load(config.find("ml100k-sasrec"), ["training.epochs=9"])
     packed = arguments.Arguments(
@@ -48,6 +48,8 @@ def given(epochs=None, live=None, profile=None):
         properties[executor.EPOCHS] = epochs
     if live is not None:
         properties[executor.LIVE] = live
+    if base is not None:
+        properties[executor.BASE] = base
     found = executor.Executor()._GetFnArgs(
         {"examples": [examples], "transform_graph": [graph], **({"profile": [profile]} if profile else {})},
         {"model": [model], "model_run": [run]},
@@ -76,6 +78,12 @@ def test_fewer_than_no_epochs_are_refused():
 )
 def test_a_training_starts_from_the_model_that_is_live_if_there_is_one(live, base):
     assert given(live=None if live is None else json.dumps(live)).base_model == base
+
+
+def test_a_training_knows_which_model_it_is_pretrained_by():
+    found = given(base=json.dumps({"path": "gs://b/models/7", "digest": "5f"}))
+    assert (found.pretrained, found.pretrained_digest, found.base_model) == ("gs://b/models/7", "5f", None)
+    assert given().pretrained is given().pretrained_digest is None
 
 
 @pytest.mark.parametrize(

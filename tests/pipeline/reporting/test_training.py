@@ -32,6 +32,24 @@ def test_attention_by_age_is_a_chart_of_its_own():
     assert down[2] - down[1] == pytest.approx(down[1] - down[0], abs=0.2) and down[1] > down[0]
 
 
+def test_a_pretrained_model_is_told_by_its_run_its_digest_and_what_it_has_learnt_from():
+    rows = {"items": {"kept": 3476, "new": 93}}
+    base = {"from": "runs/byb/serving/byb/17", "weights": 61, "of": 61, "rows": rows}
+
+    def told(**more):
+        return training.training({"epochs": [], "base_model": {**base, **more}})["base_model"]
+
+    assert told(digest="48176d3d8e5d4a43", last_day="2011-08-31") == (
+        "run runs/byb, version 17 (digest 48176d3d, learnt from events up to 2011-08-31): 61 of 61 weights; "
+        "items: 3,476 known, 93 new"
+    )
+    # Of a run of an earlier version, and of a model that belongs to no run.
+    assert told().startswith("run runs/byb, version 17: 61 of 61")
+    assert told(**{"from": "/models/17", "digest": "48176d3d8e5d4a43", "last_day": None}).startswith(
+        "/models/17 (digest 48176d3d): 61"
+    )
+
+
 def test_one_age_is_no_chart():
     history = {
         "epochs": [],
