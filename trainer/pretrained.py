@@ -42,16 +42,23 @@ def note(model: Any, folder: str, learnt: Mapping[str, Any] | None = None) -> No
         stream.write(json.dumps({**described, **warm_start.described(model), **(learnt or {})}))
 
 
-def start(model: Any, saved: str, vocabularies: Mapping[str, Sequence[bytes]]) -> dict[str, Any]:
+def start(
+    model: Any,
+    saved: str,
+    vocabularies: Mapping[str, Sequence[bytes]],
+    counts: Mapping[str, Mapping[bytes, int]] | None = None,
+) -> dict[str, Any]:
     """Gives a model a pretrained network.
 
     Args:
       model: with its variables made and a `network`.
       saved: the folder of a SavedModel with such a network, as of a `pretraining.Pretraining`.
       vocabularies: the values of each of the model's vocabularies, by its name.
+      counts: how many events have each value, of those vocabularies of which it is known.
 
     Returns:
-      As `warm_start.start`.
+      As `warm_start.start`; where counts are known, also which share of the events have new values, `new_events`; and
+      whether the network is `frozen`.
 
     Raises:
       errors.InputError: if the network is another one; the message has all that differs.
@@ -87,7 +94,7 @@ def start(model: Any, saved: str, vocabularies: Mapping[str, Sequence[bytes]]) -
             f"{'; '.join(wrong)}: log.columns has to name the same columns, and window.past, with encoder: causal "
             "window.length, the buckets of numbers and the settings of the network have to be those of the pretraining"
         )
-    rows = {}
+    rows: dict[str, dict[str, Any]] = {}
     for place, (variable, vocabulary) in enumerate(zip(variables, of)):
         value = reader.get_tensor(warm_start.KEY.format(place))
         if vocabulary not in before:
@@ -97,8 +104,19 @@ def start(model: Any, saved: str, vocabularies: Mapping[str, Sequence[bytes]]) -
             # As the pretrained network has them: it trains no row any more.
             variable.assign(tf.broadcast_to(value[names.OOV_INDEX], variable.shape))
         kept = warm_start.carry(variable, value, before[vocabulary] or (), vocabularies[vocabulary])
-        rows[vocabulary] = {"kept": kept, "new": len(vocabularies[vocabulary]) - kept}
-    return {"from": saved, "weights": len(variables), "of": len(variables), "rows": rows}
+        now = vocabularies[vocabulary]
+        rows[vocabulary] = {"kept": kept, "new": len(now) - kept}
+        share = _share(set(now) - set(before[vocabulary] or ()), now, (counts or {}).get(vocabulary, {}))
+        if share is not None:
+            rows[vocabulary]["new_events"] = share
+    told = {"from": saved, "weights": len(variables), "of": len(variables), "rows": rows}
+    return {**told, "frozen": not network.trainable}
+
+
+def _share(new: set[bytes], known: Sequence[bytes], counts: Mapping[bytes, int]) -> float | None:
+    """Which share of the events of known values have new ones; None where they are not counted."""
+    events = sum(counts.get(value, 0) for value in known)
+    return sum(counts.get(value, 0) for value in new) / events if events else None
 
 
 def _unlike(vocabulary: str, rows: int, before: Sequence[bytes] | None, now: Sequence[bytes]) -> list[str]:

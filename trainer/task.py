@@ -14,8 +14,8 @@ import tensorflow_transform as tft
 
 import schemas  # noqa: F401  selects Keras 2
 from components.trainer import workers
-from components.transform import training_times
-from schemas import errors
+from components.transform import training_times, vocabulary
+from schemas import errors, names
 from serving import export, networks
 from serving import retrieval as retrieval_settings
 from trainer import (
@@ -31,6 +31,7 @@ from trainer import (
     warm_start,
 )
 from trainer import pretrained as pretrained_lib
+from trainer import started as started_lib
 from trainer.loops import gradients, replicas
 from trainer.loops import loop as loop_lib
 from trainer.objectives import objective
@@ -176,7 +177,14 @@ def train(
             checkpoint_dir,
             log_dir,
         )
-        network = _start(pretrained_lib.start, loop.model, pretrained, data) if pretrained else None
+        network = None
+        if pretrained:
+            counts = {names.ITEM_VOCABULARY: vocabulary.item_counts(data.transform_output)}
+            how = functools.partial(pretrained_lib.start, counts=counts)
+            network = _start(how, loop.model, pretrained, data)
+            doubtful = started_lib.warning(network)
+            if doubtful is not None:
+                _PROGRESS.warning(doubtful)
         warm = None
         if base_model:
             told = networks.told(base_model)
@@ -205,8 +213,5 @@ def _start(
     }
     started = how(model, base_model, vocabularies)
     say = _PROGRESS.info if started["weights"] else _PROGRESS.warning
-    rows = "".join(
-        f"; {name}: {of['kept']:,} known, {of['new']:,} new" for name, of in started["rows"].items()
-    )
-    say("starts from %s: %d of %d weights%s", base_model, started["weights"], started["of"], rows)
+    say("starts from %s: %s", base_model, started_lib.words(started))
     return started

@@ -35,8 +35,7 @@ class Vocabulary:
     @classmethod
     def load(cls, transform_output: tft.TFTransformOutput) -> "Vocabulary":
         """Reads the vocabularies of a transform graph."""
-        pairs = [line.split(b" ", 1) for line in _read(transform_output, ops.ITEM_COUNTS_VOCABULARY)]
-        by_id = {item: int(count) for count, item in pairs}
+        by_id = item_counts(transform_output)
         items = _read(transform_output, names.ITEM_VOCABULARY)
         return cls(
             items=items,
@@ -44,6 +43,12 @@ class Vocabulary:
             behaviors=_known(transform_output, names.BEHAVIOR_VOCABULARY),
             scenes=_known(transform_output, names.SCENE_VOCABULARY),
         )
+
+
+def item_counts(transform_output: tft.TFTransformOutput) -> dict[bytes, int]:
+    """How often each item is a training target, those that options leave out of the catalogue included."""
+    pairs = [line.split(b" ", 1) for line in _read(transform_output, ops.ITEM_COUNTS_VOCABULARY)]
+    return {item: int(count) for count, item in pairs}
 
 
 def _known(transform_output: tft.TFTransformOutput, name: str) -> list[bytes]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from pipeline.reporting import axes, words
 from schemas import kinds, pushed
+from trainer import started as started_lib
 
 # Of embeddings of users, on eval: whether they collapse.
 _MONITORS = {
@@ -86,10 +87,7 @@ def _warm_start(started: Mapping[str, Any] | None) -> str | None:
     """From which model a training started, and how much of it fitted."""
     if not started:
         return None
-    rows = "".join(
-        f"; {name}: {of['kept']:,} known, {of['new']:,} new" for name, of in started["rows"].items()
-    )
-    return f"{started['from']}: {started['weights']} of {started['of']} weights{rows}"
+    return f"{started['from']}: {started_lib.words(started)}"
 
 
 def _penalties(chosen: Mapping[str, float | None] | None) -> str:

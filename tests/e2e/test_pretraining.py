@@ -104,6 +104,7 @@ def test_users_are_embedded_from_a_log_without_labels_and_labels_learnt_from_the
         f"run runs/users, version {version.name} (digest {base['digest'][:8]}, learnt from events up to "
         in ((run / "report.html").read_text())
     )
+    assert base["rows"]["items"]["new_events"] == base["rows"]["items"]["new"] == 0 and not base["frozen"]
     assert base["rows"]["items"]["kept"] > 0 and "Pretrained by" in (run / "report.html").read_text()
     # Who the user is the network does not read.
     done = walk.inside(

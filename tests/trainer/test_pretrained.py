@@ -75,8 +75,10 @@ def test_rows_go_by_value_and_new_ones_stay_as_they_were(served):
     items = [b"never met", *reversed(known["items"][2:])]
     other = build({**sizes_of(known), "items": len(items)})
     before = other.users.behaviors.variables_in_order[0].numpy()
-    found = pretrained.start(other, path, {**known, "items": items})
-    assert found["rows"]["items"] == {"kept": len(items) - 1, "new": 1}
+    counts = {"items": {**dict.fromkeys(items, 1), b"never met": len(items) - 1}}
+    found = pretrained.start(other, path, {**known, "items": items}, counts)
+    assert found["rows"]["items"] == {"kept": len(items) - 1, "new": 1, "new_events": 0.5}
+    assert "new_events" not in found["rows"]["scenes"] and not found["frozen"]
     table = other.users.behaviors.variables_in_order[0].numpy()
     theirs = model.users.behaviors.variables_in_order[0].numpy()
     first = names.FIRST_INDEX
@@ -91,7 +93,8 @@ def test_in_a_frozen_network_new_values_are_unknown_ones(served):
     known = vocabularies(path)
     items = [b"never met", *known["items"]]
     frozen = build({**sizes_of(known), "items": len(items)}, {**VALUES, "base_model": path, "frozen": True})
-    assert pretrained.start(frozen, path, {**known, "items": items})["rows"]["items"]["new"] == 1
+    found = pretrained.start(frozen, path, {**known, "items": items})
+    assert found["rows"]["items"]["new"] == 1 and found["frozen"]
     table = frozen.users.behaviors.variables_in_order[0].numpy()
     theirs = model.users.behaviors.variables_in_order[0].numpy()
     np.testing.assert_array_equal(table[names.FIRST_INDEX], theirs[names.OOV_INDEX])
