@@ -247,6 +247,8 @@ def _training(
     base = []
     if experiment.model.pretrained is not None:
         base = [base_model_component.BaseModel(experiment.model.pretrained, network.asked(training))]
+        # One that does not fit is refused before anything is read.
+        data.components[0].add_upstream_node(base[0])
     tuner = None
     if experiment.tuning is not None:
         tuner = tuner_component.Tuner(

@@ -45,20 +45,20 @@ def look(path: str, asked: str) -> dict[str, Any]:
       `path`: of the version; `digest`: of its files.
 
     Raises:
-      errors.InputError: if there is none, it is no model of users' embeddings, or its network is another one, as far as that is
+      errors.ModelError: if there is none, it is no model of users' embeddings, or its network is another one, as far as that is
         known without the data.
     """
     if fileio.exists(posixpath.join(path, _SAVED)):
         return _checked({"path": path, "digest": live_model.digest(path)}, asked)
     base = path if versions.found(_listed(path)) else _of_run(path) or path
     if not versions.found(_listed(base)):
-        raise errors.InputError(
+        raise errors.ModelError(
             f"model.base_model: no version of a model at {base}: it takes a folder that models are pushed to, as "
             "runs/NAME/serving/NAME, or that of a run whose model was blessed"
         )
     found = live_model.newest(base)
     if found["path"] is None:
-        raise errors.InputError(f"model.base_model: every version at {base} is damaged")
+        raise errors.ModelError(f"model.base_model: every version at {base} is damaged")
     return _checked(found, asked)
 
 
@@ -84,7 +84,7 @@ def _checked(found: dict[str, Any], asked: str) -> dict[str, Any]:
     path = found["path"]
     objective = objectives.of_saved_model(path)
     if objective != _OBJECTIVE:
-        raise errors.InputError(
+        raise errors.ModelError(
             f"model.base_model: {path} is a model of the objective {objective}; a training starts from one of "
             f"{_OBJECTIVE}, as byb is"
         )

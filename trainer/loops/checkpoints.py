@@ -4,13 +4,16 @@ import json
 import logging
 import os
 import re
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
 
 import tensorflow as tf
 
 from schemas import errors
 
 _PROGRESS = logging.getLogger("footfall.progress")
+# Of an epoch of the history.
+MayBeBest: TypeAlias = Callable[[Mapping[str, Any]], bool]
 # Where TensorFlow keeps `state` of `loop.Loop`, the history so far.
 _STATE = "state/.ATTRIBUTES/VARIABLE_VALUE"
 # What its readers raise of damaged and of missing files.
@@ -46,17 +49,17 @@ class Checkpoints:
         """Gives the model the best weights."""
         self._best.restore(self._best_prefix).expect_partial()
 
-    def restore(self, objective: str) -> bool:
+    def restore(self, may_be_best: MayBeBest) -> bool:
         """Goes back to the newest moment that was kept whole, and warns of newer ones that were not.
 
         Args:
-          objective: see `newest`.
+          may_be_best: see `newest`.
 
         Returns:
           Whether there was one.
         """
         kept = os.path.join(self._folder, "best")
-        prefix, damaged = newest(self._folder, kept, objective)
+        prefix, damaged = newest(self._folder, kept, may_be_best)
         for why in damaged:
             _PROGRESS.warning(
                 "checkpoint %s: going on from %s", why, "the one before it" if prefix else "the start"
@@ -82,13 +85,13 @@ def manager(checkpoint: tf.train.Checkpoint, folder: str) -> tf.train.Checkpoint
         return tf.train.CheckpointManager(checkpoint, folder, max_to_keep=2)
 
 
-def newest(folder: str, best: str, objective: str) -> tuple[str | None, list[str]]:
+def newest(folder: str, best: str, may_be_best: MayBeBest) -> tuple[str | None, list[str]]:
     """The newest checkpoint of which every value can be read, those of the best epoch until then included.
 
     Args:
       folder: with checkpoints of `loop.Loop`.
       best: the prefix of the weights of the best epoch.
-      objective: a metric that epochs have in the history if they were evaluated.
+      may_be_best: whether an epoch of the history may be the best one: without any there are no such weights.
 
     Returns:
       The checkpoint's prefix, None if there is none; and for each newer one why it cannot be used.
@@ -96,7 +99,7 @@ def newest(folder: str, best: str, objective: str) -> tuple[str | None, list[str
     damaged: list[str] = []
     for prefix in _prefixes(folder):
         why, reader = _read(prefix)
-        if why is None and any(objective in epoch for epoch in json.loads(reader.get_tensor(_STATE))):
+        if why is None and any(map(may_be_best, json.loads(reader.get_tensor(_STATE)))):
             why, _ = _read(best)
         if why is None:
             return prefix, damaged

@@ -7,7 +7,7 @@ import logging
 import math
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -374,7 +374,7 @@ class Loop:
         return sum(epoch["seconds"] for epoch in self._history)
 
     def _restore(self) -> None:
-        if not self._checkpoints.restore(self.evaluation.objective):
+        if not self._checkpoints.restore(self._may_be_best):
             return
         self._history = json.loads(self._state.numpy().decode())
         self._resumed = int(self._epoch)
@@ -387,7 +387,7 @@ class Loop:
         self._state.assign(json.dumps(self._history))
         self._checkpoints.save()
 
-    def _may_be_best(self, epoch: dict[str, Any]) -> bool:
+    def _may_be_best(self, epoch: Mapping[str, Any]) -> bool:
         """Whether the weights of an epoch may be those that the model is left with."""
         return self.evaluation.objective in epoch
 
@@ -404,7 +404,8 @@ class Loop:
         if self._out_of_time(self._spent()):
             return "max_seconds"
         measured = bool(self._history) and self.evaluation.objective in self._history[-1]
-        if measured and int(self._epoch) - self._best_epoch() >= self._settings.patience:
+        best = self._best_epoch()
+        if measured and best and int(self._epoch) - best >= self._settings.patience:
             return "patience"
         return None
 

@@ -1,8 +1,8 @@
 """Pretraining of embeddings: a teacher follows its student (BYB, section 4.1), and a collapse stops the training."""
 
 import logging
-from collections.abc import Sequence
-from typing import Any, NoReturn
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import schemas  # noqa: F401  selects Keras 2
 from schemas import embeddings, figures
@@ -34,8 +34,15 @@ class TeacherFit(fit.Fit):
         history = super().run()
         by_number = {epoch["epoch"]: epoch for epoch in history["epochs"]}
         if history["best_epoch"] not in by_number:
-            measured = [epoch for epoch in history["epochs"] if objective in epoch]
-            self._fail(measured[-1:])
+            last = history["epochs"][-1]
+            low = self._too_low([last])
+            assert low is not None
+            what, metric, value, asked = low
+            raise loop.TrainingError(
+                f"training ended after epoch {last['epoch']} ({history['stopped']}), and no epoch is fit to be the model: "
+                f"{what} have {metric} {value} on eval, asked: at least {asked}: they may be near each other at the start, so "
+                "train longer, evaluate more often (training.evaluate_every), or lower training.learning_rate"
+            )
         best = by_number[history["best_epoch"]][objective]
         if best <= at_start:
             _PROGRESS.warning(
@@ -69,33 +76,28 @@ class TeacherFit(fit.Fit):
         # By now the epoch is in the history and in TensorBoard.
         self._check()
 
-    def _may_be_best(self, epoch: dict[str, Any]) -> bool:
+    def _may_be_best(self, epoch: Mapping[str, Any]) -> bool:
         return super()._may_be_best(epoch) and not self._too_low([epoch])
 
     def _check(self) -> None:
         """Raises TrainingError if embeddings have collapsed in the last epochs that were evaluated."""
+        settings = self.model.settings
         last = [epoch for epoch in self._history if self.evaluation.objective in epoch]
-        last = last[-self.model.settings.collapse_epochs :]
-        if len(last) == self.model.settings.collapse_epochs and self._too_low(last):
-            self._fail(last)
+        last = last[-settings.collapse_epochs :]
+        low = self._too_low(last) if len(last) == settings.collapse_epochs else None
+        if low is not None:
+            what, metric, value, asked = low
+            raise loop.TrainingError(
+                f"epoch {last[-1]['epoch']}: {what} have collapsed: {metric} {value} on eval, asked: at least {asked} in one "
+                f"of {len(last)} epoch(s); {settings.against_collapse}lower training.learning_rate"
+            )
 
-    def _too_low(self, epochs: Sequence[dict[str, Any]]) -> tuple[str, str, str] | None:
-        """What of the embeddings is lower than asked in all of some epochs: whose, by which metric and which setting."""
+    def _too_low(self, epochs: Sequence[Mapping[str, Any]]) -> tuple[str, str, str, str] | None:
+        """What is lower than asked in all of some epochs: whose embeddings, which metric, its last value, and what is asked."""
         for what, prefix in (("the embeddings of users", ""), ("what is to be predicted", "target_")):
             for name, key in ((embeddings.SPREAD, "min_spread"), (embeddings.EFFECTIVE_RANK, "min_rank")):
+                least = getattr(self.model.settings, key)
                 found = [epoch[prefix + name] for epoch in epochs if prefix + name in epoch]
-                if found and max(found) < getattr(self.model.settings, key):
-                    return what, prefix + name, key
+                if found and max(found) < least:
+                    return what, name, figures.metric(found[-1]), f"{least:g} (model.{key})"
         return None
-
-    def _fail(self, epochs: Sequence[dict[str, Any]]) -> NoReturn:
-        """Raises TrainingError because of epochs, each with embeddings that are too near each other."""
-        low = self._too_low(epochs)
-        assert low is not None
-        what, metric, key = low
-        settings, last = self.model.settings, epochs[-1]
-        raise loop.TrainingError(
-            f"epoch {last['epoch']}: {what} have collapsed: {metric.removeprefix('target_')} {figures.metric(last[metric])} on "
-            f"eval, asked: at least {getattr(settings, key):g} (model.{key}) in one of {len(epochs)} epoch(s); "
-            f"{settings.against_collapse}lower training.learning_rate"
-        )

@@ -1,5 +1,7 @@
 """A student with a teacher in the loop: what moves the teacher, resumption, replicas, and a collapse that stops it."""
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -199,9 +201,41 @@ def test_a_training_that_ends_before_a_collapse_is_certain_leaves_no_model_of_it
 
     one = loop(tmp_path, {"epochs": 2}, {"collapse_epochs": 3}, evaluate=Collapsed)
     with pytest.raises(
-        loop_lib.TrainingError, match=r"epoch 2: .* spread 0.01.* at least 0.05 \(model.min_spread\)"
+        loop_lib.TrainingError,
+        match=r"ended after epoch 2 \(epochs\), and no epoch .* spread 0.01.* at least 0.05 \(model.min_spread\)",
     ):
         test_fit.take_no_steps(one).run()
+
+
+class Rising(Sound):
+    """Says that embeddings of users are near each other in the first two epochs; the spread before them is the first."""
+
+    spreads = (0.5, 0.01, 0.02, 0.5, 0.6)
+
+    def __init__(self, model, done=0):
+        super().__init__(model)
+        self._spreads = iter(self.spreads[done:])
+
+    def evaluate(self):
+        return {**self.found, "spread": next(self._spreads), embeddings.AGREEMENT: 0.1}
+
+
+def test_patience_is_of_epochs_after_one_that_is_fit(tmp_path):
+    one = loop(tmp_path, {"epochs": 6, "patience": 1}, {"collapse_epochs": 3}, evaluate=Rising)
+    history = test_fit.take_no_steps(one).run()
+    assert history["best_epoch"] == 3 and history["stopped"] == "patience"
+
+
+def test_a_training_that_is_killed_before_any_epoch_is_fit_goes_on(tmp_path, caplog):
+    """There are no weights of a best epoch then, and nothing is damaged."""
+    model = {"collapse_epochs": 3}
+    later = functools.partial(Rising, done=1)
+    killed = test_fit.take_no_steps(loop(tmp_path, {"epochs": 3}, model, evaluate=later))
+    killed._train_epoch()
+    resumed = test_fit.take_no_steps(loop(tmp_path, {"epochs": 3}, model, evaluate=later))
+    history = resumed.run()
+    assert history["resumed_from_epoch"] == 1 and history["best_epoch"] == 3
+    assert "cannot be read" not in caplog.text
 
 
 def test_a_warm_start_is_the_teachers_too(tmp_path):
