@@ -59,16 +59,18 @@ def test_rows_are_what_a_server_answers(base, tmp_path):
     experiment = test_embed.write_experiment(tmp_path / "users.yaml", log, _COLUMNS, window=window)
     output = tmp_path / "users.parquet"
     assert cli.execute(["embed", base, "-o", str(output), "--experiment", experiment]) == 0
-    found = {row["user_id"]: row["embedding"] for row in pq.read_table(output).to_pylist()}
+    table = pq.read_table(output).to_pylist()
+    found = {row["user_id"]: row["embedding"] for row in table}
+    (moment,) = {round(row["moment"].timestamp() * 1000) for row in table}
     wanted = histories(rows())
     assert set(found) == set(wanted)
     with server_lib.Server(base) as server:
         with client_lib.Client(f"127.0.0.1:{server.grpc_port}", timeout_s=60.0) as client:
-            answers = client.embed(list(wanted.values()))
+            answers = client.embed(list(wanted.values()), now=moment)
             bare = [
                 [{k: v for k, v in e.items() if k != "context_price"} for e in h] for h in wanted.values()
             ]
-            without = client.embed(bare)
+            without = client.embed(bare, now=moment)
             unknown = client.unknown({"history_item_brand": ["a", "never met"]})
     np.testing.assert_allclose([found[user] for user in wanted], answers, rtol=1e-4, atol=1e-5)
     assert np.abs(answers - without).max() > 1e-3
