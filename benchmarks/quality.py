@@ -166,11 +166,8 @@ def _said(study: study_lib.Study, point: str, seed: int) -> Any:
     from pipeline.comparing import runs
 
     folder = None if study.floor(point) is not None else study.run_folder(point, seed)
-    if folder is None:
-        return study.answers(point, seed)
-    table = study.measure(point).ask(runs.trained(folder))
-    study.keep_answers(point, seed, table)
-    return table
+    # What the model has said is beside it, too.
+    return study.answers(point, seed) if folder is None else study.measure(point).ask(runs.trained(folder))
 
 
 def mean_and_interval(

@@ -423,7 +423,7 @@ class Client:
           ValueError: if they are of no objective.
         """
         known = self.metadata()
-        name = objectives.of_outputs({name: set(found.outputs) for name, found in known.items()})
+        name = objectives.of_signatures(known)
         if name is None:
             raise ValueError(f"the signatures of the model are of no objective: {', '.join(sorted(known))}")
         return name

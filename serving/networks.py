@@ -85,17 +85,17 @@ def differences(asked: Mapping[str, Any], before: Mapping[str, Any]) -> list[str
     return found
 
 
-def check(saved: str, asked: Mapping[str, Any], before: Mapping[str, Any]) -> None:
+def check(saved: str, asked: Mapping[str, Any]) -> None:
     """Refuses a pretrained network that differs from what a training asks.
 
     Args:
       saved: the folder of its SavedModel.
-      asked, before: see `differences`.
+      asked: see `differences`.
 
     Raises:
       errors.ModelError: with all that differs, in one line.
     """
-    found = differences(asked, before)
+    found = differences(asked, told(saved))
     if found:
         raise errors.ModelError(
             f"model.base_model: {saved} was pretrained with {'; '.join(found)}: the same has to be set here"

@@ -65,7 +65,7 @@ def start(
     """
     network = model.network
     asked = {**network_lib.settings_of(model.settings), networks.NETWORK: network.described}
-    networks.check(saved, asked, networks.told(saved))
+    networks.check(saved, asked)
     reader = tf.train.load_checkpoint(posixpath.join(saved, "variables", "variables"))
     tables = {table.variable.ref(): table.vocabulary for table in warm_start.tables(model)}
     variables = list(network.variables)
@@ -109,8 +109,8 @@ def start(
         share = _share(set(now) - set(before[vocabulary] or ()), now, (counts or {}).get(vocabulary, {}))
         if share is not None:
             rows[vocabulary]["new_events"] = share
-    told = {"from": saved, "weights": len(variables), "of": len(variables), "rows": rows}
-    return {**told, "frozen": not network.trainable}
+    number = len(variables)
+    return {"from": saved, "weights": number, "of": number, "rows": rows, "frozen": not network.trainable}
 
 
 def _share(new: set[bytes], known: Sequence[bytes], counts: Mapping[bytes, int]) -> float | None:

@@ -88,5 +88,5 @@ def _checked(found: dict[str, Any], asked: str) -> dict[str, Any]:
             f"model.base_model: {path} is a model of the objective {objective}; a training starts from one of "
             f"{_OBJECTIVE}, as byb is"
         )
-    networks.check(path, json.loads(asked), networks.told(path))
+    networks.check(path, json.loads(asked))
     return found

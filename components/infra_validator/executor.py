@@ -193,8 +193,7 @@ def _ask(address: str, examples: list[bytes], infra: spec.InfraSpec, result: dic
         except grpc.RpcError as error:
             result["reasons"].append(f"no metadata: {error.details()}")
             return
-        outputs = {name: set(definition.outputs) for name, definition in known.items()}
-        name = objectives.of_outputs(outputs)
+        name = objectives.of_signatures(known)
         if name is None:
             result["reasons"].append(
                 f"its signatures ({', '.join(sorted(known)) or 'none'}) are of no objective: "

@@ -123,7 +123,7 @@ def takes(folder: str, question: questions.Question) -> Takes:
     return Takes(
         found,
         frozenset(name for name, key in found.items() if definition.inputs[key].dtype == number),
-        objectives.of_outputs({name: set(one.outputs) for name, one in known.items()}),
+        objectives.of_signatures(known),
     )
 
 

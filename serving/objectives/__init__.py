@@ -32,6 +32,11 @@ def of_outputs(outputs: Outputs) -> str | None:
     return next((name for name in OBJECTIVES if get(name).is_of(outputs)), None)
 
 
+def of_signatures(definitions: Mapping[str, Any]) -> str | None:
+    """As `of_outputs`, of a model's `SignatureDef` by name."""
+    return of_outputs({name: set(definition.outputs) for name, definition in definitions.items()})
+
+
 def signatures_of(folder: str) -> dict[str, Any]:
     """The signatures of a SavedModel, whose graph is not loaded: `SignatureDef` by name.
 
@@ -61,11 +66,11 @@ def of_saved_model(folder: str) -> str:
     Raises:
       errors.InputError: if there is no SavedModel, or it has none of the signatures of an objective.
     """
-    outputs = {name: set(definition.outputs) for name, definition in signatures_of(folder).items()}
-    objective = of_outputs(outputs)
+    found = signatures_of(folder)
+    objective = of_signatures(found)
     if objective is None:
         raise errors.InputError(
-            f"{folder}: its signatures ({', '.join(sorted(outputs)) or 'none'}) are of no objective: "
+            f"{folder}: its signatures ({', '.join(sorted(found)) or 'none'}) are of no objective: "
             f"{', '.join(OBJECTIVES)}"
         )
     return objective
