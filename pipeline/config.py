@@ -121,6 +121,10 @@ class Experiment(settings.Settings):
     beam: BeamSpec = BeamSpec()
     cluster: cluster_lib.ClusterSpec = cluster_lib.ClusterSpec()
 
+    def with_log(self, **changes: Any) -> "Experiment":
+        """The same experiment of a log with other settings, which are not checked again."""
+        return self.model_copy(update={"log": self.log.model_copy(update=changes)})
+
     @pydantic.model_validator(mode="after")
     def _check(self) -> "Experiment":
         for column in self.model.needs_columns:

@@ -170,7 +170,7 @@ def _unfiltered(settings: config.Experiment, say: Callable[[str], None]) -> conf
     if not settings.log.filter:
         return settings
     say("log.filter, which is of training, leaves out no item and nobody here")
-    return settings.model_copy(update={"log": settings.log.model_copy(update={"filter": None})})
+    return settings.with_log(filter=None)
 
 
 def _checked(overrides: Sequence[str]) -> Sequence[str]:

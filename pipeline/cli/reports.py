@@ -23,8 +23,9 @@ def add(commands: arguments.Commands) -> None:
         "compare",
         _compare,
         "compare two trained models on the test examples that both have",
-        more="For each metric and slice it prints both values, the difference, its 95-percent interval (paired bootstrap "
-        "over users) and a p value (paired randomisation over users; of exposures, from the bootstrap).",
+        more="For each metric, and the main one of each slice, it prints both values, the difference, its 95-percent "
+        "interval (paired bootstrap over users) and a p value (paired randomisation over users; of exposures, from the "
+        "bootstrap).",
         stopped=arguments.GOES_ON,
     )
     runs = (
@@ -34,7 +35,13 @@ def add(commands: arguments.Commands) -> None:
     compared.add_argument("run_a", type=arguments.Path, metavar="RUN_A", help=runs)
     compared.add_argument("run_b", type=arguments.Path, metavar="RUN_B", help="likewise")
     compared.add_argument("--html", type=arguments.LocalPath, metavar="FILE", help="also write an HTML page")
-    compared.add_argument("--json", action="store_true", help="print one JSON object")
+    shown = compared.add_mutually_exclusive_group()
+    shown.add_argument(
+        "--full",
+        action="store_true",
+        help="print every metric of each slice, in place of the main one",
+    )
+    shown.add_argument("--json", action="store_true", help="print one JSON object, with all of it")
     compared.add_argument(
         "--seed", type=_seed, default=0, help="the seed of the bootstrap (default: %(default)s)"
     )
@@ -77,7 +84,7 @@ def _compare(options: argparse.Namespace) -> int:
     from pipeline.runners import whole
 
     found = comparison.compare(runs.find_runs(options.run_a), runs.find_runs(options.run_b), options.seed)
-    print(found.to_json() if options.json else table.table(found))
+    print(found.to_json() if options.json else table.table(found, options.full))
     if options.html:
         whole.write(options.html, page.page(found))
         if not options.json:

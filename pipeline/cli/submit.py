@@ -53,7 +53,7 @@ def _submit(options: argparse.Namespace) -> int:
         raise errors.InputError("--replace is of a cluster.schedule, which this experiment does not have")
     values = parameters.read(options.parameter, parameters.of(experiment))
     log = state.of_run(experiment.log, values.get(parameters.LOG_PATH))
-    read = experiment.model_copy(update={"log": log})
+    read = experiment.with_log(path=log.path)
     unreachable = targets.out_of_reach(read, options.root, options.target)
     backend = submitting.get(options.target)
     place = Place(options.host, options.namespace, options.project, options.region)

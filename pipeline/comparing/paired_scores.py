@@ -33,8 +33,8 @@ class Difference:
     Attributes:
       a, b: of each run, `[runs]`; empty for an improvement, which neither side has alone.
       difference: mean of b minus mean of a; for `relaimpr/buy`, RelaImpr of B over A (BPCM, eq. 14).
-      low, high: bounds of its 95 % interval.
-      p: two-sided.
+      low, high: bounds of its 95 % interval; not a number where too few users have, or lack, a label.
+      p: two-sided; not a number where the bounds are not.
     """
 
     a: np.ndarray
@@ -91,7 +91,7 @@ def compare(
         of_a, of_b = (np.array([run[name][0] for run in side]) for side in by_run)
         value, low, high, p = _test(means[1][name] - means[0][name])
         if name in unsure and np.isfinite(value):
-            low, high, p = np.nan, np.nan, 1.0
+            low, high, p = np.nan, np.nan, np.nan
         found[name] = Difference(of_a, of_b, value, low, high, p)
     for step in steps:
         auc = f"{spec.AUC}/{step}"
@@ -195,7 +195,7 @@ def _test(samples: np.ndarray) -> tuple[float, float, float, float]:
     defined = resampled[np.isfinite(resampled)]
     # Resamples without a positive have no value; where they are most, there is no interval.
     if not np.isfinite(value) or not len(defined) or len(defined) < len(resampled) / 2:
-        return value, np.nan, np.nan, 1.0 if np.isfinite(value) else np.nan
+        return value, np.nan, np.nan, np.nan
     low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     side = min((defined <= 0).sum(), (defined >= 0).sum())
     return value, float(low), float(high), min(1.0, 2 * (1 + side) / (1 + len(defined)))

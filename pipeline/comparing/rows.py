@@ -17,7 +17,7 @@ class Row:
       a, b: means over windows (and over seeds, where there are several).
       a_sd, b_sd: standard deviation of the mean between seeds; None for a single run.
       difference: b - a; `low` and `high` bound its 95 % interval (None where the users have no spread).
-      p: two-sided.
+      p: two-sided; None where there is no test of it.
     """
 
     metric: str

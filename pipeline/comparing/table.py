@@ -5,54 +5,87 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from components.evaluator import sentences
+from pipeline.comparing import rows
 from pipeline.comparing.comparison import Comparison
 from schemas import figures
 from schemas import text as text_lib
 
+_HEADER = ("", "A", "B", "B - A", "95 % interval", "p")
 
-def table(found: Comparison) -> str:
-    """The comparison as text for a terminal."""
+
+def table(found: Comparison, full: bool = False) -> str:
+    """The comparison as text for a terminal.
+
+    Args:
+      found: of `comparison.compare`.
+      full: every metric of each slice; else every metric of all examples, and the main one of each slice.
+    """
     lines = [_side("A", found.a), _side("B", found.b)]
     lines += [f"   {key}: {a} -> {b}" for key, a, b in found.differing]
-    overall = found.slices[0]
+    overall, *others = found.slices
     lines.append(
         f"{overall.windows:,} test {found.noun} of {overall.users:,} users in both; only in A {found.only_a:,}, "
         f"only in B {found.only_b:,}"
         + (f", not in all runs of a side {found.incomplete:,}" if found.incomplete else "")
     )
-    lines += found.notes
-    header = ("", "A", "B", "B - A", "95 % interval", "p")
-    cells: list[tuple[str, ...]] = []
-    for part in found.slices:
-        title = f"{sentences.slice_name(part.slice)}: {part.windows:,} {found.noun}, {part.users:,} users"
-        cells.append((title,))
-        for row in part.rows:
-            interval = (
-                figures.NOTHING
-                if row.low is None
-                else f"[{figures.signed(row.low)}, {figures.signed(row.high)}]"
-            )
-            cells.append(
-                (
-                    f"  {row.metric}",
-                    figures.mean(row.a, row.a_sd),
-                    figures.mean(row.b, row.b_sd),
-                    figures.signed(row.difference),
-                    interval,
-                    figures.NOTHING if row.p is None else f"{row.p:.4f}",
-                )
-            )
-    widths = [max(len(row[i]) for row in (header, *cells) if len(row) > 1) for i in range(len(header))]
-    lines.append("")
-    for line in (header, *cells):
-        text = "  ".join(
-            cell.rjust(width) if i else cell.ljust(width) for i, (cell, width) in enumerate(zip(line, widths))
-        )
-        lines.append(line[0] if len(line) == 1 else text.rstrip())
+    lines += ["", *_aligned(_all_rows(found.slices, found.noun) if full else _few_rows(found))]
     method = found.method
-    lines += ["", f"Interval: {method['interval']}. p: {method['p']}.", small_print(method)]
+    lines += ["", *found.notes, f"Interval: {method['interval']}. p: {method['p']}.", small_print(method)]
+    if others and not full:
+        lines.append("--full prints every metric of each slice.")
     # A line break in a name makes no line of its own.
     return "\n".join(map(text_lib.visible, lines))
+
+
+def _all_rows(slices: Sequence[rows.SliceRows], noun: str) -> list[tuple[str, ...]]:
+    """Each slice's title, and its metrics below it."""
+    found: list[tuple[str, ...]] = []
+    for part in slices:
+        found.append((f"{sentences.slice_name(part.slice)}: {_size(part, noun)}",))
+        found += [_cells(row.metric, row) for row in part.rows]
+    return found
+
+
+def _few_rows(found: Comparison) -> list[tuple[str, ...]]:
+    """All metrics of all examples, and the main metric of each slice."""
+    overall, *others = found.slices
+    lines = _all_rows([overall], found.noun)
+    if others:
+        lines.append((f"{found.main} by slice",))
+    for part in others:
+        main = next(row for row in part.rows if row.metric == found.main)
+        lines.append(_cells(f"{sentences.slice_name(part.slice)} ({part.users:,} users)", main))
+    return lines
+
+
+def _cells(title: str, row: rows.Row) -> tuple[str, ...]:
+    known = row.low is not None
+    return (
+        f"  {title}",
+        figures.mean(row.a, row.a_sd),
+        figures.mean(row.b, row.b_sd),
+        figures.signed(row.difference),
+        f"[{figures.signed(row.low)}, {figures.signed(row.high)}]" if known else figures.NOTHING,
+        figures.NOTHING if row.p is None else f"{row.p:.4f}",
+    )
+
+
+def _aligned(lines: Sequence[tuple[str, ...]]) -> list[str]:
+    """Lines below their header, in columns; a line of one cell is a title."""
+    lines = [_HEADER, *lines]
+    widths = [max(len(line[i]) for line in lines if len(line) > 1) for i in range(len(_HEADER))]
+    return [
+        line[0]
+        if len(line) == 1
+        else "  ".join(
+            cell.rjust(width) if i else cell.ljust(width) for i, (cell, width) in enumerate(zip(line, widths))
+        ).rstrip()
+        for line in lines
+    ]
+
+
+def _size(part: rows.SliceRows, noun: str) -> str:
+    return f"{part.windows:,} {noun}, {part.users:,} users"
 
 
 def small_print(method: Mapping[str, Any]) -> str:

@@ -48,9 +48,8 @@ def compile_pipeline(
     os.makedirs(os.path.dirname(os.path.abspath(output)), exist_ok=True)
     base = posixpath.join(root, experiment.name)
     changeable = parameters.of(experiment)
-    log = experiment.log.model_copy(update={"path": datasets.resolve(experiment.log.path)})
     dag = pipeline.create_pipeline(
-        experiment.model_copy(update={"log": log}),
+        experiment.with_log(path=datasets.resolve(experiment.log.path)),
         pipeline_root=posixpath.join(base, "pipeline_root"),
         schema_path=schema_place(experiment, root),
         checkpoint_root=posixpath.join(base, "checkpoints"),

@@ -77,7 +77,7 @@ def prepare(experiment: config.Experiment, say: Any) -> config.Experiment:
     if "://" not in path:
         folder = path.endswith("/") or os.path.isdir(path)
         path = os.path.abspath(path) + ("/" if folder else "")
-    return experiment.model_copy(update={"log": experiment.log.model_copy(update={"path": path})})
+    return experiment.with_log(path=path)
 
 
 def run(

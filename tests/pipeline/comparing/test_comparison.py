@@ -342,6 +342,35 @@ def test_the_commands_table_page_and_json(tmp_path, capsys):
         options.run(options)
 
 
+def test_a_slice_has_one_line_unless_all_are_asked_for(tmp_path, capsys):
+    groups = {"u": names.HEAD, "v": names.TAIL, "w": names.TAIL}
+    a, b = (
+        write_run(tmp_path / side, [window(u, "x", t, rank + t, groups[u]) for u in groups for t in (1, 2)])
+        for side, rank in (("a", 3), ("b", 1))
+    )
+    found = compared(a, b)
+    tail = of(found, "ndcg@10", user_frequency="tail")
+    one = f"{tail[1].a:.4f}  {tail[1].b:.4f}  {tail[1].difference:+.4f}"
+    few, full = table.table(found).splitlines(), table.table(found, full=True).splitlines()
+    metrics = [row.metric for row in found.slices[0].rows]
+    assert few.index("ndcg@10 by slice") == few.index("all: 6 windows, 3 users") + len(metrics) + 1
+    assert [line.split()[0] for line in few if line.startswith("  ")] == [
+        "A",
+        *metrics,
+        *(part.slice[0][0] for part in found.slices[1:]),
+    ]
+    (line,) = [line for line in few if line.startswith("  user_frequency tail (")]
+    assert f"({tail[0].users} users)" in line and one in line
+    title = full.index(f"user_frequency tail: {tail[0].windows} windows, {tail[0].users} users")
+    assert [line.split()[0] for line in full[title + 1 : title + 1 + len(metrics)]] == metrics
+    assert "--full" in few[-1] and "--full" not in full[-1]
+    for option, other in (("--full", "mrr"), ("--json", '"mrr"')):
+        options = parser.build().parse_args(["compare", a, b, option])
+        assert options.run(options) == 0 and capsys.readouterr().out.count(other) >= len(found.slices)
+    with pytest.raises(SystemExit):
+        parser.build().parse_args(["compare", a, b, "--full", "--json"])
+
+
 def test_only_a_folder_of_the_run_is_written(tmp_path):
     a = pathlib.Path(write_run(tmp_path / "a", [window("u", "x", 1, 1)]))
     before = {path.name for path in a.iterdir()}

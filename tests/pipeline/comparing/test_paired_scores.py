@@ -85,9 +85,7 @@ def test_a_label_of_few_users_has_no_interval(value):
     for metric in ("auc", "auc_pr", "ks"):
         for part in ("", "/buy", "/all"):
             one = found[metric + part] if metric + part in found else found[f"{metric}/buy"]
-            assert np.isfinite(one.difference) and np.isnan([one.low, one.high]).all() and one.p == 1, (
-                metric + part
-            )
+            assert np.isfinite(one.difference) and np.isnan([one.low, one.high, one.p]).all(), metric + part
         for part in ("/cart", "/early"):
             if metric + part in found:
                 assert np.isfinite(found[metric + part].low), metric + part
@@ -215,6 +213,6 @@ def test_many_users_are_grouped_and_one_has_no_interval(monkeypatch):
     assert grouped.difference == whole.difference
     assert grouped.high - grouped.low == pytest.approx(whole.high - whole.low, rel=0.25)
     alone = paired_scores.compare(a, b, labels, np.zeros(600, np.int64), STEPS)["auc/cart"]
-    assert np.isnan([alone.low, alone.high]).all() and alone.p == 1
+    assert np.isnan([alone.low, alone.high, alone.p]).all()
     with pytest.raises(ValueError, match="no exposure"):
         paired_scores.compare(a[:, :0], b[:, :0], labels[:0], users[:0], STEPS)
