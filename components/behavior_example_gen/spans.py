@@ -7,6 +7,7 @@ exactly four digits. These are the marks of TFX's ExampleGen.
 
 import datetime
 import os
+import posixpath
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -170,6 +171,32 @@ def stands_for(path: str, file: str, found: Sequence[str]) -> bool:
     # Folders that a pattern matches are read where it matches no file.
     below = re.compile(_glob(pattern) + "/.*", re.DOTALL)
     return bool(below.fullmatch(file)) and not any(matching.fullmatch(one) for one in found)
+
+
+def reads(path: str, most: int | None, places: Sequence[str]) -> bool:
+    """Whether a log is, or will be, read at one of some places: as it is listed, or where links lead to.
+
+    Args:
+      path, most: as of `find`.
+      places: paths of files, which need not be there, with links resolved.
+
+    Raises:
+      errors.InputError: see `find`.
+    """
+    found = paths(path, most)
+    found += [place for file in found for place in (real_place(file), real(file))]
+    return any(stands_for(one, place, found) for one in (path, real(path)) for place in places)
+
+
+def real(path: str) -> str:
+    """A path without links; as it is if it is no local one."""
+    return path if "://" in path else os.path.realpath(path)
+
+
+def real_place(path: str) -> str:
+    """Where a file is that may itself be a link: one that is written to is replaced."""
+    folder, name = posixpath.split(path)
+    return posixpath.join(real(folder), name)
 
 
 def _listed(path: str, newest: int | None = None) -> "dict[int, list[filesystem.FileMetadata]]":

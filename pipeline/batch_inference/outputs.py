@@ -52,18 +52,15 @@ def check_apart(output: str, as_arrays: bool, log: spec.LogSpec, others: Mapping
       errors.InputError: if something is.
     """
     written = [posixpath.join(output, name) for name in (arrays.IDS, arrays.EMBEDDINGS)]
-    places = [_place(path) for path in (written if as_arrays else [output])]
+    places = [spans.real_place(path) for path in (written if as_arrays else [output])]
     for what, other in others.items():
-        if any(place == _real(other) or place.startswith(f"{_real(other)}/") for place in places):
+        if any(place == spans.real(other) or place.startswith(f"{spans.real(other)}/") for place in places):
             raise errors.InputError(
                 f"{output}: -o names a place apart from what is read, found that of the {what} {other}"
             )
     if ("://" in log.path) != ("://" in output):
         return
-    # As it is listed, and where links lead to.
-    found = spans.paths(log.path, log.spans)
-    found += [path for file in found for path in (_place(file), _real(file))]
-    if any(spans.stands_for(path, place, found) for path in (log.path, _real(log.path)) for place in places):
+    if spans.reads(log.path, log.spans, places):
         raise errors.InputError(
             f"{output}: -o names a place apart from the log, found one that is read as the log {log.path}"
         )
@@ -79,13 +76,3 @@ def make(folder: str, output: str) -> None:
         fileio.makedirs(folder)
     except whole.FAILS as error:
         raise errors.InputError(f"{output}: not written: {errors.first_line(error)}") from error
-
-
-def _real(path: str) -> str:
-    return path if "://" in path else os.path.realpath(path)
-
-
-def _place(path: str) -> str:
-    """Where a file is: a link that is written to is replaced."""
-    folder, name = posixpath.split(path)
-    return posixpath.join(_real(folder), name)

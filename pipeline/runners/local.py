@@ -43,8 +43,13 @@ def assemble(experiment: config.Experiment, run_dir: str, push: bool = True) -> 
     )
 
 
-def check_log(experiment: config.Experiment, path: str) -> None:
+def check_log(experiment: config.Experiment, path: str, writes_to: str | None = None) -> None:
     """Checks that the log's spans can be told and that its first file has the columns, before anything starts.
+
+    Args:
+      experiment: of `prepare`.
+      path: of the experiment's file, for messages.
+      writes_to: a folder that is written to; the log is not to be read there.
 
     Raises:
       errors.InputError: naming the experiment file, the key and the columns.
@@ -57,6 +62,13 @@ def check_log(experiment: config.Experiment, path: str) -> None:
         sources = readers.sources(spans.paths(log.path, log.spans), log)
     except errors.InputError as error:
         raise errors.InputError(f"{path}: {error}") from error
+    if writes_to is not None and "://" not in log.path:
+        written = os.path.join(spans.real(writes_to), EXPERIMENT)
+        if spans.reads(log.path, log.spans, [written]):
+            raise errors.InputError(
+                f"{path}: log.path {log.path} has all files there, and would have those of the folder of runs, found "
+                f"{writes_to}: choose another one with --runs"
+            )
     for source in sources:
         found = readers.header(source.path, log)
         if not found:
@@ -99,8 +111,8 @@ def run(
       RunFailed: if a component failed.
     """
     experiment = prepare(experiment, print)
-    check_log(experiment, source)
     run_dir = os.path.abspath(run_dir)
+    check_log(experiment, source, run_dir)
     with folder.at_work(run_dir, print), stopping.by_signals() as stop:
         _check_same_kind(experiment, run_dir)
         log_path = os.path.join(run_dir, "log.txt")

@@ -75,8 +75,8 @@ class Sweep:
         listed = points if isinstance(points, list) else None
         self._check_read(base, points.probes if listed is None else listed)
         base = local.prepare(base, self._say)
-        local.check_log(base, self.path)
         self.folder = os.path.abspath(self.folder)
+        local.check_log(base, self.path, self.folder)
         seeds = [base.training.seed + number for number in range(self.seeds)]
         if listed is not None:
             self._check(listed)

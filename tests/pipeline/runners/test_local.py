@@ -109,6 +109,36 @@ def test_what_the_run_before_said_is_over_when_one_begins(tmp_path, monkeypatch)
     assert json.loads(path.read_text())["finished"]
 
 
+@pytest.mark.parametrize(
+    ("log", "runs", "apart"),
+    [
+        ("log/", "log/runs", False),
+        ("log/", "link/runs", False),
+        ("link/", "log/deeper/runs", False),
+        ("lo*", "log/runs", False),
+        ("log/", "log/.runs", True),
+        ("log/", "log2/runs", True),
+        ("log/", "runs", True),
+        ("log/*.jsonl", "log/runs", True),
+        ("log/part.jsonl", "log/runs", True),
+    ],
+)
+def test_a_run_does_not_write_where_its_log_is_read(tmp_path, log, runs, apart):
+    (tmp_path / "log").mkdir()
+    (tmp_path / "link").symlink_to("log")
+    (tmp_path / "log" / "part.jsonl").write_text('{"user_id": "u", "item_id": "i", "timestamp": 1}\n')
+    there = set(tmp_path.rglob("*"))
+    log = {"path": f"{tmp_path}/{log}", "earliest": "1970-01-01"}
+    experiment = config.Experiment.from_values({"name": "x", "model": {"name": "sasrec"}, "log": log})
+    writes_to = str(tmp_path / runs / "x")
+    if apart:
+        local.check_log(experiment, "x.yaml", writes_to)
+    else:
+        with pytest.raises(errors.InputError, match=f"x.yaml: log.path .* found {writes_to}: .* --runs"):
+            local.run(experiment, writes_to, "x.yaml")
+    assert set(tmp_path.rglob("*")) == there
+
+
 @pytest.mark.parametrize("reads", [True, False])
 def test_what_cannot_be_read_after_a_run_is_not_told_as_a_write(reads, tmp_path, monkeypatch):
     """As a file of the trial that is gone."""

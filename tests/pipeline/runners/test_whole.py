@@ -38,7 +38,7 @@ def _run(experiment, path, monkeypatch):
 def _html(_, path, monkeypatch):
     monkeypatch.setattr(comparison, "compare", lambda *_: None)
     monkeypatch.setattr(runs, "find_runs", lambda run: run)
-    monkeypatch.setattr(table, "table", lambda _: "")
+    monkeypatch.setattr(table, "table", lambda *_: "")
     monkeypatch.setattr(page, "page", lambda _: "x" * 200)
     folder_ = str(path.parent)
     assert cli.execute(["compare", folder_, folder_, "--html", str(path)]) == 2
