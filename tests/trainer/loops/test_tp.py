@@ -833,6 +833,19 @@ def test_classes_by_chance_are_as_many_and_one_of_each_user(tmp_path):
     assert heads[0] == heads[1] > 0
 
 
+def test_a_probe_asks_for_the_real_classes_whatever_the_adversary_is_told(tmp_path):
+    plain, shuffled = (
+        real_loop(tmp_path / str(chance), loop={"shuffled_classes": chance}, train=many())
+        for chance in (False, True)
+    )
+    (rows, heads), (same_rows, same_heads) = plain._probed, shuffled._probed
+    items = names.HISTORY_ITEM_INDEX
+    np.testing.assert_array_equal(rows[items], same_rows[items])
+    np.testing.assert_array_equal(heads, rows[names.USER_HEAD])
+    np.testing.assert_array_equal(same_heads, heads)
+    assert (same_rows[names.USER_HEAD].numpy() != heads).any()
+
+
 def test_the_same_mini_batch_in_all_inner_steps(tmp_path):
     loop = real_loop(tmp_path, loop={"classes": "same", "inner_steps": 3})
     batches = list(loop._batches(0, 0))
