@@ -28,9 +28,9 @@ def table(found: Comparison, full: bool = False) -> str:
         f"only in B {found.only_b:,}"
         + (f", not in all runs of a side {found.incomplete:,}" if found.incomplete else "")
     )
-    lines += ["", *_aligned(_all_rows(found.slices, found.noun) if full else _few_rows(found))]
+    lines += [*found.notes, "", *_aligned(_all_rows(found.slices, found.noun) if full else _few_rows(found))]
     method = found.method
-    lines += ["", *found.notes, f"Interval: {method['interval']}. p: {method['p']}.", small_print(method)]
+    lines += ["", f"Interval: {method['interval']}. p: {method['p']}.", small_print(method)]
     if others and not full:
         lines.append("--full prints every metric of each slice.")
     # A line break in a name makes no line of its own.
@@ -41,7 +41,8 @@ def _all_rows(slices: Sequence[rows.SliceRows], noun: str) -> list[tuple[str, ..
     """Each slice's title, and its metrics below it."""
     found: list[tuple[str, ...]] = []
     for part in slices:
-        found.append((f"{sentences.slice_name(part.slice)}: {_size(part, noun)}",))
+        title = f"{sentences.slice_name(part.slice)}: {part.windows:,} {noun}, {part.users:,} users"
+        found.append((title,))
         found += [_cells(row.metric, row) for row in part.rows]
     return found
 
@@ -82,10 +83,6 @@ def _aligned(lines: Sequence[tuple[str, ...]]) -> list[str]:
         ).rstrip()
         for line in lines
     ]
-
-
-def _size(part: rows.SliceRows, noun: str) -> str:
-    return f"{part.windows:,} {noun}, {part.users:,} users"
 
 
 def small_print(method: Mapping[str, Any]) -> str:
