@@ -173,19 +173,16 @@ def stands_for(path: str, file: str, found: Sequence[str]) -> bool:
     return bool(below.fullmatch(file)) and not any(matching.fullmatch(one) for one in found)
 
 
-def reads(path: str, most: int | None, places: Sequence[str]) -> bool:
+def reads(path: str, found: Sequence[str], places: Sequence[str]) -> bool:
     """Whether a log is, or will be, read at one of some places: as it is listed, or where links lead to.
 
     Args:
-      path, most: as of `find`.
+      path: with marks or without; see `find`.
+      found: the files that the path stands for now.
       places: paths of files, which need not be there, with links resolved.
-
-    Raises:
-      errors.InputError: see `find`.
     """
-    found = paths(path, most)
-    found += [place for file in found for place in (real_place(file), real(file))]
-    return any(stands_for(one, place, found) for one in (path, real(path)) for place in places)
+    known = [place for file in found for place in (file, real_place(file), real(file))]
+    return any(stands_for(one, place, known) for one in (path, real(path)) for place in places)
 
 
 def real(path: str) -> str:

@@ -60,7 +60,7 @@ def check_apart(output: str, as_arrays: bool, log: spec.LogSpec, others: Mapping
             )
     if ("://" in log.path) != ("://" in output):
         return
-    if spans.reads(log.path, log.spans, places):
+    if spans.reads(log.path, spans.paths(log.path, log.spans), places):
         raise errors.InputError(
             f"{output}: -o names a place apart from the log, found one that is read as the log {log.path}"
         )

@@ -59,12 +59,13 @@ def check_log(experiment: config.Experiment, path: str, writes_to: str | None = 
 
     log = experiment.log
     try:
-        sources = readers.sources(spans.paths(log.path, log.spans), log)
+        listed = spans.paths(log.path, log.spans)
+        sources = readers.sources(listed, log)
     except errors.InputError as error:
         raise errors.InputError(f"{path}: {error}") from error
     if writes_to is not None and "://" not in log.path:
         written = os.path.join(spans.real(writes_to), EXPERIMENT)
-        if spans.reads(log.path, log.spans, [written]):
+        if spans.reads(log.path, listed, [written]):
             raise errors.InputError(
                 f"{path}: log.path {log.path} has all files there, and would have those of the folder of runs, found "
                 f"{writes_to}: choose another one with --runs"

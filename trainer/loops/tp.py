@@ -108,13 +108,11 @@ class TP(loop.Loop):
         self._columns = input_lib.columns(self._train)
         self._check_targets(self._columns)
         users = self._columns.pop(names.USER_HASH).numpy()
-        # A probe asks for these, whichever the adversary is told.
-        of_users = self._columns[names.USER_HEAD].numpy()
+        # A probe asks for the real ones, whichever the adversary is told.
+        real = head = self._columns[names.USER_HEAD].numpy()
         if self._tp.shuffled_classes:
-            self._columns[names.USER_HEAD] = tf.constant(
-                _shuffled(users, self._columns[names.USER_HEAD].numpy(), self._settings.seed)
-            )
-        head = self._columns[names.USER_HEAD].numpy()
+            head = _shuffled(users, real, self._settings.seed)
+            self._columns[names.USER_HEAD] = tf.constant(head)
         classes = self._tp.classes
         self._users = grouping.UserBatches(
             users,
@@ -130,7 +128,7 @@ class TP(loop.Loop):
         self._events = self._users.average(expected.numpy())
         judged = lengths >= (self._tp.adversary_events or 1)
         self._windows = self._users.average(judged)
-        self._draw_probed(users, of_users, judged)
+        self._draw_probed(users, real, judged)
         if self._tp.adversary:
             self._check_judged(lengths, head, judged)
             self.discriminator = discriminator_lib.Discriminator(self._tp.discriminator_hidden)
