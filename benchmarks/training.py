@@ -120,8 +120,15 @@ def quality(
       scores: `[users, items]`.
       meta: of `prepare`.
       users, items: the events that users have seen.
+
+    Raises:
+      Unavailable: a score is no number, so that what the system ranks would say nothing of it.
     """
     scores = scores.astype(np.float64)
+    if np.isnan(scores).any():
+        raise Unavailable(
+            f"{np.isnan(scores).any(axis=1).sum()} of {len(scores)} users have scores that are no numbers"
+        )
     held_out = np.array(meta["held_out"])
     everyone = np.arange(len(held_out))
     own = scores[everyone, held_out]
@@ -465,6 +472,7 @@ def run_full(data: str, meta: dict[str, Any], seeds: int, seconds: float, model:
                 ranked = (
                     worker.ask(_START_SECONDS, do="evaluate", seconds=2.0) if system in _RANKING else None
                 )
+                reached = quality(np.load(path), meta, users, items)
             except Unavailable as error:
                 found.leave_out(system, str(error))
                 continue
@@ -473,7 +481,7 @@ def run_full(data: str, meta: dict[str, Any], seeds: int, seconds: float, model:
             found.add_training(system, trained, skip=1)
             targets, _, wall = (sum(column) for column in zip(*trained["pieces"]))
             found.trained[system].append((wall, targets))
-            found.qualities[system].append(quality(np.load(path), meta, users, items))
+            found.qualities[system].append(reached)
             if ranked:
                 found.add_ranking(system, ranked)
     return found

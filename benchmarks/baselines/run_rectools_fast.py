@@ -52,6 +52,9 @@ def main() -> None:
     place = torch.zeros(len(worker.meta["counts"]), dtype=torch.long)
     place[known] = torch.arange(1, len(known) + 1)
 
+    # Without gradients PyTorch's attention takes a faster path that makes NaN of what this network masks of a padded sequence.
+    torch.backends.mha.set_fastpath_enabled(False)
+
     @torch.no_grad()
     def scores() -> np.ndarray:
         net.eval()
