@@ -13,8 +13,9 @@ which warms up; `wall` is the same with all that happens between epochs (Footfal
 checkpoint). Rounds in which other processes were busy count only if all are such. The full run
 trains each system for the same wall time per seed, warm-up included, and measures the ranking
 of each user's last event, held out from training, in the whole catalogue without the items
-seen before. No system chooses its best epoch. Evaluation is what each has: Footfall ranks the
-held-out events, RecTools recommends ten items.
+seen before. No system chooses its best epoch.
+
+What is not equal: RecTools' Adam has its own moments (0.9 and 0.98), and dropout stands where each network has it.
 """
 
 import argparse
@@ -44,8 +45,6 @@ FOOTFALL, RECTOOLS, RECTOOLS_FAST, RECBOLE = "footfall", "rectools", "rectools_f
 SYSTEMS = (FOOTFALL, RECTOOLS, RECTOOLS_FAST, RECBOLE)
 # What has to be installed for a system, by its name.
 _ENVIRONMENTS = {RECTOOLS: RECTOOLS, RECTOOLS_FAST: RECTOOLS, RECBOLE: RECBOLE}
-# Those that rank without the items seen before.
-_RANKING = (FOOTFALL, RECTOOLS)
 # Who has a model; of others Footfall is measured alone.
 OF_SYSTEM: dict[str, tuple[str, ...]] = {
     RECTOOLS: (protocol.SASREC, protocol.BERT4REC, protocol.ESASREC, protocol.HSTU),
@@ -352,7 +351,6 @@ class Measurements:
       speeds: targets per second of each round, by system, each with the cores that other
         processes used meanwhile.
       walls: the same with all between epochs.
-      rankings: evaluated users per second of each round.
       qualities: of each seed.
       trained: seconds and targets of each seed.
       missing: why a system was not measured.
@@ -361,7 +359,6 @@ class Measurements:
     def __init__(self) -> None:
         self.speeds: dict[str, list[Round]] = {system: [] for system in SYSTEMS}
         self.walls: dict[str, list[Round]] = {system: [] for system in SYSTEMS}
-        self.rankings: dict[str, list[Round]] = {system: [] for system in SYSTEMS}
         self.qualities: dict[str, list[dict[str, float]]] = {system: [] for system in SYSTEMS}
         self.trained: dict[str, list[tuple[float, int]]] = {system: [] for system in SYSTEMS}
         self.missing: dict[str, str] = {}
@@ -373,10 +370,6 @@ class Measurements:
         targets, stepping, wall = (sum(column) for column in zip(*pieces)) if pieces else (0, 1.0, 1.0)
         self.speeds[system].append((targets / stepping or None, answer["others"]))
         self.walls[system].append((targets / wall or None, answer["others"]))
-
-    def add_ranking(self, system: str, answer: dict[str, Any]) -> None:
-        """Counts a round of evaluation."""
-        self.rankings[system].append((answer["users"] / answer["seconds"], answer["others"]))
 
     def leave_out(self, system: str, reason: str) -> None:
         """Notes why a system is not measured (any more)."""
@@ -437,15 +430,6 @@ def run_quick(data: str, meta: dict[str, Any], seconds: float, model: str) -> Me
             attempt(system, lambda worker: worker.ask(_START_SECONDS, do="train", seconds=0))
         for system in list(workers):
             attempt(system, burst)
-        for system in _RANKING:
-            if system in workers:
-                attempt(
-                    system,
-                    lambda worker: worker.ask(_START_SECONDS, do="finish"),
-                    lambda worker: found.add_ranking(
-                        worker.system, worker.ask(_START_SECONDS, do="evaluate", seconds=seconds)
-                    ),
-                )
     finally:
         for worker in workers.values():
             worker.close()
@@ -469,9 +453,6 @@ def run_full(data: str, meta: dict[str, Any], seeds: int, seconds: float, model:
                 worker.ask(_START_SECONDS, do="finish")
                 path = os.path.join(data, "scores.npy")
                 worker.ask(_START_SECONDS, do="scores", path=path)
-                ranked = (
-                    worker.ask(_START_SECONDS, do="evaluate", seconds=2.0) if system in _RANKING else None
-                )
                 reached = quality(np.load(path), meta, users, items)
             except Unavailable as error:
                 found.leave_out(system, str(error))
@@ -482,8 +463,6 @@ def run_full(data: str, meta: dict[str, Any], seeds: int, seconds: float, model:
             targets, _, wall = (sum(column) for column in zip(*trained["pieces"]))
             found.trained[system].append((wall, targets))
             found.qualities[system].append(reached)
-            if ranked:
-                found.add_ranking(system, ranked)
     return found
 
 
@@ -494,8 +473,6 @@ def summary(found: Measurements, popularity: dict[str, float]) -> dict[str, Any]
         "ratio_vs_rectools": ratio(found.speeds[FOOTFALL], found.speeds[RECTOOLS]),
         "ratio_vs_rectools_fast": ratio(found.speeds[FOOTFALL], found.speeds[RECTOOLS_FAST]),
         "ratio_vs_recbole": ratio(found.speeds[FOOTFALL], found.speeds[RECBOLE]),
-        "eval_users_per_s": middle(found.rankings[FOOTFALL]),
-        "eval_ratio_vs_rectools": ratio(found.rankings[FOOTFALL], found.rankings[RECTOOLS]),
     }
     result["wall_ratio_vs_rectools"] = ratio(found.walls[FOOTFALL], found.walls[RECTOOLS])
     # Of the quietest round, which is what counts.
@@ -511,7 +488,6 @@ def summary(found: Measurements, popularity: dict[str, float]) -> dict[str, Any]
             "rounds": [value for value, _ in found.speeds[system]],
             "other_cores_busy": [others for _, others in found.speeds[system]],
             "wall_targets_per_s": middle(found.walls[system]),
-            "eval_users_per_s": middle(found.rankings[system]),
             "trained": [{"seconds": s, "targets": n} for s, n in found.trained[system]],
         }
         for system in SYSTEMS
@@ -553,7 +529,7 @@ def _ranged(value: Any) -> str:
 
 def table(result: dict[str, Any]) -> str:
     """The same to read."""
-    head = ("system", "targets/s", "Footfall's is", "wall", "evaluated users/s")
+    head = ("system", "targets/s", "Footfall's is", "wall")
     lines = [(*head, "NDCG@10 [95 %]", "HR@10 [95 %]")]
     for system in (*SYSTEMS, POPULARITY):
         one = result["systems"].get(system, {})
@@ -564,7 +540,6 @@ def table(result: dict[str, Any]) -> str:
                 number(one.get("targets_per_s")),
                 "-" if times is None else f"{times:.2f} times",
                 number(one.get("wall_targets_per_s")),
-                number(one.get("eval_users_per_s")),
                 _ranged(result["ndcg@10"][system]),
                 _ranged(result["hr@10"][system]),
             )

@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ BATCH_SIZE = 64
 HEAD_SHARE = 0.2
 # Share of the items that are masked where a model learns from masks.
 MASK_RATIO = 0.2
+# Share of the windows, or batches, of which the last item alone is masked.
+LAST_ALONE = 0.1
 # Of GRU4Rec, and of Caser: items looked at, and filters of each height and over the items.
 HIDDEN = 128
 MARKOV = 5
@@ -116,25 +119,12 @@ class Worker:
         self._pieces, self._left, self._resumed = [], command["seconds"], time.perf_counter()
         return True
 
-    def serve(self, scores: Any, evaluate: Any) -> None:
+    def serve(self, scores: Callable[[], np.ndarray]) -> None:
         """Answers what is asked after the training.
 
         Args:
           scores: returns `[users, items]`; called once.
-          evaluate: ranks the items of all users, once.
         """
-        while True:
-            command = self.command()
-            if command["do"] == "scores":
-                np.save(command["path"], np.asarray(scores(), np.float32))
-                self.answer(saved=True)
-            elif command["do"] == "evaluate":
-                evaluate()
-                calls, start = 0, time.perf_counter()
-                while not calls or time.perf_counter() - start < command["seconds"]:
-                    evaluate()
-                    calls += 1
-                seconds = time.perf_counter() - start
-                self.answer(users=calls * self.meta["users"], seconds=seconds)
-            else:
-                return
+        while (command := self.command())["do"] == "scores":
+            np.save(command["path"], np.asarray(scores(), np.float32))
+            self.answer(saved=True)

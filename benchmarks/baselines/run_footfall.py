@@ -175,8 +175,6 @@ def main() -> None:
                 loop.run()
         except _Finished:
             pass
-    full = ranking.FullRanking(loop.model, evaluated, exclude_seen=True)
-
     read = {
         names.HISTORY_ITEM_INDEX: tf.constant(histories),
         names.HISTORY_BEHAVIOR_INDEX: tf.constant(_behaviors(histories)),
@@ -186,10 +184,7 @@ def main() -> None:
     def scores() -> np.ndarray:
         return loop.model.scores(loop.model.encode(read)).numpy()
 
-    def evaluate() -> Any:
-        return full.evaluate()
-
-    worker.serve(scores, evaluate)
+    worker.serve(scores)
 
 
 if __name__ == "__main__":

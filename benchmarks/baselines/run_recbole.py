@@ -58,6 +58,18 @@ def _write(worker: protocol.Worker, folder: str) -> None:
         stream.writelines(f"{user}\t{item}\t{time}\n" for time, (user, item) in enumerate(zip(users, items)))
 
 
+def _rows_of_masks(worker: protocol.Worker) -> int:
+    """How many rows have as many masks as `BATCH_SIZE` sequences: a row is the beginning of one, each a row."""
+
+    def masks(lengths: np.ndarray) -> float:
+        drawn = np.maximum(1.0, protocol.MASK_RATIO * lengths)
+        return float(np.mean(protocol.LAST_ALONE + (1 - protocol.LAST_ALONE) * drawn))
+
+    whole = [len(sequence) for sequence in worker.sequences(protocol.TRAIN)]
+    rows = np.concatenate([np.arange(2, length + 1) for length in whole])
+    return round(protocol.BATCH_SIZE * masks(np.array(whole)) / masks(rows))
+
+
 def _config(worker: protocol.Worker, folder: str) -> Config:
     model = worker.model
     length, rows = worker.meta["length"], worker.arguments["batch_targets"]
@@ -71,9 +83,9 @@ def _config(worker: protocol.Worker, folder: str) -> Config:
         "attn_dropout_prob": protocol.DROPOUT,
     }
     if model == protocol.BERT4REC:
-        # A row has several targets, so that a step has as many rows as others have sequences.
-        rows = protocol.BATCH_SIZE
+        rows = _rows_of_masks(worker)
         own.update({"inner_size": 4 * protocol.DIM, "hidden_act": "gelu", "mask_ratio": protocol.MASK_RATIO})
+        own["ft_ratio"] = protocol.LAST_ALONE
     elif model == protocol.GRU4REC:
         own = {"hidden_size": protocol.HIDDEN, "num_layers": 1}
     elif model == protocol.CASER:
@@ -145,7 +157,7 @@ def main() -> None:
                 epoch += 1
         except _Finished:
             pass
-        worker.serve(lambda: _scores(worker, dataset, model), lambda: _scores(worker, dataset, model))
+        worker.serve(lambda: _scores(worker, dataset, model))
         os.chdir(os.path.dirname(folder))
 
 

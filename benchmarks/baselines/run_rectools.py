@@ -97,7 +97,11 @@ def main() -> None:
     if worker.model == protocol.BERT4REC:
         own["mask_prob"] = protocol.MASK_RATIO
     elif worker.model == protocol.ESASREC:
-        own["transformer_layers_type"] = ligr.LiGRLayers
+        # These layers do not clear what is padded, as those of SASRec do: their authors mask it.
+        own.update(transformer_layers_type=ligr.LiGRLayers, use_key_padding_mask=True)
+    elif worker.model == protocol.HSTU:
+        # Its scores are cosines; RecTools' own tutorial divides them by this.
+        own["lightning_module_kwargs"] = {"logits_t": 0.05}
     kinds = {protocol.BERT4REC: BERT4RecModel, protocol.HSTU: HSTUModel}
     model = kinds.get(worker.model, SASRecModel)(
         n_blocks=protocol.BLOCKS,
@@ -124,10 +128,7 @@ def main() -> None:
         table[every[Columns.User], every[Columns.Item]] = every[Columns.Score]
         return table
 
-    def evaluate() -> Any:
-        return model.recommend(users, history, k=protocol.TOP, filter_viewed=True, **when)
-
-    worker.serve(scores, evaluate)
+    worker.serve(scores)
 
 
 if __name__ == "__main__":

@@ -415,8 +415,8 @@ class Loop:
     def _train_epoch(self) -> None:
         settings, epoch = self._settings, int(self._epoch)
         done, steps = int(self._step), self._epoch_steps()
-        iterator = iter(self._batches(epoch, done))
         start = saved = said = time.monotonic()
+        iterator = iter(self._batches(epoch, done))
         before = float(self._seconds)
         while done < steps:
             now = min(_STEPS_PER_CALL, steps - done)
