@@ -12,7 +12,7 @@ is a process of its own with all cores, one at a time, in turns. The last line i
 Speed is the number of supervised targets in a second of the steps and of getting their batches,
 without what warms up. Footfall and RecTools learn all targets of a sequence in one pass. RecBole
 makes a sequence of each target, so that its targets are its rows, except with BERT4Rec, where a row
-has as many as it has masks. A step has 64 sequences, or as many rows as those have targets.
+has as many as it has masks. A step has 64 sequences, or as many rows as have so many targets.
 RecBole has no CASM; it is measured against SASRec, which reads no behaviours and so does less.
 RecTools has SASRec (twice: also as the flat network of its `fast_transformers`), BERT4Rec, eSASRec and HSTU,
 RecBole the first five.
