@@ -1,8 +1,8 @@
 """The flat SASRec of RecTools' `fast_transformers` under the protocol of the benchmark.
 
 The package has the network and how sequences are made; a model of its own trains on given embeddings alone, so the loop here is
-the plainest that PyTorch has. Its feed-forward layers, four times as wide and with another activation, are made as large as those of
-the other systems; embeddings start as those of the package's trained network do.
+the plainest that PyTorch has. Its feed-forward layers, four times as wide and with another activation, are made as large as
+those of the other systems; embeddings start as those of the package's trained network do.
 """
 
 import time
