@@ -2,7 +2,8 @@
 
 `counts`: gradient boosting (scikit-learn's HistGradientBoostingClassifier) on counts by hand, see `histories.Counts`. The
 number of trees is the one with the best AUC on `eval`. With `embeddings` (`point:byb`) those of a pretraining are beside the
-counts: whether they tell what counts do not.
+counts: whether they tell what counts do not. With `reader: logistic` it is logistic regression on the logarithms of the counts, as
+of `linear`, where labels are too few for trees.
 
 `pooled_items`: the mean of the vectors of a history's items, and logistic regression on it, whose regularisation is chosen in
 the same way. The vectors are the rows of the item table of a pretraining (`items: point:byb`), or the right singular vectors of
@@ -17,7 +18,7 @@ drawn by the seed.
 """
 
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,6 +33,7 @@ _TREES = 300
 # The strongest first, which stays where others are no better.
 _PENALTIES = (1000.0, 100.0, 10.0, 1.0, 0.1)
 _DIM = 64
+_LOGISTIC = "logistic"
 
 
 def answers(
@@ -96,6 +98,8 @@ def _counts(settings: Mapping[str, Any], windows: Windows, seed: int, saved: str
     counter = histories.Counts(windows.columns, windows.splits[names.TRAIN])
     found = {split: counter.of(one) for split, one in windows.splits.items()}
     features = {split: np.stack(list(one.values()), axis=1) for split, one in found.items()}
+    if settings.get("reader") == _LOGISTIC:
+        return logistic, scaled(found, counter.categorical), {}
     codes = [name in counter.categorical for name in found[names.TRAIN]]
     if saved is not None:
         vectors = _embedded(windows, saved)
@@ -135,6 +139,26 @@ def _embedded(windows: Windows, saved: str) -> dict[str, np.ndarray]:
 
 
 _FLOORS = {"counts": _counts, "pooled_items": _pooled_items, "head": _head, "linear": _linear}
+
+
+def scaled(
+    counted: Mapping[str, Mapping[str, np.ndarray]], left_out: Collection[str] = ()
+) -> dict[str, np.ndarray]:
+    """Counts as logistic regression reads them: signed logarithms, and the mean of the training windows where there is none.
+
+    Args:
+      counted: features by split and name, `[W]` each.
+      left_out: features that are codes.
+
+    Returns:
+      `[W, F]` by split.
+    """
+    chosen = [name for name in counted[names.TRAIN] if name not in left_out]
+    found = {split: np.stack([one[name] for name in chosen], axis=1) for split, one in counted.items()}
+    found = {split: np.sign(one) * np.log1p(np.abs(one)) for split, one in found.items()}
+    there = np.isfinite(found[names.TRAIN])
+    mean = np.where(there, found[names.TRAIN], 0.0).sum(axis=0) / np.maximum(there.sum(axis=0), 1)
+    return {split: np.where(np.isfinite(one), one, mean) for split, one in found.items()}
 
 
 def boosted(

@@ -32,6 +32,8 @@ class Columns:
       user: texts of the user, as `user_country`.
       products: pairs of numbers that labels multiply, as a price and a quantity.
       labels: their names.
+      asked: what labels ask of the events that follow, by text the values that one of them has; each once, and none that is
+        any event.
     """
 
     texts: tuple[str, ...]
@@ -39,6 +41,7 @@ class Columns:
     user: tuple[str, ...]
     products: tuple[tuple[str, str], ...]
     labels: tuple[str, ...]
+    asked: tuple[Mapping[str, tuple[str, ...]], ...] = ()
 
     @classmethod
     def of(cls, columns: spec.Columns, labels: Mapping[str, Any]) -> "Columns":
@@ -49,12 +52,14 @@ class Columns:
             name: one.type for name, one in attributes.items() if not name.startswith(names.USER_PREFIX)
         }
         products = {(label.sum, label.times): None for label in labels.values() if label.times}
+        matches = [label.match for label in labels.values()]
         return cls(
             (names.ITEM_ID, *own, *(name for name, kind in of_event.items() if kind == spec.CATEGORICAL)),
             tuple(name for name, kind in of_event.items() if kind == spec.NUMERIC),
             tuple(name for name in attributes if name.startswith(names.USER_PREFIX)),
             tuple(products),
             tuple(labels),
+            tuple(match for place, match in enumerate(matches) if match and match not in matches[:place]),
         )
 
     def read(self) -> tuple[str, ...]:
@@ -156,6 +161,8 @@ def constant(features: Mapping[str, np.ndarray], y: np.ndarray) -> tuple[np.ndar
 class Counts:
     """Features that are counted by hand: how many events, of what, how recent, how regular, of which sums.
 
+    What a label asks about is counted, too: who knows the question counts how often it was so before.
+
     Args:
       columns: what there is.
       train: whose most frequent texts have counts of their own.
@@ -165,6 +172,12 @@ class Counts:
         self._columns = columns
         self._values = {name: _most_frequent(train.texts[name]) for name in columns.texts}
         self._user = {name: _most_frequent(train.user[name], 254) for name in columns.user}
+        self._asked = [match for match in columns.asked if not self._counted(match)]
+
+    def _counted(self, match: Mapping[str, tuple[str, ...]]) -> bool:
+        """Whether what a label asks is one text that has counts of its own."""
+        texts = [(name, value) for name, values in match.items() for value in values]
+        return len(texts) == 1 and texts[0][1].encode() in self._values[texts[0][0]]
 
     def of(self, found: Histories) -> dict[str, np.ndarray]:
         """The features of windows, by name: `[W]` float64 each, not a number where one has no value."""
@@ -181,6 +194,13 @@ class Counts:
                 for suffix, chosen in within.items():
                     result[f"{name}={said}{suffix}"] = _sum(same & chosen, window, count)
                 result[f"{name}={said}_age"] = _least(age[same], window[same], count)
+        for place, match in enumerate(self._asked):
+            same = np.ones(len(age), bool)
+            for name, values in match.items():
+                same &= np.isin(found.texts[name], [value.encode() for value in values])
+            for suffix, chosen in within.items():
+                result[f"asked_{place}{suffix}"] = _sum(same & chosen, window, count)
+            result[f"asked_{place}_age"] = _least(age[same], window[same], count)
         amounts = {name: found.numbers[name] for name in self._columns.numbers}
         for one, other in self._columns.products:
             amounts[f"{one}*{other}"] = found.numbers[one] * found.numbers[other]

@@ -142,3 +142,37 @@ class _Noise:
     def of(self, found):
         rng = np.random.default_rng(1)
         return {"code": rng.integers(3, size=300).astype(float), "events": rng.normal(size=300)}
+
+
+def test_counts_are_logarithms_where_a_line_reads_them():
+    counted = {
+        names.TRAIN: {
+            "events": np.array([0.0, 1.0, 7.0]),
+            "age": np.array([np.nan, 0.0, -3.0]),
+            "country": np.ones(3),
+        },
+        names.TEST: {"events": np.array([np.e - 1]), "age": np.array([np.nan]), "country": np.zeros(1)},
+    }
+    found = floors.scaled(counted, ["country"])
+    np.testing.assert_allclose(
+        found[names.TRAIN], np.stack([np.log([1, 2, 8]), [-np.log(2), 0, -2 * np.log(2)]], axis=1)
+    )
+    # The mean of the two that training has.
+    np.testing.assert_allclose(found[names.TEST], [[1.0, -np.log(2)]])
+
+
+def test_few_labels_of_counts_are_read_by_a_line(monkeypatch):
+    monkeypatch.setattr(floors.histories, "Counts", lambda columns, train: _Told())
+    windows = floors.Windows(None, None, {split: split for split in names.SPLITS})
+    fit, features, options = floors._counts({"reader": "logistic"}, windows, 1, None)
+    assert fit is floors.logistic and not options
+    assert {split: found.shape for split, found in features.items()} == {
+        split: (3, 1) for split in names.SPLITS
+    }
+
+
+class _Told:
+    categorical = ("country",)
+
+    def of(self, split):
+        return {"events": np.arange(3.0), "country": np.zeros(3)}

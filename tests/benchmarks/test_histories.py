@@ -13,6 +13,9 @@ _DAY = 86_400_000
 _LABELS = {
     "spends": predicates.LabelSpec(sum="context_price", times="context_quantity", over=5),
     "buys": predicates.LabelSpec(any_of={}),
+    "one": predicates.LabelSpec(any_of={"behavior": ["buy"], "item_id": ["i1", "i3"]}),
+    "likes": predicates.LabelSpec(any_of={"behavior": ["fav"]}),
+    "none": predicates.LabelSpec(none_of={"behavior": ["buy"], "item_id": ["i1", "i3"]}),
 }
 _COLUMNS = histories.Columns.of(
     spec.Columns.from_values(
@@ -48,6 +51,9 @@ def _windows(count: int) -> list[dict]:
                 "user_country": [[b"UK", b"FR"][int(rng.integers(2))]],
                 "label_spends": [int(rng.integers(-1, 2))],
                 "label_buys": [int(rng.integers(0, 2))],
+                "label_one": [0],
+                "label_likes": [0],
+                "label_none": [1],
                 "future_item_id": [b"i9"],
                 "future_timestamp": [101 * _DAY],
                 "target_item_id": [b"i9"],
@@ -90,6 +96,9 @@ def test_counts_are_those_of_a_loop_over_events(windows, tmp_path):
         gaps = [before - after for before, after in zip(ages, ages[1:])]
         favourites = [age for age, kind in zip(ages, kinds) if kind == b"fav"]
         known = [price for price in prices if price == price]
+        asked = [
+            age for age, item, kind in zip(ages, items, kinds) if kind == b"buy" and item in (b"i1", b"i3")
+        ]
         expected = {
             "events": len(ages),
             "events_7d": sum(week),
@@ -99,6 +108,9 @@ def test_counts_are_those_of_a_loop_over_events(windows, tmp_path):
             "behavior=fav_30d": sum(age <= 30 for age in favourites),
             "behavior=fav_age": min(favourites, default=np.nan),
             "item_id=i2_1d": sum(item == b"i2" and age <= 1 for item, age in zip(items, ages)),
+            "asked_0": len(asked),
+            "asked_0_7d": sum(age <= 7 for age in asked),
+            "asked_0_age": min(asked, default=np.nan),
             "age_latest": min(ages),
             "span": max(ages) - min(ages),
             "days": len({int(age) for age in ages}),
@@ -112,7 +124,11 @@ def test_counts_are_those_of_a_loop_over_events(windows, tmp_path):
         }
         for name, value in expected.items():
             assert counts[name][row] == pytest.approx(value, nan_ok=True, rel=1e-6), name
-    assert found.labels.tolist() == [[w["label_spends"][0], w["label_buys"][0]] for w in windows]
+    # Two labels that ask about the same are counted once; what asks about any event, or about one behaviour, is counted above.
+    assert not any(name.startswith("asked_1") for name in counts)
+    assert found.labels.tolist() == [
+        [w[f"label_{name}"][0] for name in ("spends", "buys", "one", "likes", "none")] for w in windows
+    ]
 
 
 def test_nothing_of_what_follows_or_of_labels_is_read(windows, tmp_path):
