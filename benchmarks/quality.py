@@ -15,7 +15,8 @@ sampled ranking as well, under their names. Of exposures, and of periods with la
 pretraining without labels they tell whether its embeddings are of use. The best
 epoch is chosen on `eval`. Points are compared in pairs, `compare`, and all with `baseline`, if the study
 names one: by what each said of the test windows, which is kept below `.footfall/benchmarks/quality/STUDY/answers`, so that a
-point of a pair may be measured long after the other.
+point of a pair may be measured long after the other. The interval and p of a pair are over users, of the models that were trained;
+beside them stands what tells a method from the luck of its seeds, p by Student's t of the differences of each seed.
 
 A point may start from the model that another point of the study has trained with the same seed, and floors are measured on the
 windows of a study, too: see `study`. Pretrainings that are not there are trained first.
@@ -40,6 +41,8 @@ from pipeline.cli import entry
 from schemas import errors
 
 _DATA = os.path.join("..", "shared", "data")
+# Differences of seeds that are nearer to one another are the same but for rounding.
+_ALIKE = 1e-9
 
 
 def measure(study: study_lib.Study, point: str, seeds: int) -> list[dict[str, Any]]:
@@ -192,6 +195,27 @@ def mean_and_interval(
     return statistics.fmean(means), float(stats.t.ppf(0.975, len(means) - 1) * spread)
 
 
+def over_seeds(
+    a: Sequence[dict[str, Any]], b: Sequence[dict[str, Any]], label: str, metric: str
+) -> tuple[float, int] | None:
+    """p of a metric's differences B - A between runs of the same seed, by Student's paired t, and of how many seeds.
+
+    Returns:
+      None where fewer than three seeds have both, or all differ by the same.
+    """
+    sides = [
+        {run["seed"]: run["slices"].get(label, {}).get(metric, (None,))[0] for run in runs} for runs in (a, b)
+    ]
+    both = [
+        sides[1][seed] - sides[0][seed]
+        for seed in sides[0].keys() & sides[1].keys()
+        if sides[0][seed] is not None and sides[1][seed] is not None
+    ]
+    if len(both) < 3 or np.ptp(both) < _ALIKE:
+        return None
+    return float(stats.ttest_1samp(both, 0.0).pvalue), len(both)
+
+
 def table(
     study: study_lib.Study, metrics: Sequence[str] = (), slices: Sequence[str] = (measures.ALL,)
 ) -> str:
@@ -223,7 +247,10 @@ def table(
         sides = [measured[point]["runs"] for point in pair.split(study_lib.AGAINST)]
         before, seeds = sides[0][0]["slices"], _of_seeds(found["seeds"], sides)
         for label in filter(measures.is_main, found["slices"]):
-            cells = [_difference_cell(found["slices"][label].get(metric)) for metric in compared]
+            cells = [
+                _difference_cell(found["slices"][label].get(metric), over_seeds(*sides, label, metric))
+                for metric in compared
+            ]
             rows.append([pair, label, str(before[label][kind.noun]), seeds, *cells])
     if rows:
         lines += ["", *_markdown(["pair", "slice", kind.noun, "seeds", *compared], rows)]
@@ -257,14 +284,19 @@ def _mean_cell(found: tuple[float, float | None] | None) -> str:
     return f"{mean:.4f}" if half is None else f"{mean:.4f} ± {half:.4f}"
 
 
-def _difference_cell(found: Sequence[float | None] | None) -> str:
+def _difference_cell(found: Sequence[float | None] | None, seeds: tuple[float, int] | None) -> str:
     if found is None:
         return "–"
     difference, low, high, p = found
     bounds = "" if low is None or high is None else f" [{low:+.4f}, {high:+.4f}]"
-    if p is None:
-        return f"{difference:+.4f}{bounds}"
-    return f"{difference:+.4f}{bounds}, p " + ("< 0.001" if p < 0.0005 else f"{p:.3f}")
+    of_users = "" if p is None else f", p {_chance(p)}"
+    return f"{difference:+.4f}{bounds}{of_users}" + (
+        f", of {seeds[1]} seeds p {_chance(seeds[0])}" if seeds else ""
+    )
+
+
+def _chance(p: float) -> str:
+    return "< 0.001" if p < 0.0005 else f"{p:.3f}"
 
 
 def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -337,6 +337,21 @@ def test_pretrainings_are_measured_first_and_again_where_their_models_are_missin
     assert done[3:] == ["byb", "frozen"]
 
 
+def test_a_pair_tells_what_its_seeds_say(study: study_lib.Study) -> None:
+    """Differences of 0.02, 0.03 and 0.07: t = 0.04 / (sd 0.02646 / sqrt 3) = 2.619, p 0.120 of two degrees of freedom."""
+    study.keep("a", _runs(0.10, 0.12, 0.17))
+    study.keep("b", _runs(0.12, 0.15, 0.24))
+    pair = {"hr@10": [0.04, 0.01, 0.07, 0.001], "ndcg@10": None}
+    study.keep_comparison("a", "b", {"seeds": 3, "slices": {"all": pair}})
+    cell = "+0.0400 [+0.0100, +0.0700], p 0.001, of 3 seeds p 0.120"
+    assert quality.table(study).splitlines()[-1] == f"| a -> b | all | 9 | 3 | {cell} | – |"
+    one, other = _runs(0.1, 0.2, 0.3), _runs(0.2, 0.3)
+    # Two seeds that both have, a metric that none has, and differences that are all the same.
+    assert quality.over_seeds(one, other, "all", "hr@10") is None
+    assert quality.over_seeds(one, one, "all", "mrr") is None
+    assert quality.over_seeds(one, one, "all", "hr@10") is None
+
+
 def test_floors_and_pretrainings_have_rows_in_the_table(study: study_lib.Study) -> None:
     _write_pretraining()
     study = study_lib.Study("small", "nowhere")
