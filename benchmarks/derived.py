@@ -68,6 +68,18 @@ def _tmall_without_clicks(data: str, folder: str) -> str:
     return _write(log[log["behavior"] != "click"], folder, "ijcai15-no-clicks.csv")
 
 
+def _shuffled_days_of_tmall(data: str, folder: str) -> str:
+    """Tmall without its clicks, the events of a user's day in an order by chance.
+
+    Times are days, and the file has the favourites of a user's day before the carts and those before the buys, each by
+    ascending item: an order that no user made, and that tells which item is next.
+    """
+    log = pd.read_csv(os.path.join(data, "ijcai15", "events.csv.gz"))
+    log = log[log["behavior"] != "click"]
+    log = log.sample(frac=1, random_state=0).sort_values(["user_id", "timestamp"], kind="stable")
+    return _write(log, folder, "ijcai15-shuffled-days.csv")
+
+
 def _behaviors_of_pairs(data: str, folder: str) -> str:
     """Retailrocket with the behaviour of an event looked up by user and item, as the code that CASM's authors published
     does: it is the last one that the user ever had with the item, so that a view tells of a buy that comes later.
@@ -111,6 +123,7 @@ LOGS: dict[str, Callable[[str, str], str]] = {
     "derived:globo-3-days": _three_days_of_globo,
     "derived:online-retail-returns": _returns_of_online_retail,
     "derived:ijcai15-no-clicks": _tmall_without_clicks,
+    "derived:ijcai15-shuffled-days": _shuffled_days_of_tmall,
     "derived:retailrocket-pairs": _behaviors_of_pairs,
     "derived:retailrocket-buys": functools.partial(_buys, "retailrocket"),
     "derived:ijcai15-buys": functools.partial(_buys, "ijcai15"),
