@@ -15,8 +15,8 @@ sampled ranking as well, under their names. Of exposures, and of periods with la
 pretraining without labels they tell whether its embeddings are of use. The best
 epoch is chosen on `eval`. Points are compared in pairs, `compare`, and all with `baseline`, if the study
 names one: by what each said of the test windows, which is kept below `.footfall/benchmarks/quality/STUDY/answers`, so that a
-point of a pair may be measured long after the other. The interval and p of a pair are over users, of the models that were trained;
-beside them stands what tells a method from the luck of its seeds, p by Student's t of the differences of each seed.
+point of a pair may be measured long after the other. The interval and p of a pair are over users, of the models that were
+trained; beside them stands what tells a method from the luck of its seeds, p by Student's t of the differences of each seed.
 
 A point may start from the model that another point of the study has trained with the same seed, and floors are measured on the
 windows of a study, too: see `study`. Pretrainings that are not there are trained first.

@@ -2,8 +2,8 @@
 
 `counts`: gradient boosting (scikit-learn's HistGradientBoostingClassifier) on counts by hand, see `histories.Counts`. The
 number of trees is the one with the best AUC on `eval`. With `embeddings` (`point:byb`) those of a pretraining are beside the
-counts: whether they tell what counts do not. With `reader: logistic` it is logistic regression on the logarithms of the counts, as
-of `linear`, where labels are too few for trees.
+counts: whether they tell what counts do not. With `reader: logistic` it is logistic regression on the logarithms of the counts,
+as of `linear`, where labels are too few for trees.
 
 `pooled_items`: the mean of the vectors of a history's items, and logistic regression on it, whose regularisation is chosen in
 the same way. The vectors are the rows of the item table of a pretraining (`items: point:byb`), or the right singular vectors of
