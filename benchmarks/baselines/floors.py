@@ -97,9 +97,9 @@ Features = Mapping[str, np.ndarray]
 def _counts(settings: Mapping[str, Any], windows: Windows, seed: int, saved: str | None) -> Any:
     counter = histories.Counts(windows.columns, windows.splits[names.TRAIN])
     found = {split: counter.of(one) for split, one in windows.splits.items()}
-    features = {split: np.stack(list(one.values()), axis=1) for split, one in found.items()}
     if settings.get("reader") == _LOGISTIC:
         return logistic, scaled(found, counter.categorical), {}
+    features = {split: np.stack(list(one.values()), axis=1) for split, one in found.items()}
     codes = [name in counter.categorical for name in found[names.TRAIN]]
     if saved is not None:
         vectors = _embedded(windows, saved)

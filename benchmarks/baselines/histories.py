@@ -6,7 +6,7 @@ of it, the labels. No feature of what follows (`future_*`, `target_*`) is parsed
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -188,19 +188,10 @@ class Counts:
         for suffix, chosen in within.items():
             result[f"events{suffix}"] = _sum(chosen, window, count)
             result[f"items{suffix}"] = _distinct(found.texts[names.ITEM_ID][chosen], window[chosen], count)
-        for name, values in self._values.items():
-            for value in values:
-                same, said = found.texts[name] == value, value.decode("utf-8", "replace")
-                for suffix, chosen in within.items():
-                    result[f"{name}={said}{suffix}"] = _sum(same & chosen, window, count)
-                result[f"{name}={said}_age"] = _least(age[same], window[same], count)
-        for place, match in enumerate(self._asked):
-            same = np.ones(len(age), bool)
-            for name, values in match.items():
-                same &= np.isin(found.texts[name], [value.encode() for value in values])
+        for name, same in self._told_apart(found.texts):
             for suffix, chosen in within.items():
-                result[f"asked_{place}{suffix}"] = _sum(same & chosen, window, count)
-            result[f"asked_{place}_age"] = _least(age[same], window[same], count)
+                result[f"{name}{suffix}"] = _sum(same & chosen, window, count)
+            result[f"{name}_age"] = _least(age[same], window[same], count)
         amounts = {name: found.numbers[name] for name in self._columns.numbers}
         for one, other in self._columns.products:
             amounts[f"{one}*{other}"] = found.numbers[one] * found.numbers[other]
@@ -216,6 +207,17 @@ class Counts:
         for name, known in self._user.items():
             result[name] = _places(found.user[name], known).astype(np.float64)
         return result
+
+    def _told_apart(self, texts: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
+        """Which events are counted for themselves, `[E]` bool each: of a frequent text, or what a label asks about."""
+        for name, values in self._values.items():
+            for value in values:
+                yield f"{name}={value.decode('utf-8', 'replace')}", texts[name] == value
+        for place, match in enumerate(self._asked):
+            parts = [
+                np.isin(texts[name], [value.encode() for value in values]) for name, values in match.items()
+            ]
+            yield f"asked_{place}", np.logical_and.reduce(parts)
 
     @property
     def categorical(self) -> tuple[str, ...]:
