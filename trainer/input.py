@@ -87,10 +87,37 @@ def per_place(held: dict[str, tf.Tensor]) -> list[str]:
     return [name for name in held if name in named or name.startswith(names.HISTORY_ATTRIBUTES)]
 
 
+def epochs(
+    order: Callable[[int], tuple[np.ndarray, ...]], numbers: Sequence[int], done: int = 0
+) -> tf.data.Dataset:
+    """What the steps of several epochs are made of, one after the other.
+
+    One dataset for all of them: to make one, and an iterator of it, takes a tenth of a second, which is much of an epoch of
+    some thousand windows; and what the next epoch has is ready when it begins.
+
+    Args:
+      order: of the number of an epoch what its steps are made of, `[steps, ...]` for each part.
+      numbers: of the epochs, at least one.
+      done: how many steps of the first one to leave out.
+
+    Returns:
+      Elements are tuples of the parts `[...]` of a step.
+    """
+    first = order(numbers[0])
+
+    def each() -> Iterator[tuple[np.ndarray, ...]]:
+        yield tuple(part[done:] for part in first)
+        for number in numbers[1:]:
+            yield order(number)
+
+    spec = tuple(tf.TensorSpec([None, *part.shape[1:]], part.dtype) for part in first)
+    whole = tf.data.Dataset.from_generator(each, output_signature=spec).prefetch(1)
+    return whole.flat_map(lambda *parts: tf.data.Dataset.from_tensor_slices(parts))
+
+
 def training_batches(
     held: dict[str, tf.Tensor],
-    rows: np.ndarray,
-    widths: np.ndarray,
+    steps: tf.data.Dataset,
     choice: Sequence[int],
     shares: int = 1,
     fill: bool = False,
@@ -99,9 +126,9 @@ def training_batches(
 
     Args:
       held: of `columns`.
-      rows: `[batches, b]`, windows of each batch, `grouping.NOTHING` after them.
-      widths: `[batches]`, how many places of its windows a batch keeps, at most L.
-      choice: the widths that there are; a single one is known to the graph.
+      steps: of each batch its windows, `[b]` with `grouping.NOTHING` after them, and how many places of these it keeps, at
+        most L.
+      choice: the numbers of places that there are; a single one is known to the graph.
       shares: a batch becomes so many elements, one after the other, of about as many windows.
       fill: elements have b / shares windows, rounded up, of which the missing ones are all padding.
 
@@ -109,7 +136,6 @@ def training_batches(
       Elements are dicts of `[n, width, ...]` for features of `per_place`, `[n, ...]` for others.
     """
     length, cut = held[names.HISTORY_ITEM_INDEX].shape[1], per_place(held)
-    rows = _in_shares(rows, shares)
 
     def gather(chosen: tf.Tensor, width: tf.Tensor) -> dict[str, tf.Tensor]:
         real = chosen != grouping.NOTHING
@@ -126,16 +152,26 @@ def training_batches(
             found[name] = value
         return found
 
-    batches = tf.data.Dataset.from_tensor_slices((rows, np.repeat(widths, shares)))
-    batches = batches.map(gather, num_parallel_calls=tf.data.AUTOTUNE)
+    return _gathered(_in_shares(steps, shares), gather)
+
+
+def _gathered(steps: tf.data.Dataset, gather: Callable[..., dict[str, tf.Tensor]]) -> tf.data.Dataset:
+    batches = steps.map(gather, num_parallel_calls=tf.data.AUTOTUNE)
     return in_order(batches.prefetch(tf.data.AUTOTUNE))
 
 
-def _in_shares(rows: np.ndarray, shares: int) -> np.ndarray:
-    """Batches `[n, b]`, each cut into shares, one after the other, with as many rows or one more: `[n * shares, b / shares]`."""
-    # Neighbours go to different shares, so that all have as much to do.
-    rows = np.pad(rows, [[0, 0], [0, -rows.shape[1] % shares]], constant_values=grouping.NOTHING)
-    return rows.reshape([len(rows), -1, shares]).transpose([0, 2, 1]).reshape([len(rows) * shares, -1])
+def _in_shares(steps: tf.data.Dataset, shares: int) -> tf.data.Dataset:
+    """Steps of rows `[b]` and what else there is, each cut into so many of as many rows or one more, one after the other."""
+    if shares == 1:
+        return steps
+
+    def cut(rows: tf.Tensor, *rest: tf.Tensor) -> tf.data.Dataset:
+        # Neighbours go to different shares, so that all have as much to do.
+        rows = tf.pad(rows, [[0, -rows.shape[0] % shares]], constant_values=grouping.NOTHING)
+        rows = tf.transpose(tf.reshape(rows, [-1, shares]))
+        return tf.data.Dataset.from_tensor_slices((rows, *(tf.repeat(one, shares) for one in rest)))
+
+    return steps.flat_map(cut)
 
 
 def of_worker(shares: tf.data.Dataset, context: tf.distribute.InputContext) -> tf.data.Dataset:
@@ -197,29 +233,33 @@ class Rows:
         return self._shapes[name].num_elements()
 
 
-def exposure_batches(
-    held: Rows, batch_size: int, seed: int, epoch: int, done: int = 0, shares: int = 1
-) -> tf.data.Dataset:
-    """The batches of one epoch in an order that `seed` and `epoch` alone decide.
+def exposure_batches(held: Rows, steps: tf.data.Dataset, shares: int = 1) -> tf.data.Dataset:
+    """Batches of exposures in the given order.
 
     Args:
       held: all exposures.
-      batch_size: over all replicas; the last batch is smaller.
-      done: how many batches to leave out at the start.
+      steps: of each batch its rows, `[b]` with `grouping.NOTHING` after them, in a tuple.
       shares: a batch becomes so many elements, one after the other, of about as many rows.
 
     Returns:
-      Elements are dicts of `[b, ...]`.
+      Elements are dicts of `[n, ...]`.
     """
-    order = np.random.default_rng([seed, epoch]).permutation(held.count)[done * batch_size :]
-    rows = np.pad(order, [0, -len(order) % batch_size], constant_values=grouping.NOTHING)
-    rows = _in_shares(rows.reshape([-1, batch_size]), shares)
 
     def gather(chosen: tf.Tensor) -> dict[str, tf.Tensor]:
         return held.gather(tf.boolean_mask(chosen, chosen != grouping.NOTHING))
 
-    batches = tf.data.Dataset.from_tensor_slices(rows).map(gather, num_parallel_calls=tf.data.AUTOTUNE)
-    return in_order(batches.prefetch(tf.data.AUTOTUNE))
+    return _gathered(_in_shares(steps, shares), gather)
+
+
+def shuffled(count: int, batch_size: int, seed: int, epoch: int) -> np.ndarray:
+    """The rows of each batch of an epoch, in an order that `seed` and `epoch` alone decide.
+
+    Returns:
+      `[batches, batch_size]` int64; the last batch has `grouping.NOTHING` after what there is.
+    """
+    order = np.random.default_rng([seed, epoch]).permutation(count)
+    rows = np.pad(order, [0, -count % batch_size], constant_values=grouping.NOTHING)
+    return rows.reshape([-1, batch_size])
 
 
 def base_rates(blocks: tf.data.Dataset, steps: Sequence[str], key: str) -> tuple[float, ...]:

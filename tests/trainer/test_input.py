@@ -33,11 +33,27 @@ def plan(held, batch_size=8, buckets=None):
     return (*bucketing.LengthBatches(needed, choice, batch_size).order(1, 0), choice)
 
 
+def steps(*parts):
+    return input_lib.epochs(lambda epoch: parts, [0])
+
+
+def test_epochs_follow_one_another_and_the_first_may_have_begun():
+    def order(epoch):
+        return 100 * epoch + np.arange(6).reshape([3, 2]), np.full([3], epoch)
+
+    found = [(rows.numpy().tolist(), int(one)) for rows, one in input_lib.epochs(order, range(2, 4), done=2)]
+    assert found == [([204, 205], 2), ([300, 301], 3), ([302, 303], 3), ([304, 305], 3)]
+    # Another iterator begins again.
+    again = input_lib.epochs(order, [0])
+    assert len(list(again)) == len(list(again)) == 3
+    assert [spec.shape.as_list() for spec in again.element_spec] == [[2], []]
+
+
 def test_a_batch_has_its_windows_without_the_padding_of_all():
     held = columns()
     rows, widths, choice = plan(held)
     assert len(choice) > 1 and len(set(widths)) > 1
-    batches = list(input_lib.training_batches(held, rows, widths, choice))
+    batches = list(input_lib.training_batches(held, steps(rows, widths), choice))
     assert len(batches) == len(rows)
     for batch, chosen, width in zip(batches, rows, widths):
         chosen = chosen[chosen != grouping.NOTHING]
@@ -52,7 +68,8 @@ def test_a_batch_has_its_windows_without_the_padding_of_all():
 
 def test_one_width_is_known():
     held = columns()
-    batches = input_lib.training_batches(held, *plan(held, buckets=1))
+    rows, widths, choice = plan(held, buckets=1)
+    batches = input_lib.training_batches(held, steps(rows, widths), choice)
     assert batches.element_spec[names.HISTORY_ITEM_INDEX].shape.as_list() == [None, LENGTH]
 
 
@@ -62,7 +79,7 @@ def test_shares(shares, fill):
     """A batch's windows are in its shares, evenly, and filled places are nothing but padding."""
     held = columns()
     rows, widths, choice = plan(held)
-    elements = list(input_lib.training_batches(held, rows, widths, choice, shares=shares, fill=fill))
+    elements = list(input_lib.training_batches(held, steps(rows, widths), choice, shares=shares, fill=fill))
     assert len(elements) == shares * len(rows)
     for step, chosen in enumerate(rows):
         parts = elements[shares * step : shares * (step + 1)]

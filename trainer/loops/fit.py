@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 import schemas  # noqa: F401  selects Keras 2
@@ -36,19 +37,19 @@ class Fit(loop.Loop):
     def _epoch_steps(self) -> int:
         return self._grouped.batches
 
-    def _batches(self, epoch: int, done: int) -> Any:
-        rows, widths = self._grouped.order(self._settings.seed, epoch)
-        batches = input_lib.training_batches(
+    def _order(self, epoch: int) -> tuple[np.ndarray, ...]:
+        return self._grouped.order(self._settings.seed, epoch)
+
+    def _shares(self, steps: tf.data.Dataset) -> tf.data.Dataset:
+        return input_lib.training_batches(
             self._columns,
-            rows[done:],
-            widths[done:],
+            steps,
             self._widths,
             shares=self._replicas.count,
             # XLA compiles for each shape, and a gather fails where it changes (see `contrast.of_all_replicas`), so all
             # batches of a width have one.
             fill=self._settings.xla or self._meets_replicas,
         )
-        return self._replicas.batches(batches)
 
     def _descent(self, batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, list[Any]]:
         several = len(self._widths) > 1

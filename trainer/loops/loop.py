@@ -7,13 +7,15 @@ import logging
 import math
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 import schemas  # noqa: F401  selects Keras 2
 from components.trainer import workers
+from trainer import input as input_lib
 from trainer import optimizers
 from trainer.loops import checkpoints, gradients
 from trainer.loops import progress as progress_lib
@@ -57,7 +59,7 @@ class Loop:
     Every random draw comes from checkpointed state and every order from the seed, so a run
     that is killed and started again ends with the weights of one that was not.
 
-    A subclass says what a step trains on (`_batches`) and what of it the gradient is (`_descent`). A procedure
+    A subclass says what a step trains on (`_order`, `_shares`) and what of it the gradient is (`_descent`). A procedure
     around a model is a subclass, too: variables with an optimiser of their own, as an adversary's, are
     another of the `groups`; what follows a step, as a teacher that is a moving average, is `after_step`.
     What else is to be kept is made in `_prepare` and named in `_kept`.
@@ -130,6 +132,8 @@ class Loop:
         # AutoGraph rewrites the source of all that it gets to, which takes longer than tracing it.
         self._traced_step = tf.autograph.experimental.do_not_convert(self._one_step)
         self._resumed: int | None = None
+        # Of what the steps are given from now on; its batches are made ahead, while an epoch is evaluated, too.
+        self._iterator: Any = None
 
     @classmethod
     def of(cls, settings: Any) -> Callable[..., "Loop"]:
@@ -201,19 +205,26 @@ class Loop:
         """What of that belongs in a checkpoint, by name."""
         return {}
 
-    def _batches(self, epoch: int, done: int) -> Any:
-        """What the steps of an epoch are given, in an order that the seed and the epoch alone decide.
+    def _order(self, epoch: int) -> tuple[np.ndarray, ...]:
+        """What the steps of an epoch are made of, `[steps, ...]` for each part, which the seed and the epoch alone decide."""
+        raise NotImplementedError
+
+    def _shares(self, steps: tf.data.Dataset) -> tf.data.Dataset:
+        """Batches of steps, of a dataset of the parts of `_order`: an element for each replica of all workers in turn."""
+        raise NotImplementedError
+
+    def _batches(self, epochs: Sequence[int], done: int = 0) -> Any:
+        """What the steps of some epochs are given, one epoch after the other.
 
         Args:
-          epoch: from 0.
-          done: how many steps of it to leave out, since they have been taken.
+          epochs: their numbers, from 0.
+          done: how many steps of the first to leave out, since they have been taken.
 
         Returns:
-          A dataset of the other steps' batches, distributed if there are several replicas. One replica takes
-          the batches themselves: to let go of a distributed iterator lasts up to a second and a half, as long
-          as a short epoch.
+          A dataset of the steps' batches, distributed if there are several replicas. One replica takes the batches
+          themselves: to let go of a distributed iterator lasts up to a second and a half.
         """
-        raise NotImplementedError
+        return self._replicas.batches(self._shares(input_lib.epochs(self._order, epochs, done)))
 
     def _measured(self, sums: dict[str, float]) -> dict[str, float]:
         """What the history of an epoch says of the sums besides the mean loss."""
@@ -342,6 +353,7 @@ class Loop:
         while stopped is None:
             self._train_epoch()
             stopped = self._stop_reason()
+        self._iterator = None
         best = self._best_epoch()
         if best:
             self._checkpoints.restore_best()
@@ -416,11 +428,12 @@ class Loop:
         settings, epoch = self._settings, int(self._epoch)
         done, steps = int(self._step), self._epoch_steps()
         start = saved = said = time.monotonic()
-        iterator = iter(self._batches(epoch, done))
+        if self._iterator is None:
+            self._iterator = iter(self._batches(range(epoch, settings.epochs), done))
         before = float(self._seconds)
         while done < steps:
             now = min(_STEPS_PER_CALL, steps - done)
-            self._running.assign_add(self._steps(iterator, tf.constant(now)))
+            self._running.assign_add(self._steps(self._iterator, tf.constant(now)))
             self._replicas.align(self.model.generator)
             done += now
             if not math.isfinite(float(self._running[0])):

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from trainer import input as input_lib
@@ -33,12 +34,12 @@ class RowFit(loop.Loop):
     def _epoch_steps(self) -> int:
         return -(-self._rows.count // self._settings.batch_size)
 
-    def _batches(self, epoch: int, done: int) -> Any:
-        settings, replicas = self._settings, self._replicas.count
-        batches = input_lib.exposure_batches(
-            self._rows, settings.batch_size, settings.seed, epoch, done, replicas
-        )
-        return self._replicas.batches(batches)
+    def _order(self, epoch: int) -> tuple[np.ndarray, ...]:
+        settings = self._settings
+        return (input_lib.shuffled(self._rows.count, settings.batch_size, settings.seed, epoch),)
+
+    def _shares(self, steps: tf.data.Dataset) -> tf.data.Dataset:
+        return input_lib.exposure_batches(self._rows, steps, self._replicas.count)
 
     def _descent(self, batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, list[Any]]:
         places = tf.cast(tf.size(batch[self.model.loss_inputs_read[0]]), tf.float32)

@@ -243,7 +243,7 @@ class TP(loop.Loop):
             return self._users.batches
         return -(-self._users.batches // self._tp.inner_steps)
 
-    def _batches(self, epoch: int, done: int) -> Any:
+    def _order(self, epoch: int) -> tuple[np.ndarray, ...]:
         order = self._users.order(self._settings.seed, epoch)
         inner, replicas = self._tp.inner_steps, self._replicas.count
         if self._tp.classes == "same":
@@ -251,16 +251,13 @@ class TP(loop.Loop):
         steps = self._epoch_steps()
         # The last step of an epoch may have fewer mini-batches, and replicas need as many rows each.
         missing = [[0, steps * inner - len(order)], [0, -order.shape[1] % replicas]]
-        order = np.pad(order, missing, constant_values=grouping.NOTHING).reshape([steps, inner, -1])
+        return (np.pad(order, missing, constant_values=grouping.NOTHING).reshape([steps, inner, -1]),)
+
+    def _shares(self, steps: tf.data.Dataset) -> tf.data.Dataset:
         # One element for each replica in turn: a batch that is split by TensorFlow would be split
         # along its first axis, and not always evenly.
-        batches = input_lib.in_order(
-            tf.data.Dataset.from_tensor_slices(order[done:])
-            .map(self._gather, num_parallel_calls=tf.data.AUTOTUNE)
-            .unbatch()
-            .prefetch(tf.data.AUTOTUNE)
-        )
-        return self._replicas.batches(batches)
+        shares = steps.map(self._gather, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
+        return input_lib.in_order(shares.prefetch(tf.data.AUTOTUNE))
 
     def _gather(self, rows: tf.Tensor) -> dict[str, tf.Tensor]:
         """The windows of a step `[k, C]` for each replica: `[replicas, k, C / replicas, ...]`.

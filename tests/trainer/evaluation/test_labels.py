@@ -128,7 +128,8 @@ def test_batches_have_every_exposure_once_in_an_order_of_seed_and_epoch():
     held = {"row": tf.range(50), "pair": tf.stack([tf.range(50)] * 2, axis=1)}
 
     def order(seed, epoch, done=0):
-        batches = input_lib.exposure_batches(input_lib.Rows(held), 8, seed, epoch, done)
+        steps = input_lib.epochs(lambda one: (input_lib.shuffled(50, 8, seed, one),), [epoch], done)
+        batches = input_lib.exposure_batches(input_lib.Rows(held), steps)
         found = list(batches.as_numpy_iterator())
         assert len(found) == 7 - done
         assert all((batch["pair"][:, 0] == batch["row"]).all() for batch in found)
