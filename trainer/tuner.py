@@ -116,7 +116,7 @@ class Tuner(base_tuner.BaseTuner):
         if result is None:
             trained = True
             try:
-                result = _measure(values, self._train(values, place))
+                result = _measure(values, self._train(values, place), self._compared_by)
             except _POINT_FAILS as error:
                 result = Result(values, error=errors.first_line(error))
                 trained = isinstance(error, loop.TrainingError)
@@ -134,6 +134,12 @@ class Tuner(base_tuner.BaseTuner):
         if result.score is None:
             raise keras_tuner.errors.FailedTrialError(result.error)
         return {search.SCORE: result.score}
+
+    @property
+    def _compared_by(self) -> str | None:
+        """The objective of the first trial that trained: one that learns something else is measured by it, too."""
+        trained = (result.objective for result in self._results.values() if result.score is not None)
+        return next(trained, None)
 
     def _report(self, result: Result, known: bool) -> None:
         scores = [one.score for one in self._results.values() if one.score is not None]
@@ -180,12 +186,13 @@ class Tuner(base_tuner.BaseTuner):
         self._place.leave()
 
 
-def _measure(values: dict[str, Any], history: Mapping[str, Any]) -> Result:
+def _measure(values: dict[str, Any], history: Mapping[str, Any], compared_by: str | None) -> Result:
     best = next(epoch for epoch in history["epochs"] if epoch["epoch"] == history["best_epoch"])
+    objective = compared_by if compared_by in best else history["objective"]
     return Result(
         values,
-        objective=history["objective"],
-        score=best[history["objective"]],
+        objective=objective,
+        score=best[objective],
         epochs=history["epochs"][-1]["epoch"],
         best_epoch=history["best_epoch"],
         seconds=round(sum(epoch["seconds"] for epoch in history["epochs"]), 3),

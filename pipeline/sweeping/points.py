@@ -66,6 +66,11 @@ class Point:
         return result
 
     @property
+    def trained(self) -> bool:
+        """Whether there is a trial that did not fail."""
+        return any(trial.state != progress.FAILED for trial in self.trials)
+
+    @property
     def score(self) -> float:
         """The mean objective on `eval`; the lowest number where nothing was trained."""
         found = self.summary("on_eval").get(self.objective)

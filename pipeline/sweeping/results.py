@@ -59,8 +59,8 @@ def table(points: Sequence[Point]) -> str:
 
 
 def _objective(points: Sequence[Point]) -> str:
-    """The metric of all points."""
-    return points[0].objective
+    """The metric of all points that trained."""
+    return next((point.objective for point in points if point.trained), points[0].objective)
 
 
 def _mean(found: Mapping[str, float | None] | None) -> str:

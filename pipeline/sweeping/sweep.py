@@ -159,6 +159,10 @@ class Sweep:
             measured = trial.on_eval.get(point.objective)
             said = trial.error or f"eval {point.objective} {figures.metric(measured)}"
             shown.finish(trial.state, f"{point.label}: {said}")
+        # Points that learn something else than the first are ranked by its objective, if they are measured by it.
+        first = next((other.objective for other in before if other.trained), point.objective)
+        if all(first in trial.on_eval for trial in point.trials if not trial.error):
+            point.objective = first
         return point
 
     def _trial(self, point: Point, seed: int, log_path: str, stop: stopping.Stop) -> Trial:

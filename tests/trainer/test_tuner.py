@@ -86,6 +86,21 @@ def test_a_killed_search_ends_as_one_that_was_not(tmp_path, kind, space, after):
     assert not (tmp_path / "killed" / "kept").exists()
 
 
+def test_trials_of_other_losses_are_compared_by_one_metric(tmp_path):
+    """The objective of the first that trains."""
+
+    def train(values, checkpoint_dir):
+        own = {4: "ndcg@10", 16: "period_ndcg@10"}[values["model.dim"]]
+        epoch = {"epoch": 1, "ndcg@10": 0.1, "period_ndcg@10": 0.3, "seconds": 0.5}
+        return {"epochs": [epoch], "best_epoch": 1, "objective": own}
+
+    settings = {"search": "grid", "space": {"model.dim": [4, 16]}}
+    oracle = search.TuningSettings.from_values(settings).oracle(seed=3)
+    one = tuner.Tuner(oracle, train, places.Place(str(tmp_path), "kept"), str(tmp_path / "working"))
+    one.search()
+    assert [(trial["objective"], trial["score"]) for trial in one.trials()] == [("ndcg@10", 0.1)] * 2
+
+
 def test_failures_are_told_and_the_search_goes_on(tmp_path, caplog):
     one, _ = searched(tmp_path, "grid", space=GRID)
     with caplog.at_level(logging.INFO, "footfall.progress"):

@@ -6,6 +6,7 @@ import tensorflow_transform as tft
 
 from components.transform import spec as transform_spec
 from components.transform import vocabulary
+from schemas import names
 from trainer import config, registry
 from trainer import input as input_lib
 from trainer.evaluation import ranking as evaluation
@@ -58,9 +59,9 @@ class Ranking(objective.Objective):
         loop, reads = _LOOPS[settings.loop.name], model_class.inputs_read
         trained_on = input_lib.training_features([*reads, *model_class.loss_features(settings.loss.targets)])
         blocks = input_lib.read(data.train_files, data.transform_output, [*trained_on, *loop.features_read])
-        evaluated = input_lib.read(
-            data.eval_files, data.transform_output, input_lib.evaluation_features(reads)
-        )
+        period = data.known.period_seconds is not None
+        asked = input_lib.evaluation_features([*reads, *([names.FUTURE_ITEM_INDEX] if period else [])])
+        evaluated = input_lib.read(data.eval_files, data.transform_output, asked)
         training = settings.training
         if training.length_buckets is None and config.in_batch(settings.model, settings.loss):
             # Negatives of a loss are corrected by how often items are targets at all, not in windows of a length; and
@@ -71,7 +72,14 @@ class Ranking(objective.Objective):
             loop=loop.of(settings.loop),
             settings=training,
             batches=blocks,
-            evaluation=lambda model: evaluation.FullRanking(model, evaluated, data.exclude_seen),
+            evaluation=lambda model: evaluation.FullRanking(
+                model,
+                evaluated,
+                data.exclude_seen,
+                period=period,
+                # Who learns all that follows in a period is not to be stopped by the first of it alone.
+                stop_by_period=settings.loss.targets == "period",
+            ),
         )
 
 

@@ -124,6 +124,32 @@ def test_a_point_is_ranked_by_what_its_training_stopped_by(tmp_path, monkeypatch
     assert results.as_plain([point], [1], "grid", "mine")["objective"] == "probe_auc on eval, mean over seeds"
 
 
+def test_points_that_learn_something_else_are_ranked_by_what_all_are_measured_by(swept, monkeypatch):
+    """The first point that trains says by what: one metric does not compare with another."""
+    run, _, _ = swept
+    measured = {"ndcg@10": 0.2, "period_ndcg@10": 0.3}
+    own = {8: "ndcg@10", 16: "period_ndcg@10", 24: "auc", 32: "period_ndcg@10"}
+
+    def trial(self, point, seed, *rest):
+        dim = point.values["model.dim"]
+        if dim == 8:
+            return point_lib.Trial(seed, "failed", error="no")
+        point.objective = own[dim]
+        return point_lib.Trial(seed, "done", on_eval={"auc": 0.7} if dim == 24 else dict(measured))
+
+    monkeypatch.setattr(sweep.Sweep, "_trial", trial)
+    points = run(proposals.grid_points(spaces.parse_grid(["model.dim=8,16,24,32"])))
+    found = {point.values["model.dim"]: point.objective for point in points}
+    assert (found[16], found[24], found[32]) == ("period_ndcg@10", "auc", "period_ndcg@10")
+    own[32] = "ndcg@10"
+    points = run(proposals.grid_points(spaces.parse_grid(["model.dim=8,16,32"])))
+    assert [point.score for point in points] == [0.3, 0.3, float("-inf")]
+    assert (
+        results.as_plain(points, [1], "grid", "mine")["objective"]
+        == "period_ndcg@10 on eval, mean over seeds"
+    )
+
+
 def test_a_grid_without_any_fitting_point_starts_nothing(swept):
     run, trained, folder = swept
     with pytest.raises(errors.InputError, match="model.dims: unknown key"):

@@ -97,3 +97,45 @@ def test_targets_that_no_ranking_holds_are_told_once(caplog):
         ranking.FullRanking(model, windows, exclude_seen=False).evaluate()
     (told,) = [record.getMessage() for record in caplog.records]
     assert told.startswith("50.0 % of the targets of eval") and "evaluation.exclude_seen: false" in told
+
+
+@pytest.mark.parametrize("exclude_seen", [True, False])
+def test_models_of_periods_are_stopped_by_all_that_follows(exclude_seen):
+    """Periods of which some have an item twice, unknown ones, seen ones, more than K, or none, against NumPy."""
+    size, cutoff, rng = 40, 5, np.random.default_rng(4)
+    model = sasrec.SASRec(
+        sasrec_settings.SASRecSettings(name="sasrec", dim=8, blocks=1),
+        ranking_models.Catalogue(np.ones(size, np.int64), LENGTH),
+    )
+    history = rng.integers(names.FIRST_INDEX, size + names.FIRST_INDEX, [50, LENGTH])
+    follow = [rng.integers(names.OOV_INDEX, size + names.FIRST_INDEX, n % 9).tolist() for n in range(50)]
+    follow = [items + items[:1] if n % 4 == 0 else items for n, items in enumerate(follow)]
+    features = {
+        names.HISTORY_ITEM_INDEX: tf.constant(history),
+        names.TARGET_ITEM_INDEX: tf.constant(history[:, -1]),
+        names.SEEN_ITEM_INDEX: tf.ragged.constant(
+            [sorted(set(row)) for row in history], tf.int64
+        ).to_sparse(),
+        names.FUTURE_ITEM_INDEX: tf.ragged.constant(follow, tf.int64, ragged_rank=1).to_sparse(),
+    }
+    windows = tf.data.Dataset.from_tensor_slices(features).batch(16)
+    settings = {"batch_size": 7, "period": True}
+    one = ranking.FullRanking(model, windows, exclude_seen, cutoff, stop_by_period=True, **settings)
+    scores = model.scores(tf.cast(model.encode(features), tf.float32)).numpy()
+    expected = []
+    for row, items in enumerate(follow):
+        left_out = set(history[row] - names.FIRST_INDEX) if exclude_seen else set()
+        ranked = [item for item in np.argsort(-scores[row], kind="stable") if item not in left_out]
+        places = {item: 1.0 + place for place, item in enumerate(ranked)}
+        ranks = np.array([places.get(item - names.FIRST_INDEX, np.inf) for item in sorted(set(items))])
+        if len(ranks):
+            expected.append(rank_lib.set_values(ranks, [cutoff])[-1])
+    assert len(np.unique(scores)) > 40 * 40 and len(expected) < len(follow)
+    found = one.evaluate()
+    assert one.objective == "period_ndcg@5" and found[one.objective] == pytest.approx(
+        np.mean(expected), rel=1e-5
+    )
+    assert 0 < found[one.objective] < 1 and found["windows"] == 50
+    # A model of the next item is told the same, and stopped by its own.
+    other = ranking.FullRanking(model, windows, exclude_seen, cutoff, **settings)
+    assert other.objective == "ndcg@5" and other.evaluate() == found
