@@ -58,9 +58,9 @@ class TrainingSettings(settings.Settings):
       warmup_steps: steps of linear growth of the learning rate.
       schedule: of the learning rate after that: `constant`, or `cosine`, half a wave that ends at 0 with
         the last of `epochs`, so that `patience` is best as large as these.
-      patience: epochs without a better full-ranking NDCG@10 (of models of labels: mean AUC of the steps; of users'
-        embeddings: neighbour agreement, or with labels the probe's AUC) on `eval` before it stops, at an epoch that was
-        evaluated.
+      patience: epochs without a better full-ranking NDCG@10 (with a loss of a period: of all its items, `period_ndcg@10`; of
+        models of labels: mean AUC of the steps; of users' embeddings: neighbour agreement, or with labels the probe's
+        AUC) on `eval` before it stops, at an epoch that was evaluated.
       evaluate_every: epochs between two evaluations.
       max_seconds: stop at the first end of an epoch after this much training time.
       warm_start: `last_blessed` starts from the weights of the model that is live, where there is one: rows of known ids are
