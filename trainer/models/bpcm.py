@@ -9,21 +9,26 @@ from trainer.settings import bpcm as bpcm_settings
 
 
 class Message(tf.keras.layers.Layer):
-    """Eq. (8), msg(): what a step tells the next one. Section 3.4 names its parts, layer norm and dropout.
+    """Eq. (8), msg(): what a step tells the next one.
+
+    Of msg() section 3.4 says that it is dropout; of the passing, that it combines layer norm and dropout. With layer norm what
+    is told is of one size, at the start some twenty times the size of what the next step has itself.
 
     Args:
       rate: of the dropout.
       generator: of the dropout.
+      norm: whether there is layer norm before it.
     """
 
-    def __init__(self, rate: float, generator: tf.random.Generator):
+    def __init__(self, rate: float, generator: tf.random.Generator, norm: bool = True):
         super().__init__()
-        self._norm = tf.keras.layers.LayerNormalization(epsilon=1e-6)
+        self._norm = tf.keras.layers.LayerNormalization(epsilon=1e-6) if norm else None
         self._dropout = dropout.Dropout(rate, generator)
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Z_t, `[B, I, d]`, to h_t, `[B, I, d]`."""
-        return self._dropout(self._norm(inputs), training=training)
+        told = inputs if self._norm is None else self._norm(inputs)
+        return self._dropout(told, training=training)
 
 
 class Conversion(tf.keras.layers.Layer):
@@ -77,7 +82,9 @@ class BPCM(labels.LabelModel):
             for _ in exposures.steps
         ]
         passed_on = exposures.steps[1:] if settings.conversion else ()
-        self._messages = [Message(settings.dropout, self.generator) for _ in passed_on]
+        self._messages = [
+            Message(settings.dropout, self.generator, settings.message_norm) for _ in passed_on
+        ]
         self._conversions = [Conversion(settings.dim, settings.conversion_reads == "both") for _ in passed_on]
         self._towers = [
             towers.Tower(settings.tower, settings.dropout, self.generator) for _ in exposures.steps

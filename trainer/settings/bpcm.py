@@ -22,6 +22,8 @@ class BPCMSettings(labels.FieldSettings):
         there is none.
       conversion_reads: what the keys and values of eq. (9) are of: `both`, what the step before passes on and what this one
         has itself, as the text says; or what is `passed` alone, as the equation is printed.
+      message_norm: whether what a step tells the next is brought to one size, by layer norm before the dropout of eq. (8);
+        section 3.4 names both, and of eq. (8) itself dropout alone.
       dim, tower, dropout: see `FieldSettings`; `tower` is the head's perceptron, and `dropout`
         also of what one step tells the next, eq. (8).
     """
@@ -41,6 +43,7 @@ class BPCMSettings(labels.FieldSettings):
     gate: bool = True
     conversion: bool = True
     conversion_reads: Literal["both", "passed"] = "both"
+    message_norm: bool = True
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> "BPCMSettings":
@@ -56,7 +59,7 @@ class BPCMSettings(labels.FieldSettings):
             settings.Reads(
                 ("gate",), self.attention and self.aggregation, "attention: true and aggregation: true"
             ),
-            settings.Reads(("conversion_reads",), self.conversion, "conversion: true"),
+            settings.Reads(("conversion_reads", "message_norm"), self.conversion, "conversion: true"),
         )
 
     def presupposes_chain(self) -> str:

@@ -103,8 +103,21 @@ def test_conversion_as_the_equation_is_printed():
     np.testing.assert_allclose(convert(own, model._messages[0](before)), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_message_has_dropout_in_training_alone():
-    model = harness.build({**SMALL, "dropout": 0.5})
+def test_message_by_dropout_alone():
+    """Eq. (8) as the text has it: h_t is Z_t where nothing is dropped, and no variable is of it."""
+    model, whole = harness.build({**SMALL, "message_norm": False}), harness.build(SMALL)
+    before = np.random.default_rng(2).normal(0, 2, [4, 3, 4]).astype(np.float32)
+    np.testing.assert_array_equal(model._messages[0](before), before)
+    steps, dim = len(model._messages), SMALL["dim"]
+    for one in (model, whole):
+        one(harness.batch(3))
+    parameters = [sum(np.prod(v.shape) for v in one.trainable_variables) for one in (whole, model)]
+    assert parameters[0] - parameters[1] == steps * 2 * dim
+
+
+@pytest.mark.parametrize("norm", [True, False])
+def test_message_has_dropout_in_training_alone(norm):
+    model = harness.build({**SMALL, "dropout": 0.5, "message_norm": norm})
     before = tf.constant(np.random.default_rng(2).normal(size=[40, 3, 4]), tf.float32)
     message = model._messages[0]
     plain, dropped = message(before).numpy(), message(before, training=True).numpy()
