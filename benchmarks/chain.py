@@ -21,8 +21,8 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -31,7 +31,7 @@ from benchmarks import prepared
 from components.behavior_example_gen import spec as window_spec
 from components.behavior_example_gen.windows.exposure import ExposureWindow
 from components.transform import spec as transform_spec
-from schemas import names
+from schemas import auc, names
 from trainer import config
 
 # Before TensorFlow is imported.
@@ -45,9 +45,7 @@ _ROWS, _QUICK_ROWS = 1_000_000, 40_000
 # Of the paper.
 _RARE_RATES, _RARE_ROWS = (0.04, 0.004, 0.0002), 5_000_000
 _START = 1_600_000_000
-_USERS, _ITEMS, _COUNTRIES, _BRANDS, _DEVICES, _FACTORS = 200, 100, 8, 20, 4, 2
-# Of the logits of each step; a large one makes chances near 1: a step is as likely as the one before.
-_SPREADS = (1.0, 2.5, 2.5)
+_COUNTRIES, _BRANDS, _DEVICES, _FACTORS = 8, 20, 4, 2
 _COLUMNS = {
     "user": {"country": "country", "age": {"column": "age", "type": "numeric"}},
     "item": {"brand": "brand", "price": {"column": "price", "type": "numeric"}},
@@ -75,13 +73,33 @@ MODELS: dict[str, dict[str, Any]] = {
 _QUICK_MODELS = ("aitm", "aitm calibrator=0")
 
 
-def draw(rows: int, seed: int = 0, rates: Sequence[float] = RATES) -> tuple[pd.DataFrame, np.ndarray]:
+class Shape(NamedTuple):
+    """What a log is drawn of.
+
+    Attributes:
+      users, items: how many there are.
+      spreads: standard deviations of the logits of each step; a large one makes chances near 1, so that a step is as likely as
+        the one before.
+      correlation: of the logits of any two steps, given the one before; None: what comes of effects that are shared by half,
+        which in few users and items is anything.
+    """
+
+    users: int = 200
+    items: int = 100
+    spreads: Sequence[float] = (1.0, 2.5, 2.5)
+    correlation: float | None = None
+
+
+def draw(
+    rows: int, seed: int = 0, rates: Sequence[float] = RATES, shape: Shape = Shape()
+) -> tuple[pd.DataFrame, np.ndarray]:
     """A log of exposures, a second apart.
 
     Args:
       rows: how many.
       seed: of all that is drawn.
       rates: how frequent each step is, falling.
+      shape: what it is drawn of.
 
     Returns:
       The log, and the chance of each step of each row before anything came of it, `[rows, T]` float64.
@@ -92,17 +110,19 @@ def draw(rows: int, seed: int = 0, rates: Sequence[float] = RATES) -> tuple[pd.D
         """`[count, T]`: half of what a value does, it does to all steps."""
         return (rng.normal(size=(count, 1)) + rng.normal(size=(count, len(STEPS)))) / np.sqrt(2)
 
-    users, items = rng.integers(0, _USERS, rows), rng.integers(0, _ITEMS, rows)
+    users, items = rng.integers(0, shape.users, rows), rng.integers(0, shape.items, rows)
     devices = rng.integers(0, _DEVICES, rows)
-    country, brand = rng.integers(0, _COUNTRIES, _USERS), rng.integers(0, _BRANDS, _ITEMS)
-    age, price = rng.integers(16, 90, _USERS), np.round(np.exp(rng.normal(3, 1, _ITEMS)), 2)
+    country, brand = rng.integers(0, _COUNTRIES, shape.users), rng.integers(0, _BRANDS, shape.items)
+    age, price = rng.integers(16, 90, shape.users), np.round(np.exp(rng.normal(3, 1, shape.items)), 2)
     of_user = effects(_COUNTRIES)[country] + np.outer((age - 50) / 20, effects(1)[0])
     of_item = effects(_BRANDS)[brand] + np.outer(np.log(price) - 3, effects(1)[0])
-    factors_of_users = rng.normal(size=(_USERS, _FACTORS))
-    factors_of_items = rng.normal(size=(_ITEMS, _FACTORS))
+    factors_of_users = rng.normal(size=(shape.users, _FACTORS))
+    factors_of_items = rng.normal(size=(shape.items, _FACTORS))
     products = (factors_of_users[users] * factors_of_items[items]) @ effects(_FACTORS)
     signal = of_user[users] + of_item[items] + effects(_DEVICES)[devices] + products
-    signal *= np.array(_SPREADS) / signal.std(axis=0)
+    if shape.correlation is not None:
+        signal = _correlated(signal, shape.correlation)
+    signal *= np.array(shape.spreads) / signal.std(axis=0)
 
     chances = np.ones((rows, 1))
     for number, rate in enumerate(rates):
@@ -125,6 +145,14 @@ def draw(rows: int, seed: int = 0, rates: Sequence[float] = RATES) -> tuple[pd.D
         }
     )
     return log, chances
+
+
+def _correlated(signal: np.ndarray, correlation: float) -> np.ndarray:
+    """Sums of the columns `[rows, T]`, of variance 1 and any two with this correlation, so still of users, items and products."""
+    steps = signal.shape[1]
+    wanted = np.full([steps, steps], correlation) + (1 - correlation) * np.eye(steps)
+    apart = np.linalg.inv(np.linalg.cholesky(np.cov(signal.T)))
+    return (signal - signal.mean(axis=0)) @ apart.T @ np.linalg.cholesky(wanted).T
 
 
 def _offset(signal: np.ndarray, before: np.ndarray, rate: float) -> float:
@@ -171,27 +199,40 @@ def scores(model: Any, exposures: prepared.Prepared, transform_output: Any) -> t
 
 
 def measure(
-    models: Sequence[str],
+    models: Mapping[str, Mapping[str, Any]],
     rows: int,
     seed: int,
     training: dict[str, Any],
     resamples: int,
     rates: Sequence[float] = RATES,
+    shape: Shape = Shape(),
+    log_seed: int = 0,
 ) -> dict[str, Any]:
     """Trains models on one log, each in turn.
 
+    Args:
+      models: their settings by name.
+      rows: of the log.
+      seed: of the trainings.
+      training: its other settings.
+      resamples: of the users, for intervals.
+      rates, shape, log_seed: see `draw`.
+
     Returns:
-      Figures: of the best possible scores, and of each model with what it lacks to those.
+      Figures: of the best possible scores, of the true chance of the step before as a score, and of each model with what it
+      lacks to the best.
     """
     from pipeline.comparing import paired_scores
     from trainer import task
 
-    log, chances = draw(rows, rates=rates)
+    log, chances = draw(rows, log_seed, rates, shape)
     labels, users = log[list(STEPS)].to_numpy(), log["user_id"].to_numpy()
     figures: dict[str, Any] = {
         "date": time.strftime("%Y-%m-%d"),
         "rows": rows,
         "seed": seed,
+        "log_seed": log_seed,
+        "shape": shape._asdict(),
         "training": training,
         "positives": {step: round(float(labels[:, n].mean()), 6) for n, step in enumerate(STEPS)},
         "models": {},
@@ -199,9 +240,9 @@ def measure(
     with tempfile.TemporaryDirectory() as folder:
         exposures = prepare(log, folder)
         data = exposures.data()
-        for name in models:
+        for name, given in models.items():
             settings = config.TrainerSettings.from_values(
-                {"model": MODELS[name], "training": {**training, "seed": seed}}
+                {"model": given, "training": {**training, "seed": seed}}
             )
             used = time.process_time()
             loop, history = task.train(settings, data, os.path.join(folder, name.replace(" ", "-")))
@@ -217,13 +258,17 @@ def measure(
                 resamples=resamples,
             )
             figures["models"][name] = {
-                "settings": MODELS[name],
+                "settings": dict(given),
                 "parameters": int(sum(np.prod(v.shape) for v in loop.model.trainable_variables)),
                 "best_epoch": history["best_epoch"],
                 "cpu_seconds": round(used, 1),
                 **_figures(compared),
             }
             figures["test_exposures"] = len(tested)
+            figures["step_before"] = {
+                step: round(auc.of_scores(chances[tested, n], labels[tested, n + 1]), 5)
+                for n, step in enumerate(STEPS[1:])
+            }
             figures["optimum"] = {
                 metric: round(float(compared[metric].a[0]), 5)
                 for metric in compared
@@ -290,7 +335,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     }
     print(f"{_HEADER} violations  CPU s")
     figures = measure(
-        models,
+        {name: MODELS[name] for name in models},
         _QUICK_ROWS if given.quick else given.rows,
         given.seed,
         training,
