@@ -90,8 +90,11 @@ class Shape(NamedTuple):
     correlation: float | None = None
 
 
+USUAL = Shape()
+
+
 def draw(
-    rows: int, seed: int = 0, rates: Sequence[float] = RATES, shape: Shape = Shape()
+    rows: int, seed: int = 0, rates: Sequence[float] = RATES, shape: Shape = USUAL
 ) -> tuple[pd.DataFrame, np.ndarray]:
     """A log of exposures, a second apart.
 
@@ -205,7 +208,7 @@ def measure(
     training: dict[str, Any],
     resamples: int,
     rates: Sequence[float] = RATES,
-    shape: Shape = Shape(),
+    shape: Shape = USUAL,
     log_seed: int = 0,
 ) -> dict[str, Any]:
     """Trains models on one log, each in turn.

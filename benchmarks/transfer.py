@@ -30,15 +30,7 @@ _RATES = (0.1, 0.01, 0.001)
 _ROWS, _LOGS, _CORRELATIONS = 1_000_000, 5, (0.0, 0.5, 0.9)
 _USERS, _ITEMS, _SPREADS = 2000, 1000, (1.0, 1.0, 1.0)
 _EPOCHS = 6
-_TRAINING = {
-    "epochs": _EPOCHS,
-    "evaluate_every": _EPOCHS,
-    "patience": _EPOCHS,
-    "batch_size": 512,
-    "learning_rate": 2e-3,
-    "schedule": "cosine",
-    "seed": 1,
-}
+_TRAINING = {"batch_size": 512, "learning_rate": 2e-3, "schedule": "cosine"}
 _COMMON = {"dim": 8, "dropout": 0.1}
 _EXPERTS = {**_COMMON, "expert": (64,), "tower": (32,)}
 _TOWERS = {**_COMMON, "tower": (64, 32)}
@@ -64,14 +56,20 @@ PAIRS = (
 
 
 def measure_log(
-    correlation: float, log_seed: int, rows: int, models: Sequence[str], shape: chain.Shape
+    correlation: float,
+    log_seed: int,
+    rows: int,
+    models: Sequence[str],
+    shape: chain.Shape,
+    epochs: int = _EPOCHS,
 ) -> dict[str, Any]:
     """One log, and the models on it; see `chain.measure`."""
+    training = {**_TRAINING, "epochs": epochs, "evaluate_every": epochs, "patience": epochs}
     return chain.measure(
         {name: MODELS[name] for name in models},
         rows,
         seed=log_seed,
-        training=dict(_TRAINING),
+        training=training,
         resamples=200,
         rates=_RATES,
         shape=shape._replace(correlation=correlation),
@@ -118,7 +116,10 @@ def table(found: dict[str, dict[str, Any]]) -> str:
     """The figures as Markdown, by correlation."""
     lines = []
     for correlation, one in found.items():
-        lines += [f"| correlation {correlation}, {one['logs']} logs | click | cart | buy |", "| --- | --- | --- | --- |"]
+        lines += [
+            f"| correlation {correlation}, {one['logs']} logs | click | cart | buy |",
+            "| --- | --- | --- | --- |",
+        ]
         for group in ("lacks", "pairs"):
             for name, steps in one[group].items():
                 cells = [_cell(steps.get(step), group == "pairs") for step in chain.STEPS]
@@ -155,7 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="a small log and few models: at most a minute")
+    quick.add(parser, "one small log and two models", rows=40_000, users=200, epochs=_EPOCHS)
     parser.add_argument("--table", action="store_true", help="what has been measured, as Markdown")
     parser.add_argument("--rows", type=int, default=_ROWS, help="of a log (default: %(default)s)")
     parser.add_argument("--logs", type=int, default=_LOGS, help="of each correlation (default: %(default)s)")
@@ -168,7 +169,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"no model {', '.join(unknown)}; there are {', '.join(MODELS)}")
     shape = chain.Shape(_USERS, _ITEMS, _SPREADS)
     if given.quick:
-        log = measure_log(0.5, 1, quick.QUICK_ROWS, models, shape._replace(users=200, items=100))
+        size = given.quick
+        small = shape._replace(users=size["users"], items=size["users"] // 2)
+        log = measure_log(0.5, 1, size["rows"], models, small, size["epochs"])
         print(json.dumps({"0.5": summary([log])}))
         return
     if not given.table:

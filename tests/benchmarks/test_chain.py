@@ -37,3 +37,16 @@ def test_other_rates() -> None:
     rates = (0.04, 0.004, 0.0002)
     _, chances = chain.draw(20_000, seed=3, rates=rates)
     np.testing.assert_allclose(chances.mean(axis=0), rates, rtol=1e-6)
+
+
+def test_steps_correlate_as_asked_for_whatever_is_drawn() -> None:
+    for correlation in (0.0, 0.5, 0.9):
+        shape = chain.Shape(300, 100, (1.0, 1.0, 1.0), correlation)
+        for seed in (3, 4):
+            _, chances = chain.draw(50_000, seed, shape=shape)
+            np.testing.assert_allclose(chances.mean(axis=0), chain.RATES, rtol=1e-6)
+            given = chances / np.column_stack([np.ones(len(chances)), chances[:, :-1]])
+            logits = np.log(given) - np.log1p(-given)
+            wanted = np.full([3, 3], correlation) + (1 - correlation) * np.eye(3)
+            np.testing.assert_allclose(np.corrcoef(logits.T), wanted, atol=1e-6)
+            np.testing.assert_allclose(logits.std(axis=0), 1.0, rtol=1e-6)

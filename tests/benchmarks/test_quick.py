@@ -86,6 +86,7 @@ _MEASURED = {
     "tp_speed": lambda found: _positive(
         found, "tp_speed", "uneven", "sasrec", "targets_per_s", "k 2, lambda 0.1"
     ),
+    "transfer": lambda found: found["0.5"]["logs"] == 1 and "mmoe -> esmm" in found["0.5"]["pairs"],
     "training": lambda found: found["targets_per_s"] > 0,
     "warm_start": lambda found: found["seeds"][0]["warm"]["eval"] > 0,
     "windowing": lambda found: found["same_examples"] and found["events_per_s"] > 0,
@@ -106,6 +107,7 @@ _SIZES = {
     "throughput": {"users": 200, "longest": 20, "seconds": 0.1},
     "tp_speed": {"users": 200, "longest": 20, "seconds": 0.1},
     "training": {"seconds": 0.1},
+    "transfer": {"rows": 3000, "users": 20, "epochs": 1},
     "warm_start": {"users": 40, "epochs": 1},
     "windowing": {"events": 2000},
 }

@@ -82,9 +82,7 @@ class BPCM(labels.LabelModel):
             for _ in exposures.steps
         ]
         passed_on = exposures.steps[1:] if settings.conversion else ()
-        self._messages = [
-            Message(settings.dropout, self.generator, settings.message_norm) for _ in passed_on
-        ]
+        self._messages = [Message(settings.dropout, self.generator, settings.message_norm) for _ in passed_on]
         self._conversions = [Conversion(settings.dim, settings.conversion_reads == "both") for _ in passed_on]
         self._towers = [
             towers.Tower(settings.tower, settings.dropout, self.generator) for _ in exposures.steps
