@@ -4,14 +4,15 @@
     python -m benchmarks.transfer --table
     python -m benchmarks.transfer --quick
 
-Logs are drawn as in `benchmarks.chain`, of 2,000 users and 1,000 items and with logits of the steps of one spread that correlate
-as asked for, whatever is drawn: with 0, who clicks says nothing of who then buys. A log is another draw each time, of users, items and
-what they do. Rates fall from 10 % to 1 % and 0.1 %. What a model lacks is the AUC of the true chances less its own; `step before` is the true chance of a
-cart as the score of a buy, which knows nothing of buys: between the two is what is to be learnt of buys themselves.
-The last epoch counts for all models, since the rate falls to 0 until then and `eval` has few buys.
+Logs are drawn as in `benchmarks.chain`, of 2,000 users and 1,000 items, with logits of the steps of one spread that correlate as
+asked for, whatever is drawn: with 0, who clicks says nothing of who then buys. A log is another draw each time, of users, items
+and what they do. Rates fall from 10 % to 1 % and 0.1 %. What a model lacks is the AUC of the true chances less its own; `step
+before` is the true chance of a cart as the score of a buy, which knows nothing of buys: between the two is what is to be learnt
+of buys themselves. The last epoch counts for all models, since the rate falls to 0 until then and `eval` has few buys.
 
-Each log is kept in `results/transfer.json` when it is done, and not measured again. The last line is one JSON object: by correlation, the
-mean over logs and the half width of its 95 % interval by Student's t of what each model lacks, and of pairs on the same log.
+Each log is kept in `results/transfer.json` when it is done, and not measured again. The last line is one JSON object: by
+correlation, the mean over logs and the half width of its 95 % interval by Student's t of what each model lacks, and of pairs on
+the same log.
 """
 
 import argparse
