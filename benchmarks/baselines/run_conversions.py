@@ -28,6 +28,8 @@ with collector.importing():
 _STEPS_PER_CALL = 64
 _BLOCK = 4096
 _EVALUATED = 4096
+# More than are ever trained: a burst ends by the clock.
+_EPOCHS = 1_000_000
 
 _SETTINGS: dict[str, dict[str, Any]] = {
     conversions.MMOE: {
@@ -49,21 +51,14 @@ _SETTINGS: dict[str, dict[str, Any]] = {
 class _Bursts(rows_lib.RowFit):
     """Takes the loop's own steps, for a time rather than for epochs."""
 
-    _iterator: Any = None
-    _left = 0
-
     def burst(self, seconds: float) -> tuple[int, float]:
         """Trains for about so long: rows and seconds. The way into an epoch is kept for the next burst."""
+        steps = tf.constant(min(_STEPS_PER_CALL, self._epoch_steps()))
         rows, start = 0, time.perf_counter()
         while not rows or time.perf_counter() - start < seconds:
-            if not self._left:
-                self._left = self._epoch_steps()
-                self._iterator = iter(self._batches(int(self._epoch), 0))
-                self._epoch.assign_add(1)
-            now = min(_STEPS_PER_CALL, self._left)
-            added = self._steps(self._iterator, tf.constant(now)).numpy()
-            self._left -= now
-            rows += int(added[1])
+            if self._iterator is None:
+                self._iterator = iter(self._batches(range(_EPOCHS)))
+            rows += int(self._steps(self._iterator, steps).numpy()[1])
         return rows, time.perf_counter() - start
 
     def parts(self, seconds: float) -> dict[str, float]:
@@ -84,8 +79,8 @@ class _Bursts(rows_lib.RowFit):
                 total, _ = model.summed_loss(batch, training=True)
             return tape.gradient(total, model.trainable_variables)
 
-        held = next(iter(self._batches(0, 0)))
-        an_epoch = _timed(lambda: [None for _ in self._batches(1, 0)], seconds)
+        held = next(iter(self._batches(range(1))))
+        an_epoch = _timed(lambda: [None for _ in self._batches(range(1, 2))], seconds)
         found = {"batches": an_epoch / self._epoch_steps()}
         found["embedding"] = self._repeated(embedding, held, seconds)
         found["gradients"] = self._repeated(gradients, held, seconds)
