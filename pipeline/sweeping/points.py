@@ -66,11 +66,6 @@ class Point:
         return result
 
     @property
-    def trained(self) -> bool:
-        """Whether there is a trial that did not fail."""
-        return any(trial.state != progress.FAILED for trial in self.trials)
-
-    @property
     def score(self) -> float:
         """The mean objective on `eval`; the lowest number where nothing was trained."""
         found = self.summary("on_eval").get(self.objective)
@@ -85,3 +80,9 @@ class Point:
 def ranked(points: Sequence[Point]) -> list[Point]:
     """Best first; those that failed at the end, in their order."""
     return sorted(points, key=lambda point: -point.score)
+
+
+def compared_by(points: Sequence[Point], otherwise: str) -> str:
+    """The objective of the first point that has a trial which did not fail; `otherwise` where there is none."""
+    trained = (one for one in points if any(trial.state != progress.FAILED for trial in one.trials))
+    return next((one.objective for one in trained), otherwise)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline import progress
-from pipeline.sweeping.points import Point, ranked
+from pipeline.sweeping.points import Point, compared_by, ranked
 from schemas import figures
 
 FILE = "sweep.json"
@@ -60,7 +60,7 @@ def table(points: Sequence[Point]) -> str:
 
 def _objective(points: Sequence[Point]) -> str:
     """The metric of all points that trained."""
-    return next((point.objective for point in points if point.trained), points[0].objective)
+    return compared_by(points, points[0].objective)
 
 
 def _mean(found: Mapping[str, float | None] | None) -> str:

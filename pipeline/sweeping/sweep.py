@@ -23,7 +23,7 @@ from pipeline import config, lineage, progress
 from pipeline.runners import failures, local, stopping, store, whole
 from pipeline.runners import folder as run_folder
 from pipeline.sweeping import results, space
-from pipeline.sweeping.points import Point, Trial, Values, ranked
+from pipeline.sweeping.points import Point, Trial, Values, compared_by, ranked
 from schemas import errors, figures, kinds
 
 _TRAINING_COMPONENTS = ("Trainer", "Evaluator")
@@ -160,7 +160,7 @@ class Sweep:
             said = trial.error or f"eval {point.objective} {figures.metric(measured)}"
             shown.finish(trial.state, f"{point.label}: {said}")
         # Points that learn something else than the first are ranked by its objective, if they are measured by it.
-        first = next((other.objective for other in before if other.trained), point.objective)
+        first = compared_by(before, point.objective)
         if all(first in trial.on_eval for trial in point.trials if not trial.error):
             point.objective = first
         return point

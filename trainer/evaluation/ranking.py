@@ -63,12 +63,6 @@ class FullRanking:
             batch[names.FUTURE_ITEM_INDEX] = tf.where(sets.is_first(index), index, padding)
         return batch
 
-    def ranks(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
-        """The targets' ranks `[B]`; see `serving.catalogue`."""
-        query, target = catalogue.query(self._model, batch), catalogue.target_rows(batch)
-        excluded = batch[names.SEEN_ITEM_INDEX] if self._exclude_seen else None
-        return catalogue.full_rank(self._model, query, self._model.catalogue.size, target, excluded)
-
     def queries(self) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
         """Queries `[B, D]` of the windows, and the catalogue rows `[B, E]` that are left out for each; negative: none."""
 
@@ -81,11 +75,17 @@ class FullRanking:
 
     def _sum(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
         """What `_SUMS` names, of a batch, float32."""
-        rank = tf.cast(self.ranks(batch), tf.float32)
+        query, target = catalogue.query(self._model, batch), catalogue.target_rows(batch)
+        excluded = batch[names.SEEN_ITEM_INDEX] if self._exclude_seen else None
+        size = self._model.catalogue.size
+        rank = tf.cast(catalogue.full_rank(self._model, query, size, target, excluded), tf.float32)
         hit, gain = self._gains(rank)
-        seen = catalogue.is_left_out(catalogue.target_rows(batch), batch[names.SEEN_ITEM_INDEX])
+        seen = catalogue.is_left_out(target, batch[names.SEEN_ITEM_INDEX])
         counted = [hit, gain, tf.ones_like(rank), tf.cast(seen, tf.float32)]
-        counted += self._of_periods(batch) if self._period else 2 * [tf.zeros_like(rank)]
+        if self._period:
+            counted += self._of_periods(query, batch[names.FUTURE_ITEM_INDEX], excluded)
+        else:
+            counted += 2 * [tf.zeros_like(rank)]
         return tf.stack([tf.reduce_sum(part) for part in counted])
 
     def _gains(self, rank: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -93,18 +93,17 @@ class FullRanking:
         hit = tf.cast(ranks.hit(rank, self._cutoff, float(self._model.catalogue.size)), tf.float32)
         return hit, hit * tf.math.log(2.0) / tf.math.log(1.0 + rank)
 
-    def _of_periods(self, batch: dict[str, tf.Tensor]) -> list[tf.Tensor]:
-        """NDCG@K of the items of each period `[B]`, and which periods have any. As `schemas.ranks.set_values`, in the graph."""
-        index = batch[names.FUTURE_ITEM_INDEX]
+    def _of_periods(self, query: Any, index: tf.Tensor, excluded: tf.Tensor | None) -> list[tf.Tensor]:
+        """NDCG@K of the items of each period `[B]`, and which periods have any. As `schemas.ranks.set_values`, in the graph.
+
+        Args:
+          query: of the windows.
+          index: `[B, M]`, the items that follow, each once; PADDING_INDEX where there is none.
+          excluded: rows to leave out of the ranking.
+        """
         there = tf.cast(index != names.PADDING_INDEX, tf.float32)
-        excluded = batch[names.SEEN_ITEM_INDEX] if self._exclude_seen else None
-        found = sets.full_ranks(
-            self._model,
-            catalogue.query(self._model, batch),
-            self._model.catalogue.size,
-            tf.maximum(index - names.FIRST_INDEX, -1),
-            excluded,
-        )
+        targets = tf.maximum(index - names.FIRST_INDEX, -1)
+        found = sets.full_ranks(self._model, query, self._model.catalogue.size, targets, excluded)
         _, gain = self._gains(tf.cast(found, tf.float32))
         # The best that so many items could be: they have the first ranks.
         best = tf.cumsum(self._gains(tf.range(1.0, self._cutoff + 1.0))[1])
