@@ -431,7 +431,11 @@ UNREAD = [
         "loop.shuffled_classes",
         "adversary above 0",
     ),
-    ({"loop": {"name": "tp", "classes": "apart"}}, "loop.classes", "users_per_step of 2 or more"),
+    (
+        {"loop": {"name": "tp", "classes": "apart", "users_per_step": 1}},
+        "loop.classes",
+        "users_per_step of 2 or more",
+    ),
     ({"loop": {"name": "tp", "classes": "same", "inner_steps": 1}}, "loop.classes", "inner_steps of 2"),
     (model("msdp", scene_weight=0, scene_dim=8), "model.scene_dim", "scene_weight above 0"),
     (model("contrarec", scene_weight=0, scene_dim=8), "model.scene_dim", "scene_weight above 0"),
@@ -629,7 +633,13 @@ def test_classes_of_several_users_or_inner_steps_are_read(tmp_path):
         {"classes": "paired", "adversary": 0, "shuffled_classes": True},
     ):
         assert load(tmp_path, with_values(loop={"name": "tp", **given})).loop.classes == given["classes"]
-    neither = {"name": "tp", "classes": "apart", "adversary": 0, "shuffled_classes": True}
+    neither = {
+        "name": "tp",
+        "classes": "apart",
+        "users_per_step": 1,
+        "adversary": 0,
+        "shuffled_classes": True,
+    }
     with pytest.raises(errors.InputError, match=r"loop\.classes: found .*; loop\.shuffled_classes: found "):
         load(tmp_path, with_values(loop=neither))
     # A model that reads scenes has vectors of them in any case.
@@ -693,7 +703,10 @@ def test_a_search_over_what_nothing_reads(tmp_path):
 @pytest.mark.parametrize(
     "parts,space",
     [
-        ({"loop": {"name": "tp", "classes": "apart"}}, {"loop.users_per_step": [1, 8]}),
+        (
+            {"loop": {"name": "tp", "classes": "apart", "users_per_step": 1}},
+            {"loop.users_per_step": [1, 8]},
+        ),
         (
             {"loop": {"name": "tp", "adversary": 0, "discriminator_rate": 5.0}},
             {"loop.adversary": {"low": 0, "high": 0.1}},

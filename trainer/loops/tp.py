@@ -35,7 +35,7 @@ class TP(loop.Loop):
     """Gradient alignment between users, and an adversary that cannot tell head from tail.
 
     **Inner and outer updates** (section 3.2). From the parameters theta, k steps of gradient
-    descent on the mini-batches D_1 .. D_k of different users lead to theta_k; the optimiser then
+    descent on the mini-batches D_1 .. D_k of one or several users each lead to theta_k; the optimiser then
     updates theta itself by the "gradient" theta - theta_k, divided by alpha k:
 
         theta_i = theta_(i-1) - alpha g_i,   g_i = dL(D_i; theta_(i-1)) / dtheta,         (6)
@@ -148,6 +148,16 @@ class TP(loop.Loop):
                 "the adversary has nothing to tell apart: all %d training windows with the %d events that it is shown are of "
                 "%s users; lower loop.adversary_events, or set loop.adversary: 0",
                 *(judged.sum(), events, "head" if classes[0] else "tail"),
+            )
+        elif self._tp.users_per_step == 1 or self._tp.classes in ("apart", "paired"):
+            _PROGRESS.warning(
+                "the adversary sees users of one class in each mini-batch (%s), so that it learns which came last and not "
+                "what tells them apart; set loop.%s, or loop.adversary: 0",
+                *(
+                    ("loop.users_per_step: 1", "users_per_step: 16")
+                    if self._tp.users_per_step == 1
+                    else (f"loop.classes: {self._tp.classes}", "classes: mixed")
+                ),
             )
 
     def _draw_probed(self, users: np.ndarray, head: np.ndarray, judged: np.ndarray) -> None:
@@ -312,7 +322,9 @@ class TP(loop.Loop):
         flat = {name: tf.reshape(value, [-1, *value.shape[2:]]) for name, value in batch.items()}
         seen, judged = self._shown_by_chance(flat)
         embedding = tf.stop_gradient(self.model(seen, training=True))
-        windows = gradients.sum_over_replicas(tf.reduce_sum(tf.cast(judged, tf.float32)))
+        windows = self._mean_or(
+            tf.reduce_sum(tf.cast(judged, tf.float32)), self._windows * self._tp.inner_steps
+        )
         group = next(group for group in self._groups if group.name == _DISCRIMINATOR)
         for _ in range(self._tp.discriminator_steps - 1):
             with tf.GradientTape() as tape:

@@ -58,7 +58,8 @@ class TPSettings(LoopSettings):
 
     A step of it is `inner_steps` mini-batches, each of at most `users_per_step * user_batch`
     windows over all replicas, and then one update by the training's optimiser, whose
-    learning rate is the paper's beta. `training.batch_size` has no place here.
+    learning rate is the paper's beta. An epoch's last step may have fewer mini-batches; its update is smaller by as much.
+    `training.batch_size` has no place here.
 
     Attributes:
       inner_steps: the paper's k; 1 aligns nothing.
@@ -72,8 +73,8 @@ class TPSettings(LoopSettings):
         window that is drawn, of windows that have as many. How long a history is then tells nothing, which by itself
         tells head from tail, and all places are looked at. None embeds whole windows.
       user_batch: the paper's K: a user's windows are cut into parts of at most so many.
-      users_per_step: how many parts share a mini-batch; 1 is the paper's, more make larger steps. Of a user with many windows
-        there may be several.
+      users_per_step: how many parts share a mini-batch. 1 is the paper's: there an adversary sees users of one class at a time
+        and chases the last one, which is warned of. More make larger steps. Of a user with many windows there may be several.
       classes: whose parts share one, and what the mini-batches of an update are. `mixed`: any users', in any order; `apart`:
         all of head users or all of tail users; `paired`: the same, head and tail in turns, so that the gradients of both
         are aligned in each update (of the class with fewer mini-batches some come twice in an epoch); `same`: one mixed
@@ -96,7 +97,7 @@ class TPSettings(LoopSettings):
     adversary: float = pydantic.Field(default=0.1, ge=0)
     adversary_events: int | None = pydantic.Field(default=5, ge=1)
     user_batch: int = pydantic.Field(default=8, ge=1)
-    users_per_step: int = pydantic.Field(default=1, ge=1)
+    users_per_step: int = pydantic.Field(default=16, ge=1)
     classes: Literal["mixed", "apart", "paired", "same"] = "mixed"
     discriminator_hidden: tuple[Annotated[int, pydantic.Field(ge=1)], ...] = (64,)
     discriminator_rate: float = pydantic.Field(default=10.0, gt=0)

@@ -710,6 +710,56 @@ def test_an_adversary_that_is_shown_one_class_is_warned_of(tmp_path, caplog, eve
     )
 
 
+@pytest.mark.parametrize(
+    "settings, warned",
+    [
+        ({"users_per_step": 1}, "loop.users_per_step: 1"),
+        ({"classes": "apart"}, "loop.classes: apart"),
+        ({"classes": "paired"}, "loop.classes: paired"),
+        ({}, None),
+        ({"users_per_step": 1, "adversary": 0.0}, None),
+    ],
+)
+def test_an_adversary_of_mini_batches_of_one_class_is_warned_of(tmp_path, caplog, settings, warned):
+    """Of one user there is one class, too."""
+    with caplog.at_level("WARNING", "footfall.progress"):
+        real_loop(tmp_path, loop=settings)
+    found = [one.message for one in caplog.records if "of one class in each mini-batch" in one.message]
+    assert len(found) == (warned is not None)
+    assert warned is None or f"({warned})" in found[0]
+
+
+def test_moves_ahead_weigh_windows_as_the_last_one_does(tmp_path, monkeypatch):
+    """With `sum` by how many windows mini-batches have on average, here 2, whatever those of an update have."""
+    strength, users = 0.8, np.array([[0, 1, 2], [3, 3, 3]])
+    loop, _, weights, bias = adversarial(
+        tmp_path,
+        monkeypatch,
+        **{"inner_steps": 2, "adversary": strength, "discriminator_steps": 2},
+        **{"reduction": "sum", "users_per_step": 2},
+    )
+    assert loop._windows == 2
+    moved = []
+
+    def note(gradients, **_):
+        moved.append([gradient.numpy() for gradient, _ in gradients])
+
+    group = next(one for one in loop._groups if one.name == tp._DISCRIMINATOR)
+    monkeypatch.setattr(group.optimizer, "apply_gradients", note)
+    w, b = weights.numpy()[:, 0].astype(np.float64), float(bias.numpy()[0])
+    batch = {
+        names.HISTORY_ITEM_INDEX: tf.constant(names.FIRST_INDEX + users[:, :, np.newaxis]),
+        names.USER_HEAD: tf.constant(HEAD[users]),
+    }
+    loop._move_ahead(batch, loop.discriminator)
+    sign, real = 2.0 * HEAD[users.ravel()] - 1, HEAD[users.ravel()]
+    error = real - 1 / (1 + np.exp(-(sign * (START @ w) + b)))
+    # Downwards, as optimisers go; two mini-batches of two windows each on average.
+    ((of_weights, of_bias),) = moved
+    np.testing.assert_allclose(of_weights[:, 0], -strength * np.sum(error * sign) / 4 * START, rtol=1e-4)
+    np.testing.assert_allclose(of_bias, [-strength * np.sum(error) / 4], rtol=1e-4)
+
+
 def test_a_discriminator_moves_ahead_of_the_model(tmp_path, monkeypatch):
     """Three times in an update, each by the gradient at where it then is; embeddings stay until the last."""
     strength, users = 0.8, np.arange(4)
