@@ -109,7 +109,7 @@ def test_two_workers_of_which_one_is_killed_get_the_weights_of_one_that_trains_a
     assert chief["replicas"] == other["replicas"] == 2
     assert chief["resumed_from_epoch"] == other["resumed_from_epoch"] == 1
     kept = tmp_path / "together" / one_worker.FIT / "checkpoints"
-    assert chief["wrote"] == str(kept) and any(kept.glob("ckpt-*")) and (kept / "best.index").exists()
+    assert chief["wrote"] == str(kept) and any(kept.glob("ckpt-*")) and any(kept.glob("best-*.index"))
     assert not other["wrote"].startswith(str(tmp_path / "together"))
     # What workers measure by themselves is the chief's: they end together, and keep the same epoch.
     assert chief["histories"] == other["histories"]

@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import tensorflow as tf
@@ -12,8 +12,9 @@ import tensorflow as tf
 from schemas import errors
 
 _PROGRESS = logging.getLogger("footfall.progress")
-# Of an epoch of the history.
-MayBeBest: TypeAlias = Callable[[Mapping[str, Any]], bool]
+# The number of the best epoch of a history; 0 for none.
+BestEpoch: TypeAlias = Callable[[Sequence[Mapping[str, Any]]], int]
+_KEPT = 2
 # Where TensorFlow keeps `state` of `loop.Loop`, the history so far.
 _STATE = "state/.ATTRIBUTES/VARIABLE_VALUE"
 # What its readers raise of damaged and of missing files.
@@ -22,6 +23,9 @@ _UNREADABLE = (tf.errors.OpError, ValueError, IndexError, RuntimeError)
 
 class Checkpoints:
     """What a training has to keep, and the weights of its best epoch.
+
+    The best weights are in files of their epoch, and stay while a checkpoint needs them: a kill between them and the checkpoint
+    of their epoch leaves those that the one before it needs.
 
     Args:
       folder: that a second run of the same training finds again.
@@ -32,34 +36,41 @@ class Checkpoints:
 
     def __init__(self, folder: str, model: Any, own: str | None = None, **objects: Any):
         self._folder, self._own = folder, own
+        self._written = own or folder
         self._checkpoint = tf.train.Checkpoint(model=model, **objects)
-        self._manager = manager(self._checkpoint, own or folder)
+        self._manager = manager(self._checkpoint, self._written)
         self._best = tf.train.Checkpoint(model=model)
-        self._best_prefix = os.path.join(own or folder, "best")
+        # The best epochs of the checkpoints that are kept, the newest one's last.
+        self._needed: list[int] = []
 
-    def save(self) -> None:
-        """Keeps all that there is now."""
+    def save(self, best: int) -> None:
+        """Keeps all that there is now, and of the best weights what some checkpoint needs.
+
+        Args:
+          best: the best epoch so far; 0 for none.
+        """
         self._manager.save()
+        self._needed = [*self._needed, best][-_KEPT:]
+        _remove_best(self._written, but=self._needed)
 
-    def save_best(self) -> None:
-        """Keeps the model's weights as the best ones."""
-        self._best.write(self._best_prefix)
+    def save_best(self, epoch: int) -> None:
+        """Keeps the model's weights as those of an epoch that is the best one so far."""
+        self._best.write(_best_of(self._written, epoch))
 
-    def restore_best(self) -> None:
-        """Gives the model the best weights."""
-        self._best.restore(self._best_prefix).expect_partial()
+    def restore_best(self, epoch: int) -> None:
+        """Gives the model the weights of the best epoch."""
+        self._best.restore(_best_of(self._written, epoch)).expect_partial()
 
-    def restore(self, may_be_best: MayBeBest) -> bool:
+    def restore(self, best_epoch: BestEpoch) -> bool:
         """Goes back to the newest moment that was kept whole, and warns of newer ones that were not.
 
         Args:
-          may_be_best: see `newest`.
+          best_epoch: see `newest`.
 
         Returns:
           Whether there was one.
         """
-        kept = os.path.join(self._folder, "best")
-        prefix, damaged = newest(self._folder, kept, may_be_best)
+        prefix, best, damaged = newest(self._folder, best_epoch)
         for why in damaged:
             _PROGRESS.warning(
                 "checkpoint %s: going on from %s", why, "the one before it" if prefix else "the start"
@@ -69,42 +80,57 @@ class Checkpoints:
                 tf.io.gfile.rmtree(self._folder)
                 self._manager = manager(self._checkpoint, self._folder)
             return False
-        if self._own is not None and tf.io.gfile.exists(f"{kept}.index"):
-            self._best.restore(kept).expect_partial()
-            self.save_best()
+        if self._own is not None and best:
+            self._best.restore(_best_of(self._folder, best)).expect_partial()
+            self.save_best(best)
+        self._needed = [best]
         self._checkpoint.restore(prefix).assert_existing_objects_matched()
         return True
+
+
+def _best_of(folder: str, epoch: int) -> str:
+    """The prefix of the weights of an epoch that is or was the best one."""
+    return os.path.join(folder, f"best-{epoch}")
+
+
+def _remove_best(folder: str, but: Collection[int]) -> None:
+    """Removes weights of epochs that were the best ones until no checkpoint needed them."""
+    for name in tf.io.gfile.listdir(folder):
+        found = re.fullmatch(r"best-(\d+)\..+", name)
+        if found and int(found[1]) not in but:
+            tf.io.gfile.remove(os.path.join(folder, name))
 
 
 def manager(checkpoint: tf.train.Checkpoint, folder: str) -> tf.train.CheckpointManager:
     """TensorFlow's own, also where its list of checkpoints is damaged: what there is is read from the folder."""
     try:
-        return tf.train.CheckpointManager(checkpoint, folder, max_to_keep=2)
+        return tf.train.CheckpointManager(checkpoint, folder, max_to_keep=_KEPT)
     except UnicodeDecodeError:
         tf.io.gfile.remove(os.path.join(folder, "checkpoint"))
-        return tf.train.CheckpointManager(checkpoint, folder, max_to_keep=2)
+        return tf.train.CheckpointManager(checkpoint, folder, max_to_keep=_KEPT)
 
 
-def newest(folder: str, best: str, may_be_best: MayBeBest) -> tuple[str | None, list[str]]:
+def newest(folder: str, best_epoch: BestEpoch) -> tuple[str | None, int, list[str]]:
     """The newest checkpoint of which every value can be read, those of the best epoch until then included.
 
     Args:
       folder: with checkpoints of `loop.Loop`.
-      best: the prefix of the weights of the best epoch.
-      may_be_best: whether an epoch of the history may be the best one: without any there are no such weights.
+      best_epoch: the best one of a history; where there is none, no weights of one are needed.
 
     Returns:
-      The checkpoint's prefix, None if there is none; and for each newer one why it cannot be used.
+      The checkpoint's prefix, None if there is none; its best epoch, 0 for none; and for each newer checkpoint why it cannot
+      be used.
     """
     damaged: list[str] = []
     for prefix in _prefixes(folder):
         why, reader = _read(prefix)
-        if why is None and any(map(may_be_best, json.loads(reader.get_tensor(_STATE)))):
-            why, _ = _read(best)
+        best = 0 if why else best_epoch(json.loads(reader.get_tensor(_STATE)))
+        if best:
+            why, _ = _read(_best_of(folder, best))
         if why is None:
-            return prefix, damaged
+            return prefix, best, damaged
         damaged.append(why)
-    return None, damaged
+    return None, 0, damaged
 
 
 def _prefixes(folder: str) -> list[str]:

@@ -356,7 +356,7 @@ class Loop:
         self._iterator = None
         best = self._best_epoch()
         if best:
-            self._checkpoints.restore_best()
+            self._checkpoints.restore_best(best)
         result = self._result(stopped)
         if result["rising"]:
             _PROGRESS.info("best in the last epoch, %d: more of them (training.epochs) may be better", best)
@@ -386,7 +386,7 @@ class Loop:
         return sum(epoch["seconds"] for epoch in self._history)
 
     def _restore(self) -> None:
-        if not self._checkpoints.restore(self._may_be_best):
+        if not self._checkpoints.restore(self._best_epoch_of):
             return
         self._history = json.loads(self._state.numpy().decode())
         self._resumed = int(self._epoch)
@@ -397,7 +397,7 @@ class Loop:
 
     def _save(self) -> None:
         self._state.assign(json.dumps(self._history))
-        self._checkpoints.save()
+        self._checkpoints.save(self._best_epoch())
 
     def _may_be_best(self, epoch: Mapping[str, Any]) -> bool:
         """Whether the weights of an epoch may be those that the model is left with."""
@@ -405,8 +405,11 @@ class Loop:
 
     def _best_epoch(self) -> int:
         """The number of the best epoch so far; 0 for none."""
+        return self._best_epoch_of(self._history)
+
+    def _best_epoch_of(self, history: Sequence[Mapping[str, Any]]) -> int:
         metric = self.evaluation.objective
-        measured = [epoch for epoch in self._history if self._may_be_best(epoch)]
+        measured = [epoch for epoch in history if self._may_be_best(epoch)]
         # The first of equal ones: more training did not help.
         return max(measured, key=lambda e: (e[metric], -e["epoch"]))["epoch"] if measured else 0
 
@@ -476,7 +479,7 @@ class Loop:
             record.update(self._replicas.of_chief(found))
         self._history.append(record)
         if self._best_epoch() == epoch + 1:
-            self._checkpoints.save_best()
+            self._checkpoints.save_best(epoch + 1)
         self._epoch.assign(epoch + 1)
         self._step.assign(0)
         self._seconds.assign(0.0)

@@ -8,6 +8,7 @@ import types
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from components.trainer import workers
 from schemas import errors
@@ -70,7 +71,12 @@ DAMAGE = {
     "its index cut": (lambda folder: truncate(folder / "ckpt-3.index"), 2, ["the one before it"]),
     "its index empty": (lambda folder: os.truncate(folder / "ckpt-3.index", 0), 2, ["the one before it"]),
     "both": (lambda folder: [truncate(values(folder, f"ckpt-{n}")) for n in (2, 3)], None, ["the start"] * 2),
-    "the best": (lambda folder: truncate(values(folder, "best")), None, ["the start"] * 2),
+    "the best": (lambda folder: truncate(values(folder, "best-3")), 2, ["the one before it"]),
+    "all the best": (
+        lambda folder: [truncate(values(folder, f"best-{n}")) for n in (2, 3)],
+        None,
+        ["the start"] * 2,
+    ),
     "the list is garbage": (lambda folder: (folder / "checkpoint").write_bytes(b"\xff\xfe\0"), 3, []),
     "the list is cut": (lambda folder: truncate(folder / "checkpoint"), 3, []),
     "the list is gone": (lambda folder: (folder / "checkpoint").unlink(), 3, []),
@@ -109,12 +115,49 @@ def test_it_ends_with_the_weights_that_it_would_have_had(killed, tmp_path):
 def test_only_a_checkpoint_that_needs_the_best_weights_asks_for_them(killed, tmp_path):
     left, _, _ = killed
     shutil.copytree(left, tmp_path / "c")
-    for path in (tmp_path / "c").glob("best.*"):
+    for path in (tmp_path / "c").glob("best-*"):
         path.unlink()
     folder = str(tmp_path / "c")
-    best = os.path.join(folder, "best")
-    assert checkpoints.newest(folder, best, lambda epoch: "ndcg@10" in epoch)[0] is None
-    assert checkpoints.newest(folder, best, lambda _: False) == (os.path.join(folder, "ckpt-3"), [])
+    assert checkpoints.newest(folder, lambda history: len(history))[0] is None
+    assert checkpoints.newest(folder, lambda _: 0) == (os.path.join(folder, "ckpt-3"), 0, [])
+
+
+def test_weights_that_a_kill_cut_off_are_none_that_a_checkpoint_needs(killed, tmp_path):
+    """A kill while the weights of a better epoch are written: TensorFlow has moved the values into place, and not the index."""
+    left, whole, _ = killed
+    shutil.copytree(left, tmp_path / "checkpoints")
+    before = values(tmp_path / "checkpoints", "best-3").read_bytes()
+    (tmp_path / "checkpoints" / "best-4.data-00000-of-00001").write_bytes(before[: len(before) // 2])
+    resumed = test_fit.loop(tmp_path, EPOCHS)
+    assert resumed.run()["resumed_from_epoch"] == 3
+    test_fit.assert_equal(resumed, whole)
+
+
+def test_the_best_weights_stay_while_a_checkpoint_needs_them(tmp_path):
+    """Of two checkpoints that are kept, each may have a best epoch of its own."""
+    model, state = tf.Module(), tf.Variable("[]")
+    model.weight = tf.Variable(0.0)
+    one = checkpoints.Checkpoints(str(tmp_path), model, state=state)
+    kept = []
+    for epoch, best in enumerate([0, 2, 2, 4, 5], 1):
+        model.weight.assign(float(epoch))
+        if best == epoch:
+            one.save_best(epoch)
+        state.assign(json.dumps([{"best": best}] * epoch))
+        one.save(best)
+        kept.append({int(path.stem.removeprefix("best-")) for path in tmp_path.glob("best-*.index")})
+    assert kept == [set(), {2}, {2}, {2, 4}, {4, 5}]
+
+    def best_epoch(history):
+        return history[-1]["best"]
+
+    assert checkpoints.newest(str(tmp_path), best_epoch)[:2] == (str(tmp_path / "ckpt-5"), 5)
+    truncate(values(tmp_path, "ckpt-5"))
+    again = checkpoints.Checkpoints(str(tmp_path), model, state=state)
+    assert again.restore(best_epoch) and float(model.weight) == 4
+    again.save(4)
+    again.restore_best(4)
+    assert float(model.weight) == 4 and {path.stem for path in tmp_path.glob("best-*.index")} == {"best-4"}
 
 
 def test_a_run_goes_on_from_a_copy_of_what_another_one_has_left(killed, tmp_path):
@@ -213,4 +256,4 @@ def test_a_worker_that_is_not_the_chief_goes_on_from_its_checkpoints_and_writes_
     assert one.run()["resumed_from_epoch"] == 3
     test_fit.assert_equal(one, whole)
     assert {path.name: path.read_bytes() for path in (tmp_path / "checkpoints").iterdir()} == before
-    assert (pathlib.Path(test_fit.written_to(one)) / "best.index").exists()
+    assert any(pathlib.Path(test_fit.written_to(one)).glob("best-*.index"))
