@@ -47,6 +47,11 @@ def versions(root: pathlib.Path | None = None) -> dict[str, str]:
     return {stage: _hash(root or _ROOT, places) for stage, places in _PLACES.items()}
 
 
+def of_all(root: pathlib.Path | None = None) -> str:
+    """A hash of the source of all stages together."""
+    return hashlib.sha256("".join(versions(root).values()).encode()).hexdigest()[:16]
+
+
 def _hash(root: pathlib.Path, places: Sequence[str]) -> str:
     found = hashlib.sha256()
     for place in places:

@@ -12,6 +12,7 @@ from tfx.utils import path_utils, proto_utils
 
 from components.evaluator import live as live_lib
 from components.evaluator import loading
+from components.live_model import executor as live_model
 
 LIVE_MODEL = "live_model"
 _PROGRESS = logging.getLogger("footfall.progress")
@@ -48,6 +49,10 @@ class Executor(evaluator.Executor):
         blessing = artifact_utils.get_single_instance(output_dict[standard_component_specs.BLESSING_KEY])
         # A pushed version is no artifact of the store: it has a place, and no number.
         blessing.mlmd_artifact.custom_properties.pop(constants.ARTIFACT_PROPERTY_BASELINE_MODEL_ID_KEY, None)
+        if live:
+            blessing.set_string_custom_property(
+                live_model.JUDGED_AGAINST, live.get("digest") or live_model.NOTHING_LIVE
+            )
 
 
 def _warn_of_unread(live: str, input_dict: dict[str, list[Any]]) -> None:

@@ -14,6 +14,7 @@ from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, proto_utils
 
+from components.live_model import executor as live_model
 from schemas import versions as version_names
 from serving import manifest, published
 
@@ -50,7 +51,9 @@ class Executor(pusher.Executor):
         proto_utils.json_to_proto(exec_properties[standard_component_specs.PUSH_DESTINATION_KEY], destination)
         base = destination.filesystem.base_directory
         model_path = self.GetModelPath(input_dict)
-        version = push(model_path, base)
+        blessing = input_dict.get(standard_component_specs.MODEL_BLESSING_KEY)
+        judged = _judged_against(blessing[0]) if blessing else None
+        version = push(model_path, base, judged)
         if not published.answers(base, version):
             self._MarkNotPushed(pushed)
             pushed.set_string_custom_property(WITHDRAWN, posixpath.join(base, str(version)))
@@ -68,7 +71,14 @@ def versions(base: str) -> list[int]:
     return version_names.found(fileio.listdir(base))
 
 
-def push(model_path: str, base: str) -> int:
+def _judged_against(blessing: Any) -> str | None:
+    """What the Evaluator has noted of the live model; None of a blessing that is from before it did."""
+    if not blessing.has_custom_property(live_model.JUDGED_AGAINST):
+        return None
+    return blessing.get_string_custom_property(live_model.JUDGED_AGAINST)
+
+
+def push(model_path: str, base: str, judged_against: str | None = None) -> int:
     """Copies a SavedModel to a new version below `base`, and verifies what it wrote.
 
     On a local disk the version appears with one rename, once all of it is on the disk. A bucket has no rename
@@ -78,17 +88,24 @@ def push(model_path: str, base: str) -> int:
     version. The model of the version that answers is not pushed again, unless that version is damaged; nor is one that a
     rollback has withdrawn, which stays so. On a local disk a push waits for another one to the same place.
 
+    Args:
+      model_path: of the SavedModel.
+      base: the folder that servers watch.
+      judged_against: the digest of the version that was live when the gate compared the model, or
+        `live_model.NOTHING_LIVE`; None pushes whatever is live now.
+
     Returns:
       The version: the time in seconds, or one above the newest where that is not larger.
 
     Raises:
-      PushFailed: if what was written is not what was to be written, or there is no larger version.
+      PushFailed: if what was written is not what was to be written, there is no larger version, or another version is live
+        than the model was judged against: a rollback or another run came between.
     """
     fileio.makedirs(base)
     remote = _is_remote(base)
     with published.locked(base):
         said = published.read(base)
-        version = _push(model_path, base, remote, said)
+        version = _push(model_path, base, remote, said, judged_against)
         if said is None and not remote or said is not None and version == max(said.versions):
             return version
         if not published.publish(base, version):
@@ -101,13 +118,16 @@ def push(model_path: str, base: str) -> int:
         return version
 
 
-def _push(model_path: str, base: str, remote: bool, said: published.Published | None) -> int:
+def _push(
+    model_path: str, base: str, remote: bool, said: published.Published | None, judged_against: str | None
+) -> int:
     there = versions(base)
     newest = there[-1:]
     expected = manifest.measure(model_path)
     found = _there_already(model_path, expected, base, there, said)
     if found is not None:
         return found
+    _check_judged(base, judged_against)
     if remote:
         version = _next(newest)
         _write(model_path, expected, posixpath.join(base, str(version)))
@@ -148,6 +168,25 @@ def _there_already(
     # Damaged or not, these are not to answer.
     return next(
         (v for v, path in paths.items() if v in withdrawn and _same_fingerprint(model_path, path)), None
+    )
+
+
+def _check_judged(base: str, judged_against: str | None) -> None:
+    """Raises PushFailed if another version is live than the model was judged against."""
+    if judged_against is None:
+        return
+    live = live_model.newest(base)
+    if (live["digest"] or live_model.NOTHING_LIVE) == judged_against:
+        return
+    before = (
+        "no model"
+        if judged_against == live_model.NOTHING_LIVE
+        else f"a model with the digest {judged_against}"
+    )
+    now = f"{live['path']} (digest {live['digest']})" if live["path"] else "none"
+    raise PushFailed(
+        f"the model was judged when {before} was live, and now {now} is: another run or a rollback came between. Nothing was "
+        "pushed; run again, so that the model is judged against what is live"
     )
 
 

@@ -1,6 +1,7 @@
 """Compiles an experiment to a Kubeflow Pipelines v2 spec, which Vertex AI takes too; see `targets`."""
 
 import json
+import logging
 import os
 import posixpath
 from collections.abc import Mapping
@@ -9,9 +10,11 @@ from typing import Any
 import yaml
 
 import schemas  # noqa: F401  selects Keras 2
-from pipeline import config, datasets, parameters, window_schema
+from pipeline import config, datasets, parameters, progress, window_schema
 from pipeline.runners import custom_job, targets, whole
 from schemas import pushed
+
+_PROGRESS = logging.getLogger(progress.LOGGER)
 
 
 def schema_place(experiment: config.Experiment, root: str) -> str:
@@ -39,6 +42,7 @@ def compile_pipeline(
       errors.InputError: if the backend cannot have the settings, see `targets.check` and `cluster.ClusterSpec.apply`.
     """
     targets.check(experiment, target)
+    _warn_of_fixed_moments(experiment)
     from tfx.orchestration import data_types
     from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
 
@@ -66,21 +70,39 @@ def compile_pipeline(
     runner = kubeflow_v2_dag_runner.KubeflowV2DagRunner(
         config=kubeflow_v2_dag_runner.KubeflowV2DagRunnerConfig(
             default_image=image,
-            default_commands=list(kubeflow_step.COMMAND),
+            default_commands=[*kubeflow_step.COMMAND, "--code", code.of_all()],
             use_pipeline_spec_2_1=True,
         )
     )
     job = _runnable(runner.run(dag, write_out=False))
     _default(job["pipelineSpec"], changeable)
-    experiment.cluster.apply(job["pipelineSpec"], uncached=_OBSERVERS)
+    experiment.cluster.apply(job["pipelineSpec"], uncached=_OBSERVERS + _PUSHERS)
     _write(output, job)
     schema = f"{os.path.splitext(output)[0]}.schema.pbtxt"
     whole.write(schema, window_schema.text(experiment))
     return output, schema
 
 
+def _warn_of_fixed_moments(experiment: config.Experiment) -> None:
+    """A pipeline that runs again and again goes on to train on the same days where these are written down."""
+    split, window = experiment.split, experiment.window
+    fixed = ["split.eval_from", "split.test_from"] if "time" in split.by and split.moments() else []
+    if getattr(window, "at", None):
+        fixed.append("window.at")
+    if experiment.cluster.schedule and fixed:
+        _PROGRESS.warning(
+            "cluster.schedule: %s: moments that are the same in each run, so that events after them are never trained on; %s",
+            ", ".join(fixed),
+            "shares, as 0.8 and 0.9, and window.stride move with the log"
+            if "window.at" in fixed
+            else "shares, as 0.8 and 0.9, move with the log",
+        )
+
+
 # They look at what changes outside of the pipeline, see `components.observing`.
 _OBSERVERS = ("LogState", "LiveModel", "BaseModel")
+# They leave alone what is there already, and put back what was taken away since.
+_PUSHERS = ("Pusher", "VertexDeployer")
 
 
 def _runnable(job: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,10 @@ what a step reads, only of what it writes: those of its inputs are in the step's
 All attempts of a step write to the same places. Beam names files by how many shards an engine has chosen, so what an
 attempt has left would be read beside what the next one writes: it is removed first.
 
-    python -m pipeline.runners.kubeflow_step --executor_class_path ... --json_serialized_invocation_args ...
+    python -m pipeline.runners.kubeflow_step [--code HASH] --executor_class_path ... --json_serialized_invocation_args ...
+
+What a step makes is kept in the cluster's cache as made by the code that compiled the specification. An image with other code,
+as one whose tag was there before, would put its own there: the step ends before it makes anything.
 """
 
 import argparse
@@ -28,7 +31,9 @@ with collector.importing():
 
     from components import embedded_beam
     from components.trainer import workers
+    from pipeline import code
     from pipeline.runners import failures
+    from schemas import errors
 
 COMMAND = ("python", "-m", "pipeline.runners.kubeflow_step")
 # What they have left goes on to be used: the model of a custom job that still trains, the folder of a model that is
@@ -81,8 +86,29 @@ def clear_outputs(executor: str, invocation: str) -> None:
                 fileio.remove(artifact.uri)
 
 
+def check_code(compiled: str | None) -> None:
+    """Checks that this code is what the specification was compiled by.
+
+    Args:
+      compiled: `code.of_all` there; None of a specification from before that was told.
+
+    Raises:
+      errors.InputError: if it is not.
+    """
+    found = code.of_all()
+    if compiled is not None and compiled != found:
+        raise errors.InputError(
+            f"the image has other code of Footfall ({found}) than the pipeline was compiled by ({compiled}), as whose work the "
+            "cluster would keep what it makes: build and push the image of this checkout under a new tag, and compile with it"
+        )
+
+
 def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    own.add_argument("--code")
+    ours, argv = own.parse_known_args(argv)
     given, beam_args = entrypoint._parse_flags(argv)
+    given.code = ours.code
     given.json_serialized_invocation_args = with_types(
         given.json_serialized_invocation_args, given.json_serialized_inputs_spec_args
     )
@@ -98,8 +124,9 @@ def main(parsed: tuple[argparse.Namespace, list[str]]) -> None:
         from components.transform import tracing
 
         tracing.tune()
-    code = 0
+    status = 0
     try:
+        check_code(parsed[0].code)
         clear_outputs(parsed[0].executor_class_path, parsed[0].json_serialized_invocation_args)
         entrypoint.main(parsed)
     except Exception as error:
@@ -109,11 +136,11 @@ def main(parsed: tuple[argparse.Namespace, list[str]]) -> None:
         # A pod's last lines are what is seen of it.
         logging.getLogger("footfall").exception("the step failed")
         print(f"footfall: {known}", file=sys.stderr)
-        code = 2
+        status = 2
     # As in the command line: Arrow's and TensorFlow's threads complain about an interpreter that ends.
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)
+    os._exit(status)
 
 
 if __name__ == "__main__":

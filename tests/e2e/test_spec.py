@@ -152,8 +152,11 @@ def test_a_second_run_finds_the_live_model_and_a_third_is_cached(ranking):
     blessing = done["Evaluator"].artifacts["blessing"]["metadata"]
     assert blessing["blessed"] == 1 and blessing["baseline_model"] == live
     assert ranking.versions() == [live]
-    # They look each time, and are in no cache.
-    assert ran(ranking.run()) == {"LogState", "LiveModel"}
+    told = json.loads(done["LiveModel"].parameters["live"])
+    assert blessing["judged_against"] == told["digest"]
+    # They look each time, and are in no cache; what is there already is not pushed again.
+    assert ran(ranking.run()) == {"LogState", "LiveModel", "Pusher"}
+    assert ranking.versions() == [live]
 
 
 def test_late_events_of_an_older_span_are_read(ranking):

@@ -14,6 +14,7 @@ import time
 import pytest
 from tfx.types import standard_artifacts
 
+from components.live_model import executor as live_model
 from components.pusher import executor, verify
 from pipeline import publishing
 from serving import manifest, published
@@ -88,6 +89,74 @@ def test_a_model_that_was_withdrawn_is_not_told_to_be_pushed(model, tmp_path, la
     assert found["pushed"].int_value == 0 and found["withdrawn"].string_value == os.path.join(
         base, str(version)
     )
+
+
+def test_a_model_is_not_pushed_over_one_that_it_was_not_judged_against(model, tmp_path):
+    """Another run has pushed meanwhile, or a rollback has come between; what is there already stays."""
+    base = str(tmp_path / "serving")
+
+    def push(content, judged):
+        pathlib.Path(model, "fingerprint.pb").write_bytes(content)
+        pathlib.Path(model, "saved_model.pb").write_bytes(content)
+        return executor.push(model, base, judged)
+
+    nothing, live = live_model.NOTHING_LIVE, lambda: live_model.newest(base)["digest"]
+    first = push(b"A", nothing)
+    # What is live is this model: a run that was killed after its push.
+    assert push(b"A", nothing) == first
+    judged = live()
+    with pytest.raises(
+        executor.PushFailed, match=r"when no model was live, and now .*/serving/\d+ \(digest "
+    ):
+        push(b"B", nothing)
+    second = push(b"B", judged)
+    # Judged against A as B was, but B is live.
+    with pytest.raises(executor.PushFailed, match=f"a model with the digest {judged} was live"):
+        push(b"C", judged)
+    after = live()
+    publishing.rollback(base)
+    with pytest.raises(executor.PushFailed, match=f"and now .*/{first} "):
+        push(b"C", after)
+    assert executor.versions(base) == [first, second] and live() == judged
+    third = push(b"C", judged)
+    assert published.read(base).versions == (third,)
+
+
+def test_the_pusher_reads_of_the_blessing_what_was_live(model, tmp_path):
+    """Blessings from before that was noted push as they did."""
+    os.makedirs(tmp_path / "blessing")
+    pathlib.Path(model, "fingerprint.pb").write_bytes(b"A")
+    shutil.copytree(model, tmp_path / "trained" / "Format-Serving")
+    for judged, refused in ((live_model.NOTHING_LIVE, False), (None, False), ("0123", True)):
+        base = str(tmp_path / f"serving {judged}")
+        artifacts = {
+            "model": standard_artifacts.Model(),
+            "model_blessing": standard_artifacts.ModelBlessing(),
+            "pushed_model": standard_artifacts.PushedModel(),
+        }
+        for name, folder in (
+            ("model", "trained"),
+            ("model_blessing", "blessing"),
+            ("pushed_model", f"p{judged}"),
+        ):
+            artifacts[name].uri = str(tmp_path / folder)
+        artifacts["model_blessing"].set_int_custom_property("blessed", 1)
+        if judged is not None:
+            artifacts["model_blessing"].set_string_custom_property(live_model.JUDGED_AGAINST, judged)
+        pushed = artifacts.pop("pushed_model")
+        given = (
+            {name: [artifact] for name, artifact in artifacts.items()},
+            {"pushed_model": [pushed]},
+            {"push_destination": json.dumps({"filesystem": {"base_directory": base}})},
+        )
+        if refused:
+            with pytest.raises(
+                executor.PushFailed, match="a model with the digest 0123 was live, and now none is"
+            ):
+                executor.Executor().Do(*given)
+        else:
+            executor.Executor().Do(*given)
+        assert len(executor.versions(base)) == (not refused)
 
 
 @pytest.mark.parametrize("remote", [False, True])
@@ -213,6 +282,7 @@ def test_a_killed_push_leaves_no_version(model, tmp_path):
     base = tmp_path / "serving"
     code = """
 import os, signal, sys
+from components.live_model import executor as live_model
 from components.pusher import executor
 from tfx.utils import io_utils
 copy = io_utils.fileio.copy

@@ -7,8 +7,9 @@ import pathlib
 import pytest
 import yaml
 
-from pipeline import config
+from pipeline import code, config
 from pipeline.runners import kubeflow, kubeflow_step
+from tests.pipeline import test_config
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +134,48 @@ def test_the_step_that_is_compiled_starts_the_job(spec_with_job, tmp_path, monke
     assert set(told["artifacts"]) == {"model", "model_run"}
 
 
+def test_an_image_with_other_code_makes_nothing(spec, tmp_path, monkeypatch, capsys):
+    """The cluster would keep it as made by the code that compiled the pipeline. A spec that does not tell its code runs."""
+    execution = _on_vertex(spec, "ImportSchemaGen", tmp_path / "run-1" / "ImportSchemaGen")
+    source = tmp_path / "schema.pbtxt"
+    source.write_text('feature { name: "a" }')
+    execution["inputs"]["parameterValues"]["schema_file"] = str(source)
+    container = spec["deploymentSpec"]["executors"]["ImportSchemaGen_executor"]["container"]
+    argv = [part.replace("{{$}}", json.dumps(execution)) for part in container["args"]]
+    command = container["command"][len(kubeflow_step.COMMAND) :]
+    (output,) = execution["outputs"]["artifacts"]["schema"]["artifacts"]
+    ends = []
+    monkeypatch.setattr(kubeflow_step.os, "_exit", ends.append)
+    with monkeypatch.context() as other:
+        other.setattr(code, "of_all", lambda: "0123")
+        kubeflow_step.main(kubeflow_step._parse([*command, *argv]))
+        assert ends == [2] and not pathlib.Path(output["uri"]).exists()
+        assert (
+            "has other code of Footfall (0123) than the pipeline was compiled by" in capsys.readouterr().err
+        )
+        kubeflow_step.main(kubeflow_step._parse(argv))
+    kubeflow_step.main(kubeflow_step._parse([*command, *argv]))
+    assert ends == [2, 0, 0] and pathlib.Path(output["uri"], "schema.pbtxt").exists()
+
+
+@pytest.mark.parametrize(
+    "changes, said",
+    [
+        ({"eval_from": "2024-05-01", "test_from": "2024-06-01"}, ["split.eval_from, split.test_from"]),
+        ({"eval_from": 0.8, "test_from": 0.9}, []),
+    ],
+)
+def test_a_schedule_of_days_that_stay_the_same_is_warned_of(tmp_path, caplog, changes, said):
+    split = {"by": ["time"], **changes}
+    for schedule, lines in (("30 4 * * *", said), (None, [])):
+        values = test_config.with_values(split=split, cluster={"schedule": schedule})
+        experiment = test_config.load(tmp_path, values)
+        caplog.clear()
+        with caplog.at_level("WARNING", "footfall.progress"):
+            kubeflow._warn_of_fixed_moments(experiment)
+        assert [one.getMessage().split(": ")[1] for one in caplog.records] == lines
+
+
 def test_what_an_attempt_has_left_is_no_part_of_the_next_ones_output(spec, tmp_path, monkeypatch):
     """Retries write to one place, and Beam's files are called as the number of shards is."""
     execution = _on_vertex(spec, "ImportSchemaGen", tmp_path / "run-1" / "ImportSchemaGen")
@@ -217,7 +260,7 @@ def _on_vertex(spec, name, folder):
 def test_what_looks_at_the_world_is_in_no_cache_and_all_else_is(spec):
     tasks = spec["root"]["dag"]["tasks"]
     uncached = {name for name, task in tasks.items() if not task.get("cachingOptions", {}).get("enableCache")}
-    assert uncached == {"LogState", "LiveModel"}
+    assert uncached == {"LogState", "LiveModel", "Pusher"}
 
 
 def test_a_run_may_have_another_log_span_and_number_of_epochs(spec):
@@ -266,7 +309,7 @@ def test_no_task_needs_what_kubeflow_does_not_implement(spec):
     assert len(executors) == len(spec["root"]["dag"]["tasks"])
     for executor in executors.values():
         assert set(executor) == {"container"} and "lifecycle" not in executor["container"]
-        assert executor["container"]["command"] == list(kubeflow_step.COMMAND)
+        assert executor["container"]["command"] == [*kubeflow_step.COMMAND, "--code", code.of_all()]
 
 
 def test_a_step_takes_the_types_of_its_inputs_from_its_own_specification():
@@ -331,6 +374,6 @@ def test_what_is_pushed_is_deployed_where_the_experiment_has_an_endpoint(spec, t
     told = deployer["inputs"]["parameters"]["endpoint"]["runtimeValue"]["constant"]
     assert {name: json.loads(told)[name] for name in _ENDPOINT} == _ENDPOINT and '"traffic": 10' in told
     executor = found[0]["deploymentSpec"]["executors"]["VertexDeployer_executor"]["container"]
-    assert executor["command"] == list(kubeflow_step.COMMAND)
+    assert executor["command"][: len(kubeflow_step.COMMAND)] == list(kubeflow_step.COMMAND)
     # All else is as without it.
     assert tasks == spec["root"]["dag"]["tasks"]
