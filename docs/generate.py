@@ -31,6 +31,7 @@ _SEE = re.compile(r"see `\w+`(?: and `\w+`)?(?:(; .*)|\.)")
 # Keys that tell the kinds of a part apart.
 _TAGS = ("kind", "name")
 _PLAIN = {bool: "true or false", int: "whole number", float: "number", str: "text"}
+_TIMES = {"datetime": "moment", "timedelta": "time before the end"}
 _BOUNDS = (
     (annotated_types.Ge, "ge", "≥"),
     (annotated_types.Gt, "gt", ">"),
@@ -117,7 +118,7 @@ def takes(annotation: Any, metadata: typing.Iterable[Any] = ()) -> str:
         elif part in _PLAIN:
             words.append(_PLAIN[part] + (_bounds(own) if part in (int, float) else ""))
         else:
-            words.append({"datetime": "moment"}.get(getattr(part, "__name__", ""), "value"))
+            words.append(_TIMES.get(getattr(part, "__name__", ""), "value"))
     words = list(dict.fromkeys(words))
     if type(None) in _parts(annotation):
         words.append("null")

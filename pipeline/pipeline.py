@@ -153,7 +153,9 @@ def _accepted(experiment: config.Experiment, root: str) -> str:
     return posixpath.join(root, hashlib.sha256(text.encode()).hexdigest()[:12])
 
 
-def _moment(value: object) -> str:
+def _moment(value: object) -> str | float:
+    if isinstance(value, datetime.timedelta):
+        return value.total_seconds()
     if not isinstance(value, datetime.datetime):
         raise TypeError(f"a setting is a value of JSON or a moment, found {value!r}")
     return "moment"

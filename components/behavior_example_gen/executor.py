@@ -181,15 +181,16 @@ def _noticed(
 
 
 def _tell(result: Mapping[str, Any], written: Mapping[Hashable, int]) -> None:
-    """Says what the log holds and how many windows were made of it, in the run's progress."""
+    """Says what the log holds, how many windows were made of it, and until when it is trained on, in the run's progress."""
     _PROGRESS.info(
-        "%s events of %s users on %s items, %s to %s; windows: %s",
+        "%s events of %s users on %s items, %s to %s; windows: %s%s",
         f"{result['events']:,}",
         f"{result['users']:,}",
         f"{result['items']:,}",
         result["start"],
         result["end"],
         ", ".join(f"{name} {written.get(name, 0):,}" for name in names.SPLITS),
+        f"; trained on up to {result['split']['eval_from']}" if result["split"] else "",
     )
 
 
@@ -212,6 +213,15 @@ def _cuts(
                 f"the log has {len(histogram.bins)} distinct time(s) and both cuts fall on "
                 f"{profile.moment(cuts.test_from)}; {advice} {moments}, if log.columns.timestamp is the right column "
                 f"and its times are read as they should"
+            )
+        return cuts
+    if split.before_end():
+        bulk = histogram.bulk()
+        cuts = splits.Cuts(*(bulk.last + round(cut.total_seconds() * 1000) for cut in split.before_end()))
+        if cuts.eval_from <= bulk.first:
+            raise errors.InputError(
+                f"split.eval_from: nothing is left to train on: the log's events go from {profile.moment(bulk.first)} to "
+                f"{profile.moment(bulk.last)}, and the cut falls on {profile.moment(cuts.eval_from)}"
             )
         return cuts
     return splits.Cuts(*(int(moment.timestamp() * 1000) for moment in split.moments()))

@@ -3,7 +3,8 @@
 import datetime
 import re
 import zoneinfo
-from typing import Annotated, Final, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Final, Literal
 
 import pydantic
 
@@ -356,22 +357,45 @@ Duration = Annotated[float, DURATION]
 LogText = Annotated[str, pydantic.StringConstraints(strip_whitespace=True)]
 
 
-def _cut(value: object) -> float | datetime.datetime:
+_BEFORE_END = re.compile(rf"- *({_DURATION.pattern})")
+
+
+def _cut(value: object) -> float | datetime.datetime | datetime.timedelta:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         if not 0 < value < 1:
             raise ValueError(f"a share lies between 0 and 1, found {value}")
         return float(value)
-    return _moment(value, "a share between 0 and 1 or an ISO 8601 moment")
+    if isinstance(value, datetime.timedelta):
+        return value
+    before = _BEFORE_END.fullmatch(value.strip()) if isinstance(value, str) else None
+    if before:
+        return datetime.timedelta(seconds=-_seconds(before[1]))
+    return _moment(
+        value, "a share between 0 and 1, a time before the log's end, as -7d, or an ISO 8601 moment"
+    )
 
 
-# A share of the log's events in time order, or a moment (ISO 8601; UTC where it names no zone).
+def _written(cut: float | datetime.datetime | datetime.timedelta) -> float | str:
+    """A cut as an experiment has it."""
+    if not isinstance(cut, datetime.timedelta):
+        return cut if isinstance(cut, float) else cut.isoformat()
+    seconds = -cut.total_seconds()
+    unit = next((unit for unit in reversed(_SECONDS) if not seconds % _SECONDS[unit]), "s")
+    return f"-{seconds / _SECONDS[unit]:f}".rstrip("0").rstrip(".") + unit
+
+
+# A share of the log's events in time order, a time before its last event (-7d), or a moment (ISO 8601; UTC where it names no
+# zone).
 Cut = Annotated[
-    float | datetime.datetime,
+    float | datetime.timedelta | datetime.datetime,
     pydantic.PlainValidator(_cut),
-    pydantic.PlainSerializer(
-        lambda cut: cut if isinstance(cut, float) else cut.isoformat(), when_used="json"
-    ),
+    pydantic.PlainSerializer(_written, when_used="json"),
 ]
+
+
+def _rise(cuts: Sequence[Any]) -> bool:
+    """Whether `eval` begins before `test`; of no cuts it does."""
+    return not cuts or cuts[0] < cuts[1]
 
 
 class SplitSpec(settings.Settings):
@@ -386,7 +410,8 @@ class SplitSpec(settings.Settings):
         nothing; alone, their last two events are targets as in `leave_one_out`. Windows of kind
         `period` take half of these users for `eval` and half for `test` instead.
         `time` with `leave_one_out`: the last event of each user in each split's time range.
-      eval_from, test_from: with `time`, where each split begins: a share of the log's events in time order, or a
+      eval_from, test_from: with `time`, where each split begins: a share of the log's events in time order; a time before the
+        last event, as -14d and -7d, which moves with a log that grows (events that are lonely at its end do not count); or a
         moment (ISO 8601; UTC where it names no zone). Both are of one kind.
       held_out_share: with `held_out_users`, which share of the users is held out.
       targets: with `time`, which events of a user in a split's time range are targets. Each has the items that its
@@ -410,15 +435,14 @@ class SplitSpec(settings.Settings):
             raise ValueError("target_behaviors names at least one behaviour, found none")
         if not 1 <= len(self.by) <= 2 or len(set(self.by)) != len(self.by):
             raise ValueError(f"by takes one rule or two different ones, found {list(self.by)}")
-        shares, moments = self.shares(), self.moments()
-        if len(shares) == 1:
+        found = f"found {_written(self.eval_from)} and {_written(self.test_from)}"
+        shares, before_end, moments = self.shares(), self.before_end(), self.moments()
+        if 1 in (len(shares), len(before_end)):
             raise ValueError(
-                f"eval_from and test_from must be both shares or both moments, found {self.eval_from} and {self.test_from}"
+                f"eval_from and test_from must be both shares, both times before the end, or both moments, {found}"
             )
-        if shares and shares[0] >= shares[1] or moments and moments[0] >= moments[1]:
-            raise ValueError(
-                f"eval_from must come before test_from, found {self.eval_from} and {self.test_from}"
-            )
+        if not (_rise(shares) and _rise(before_end) and _rise(moments)):
+            raise ValueError(f"eval_from must come before test_from, {found}")
         return self
 
     def reads(self) -> tuple[settings.Reads, ...]:
@@ -433,9 +457,13 @@ class SplitSpec(settings.Settings):
         )
 
     def shares(self) -> list[float]:
-        """Where `eval` and `test` begin, by shares of the log's events; empty if both are moments."""
+        """Where `eval` and `test` begin, by shares of the log's events; empty if that is told in another way."""
         return [cut for cut in (self.eval_from, self.test_from) if isinstance(cut, float)]
 
+    def before_end(self) -> list[datetime.timedelta]:
+        """Where `eval` and `test` begin, by times from the log's end, below 0; empty if that is told in another way."""
+        return [cut for cut in (self.eval_from, self.test_from) if isinstance(cut, datetime.timedelta)]
+
     def moments(self) -> list[datetime.datetime]:
-        """Where `eval` and `test` begin, by moments; empty if both are shares."""
+        """Where `eval` and `test` begin, by moments; empty if that is told in another way."""
         return [cut for cut in (self.eval_from, self.test_from) if isinstance(cut, datetime.datetime)]

@@ -93,9 +93,9 @@ def _warn_of_fixed_moments(experiment: config.Experiment) -> None:
         _PROGRESS.warning(
             "cluster.schedule: %s: moments that are the same in each run, so that events after them are never trained on; %s",
             ", ".join(fixed),
-            "shares, as 0.8 and 0.9, and window.stride move with the log"
+            "times before its end, as -14d and -7d, and window.stride move with the log"
             if "window.at" in fixed
-            else "shares, as 0.8 and 0.9, move with the log",
+            else "times before its end, as -14d and -7d, move with the log",
         )
 
 

@@ -179,7 +179,24 @@ def with_values(**parts):
         ),
         (
             with_values(split={"by": ["time"], "eval_from": 0.5, "test_from": "2020-01-01"}),
-            ["split:", "both shares or both moments"],
+            [
+                "split:",
+                "both shares, both times before the end, or both moments, found 0.5 and 2020-01-01T00:00:00+00:00",
+            ],
+        ),
+        (
+            with_values(split={"by": ["time"], "eval_from": "-7d", "test_from": "-14d"}),
+            ["split: eval_from must come before test_from, found -7d and -14d"],
+        ),
+        (
+            with_values(split={"by": ["time"], "eval_from": "-7d", "test_from": 0.9}),
+            ["both shares, both times before the end, or both moments, found -7d and 0.9"],
+        ),
+        (
+            with_values(split={"by": ["time"], "eval_from": "-2 weeks", "test_from": "-7d"}),
+            [
+                "split.eval_from: takes a share between 0 and 1, a time before the log's end, as -7d, or an ISO 8601 moment"
+            ],
         ),
         (
             with_values(split={"by": ["time"], "eval_from": "soon", "test_from": "2020-01-01"}),
@@ -626,6 +643,21 @@ def test_a_search_decides_on_the_correction_of_its_trials(tmp_path, loss, space,
         assert load(tmp_path, values).tuning is not None
 
 
+def test_cuts_are_read_back_as_they_are_written(tmp_path):
+    """By the components, which are given a split as JSON, and by whoever runs a run's own experiment again."""
+    for cuts in (
+        ("-14d", "-36h"),
+        (0.5, 0.75),
+        ("2024-05-01", "2024-06-01T12:30:00+02:00"),
+        ("-90.5s", "-1m"),
+    ):
+        values = with_values(split={"by": ["time"], "eval_from": cuts[0], "test_from": cuts[1]})
+        split = load(tmp_path, values).split
+        assert type(split).from_json(split.to_json()) == split
+        ways = (split.shares(), split.before_end(), split.moments())
+        assert sorted(map(len, ways)) == [0, 0, 2] and [split.eval_from, split.test_from] in ways
+
+
 def test_classes_of_several_users_or_inner_steps_are_read(tmp_path):
     for given in (
         {"classes": "apart", "users_per_step": 2, "adversary": 0, "shuffled_classes": True},
@@ -721,7 +753,7 @@ def test_what_some_point_of_a_search_reads_may_be_in_the_file(tmp_path, parts, s
     load(tmp_path, with_values(**parts, tuning={"space": space}))
     # Not so what none of them does.
     ((part, given),) = parts.items()
-    (key,) = set(given) - {"name", "adversary"}
+    (key,) = set(given) - {"name", "adversary", "users_per_step"}
     for tuning in (None, {"space": {"model.dropout": [0.1, 0.2]}}):
         with pytest.raises(errors.InputError, match=rf"yaml: {part}\.{key}: found .*, which nothing reads"):
             load(tmp_path, with_values(**parts, tuning=tuning))

@@ -1,5 +1,6 @@
 """Whole logs through the real readers and Beam: formats, cuts, and odd logs."""
 
+import datetime
 import gzip
 import json
 
@@ -319,6 +320,30 @@ def test_one_item(tmp_path):
     )
     found, result, _ = harness.run(tmp_path, str(tmp_path / "log.csv"))
     assert result["items"] == 1 and all(w[names.SEEN_ITEM_ID] == ["i"] for w in found["test"])
+
+
+def test_a_cut_before_the_end_moves_with_the_log(tmp_path):
+    """By the last event but for lonely ones, which a wrong clock may have written."""
+    day = 86_400
+    split = spec.SplitSpec.from_values({"by": ["time"], "eval_from": "-4d", "test_from": "-48h"})
+    for last, lonely in ((20, ()), (23, ()), (23, (4000 * day,))):
+        times = [n * 3600 for n in range(24 * last + 1)] + list(lonely)
+        rows = [f"u{n % 7},i{n % 5},{time}" for n, time in enumerate(times)]
+        log = harness.write_csv(tmp_path / "log.csv", rows, "user_id,item_id,timestamp")
+        given = spec.LogSpec(path=log, timestamp_unit="s", earliest=None, latest=None)
+        _, result, _ = harness.run(tmp_path / f"{last} {len(lonely)}", given, split=split)
+        found = [
+            datetime.datetime.fromisoformat(result["split"][name]).timestamp()
+            for name in ("eval_from", "test_from")
+        ]
+        assert found == [(last - 4) * day, (last - 2) * day]
+        # From 48 hours before the last event on, that included.
+        assert result["windows"]["test"] == 49 + len(lonely) and result["windows"]["eval"] == 48
+    short = spec.SplitSpec.from_values({"by": ["time"], "eval_from": "-400d", "test_from": "-2d"})
+    with pytest.raises(
+        errors.InputError, match=r"split\.eval_from: nothing is left to train on: .* falls on 1968-"
+    ):
+        harness.run(tmp_path / "short", given, split=short)
 
 
 def test_cut_at_a_moment_and_at_a_share(tmp_path, rows_csv):
