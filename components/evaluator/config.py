@@ -96,12 +96,13 @@ def _asked(gate: spec.GateSpec, learnt: objective_lib.Objective, window: Any) ->
         conditions.add(name, overall, at_least=gate.min.get(name), at_most=gate.max.get(name))
     for lift in lifts:
         conditions.add(gating.GATE_PREFIX + lift, overall, at_least=_ABOVE if min_lift == 0 else min_lift)
-    conditions.add(gating.GATE_PREFIX + metric, overall, worse_by_at_most=gate.max_drop)
+    drop = {"worse_by_at_most": gate.max_drop, "loses_at_most": gate.max_relative_drop}
+    conditions.add(gating.GATE_PREFIX + metric, overall, **drop)
     slices = [config_pb2.SlicingSpec(feature_keys=[feature]) for feature in gate.slices]
     if slices:
         for lift in lifts:
             conditions.add(gating.SLICE_PREFIX + lift, slices, at_least=min_lift)
-        conditions.add(gating.SLICE_PREFIX + metric, slices, worse_by_at_most=gate.max_drop)
+        conditions.add(gating.SLICE_PREFIX + metric, slices, **drop)
     return conditions
 
 
@@ -118,8 +119,14 @@ class _Conditions:
         at_least: float | None = None,
         at_most: float | None = None,
         worse_by_at_most: float | None = None,
+        loses_at_most: float | None = None,
     ) -> None:
-        """Adds a condition on a metric's value or on its change; None asks for nothing."""
+        """Adds a condition on a metric's value or on its change; None asks for nothing.
+
+        Args:
+          worse_by_at_most: than the baseline's.
+          loses_at_most: with `worse_by_at_most`, which share of the baseline's, where more is better.
+        """
         threshold = config_pb2.MetricThreshold()
         if at_least is not None:
             threshold.value_threshold.lower_bound.value = at_least
@@ -133,6 +140,8 @@ class _Conditions:
             else:
                 change.direction = config_pb2.MetricDirection.HIGHER_IS_BETTER
                 change.absolute.value = -worse_by_at_most
+                if loses_at_most is not None:
+                    change.relative.value = -loses_at_most
         if not threshold.HasField("value_threshold") and not threshold.HasField("change_threshold"):
             return
         self._by_metric.setdefault(name, []).append(

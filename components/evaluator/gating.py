@@ -86,6 +86,11 @@ class Gate:
         worse = low > 0 if lower_is_better else high < 0
         return found.value if worse else PASSES_DROP
 
+    @staticmethod
+    def reference(baseline: float) -> float:
+        """What TFMA divides a drop by: the baseline's metric. Without any, or of 0, nothing can be lost."""
+        return baseline if baseline > 0 else float(np.finfo(np.float64).tiny)
+
     def slice_drop(self, found: Difference, decides: bool) -> float:
         """As `drop`, of a slice, which decides nothing where there is no interval either."""
         if not decides or np.isnan(found.value):

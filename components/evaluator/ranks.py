@@ -282,6 +282,10 @@ class Columns:
                     keys.append(metric_key(prefix + LIFT_PREFIX + self._gate.metric, model))
                 if self._baseline is not None:
                     keys.append(metric_key(prefix + self._gate.metric, model, True))
+        for prefix in (
+            (gating.GATE_PREFIX, gating.SLICE_PREFIX) if self._gate and self._baseline is not None else ()
+        ):
+            keys.append(metric_key(prefix + self._gate.metric, self._baseline))
         return keys
 
     def values(self, answers: np.ndarray) -> np.ndarray:
@@ -339,6 +343,10 @@ class Columns:
             for number, name in enumerate(self._base):
                 put(name, block.own.start + number, model)
                 gated = self._gate is not None and name == self._gate.metric
+                if gated and model == self._baseline:
+                    for prefix in (gating.GATE_PREFIX, gating.SLICE_PREFIX):
+                        lost_of = self._gate.reference(float(means[block.own.start + number]))
+                        result[metric_key(prefix + name, model)] = lost_of
                 for floor, columns in zip(self._floors, block.floors):
                     put(f"{floor}/{name}", columns.start + number, model)
                 if block.lifts:

@@ -149,7 +149,12 @@ def of_condition(asked: Asked, result: slice_results.SliceResult, outcome: str) 
 def _change(asked: Asked, result: slice_results.SliceResult, outcome: str) -> str:
     metric, change = asked.metric, result.change[asked.metric].value
     lower = spec.lower_is_better(metric)
-    limit = abs(asked.threshold.change_threshold.absolute.value)
+    threshold = asked.threshold.change_threshold
+    limit, asked_for = abs(threshold.absolute.value), f"{abs(threshold.absolute.value):g}"
+    if threshold.HasField("relative"):
+        share = abs(threshold.relative.value)
+        limit = min(limit, share * result.baseline[metric].value)
+        asked_for += f" and {_percent(share)}"
     bounds, drop = asked.bounds(result), change if lower else -change
     shown = bounds is None or not bounds[0] <= 0 <= bounds[1]
     chance = _MAY_BE_CHANCE if drop > limit and not shown else ""
@@ -157,7 +162,7 @@ def _change(asked: Asked, result: slice_results.SliceResult, outcome: str) -> st
         chance = _few_users(metric)
     return (
         f", {_than(change)} the live model's {figures.metric(result.baseline[metric].value)}{chance}"
-        f"{_interval(bounds)} (asked: at most {limit:g} {'above' if lower else 'below'}{_unless(asked)})"
+        f"{_interval(bounds)} (asked: at most {asked_for} {'above' if lower else 'below'}{_unless(asked)})"
     )
 
 

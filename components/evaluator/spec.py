@@ -113,6 +113,8 @@ class GateSpec(settings.Settings):
         than a constant.
       max_drop: by how much the metric may be worse than the live model's; None asks for
         nothing.
+      max_relative_drop: the same as a share of the live model's metric, where more of it is better; both have to hold, since of
+        a small metric little is half. None asks for nothing.
       metric: the one that `max_drop` and `min_lift_over_floor` apply to, never a sampled one; None is ndcg@10,
         of labels the mean AUC over them (auc), and of users' embeddings neighbor_agreement. A lower
         log_loss or ece is the better one.
@@ -133,6 +135,7 @@ class GateSpec(settings.Settings):
     )
     min_lift_over_base_rate: float | None = NO_LIFT
     max_drop: float | None = pydantic.Field(default=0.005, ge=0)
+    max_relative_drop: float | None = pydantic.Field(default=0.1, ge=0, le=1)
     metric: str | None = None
     confidence: float | None = pydantic.Field(default=0.95, ge=0, lt=1)
     min_examples: int = pydantic.Field(default=100, ge=0)
@@ -142,7 +145,10 @@ class GateSpec(settings.Settings):
 
     def reads(self) -> tuple[settings.Reads, ...]:
         """See `settings.Settings.reads`."""
-        return (settings.Reads(("min_slice_examples",), bool(self.slices), "slices"),)
+        return (
+            settings.Reads(("min_slice_examples",), bool(self.slices), "slices"),
+            settings.Reads(("max_relative_drop",), self.max_drop is not None, "max_drop"),
+        )
 
 
 def floors(evaluation: EvaluationSpec) -> tuple[str, ...]:

@@ -167,7 +167,7 @@ def test_drops_have_the_metrics_direction(tmp_path, examples, data, metric, dire
     assert (
         f"{metric} is {worse.overall.candidate[metric].value:.4f}, {abs(change.value):.4f} {direction} the live "
         f"model's {worse.overall.baseline[metric].value:.4f} [{change.low:+.4f}, {change.high:+.4f}] (asked: at most "
-        f"0.01 {direction}, but for chance at 95 % confidence)"
+        f"0.01{' and 10 %' if direction == 'below' else ''} {direction}, but for chance at 95 % confidence)"
     ) == reasons[0]
     better = _judge(tmp_path / "better", examples, "good", "noisy", **gate)
     assert better.blessed, better.reasons

@@ -101,7 +101,7 @@ def test_worse_than_the_last_blessed_model(tmp_path, examples, data):
     change = found.overall.change["ndcg@10"]
     assert found.reasons == (
         f"ndcg@10 is {worse:.4f}, {good - worse:.4f} below the live model's {good:.4f} "
-        f"{_interval(change)} (asked: at most 0.01 below, but for chance at 95 % confidence)",
+        f"{_interval(change)} (asked: at most 0.01 and 10 % below, but for chance at 95 % confidence)",
     )
     assert found.overall.baseline["ndcg@10"].value == pytest.approx(good)
     assert change.value == pytest.approx(worse - good) and change.low < change.value < change.high < 0
@@ -215,7 +215,7 @@ def test_a_slice_of_one_user_or_without_a_hit_decides_nothing(tmp_path, lonely):
         "ndcg@10 for user_frequency tail is 0.4307, 0.0438 above popularity's 0.3869, of too few users to tell it from "
         "chance (asked: at least 0.01 above, but for chance at 95 % confidence)",
         "ndcg@10 for user_frequency tail is 0.4307, 0.0693 below the live model's 0.5000, of too few users to tell it from "
-        "chance (asked: at most 0.001 below, but for chance at 95 % confidence)",
+        "chance (asked: at most 0.001 and 10 % below, but for chance at 95 % confidence)",
     ]
     without = [one for one in found.conditions if one.slice == (("user_frequency", "new"),)]
     assert [one.outcome for one in without] == ["passed", "undecided"]
@@ -284,6 +284,7 @@ def slight(tmp_path_factory):
     ranks = {"good": np.where((place >= 50) & (place < 74), 1, 500)}
     ranks["close"] = np.where((place >= 50) & (place < 73), 1, 500)
     ranks["far"] = np.where((place >= 50) & (place < 60), 1, 500)
+    ranks["missed"] = np.full(200, 500)
     data = data._replace(
         users=np.array([f"u{i}" for i in place]), popularity=np.where(place < 20, 1, 500), ranks=ranks
     )
@@ -321,11 +322,31 @@ def test_a_drop_within_its_interval_is_none(tmp_path, slight):
     assert change.value == pytest.approx(-0.005) and change.low < change.value < 0 < change.high
     assert found.blessed and found.reasons[1] == (
         f"ndcg@10 is 0.1150, 0.0050 below the live model's 0.1200, which may be chance {_interval(change)} "
-        "(asked: at most 0.001 below, but for chance at 95 % confidence)"
+        "(asked: at most 0.001 and 10 % below, but for chance at 95 % confidence)"
     )
     assert _judge(tmp_path / "unsure", slight, "close", "good", confidence=0, **gate).blessed is False
     far = _judge(tmp_path / "far", slight, "far", "good", **gate)
     assert far.blessed is False and far.overall.change["ndcg@10"].high < 0
+
+
+def test_a_share_of_the_live_models_metric_may_not_be_lost_either(tmp_path, slight):
+    """Half of a small metric is little; a live model without a hit has nothing to lose."""
+    gate = {"min_lift_over_floor": None, "max_drop": 0.5, "slices": ("user_frequency",)}
+    found = _judge(tmp_path / "far", slight, "far", "good", **gate)
+    change, live = found.overall.change["ndcg@10"], found.overall.baseline["ndcg@10"].value
+    assert change.high < 0 and -change.value / live == pytest.approx(1 - 10 / 24)
+    assert found.blessed is False and found.reasons[0] == (
+        f"ndcg@10 is 0.0500, 0.0700 below the live model's 0.1200 {_interval(change)} (asked: at most 0.5 and 10 % below, "
+        "but for chance at 95 % confidence)"
+    )
+    for name, share in (("none", None), ("most", 0.6)):
+        assert _judge(tmp_path / name, slight, "far", "good", **gate, max_relative_drop=share).blessed
+    assert _judge(tmp_path / "less", slight, "far", "good", **gate, max_relative_drop=0.58).blessed is False
+    # What may be chance is no loss.
+    assert _judge(tmp_path / "close", slight, "close", "good", **gate, max_relative_drop=0.01).blessed
+    missed = _judge(tmp_path / "missed", slight, "good", "missed", **gate)
+    assert missed.overall.baseline["ndcg@10"].value == 0 and missed.blessed
+    assert _judge(tmp_path / "both", slight, "missed", "missed", **gate).blessed
 
 
 def test_tfma_intervals_agree_with_ours(tmp_path):
@@ -377,7 +398,7 @@ def _as_before(eval_config):
 
 
 def test_evaluations_of_before_are_read_as_they_were_decided(tmp_path, slight):
-    gate = spec.GateSpec(slices=("user_frequency",), max_drop=0.001)
+    gate = spec.GateSpec(slices=("user_frequency",), max_drop=0.001, max_relative_drop=None)
     eval_config = _as_before(config.eval_config(_EVALUATION, gate, "ranking", NextWindow()))
     found = _read(direct.evaluate(tmp_path, slight, eval_config, "close", "good"))
     assert found.blessed is False and set(found.overall.floors) == {"popularity"}
