@@ -57,11 +57,14 @@ class ValidationSpec(settings.Settings):
     error_rate: the probability that any difference stops a run although none of the populations behind
       the windows differ by more: a difference that chance may explain is a warning. None or 0 lets the
       bare distances decide.
+    max_shrink: which share of the training windows of the span before may be missing, as of a day that was delivered in part.
+      None: any.
     """
 
     max_skew: float = pydantic.Field(default=0.2, gt=0, le=1)
     max_drift: float = pydantic.Field(default=0.2, gt=0, le=1)
     error_rate: float | None = pydantic.Field(default=0.01, ge=0, lt=0.5)
+    max_shrink: float | None = pydantic.Field(default=0.5, gt=0, lt=1)
 
 
 class BeamSpec(settings.Settings):

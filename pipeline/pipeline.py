@@ -194,6 +194,7 @@ def _data(
         log_path=run.get(parameters.LOG_PATH),
         usual_path=experiment.log.path,
         error_rate=experiment.validation.error_rate,
+        max_shrink=experiment.validation.max_shrink,
         code=code[code_lib.ANOMALIES],
     )
     transform = Transform(

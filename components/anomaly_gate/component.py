@@ -17,6 +17,7 @@ class AnomalyGateSpec(component_spec.ComponentSpec):
         "log_path": component_spec.ExecutionParameter(type=str, optional=True),
         "usual_path": component_spec.ExecutionParameter(type=str, optional=True),
         "error_rate": component_spec.ExecutionParameter(type=float, optional=True),
+        "max_shrink": component_spec.ExecutionParameter(type=float, optional=True),
         "code": component_spec.ExecutionParameter(type=str, optional=True),
     }
     INPUTS = {
@@ -32,8 +33,8 @@ class AnomalyGate(base_component.BaseComponent):
 
     It reads ExampleValidator's anomalies, and compares the features that have comparators in the
     schema: windows of the other splits against training windows (skew), and these against
-    those of the span before (drift). A difference stops the run when it is beyond its bound, and
-    chance does not explain it; see `shifts`. Downstream nodes wait for it with `add_upstream_node`.
+    those of the span before (drift), of which they may not be far fewer. A difference stops the run when
+    it is beyond its bound, and chance does not explain it; see `shifts`. Downstream nodes wait for it with `add_upstream_node`.
 
     Args:
       anomalies: of ExampleValidator.
@@ -49,6 +50,7 @@ class AnomalyGate(base_component.BaseComponent):
       usual_path: of the log that runs read which name none.
       error_rate: the probability that a difference stops a run although none is beyond its bound;
         None or 0: the distances alone decide.
+      max_shrink: which share of the training windows of the span before may be missing; None: any.
       code: that compares, of `pipeline.code`: the verdict of other code is not taken from the cache.
 
     Outputs:
@@ -67,6 +69,7 @@ class AnomalyGate(base_component.BaseComponent):
         log_path: Any = None,
         usual_path: str | None = None,
         error_rate: float | None = None,
+        max_shrink: float | None = None,
         code: str | None = None,
     ):
         super().__init__(
@@ -78,6 +81,7 @@ class AnomalyGate(base_component.BaseComponent):
                 log_path=log_path,
                 usual_path=usual_path,
                 error_rate=error_rate,
+                max_shrink=max_shrink,
                 code=code,
                 comparisons=types.Channel(type=standard_artifacts.ExampleAnomalies),
             )

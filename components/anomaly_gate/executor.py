@@ -70,7 +70,7 @@ class Executor(base_executor.BaseExecutor):
             [label.replace(" ", "-") for label in compared]
         )
 
-        stopping = []
+        stopping = _shrunk(train, statistics.span, before, exec_properties.get("max_shrink"))
         for where, feature, info in found:
             text = f"feature {feature!r} ({where}): {info.short_description}: {info.description}"
             if info.severity == anomalies_pb2.AnomalyInfo.ERROR:
@@ -83,6 +83,28 @@ class Executor(base_executor.BaseExecutor):
             )
         if accepted:
             accepted.add(statistics.span, train)
+
+
+def _shrunk(
+    train: statistics_pb2.DatasetFeatureStatisticsList,
+    span: int,
+    before: tuple[int, statistics_pb2.DatasetFeatureStatisticsList] | None,
+    max_shrink: float | None,
+) -> list[str]:
+    """That the training windows are far fewer than those of the span before, as of a delivery that is not whole."""
+    if before is None or max_shrink is None:
+        return []
+    found, earlier = _count(train), _count(before[1])
+    if found >= (1.0 - max_shrink) * earlier:
+        return []
+    return [
+        f"span {span} has {found:,} training windows, {1 - found / earlier:.0%} fewer than the {earlier:,} of span {before[0]}: "
+        f"more than validation.max_shrink ({max_shrink:g}); is it whole?"
+    ]
+
+
+def _count(statistics: statistics_pb2.DatasetFeatureStatisticsList) -> int:
+    return int(statistics.datasets[0].num_examples)
 
 
 def _accepted(exec_properties: dict[str, Any]) -> "_Accepted | None":

@@ -46,7 +46,7 @@ def statistics(folder, frames, span):
     return artifact
 
 
-def run(tmp_path, splits, span=0, accepted_root=None, error_rate=0.01, log_path=None):
+def run(tmp_path, splits, span=0, accepted_root=None, error_rate=0.01, log_path=None, max_shrink=0.5):
     stats = statistics(tmp_path / "stats", splits, span)
     anomalies = standard_artifacts.ExampleAnomalies()
     anomalies.uri = str(tmp_path / "anomalies")
@@ -62,7 +62,9 @@ def run(tmp_path, splits, span=0, accepted_root=None, error_rate=0.01, log_path=
     output.uri = str(tmp_path / "output")
     inputs = {"statistics": [stats], "anomalies": [anomalies], "schema": [schema]}
     properties = {"accepted_root": str(accepted_root)} if accepted_root else {}
-    properties.update(error_rate=error_rate, log_path=log_path, usual_path="log/{SPAN}")
+    properties.update(
+        error_rate=error_rate, log_path=log_path, usual_path="log/{SPAN}", max_shrink=max_shrink
+    )
     executor.Executor().Do(inputs, {"comparisons": [output]}, properties)
     return artifact_utils.decode_split_names(output.split_names)
 
@@ -112,6 +114,26 @@ def test_a_difference_of_few_windows_is_a_warning(tmp_path, caplog):
     for number, off in enumerate((0, None)):
         with pytest.raises(errors.InputError, match=r"\(eval against train\): .*0.23 apart$"):
             run(tmp_path / str(number), few, error_rate=off)
+
+
+def test_a_span_of_far_fewer_windows_stops(tmp_path):
+    """As a day of which half the files came; it is not what later spans are held against."""
+    accepted = tmp_path / "accepted"
+
+    def of(rows):
+        return {split: frame(0.8, rows=rows) for split in names.SPLITS}
+
+    run(tmp_path / "4", of(1000), 4, accepted)
+    message = r"span 5 has 490 training windows, 51% fewer than the 1,000 of span 4: more than validation.max_shrink \(0.5\)"
+    for attempt in "56":
+        with pytest.raises(errors.InputError, match=message):
+            run(tmp_path / attempt, of(490), 5, accepted)
+    run(tmp_path / "any", of(490), 5, accepted, max_shrink=None)
+    run(tmp_path / "7", of(250), 6, accepted)
+    with pytest.raises(
+        errors.InputError, match="span 7 has 10 training windows, 96% fewer than the 250 of span 6"
+    ):
+        run(tmp_path / "8", of(10), 7, accepted)
 
 
 def test_another_log_of_a_run_is_compared_with_itself_alone(tmp_path):
