@@ -81,8 +81,8 @@ def look(
     return found
 
 
-def newest(base: str) -> dict[str, Any]:
-    """As `look`, of any objective."""
+def newest(base: str, tell: bool = True) -> dict[str, Any]:
+    """As `look`, of any objective; warns of versions that are left out if it is to `tell`."""
     listed = fileio.listdir(base) if fileio.exists(base) else []
     said = published.read(base) if listed else None
     there = [
@@ -94,11 +94,10 @@ def newest(base: str) -> dict[str, Any]:
         path = posixpath.join(base, str(version))
         problem = verify.check(path)
         if problem:
-            _PROGRESS.warning(
-                "%s is damaged: %s: the version before it counts, if there is any",
-                path,
-                problem,
-            )
+            if tell:
+                _PROGRESS.warning(
+                    "%s is damaged: %s: the version before it counts, if there is any", path, problem
+                )
             continue
         return {"path": path, "digest": digest(path)}
     return {"path": None, "digest": None}
