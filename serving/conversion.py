@@ -9,7 +9,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from schemas import names
-from serving import module, moments, requests, signatures
+from serving import events, module, moments, requests, signatures
 
 _WARMUP_CANDIDATES = 2
 
@@ -101,7 +101,8 @@ class ConversionModule(module.ModelModule):
 
     def transform_features(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """The features after Transform of serialized tf.Examples `[B]`."""
-        return self._transform(self._with_moment(tf.io.parse_example(examples, self._parsing_spec())))
+        parsed = tf.io.parse_example(examples, self._parsing_spec())
+        return self._transform(self._with_moment(events.checked(parsed)))
 
     def warm_up(self) -> dict[str, dict[str, tf.Tensor]]:
         """A small request for each signature."""

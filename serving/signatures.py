@@ -11,7 +11,7 @@ import tensorflow_transform as tft
 
 from schemas import names
 from serving import among as among_lib
-from serving import catalogue, ivf, module, moments, recent, scenes, search, sets
+from serving import catalogue, events, ivf, module, moments, recent, scenes, search, sets
 from serving import values as values_lib
 
 EXAMPLES = "examples"
@@ -342,12 +342,12 @@ class ServingModule(module.ModelModule):
         if self._has_moment:
             spec[names.MOMENT] = tf.io.FixedLenFeature([], tf.int64, default_value=moments.NOT_TOLD)
         parsed = tf.io.parse_example(examples, {**spec, names.ITEM_ID: tf.io.VarLenFeature(tf.string)})
-        old = _row_lengths(parsed.pop(names.ITEM_ID))
-        nameless = (old > 0) & (_row_lengths(parsed[names.HISTORY_ITEM_ID]) == 0)
+        old = events.row_lengths(parsed.pop(names.ITEM_ID))
+        nameless = (old > 0) & (events.row_lengths(parsed[names.HISTORY_ITEM_ID]) == 0)
         check = tf.debugging.assert_equal(tf.reduce_any(nameless), False, message=_OLD_NAMES)
         with tf.control_dependencies([check] if check is not None else []):
             parsed = tf.nest.map_structure(tf.identity, parsed, expand_composites=True)
-        return self._with_moment(parsed)
+        return self._with_moment(events.checked(parsed))
 
     def _raw(self, inputs: dict[str, tf.Tensor]) -> dict[str, Any]:
         """What Transform takes of the inputs of a signature: histories, sparse, and their moments."""
@@ -388,10 +388,6 @@ def of_examples(function: Any) -> Any:
 def of_inputs(function: Any, specs: dict[str, tf.TensorSpec]) -> Any:
     """A function of a dict of tensors as a concrete function of keywords, as a signature must be."""
     return tf.function(lambda **inputs: function(inputs), autograph=False).get_concrete_function(**specs)
-
-
-def _row_lengths(values: tf.SparseTensor) -> tf.Tensor:
-    return tf.RaggedTensor.from_sparse(values).row_lengths()
 
 
 def _to_sparse(histories: dict[str, tf.Tensor]) -> dict[str, tf.SparseTensor]:

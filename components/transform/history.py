@@ -13,11 +13,12 @@ _Tensor: TypeAlias = tf.Tensor | tf.SparseTensor
 class History:
     """The last `length` events of each history of a batch.
 
-    An event with an empty item id is padding, wherever it stands, and takes its other values with it.
+    An event with an empty item id is padding, wherever it stands, and takes its other values with it. Events are put in the
+    order of their times, those of one time as they come; a row in which an event has no time stays as it is.
 
     Args:
-      inputs: raw features, of which those of `names.HISTORY` are read: sparse `[B, n]` of any n >= 0, oldest
-        event first; an example may have fewer or more values of one than of another.
+      inputs: raw features, of which those of `names.HISTORY` are read: sparse `[B, n]` of any n >= 0; an
+        example may have fewer or more values of one than of another.
       length: L, how many events are kept.
       moment: that the history is before, `[B]` int64, ms: an event at it or later is left out. None: none is.
       past: an event more than so many ms before the moment is left out, too. None: none is.
@@ -41,9 +42,11 @@ class History:
         there = ops.dense(ids, "", self._shape) != ""
         if moment is not None:
             there &= self._within(moment[:, tf.newaxis], past)
+        order = self._order(there)
+        there = tf.gather(there, order, batch_dims=1)
         place = length - tf.cumsum(tf.cast(there, tf.int64), axis=1, reverse=True)
         kept = tf.where(there & (place >= 0))
-        rows, columns = kept[:, 0], kept[:, 1]
+        rows, columns = kept[:, 0], tf.gather_nd(order, kept)
         where = tf.stack([rows, tf.gather_nd(place, kept)], axis=1)
         # Each place's column, counted from 1; 0 where there is no event.
         column = tf.scatter_nd(where, columns + 1, tf.stack([self._shape[0], length]))
@@ -95,6 +98,22 @@ class History:
                 found[index] = self._or_padding(ops.index_of_number(number, given))
         found[names.HISTORY_LOG_GAP] = _log_gap(times, given)
         return found
+
+    def _order(self, there: tf.Tensor) -> tf.Tensor:
+        """The columns of each row by the times of the events that are there, `[B, n]` int64; others stand anywhere."""
+        times = self._inputs[names.HISTORY_TIMESTAMP]
+        latest = times.dtype.max
+        at = ops.beside(times, latest, self._shape)
+        columns = tf.zeros_like(at) + tf.range(self._shape[1])
+
+        def by_time() -> tf.Tensor:
+            timed = tf.SparseTensor(times.indices, tf.ones_like(times.values, tf.bool), times.dense_shape)
+            known = tf.reduce_all(ops.beside(timed, False, self._shape) | ~there, axis=1, keepdims=True)
+            key = tf.where(known & there, at, tf.constant(times.dtype.min, at.dtype))
+            return tf.cast(tf.argsort(key, axis=1, stable=True), tf.int64)
+
+        # Windows of a log are in order; what a client sends may be not.
+        return tf.cond(tf.reduce_all(at[:, 1:] >= at[:, :-1]), lambda: columns, by_time)
 
     def _within(self, moment: tf.Tensor, past: int | None) -> tf.Tensor:
         """Which events lie in [moment - past, moment), `[B, n]`; one without a time does."""

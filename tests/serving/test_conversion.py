@@ -204,6 +204,26 @@ def test_what_is_left_out_is_missing(client):
     ) == [pytest.approx(expected)]
 
 
+@pytest.mark.parametrize("name", [names.HISTORY_BEHAVIOR, names.HISTORY_TIMESTAMP])
+def test_an_example_whose_events_lack_a_value_is_refused(served, name):
+    """What follows would be taken for other events'. Of what no event has, all are missing."""
+    row = next(values for values in ROWS if len(values[names.HISTORY_ITEM_ID]) > 2)
+    for values, refused in (
+        (row[name][:-1], True),
+        ([*row[name], row[name][0]], True),
+        ([], False),
+        (row[name], False),
+    ):
+        examples = tf.constant([SERIALIZED[0].numpy(), exposure_fixtures.serialize({**row, name: values})])
+        for signature in ("serving_default", "evaluate", "transform_features"):
+            if refused:
+                message = f"{name} has more or fewer values than history_item_id: write an empty text, or NaN"
+                with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+                    served.signatures[signature](examples=examples)
+            else:
+                served.signatures[signature](examples=examples)
+
+
 def test_raw_tensors_are_all_there(client):
     """What the client completes, other senders write: TensorFlow Serving refuses a request without them."""
     short = {"timestamp": np.array([1]), "item_id": np.array(["i1"], object)}

@@ -167,6 +167,18 @@ def test_examples_with_the_names_of_before_are_no_empty_histories(served):
     assert found[0].tolist() == found[1].tolist() != found[2].tolist() and b"i1" not in found[0]
 
 
+def test_an_example_whose_events_lack_a_value_is_refused(served):
+    """What follows would be taken for other events'."""
+    made = tf.train.Example()
+    made.features.feature["history_item_id"].bytes_list.value.extend([b"i1", b"i2"])
+    made.features.feature["history_timestamp"].int64_list.value.append(5)
+    for name in ("serving_default", "transform_features"):
+        with pytest.raises(
+            tf.errors.InvalidArgumentError, match="history_timestamp has more or fewer values"
+        ):
+            served.signatures[name](examples=tf.constant([made.SerializeToString()]))
+
+
 def test_an_empty_history_is_answered(served):
     nothing = {
         names.HISTORY_ITEM_ID: tf.fill([2, 0], ""),

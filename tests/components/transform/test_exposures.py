@@ -182,7 +182,9 @@ def exposure(items, behaviors, seconds_before, item="i1"):
         (exposure(["i1", "i1", "i1"], ["view"] * 3, [99, 70, 64]), 2, 7, 3),
         (exposure(["i1", "i9", "i1", "i1", "i1"], ["view"] * 5, [99] * 4 + [63]), 3, 6, 3),
         # An item that no vocabulary knows is the same, too.
-        (exposure(["x", "i2"], ["view"] * 2, [9, 86_400], item="x"), 2, 17, 1),
+        (exposure(["x", "i2"], ["view"] * 2, [86_500, 86_400], item="x"), 2, 17, 1),
+        # The last one is so by its time.
+        (exposure(["x", "i2"], ["view"] * 2, [9, 86_400], item="x"), 2, 4, 1),
         (exposure(["i2"], ["view"], [10**9]), 1, 26, 0),
         # What is not before the exposure is no part of the history.
         (exposure(["i1"], ["view"], [0]), 0, None, 0),
@@ -203,7 +205,7 @@ def test_what_is_told_of_the_history(output, found, rows, size, gap, same):
 
 def _seconds(values):
     exposed = values[names.TIMESTAMP]
-    return (exposed - [time for time in values[names.HISTORY_TIMESTAMP] if time < exposed][-1]) // SECOND
+    return (exposed - max(time for time in values[names.HISTORY_TIMESTAMP] if time < exposed)) // SECOND
 
 
 def test_behaviors_of_the_history(output):

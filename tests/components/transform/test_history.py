@@ -104,3 +104,46 @@ def test_what_is_missing_in_an_event_is_unknown(shown, following):
         assert at[names.HISTORY_WEEKDAY_INDEX] == [0, 0, 0, 2 + 3, 2 + 5, names.OOV_INDEX]
         gaps = np.float32([0, 0, 0, 0, np.log1p(60 * 3600), 0])
         np.testing.assert_allclose(found[names.HISTORY_LOG_GAP][0], gaps, rtol=1e-6)
+
+
+def test_events_are_put_in_the_order_of_their_times(shown, following):
+    """A client may send them newest first, or unsorted; those of one time stay as they come, in training, too."""
+    times = [5 * HOUR, 7 * HOUR, 7 * HOUR, 9 * HOUR, 30 * HOUR, 31 * HOUR, 40 * HOUR, 55 * HOUR]
+    items = [ROWS[n][names.ITEM_ID] for n in range(len(times))]
+    behaviors = ["view", "buy", "view", "cart", "view", "view", "buy", "view"]
+    sent = {
+        "in order": range(8),
+        "newest first": [7, 6, 5, 4, 3, 1, 2, 0],
+        "unsorted": [4, 1, 7, 2, 0, 6, 3, 5],
+    }
+    rows = []
+    for order in sent.values():
+        row = {**ROWS[0], names.TIMESTAMP: 60 * HOUR, names.HISTORY_SCENE: ["home"] * 8}
+        for name, values in (
+            (names.HISTORY_ITEM_ID, items),
+            (names.HISTORY_BEHAVIOR, behaviors),
+            (names.HISTORY_TIMESTAMP, times),
+        ):
+            row[name] = [values[n] for n in order]
+        rows.append(row)
+    assert len(times) > LENGTH
+    for kind, found in both(shown, following, rows).items():
+        for name in names.HISTORY_PLACES:
+            np.testing.assert_array_equal(
+                found[name][1:], found[name][:1].repeat(2, axis=0), f"{kind} {name}"
+            )
+        assert (np.diff(found[names.HISTORY_LOG_GAP][0]) != 0).any()
+
+
+def test_events_of_which_one_has_no_time_stay_as_they_are(shown, following):
+    first, second = (
+        {
+            **ROWS[0],
+            names.TIMESTAMP: 60 * HOUR,
+            names.HISTORY_ITEM_ID: [ROWS[n][names.ITEM_ID] for n in order],
+            names.HISTORY_TIMESTAMP: times,
+        }
+        for order, times in (((0, 1, 2), [9 * HOUR, 5 * HOUR]), ((0, 1, 2), []))
+    )
+    for found in both(shown, following, [first, second]).values():
+        assert found[names.HISTORY_ITEM_INDEX][0].tolist() == found[names.HISTORY_ITEM_INDEX][1].tolist()
