@@ -248,7 +248,7 @@ def _probabilities(
     if now is not None and names.MOMENT not in takes:
         raise errors.InputError("--now is for models of periods; an exposure has its own timestamp")
     if now is not None:
-        exposures = [{names.MOMENT: now, **row} for row in exposures]
+        exposures = _at(exposures, now)
     answers = client.predict_exposures(exposures, places)
     histories = [row.get(requests.HISTORY_KEY) or () for row in exposures]
     moments = [row.get(names.MOMENT if names.MOMENT in takes else names.TIMESTAMP) for row in exposures]
@@ -262,6 +262,11 @@ def _probabilities(
     return [
         "  ".join(f"{step} {figures.metric(chance)}" for step, chance in answer.items()) for answer in answers
     ]
+
+
+def _at(exposures: Sequence[Mapping[str, Any]], now: int) -> list[Mapping[str, Any]]:
+    """Rows with a moment; one that is None is told no more than one that is left out."""
+    return [row if row.get(names.MOMENT) is not None else {**row, names.MOMENT: now} for row in exposures]
 
 
 def _moment(text: str | None) -> int | None:

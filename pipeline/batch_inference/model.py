@@ -32,7 +32,8 @@ def find(path: str) -> tuple[str, str | None]:
       path: the folder of a run, one with versions of a model, or a SavedModel; also in a bucket.
 
     Returns:
-      Its folder, of versions that of the one that answers requests; and, in a run's folder, the experiment it is of.
+      Its folder, of versions that of the one that answers requests; and, if the run whose folder it is has pushed it, the
+      experiment it is of.
 
     Raises:
       errors.InputError: if there is no model, or the version is damaged.
@@ -49,10 +50,10 @@ def find(path: str) -> tuple[str, str | None]:
     problem = verify.check(version)
     if problem:
         raise errors.InputError(f"{version} is damaged: {problem}")
-    candidates = (
-        local.pushed_experiment(path, posixpath.basename(version)),
-        os.path.join(path, local.EXPERIMENT),
-    )
+    candidates = [local.pushed_experiment(path, posixpath.basename(version))]
+    # To a place outside of its folder another run may have pushed, of a log that is read otherwise.
+    if os.path.realpath(base).startswith(os.path.realpath(path) + os.sep):
+        candidates.append(os.path.join(path, local.EXPERIMENT))
     return version, next(filter(os.path.isfile, candidates), None)
 
 

@@ -94,8 +94,10 @@ def ask(
     model_dir, own = model.find(path)
     takes = model.takes(model_dir, question)
     if experiment is None and own is None:
+        is_run = os.path.isfile(os.path.join(path, local.EXPERIMENT))
+        why = f"{model_dir} answers, which this run has not pushed" if is_run else "no folder of a run"
         raise errors.InputError(
-            f"{path}: no folder of a run, so name the experiment that says how the log is read: --experiment FILE"
+            f"{path}: {why}, so name the experiment that says how the log is read: --experiment FILE"
         )
     source = config.find(experiment) if experiment is not None else own
     assert source is not None
@@ -206,9 +208,7 @@ def write(asked: Asked, output: str, as_arrays: bool = False) -> shard.Written:
     )
     log = times.bounded(asked.experiment.log)
     folder, name = posixpath.split(output)
-    # Beam's workers, wherever they are, see what stands beside the output. Of an attempt that was killed, it is removed.
-    scratch = posixpath.join(folder, f".{name}.inference")
-    _remove(scratch)
+    scratch = _scratch(folder, name)
     embedded_beam.tune()
     try:
         rejected = posixpath.join(scratch, "rejected")
@@ -248,6 +248,33 @@ def write(asked: Asked, output: str, as_arrays: bool = False) -> shard.Written:
     finally:
         _remove(scratch)
     return written
+
+
+def _scratch(folder: str, name: str) -> str:
+    """Where this process keeps what it has done so far: Beam's workers, wherever they are, see what stands beside the output.
+
+    Another process may be at the same output; what processes of this machine have left that were killed is removed.
+    """
+    of_host = f".{name}.inference-{os.uname().nodename}-"
+    for left in fileio.listdir(folder or ".") if fileio.exists(folder or ".") else ():
+        process = left.rstrip("/").removeprefix(of_host)
+        if left.startswith(of_host) and process.isdecimal() and not _is_alive(int(process)):
+            _remove(posixpath.join(folder, left.rstrip("/")))
+    return posixpath.join(folder, f"{of_host}{os.getpid()}")
+
+
+def _is_alive(process: int) -> bool:
+    """Whether another process of this number is; of our own number one was before."""
+    if process == os.getpid():
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        # Somebody else's.
+        pass
+    return True
 
 
 def _with_moment(asked: Asked, found: good.Good, at: workers.Workers) -> Asked:

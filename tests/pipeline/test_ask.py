@@ -102,6 +102,11 @@ def test_a_model_of_periods_is_asked_at_a_moment(periods, address, tmp_path, cap
     assert answer(len(items)) != plain
 
 
+def test_a_row_has_the_moment_that_it_tells_or_that_of_now():
+    rows = [{"a": 1}, {"a": 2, "moment": None}, {"a": 3, "moment": 5}]
+    assert [row["moment"] for row in ask._at(rows, 7)] == [7, 7, 5] and rows[1]["moment"] is None
+
+
 def test_histories_of_which_no_event_counts_are_named(toy, periods, address, tmp_path, capsys):
     moment = 1_600_000_000_000
     event = {"item_id": "i1", "behavior": "view", "scene": "home"}

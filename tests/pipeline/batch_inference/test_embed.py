@@ -9,6 +9,8 @@ import re
 import resource
 import shutil
 import signal
+import subprocess
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -369,6 +371,43 @@ def test_a_run_tells_all_but_where_to_write(embed, base, tmp_path):
     (run / "pushed").mkdir()
     of_version = write_experiment(run / "pushed" / "7.yaml", log)
     assert model_lib.find(str(run)) == (f"{run}/serving/toy/7", str(of_version))
+
+
+def test_of_what_another_run_has_pushed_the_experiment_is_asked_for(base, tmp_path, capsys):
+    """Its log may be read otherwise; `push.destination` says where both push."""
+    run, log = tmp_path / "runs" / "toy", write_log(tmp_path / "log.csv", EVENTS)
+    run.mkdir(parents=True)
+    shutil.copytree(base, tmp_path / "serving")
+    values = yaml.safe_load(pathlib.Path(write_experiment(run / "experiment.yaml", log)).read_text())
+    values["push"] = {"destination": str(tmp_path / "serving")}
+    (run / "experiment.yaml").write_text(yaml.safe_dump(values))
+    output = tmp_path / "users.parquet"
+    line = said(capsys, run, "-o", output)
+    assert f"{tmp_path}/serving/7 answers, which this run has not pushed, so name the experiment" in line
+    (run / "pushed").mkdir()
+    of_version = write_experiment(run / "pushed" / "7.yaml", log)
+    assert model_lib.find(str(run)) == (f"{tmp_path}/serving/7", str(of_version))
+    assert cli.execute(["embed", str(run), "-o", str(output)]) == 0
+
+
+def test_processes_at_one_output_have_folders_of_their_own(tmp_path):
+    """What a killed one has left is removed, what another one is at stays."""
+    ended = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True
+    )
+    host = os.uname().nodename
+    left = {
+        who: tmp_path / f".a.parquet.inference-{host}-{who}"
+        for who in (int(ended.stdout), os.getppid(), os.getpid())
+    }
+    elsewhere, of_other = (
+        tmp_path / ".a.parquet.inference-elsewhere-1",
+        tmp_path / f".b.parquet.inference-{host}-{2**30}",
+    )
+    for folder in (*left.values(), elsewhere, of_other):
+        folder.mkdir()
+    assert users_lib._scratch(str(tmp_path), "a.parquet") == str(left[os.getpid()])
+    assert sorted(tmp_path.iterdir()) == sorted([left[os.getppid()], elsewhere, of_other])
 
 
 def test_a_run_is_opened_with_what_a_new_one_may_not_have(embed, base, tmp_path, capsys):
