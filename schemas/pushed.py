@@ -4,6 +4,8 @@ import yaml
 
 # The experiment in a run's folder, and the folder below it where models go unless the experiment names another.
 EXPERIMENT, SERVING = "experiment.yaml", "serving"
+# A property of a blessing, which the Pusher reads: the digest of the version that was live, or that none was.
+JUDGED_AGAINST, NOTHING_LIVE = "judged_against", "none"
 
 
 def destination(experiment: str) -> str | None:

@@ -12,7 +12,7 @@ from tfx.utils import path_utils, proto_utils
 
 from components.evaluator import live as live_lib
 from components.evaluator import loading
-from components.live_model import executor as live_model
+from schemas import pushed
 
 LIVE_MODEL = "live_model"
 _PROGRESS = logging.getLogger("footfall.progress")
@@ -51,7 +51,7 @@ class Executor(evaluator.Executor):
         blessing.mlmd_artifact.custom_properties.pop(constants.ARTIFACT_PROPERTY_BASELINE_MODEL_ID_KEY, None)
         if live:
             blessing.set_string_custom_property(
-                live_model.JUDGED_AGAINST, live.get("digest") or live_model.NOTHING_LIVE
+                pushed.JUDGED_AGAINST, live.get("digest") or pushed.NOTHING_LIVE
             )
 
 

@@ -15,8 +15,6 @@ from schemas import errors, names, versions
 from serving import manifest, objectives, published
 
 LIVE = "live"
-# A property of a blessing, which the Pusher reads: the digest of the version that was live, or that none was.
-JUDGED_AGAINST, NOTHING_LIVE = "judged_against", "none"
 # As execution properties, which cannot be None.
 REPEATS = {None: -1, False: 0, True: 1}
 # Of labels in an execution property; their names have none.

@@ -15,6 +15,7 @@ from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, proto_utils
 
 from components.live_model import executor as live_model
+from schemas import pushed as pushed_names
 from schemas import versions as version_names
 from serving import manifest, published
 
@@ -73,9 +74,9 @@ def versions(base: str) -> list[int]:
 
 def _judged_against(blessing: Any) -> str | None:
     """What the Evaluator has noted of the live model; None of a blessing that is from before it did."""
-    if not blessing.has_custom_property(live_model.JUDGED_AGAINST):
+    if not blessing.has_custom_property(pushed_names.JUDGED_AGAINST):
         return None
-    return blessing.get_string_custom_property(live_model.JUDGED_AGAINST)
+    return blessing.get_string_custom_property(pushed_names.JUDGED_AGAINST)
 
 
 def push(model_path: str, base: str, judged_against: str | None = None) -> int:
@@ -92,7 +93,7 @@ def push(model_path: str, base: str, judged_against: str | None = None) -> int:
       model_path: of the SavedModel.
       base: the folder that servers watch.
       judged_against: the digest of the version that was live when the gate compared the model, or
-        `live_model.NOTHING_LIVE`; None pushes whatever is live now.
+        `pushed_names.NOTHING_LIVE`; None pushes whatever is live now.
 
     Returns:
       The version: the time in seconds, or one above the newest where that is not larger.
@@ -177,11 +178,11 @@ def _check_judged(base: str, judged_against: str | None) -> None:
         return
     # Of damaged versions LiveModel has told.
     live = live_model.newest(base, tell=False)
-    if (live["digest"] or live_model.NOTHING_LIVE) == judged_against:
+    if (live["digest"] or pushed_names.NOTHING_LIVE) == judged_against:
         return
     before = (
         "no model"
-        if judged_against == live_model.NOTHING_LIVE
+        if judged_against == pushed_names.NOTHING_LIVE
         else f"a model with the digest {judged_against}"
     )
     now = f"{live['path']} (digest {live['digest']})" if live["path"] else "none"

@@ -151,7 +151,10 @@ def test_no_message_has_words_of_pydantic(name):
         ({"training": {"batch_size": "many"}}, ["training.batch_size: takes a whole number", 'found "many"']),
         ({"name": "My run"}, ["name: takes lower-case letters, digits and -", 'found "My run"']),
         ({"validation": {"max_skew": 0}}, ["validation.max_skew: must be above 0; found 0"]),
-        ({"validation": []}, ["validation: takes keys: max_skew, max_drift, error_rate; found []"]),
+        (
+            {"validation": []},
+            ["validation: takes keys: max_skew, max_drift, error_rate, max_shrink; found []"],
+        ),
         # A key that is called as its kind is a key.
         (
             {"window": {"kind": "exposure", "steps": ["buy"], "exposure": 5}},

@@ -17,6 +17,7 @@ from tfx.types import standard_artifacts
 from components.live_model import executor as live_model
 from components.pusher import executor, verify
 from pipeline import publishing
+from schemas import pushed
 from serving import manifest, published
 
 
@@ -100,7 +101,7 @@ def test_a_model_is_not_pushed_over_one_that_it_was_not_judged_against(model, tm
         pathlib.Path(model, "saved_model.pb").write_bytes(content)
         return executor.push(model, base, judged)
 
-    nothing, live = live_model.NOTHING_LIVE, lambda: live_model.newest(base)["digest"]
+    nothing, live = pushed.NOTHING_LIVE, lambda: live_model.newest(base)["digest"]
     first = push(b"A", nothing)
     # What is live is this model: a run that was killed after its push.
     assert push(b"A", nothing) == first
@@ -127,7 +128,7 @@ def test_the_pusher_reads_of_the_blessing_what_was_live(model, tmp_path):
     os.makedirs(tmp_path / "blessing")
     pathlib.Path(model, "fingerprint.pb").write_bytes(b"A")
     shutil.copytree(model, tmp_path / "trained" / "Format-Serving")
-    for judged, refused in ((live_model.NOTHING_LIVE, False), (None, False), ("0123", True)):
+    for judged, refused in ((pushed.NOTHING_LIVE, False), (None, False), ("0123", True)):
         base = str(tmp_path / f"serving {judged}")
         artifacts = {
             "model": standard_artifacts.Model(),
@@ -142,11 +143,11 @@ def test_the_pusher_reads_of_the_blessing_what_was_live(model, tmp_path):
             artifacts[name].uri = str(tmp_path / folder)
         artifacts["model_blessing"].set_int_custom_property("blessed", 1)
         if judged is not None:
-            artifacts["model_blessing"].set_string_custom_property(live_model.JUDGED_AGAINST, judged)
-        pushed = artifacts.pop("pushed_model")
+            artifacts["model_blessing"].set_string_custom_property(pushed.JUDGED_AGAINST, judged)
+        output = artifacts.pop("pushed_model")
         given = (
             {name: [artifact] for name, artifact in artifacts.items()},
-            {"pushed_model": [pushed]},
+            {"pushed_model": [output]},
             {"push_destination": json.dumps({"filesystem": {"base_directory": base}})},
         )
         if refused:

@@ -166,7 +166,7 @@ def test_overrides_and_no_grid(swept):
 
 def test_what_some_point_reads_may_be_in_the_file(swept):
     run, trained, _ = swept
-    apart = ["loop={name: tp, classes: apart}"]
+    apart = ["loop={name: tp, classes: apart, users_per_step: 1}"]
     run(proposals.grid_points(spaces.parse_grid(["loop.users_per_step=1,8"])), overrides=apart)
     run(proposals.Search("random", spaces.parse_space(["loop.users_per_step=1..2"]), 2, 3), overrides=apart)
     assert len(trained) == 8
