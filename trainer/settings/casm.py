@@ -25,7 +25,8 @@ class CASMSettings(ranking.RankingSettings):
       weighted: what these weights are of: `both` terms of a target's loss, or of `positives` alone, so that its
         negatives weigh 1, as in the authors' code (MBS-Rec, RecSys 2024); with `loss: {name: bce}`.
       candidates: what is scored: `items`, or `behaviors`: items with the target's behaviour, by the projection that
-        the history has, as in the authors' code. Of candidates that all have the same one that changes no ranking; in
+        the history has, as in the authors' code (which scales the items of a history, and nothing else, before it; here
+        the projected token is). Of candidates that all have the same one that changes no ranking; in
         the loss, what is likelier of one behaviour than of another need not be said by items. The blocks are then
         `dim` wide.
       target_behavior: the behaviour that is to be predicted: its weight is 1 and that of
