@@ -70,8 +70,8 @@ class Results:
                 keys += [ranks.metric_key(f"{prefix}{_LIFT}/{step}", model) for step in self.steps]
                 if self._baseline is not None:
                     keys.append(ranks.metric_key(prefix + self._gate.metric, model, True))
-            if self._baseline is not None:
-                keys.append(ranks.metric_key(prefix + self._gate.metric, self._baseline))
+        if self._gate and self._baseline is not None:
+            keys += ranks.lost_of(self._gate, self._baseline, 0.0)
         return keys
 
     def of(self, sums: conversion_sums.Sums) -> dict[tfma.metrics.MetricKey, Any]:
@@ -159,9 +159,8 @@ class Results:
                 result[ranks.metric_key(gating.SLICE_PREFIX + name, model, True)] = gate.slice_drop(
                     change, decides
                 )
-                lost_of = gate.reference(_difference(result[ranks.metric_key(name, self._baseline)]).value)
-                for prefix in (gating.GATE_PREFIX, gating.SLICE_PREFIX):
-                    result[ranks.metric_key(prefix + name, self._baseline)] = lost_of
+                live = _difference(result[ranks.metric_key(name, self._baseline)]).value
+                result.update(ranks.lost_of(gate, self._baseline, live))
 
     def _counts(self, sums: conversion_sums.Sums, column: int, occupied: np.ndarray) -> conversion.Counts:
         width = self.groups * 2 * conversion_sums.CELLS

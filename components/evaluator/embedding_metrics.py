@@ -209,9 +209,8 @@ class Results:
                 result[ranks.metric_key(gating.SLICE_PREFIX + name, model, True)] = self._gate.slice_drop(
                     change, decides
                 )
-                lost_of = self._gate.reference(float(result[ranks.metric_key(name, self._baseline)]))
-                for prefix in (gating.GATE_PREFIX, gating.SLICE_PREFIX):
-                    result[ranks.metric_key(prefix + name, self._baseline)] = lost_of
+                live = float(result[ranks.metric_key(name, self._baseline)])
+                result.update(ranks.lost_of(self._gate, self._baseline, live))
 
 
 class _Means(NamedTuple):

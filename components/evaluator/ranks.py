@@ -66,6 +66,15 @@ def metric_key(name: str, model_name: str, is_diff: bool = False) -> tfma.metric
     return tfma.metrics.MetricKey(name, model_name=model_name, example_weighted=None, is_diff=is_diff)
 
 
+def lost_of(gate: gating.Gate, baseline: str, value: float) -> dict[tfma.metrics.MetricKey, float]:
+    """What TFMA divides the gate's drops by, on the whole split and on slices, from the baseline's metric."""
+    found = gate.reference(value)
+    return {
+        metric_key(prefix + gate.metric, baseline): found
+        for prefix in (gating.GATE_PREFIX, gating.SLICE_PREFIX)
+    }
+
+
 @dataclasses.dataclass(frozen=True)
 class Asked:
     """What is taken of a model's answer, in this order: its rank, those of floors, the same among what the user has not
@@ -282,10 +291,8 @@ class Columns:
                     keys.append(metric_key(prefix + LIFT_PREFIX + self._gate.metric, model))
                 if self._baseline is not None:
                     keys.append(metric_key(prefix + self._gate.metric, model, True))
-        for prefix in (
-            (gating.GATE_PREFIX, gating.SLICE_PREFIX) if self._gate and self._baseline is not None else ()
-        ):
-            keys.append(metric_key(prefix + self._gate.metric, self._baseline))
+        if self._gate and self._baseline is not None:
+            keys += lost_of(self._gate, self._baseline, 0.0)
         return keys
 
     def values(self, answers: np.ndarray) -> np.ndarray:
@@ -344,9 +351,7 @@ class Columns:
                 put(name, block.own.start + number, model)
                 gated = self._gate is not None and name == self._gate.metric
                 if gated and model == self._baseline:
-                    for prefix in (gating.GATE_PREFIX, gating.SLICE_PREFIX):
-                        lost_of = self._gate.reference(float(means[block.own.start + number]))
-                        result[metric_key(prefix + name, model)] = lost_of
+                    result.update(lost_of(self._gate, model, float(means[block.own.start + number])))
                 for floor, columns in zip(self._floors, block.floors):
                     put(f"{floor}/{name}", columns.start + number, model)
                 if block.lifts:
