@@ -8,7 +8,7 @@ A study (`benchmarks/studies/STUDY.yaml`) is one experiment and points that diff
 features, model, loss, loop and training, so that all have the same windows. A point goes through the
 pipeline as a run does, but for the push: windows, Transform, Trainer, Evaluator. What it
 measured is kept in `benchmarks/results/STUDY.json` as soon as it is done, with its settings;
-a point whose settings are the same is not trained again, so that a study can be measured in
+a seed of a point whose settings are the same is not trained again, so that a study can be measured in
 pieces. Metrics are of the test windows. Of `next` windows they are those of ranking the whole catalogue
 without the items seen before, ties against the model; with `evaluation.sampled_negatives` those of a
 sampled ranking as well, under their names. Of exposures, and of periods with labels, they are those of each label; of a
@@ -30,7 +30,7 @@ import os
 import statistics
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -45,70 +45,50 @@ _DATA = os.path.join("..", "shared", "data")
 _ALIKE = 1e-9
 
 
-def measure(study: study_lib.Study, point: str, seeds: int) -> list[dict[str, Any]]:
-    """Trains and evaluates a point, as far as that has not been done.
+def measure(study: study_lib.Study, point: str, seed: int) -> dict[str, Any]:
+    """Trains and evaluates a point with a seed, as far as that has not been done here.
 
     Returns:
-      What each seed came to: metrics by slice, epochs and seconds.
+      What it came to: metrics by slice, epochs and seconds.
     """
+    from pipeline.sweeping import sweep
+
     path = study.write_experiment(point)
     used, started = time.process_time(), time.monotonic()
     try:
-        trials = _trials(study, point, path, seeds)
+        one = sweep.Sweep(path, (f"training.seed={seed}",), study.folder(point), 1)
+        trial = one.run([study.values(point, seed)], "benchmark")[0].trials[0]
     except errors.InputError as error:
         raise SystemExit(f"{study.name} {point}: {error}") from error
-    failed = [trial for trial in trials if trial.error]
-    if failed:
-        raise SystemExit(f"{study.name} {point}: seed {failed[0].seed}: {failed[0].error}")
-    fresh = sum(trial.state != "cached" for trial in trials)
+    if trial.error:
+        raise SystemExit(f"{study.name} {point}: seed {seed}: {trial.error}")
     # Of the whole process, so that windows and start-up are in it; what came from a cache tells nothing.
-    cpu = (time.process_time() - used) / fresh if fresh else None
-    wall = (time.monotonic() - started) / fresh if fresh else None
-    return [_run(study, point, trial, cpu, wall) for trial in trials]
+    used, started = time.process_time() - used, time.monotonic() - started
+    return _run(study, point, trial, used, started)
 
 
-def _trials(study: study_lib.Study, point: str, path: str, seeds: int) -> list[Any]:
-    """Trains a point: in one sweep, or in one for each seed where each starts from another model."""
-    from pipeline.sweeping import sweep
-
-    folder = study.folder(point)
-    if study.pretraining(point) is None:
-        return sweep.Sweep(path, (), folder, seeds).run([study.values(point)], "benchmark")[0].trials
-    found = []
-    for seed in study.seed_numbers(point, seeds):
-        one = sweep.Sweep(path, (f"training.seed={seed}",), folder, 1)
-        found.extend(one.run([study.values(point, seed)], "benchmark")[0].trials)
-    return found
-
-
-def measure_floor(study: study_lib.Study, point: str, seeds: int) -> list[dict[str, Any]]:
+def measure_floor(study: study_lib.Study, point: str, seed: int) -> dict[str, Any]:
     """Fits and evaluates a floor on the windows of the study; see `measure`."""
     from benchmarks.baselines import floors
     from pipeline.comparing import runs
 
     settings, windows = study.floor(point), runs.trained(study.windows_run(point))
-    base, found = study.pretraining(point), []
-    for seed in study.seed_numbers(point, seeds):
-        used, started = time.process_time(), time.monotonic()
-        saved = study.saved_model(base, seed) if base else None
-        table, chosen = floors.answers(settings, windows, seed, saved)
-        study.keep_answers(point, seed, table)
-        found.append(
-            {
-                "seed": seed,
-                "date": time.strftime("%Y-%m-%d"),
-                "chosen_on_eval": chosen,
-                "slices": study.measure(point).slices(table),
-                "cpu_seconds": round(time.process_time() - used, 1),
-                "wall_seconds": round(time.monotonic() - started, 1),
-            }
-        )
-    return found
+    base = study.pretraining(point)
+    used, started = time.process_time(), time.monotonic()
+    saved = study.saved_model(base, seed) if base else None
+    table, chosen = floors.answers(settings, windows, seed, saved)
+    study.keep_answers(point, seed, table)
+    return {
+        "seed": seed,
+        "date": time.strftime("%Y-%m-%d"),
+        "chosen_on_eval": chosen,
+        "slices": study.measure(point).slices(table),
+        "cpu_seconds": round(time.process_time() - used, 1),
+        "wall_seconds": round(time.monotonic() - started, 1),
+    }
 
 
-def _run(
-    study: study_lib.Study, point: str, trial: Any, cpu: float | None, wall: float | None
-) -> dict[str, Any]:
+def _run(study: study_lib.Study, point: str, trial: Any, cpu: float, wall: float) -> dict[str, Any]:
     from pipeline.comparing import runs
 
     run, measured = runs.find_runs(trial.folder)[0], study.measure(point)
@@ -195,10 +175,18 @@ def mean_and_interval(
     return statistics.fmean(means), float(stats.t.ppf(0.975, len(means) - 1) * spread)
 
 
+class OverSeeds(NamedTuple):
+    """A difference of two points' means, and its p by Student's paired t over the seeds that both have."""
+
+    difference: float
+    p: float
+    seeds: int
+
+
 def over_seeds(
     a: Sequence[dict[str, Any]], b: Sequence[dict[str, Any]], label: str, metric: str
-) -> tuple[float, int] | None:
-    """p of a metric's differences B - A between runs of the same seed, by Student's paired t, and of how many seeds.
+) -> OverSeeds | None:
+    """What the runs of two points with the same seed say of B - A.
 
     Returns:
       None where fewer than three seeds have both, or all differ by the same.
@@ -213,7 +201,7 @@ def over_seeds(
     ]
     if len(both) < 3 or np.ptp(both) < _ALIKE:
         return None
-    return float(stats.ttest_1samp(both, 0.0).pvalue), len(both)
+    return OverSeeds(statistics.fmean(both), float(stats.ttest_1samp(both, 0.0).pvalue), len(both))
 
 
 def table(
@@ -243,15 +231,19 @@ def table(
     rows = []
     compared = [*(metric for metric in kind.main if metric in known)]
     compared += [f"relaimpr/{step}" for step in study.steps]
-    for pair, found in study.comparisons().items():
-        sides = [measured[point]["runs"] for point in pair.split(study_lib.AGAINST)]
+    comparisons = study.comparisons()
+    for a, b in dict.fromkeys([*map(_points_of, comparisons), *study.pairs]):
+        if not {a, b} <= set(measured):
+            continue
+        # Where what they said was never in one place, their means are all there is.
+        found = comparisons.get(f"{a}{study_lib.AGAINST}{b}", {"seeds": 0, "slices": {measures.ALL: {}}})
+        sides = [measured[point]["runs"] for point in (a, b)]
         before, seeds = sides[0][0]["slices"], _of_seeds(found["seeds"], sides)
         for label in filter(measures.is_main, found["slices"]):
             cells = [
-                _difference_cell(found["slices"][label].get(metric), over_seeds(*sides, label, metric))
-                for metric in compared
+                _pair_cell(found["slices"][label].get(metric), sides, label, metric) for metric in compared
             ]
-            rows.append([pair, label, str(before[label][kind.noun]), seeds, *cells])
+            rows.append([f"{a}{study_lib.AGAINST}{b}", label, str(before[label][kind.noun]), seeds, *cells])
     if rows:
         lines += ["", *_markdown(["pair", "slice", kind.noun, "seeds", *compared], rows)]
     return "\n".join(lines)
@@ -284,15 +276,22 @@ def _mean_cell(found: tuple[float, float | None] | None) -> str:
     return f"{mean:.4f}" if half is None else f"{mean:.4f} ± {half:.4f}"
 
 
-def _difference_cell(found: Sequence[float | None] | None, seeds: tuple[float, int] | None) -> str:
+def _points_of(pair: str) -> tuple[str, ...]:
+    return tuple(pair.split(study_lib.AGAINST))
+
+
+def _pair_cell(
+    found: Sequence[float | None] | None, sides: Sequence[Sequence[dict[str, Any]]], label: str, metric: str
+) -> str:
+    """What is known of a difference: of users, if what both said was compared, and of seeds, if three or more have both."""
+    of_seeds = over_seeds(*sides, label, metric)
+    told = f"of {of_seeds.seeds} seeds p {_chance(of_seeds.p)}" if of_seeds else ""
     if found is None:
-        return "–"
+        return f"{of_seeds.difference:+.4f}, {told}" if of_seeds else "–"
     difference, low, high, p = found
     bounds = "" if low is None or high is None else f" [{low:+.4f}, {high:+.4f}]"
-    of_users = "" if p is None else f", p {_chance(p)}"
-    return f"{difference:+.4f}{bounds}{of_users}" + (
-        f", of {seeds[1]} seeds p {_chance(seeds[0])}" if seeds else ""
-    )
+    of_users = "" if p is None else f"p {_chance(p)}"
+    return ", ".join(part for part in (f"{difference:+.4f}{bounds}", of_users, told) if part)
 
 
 def _chance(p: float) -> str:
@@ -306,15 +305,12 @@ def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]
 def run(study: study_lib.Study, points: Sequence[str], seeds: int) -> dict[str, Any]:
     """Measures points; returns the figures of all that the study has."""
     for point in _in_order(study, points):
-        known = study.read().get(point, {}).get("runs", ())
-        numbers = study.seed_numbers(point, seeds)
-        if {run["seed"] for run in known} >= set(numbers) and not _wanted_again(
-            study, point, points, numbers
-        ):
-            print(f"{study.name} {point}: measured before")
-            continue
         how = measure if study.floor(point) is None else measure_floor
-        study.keep(point, how(study, point, seeds))
+        for seed in study.seed_numbers(point, seeds):
+            if _is_measured(study, point, seed) and not _wanted_again(study, point, points, seed):
+                print(f"{study.name} {point}: seed {seed} was measured before")
+            else:
+                study.keep(point, [how(study, point, seed)])
     for a, b in study.pairs:
         if not ({a, b} <= set(study.read()) and {a, b} & set(points)):
             continue
@@ -339,15 +335,16 @@ def _in_order(study: study_lib.Study, points: Sequence[str]) -> list[str]:
     return list(found)
 
 
-def _wanted_again(study: study_lib.Study, point: str, points: Sequence[str], seeds: Sequence[int]) -> bool:
-    """Whether a pretraining that was measured elsewhere has no models here, although others are to start from them now."""
-    known = study.read()
-    for other in points:
-        if study.pretraining(other) == point:
-            there = {run["seed"] for run in known.get(other, {}).get("runs", ())}
-            if any(seed not in there and study.run_folder(point, seed) is None for seed in seeds):
-                return True
-    return False
+def _is_measured(study: study_lib.Study, point: str, seed: int) -> bool:
+    return any(run["seed"] == seed for run in study.read().get(point, {}).get("runs", ()))
+
+
+def _wanted_again(study: study_lib.Study, point: str, points: Sequence[str], seed: int) -> bool:
+    """Whether a pretraining that was measured elsewhere has no model here, although another one is to start from it now."""
+    others = (other for other in points if study.pretraining(other) == point)
+    return study.run_folder(point, seed) is None and any(
+        not _is_measured(study, other, seed) for other in others
+    )
 
 
 def figures(study: study_lib.Study) -> dict[str, Any]:

@@ -322,19 +322,24 @@ def test_pretrainings_are_measured_first_and_again_where_their_models_are_missin
     _write_pretraining()
     study, done = study_lib.Study("small", "nowhere"), []
 
-    def measured(_: Any, point: str, seeds: int) -> list[dict[str, Any]]:
-        done.append(point)
-        return _runs(*[0.1] * seeds)
+    def measured(_: Any, point: str, seed: int) -> dict[str, Any]:
+        done.append((point, seed))
+        return _runs(*[0.1] * seed)[-1]
 
     monkeypatch.setattr(quality, "measure", measured)
     monkeypatch.setattr(quality, "measure_floor", measured)
     quality.run(study, ["counts", "tuned"], 2)
-    assert done == ["counts", "byb", "tuned"]
+    assert done == [("counts", 1), ("counts", 2), ("byb", 1), ("byb", 2), ("tuned", 1), ("tuned", 2)]
+    done.clear()
     quality.run(study, ["tuned"], 2)
-    assert len(done) == 3
+    assert not done
     # Its figures are known, but nothing here has its weights.
-    quality.run(study, ["frozen"], 2)
-    assert done[3:] == ["byb", "frozen"]
+    quality.run(study, ["frozen"], 1)
+    assert done == [("byb", 1), ("frozen", 1)]
+    done.clear()
+    # A seed that was measured before, wherever that was, is not measured again beside a new one.
+    quality.run(study, ["tuned"], 3)
+    assert done == [("byb", 3), ("tuned", 3)]
 
 
 def test_a_pair_tells_what_its_seeds_say(study: study_lib.Study) -> None:
@@ -344,12 +349,27 @@ def test_a_pair_tells_what_its_seeds_say(study: study_lib.Study) -> None:
     pair = {"hr@10": [0.04, 0.01, 0.07, 0.001], "ndcg@10": None}
     study.keep_comparison("a", "b", {"seeds": 3, "slices": {"all": pair}})
     cell = "+0.0400 [+0.0100, +0.0700], p 0.001, of 3 seeds p 0.120"
-    assert quality.table(study).splitlines()[-1] == f"| a -> b | all | 9 | 3 | {cell} | – |"
+    half = "+0.0200, of 3 seeds p 0.120"
+    assert quality.table(study).splitlines()[-1] == f"| a -> b | all | 9 | 3 | {cell} | {half} |"
     one, other = _runs(0.1, 0.2, 0.3), _runs(0.2, 0.3)
     # Two seeds that both have, a metric that none has, and differences that are all the same.
     assert quality.over_seeds(one, other, "all", "hr@10") is None
     assert quality.over_seeds(one, one, "all", "mrr") is None
     assert quality.over_seeds(one, one, "all", "hr@10") is None
+
+
+def test_of_a_pair_that_was_measured_apart_the_means_are_told(
+    study: study_lib.Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the points said was not kept in one place: there is no p over users, and none over seeds of fewer than three."""
+    monkeypatch.setattr(study_lib.Study, "pairs", [("a", "b")])
+    study.keep("a", _runs(0.10, 0.12, 0.17))
+    assert "->" not in quality.table(study)
+    study.keep("b", _runs(0.12, 0.15))
+    assert quality.table(study).splitlines()[-1] == "| a -> b | all | 9 | 0 of 2 | – | – |"
+    study.keep("b", _runs(0.12, 0.15, 0.24))
+    last = "| a -> b | all | 9 | 0 of 3 | +0.0400, of 3 seeds p 0.120 | +0.0200, of 3 seeds p 0.120 |"
+    assert quality.table(study).splitlines()[-1] == last
 
 
 def test_floors_and_pretrainings_have_rows_in_the_table(study: study_lib.Study) -> None:
