@@ -16,7 +16,7 @@ from tfx.components.transform.component import Transform
 from tfx.dsl.components.base import base_node
 from tfx.orchestration import metadata
 from tfx.orchestration.pipeline import Pipeline
-from tfx.proto import pusher_pb2, trainer_pb2, transform_pb2
+from tfx.proto import trainer_pb2, transform_pb2
 from tfx.types.channel import Channel
 
 from components.anomaly_gate import component as anomaly_gate
@@ -81,7 +81,7 @@ def create_pipeline(
     live_model = _value(live[0].outputs["live"]) if live else None
     data = _data(experiment, schema_path, accepted_root, code, run)
     trained, model = _training(experiment, data, checkpoint_root, deploy, code, run, live_model, trainer_job)
-    judged = _judged(experiment, data, model, code, pushed_to, live_model)
+    judged = _judged(experiment, data, model, code, run, pushed_to, live_model)
     endpoint = experiment.push.endpoint
     if push and deploy and endpoint is not None:
         judged.append(vertex_deployer.VertexDeployer(judged[-1].outputs["pushed_model"], endpoint))
@@ -280,6 +280,7 @@ def _judged(
     data: _Data,
     model: Channel,
     code: Mapping[str, str],
+    run: Mapping[str, Any],
     pushed_to: str,
     live_model: Any,
 ) -> list[base_node.BaseNode]:
@@ -309,12 +310,11 @@ def _judged(
         model=model, examples=data.examples, infra=experiment.infra, code=code[code_lib.TRIAL]
     )
     pusher = pusher_component.Pusher(
-        model=model,
-        model_blessing=evaluator.outputs["blessing"],
-        infra_blessing=server_validator.outputs["blessing"],
-        push_destination=pusher_pb2.PushDestination(
-            filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=pushed_to)
-        ),
+        model,
+        evaluator.outputs["blessing"],
+        server_validator.outputs["blessing"],
+        pushed_to,
+        run.get(parameters.PUSH),
     )
     return [evaluator, server_validator, pusher]
 

@@ -15,6 +15,8 @@ from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, proto_utils
 
 from components.live_model import executor as live_model
+from components.pusher import switch
+from schemas import errors
 from schemas import pushed as pushed_names
 from schemas import versions as version_names
 from serving import manifest, published
@@ -43,8 +45,17 @@ class Executor(pusher.Executor):
         output_dict: dict[str, list[Any]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Pushes a blessed model to `<base_directory>/<version>`; see TFX's Pusher."""
+        """Pushes a blessed model to `<base_directory>/<version>`, unless the run does without; see TFX's Pusher.
+
+        Raises:
+          errors.InputError: if whether to push is said otherwise than by one of `switch.VALUES`.
+          PushFailed: see `push`.
+        """
         pushed = artifact_utils.get_single_instance(output_dict[standard_component_specs.PUSHED_MODEL_KEY])
+        if not _wanted(exec_properties.get(switch.PUSH)):
+            _PROGRESS.info("nothing is pushed: the run has %s=%s", switch.PUSH, switch.NO)
+            self._MarkNotPushed(pushed)
+            return
         if not self.CheckBlessing(input_dict):
             self._MarkNotPushed(pushed)
             return
@@ -63,6 +74,13 @@ class Executor(pusher.Executor):
         self._MarkPushed(
             pushed, pushed_destination=posixpath.join(base, str(version)), pushed_version=str(version)
         )
+
+
+def _wanted(push: str | None) -> bool:
+    # Whoever starts a run in a form of the backend writes what they like.
+    if push is not None and push not in switch.VALUES:
+        raise errors.InputError(f"{switch.PUSH}: takes {' or '.join(switch.VALUES)}, found {push!r}")
+    return push != switch.NO
 
 
 def versions(base: str) -> list[int]:

@@ -32,7 +32,7 @@ def add(commands: arguments.Commands) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="a parameter of this run: log_path, span or, of a training by steps, epochs; repeatable",
+        help="a parameter of this run: log_path, span, push or, of a training by steps, epochs; repeatable",
     )
     submit.add_argument(
         "--replace",

@@ -117,8 +117,9 @@ def ranking(tmp_path_factory, site):
 
 
 def test_a_ranking_spec_runs_to_a_push(ranking):
-    done = ranking.run()
+    done = ranking.run(push="no")
     assert ran(done) == set(done) >= {"LogState", "LiveModel", "Trainer", "Evaluator", "Pusher"}
+    assert not ranking.versions() and not done["Pusher"].artifacts["pushed_model"]["metadata"]["pushed"]
     # What ExampleGen's driver would have found out.
     state = json.loads(done["LogState"].parameters["state"])
     assert state["span"] == 2
@@ -129,7 +130,9 @@ def test_a_ranking_spec_runs_to_a_push(ranking):
     assert json.loads(profile.read_text())["events"] == 2 * 120 * 6
     assert not pathlib.Path(examples["uri"], ".windowing").exists()
     assert len([*(ranking.kept / "walk" / "accepted_statistics").glob("*/span-2.pb")]) == 1
-    pushed = done["Pusher"].artifacts["pushed_model"]["metadata"]
+    pushing = ranking.run()
+    assert ran(pushing) == {"LogState", "LiveModel", "Pusher"}
+    pushed = pushing["Pusher"].artifacts["pushed_model"]["metadata"]
     assert ranking.versions() == [pushed["pushed_destination"]]
     assert json.loads(done["LiveModel"].parameters["live"])["path"] is None
     found = verdict.read(done["Evaluator"].artifacts["evaluation"]["uri"])

@@ -17,7 +17,7 @@ from tfx.types import standard_artifacts
 from components.live_model import executor as live_model
 from components.pusher import executor, verify
 from pipeline import publishing
-from schemas import pushed
+from schemas import errors, pushed
 from serving import manifest, published
 
 
@@ -121,6 +121,30 @@ def test_a_model_is_not_pushed_over_one_that_it_was_not_judged_against(model, tm
     assert executor.versions(base) == [first, second] and live() == judged
     third = push(b"C", judged)
     assert published.read(base).versions == (third,)
+
+
+@pytest.mark.parametrize("said, is_pushed", [(None, True), ("yes", True), ("no", False), ("No", None)])
+def test_a_run_may_do_without_a_push(model, tmp_path, said, is_pushed):
+    """On another log, or an old span; what is no answer to the question is refused before anything is written."""
+    pathlib.Path(model, "fingerprint.pb").write_bytes(b"A")
+    shutil.copytree(model, tmp_path / "trained" / "Format-Serving")
+    base, trained, output = (
+        str(tmp_path / "serving"),
+        standard_artifacts.Model(),
+        standard_artifacts.PushedModel(),
+    )
+    trained.uri, output.uri = str(tmp_path / "trained"), str(tmp_path / "pushed")
+    properties = {"push_destination": json.dumps({"filesystem": {"base_directory": base}})}
+    if said is not None:
+        properties["push"] = said
+    given = ({"model": [trained]}, {"pushed_model": [output]}, properties)
+    if is_pushed is None:
+        with pytest.raises(errors.InputError, match="push: takes yes or no, found 'No'"):
+            executor.Executor().Do(*given)
+    else:
+        executor.Executor().Do(*given)
+        assert output.get_int_custom_property("pushed") == is_pushed
+    assert len(executor.versions(base)) == (is_pushed is True)
 
 
 def test_the_pusher_reads_of_the_blessing_what_was_live(model, tmp_path):

@@ -263,7 +263,7 @@ def test_what_looks_at_the_world_is_in_no_cache_and_all_else_is(spec):
     assert uncached == {"LogState", "LiveModel", "Pusher"}
 
 
-def test_a_run_may_have_another_log_span_and_number_of_epochs(spec):
+def test_a_run_may_have_another_log_span_and_number_of_epochs_and_push_nothing(spec):
     assert spec["root"]["inputDefinitions"]["parameters"] == {
         "log_path": {
             "parameterType": "STRING",
@@ -276,6 +276,12 @@ def test_a_run_may_have_another_log_span_and_number_of_epochs(spec):
             "defaultValue": "newest",
             "isOptional": True,
             "description": "the last span to read: its number, its date as 2024-05-31, or newest",
+        },
+        "push": {
+            "parameterType": "STRING",
+            "defaultValue": "yes",
+            "isOptional": True,
+            "description": "no measures and tries a model, and pushes it nowhere: for a run on another log or an old span",
         },
         "epochs": {
             "parameterType": "NUMBER_INTEGER",
@@ -296,6 +302,7 @@ def test_a_run_may_have_another_log_span_and_number_of_epochs(spec):
         ("LogState", "span"): "span",
         ("AnomalyGate", "log_path"): "log_path",
         ("Trainer", "epochs"): "epochs",
+        ("Pusher", "push"): "push",
     }
 
 
