@@ -10,9 +10,7 @@ from typing import Any
 
 from components.behavior_example_gen import spec, time_span
 from schemas import errors
-
-# The last day, in UTC, and how the log was split, in what a model tells beside its SavedModel.
-_LAST_DAY, _SPLIT = "last_day", "split"
+from serving import learnt as tell
 
 
 def told(
@@ -25,18 +23,22 @@ def told(
       split: of its log; None: it is not known.
       before: what the models tell that it started from.
     """
-    days = [one[_LAST_DAY] for one in before if _LAST_DAY in one]
+    days = [one[tell.LAST_DAY] for one in before if tell.LAST_DAY in one]
     if trained is not None:
         days.append(str(datetime.datetime.fromtimestamp(trained.last / 1000, datetime.timezone.utc).date()))
-    found: dict[str, Any] = {_LAST_DAY: max(days)} if days else {}
+    found: dict[str, Any] = {tell.LAST_DAY: max(days)} if days else {}
     if split is not None:
-        found[_SPLIT] = {"by": list(split.by), "held_out_share": split.held_out_share}
+        found[tell.SPLIT] = _told(split)
     return found
+
+
+def _told(split: spec.SplitSpec) -> dict[str, Any]:
+    return {tell.BY: list(split.by), tell.HELD_OUT_SHARE: split.held_out_share}
 
 
 def last_day(learnt: Mapping[str, Any]) -> str | None:
     """The day of the last event that a model has learnt from, of `told`; None: it is not known."""
-    return learnt.get(_LAST_DAY)
+    return learnt.get(tell.LAST_DAY)
 
 
 def check(
@@ -70,18 +72,12 @@ def check(
                 f"begin later{_ANEW.get(setting, '')}"
             )
         return
-    before = learnt.get(_SPLIT)
-    if split is None or before is None:
+    before = learnt.get(tell.SPLIT)
+    found = None if split is None else tell.tested_before(learnt, _told(split))
+    if found is None:
         return
-    # Who is held out by a share is held out by a larger one.
-    share = before["held_out_share"] if "held_out_users" in before["by"] else 0.0
-    if "leave_one_out" in split.by and "leave_one_out" not in before["by"]:
-        tested, asked = "the last event of each user", "leave_one_out in split.by"
-    elif "held_out_users" in split.by and share < split.held_out_share:
-        tested = f"{split.held_out_share:.0%} of the users, who are held out"
-        asked = f"held_out_users in split.by, and a held_out_share of at least {split.held_out_share:g}"
-    else:
-        return
+    tested, asked = found
+    share = tell.held_out(before)
     raise errors.InputError(
         f"{setting}: {saved} has learnt from a log that was split by {' and '.join(before['by'])}"
         f"{f', with a held_out_share of {share:g}' if share else ''}, and this run is tested on {tested}: it would be tested on "

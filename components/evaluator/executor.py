@@ -34,7 +34,7 @@ class Executor(evaluator.Executor):
         if live.get("path"):
             baseline = standard_artifacts.Model()
             baseline.uri = live["path"]
-            _warn_of_unread(live["path"], input_dict)
+            _warn_of_live(live["path"], input_dict)
             inputs[standard_component_specs.BASELINE_MODEL_KEY] = [baseline]
         asked = tfma.EvalConfig()
         proto_utils.json_to_proto(properties[standard_component_specs.EVAL_CONFIG_KEY], asked)
@@ -55,9 +55,17 @@ class Executor(evaluator.Executor):
             )
 
 
-def _warn_of_unread(live: str, input_dict: dict[str, list[Any]]) -> None:
+def _warn_of_live(live: str, input_dict: dict[str, list[Any]]) -> None:
     candidate = artifact_utils.get_single_instance(input_dict[standard_component_specs.MODEL_KEY])
-    unread = live_lib.unread(live, path_utils.serving_model_path(candidate.uri))
+    saved = path_utils.serving_model_path(candidate.uri)
+    known = live_lib.knows(live, saved)
+    if known:
+        _PROGRESS.warning(
+            "the live model (%s) has learnt from %s: it knows some of what is tested here, and the comparison favours it",
+            live,
+            known,
+        )
+    unread = live_lib.unread(live, saved)
     if unread:
         _PROGRESS.warning(
             "the live model (%s) reads %s, which the windows do not have: it is measured as if it were missing; "
