@@ -117,7 +117,8 @@ class FilterSpec(settings.Settings):
 
     First the events of items with fewer than `min_item_events` events, then the events of users
     who have fewer than `min_user_events` of what is left. Once, in this order: an item may end
-    with fewer events than it was kept for.
+    with fewer events than it was kept for. Events of `eval` and `test` count as well: whoever is measured has
+    enough of them, as in public protocols. Refused where labels are made of events, which would be left out with them.
 
     Attributes:
       min_item_events, min_user_events: events in the whole log; 1 leaves nothing out.

@@ -253,8 +253,8 @@ def test_what_does_not_go_together_is_told_without_the_experiment(change, expect
         ),
         (
             {"window": {"kind": "exposure", "steps": ["buy"], "exposure": "view"}},
-            "window: exposure (a behaviour) and horizon go together; without them the log has a row per exposure; found "
-            "exposure alone",
+            "window: exposure (a behaviour) needs horizon, how long after it a step counts; without exposure the log has a row "
+            "per exposure; found exposure: view alone",
         ),
         (
             {"window": {**_PERIOD, "min_future": 0}},

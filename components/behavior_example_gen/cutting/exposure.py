@@ -19,6 +19,8 @@ EXPOSURES, CENSORED, INCONSISTENT, NEGATIVES_LEFT_OUT = (
     "inconsistent",
     "negatives_left_out",
 )
+# And of a step: how many exposures have it at their moment, but before them in the log.
+BEFORE = "before_at_same_moment"
 
 
 def knowledge(cuts: splits.Cuts, end: int) -> dict[str, int]:
@@ -44,8 +46,8 @@ def cut(
     """Cuts the exposures of all splits.
 
     A step has happened if the user's events hold it, with the same item, behind the exposure in their order
-    (by time, ties as in the log) and at most `window.horizon` later. Features look at events of an earlier
-    time only: of two events at one moment, neither is in the history of the other.
+    (by time, ties as in the log; with `same_moment: all` at its moment already) and at most `window.horizon` later.
+    Features look at events of an earlier time only: of two events at one moment, neither is in the history of the other.
 
     Args:
       known_until: see `knowledge`.
@@ -64,12 +66,17 @@ def summary(counted: Mapping[Hashable, int], window: ExposureWindow) -> dict[str
 
     Returns:
       How many `exposures` the splits have, and how many of these are `censored`, `inconsistent` or
-      `negatives_left_out`; and what `tallies.tell` tells.
+      `negatives_left_out`; of each step, how many have it `before_at_same_moment`; and what `tallies.tell` tells.
     """
     result: dict[str, Any] = {
         what: sum(counted.get((split, what), 0) for split in names.SPLITS)
         for what in (EXPOSURES, CENSORED, INCONSISTENT, NEGATIVES_LEFT_OUT)
     }
+    if window.exposure:
+        result[BEFORE] = {
+            step: sum(counted.get((split, BEFORE, step), 0) for split in names.SPLITS)
+            for step in window.steps
+        }
     return {**result, **tallies.tell(window.steps, counted)}
 
 
@@ -111,6 +118,7 @@ class _Cutter:
         pair = np.unique(pair, return_inverse=True)[1].astype(np.int64)
         self._number = pair * count + np.arange(len(pair))
         self._steps = [np.sort(self._number[self._is_behavior(step)]) for step in self._window.steps]
+        self._exposures = np.sort(self._number[self._is_exposure])
 
     def windows(
         self, split: str, known_until: int
@@ -121,16 +129,19 @@ class _Cutter:
         counted: dict[Hashable, int] = {(split, EXPOSURES): len(targets)}
         kept = np.ones(len(targets), bool)
         if self._window.exposure:
-            labels, censored = self._outcomes(targets, known_until)
+            labels, before = self._outcomes(targets, known_until)
+            counted.update({(split, BEFORE, step): n for step, n in zip(self._window.steps, before)})
+        else:
+            labels = np.stack(
+                [self._events.numbers(names.LABEL_PREFIX + s)[targets] for s in self._window.steps], axis=1
+            )
+        if self._window.horizon is not None:
+            censored = self._times[targets] + self._horizon >= known_until
             counted[split, CENSORED] = int(censored.sum())
             if self._window.censored == "drop":
                 kept &= ~censored
             else:
                 labels[censored[:, None] & (labels == 0)] = names.UNKNOWN_LABEL
-        else:
-            labels = np.stack(
-                [self._events.numbers(names.LABEL_PREFIX + s)[targets] for s in self._window.steps], axis=1
-            )
         inconsistent = self._repair(labels) if self._window.chain else np.zeros(len(labels), bool)
         counted[split, INCONSISTENT] = int((inconsistent & kept).sum())
         if self._window.inconsistent == "drop":
@@ -148,22 +159,43 @@ class _Cutter:
         for part in batches.pieces(len(self._features) + 3 * length) if len(targets) else ():
             yield split, self._batch(targets[part], labels[part], length[part], history[part]), {}
 
-    def _outcomes(self, targets: np.ndarray, known_until: int) -> tuple[np.ndarray, np.ndarray]:
-        """Which steps followed, as far as known, `[B, T]` int8, and whose horizon ends later, `[B]` bool."""
-        last = self._times[targets] + round(self._window.horizon * 1000)
-        count = len(self._times)
+    @property
+    def _horizon(self) -> int:
+        return round(self._window.horizon * 1000)
+
+    def _outcomes(self, targets: np.ndarray, known_until: int) -> tuple[np.ndarray, list[int]]:
+        """Which steps followed, as far as known, `[B, T]` int8.
+
+        And how many exposures have each step at their moment but before them in the log, where it does not count: `T` numbers.
+        Of several exposures of a moment the first one alone is asked, as a step may be what came of the one before.
+        """
+        last = np.minimum(self._times[targets] + self._horizon, known_until - 1)
         own = self._number[targets]
+        # The number that an event of the pair would have in front of all others of the moment.
+        moment = own - targets + self._moment[targets]
+        first = self._exposures[np.searchsorted(self._exposures, moment)] == own
         labels = np.zeros((len(targets), len(self._steps)), np.int8)
+        before = []
         for number, step in enumerate(self._steps):
-            if not len(step):
-                continue
-            at = np.searchsorted(step, own)
-            # The first such event is the earliest: if it is too late, so are the others.
-            following = step[np.minimum(at, len(step) - 1)]
-            same = (at < len(step)) & (following // count == own // count)
-            when = self._times[following % count]
-            labels[:, number] = same & (when <= last) & (when < known_until)
-        return labels, last >= known_until
+            behind, at_all = self._follows(step, own, last), self._follows(step, moment, last)
+            before.append(0)
+            if self._window.same_moment == "all":
+                behind = at_all
+            else:
+                before[-1] = int((first & at_all & ~behind).sum())
+            labels[:, number] = behind
+        return labels, before
+
+    def _follows(self, step: np.ndarray, numbers: np.ndarray, last: np.ndarray) -> np.ndarray:
+        """Whether a step of the same pair has that number or a later one, and happens at `last` at the latest: `[B]` bool."""
+        if not len(step):
+            return np.zeros(len(numbers), bool)
+        count = len(self._times)
+        at = np.searchsorted(step, numbers)
+        # The first such event is the earliest: if it is too late, so are the others.
+        following = step[np.minimum(at, len(step) - 1)]
+        same = (at < len(step)) & (following // count == numbers // count)
+        return same & (self._times[following % count] <= last)
 
     def _repair(self, labels: np.ndarray) -> np.ndarray:
         """Which rows have a step without an earlier one, `[B]` bool; with `fill`, `labels` are mended.

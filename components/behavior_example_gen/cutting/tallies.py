@@ -28,6 +28,11 @@ def count(split: str, label_names: Sequence[str], labels: np.ndarray) -> dict[Ha
     return found
 
 
+def positive(split: str, name: str, counted: Mapping[Hashable, int]) -> int:
+    """How many examples of a split have a label; see `count`."""
+    return counted.get((split, _POSITIVE, name), 0)
+
+
 def count_lacking(split: str, label_names: Sequence[str], lacking: np.ndarray) -> dict[Hashable, int]:
     """What is to be counted of sums of events some of which lack a number.
 
@@ -51,8 +56,7 @@ def tell(label_names: Sequence[str], counted: Mapping[Hashable, int]) -> dict[st
         for name in label_names:
             unknown[split][name] = counted.get((split, _UNKNOWN, name), 0)
             known = counted.get(split, 0) - unknown[split][name]
-            positive = counted.get((split, _POSITIVE, name), 0)
-            rates[split][name] = positive / known if known else None
+            rates[split][name] = positive(split, name, counted) / known if known else None
     return {"positive_rate": rates, "unknown": unknown}
 
 

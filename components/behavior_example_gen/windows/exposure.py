@@ -11,6 +11,8 @@ from schemas import errors, figures, names, settings
 
 # More of a split's exposures than this being censored deserves a word.
 _MUCH_CENSORED = 0.5
+# And so do more steps than this, of those that happened, that do not count for where they stand in the log.
+_MUCH_BEFORE = 0.01
 
 
 class ExposureWindow(kind.WindowSettings):
@@ -26,12 +28,14 @@ class ExposureWindow(kind.WindowSettings):
         of one way, as like and share: models and settings that are built on an order are refused, and no
         violation of one is measured.
       exposure: the behaviour whose events are exposures; None: each row is one.
-      horizon: how long after the exposure a step counts, as `7d`; with `exposure`. A step at the same
-        moment counts if it stands behind the exposure in the log.
+      horizon: how long after the exposure a step counts, as `7d`; needed with `exposure`. Of label columns: how long
+        after the exposure they are final, so that a later one than that is censored; None takes each for final.
+      same_moment: which steps at the moment of the exposure itself count, with `exposure`: `behind` those that stand
+        behind it in the log, `all` wherever they stand, for logs whose times are days or whose order means nothing.
       censored: what becomes of an exposure whose horizon ends after the last moment its labels may know
         of (the cut that ends its split; the end of the log): `drop` leaves it out, `mark` keeps
-        what happened and makes the other labels unknown, so that such an exposure has no label 0 and
-        raises the rates. Counted; never silently negative.
+        what happened (of label columns, each 1) and makes the other labels unknown, so that such an exposure has no
+        label 0 and raises the rates. Counted; never silently negative.
       inconsistent: what becomes of an exposure with a later step but without an earlier one: `keep`,
         `fill` (the earlier ones have happened, too) or `drop`. Counted; a label that is unknown is
         not missing, and stays unknown.
@@ -49,6 +53,7 @@ class ExposureWindow(kind.WindowSettings):
     chain: bool = True
     exposure: spec.LogText | None = None
     horizon: spec.Duration | None = None
+    same_moment: Literal["behind", "all"] = "behind"
     censored: Literal["drop", "mark"] = "drop"
     inconsistent: Literal["keep", "fill", "drop"] = "keep"
     history: int = pydantic.Field(default=0, ge=0, le=1000)
@@ -58,10 +63,10 @@ class ExposureWindow(kind.WindowSettings):
     def _check(self) -> "ExposureWindow":
         if len(set(self.steps)) < len(self.steps):
             raise ValueError(f"steps are different ones, found {list(self.steps)}")
-        if (self.exposure is None) != (self.horizon is None):
+        if self.exposure is not None and self.horizon is None:
             raise ValueError(
-                "exposure (a behaviour) and horizon go together; without them the log has a row per exposure; found "
-                f"{'exposure' if self.horizon is None else 'horizon'} alone"
+                "exposure (a behaviour) needs horizon, how long after it a step counts; without exposure the log has a row per "
+                f"exposure; found exposure: {self.exposure} alone"
             )
         if self.exposure in self.steps:
             raise ValueError(f"exposure is before the first step, found {self.exposure} among the steps")
@@ -81,7 +86,10 @@ class ExposureWindow(kind.WindowSettings):
 
     def reads(self) -> tuple[settings.Reads, ...]:
         """See `settings.Settings.reads`."""
-        return (settings.Reads(("censored",), self.horizon is not None, "exposure and horizon"),)
+        return (
+            settings.Reads(("censored",), self.horizon is not None, "horizon"),
+            settings.Reads(("same_moment",), self.exposure is not None, "exposure"),
+        )
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -92,6 +100,16 @@ class ExposureWindow(kind.WindowSettings):
     def history_events(self) -> int:
         """As the settings have it."""
         return self.history
+
+
+def _check_filter(left_out: spec.FilterSpec | None) -> None:
+    if left_out is not None and (left_out.min_item_events > 1 or left_out.min_user_events > 1):
+        raise errors.InputError(
+            "log.filter: with window.exposure, what came of an exposure is an event of its item and its user as well, so that "
+            "whoever bought has enough of them and whoever did not is left out: the labels would choose the examples, and their "
+            f"rates would be too high. Found min_item_events: {left_out.min_item_events}, min_user_events: "
+            f"{left_out.min_user_events}: use features.options.item_id.min_count and features.options.user_id.min_count instead"
+        )
 
 
 class Exposure(kind.Kind[ExposureWindow]):
@@ -120,6 +138,8 @@ class Exposure(kind.Kind[ExposureWindow]):
                 "log.columns.label goes with a log that has a row per exposure; with window.exposure steps are behaviours: leave "
                 f"it out, found {', '.join(log.columns.label)}"
             )
+        if window.exposure is not None:
+            _check_filter(log.filter)
         if split.target_behaviors:
             raise errors.InputError(
                 f"split.target_behaviors goes with window: {{kind: next}}, found "
@@ -232,7 +252,12 @@ class Exposure(kind.Kind[ExposureWindow]):
         return {"exposures": found}
 
     def tell(
-        self, window: ExposureWindow, summary: Mapping[str, Any], written: Mapping[Hashable, int]
+        self,
+        window: ExposureWindow,
+        summary: Mapping[str, Any],
+        written: Mapping[Hashable, int],
+        cuts: Any,
+        counts: Any,
     ) -> None:
         """Says what became of the exposures, and warns where most of a split's labels cannot be known."""
         from components.behavior_example_gen.cutting import exposure as exposures
@@ -240,7 +265,7 @@ class Exposure(kind.Kind[ExposureWindow]):
         found = summary["exposures"]
         done = {"drop": "dropped", "mark": "marked", "keep": "kept", "fill": "filled"}
         words = []
-        if window.exposure is not None:
+        if window.horizon is not None:
             words.append(f"{found['censored']:,} censored ({done[window.censored]})")
         if window.chain:
             words.append(f"{found['inconsistent']:,} inconsistent ({done[window.inconsistent]})")
@@ -252,6 +277,7 @@ class Exposure(kind.Kind[ExposureWindow]):
         )
         counted = f": {', '.join(words)}" if words else ""
         kind.PROGRESS.info("%s exposures%s; in train: %s", f"{found['exposures']:,}", counted, rates)
+        _tell_before(found.get(exposures.BEFORE, {}), written)
         for name in names.SPLITS:
             total = written.get((name, exposures.EXPOSURES), 0)
             share = written.get((name, exposures.CENSORED), 0) / max(1, total)
@@ -267,3 +293,19 @@ class Exposure(kind.Kind[ExposureWindow]):
                     if window.censored == "drop"
                     else "only what happened is known of them, which makes its rates too high",
                 )
+
+
+def _tell_before(before: Mapping[str, int], written: Mapping[Hashable, int]) -> None:
+    """Warns of steps at the moment of their exposure that stand before it in the log, and so do not count."""
+    from components.behavior_example_gen.cutting import tallies
+
+    for step, lost in before.items():
+        happened = sum(tallies.positive(split, step, written) for split in names.SPLITS)
+        if lost > _MUCH_BEFORE * (lost + happened):
+            kind.PROGRESS.warning(
+                "%s: %s of them stand before an exposure of the same moment in the log and do not count, beside %s that do; of a "
+                "log whose times are days, or whose order within a moment means nothing, window.same_moment: all counts them",
+                step,
+                f"{lost:,}",
+                f"{happened:,}",
+            )

@@ -1,6 +1,5 @@
 """Exposures against plain Python, what must hold of any, and whole logs of both kinds."""
 
-import collections
 import gzip
 import json
 import logging
@@ -261,6 +260,65 @@ def test_ties_and_the_ends_of_the_horizon_by_hand():
     assert cut(after, window, cuts=splits.Cuts(50, 60))[0][0]["label_buy"] == [0]
 
 
+def test_steps_at_the_moment_of_their_exposure_by_hand():
+    """Of a log of days the order within a day may mean nothing: what does not count for it is told, or counts."""
+    log = log_of(
+        "1 cart a, 1 view a, 2 view b, 2 cart b, 2 view b, 3 cart c, 3 view c, 9 cart c, 4 view d, 5 cart d, 40 view z"
+    )
+    cuts = splits.Cuts(30, 35)
+
+    def labels(**settings):
+        window = VIEWS.model_copy(update={"horizon": 0.01, "steps": ("cart",), **settings})
+        found, counted, _ = cut(log, window, cuts=cuts)
+        carts = [(e["item_id"][0], e["label_cart"][0]) for e in found if e["split"] == "train"]
+        return sorted(carts), counted["before_at_same_moment"]
+
+    # The second view of b comes behind its cart, which is what came of the first one. Of c there is a later cart as well.
+    assert labels() == ([("a", 0), ("b", 0), ("b", 1), ("c", 1), ("d", 1)], {"cart": 1})
+    assert labels(same_moment="all") == ([("a", 1), ("b", 1), ("b", 1), ("c", 1), ("d", 1)], {"cart": 0})
+    # Nothing of an earlier moment counts, of another item or of another user.
+    log[:] = log_of("1 cart a, 2 view a, 2 cart b, 3 view c, 40 view z") + log_of("3 cart c")
+    log[-1]["user"] = "v"
+    assert labels(same_moment="all") == ([("a", 0), ("c", 0)], {"cart": 0})
+
+
+def test_labels_of_columns_are_censored_by_hand():
+    """Labels are final 10 later: cuts at 100 and 200, the log ends at 300."""
+    chains = {
+        89: (0, 0),
+        90: (1, 0),
+        150: (0, 0),
+        195: (1, 1),
+        290: (1, 0),
+        291: (0, 0),
+        299: (-1, 1),
+        300: (0, 0),
+    }
+    rows = [
+        {
+            "user": "u",
+            "item": f"i{time}",
+            "time": time,
+            "labels": dict(zip(ROWS.steps, chain)),
+            "features": {},
+        }
+        for time, chain in chains.items()
+    ]
+
+    def labels(**settings):
+        found, counted, written = cut(rows, ROWS.model_copy(update=settings), cuts=splits.Cuts(100, 200))
+        return {e["timestamp"][0]: (e["label_click"][0], e["label_buy"][0]) for e in found}, (
+            counted["censored"],
+            written["dropped"],
+        )
+
+    assert labels() == (chains, (0, 0))
+    mature = {time: chains[time] for time in (89, 150, 290)}
+    assert labels(horizon=0.01) == (mature, (5, 5))
+    marked = {**chains, 90: (1, -1), 291: (-1, -1), 300: (-1, -1)}
+    assert labels(horizon=0.01, censored="mark") == (marked, (5, 0))
+
+
 def test_censoring_by_hand():
     """Cuts at 100 and 200, the log ends at 300, the horizon is 10."""
     window = VIEWS.model_copy(update={"horizon": 0.01})
@@ -447,11 +505,10 @@ def test_lists_where_one_value_belongs(tmp_path):
 
 
 def test_neither_shards_nor_the_order_of_rows_matter(tmp_path):
-    """With a filter, negatives left out, and times that all differ."""
+    """With negatives left out, and times that all differ."""
     events = make_views(8, events=900)
     for number, event in enumerate(events):
         event["time"] = number
-    rarest = min(collections.Counter(e["item"] for e in events).values())
     results = []
     for shard_count, order in ((1, range(900)), (5, np.random.default_rng(0).permutation(900))):
         folder = tmp_path / str(shard_count)
@@ -464,13 +521,12 @@ def test_neither_shards_nor_the_order_of_rows_matter(tmp_path):
             path=f"{folder}/*.csv",
             timestamp_unit="ms",
             columns=spec.Columns(behavior="behavior"),
-            filter=spec.FilterSpec(min_item_events=rarest + 1),
         )
         window = VIEWS.model_copy(
             update={"shards": shard_count, "inconsistent": "fill", "keep_negatives": 0.4, "horizon": 0.03}
         )
         found, result, _ = harness.run(folder, log, window, BY_TIME)
-        assert result["filter"]["item_events"] > 0 and result["exposures"]["negatives_left_out"] > 0
+        assert result["exposures"]["negatives_left_out"] > 0
         results.append(({s: sorted(map(harness.key, found[s])) for s in names.SPLITS}, result["exposures"]))
     assert results[0] == results[1] and all(results[0][0].values())
 
@@ -504,6 +560,23 @@ def test_a_run_says_what_became_of_the_exposures(tmp_path, caplog):
     assert all("exposures are censored: their horizon of 0.12s" in line for line in warned)
 
 
+def test_a_run_says_which_steps_their_order_costs(tmp_path, caplog):
+    rows = [f"u{n // 2 % 9},i{n // 2 % 7},{n // 2 * 20},{'view' if n % 2 else 'cart'}" for n in range(100)]
+    path = harness.write_csv(tmp_path / "log.csv", rows, "user_id,item_id,timestamp,behavior")
+    log = spec.LogSpec(
+        path=path, timestamp_unit="ms", earliest=harness.EPOCH, columns=spec.Columns(behavior="behavior")
+    )
+    window = VIEWS.model_copy(update={"steps": ("cart",), "horizon": 0.01})
+    harness.run(tmp_path / "run", log, window, MOMENTS)
+    said = "cart: 50 of them stand before an exposure of the same moment in the log and do not count, beside 0 that do"
+    assert said in caplog.text
+    caplog.clear()
+    _, result, _ = harness.run(
+        tmp_path / "all", log, window.model_copy(update={"same_moment": "all"}), MOMENTS
+    )
+    assert "same moment" not in caplog.text and result["exposures"]["positive_rate"]["test"] == {"cart": 1}
+
+
 def test_inputs_that_cannot_work(tmp_path):
     log = events_csv(tmp_path, make_views(9))
 
@@ -522,6 +595,9 @@ def test_inputs_that_cannot_work(tmp_path):
     assert "is split by time" in message(split=spec.SplitSpec(by=("leave_one_out",)))
     assert "split.target_behaviors goes with" in message(split=spec.SplitSpec(target_behaviors=("buy",)))
     assert "log.columns.label has no such label" in message(ROWS)
+    rare = log.model_copy(update={"filter": spec.FilterSpec(min_user_events=2)})
+    found = message(log=rare)
+    assert "log.filter: with window.exposure" in found and "item_events: 1, min_user_events: 2: use" in found
     late = spec.SplitSpec(eval_from="1970-01-02", test_from="1970-01-03")
     assert "no exposure (view events) for 'eval' by time" in message(VIEWS, late)
 
