@@ -137,7 +137,7 @@ def run(
     result["notices"] = _noticed(result, left, counts, log)
     files.write(posixpath.join(profile_uri, "profile.json"), json.dumps(result, indent=1, ensure_ascii=False))
     _tell(result, written)
-    window_kind.tell(window, of_kind, written)
+    window_kind.tell(window, of_kind, written, cuts, counts)
     for sentence in result["notices"]:
         _PROGRESS.warning("%s", sentence)
     return result

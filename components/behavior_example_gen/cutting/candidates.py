@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 
 from components.behavior_example_gen import batches, shards
-from components.behavior_example_gen.cutting import period
+from components.behavior_example_gen.cutting import grids
 from components.behavior_example_gen.windows import kind
 from components.behavior_example_gen.windows.period import PeriodWindow
 from schemas import names
@@ -18,7 +18,7 @@ def of_shard(events: shards.Events, window: PeriodWindow, context: kind.Context,
     ids = events.column(names.ITEM_ID).dictionary_encode()
     codes, times = ids.indices.to_numpy().astype(np.int64), events.numbers(names.TIMESTAMP)
     reach, number, parts = round(within * _MS), len(ids.dictionary), [np.zeros([2, 0], np.int64)]
-    for split, grid in period.grids(events, window, context.cuts, context.end).items():
+    for split, grid in grids.of_shard(events, window, context.cuts, context.end).items():
         # Nothing is ranked for the moments of training.
         if split != names.TRAIN:
             parts.append(_pairs(codes, times, grid, reach, number))
@@ -31,7 +31,7 @@ def of_shard(events: shards.Events, window: PeriodWindow, context: kind.Context,
 
 
 def _pairs(
-    codes: np.ndarray, times: np.ndarray, grid: period.Grid | period.Named, reach: int, items: int
+    codes: np.ndarray, times: np.ndarray, grid: grids.Grid | grids.Named, reach: int, items: int
 ) -> np.ndarray:
     """The moments of a grid and the items with an event in the `reach` ms before each, every pair once: `[2, P]`.
 

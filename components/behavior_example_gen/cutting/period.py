@@ -8,75 +8,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.behavior_example_gen import batches, shards, slices, splits
-from components.behavior_example_gen.cutting import exposure, outcomes, tallies
+from components.behavior_example_gen.cutting import exposure, grids, outcomes, tallies
 from components.behavior_example_gen.cutting import seen as first_meetings
 from components.behavior_example_gen.windows import kind
 from components.behavior_example_gen.windows.period import PeriodWindow
-from schemas import hashing, names
+from schemas import names
 
 # What is counted of all splits beside the windows: those whose future was longer than `max_future`.
 FUTURE_CUT = "future_cut"
 # What is told of the target, besides its being the first of the future.
 _OF_TARGET = (names.ITEM_ID, names.BEHAVIOR, names.SCENE, names.TIMESTAMP)
 _MS = 1000
-_MOST = 2**62
-
-
-@dataclasses.dataclass(frozen=True)
-class Grid:
-    """Moments `anchor + k * stride` for whole numbers k with `first <= k <= last`, and who has them.
-
-    Attributes:
-      users: which users of the shard have windows at them, `[U]` bool.
-    """
-
-    anchor: int
-    stride: int
-    first: int
-    last: int
-    users: np.ndarray
-
-    def at(self, k: np.ndarray) -> np.ndarray:
-        """The moments of numbers k, ms."""
-        return self.anchor + k * self.stride
-
-    def last_before(self, times: np.ndarray) -> np.ndarray:
-        """The number of the last moment at each time or before it, whether it is one of the grid's or not."""
-        return (times - self.anchor) // self.stride
-
-    def overlapping(self, future: int) -> int:
-        """In the futures of how many moments an event can be."""
-        return -(-future // self.stride)
-
-
-@dataclasses.dataclass(frozen=True)
-class Named:
-    """Moments that are named, by their numbers; see `Grid`.
-
-    Attributes:
-      moments: `[K]`, rising.
-    """
-
-    moments: np.ndarray
-    users: np.ndarray
-    first: int = 0
-
-    @property
-    def last(self) -> int:
-        return len(self.moments) - 1
-
-    def at(self, k: np.ndarray) -> np.ndarray:
-        """See `Grid`; of numbers out of range, any moment."""
-        return self.moments[np.clip(k, 0, self.last)]
-
-    def last_before(self, times: np.ndarray) -> np.ndarray:
-        """See `Grid`."""
-        return np.searchsorted(self.moments, times, side="right") - 1
-
-    def overlapping(self, future: int) -> int:
-        """See `Grid`."""
-        ends = np.searchsorted(self.moments, self.moments + future, side="left")
-        return int((ends - np.arange(len(ends))).max())
 
 
 def cut(
@@ -91,7 +33,7 @@ def cut(
     """
     cutter = _Cutter(events, window, context.popularity)
     yield names.TRAIN, None, cutter.values()
-    for split, grid in grids(events, window, context.cuts, context.end).items():
+    for split, grid in grids.of_shard(events, window, context.cuts, context.end).items():
         yield from cutter.windows(split, grid, _known_until(split, context))
 
 
@@ -109,75 +51,12 @@ def met(events: shards.Events, window: PeriodWindow, cuts: splits.Cuts | None, e
     """
     placing, meetings = _Placing(events, window), first_meetings.FirstMeetings(events)
     counted = np.zeros(len(events.starts) - 1, np.int64)
-    for split, grid in grids(events, window, cuts, end).items():
+    for split, grid in grids.of_shard(events, window, cuts, end).items():
         if split != names.TRAIN:
             found, _ = placing.windows(grid)
             user = np.searchsorted(events.starts, found.user_start)
             np.add.at(counted, user, meetings.before(found.user_start, found.start).lengths)
     return counted
-
-
-def grids(
-    events: shards.Events, window: PeriodWindow, cuts: splits.Cuts | None, log_end: int
-) -> dict[str, Grid | Named]:
-    """The moments of each split: the whole future of one lies inside of what its split may know.
-
-    Args:
-      cuts: in time; None where the split has none.
-      log_end: the last moment of the log, ms.
-    """
-    if window.at is not None:
-        users = _users(events, cuts)
-        named = named_moments(window, cuts, log_end)
-        return {split: Named(named[split], users[split]) for split in names.SPLITS if len(named[split])}
-    future, stride = round(window.future * _MS), _stride(window)
-    most = (window.moments or _MOST) - 1
-    users, end = _users(events, cuts), log_end + 1
-    if cuts is None:
-        return {split: Grid(end - future, stride, -most, 0, chosen) for split, chosen in users.items()}
-    eval_from, test_from = cuts.eval_from, cuts.test_from
-    last_of_eval = min(most, (min(test_from, end) - future - eval_from) // stride)
-    last_of_test = min(most, (end - future - test_from) // stride)
-    return {
-        names.TRAIN: Grid(min(eval_from, end) - future, stride, -most, 0, users[names.TRAIN]),
-        names.EVAL: Grid(eval_from, stride, 0, last_of_eval, users[names.EVAL]),
-        names.TEST: Grid(test_from, stride, 0, last_of_test, users[names.TEST]),
-    }
-
-
-def _users(events: shards.Events, cuts: splits.Cuts | None) -> dict[str, np.ndarray]:
-    """Which users of the shard each split has, `[U]` bool: by users alone they are divided, by time all have both."""
-    trains = events.training_counts() > 0
-    if cuts is not None:
-        everybody = np.ones(len(trains), bool)
-        return {names.TRAIN: trains, names.EVAL: everybody, names.TEST: everybody}
-    users = events.column(names.USER_ID).take(pa.array(events.starts[:-1]))
-    # Other bits than those that hold a user out.
-    even = hashing.mix(shards.hash_ids(users)) % np.uint64(2) == 0
-    return {names.TRAIN: trains, names.EVAL: ~trains & even, names.TEST: ~trains & ~even}
-
-
-def named_moments(window: PeriodWindow, cuts: splits.Cuts | None, end: int) -> dict[str, np.ndarray]:
-    """The moments of `window.at` (ms) that each split has: those whose whole future lies inside of it.
-
-    Args:
-      window: with `at`.
-      cuts: in time; None: every split has all of them.
-      end: the last moment of the log, ms.
-    """
-    named = np.array(sorted(round(moment.timestamp() * _MS) for moment in window.at or ()), np.int64)
-    until = named + round(window.future * _MS)
-    if cuts is None:
-        return {split: named[until <= end + 1] for split in names.SPLITS}
-    return {
-        names.TRAIN: named[until <= min(cuts.eval_from, end + 1)],
-        names.EVAL: named[(named >= cuts.eval_from) & (until <= min(cuts.test_from, end + 1))],
-        names.TEST: named[(named >= cuts.test_from) & (until <= end + 1)],
-    }
-
-
-def _stride(window: PeriodWindow) -> int:
-    return round((window.stride or window.future) * _MS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -217,14 +96,14 @@ class _Placing:
         self._user_of = events.user_of()
         self._times = events.numbers(names.TIMESTAMP)
 
-    def windows(self, grid: Grid | Named) -> tuple[_Periods, int]:
+    def windows(self, grid: grids.Grid | grids.Named) -> tuple[_Periods, int]:
         """Those with enough events on either side, and how many others there would be at the moments of users."""
         found = self._periods(grid)
         history, future = found.start - found.begin, found.end - found.start
         fine = (history >= self._window.min_history) & (future >= self._window.min_future)
         return found.take(fine), int((~fine).sum())
 
-    def _periods(self, grid: Grid | Named) -> _Periods:
+    def _periods(self, grid: grids.Grid | grids.Named) -> _Periods:
         """The moments of users, by user and moment: all with a future, or all with a history where no future is needed."""
         past, future = round(self._window.past * _MS), round(self._window.future * _MS)
         user, k = self._with_future(grid, future) if self._window.min_future else self._with_past(grid, past)
@@ -239,7 +118,7 @@ class _Placing:
             self.first_from(moments + future, start, high),
         )
 
-    def _with_past(self, grid: Grid | Named, past: int) -> tuple[np.ndarray, np.ndarray]:
+    def _with_past(self, grid: grids.Grid | grids.Named, past: int) -> tuple[np.ndarray, np.ndarray]:
         """The users, and the numbers of their moments, that have an event in the `past` ms before: `[B]` each."""
         # Each event has the moments behind it, until the next event has them or they are too late.
         until = self._times + past
@@ -250,7 +129,7 @@ class _Placing:
         count = np.where(grid.users[self._user_of], np.maximum(last - first + 1, 0), 0)
         return np.repeat(self._user_of, count), batches.Ranges(first, count).indices()
 
-    def _with_future(self, grid: Grid | Named, future: int) -> tuple[np.ndarray, np.ndarray]:
+    def _with_future(self, grid: grids.Grid | grids.Named, future: int) -> tuple[np.ndarray, np.ndarray]:
         """The users, and the numbers of their moments, that have an event in the `future` ms from there: `[B]` each."""
         latest = grid.last_before(self._times)
         at, number = [], []
@@ -304,7 +183,7 @@ class _Cutter:
         return self._outcomes.values()
 
     def windows(
-        self, split: str, grid: Grid | Named, known_until: int
+        self, split: str, grid: grids.Grid | grids.Named, known_until: int
     ) -> Iterator[tuple[str, pa.RecordBatch | None, dict[Hashable, int]]]:
         found, dropped = self._placing.windows(grid)
         if not len(found.start) and not dropped:

@@ -175,5 +175,12 @@ class Kind(abc.ABC, Generic[_W]):
         """What `cut` counted, as plain values for the profile."""
         return {}
 
-    def tell(self, window: _W, summary: Mapping[str, Any], written: Mapping[Hashable, int]) -> None:
+    def tell(
+        self,
+        window: _W,
+        summary: Mapping[str, Any],
+        written: Mapping[Hashable, int],
+        cuts: "splits.Cuts | None",
+        counts: "profile.Counts",
+    ) -> None:
         """Says what is remarkable about the windows, in the run's progress."""

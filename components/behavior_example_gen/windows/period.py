@@ -158,6 +158,8 @@ def _check_filter(window: PeriodWindow, left_out: spec.FilterSpec | None) -> Non
         )
 
 
+# Training moments with a past that begins before the log are worth a word where they are more than this.
+_FEW_SHORT = 0.05
 # Times are in milliseconds.
 _LEAST_SECONDS = 0.001
 _MS = 1000
@@ -290,12 +292,12 @@ class Period(kind.Kind[PeriodWindow]):
 
     def _check_moments(self, window: PeriodWindow, cuts: Any, counts: Any) -> None:
         """Refuses a named moment that no split has."""
-        from components.behavior_example_gen.cutting import period as cutting
+        from components.behavior_example_gen.cutting import grids
         from components.behavior_example_gen.windows import found
 
         if window.at is None:
             return
-        named = cutting.named_moments(window, cuts, counts.end)
+        named = grids.named_moments(window, cuts, counts.end)
         used = {moment for moments in named.values() for moment in moments.tolist()}
         for moment in window.at:
             if round(moment.timestamp() * _MS) not in used:
@@ -315,8 +317,15 @@ class Period(kind.Kind[PeriodWindow]):
             told["labels"] = {**tallies.tell(window.label_names, written), "lacking": lacking}
         return told
 
-    def tell(self, window: PeriodWindow, summary: Mapping[str, Any], written: Mapping[Hashable, int]) -> None:
-        """Says how many windows have each label, and warns of futures that were cut off."""
+    def tell(
+        self,
+        window: PeriodWindow,
+        summary: Mapping[str, Any],
+        written: Mapping[Hashable, int],
+        cuts: Any,
+        counts: Any,
+    ) -> None:
+        """Says how many windows have each label, and warns of futures and histories that were cut off."""
         cut_off = sum(summary["periods"].values())
         if cut_off:
             kind.PROGRESS.warning(
@@ -324,8 +333,33 @@ class Period(kind.Kind[PeriodWindow]):
                 f"{cut_off:,}",
                 window.max_future,
             )
+        _tell_short(window, cuts, counts)
         if window.labels:
             _tell_labels(summary["labels"])
+
+
+def _tell_short(window: PeriodWindow, cuts: Any, counts: Any) -> None:
+    """Warns of moments whose past begins before the log does: labels of training ones, and whatever is measured there."""
+    from components.behavior_example_gen import profile
+    from components.behavior_example_gen.cutting import grids
+
+    past = figures.duration(window.past)
+    for split, (short, total) in grids.short_moments(window, cuts, counts.start, counts.end).items():
+        if not short or split == names.TRAIN and (not window.labels or short <= _FEW_SHORT * total):
+            continue
+        full = total - short
+        advice = "window.at names no such moment" if window.at is not None else f"window.moments: {full}"
+        kind.PROGRESS.warning(
+            "%s: at %s of %s moments the log is younger than window.past (%s): it begins at %s. Histories there are shorter "
+            "than those that are asked about later, and of whom was active before nothing is known, so that rates of labels "
+            "may be others; a shorter window.past%s leaves none of them",
+            split,
+            f"{short:,}",
+            f"{total:,}",
+            past,
+            profile.moment(counts.start),
+            f", or {advice}" if full and split == names.TRAIN else "",
+        )
 
 
 def _check_columns(columns: spec.Columns) -> None:

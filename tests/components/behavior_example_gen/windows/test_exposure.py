@@ -65,7 +65,7 @@ def test_an_exposure_is_inconsistent_in_a_chain_alone(settings, said, caplog):
     summary = kind.summary(window, written)
     assert ("inconsistent" in summary["exposures"]) == window.chain
     with caplog.at_level(logging.INFO, logger="footfall.progress"):
-        kind.tell(window, summary, written)
+        kind.tell(window, summary, written, None, None)
     assert [record.getMessage() for record in caplog.records] == [said]
 
 

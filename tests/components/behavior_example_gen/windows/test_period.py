@@ -2,9 +2,10 @@
 
 import re
 
+import pyarrow as pa
 import pytest
 
-from components.behavior_example_gen import spec, windows
+from components.behavior_example_gen import profile, spec, splits, windows
 from components.behavior_example_gen.windows.exposure import ExposureWindow
 from components.behavior_example_gen.windows.period import PeriodWindow
 from schemas import errors, names
@@ -27,11 +28,12 @@ def rows(days=100):
             yield f"u{user},i{(day + user) % 40},{day * DAY + user},view,home,{channel},5"
 
 
-def run(folder, labels, split=("time",)):
+def run(folder, labels, split=("time",), **settings):
+    folder.mkdir(exist_ok=True)
     header = "user_id,item_id,timestamp,behavior,scene,chan,price"
     path = harness.write_csv(folder / "log.csv", rows(), header)
     log = spec.LogSpec.from_values({"path": path, "timestamp_unit": "ms", "columns": COLUMNS})
-    values = {"kind": "period", "past": "5d", "future": "1d", "shards": 4, "labels": labels}
+    values = {"kind": "period", "past": "5d", "future": "1d", "shards": 4, "labels": labels, **settings}
     return harness.run(folder, log, PeriodWindow.from_values(values), spec.SplitSpec(by=split))
 
 
@@ -131,3 +133,35 @@ def test_values_are_read_as_those_of_the_log():
     assert spec.SplitSpec(target_behaviors=(" buy",)).target_behaviors == ("buy",)
     exposure = {"kind": "exposure", "steps": ["buy"], "exposure": "view ", "horizon": "1d"}
     assert ExposureWindow.from_values(exposure).exposure == "view"
+
+
+def test_a_log_that_is_younger_than_the_past_of_moments_is_told(tmp_path, caplog):
+    """A hundred days, cuts at 80 and 90: of 79 moments of train nine have less than ten days before them."""
+    labels = {"late": {"any_of": {"context_chan": "late"}}}
+    run(tmp_path, labels, past="10d")
+    said = [record.getMessage() for record in caplog.records if "younger" in record.getMessage()]
+    assert len(said) == 1 and said[0].startswith(
+        "train: at 9 of 79 moments the log is younger than window.past (10d): it begins at 1970-01-01T00:00:00+00:00."
+    )
+    assert said[0].endswith("a shorter window.past, or window.moments: 70 leaves none of them")
+    caplog.clear()
+    run(tmp_path / "fewer", labels, past="10d", moments=70)
+    assert "younger" not in caplog.text
+
+
+def test_a_log_that_is_too_young_for_what_is_measured_is_told(caplog):
+    counts = profile.Counts(pa.table({}), {}, {}, start=0, end=99 * DAY)
+
+    def said(past):
+        values = {"kind": "period", "past": past, "future": "1d"}
+        window = PeriodWindow.from_values(values)
+        windows.get("period").tell(window, {"periods": {}}, {}, splits.Cuts(80 * DAY, 90 * DAY), counts)
+        found = [record.getMessage() for record in caplog.records]
+        caplog.clear()
+        return found
+
+    # Without labels nothing is asked of what training moments lead to.
+    assert said("10d") == []
+    (found,) = said("85d")
+    assert found.startswith("eval: at 5 of 10 moments the log is younger than window.past (85d)")
+    assert found.endswith("a shorter window.past leaves none of them")
