@@ -18,6 +18,11 @@ class Results:
     pushed_to: str | None
     infra_reasons: list[str]
 
+    @property
+    def blessed(self) -> bool:
+        """Whether the gate and the trial in a server have let the model pass, pushed or not."""
+        return self.verdict is not None and self.verdict.blessed and not self.infra_reasons
+
 
 def newest(run_dir: str) -> Results:
     """Reads the artifacts of the newest run, also those that it took from the cache."""

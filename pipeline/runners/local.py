@@ -7,7 +7,7 @@ import logging
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -26,20 +26,22 @@ class RunFailed(Exception):
     """A component failed; the message says which, why, and where the log is."""
 
 
-def assemble(experiment: config.Experiment, run_dir: str, push: bool = True) -> Any:
+def assemble(
+    experiment: config.Experiment, run_dir: str, push: bool = True, given: Mapping[str, Any] | None = None
+) -> Any:
     """The TFX pipeline of an experiment in a run's folder; the schema of its windows is written there.
 
     Args:
       experiment: of `prepare`.
       run_dir: the run's folder, with its absolute path.
-      push: as of `pipeline.create_pipeline`.
+      push, given: as `push` and `run` of `pipeline.create_pipeline`.
     """
     from pipeline import code, pipeline, window_schema
 
     schema_path = window_schema.write(experiment, os.path.join(run_dir, "schema"))
     places: dict[str, Any] = folder.places(run_dir)
     return pipeline.create_pipeline(
-        experiment, schema_path=schema_path, code=code.versions(), push=push, **places
+        experiment, schema_path=schema_path, code=code.versions(), push=push, run=given, **places
     )
 
 
@@ -94,7 +96,11 @@ def prepare(experiment: config.Experiment, say: Any) -> config.Experiment:
 
 
 def run(
-    experiment: config.Experiment, run_dir: str, source: str, command: Sequence[str] | None = None
+    experiment: config.Experiment,
+    run_dir: str,
+    source: str,
+    command: Sequence[str] | None = None,
+    given: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Runs an experiment, or what is left of it: finished components are taken from the cache.
 
@@ -103,6 +109,7 @@ def run(
       run_dir: the run's folder; made if it is not there.
       source: the experiment's file, for messages.
       command: what a person would type to run it again.
+      given: what this run has otherwise than the experiment says, by the names of `parameters`.
 
     Returns:
       What `run.json` holds.
@@ -121,7 +128,8 @@ def run(
             with folder.writing(run_dir):
                 whole.write(os.path.join(run_dir, EXPERIMENT), experiment.to_yaml())
                 screen = log.enter_context(progress.quiet(log_path))
-            return _run(experiment, run_dir, screen, log_path, list(command or sys.argv), stop)
+            typed = list(command or sys.argv)
+            return _run(experiment, run_dir, screen, log_path, typed, stop, given or {})
 
 
 def _check_same_kind(experiment: config.Experiment, run_dir: str) -> None:
@@ -151,6 +159,7 @@ def _run(
     log_path: str,
     command: list[str],
     stop: stopping.Stop,
+    given: Mapping[str, Any],
 ) -> dict[str, Any]:
     screen.write(f"{experiment.name}: {run_dir}\n")
     screen.write("        loading TensorFlow, Beam and TFX\n")
@@ -162,7 +171,7 @@ def _run(
     }
     # With all that the components import; it writes the schema.
     with collector.importing(), folder.writing(run_dir):
-        dag = assemble(experiment, run_dir)
+        dag = assemble(experiment, run_dir, given=given)
     # What the run before has said is over, also if this one is killed.
     _write(os.path.join(run_dir, RUN), state, screen)
     with progress.Progress([node.id for node in dag.components], screen) as shown:

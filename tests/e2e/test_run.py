@@ -107,7 +107,9 @@ def test_the_pushed_model_has_learnt_the_walk(deployment):
 
 def test_a_worse_model_is_not_pushed_and_the_report_says_why(deployment):
     before = deployment.versions()
-    printed = deployment.run("--set", "training.epochs=0")
+    done = deployment.finish("run", "walk.yaml", "--set", "training.epochs=0", "--require-blessing")
+    assert done.returncode == 3, done.stdout
+    printed = done.stdout
     assert deployment.states()["Transform"] == "cached" and deployment.states()["Trainer"] == "done"
     assert deployment.versions() == before and "Not pushed." in printed
     report = (deployment.run_dir / "report.html").read_text()
@@ -118,9 +120,13 @@ def test_a_worse_model_is_not_pushed_and_the_report_says_why(deployment):
 def test_a_new_day_is_read_trained_on_and_pushed(deployment):
     walk.write_day(deployment.folder / "log", 2, seed=2)
     before = deployment.versions()
-    deployment.run()
+    # First to see what comes of it.
+    printed = deployment.run("--no-push", "--require-blessing")
+    assert "nothing is pushed" in printed and "Not pushed." in printed and deployment.versions() == before
     states = deployment.states()
     assert states["BehaviorExampleGen"] == "done" and states["Trainer"] == "done"
+    deployment.run()
+    assert deployment.states()["Trainer"] == "cached"
     events = [
         json.loads(next(path.rglob("profile.json")).read_text())["events"]
         for path in deployment.artifacts("BehaviorExampleGen", "profile")
