@@ -189,7 +189,12 @@ def train(
         if base_model:
             told = networks.told(base_model)
             warm = _start(functools.partial(warm_start.start, told=told), loop.model, base_model, data)
+            # A model may be no better for being trained on.
+            loop.start_counts = bool(warm["weights"])
         history = loop.run()
+        if settings.training.mixed_precision:
+            tf.keras.mixed_precision.set_global_policy("float32")
+            loop.as_float32()
         history.update(training.tell(loop.evaluation))
         if network:
             history["base_model"] = network

@@ -349,3 +349,63 @@ def test_a_process_trains_models_of_different_sizes_on_several_devices(transform
         _, history = task.train(one, task.load(fn_args), str(tmp_path / str(dim)))
         assert history["replicas"] == 2 and history["best_epoch"] == 1
     devices.strategy.cache_clear()
+
+
+def test_a_model_that_more_training_spoils_stays_as_it_is(transformed, tmp_path, monkeypatch):
+    """Started from a model that was trained well, with a rate that does harm."""
+    strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+    monkeypatch.setattr(devices, "strategy", lambda: strategy)
+    fn_args = transformed("spoilt")
+    task.run_fn(fn_args)
+    settings = search.merge(
+        arguments.Arguments.unpack(fn_args.custom_config).trainer,
+        {"training.epochs": 2, "training.learning_rate": 30.0},
+    )
+    loop, history = task.train(
+        settings, task.load(fn_args), str(tmp_path / "again"), base_model=fn_args.serving_model_dir
+    )
+    first, *others = history["epochs"]
+    assert history["best_epoch"] == 0 and max(one["ndcg@10"] for one in others) < first["ndcg@10"]
+    assert loop.evaluation.evaluate()["ndcg@10"] == pytest.approx(first["ndcg@10"])
+    # From weights that were drawn nothing is expected.
+    _, history = task.train(settings, task.load(fn_args), str(tmp_path / "anew"))
+    assert history["epochs"][0]["epoch"] == 1
+
+
+def test_what_is_served_of_mixed_precision_computes_in_float32(transformed, tmp_path, monkeypatch):
+    strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+    monkeypatch.setattr(devices, "strategy", lambda: strategy)
+    fn_args = transformed("mixed")
+    given = json.loads(fn_args.custom_config["training"])
+    fn_args.custom_config = {
+        **fn_args.custom_config,
+        "training": json.dumps({**given, "mixed_precision": True}),
+    }
+    seen, as_float32 = [], loop_lib.Loop.as_float32
+
+    def as_float32_and_look(self):
+        mixed = self.model
+        as_float32(self)
+        seen.append((mixed, self.model))
+
+    monkeypatch.setattr(loop_lib.Loop, "as_float32", as_float32_and_look)
+    task.run_fn(fn_args)
+    ((mixed, exact),) = seen
+    assert tf.keras.mixed_precision.global_policy().name == "float32"
+    for a, b in zip(mixed.variables, exact.variables, strict=True):
+        assert b.dtype == tf.float32 or a.dtype == b.dtype
+        np.testing.assert_array_equal(a.numpy(), b.numpy())
+    served = tf.saved_model.load(fn_args.serving_model_dir)
+    short = (tf.float16, tf.bfloat16)
+    for name, signature in served.signatures.items():
+        graph = signature.graph.as_graph_def()
+        nodes = [*graph.node, *(node for one in graph.library.function for node in one.node_def)]
+        assert nodes
+        used = [
+            node.name
+            for node in nodes
+            for value in node.attr.values()
+            if value.type in {t.as_datatype_enum for t in short}
+        ]
+        assert not used, (name, used[:5])
+    assert mixed.compute_dtype == "bfloat16" and exact.compute_dtype == "float32"

@@ -12,8 +12,8 @@ import tensorflow as tf
 from schemas import errors
 
 _PROGRESS = logging.getLogger("footfall.progress")
-# The number of the best epoch of a history; 0 for none.
-BestEpoch: TypeAlias = Callable[[Sequence[Mapping[str, Any]]], int]
+# The number of the best epoch of a history, 0 for what it started from; None where none is fit.
+BestEpoch: TypeAlias = Callable[[Sequence[Mapping[str, Any]]], "int | None"]
 _KEPT = 2
 # Where TensorFlow keeps `state` of `loop.Loop`, the history so far.
 _STATE = "state/.ATTRIBUTES/VARIABLE_VALUE"
@@ -41,13 +41,13 @@ class Checkpoints:
         self._manager = manager(self._checkpoint, self._written)
         self._best = tf.train.Checkpoint(model=model)
         # The best epochs of the checkpoints that are kept, the newest one's last.
-        self._needed: list[int] = []
+        self._needed: list[int | None] = []
 
-    def save(self, best: int) -> None:
+    def save(self, best: int | None) -> None:
         """Keeps all that there is now, and of the best weights what some checkpoint needs.
 
         Args:
-          best: the best epoch so far; 0 for none.
+          best: the best epoch so far; None for none.
         """
         self._manager.save()
         self._needed = [*self._needed, best][-_KEPT:]
@@ -80,7 +80,7 @@ class Checkpoints:
                 tf.io.gfile.rmtree(self._folder)
                 self._manager = manager(self._checkpoint, self._folder)
             return False
-        if self._own is not None and best:
+        if self._own is not None and best is not None:
             self._best.restore(_best_of(self._folder, best)).expect_partial()
             self.save_best(best)
         self._needed = [best]
@@ -93,7 +93,7 @@ def _best_of(folder: str, epoch: int) -> str:
     return os.path.join(folder, f"best-{epoch}")
 
 
-def _remove_best(folder: str, but: Collection[int]) -> None:
+def _remove_best(folder: str, but: Collection[int | None]) -> None:
     """Removes weights of epochs that were the best ones until no checkpoint needed them."""
     for name in tf.io.gfile.listdir(folder):
         found = re.fullmatch(r"best-(\d+)\..+", name)
@@ -110,7 +110,7 @@ def manager(checkpoint: tf.train.Checkpoint, folder: str) -> tf.train.Checkpoint
         return tf.train.CheckpointManager(checkpoint, folder, max_to_keep=_KEPT)
 
 
-def newest(folder: str, best_epoch: BestEpoch) -> tuple[str | None, int, list[str]]:
+def newest(folder: str, best_epoch: BestEpoch) -> tuple[str | None, int | None, list[str]]:
     """The newest checkpoint of which every value can be read, those of the best epoch until then included.
 
     Args:
@@ -118,19 +118,19 @@ def newest(folder: str, best_epoch: BestEpoch) -> tuple[str | None, int, list[st
       best_epoch: the best one of a history; where there is none, no weights of one are needed.
 
     Returns:
-      The checkpoint's prefix, None if there is none; its best epoch, 0 for none; and for each newer checkpoint why it cannot
+      The checkpoint's prefix, None if there is none; its best epoch, None for none; and for each newer checkpoint why it cannot
       be used.
     """
     damaged: list[str] = []
     for prefix in _prefixes(folder):
         why, reader = _read(prefix)
-        best = 0 if why else best_epoch(json.loads(reader.get_tensor(_STATE)))
-        if best:
+        best = None if why else best_epoch(json.loads(reader.get_tensor(_STATE)))
+        if best is not None:
             why, _ = _read(_best_of(folder, best))
         if why is None:
             return prefix, best, damaged
         damaged.append(why)
-    return None, 0, damaged
+    return None, None, damaged
 
 
 def _prefixes(folder: str) -> list[str]:

@@ -69,7 +69,7 @@ class Loop:
       settings: of the training.
       strategy: `MirroredStrategy`, for any number of devices.
       train: blocks of `input.read` with `input.training_features`.
-      evaluate: makes the evaluation of the model: what has `evaluate()`, metrics by name, and
+      evaluate: makes the evaluation of a model: what has `evaluate()`, metrics by name, and
         `objective`, the name of that which is to become large, as `evaluation.ranking.FullRanking`.
       checkpoint_dir: a folder that a second run of the same training finds again.
       log_dir: of TensorBoard; None writes none.
@@ -82,6 +82,9 @@ class Loop:
     # model's `monitors`, unless the loop has no place for them.
     sums: tuple[str, ...] = ("loss", "targets")
     monitored: bool = True
+
+    # Whether the weights that a training starts from are worth measuring: they are then epoch 0, and may be the best.
+    start_counts: bool = False
 
     def __init__(
         self,
@@ -96,6 +99,7 @@ class Loop:
     ):
         self._settings, self._strategy, self._train, self._own_settings = settings, strategy, train, own
         self._replicas = replicas_lib.Replicas(strategy)
+        self._build, self._evaluate = build, evaluate
         with strategy.scope():
             tf.keras.utils.set_random_seed(settings.seed)
             self.model = build()
@@ -349,18 +353,47 @@ class Loop:
         if not self._history and not (self._settings.epochs and self.model.trainable_variables):
             self._history.append({"epoch": 0, **self.evaluation.evaluate(), "seconds": 0.0})
             return self._result("nothing to train")
+        if self.start_counts and self._resumed is None:
+            self._measure_start()
         stopped = self._stop_reason()
         while stopped is None:
             self._train_epoch()
             stopped = self._stop_reason()
         self._iterator = None
         best = self._best_epoch()
-        if best:
+        if best is not None:
             self._checkpoints.restore_best(best)
+        if best == 0:
+            _PROGRESS.warning("no epoch is better than what the training started from: the model is that one")
         result = self._result(stopped)
         if result["rising"]:
             _PROGRESS.info("best in the last epoch, %d: more of them (training.epochs) may be better", best)
         return result
+
+    def as_float32(self) -> None:
+        """Makes the model and its evaluation anew where it has trained in mixed precision, which is for training alone.
+
+        It has the same weights. What is measured, calibrated and exported then computes in float32, as fast and as exact on a
+        server as any. Called after `run`, under the policy float32.
+        """
+        weights = self.model.get_weights()
+        with self._strategy.scope():
+            self.model = self._build()
+            self.model.static_shapes = self._settings.xla
+            self._make_variables()
+        self.model.set_weights(weights)
+        self.evaluation = self._evaluate(self.model)
+
+    def _measure_start(self) -> None:
+        """Measures the weights before the first step, as epoch 0, and keeps them."""
+        begun = time.monotonic()
+        found = self.evaluation.evaluate()
+        found["evaluation_seconds"] = time.monotonic() - begun
+        record = {"epoch": 0, "seconds": 0.0, **self._replicas.of_chief(found)}
+        self._history.append(record)
+        if self._best_epoch() == 0:
+            self._checkpoints.save_best(0)
+        self._progress.start(record, self.evaluation.objective)
 
     def _rising(self, stopped: str) -> bool:
         """Whether training ended while it still became better; with a rate that falls to 0 that is as it should be."""
@@ -403,15 +436,15 @@ class Loop:
         """Whether the weights of an epoch may be those that the model is left with."""
         return self.evaluation.objective in epoch
 
-    def _best_epoch(self) -> int:
-        """The number of the best epoch so far; 0 for none."""
+    def _best_epoch(self) -> int | None:
+        """The number of the best epoch so far, 0 for what it started from; None for none."""
         return self._best_epoch_of(self._history)
 
-    def _best_epoch_of(self, history: Sequence[Mapping[str, Any]]) -> int:
+    def _best_epoch_of(self, history: Sequence[Mapping[str, Any]]) -> int | None:
         metric = self.evaluation.objective
         measured = [epoch for epoch in history if self._may_be_best(epoch)]
         # The first of equal ones: more training did not help.
-        return max(measured, key=lambda e: (e[metric], -e["epoch"]))["epoch"] if measured else 0
+        return max(measured, key=lambda e: (e[metric], -e["epoch"]))["epoch"] if measured else None
 
     def _stop_reason(self) -> str | None:
         if int(self._epoch) >= self._settings.epochs:
@@ -419,8 +452,9 @@ class Loop:
         if self._out_of_time(self._spent()):
             return "max_seconds"
         measured = bool(self._history) and self.evaluation.objective in self._history[-1]
-        best = self._best_epoch()
-        if measured and best and int(self._epoch) - best >= self._settings.patience:
+        # What has been trained on may fall behind what it started from for a while, and come out before it.
+        best = self._best_epoch_of([epoch for epoch in self._history if epoch["epoch"] > 0])
+        if measured and best is not None and int(self._epoch) - best >= self._settings.patience:
             return "patience"
         return None
 

@@ -58,6 +58,16 @@ class Progress:
             self.left(epoch + 1, of_epoch, spent, rest),
         )
 
+    def start(self, record: dict[str, float], objective: str) -> None:
+        """What the weights are worth that a training starts from.
+
+        Args:
+          record: what the history has of them, as epoch 0.
+          objective: the metric that is to become large.
+        """
+        _PROGRESS.info("before training %s %s", objective, figures.metric(record[objective]))
+        self._write(record)
+
     def epoch(
         self,
         record: dict[str, float],
@@ -89,12 +99,17 @@ class Progress:
             f"{record['targets_per_s']:,.0f}",
             left,
         )
-        if self._writer:
-            with self._writer.as_default(step=int(record["epoch"])):
-                for name, value in record.items():
-                    if name != "epoch":
-                        tf.summary.scalar(name, value)
-            self._writer.flush()
+        self._write(record)
+
+    def _write(self, record: dict[str, float]) -> None:
+        """An epoch for TensorBoard."""
+        if not self._writer:
+            return
+        with self._writer.as_default(step=int(record["epoch"])):
+            for name, value in record.items():
+                if name != "epoch":
+                    tf.summary.scalar(name, value)
+        self._writer.flush()
 
     def left(self, done: int, of_epoch: float, spent: float, rest: float = 0.0) -> str:
         """How long training will still take if nothing stops it, after so many epochs."""

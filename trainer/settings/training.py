@@ -65,9 +65,11 @@ class TrainingSettings(settings.Settings):
       max_seconds: stop at the first end of an epoch after this much training time.
       warm_start: `last_blessed` starts from the weights of the model that is live, where there is one: rows of known ids are
         carried over, those of new ones are initialised. Each run after a push then trains again, from what was
-        pushed. Sweeps and searches always start from initial weights.
+        pushed. Its weights are measured on `eval` before the first step, as epoch 0: where no epoch is better, the model is
+        that one. Sweeps and searches always start from initial weights.
       seed: two runs with the same seed, data and machine are equal, on a CPU; a GPU adds up in any order.
-      mixed_precision: bfloat16 on CPU and TPU, float16 with loss scaling on GPU.
+      mixed_precision: bfloat16 on CPU and TPU, float16 with loss scaling on GPU, while it trains: what is calibrated, tested
+        and served computes in float32.
       xla: compile the training step.
       calibration: of models of labels, after training: `platt` fits a slope and an offset of each
         step's logits to the labels of `eval`, which become part of the model.

@@ -119,7 +119,9 @@ def test_only_a_checkpoint_that_needs_the_best_weights_asks_for_them(killed, tmp
         path.unlink()
     folder = str(tmp_path / "c")
     assert checkpoints.newest(folder, lambda history: len(history))[0] is None
-    assert checkpoints.newest(folder, lambda _: 0) == (os.path.join(folder, "ckpt-3"), 0, [])
+    assert checkpoints.newest(folder, lambda _: None) == (os.path.join(folder, "ckpt-3"), None, [])
+    # Those that a training started from are weights as well.
+    assert checkpoints.newest(folder, lambda _: 0)[0] is None
 
 
 def test_weights_that_a_kill_cut_off_are_none_that_a_checkpoint_needs(killed, tmp_path):
@@ -139,7 +141,7 @@ def test_the_best_weights_stay_while_a_checkpoint_needs_them(tmp_path):
     model.weight = tf.Variable(0.0)
     one = checkpoints.Checkpoints(str(tmp_path), model, state=state)
     kept = []
-    for epoch, best in enumerate([0, 2, 2, 4, 5], 1):
+    for epoch, best in enumerate([None, 2, 2, 4, 5], 1):
         model.weight.assign(float(epoch))
         if best == epoch:
             one.save_best(epoch)

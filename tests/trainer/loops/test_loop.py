@@ -97,6 +97,73 @@ def test_a_step_that_overflows_is_taken_by_no_group_and_lowers_the_scale_of_all(
         tf.keras.mixed_precision.set_global_policy("float32")
 
 
+class Listed:
+    """Measures what it is told to, one after the other."""
+
+    objective = "ndcg@10"
+    told: "list[float]" = []
+
+    def __init__(self, model):
+        del model
+
+    def evaluate(self):
+        return {"ndcg@10": self.told.pop(0)}
+
+
+def started(folder, told, monkeypatch, **training):
+    """A loop whose start counts, and what it starts from."""
+    monkeypatch.setattr(Listed, "told", list(told))
+    one = test_fit.loop(folder, training, evaluate=Listed)
+    one.start_counts = True
+    return one, test_fit.weights(one)
+
+
+def test_what_a_training_starts_from_stays_where_no_epoch_is_better(tmp_path, monkeypatch, caplog):
+    one, before = started(tmp_path, [0.5, 0.1, 0.3, 0.5], monkeypatch, epochs=3, patience=5)
+    with caplog.at_level("INFO", logger="footfall.progress"):
+        result = one.run()
+    assert result["best_epoch"] == 0 and [epoch["epoch"] for epoch in result["epochs"]] == [0, 1, 2, 3]
+    assert result["epochs"][0]["ndcg@10"] == 0.5 and not result["rising"]
+    for a, b in zip(before, test_fit.weights(one), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert "before training ndcg@10 0.5" in caplog.text
+    assert "no epoch is better than what the training started from" in caplog.text
+
+
+def test_patience_counts_from_the_best_epoch_and_not_from_the_start(tmp_path, monkeypatch):
+    """Two epochs behind what it started from, it comes out before it."""
+    one, _ = started(tmp_path, [0.5, 0.1, 0.2, 0.6, 0.4, 0.4], monkeypatch, epochs=9, patience=2)
+    result = one.run()
+    assert (
+        result["best_epoch"] == 3 and result["stopped"] == "patience" and result["epochs"][-1]["epoch"] == 5
+    )
+
+
+@pytest.mark.parametrize("saves", [1, 2])
+def test_a_training_that_was_killed_knows_what_it_started_from(tmp_path, monkeypatch, saves):
+    """Within the first epoch, whose checkpoint has the start in its history; and after it."""
+    monkeypatch.setattr(loop_lib, "_STEPS_PER_CALL", 1)
+    one, before = started(tmp_path, [0.5, 0.1, 0.3], monkeypatch, epochs=2, checkpoint_seconds=1e-9)
+    save, left = one._save, []
+
+    def save_and_die():
+        save()
+        left.append(1)
+        # Six steps an epoch, each kept but the last.
+        if len(left) == {1: 2, 2: 6}[saves]:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(one, "_save", save_and_die)
+    with pytest.raises(KeyboardInterrupt):
+        one.run()
+    # Another process has other weights until it goes on.
+    again, _ = started(tmp_path, Listed.told, monkeypatch, epochs=2, seed=5)
+    result = again.run()
+    assert result["resumed_from_epoch"] == saves - 1 and result["best_epoch"] == 0 and not Listed.told
+    for a, b in zip(before, test_fit.weights(again), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_variables_that_a_step_makes_are_the_models_fault(tmp_path):
     one = test_fit.loop(tmp_path, {"epochs": 1})
     summed = one.model.summed_loss

@@ -229,6 +229,11 @@ def _check_precision(values: dict[str, Any]) -> None:
         tf.keras.mixed_precision.set_global_policy("float32")
     assert np.isfinite(float(total))
     np.testing.assert_allclose(rough, exact, atol=0.1 * float(tf.reduce_max(tf.abs(exact))))
+    # As `Loop.as_float32` makes what is served of what has trained.
+    served = build(values)
+    served.encode(batch())
+    served.set_weights(model.get_weights())
+    np.testing.assert_array_equal(served.scores(served.encode(batch())), exact)
 
 
 def _check_saving(

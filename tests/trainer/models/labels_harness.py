@@ -224,6 +224,11 @@ def _check_precision(values: dict[str, Any]) -> None:
         tf.keras.mixed_precision.set_global_policy("float32")
     assert rough.dtype == tf.float32 and np.isfinite(float(total))
     np.testing.assert_allclose(rough, exact, atol=0.03)
+    # As `Loop.as_float32` makes what is served of what has trained.
+    served = build(values)
+    served(batch())
+    served.set_weights(model.get_weights())
+    np.testing.assert_array_equal(served(batch()), exact)
 
 
 def _check_saving(

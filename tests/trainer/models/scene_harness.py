@@ -251,6 +251,12 @@ def _check_precision(make: Make) -> None:
     assert np.isfinite(float(total))
     for one, two in zip(rough, exact, strict=True):
         np.testing.assert_allclose(one, two, atol=0.1 * np.abs(two).max())
+    # As `Loop.as_float32` makes what is served of what has trained.
+    served = make()
+    answers(served, batch())
+    served.set_weights(model.get_weights())
+    for one, two in zip(answers(served, batch()), exact, strict=True):
+        np.testing.assert_array_equal(one, two)
 
 
 def _check_overfitting(make: Make, learning_rate: float, steps: int) -> None:

@@ -242,6 +242,10 @@ def test_xla_and_bfloat16():
     finally:
         tf.keras.mixed_precision.set_global_policy("float32")
     np.testing.assert_allclose(found, expected, rtol=0.05)
+    # As `Loop.as_float32` makes what is served of what has trained.
+    served = build()
+    served.set_weights(rough.get_weights())
+    np.testing.assert_allclose(served.summed_loss(features, training=False), expected, rtol=1e-5)
 
 
 def test_two_replicas():
