@@ -5,6 +5,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 import schemas  # noqa: F401  selects Keras 2
+from trainer.losses import contrast
 
 Predictor = Callable[[tf.Tensor], tf.Tensor]
 
@@ -16,6 +17,4 @@ def unlike(predictor: Predictor, one: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
 
 def cosine(vectors: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
     """Of vectors `[B, D]` with others, which get no gradient: `[B]` float32."""
-    sides = vectors, tf.stop_gradient(others)
-    unit = [tf.math.l2_normalize(tf.cast(side, tf.float32), axis=1, epsilon=1e-12) for side in sides]
-    return tf.reduce_sum(unit[0] * unit[1], axis=1)
+    return tf.reduce_sum(contrast.unit(vectors) * contrast.unit(tf.stop_gradient(others)), axis=1)

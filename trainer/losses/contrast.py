@@ -10,6 +10,8 @@ import schemas  # noqa: F401  selects Keras 2
 
 # Of a logit that does not count; finite, so that its gradient is 0 and not undefined.
 _MASKED = -1e9
+# The square of the least length that has a direction.
+_LEAST = 1e-8
 # The two largest primes below 2^24, up to which float32 has all whole numbers, and a base for each.
 _PRIMES = (16_777_213, 16_777_199)
 _BASES = (7_919_027, 11_400_719)
@@ -18,8 +20,11 @@ _LONGEST = 20_000
 
 
 def unit(vectors: tf.Tensor) -> tf.Tensor:
-    """Vectors `[..., D]` of length 1, float32; one of 0 stays 0."""
-    return tf.math.l2_normalize(tf.cast(vectors, tf.float32), axis=-1)
+    """Vectors `[..., D]` of length 1, float32; one of 0 stays 0, as one that is next to it stays what it is."""
+    vectors = tf.cast(vectors, tf.float32)
+    total = tf.reduce_sum(tf.square(vectors), axis=-1, keepdims=True)
+    # Such a vector has no direction. Made long, its gradient would be as long, and cost float16 every step.
+    return vectors * tf.math.rsqrt(tf.where(total > _LEAST, total, 1.0))
 
 
 def of_all_replicas(values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -16,8 +16,9 @@ import schemas  # noqa: F401  selects Keras 2
 # Of predicted embeddings and targets, `[B, D]` each, and by how much targets are scaled, `[B]` or None, to the loss of each
 # row, `[B]` float32.
 Loss = Callable[[tf.Tensor, tf.Tensor, tf.Tensor | None], tf.Tensor]
-# Beside a variance: of equal dimensions nothing becomes large.
-_EPSILON, _LEAST = 1e-6, 1e-30
+# Beside a variance, relative: of equal dimensions nothing becomes large.
+_EPSILON = 1e-6
+_LEAST = 1e-20
 
 
 def standardized(vectors: tf.Tensor) -> tf.Tensor:
@@ -26,7 +27,9 @@ def standardized(vectors: tf.Tensor) -> tf.Tensor:
     mean, variance = tf.nn.moments(vectors, axes=[1], keepdims=True)
     # Relative, since embeddings begin small.
     size = tf.reduce_mean(tf.square(vectors), axis=1, keepdims=True)
-    return (vectors - mean) * tf.math.rsqrt(variance + _EPSILON * size + _LEAST)
+    # A vector of 0 has no size to go by, and its gradient is not to be one of 1 / 0.
+    spread = variance + _EPSILON * size
+    return (vectors - mean) * tf.math.rsqrt(tf.where(spread > _LEAST, spread, 1.0))
 
 
 class FutureCE:

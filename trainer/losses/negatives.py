@@ -283,7 +283,7 @@ class Shared(_SharedDraw):
 
 
 class InBatch(_SharedDraw):
-    """`n` targets of the same batch.
+    """`n` targets of the same batch, of a replica's own share of it.
 
     Where all places of windows are targets, an item is one as often as training counts it, and q is its share of the
     counts (Yi et al., RecSys 2019). Models with one target a window are not trained with this correction, see

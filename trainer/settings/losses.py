@@ -70,7 +70,7 @@ class DrawnSettings(LossSettings):
       negatives: how many for each target.
       negative_sampling: `uniform` over the catalogue; by `popularity`, the number of training
         targets to the power of `popularity_exponent`; or `in_batch`: targets of the same
-        batch, always the same ones for all.
+        batch (of several devices: of a device's own share of it), always the same ones for all.
       popularity_exponent: with `popularity`; None is 0.75.
       shared_negatives: draw once for all targets of a step, not for each: then many more are cheap.
     """

@@ -55,6 +55,14 @@ def test_small_targets_count_as_large_ones_do_and_none_at_all_is_finite():
     assert float(found) == 2.0 and np.isfinite(tape.gradient(found, nothing)).all()
 
 
+def test_an_embedding_of_nothing_has_a_small_gradient():
+    nothing = tf.zeros([1, 4])
+    with tf.GradientTape() as tape:
+        tape.watch(nothing)
+        found = tf.reduce_sum(future.standardized(nothing) * [[1.0, 2.0, 3.0, 4.0]])
+    np.testing.assert_allclose(tape.gradient(found, nothing), [[-1.5, -0.5, 0.5, 1.5]], rtol=1e-6)
+
+
 def test_settings_name_them():
     values = {"model": {"name": "byb"}, "loss": {"name": "future_ce", "student_temperature": 0.5}}
     settings = config.TrainerSettings.from_values(values)
