@@ -30,11 +30,23 @@ class TimeHistogram:
     """How many events fall in each bin of `2 ** shift` ms; exact while there are few distinct times.
 
     The width depends on the times alone, not on the order in which parts are merged.
+
+    Attributes:
+      bins, counts: the bins that have events, rising, and how many.
+      lows, highs: the first and the last time (ms) of each bin's events; where nobody has looked, those of the bin.
     """
 
     bins: np.ndarray
     counts: np.ndarray
     shift: int = 0
+    lows: np.ndarray = None  # type: ignore[assignment]
+    highs: np.ndarray = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.lows is None:
+            self.lows = self.bins << self.shift
+        if self.highs is None:
+            self.highs = ((self.bins + 1) << self.shift) - 1
 
     @classmethod
     def of(cls, times: np.ndarray) -> "TimeHistogram":
@@ -64,10 +76,13 @@ class TimeHistogram:
         parts = list(parts) or [cls(np.empty(0, np.int64), np.empty(0, np.int64))]
         shift = max(p.shift for p in parts)
         bins = np.concatenate([p.bins >> (shift - p.shift) for p in parts])
-        counts = np.concatenate([p.counts for p in parts])
         # Stable, which merges runs that are sorted already.
         order = np.argsort(bins, kind="stable")
-        return cls(*_summed(bins[order], counts[order]), shift)._narrowed()
+        counts, lows, highs = (
+            np.concatenate([getattr(p, name) for p in parts])[order] for name in ("counts", "lows", "highs")
+        )
+        bins, counts, lows, highs = _summed(bins[order], counts, lows, highs)
+        return cls(bins, counts, shift, lows, highs)._narrowed()
 
     def _narrowed(self) -> "TimeHistogram":
         """With bins as wide as it takes for there to be few enough."""
@@ -78,7 +93,9 @@ class TimeHistogram:
         bits = np.where(differ < 0, 64, np.frexp(differ.astype(np.float64))[1])
         left = 1 + len(bits) - np.cumsum(np.bincount(bits, minlength=65))
         by = int(np.argmax(left <= _HISTOGRAM_BINS))
-        self.bins, self.counts = _summed(self.bins >> by, self.counts)
+        self.bins, self.counts, self.lows, self.highs = _summed(
+            self.bins >> by, self.counts, self.lows, self.highs
+        )
         self.shift += by
         return self
 
@@ -90,14 +107,20 @@ class TimeHistogram:
 
     def pause(self) -> int:
         """How long (ms, to the width of a bin) nothing happens at most, between two events of the bulk."""
-        bulk, starts = self.bulk(), self.bins << self.shift
-        inner = starts[(starts >= bulk.first) & (starts <= bulk.last)]
-        return int(np.diff(inner).max(initial=0))
+        if not len(self.bins):
+            return 0
+        first, last = self._of_bulk()
+        return int(np.diff(self.bins[first : last + 1] << self.shift).max(initial=0))
 
     def bulk(self) -> Bulk:
         """Between which moments the events are, but for a few lonely ones at the ends; they say nothing of the log."""
         if not len(self.bins):
             return EVERYTHING
+        first, last = self._of_bulk()
+        return Bulk(int(self.lows[first]), int(self.highs[last]))
+
+    def _of_bulk(self) -> tuple[int, int]:
+        """The first and the last bin of the bulk, by their places."""
         total = int(self.counts.sum())
         before = np.cumsum(self.counts)[:-1]
         after = total - before
@@ -109,12 +132,19 @@ class TimeHistogram:
             wide = gaps > _LONELY_GAP * inner.max()
             early, late = np.flatnonzero(wide & (before <= few)), np.flatnonzero(wide & (after <= few))
             first, last = early.max(initial=-1) + 1, late.min(initial=last)
-        return Bulk(int(self.bins[first]) << self.shift, (int(self.bins[last] + 1) << self.shift) - 1)
+        return int(first), int(last)
 
 
-def _summed(bins: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The counts of equal bins added up; `bins` are sorted."""
+def _summed(
+    bins: np.ndarray, counts: np.ndarray, lows: np.ndarray, highs: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The counts of equal bins added up, with the first and last time of all; `bins` are sorted."""
     if not len(bins):
-        return bins, counts
+        return bins, counts, lows, highs
     starts = np.concatenate([[0], np.flatnonzero(bins[1:] != bins[:-1]) + 1])
-    return bins[starts], np.add.reduceat(counts, starts)
+    return (
+        bins[starts],
+        np.add.reduceat(counts, starts),
+        np.minimum.reduceat(lows, starts),
+        np.maximum.reduceat(highs, starts),
+    )

@@ -5,8 +5,10 @@ import logging
 import numpy as np
 import pytest
 
-from components.behavior_example_gen import describe, spec, time_span
+from components.behavior_example_gen import describe, executor, spec, time_span
+from components.behavior_example_gen.cutting import grids
 from components.behavior_example_gen.windows.exposure import ExposureWindow
+from components.behavior_example_gen.windows.period import PeriodWindow
 from tests.components.behavior_example_gen import harness
 
 DAY = 86_400_000
@@ -25,6 +27,25 @@ def test_time_histogram_is_the_same_in_any_order():
     )
     assert whole.shift == parts.shift > 0 and np.array_equal(whole.bins, parts.bins)
     assert abs((times < whole.quantile(0.8)).mean() - 0.8) < 1e-3
+
+
+@pytest.mark.parametrize("lonely", [False, True])
+def test_bins_of_many_times_know_the_first_and_the_last_of_them(lonely):
+    """A cut 60 days before the end is 60 days before the last event, and not before the end of its bin."""
+    times = START + np.random.default_rng(2).choice(120 * DAY, 600_000, replace=False)
+    all_times = np.append(times, START + 900 * DAY) if lonely else times
+    parts = time_span.TimeHistogram.merged(
+        time_span.TimeHistogram.of(part) for part in np.array_split(all_times, 7)
+    )
+    assert parts.shift > 10
+    assert parts.bulk() == (times.min(), times.max())
+    split = spec.SplitSpec.from_values({"eval_from": "-60d", "test_from": "-30d"})
+    window = PeriodWindow(kind="period", past=30 * 86_400.0, future=30 * 86_400.0)
+    cuts = executor._cuts(split, parts, window)
+    assert (cuts.eval_from, cuts.test_from) == (times.max() - 60 * DAY, times.max() - 30 * DAY)
+    # The whole month behind each is there.
+    found = grids.short_moments(window, cuts, int(times.min()), int(times.max()))
+    assert found["eval"] == (0, 1) and found["test"] == (0, 1)
 
 
 def test_a_histogram_on_a_grid_is_that_of_its_parts_and_tells_shares():
