@@ -1,33 +1,9 @@
 """As of when users are asked about, and whether that suits the log and the model."""
 
-import datetime
-import zoneinfo
-
 from components.behavior_example_gen.stages import good, workers
 from pipeline.batch_inference import shard
 from schemas import errors, times
 from serving import training_times
-
-
-def in_utc(moment: datetime.datetime, zone: str | None) -> tuple[datetime.datetime, str | None]:
-    """A moment, in UTC where it names no zone, as all moments of an experiment.
-
-    Args:
-      moment: with a zone or without.
-      zone: `log.timezone`, of which the times of the log are.
-
-    Returns:
-      With its zone, and what to tell where it could be meant as one of the log's.
-    """
-    if moment.tzinfo is not None:
-        return moment, None
-    found = moment.replace(tzinfo=datetime.timezone.utc)
-    local = found if zone is None else moment.replace(tzinfo=zoneinfo.ZoneInfo(zone))
-    if local == found:
-        return found, None
-    return found, (
-        f"--at {moment.isoformat()} names no zone and is in UTC; in log.timezone ({zone}) it is {local.isoformat()}"
-    )
 
 
 def last(found: good.Good, at: workers.Workers) -> int:

@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import sys
 
 from pipeline.cli import arguments
 from schemas import errors
@@ -31,7 +30,7 @@ def add(commands: arguments.Commands) -> None:
 
 
 def _compile(options: argparse.Namespace) -> int:
-    from pipeline import config
+    from pipeline import config, zones
     from pipeline.runners import kubeflow, targets
 
     if not options.output.endswith((".yaml", ".yml", ".json")):
@@ -45,10 +44,12 @@ def _compile(options: argparse.Namespace) -> int:
     )
     place = kubeflow.schema_place(experiment, options.root)
     print(f"{spec}\n{schema}: copy it to {place} before the first run; `footfall submit` does")
-    for line in (
-        *targets.out_of_reach(experiment, options.root, options.target, _EXAMPLE_ROOT),
-        *targets.unmounted(experiment, options.target),
-        *targets.unused(experiment, options.target),
-    ):
-        print(f"footfall: warning: {line}", file=sys.stderr)
+    arguments.warn(
+        (
+            *targets.out_of_reach(experiment, options.root, options.target, _EXAMPLE_ROOT),
+            *targets.unmounted(experiment, options.target),
+            *targets.unused(experiment, options.target),
+            *zones.notes(experiment),
+        )
+    )
     return 0

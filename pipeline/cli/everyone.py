@@ -141,8 +141,7 @@ def _ask(options: argparse.Namespace, question: Callable[[Any], Any], step: str)
             shown.finish(progress.FAILED)
             raise
         shown.finish(progress.DONE)
-    for warning in shown.warnings:
-        print(f"footfall: warning: {warning}", file=sys.stderr)
+    arguments.warn(shown.warnings)
     print(
         f"{options.output}: {found.users:,} users, {users.said_of_answers(found)}, by {asked.model_dir}"
         + (f"; left out: {users.said_of_left_out(found, asked)}" if found.left_out else "")
