@@ -7,6 +7,7 @@ through files in a hidden folder of the examples, so memory is bounded by a bloc
 in memory.
 """
 
+import dataclasses
 import json
 import logging
 import posixpath
@@ -125,9 +126,13 @@ def run(
         left = good.read(log, paths, rejected_uri, at)
         headers = (readers.header(path, log) for path in left.report.rows)
         columns.check_all(headers, left.report.notes, left.summary["rows"], log)
-        cuts = _cuts(split, left.histogram, window)
+        cuts = _cuts(split, left.histogram, window, log.timezone)
         bulk = left.histogram.bulk() if left.histogram else time_span.EVERYTHING
-        counts, written = cut.cut(left.shards, window, split, cuts, bulk, examples_uri, at, candidates_within)
+        until = left.histogram.end(log.timezone) if left.histogram else bulk.last
+        counts, written = cut.cut(
+            left.shards, window, split, cuts, bulk, until, examples_uri, at, candidates_within
+        )
+        counts = dataclasses.replace(counts, until=until)
     finally:
         if fileio.exists(scratch):
             fileio.rmtree(scratch)
@@ -195,7 +200,10 @@ def _tell(result: Mapping[str, Any], written: Mapping[Hashable, int]) -> None:
 
 
 def _cuts(
-    split: spec.SplitSpec, histogram: time_span.TimeHistogram | None, window: kind.WindowSettings
+    split: spec.SplitSpec,
+    histogram: time_span.TimeHistogram | None,
+    window: kind.WindowSettings,
+    zone: str | None,
 ) -> splits.Cuts | None:
     if "time" not in split.by:
         return None
@@ -216,8 +224,10 @@ def _cuts(
             )
         return cuts
     if split.before_end():
-        bulk = histogram.bulk()
-        cuts = splits.Cuts(*(bulk.last + round(cut.total_seconds() * 1000) for cut in split.before_end()))
+        bulk, end = histogram.bulk(), histogram.end(zone)
+        # Of a log of days so many of its days, its last one's end being the next one's midnight.
+        end += end > bulk.last
+        cuts = splits.Cuts(*(end + round(cut.total_seconds() * 1000) for cut in split.before_end()))
         if cuts.eval_from <= bulk.first:
             raise errors.InputError(
                 f"split.eval_from: nothing is left to train on: the log's events go from {profile.moment(bulk.first)} to "

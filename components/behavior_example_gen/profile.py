@@ -27,7 +27,8 @@ class Counts:
     `items` has columns item, events, train; the `user_*` count users by their number of
     events, in the whole log and in training. `heaviest` is the user with the most events (the first by id
     of several), `duplicates` counts events that are equal to an earlier one. `start` and `end` are
-    those of the log without lonely events; `lonely` is how many these are, and `examples` has the time and the user
+    those of the log without lonely events; `until` is the last moment that it tells of, the end of the last day of a log of
+    days (`time_span.TimeHistogram.end`). `lonely` is how many these are, and `examples` has the time and the user
     of some. `target_times` is when the training targets are: the training events but each user's first. `met` is how
     many items the windows of `eval` and `test` say their users have met, and `most_met` that of the user with most.
     """
@@ -39,6 +40,7 @@ class Counts:
     ties: int = 0
     start: int | None = None
     end: int | None = None
+    until: int | None = None
     lonely: int = 0
     examples: list[tuple[int, str]] = dataclasses.field(default_factory=list)
     behaviors: dict[str, int] = dataclasses.field(default_factory=dict)

@@ -1,6 +1,8 @@
 """When the events of a log are: a histogram that merges, and the span that no lonely event stretches."""
 
 import dataclasses
+import datetime
+import zoneinfo
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -13,6 +15,9 @@ _GRID_BITS = 17
 _LONELY_SHARE = 1000
 _LONELY_FEW, _LONELY_FEW_SHARE = 3, 30
 _LONELY_GAP = 5
+# So many distinct times that are all midnights make a log of days; more would be of thousands of years.
+_DAYS_LEAST, _DAYS_MOST = 2, 100_000
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 
 
 class Bulk(NamedTuple):
@@ -119,6 +124,24 @@ class TimeHistogram:
         first, last = self._of_bulk()
         return Bulk(int(self.lows[first]), int(self.highs[last]))
 
+    def end(self, zone: str | None) -> int:
+        """The last moment (ms) that the bulk tells of: its last time, or of a log of days the end of the last one.
+
+        Times are days where all are midnights; then all that was done on a day has its midnight for a time.
+
+        Args:
+          zone: `log.timezone`, whose midnights are meant; None is UTC.
+        """
+        last = self.bulk().last
+        if self.shift or not _DAYS_LEAST <= len(self.bins) <= _DAYS_MOST:
+            return last
+        of = zoneinfo.ZoneInfo(zone or "UTC")
+        if any(_wall_clock(int(time), of).time() != datetime.time() for time in self.bins):
+            return last
+        following = _wall_clock(last, of).date() + datetime.timedelta(days=1)
+        midnight = datetime.datetime.combine(following, datetime.time(), of)
+        return round(midnight.timestamp() * 1000) - 1
+
     def _of_bulk(self) -> tuple[int, int]:
         """The first and the last bin of the bulk, by their places."""
         total = int(self.counts.sum())
@@ -133,6 +156,11 @@ class TimeHistogram:
             early, late = np.flatnonzero(wide & (before <= few)), np.flatnonzero(wide & (after <= few))
             first, last = early.max(initial=-1) + 1, late.min(initial=last)
         return int(first), int(last)
+
+
+def _wall_clock(time: int, zone: zoneinfo.ZoneInfo) -> datetime.datetime:
+    """What clocks of a zone show at a time (ms)."""
+    return (_EPOCH + datetime.timedelta(milliseconds=time)).astimezone(zone)
 
 
 def _summed(

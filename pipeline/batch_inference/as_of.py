@@ -1,21 +1,11 @@
 """As of when users are asked about, and whether that suits the log and the model."""
 
-from components.behavior_example_gen.stages import good, workers
-from pipeline.batch_inference import shard
+from components.behavior_example_gen.stages import good
 from schemas import errors, times
 from serving import training_times
 
 
-def last(found: good.Good, at: workers.Workers) -> int:
-    """When the last event is, ms; a lonely one behind all others, as of a wrong clock, is not when a log ends."""
-    assert found.histogram is not None
-    work = shard.LastTime(found.shards, found.histogram.bulk().last)
-    return at.per_shard("LastTime", work, shard.Last.merged, (shard.Last,)).ms
-
-
-def odd(
-    named: int | None, log: str, trained: training_times.Range | None, found: good.Good, at: workers.Workers
-) -> list[str]:
+def odd(named: int | None, log: str, trained: training_times.Range | None, found: good.Good) -> list[str]:
     """What a person should know of the moment that is named, or else of the log's end.
 
     A moment is late if it is after the log's last event by more than a day and more than the longest pause between two
@@ -26,7 +16,6 @@ def odd(
       log: its path.
       trained: of the model, if it is known.
       found: the log.
-      at: where stages run.
 
     Raises:
       errors.InputError: if no event is before the moment.
@@ -41,7 +30,7 @@ def odd(
         )
     if named is not None and named - end > max(times.DAY_MS, found.histogram.pause()):
         told.append(
-            f"--at {times.moment(named)} is long after the log's last event, {times.moment(last(found, at))}: "
+            f"--at {times.moment(named)} is long after the log's last event, {times.moment(end)}: "
             f"what users have done between them is not in {log}"
         )
     what, asked = ("the log's last event", end) if named is None else ("--at", named)

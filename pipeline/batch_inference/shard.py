@@ -59,34 +59,6 @@ class Written:
         )
 
 
-@dataclasses.dataclass
-class Last:
-    """When the last event is, ms; None where there is none. Mergeable."""
-
-    ms: int | None = None
-
-    @classmethod
-    def merged(cls, parts: Iterable["Last"]) -> "Last":
-        return cls(max((part.ms for part in parts if part.ms is not None), default=None))
-
-
-class LastTime(beam.DoFn):
-    """When the last event of a shard is.
-
-    Args:
-      shards_at: where the events are.
-      until: ms; later ones do not count.
-    """
-
-    def __init__(self, shards_at: files.Shards, until: int):
-        self._shards, self._until = shards_at, until
-
-    def process(self, shard: int) -> Iterator[Last]:
-        times = self._shards.read(shard).column(names.TIMESTAMP).to_numpy()
-        times = times[times <= self._until]
-        yield Last(int(times.max()) if len(times) else None)
-
-
 class AskShard(beam.DoFn):
     """Brings a shard together, asks the model about its users, and writes a row for each.
 

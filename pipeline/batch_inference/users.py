@@ -222,7 +222,7 @@ def write(asked: Asked, output: str, as_arrays: bool = False) -> shard.Written:
             found = good.read(log, listed.paths, rejected, at)
         for sentence in notices.of_columns(found.report.notes, log):
             _PROGRESS.warning("%s", sentence)
-        asked = _with_moment(asked, found, at)
+        asked = _with_moment(asked, found)
         _PROGRESS.info("asking %s for %s", asked.model_dir, asked.question.noun)
         work = shard.AskShard(found.shards, asked.model_dir, asked.takes, asked.question, asked.rule, scratch)
         written = at.per_shard("AskShard", work, shard.Written.merged, (shard.Written, known.Unknown))
@@ -277,8 +277,10 @@ def _is_alive(process: int) -> bool:
     return True
 
 
-def _with_moment(asked: Asked, found: good.Good, at: workers.Workers) -> Asked:
+def _with_moment(asked: Asked, found: good.Good) -> Asked:
     """With the moment right after the last event, where the question is of one for all and none is named.
+
+    Of a log of days, in which an event has the midnight before it, that is the midnight after it.
 
     Says what is odd about the moment.
     """
@@ -286,11 +288,12 @@ def _with_moment(asked: Asked, found: good.Good, at: workers.Workers) -> Asked:
         return asked
     named, log = asked.rule.moment_ms, asked.experiment.log.path
     trained = model.trained_on(model.load(asked.model_dir))
-    for sentence in (*asked.notes, *as_of.odd(named, log, trained, found, at)):
+    for sentence in (*asked.notes, *as_of.odd(named, log, trained, found)):
         _PROGRESS.warning("%s", sentence)
     if named is not None or not asked.question.at_one_moment(asked.takes.objective):
         return asked
-    return dataclasses.replace(asked, moment=_at(as_of.last(found, at) + 1))
+    end = found.histogram.end(asked.experiment.log.timezone)
+    return dataclasses.replace(asked, moment=_at(end + 1))
 
 
 def _check_known(written: shard.Written, asked: Asked) -> None:

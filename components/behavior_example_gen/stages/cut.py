@@ -35,10 +35,11 @@ class _SortShard(beam.DoFn):
         split: spec.SplitSpec,
         cuts: splits.Cuts | None,
         bulk: time_span.Bulk,
+        until: int,
         window: kind.WindowSettings,
         scratch: str,
     ):
-        self._window = window
+        self._window, self._until = window, until
         self._shards, self._split, self._cuts, self._scratch = shards_at, split, cuts, scratch
         self._bulk = bulk
 
@@ -47,10 +48,7 @@ class _SortShard(beam.DoFn):
         if not table.num_rows:
             return
         events = shards.sort_events(table, self._split, self._cuts)
-        # That of the log to within a bin: the very last moment is known when all shards are counted.
-        last = int(events.numbers(names.TIMESTAMP).max())
-        end = last if self._bulk == time_span.EVERYTHING else self._bulk.last
-        met = windows.get(self._window.kind).met(events, self._window, self._cuts, end)
+        met = windows.get(self._window.kind).met(events, self._window, self._cuts, self._until)
         yield beam.pvalue.TaggedOutput(self.COUNTS, profile.count(events, self._bulk, met))
         path = posixpath.join(self._scratch, f"sorted-{shard:06d}.arrow")
         files.write_batches(path, events.table.schema, [pa.Table.from_batches([events.table])])
@@ -67,23 +65,22 @@ class _CutShard(beam.DoFn):
         self,
         window: kind.WindowSettings,
         cuts: splits.Cuts | None,
+        until: int,
         examples_uri: str,
         observed: candidates.Candidates | None,
     ):
-        self._window, self._cuts, self._examples_uri = window, cuts, examples_uri
+        self._window, self._cuts, self._until, self._examples_uri = window, cuts, until, examples_uri
         self._observed = observed
 
     def process(
-        self, shard_and_path: tuple[int, str], popularity: slices.Popularity, end: int | None
+        self, shard_and_path: tuple[int, str], popularity: slices.Popularity
     ) -> Iterator[dict[Hashable, int]]:
-        # There is no end where there are no events, so nor a shard.
-        assert end is not None
         shard, path = shard_and_path
         batch = batches.one(files.read_batch(path, 0).combine_chunks().to_batches())
         users = batch.column(batch.schema.get_field_index(names.USER_ID))
         changes = np.flatnonzero(pc.not_equal(users[1:], users[:-1]).to_numpy(zero_copy_only=False)) + 1
         events = shards.Events(batch, np.concatenate([[0], changes, [len(users)]]).astype(np.int64))
-        context = kind.Context(popularity, self._cuts, end)
+        context = kind.Context(popularity, self._cuts, self._until)
         if self._observed is not None:
             self._observed.keep(shard, events, self._window, context)
         written: collections.Counter = collections.Counter()
@@ -125,6 +122,7 @@ def cut(
     split: spec.SplitSpec,
     cuts: splits.Cuts | None,
     bulk: time_span.Bulk,
+    until: int,
     examples_uri: str,
     at: workers.Workers,
     candidates_within: float | None = None,
@@ -136,6 +134,7 @@ def cut(
       window, split: what to make of them.
       cuts: in time; None where the split has none.
       bulk: when all events but lonely ones are.
+      until: the last moment that they tell of, see `time_span.TimeHistogram.end`.
       examples_uri: where the windows go.
       at: where this runs.
       candidates_within: how many seconds before a moment an item was seen that is a candidate at it: then the
@@ -151,7 +150,7 @@ def cut(
     observed = None if candidates_within is None else candidates.Candidates(candidates_within, at.scratch)
 
     def build(pipeline: beam.Pipeline) -> beam.PCollection:
-        sort = _SortShard(shards_at, split, cuts, bulk, window, at.scratch)
+        sort = _SortShard(shards_at, split, cuts, bulk, until, window, at.scratch)
         found = at.spread(pipeline) | "SortShard" >> beam.ParDo(sort).with_outputs(
             _SortShard.COUNTS, main="sorted"
         )
@@ -162,11 +161,9 @@ def cut(
         )
         share = windows.get(window.kind).recent_share(window)
         popularity = counts | "Popularity" >> beam.Map(profile.popularity, share)
-        end = counts | "End" >> beam.Map(lambda counted: counted.end)
         written = found["sorted"] | "CutShard" >> beam.ParDo(
-            _CutShard(window, cuts, examples_uri, observed),
+            _CutShard(window, cuts, until, examples_uri, observed),
             beam.pvalue.AsSingleton(popularity),
-            beam.pvalue.AsSingleton(end),
         )
         return (counts, written) | "Both" >> beam.Flatten()
 

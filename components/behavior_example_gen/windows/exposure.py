@@ -223,7 +223,7 @@ class Exposure(kind.Kind[ExposureWindow]):
             if censored and window.censored == "drop":
                 why.append(
                     f"{censored:,} are censored: window.horizon ({figures.duration(window.horizon)}) ends after the last moment "
-                    f"that their labels may know, {profile.moment(exposures.knowledge(cuts, counts.end)[name] - 1)}; "
+                    f"that their labels may know, {profile.moment(exposures.knowledge(cuts, counts.until)[name] - 1)}; "
                     f"a shorter horizon, other cuts or censored: mark keep them"
                 )
             inconsistent = written.get((name, exposures.INCONSISTENT), 0)

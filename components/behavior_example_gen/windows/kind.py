@@ -69,7 +69,7 @@ class Context:
     Attributes:
       popularity: of users and items.
       cuts: in time; None where the split has none.
-      end: the last moment of the log (ms), of which no lonely event tells (`time_span.Bulk`).
+      end: the last moment that the log tells of (ms), see `time_span.TimeHistogram.end`.
     """
 
     popularity: "slices.Popularity"
@@ -130,7 +130,7 @@ class Kind(abc.ABC, Generic[_W]):
         """How many items the windows of `eval` and `test` of each user say it has met, `[U]`; None where they say nothing.
 
         Args:
-          cuts, end: see `Context`; about the end, which is counted at the same time.
+          cuts, end: see `Context`.
         """
         return None
 

@@ -283,7 +283,7 @@ class Period(kind.Kind[PeriodWindow]):
         starts = {names.TRAIN: counts.start, names.TEST: cuts.test_from if cuts else counts.start}
         for name, split in tallies.never_known(tuple(window.labels), written):
             within, start = window.labels[name].within or window.future, starts[split]
-            until = exposure.knowledge(cuts, counts.end)[split] if cuts else counts.end + 1
+            until = exposure.knowledge(cuts, counts.until)[split] if cuts else counts.until + 1
             raise errors.InputError(
                 f"window.labels.{name}: unknown in all {written[split]:,} windows of {split}: `within` "
                 f"({figures.duration(within)}) ends after what {split} may know; it has "
@@ -297,7 +297,7 @@ class Period(kind.Kind[PeriodWindow]):
 
         if window.at is None:
             return
-        named = grids.named_moments(window, cuts, counts.end)
+        named = grids.named_moments(window, cuts, counts.until)
         used = {moment for moments in named.values() for moment in moments.tolist()}
         for moment in window.at:
             if round(moment.timestamp() * _MS) not in used:
@@ -344,7 +344,7 @@ def _tell_short(window: PeriodWindow, cuts: Any, counts: Any) -> None:
     from components.behavior_example_gen.cutting import grids
 
     past = figures.duration(window.past)
-    for split, (short, total) in grids.short_moments(window, cuts, counts.start, counts.end).items():
+    for split, (short, total) in grids.short_moments(window, cuts, counts.start, counts.until).items():
         if not short or split == names.TRAIN and (not window.labels or short <= _FEW_SHORT * total):
             continue
         full = total - short

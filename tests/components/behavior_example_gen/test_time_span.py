@@ -1,11 +1,13 @@
 """The span of a log: which events tell it, and what hangs on it."""
 
+import datetime
 import logging
+import zoneinfo
 
 import numpy as np
 import pytest
 
-from components.behavior_example_gen import describe, executor, spec, time_span
+from components.behavior_example_gen import describe, executor, profile, spec, time_span
 from components.behavior_example_gen.cutting import grids
 from components.behavior_example_gen.windows.exposure import ExposureWindow
 from components.behavior_example_gen.windows.period import PeriodWindow
@@ -41,7 +43,7 @@ def test_bins_of_many_times_know_the_first_and_the_last_of_them(lonely):
     assert parts.bulk() == (times.min(), times.max())
     split = spec.SplitSpec.from_values({"eval_from": "-60d", "test_from": "-30d"})
     window = PeriodWindow(kind="period", past=30 * 86_400.0, future=30 * 86_400.0)
-    cuts = executor._cuts(split, parts, window)
+    cuts = executor._cuts(split, parts, window, None)
     assert (cuts.eval_from, cuts.test_from) == (times.max() - 60 * DAY, times.max() - 30 * DAY)
     # The whole month behind each is there.
     found = grids.short_moments(window, cuts, int(times.min()), int(times.max()))
@@ -106,6 +108,54 @@ def test_lonely_events_do_not_tell_the_span():
     # Wide bins lose no event at the edges.
     many = START + 1000 * np.arange(600_000)
     assert span([*many, many[-1] + 30 * DAY]) == (many[0], many[-1])
+
+
+def midnights(days, zone):
+    """The midnights (ms) of days of 2024 in a zone."""
+    first = datetime.datetime(2024, 1, 1)
+    local = [first + datetime.timedelta(days=int(day)) for day in days]
+    return np.array([round(1000 * one.replace(tzinfo=zoneinfo.ZoneInfo(zone)).timestamp()) for one in local])
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/New_York"])
+def test_a_log_of_days_ends_with_its_last_day(zone):
+    """Also where clocks are set forward on it: at the end of March, and on the tenth of March in America."""
+    for last in (69, 90, 200):
+        times = midnights([*range(0, last, 3), last], zone)
+        found = time_span.TimeHistogram.of(times).end(zone)
+        assert found + 1 == midnights([last + 1], zone)[0]
+    # In another zone these are hours like any others, as one event within a day makes them.
+    other = "Asia/Tokyo"
+    assert time_span.TimeHistogram.of(times).end(other) == times[-1]
+    assert time_span.TimeHistogram.of(np.append(times, times[3] + 5)).end(zone) == times[-1]
+    # One midnight may be chance.
+    assert time_span.TimeHistogram.of(times[:1]).end(zone) == times[0]
+
+
+def test_the_last_day_of_a_log_of_days_is_one_that_follows(tmp_path):
+    """Thirty days: with `-7d` the last seven are those of test, and there is a moment whose week they are."""
+    rows = [f"u{user},i{(day + user) % 5},2024-03-{day:02d}" for day in range(1, 31) for user in range(4)]
+    path = harness.write_csv(tmp_path / "log.csv", rows, "user_id,item_id,timestamp")
+    window = PeriodWindow.from_values(
+        {"kind": "period", "past": "7d", "future": "7d", "labels": {"any": {"any_of": {}}}}
+    )
+    for zone in ("UTC", "Asia/Tokyo"):
+        log = spec.LogSpec(path=path, timestamp_unit="iso8601", timezone=zone)
+        split = spec.SplitSpec.from_values({"eval_from": "-14d", "test_from": "-7d"})
+        found, result, _ = harness.run(tmp_path / zone.replace("/", "-"), log, window, split)
+        first = {name: midnights([59 + day], zone)[0] for name, day in (("eval", 17), ("test", 24))}
+        # 2024-03-01 is the day of number 60; of 30 days the last 14 begin on the 17th, and the last 7 on the 24th.
+        assert result["split"]["test_from"] == profile.moment(first["test"])
+        for name, moment in first.items():
+            assert {row["moment"][0] for row in found[name]} == {moment}
+            assert all(
+                len(row["history_timestamp"]) == len(row["future_timestamp"]) == 7 for row in found[name]
+            )
+        # A moment of train every week, back from the cut of eval.
+        assert (
+            sorted({row["moment"][0] for row in found["train"]})
+            == midnights([59 + 3, 59 + 10], zone).tolist()
+        )
 
 
 def test_no_events_have_no_span():

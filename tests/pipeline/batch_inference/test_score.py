@@ -182,6 +182,21 @@ def test_without_a_moment_it_is_right_after_the_last_event(score, monkeypatch, b
         assert row["probability_churn"] == pytest.approx(again[user]["probability_churn"], rel=1e-5)
 
 
+def test_of_a_log_of_days_it_is_right_after_the_last_day(score, monkeypatch):
+    """When that is, `tests/components/behavior_example_gen/test_time_span.py` has."""
+    asked = []
+
+    def end(self, zone):
+        asked.append(zone)
+        return self.bulk().last + 50
+
+    monkeypatch.setattr(time_span.TimeHistogram, "end", end)
+    found, _ = score()
+    assert asked == [None]
+    moment = max(event["time"] for event in EVENTS) + 51
+    assert {row["moment"].timestamp() for row in found.values()} == {moment / 1000}
+
+
 def test_users_with_fewer_events_than_training_had_are_left_out(score):
     found, printed = score("--set", "window.min_history=3")
     moment = max(event["time"] for event in EVENTS) + 1

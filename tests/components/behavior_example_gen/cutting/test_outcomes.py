@@ -290,7 +290,11 @@ def test_the_run_says_what_labels_lack(caplog):
     lacks = "sums in which some event lacks a number, and adds nothing:"
     with caplog.at_level("WARNING", "footfall.progress"):
         Period().tell(
-            window, summary, {}, splits.Cuts(600, 800), profile.Counts(None, {}, {}, start=-9999, end=999)
+            window,
+            summary,
+            {},
+            splits.Cuts(600, 800),
+            profile.Counts(None, {}, {}, start=-9999, end=999, until=999),
         )
     assert [record.getMessage() for record in caplog.records] == [
         "train: unknown labels: spends of 1,234 windows: `within` ends after what this split may know",

@@ -280,6 +280,7 @@ def test_users_are_split_into_three_with_named_moments():
 def test_a_named_moment_that_no_split_has_is_told():
     window, split = make_window(at=at(580, 820)), spec.SplitSpec()
     counts = profile.count(shards.sort_events(test_next.table(make_log(0)), split, CUTS))
+    counts.until = counts.end
     with pytest.raises(
         errors.InputError, match=r"window.at: the future of 1970-01-01T00:00:00.580000\+00:00 "
     ):

@@ -150,7 +150,7 @@ def test_a_log_that_is_younger_than_the_past_of_moments_is_told(tmp_path, caplog
 
 
 def test_a_log_that_is_too_young_for_what_is_measured_is_told(caplog):
-    counts = profile.Counts(pa.table({}), {}, {}, start=0, end=99 * DAY)
+    counts = profile.Counts(pa.table({}), {}, {}, start=0, end=99 * DAY, until=99 * DAY)
 
     def said(past):
         values = {"kind": "period", "past": past, "future": "1d"}
