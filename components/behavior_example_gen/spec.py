@@ -414,8 +414,8 @@ class SplitSpec(settings.Settings):
         `period` take half of these users for `eval` and half for `test` instead.
         `time` with `leave_one_out`: the last event of each user in each split's time range.
       eval_from, test_from: with `time`, where each split begins: a share of the log's events in time order; a time before the
-        last event, as -14d and -7d, which moves with a log that grows (events that are lonely at its end do not count); or a
-        moment (ISO 8601; UTC where it names no zone). Both are of one kind.
+        last event, as -14d and -7d, which moves with a log that grows (events that are lonely at its end do not count; of a
+        log of days it is that many of its days); or a moment (ISO 8601; UTC where it names no zone). Both are of one kind.
       held_out_share: with `held_out_users`, which share of the users is held out.
       targets: with `time`, which events of a user in a split's time range are targets. Each has the items that its
         user has met; `all` stops the run where these are more than 1,000 for each event of the log (and 100 million), as
