@@ -131,8 +131,6 @@ class FilterSpec(settings.Settings):
 _OF_DELIMITED = ("delimiter", "quote", "escape", "comment", "header", "column_names")
 
 
-# The zone of moments that name none: UTC, and told apart until they are written.
-NOT_NAMED = datetime.timezone(datetime.timedelta(0), "UTC")
 _FRACTION = re.compile(r"(?<=:\d\d)\.(\d+)")
 _ZONE = re.compile(r"(?:(?<=:\d\d)|(?<=\.\d{6})) *([+-]\d\d):?(\d\d)?$")
 _MOMENT = "an ISO 8601 moment, as 2023-11-14 or 2023-11-14T22:31:44Z"
@@ -155,7 +153,7 @@ def read_moment(value: object, takes: str = _MOMENT) -> datetime.datetime:
 
 def _moment(value: object, takes: str) -> datetime.datetime:
     moment = read_moment(value, takes)
-    return moment if moment.tzinfo else moment.replace(tzinfo=NOT_NAMED)
+    return moment if moment.tzinfo else moment.replace(tzinfo=datetime.timezone.utc)
 
 
 # UTC where it names no zone.

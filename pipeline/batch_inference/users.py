@@ -19,7 +19,7 @@ from components.behavior_example_gen import fingerprint, notices, spans
 from components.behavior_example_gen import spec as window_spec
 from components.behavior_example_gen.reading import times
 from components.behavior_example_gen.stages import good, workers
-from pipeline import config, zones
+from pipeline import config
 from pipeline.batch_inference import arrays, as_of, histories, known, model, outputs, questions, shard
 from pipeline.runners import failures, local
 from schemas import errors, figures, names
@@ -114,7 +114,7 @@ def ask(
     _check_attributes(settings.log.columns, takes, source)
     note = None
     if moment is not None:
-        moment, note = zones.in_utc("--at", moment, settings.log.timezone)
+        moment, note = as_of.in_utc(moment, settings.log.timezone)
     loaded, notes = model.load(model_dir), () if note is None else (note,)
     asked = Asked(question, settings, source, model_dir, takes, moment, loaded, notes)
     _check_history(asked, model.history_of(asked.loaded, takes.inputs))

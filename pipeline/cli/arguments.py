@@ -1,8 +1,7 @@
 """How commands and the arguments that several of them have are added to the parser."""
 
 import argparse
-import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TypeAlias
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -32,12 +31,6 @@ def command(
     added = parent.add_parser(name, help=text, description=f"{text}. {more}" if more else text)
     added.set_defaults(run=function, stopped=stopped)
     return added
-
-
-def warn(lines: Iterable[str]) -> None:
-    """Tells a person what they may want to change; what was asked goes on."""
-    for line in lines:
-        print(f"footfall: warning: {line}", file=sys.stderr)
 
 
 class Path(str):

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 
 from pipeline.cli import arguments
 from schemas import errors
@@ -30,7 +31,7 @@ def add(commands: arguments.Commands) -> None:
 
 
 def _compile(options: argparse.Namespace) -> int:
-    from pipeline import config, zones
+    from pipeline import config
     from pipeline.runners import kubeflow, targets
 
     if not options.output.endswith((".yaml", ".yml", ".json")):
@@ -44,12 +45,10 @@ def _compile(options: argparse.Namespace) -> int:
     )
     place = kubeflow.schema_place(experiment, options.root)
     print(f"{spec}\n{schema}: copy it to {place} before the first run; `footfall submit` does")
-    arguments.warn(
-        (
-            *targets.out_of_reach(experiment, options.root, options.target, _EXAMPLE_ROOT),
-            *targets.unmounted(experiment, options.target),
-            *targets.unused(experiment, options.target),
-            *zones.notes(experiment),
-        )
-    )
+    for line in (
+        *targets.out_of_reach(experiment, options.root, options.target, _EXAMPLE_ROOT),
+        *targets.unmounted(experiment, options.target),
+        *targets.unused(experiment, options.target),
+    ):
+        print(f"footfall: warning: {line}", file=sys.stderr)
     return 0

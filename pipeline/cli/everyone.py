@@ -141,7 +141,8 @@ def _ask(options: argparse.Namespace, question: Callable[[Any], Any], step: str)
             shown.finish(progress.FAILED)
             raise
         shown.finish(progress.DONE)
-    arguments.warn(shown.warnings)
+    for warning in shown.warnings:
+        print(f"footfall: warning: {warning}", file=sys.stderr)
     print(
         f"{options.output}: {found.users:,} users, {users.said_of_answers(found)}, by {asked.model_dir}"
         + (f"; left out: {users.said_of_left_out(found, asked)}" if found.left_out else "")

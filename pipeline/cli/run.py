@@ -43,11 +43,10 @@ def add(commands: arguments.Commands) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     from components.pusher import switch
-    from pipeline import config, parameters, zones
+    from pipeline import config, parameters
 
     path = config.find(options.experiment)
     experiment = config.load(path, options.set)
-    arguments.warn(zones.notes(experiment))
     command = ["footfall", "run", options.experiment, *(part for s in options.set for part in ("--set", s))]
     if options.runs != "runs":
         command += ["--runs", options.runs]

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import sys
 import tempfile
 from typing import Any
 
@@ -43,7 +44,7 @@ def add(commands: arguments.Commands) -> None:
 
 def _submit(options: argparse.Namespace) -> int:
     from components.behavior_example_gen import state
-    from pipeline import config, parameters, submitting, zones
+    from pipeline import config, parameters, submitting
     from pipeline.runners import targets
     from pipeline.submitting.place import Place
 
@@ -63,8 +64,8 @@ def _submit(options: argparse.Namespace) -> int:
     job, schema = _compiled(experiment, options)
     asked = backend.request(job, experiment.cluster, values, place)
     unmounted = targets.unmounted(read, options.target)
-    unused = targets.unused(experiment, options.target)
-    arguments.warn((*unreachable, *unmounted, *unused, *zones.notes(experiment)))
+    for line in (*unreachable, *unmounted, *targets.unused(experiment, options.target)):
+        print(f"footfall: warning: {line}", file=sys.stderr)
     if options.dry_run:
         print(json.dumps(asked, indent=1, sort_keys=True))
         return 0

@@ -56,7 +56,7 @@ def add(commands: arguments.Commands) -> None:
 
 
 def _sweep(options: argparse.Namespace) -> int:
-    from pipeline import config, zones
+    from pipeline import config
     from pipeline.runners import local
     from pipeline.sweeping import proposals, results, space, sweep
 
@@ -70,7 +70,6 @@ def _sweep(options: argparse.Namespace) -> int:
     path = config.find(options.experiment)
     # What is to be read, the sweep asks of its points.
     experiment = config.load(path, options.set, must_be_read=())
-    arguments.warn(zones.notes(experiment))
     folder = os.path.join(options.runs, f"{experiment.name}-sweep")
     if options.search:
         ranges = space.parse_space(options.space)

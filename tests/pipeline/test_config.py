@@ -350,7 +350,7 @@ UNREAD = [
     ({"window": {"train": "last", "stride": 2}}, "window.stride", "train: sliding"),
     ({"window": {**PERIOD, "overlap": True}}, "window.overlap", "stride or at"),
     ({"window": LABELS}, "window.labels", "models of labels or of users' embeddings"),
-    ({**ROWS, "window": {**ROWS["window"], "censored": "mark"}}, "window.censored", "horizon"),
+    ({**ROWS, "window": {**ROWS["window"], "censored": "mark"}}, "window.censored", "exposure and horizon"),
     (
         {"window": {**LABELS, "recent_share": 0.2}, "model": {"name": "mlp"}},
         "window.recent_share",
