@@ -32,7 +32,7 @@ def predict(options: argparse.Namespace) -> int:
     given = next(
         way for way in ASKING.values() if any(getattr(options, name) is not None for name in way.options)
     )
-    options.now = _moment(options.now)
+    options.now = _moment(options.now, options.model)
     asked, places = given.read(options)
     if not os.path.exists(options.model) and _may_be_address(options.model):
         try:
@@ -81,11 +81,16 @@ def _has_versions(path: str) -> bool:
 
 def _destination(run_dir: str) -> str | None:
     """`push.destination` of a run's experiment; None where it has none, or cannot be read."""
+    return pushed.destination(_experiment(run_dir))
+
+
+def _experiment(run_dir: str) -> str:
+    """The text of a run's experiment; nothing where it cannot be read."""
     try:
         with open(os.path.join(run_dir, pushed.EXPERIMENT), encoding="utf-8") as stream:
-            return pushed.destination(stream.read())
+            return stream.read()
     except (OSError, ValueError):
-        return None
+        return ""
 
 
 def _import_tensorflow() -> None:
@@ -269,24 +274,25 @@ def _at(exposures: Sequence[Mapping[str, Any]], now: int) -> list[Mapping[str, A
     return [row if row.get(names.MOMENT) is not None else {**row, names.MOMENT: now} for row in exposures]
 
 
-def _moment(text: str | None) -> int | None:
-    """The moment of --now in ms."""
+def _moment(text: str | None, path: str) -> int | None:
+    """The moment of --now in ms; warns if it names no zone and `path` is a run whose log is not in UTC."""
     if text is None:
         return None
     try:
         return int(text)
     except ValueError:
         pass
-    import pydantic
-
-    from components.behavior_example_gen import spec
+    from components.behavior_example_gen import spec, zones
 
     try:
-        return round(pydantic.TypeAdapter(spec.Moment).validate_python(text).timestamp() * 1000)
-    except pydantic.ValidationError as error:
+        moment = zones.in_utc(spec.read_moment(text))
+    except ValueError as error:
         raise errors.InputError(
             f"--now takes ms since 1970 or a time as 2024-06-01T12:00:00Z (UTC where it names no zone), found {text!r}"
         ) from error
+    for sentence in zones.told("--now", [moment], pushed.timezone(_experiment(path))):
+        _warn(sentence)
+    return round(moment.timestamp() * 1000)
 
 
 def _ids(text: str) -> list[str]:

@@ -21,3 +21,16 @@ def destination(experiment: str) -> str | None:
     except (ValueError, yaml.YAMLError, KeyError, TypeError):
         return None
     return str(found) if found else None
+
+
+def timezone(experiment: str) -> str | None:
+    """`log.timezone` of the text of an experiment; None where it has none, or cannot be read.
+
+    >>> timezone("log: {timezone: Europe/Berlin}")
+    'Europe/Berlin'
+    """
+    try:
+        found = yaml.safe_load(experiment)["log"]["timezone"]
+    except (ValueError, yaml.YAMLError, KeyError, TypeError):
+        return None
+    return str(found) if found else None

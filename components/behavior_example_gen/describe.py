@@ -22,6 +22,7 @@ from components.behavior_example_gen import (
     spec,
     splits,
     time_span,
+    zones,
 )
 from components.behavior_example_gen.reading import blocks as blocks_lib
 from components.behavior_example_gen.reading import columns as columns_lib
@@ -120,6 +121,7 @@ def describe(path: str, settings: dict[str, Any] | None = None) -> dict[str, Any
         rejected=rejected,
         notices=[
             *seen,
+            *zones.told_of({"log": log}, log.timezone),
             *notices.of_times(found, log),
             *notices.of_columns(notes, log, None if whole else rows),
             *notices.of_values(notes, log),

@@ -32,6 +32,7 @@ from components.behavior_example_gen import (
     state,
     time_span,
     windows,
+    zones,
 )
 from components.behavior_example_gen.reading import columns, times
 from components.behavior_example_gen.stages import cut, files, good, workers
@@ -113,6 +114,10 @@ def run(
     window_kind = windows.get(window.kind)
     window_kind.check(window, log, split)
     split = window_kind.split(window, split)
+    # Told first: a moment of another zone may be why a split has no window.
+    of_zones = zones.told_of({"log": log, "window": window, "split": split}, log.timezone)
+    for sentence in of_zones:
+        _PROGRESS.warning("%s", sentence)
     # Else each worker would go by its own clock.
     log = times.bounded(log)
     if fileio.exists(scratch):
@@ -139,11 +144,12 @@ def run(
     window_kind.check_written(window, written, split, cuts, counts)
     of_kind = window_kind.summary(window, written)
     result = _described(left, counts, written, cuts, of_kind)
-    result["notices"] = _noticed(result, left, counts, log)
+    noticed = _noticed(result, left, counts, log)
+    result["notices"] = [*of_zones, *noticed]
     files.write(posixpath.join(profile_uri, "profile.json"), json.dumps(result, indent=1, ensure_ascii=False))
     _tell(result, written)
     window_kind.tell(window, of_kind, written, cuts, counts)
-    for sentence in result["notices"]:
+    for sentence in noticed:
         _PROGRESS.warning("%s", sentence)
     return result
 

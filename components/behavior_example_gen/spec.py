@@ -10,6 +10,7 @@ import pydantic
 
 from components.behavior_example_gen import missing as missing_lib
 from components.behavior_example_gen import spans as span_marks
+from components.behavior_example_gen import zones
 from components.behavior_example_gen.reading import time_formats
 from schemas import names, settings
 
@@ -133,6 +134,8 @@ _OF_DELIMITED = ("delimiter", "quote", "escape", "comment", "header", "column_na
 
 _FRACTION = re.compile(r"(?<=:\d\d)\.(\d+)")
 _ZONE = re.compile(r"(?:(?<=:\d\d)|(?<=\.\d{6})) *([+-]\d\d):?(\d\d)?$")
+# Python takes the zone for a time of day.
+_DATE_IN_ZONE = re.compile(r"(\d{4}-\d\d-\d\d) *(?=[+-]\d\d(:?\d\d)?$)")
 _MOMENT = "an ISO 8601 moment, as 2023-11-14 or 2023-11-14T22:31:44Z"
 
 
@@ -144,6 +147,7 @@ def read_moment(value: object, takes: str = _MOMENT) -> datetime.datetime:
     """
     # Python 3.10 takes fractions of 3 or 6 digits and zones with minutes alone.
     text = _FRACTION.sub(lambda found: f".{found[1]:0<6.6}", str(value).strip().replace("Z", "+00:00"))
+    text = _DATE_IN_ZONE.sub(r"\1T00:00", text)
     text = _ZONE.sub(lambda found: f"{found[1]}:{found[2] or '00'}", text)
     try:
         return datetime.datetime.fromisoformat(text)
@@ -152,15 +156,15 @@ def read_moment(value: object, takes: str = _MOMENT) -> datetime.datetime:
 
 
 def _moment(value: object, takes: str) -> datetime.datetime:
-    moment = read_moment(value, takes)
-    return moment if moment.tzinfo else moment.replace(tzinfo=datetime.timezone.utc)
+    return zones.in_utc(value if isinstance(value, datetime.datetime) else read_moment(value, takes))
 
 
-# UTC where it names no zone.
+# UTC where it names no zone; beside a `log.timezone` that is another one, `zones.told_of` says so.
 Moment = Annotated[
     datetime.datetime,
     pydantic.PlainValidator(lambda value: _moment(value, _MOMENT)),
-    pydantic.PlainSerializer(lambda moment: moment.isoformat(), when_used="json"),
+    # Whoever reads it back is to know, too, that no zone was named.
+    pydantic.PlainSerializer(zones.written, when_used="json"),
 ]
 
 
@@ -379,7 +383,7 @@ def _cut(value: object) -> float | datetime.datetime | datetime.timedelta:
 def _written(cut: float | datetime.datetime | datetime.timedelta) -> float | str:
     """A cut as an experiment has it."""
     if not isinstance(cut, datetime.timedelta):
-        return cut if isinstance(cut, float) else cut.isoformat()
+        return cut if isinstance(cut, float) else zones.written(cut)
     seconds = -cut.total_seconds()
     unit = next((unit for unit in reversed(_SECONDS) if not seconds % _SECONDS[unit]), "s")
     return f"-{seconds / _SECONDS[unit]:f}".rstrip("0").rstrip(".") + unit

@@ -44,8 +44,8 @@ class TimeHistogram:
     bins: np.ndarray
     counts: np.ndarray
     shift: int = 0
-    lows: np.ndarray = None  # type: ignore[assignment]
-    highs: np.ndarray = None  # type: ignore[assignment]
+    lows: np.ndarray = None
+    highs: np.ndarray = None
 
     def __post_init__(self) -> None:
         if self.lows is None:

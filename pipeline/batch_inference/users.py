@@ -15,7 +15,7 @@ from apache_beam.io import filesystems
 from tfx.dsl.io import fileio
 
 from components import embedded_beam
-from components.behavior_example_gen import fingerprint, notices, spans
+from components.behavior_example_gen import fingerprint, notices, spans, zones
 from components.behavior_example_gen import spec as window_spec
 from components.behavior_example_gen.reading import times
 from components.behavior_example_gen.stages import good, workers
@@ -112,11 +112,13 @@ def ask(
                 f"{source}: the model takes {takes.inputs[name]}, which needs log.columns.{column}, found none"
             )
     _check_attributes(settings.log.columns, takes, source)
-    note = None
+    zone = settings.log.timezone
+    notes = zones.told_of({"log": settings.log}, zone)
     if moment is not None:
-        moment, note = as_of.in_utc(moment, settings.log.timezone)
-    loaded, notes = model.load(model_dir), () if note is None else (note,)
-    asked = Asked(question, settings, source, model_dir, takes, moment, loaded, notes)
+        moment = zones.in_utc(moment)
+        notes += zones.told("--at", [moment], zone)
+    loaded = model.load(model_dir)
+    asked = Asked(question, settings, source, model_dir, takes, moment, loaded, tuple(notes))
     _check_history(asked, model.history_of(asked.loaded, takes.inputs))
     settings = local.prepare(settings, say)
     local.check_log(settings, source)

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 import schemas  # noqa: F401  selects Keras 2
+from components.behavior_example_gen import zones
 from pipeline import config, datasets, parameters, progress, window_schema
 from pipeline.runners import custom_job, targets, whole
 from schemas import pushed
@@ -43,6 +44,9 @@ def compile_pipeline(
     """
     targets.check(experiment, target)
     _warn_of_fixed_moments(experiment)
+    parts = {"log": experiment.log, "window": experiment.window, "split": experiment.split}
+    for sentence in zones.told_of(parts, experiment.log.timezone):
+        _PROGRESS.warning("%s", sentence)
     from tfx.orchestration import data_types
     from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
 

@@ -197,6 +197,24 @@ def test_other_models_are_asked_at_no_moment(model, asked, words, request, addre
     assert words in capsys.readouterr().err
 
 
+def test_now_without_a_zone_is_told_of_where_the_log_of_the_run_is_in_another(tmp_path, capsys):
+    """The run's folder says so; it has no model, of which the command fails."""
+    command = ["predict", str(tmp_path), "--items", "i1", "--now"]
+    told = (
+        "footfall: warning: --now 2024-06-01T12:00:00 names no zone and is in UTC; in log.timezone (Asia/Tokyo) "
+        "it is 2024-06-01T12:00:00+09:00; write that, or 2024-06-01T12:00:00Z for UTC"
+    )
+    for zone, now, said in (
+        ("Asia/Tokyo", "2024-06-01T12:00:00", True),
+        ("Asia/Tokyo", "2024-06-01T12:00:00Z", False),
+        ("Asia/Tokyo", "1717243200000", False),
+        ("null", "2024-06-01T12:00:00", False),
+    ):
+        (tmp_path / "experiment.yaml").write_text(f"log: {{timezone: {zone}}}")
+        assert cli.execute([*command, now]) == 2
+        assert (told in capsys.readouterr().err.splitlines()) == said
+
+
 def test_a_moment_that_is_none(tmp_path, capsys):
     assert cli.execute(["predict", str(tmp_path), "--items", "i1", "--now", "soon"]) == 2
     assert (

@@ -181,7 +181,7 @@ def with_values(**parts):
             with_values(split={"by": ["time"], "eval_from": 0.5, "test_from": "2020-01-01"}),
             [
                 "split:",
-                "both shares, both times before the end, or both moments, found 0.5 and 2020-01-01T00:00:00+00:00",
+                "both shares, both times before the end, or both moments, found 0.5 and 2020-01-01T00:00:00",
             ],
         ),
         (
@@ -350,7 +350,7 @@ UNREAD = [
     ({"window": {"train": "last", "stride": 2}}, "window.stride", "train: sliding"),
     ({"window": {**PERIOD, "overlap": True}}, "window.overlap", "stride or at"),
     ({"window": LABELS}, "window.labels", "models of labels or of users' embeddings"),
-    ({**ROWS, "window": {**ROWS["window"], "censored": "mark"}}, "window.censored", "exposure and horizon"),
+    ({**ROWS, "window": {**ROWS["window"], "censored": "mark"}}, "window.censored", "horizon"),
     (
         {"window": {**LABELS, "recent_share": 0.2}, "model": {"name": "mlp"}},
         "window.recent_share",

@@ -191,8 +191,19 @@ def test_a_moment_that_names_no_zone_is_in_utc(base, tmp_path, capsys):
         assert cli.execute([*command, *(word for one in settings for word in ("--set", one))]) == 0
         printed = capsys.readouterr()
         assert " as of 2020-09-13T12:26:50+00:00, by " in printed.out
-        told = f"--at {at} names no zone and is in UTC; in log.timezone ({zone}) it is {note}"
+        told = (
+            f"--at {at} names no zone and is in UTC; in log.timezone ({zone}) it is {note}; "
+            f"write that, or {at}Z for UTC"
+        )
         assert (f"footfall: warning: {told}" in printed.err.splitlines()) == bool(note)
+    # As do those of the log's settings, which alone are read of the experiment.
+    settings = ["log.timestamp_unit=iso8601", "log.timezone=Europe/Berlin", "log.earliest=2020-01-01"]
+    command = ["embed", str(base), "-o", str(output), "--experiment", experiment]
+    assert cli.execute([*command, *(word for one in settings for word in ("--set", one))]) == 0
+    assert [line for line in capsys.readouterr().err.splitlines() if "names no zone" in line] == [
+        "footfall: warning: log.earliest 2020-01-01T00:00:00 names no zone and is in UTC; in log.timezone "
+        "(Europe/Berlin) it is 2020-01-01T00:00:00+01:00; write that, or 2020-01-01T00:00:00Z for UTC"
+    ]
 
 
 @pytest.mark.parametrize(

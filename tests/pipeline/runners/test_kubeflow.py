@@ -176,6 +176,18 @@ def test_a_schedule_of_days_that_stay_the_same_is_warned_of(tmp_path, caplog, ch
         assert [one.getMessage().split(": ")[1] for one in caplog.records] == lines
 
 
+def test_a_compile_tells_of_moments_that_name_no_zone(tmp_path, caplog):
+    split = "{by: [time], eval_from: 2024-05-01, test_from: 2024-06-01Z}"
+    overrides = ["log.path=gs://bucket/log.csv", "log.timestamp_unit=iso8601", f"split={split}"]
+    for zone, said in (("Asia/Tokyo", ["split.eval_from"]), ("UTC", [])):
+        experiment = config.load(config.find("ml100k-sasrec"), [*overrides, f"log.timezone={zone}"])
+        caplog.clear()
+        with caplog.at_level("WARNING", "footfall.progress"):
+            kubeflow.compile_pipeline(experiment, str(tmp_path / "spec.yaml"), "gs://bucket/root", "x")
+        found = [one.getMessage() for one in caplog.records if "names no zone" in one.getMessage()]
+        assert [sentence.split()[0] for sentence in found] == said
+
+
 def test_what_an_attempt_has_left_is_no_part_of_the_next_ones_output(spec, tmp_path, monkeypatch):
     """Retries write to one place, and Beam's files are called as the number of shards is."""
     execution = _on_vertex(spec, "ImportSchemaGen", tmp_path / "run-1" / "ImportSchemaGen")
