@@ -13,7 +13,7 @@ import numpy as np
 
 _Number = int | float | np.ndarray
 
-DAY_MS = 86_400_000
+DAY_MS, MINUTE_MS = 86_400_000, 60_000
 # 1990-01-01: before, hardly anyone had written logs. Older ones say so (log.earliest).
 EARLIEST_MS = 631_152_000_000
 # A clock may be fast, and local times may be read as UTC.

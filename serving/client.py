@@ -77,7 +77,8 @@ class Client:
 
     Models of periods are asked at a moment, `now`, in ms since the epoch: a history is what lies in
     [now - past, now), and events at `now` or later count for nothing. Without it, it is right after the last event of
-    each history.
+    each history. Of a log of days without times, pass the midnight after the last day: in training that day is
+    over.
 
     Args:
       address: `host:port` of the gRPC interface, see `serving.address`.

@@ -12,6 +12,9 @@ NOT_TOLD = 0
 def told(moment: tf.Tensor, times: tf.SparseTensor) -> tf.Tensor:
     """Moments `[B]` int64 (ms): in place of NOT_TOLD the one right after the last event, or 1 of a history without any.
 
+    Whether a log has days without times, and in which zone, no request says: the caller of such a log passes the
+    midnight after the last day, as training has it.
+
     Args:
       moment: of each history.
       times: of its events, sparse `[B, n]`.

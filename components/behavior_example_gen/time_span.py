@@ -8,6 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from components.behavior_example_gen.reading import time_texts
+from schemas import times as times_lib
+
 _HISTOGRAM_BINS = 1 << 18
 _GRID_BITS = 17
 # Events that are few at an end of the log and far from all others are lonely: at most one of 1000, or one of 30 and
@@ -15,9 +18,9 @@ _GRID_BITS = 17
 _LONELY_SHARE = 1000
 _LONELY_FEW, _LONELY_FEW_SHARE = 3, 30
 _LONELY_GAP = 5
-# So many distinct times that are all midnights make a log of days; more would be of thousands of years.
-_DAYS_LEAST, _DAYS_MOST = 2, 100_000
-_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+# More distinct times than these would be the days of centuries.
+_DAYS_MOST = 100_000
+_US = 1000
 
 
 class Bulk(NamedTuple):
@@ -132,15 +135,26 @@ class TimeHistogram:
         Args:
           zone: `log.timezone`, whose midnights are meant; None is UTC.
         """
-        last = self.bulk().last
-        if self.shift or not _DAYS_LEAST <= len(self.bins) <= _DAYS_MOST:
-            return last
+        bulk = self.bulk()
+        moments = self.bins[(self.bins >= bulk.first) & (self.bins <= bulk.last)]
+        if self.shift or not 0 < len(moments) <= _DAYS_MOST:
+            return bulk.last
+        # Clocks are ahead of UTC by whole minutes.
+        if (moments % times_lib.MINUTE_MS).any():
+            return bulk.last
         of = zoneinfo.ZoneInfo(zone or "UTC")
-        if any(_wall_clock(int(time), of).time() != datetime.time() for time in self.bins):
-            return last
-        following = _wall_clock(last, of).date() + datetime.timedelta(days=1)
-        midnight = datetime.datetime.combine(following, datetime.time(), of)
-        return round(midnight.timestamp() * 1000) - 1
+        epoch = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+        days = np.array(
+            [
+                (epoch + datetime.timedelta(milliseconds=ms)).astimezone(of).toordinal() - epoch.toordinal()
+                for ms in moments.tolist()
+            ]
+        )
+        # As the log was read: where a clock skips midnight, a day begins at one.
+        begin = (
+            time_texts.to_utc(np.append(days, days[-1] + 1) * times_lib.DAY_MS * _US, zone or "UTC") // _US
+        )
+        return bulk.last if (begin[:-1] != moments).any() else int(begin[-1]) - 1
 
     def _of_bulk(self) -> tuple[int, int]:
         """The first and the last bin of the bulk, by their places."""
@@ -156,11 +170,6 @@ class TimeHistogram:
             early, late = np.flatnonzero(wide & (before <= few)), np.flatnonzero(wide & (after <= few))
             first, last = early.max(initial=-1) + 1, late.min(initial=last)
         return int(first), int(last)
-
-
-def _wall_clock(time: int, zone: zoneinfo.ZoneInfo) -> datetime.datetime:
-    """What clocks of a zone show at a time (ms)."""
-    return (_EPOCH + datetime.timedelta(milliseconds=time)).astimezone(zone)
 
 
 def _summed(

@@ -12,7 +12,7 @@ def odd(named: int | None, log: str, trained: training_times.Range | None, found
     events of the log: as if nobody had done anything since then.
 
     Args:
-      named: the moment, ms; None: right after the last event.
+      named: the moment, ms; None: that of the log's end.
       log: its path.
       trained: of the model, if it is known.
       found: the log.

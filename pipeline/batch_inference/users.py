@@ -42,7 +42,7 @@ class Asked:
       model_dir: of the SavedModel.
       takes: what the model takes, see `model.takes`.
       moment: only events strictly before it count; None: all do, and where the question is of one moment for all it is
-        right after the last event of the log.
+        right after the last event of the log, or of a log of days the end of the last one.
       loaded: the model in memory, where workers of this process find it.
       notes: what a person should know of how that was understood.
     """
@@ -280,9 +280,9 @@ def _is_alive(process: int) -> bool:
 
 
 def _with_moment(asked: Asked, found: good.Good) -> Asked:
-    """With the moment right after the last event, where the question is of one for all and none is named.
+    """With the moment of the log's end, where the question is of one for all and none is named.
 
-    Of a log of days, in which an event has the midnight before it, that is the midnight after it.
+    That is right after the last event, or of a log of days where the last one ends, see `time_span.TimeHistogram.end`.
 
     Says what is odd about the moment.
     """
@@ -294,7 +294,13 @@ def _with_moment(asked: Asked, found: good.Good) -> Asked:
         _PROGRESS.warning("%s", sentence)
     if named is not None or not asked.question.at_one_moment(asked.takes.objective):
         return asked
-    end = found.histogram.end(asked.experiment.log.timezone)
+    bulk, end = found.histogram.bulk(), found.histogram.end(asked.experiment.log.timezone)
+    if end > bulk.last:
+        _PROGRESS.info(
+            "%s has days without times: asking as of %s, the end of the last one",
+            log,
+            _at(end + 1).isoformat(),
+        )
     return dataclasses.replace(asked, moment=_at(end + 1))
 
 

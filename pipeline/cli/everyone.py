@@ -39,7 +39,7 @@ def add(commands: arguments.Commands) -> None:
     _add_arguments(
         embed,
         "only events before it count, for example {} (default: all events; a model that embeds users is asked about all as of "
-        "right after the last event of the log)",
+        "right after the last event of the log, or the end of its last day if it has days without times)",
     )
     embed.add_argument(
         "--arrays",
@@ -58,7 +58,8 @@ def add(commands: arguments.Commands) -> None:
     _add_arguments(
         score,
         "as of when all users are asked about, for example {}; only events before it count (default: right after the last event "
-        "of the log, but for a few that are far behind all others)",
+        "of the log, but for a few that are far behind all others; the end of its last day if it has days without "
+        "times)",
     )
     score.set_defaults(arrays=False)
 

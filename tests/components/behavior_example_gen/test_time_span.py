@@ -13,7 +13,7 @@ from components.behavior_example_gen.windows.exposure import ExposureWindow
 from components.behavior_example_gen.windows.period import PeriodWindow
 from tests.components.behavior_example_gen import harness
 
-DAY = 86_400_000
+DAY, HOUR = 86_400_000, 3_600_000
 START = 1_600_000_000_000  # 2020-09-13T12:26:40Z
 # At moments, since a share of the events is another one with one event more.
 SPLIT = spec.SplitSpec.from_values(
@@ -110,26 +110,66 @@ def test_lonely_events_do_not_tell_the_span():
     assert span([*many, many[-1] + 30 * DAY]) == (many[0], many[-1])
 
 
-def midnights(days, zone):
-    """The midnights (ms) of days of 2024 in a zone."""
-    first = datetime.datetime(2024, 1, 1)
-    local = [first + datetime.timedelta(days=int(day)) for day in days]
-    return np.array([round(1000 * one.replace(tzinfo=zoneinfo.ZoneInfo(zone)).timestamp()) for one in local])
+def ms(text, zone):
+    return round(
+        datetime.datetime.fromisoformat(text).replace(tzinfo=zoneinfo.ZoneInfo(zone)).timestamp() * 1000
+    )
 
 
-@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/New_York"])
-def test_a_log_of_days_ends_with_its_last_day(zone):
-    """Also where clocks are set forward on it: at the end of March, and on the tenth of March in America."""
-    for last in (69, 90, 200):
-        times = midnights([*range(0, last, 3), last], zone)
-        found = time_span.TimeHistogram.of(times).end(zone)
-        assert found + 1 == midnights([last + 1], zone)[0]
-    # In another zone these are hours like any others, as one event within a day makes them.
-    other = "Asia/Tokyo"
-    assert time_span.TimeHistogram.of(times).end(other) == times[-1]
-    assert time_span.TimeHistogram.of(np.append(times, times[3] + 5)).end(zone) == times[-1]
-    # One midnight may be chance.
-    assert time_span.TimeHistogram.of(times[:1]).end(zone) == times[0]
+def midnights(first, days, zone):
+    begin = datetime.date.fromisoformat(first)
+    return [ms(str(begin + datetime.timedelta(days=n)), zone) for n in range(days)]
+
+
+def end(times, zone):
+    """The end of the last day, None of a log of times; and when the last event is."""
+    found = time_span.TimeHistogram.of(np.array(times, np.int64))
+    last, until = found.bulk().last, found.end(zone)
+    return until + 1 if until > last else None, last
+
+
+@pytest.mark.parametrize(
+    "zone, first, days, wanted",
+    [
+        ("UTC", "2024-02-01", 29, "2024-03-01"),
+        ("Europe/Berlin", "2024-02-01", 29, "2024-03-01"),
+        # Its clock is half an hour off, and the last day has 23 hours, or 25.
+        ("Asia/Kolkata", "2024-02-01", 29, "2024-03-01"),
+        ("Europe/Berlin", "2024-03-01", 31, "2024-04-01"),
+        ("Europe/Berlin", "2024-10-01", 27, "2024-10-28"),
+        # On 2018-11-04 the clock of São Paulo went from midnight to one: the day before it ends there, and it begins there.
+        ("America/Sao_Paulo", "2018-10-20", 15, "2018-11-04"),
+        ("America/Sao_Paulo", "2018-10-20", 16, "2018-11-05"),
+        ("UTC", "2024-02-29", 1, "2024-03-01"),
+    ],
+)
+def test_a_log_of_days_ends_with_the_last_of_them(zone, first, days, wanted):
+    times = midnights(first, days, zone)
+    found, last = end([*times, times[0]], zone)
+    assert found == ms(wanted, zone) and last == times[-1]
+    assert HOUR * 23 <= found - last <= HOUR * 25
+    if zone == "UTC":
+        assert end(times, None) == (found, last)
+
+
+@pytest.mark.parametrize("odd", [1, 1000, HOUR, 12 * HOUR])
+def test_one_time_of_day_makes_it_a_log_of_times(odd):
+    times = midnights("2024-02-01", 29, "Europe/Berlin")
+    assert end([*times, times[7] + odd], "Europe/Berlin")[0] is None
+    # Midnights of another zone are times of day.
+    assert end(times, "UTC")[0] is None and end(times, None)[0] is None
+    assert end(midnights("2024-02-01", 29, "UTC"), "Europe/Berlin")[0] is None
+
+
+def test_an_event_far_behind_all_others_does_not_count():
+    times = [time for time in midnights("2024-02-01", 29, "UTC") for _ in range(100)]
+    lonely = times[-1] + 3000 * 24 * HOUR + 5
+    assert end([*times, lonely], "UTC") == (ms("2024-03-01", "UTC"), times[-1])
+
+
+def test_more_times_than_a_histogram_has_bins_are_no_days():
+    times = np.arange(300_000, dtype=np.int64) * 60_000
+    assert end(times, "UTC") == (None, int(times[-1]))
 
 
 def test_the_last_day_of_a_log_of_days_is_one_that_follows(tmp_path):
@@ -143,8 +183,8 @@ def test_the_last_day_of_a_log_of_days_is_one_that_follows(tmp_path):
         log = spec.LogSpec(path=path, timestamp_unit="iso8601", timezone=zone)
         split = spec.SplitSpec.from_values({"eval_from": "-14d", "test_from": "-7d"})
         found, result, _ = harness.run(tmp_path / zone.replace("/", "-"), log, window, split)
-        first = {name: midnights([59 + day], zone)[0] for name, day in (("eval", 17), ("test", 24))}
-        # 2024-03-01 is the day of number 60; of 30 days the last 14 begin on the 17th, and the last 7 on the 24th.
+        # Of 30 days the last 14 begin on the 17th, and the last 7 on the 24th.
+        first = {"eval": ms("2024-03-17", zone), "test": ms("2024-03-24", zone)}
         assert result["split"]["test_from"] == profile.moment(first["test"])
         for name, moment in first.items():
             assert {row["moment"][0] for row in found[name]} == {moment}
@@ -152,10 +192,10 @@ def test_the_last_day_of_a_log_of_days_is_one_that_follows(tmp_path):
                 len(row["history_timestamp"]) == len(row["future_timestamp"]) == 7 for row in found[name]
             )
         # A moment of train every week, back from the cut of eval.
-        assert (
-            sorted({row["moment"][0] for row in found["train"]})
-            == midnights([59 + 3, 59 + 10], zone).tolist()
-        )
+        assert sorted({row["moment"][0] for row in found["train"]}) == [
+            ms("2024-03-03", zone),
+            ms("2024-03-10", zone),
+        ]
 
 
 def test_no_events_have_no_span():

@@ -53,23 +53,27 @@ def _events():
 
 
 EVENTS = _events()
+# The same with a day in place of each ms.
+DAY = 86_400_000
+_OF_DAYS = [{**event, "time": event["time"] * DAY} for event in EVENTS]
+_WINDOW_OF_DAYS = {**_WINDOW, "past": 200 * 86_400.0, "future": 50 * 86_400.0}
 
 
-def _windows(window):
+def _windows(window, events, cuts):
     """All windows of the events, by the kernels of training."""
-    table = test_next.table(EVENTS)
+    table = test_next.table(events)
     for name, key, type_ in (
         ("context_amount", "amount", pa.float64()),
         ("user_tier", "tier", pa.binary()),
         ("user_region", "region", pa.binary()),
     ):
-        values = [e[key].encode() if type_ == pa.binary() else e[key] for e in EVENTS]
+        values = [e[key].encode() if type_ == pa.binary() else e[key] for e in events]
         table = table.append_column(name, pa.array(values, type_))
-    found = shards.sort_events(table, window_spec.SplitSpec(by=("time",)), _CUTS)
+    found = shards.sort_events(table, window_spec.SplitSpec(by=("time",)), cuts)
     counts = profile.count(found)
     popularity = profile.popularity(counts, window.recent_share)
     rows = []
-    for split, batch, _ in cutting.cut(found, window, kind.Context(popularity, _CUTS, counts.end)):
+    for split, batch, _ in cutting.cut(found, window, kind.Context(popularity, cuts, counts.end)):
         rows += [{"split": split, **row} for row in (batch.to_pylist() if batch is not None else ())]
     return rows
 
@@ -77,10 +81,13 @@ def _windows(window):
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
     """The versions of a model of labels, the windows of all moments, and its probabilities of these."""
-    window, columns = PeriodWindow(**_WINDOW), window_spec.Columns.from_values(_COLUMNS)
+    return _serve(tmp_path_factory.mktemp("scored"), _WINDOW, EVENTS, _CUTS)
+
+
+def _serve(folder, window, events, cuts):
+    window, columns = PeriodWindow(**window), window_spec.Columns.from_values(_COLUMNS)
     features = features_spec.FeaturesSpec()
-    rows = [row for row in _windows(window) if row["moment"] != [0]]
-    folder = tmp_path_factory.mktemp("scored")
+    rows = [row for row in _windows(window, events, cuts) if row["moment"] != [0]]
     config = {"window": window.to_json(), "features": features.to_json(), "columns": columns.to_json()}
     schema = Period().schema(window, columns, window_spec.SplitSpec(), max_skew=1.0, max_drift=1.0)
     examples = [test_labels_of_periods._plain(row) for row in rows if row["split"] == "train"]
@@ -103,9 +110,9 @@ def served(tmp_path_factory):
     return folder / "versions", rows, probabilities
 
 
-def _write(path):
+def _write(path, events=EVENTS):
     lines = ["user_id,item_id,behavior,amount,tier,region,timestamp"]
-    for e in EVENTS:
+    for e in events:
         amount = "" if math.isnan(e["amount"]) else str(e["amount"])
         values = (e["user"], e["item"], e["behavior"], amount, e["tier"], e["region"])
         lines.append(",".join((*values, str(e["time"]))))
@@ -182,19 +189,44 @@ def test_without_a_moment_it_is_right_after_the_last_event(score, monkeypatch, b
         assert row["probability_churn"] == pytest.approx(again[user]["probability_churn"], rel=1e-5)
 
 
-def test_of_a_log_of_days_it_is_right_after_the_last_day(score, monkeypatch):
-    """When that is, `tests/components/behavior_example_gen/test_time_span.py` has."""
-    asked = []
+def test_a_log_of_days_is_asked_at_the_end_of_the_last_one(tmp_path, capsys):
+    """Where training's moments are: one that the log ends at is asked about as in training, ages included."""
+    cuts = splits.Cuts(600 * DAY, 800 * DAY)
+    versions, rows, probabilities = _serve(tmp_path / "model", _WINDOW_OF_DAYS, _OF_DAYS, cuts)
+    days = {event["time"] for event in _OF_DAYS}
+    moment = max(row["moment"][0] for row in rows if row["moment"][0] - DAY in days)
+    before = [event for event in _OF_DAYS if event["time"] < moment]
+    wanted = {
+        row["user_id"][0].decode(): found
+        for row, found in zip(rows, probabilities)
+        if row["moment"] == [moment]
+    }
+    output, experiment = tmp_path / "scores.parquet", tmp_path / "toy.yaml"
+    values = {
+        "name": "toy",
+        "log": {"path": "", "timestamp_unit": "ms", "columns": _COLUMNS, "earliest": "1970-01-01"},
+        "window": {**_WINDOW_OF_DAYS, "shards": 2},
+        "split": {"by": ["time"]},
+        "model": {"name": "mlp"},
+    }
 
-    def end(self, zone):
-        asked.append(zone)
-        return self.bulk().last + 50
+    def score(events):
+        values["log"]["path"] = _write(tmp_path / "log.csv", events)
+        experiment.write_text(yaml.safe_dump(values))
+        command = ["score", str(versions), "-o", str(output), "--experiment", str(experiment)]
+        assert cli.execute(command) == 0, capsys.readouterr().err
+        return {row["user_id"]: row for row in pq.read_table(output).to_pylist()}
 
-    monkeypatch.setattr(time_span.TimeHistogram, "end", end)
-    found, _ = score()
-    assert asked == [None]
-    moment = max(event["time"] for event in EVENTS) + 51
-    assert {row["moment"].timestamp() for row in found.values()} == {moment / 1000}
+    found = score(before)
+    assert {row["moment"].timestamp() * 1000 for row in found.values()} == {moment}
+    assert set(found) == set(wanted) and len(wanted) > 3
+    for user, chances in wanted.items():
+        told = [found[user]["probability_churn"], found[user]["probability_events"]]
+        np.testing.assert_allclose(told, chances, rtol=1e-5)
+    # One time of day, and it is a log of times.
+    noon = [*before[:-1], {**before[-1], "time": before[-1]["time"] + DAY // 2}]
+    last = max(event["time"] for event in noon)
+    assert {row["moment"].timestamp() * 1000 for row in score(noon).values()} == {last + 1}
 
 
 def test_users_with_fewer_events_than_training_had_are_left_out(score):
