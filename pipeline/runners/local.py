@@ -129,7 +129,7 @@ def run(
                 whole.write(os.path.join(run_dir, EXPERIMENT), experiment.to_yaml())
                 screen = log.enter_context(progress.quiet(log_path))
             typed = list(command or sys.argv)
-            return _run(experiment, run_dir, screen, log_path, typed, stop, given or {})
+            return _run(experiment, run_dir, screen, log_path, typed, stop, given)
 
 
 def _check_same_kind(experiment: config.Experiment, run_dir: str) -> None:
@@ -159,7 +159,7 @@ def _run(
     log_path: str,
     command: list[str],
     stop: stopping.Stop,
-    given: Mapping[str, Any],
+    given: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     screen.write(f"{experiment.name}: {run_dir}\n")
     screen.write("        loading TensorFlow, Beam and TFX\n")

@@ -245,7 +245,7 @@ def test_what_does_not_go_together_is_told_without_the_experiment(change, expect
         (
             {"split": {"eval_from": 0.5, "test_from": "2020-01-01"}},
             "split: eval_from and test_from must be both shares, both times before the end, or both moments, found 0.5 and "
-            "2020-01-01T00:00:00+00:00",
+            "2020-01-01T00:00:00",
         ),
         (
             {"log": {"path": "x", "header": False}},

@@ -101,7 +101,7 @@ def test_what_the_run_before_said_is_over_when_one_begins(tmp_path, monkeypatch)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(local, "_launch", launch)
-    monkeypatch.setattr(local, "assemble", lambda *arguments: types.SimpleNamespace(components=[]))
+    monkeypatch.setattr(local, "assemble", lambda *_, **__: types.SimpleNamespace(components=[]))
     experiment = config.load(config.find("exposures-example"))
     with pytest.raises(KeyboardInterrupt):
         local._run(experiment, str(tmp_path), io.StringIO(), "log.txt", ["footfall"], None)
@@ -151,7 +151,7 @@ def test_what_cannot_be_read_after_a_run_is_not_told_as_a_write(reads, tmp_path,
         return types.SimpleNamespace(pushed_to="serving/17")
 
     monkeypatch.setattr(local, "check_log", lambda *_: None)
-    monkeypatch.setattr(local, "assemble", lambda *_: types.SimpleNamespace(components=[]))
+    monkeypatch.setattr(local, "assemble", lambda *_, **__: types.SimpleNamespace(components=[]))
     monkeypatch.setattr(local, "_launch", lambda *_: None)
     monkeypatch.setattr(results, "newest", newest)
     experiment = config.load(config.find("ml100k-sasrec"), [f"log.path={tmp_path}/x.csv"])
