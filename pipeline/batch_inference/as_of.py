@@ -21,12 +21,11 @@ def odd(named: int | None, log: str, trained: training_times.Range | None, found
       errors.InputError: if no event is before the moment.
     """
     assert found.histogram is not None
-    bins, shift, end = found.histogram.bins, found.histogram.shift, found.histogram.bulk().last
-    first = int(bins[0]) << shift
+    first, end = int(found.histogram.lows[0]), found.histogram.bulk().last
     told = []
     if named is not None and named <= first:
         raise errors.InputError(
-            f"{log}: no event is before --at {times.moment(named)}; the log begins at about {times.moment(first)}"
+            f"{log}: no event is before --at {times.moment(named)}; the log begins at {times.moment(first)}"
         )
     if named is not None and named - end > max(times.DAY_MS, found.histogram.pause()):
         told.append(

@@ -94,7 +94,7 @@ class Measured:
             if differing:
                 raise errors.InputError(
                     f"{differing:,} of {len(users):,} exposures have other labels in one run than in another: their "
-                    f"windows know of other events (horizon, censored, inconsistent)"
+                    f"windows know of other events (horizon, same_moment, censored, inconsistent)"
                 )
         values = np.stack([table[list(steps)].to_numpy() for table in tables])
         self._a, self._b = values[:count_a], values[count_a:]

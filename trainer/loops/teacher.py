@@ -82,7 +82,8 @@ class TeacherFit(fit.Fit):
     def _check(self) -> None:
         """Raises TrainingError if embeddings have collapsed in the last epochs that were evaluated."""
         settings = self.model.settings
-        last = [epoch for epoch in self._history if self.evaluation.objective in epoch]
+        # What a training starts from is no epoch of it.
+        last = [epoch for epoch in self._history if epoch["epoch"] and self.evaluation.objective in epoch]
         last = last[-settings.collapse_epochs :]
         low = self._too_low(last) if len(last) == settings.collapse_epochs else None
         if low is not None:

@@ -28,7 +28,7 @@ def knowledge(cuts: splits.Cuts, end: int) -> dict[str, int]:
 
     Args:
       cuts: in time.
-      end: the last moment of the log, of which no lonely event tells (`time_span.Bulk`).
+      end: the last moment that the log tells of (`time_span.TimeHistogram.end`).
     """
     return {
         names.TRAIN: min(cuts.eval_from, end + 1),
@@ -130,7 +130,6 @@ class _Cutter:
         kept = np.ones(len(targets), bool)
         if self._window.exposure:
             labels, before = self._outcomes(targets, known_until)
-            counted.update({(split, BEFORE, step): n for step, n in zip(self._window.steps, before)})
         else:
             labels = np.stack(
                 [self._events.numbers(names.LABEL_PREFIX + s)[targets] for s in self._window.steps], axis=1
@@ -150,6 +149,10 @@ class _Cutter:
             left_out = kept & self._left_out(targets, labels)
             counted[split, NEGATIVES_LEFT_OUT] = int(left_out.sum())
             kept &= ~left_out
+        if self._window.exposure:
+            # Of what is written, as the steps that do count are.
+            lost = before[kept].sum(axis=0).tolist()
+            counted.update({(split, BEFORE, step): n for step, n in zip(self._window.steps, lost)})
         counted["dropped"] = int((~kept).sum())
         targets, labels = targets[kept], labels[kept]
         counted.update(tallies.count(split, self._window.steps, labels))
@@ -163,10 +166,10 @@ class _Cutter:
     def _horizon(self) -> int:
         return round(self._window.horizon * 1000)
 
-    def _outcomes(self, targets: np.ndarray, known_until: int) -> tuple[np.ndarray, list[int]]:
+    def _outcomes(self, targets: np.ndarray, known_until: int) -> tuple[np.ndarray, np.ndarray]:
         """Which steps followed, as far as known, `[B, T]` int8.
 
-        And how many exposures have each step at their moment but before them in the log, where it does not count: `T` numbers.
+        And which stand at the moment of the exposure but before it in the log, where they do not count: `[B, T]` bool.
         Of several exposures of a moment the first one alone is asked, as a step may be what came of the one before.
         """
         last = np.minimum(self._times[targets] + self._horizon, known_until - 1)
@@ -175,14 +178,13 @@ class _Cutter:
         moment = own - targets + self._moment[targets]
         first = self._exposures[np.searchsorted(self._exposures, moment)] == own
         labels = np.zeros((len(targets), len(self._steps)), np.int8)
-        before = []
+        before = np.zeros(labels.shape, bool)
         for number, step in enumerate(self._steps):
             behind, at_all = self._follows(step, own, last), self._follows(step, moment, last)
-            before.append(0)
             if self._window.same_moment == "all":
                 behind = at_all
             else:
-                before[-1] = int((first & at_all & ~behind).sum())
+                before[:, number] = first & at_all & ~behind
             labels[:, number] = behind
         return labels, before
 

@@ -77,7 +77,7 @@ def of_shard(
 
     Args:
       cuts: in time; None where the split has none.
-      log_end: the last moment of the log, ms.
+      log_end: the last moment that the log tells of, ms.
     """
     return _grids(window, cuts, log_end, _users(events, cuts))
 
@@ -141,7 +141,7 @@ def named_moments(window: PeriodWindow, cuts: splits.Cuts | None, end: int) -> d
     Args:
       window: with `at`.
       cuts: in time; None: every split has all of them.
-      end: the last moment of the log, ms.
+      end: the last moment that the log tells of, ms.
     """
     named = np.array(sorted(round(moment.timestamp() * _MS) for moment in window.at or ()), np.int64)
     until = named + round(window.future * _MS)

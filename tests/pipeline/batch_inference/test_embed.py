@@ -510,7 +510,7 @@ def test_what_does_not_fit_is_one_line(base, tmp_path, capsys):
         ((*fine, "-o", output, "--at", "soon"), "--at takes an ISO 8601 moment"),
         (
             (*fine, "-o", output, "--at", "2001-01-01"),
-            "no event is before --at 2001-01-01T00:00:00+00:00; the log begins at about 2020-09-13T12:26:40+00:00",
+            "no event is before --at 2001-01-01T00:00:00+00:00; the log begins at 2020-09-13T12:26:40+00:00",
         ),
         ((*fine, "-o", output, "--log", bad), "3 of 3 rows (100.0%) are bad"),
         ((*fine, "-o", output, "--log", tmp_path / "none.csv"), "no file matches"),
