@@ -16,11 +16,7 @@ def destination(experiment: str) -> str | None:
     >>> destination("push: {destination: null}") is None
     True
     """
-    try:
-        found = yaml.safe_load(experiment)["push"]["destination"]
-    except (ValueError, yaml.YAMLError, KeyError, TypeError):
-        return None
-    return str(found) if found else None
+    return _setting(experiment, "push", "destination")
 
 
 def timezone(experiment: str) -> str | None:
@@ -29,8 +25,13 @@ def timezone(experiment: str) -> str | None:
     >>> timezone("log: {timezone: Europe/Berlin}")
     'Europe/Berlin'
     """
+    return _setting(experiment, "log", "timezone")
+
+
+def _setting(experiment: str, part: str, key: str) -> str | None:
+    """A setting that is text, of the text of an experiment; None where it has none, or cannot be read."""
     try:
-        found = yaml.safe_load(experiment)["log"]["timezone"]
+        found = yaml.safe_load(experiment)[part][key]
     except (ValueError, yaml.YAMLError, KeyError, TypeError):
         return None
     return str(found) if found else None

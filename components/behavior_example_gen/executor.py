@@ -131,9 +131,9 @@ def run(
         left = good.read(log, paths, rejected_uri, at)
         headers = (readers.header(path, log) for path in left.report.rows)
         columns.check_all(headers, left.report.notes, left.summary["rows"], log)
-        cuts = _cuts(split, left.histogram, window, log.timezone)
         bulk = left.histogram.bulk() if left.histogram else time_span.EVERYTHING
         until = left.histogram.end(log.timezone) if left.histogram else bulk.last
+        cuts = _cuts(split, left.histogram, window, until)
         counts, written = cut.cut(
             left.shards, window, split, cuts, bulk, until, examples_uri, at, candidates_within
         )
@@ -209,7 +209,7 @@ def _cuts(
     split: spec.SplitSpec,
     histogram: time_span.TimeHistogram | None,
     window: kind.WindowSettings,
-    zone: str | None,
+    until: int,
 ) -> splits.Cuts | None:
     if "time" not in split.by:
         return None
@@ -230,9 +230,9 @@ def _cuts(
             )
         return cuts
     if split.before_end():
-        bulk, end = histogram.bulk(), histogram.end(zone)
+        bulk = histogram.bulk()
         # Of a log of days so many of its days, its last one's end being the next one's midnight.
-        end += end > bulk.last
+        end = until + (until > bulk.last)
         cuts = splits.Cuts(*(end + round(cut.total_seconds() * 1000) for cut in split.before_end()))
         if cuts.eval_from <= bulk.first:
             raise errors.InputError(

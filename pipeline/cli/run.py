@@ -50,9 +50,7 @@ def _run(options: argparse.Namespace) -> int:
     command = ["footfall", "run", options.experiment, *(part for s in options.set for part in ("--set", s))]
     if options.runs != "runs":
         command += ["--runs", options.runs]
-    command += [
-        flag for flag in ("--no-push", "--require-blessing") if getattr(options, flag[2:].replace("-", "_"))
-    ]
+    command += ["--no-push"] * options.no_push + ["--require-blessing"] * options.require_blessing
     given = {parameters.PUSH: switch.NO} if options.no_push else {}
     run_dir = os.path.join(options.runs, experiment.name)
     before = report_there(run_dir)

@@ -102,11 +102,9 @@ class Loop:
         self._build, self._evaluate = build, evaluate
         with strategy.scope():
             tf.keras.utils.set_random_seed(settings.seed)
-            self.model = build()
-            self.model.static_shapes = settings.xla
+            self._make_model()
             self.monitors: tuple[str, ...] = self.model.monitors if self.monitored else ()
             self.sums = (*self.sums, *self.monitors)
-            self._make_variables()
             self._prepare()
             self._groups = self.groups()
         self._epoch = tf.Variable(0, dtype=tf.int64)
@@ -144,8 +142,10 @@ class Loop:
         """What makes a loop of its own settings, see `trainer.settings.loops`; it takes the other arguments."""
         return functools.partial(cls, own=settings)
 
-    def _make_variables(self) -> None:
-        """Makes the model's variables, by one call in the strategy's scope."""
+    def _make_model(self) -> None:
+        """Makes the model, and by one call its variables; in the strategy's scope."""
+        self.model = self._build()
+        self.model.static_shapes = self._settings.xla
         self.model(self._nothing(), training=False)
 
     def _nothing(self) -> dict[str, tf.Tensor]:
@@ -378,9 +378,7 @@ class Loop:
         """
         weights = self.model.get_weights()
         with self._strategy.scope():
-            self.model = self._build()
-            self.model.static_shapes = self._settings.xla
-            self._make_variables()
+            self._make_model()
         self.model.set_weights(weights)
         self.evaluation = self._evaluate(self.model)
 

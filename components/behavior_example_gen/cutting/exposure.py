@@ -176,17 +176,12 @@ class _Cutter:
         own = self._number[targets]
         # The number that an event of the pair would have in front of all others of the moment.
         moment = own - targets + self._moment[targets]
+        at_all = np.stack([self._follows(step, moment, last) for step in self._steps], axis=1)
+        if self._window.same_moment == "all":
+            return at_all.astype(np.int8), np.zeros_like(at_all)
+        behind = np.stack([self._follows(step, own, last) for step in self._steps], axis=1)
         first = self._exposures[np.searchsorted(self._exposures, moment)] == own
-        labels = np.zeros((len(targets), len(self._steps)), np.int8)
-        before = np.zeros(labels.shape, bool)
-        for number, step in enumerate(self._steps):
-            behind, at_all = self._follows(step, own, last), self._follows(step, moment, last)
-            if self._window.same_moment == "all":
-                behind = at_all
-            else:
-                before[:, number] = first & at_all & ~behind
-            labels[:, number] = behind
-        return labels, before
+        return behind.astype(np.int8), first[:, None] & at_all & ~behind
 
     def _follows(self, step: np.ndarray, numbers: np.ndarray, last: np.ndarray) -> np.ndarray:
         """Whether a step of the same pair has that number or a later one, and happens at `last` at the latest: `[B]` bool."""

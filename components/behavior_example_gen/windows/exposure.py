@@ -102,16 +102,6 @@ class ExposureWindow(kind.WindowSettings):
         return self.history
 
 
-def _check_filter(left_out: spec.FilterSpec | None) -> None:
-    if left_out is not None and (left_out.min_item_events > 1 or left_out.min_user_events > 1):
-        raise errors.InputError(
-            "log.filter: with window.exposure, what came of an exposure is an event of its item and its user as well, so that "
-            "whoever bought has enough of them and whoever did not is left out: the labels would choose the examples, and their "
-            f"rates would be too high. Found min_item_events: {left_out.min_item_events}, min_user_events: "
-            f"{left_out.min_user_events}: use features.options.item_id.min_count and features.options.user_id.min_count instead"
-        )
-
-
 class Exposure(kind.Kind[ExposureWindow]):
     """See `ExposureWindow`."""
 
@@ -139,7 +129,13 @@ class Exposure(kind.Kind[ExposureWindow]):
                 f"it out, found {', '.join(log.columns.label)}"
             )
         if window.exposure is not None:
-            _check_filter(log.filter)
+            kind.refuse_filter(
+                log.filter,
+                "with window.exposure, what came of an exposure is an event of its item and its user as well, so that whoever "
+                "bought has enough of them and whoever did not is left out: the labels would choose the examples, and their "
+                "rates would be too high",
+                "features.options.item_id.min_count and features.options.user_id.min_count",
+            )
         if split.target_behaviors:
             raise errors.InputError(
                 f"split.target_behaviors goes with window: {{kind: next}}, found "

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 import pydantic
 
 from components.behavior_example_gen import spec
-from schemas import settings
+from schemas import errors, settings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,6 +19,19 @@ if TYPE_CHECKING:
     from components.behavior_example_gen import profile, shards, slices, splits
 
 PROGRESS = logging.getLogger("footfall.progress")
+
+
+def refuse_filter(left_out: spec.FilterSpec | None, why: str, instead: str) -> None:
+    """Refuses `log.filter` where what it leaves out is asked about.
+
+    Raises:
+      errors.InputError: if it leaves something out, with why that matters and what to use instead.
+    """
+    if left_out is not None and (left_out.min_item_events > 1 or left_out.min_user_events > 1):
+        raise errors.InputError(
+            f"log.filter: {why}. Found min_item_events: {left_out.min_item_events}, min_user_events: "
+            f"{left_out.min_user_events}: use {instead} instead"
+        )
 
 
 class WindowSettings(settings.Settings):

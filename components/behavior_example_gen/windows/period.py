@@ -144,20 +144,6 @@ class PeriodWindow(kind.WindowSettings):
         return self.past
 
 
-def _check_filter(window: PeriodWindow, left_out: spec.FilterSpec | None) -> None:
-    if (
-        window.labels
-        and left_out is not None
-        and (left_out.min_item_events > 1 or left_out.min_user_events > 1)
-    ):
-        raise errors.InputError(
-            "log.filter: what it leaves out would be missing from window.labels, so that who buys rare items alone would have "
-            "bought nothing; and whom it leaves out depends on what they do later. Found min_item_events: "
-            f"{left_out.min_item_events}, min_user_events: {left_out.min_user_events}: use features.options.item_id.min_count "
-            "and window.min_history instead"
-        )
-
-
 # Training moments with a past that begins before the log are worth a word where they are more than this.
 _FEW_SHORT = 0.05
 # Times are in milliseconds.
@@ -179,7 +165,13 @@ class Period(kind.Kind[PeriodWindow]):
         """
         _check_columns(log.columns)
         predicates.check(window.labels, log.columns)
-        _check_filter(window, log.filter)
+        if window.labels:
+            kind.refuse_filter(
+                log.filter,
+                "what it leaves out would be missing from window.labels, so that who buys rare items alone would have bought "
+                "nothing; and whom it leaves out depends on what they do later",
+                "features.options.item_id.min_count and window.min_history",
+            )
         if "leave_one_out" in split.by:
             raise errors.InputError(
                 f"window: {{kind: period}} is split by time, by held_out_users, or by both; found by: "

@@ -43,7 +43,7 @@ def test_bins_of_many_times_know_the_first_and_the_last_of_them(lonely):
     assert parts.bulk() == (times.min(), times.max())
     split = spec.SplitSpec.from_values({"eval_from": "-60d", "test_from": "-30d"})
     window = PeriodWindow(kind="period", past=30 * 86_400.0, future=30 * 86_400.0)
-    cuts = executor._cuts(split, parts, window, None)
+    cuts = executor._cuts(split, parts, window, parts.end(None))
     assert (cuts.eval_from, cuts.test_from) == (times.max() - 60 * DAY, times.max() - 30 * DAY)
     # The whole month behind each is there.
     found = grids.short_moments(window, cuts, int(times.min()), int(times.max()))
